@@ -1,0 +1,34 @@
+# make run: a first result on a bare machine. make test: the fast suite. Both do all of their own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test test-all lint setup data clean
+
+run: $(STAMP)
+	$(BIN)/python -m prepare
+	$(BIN)/python -m search
+
+# API keys are unset, so that no test can spend money.
+test: $(STAMP)
+	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP)
+	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+setup: $(STAMP)
+
+# pip, not uv: the pinned versions of constraints.txt must also find a locally provided build of torch.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Treewright needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11.")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,296 @@
+"""The words of the project as frozen dataclasses: what travels between the rooms and what the archive stores.
+
+    Move        (operator, parents) chosen by a policy: ``Propose`` a child, or ``Replicate`` a node
+    Candidate   the files of one variant, its parents, its operator, its idea
+    Node        a candidate in the tree
+    Request     one training asked of an evaluator
+    Evaluation  its outcome: ``Scored`` or ``Failed``, never a sentinel number
+
+Nothing here imports anything of ours, so every room can speak these words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Purpose = Literal["screen", "confirm", "report"]
+"""Why a node is trained: to steer the search, to choose whom to claim, or to claim."""
+
+Split = Literal["val", "select", "holdout"]
+SPLIT_OF: Mapping[Purpose, Split] = {"screen": "val", "confirm": "select", "report": "holdout"}
+
+Outcome = Literal["scored", "crashed", "timed_out", "out_of_memory", "invalid", "stopped", "lost"]
+Trust = Literal["audited", "self_reported"]
+Direction = Literal["minimise", "maximise"]
+
+ROOT_OPERATOR = "seed"
+"""The operator of a run's root: the seed program was made by a person."""
+
+
+def sha256(text: str) -> str:
+    """The content address of a source: the SHA-256 of its UTF-8 bytes, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# ---------------------------------------------------------------- moves
+
+
+@dataclass(frozen=True)
+class Propose:
+    """Make a child of ``parents`` with ``operator``."""
+
+    operator: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """Train a known node again with a fresh seed."""
+
+    node_id: str
+    purpose: Purpose = "screen"
+    reason: str = ""
+
+
+Move = Propose | Replicate
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A policy's word that the search cannot go on, with the reason for the person who reads it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class MoveRecord:
+    """A move as the archive keeps it: numbered within its run, from 0 (the root)."""
+
+    run: str
+    number: int
+    move: Move
+    seed: int
+    """The evaluation seed of a ``Replicate``, or of the first screening of the child to come."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A move from which no candidate came, with the reason. It charges its parents."""
+
+    run: str
+    move: int
+    operator: str
+    parents: tuple[str, ...]
+    reason: str
+
+
+# ---------------------------------------------------------------- candidates and nodes
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The files of one variant (path -> text), where it comes from, and its idea in words."""
+
+    files: Mapping[str, str]
+    parents: tuple[str, ...]
+    operator: str
+    idea: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A candidate in the tree. ``number`` counts a run's nodes from 0; ``node_id`` is unique in all archives."""
+
+    node_id: str
+    run: str
+    number: int
+    move: int
+    candidate: Candidate
+    created_at: float
+    """Unix seconds."""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return self.candidate.parents
+
+
+def node_id_for(run_id: str, number: int) -> str:
+    """Sixteen hex digits from the run's unique id and the node's number, so that a replay gives the same id."""
+    return sha256(f"{run_id}/{number}")[:16]
+
+
+# ---------------------------------------------------------------- evaluations
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What must be equal for two scores to be compared at all."""
+
+    fingerprint: str
+    """Of the corpus and its splits."""
+    budget_seconds: float
+    """Training seconds granted."""
+    hardware: str
+    """Device, threads and torch version; see ``train.hardware``."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One training asked of an evaluator."""
+
+    node_id: str
+    run: str
+    move: int
+    files: Mapping[str, str]
+    seed: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One report of the candidate about itself. It can end a run early and counts for nothing else."""
+
+    step: int
+    elapsed: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How far the claims were checked: ``k`` positions, their mean difference (nats), and the worst one."""
+
+    k: int
+    correction: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What an evaluation used."""
+
+    seconds: float
+    """Training seconds, by the parent's clock."""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds by phase: launch, train, state, check, score, audit."""
+    cpu_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    steps: int | None = None
+
+    @property
+    def wall_seconds(self) -> float:
+        return sum(self.phases.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationBase:
+    """What a scored and a failed evaluation have in common."""
+
+    request: Request
+    conditions: Conditions
+    resources: Resources
+    trust: Trust
+    sandbox: str
+    """The sandbox tier: ``bwrap`` or ``none``."""
+    device: str
+    """``cpu`` or ``cuda:0``."""
+    started_at: float
+    finished_at: float
+    log: str = ""
+    """The tail of the candidate's output. Untrusted text."""
+    curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def split(self) -> Split:
+        return SPLIT_OF[self.request.purpose]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(EvaluationBase):
+    """An evaluation that ended in a number that may be believed as far as ``trust`` goes."""
+
+    score: float
+    audit: Audit | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Facts beside the score, measured by the evaluator: ``parameters``, ``state_bytes``."""
+
+    @property
+    def outcome(self) -> Outcome:
+        return "scored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(EvaluationBase):
+    """An evaluation without a score, and why. ``reason`` is written by us; ``log`` by the candidate."""
+
+    outcome: Outcome
+    reason: str
+
+
+Evaluation = Scored | Failed
+
+# ---------------------------------------------------------------- the rest of the archive's rows
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search. ``run_id`` is random, so that ``run`` names may repeat between archives."""
+
+    run: str
+    run_id: str
+    task: str
+    metric: str
+    direction: Direction
+    policy: str
+    seed: int
+    config: Mapping[str, object]
+    """The resolved configuration, as plain JSON values."""
+    identity: Mapping[str, object]
+    """The part of the configuration that a resume may not change: task, policy, operators, seed."""
+    created_at: float
+
+
+@dataclass(frozen=True)
+class LlmCall:
+    """One answer that was paid for. ``dollars`` is None where the price is unknown, never 0."""
+
+    run: str
+    move: int
+    turn: int
+    operator: str
+    model: str
+    outcome: Literal["answered", "refused", "failed"]
+    prompt: str
+    answer: str
+    tokens_in: int
+    tokens_out: int
+    tokens_cached: int
+    seconds: float
+    dollars: float | None
+    at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who led, who was crowned, and why."""
+
+    run: str
+    kind: Literal["leader", "champion", "no_champion"]
+    node_id: str
+    reason: str
+    detail: Mapping[str, object]
+    at: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a person would want to read in the morning."""
+
+    run: str
+    kind: str
+    message: str
+    at: float
+    node_id: str | None = None

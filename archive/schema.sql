@@ -1,0 +1,146 @@
+-- Schema 1. Append-only: the search inserts, nobody updates or deletes.
+-- Times are UTC. Column names are public interface: people write them in queries.
+
+CREATE TABLE meta (
+    schema_version INTEGER NOT NULL,
+    created_at     TIMESTAMP NOT NULL
+);
+
+CREATE TABLE runs (
+    run        VARCHAR PRIMARY KEY,
+    run_id     VARCHAR NOT NULL,
+    task       VARCHAR NOT NULL,
+    metric     VARCHAR NOT NULL,
+    direction  VARCHAR NOT NULL,   -- 'minimise' or 'maximise'
+    policy     VARCHAR NOT NULL,
+    seed       BIGINT  NOT NULL,
+    config     JSON    NOT NULL,
+    identity   JSON    NOT NULL,   -- what a resume may not change
+    created_at TIMESTAMP NOT NULL
+);
+
+-- Whole files by SHA-256 of their text; DuckDB compresses near-duplicates well.
+CREATE TABLE sources (
+    sha  VARCHAR PRIMARY KEY,
+    text VARCHAR NOT NULL
+);
+
+CREATE TABLE moves (
+    run       VARCHAR NOT NULL,
+    move      INTEGER NOT NULL,    -- counts from 0 (the root) within its run
+    kind      VARCHAR NOT NULL,    -- 'propose' or 'replicate'
+    operator  VARCHAR,             -- of a proposal
+    parents   VARCHAR[] NOT NULL,  -- of a proposal; [] otherwise
+    node_id   VARCHAR,             -- of a replicate
+    purpose   VARCHAR NOT NULL,
+    seed      BIGINT NOT NULL,
+    reason    VARCHAR NOT NULL,
+    chosen_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE refusals (
+    run        VARCHAR NOT NULL,
+    move       INTEGER NOT NULL,
+    operator   VARCHAR NOT NULL,
+    parents    VARCHAR[] NOT NULL,
+    reason     VARCHAR NOT NULL,
+    refused_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE nodes (
+    node_id    VARCHAR PRIMARY KEY,
+    run        VARCHAR NOT NULL,
+    number     INTEGER NOT NULL,   -- counts from 0 (the root) within its run
+    move       INTEGER NOT NULL,
+    operator   VARCHAR NOT NULL,
+    idea       VARCHAR NOT NULL,
+    lines      INTEGER NOT NULL,
+    created_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE parents (
+    node_id   VARCHAR NOT NULL,
+    parent_id VARCHAR NOT NULL,
+    place     INTEGER NOT NULL     -- 0 for the first parent, 1 for the second
+);
+
+CREATE TABLE files (
+    node_id VARCHAR NOT NULL,
+    path    VARCHAR NOT NULL,
+    sha     VARCHAR NOT NULL
+);
+
+CREATE TABLE evaluations (
+    run              VARCHAR NOT NULL,
+    node_id          VARCHAR NOT NULL,
+    move             INTEGER NOT NULL,
+    seed             BIGINT  NOT NULL,
+    purpose          VARCHAR NOT NULL,  -- screen, confirm, report
+    split            VARCHAR NOT NULL,  -- val, select, holdout
+    outcome          VARCHAR NOT NULL,
+    reason           VARCHAR,           -- of a failure
+    score            DOUBLE,            -- NULL unless outcome = 'scored'
+    trust            VARCHAR NOT NULL,  -- audited, self_reported
+    seconds          DOUBLE NOT NULL,   -- training seconds, by the parent's clock
+    wall_seconds     DOUBLE NOT NULL,
+    phases           JSON NOT NULL,
+    cpu_seconds      DOUBLE NOT NULL,
+    peak_memory_mb   DOUBLE NOT NULL,
+    steps            BIGINT,
+    device           VARCHAR NOT NULL,
+    hardware         VARCHAR NOT NULL,
+    fingerprint      VARCHAR NOT NULL,
+    budget_seconds   DOUBLE NOT NULL,
+    sandbox          VARCHAR NOT NULL,
+    audit_k          INTEGER,
+    audit_correction DOUBLE,            -- nats, always applied
+    audit_worst      DOUBLE,
+    metrics          JSON NOT NULL,
+    log              VARCHAR NOT NULL,  -- written by the candidate: untrusted
+    started_at       TIMESTAMP NOT NULL,
+    finished_at      TIMESTAMP NOT NULL
+);
+
+CREATE TABLE curves (
+    node_id VARCHAR NOT NULL,
+    seed    BIGINT NOT NULL,
+    purpose VARCHAR NOT NULL,
+    step    BIGINT NOT NULL,
+    elapsed DOUBLE NOT NULL,
+    loss    DOUBLE NOT NULL             -- reported by the candidate: untrusted
+);
+
+CREATE TABLE llm_calls (
+    run           VARCHAR NOT NULL,
+    move          INTEGER NOT NULL,
+    turn          INTEGER NOT NULL,
+    operator      VARCHAR NOT NULL,
+    model         VARCHAR NOT NULL,
+    outcome       VARCHAR NOT NULL,
+    reason        VARCHAR NOT NULL,
+    prompt_sha    VARCHAR NOT NULL,     -- in sources
+    answer_sha    VARCHAR NOT NULL,     -- in sources
+    tokens_in     BIGINT NOT NULL,
+    tokens_out    BIGINT NOT NULL,
+    tokens_cached BIGINT NOT NULL,
+    seconds       DOUBLE NOT NULL,
+    dollars       DOUBLE,               -- NULL where the price is unknown
+    called_at     TIMESTAMP NOT NULL
+);
+
+CREATE TABLE decisions (
+    run        VARCHAR NOT NULL,
+    kind       VARCHAR NOT NULL,        -- leader, champion, no_champion
+    node_id    VARCHAR NOT NULL,
+    reason     VARCHAR NOT NULL,
+    detail     JSON NOT NULL,
+    decided_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE events (
+    run         VARCHAR NOT NULL,
+    kind        VARCHAR NOT NULL,
+    message     VARCHAR NOT NULL,
+    node_id     VARCHAR,
+    happened_at TIMESTAMP NOT NULL
+);

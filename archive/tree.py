@@ -1,0 +1,243 @@
+"""The solution tree in memory: what a policy sees, derived from the archive's rows and nothing else.
+
+Arrays are aligned with ``nodes`` (order of arrival), so that a policy is a few lines of numpy:
+
+    tree.means     [N] float64  mean screening score under the run's conditions; NaN where there is none
+    tree.runs      [N] int64    scored screenings behind each mean
+    tree.charges   [N] int64    children made or attempted: scored, failed, pending and refused ones
+
+Only evaluations made under ``tree.conditions`` count; the others stay in the archive and are not compared.
+A tree is written by the search loop alone (``add``, ``record``, ``choose``, ``refuse``) and read by everybody else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from archive.records import (
+    Conditions,
+    Direction,
+    Evaluation,
+    MoveRecord,
+    Node,
+    Propose,
+    Purpose,
+    Refusal,
+    Replicate,
+    Scored,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class _Column:
+    """A growing numpy array: appending is O(1) amortised, reading is a view."""
+
+    def __init__(self, dtype: Any, fill: float) -> None:
+        self._data = np.full(64, fill, dtype=dtype)
+        self._fill = fill
+        self._size = 0
+
+    def append(self) -> None:
+        if self._size == len(self._data):
+            grown = np.full(2 * len(self._data), self._fill, dtype=self._data.dtype)
+            grown[: self._size] = self._data
+            self._data = grown
+        self._size += 1
+
+    @property
+    def view(self) -> NDArray[Any]:
+        return self._data[: self._size]
+
+
+class Tree:
+    """The nodes of one run with their evaluations; a DAG, since a crossover has two parents."""
+
+    def __init__(self, run: str, direction: Direction, conditions: Conditions) -> None:
+        self.run = run
+        self.direction: Direction = direction
+        self.conditions = conditions
+        self.nodes: list[Node] = []
+        self.index: dict[str, int] = {}
+        self.graph: nx.DiGraph = nx.DiGraph()  # edges point from parent to child
+        self.evaluations: dict[str, list[Evaluation]] = {}
+        self.moves: dict[int, MoveRecord] = {}
+        self.open_moves: dict[int, MoveRecord] = {}
+        """Chosen, but neither refused nor evaluated yet."""
+        self.refused_in_a_row = 0
+        self._means = _Column(np.float64, np.nan)
+        self._runs = _Column(np.int64, 0)
+        self._charges = _Column(np.int64, 0)
+        self._keys: set[tuple[str, int, Purpose]] = set()
+        self._ranks: Floats | None = None
+
+    # ------------------------------------------------------------ what a policy reads
+
+    @property
+    def root(self) -> str:
+        return self.nodes[0].node_id
+
+    @property
+    def means(self) -> Floats:
+        return self._means.view
+
+    @property
+    def runs(self) -> Ints:
+        return self._runs.view
+
+    @property
+    def charges(self) -> Ints:
+        return self._charges.view
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, node_id: str) -> Node:
+        return self.nodes[self.index[node_id]]
+
+    def eligible(self) -> NDArray[np.bool_]:
+        """[N] True where a node has a mean, and so may be improved or bred from."""
+        return ~np.isnan(self.means)
+
+    def ranks(self) -> Floats:
+        """[N] rank of each mean in [0, 1], the best 1; ties share their average; NaN where there is none.
+
+        One node alone has rank 1. Cached until a screening lands.
+        """
+        if self._ranks is None or len(self._ranks) != len(self.nodes):
+            ranks = np.full(len(self.nodes), np.nan)
+            valid = self.eligible()
+            if count := int(valid.sum()):
+                means = self.means[valid]
+                places = rankdata(-means if self.direction == "minimise" else means, method="average")
+                ranks[valid] = (places - 1) / (count - 1) if count > 1 else 1.0
+            self._ranks = ranks
+        return self._ranks
+
+    def leader(self) -> str | None:
+        """The node with the best mean so far, the earliest of equals; None before the first score."""
+        valid = self.eligible()
+        if not valid.any():
+            return None
+        means = np.where(valid, self.means, np.inf if self.direction == "minimise" else -np.inf)
+        best = int(np.argmin(means) if self.direction == "minimise" else np.argmax(means))
+        return self.nodes[best].node_id
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether score ``a`` is better than score ``b``."""
+        return a < b if self.direction == "minimise" else a > b
+
+    def scores(self, node_id: str, purpose: Purpose = "screen") -> tuple[float, ...]:
+        """The node's comparable scores for one purpose, in order of arrival."""
+        return tuple(
+            e.score
+            for e in self.evaluations[node_id]
+            if isinstance(e, Scored) and e.request.purpose == purpose and e.conditions == self.conditions
+        )
+
+    def failures(self, node_id: str) -> tuple[Evaluation, ...]:
+        """The node's evaluations that ended without a score, ``lost`` ones left out."""
+        return tuple(e for e in self.evaluations[node_id] if e.outcome not in ("scored", "lost"))
+
+    def waiting(self, node_id: str, purpose: Purpose = "screen") -> int:
+        """Trainings of this node that are chosen and not finished."""
+        return self._waiting.get((node_id, purpose), 0)
+
+    @property
+    def _waiting(self) -> Counter[tuple[str, Purpose]]:
+        counts: Counter[tuple[str, Purpose]] = Counter()
+        for record in self.open_moves.values():
+            if isinstance(record.move, Replicate):
+                counts[record.move.node_id, record.move.purpose] += 1
+        return counts
+
+    @property
+    def evaluated(self) -> int:
+        """Evaluations that count against a budget: all but ``lost`` ones."""
+        return len(self._keys)
+
+    # ------------------------------------------------------------ kinship
+
+    def children(self, node_id: str) -> tuple[str, ...]:
+        return tuple(self.graph.successors(node_id))
+
+    def ancestors(self, node_id: str) -> set[str]:
+        """All ancestors, the node itself left out."""
+        return set(nx.ancestors(self.graph, node_id))
+
+    def lineage(self, node_id: str) -> tuple[str, ...]:
+        """The node and all of its ancestors, parents before children (by order of arrival)."""
+        members = self.ancestors(node_id) | {node_id}
+        return tuple(sorted(members, key=self.index.__getitem__))
+
+    def common_ancestor(self, a: str, b: str) -> str:
+        """The lowest common ancestor: of the shared ones (a node counts as its own), the last to arrive."""
+        shared = (self.ancestors(a) | {a}) & (self.ancestors(b) | {b})
+        return max(shared, key=self.index.__getitem__)
+
+    # ------------------------------------------------------------ what the loop writes
+
+    def choose(self, record: MoveRecord) -> None:
+        """A move was chosen: it is pending, and charges its parents at once."""
+        self.moves[record.number] = record
+        self.open_moves[record.number] = record
+        if isinstance(record.move, Propose):
+            self._charge(record.move.parents)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """No candidate came of a move. Its parents were charged when it was chosen."""
+        self.open_moves.pop(refusal.move, None)
+        self.refused_in_a_row += 1
+
+    def add(self, node: Node) -> None:
+        """A candidate joins the tree, not yet evaluated."""
+        if node.node_id in self.index:
+            raise ValueError(f"node {node.node_id} is in the tree already")
+        self.index[node.node_id] = len(self.nodes)
+        self.nodes.append(node)
+        self.evaluations[node.node_id] = []
+        self.graph.add_node(node.node_id)
+        for parent in node.parents:
+            self.graph.add_edge(parent, node.node_id)
+        for column in (self._means, self._runs, self._charges):
+            column.append()
+        if node.parents:
+            self.refused_in_a_row = 0
+        self._ranks = None
+
+    def record(self, evaluation: Evaluation) -> None:
+        """An evaluation landed. Raises ValueError for a second one with the same node, seed and purpose."""
+        request = evaluation.request
+        key = (request.node_id, request.seed, request.purpose)
+        if evaluation.outcome != "lost":
+            if key in self._keys:
+                raise ValueError(
+                    f"node {request.node_id} was evaluated with seed {request.seed} for {request.purpose} already"
+                )
+            self._keys.add(key)
+            self.open_moves.pop(request.move, None)
+        self.evaluations[request.node_id].append(evaluation)
+        if (
+            isinstance(evaluation, Scored)
+            and request.purpose == "screen"
+            and evaluation.conditions == self.conditions
+        ):
+            i = self.index[request.node_id]
+            runs, means = self._runs.view, self._means.view
+            means[i] = (
+                evaluation.score if runs[i] == 0 else means[i] + (evaluation.score - means[i]) / (runs[i] + 1)
+            )
+            runs[i] += 1
+            self._ranks = None
+
+    def _charge(self, parents: Sequence[str]) -> None:
+        for parent in parents:
+            self._charges.view[self.index[parent]] += 1

@@ -1,0 +1,1 @@
+"""Hydra config groups. The YAML file is the name: there is no other registry."""

@@ -1,0 +1,1 @@
+"""How a child is made: tune, crossover, improve, draft, debug; language models; prompts."""

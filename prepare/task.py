@@ -1,0 +1,128 @@
+"""What is improved: seed files, which of them may change, metric, limits, budget, corpus, and ``program.md``.
+
+A task is trusted code and data. Candidates never import this module; they import the small API in
+``prepare/__init__.py``. A task of your own is one YAML file under ``conf/task/`` (see the README).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a score means. ``direction`` has no default: guessing it is how other tools crowned the worst."""
+
+    name: str
+    direction: Literal["minimise", "maximise"]
+    lower: float = -math.inf
+    upper: float = math.inf
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("minimise", "maximise"):
+            raise ValueError(
+                f"metric {self.name!r} has direction {self.direction!r}; expected 'minimise' or 'maximise'. "
+                "Set task.metric.direction in the task's YAML file."
+            )
+
+    def check(self, score: float) -> str | None:
+        """Why ``score`` cannot be a value of this metric, or None."""
+        if not math.isfinite(score):
+            return f"{self.name} is {score}, not a finite number"
+        if not self.lower <= score <= self.upper:
+            return f"{self.name} is {score:.6g}, outside [{self.lower:g}, {self.upper:g}]"
+        return None
+
+
+class Corpus(Protocol):
+    """Where a task's data comes from. Splits are byte strings as [N] uint8 arrays."""
+
+    name: str
+    forbidden_packages: tuple[str, ...]
+    """Installed packages that carry the evaluation text, and so must not be mounted in a sandbox."""
+
+    def prepare(self) -> Path:
+        """Fetch, verify and split the data; idempotent. Returns the cache directory."""
+        ...
+
+    def is_prepared(self) -> bool: ...
+
+    def fingerprint(self) -> str:
+        """Names the corpus and its splits; scores of different fingerprints are never compared."""
+        ...
+
+    def documents(self) -> tuple[Bytes, ...]:
+        """The training split as whole documents."""
+        ...
+
+    def evaluation(self, split: Literal["val", "select", "holdout"]) -> Bytes:
+        """One evaluation split as a single byte string."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a candidate may use. Seconds are wall seconds; enforced by the parent process."""
+
+    startup_seconds: float = 20.0
+    """Imports and set-up before the clock; more is charged to the budget."""
+    check_seconds: float = 30.0
+    score_seconds: float = 60.0
+    audit_seconds: float = 60.0
+    memory_mb: int = 4096
+    processes: int = 256
+    parameters: int = 1_000_000
+    """Elements of the returned state, all tensors together."""
+    state_mb: float = 16.0
+    log_kb: int = 64
+    source_kb: int = 64
+    literal_bytes: int = 4096
+    """Bytes of string and bytes literals longer than 24, all together (docstrings left out)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A byte-level language-modelling task: the candidate's model is judged by its bits per byte."""
+
+    name: str
+    corpus: Corpus
+    metric: Metric
+    seed_file: str
+    """Path of the seed program; its text becomes ``train.py`` of the root."""
+    program: str
+    """Path of ``program.md``: what to improve and the constraints, in a human's words."""
+    seconds: float
+    """Training seconds of one evaluation."""
+    context: int
+    """T of the evaluation rows; ``predict`` must take any 1 <= T <= context."""
+    vocab: int = 256
+    rows: int = 512
+    """Evaluation rows drawn from a split: [rows, context + 1] bytes."""
+    batch: int = 64
+    """Rows per call of ``predict`` when scoring."""
+    limits: Limits = field(default_factory=Limits)
+    constants: dict[str, float] = field(default_factory=dict)
+    """A preset: module-level constants of the seed program to set before the search begins."""
+    audit_screen: int = 128
+    """Audited positions of a screening; see ``train.audit``."""
+    audit_claim: int = 1024
+    """Audited positions of a leader, a confirmation and a report."""
+    audit_tolerance: float = 2e-3
+    """Largest honest difference (nats) between a claim and its audit at one position."""
+
+    editable: tuple[str, ...] = ("train.py",)
+
+    def __post_init__(self) -> None:
+        if self.seconds <= 0:
+            raise ValueError(
+                f"task.seconds is {self.seconds}; expected a positive number of training seconds"
+            )

@@ -1,0 +1,1 @@
+"""The search: loop, budgets, policies, statistics, progress. ``python -m search --help``."""

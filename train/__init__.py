@@ -1,0 +1,1 @@
+"""Running one candidate: seed programs, sandbox, evaluator, executors."""
