@@ -7,11 +7,13 @@ Arrays are aligned with ``nodes`` (order of arrival), so that a policy is a few 
     tree.charges   [N] int64    children made or attempted: scored, failed, pending and refused ones
 
 Only evaluations made under ``tree.conditions`` count; the others stay in the archive and are not compared.
-A tree is written by the search loop alone (``add``, ``record``, ``choose``, ``refuse``) and read by everybody else.
+A tree is written by the search loop alone (``add``, ``record``, ``choose``, ``refuse``). Whoever reads it from another
+thread (an operator that waits for a language model) holds ``tree.lock`` while reading.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -73,6 +75,7 @@ class Tree:
         self.open_moves: dict[int, MoveRecord] = {}
         """Chosen, but neither refused nor evaluated yet."""
         self.refused_in_a_row = 0
+        self.lock = threading.RLock()
         self._means = _Column(np.float64, np.nan)
         self._runs = _Column(np.int64, 0)
         self._charges = _Column(np.int64, 0)
@@ -187,34 +190,41 @@ class Tree:
 
     def choose(self, record: MoveRecord) -> None:
         """A move was chosen: it is pending, and charges its parents at once."""
-        self.moves[record.number] = record
-        self.open_moves[record.number] = record
-        if isinstance(record.move, Propose):
-            self._charge(record.move.parents)
+        with self.lock:
+            self.moves[record.number] = record
+            self.open_moves[record.number] = record
+            if isinstance(record.move, Propose):
+                self._charge(record.move.parents)
 
     def refuse(self, refusal: Refusal) -> None:
         """No candidate came of a move. Its parents were charged when it was chosen."""
-        self.open_moves.pop(refusal.move, None)
-        self.refused_in_a_row += 1
+        with self.lock:
+            self.open_moves.pop(refusal.move, None)
+            self.refused_in_a_row += 1
 
     def add(self, node: Node) -> None:
         """A candidate joins the tree, not yet evaluated."""
         if node.node_id in self.index:
             raise ValueError(f"node {node.node_id} is in the tree already")
-        self.index[node.node_id] = len(self.nodes)
-        self.nodes.append(node)
-        self.evaluations[node.node_id] = []
-        self.graph.add_node(node.node_id)
-        for parent in node.parents:
-            self.graph.add_edge(parent, node.node_id)
-        for column in (self._means, self._runs, self._charges):
-            column.append()
-        if node.parents:
-            self.refused_in_a_row = 0
-        self._ranks = None
+        with self.lock:
+            self.index[node.node_id] = len(self.nodes)
+            self.nodes.append(node)
+            self.evaluations[node.node_id] = []
+            self.graph.add_node(node.node_id)
+            for parent in node.parents:
+                self.graph.add_edge(parent, node.node_id)
+            for column in (self._means, self._runs, self._charges):
+                column.append()
+            if node.parents:
+                self.refused_in_a_row = 0
+            self._ranks = None
 
     def record(self, evaluation: Evaluation) -> None:
         """An evaluation landed. Raises ValueError for a second one with the same node, seed and purpose."""
+        with self.lock:
+            self._record(evaluation)
+
+    def _record(self, evaluation: Evaluation) -> None:
         request = evaluation.request
         key = (request.node_id, request.seed, request.purpose)
         if evaluation.outcome != "lost":
@@ -225,16 +235,10 @@ class Tree:
             self._keys.add(key)
             self.open_moves.pop(request.move, None)
         self.evaluations[request.node_id].append(evaluation)
-        if (
-            isinstance(evaluation, Scored)
-            and request.purpose == "screen"
-            and evaluation.conditions == self.conditions
-        ):
+        if isinstance(evaluation, Scored) and request.purpose == "screen" and evaluation.conditions == self.conditions:
             i = self.index[request.node_id]
             runs, means = self._runs.view, self._means.view
-            means[i] = (
-                evaluation.score if runs[i] == 0 else means[i] + (evaluation.score - means[i]) / (runs[i] + 1)
-            )
+            means[i] = evaluation.score if runs[i] == 0 else means[i] + (evaluation.score - means[i]) / (runs[i] + 1)
             runs[i] += 1
             self._ranks = None
 

@@ -123,6 +123,4 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.seconds <= 0:
-            raise ValueError(
-                f"task.seconds is {self.seconds}; expected a positive number of training seconds"
-            )
+            raise ValueError(f"task.seconds is {self.seconds}; expected a positive number of training seconds")
