@@ -66,6 +66,13 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """A policy's word that there is nothing sensible to choose until something pending lands."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class MoveRecord:
     """A move as the archive keeps it: numbered within its run, from 0 (the root)."""
 
@@ -147,6 +154,8 @@ class Request:
     files: Mapping[str, str]
     seed: int
     purpose: Purpose
+    bar: float | None = None
+    """The leader's mean: a claim better than it gets the audit of a leader. Not stored."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Arrays are aligned with ``nodes`` (order of arrival), so that a policy is a few 
     tree.means     [N] float64  mean screening score under the run's conditions; NaN where there is none
     tree.runs      [N] int64    scored screenings behind each mean
     tree.charges   [N] int64    children made or attempted: scored, failed, pending and refused ones
+    tree.places    [N] int64    place of the first parent in ``nodes``; -1 for the root
 
 Only evaluations made under ``tree.conditions`` count; the others stay in the archive and are not compared.
 A tree is written by the search loop alone (``add``, ``record``, ``choose``, ``refuse``). Whoever reads it from another
@@ -21,7 +22,6 @@ from typing import Any
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from archive.records import (
     Conditions,
@@ -79,8 +79,11 @@ class Tree:
         self._means = _Column(np.float64, np.nan)
         self._runs = _Column(np.int64, 0)
         self._charges = _Column(np.int64, 0)
+        self._places = _Column(np.int64, -1)
+        self._failures = _Column(np.int64, 0)
         self._keys: set[tuple[str, int, Purpose]] = set()
         self._ranks: Floats | None = None
+        self._order: Ints = np.empty(0, dtype=np.int64)
 
     # ------------------------------------------------------------ what a policy reads
 
@@ -100,6 +103,10 @@ class Tree:
     def charges(self) -> Ints:
         return self._charges.view
 
+    @property
+    def places(self) -> Ints:
+        return self._places.view
+
     def __len__(self) -> int:
         return len(self.nodes)
 
@@ -110,20 +117,35 @@ class Tree:
         """[N] True where a node has a mean, and so may be improved or bred from."""
         return ~np.isnan(self.means)
 
+    def failed(self) -> NDArray[np.bool_]:
+        """[N] True where a node was trained, came to nothing, and has no mean: what a ``debug`` operator works on."""
+        return (self._failures.view > 0) & np.isnan(self.means)
+
     def ranks(self) -> Floats:
         """[N] rank of each mean in [0, 1], the best 1; ties share their average; NaN where there is none.
 
         One node alone has rank 1. Cached until a screening lands.
         """
-        if self._ranks is None or len(self._ranks) != len(self.nodes):
-            ranks = np.full(len(self.nodes), np.nan)
-            valid = self.eligible()
-            if count := int(valid.sum()):
-                means = self.means[valid]
-                places = rankdata(-means if self.direction == "minimise" else means, method="average")
-                ranks[valid] = (places - 1) / (count - 1) if count > 1 else 1.0
-            self._ranks = ranks
-        return self._ranks
+        with self.lock:
+            if self._ranks is None or len(self._ranks) != len(self.nodes):
+                self._ranks = self._rank()
+            return self._ranks
+
+    def _rank(self) -> Floats:
+        """Ranks anew. The last order is kept: a stable sort of what is nearly sorted already is linear."""
+        fresh = self.eligible()
+        fresh[self._order] = False  # a node that once had a mean keeps one
+        order = np.concatenate([self._order, np.flatnonzero(fresh)])
+        keys = -self.means[order] if self.direction == "minimise" else self.means[order]
+        sorting = np.argsort(keys, kind="stable")
+        self._order, keys = order[sorting], keys[sorting]
+        ranks = np.full(len(self.nodes), np.nan)
+        if count := len(keys):
+            starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+            sizes = np.diff(np.append(starts, count))
+            places = np.repeat(starts + (sizes - 1) / 2, sizes)
+            ranks[self._order] = places / (count - 1) if count > 1 else 1.0
+        return ranks
 
     def leader(self) -> str | None:
         """The node with the best mean so far, the earliest of equals; None before the first score."""
@@ -213,9 +235,10 @@ class Tree:
             self.graph.add_node(node.node_id)
             for parent in node.parents:
                 self.graph.add_edge(parent, node.node_id)
-            for column in (self._means, self._runs, self._charges):
+            for column in (self._means, self._runs, self._charges, self._places, self._failures):
                 column.append()
             if node.parents:
+                self._places.view[-1] = self.index[node.parents[0]]
                 self.refused_in_a_row = 0
             self._ranks = None
 
@@ -234,6 +257,8 @@ class Tree:
                 )
             self._keys.add(key)
             self.open_moves.pop(request.move, None)
+            if evaluation.outcome != "scored":
+                self._failures.view[self.index[request.node_id]] += 1
         self.evaluations[request.node_id].append(evaluation)
         if isinstance(evaluation, Scored) and request.purpose == "screen" and evaluation.conditions == self.conditions:
             i = self.index[request.node_id]
