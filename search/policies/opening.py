@@ -1,0 +1,45 @@
+"""The opening: the root is scored once, then trained again until its seed deviation is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archive.records import Failed, Replicate, Stop, Wait
+from archive.tree import Tree
+from search.policies.base import attempts
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Nothing happens before the root's first score; then it is replicated to ``root_runs`` screenings.
+
+    Failed and pending screenings count, so a root that fails now and then cannot keep the search here. Proposals do not
+    wait for the replicates: those are merely chosen first. A root that fails its very first run stops the search,
+    because there is nothing to search from. Raises ValueError for ``root_runs`` < 1.
+    """
+
+    root_runs: int = 3
+
+    def __post_init__(self) -> None:
+        if self.root_runs < 1:
+            raise ValueError(f"root_runs is {self.root_runs}; expected at least 1. Set policy.opening.root_runs.")
+
+    def choose(self, tree: Tree) -> Replicate | Wait | Stop | None:
+        """What the opening still asks for, or None when it is over."""
+        if len(tree) == 0:
+            return Wait("the root is not in the tree yet")
+        tried = attempts(tree, tree.root)
+        if tree.runs[0] == 0:
+            return self._first_score(tree, tried)
+        if tried < self.root_runs:
+            return Replicate(tree.root, reason=f"seed deviation of the root: run {tried + 1} of {self.root_runs}")
+        return None
+
+    def _first_score(self, tree: Tree, tried: int) -> Replicate | Wait | Stop:
+        if tree.waiting(tree.root) or tree[tree.root].move in tree.open_moves:
+            return Wait("the root is not scored yet")
+        if tried == 0:  # after a change of hardware, for example
+            return Replicate(tree.root, reason="the root has no score under the present conditions")
+        last = tree.evaluations[tree.root][-1]
+        why = f"{last.outcome}: {last.reason}" if isinstance(last, Failed) else last.outcome
+        return Stop(f"the seed program failed its first run ({why}), so there is nothing to search from")
