@@ -6,7 +6,7 @@ To add one: a class with ``name``, ``arity`` and ``propose`` in one Python file,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,8 @@ class Context:
     """Seed deviation of the score as known so far; None before the root's replicates."""
     program: str
     """The text of the task's ``program.md``."""
+    known: Container[str] = frozenset()
+    """``operators.duplicates.normalised`` of every candidate so far, so that an operator can try once more itself."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,20 @@
+"""Parsing text that nobody vouches for: one place that knows all the ways in which Python's parser gives up."""
+
+from __future__ import annotations
+
+import ast
+
+
+class Unparsable(ValueError):
+    """A source that is not a Python module; the message says where and why."""
+
+
+def parse(source: str, path: str = "train.py") -> ast.Module:
+    """The syntax tree of ``source``. Raises ``Unparsable``, also for nesting too deep and for NUL bytes."""
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        line = (error.text or "").strip()[:80]
+        raise Unparsable(f"{path} line {error.lineno}: {error.msg}" + (f": {line}" if line else "")) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise Unparsable(f"{path} does not parse: {error or type(error).__name__}") from None

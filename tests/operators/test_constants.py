@@ -1,0 +1,160 @@
+"""Constants: what is read, what is set, and that nothing else moves."""
+
+from __future__ import annotations
+
+import ast
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.constants import Constant, Number, find_constants, read_constants, set_constants
+from operators.ranges import Range, range_of
+from operators.syntax import Unparsable
+
+SOURCE = '''\
+"""A program — with ümläuts."""
+import torch
+
+WIDTH = 64          # tune: 16..512 log step 16
+RATE: float = 1e-3  # the usual
+OFFSET = -2
+BIAS = True ; FLAG = (False)
+SEED = 1
+DATA_SEED = 2
+VOCAB = 256
+NAME = "gpt"
+SIZES = (1, 2)
+TWICE = WIDTH * 2
+DEPTH = 4
+DEPTH = 5
+lower = 3
+HUGE = 1e999
+if torch.cuda.is_available():
+    LAYERS = 12
+
+
+def f(WIDTH=3):
+    LOCAL = 7
+    return WIDTH
+'''
+
+
+def test_reads_numbers_that_are_assigned_once_at_module_level() -> None:
+    assert read_constants(SOURCE) == {
+        "WIDTH": 64, "RATE": 1e-3, "OFFSET": -2, "BIAS": True, "FLAG": False, "SEED": 1, "DATA_SEED": 2, "VOCAB": 256,
+    }  # fmt: skip
+
+
+def test_seeds_vocabularies_and_opted_out_constants_are_not_searched() -> None:
+    source = SOURCE.replace("OFFSET = -2", "OFFSET = 2  # tune: no")
+    assert [c.name for c in find_constants(source) if c.searchable] == ["WIDTH", "RATE", "BIAS", "FLAG"]
+
+
+def test_setting_changes_literals_and_no_other_byte() -> None:
+    changed = set_constants(SOURCE, {"WIDTH": 96, "RATE": 0.0021, "OFFSET": 5, "FLAG": True})
+    expected = SOURCE.replace("= 64 ", "= 96 ").replace("1e-3", "0.0021").replace("-2", "5").replace("False", "True")
+    assert changed == expected
+
+
+def test_an_equal_value_keeps_its_spelling_and_a_float_stays_a_float() -> None:
+    assert set_constants(SOURCE, {"RATE": 0.001}) == SOURCE
+    assert "RATE: float = 2.0 " in set_constants(SOURCE, {"RATE": 2})
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_line_endings_survive(newline: str) -> None:
+    source = newline.join(["é = '\x0c'", "A = 1", "B = 2  # é", ""])
+    assert set_constants(source, {"B": 30}) == source.replace("2", "30")
+
+
+def test_errors_name_what_is_there() -> None:
+    with pytest.raises(KeyError, match="it has A, B"):
+        set_constants("A = 1\nB = 2\n", {"C": 3})
+    with pytest.raises(ValueError, match="must be finite"):
+        set_constants("A = 1.0\n", {"A": math.nan})
+    for broken in ("A = = 1", "A = 1\0", "(" * 5000):
+        with pytest.raises(Unparsable):
+            read_constants(broken)
+
+
+NUMBERS = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, st.text("# é\t;tune:1|2..", max_size=12)), min_size=1, max_size=6))
+def test_what_is_set_is_read_back_and_the_rest_of_the_tree_is_untouched(rows: list[tuple[Number, Number, str]]) -> None:
+    source = "".join(f"K{i} = {old!r} # {note}\n" for i, (old, _, note) in enumerate(rows)) + "x = [K0]\n"
+    wanted = {f"K{i}": new for i, (_, new, _) in enumerate(rows)}
+    changed = set_constants(source, wanted)
+    got = read_constants(changed)
+    assert all(got[name] == value for name, value in wanted.items())
+    assert [line.partition("#")[2] for line in changed.splitlines()] == [
+        line.partition("#")[2] for line in source.splitlines()
+    ]
+    assert ast.dump(ast.parse(changed).body[-1]) == ast.dump(ast.parse(source).body[-1])
+    assert set_constants(changed, read_constants(source)).count("\n") == source.count("\n")
+
+
+def _range(value: Number, tune: str | None = None) -> Range:
+    found = range_of(Constant("K", value, 0, 0, tune))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "comment", "low", "high", "scale"),
+    [
+        (128, "16..512 log", 16, 512, "log"),
+        (128, "16..512 log step 16, must divide", 16, 512, "log"),
+        (4, "1|2|8", 1, 8, "linear"),
+        (0.0, "0..0.5", 0, 0.5, "linear"),
+        (1e-3, "1e-4..1e-2 log", 1e-4, 1e-2, "log"),
+        (12, None, 3, 48, "log"),
+        (64, None, 16, 256, "log"),
+        (0.1, None, 0.01, 0.9, "log"),
+        (2.0, None, 0.2, 20, "log"),
+        (0.0, None, 0, 0.5, "linear"),
+        (0.9, None, 0.45, 0.99, "complement"),
+        (3, "fast, please", 1, 12, "log"),
+        (3, "9..2", 1, 12, "log"),
+        (3, "0..4 log", 1, 12, "log"),
+        (3, "1.5|2", 1, 12, "log"),
+    ],
+)
+def test_ranges(value: Number, comment: str | None, low: float, high: float, scale: str) -> None:
+    found = _range(value, comment)
+    assert found.low == pytest.approx(low)
+    assert found.high == pytest.approx(high)
+    assert found.scale == scale
+
+
+@pytest.mark.parametrize("value", [0, -3, -0.5])
+def test_values_that_give_no_scale_are_not_searched(value: Number) -> None:
+    assert range_of(Constant("K", value, 0, 0, None)) is None
+
+
+def test_both_values_of_a_bool() -> None:
+    assert {_range(True).value(-0.4), _range(True).value(1.4)} == {False, True}
+
+
+@given(
+    st.sampled_from(
+        [(128, "16..512 log step 16"), (4, "1|2|4|8"), (0.0, "0..0.5"), (12, None), (1e-3, None), (0.95, None)]
+    ),
+    st.floats(-20, 20),
+)
+def test_any_coordinate_gives_a_value_in_range_of_the_right_kind(case: tuple[Number, str | None], u: float) -> None:
+    span = _range(*case)
+    value = span.value(u)
+    assert span.low <= value <= span.high
+    assert type(value) is type(case[0])
+    assert not span.choices or value in span.choices
+    if span.step > 1:
+        assert value % span.step == 0
+    assert span.value(span.coordinate(value)) == pytest.approx(value, rel=0.06)
+
+
+def test_values_are_written_as_a_person_would() -> None:
+    assert _range(1e-3).value(math.log(0.0020987234)) == 0.0021
+    assert _range(0.95).value(math.log(1 - 0.98765)) == 0.988

@@ -1,0 +1,62 @@
+"""When two candidates are the same program."""
+
+from __future__ import annotations
+
+import pytest
+
+from operators.duplicates import normalised
+
+PROGRAM = '''\
+"""Train."""
+import torch
+SEED = 1
+RATE = 1e-3
+
+def train(session):
+    """Fit."""
+    torch.manual_seed(SEED)
+    model = build(width=[1, 2])
+    return model
+'''
+
+
+def same(changed: str) -> bool:
+    assert changed != PROGRAM
+    return normalised({"train.py": changed}) == normalised({"train.py": PROGRAM})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("1e-3", "0.001  # slow"),
+        ('"""Train."""\n', "# no docstring\n\n"),
+        ('    """Fit."""\n', ""),
+        ("build(width=[1, 2])", "build(\n        width=[1,2],\n    )"),
+        ("SEED = 1", "SEED = 2"),
+        ("manual_seed(SEED)", "manual_seed(session.seed + 7)"),
+    ],
+)
+def test_what_does_not_count(old: str, new: str) -> None:
+    assert same(PROGRAM.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("1e-3", "2e-3"), ("[1, 2]", "[12]"), ("[1, 2]", "(1, 2)"), ("width", "depth"), ("torch.manual_seed", "print"),
+     ("return model", "return [model]"), ("1e-3", "True"), ("RATE", "RATES")],
+)  # fmt: skip
+def test_what_counts(old: str, new: str) -> None:
+    assert not same(PROGRAM.replace(old, new))
+
+
+def test_lists_and_their_ends_are_told_apart() -> None:
+    assert normalised({"a.py": "f([1], [2])"}) != normalised({"a.py": "f([1, [2]])"})
+    assert normalised({"a.py": "x = [], [1]"}) != normalised({"a.py": "x = [1], []"})
+
+
+def test_files_count_by_path_and_text() -> None:
+    assert normalised({"a.py": "x", "b.py": "y"}) != normalised({"a.py": "y", "b.py": "x"})
+    assert normalised({"a.txt": "x  "}) != normalised({"a.txt": "x"})
+    assert normalised({"a.py": "x = = 1"}) != normalised({"a.py": "x = = 2"})
+    deep = "x = " + "-" * 3000 + "1"
+    assert normalised({"a.py": deep}) == normalised({"a.py": deep})

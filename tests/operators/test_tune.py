@@ -1,0 +1,208 @@
+"""Tune: deterministic, inside its ranges, never a known program, and it learns."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from conftest import Garden
+
+from archive.records import Candidate
+from operators.base import NoCandidate
+from operators.constants import Number, read_constants, set_constants
+from operators.tune import Tune, history, search_space, suggest
+
+SOURCE = """\
+SEED = 3
+RATE = 0.001
+WIDTH = 64
+BATCH = 16   # tune: 4|8|16|32
+DROPOUT = 0.0  # tune: 0..0.5
+DEPTH = 2  # tune: 1..6
+NOTE = "text"
+"""
+
+
+def loss(values: dict[str, Number]) -> float:
+    """A bowl with its floor at RATE 0.008, WIDTH 160, BATCH 8, DROPOUT 0.1, DEPTH 4."""
+    return (
+        0.1 * math.log2(values["RATE"] / 0.008) ** 2
+        + 0.2 * math.log2(values["WIDTH"] / 160) ** 2
+        + 0.1 * math.log2(values["BATCH"] / 8) ** 2
+        + 4.0 * (values["DROPOUT"] - 0.1) ** 2
+        + 0.05 * (values["DEPTH"] - 4) ** 2
+    )
+
+
+def child(garden: Garden, parent: str, seed: int = 0, operator: Tune | None = None) -> Candidate:
+    candidate = garden.ask(operator or Tune(), parent, seed=seed)
+    assert isinstance(candidate, Candidate), candidate
+    return candidate
+
+
+def forest(garden: Garden, count: int, seed: int = 0) -> str:
+    """A root with ``count`` random scored children; returns the root's id."""
+    root = garden.plant(SOURCE, loss(read_constants(SOURCE)))
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        values: dict[str, Number] = {
+            "RATE": float(10 ** rng.uniform(-4, -1.5)),
+            "WIDTH": int(rng.integers(2, 32)) * 8,
+            "DEPTH": int(rng.integers(1, 7)),
+        }
+        text = set_constants(SOURCE, values)
+        garden.grow(text, (root.node_id,), score=loss(read_constants(text)))
+    return root.node_id
+
+
+@pytest.mark.parametrize("count", [0, 30])
+def test_the_same_generator_gives_the_same_child(gardens: Callable[..., Garden], count: int) -> None:
+    first, second, other = gardens(), gardens(), gardens()
+    roots = [forest(garden, count) for garden in (first, second, other)]
+    assert child(first, roots[0], seed=1) == child(second, roots[1], seed=1)
+    assert child(first, roots[0], seed=1).files != child(other, roots[2], seed=2).files
+
+
+@pytest.mark.parametrize("count", [0, 30])
+def test_a_child_changes_one_to_three_constants_within_their_ranges(garden: Garden, count: int) -> None:
+    root = forest(garden, count)
+    start = read_constants(SOURCE)
+    space = {name: span for (_, name), span in search_space({"train.py": SOURCE}, ("train.py",)).items()}
+    assert set(space) == {"RATE", "WIDTH", "BATCH", "DROPOUT", "DEPTH"}
+    for seed in range(40):
+        candidate = child(garden, root, seed=seed)
+        values = read_constants(candidate.files["train.py"])
+        changed = {name for name in values if values[name] != start[name]}
+        assert 1 <= len(changed) <= 3
+        assert changed <= set(space)
+        assert all(space[name].low <= values[name] <= space[name].high for name in changed)
+        assert values["BATCH"] in (4, 8, 16, 32)
+        assert values["WIDTH"] % 8 == 0
+        assert set_constants(candidate.files["train.py"], start) == SOURCE
+        assert all(f"{name} {start[name]!r} -> {values[name]!r}" in candidate.idea for name in changed)
+
+
+def test_a_parent_that_was_tried_often_makes_bolder_moves(garden: Garden) -> None:
+    tune, keys = Tune(), [("train.py", name) for name in "abcdef"]
+
+    def changes(scored: int, charges: int) -> float:
+        rng = np.random.default_rng(0)
+        return float(np.mean([len(tune._choose(keys, scored, charges, rng)) for _ in range(400)]))
+
+    assert changes(0, 0) == 3.0
+    assert changes(200, 0) == pytest.approx(1.8, abs=0.1)
+    assert changes(200, 100) == pytest.approx(2.7, abs=0.1)
+
+
+def climb(garden: Garden, seed: int, operator: Tune) -> float:
+    """The best loss after 30 children, each of the leader."""
+    sign = 1 if garden.direction == "minimise" else -1
+    garden.plant(SOURCE, sign * loss(read_constants(SOURCE)))
+    for _ in range(30):
+        leader = garden.tree.leader()
+        assert leader is not None
+        candidate = child(garden, leader, seed=seed, operator=operator)
+        score = sign * loss(read_constants(candidate.files["train.py"]))
+        garden.grow(dict(candidate.files), candidate.parents, score=score)
+    return float(np.min(sign * garden.tree.means))
+
+
+def test_thirty_steps_beat_thirty_random_steps(gardens: Callable[..., Garden]) -> None:
+    """The random kernel is tune's own cold one, which never learns from what was scored."""
+    learned = [climb(gardens(), seed, Tune()) for seed in range(10)]
+    random = [climb(gardens(), seed, Tune(warm=10**6)) for seed in range(10)]
+    assert np.mean(learned) < 0.8 * np.mean(random)
+    assert max(learned) < 0.25 * loss(read_constants(SOURCE))
+
+
+def test_the_direction_is_heeded(gardens: Callable[..., Garden]) -> None:
+    """Maximising the negative gives the very same search."""
+    assert climb(gardens("minimise"), 0, Tune()) == climb(gardens("maximise"), 0, Tune())
+
+
+def test_a_pending_child_is_not_proposed_again(garden: Garden) -> None:
+    """The liar: with a proposal pending, TPE moves away from it."""
+    root = forest(garden, 30)
+    ranges = {key: span for key, span in search_space({"train.py": SOURCE}, ("train.py",)).items() if key[1] == "RATE"}
+    keys = {("train.py", name) for name in read_constants(SOURCE)}
+
+    def rates() -> list[float]:
+        trials = history(garden.tree, keys, 80)
+        return [float(suggest(trials, ranges, "minimise", seed)["train.py", "RATE"]) for seed in range(60)]
+
+    before = rates()
+    favourite = float(np.median(before))
+    trials = history(garden.tree, keys, 80)
+    for _ in range(8):
+        garden.grow(SOURCE.replace("0.001", repr(favourite)), (root,))
+    pending = history(garden.tree, keys, 80)[len(trials) :]
+    worst = max(trial.score for trial in trials if trial.score is not None)
+    assert [(trial.values["train.py", "RATE"], trial.score) for trial in pending] == [(favourite, worst)] * 8
+
+    def near(found: list[float]) -> int:
+        return sum(abs(math.log2(rate / favourite)) < 0.25 for rate in found)
+
+    assert near(rates()) < 0.7 * near(before)
+
+
+def test_a_failure_by_constants_is_no_score_and_other_failures_are_left_out(garden: Garden) -> None:
+    root = forest(garden, 3)
+    blown = garden.grow(SOURCE.replace("64", "256"), (root,))
+    garden.fail(blown, "out_of_memory")
+    broken = garden.grow(SOURCE + "raise RuntimeError\n", (root,), "improve")
+    garden.fail(broken)
+    other = garden.grow(SOURCE + "EXTRA = 5\n", (root,), "improve", score=0.0)
+    trials = history(garden.tree, {("train.py", name) for name in read_constants(SOURCE)}, 80)
+    assert [trial.score is None for trial in trials] == [False] * 4 + [True]
+    assert trials[-1].values["train.py", "WIDTH"] == 256
+    assert all(trial.score != garden.tree.means[garden.tree.index[other.node_id]] for trial in trials)
+
+
+def test_only_the_best_and_the_latest_are_fed(garden: Garden) -> None:
+    root = forest(garden, 100)
+    means = garden.tree.means
+    trials = history(garden.tree, {("train.py", name) for name in read_constants(SOURCE)}, 20)
+    scores = [trial.score for trial in trials]
+    assert len(scores) == 20
+    assert set(np.sort(means)[:10]) <= set(scores)
+    assert set(means[-8:]) <= set(scores)
+    assert root
+
+
+def test_known_settings_are_avoided_and_then_refused_with_a_reason(garden: Garden) -> None:
+    root = garden.plant("FLAG = True\nCHOICE = 1  # tune: 1|2\n", 1.0)
+    seen = set()
+    for seed in range(3):
+        candidate = child(garden, root.node_id, seed=seed)
+        seen.add(candidate.files["train.py"])
+        garden.grow(dict(candidate.files), candidate.parents, score=1.0)
+    assert len(seen) == 3
+    refused = garden.ask(Tune(), root.node_id)
+    assert isinstance(refused, NoCandidate)
+    assert "FLAG, CHOICE" in refused.reason
+
+
+def test_a_program_without_constants_is_refused_with_the_cure(garden: Garden) -> None:
+    root = garden.plant("SEED = 1\nrate = 3\n", 1.0)
+    refused = garden.ask(Tune(), root.node_id)
+    assert isinstance(refused, NoCandidate)
+    assert "# tune:" in refused.reason
+
+
+def test_it_applies_to_scored_nodes_only(garden: Garden) -> None:
+    root = garden.plant(SOURCE, 1.0)
+    pending = garden.grow(SOURCE, (root.node_id,))
+    assert Tune().applies(garden.tree, root.node_id)
+    assert not Tune().applies(garden.tree, pending.node_id)
+
+
+@pytest.mark.filterwarnings("error")
+def test_optuna_is_silent(garden: Garden, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    root = forest(garden, 20)
+    with caplog.at_level(logging.INFO):
+        child(garden, root)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
