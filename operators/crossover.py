@@ -76,9 +76,7 @@ class Crossover:
         with context.tree.lock:
             ancestor = context.tree.common_ancestor(a, b)
             if ancestor in (a, b):
-                return NoCandidate(
-                    f"{ancestor[:8]} is an ancestor of the other parent: the merge would be a copy of that"
-                )
+                return NoCandidate(f"{ancestor[:8]} is an ancestor of the other parent: nothing to merge")
             base, left, right = (context.tree[node].candidate.files for node in (ancestor, a, b))
         reason = ""
         for _ in range(self.tries):
@@ -115,11 +113,11 @@ def merge(base: Files, a: Files, b: Files, rng: np.random.Generator) -> Merged:
     shares = Share(), Share()
     drawn = 0
     for path in sorted({*base, *a, *b}):
-        versions = base.get(path), a.get(path), b.get(path)
-        if any(text is None for text in versions):
-            text, conflicts = _merge_presence(versions, shares, rng)
+        text: str | None
+        if path in base and path in a and path in b:
+            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, rng)
         else:
-            text, conflicts = _merge_text(path, *(text or "" for text in versions), shares, rng)
+            text, conflicts = _merge_presence((base.get(path), a.get(path), b.get(path)), shares, rng)
         drawn += conflicts
         if text is not None:
             files[path] = text
@@ -140,12 +138,14 @@ def _merge_presence(
 
 
 def _merge_text(
-    path: str, base: str, a: str, b: str, shares: tuple[Share, Share], rng: np.random.Generator
+    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], rng: np.random.Generator
 ) -> tuple[str, int]:
+    """``versions``: base, a, b."""
+    base, a, b = versions
     drawn = 0
     if path.endswith(".py"):
-        values, drawn = _merge_constants(*(read_constants(text) for text in (base, a, b)), shares, rng)
-        base, a, b = (set_constants(text, values) for text in (base, a, b))
+        values, drawn = _merge_constants(read_constants(base), read_constants(a), read_constants(b), shares, rng)
+        base, a, b = (set_constants(text, values) for text in versions)
     # autojunk would treat the commonest lines of a long file as noise, and merge worse.
     matcher: Any = partial(SequenceMatcher, autojunk=False)
     base_lines, a_lines, b_lines = (text.splitlines(keepends=True) for text in (base, a, b))

@@ -13,12 +13,14 @@ Without one (or where what follows ``tune:`` is not of this grammar) it is deriv
     int >= 1                 v/4 .. v*4, log; in steps of 8 if v is a multiple of 8 and at least 16, since widths
                              are divided among heads
     0.0                      0 .. 0.5
-    float in [0.5, 1)        log in 1 - v, over /10 .. *10, not below v/2 (decay rates: 0.9 is as far from 0.99 as 0.99 from 0.999)
+    float in [0.5, 1)        log in 1 - v, over /10 .. *10, not below v/2 (decay rates: 0.9 is as far from
+                             0.99 as 0.99 from 0.999)
     other positive floats    v/10 .. v*10, log; at most 0.9 if v < 0.5 and so perhaps a probability
     0 and negative numbers   not searched: nothing says how far
 
 Search happens in *coordinates*, in which equal distances matter equally: the logarithm, the value, or the place in
-a list of choices. Values come back rounded as a person would write them: 3 significant digits (of decay rates: 2 of 1 - v).
+a list of choices. Values come back rounded as a person would write them: 3 significant digits (of decay rates: 2 of
+1 - v).
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ The mutation kernel, for a parent with ``d`` searchable constants (``operators.r
    the chosen constants, the others fixed at the parent's values. Fixing them by leaving them out of the study gives
    the same density ratio as Optuna's ``PartialFixedSampler``, at a third of the time.
 
-TPE is fed with at most 80 scored programs, the best and the latest ones, so that a proposal costs the same in a tree
-of 100,000 nodes (Optuna's storage copies every trial: 80 cost 4 ms). Pending ones count as the worst score seen (the
+TPE is fed with at most 64 scored programs, the best and the latest ones, so that a proposal costs the same in a tree
+of 100,000 nodes (Optuna's storage copies every trial: 64 cost 3 ms). Pending ones count as the worst score seen (the
 constant liar "CL-max" of Ginsbourger et al. 2010), so that parallel slots get different proposals. A child of this
 operator that failed is fed as a pruned trial, which TPE ranks below all scores; other failures may be the code's
 fault and are left out.
@@ -59,7 +59,7 @@ class Tune:
     arity = 1
     needs_llm = False
 
-    def __init__(self, name: str = "tune", warm: int = 8, fed: int = 80, tries: int = 12) -> None:
+    def __init__(self, name: str = "tune", warm: int = 8, fed: int = 64, tries: int = 12) -> None:
         """``warm``: scored programs before TPE takes over. ``fed``: trials given to it. ``tries``: before giving up."""
         self.name = name
         self.warm = warm
@@ -183,13 +183,13 @@ def local_step(start: Mapping[Key, Number], ranges: Mapping[Key, Range], rng: np
 def suggest(trials: Sequence[Trial], ranges: Mapping[Key, Range], direction: Direction, seed: int) -> dict[Key, Number]:
     """What TPE proposes for the constants of ``ranges``, given the trials. Deterministic in ``seed``."""
     import optuna  # 0.2 s, which a search without tune need not wait for
-    from optuna.distributions import FloatDistribution
+    from optuna.distributions import BaseDistribution, FloatDistribution
 
     logging.getLogger("optuna").setLevel(logging.ERROR)  # it announces every study
     names = {key: f"{key[0]}:{key[1]}" for key in ranges}
     places = [{names[key]: span.coordinate(trial.values[key]) for key, span in ranges.items()} for trial in trials]
     # What other programs have tried may lie outside of this parent's range; it informs, and proposals are clamped.
-    spaces = {
+    spaces: dict[str, BaseDistribution] = {
         names[key]: FloatDistribution(
             min(span.bounds[0], *(place[names[key]] for place in places)),
             max(span.bounds[1], *(place[names[key]] for place in places)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Garden
+from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import Garden
+from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
