@@ -1,0 +1,376 @@
+"""The lineage of a node as a git branch: one commit a node, a crossover as a merge commit.
+
+    python -m archive export [ID] --branch NAME [--repo DIR]
+
+The branch is a history of its own whose root is the seed program. Everything lies in one folder named after the task,
+so that nothing at the top of a checkout can shadow our packages:
+
+    shakespeare/train.py      the node's files
+    shakespeare/prepare/*.py  a copy of our ``prepare`` package, so that train.py runs alone
+    shakespeare/task.json     the resolved task
+    shakespeare/README.md     how to run it, what it scored, how it was made
+
+Ideas, operators and paths come from models and candidates: they are untrusted, and cleaned or refused here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from archive import git
+from archive.describe import Step, Subject, commit_message, readme
+from archive.git import Commit, GitError
+
+_BATCH = 50
+"""Nodes whose files are read at once: bounds memory, and stays below any reader's row cap."""
+
+_OUR_NAMES = frozenset({"search", "operators", "train", "prepare", "archive", "conf", "tests"})
+_OUR_FILES = frozenset({"prepare", "task.json", "readme.md"})
+_PATH_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?", re.ASCII)
+
+
+class ExportError(Exception):
+    """The lineage cannot be exported; the message says what was expected, what came, and what to do."""
+
+
+class Result(Protocol):
+    """What a query gave."""
+
+    @property
+    def rows(self) -> Sequence[tuple[Any, ...]]: ...
+    @property
+    def truncated(self) -> bool: ...
+
+
+class Reader(Protocol):
+    """Where the archive is read from: its file, or the socket of a running search. See ``archive.query``."""
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result: ...
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    branch: str
+    repo: Path
+    commits: int
+    tip: str
+    """The id of the last commit: the exported node."""
+    node_id: str
+    note: str
+    """What the person must know about the choice of the node; may be empty."""
+    folder: str
+    """The one folder of the branch, named after the task."""
+
+
+def export_lineage(reader: Reader, node_id: str | None, branch: str, repo: Path) -> Exported:
+    """Write the lineage of ``node_id`` (an id or a unique start of one; None: the champion) as ``branch`` of ``repo``.
+
+    Without a champion the leader is exported, and ``note`` says so. Work tree, index and HEAD of ``repo`` are not
+    touched. Raises ExportError, with nothing written, for an unknown node, a branch that exists, a folder that is no
+    repository, missing git, and candidates whose paths could leave their folder.
+    """
+    try:
+        git.check_branch_name(branch)
+        chosen, note = _find_node(reader, node_id) if node_id is not None else _best_node(reader)
+        subject, steps = _read_lineage(reader, chosen)
+        for step in steps:
+            _check_paths(step)
+        fixed = _fixed_files(subject)
+        top = git.open_repository(repo, branch)
+        tip = git.fast_import(top, branch, _commits(reader, subject, steps, fixed))
+    except GitError as error:
+        raise ExportError(str(error)) from error
+    return Exported(branch, top, len(steps), tip, chosen, note or _doubt(steps[-1]), subject.folder)
+
+
+def what_to_type(exported: Exported) -> str:
+    """What was done and the next commands, for a person's terminal."""
+    repo, branch = shlex.quote(str(exported.repo)), shlex.quote(exported.branch)
+    has_work_tree = (exported.repo / ".git").exists()
+    checkout = f"checkout {branch}" if has_work_tree else f"worktree add checkout {branch}"
+    folder = exported.repo / ("" if has_work_tree else "checkout") / exported.folder
+    count = f"{exported.commits} commit{'s' if exported.commits != 1 else ''}"
+    lines = [
+        f"wrote {count} to branch {exported.branch} of {exported.repo} (node {exported.node_id}, {exported.tip[:12]})",
+        *([exported.note] if exported.note else []),
+        "Next:",
+        f"  git -C {repo} log --graph {branch} --",
+        f"  git -C {repo} {checkout}",
+        f"  cd {shlex.quote(str(folder))} && python -m prepare && python train.py",
+    ]
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- which node
+
+
+def _find_node(reader: Reader, node_id: str) -> tuple[str, str]:
+    rows = _rows(reader, "SELECT node_id FROM nodes WHERE starts_with(node_id, ?) ORDER BY 1 LIMIT 6", (node_id,))
+    found = [str(row[0]) for row in rows]
+    if node_id in found:
+        return node_id, ""
+    if not node_id or not found:
+        raise ExportError(
+            f'no node {node_id!r} in this archive; list them with: python -m archive "SELECT node_id, idea FROM nodes"'
+        )
+    if len(found) > 1:
+        shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+        raise ExportError(f"{node_id!r} is the start of several nodes ({shown}); give more digits")
+    return found[0], ""
+
+
+def _best_node(reader: Reader) -> tuple[str, str]:
+    """The champion of the run that was worked on last, or its leader, with a note that says which."""
+    run, direction = _newest_run(reader)
+    verdicts = _rows(
+        reader,
+        "SELECT kind, node_id FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion')"
+        " ORDER BY decided_at DESC, kind LIMIT 1000",
+        (run,),
+    )
+    champions = [str(node) for kind, node in verdicts if kind == "champion"]
+    if champions:
+        late = "" if verdicts[0][0] == "champion" else "; a later claim of this run found no further improvement"
+        return champions[0], f"champion of run {run}{late}"
+    order = "ASC" if direction == "minimise" else "DESC"
+    best = _rows(
+        reader,
+        f"{_SCREENINGS} SELECT n.node_id FROM screenings JOIN nodes n USING (node_id) WHERE outcome = 'scored'"
+        f" GROUP BY n.node_id, n.number ORDER BY avg(score) {order}, n.number LIMIT 1",
+        (run, run),
+    )
+    if not best:
+        raise ExportError(
+            f"run {run!r} has no scored node yet, so there is no champion or leader to export; wait for the first "
+            "score, or name a node: python -m archive export ID --branch NAME"
+        )
+    note = "no champion: exporting the leader, which is not shown to be an improvement"
+    return str(best[0][0]), f"{note} (run {run})"
+
+
+def _newest_run(reader: Reader) -> tuple[str, str]:
+    """(run, direction) of the run that was worked on last: a resumed run counts from its last evaluation."""
+    rows = _rows(
+        reader,
+        "SELECT r.run, r.direction FROM runs r LEFT JOIN evaluations e USING (run) GROUP BY ALL"
+        " ORDER BY coalesce(max(e.finished_at), any_value(r.created_at)) DESC, r.run LIMIT 1",
+    )
+    if not rows:
+        raise ExportError("this archive holds no run yet; start one with: python -m search")
+    return str(rows[0][0]), str(rows[0][1])
+
+
+def _doubt(tip: Step) -> str:
+    """What to say of a node that was named by the person."""
+    if tip.verdict is None:
+        return f"node {tip.node_id} is not a champion: it is not shown to be an improvement"
+    kind, reason, _ = tip.verdict
+    return f"node {tip.node_id} is a champion" if kind == "champion" else f"node {tip.node_id} is no champion: {reason}"
+
+
+# ---------------------------------------------------------------- reading the lineage
+
+# Only scores made under the run's present conditions may be compared. Parameters: run, run.
+_SCREENINGS = """
+WITH present AS (
+    SELECT fingerprint, budget_seconds, hardware FROM evaluations
+    WHERE run = ? AND outcome <> 'lost' ORDER BY finished_at DESC LIMIT 1
+), screenings AS (
+    SELECT e.* FROM evaluations e JOIN present USING (fingerprint, budget_seconds, hardware)
+    WHERE e.run = ? AND e.purpose = 'screen' AND e.outcome <> 'lost'
+)"""
+
+_LINEAGE = """
+WITH RECURSIVE family(node_id) AS (
+    SELECT CAST(? AS VARCHAR) UNION SELECT p.parent_id FROM parents p JOIN family USING (node_id)
+)
+SELECT f.node_id, n.operator, n.idea, CAST(floor(epoch(n.created_at)) AS BIGINT), n.run
+FROM family f LEFT JOIN nodes n USING (node_id) ORDER BY n.number"""
+
+
+def _read_lineage(reader: Reader, node_id: str) -> tuple[Subject, tuple[Step, ...]]:
+    """The run, and all ancestors of the node and itself, parents before children."""
+    rows = _rows(reader, _LINEAGE, (node_id,))
+    missing = [str(row[0]) for row in rows if row[1] is None]
+    if missing:
+        raise ExportError(f"the archive names {missing[0]} as an ancestor of {node_id}, but does not hold it")
+    subject = _read_subject(reader, str(rows[0][4]))
+    steps: list[Step] = []
+    for start in range(0, len(rows), _BATCH):
+        steps += _read_steps(reader, subject.run, rows[start : start + _BATCH])
+    seen: set[str] = set()
+    for step in steps:
+        if not seen.issuperset(step.parents):
+            raise ExportError(f"node {step.node_id} is older than one of its parents; this archive is not consistent")
+        seen.add(step.node_id)
+    return subject, tuple(steps)
+
+
+def _read_subject(reader: Reader, run: str) -> Subject:
+    (row,) = _rows(
+        reader,
+        "SELECT task, metric, direction, CAST(config AS VARCHAR) FROM runs WHERE run = ?",
+        (run,),
+    )
+    task = str(row[0])
+    config = json.loads(row[3]).get("task")
+    if not isinstance(config, dict):
+        raise ExportError(
+            f"run {run!r} does not hold the configuration of its task (runs.config -> 'task'), without which train.py "
+            "could not run alone"
+        )
+    metric = config.get("metric")
+    unit = str(metric.get("unit") or "") if isinstance(metric, dict) else ""
+    return Subject(run, task, str(row[1]), str(row[2]), unit, _folder_for(task), config)
+
+
+def _read_steps(reader: Reader, run: str, rows: Sequence[tuple[Any, ...]]) -> list[Step]:
+    ids = tuple(str(row[0]) for row in rows)
+    among = f"node_id IN ({', '.join('?' * len(ids))})"
+    parents = _grouped(
+        _rows(reader, f"SELECT node_id, parent_id FROM parents WHERE {among} ORDER BY node_id, place", ids)
+    )
+    files = _grouped(_rows(reader, f"SELECT node_id, path, sha FROM files WHERE {among} ORDER BY path", ids))
+    screened = _grouped(
+        _rows(
+            reader,
+            f"{_SCREENINGS} SELECT node_id, outcome, score, seed FROM screenings WHERE {among}"
+            " ORDER BY finished_at, seed",
+            (run, run, *ids),
+        )
+    )
+    verdicts = _grouped(
+        _rows(
+            reader,
+            "SELECT node_id, kind, reason, CAST(detail AS VARCHAR) FROM decisions"
+            f" WHERE kind IN ('champion', 'no_champion') AND {among} ORDER BY decided_at",
+            ids,
+        )
+    )
+    steps = []
+    for node_id, operator, idea, when, _ in rows:
+        runs = screened.get(node_id, [])
+        verdict = verdicts.get(node_id)
+        steps.append(
+            Step(
+                node_id=str(node_id),
+                operator=str(operator),
+                idea=str(idea),
+                when=int(when),
+                parents=tuple(dict.fromkeys(str(parent) for (parent,) in parents.get(node_id, []))),
+                files={str(path): str(sha) for path, sha in files.get(node_id, [])},
+                scores=tuple(float(score) for outcome, score, _ in runs if outcome == "scored"),
+                seeds=tuple(int(seed) for outcome, _, seed in runs if outcome == "scored"),
+                failures=tuple(str(outcome) for outcome, _, _ in runs if outcome != "scored"),
+                verdict=(verdict[-1][0], verdict[-1][1], json.loads(verdict[-1][2])) if verdict else None,
+            )
+        )
+    return steps
+
+
+def _rows(reader: Reader, sql: str, parameters: Sequence[Any] = ()) -> Sequence[tuple[Any, ...]]:
+    result = reader.query(sql, parameters)
+    if result.truncated:
+        raise ExportError(
+            f"the running search gives at most {len(result.rows)} rows at once, and this lineage needs more; export it "
+            "when the search has ended"
+        )
+    return result.rows
+
+
+def _grouped(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
+    """Rows by their first column, in order; the first column left out."""
+    groups: dict[str, list[tuple[Any, ...]]] = {}
+    for key, *rest in rows:
+        groups.setdefault(key, []).append(tuple(rest))
+    return groups
+
+
+# ---------------------------------------------------------------- what goes into the commits
+
+
+def _folder_for(task: str) -> str:
+    """A folder name made of the task's, that is none of our packages'."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", task).strip("-")[:60] or "task"
+    return f"task-{name}" if name.lower() in _OUR_NAMES else name
+
+
+def _check_paths(step: Step) -> None:
+    """Raises ExportError unless every file of a candidate stays in its folder and leaves ours alone."""
+    taken: set[str] = set()
+    for path in step.files:
+        parts = path.split("/")
+        plain = all(_PATH_PART.fullmatch(part) for part in parts)
+        # An __init__ would make the task's folder a package, which could shadow one of the same name.
+        if not plain or parts[0].lower() in _OUR_FILES or parts[0].startswith("__init__."):
+            raise ExportError(
+                f"node {step.node_id} has a file named {path!r}, which an export refuses to write; expected a relative "
+                "path of letters, digits, '_', '-' and '.', none of it hidden, and none of ours (prepare/, task.json, "
+                "README.md, __init__.py)"
+            )
+        taken.add(path.lower())
+    folders = {"/".join(path.split("/")[:depth]) for path in taken for depth in range(1, path.count("/") + 1)}
+    if len(taken) < len(step.files) or folders & taken:
+        raise ExportError(f"node {step.node_id} has files whose names collide: {', '.join(sorted(step.files))}")
+
+
+def _fixed_files(subject: Subject) -> dict[str, bytes]:
+    """What every commit of the branch carries unchanged: task.json and a copy of the ``prepare`` package, as text."""
+    package = Path(__file__).resolve().parent.parent / "prepare"
+    sources = sorted(
+        path.relative_to(package)
+        for path in package.rglob("*.py")
+        if "__pycache__" not in path.parts and not path.name.startswith(".")
+    )
+    if not sources:
+        raise ExportError(f"the prepare package is not at {package}, so train.py could not run alone; install again")
+    files = {f"prepare/{path.as_posix()}": (package / path).read_bytes() for path in sources}
+    files["task.json"] = (json.dumps(subject.config, indent=2) + "\n").encode()
+    return files
+
+
+def _commits(reader: Reader, subject: Subject, steps: Sequence[Step], fixed: Mapping[str, bytes]) -> Iterator[Commit]:
+    """One commit a node. A root carries everything; the others what differs from their first parent."""
+    known: dict[str, Step] = {}
+    for start in range(0, len(steps), _BATCH):
+        batch = steps[start : start + _BATCH]
+        texts = _read_texts(reader, batch)
+        for step in batch:
+            before = known[step.parents[0]].files if step.parents else {}
+            writes = {} if step.parents else dict(fixed)
+            writes["README.md"] = readme(subject, step).encode()
+            for path, sha in step.files.items():
+                if before.get(path) != sha:
+                    writes[path] = texts[sha]
+            yield Commit(
+                key=step.node_id,
+                parents=step.parents,
+                message=commit_message(subject, step),
+                when=step.when,
+                writes={f"{subject.folder}/{path}": content for path, content in sorted(writes.items())},
+                removes=tuple(f"{subject.folder}/{path}" for path in before if path not in step.files),
+            )
+            known[step.node_id] = step
+
+
+def _read_texts(reader: Reader, steps: Sequence[Step]) -> dict[str, bytes]:
+    """SHA-256 -> bytes of all files of these nodes."""
+    shas = tuple(sorted({sha for step in steps for sha in step.files.values()}))
+    texts: dict[str, bytes] = {}
+    for start in range(0, len(shas), _BATCH):
+        some = shas[start : start + _BATCH]
+        marks = ", ".join("?" * len(some))
+        rows = _rows(reader, f"SELECT sha, text FROM sources WHERE sha IN ({marks})", some)
+        texts.update((str(sha), str(text).encode("utf-8", "surrogatepass")) for sha, text in rows)
+    lost = [sha for sha in shas if sha not in texts]
+    if lost:
+        raise ExportError(f"the archive does not hold the source {lost[0]}; it is not complete")
+    return texts
