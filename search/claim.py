@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise, zip_longest
+from itertools import islice, pairwise
 from typing import Literal
 
 import numpy as np
@@ -329,8 +329,6 @@ def _report(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, unit: str)
         [Replicate(nominee, "report", "would-be champion")] * side.missing(plan.report_seeds),
         [Replicate(tree.root, "report", "baseline of the claim")] * _root_missing(tree, claim, plan.report_seeds),
     ]
-    if len(wanted[1]) > len(wanted[0]):
-        wanted.reverse()
     left = _limit(plan) - len(claim.moves)
     moves = _in_turn(wanted)[: max(0, left)]
     if moves or root.pending or side.pending:
@@ -339,7 +337,9 @@ def _report(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, unit: str)
 
 
 def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
-    return tuple(move for row in zip_longest(*columns) for move in row if move is not None)
+    """One of each column in turn, those that lack most first: the same order, however much of it is chosen already."""
+    rounds = range(max(map(len, columns)), 0, -1)
+    return tuple(column[0] for lacking in rounds for column in columns if len(column) >= lacking)
 
 
 # ---------------------------------------------------------------- the judgement, in words
