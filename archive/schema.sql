@@ -1,5 +1,7 @@
 -- Schema 1. Append-only: the search inserts, nobody updates or deletes.
 -- Times are UTC. Column names are public interface: people write them in queries.
+-- `arrival` numbers the rows of moves, refusals, nodes and evaluations together, in the order in which they came:
+-- a resumed search rebuilds its tree from it. Times cannot serve for that, since clocks stand still and step back.
 
 CREATE TABLE meta (
     schema_version INTEGER NOT NULL,
@@ -35,7 +37,8 @@ CREATE TABLE moves (
     purpose   VARCHAR NOT NULL,
     seed      BIGINT NOT NULL,
     reason    VARCHAR NOT NULL,
-    chosen_at TIMESTAMP NOT NULL
+    chosen_at TIMESTAMP NOT NULL,
+    arrival   BIGINT NOT NULL
 );
 
 CREATE TABLE refusals (
@@ -44,7 +47,8 @@ CREATE TABLE refusals (
     operator   VARCHAR NOT NULL,
     parents    VARCHAR[] NOT NULL,
     reason     VARCHAR NOT NULL,
-    refused_at TIMESTAMP NOT NULL
+    refused_at TIMESTAMP NOT NULL,
+    arrival    BIGINT NOT NULL
 );
 
 CREATE TABLE nodes (
@@ -55,7 +59,8 @@ CREATE TABLE nodes (
     operator   VARCHAR NOT NULL,
     idea       VARCHAR NOT NULL,
     lines      INTEGER NOT NULL,
-    created_at TIMESTAMP NOT NULL
+    created_at TIMESTAMP NOT NULL,
+    arrival    BIGINT NOT NULL
 );
 
 CREATE TABLE parents (
@@ -98,7 +103,8 @@ CREATE TABLE evaluations (
     metrics          JSON NOT NULL,
     log              VARCHAR NOT NULL,  -- written by the candidate: untrusted
     started_at       TIMESTAMP NOT NULL,
-    finished_at      TIMESTAMP NOT NULL
+    finished_at      TIMESTAMP NOT NULL,
+    arrival          BIGINT NOT NULL
 );
 
 CREATE TABLE curves (
