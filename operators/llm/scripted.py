@@ -1,0 +1,69 @@
+"""A scripted model: it says what it was told to say. For tests, demos, and for measuring what latency costs.
+
+Scripted(["IDEA: double the rate ..."])       answers in order
+Scripted(lambda prompt: "IDEA: ...")          answers that depend on the prompt
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from operators.llm.base import Answer, Cost, LlmError, Prompt, Unavailable
+from operators.llm.prices import price_of
+
+Script = Sequence[str | LlmError] | Callable[[Prompt], str]
+
+
+class Scripted:
+    """Answers from a list (an ``LlmError`` in it is raised) or a function. Keeps the prompts it got."""
+
+    attempts = 1
+
+    def __init__(
+        self,
+        answers: Script = (),
+        *,
+        model: str = "scripted",
+        max_tokens: int = 4096,
+        latency: float = 0.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``latency``: seconds before each answer, spent in ``sleep``. ``model``: whose price it pretends to have."""
+        self.name = model
+        self.max_tokens = max_tokens
+        self.prompts: list[Prompt] = []
+        self._answers = answers if callable(answers) else None
+        self._rest: Iterator[str | LlmError] = iter(()) if callable(answers) else iter(list(answers))
+        self._latency = latency
+        self._sleep = sleep
+        self._lock = threading.Lock()
+
+    def complete(self, prompt: Prompt) -> Answer:
+        """Raises ``Unavailable`` when the list is used up."""
+        with self._lock:
+            self.prompts.append(prompt)
+            answer = self._answers(prompt) if self._answers else next(self._rest, None)
+        self._sleep(self._latency)
+        if answer is None:
+            raise Unavailable(f"the script has no answer number {len(self.prompts)}")
+        if isinstance(answer, LlmError):
+            raise answer
+        tokens_in, tokens_out = _tokens(prompt.text), _tokens(answer)
+        price = price_of(self.name)
+        dollars = None if price is None else price.dollars(fresh=tokens_in, out=tokens_out)
+        return Answer(answer, self.name, tokens_in, tokens_out, 0, self._latency, dollars)
+
+    def worst(self, prompt: Prompt) -> Cost:
+        tokens_in = _tokens(prompt.text)
+        price = price_of(self.name)
+        dollars = None if price is None else price.at_most(tokens_in, self.max_tokens)
+        return Cost(tokens_in + self.max_tokens, dollars)
+
+    def check(self) -> None:
+        """A script is always there."""
+
+
+def _tokens(text: str) -> int:
+    return 1 + len(text) // 4

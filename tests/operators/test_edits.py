@@ -1,0 +1,122 @@
+"""Answers of models: read strictly, applied exactly, refused with a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from operators.edits import Unusable, apply, read_answer
+
+PROGRAM = """\
+RATE = 0.001
+
+
+def train(session):
+    for step in range(3):
+        work(step)
+    return {}
+
+
+def other(session):
+    return {}
+"""
+
+
+def block(search: str, replace: str, path: str | None = None) -> str:
+    named = f"FILE: {path}\n" if path else ""
+    return f"{named}<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n"
+
+
+def changed(
+    answer: str, files: dict[str, str] | None = None, editable: tuple[str, ...] = ("train.py",)
+) -> dict[str, str]:
+    return apply(read_answer("IDEA: it\n" + answer, editable), files or {"train.py": PROGRAM})
+
+
+def refusal(answer: str, idea: str = "IDEA: it\n") -> str:
+    with pytest.raises(Unusable) as refused:
+        apply(read_answer(idea + answer, ("train.py",)), {"train.py": PROGRAM})
+    return str(refused.value)
+
+
+def test_an_exact_block() -> None:
+    assert changed(block("RATE = 0.001", "RATE = 0.002")) == {"train.py": PROGRAM.replace("0.001", "0.002")}
+
+
+def test_several_blocks_and_a_deletion() -> None:
+    answer = block("RATE = 0.001", "RATE = 1") + "and\n\n" + block("        work(step)", "        work(step, RATE)")
+    text = changed(answer)["train.py"]
+    assert "RATE = 1\n" in text
+    assert "work(step, RATE)" in text
+    assert "work" not in changed(block("    for step in range(3):\n        work(step)", ""))["train.py"]
+
+
+def test_whitespace_is_tolerated_and_the_indentation_follows_the_file() -> None:
+    text = changed(
+        block("for step in range( 3):".replace("( ", "("), "for step in range(9):\n    if step:\n        stop()")
+    )
+    assert "    for step in range(9):\n        if step:\n            stop()\n" in text["train.py"]
+
+
+def test_an_exact_match_wins_over_a_tolerant_one() -> None:
+    files = {"train.py": "x = 1\nif y:\n    x = 1\n"}
+    assert changed(block("x = 1", "x = 2"), files)["train.py"] == "x = 2\nif y:\n    x = 1\n"
+
+
+def test_a_whole_file_and_decorated_blocks() -> None:
+    assert changed("```python\nx = 1\n```\n") == {"train.py": "x = 1\n"}
+    fenced = "```\n" + block("RATE = 0.001", "RATE = 3") + "```\n"
+    assert "RATE = 3" in changed(fenced)["train.py"]
+
+
+def test_files_are_named() -> None:
+    answer = block("x = 1", "x = 2", "model.py") + "FILE: `train.py`\n```\ny = 3\n```\n"
+    with pytest.raises(Unusable, match="one or the other"):
+        changed(answer, {"train.py": "", "model.py": "x = 1\n"}, ("train.py", "model.py"))
+    answer = block("x = 1", "x = 2", "model.py") + block("y = 1", "y = 2", "train.py")
+    files = changed(answer, {"train.py": "y = 1\n", "model.py": "x = 1\n"}, ("train.py", "model.py"))
+    assert files == {"train.py": "y = 2\n", "model.py": "x = 2\n"}
+
+
+@pytest.mark.parametrize("line", ["IDEA: a b", "**IDEA:** a b", "# IDEA: a b ", "\n\nIDEA :  a   b"])
+def test_the_idea(line: str) -> None:
+    assert read_answer(f"{line}\n{block('x', 'y')}", ("train.py",)).idea == "a b"
+
+
+def test_an_idea_is_one_clean_short_line() -> None:
+    idea = read_answer(f"IDEA: red \x1b[31mtext\x1b[0m {'x' * 900}\n{block('x', 'y')}", ("train.py",)).idea
+    assert idea.startswith("red text xxx")
+    assert len(idea) == 300
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("", "neither a search/replace block nor a whole file"),
+        ("```python\nx = 1\n", "has no end"),
+        ("<<<<<<< SEARCH\nx\n", "has no end"),
+        (block("", "x"), "search text is empty"),
+        (block("    return {}", "    return 1"), "occurs 2 times in train.py (lines 7, 11)"),
+        (block("x = 1", "x = 2", "../prepare.py"), "may not be changed; only train.py may"),
+        ("```\na\n```\n```\nb\n```\n", "two fenced blocks"),
+    ],
+)
+def test_refusals_say_what_to_do(answer: str, reason: str) -> None:
+    assert reason in refusal(answer)
+
+
+def test_an_answer_without_an_idea_or_without_anything() -> None:
+    assert "first line must be" in refusal("```\nx\n```\n", idea="")
+    assert "empty" in refusal(" \n", idea="")
+    assert "characters" in refusal("x" * 500_000)
+
+
+def test_a_search_text_that_is_not_there_is_refused_with_the_nearest_text() -> None:
+    reason = refusal(block("    for step in range(4):\n        work(step)", "    pass"))
+    assert reason.startswith("block 1: the search text is not in train.py")
+    assert "    for step in range(3):\n        work(step)" in reason
+    assert "RATE = 0.001" in refusal(block("RATE = 0.01", "RATE = 1"))
+
+
+def test_line_endings_of_the_rest_survive() -> None:
+    files = {"train.py": "x = 1\r\ny = 2\r\nz = 3"}
+    assert changed(block("y = 2", "y = 4"), files)["train.py"] == "x = 1\r\ny = 4\nz = 3"
