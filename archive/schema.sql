@@ -38,7 +38,7 @@ CREATE TABLE moves (
     seed      BIGINT NOT NULL,
     reason    VARCHAR NOT NULL,
     chosen_at TIMESTAMP NOT NULL,
-    arrival   BIGINT NOT NULL
+    arrival   BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE refusals (
@@ -48,7 +48,7 @@ CREATE TABLE refusals (
     parents    VARCHAR[] NOT NULL,
     reason     VARCHAR NOT NULL,
     refused_at TIMESTAMP NOT NULL,
-    arrival    BIGINT NOT NULL
+    arrival    BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE nodes (
@@ -60,7 +60,7 @@ CREATE TABLE nodes (
     idea       VARCHAR NOT NULL,
     lines      INTEGER NOT NULL,
     created_at TIMESTAMP NOT NULL,
-    arrival    BIGINT NOT NULL
+    arrival    BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE parents (
@@ -104,7 +104,7 @@ CREATE TABLE evaluations (
     log              VARCHAR NOT NULL,  -- written by the candidate: untrusted
     started_at       TIMESTAMP NOT NULL,
     finished_at      TIMESTAMP NOT NULL,
-    arrival          BIGINT NOT NULL
+    arrival          BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE curves (
