@@ -137,7 +137,8 @@ def _claim(verdict: tuple[str, str, Mapping[str, Any]]) -> list[str]:
     kind, reason, detail = verdict
     title = "Champion" if kind == "champion" else "No champion"
     figures = [f"  {one_line(str(key), 40)}: {_figure(value)}" for key, value in detail.items()]
-    return [f"{title}: {one_line(reason, 300) or 'no reason was given'}", *figures]
+    sentence = f"{title}: {one_line(reason, 1000) or 'no reason was given'}"
+    return [*textwrap.wrap(sentence, 76, subsequent_indent="  ", break_on_hyphens=False), *figures]
 
 
 def _figure(value: object) -> str:

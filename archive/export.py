@@ -182,7 +182,7 @@ def _doubt(tip: Step) -> str:
 _SCREENINGS = """
 WITH present AS (
     SELECT fingerprint, budget_seconds, hardware FROM evaluations
-    WHERE run = ? AND outcome <> 'lost' ORDER BY finished_at DESC LIMIT 1
+    WHERE run = ? AND outcome <> 'lost' ORDER BY arrival DESC LIMIT 1
 ), screenings AS (
     SELECT e.* FROM evaluations e JOIN present USING (fingerprint, budget_seconds, hardware)
     WHERE e.run = ? AND e.purpose = 'screen' AND e.outcome <> 'lost'
@@ -242,8 +242,7 @@ def _read_steps(reader: Reader, run: str, rows: Sequence[tuple[Any, ...]]) -> li
     screened = _grouped(
         _rows(
             reader,
-            f"{_SCREENINGS} SELECT node_id, outcome, score, seed FROM screenings WHERE {among}"
-            " ORDER BY finished_at, seed",
+            f"{_SCREENINGS} SELECT node_id, outcome, score, seed FROM screenings WHERE {among} ORDER BY arrival",
             (run, run, *ids),
         )
     )
@@ -325,11 +324,7 @@ def _check_paths(step: Step) -> None:
 def _fixed_files(subject: Subject) -> dict[str, bytes]:
     """What every commit of the branch carries unchanged: task.json and a copy of the ``prepare`` package, as text."""
     package = Path(__file__).resolve().parent.parent / "prepare"
-    sources = sorted(
-        path.relative_to(package)
-        for path in package.rglob("*.py")
-        if "__pycache__" not in path.parts and not path.name.startswith(".")
-    )
+    sources = sorted(path.relative_to(package) for path in package.rglob("*.py") if not path.name.startswith("."))
     if not sources:
         raise ExportError(f"the prepare package is not at {package}, so train.py could not run alone; install again")
     files = {f"prepare/{path.as_posix()}": (package / path).read_bytes() for path in sources}

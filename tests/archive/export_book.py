@@ -42,6 +42,7 @@ class Book:
         self.cap = cap
         self.clock = BIRTH
         self.count = 0
+        self.arrivals = 0
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         cursor = self.db.execute(sql, list(parameters))
@@ -51,6 +52,10 @@ class Book:
     def now(self) -> datetime:
         self.clock += timedelta(seconds=60)
         return self.clock.replace(tzinfo=None)
+
+    def step(self) -> int:
+        self.arrivals += 1
+        return self.arrivals
 
     def insert(self, table: str, **values: Any) -> None:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
@@ -73,7 +78,7 @@ class Book:
         files: Mapping[str, str] | None = None,
     ) -> str:
         files = files if files is not None else {"train.py": text if text is not None else f"NODE = {node_id!r}\n"}
-        born = {"number": self.count, "move": self.count, "lines": 1, "created_at": self.now()}
+        born = {"number": self.count, "move": self.count, "lines": 1, "created_at": self.now(), "arrival": self.step()}
         self.insert("nodes", node_id=node_id, run=run, operator=operator, idea=idea or f"idea of {node_id}", **born)
         self.count += 1
         for place, parent in enumerate(parents):
@@ -95,6 +100,7 @@ class Book:
                 "seconds": 10.0, "wall_seconds": 12.0, "phases": "{}", "cpu_seconds": 1.0, "peak_memory_mb": 1.0,
                 "device": "cpu", "hardware": hardware, "fingerprint": "f", "budget_seconds": 10.1,
                 "sandbox": "bwrap", "metrics": "{}", "log": "", "started_at": at, "finished_at": at,
+                "arrival": self.step(),
             }  # fmt: skip
             self.insert("evaluations", **{**values, **more})
 
@@ -146,6 +152,6 @@ def make_family() -> Book:
     book.score("c", None, 3.3)
     book.score("other", 3.0)
     book.score("d", 3.125, 3.075)
-    detail = {"baseline": 3.41, "champion": 3.08, "difference": -0.33, "low": -0.36, "high": -0.3, "seeds": [7, 8, 9]}
+    detail = {"baseline": [3.41, 3.43], "champion": [3.08, 3.1], "gain": 0.33, "low": 0.30, "high": 0.3600001, "dof": 2}
     book.decide("champion", "d", detail, "the interval excludes zero")
     return book

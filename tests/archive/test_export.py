@@ -82,12 +82,15 @@ def test_a_child_changes_its_program_and_the_readme_only(family: Book, repo: Pat
 def test_files_that_a_node_drops_are_gone(repo: Path) -> None:
     book = Book()
     book.run()
-    book.node("a", files={"train.py": "1\n", "model/layers.py": "2\n"})
-    book.node("b", "a", files={"train.py": "1\n", "model": "3\n"})
+    book.node("a", files={"train.py": "1\n", "model/layers.py": "2\n", "old.py": "", "Case.py": "4\n"})
+    book.node("b", "a", files={"train.py": "1\n", "model": "3\n", "case.py": "4\n"})
+    git(repo, "config", "core.ignoreCase", "true")
     export_lineage(book, "b", "best", repo)
+    assert "shakespeare/Case.py" in git(repo, "ls-tree", "-r", "--name-only", "best~1").splitlines()
     listed = git(repo, "ls-tree", "-r", "--name-only", "best").splitlines()
     assert [name for name in listed if "/prepare/" not in name] == [
         "shakespeare/README.md",
+        "shakespeare/case.py",
         "shakespeare/model",
         "shakespeare/task.json",
         "shakespeare/train.py",

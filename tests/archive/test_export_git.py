@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from export_book import BIRTH, Book, Rows, git, lonely_git, make_family, make_repo
 
+from archive import export
 from archive.export import ExportError, export_lineage
 
 
@@ -150,11 +151,13 @@ def test_a_repository_of_another_user(family: Book, repo: Path) -> None:
         export_lineage(family, None, "best", repo)
 
 
-def test_a_reader_that_fails_midway_leaves_no_branch(family: Book, repo: Path) -> None:
-    query = family.query
+def test_a_reader_that_fails_midway_leaves_no_branch(family: Book, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "_BATCH", 1)
+    query, asked = family.query, []
 
     def failing(sql: str, parameters: Sequence[Any] = ()) -> Rows:
-        if "FROM sources" in sql:
+        asked.append(sql)
+        if sum("FROM sources" in sql for sql in asked) == 3:  # two commits are with git by now
             raise RuntimeError("the search has gone away")
         return query(sql, parameters)
 

@@ -38,7 +38,7 @@ def test_the_message_has_score_claim_and_trailers(family: Book, repo: Path) -> N
     body = git(repo, "log", "-1", "--format=%b", "best")
     assert "val_bpb 3.1 bpb (mean of 2 screening runs on val; lower is better)" in body.replace("\n", " ")
     assert "Champion: the interval excludes zero\n" in body
-    figures = ["baseline: 3.41", "champion: 3.08", "difference: -0.33", "low: -0.36", "high: -0.3", "seeds: 7, 8, 9"]
+    figures = ["baseline: 3.41, 3.43", "champion: 3.08, 3.1", "gain: 0.33", "low: 0.3", "high: 0.36", "dof: 2"]
     assert [line.strip() for line in body.splitlines() if line.startswith("  ")] == figures
     assert trailers(repo, "best") == [
         "Treewright-Node: d",
