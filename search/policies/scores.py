@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from archive.tree import Floats, Tree
+from search.policies.base import suspect
 
 
 class NodeScore(Protocol):
@@ -62,9 +63,10 @@ class KeptLine:
     """Linear keep-or-revert: 1 for the head of the line, NaN for all others.
 
     The line starts at the root; its next member is the first child (by order of arrival) with a better mean than the
-    present head; all other children are reverted and never returned to. Source: the loop of karpathy/autoresearch, one
-    git branch that keeps a commit if the metric improved. Run serially this is exactly that loop. With several slots
-    the children of one head run side by side, and the first to arrive of those that improve on it is kept.
+    present head and no evaluation found invalid; all others are reverted and never returned to. Source: the loop of
+    karpathy/autoresearch, one git branch that keeps a commit if the metric improved. Run serially this is exactly that
+    loop. With several slots the children of one head run side by side, and the first to arrive of those that improve
+    on it is kept.
     """
 
     def __call__(self, tree: Tree) -> Floats:
@@ -73,11 +75,13 @@ class KeptLine:
         if len(tree) == 0 or np.isnan(ranks[0]):
             return scores
         with np.errstate(invalid="ignore"):
-            kept = np.flatnonzero((places >= 0) & (ranks > ranks[places]))
-        parents, first = np.unique(places[kept], return_index=True)  # the earliest of each head's improvements
-        following = dict(zip(parents.tolist(), kept[first].tolist(), strict=True))
-        head = 0
-        while head in following:
-            head = following[head]
+            better = np.flatnonzero((places >= 0) & (ranks > ranks[places]))
+        better = better[np.argsort(places[better], kind="stable")]  # by parent, and then by arrival
+        head, following = -1, 0
+        while following >= 0:
+            head = following
+            first, last = np.searchsorted(places[better], [head, head + 1])
+            honest = (int(i) for i in better[first:last] if not suspect(tree, tree.nodes[i].node_id))
+            following = next(honest, -1)
         scores[head] = 1.0
         return scores

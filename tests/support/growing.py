@@ -12,6 +12,7 @@ from archive.records import (
     Candidate,
     Conditions,
     Direction,
+    Evaluation,
     Failed,
     Move,
     MoveRecord,
@@ -66,9 +67,22 @@ class Growth:
     tree: Tree = field(init=False)
     next_move: int = 0
     clock: float = 0.0
+    written: list[Callable[[Tree], None]] = field(default_factory=list)
+    """What was written to the tree, so that ``rebuilt`` can write it again."""
 
     def __post_init__(self) -> None:
         self.tree = Tree("test", self.direction, CONDITIONS)
+
+    def rebuilt(self) -> Tree:
+        """A second tree from the same writes: what a resume does with the archive's rows."""
+        tree = Tree("test", self.direction, CONDITIONS)
+        for write in self.written:
+            write(tree)
+        return tree
+
+    def _write(self, write: Callable[[Tree], None]) -> None:
+        self.written.append(write)
+        write(self.tree)
 
     def root(self, *results: Result) -> str:
         """The root, with its first result and one replicate for each further one."""
@@ -89,7 +103,7 @@ class Growth:
     def choose(self, move: Move) -> MoveRecord:
         record = MoveRecord("test", self.next_move, move, seed=self.next_move)
         self.next_move += 1
-        self.tree.choose(record)
+        self._write(lambda tree: tree.choose(record))
         return record
 
     def add(self, record: MoveRecord) -> str:
@@ -97,20 +111,24 @@ class Growth:
         number = len(self.tree)
         candidate = Candidate({"train.py": f"X = {number}\n"}, record.move.parents, record.move.operator, "an idea")
         node = Node(node_id_for("test", number), "test", number, record.number, candidate, 0.0)
-        self.tree.add(node)
+        self._write(lambda tree: tree.add(node))
         return node.node_id
+
+    def trained(self, record: MoveRecord) -> str:
+        """The node that a move trains: the replicated one, or the child."""
+        if isinstance(record.move, Replicate):
+            return record.move.node_id
+        return next(node.node_id for node in reversed(self.tree.nodes) if node.move == record.number)
 
     def refuse(self, move: Propose) -> None:
         record = self.choose(move)
-        self.tree.refuse(Refusal("test", record.number, move.operator, move.parents, "a duplicate"))
+        refusal = Refusal("test", record.number, move.operator, move.parents, "a duplicate")
+        self._write(lambda tree: tree.refuse(refusal))
 
     def land(self, record: MoveRecord, result: Result, conditions: Conditions = CONDITIONS) -> None:
         """The training that a move asked for ends in a score, or in an outcome without one."""
-        if isinstance(record.move, Replicate):
-            node_id, purpose = record.move.node_id, record.move.purpose
-        else:
-            node_id = next(node.node_id for node in reversed(self.tree.nodes) if node.move == record.number)
-            purpose = "screen"
+        purpose = record.move.purpose if isinstance(record.move, Replicate) else "screen"
+        node_id = self.trained(record)
         self.clock += 1.0
         request = Request(node_id, "test", record.number, {}, record.seed, purpose)
         common = {
@@ -123,10 +141,12 @@ class Growth:
             "started_at": self.clock,
             "finished_at": self.clock,
         }
+        evaluation: Evaluation
         if isinstance(result, str):
-            self.tree.record(Failed(**common, outcome=result, reason="it broke"))
+            evaluation = Failed(**common, outcome=result, reason="it broke")
         else:
-            self.tree.record(Scored(**common, score=result))
+            evaluation = Scored(**common, score=result)
+        self._write(lambda tree: tree.record(evaluation))
 
 
 def play(
@@ -142,6 +162,10 @@ def play(
 
     The generator of a move is derived from (seed, move number), as in the search loop.
     """
+
+    def land(record: MoveRecord) -> None:
+        growth.land(record, result(growth.trained(record)))
+
     flying: list[MoveRecord] = []
     made: list[Move] = []
     while len(made) < moves:
@@ -156,14 +180,7 @@ def play(
                 continue
         elif not flying:
             raise AssertionError(f"the policy ended the game: {choice}")
-        record = flying.pop(0)
-        node_id = record.move.node_id if isinstance(record.move, Replicate) else _node_of(growth.tree, record)
-        growth.land(record, result(node_id))
+        land(flying.pop(0))
     for record in flying:
-        node_id = record.move.node_id if isinstance(record.move, Replicate) else _node_of(growth.tree, record)
-        growth.land(record, result(node_id))
+        land(record)
     return made
-
-
-def _node_of(tree: Tree, record: MoveRecord) -> str:
-    return next(node.node_id for node in reversed(tree.nodes) if node.move == record.number)
