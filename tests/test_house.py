@@ -1,0 +1,133 @@
+"""The house rules, read from the syntax trees: imports point one way, files stay short, nothing is called utils."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parent.parent
+MAY_IMPORT = {
+    "search": {"search", "operators", "train", "archive", "prepare", "conf"},
+    "operators": {"operators", "archive", "prepare"},
+    "train": {"train", "archive", "prepare"},
+    "archive": {"archive"},
+    "prepare": {"prepare"},
+    "conf": {"conf"},
+}
+SEED_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "numpy"}
+SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "safetensors", "numpy"}
+MOST_LINES = 500
+
+
+def imported(text: str, package: str = "") -> Iterator[str]:
+    """Dotted names of all imports at any depth, also of ``import_module("name")``; relative ones below ``package``."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                parts = package.split(".")[: len(package.split(".")) - level + 1] if level else []
+                base = ".".join([*parts, module] if module else parts)
+                yield from (f"{base}.{alias.name}" for alias in names)
+            case ast.Call(
+                func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str(target)), *_]
+            ):
+                if name in ("import_module", "__import__"):
+                    yield target
+
+
+def strangers(text: str, room: str) -> set[str]:
+    """Our rooms that this module of ``room`` imports and may not. A relative import cannot leave its room."""
+    return ({name.partition(".")[0] for name in imported(text, room)} & MAY_IMPORT.keys()) - MAY_IMPORT[room]
+
+
+def seeds_imported(text: str, package: str) -> set[str]:
+    return {name for name in imported(text, package) if f"{name}.".startswith("train.seeds.")}
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((HOUSE / room).rglob("*.py"))
+
+
+def is_seed(path: Path) -> bool:
+    return path.parent == HOUSE / "train" / "seeds"
+
+
+def all_files() -> list[Path]:
+    return [path for room in [*MAY_IMPORT, "tests"] for path in modules(room)]
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_point_one_way(room: str) -> None:
+    assert modules(room), f"{room}/ is empty: is the house where this test looks for it?"
+    for path in modules(room):
+        wrong = strangers(path.read_text(), room)
+        assert not wrong, f"{path} imports {sorted(wrong)}; {room} may import of ours: {sorted(MAY_IMPORT[room])}"
+
+
+def test_nobody_imports_a_seed_program() -> None:
+    """A seed program is read as text; and it imports only what a candidate has in its sandbox."""
+    seeds = [path for path in modules("train") if is_seed(path)]
+    assert seeds
+    for path in all_files():
+        wrong = seeds_imported(path.read_text(), ".".join(path.relative_to(HOUSE).parent.parts))
+        assert not wrong, f"{path} imports the seed program {wrong}"
+    for path in seeds:
+        roots = {name.partition(".")[0] for name in imported(path.read_text())}
+        assert roots <= SEED_MAY_IMPORT, f"{path} imports {sorted(roots - SEED_MAY_IMPORT)}"
+
+
+def test_the_worker_needs_only_what_a_sandbox_has() -> None:
+    """train/worker.py runs inside the sandbox, where nothing of ours but ``prepare`` is mounted."""
+    text = (HOUSE / "train" / "worker.py").read_text()
+    roots = {name.partition(".")[0] for name in imported(text, "train")}
+    assert roots <= SANDBOX_MAY_IMPORT, f"train/worker.py imports {sorted(roots - SANDBOX_MAY_IMPORT)}"
+
+
+def test_files_are_short() -> None:
+    lengths = {str(path.relative_to(HOUSE)): len(path.read_text().splitlines()) for path in all_files()}
+    long = {path: lines for path, lines in lengths.items() if lines >= MOST_LINES}
+    assert not long, f"expected fewer than {MOST_LINES} lines; split by what the parts are for: {long}"
+
+
+def test_no_module_is_called_utils() -> None:
+    vague = {"utils", "util", "helpers", "misc", "common"}
+    wrong = [path for path in all_files() if vague & {path.stem, path.parent.name}]
+    assert not wrong, f"name a module after what it is for: {wrong}"
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "found"),
+    [
+        ("import train.local", "archive", {"train"}),
+        ("from prepare import task", "archive", {"prepare"}),
+        ("def f():\n    from search.loop import Search", "operators", {"search"}),
+        ("if TYPE_CHECKING:\n    import operators.base as base", "train", {"operators"}),
+        ("import importlib\nimportlib.import_module('archive.tree')", "prepare", {"archive"}),
+        ("__import__('search')", "train", {"search"}),
+        ("from . import search\nfrom .base import Operator", "operators", set()),
+        ("import archive, prepare, searching", "train", set()),
+    ],
+)
+def test_this_test_sees_rooms(text: str, room: str, found: set[str]) -> None:
+    assert strangers(text, room) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("import train.seeds.shakespeare", "search"),
+        ("from train.seeds import shakespeare", "search"),
+        ("from train import seeds", "search"),
+        ("from . import seeds", "train"),
+        ("from .seeds import shakespeare", "train"),
+        ("from ..seeds import shakespeare", "train.deep"),
+    ],
+)
+def test_this_test_sees_seeds(text: str, package: str) -> None:
+    assert seeds_imported(text, package)
+    assert not seeds_imported("from train import local", package)
