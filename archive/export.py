@@ -182,7 +182,7 @@ def _doubt(tip: Step) -> str:
 _SCREENINGS = """
 WITH present AS (
     SELECT fingerprint, budget_seconds, hardware FROM evaluations
-    WHERE run = ? AND outcome <> 'lost' ORDER BY arrival DESC LIMIT 1
+    WHERE run = ? AND outcome <> 'lost' ORDER BY arrival DESC, finished_at DESC LIMIT 1
 ), screenings AS (
     SELECT e.* FROM evaluations e JOIN present USING (fingerprint, budget_seconds, hardware)
     WHERE e.run = ? AND e.purpose = 'screen' AND e.outcome <> 'lost'
