@@ -266,10 +266,13 @@ def test_refusals_widen_and_then_stop(policy: Policy) -> None:
     growth, _ = moves(policy)
     parents: Counter[str] = Counter()
     choice = policy.choose(growth.tree, np.random.default_rng(0), NUMERIC)
-    for _ in range(26):
+    while parents.total() < 50:
         choice = policy.choose(growth.tree, np.random.default_rng(growth.next_move), NUMERIC)
         if isinstance(choice, Stop):
             break
+        if isinstance(choice, Replicate):  # a much refused leader may be rechecked
+            growth.land(growth.choose(choice), 3.4)
+            continue
         assert isinstance(choice, Propose)
         parents[choice.parents[0]] += 1
         growth.refuse(choice)

@@ -175,6 +175,8 @@ def test_recheck_waits_for_children_and_stops_at_its_runs() -> None:
     record = growth.choose(move)
     assert recheck.choose(growth.tree) is None, "a pending replicate counts"
     growth.land(record, "crashed")
+    for _ in range(20):
+        growth.child(2.5, leader)
     assert recheck.choose(growth.tree) is None, "a failed one counts too"
     assert Recheck(runs=1, after=1).choose(growth.tree) is None
     with pytest.raises(ValueError, match="at least 1"):

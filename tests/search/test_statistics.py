@@ -124,6 +124,7 @@ def test_pooled_sigma_weighs_by_degrees_of_freedom() -> None:
     assert pooled_sigma(groups, floor=5.0) == 5.0
     assert pooled_sigma([[1.0], []]) is None
     assert deviation([2.0]) is None
+    assert deviation([0.1 + 0.2, 0.3]) == 0, "rounding is not noise"
 
 
 def test_screening_sigma_is_never_below_the_roots() -> None:
