@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +54,9 @@ class CachedCorpus(ABC):
     def directory(self) -> Path:
         return cache_directory() / self.name
 
+    def locations(self) -> tuple[Path, ...]:
+        return (self.directory(),)
+
     def is_prepared(self) -> bool:
         return (self.directory() / "manifest.json").is_file()
 
@@ -84,11 +88,22 @@ class CachedCorpus(ABC):
     def _manifest(self) -> dict[str, list[list[str]]]:
         if not self.is_prepared():
             raise PreparationError(f"corpus {self.name} is not prepared. Run: python -m prepare")
-        manifest: dict[str, list[list[str]]] = json.loads((self.directory() / "manifest.json").read_text())
+        try:
+            manifest: dict[str, list[list[str]]] = json.loads((self.directory() / "manifest.json").read_text())
+        except ValueError as error:
+            raise self._damaged("manifest.json") from error
         return manifest
 
+    def _damaged(self, name: str) -> PreparationError:
+        return PreparationError(
+            f"{name} in {self.directory()} is damaged. Remove that folder and run: python -m prepare"
+        )
+
     def _verify(self) -> None:
-        for documents in self._manifest().values():
+        manifest = self._manifest()
+        if not isinstance(manifest, dict) or not {"train", *_EVALUATION} <= set(manifest):
+            raise self._damaged("manifest.json")
+        for documents in manifest.values():
             for name, sha in documents:
                 self._document(name, sha)
 
@@ -96,9 +111,7 @@ class CachedCorpus(ABC):
         path = self.directory() / f"{sha}.bin"
         text = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(text).hexdigest() != sha:
-            raise PreparationError(
-                f"{name} in {self.directory()} is damaged. Remove that folder and run: python -m prepare"
-            )
+            raise self._damaged(name)
         return text
 
     def fingerprint(self) -> str:
@@ -173,7 +186,8 @@ class Folder(CachedCorpus):
     """Text files of your own: every file under ``path`` that matches ``pattern`` is one document.
 
     At least four are needed. They are dealt to the splits by the hash of their names: a tenth each to val, select
-    and holdout (at least one), the rest to train.
+    and holdout (at least one), the rest to train. Of files with equal contents only the first counts, since a copy
+    in the training split would give the evaluation away.
     """
 
     name: str
@@ -182,10 +196,18 @@ class Folder(CachedCorpus):
     forbidden_packages: tuple[str, ...] = ()
 
     def directory(self) -> Path:
-        # Other files under the same name are another corpus, so the cache is keyed by what is in the folder.
+        return self._directory
+
+    def locations(self) -> tuple[Path, ...]:
+        return (self.directory(), Path(self.path).expanduser())
+
+    @cached_property
+    def _directory(self) -> Path:
+        # Other files under the same name are another corpus, so the cache is keyed by what is in the folder; and that
+        # is looked at once, so that a file which changes in the middle of a search does not change the corpus.
         key = hashlib.sha256()
         for name, path in self._files():
-            key.update(f"{name}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}\0".encode())
+            key.update(os.fsencode(f"{name}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}\0"))
         return cache_directory() / f"{self.name}-{key.hexdigest()[:12]}"
 
     def _files(self) -> list[tuple[str, Path]]:
@@ -195,16 +217,19 @@ class Folder(CachedCorpus):
         return sorted((str(p.relative_to(root)), p) for p in root.glob(self.pattern) if p.is_file())
 
     def _read(self) -> Splits:
-        files = self._files()
-        if len(files) < 4:
+        contents: dict[bytes, str] = {}
+        for name, path in self._files():
+            contents.setdefault(path.read_bytes(), name)
+        if len(contents) < 4:
             raise PreparationError(
-                f"{self.path!r} holds {len(files)} files that match {self.pattern!r}; at least 4 are needed, "
-                "since whole files go into one of the splits train, val, select and holdout"
+                f"{self.path!r} holds {len(contents)} different files that match {self.pattern!r}; at least 4 are "
+                "needed, since whole files go into one of the splits train, val, select and holdout"
             )
-        by_hash = sorted(files, key=lambda file: hashlib.sha256(file[0].encode()).hexdigest())
-        share = max(1, len(files) // 10)
+        documents = [(name, text) for text, name in contents.items()]
+        by_hash = sorted(documents, key=lambda document: hashlib.sha256(os.fsencode(document[0])).hexdigest())
+        share = max(1, len(documents) // 10)
         splits: Splits = {}
         for place, split in enumerate(_EVALUATION):
-            splits[split] = [(n, p.read_bytes()) for n, p in by_hash[place * share : (place + 1) * share]]
-        splits["train"] = [(n, p.read_bytes()) for n, p in by_hash[len(_EVALUATION) * share :]]
+            splits[split] = by_hash[place * share : (place + 1) * share]
+        splits["train"] = by_hash[len(_EVALUATION) * share :]
         return splits

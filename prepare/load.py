@@ -35,7 +35,7 @@ def task_from(config: Mapping[str, Any]) -> Task:
     """Build the task. Raises TaskError for a missing or unknown key, ValueError from the parts' own checks."""
     values = {key: value for key, value in config.items() if key != "_target_"}
     metric = values.get("metric") or {}
-    if not metric.get("direction"):
+    if not isinstance(metric, Mapping) or not metric.get("direction"):
         raise TaskError(
             f"task {values.get('name', '?')!r} does not say whether its metric is to be minimised or maximised. "
             "Set task.metric.direction to 'minimise' or 'maximise'."

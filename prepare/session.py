@@ -85,6 +85,8 @@ class Session:
 
     def report(self, *, step: int, loss: float) -> None:
         """Feed the learning curve. Cheap to call at every step; at most 20 reports a second are sent."""
+        if self._started is None:
+            raise RuntimeError("session.report() was called before session.start(); there is no training to report yet")
         now = self._clock()
         loss = float(loss)
         if now - self._told >= _REPORT_EVERY or not math.isfinite(loss):

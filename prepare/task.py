@@ -55,6 +55,10 @@ class Corpus(Protocol):
 
     def is_prepared(self) -> bool: ...
 
+    def locations(self) -> tuple[Path, ...]:
+        """Folders that hold the text, splits included: a sandbox that shows one of them is refused."""
+        ...
+
     def fingerprint(self) -> str:
         """Names the corpus and its splits; scores of different fingerprints are never compared."""
         ...
@@ -123,6 +127,9 @@ class Task:
     def __post_init__(self) -> None:
         if self.seconds <= 0:
             raise ValueError(f"task.seconds is {self.seconds}; expected a positive number of training seconds")
+        for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"task.{name} is {value}; expected a number of at least 1")
 
     def fingerprint(self) -> str:
         """Names the corpus, its splits and how they are scored; unequal ones are never compared."""

@@ -40,11 +40,20 @@ def encode(message: dict[str, Any], payload: bytes | memoryview = b"") -> bytes:
 
 
 class Decoder:
-    """Turns received bytes into frames. Raises MalformedFrame before it would store more than ``max_payload``."""
+    """Turns received bytes into frames. Raises MalformedFrame before it would wait for more than ``max_payload``.
+
+    ``feed`` takes what it is given: a reader that does not trust the other side leaves the bytes in the socket while
+    ``full``, so that a flood stops its sender instead of filling our memory.
+    """
 
     def __init__(self, max_payload: int) -> None:
         self.max_payload = max_payload
         self._buffer = bytearray()
+
+    @property
+    def full(self) -> bool:
+        """There is enough in here for a whole frame (or for an error): call ``next`` before feeding more."""
+        return len(self._buffer) >= _HEADER.size + MAX_MESSAGE + self.max_payload
 
     def feed(self, data: bytes) -> None:
         self._buffer += data

@@ -2,12 +2,16 @@
 
 Every way in which it can end early is an ``Ended`` with the outcome and a reason that a person can act on. The
 launching thread must stay in here while the process runs: ``--die-with-parent`` follows the thread.
+
+What the process sends is bounded at this end: bytes that are not taken yet wait in the socket and in the pipe, so a
+flood stops its sender and costs us neither memory nor time.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import math
 import os
 import select
 import signal
@@ -22,9 +26,12 @@ import psutil
 
 from archive.records import Outcome
 from prepare.wire import Decoder, Frame, MalformedFrame, encode
+from train.log import TailBuffer, last_line
 
 _WATCH_SECONDS = 0.08  # between two looks at memory and cpu
 _CHUNK = 1 << 20
+_OUTPUT_PER_WATCH = 1 << 20  # bytes of output read between two looks; a program that prints more is held up
+_KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
 
 
 class Ended(Exception):
@@ -44,29 +51,6 @@ class Usage:
     cpu_seconds: float = 0.0
 
 
-class TailBuffer:
-    """Keeps the first quarter and the last three quarters of ``limit`` bytes of output; the middle is dropped."""
-
-    def __init__(self, limit: int) -> None:
-        self._head_limit = limit // 4
-        self._tail_limit = limit - limit // 4
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._dropped = 0
-
-    def feed(self, data: bytes) -> None:
-        room = self._head_limit - len(self._head)
-        self._head += data[:room]
-        self._tail += data[max(0, room) :]
-        if (excess := len(self._tail) - self._tail_limit) > 0:
-            del self._tail[:excess]
-            self._dropped += excess
-
-    def text(self) -> str:
-        head, tail = self._head.decode("utf-8", "replace"), self._tail.decode("utf-8", "replace")
-        return f"{head}\n... {self._dropped:,} bytes left out ...\n{tail}" if self._dropped else head + tail
-
-
 class Cell:
     """A running sandboxed process. Use as a context manager: on leaving, nothing of it is left running."""
 
@@ -78,12 +62,19 @@ class Cell:
         theirs: socket.socket,
         *,
         what: str,
+        contained: bool,
         memory_mb: int,
         log_bytes: int,
         cancelled: threading.Event,
     ) -> None:
+        """Launch ``command``. Owns both sockets from here on. Raises OSError if there is no process to be had.
+
+        ``contained``: the command's child is the first process of a process namespace (see ``kill``).
+        """
         self.what = what
+        self._contained = contained
         self.usage = Usage()
+        self.launched = time.monotonic()
         self._log = TailBuffer(log_bytes)
         self._memory_mb = memory_mb
         self._cancelled = cancelled
@@ -93,17 +84,24 @@ class Cell:
         self._next_watch = 0.0
         self._gone_cpu = 0.0
         self._cpu_by_pid: dict[int, float] = {}
+        self._seen: dict[int, psutil.Process] = {}
         self._hung_up = False
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
-        theirs.close()
+        self._output_left = _OUTPUT_PER_WATCH
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
         os.set_blocking(self._output, False)
@@ -125,8 +123,11 @@ class Cell:
     def send(self, message: dict[str, object], payload: bytes = b"", *, deadline: float, fd: int | None = None) -> None:
         """Send one frame, with a file descriptor if given. Raises Ended at the deadline or if it is gone."""
         data = memoryview(encode(message, payload))
+        late = f"{self.what}: it did not take what it was sent within its time"
         while data:
-            self._pump(deadline, f"it did not take what it was sent within its time ({self.what})", writing=True)
+            self._pump(deadline, late, writing=True)
+            if self._hung_up:
+                raise self._gone()
             try:
                 if fd is None:
                     data = data[self._socket.send(data[:_CHUNK]) :]
@@ -155,7 +156,7 @@ class Cell:
     def finish(self, *, deadline: float) -> None:
         """Wait until it has left by itself. Raises Ended if it does not, or left with an error."""
         while not self._hung_up:
-            self._pump(deadline, f"it did not end within its time ({self.what})")
+            self._pump(deadline, f"{self.what}: it did not end within its time")
             self._decoder = Decoder(0)  # whatever it still says is not read
         if self._wait(2.0) != 0:
             raise self._gone()
@@ -170,29 +171,40 @@ class Cell:
         if now >= deadline:
             raise Ended("timed_out", late)
         self._watch(now)
-        door = self._socket.fileno()
-        sources = [*([] if self._hung_up else [door]), *([self._output] if self._output_open else [])]
-        patience = max(0.0, min(_WATCH_SECONDS, deadline - now))
-        ready, _, _ = select.select(sources, [door] if writing else [], [], patience)
+        ended = self._process.poll() is not None
+        listening = not self._hung_up and not self._decoder.full
+        door, poll = self._socket.fileno(), select.poll()  # not select.select, which knows only 1,024 descriptors
+        if listening or writing:
+            poll.register(door, (select.POLLIN if listening else 0) | (select.POLLOUT if writing else 0))
+        if self._output_open and self._output_left > 0:
+            poll.register(self._output, select.POLLIN)
+        patience = max(0.0, min(self._next_watch - now, deadline - now))
+        ready = dict(poll.poll(10 if ended else math.ceil(1000 * patience)))
         if self._output in ready:
             self._read_output()
-        if door in ready:
-            try:
-                data = self._socket.recv(_CHUNK)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                data = b""
-            if data:
-                self._decoder.feed(data)
-            else:
-                self._hung_up = True
+        if listening and ready.get(door, 0) & ~select.POLLOUT:
+            self._read_socket()
+        elif listening and ended:
+            self._hung_up = True  # a process that it left behind may hold the socket open; nothing more is awaited
+
+    def _read_socket(self) -> None:
+        try:
+            data = self._socket.recv(_CHUNK)  # plain recv: the kernel drops descriptors that are sent along
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if data:
+            self._decoder.feed(data)
+        else:
+            self._hung_up = True
 
     def _read_output(self) -> None:
         try:
             data = os.read(self._output, 1 << 16)
         except BlockingIOError:
             return
+        self._output_left -= len(data)
         if data:
             self._log.feed(data)
         else:
@@ -202,17 +214,19 @@ class Cell:
         if now < self._next_watch:
             return
         self._next_watch = now + _WATCH_SECONDS
-        resident, seen = 0, dict[int, float]()
-        with contextlib.suppress(psutil.Error):
-            parent = psutil.Process(self._process.pid)
-            for process in (parent, *parent.children(recursive=True)):
-                with contextlib.suppress(psutil.Error):  # it may end between the listing and the look
-                    resident += process.memory_info().rss
-                    times = process.cpu_times()
-                    seen[process.pid] = times.user + times.system
+        self._output_left = _OUTPUT_PER_WATCH
+        resident, seen = 0.0, dict[int, float]()
+        processes = self._processes()
+        for process in processes:
+            with contextlib.suppress(psutil.Error), process.oneshot():  # it may end between the listing and the look
+                resident += process.memory_info().rss
+                times = process.cpu_times()
+                seen[process.pid] = times.user + times.system
         self._gone_cpu += sum(cpu for pid, cpu in self._cpu_by_pid.items() if pid not in seen)
         self._cpu_by_pid = seen
         self.usage.cpu_seconds = self._gone_cpu + sum(seen.values())
+        if resident / 1e6 > self._memory_mb:
+            resident = min(resident, _proportional(processes))
         self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, resident / 1e6)
         if resident / 1e6 > self._memory_mb:
             raise Ended(
@@ -221,19 +235,36 @@ class Cell:
                 f"{self._memory_mb:,} MB are allowed",
             )
 
+    def _processes(self) -> list[psutil.Process]:
+        """The launched process and all that descend from it; they are remembered, to be killed in the end."""
+        with contextlib.suppress(psutil.Error):
+            parent = psutil.Process(self._process.pid)
+            found = [parent, *parent.children(recursive=True)]
+            self._seen.update((process.pid, process) for process in found[1:])
+            return found
+        return []
+
     # ------------------------------------------------------------ the end
 
     def _wait(self, seconds: float) -> int | None:
         """The exit status once it has ended; output is drained meanwhile, so that a full pipe cannot hold it."""
         end = time.monotonic() + seconds
         while (status := self._process.poll()) is None and time.monotonic() < end:
-            if self._output_open and select.select([self._output], [], [], 0.02)[0]:
-                self._read_output()
-            elif not self._output_open:
-                time.sleep(0.01)
-        while self._output_open and select.select([self._output], [], [], 0)[0]:
-            self._read_output()
+            self._drain(1, patience=0.02)
+        self._drain(64)
         return status
+
+    def _drain(self, reads: int, patience: float = 0.0) -> None:
+        """Read what it printed, ``reads`` times at most: what it left behind may print for ever."""
+        for _ in range(reads):
+            if not self._output_open:
+                time.sleep(patience)
+                return
+            poll = select.poll()
+            poll.register(self._output, select.POLLIN)
+            if not poll.poll(1000 * patience):
+                return
+            self._read_output()
 
     def _gone(self) -> Ended:
         """Why it hung up: told from the exit status and the last line that it printed."""
@@ -243,38 +274,67 @@ class Cell:
             return Ended("crashed", f"{self.what}: it closed its session without an answer")
         if _speaks_of_memory(last):
             return Ended("out_of_memory", f"{self.what}: {last}")
-        if last.startswith(("bwrap:", "setpriv:")):
-            return Ended("lost", f"the sandbox could not be made: {last}")
         if status < 0 or status > 128:
-            number = -status if status < 0 else status - 128
-            name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-            hint = " (perhaps by the system, for want of memory)" if number == signal.SIGKILL else ""
-            return Ended("crashed", f"{self.what}: it was ended by {name}{hint}")
+            signalled = _signal_name(-status if status < 0 else status - 128)
+            return Ended("crashed", f"{self.what}: it was ended by {signalled}")
         if status == 0:
             return Ended("crashed", f"{self.what}: it left before it had answered (exit status 0)")
         return Ended("crashed", f"{self.what}: {last}" if last else f"{self.what}: exit status {status}")
 
     def kill(self) -> None:
-        """End the whole process group, and with it the sandbox's process namespace; wait for it."""
+        """End everything that runs in it, and wait until it is gone. May be called twice.
+
+        Of a sandbox the inside comes first: its first process can only end when all others in there are dead, and
+        bubblewrap, its parent, ends by itself after it. So that end is a proof, which killing bubblewrap would not be.
+        """
+        if self._process.poll() is None:
+            inside = self._processes()[1:]
+            if self._contained and inside:
+                self._kill_seen()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_KILL_SECONDS)
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
-        self._process.wait()
-        while self._output_open and select.select([self._output], [], [], 0)[0]:
-            self._read_output()
+            self._process.wait()
+        self._kill_seen()  # without a sandbox: what has left the process tree
+        self._drain(64)
         if self._process.stdout is not None:
             self._process.stdout.close()
             self._output_open = False
         self._socket.close()
 
+    def _kill_seen(self) -> None:
+        for process in self._seen.values():
+            with contextlib.suppress(psutil.Error):  # gone; or, in a sandbox made as root, not ours to signal
+                process.kill()  # psutil makes sure that the number has not passed to another process
 
-def last_line(log: str) -> str:
-    """The last line with something in it: of a Python traceback, the error itself. Without control characters."""
-    for line in reversed(log.splitlines()):
-        if cleaned := "".join(c for c in line if c.isprintable()).strip():
-            return cleaned[:300]
-    return ""
+
+def _proportional(processes: Sequence[psutil.Process]) -> float:
+    """Resident bytes with shared pages counted once; infinite where the system does not tell."""
+    total = 0.0
+    for process in processes:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.Error:
+            return math.inf
+    return total
+
+
+def _signal_name(number: int) -> str:
+    """The signal, with what it usually means to the author of a program."""
+    hints = {
+        signal.SIGKILL: " (perhaps by the system, for want of memory)",
+        signal.SIGSEGV: " (perhaps it wrote to the training data, which is read-only: clone what you change)",
+        signal.SIGBUS: " (perhaps its scratch space in /tmp or /dev/shm is full)",
+    }
+    known = {int(each): each for each in signal.Signals}
+    if (name := known.get(number)) is None:
+        return f"signal {number}"
+    return name.name + hints.get(name, "")
 
 
 def _speaks_of_memory(line: str) -> bool:

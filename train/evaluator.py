@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import math
 import os
 import shutil
 import socket
-import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 
 from archive.records import (
     SPLIT_OF,
@@ -51,6 +50,9 @@ _GRACE = 0.02
 """Share of the budget by which a state may be late."""
 _CURVE_POINTS = 2000
 _REPORT_BYTES = 4096
+_REPORTS_PER_SECOND = 200  # ten times what a session sends
+_STRAY_FRAMES = 1000  # a thread of the candidate's may still report while predict is checked
+_LAUNCH_SECONDS = 120.0  # for a sandbox to import its packages, from a cold disk too
 
 
 @dataclass
@@ -85,6 +87,7 @@ class AuditedEvaluator:
         self._gates = Gates.of(task)
         self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
         self._fingerprint = task.fingerprint()
+        _refuse_unfit(task, self._rows.values())
         _refuse_leaks(task, sandbox)
 
     def gate(self, files: Mapping[str, str]) -> str | None:
@@ -103,19 +106,20 @@ class AuditedEvaluator:
         Blocks for the whole evaluation. Never raises for what a candidate does.
         """
         started, progress = self._clock(), _Progress()
-        with tempfile.TemporaryDirectory(prefix="treewright-") as folder:
-            stage = Path(folder)
-            try:
-                if (reason := self.gate(request.files)) is not None:
-                    raise Ended("invalid", reason)
+        try:
+            if (reason := self.gate(request.files)) is not None:
+                raise Ended("invalid", reason)
+            with tempfile.TemporaryDirectory(prefix="treewright-", ignore_cleanup_errors=True) as folder:
+                stage = Path(folder)
+                stage.chmod(0o711)  # the sandbox's user passes through it
                 self._stage(stage, request.files)
                 trial = _Trial(self, request, slot, stage, progress, cancelled, watch)
                 score, audited = trial.run()
-                outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": progress.metrics}
-            except Ended as ended:
-                outcome = {"outcome": ended.outcome, "reason": ended.reason}
-            except OSError as error:  # the machine's failure (a full disk, no process to be had), not the candidate's
-                outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
+            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": progress.metrics}
+        except Ended as ended:
+            outcome = {"outcome": ended.outcome, "reason": ended.reason}
+        except OSError as error:  # the machine's failure (a full disk, no process to be had), not the candidate's
+            outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
         common: dict[str, Any] = {
             "request": request,
             "conditions": self.conditions(slot),
@@ -199,6 +203,7 @@ class _Trial:
                     budget = self._until_start(cell, began + patience)
                 with self.progress.phase("train"):
                     state = self._until_state(cell, budget, stream)
+                self._within_cores(cell)
                 self.progress.metrics.update(_count(state, self.task))
                 with self.progress.phase("check"):
                     self._check(cell, state)
@@ -215,7 +220,7 @@ class _Trial:
         late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
         frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
-            raise Ended("invalid", f"train() sent {frame.kind!r} before it called session.start()")
+            raise Ended("invalid", f"train() sent {frame.kind[:40]!r} before it called session.start()")
         return max(0.0, self.task.seconds - max(0.0, time.monotonic() - began - allowance))
 
     def _until_state(self, cell: Cell, budget: float, stream: bytes) -> bytes:
@@ -226,7 +231,8 @@ class _Trial:
             cell.send({"type": "data", "bytes": len(stream), "seconds": budget}, deadline=deadline, fd=data)
         finally:
             os.close(data)
-        late = f"the state had not arrived when the {budget:g} s of training and the grace of {_GRACE:.0%} were over"
+        late = f"the state had not arrived when the {budget:.3g} s of training and the grace of {_GRACE:.0%} were over"
+        reports = 0
         while True:
             self.progress.seconds = time.monotonic() - began
             frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
@@ -234,6 +240,9 @@ class _Trial:
             if frame.kind == "state":
                 return frame.payload
             if frame.kind == "report":
+                reports += 1
+                if reports > _REPORTS_PER_SECOND * (1.0 + self.progress.seconds):
+                    raise Ended("invalid", f"train() sent {reports:,} reports in {self.progress.seconds:.1f} s")
                 self._reported(frame.message)
             else:
                 raise Ended("invalid", f"train() sent an unexpected message, {frame.kind[:40]!r}")
@@ -241,14 +250,24 @@ class _Trial:
     def _reported(self, message: Mapping[str, Any]) -> None:
         """A point of the candidate's own curve: it can end the run early, and counts for nothing else."""
         step, loss = message.get("step"), message.get("loss")
-        if not isinstance(step, int) or not isinstance(loss, (int, float)) or abs(step) > 2**60:
+        if not isinstance(step, int) or not isinstance(loss, float) or abs(step) > 2**60:
             raise Ended("invalid", "session.report() sent something else than a step and a loss")
         if not math.isfinite(loss):
             raise Ended("stopped", f"it reported a loss of {loss} at step {step}: the training has diverged")
         self.progress.steps = step
         if len(self.progress.curve) < _CURVE_POINTS:
-            self.progress.curve.append(CurvePoint(step, self.progress.seconds, float(loss)))
+            self.progress.curve.append(CurvePoint(step, self.progress.seconds, loss))
         self.watch("train", min(1.0, self.progress.seconds / self.task.seconds))
+
+    def _within_cores(self, cell: Cell) -> None:
+        """A slot's cores are a habit that a process may leave; the CPU time that it used tells if it did."""
+        cores, wall = len(self.slot.cores), time.monotonic() - cell.launched
+        if cores and cell.usage.cpu_seconds > 1.1 * cores * wall + 0.5:
+            raise Ended(
+                "invalid",
+                f"it used {cell.usage.cpu_seconds:.1f} s of CPU time in {wall:.1f} s, but its slot has "
+                f"{cores} core{'s' if cores > 1 else ''}: the number of threads and their cores are not to be changed",
+            )
 
     def _check(self, cell: Cell, state: bytes) -> None:
         """Let ``predict`` run once where its traceback may be read. Its answers are not used."""
@@ -257,8 +276,11 @@ class _Trial:
         shapes = [[self.task.batch, context], [1, 1], [2, max(1, context // 2 - 1)]]
         cell.send({"type": "check", "shapes": shapes}, state, deadline=deadline)
         late = f"predict did not answer within {self.task.limits.check_seconds:g} s"
-        while cell.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind != "checked":
-            continue
+        for _ in range(_STRAY_FRAMES):
+            if cell.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind == "checked":
+                break
+        else:
+            raise Ended("invalid", "it sent messages without end while predict was checked")
         cell.finish(deadline=deadline + 5.0)
 
     def _state_cap(self) -> int:
@@ -283,17 +305,16 @@ class _Trial:
         return claims
 
     def _audited(self, state: bytes, plan: audit.Plan) -> Floats:
-        limit, (count, context) = self.task.limits.audit_seconds, plan.rows.shape
+        limit = self.task.limits.audit_seconds
         parts = []
         with _withheld("the audit"), self._cell("the audit", "logits") as cell, self.progress.phase("audit"):
             deadline = time.monotonic() + limit
             cell.send({"type": "state"}, state, deadline=deadline)
-            for start in range(0, count, self.task.batch):
-                stop = min(count, start + self.task.batch)
-                size = 4 * (stop - start) * context * self.task.vocab
-                answer = self._ask(cell, plan.rows[start:stop], size, deadline, "the audit", limit)
-                logits = np.frombuffer(answer, np.float32).reshape(stop - start, context, self.task.vocab)
-                parts.append(audit.audited_log_probs(logits, plan.places[start:stop, 1], plan.targets[start:stop]))
+            for batch in plan.batches(self.task.batch):
+                rows = plan.rows[batch]
+                answer = self._ask(cell, rows, 4 * rows.size * self.task.vocab, deadline, "the audit", limit)
+                logits = np.frombuffer(answer, np.float32).reshape(*rows.shape, self.task.vocab)
+                parts.append(audit.audited_log_probs(logits, plan.places[batch, 1], plan.targets[batch]))
         return np.concatenate(parts)
 
     def _ask(self, cell: Cell, rows: Bytes, size: int, deadline: float, what: str, limit: float) -> bytes:
@@ -312,7 +333,8 @@ class _Trial:
         """A fresh sandbox with the candidate's files, greeted and ready (packages imported, the candidate not)."""
         task, limits, slot = self.task, self.task.limits, self.slot
         ours, theirs = socket.socketpair()
-        inside = self.evaluator.sandbox.wrap(self.stage, theirs.fileno(), slot)
+        sandbox = self.evaluator.sandbox
+        inside = sandbox.wrap(self.stage, theirs.fileno(), slot)
         with _pinned(slot.cores):
             cell = Cell(
                 inside.command,
@@ -320,6 +342,7 @@ class _Trial:
                 ours,
                 theirs,
                 what=what,
+                contained=sandbox.contained,
                 memory_mb=limits.memory_mb,
                 log_bytes=limits.log_kb * 1000,
                 cancelled=self.cancelled,
@@ -330,24 +353,25 @@ class _Trial:
             "seed": self.request.seed,
             "seconds": task.seconds,
             "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
-            "processes": limits.processes if self.evaluator.sandbox.tier != "none" else 0,
+            "processes": limits.processes if sandbox.contained else 0,
+            "die_with": None if sandbox.contained else os.getpid(),
             "file_bytes": int(max(64.0, 4 * limits.state_mb) * 1e6),
         }
         with cell:
             try:
                 with self.progress.phase("launch"):
-                    deadline = time.monotonic() + 60.0
-                    cell.send(hello, deadline=deadline)
-                    self._await_ready(cell, deadline)
+                    self._greet(cell, hello)
                 yield cell
             finally:
                 self.progress.cpu_seconds += cell.usage.cpu_seconds
                 self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, cell.usage.peak_memory_mb)
 
-    def _await_ready(self, cell: Cell, deadline: float) -> None:
+    def _greet(self, cell: Cell, hello: dict[str, object]) -> None:
         """Before the candidate is imported nothing of it can have gone wrong: what fails here is the machine's."""
+        deadline = time.monotonic() + _LAUNCH_SECONDS
         try:
-            cell.receive(deadline=deadline, max_payload=0, late="the sandbox did not start within 60 s")
+            cell.send(hello, deadline=deadline)
+            cell.receive(deadline=deadline, max_payload=0, late=f"it was not ready within {_LAUNCH_SECONDS:g} s")
         except Ended as ended:
             raise Ended("lost", f"the sandbox did not start: {ended.reason}") from None
 
@@ -396,20 +420,34 @@ def _count(state: bytes, task: Task) -> dict[str, float]:
     if len(state) > limits.state_mb * 1e6:
         raise Ended("invalid", f"the state has {len(state) / 1e6:.1f} MB; {limits.state_mb:g} MB are allowed")
     try:
-        (size,) = struct.unpack("<Q", state[:8])
-        header = json.loads(state[8 : 8 + size])
-        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-        elements = sum(math.prod(int(n) for n in shape) for shape in shapes)
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        tensors: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(state)  # type: ignore[no-untyped-call]
+    except (safetensors.SafetensorError, UnicodeError):
         raise Ended("invalid", "the state is not a safetensors file") from None
-    # Bytes count too: an element cannot hide more than eight of them, whatever the header says of shapes.
+    elements = sum(math.prod(tensor["shape"]) for _, tensor in tensors)
+    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
     if elements > limits.parameters or len(state) > 8 * limits.parameters + 1_000_000:
         raise Ended("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
     return {"parameters": float(elements), "state_bytes": float(len(state))}
 
 
+def _refuse_unfit(task: Task, rows: Iterable[Bytes]) -> None:
+    """Raises ValueError if the corpus and the task's numbers do not go together."""
+    trained = sum(len(document) for document in task.corpus.documents())
+    if trained <= task.context + 1:
+        raise ValueError(f"the training split has {trained:,} bytes; task.context is {task.context}, so it needs more")
+    if (largest := max(int(part.max()) for part in rows)) >= task.vocab:
+        raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 takes every byte")
+
+
 def _refuse_leaks(task: Task, sandbox: Sandbox) -> None:
-    """Raises SandboxUnavailable if a package that carries the evaluation text lies in a folder that is mounted."""
+    """Raises SandboxUnavailable if the evaluation text lies where candidates can read it: in a mounted folder."""
+    for location in (place.resolve() for place in task.corpus.locations()):
+        for folder in (mounted.resolve() for mounted in sandbox.mounted()):
+            if location.is_relative_to(folder) or folder.is_relative_to(location):
+                raise SandboxUnavailable(
+                    f"the corpus {task.corpus.name!r} has its text in {location}, and candidates can read {folder}. "
+                    "Keep the text elsewhere (task.corpus.path), or set TREEWRIGHT_CACHE to another folder."
+                )
     for package in task.corpus.forbidden_packages:
         for folder in sandbox.mounted():
             for pattern in (package, f"lib*/python*/*-packages/{package}", f"local/lib/python*/*-packages/{package}"):

@@ -113,35 +113,53 @@ def _assigned(tree: ast.Module) -> set[str]:
 
 def _fixed_seed(tree: ast.Module) -> int | None:
     """The line of a call like ``torch.manual_seed(1234)``: a constant where the session's seed belongs."""
-    constants = {
-        target.id
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    constants: set[str] = set()
+    for statement in tree.body:
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and isinstance(statement.value, ast.Constant):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            constants |= {target.id for target in targets if isinstance(target, ast.Name)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not (node.args or node.keywords):
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name not in ("manual_seed", "manual_seed_all", "seed", "default_rng", "Generator", "RandomState"):
+        if name not in ("manual_seed", "manual_seed_all", "seed", "default_rng", "RandomState"):
             continue
-        first = node.args[0] if node.args else node.keywords[0].value
-        if (isinstance(first, ast.Constant) and isinstance(first.value, int)) or (
-            isinstance(first, ast.Name) and first.id in constants
-        ):
+        if _is_constant(node.args[0] if node.args else node.keywords[0].value, constants):
             return node.lineno
     return None
 
 
+def _is_constant(value: ast.expr, constants: set[str]) -> bool:
+    """It is made of numbers and of names of constants only, so that it is the same in every run."""
+    parts = [node for node in ast.walk(value) if isinstance(node, (ast.expr))]
+    arithmetic = (ast.BinOp, ast.UnaryOp)
+    return all(
+        isinstance(part, arithmetic)
+        or (isinstance(part, ast.Constant) and isinstance(part.value, int | float))
+        or (isinstance(part, ast.Name) and part.id in constants)
+        for part in parts
+    )
+
+
 def _literals(tree: ast.Module) -> Iterator[bytes]:
-    """All string and bytes literals; docstrings are literals too, since a program can read its own."""
+    """All that can hold a text: strings, bytes, large numbers, and sequences of small ones.
+
+    Docstrings are literals too, since a program can read its own.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant):
-            if isinstance(node.value, str):
-                yield node.value.encode("utf-8", "surrogatepass")
-            elif isinstance(node.value, bytes):
-                yield node.value
+            value = node.value
+            if isinstance(value, str):
+                yield value.encode("utf-8", "surrogatepass")
+            elif isinstance(value, bytes):
+                yield value
+            elif isinstance(value, int) and value.bit_length() > 64:
+                yield value.to_bytes(-(-value.bit_length() // 8), "big")
+        elif isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            values = [part.value for part in node.elts if isinstance(part, ast.Constant)]
+            numbers = [value for value in values if isinstance(value, int)]
+            if len(numbers) >= SHARED and 0 <= min(numbers) <= max(numbers) < 256:
+                yield bytes(numbers)
 
 
 def _decoded(literals: list[bytes]) -> Iterator[bytes]:

@@ -55,6 +55,7 @@ class LocalExecutor:
         self._cancelled = threading.Event()
         self._running: dict[int, Running] = {}
         self._in_flight = 0
+        self._error: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._serve, args=(slot,), name=f"slot-{slot.index}", daemon=True) for slot in slots
         ]
@@ -84,28 +85,42 @@ class LocalExecutor:
 
     def running(self) -> tuple[Running, ...]:
         """What each busy slot does now."""
-        return tuple(running for _, running in sorted(self._running.items()))
+        snapshot = self._running.copy()  # in one step: the slots' threads write to it
+        return tuple(snapshot[index] for index in sorted(snapshot))
 
     def submit(self, request: Request) -> None:
+        """Queue one evaluation. Raises RuntimeError after ``close``."""
+        if self._cancelled.is_set():
+            raise RuntimeError("the executor is closed; nothing more can be submitted")
         self._in_flight += 1
         self._waiting.put(request)
 
     def wait(self, seconds: float) -> list[Evaluation]:
-        """The evaluations that have ended; waits up to ``seconds`` for the first. Raises what a slot's thread raised."""
+        """The evaluations that have ended; waits up to ``seconds`` for the first. Raises what a slot raised.
+
+        What had ended before an error is handed out first, and the error by the next call, so that nothing is lost.
+        """
         done: list[Evaluation] = []
-        try:
-            item = self._done.get(timeout=seconds)
-            while True:
-                self._in_flight -= 1
-                if isinstance(item, BaseException):
-                    raise item
+        while (error := self._error) is None:
+            try:
+                item = self._done.get_nowait() if done else self._done.get(timeout=max(0.0, seconds))
+            except queue.Empty:
+                return done
+            self._in_flight -= 1
+            if isinstance(item, BaseException):
+                self._error = item
+            else:
                 done.append(item)
-                item = self._done.get_nowait()
-        except queue.Empty:
+        if done:
             return done
+        self._error = None
+        raise error
 
     def close(self) -> None:
-        """End what runs and wait for the threads; unfinished evaluations are given up, not recorded."""
+        """End what runs and wait for the threads. What has not finished by then is given up, not recorded.
+
+        What had finished is still handed out by ``wait(0)``.
+        """
         self._cancelled.set()
         for _ in self._threads:
             self._waiting.put(None)
@@ -125,9 +140,10 @@ class LocalExecutor:
             watch("start", 0.0)
             try:
                 evaluation: Evaluation | BaseException = self._evaluator.evaluate(asked, slot, self._cancelled, watch)
-            except BaseException as error:  # handed to the thread that waits, which raises it
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits, which raises it
                 evaluation = error
             finally:
                 self._running.pop(slot.index, None)
-            if not self._cancelled.is_set():
+            ended = isinstance(evaluation, BaseException) or evaluation.outcome != "lost"
+            if ended or not self._cancelled.is_set():
                 self._done.put(evaluation)

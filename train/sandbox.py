@@ -48,6 +48,11 @@ class Sandbox(Protocol):
     @property
     def tier(self) -> Tier: ...
 
+    @property
+    def contained(self) -> bool:
+        """It has a process namespace of its own, whose end takes every process inside with it."""
+        ...
+
     def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
         """``stage`` holds ``library/`` (see ``stage_library``) and ``candidate/``, both readable by everybody."""
         ...
@@ -62,6 +67,7 @@ def _environment(slot: Slot) -> dict[str, str]:
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": "/tmp",
+        "USER": "candidate",  # torch.compile asks who it is, and this user is in no password file
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -86,19 +92,22 @@ class Bubblewrap:
     binary: Path
     scratch_mb: int = 512
     tier: Tier = "bwrap"
+    contained: bool = True
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
         environment = _environment(slot)
         environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"
-        worker = (f"{_PYTHON}/bin/{_interpreter()}", "-I", "-S", f"{_LIBRARY}/worker.py")
-        arguments = (str(descriptor), _LIBRARY, _SITE, _CANDIDATE)
-        program = (*worker, *arguments)
+        sites = os.pathsep.join(target for _, target in _sites())
+        program = (*_python(), f"{_LIBRARY}/worker.py", str(descriptor), _LIBRARY, sites, _CANDIDATE)
+        return Inside((*self._around(stage, environment, slot), *program), {})
+
+    def _around(self, stage: Path, environment: dict[str, str], slot: Slot) -> list[str]:
         if os.geteuid() == 0:
-            return Inside((*self._outer(stage, slot), *self._inner(None, environment, slot), *program), {})
-        return Inside((*self._inner(stage, environment, slot), *program), {})
+            return [*self._outer(stage, slot), *self._inner(None, environment, slot)]
+        return self._inner(stage, environment, slot)
 
     def mounted(self) -> tuple[Path, ...]:
-        return (Path("/usr"), Path(sys.base_prefix), _site_packages())
+        return (Path("/usr"), Path(sys.base_prefix), *(source for source, _ in _sites()))
 
     def probe(self) -> str | None:
         """None if a sandbox can be made here, else what ``bwrap`` said."""
@@ -107,23 +116,25 @@ class Bubblewrap:
             stage = Path(folder)
             for name in ("library", "candidate"):
                 (stage / name).mkdir(mode=0o755)
-            outer = self._outer(stage, slot) if os.geteuid() == 0 else ()
-            inner = self._inner(None if outer else stage, {}, slot)
+            # Our interpreter and not /bin/true: it must find its own libraries in there, too.
+            program = (*self._around(stage, {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"}, slot), *_python(), "-c", "pass")
             try:
-                done = subprocess.run((*outer, *inner, "/bin/true"), capture_output=True, text=True, timeout=20)
+                done = subprocess.run(program, capture_output=True, text=True, errors="replace", timeout=20, env={})
             except (OSError, subprocess.TimeoutExpired) as error:
                 return str(error)
         return None if done.returncode == 0 else (done.stderr.strip() or f"exit status {done.returncode}")
 
     def _binary_inside(self) -> str:
         """The path of ``bwrap`` as the outer sandbox shows it: in the site packages, or under /usr."""
-        site = _site_packages()
-        return f"{_SITE}/{self.binary.relative_to(site)}" if self.binary.is_relative_to(site) else str(self.binary)
+        for source, target in _sites():
+            if self.binary.resolve().is_relative_to(source):
+                return f"{target}/{self.binary.resolve().relative_to(source)}"
+        return str(self.binary)
 
     def _folders(self, stage: Path) -> list[str]:
         mounts = [
             (Path(sys.base_prefix), _PYTHON),
-            (_site_packages(), _SITE),
+            *_sites(),
             (stage / "library", _LIBRARY),
             (stage / "candidate", _CANDIDATE),
         ]
@@ -143,7 +154,7 @@ class Bubblewrap:
         """The sandbox proper; without a stage, its folders are where the outer one has put them."""
         if stage is None:
             binary, folders = self._binary_inside(), [*_system()]
-            for target in (_PYTHON, _SITE, _LIBRARY, _CANDIDATE):
+            for target in (_PYTHON, *(target for _, target in _sites()), _LIBRARY, _CANDIDATE):
                 folders += ["--ro-bind", target, target]
         else:
             binary, folders = str(self.binary), self._folders(stage)
@@ -163,11 +174,14 @@ class Bare:
     """No sandbox at all: the candidate runs as you, and can read and write what you can. Asked for by name only."""
 
     tier: Tier = "none"
+    contained: bool = False
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
         worker = (sys.executable, "-I", "-S", str(stage / "library" / "worker.py"))
-        arguments = (str(descriptor), str(stage / "library"), str(_site_packages()), str(stage / "candidate"))
-        return Inside((*worker, *arguments), {**_environment(slot), "PATH": os.environ.get("PATH", "/usr/bin:/bin")})
+        sites = os.pathsep.join(str(source) for source, _ in _sites())
+        arguments = (str(descriptor), str(stage / "library"), sites, str(stage / "candidate"))
+        ours = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        return Inside((*worker, *arguments), {**_environment(slot), **ours})
 
     def mounted(self) -> tuple[Path, ...]:
         return ()
@@ -182,12 +196,16 @@ def stage_library(stage: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _interpreter() -> str:
-    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+def _python() -> tuple[str, ...]:
+    """The interpreter as a sandbox shows it, without the site packages' start-up hooks."""
+    return (f"{_PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}", "-I", "-S")
 
 
-def _site_packages() -> Path:
-    return Path(sysconfig.get_paths()["purelib"])
+def _sites() -> tuple[tuple[Path, str], ...]:
+    """The folders of installed packages, and what a sandbox calls them: one, or two on systems that part them."""
+    paths = sysconfig.get_paths()
+    folders = dict.fromkeys(Path(paths[name]).resolve() for name in ("platlib", "purelib"))
+    return tuple((folder, f"{_SITE}{i or ''}") for i, folder in enumerate(folders) if folder.is_dir())
 
 
 def _system() -> list[str]:
@@ -199,7 +217,8 @@ def _system() -> list[str]:
             options += ["--symlink", os.readlink(path), str(path)]
         elif path.is_dir():
             options += ["--ro-bind", str(path), str(path)]
-    return options
+    # Where the linker finds libraries that lie elsewhere under /usr; it holds names only.
+    return [*options, "--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
 
 
 def _devices(slot: Slot) -> list[str]:

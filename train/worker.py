@@ -1,36 +1,65 @@
 """What runs inside a sandbox, around the candidate: receive, call ``train`` or ``predict``, send back.
 
-    python -I -S worker.py FD LIBRARY SITE CANDIDATE
+    python -I -S worker.py FD LIBRARY SITES CANDIDATE
 
-FD is the session's socket; LIBRARY holds the ``prepare`` package, SITE the installed packages, CANDIDATE the
-program's files. The first frame says what is wanted (``train``, ``claims`` or ``logits``). This file is trusted
-when it starts, and at the candidate's mercy as soon as the candidate is imported: nothing that it sends is
-believed by the evaluator without a check, and it guards nothing but the comfort of honest programs.
+FD is the session's socket; LIBRARY holds the ``prepare`` package, SITES the installed packages (folders joined by
+colons), CANDIDATE the program's files. The first frame says what is wanted (``train``, ``claims`` or ``logits``).
+This file is trusted when it starts, and at the candidate's mercy as soon as the candidate is imported: nothing that
+it sends is believed by the evaluator without a check, and it guards nothing but the comfort of honest programs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import faulthandler
 import importlib.util
 import mmap
 import os
+import platform
 import resource
+import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+_PR_SET_PDEATHSIG = 1
+_KEYCTL = {"x86_64": 250, "aarch64": 219}  # the number of the system call
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
-def main(arguments: list[str]) -> None:
-    """Serve one session, then leave without running exit handlers."""
-    descriptor, library, site, candidate = int(arguments[0]), *arguments[1:4]
+def main(arguments: list[str]) -> NoReturn:
+    """Serve one session, then leave at once: no exit handler and no thread of the candidate's may delay the end."""
+    status = 1
+    try:
+        _serve(int(arguments[0]), *arguments[1:4])
+        status = 0
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        if not isinstance(leaving.code, int | None):
+            print(leaving.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - told in full, and the status says that it was an error
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):  # the candidate may have put anything in place of its streams
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status & 0xFF)
+
+
+def _serve(descriptor: int, library: str, sites: str, candidate: str) -> None:
     sys.path[:0] = [library]
-    sys.path.append(site)
+    sys.path += sites.split(os.pathsep)
     from prepare.wire import Channel
 
     channel = Channel(socket.socket(fileno=descriptor))
     hello = channel.receive().message
     _limit(hello)
+    _part(hello)
+    faulthandler.enable()  # a segmentation fault, too, leaves a traceback
     import torch
 
     torch.set_num_threads(int(hello["threads"]))
@@ -40,9 +69,17 @@ def main(arguments: list[str]) -> None:
         _train(channel, module, hello)
     else:
         _answer(channel, module, hello)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+
+
+def _part(hello: dict[str, Any]) -> None:
+    """Cut what a sandbox inherits besides: the keyring of the login session, which two sandboxes could share."""
+    system = ctypes.CDLL(None, use_errno=True)
+    if number := _KEYCTL.get(platform.machine()):
+        system.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)  # a new one; where it is refused there is none
+    if (parent := hello["die_with"]) is not None:  # no sandbox that would see to it
+        system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _limit(hello: dict[str, Any]) -> None:
@@ -128,12 +165,15 @@ def _plain(state: Any) -> dict[str, Any]:
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise TypeError(f"train(session) returned {type(tensor).__name__} under {name!r}; expected str -> tensor")
-        plain[name] = tensor.detach().to("cpu", copy=True).contiguous().clone()
+        plain[name] = tensor.detach().cpu().contiguous().clone()
     return plain
 
 
-def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> None:
-    """Answer batches of rows: with a log-probability for each target (claims), or with all logits (for an audit)."""
+def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> NoReturn:
+    """Answer batches of rows: with a log-probability for each target (claims), or with all logits (for an audit).
+
+    There is no last one: the evaluator ends the process when it has what it wants.
+    """
     import numpy as np
     import safetensors.torch
     import torch
@@ -145,8 +185,6 @@ def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> None:
     model = module.predict(safetensors.torch.load(channel.receive().payload), info)
     while True:
         frame = channel.receive()
-        if frame.kind == "bye":
-            return
         rows = np.frombuffer(frame.payload, np.uint8).reshape(frame.message["shape"])
         if hello["mode"] == "claims":
             answer = target_log_probs(model, rows, info.vocab, info.device).tobytes()

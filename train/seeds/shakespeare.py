@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 import prepare
 
-WIDTH = 128
+WIDTH = 128  # tune: 32..512 log step 32
 DEPTH = 4
-HEAD_SIZE = 32
-CONTEXT = 64
+HEAD_SIZE = 32  # tune: 16|32|64
+CONTEXT = 64  # tune: 8..128 log step 8
 BATCH = 12
 LEARNING_RATE = 1e-3
 FINAL_RATE = 0.1  # share of LEARNING_RATE at the end of the budget
