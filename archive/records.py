@@ -12,7 +12,7 @@ Nothing here imports anything of ours, so every room can speak these words.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -209,7 +209,7 @@ class EvaluationBase:
     finished_at: float
     log: str = ""
     """The tail of the candidate's output. Untrusted text."""
-    curve: tuple[CurvePoint, ...] = ()
+    curve: Sequence[CurvePoint] = ()
 
     @property
     def split(self) -> Split:
@@ -280,6 +280,16 @@ class LlmCall:
     dollars: float | None
     at: float
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a run has spent on language models. ``unpriced`` calls are in ``calls`` and ``tokens``, not in ``dollars``."""
+
+    calls: int = 0
+    tokens: int = 0
+    dollars: float = 0.0
+    unpriced: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,179 @@
+"""Opening the DuckDB file of an archive: hardened settings, and errors that say who holds the file and what to do.
+
+The file is attached to a database in memory, since that is the only way to set the size of a row group: with small
+ones a checkpoint rewrites megabytes at most, however large the archive has become.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from archive.errors import ArchiveError, ArchiveFull, ArchiveLocked, ArchiveMissing, NotAnArchive
+
+CATALOG = "archive"
+"""The name under which the file is attached, whoever opens it."""
+
+STORAGE_VERSION = "v1.2.0"
+"""The oldest DuckDB that can read our files: the first with ZSTD for strings."""
+
+ROW_GROUP_ROWS = 2048
+
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "1GB",
+    "threads": 1,  # queries run beside trainings, and must not take their cores
+    "temp_directory": "",  # a query that needs more memory fails; it never fills the disk of the search
+    "python_enable_replacements": False,  # `SELECT * FROM variable` must not find Python variables
+    "python_scan_all_frames": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_unsigned_extensions": False,
+}
+
+
+def normalised(path: Path | str) -> Path:
+    """The absolute path of an archive, symbolic links resolved: the lock and the socket belong to the real file."""
+    return Path(path).expanduser().resolve()
+
+
+def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open an existing archive file (or, for writing, create a database without tables) and lock all settings.
+
+    Raises ArchiveMissing, ArchiveLocked, ArchiveFull, NotAnArchive or ArchiveError.
+    """
+    if read_only and not path.exists():
+        raise ArchiveMissing(f"there is no archive at {path}")
+    connection = duckdb.connect(":memory:", config=SETTINGS)
+    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+    quoted = str(path).replace("'", "''")
+    try:
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.execute(f"ATTACH '{quoted}' AS {CATALOG} (TYPE duckdb, {options})")
+        connection.execute(f"USE {CATALOG}")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except duckdb.Error as error:
+        connection.close()
+        raise opening_error(path, error) from error
+    return connection
+
+
+def opening_error(path: Path, error: duckdb.Error) -> ArchiveError:
+    """What a failed opening means, in words that help."""
+    text = str(error)
+    if "Could not set lock" in text or "Conflicting lock" in text:
+        found = re.search(r"\(PID (\d+)\)", text)
+        return locked_error(path, int(found[1]) if found else None)
+    if "already attached" in text or "file handle conflict" in text:
+        return locked_error(path, os.getpid())
+    if is_full(text):
+        return full_error(path)
+    if "not a valid DuckDB database" in text or "Is a directory" in text:
+        return NotAnArchive(
+            f"{path} is not a Treewright archive (not even a DuckDB database); name another file with archive=FILE "
+            "(search) or --archive FILE (python -m archive)"
+        )
+    if "version number" in text or "newer version" in text:
+        return NotAnArchive(
+            f"{path} was written by another version of DuckDB than this one ({duckdb.__version__}); "
+            f"upgrade with: pip install -U duckdb ({_first_line(text)})"
+        )
+    return ArchiveError(f"cannot open the archive {path}: {_first_line(text)}")
+
+
+def locked_error(path: Path, pid: int | None) -> ArchiveLocked:
+    """Who has the file open, with the command line where it can be seen, and what to do about it."""
+    if pid == os.getpid():
+        return ArchiveLocked(f"{path} is open in this process already (pid {pid}); close that Archive first", pid)
+    who = "another process" if pid is None else f"process {pid}{_command_of(pid)}"
+    stop = "stop it" if pid is None else f"stop it (kill -INT {pid})"
+    return ArchiveLocked(
+        f"{path} is in use by {who}. One search writes to an archive at a time: wait for it, {stop}, "
+        "or give this search a file of its own with archive=OTHER.duckdb",
+        pid,
+    )
+
+
+def _command_of(pid: int) -> str:
+    import psutil  # takes 15 ms, and is needed here alone
+
+    try:
+        command = shlex.join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
+    shown = "".join(c if c.isprintable() else "?" for c in command)
+    return f" ({shown if len(shown) <= 200 else shown[:199] + '…'})" if shown else ""
+
+
+def is_full(text: str) -> bool:
+    """Whether a DuckDB error means that the disk, or the user's share of it, is full."""
+    return "No space left on device" in text or "quota exceeded" in text.lower() or "File too large" in text
+
+
+def full_error(path: Path) -> ArchiveFull:
+    folder = os.statvfs(path.parent)
+    free = folder.f_bavail * folder.f_frsize / 1e6
+    return ArchiveFull(
+        f"no space is left for the archive {path} ({free:.1f} MB free on its disk). Nothing that was recorded is lost. "
+        "Free some space, then resume the search with run=NAME"
+    )
+
+
+def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+    """Make a new database file that appears under its name complete, or not at all.
+
+    A file that is there already is left alone, unless it is empty (``touch``, ``mktemp``): then it is replaced.
+    Raises ArchiveFull or ArchiveError.
+    """
+    if path.exists() and not _is_empty_file(path):
+        return
+    wal = Path(f"{path}.wal")
+    if wal.exists():
+        raise ArchiveError(f"{wal} is left over from an archive that is no longer there: move it away, or bring {path}")
+    fresh = path.with_name(f".{path.name[:200]}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        connection = connect(fresh, read_only=False)
+        try:
+            build(connection)
+        finally:
+            connection.close()
+        _publish(fresh, path)
+    except (OSError, duckdb.Error) as error:
+        if is_full(str(error)):
+            raise full_error(path) from error
+        raise ArchiveError(f"cannot create the archive {path}: {_first_line(str(error))}") from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+            Path(f"{fresh}.wal").unlink(missing_ok=True)
+
+
+def _publish(fresh: Path, path: Path) -> None:
+    """Give the new file its name. A hard link fails where another process was faster; a rename would lose its rows."""
+    if path.exists() and _is_empty_file(path):
+        os.replace(fresh, path)
+        return
+    with suppress(FileExistsError):
+        try:
+            os.link(fresh, path)
+        except PermissionError:  # a file system without hard links
+            os.rename(fresh, path)
+
+
+def _is_empty_file(path: Path) -> bool:
+    facts = path.stat()
+    return stat.S_ISREG(facts.st_mode) and facts.st_size == 0
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "unknown error"

@@ -1,0 +1,44 @@
+"""What can go wrong with an archive, as one tree of exceptions. Every message says what to do next.
+
+    ArchiveError
+    ├── ArchiveMissing   there is no such file
+    ├── NotAnArchive     the file is something else, or made by a newer Treewright or DuckDB
+    ├── ArchiveLocked    another process writes to it
+    ├── ArchiveFull      no space is left on its disk
+    └── QueryError       a statement of a reader failed
+        └── QueryRefused     ... or was not even tried: it would write, or reach outside the archive
+"""
+
+from __future__ import annotations
+
+
+class ArchiveError(Exception):
+    """Something is wrong with the archive; the message is meant for a person."""
+
+
+class ArchiveMissing(ArchiveError):
+    """There is no archive where one was looked for."""
+
+
+class NotAnArchive(ArchiveError):
+    """The file cannot be used as an archive by this version."""
+
+
+class ArchiveLocked(ArchiveError):
+    """Another process has the file open. ``pid`` is that process, where it is known."""
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class ArchiveFull(ArchiveError):
+    """The disk is full. Everything that was recorded before is safe."""
+
+
+class QueryError(ArchiveError):
+    """A reader's statement failed."""
+
+
+class QueryRefused(QueryError):
+    """A reader's statement would have written, changed a setting or reached outside the archive."""

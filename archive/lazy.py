@@ -1,0 +1,101 @@
+"""Texts and curves that stay in the file until somebody looks: a tree of 100,000 programs fits in memory.
+
+    StoredFiles   the files of a candidate (a mapping path -> text)
+    StoredCurve   the learning curve of an evaluation (a sequence of CurvePoint)
+    TextCache     the texts read or written last, within a number of bytes
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import overload
+
+from archive.records import CurvePoint
+
+
+class StoredFiles(Mapping[str, str]):
+    """The files of a candidate: paths are at hand, a text is loaded when it is asked for."""
+
+    __slots__ = ("_load", "_shas")
+
+    def __init__(self, shas: Mapping[str, str], load: Callable[[str], str]) -> None:
+        """``shas``: path -> SHA-256 of the text; ``load``: SHA-256 -> text."""
+        self._shas = shas
+        self._load = load
+
+    def __getitem__(self, path: str) -> str:
+        return self._load(self._shas[path])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shas)
+
+    def __len__(self) -> int:
+        return len(self._shas)
+
+    def __repr__(self) -> str:
+        return f"StoredFiles({dict(self._shas)!r})"
+
+
+class StoredCurve(Sequence[CurvePoint]):
+    """The curve of an evaluation: its length is known, the points are loaded when they are asked for."""
+
+    __slots__ = ("_length", "_load")
+
+    def __init__(self, length: int, load: Callable[[], tuple[CurvePoint, ...]]) -> None:
+        self._length = length
+        self._load = load
+
+    @overload
+    def __getitem__(self, place: int) -> CurvePoint: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[CurvePoint]: ...
+    def __getitem__(self, place: int | slice) -> CurvePoint | Sequence[CurvePoint]:
+        return self._load()[place]
+
+    def __iter__(self) -> Iterator[CurvePoint]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to any sequence of the same points, so that evaluations compare by what they say."""
+        if not isinstance(other, StoredCurve | tuple):
+            return NotImplemented
+        return len(other) == len(self) and tuple(other) == self._load()
+
+    def __hash__(self) -> int:
+        return hash(self._load())
+
+    def __repr__(self) -> str:
+        return f"StoredCurve({self._length} points)"
+
+
+class TextCache:
+    """SHA-256 -> text, the least recently used dropped first. Safe to use from several threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._used = 0
+        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, sha: str) -> str | None:
+        with self._lock:
+            text = self._texts.get(sha)
+            if text is not None:
+                self._texts.move_to_end(sha)
+            return text
+
+    def put(self, sha: str, text: str) -> None:
+        with self._lock:
+            if sha in self._texts:
+                self._texts.move_to_end(sha)
+                return
+            self._texts[sha] = text
+            self._used += len(text)
+            while self._used > self._most and len(self._texts) > 1:
+                _, dropped = self._texts.popitem(last=False)
+                self._used -= len(dropped)

@@ -1,0 +1,263 @@
+"""Records to rows of the schema and back. Pure functions: no database, no clock.
+
+Text that comes from candidates and models may hold anything; it is made storable here (lone surrogates become U+FFFD,
+numbers that fit no column are clamped or written as words), so that no answer of a model can stop a search.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from archive.records import (
+    Audit,
+    Candidate,
+    Conditions,
+    CurvePoint,
+    Decision,
+    Evaluation,
+    EvaluationBase,
+    Event,
+    Failed,
+    LlmCall,
+    MoveRecord,
+    Node,
+    Propose,
+    Refusal,
+    Replicate,
+    Request,
+    Resources,
+    Run,
+    Scored,
+)
+
+Row = tuple[Any, ...]
+
+_INT64 = 2**63 - 1
+
+
+def storable(text: str) -> str:
+    """``text`` with its lone surrogates replaced by U+FFFD: UTF-8, and so DuckDB, has no bytes for them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def to_time(seconds: float) -> datetime:
+    """Unix seconds as the naive UTC time that the TIMESTAMP columns hold (microseconds)."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def to_seconds(time: datetime) -> float:
+    return time.replace(tzinfo=UTC).timestamp()
+
+
+def to_json(value: object) -> str:
+    """Plain JSON; NaN and the infinities, which JSON lacks, as the words that ``float()`` reads."""
+    return storable(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _floats(text: str) -> dict[str, float]:
+    return {key: float(value) for key, value in json.loads(text).items()}
+
+
+# ---------------------------------------------------------------- runs, moves, refusals
+
+RUN = "run, run_id, task, metric, direction, policy, seed, config, identity, created_at"
+
+
+def run_row(run: Run) -> Row:
+    return (
+        run.run, run.run_id, run.task, run.metric, run.direction, run.policy, run.seed,
+        to_json(run.config), to_json(run.identity), to_time(run.created_at),
+    )  # fmt: skip
+
+
+def run_of(row: Row) -> Run:
+    *plain, config, identity, created_at = row
+    return Run(*plain, json.loads(config), json.loads(identity), to_seconds(created_at))
+
+
+MOVE = "run, move, kind, operator, parents, node_id, purpose, seed, reason, chosen_at, arrival"
+
+
+def move_row(record: MoveRecord, chosen_at: float, arrival: int) -> Row:
+    move, end = record.move, (to_time(chosen_at), arrival)
+    if isinstance(move, Propose):
+        middle: Row = ("propose", move.operator, list(move.parents), None, "screen", record.seed, "")
+    else:
+        middle = ("replicate", None, [], move.node_id, move.purpose, record.seed, storable(move.reason))
+    return (record.run, record.number, *middle, *end)
+
+
+def move_of(row: Row) -> MoveRecord:
+    run, number, kind, operator, parents, node_id, purpose, seed, reason, *_ = row
+    move = Propose(operator, tuple(parents)) if kind == "propose" else Replicate(node_id, purpose, reason)
+    return MoveRecord(run, number, move, seed)
+
+
+REFUSAL = "run, move, operator, parents, reason, refused_at, arrival"
+
+
+def refusal_row(refusal: Refusal, refused_at: float, arrival: int) -> Row:
+    reason = storable(refusal.reason)
+    parents = list(refusal.parents)
+    return (refusal.run, refusal.move, refusal.operator, parents, reason, to_time(refused_at), arrival)
+
+
+def refusal_of(row: Row) -> Refusal:
+    run, move, operator, parents, reason, *_ = row
+    return Refusal(run, move, operator, tuple(parents), reason)
+
+
+# ---------------------------------------------------------------- nodes
+
+NODE = "node_id, run, number, move, operator, idea, lines, created_at, arrival"
+
+
+def node_row(node: Node, files: Mapping[str, str], arrival: int) -> Row:
+    lines = sum(len(text.splitlines()) for text in files.values())
+    candidate = node.candidate
+    return (
+        node.node_id, node.run, node.number, node.move, candidate.operator, storable(candidate.idea), lines,
+        to_time(node.created_at), arrival,
+    )  # fmt: skip
+
+
+def node_of(row: Row, parents: Sequence[str], files: Mapping[str, str]) -> Node:
+    node_id, run, number, move, operator, idea, _, created_at, _ = row
+    candidate = Candidate(files, tuple(parents), operator, idea)
+    return Node(node_id, run, number, move, candidate, to_seconds(created_at))
+
+
+# ---------------------------------------------------------------- evaluations
+
+EVALUATION = (
+    "run, node_id, move, seed, purpose, split, outcome, reason, score, trust, seconds, wall_seconds, phases, "
+    "cpu_seconds, peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, "
+    "audit_correction, audit_worst, metrics, log, started_at, finished_at, arrival"
+)
+
+
+def evaluation_row(evaluation: Evaluation, arrival: int) -> Row:
+    request, used, conditions = evaluation.request, evaluation.resources, evaluation.conditions
+    reason: str | None = None
+    score: float | None = None
+    audit: Audit | None = None
+    metrics: Mapping[str, float] = {}
+    if isinstance(evaluation, Failed):
+        reason = storable(evaluation.reason)
+    else:
+        score, audit, metrics = evaluation.score, evaluation.audit, evaluation.metrics
+    return (
+        request.run, request.node_id, request.move, request.seed, request.purpose, evaluation.split,
+        evaluation.outcome, reason, score, evaluation.trust, used.seconds, used.wall_seconds, to_json(used.phases),
+        used.cpu_seconds, used.peak_memory_mb, _bigint(used.steps), evaluation.device, conditions.hardware,
+        conditions.fingerprint, conditions.budget_seconds, evaluation.sandbox,
+        *((audit.k, audit.correction, audit.worst) if audit else (None, None, None)),
+        to_json(metrics), storable(evaluation.log), to_time(evaluation.started_at), to_time(evaluation.finished_at),
+        arrival,
+    )  # fmt: skip
+
+
+def evaluation_of(row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint] = ()) -> Evaluation:
+    (
+        run, node_id, move, seed, purpose, _split, outcome, reason, score, trust, seconds, _wall, phases, cpu_seconds,
+        peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, correction, worst,
+        metrics, log, started_at, finished_at, _arrival,
+    ) = row  # fmt: skip
+    base = EvaluationBase(
+        request=Request(node_id, run, move, files, seed, purpose),
+        conditions=Conditions(fingerprint, budget_seconds, hardware),
+        resources=Resources(seconds, _floats(phases), cpu_seconds, peak_memory_mb, steps),
+        trust=trust,
+        sandbox=sandbox,
+        device=device,
+        started_at=to_seconds(started_at),
+        finished_at=to_seconds(finished_at),
+        log=log,
+        curve=curve,
+    )
+    if outcome != "scored":
+        return Failed(**vars(base), outcome=outcome, reason=reason or "")
+    audit = Audit(audit_k, correction, worst) if audit_k is not None else None
+    return Scored(**vars(base), score=score, audit=audit, metrics=_floats(metrics))
+
+
+def curve_columns(curve: Sequence[CurvePoint]) -> tuple[list[int], list[float], list[float]]:
+    """Steps, elapsed seconds and losses as three lists. A candidate chooses its step numbers, so they are clamped."""
+    return (
+        [max(-_INT64, min(_INT64, int(point.step))) for point in curve],
+        [float(point.elapsed) for point in curve],
+        [float(point.loss) for point in curve],
+    )
+
+
+def _bigint(value: int | None) -> int | None:
+    return None if value is None else max(-_INT64, min(_INT64, value))
+
+
+# ---------------------------------------------------------------- calls, decisions, events
+
+LLM_CALL = (
+    "run, move, turn, operator, model, outcome, reason, prompt_sha, answer_sha, tokens_in, tokens_out, tokens_cached, "
+    "seconds, dollars, called_at"
+)
+
+
+def llm_call_row(call: LlmCall, prompt_sha: str, answer_sha: str) -> Row:
+    return (
+        call.run, call.move, call.turn, call.operator, call.model, call.outcome, storable(call.reason), prompt_sha,
+        answer_sha, call.tokens_in, call.tokens_out, call.tokens_cached, call.seconds, call.dollars, to_time(call.at),
+    )  # fmt: skip
+
+
+def llm_call_of(row: Row, prompt: str, answer: str) -> LlmCall:
+    (
+        run, move, turn, operator, model, outcome, reason, _prompt, _answer, tokens_in, tokens_out, tokens_cached,
+        seconds, dollars, at,
+    ) = row  # fmt: skip
+    return LlmCall(
+        run, move, turn, operator, model, outcome, prompt, answer, tokens_in, tokens_out, tokens_cached, seconds,
+        dollars, to_seconds(at), reason,
+    )  # fmt: skip
+
+
+DECISION = "run, kind, node_id, reason, detail, decided_at"
+
+
+def decision_row(decision: Decision) -> Row:
+    detail, at = to_json(decision.detail), to_time(decision.at)
+    return (decision.run, decision.kind, decision.node_id, storable(decision.reason), detail, at)
+
+
+def decision_of(row: Row) -> Decision:
+    run, kind, node_id, reason, detail, at = row
+    return Decision(run, kind, node_id, reason, json.loads(detail), to_seconds(at))
+
+
+EVENT = "run, kind, message, node_id, happened_at"
+
+
+def event_row(event: Event) -> Row:
+    return (event.run, event.kind, storable(event.message), event.node_id, to_time(event.at))
+
+
+def insert(table: str, columns: str) -> str:
+    """The INSERT of one row of these columns."""
+    return f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))})"
