@@ -1,0 +1,100 @@
+"""Fixtures that several packages share: a toy task whose whole evaluation takes about four seconds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archive.records import Evaluation, Purpose, Request
+from prepare.corpora import Folder
+from prepare.task import Limits, Metric, Task
+from train.evaluator import AuditedEvaluator
+from train.sandbox import find_sandbox
+from train.slots import make_slots
+
+CANDIDATES = Path(__file__).parent / "train" / "candidates"
+
+
+def write_texts(folder: Path, files: int = 16, words: int = 1000) -> Path:
+    """Text files of made-up words, in a made-up language that is the same every time."""
+    rng = np.random.default_rng(1616)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    dictionary = ["".join(rng.choice(letters, size=rng.integers(2, 9))) for _ in range(300)]
+    frequency = 1.0 / np.arange(1, len(dictionary) + 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(files):
+        text = " ".join(rng.choice(dictionary, size=words, p=frequency / frequency.sum()))
+        (folder / f"{number:02}.txt").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """One second of training, context 32, 32 rows, and tight limits. Its cache lies in a temporary folder."""
+    home = tmp_path_factory.mktemp("toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TREEWRIGHT_CACHE", str(home / "cache"))
+        corpus = Folder("toy", str(write_texts(home / "texts")))
+        corpus.prepare()
+    return Task(
+        name="toy",
+        corpus=corpus,
+        metric=Metric("val_bpb", "minimise", 0.0, 64.0, "bpb"),
+        seed_file=str(CANDIDATES / "bigram.py"),
+        program=str(CANDIDATES / "program.md"),
+        seconds=1.0,
+        context=32,
+        rows=32,
+        batch=16,
+        limits=Limits(
+            startup_seconds=5.0,
+            check_seconds=5.0,
+            score_seconds=10.0,
+            audit_seconds=10.0,
+            memory_mb=1200,
+            processes=64,
+            parameters=100_000,
+            state_mb=1.0,
+            log_kb=8,
+        ),
+        audit_screen=24,
+        audit_claim=80,
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_seed() -> str:
+    """Source of an honest program: a table of byte pairs."""
+    return (CANDIDATES / "bigram.py").read_text()
+
+
+@pytest.fixture(scope="session")
+def evaluator(toy_task: Task) -> AuditedEvaluator:
+    return AuditedEvaluator(toy_task, find_sandbox("auto"))
+
+
+RunCandidate = Callable[..., Evaluation]
+
+
+@pytest.fixture(scope="session")
+def run_candidate(evaluator: AuditedEvaluator) -> RunCandidate:
+    """``run_candidate(source, seed=, purpose=, bar=, by=)``: one evaluation on the first slot."""
+
+    def run(
+        source: str,
+        *,
+        seed: int = 11,
+        purpose: Purpose = "screen",
+        bar: float | None = None,
+        by: AuditedEvaluator | None = None,
+        cancelled: threading.Event | None = None,
+        watch: Callable[[str, float], None] = lambda phase, share: None,
+    ) -> Evaluation:
+        request = Request("node", "run", 0, {"train.py": source}, seed, purpose, bar)
+        return (by or evaluator).evaluate(request, make_slots(1)[0], cancelled or threading.Event(), watch)
+
+    return run

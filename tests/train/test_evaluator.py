@@ -1,0 +1,258 @@
+"""The audited evaluator on whole programs: one honest evaluation, looked at from all sides, and how others fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archive.records import Evaluation, Failed, Scored
+from prepare.scoring import bits_per_byte, target_log_probs
+from prepare.task import Task
+from train.evaluator import AuditedEvaluator
+from train.sandbox import Bare, Bubblewrap, SandboxUnavailable
+from train.slots import make_slots
+
+PROGRAMS = Path(__file__).parent / "candidates"
+
+
+def program(name: str) -> str:
+    return (PROGRAMS / f"{name}.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def watched() -> list[tuple[str, float]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def honest(run_candidate, toy_seed: str, watched: list[tuple[str, float]]) -> Scored:
+    evaluation: Evaluation = run_candidate(toy_seed, watch=lambda phase, share: watched.append((phase, share)))
+    assert isinstance(evaluation, Scored), evaluation
+    return evaluation
+
+
+def bigram_score(task: Task, split: str, seed: int = 11) -> float:
+    """What the toy seed program must score, computed here without an evaluator."""
+    import torch
+
+    stream = torch.frombuffer(bytearray(task.training_stream(seed)), dtype=torch.uint8).long()
+    pairs = torch.bincount(256 * stream[:-1] + stream[1:], minlength=256 * 256).view(256, 256)
+    table = (pairs + 0.1).log()
+    rows = task.evaluation_rows(split)
+    return bits_per_byte(float(target_log_probs(lambda tokens: table[tokens], rows, 256, "cpu").mean()))
+
+
+def test_an_honest_program_is_scored_as_it_deserves(honest: Scored, toy_task: Task) -> None:
+    assert honest.score == pytest.approx(bigram_score(toy_task, "val"), abs=1e-5)
+    assert (honest.trust, honest.sandbox, honest.device, honest.split) == ("audited", "bwrap", "cpu", "val")
+    assert honest.conditions.budget_seconds == toy_task.seconds
+
+
+def test_an_honest_program_passes_its_audit(honest: Scored, toy_task: Task) -> None:
+    assert honest.audit is not None
+    assert honest.audit.k == toy_task.audit_screen
+    assert honest.audit.worst < 1e-5
+
+
+def test_what_an_evaluation_used_is_known(honest: Scored) -> None:
+    assert set(honest.resources.phases) == {"launch", "startup", "train", "check", "score", "audit"}
+    assert 0 < honest.resources.seconds <= 1.05
+    assert honest.resources.peak_memory_mb > 50
+    assert honest.resources.cpu_seconds > 0.1
+    assert honest.metrics["parameters"] == 256 * 256
+    assert honest.started_at <= honest.finished_at
+
+
+def test_the_log_and_the_curve_are_the_candidates_own(honest: Scored) -> None:
+    assert honest.log.startswith("counted ")
+    assert [point.step for point in honest.curve] == [1]
+    assert honest.resources.steps == 1
+
+
+def test_progress_is_told(honest: Scored, watched: list[tuple[str, float]]) -> None:
+    assert [phase for phase, _ in watched] == ["train", "score", "audit"]
+
+
+def test_a_claim_that_leads_is_audited_as_a_claim(run_candidate, toy_seed: str, honest: Scored, toy_task: Task) -> None:
+    """And the same seed gives the same score; 80 positions of 32 rows, so rows are used more than once."""
+    again = run_candidate(toy_seed, bar=honest.score + 1.0)
+    assert isinstance(again, Scored), again
+    assert again.audit is not None
+    assert again.audit.k == toy_task.audit_claim
+    assert again.score == pytest.approx(honest.score, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_report_is_judged_on_the_holdout(run_candidate, toy_seed: str, toy_task: Task) -> None:
+    report = run_candidate(toy_seed, purpose="report", bar=0.0)
+    assert isinstance(report, Scored), report
+    assert report.split == "holdout"
+    assert report.audit is not None
+    assert report.audit.k == toy_task.audit_claim
+    assert report.score == pytest.approx(bigram_score(toy_task, "holdout"), abs=1e-5)
+
+
+FAILURES = [
+    ("crashes", "crashed", "training: KeyError: 'no such key'"),
+    ("never_ends", "timed_out", "the state had not arrived when the 1 s of training"),
+    ("memory_bomb", "out_of_memory", "MB of memory, all processes together; 1,200 MB are allowed"),
+    ("wrong_shape", "crashed", "returned shape (16, 31, 256) for tokens [16, 32]; expected [16, 32, 256]"),
+    ("diverges", "stopped", "a loss of nan at step 3"),
+    ("crashes_in_scoring", "crashed", "what it printed is withheld"),
+]
+SLOW_FAILURES = [
+    ("never_starts", "timed_out", "session.start() was not called within 6 s"),
+    ("too_many_parameters", "invalid", "the state has 300,000 elements; 100,000 are allowed"),
+    ("huge_state", "invalid", "it sent 20,000,"),
+    ("writes_data", "crashed", "SIGSEGV (perhaps it wrote to the training data, which is read-only"),
+    ("starts_twice", "crashed", "session.start() was called twice"),
+    ("leaves", "crashed", "it left before it had answered (exit status 0)"),
+    ("closes_session", "crashed", "it closed its session without an answer"),
+    ("dropout", "invalid", "predict must be causal, deterministic (no dropout)"),
+    ("no_numbers", "invalid", "a log-probability was not a finite number"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "reason"),
+    [*FAILURES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_FAILURES)],
+)
+def test_a_failure_is_an_outcome_with_a_reason(
+    run_candidate, toy_task: Task, name: str, outcome: str, reason: str
+) -> None:
+    evaluation = run_candidate(program(name))
+    assert isinstance(evaluation, Failed), evaluation
+    assert (evaluation.outcome, reason in evaluation.reason) == (outcome, True), evaluation.reason
+    assert len(evaluation.log) <= 1000 * toy_task.limits.log_kb + 100
+    if name in ("crashes", "wrong_shape", "starts_twice"):
+        assert "Traceback" in evaluation.log
+        assert 'File "/candidate/train.py"' in evaluation.log or name == "wrong_shape"
+    if name == "writes_data":
+        assert "Segmentation fault" in evaluation.log
+    if name == "crashes_in_scoring":
+        quoted = toy_task.evaluation_rows("val")[0].tobytes()[:12]
+        assert quoted.decode() not in evaluation.log + evaluation.reason
+
+
+def test_logits_of_any_offset_are_normalised(run_candidate) -> None:
+    """A model that knows nothing scores 8 bits a byte, whatever constant it adds to its logits."""
+    evaluation = run_candidate(program("scaled"))
+    assert isinstance(evaluation, Scored), evaluation
+    assert evaluation.score == pytest.approx(8.0, abs=1e-6)
+
+
+def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable (API keys!), no network, no process, no descriptor, no place to write."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret-of-ours")
+    evaluation = run_candidate(program("curious"))
+    assert "sk-secret" not in evaluation.log
+    found = json.loads(evaluation.log.split("FOUND ", 1)[1].splitlines()[0])
+    assert set(found["environment"]) <= {
+        *("PATH", "HOME", "USER", "TMPDIR", "LANG", "PWD", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"),
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    }
+    assert found["interfaces"] == ["lo"]
+    assert found["connect"].startswith("refused")
+    assert found["write"].startswith("refused")
+    assert found["processes"] == ["1", "2"]
+    assert found["user"] != 0
+    known = {"bin", "candidate", "dev", "etc", "lib", "lib32", "lib64", "library", "proc", "python", "sbin"}
+    assert set(found["root"]) <= known | {"site", "site1", "tmp", "usr"}
+    own = [name for name in found["descriptors"] if not name.startswith(("/dev/null", "pipe:", "socket:", "/proc/"))]
+    assert own == []
+
+
+def test_no_sandbox_works_and_says_so(run_candidate, toy_task: Task, toy_seed: str) -> None:
+    evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, Bare()))
+    assert isinstance(evaluation, Scored), evaluation
+    assert evaluation.sandbox == "none"
+    assert evaluation.score == pytest.approx(bigram_score(toy_task, "val"), abs=1e-5)
+
+
+def test_a_sandbox_that_does_not_start_is_lost(run_candidate, toy_task: Task, toy_seed: str) -> None:
+    evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, Bubblewrap(Path("/bin/false"))))
+    assert isinstance(evaluation, Failed)
+    assert evaluation.outcome == "lost"
+    assert "the sandbox did not start" in evaluation.reason
+
+
+def test_a_sandbox_that_is_missing_is_lost(run_candidate, toy_task: Task, toy_seed: str) -> None:
+    evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, Bubblewrap(Path("/no/such/bwrap"))))
+    assert isinstance(evaluation, Failed)
+    assert (evaluation.outcome, "/no/such/bwrap" in evaluation.reason) == ("lost", True)
+
+
+def test_a_full_disk_is_lost(run_candidate, toy_seed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    evaluation = run_candidate(toy_seed)
+    assert isinstance(evaluation, Failed)
+    assert (evaluation.outcome, "No space left" in evaluation.reason) == ("lost", True)
+
+
+def test_a_cancelled_evaluation_is_lost(run_candidate, toy_seed: str) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    evaluation = run_candidate(toy_seed, cancelled=cancelled)
+    assert isinstance(evaluation, Failed)
+    assert evaluation.outcome == "lost"
+
+
+def test_what_the_gate_refuses_is_never_run(run_candidate) -> None:
+    evaluation = run_candidate("def train(session): ...\n")
+    assert isinstance(evaluation, Failed)
+    assert (evaluation.outcome, evaluation.resources.phases) == ("invalid", {})
+
+
+def test_text_in_a_mounted_folder_is_refused(toy_task: Task, tmp_path: Path) -> None:
+    class Showing(Bare):
+        def mounted(self) -> tuple[Path, ...]:
+            return (tmp_path,)
+
+    inside = dataclasses.replace(toy_task.corpus, path=str(tmp_path))
+    for corpus in (inside, dataclasses.replace(toy_task.corpus, path=str(tmp_path.parent))):
+        corpus.__dict__["_directory"] = toy_task.corpus.directory()
+        with pytest.raises(SandboxUnavailable, match="candidates can read"):
+            AuditedEvaluator(dataclasses.replace(toy_task, corpus=corpus), Showing())
+
+
+def test_a_package_that_holds_the_text_is_refused(toy_task: Task, tmp_path: Path) -> None:
+    class Showing(Bare):
+        def mounted(self) -> tuple[Path, ...]:
+            return (tmp_path,)
+
+    (tmp_path / "lib/python3.11/site-packages/plays").mkdir(parents=True)
+    corpus = dataclasses.replace(toy_task.corpus, forbidden_packages=("plays",))
+    corpus.__dict__["_directory"] = toy_task.corpus.directory()
+    with pytest.raises(SandboxUnavailable, match=r"'plays' .* holds the evaluation text.* uninstall plays"):
+        AuditedEvaluator(dataclasses.replace(toy_task, corpus=corpus), Showing())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"rows": 10_000}, "lower task.rows"), ({"vocab": 100}, "task.vocab is 100")]
+)
+def test_a_task_that_does_not_fit_its_text_is_refused(toy_task: Task, change: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AuditedEvaluator(dataclasses.replace(toy_task, **change), Bare())
+
+
+def test_other_seeds_bring_the_data_in_another_order(toy_task: Task) -> None:
+    first, second = (np.frombuffer(toy_task.training_stream(seed), np.uint8) for seed in (1, 2))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(np.sort(first), np.sort(second))
+    assert toy_task.training_stream(1) == first.tobytes()
+
+
+def test_conditions_name_what_scores_depend_on(evaluator: AuditedEvaluator, toy_task: Task) -> None:
+    conditions = evaluator.conditions(make_slots(1)[0])
+    assert conditions.fingerprint == toy_task.fingerprint()
+    assert "/T32/rows32" in conditions.fingerprint
+    assert "x1 thread / torch" in conditions.hardware
