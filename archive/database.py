@@ -21,10 +21,12 @@ from archive.errors import ArchiveError, ArchiveFull, ArchiveLocked, ArchiveMiss
 CATALOG = "archive"
 """The name under which the file is attached, whoever opens it."""
 
-STORAGE_VERSION = "v1.2.0"
+_STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read our files: the first with ZSTD for strings."""
 
-ROW_GROUP_ROWS = 2048
+_ROW_GROUP_ROWS = 2048
+_BLOCK_BYTES = 16384
+"""The smallest that DuckDB has: 100 columns, most of them short, waste half a block each. Fixed when a file is made."""
 
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1GB",
@@ -52,7 +54,9 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     if read_only and not path.exists():
         raise ArchiveMissing(f"there is no archive at {path}")
     connection = duckdb.connect(":memory:", config=SETTINGS)
-    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+    options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"
+    if not path.exists():
+        options += f", STORAGE_VERSION '{_STORAGE_VERSION}', BLOCK_SIZE {_BLOCK_BYTES}"
     quoted = str(path).replace("'", "''")
     try:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")

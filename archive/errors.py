@@ -1,12 +1,12 @@
 """What can go wrong with an archive, as one tree of exceptions. Every message says what to do next.
 
-    ArchiveError
-    ├── ArchiveMissing   there is no such file
-    ├── NotAnArchive     the file is something else, or made by a newer Treewright or DuckDB
-    ├── ArchiveLocked    another process writes to it
-    ├── ArchiveFull      no space is left on its disk
-    └── QueryError       a statement of a reader failed
-        └── QueryRefused     ... or was not even tried: it would write, or reach outside the archive
+ArchiveError
+├── ArchiveMissing   there is no such file
+├── NotAnArchive     the file is something else, or made by a newer Treewright or DuckDB
+├── ArchiveLocked    another process writes to it
+├── ArchiveFull      no space is left on its disk
+└── QueryError       a statement of a reader failed
+    └── QueryRefused     ... or was not even tried: it would write, or reach outside the archive
 """
 
 from __future__ import annotations

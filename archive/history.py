@@ -97,7 +97,9 @@ class History:
         ours = "JOIN nodes USING (node_id) WHERE run = ?"
         for node_id, parent in self._query(f"SELECT node_id, parent_id FROM parents {ours} ORDER BY place", [run]):
             parents[node_id].append(parent)
-        for node_id, path, sha in self._query(f"SELECT node_id, path, sha FROM files {ours} ORDER BY files.rowid", [run]):
+        for node_id, path, sha in self._query(
+            f"SELECT node_id, path, sha FROM files {ours} ORDER BY files.rowid", [run]
+        ):
             files[node_id][path] = sha
         for row in self._query(f"SELECT {rows.NODE} FROM nodes WHERE run = ? ORDER BY arrival, rowid", [run]):
             node_id = row[0]

@@ -1,14 +1,11 @@
 """Texts and curves that stay in the file until somebody looks: a tree of 100,000 programs fits in memory.
 
-    StoredFiles   the files of a candidate (a mapping path -> text)
-    StoredCurve   the learning curve of an evaluation (a sequence of CurvePoint)
-    TextCache     the texts read or written last, within a number of bytes
+StoredFiles   the files of a candidate (a mapping path -> text)
+StoredCurve   the learning curve of an evaluation (a sequence of CurvePoint)
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import overload
 
@@ -71,31 +68,3 @@ class StoredCurve(Sequence[CurvePoint]):
 
     def __repr__(self) -> str:
         return f"StoredCurve({self._length} points)"
-
-
-class TextCache:
-    """SHA-256 -> text, the least recently used dropped first. Safe to use from several threads."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._used = 0
-        self._texts: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, sha: str) -> str | None:
-        with self._lock:
-            text = self._texts.get(sha)
-            if text is not None:
-                self._texts.move_to_end(sha)
-            return text
-
-    def put(self, sha: str, text: str) -> None:
-        with self._lock:
-            if sha in self._texts:
-                self._texts.move_to_end(sha)
-                return
-            self._texts[sha] = text
-            self._used += len(text)
-            while self._used > self._most and len(self._texts) > 1:
-                _, dropped = self._texts.popitem(last=False)
-                self._used -= len(dropped)

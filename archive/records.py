@@ -284,7 +284,7 @@ class LlmCall:
 
 @dataclass(frozen=True)
 class Spending:
-    """What a run has spent on language models. ``unpriced`` calls are in ``calls`` and ``tokens``, not in ``dollars``."""
+    """What a run has spent on language models. ``unpriced`` calls are not in ``dollars``."""
 
     calls: int = 0
     tokens: int = 0

@@ -89,8 +89,9 @@ def run_row(run: Run) -> Row:
 
 
 def run_of(row: Row) -> Run:
-    *plain, config, identity, created_at = row
-    return Run(*plain, json.loads(config), json.loads(identity), to_seconds(created_at))
+    run, run_id, task, metric, direction, policy, seed, config, identity, created_at = row
+    settings = json.loads(config), json.loads(identity)
+    return Run(run, run_id, task, metric, direction, policy, seed, *settings, to_seconds(created_at))
 
 
 MOVE = "run, move, kind, operator, parents, node_id, purpose, seed, reason, chosen_at, arrival"

@@ -11,7 +11,6 @@ called from any thread. Readers get cursors of their own (``archive.reading()``)
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from archive import rows, schema
 from archive.database import connect, create_atomically, normalised
 from archive.errors import ArchiveError, ArchiveLocked
 from archive.history import History
-from archive.lazy import StoredCurve, StoredFiles, TextCache
+from archive.lazy import StoredCurve, StoredFiles
 from archive.records import (
     Conditions,
     Decision,
@@ -39,16 +38,11 @@ from archive.records import (
     Run,
     Scored,
     Spending,
-    sha256,
 )
+from archive.sources import Sources
 from archive.tree import Tree
 from archive.writer import Writer
 
-_CACHE_BYTES = 64 * 2**20
-_PREFETCH = 128
-"""Sources read at once when they are wanted one after the other, as a resumed search does."""
-
-_ADD_SOURCE = "INSERT INTO sources (sha, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _ADD_CURVE = (
     "INSERT INTO curves (node_id, seed, purpose, step, elapsed, loss) "
     "SELECT ?, ?, ?, unnest(?::BIGINT[]), unnest(?::DOUBLE[]), unnest(?::DOUBLE[])"
@@ -64,17 +58,14 @@ class Archive:
         self._clock = clock
         self._writer = Writer(path, connection)
         self._history = History(self.query)
-        self._cache = TextCache(_CACHE_BYTES)
-        self._source_lock = threading.Lock()
-        self._last_source = -_PREFETCH
+        self._sources = Sources(path, self._writer, self.query)
+        self._ids: set[str] | None = None
         self._keys: dict[str, set[tuple[str, int, str]]] = {}
         self._curve_points = int(self.query("SELECT count(*) FROM curves")[0][0])
         self._arrivals = self._history.last_arrival()
 
     @classmethod
-    def open(
-        cls, path: Path | str, *, clock: Callable[[], float] = time.time, patience: float = 2.0
-    ) -> Archive:
+    def open(cls, path: Path | str, *, clock: Callable[[], float] = time.time, patience: float = 2.0) -> Archive:
         """Open ``path`` for writing; folders, file and schema are made where they are missing.
 
         ``patience``: seconds to wait for whoever has the file open: a reader closes it in a moment.
@@ -147,10 +138,14 @@ class Archive:
             self._writer.write(rows.insert("refusals", rows.REFUSAL), row)
 
     def add(self, node: Node) -> Node:
-        """A candidate joins the tree. Returns the node with its files left in the archive, to keep in memory."""
+        """A candidate joins the tree. Returns the node with its files left in the archive, to keep in memory.
+
+        Raises ValueError if there is a node of that id.
+        """
         files = {path: rows.storable(text) for path, text in node.candidate.files.items()}
         with self.transaction():
-            shas = {path: self._add_source(text) for path, text in files.items()}
+            self._claim_id(node.node_id)
+            shas = {path: self._sources.add(text) for path, text in files.items()}
             self._writer.write(rows.insert("nodes", rows.NODE), rows.node_row(node, files, self._arrival()))
             for place, parent in enumerate(node.parents):
                 row = (node.node_id, parent, place)
@@ -181,7 +176,7 @@ class Archive:
     def record_call(self, call: LlmCall) -> None:
         """An answer of a language model that was paid for, with its prompt."""
         with self.transaction():
-            prompt, answer = self._add_source(rows.storable(call.prompt)), self._add_source(rows.storable(call.answer))
+            prompt, answer = (self._sources.add(rows.storable(text)) for text in (call.prompt, call.answer))
             self._writer.write(rows.insert("llm_calls", rows.LLM_CALL), rows.llm_call_row(call, prompt, answer))
 
     def decide(self, decision: Decision) -> None:
@@ -198,11 +193,14 @@ class Archive:
         self._arrivals += 1
         return self._arrivals
 
-    def _add_source(self, text: str) -> str:
-        sha = sha256(text)
-        self._writer.write(_ADD_SOURCE, (sha, text))
-        self._cache.put(sha, text)
-        return sha
+    def _claim_id(self, node_id: str) -> None:
+        if self._ids is None:
+            self._ids = {found for (found,) in self.query("SELECT node_id FROM nodes")}
+        ids = self._ids
+        if node_id in ids:
+            raise ValueError(f"node {node_id} is in {self.path} already")
+        ids.add(node_id)
+        self._writer.on_failure(lambda: ids.discard(node_id))
 
     def _claim_key(self, run: str, key: tuple[str, int, str]) -> None:
         """(node, seed, purpose) is taken, unless the transaction fails. Sets in memory, since an index costs more."""
@@ -274,30 +272,7 @@ class Archive:
 
     def source(self, sha: str) -> str:
         """The text of that SHA-256. Raises KeyError if there is none."""
-        text = self._cache.get(sha)
-        return self._load_source(sha) if text is None else text
-
-    def _load_source(self, sha: str) -> str:
-        """A source is read in 2 ms; whole stretches of them, when they are wanted in order, in 50 µs each."""
-        with self._source_lock:
-            text = self._cache.get(sha)
-            if text is not None:
-                return text
-            found = self.query("SELECT rowid, text FROM sources WHERE sha = ?", [sha])
-            if not found:
-                raise KeyError(f"the archive {self.path} has no source {sha}")
-            place, text = found[0]
-            self._cache.put(sha, text)
-            in_order = 0 < place - self._last_source <= 2 * _PREFETCH
-            self._last_source = place
-            if in_order:
-                last = place + _PREFETCH - 1
-                for near, other in self.query(
-                    "SELECT sha, text FROM sources WHERE rowid BETWEEN ? AND ?", [place + 1, last]
-                ):
-                    self._cache.put(near, other)
-                self._last_source = last
-            return str(text)
+        return self._sources.text(sha)
 
     # ------------------------------------------------------------ readers
 
@@ -322,4 +297,3 @@ def _connect_patiently(path: Path, patience: float) -> duckdb.DuckDBPyConnection
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.05)
-

@@ -162,4 +162,3 @@ class Writer:
                     raise ArchiveError(f"cannot close the archive {self._path}: {error}") from error
             finally:
                 self._connection.close()
-

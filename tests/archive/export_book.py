@@ -85,7 +85,7 @@ class Book:
             self.insert("parents", node_id=node_id, parent_id=parent, place=place)
         for path, content in files.items():
             self.insert("files", node_id=node_id, path=path, sha=sha256(content))
-            self.db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?)", [sha256(content), content])
+            self.db.execute("INSERT INTO sources SELECT $1, $2 WHERE $1 NOT IN (SELECT sha FROM sources)", [sha256(content), content])
         return node_id
 
     def score(
