@@ -1,0 +1,191 @@
+"""From a configuration to a task: what is missing or unknown is named, with what was expected."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prepare.corpora import Folder, Plays
+from prepare.load import HOUSE, TaskError, find_file, locate, task_beside, task_from
+from prepare.task import Metric
+
+CONFIG: dict[str, Any] = {
+    "name": "own",
+    "corpus": {"_target_": "prepare.corpora.Folder", "name": "own", "path": "/texts"},
+    "metric": {"name": "val_bpb", "direction": "minimise"},
+    "seed_file": "seed.py",
+    "program": "program.md",
+    "seconds": 5.0,
+    "context": 32,
+    "limits": {"memory_mb": 100},
+    "constants": {"WIDTH": 64},
+}
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    return copy.deepcopy(CONFIG)
+
+
+def test_a_configuration_becomes_a_task(config: dict[str, Any]) -> None:
+    task = task_from(config)
+    assert task.corpus == Folder("own", "/texts")
+    assert (task.metric.direction, task.limits.memory_mb, task.limits.processes) == ("minimise", 100, 256)
+    assert task.constants == {"WIDTH": 64}
+    assert config == CONFIG  # what was given is not changed
+
+
+def test_the_task_that_we_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_beside(Path("shakespeare.py"))
+    assert isinstance(task.corpus, Plays)
+    assert find_file(task.seed_file).name == "shakespeare.py"
+    assert find_file(task.program).suffix == ".md"
+
+
+@pytest.mark.parametrize("metric", [None, {}, {"name": "val_bpb"}, {"name": "val_bpb", "direction": None}, "val_bpb"])
+def test_no_direction_names_the_key(config: dict[str, Any], metric: object) -> None:
+    config["metric"] = metric
+    with pytest.raises(TaskError, match=r"Set task\.metric\.direction to 'minimise' or 'maximise'"):
+        task_from(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"metric": {"name": "m", "direction": "up"}}, ValueError, "direction 'up'; expected 'minimise' or 'maximise'"),
+        ({"corpus": None}, TaskError, "task.corpus has no _target_"),
+        ({"corpus": {"_target_": "nowhere.Corpus"}}, TaskError, "_target_ 'nowhere.Corpus' cannot be imported"),
+        ({"corpus": {"_target_": "prepare.corpora.Missing"}}, TaskError, "cannot be imported"),
+        ({"corpus": {"_target_": "Folder"}}, TaskError, "expected package.module.Class"),
+        ({"corpus": {"_target_": "prepare.corpora.Folder", "nmae": "x"}}, TaskError, "'nmae'"),
+        ({"limits": {"memroy_mb": 1}}, TaskError, "task 'own': .*'memroy_mb'"),
+        ({"secnods": 1}, TaskError, "'secnods'"),
+        ({"seconds": 0}, ValueError, "task.seconds is 0; expected a positive number"),
+        ({"context": 0}, ValueError, "task.context is 0; expected a number of at least 1"),
+        ({"audit_claim": 0}, ValueError, "task.audit_claim is 0"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    config: dict[str, Any], change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        task_from({**config, **change})
+
+
+def test_what_is_missing_is_named(config: dict[str, Any]) -> None:
+    del config["seed_file"]
+    with pytest.raises(TaskError, match=r"'own'.*seed_file"):
+        task_from(config)
+
+
+@pytest.mark.parametrize(
+    ("score", "reason"), [(3.0, None), (float("nan"), "not a finite"), (-1.0, "outside"), (99.0, r"outside \[0, 64\]")]
+)
+def test_a_score_must_be_a_value_of_its_metric(score: float, reason: str | None) -> None:
+    import re
+
+    found = Metric("val_bpb", "minimise", 0.0, 64.0).check(score)
+    assert (found is None) if reason is None else re.search(reason, found or "")
+
+
+def test_an_export_carries_its_own_task(tmp_path: Path, config: dict[str, Any]) -> None:
+    (tmp_path / "task.json").write_text(json.dumps(config))
+    assert task_beside(tmp_path / "train.py").name == "own"
+
+
+def test_a_program_without_a_task_says_where_one_was_sought(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"expected .*task\.json or .*conf/task/train\.yaml"):
+        task_beside(tmp_path / "train.py")
+
+
+def test_a_file_is_sought_here_and_in_our_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").touch()
+    assert find_file("own.py").resolve() == tmp_path / "own.py"
+    assert find_file("train/seeds/shakespeare.py") == HOUSE / "train/seeds/shakespeare.py"
+    with pytest.raises(TaskError, match=r"names 'missing\.py', which is in neither"):
+        find_file("missing.py")
+
+
+def test_locate_finds_what_a_target_names() -> None:
+    assert locate("prepare.corpora.Plays") is Plays
+
+
+# ---------------------------------------------------------------- as programs
+
+
+@pytest.fixture
+def house(tmp_path: Path, toy_task) -> dict[str, str]:
+    """An environment, and in ``tmp_path`` an export-like folder: a program with its task.json."""
+    corpus = toy_task.corpus
+    task = {
+        **CONFIG,
+        "corpus": {"_target_": "prepare.corpora.Folder", "name": "toy", "path": corpus.path},
+        "rows": 32,
+    }
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    (tmp_path / "train.py").write_text(Path(toy_task.seed_file).read_text())
+    return {**os.environ, "TREEWRIGHT_CACHE": str(corpus.directory().parent), "PYTHONPATH": str(HOUSE)}
+
+
+def run(command: list[str], environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], env=environment, cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_program_runs_alone_and_prints_its_score(house: dict[str, str], tmp_path: Path) -> None:
+    done = run(["train.py", "--seconds", "1"], house, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "val_bpb " in done.stdout
+    assert 3.0 < float(done.stdout.split("val_bpb ")[1].split()[0]) < 6.0
+    assert "65,536 parameters" in done.stdout
+    assert "self-reported" in done.stdout
+
+
+def test_a_program_alone_without_its_task_says_so(house: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "task.json").unlink()
+    done = run(["train.py"], house, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no task for train.py")
+
+
+@pytest.mark.slow
+def test_the_seed_program_runs_alone() -> None:
+    if not Plays().is_prepared():
+        pytest.skip("python -m prepare has not been run")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = run(["train/seeds/shakespeare.py", "--seconds", "1"], environment, HOUSE)
+    assert done.returncode == 0, done.stderr
+    assert 3.0 < float(done.stdout.split("val_bpb ")[1].split()[0]) < 8.0
+
+
+def test_python_m_prepare(house: dict[str, str], tmp_path: Path) -> None:
+    fresh = {**house, "TREEWRIGHT_CACHE": str(tmp_path / "cache")}
+    first = run(["-m", "prepare"], fresh, tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "toy: prepared in" in first.stdout
+    assert "fingerprint toy-" in first.stdout
+    assert "toy: already prepared in" in run(["-m", "prepare"], fresh, tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--help"], 0, "usage: python -m prepare [task=NAME]"),
+        (["shakespeare"], 2, "unknown argument 'shakespeare'"),
+        (["task=unknown"], 1, "error: no task for unknown.py"),
+    ],
+)
+def test_python_m_prepare_misused(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
+    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(HOUSE)}, tmp_path)
+    assert done.returncode == status
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
