@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from archive import git
 from archive.describe import Step, Subject, commit_message, readme
+from archive.errors import ArchiveError
 from archive.git import Commit, GitError
 
 _BATCH = 50
@@ -35,7 +36,7 @@ _OUR_FILES = frozenset({"prepare", "task.json", "readme.md"})
 _PATH_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?", re.ASCII)
 
 
-class ExportError(Exception):
+class ExportError(ArchiveError):
     """The lineage cannot be exported; the message says what was expected, what came, and what to do."""
 
 
@@ -129,7 +130,7 @@ def _find_node(reader: Reader, node_id: str) -> tuple[str, str]:
 
 def _best_node(reader: Reader) -> tuple[str, str]:
     """The champion of the run that was worked on last, or its leader, with a note that says which."""
-    run, direction = _newest_run(reader)
+    run = _newest_run(reader)
     verdicts = _rows(
         reader,
         "SELECT kind, node_id FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion')"
@@ -140,12 +141,11 @@ def _best_node(reader: Reader) -> tuple[str, str]:
     if champions:
         late = "" if verdicts[0][0] == "champion" else "; a later claim of this run found no further improvement"
         return champions[0], f"champion of run {run}{late}"
-    order = "ASC" if direction == "minimise" else "DESC"
     best = _rows(
         reader,
-        f"{_SCREENINGS} SELECT n.node_id FROM screenings JOIN nodes n USING (node_id) WHERE outcome = 'scored'"
-        f" GROUP BY n.node_id, n.number ORDER BY avg(score) {order}, n.number LIMIT 1",
-        (run, run),
+        "SELECT node_id FROM leaderboard l JOIN nodes n USING (node_id) WHERE l.run = ? AND l.place = 1"
+        " ORDER BY n.number LIMIT 1",
+        (run,),
     )
     if not best:
         raise ExportError(
@@ -156,16 +156,16 @@ def _best_node(reader: Reader) -> tuple[str, str]:
     return str(best[0][0]), f"{note} (run {run})"
 
 
-def _newest_run(reader: Reader) -> tuple[str, str]:
-    """(run, direction) of the run that was worked on last: a resumed run counts from its last evaluation."""
+def _newest_run(reader: Reader) -> str:
+    """The run that was worked on last: a resumed run counts from its last evaluation."""
     rows = _rows(
         reader,
-        "SELECT r.run, r.direction FROM runs r LEFT JOIN evaluations e USING (run) GROUP BY ALL"
+        "SELECT r.run FROM runs r LEFT JOIN evaluations e USING (run) GROUP BY r.run"
         " ORDER BY coalesce(max(e.finished_at), any_value(r.created_at)) DESC, r.run LIMIT 1",
     )
     if not rows:
         raise ExportError("this archive holds no run yet; start one with: python -m search")
-    return str(rows[0][0]), str(rows[0][1])
+    return str(rows[0][0])
 
 
 def _doubt(tip: Step) -> str:
@@ -177,16 +177,6 @@ def _doubt(tip: Step) -> str:
 
 
 # ---------------------------------------------------------------- reading the lineage
-
-# Only scores made under the run's present conditions may be compared. Parameters: run, run.
-_SCREENINGS = """
-WITH present AS (
-    SELECT fingerprint, budget_seconds, hardware FROM evaluations
-    WHERE run = ? AND outcome <> 'lost' ORDER BY arrival DESC, finished_at DESC LIMIT 1
-), screenings AS (
-    SELECT e.* FROM evaluations e JOIN present USING (fingerprint, budget_seconds, hardware)
-    WHERE e.run = ? AND e.purpose = 'screen' AND e.outcome <> 'lost'
-)"""
 
 _LINEAGE = """
 WITH RECURSIVE family(node_id) AS (
@@ -205,7 +195,7 @@ def _read_lineage(reader: Reader, node_id: str) -> tuple[Subject, tuple[Step, ..
     subject = _read_subject(reader, str(rows[0][4]))
     steps: list[Step] = []
     for start in range(0, len(rows), _BATCH):
-        steps += _read_steps(reader, subject.run, rows[start : start + _BATCH])
+        steps += _read_steps(reader, rows[start : start + _BATCH])
     seen: set[str] = set()
     for step in steps:
         if not seen.issuperset(step.parents):
@@ -232,7 +222,7 @@ def _read_subject(reader: Reader, run: str) -> Subject:
     return Subject(run, task, str(row[1]), str(row[2]), unit, _folder_for(task), config)
 
 
-def _read_steps(reader: Reader, run: str, rows: Sequence[tuple[Any, ...]]) -> list[Step]:
+def _read_steps(reader: Reader, rows: Sequence[tuple[Any, ...]]) -> list[Step]:
     ids = tuple(str(row[0]) for row in rows)
     among = f"node_id IN ({', '.join('?' * len(ids))})"
     parents = _grouped(
@@ -242,8 +232,8 @@ def _read_steps(reader: Reader, run: str, rows: Sequence[tuple[Any, ...]]) -> li
     screened = _grouped(
         _rows(
             reader,
-            f"{_SCREENINGS} SELECT node_id, outcome, score, seed FROM screenings WHERE {among} ORDER BY arrival",
-            (run, run, *ids),
+            f"SELECT node_id, outcome, score, seed FROM screenings WHERE {among} ORDER BY arrival, finished_at",
+            ids,
         )
     )
     verdicts = _grouped(
@@ -328,8 +318,17 @@ def _fixed_files(subject: Subject) -> dict[str, bytes]:
     if not sources:
         raise ExportError(f"the prepare package is not at {package}, so train.py could not run alone; install again")
     files = {f"prepare/{path.as_posix()}": (package / path).read_bytes() for path in sources}
-    files["task.json"] = (json.dumps(subject.config, indent=2) + "\n").encode()
+    files["task.json"] = (json.dumps(_numbers(subject.config), indent=2) + "\n").encode()
     return files
+
+
+def _numbers(value: Any) -> Any:
+    """The archive's JSON holds infinities as words (see ``archive.rows.to_json``), Python's own JSON as numbers."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 def _commits(reader: Reader, subject: Subject, steps: Sequence[Step], fixed: Mapping[str, bytes]) -> Iterator[Commit]:

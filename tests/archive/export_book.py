@@ -17,7 +17,7 @@ import pytest
 import archive
 from archive.records import sha256
 
-SCHEMA = Path(archive.__file__).with_name("schema.sql").read_text()
+SCHEMA = "".join(Path(archive.__file__).with_name(name).read_text() for name in ("schema.sql", "views.sql"))
 BIRTH = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 TASK = {
     "name": "shakespeare",
@@ -85,7 +85,10 @@ class Book:
             self.insert("parents", node_id=node_id, parent_id=parent, place=place)
         for path, content in files.items():
             self.insert("files", node_id=node_id, path=path, sha=sha256(content))
-            self.db.execute("INSERT INTO sources SELECT $1, $2 WHERE $1 NOT IN (SELECT sha FROM sources)", [sha256(content), content])
+            self.db.execute(
+                "INSERT INTO sources SELECT $1, $2 WHERE $1 NOT IN (SELECT sha FROM sources)",
+                [sha256(content), content],
+            )
         return node_id
 
     def score(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import subprocess
 import sys
@@ -106,6 +107,16 @@ def test_everything_lies_in_one_folder_that_carries_what_train_needs(family: Boo
         assert git(repo, "show", f"best:shakespeare/prepare/{name}") == path.read_text()
     assert json.loads(git(repo, "show", "best:shakespeare/task.json")) == TASK
     assert "pycache" not in git(repo, "ls-tree", "-r", "--name-only", "best")
+
+
+def test_infinite_bounds_come_back_as_numbers(repo: Path) -> None:
+    book = Book()
+    book.run(task={**TASK, "metric": {"name": "loss", "direction": "minimise", "lower": "-inf", "upper": 9.0}})
+    book.node("a")
+    export_lineage(book, "a", "best", repo)
+    metric = json.loads(git(repo, "show", "best:shakespeare/task.json"))["metric"]
+    assert metric["lower"] == -math.inf
+    assert metric["upper"] == 9.0
 
 
 def test_what_prepare_imports_is_what_the_readme_installs(family: Book, repo: Path) -> None:
