@@ -21,14 +21,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from archive import git
 from archive.describe import Step, Subject, commit_message, readme
 from archive.errors import ArchiveError
 from archive.git import Commit, GitError
+from archive.query import Reader
 
-_BATCH = 50
+_BATCH = 200
 """Nodes whose files are read at once: bounds memory, and stays below any reader's row cap."""
 
 _OUR_NAMES = frozenset({"search", "operators", "train", "prepare", "archive", "conf", "tests"})
@@ -38,21 +39,6 @@ _PATH_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?", re.
 
 class ExportError(ArchiveError):
     """The lineage cannot be exported; the message says what was expected, what came, and what to do."""
-
-
-class Result(Protocol):
-    """What a query gave."""
-
-    @property
-    def rows(self) -> Sequence[tuple[Any, ...]]: ...
-    @property
-    def truncated(self) -> bool: ...
-
-
-class Reader(Protocol):
-    """Where the archive is read from: its file, or the socket of a running search. See ``archive.query``."""
-
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result: ...
 
 
 @dataclass(frozen=True)

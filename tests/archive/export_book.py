@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 
 import archive
 from archive.records import sha256
+from archive.select import Result
 
 SCHEMA = "".join(Path(archive.__file__).with_name(name).read_text() for name in ("schema.sql", "views.sql"))
 BIRTH = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
@@ -24,13 +24,6 @@ TASK = {
     "corpus": {"_target_": "prepare.corpora.Plays"},
     "metric": {"name": "val_bpb", "direction": "minimise", "unit": "bpb"},
 }
-
-
-@dataclass(frozen=True)
-class Rows:
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    truncated: bool = False
 
 
 class Book:
@@ -44,10 +37,10 @@ class Book:
         self.count = 0
         self.arrivals = 0
 
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
         cursor = self.db.execute(sql, list(parameters))
         rows = cursor.fetchmany(self.cap + 1)
-        return Rows(tuple(c[0] for c in cursor.description), rows[: self.cap], len(rows) > self.cap)
+        return Result(tuple(c[0] for c in cursor.description), rows[: self.cap], len(rows) > self.cap)
 
     def now(self) -> datetime:
         self.clock += timedelta(seconds=60)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from export_book import BIRTH, Book, Rows, git, lonely_git, make_family, make_repo
+from export_book import BIRTH, TASK, Book, git, lonely_git, make_family, make_repo
 
 from archive import export
 from archive.export import ExportError, export_lineage
+from archive.query import open_reader
+from archive.records import Candidate, Conditions, Node, Request, Resources, Run, Scored
+from archive.select import Result
+from archive.store import Archive
 
 
 @pytest.fixture(autouse=True)
@@ -77,12 +83,10 @@ def test_a_branch_that_is_checked_out_unborn_is_refused(family: Book, tmp_path: 
         export_lineage(family, None, "trunk", tmp_path / "young")
 
 
-@pytest.mark.parametrize(
-    "branch", ["", "-D", "--force", "HEAD", "a..b", "a b", "a\nb", "x.lock", "@{-1}", "a\0b", "/x"]
-)
-def test_invalid_branch_names(branch: str, family: Book, repo: Path) -> None:
-    with pytest.raises(ExportError, match="not a valid branch name"):
-        export_lineage(family, None, branch, repo)
+def test_invalid_branch_names(family: Book, repo: Path) -> None:
+    for branch in ("", "-D", "--force", "HEAD", "a..b", "a b", "a\nb", "x.lock", "@{-1}", "a\0b", "/x"):
+        with pytest.raises(ExportError, match="not a valid branch name"):
+            export_lineage(family, None, branch, repo)
     assert git(repo, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/main"]
 
 
@@ -155,7 +159,7 @@ def test_a_reader_that_fails_midway_leaves_no_branch(family: Book, repo: Path, m
     monkeypatch.setattr(export, "_BATCH", 1)
     query, asked = family.query, []
 
-    def failing(sql: str, parameters: Sequence[Any] = ()) -> Rows:
+    def failing(sql: str, parameters: Sequence[Any] = ()) -> Result:
         asked.append(sql)
         if sum("FROM sources" in sql for sql in asked) == 3:  # two commits are with git by now
             raise RuntimeError("the search has gone away")
@@ -165,3 +169,58 @@ def test_a_reader_that_fails_midway_leaves_no_branch(family: Book, repo: Path, m
     with pytest.raises(RuntimeError, match="gone away"):
         export_lineage(family, None, "best", repo)
     assert git(repo, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/main"]
+
+
+# ---------------------------------------------------------------- from a real archive
+
+
+def fill(path: Path) -> None:
+    """A run with a root and a scored child, written as a search writes it."""
+    conditions = Conditions("corpus", 10.0, "cpu")
+    with Archive.open(path, clock=lambda: 1000.0) as archive:
+        archive.start_run(
+            Run("night", "id", "shakespeare", "val_bpb", "minimise", "ucb", 1, {"task": TASK}, {}, created_at=1000.0)
+        )
+        for number, (parents, text, score) in enumerate([((), "A = 1\n", 3.5), (("n0",), "A = 2\n", 3.25)]):
+            candidate = Candidate({"train.py": text}, parents, "tune", f"idea {number}")
+            archive.add(Node(f"n{number}", "night", number, number, candidate, 1000.0 + number))
+            archive.record(
+                Scored(
+                    request=Request(f"n{number}", "night", number, candidate.files, 5, "screen"),
+                    conditions=conditions,
+                    resources=Resources(10.0),
+                    trust="audited",
+                    sandbox="bwrap",
+                    device="cpu",
+                    started_at=1000.0,
+                    finished_at=1001.0,
+                    score=score,
+                )
+            )
+
+
+SEARCH = """
+import sys
+from archive.server import SqlServer
+from archive.store import Archive
+with Archive.open(sys.argv[1]) as archive, SqlServer(archive):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_from_the_file_and_from_a_running_search_alike(repo: Path, tmp_path: Path) -> None:
+    path = tmp_path / "treewright.duckdb"
+    fill(path)
+    alone = export_lineage(open_reader(path), None, "alone", repo)
+    assert (alone.node_id, alone.commits) == ("n1", 2)
+    assert "Treewright-Score: 3.25" in git(repo, "log", "-1", "alone")
+    command = [sys.executable, "-c", SEARCH, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as search:
+        assert search.stdout is not None
+        assert search.stdout.readline() == "ready\n"
+        beside = export_lineage(open_reader(path), None, "beside", repo)
+        assert search.stdin is not None
+        search.stdin.close()
+    assert search.returncode == 0
+    assert beside.tip == alone.tip
