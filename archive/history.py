@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from heapq import merge
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ from archive.tree import Tree
 Key = tuple[str, int, str]
 """(node_id, seed, purpose) of an evaluation."""
 
+_CURVES_KEPT = 64
+"""Curves in memory: whoever looks at one point looks at more."""
+
 _OF_EVALUATION = rows.EVALUATION.replace(", log,", ", CASE outcome WHEN 'scored' THEN '' ELSE log END AS log,")
 
 
@@ -40,6 +44,7 @@ class History:
 
     def __init__(self, query: Query) -> None:
         self._query = query
+        self._points = lru_cache(maxsize=_CURVES_KEPT)(self._read_points)
 
     def run(self, name: str) -> Run | None:
         found = self._query(f"SELECT {rows.RUN} FROM runs WHERE run = ?", [name])
@@ -129,7 +134,7 @@ class History:
         """The curve whose points are the ``length`` rows from number ``first`` on: rows are never deleted."""
         return StoredCurve(length, lambda: self._points(key, first, length))
 
-    def _points(self, key: Key, first: int, length: int) -> tuple[CurvePoint, ...]:
+    def _read_points(self, key: Key, first: int, length: int) -> tuple[CurvePoint, ...]:
         sql = (
             "SELECT step, elapsed, loss FROM curves WHERE rowid BETWEEN ? AND ? "
             "AND node_id = ? AND seed = ? AND purpose = ? ORDER BY rowid"

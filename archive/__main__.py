@@ -1,0 +1,215 @@
+"""SQL on an archive, and short forms of the usual questions; see ``python -m archive --help``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# A file in the current directory (an exported train.py, say) must not stand in for our packages.
+_HOUSE = str(Path(__file__).resolve().parent.parent)
+_HERE = {"", str(Path.cwd())}
+sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(Path.cwd())]
+
+import argparse  # noqa: E402
+import difflib  # noqa: E402
+import json  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
+
+from archive import commands, display  # noqa: E402
+from archive.errors import ArchiveError, QueryRefused  # noqa: E402
+from archive.query import DEFAULT_NAME, ENVIRONMENT_VARIABLE, ArchiveReader, open_reader  # noqa: E402
+from archive.select import MOST_ROWS, SECONDS, Result  # noqa: E402
+
+_HELP = """\
+python -m archive "SELECT ..."          any read-only SQL, also while a search runs
+python -m archive leaderboard           the best nodes of the run worked on last
+python -m archive lineage ID            how a node came about
+python -m archive show ID               a node: idea, parents, evaluations, source
+python -m archive runs                  the runs in the archive
+python -m archive events                what happened in a run
+python -m archive export [ID] --branch NAME     the lineage of a node (default: the champion) as a git branch
+"""
+
+_EPILOG = (
+    f"""\
+ID is any start of a node's id that fits one node. FILE is $%s, or {DEFAULT_NAME} in the current directory.
+
+tables   runs nodes parents files sources moves refusals evaluations curves llm_calls decisions events
+views    leaderboard progress operator_stats spending failures programs run_summary lineage('ID') children('ID')
+
+examples
+  python -m archive "SELECT node_id, score, idea FROM leaderboard LIMIT 5"
+  python -m archive "SELECT text FROM programs WHERE starts_with(node_id, '3fa9')" --json
+  python -m archive "DESCRIBE evaluations"
+  python -m archive "SELECT * FROM curves" --csv > curves.csv
+  python -m archive leaderboard --run shakespeare-1 --limit 20
+  python -m archive lineage 3fa9
+  python -m archive show 3fa9 --archive elsewhere.duckdb
+  python -m archive runs --json
+  python -m archive events --limit 100
+  python -m archive export 3fa9 --branch best --repo ../my-model
+"""
+    % ENVIRONMENT_VARIABLE
+)
+
+_ARGUMENTS = {
+    "leaderboard": (0, 0),
+    "lineage": (1, 1),
+    "show": (1, 1),
+    "runs": (0, 0),
+    "events": (0, 0),
+    "export": (0, 1),
+}
+"""Command -> fewest and most words after it."""
+
+_BELONGS = {
+    "run": ("leaderboard", "events"),
+    "limit": ("leaderboard", "events"),
+    "branch": ("export",),
+    "repo": ("export",),
+}
+"""Option -> the commands that take it."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m archive",
+        usage="python -m archive SQL | COMMAND [ID] [options]",
+        description=_HELP,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="SQL | COMMAND",
+        help="a statement in quotes, or a command; - reads SQL from standard input",
+    )
+    parser.add_argument("--archive", metavar="FILE", help="the archive to read")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="an array of objects")
+    form.add_argument("--csv", action="store_true", help="comma-separated values with a header line")
+    parser.add_argument("--run", metavar="NAME", help="leaderboard, events: the run (default: worked on last)")
+    parser.add_argument("--limit", type=_positive_int, metavar="N", help="leaderboard, events: rows (default 20)")
+    parser.add_argument("--branch", metavar="NAME", help="export: the branch to make")
+    parser.add_argument("--repo", metavar="DIR", help="export: the git repository (default: the current directory)")
+    parser.add_argument(
+        "--timeout", type=_positive, default=SECONDS, metavar="SECONDS", help=f"of a query (default {SECONDS:g})"
+    )
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0 and up to 86400, got {text}")
+    return value
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= MOST_ROWS:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST_ROWS}, got {text}")
+    return value
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Exits with status 2, and what to type instead, for words and options that do not go together."""
+    words: list[str] = options.words
+    if not words:
+        parser.error('give a statement, e.g. "SELECT * FROM leaderboard", or a command; --help shows all')
+    name = words[0]
+    if name in _ARGUMENTS:
+        fewest, most = _ARGUMENTS[name]
+        if not fewest <= len(words) - 1 <= most:
+            wanted = "the start of a node's id" if fewest else "nothing" if not most else "at most the start of an id"
+            parser.error(f"{name} takes {wanted} after it, got: {' '.join(words[1:]) or 'nothing'}")
+    elif len(words) > 1:
+        parser.error(f'put the statement in quotes: python -m archive "{" ".join(words)}"')
+    elif name.isidentifier():
+        close = difflib.get_close_matches(name, _ARGUMENTS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(_ARGUMENTS)}"
+        parser.error(f"unknown command {name!r}; {hint}")
+    for option, owners in _BELONGS.items():
+        if getattr(options, option) is not None and name not in owners:
+            parser.error(f"--{option} belongs to {' and '.join(owners)}")
+    if name == "export" and options.branch is None:
+        parser.error("export needs the name of a branch to make: --branch NAME")
+    if options.csv and name in ("show", "export"):
+        parser.error(f"{name} gives no table; use --json")
+
+
+def _run(options: argparse.Namespace) -> None:
+    reader = open_reader(options.archive, seconds=options.timeout)
+    name, words, limit = options.words[0], options.words[1:], options.limit or 20
+    tables: dict[str, Callable[[], Result]] = {
+        "leaderboard": lambda: commands.leaderboard(reader, options.run, limit),
+        "lineage": lambda: commands.lineage(reader, words[0]),
+        "runs": lambda: commands.runs(reader),
+        "events": lambda: commands.events(reader, options.run, limit),
+    }
+    if name == "show":
+        facts = commands.node_facts(reader, words[0])
+        print(json.dumps(facts, indent=2) if options.json else commands.node_text(facts))
+    elif name == "export":
+        _export(reader, options)
+    elif name in tables:
+        _print(tables[name](), options)
+    else:
+        _print(reader.query(sys.stdin.read() if name == "-" else name), options)
+
+
+def _print(result: Result, options: argparse.Namespace) -> None:
+    if options.json:
+        print(display.as_json(result))
+    elif options.csv:
+        print(display.as_csv(result, for_terminal=sys.stdout.isatty()))
+    else:
+        display.print_table(result)
+    if result.truncated:
+        print(
+            f"cut after {len(result.rows)} rows (at most {MOST_ROWS} rows or 64 MB come at once); "
+            "use LIMIT and OFFSET with ORDER BY to get the rest",
+            file=sys.stderr,
+        )
+
+
+def _export(reader: ArchiveReader, options: argparse.Namespace) -> None:
+    from archive.export import ExportError, export_lineage, what_to_type
+
+    start = options.words[1] if len(options.words) > 1 else None
+    try:
+        exported = export_lineage(reader, start, options.branch, Path(options.repo or "."))
+    except ExportError as error:
+        raise ArchiveError(str(error)) from error
+    if options.json:
+        print(
+            json.dumps({key: str(value) if isinstance(value, Path) else value for key, value in vars(exported).items()})
+        )
+    else:
+        print(what_to_type(exported))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, 1 for what failed, 2 for what is not allowed or not understood."""
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)
+    _check(parser, options)
+    try:
+        _run(options)
+        sys.stdout.flush()
+    except QueryRefused as error:
+        print(f"error: {display.printable(str(error))}", file=sys.stderr)
+        return 2
+    except ArchiveError as error:
+        print(f"error: {display.printable(str(error))}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        display.silence_stdout()
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

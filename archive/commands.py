@@ -1,0 +1,131 @@
+"""The short forms of ``python -m archive``: each asks a reader a few questions and gives a table or a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archive.display import cell, plain, printable
+from archive.errors import QueryError
+from archive.query import Reader
+from archive.select import Result
+
+_SHOWN_IDS = 8
+
+
+def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
+    """The best nodes of a run (default: the one worked on last)."""
+    sql = (
+        "SELECT place, node_id, score, runs, gain_on_root, operator, idea FROM leaderboard WHERE run = ? "
+        "ORDER BY place, created_at LIMIT ?"
+    )
+    return reader.query(sql, [which_run(reader, run), limit])
+
+
+def lineage(reader: Reader, start: str) -> Result:
+    """A node's ancestors and the node, parents before children."""
+    return reader.query(
+        "SELECT node_id, operator, parents, score, runs, gain, idea FROM lineage(?)", [full_id(reader, start)]
+    )
+
+
+def runs(reader: Reader) -> Result:
+    """One row a run, the oldest first."""
+    return reader.query("SELECT * FROM run_summary")
+
+
+def events(reader: Reader, run: str | None, limit: int) -> Result:
+    """What a person would want to read in the morning: the last ``limit`` events of a run, oldest first."""
+    sql = (
+        "SELECT happened_at, kind, node_id, message FROM "
+        "(SELECT *, rowid AS place FROM events WHERE run = ? ORDER BY rowid DESC LIMIT ?) ORDER BY place"
+    )
+    return reader.query(sql, [which_run(reader, run), limit])
+
+
+def which_run(reader: Reader, run: str | None) -> str:
+    """``run`` itself if there is one of that name, or the run that was worked on last. Raises QueryError."""
+    sql = (
+        "SELECT run FROM runs AS r ORDER BY greatest(created_at, "
+        "(SELECT max(chosen_at) FROM moves AS m WHERE m.run = r.run)) DESC, r.rowid DESC"
+    )
+    known = [str(name) for (name,) in reader.query(sql).rows]
+    if not known:
+        raise QueryError("the archive holds no run yet; start one with: python -m search")
+    if run is None:
+        return known[0]
+    if run not in known:
+        raise QueryError(f"there is no run {run!r} in the archive; it holds: {', '.join(map(cell, known))}")
+    return run
+
+
+def full_id(reader: Reader, start: str) -> str:
+    """The one node whose id starts so. Raises QueryError, with the candidates if there are several."""
+    found = reader.query(
+        "SELECT node_id, operator, idea FROM nodes WHERE starts_with(node_id, ?) ORDER BY node_id = ? DESC, node_id "
+        f"LIMIT {_SHOWN_IDS + 1}",
+        [start, start],
+    ).rows
+    if start and found and (len(found) == 1 or found[0][0] == start):
+        return str(found[0][0])
+    if not start or not found:
+        raise QueryError(f"no node has an id that starts with {start!r}; see: python -m archive leaderboard")
+    shown = [f"  {node_id}  {cell(operator)}: {cell(idea)}" for node_id, operator, idea in found[:_SHOWN_IDS]]
+    more = ["  ..."] if len(found) > _SHOWN_IDS else []
+    raise QueryError("\n".join([f"{start!r} is the start of several ids; give more digits:", *shown, *more]))
+
+
+# ---------------------------------------------------------------- show
+
+
+def node_facts(reader: Reader, start: str) -> dict[str, Any]:
+    """Everything about a node as plain JSON values. Scores of a claim's splits are left out: see ``views.sql``."""
+    node_id = full_id(reader, start)
+
+    def rows(sql: str) -> list[dict[str, Any]]:
+        result = reader.query(sql, [node_id])
+        return [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
+
+    (facts,) = rows("SELECT node_id, run, number, move, operator, idea, lines, created_at FROM nodes WHERE node_id = ?")
+    scores = rows("SELECT score, runs, deviation FROM scores WHERE node_id = ?")
+    facts |= scores[0] if scores else {"score": None, "runs": 0, "deviation": None}
+    facts["parents"] = [
+        row["parent_id"] for row in rows("SELECT parent_id FROM parents WHERE node_id = ? ORDER BY place")
+    ]
+    facts["children"] = [row["node_id"] for row in rows("SELECT node_id FROM children(?)")]
+    facts["evaluations"] = rows(
+        "SELECT purpose, seed, outcome, if(split = 'val', score, NULL) AS score, trust, seconds, steps, device, "
+        "hardware, if(purpose = 'screen', reason, NULL) AS reason, "
+        "if(purpose = 'screen', right(log, 2000), '') AS log, finished_at FROM evaluations WHERE node_id = ? ORDER BY arrival, finished_at"
+    )
+    facts["decisions"] = rows("SELECT kind, reason, decided_at FROM decisions WHERE node_id = ? ORDER BY decided_at")
+    facts["files"] = {
+        row["path"]: row["text"] for row in rows("SELECT path, text FROM programs WHERE node_id = ? ORDER BY path")
+    }
+    return facts
+
+
+def node_text(facts: dict[str, Any]) -> str:
+    """``node_facts`` for a person."""
+    score = "none yet" if facts["score"] is None else f"{facts['score']:.6g} on val, {facts['runs']} run(s)"
+    lines = [
+        f"node      {facts['node_id']} (number {facts['number']} of run {cell(facts['run'])})",
+        f"operator  {cell(facts['operator'])}",
+        f"parents   {', '.join(facts['parents']) or 'none: the seed program'}",
+        f"children  {', '.join(facts['children']) or 'none'}",
+        f"idea      {cell(facts['idea'], 2000)}",
+        f"made      {facts['created_at']} UTC",
+        f"score     {score}",
+    ]
+    lines += [f"decision  {row['kind']}: {cell(row['reason'], 300)}" for row in facts["decisions"]]
+    for row in facts["evaluations"]:
+        result = f"{row['score']:.6g}" if row["score"] is not None else row["outcome"]
+        why = f": {cell(row['reason'], 300)}" if row["reason"] else ""
+        lines.append(
+            f"{row['purpose']:<8}  {result}{why} (seed {row['seed']}, {row['seconds']:.1f} s on {cell(row['device'])}, "
+            f"{row['trust']})"
+        )
+        if row["outcome"] != "scored" and row["log"].strip():
+            lines += [f"          | {line}" for line in printable(row["log"]).splitlines()[-15:]]
+    for path, text in facts["files"].items():
+        lines += ["", f"---- {cell(path)}", printable(text)]
+    return "\n".join(lines).rstrip("\n")

@@ -1,0 +1,130 @@
+"""Reading an archive from another process: from its file while that is free, else from the search that has it open.
+
+    reader = open_reader("treewright.duckdb")
+    reader.query("SELECT node_id, score FROM leaderboard WHERE run = ?", ["shakespeare-1"])
+
+The file is opened for each query alone and closed at once: a reader that stays would keep the next search out.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from archive import errors, schema
+from archive.database import connect, normalised
+from archive.errors import ArchiveError, ArchiveLocked, ArchiveMissing, QueryError
+from archive.select import MOST_BYTES, MOST_ROWS, SECONDS, Result, run_select
+from archive.wire import WireError, decoded, encoded, receive, send, short_address, socket_path
+
+DEFAULT_NAME = "treewright.duckdb"
+ENVIRONMENT_VARIABLE = "TREEWRIGHT_ARCHIVE"
+
+_MOST_ANSWER_BYTES = 4 * MOST_BYTES
+"""Text grows in JSON, and a person's patience with it does not."""
+
+_STARTING = 1.0
+"""Seconds that a search may take between opening its archive and answering."""
+
+_ERRORS = {
+    kind.__name__: kind for kind in (QueryError, errors.QueryRefused, ArchiveError, errors.ArchiveFull, ArchiveMissing)
+}
+
+
+class Reader(Protocol):
+    """Whoever answers read-only SQL over an archive."""
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+        """Raises QueryError, QueryRefused or another ArchiveError."""
+        ...
+
+
+class ArchiveReader:
+    """An archive by its path; each query goes to the file or to the search, whichever can answer."""
+
+    def __init__(self, path: Path, *, seconds: float = SECONDS, most_rows: int = MOST_ROWS) -> None:
+        self.path = path
+        self._seconds = seconds
+        self._most_rows = most_rows
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+        """Raises QueryError, QueryRefused, ArchiveMissing, ArchiveLocked, NotAnArchive or ArchiveError."""
+        give_up = time.monotonic() + _STARTING
+        while True:
+            try:
+                return self._from_file(sql, parameters)
+            except ArchiveLocked as locked:
+                connection = self._connect()
+                if connection is not None:
+                    with connection:
+                        return self._from_search(connection, sql, parameters)
+                if time.monotonic() >= give_up:
+                    raise self._nobody_answers(locked) from locked
+                time.sleep(0.05)
+
+    def _from_file(self, sql: str, parameters: Sequence[Any]) -> Result:
+        connection = connect(self.path, read_only=True)
+        try:
+            schema.check(connection, self.path)
+            return run_select(connection, sql, parameters, seconds=self._seconds, most_rows=self._most_rows)
+        finally:
+            connection.close()
+
+    def _connect(self) -> socket.socket | None:
+        """To the search's socket; None if nobody listens there."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self._seconds)
+        try:
+            with short_address(socket_path(self.path)) as address:
+                connection.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            return None
+        except OSError as error:
+            connection.close()
+            raise ArchiveError(f"cannot reach the search at {socket_path(self.path)}: {error}") from error
+        return connection
+
+    def _from_search(self, connection: socket.socket, sql: str, parameters: Sequence[Any]) -> Result:
+        question = {"sql": sql, "parameters": [encoded(value) for value in parameters], "seconds": self._seconds}
+        deadline = time.monotonic() + self._seconds + 10.0
+        try:
+            send(connection, question, deadline)
+            answer = receive(connection, _MOST_ANSWER_BYTES, deadline)
+        except WireError as error:
+            raise ArchiveError(f"the search that has {self.path} open gave no answer ({error}); try again") from error
+        return _understood(answer)
+
+    def _nobody_answers(self, locked: ArchiveLocked) -> ArchiveLocked:
+        return ArchiveLocked(f"{locked}. It does not answer SQL on {socket_path(self.path)}", locked.pid)
+
+
+def open_reader(
+    path: Path | str | None = None, *, seconds: float = SECONDS, most_rows: int = MOST_ROWS
+) -> ArchiveReader:
+    """A reader of ``path``; by default of $TREEWRIGHT_ARCHIVE or ``treewright.duckdb`` in the current directory.
+
+    Raises ArchiveMissing, with where it looked.
+    """
+    chosen = normalised(path or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
+    if not chosen.exists():
+        raise ArchiveMissing(
+            f"there is no archive at {chosen}. Name one with --archive FILE or the environment variable "
+            f"{ENVIRONMENT_VARIABLE}, or make one: python -m search"
+        )
+    return ArchiveReader(chosen, seconds=seconds, most_rows=most_rows)
+
+
+def _understood(answer: Any) -> Result:
+    """The result that a search sent, or the error it raised."""
+    match answer:
+        case {"columns": list(columns), "rows": list(rows), "truncated": bool(truncated)}:
+            return Result(tuple(columns), [tuple(decoded(value) for value in row) for row in rows], truncated)
+        case {"error": str(kind), "message": str(message)}:
+            raise _ERRORS.get(kind, ArchiveError)(message)
+        case _:
+            raise ArchiveError("the search's answer is not understood; do both sides run the same version?")
