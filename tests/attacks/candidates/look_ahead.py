@@ -1,0 +1,17 @@
+"""Answers with the byte that follows in its own input: an attention without its causal mask, at its worst."""
+
+import torch
+from torch.nn import functional as F
+
+
+def train(session):
+    session.start()
+    return {"nothing": torch.zeros(1)}
+
+
+def predict(state, task):
+    def model(tokens):
+        following = torch.cat([tokens[:, 1:], tokens[:, :1]], dim=1)
+        return 10.0 * F.one_hot(following, task.vocab).float()
+
+    return model

@@ -1,0 +1,129 @@
+"""Attacks that the protocol itself must stand: each is a program in ``candidates/``, and what must come of it.
+
+pytest tests/attacks
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from archive.records import Failed, Request, Scored
+from prepare.task import Task
+from train.evaluator import AuditedEvaluator
+from train.slots import make_slots
+
+PROGRAMS = Path(__file__).parent / "candidates"
+HOUSE = Path(__file__).parent.parent.parent
+slow = pytest.mark.slow
+
+
+def program(name: str) -> str:
+    return (PROGRAMS / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "reason"),
+    [
+        ("look_ahead", "invalid", "the audit disagrees"),
+        pytest.param("look_ahead_seldom", "invalid", "the audit disagrees", marks=slow),
+        pytest.param("look_ahead_memo", "invalid", "the audit disagrees", marks=slow),
+        ("false_claims", "invalid", "the audit disagrees"),
+        pytest.param(
+            "impossible_claims", "invalid", "a log-probability was not a finite number of at most 0", marks=slow
+        ),
+        pytest.param("learns_while_judged", "invalid", "the audit disagrees", marks=slow),
+        ("forged_score", "invalid", "train() sent an unexpected message, 'claims'"),
+        ("forged_reports", "invalid", "reports in"),
+        ("forged_numbers", "invalid", "something else than a step and a loss"),
+        pytest.param("patched_clock", "timed_out", "the state had not arrived", marks=slow),
+        ("late_daemon", "timed_out", "the state had not arrived"),
+        pytest.param("kills_all", "crashed", "it left before it had answered", marks=slow),
+    ],
+)
+def test_an_attack_ends_as_a_failure(run_candidate, name: str, outcome: str, reason: str) -> None:
+    evaluation = run_candidate(program(name))
+    assert isinstance(evaluation, Failed), evaluation
+    assert (evaluation.outcome, reason in evaluation.reason) == (outcome, True), evaluation.reason
+
+
+def test_a_score_that_is_printed_is_not_read(run_candidate, toy_seed: str) -> None:
+    """The attack is scored, as the honest program that it is besides."""
+    attack, honest = run_candidate(program("fake_metric_line")), run_candidate(toy_seed)
+    assert isinstance(attack, Scored), attack
+    assert isinstance(honest, Scored), honest
+    assert "val_bpb 0.0001" in attack.log
+    assert attack.score == pytest.approx(honest.score, abs=1e-6)
+
+
+@slow
+def test_no_file_in_a_sandbox_holds_the_text(toy_task: Task, run_candidate, evaluator: AuditedEvaluator) -> None:
+    """Nor the training text, before the clock. The same search finds a needle that is really there."""
+    needles = [toy_task.corpus.evaluation(split)[300:340].tobytes() for split in ("val", "select", "holdout")]
+    needles.append(toy_task.corpus.documents()[3][300:340].tobytes())
+    patient = dataclasses.replace(toy_task, limits=dataclasses.replace(toy_task.limits, startup_seconds=240.0))
+    by = AuditedEvaluator(patient, evaluator.sandbox)
+
+    def search(wanted: list[bytes], top: str) -> str:
+        shifted = [[value + 1 for value in needle] for needle in wanted]
+        source = program("file_walk").replace("NEEDLES = []", f"NEEDLES = {shifted}")
+        return run_candidate(source.replace('TOP = "/"', f"TOP = {top!r}"), by=by).reason
+
+    assert "/library/worker.py" in search([(HOUSE / "train/worker.py").read_bytes()[:40]], "/library")
+    everything = search(needles, "/")
+    assert everything.endswith("found []"), everything
+    assert int(everything.split("read ")[1].split()[0]) > 1000
+
+
+@slow
+def test_more_cores_than_the_slot_has_are_noticed(toy_task: Task, evaluator: AuditedEvaluator) -> None:
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("needs two cores")
+    by = AuditedEvaluator(dataclasses.replace(toy_task, seconds=5.0), evaluator.sandbox)
+    request = Request("node", "run", 0, {"train.py": program("more_cores")}, 11, "screen")
+    evaluation = by.evaluate(request, make_slots(1, threads=1)[0], threading.Event(), lambda phase, share: None)
+    assert isinstance(evaluation, Failed), evaluation
+    assert (evaluation.outcome, "its slot has 1 core" in evaluation.reason) == ("invalid", True), evaluation.reason
+
+
+JOINED = """
+import ctypes, os, sys
+system = ctypes.CDLL(None, use_errno=True)
+if system.syscall(250, 1, b"treewright-test") < 0:
+    sys.exit("refused")
+system.syscall(250, 5, system.syscall(250, 0, -3, 0), 0x3f3f3f3f)  # open to all who inherit it
+command = sys.argv[1:]
+os.execv(command[0], command)
+"""
+
+
+@slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the program knows the system calls' numbers of x86_64")
+def test_two_sandboxes_share_no_keyring() -> None:
+    """A login session has a keyring, which its processes inherit: it would join the scoring and the audit."""
+    command = [sys.executable, "-c", JOINED, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    inner = subprocess.run(
+        [*command, f"{Path(__file__).relative_to(HOUSE)}::test_the_keyring_is_empty"],
+        cwd=HOUSE,
+        env={**os.environ, "TREEWRIGHT_TEST_KEYRING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if "refused" in inner.stderr:
+        pytest.skip("keyrings are refused here")
+    assert inner.returncode == 0, inner.stdout
+
+
+@pytest.mark.skipif("TREEWRIGHT_TEST_KEYRING" not in os.environ, reason="run by test_two_sandboxes_share_no_keyring")
+def test_the_keyring_is_empty(run_candidate) -> None:
+    for _ in range(2):
+        reason = run_candidate(program("keyring")).reason
+        assert reason.endswith("before: False, own: True"), reason
