@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from archive import git
-from archive.describe import Step, Subject, commit_message, readme
+from archive.describe import Step, Subject, commit_message, one_line, readme
 from archive.errors import ArchiveError
 from archive.git import Commit, GitError
 from archive.query import Reader
@@ -120,13 +120,14 @@ def _best_node(reader: Reader) -> tuple[str, str]:
     verdicts = _rows(
         reader,
         "SELECT kind, node_id FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion')"
-        " ORDER BY decided_at DESC, kind LIMIT 1000",
+        " ORDER BY decided_at, kind DESC",
         (run,),
     )
-    champions = [str(node) for kind, node in verdicts if kind == "champion"]
-    if champions:
-        late = "" if verdicts[0][0] == "champion" else "; a later claim of this run found no further improvement"
-        return champions[0], f"champion of run {run}{late}"
+    last_of = {str(node): str(kind) for kind, node in verdicts}  # a champion that failed a later claim is none
+    for _, node in reversed(verdicts):
+        if last_of[str(node)] == "champion":
+            late = "" if verdicts[-1][0] == "champion" else "; a later claim of this run found no improvement"
+            return str(node), f"champion of run {one_line(run, 100)}{late}"
     best = _rows(
         reader,
         "SELECT node_id FROM leaderboard l JOIN nodes n USING (node_id) WHERE l.run = ? AND l.place = 1"
@@ -139,7 +140,7 @@ def _best_node(reader: Reader) -> tuple[str, str]:
             "score, or name a node: python -m archive export ID --branch NAME"
         )
     note = "no champion: exporting the leader, which is not shown to be an improvement"
-    return str(best[0][0]), f"{note} (run {run})"
+    return str(best[0][0]), f"{note} (run {one_line(run, 100)})"
 
 
 def _newest_run(reader: Reader) -> str:
@@ -159,7 +160,9 @@ def _doubt(tip: Step) -> str:
     if tip.verdict is None:
         return f"node {tip.node_id} is not a champion: it is not shown to be an improvement"
     kind, reason, _ = tip.verdict
-    return f"node {tip.node_id} is a champion" if kind == "champion" else f"node {tip.node_id} is no champion: {reason}"
+    if kind == "champion":
+        return f"node {tip.node_id} is a champion"
+    return f"node {tip.node_id} is no champion: {one_line(reason, 300)}"
 
 
 # ---------------------------------------------------------------- reading the lineage

@@ -214,6 +214,8 @@ def test_the_latest_champion_counts_and_a_later_doubt_is_told(family: Book, repo
     done = export_lineage(family, None, "two", repo)
     assert done.node_id == "b"
     assert "later claim" in done.note
+    family.decide("no_champion", "b", {})
+    assert export_lineage(family, None, "three", repo).node_id == "d"
 
 
 def test_a_node_is_named_by_a_unique_start(family: Book, repo: Path) -> None:
