@@ -12,9 +12,11 @@ run: $(STAMP)
 
 # API keys are unset, so that no test can spend money.
 test: $(STAMP)
+	@$(BIN)/python -m prepare
 	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest -m "not slow"
 
 test-all: $(STAMP)
+	@$(BIN)/python -m prepare
 	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest
 
 lint: $(STAMP)

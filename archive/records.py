@@ -118,6 +118,8 @@ class Node:
     candidate: Candidate
     created_at: float
     """Unix seconds."""
+    digest: str = ""
+    """Of the candidate's normalised syntax tree: equal digests are duplicates, whatever their text."""
 
     @property
     def parents(self) -> tuple[str, ...]:

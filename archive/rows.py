@@ -128,7 +128,7 @@ def refusal_of(row: Row) -> Refusal:
 
 # ---------------------------------------------------------------- nodes
 
-NODE = "node_id, run, number, move, operator, idea, lines, created_at, arrival"
+NODE = "node_id, run, number, move, operator, idea, lines, digest, created_at, arrival"
 
 
 def node_row(node: Node, files: Mapping[str, str], arrival: int) -> Row:
@@ -136,14 +136,14 @@ def node_row(node: Node, files: Mapping[str, str], arrival: int) -> Row:
     candidate = node.candidate
     return (
         node.node_id, node.run, node.number, node.move, candidate.operator, storable(candidate.idea), lines,
-        to_time(node.created_at), arrival,
+        node.digest, to_time(node.created_at), arrival,
     )  # fmt: skip
 
 
 def node_of(row: Row, parents: Sequence[str], files: Mapping[str, str]) -> Node:
-    node_id, run, number, move, operator, idea, _, created_at, _ = row
+    node_id, run, number, move, operator, idea, _, digest, created_at, _ = row
     candidate = Candidate(files, tuple(parents), operator, idea)
-    return Node(node_id, run, number, move, candidate, to_seconds(created_at))
+    return Node(node_id, run, number, move, candidate, to_seconds(created_at), digest)
 
 
 # ---------------------------------------------------------------- evaluations

@@ -60,6 +60,7 @@ CREATE TABLE nodes (
     operator   VARCHAR NOT NULL,
     idea       VARCHAR NOT NULL,
     lines      INTEGER NOT NULL,
+    digest     VARCHAR NOT NULL DEFAULT '',  -- of the normalised syntax tree: equal ones are duplicates
     created_at TIMESTAMP NOT NULL,
     arrival    BIGINT NOT NULL DEFAULT 0
 );

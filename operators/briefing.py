@@ -7,7 +7,7 @@ models wrote (sources, logs, ideas) goes through ``operators.untrusted``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
@@ -151,7 +151,7 @@ def _outcome(tree: Tree, node_id: str) -> str:
     return f"{mean:.5g}, {'better' if gain > 0 else 'worse'} by {abs(gain):.2g}"
 
 
-def _curve(curve: tuple[CurvePoint, ...]) -> str:
+def _curve(curve: Sequence[CurvePoint]) -> str:
     """Five points of a learning curve. The candidate reported them itself."""
     if not curve:
         return ""

@@ -15,9 +15,10 @@ from typing import Any
 
 from hydra.utils import instantiate
 
+from archive.records import Spending
 from operators.base import Operator
 from operators.llm.base import LanguageModel
-from operators.llm.meter import Lookup, Meter, Record, Spending, never_paid
+from operators.llm.meter import Lookup, Meter, Record, never_paid
 
 
 @dataclass(frozen=True)

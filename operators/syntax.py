@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 
 
 class Unparsable(ValueError):
@@ -10,11 +11,20 @@ class Unparsable(ValueError):
 
 
 def parse(source: str, path: str = "train.py") -> ast.Module:
-    """The syntax tree of ``source``. Raises ``Unparsable``, also for nesting too deep and for NUL bytes."""
+    """The syntax tree of ``source``; shared, so not to be changed.
+
+    Raises ``Unparsable``, also for nesting too deep and for NUL bytes.
+    """
     try:
-        return ast.parse(source)
+        return _parse(source)
     except SyntaxError as error:
         line = (error.text or "").strip()[:80]
         raise Unparsable(f"{path} line {error.lineno}: {error.msg}" + (f": {line}" if line else "")) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise Unparsable(f"{path} does not parse: {error or type(error).__name__}") from None
+
+
+@lru_cache(maxsize=24)
+def _parse(source: str) -> ast.Module:
+    """A parent is parsed for its constants, its edits and its identity: once is enough, at 5 ms for 20 KB."""
+    return ast.parse(source)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from archive.records import LlmCall
+from archive.records import LlmCall, Spending
 from operators.llm.base import (
     Answer,
     AnswerRefused,
@@ -34,16 +34,6 @@ class Ticket:
     move: int
     turn: int
     operator: str
-
-
-@dataclass(frozen=True)
-class Spending:
-    """What was spent. ``unpriced`` calls are not in ``dollars``."""
-
-    calls: int = 0
-    tokens: int = 0
-    dollars: float = 0.0
-    unpriced: int = 0
 
 
 Record = Callable[[LlmCall], None]
@@ -67,7 +57,7 @@ class Meter:
         max_tokens: int,
         record: Record,
         lookup: Lookup = never_paid,
-        spent: Spending = Spending(),
+        spent: Spending = Spending(),  # noqa: B008 (frozen)
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``spent``: what the run has spent before it was resumed; it counts against the caps."""

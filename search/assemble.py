@@ -1,0 +1,156 @@
+"""From a resolved configuration to the parts of a search. Everything pluggable is a class named by ``_target_``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hydra.utils import instantiate
+
+from archive.store import Archive
+from operators.base import Operator
+from operators.build import build_meter, build_operators, missing_key
+from operators.llm.meter import Meter
+from prepare.load import find_file, locate, task_from
+from prepare.task import Task
+from search.engine import Parts
+from search.policies.base import OperatorView, Policy
+from search.settings import SettingsError
+from train.local import Evaluator, LocalExecutor
+from train.sandbox import Sandbox, find_sandbox
+from train.slots import Slot, make_slots, visible_gpus
+
+
+def device_of_this_machine() -> str:
+    """``cuda`` or ``cpu``: which of a task's presets applies."""
+    return "cuda" if visible_gpus() else "cpu"
+
+
+def build_task(config: Mapping[str, Any]) -> Task:
+    """Raises TaskError or ValueError, both with the key to mend."""
+    return task_from(config["task"])
+
+
+def build_slots(config: Mapping[str, Any]) -> tuple[Slot, ...]:
+    """Raises ValueError."""
+    return make_slots(config["executor"].get("slots"), config["executor"].get("threads"))
+
+
+def build_evaluator(config: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:
+    options = {key: value for key, value in config["evaluator"].items() if key != "_target_"}
+    evaluator: Evaluator = locate(config["evaluator"]["_target_"])(task, sandbox, **options)
+    return evaluator
+
+
+def build_executor(config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> LocalExecutor:
+    executor: LocalExecutor = locate(config["executor"]["_target_"])(evaluator, slots)
+    return executor
+
+
+def build_sandbox(config: Mapping[str, Any]) -> Sandbox:
+    """Raises SandboxUnavailable or ValueError."""
+    return find_sandbox(str(config["sandbox"]))
+
+
+def seed_files(task: Task, config: Mapping[str, Any]) -> dict[str, str]:
+    """The root's files: the seed program, with the constants of the task's preset set in it. Raises SettingsError."""
+    from operators.constants import set_constants
+    from operators.syntax import Unparsable
+
+    source = find_file(task.seed_file).read_text()
+    try:
+        compile(source, task.seed_file, "exec")
+        return {"train.py": set_constants(source, dict(task.constants)) if task.constants else source}
+    except (SyntaxError, Unparsable) as error:
+        raise SettingsError(
+            f"the seed program {task.seed_file} does not parse: {error}. Mend it and start again."
+        ) from None
+    except (KeyError, ValueError) as error:
+        raise SettingsError(f"task.constants cannot be set in {task.seed_file}: {error}") from None
+
+
+# ---------------------------------------------------------------- language models
+
+
+@dataclass(frozen=True)
+class Llm:
+    """The language model of a run: None without a key, with a line that says what is in force."""
+
+    meter: Meter | None
+    line: str
+
+
+def wants_llm(config: Mapping[str, Any]) -> bool:
+    """Whether any of the chosen operators could use a language model."""
+    return any(entry.get("llm") is not None for entry in config["operators"].values())
+
+
+def build_llm(config: Mapping[str, Any], archive: Archive, run: str) -> Llm:
+    """The metered model, checked for free before anything is spent.
+
+    Raises LlmError if the key is refused or the model is not known.
+    """
+    options = config["llm"] or {}
+    if not wants_llm(config):
+        return Llm(None, "No language model: the chosen operators need none.")
+    meter = build_meter(options, archive.record_call, archive.answer, archive.spending(run))
+    if meter is None:
+        return Llm(
+            None, f"No language model ({_why_no_model(options)}): the search runs on the operators that need none."
+        )
+    meter.model.check()
+    return Llm(meter, f"Language model: {meter.describe()}.")
+
+
+def _why_no_model(options: Mapping[str, Any]) -> str:
+    key = missing_key(options)
+    return f"{key} is not set" if key is not None else "llm=none"
+
+
+def why_no_model(config: Mapping[str, Any]) -> str | None:
+    """For the doctor: why no language model would be asked, or None if one would be."""
+    options = config["llm"] or {}
+    if not wants_llm(config):
+        return "the chosen operators need no language model"
+    if not options.get("_target_") or missing_key(options) is not None:
+        return f"no language model: {_why_no_model(options)}; tune and crossover do without"
+    return None
+
+
+def build_toolbox(config: Mapping[str, Any], llm: Llm) -> tuple[dict[str, Operator], dict[str, OperatorView]]:
+    """The operators that can work, and what the policy may know of them. Raises ValueError if none is left."""
+    box = build_operators(config["operators"], llm.meter)
+    views = {
+        name: OperatorView(name, operator.arity, box.weights[name], operator.applies)
+        for name, operator in box.operators.items()
+    }
+    return dict(box.operators), views
+
+
+def build_policy(config: Mapping[str, Any]) -> Policy:
+    policy: Policy = instantiate(config["policy"])
+    return policy
+
+
+def build_parts(
+    config: Mapping[str, Any], task: Task, evaluator: Evaluator, llm: Llm, clock: Callable[[], float]
+) -> Parts:
+    """Everything that a search is made of, but its archive and its tree."""
+    operators, views = build_toolbox(config, llm)
+    meter = llm.meter
+    return Parts(
+        task=task,
+        program=find_file(task.program).read_text(),
+        policy=build_policy(config),
+        operators=operators,
+        views=views,
+        gate=evaluator.gate,
+        clock=clock,
+        llm_closed=partial(_closed, meter),
+    )
+
+
+def _closed(meter: Meter | None) -> str | None:
+    return meter.closed if meter is not None else None

@@ -1,0 +1,136 @@
+"""One run from a composed configuration to its summary: what ``python -m search`` does after the command line."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any
+
+from archive.errors import ArchiveError
+from archive.server import SqlServer
+from archive.store import Archive
+from operators.llm.base import LlmError
+from prepare.corpora import PreparationError
+from prepare.load import TaskError
+from search import assemble
+from search.budget import Budget
+from search.claim import ClaimPlan
+from search.display import make_display
+from search.engine import Search, SearchStopped
+from search.loop import Ending, Session
+from search.runs import RunChanged, catch_up, open_run
+from search.settings import SettingsError
+from search.summary import summarise
+from train.local import LocalExecutor
+from train.sandbox import SandboxUnavailable
+
+EXPECTED = (
+    ArchiveError,
+    LlmError,
+    PreparationError,
+    RunChanged,
+    SandboxUnavailable,
+    SearchStopped,
+    SettingsError,
+    TaskError,
+    ValueError,
+)
+"""Errors whose message is written for the person at the terminal; others are ours and keep their traceback."""
+
+
+def run(config: Mapping[str, Any], overrides: list[str]) -> int:
+    """Run or resume one search. Returns the exit status: 0 done, 1 it could not go on, 130 stopped by Ctrl-C."""
+    try:
+        with ExitStack() as stack:
+            return _run(config, overrides, stack)
+    except EXPECTED as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(config: Mapping[str, Any], overrides: list[str], stack: ExitStack) -> int:
+    task = assemble.build_task(config)
+    budget, plan = Budget(**config["budget"]), ClaimPlan(**config["claim"])
+    files = assemble.seed_files(task, config)
+    sandbox = assemble.build_sandbox(config)
+    task.corpus.prepare()
+    archive = stack.enter_context(Archive.open(str(config["archive"])))
+    evaluator = assemble.build_evaluator(config, task, sandbox)
+    executor = assemble.build_executor(config, evaluator, assemble.build_slots(config))
+    stack.enter_context(executor)
+    opened = open_run(archive, config, task, executor.conditions, time.time())
+    llm = assemble.build_llm(config, archive, opened.run.run)
+    parts = assemble.build_parts(config, task, evaluator, llm, time.time)
+    search = Search(parts, archive, opened.run, opened.tree)
+    stack.callback(search.close)
+    stack.enter_context(SqlServer(archive))
+    display = make_display(sys.stdout)
+    stack.enter_context(display)
+    display.said(llm.line)
+    display.said(_greeting(search, executor, budget, str(config["archive"]), opened.resumed, sandbox.tier))
+    used = archive.seconds_used(opened.run.run)
+    search.note("session", f"{'resumed' if opened.resumed else 'started'} with {len(executor.slots)} slots")
+    stop = threading.Event()
+    with _stoppable(stop):
+        search.begin(files)
+        if opened.other_hardware is not None:
+            catch_up(search, opened.other_hardware)
+        lookahead = len(executor.slots) if llm.meter is not None else 0
+        session = Session(search, executor, budget, plan, display, stop, used=used, lookahead=lookahead)
+        ending = session.run()
+    executor.close()
+    if not ending.finished:
+        display.said(_how_to_resume(search, overrides))
+        return 130
+    display.said(summarise(search, ending, archive, str(config["archive"])))
+    return 0
+
+
+def _greeting(search: Search, executor: LocalExecutor, budget: Budget, archive: str, resumed: bool, tier: str) -> str:
+    run, task, slots = search.run, search.parts.task, executor.slots
+    limits = [f"{budget.evaluations} trainings"] if budget.evaluations is not None else []
+    limits += [f"{budget.hours:g} hours"] if budget.hours is not None else []
+    limits += [f"target {budget.target:g}"] if budget.target is not None else []
+    verb = f"Going on with run {run.run!r}, {search.tree.evaluated} trainings so far" if resumed else f"Run {run.run!r}"
+    device = slots[0].device if slots[0].gpu is None else executor.conditions.hardware
+    lines = [
+        f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s a training, "
+        f"budget {', '.join(limits)}.",
+        f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}, archive {archive} "
+        f'(ask it while this runs: python -m archive "SELECT * FROM leaderboard").',
+    ]
+    if tier == "none":
+        lines.append("WARNING: sandbox=none. Candidates run as you, with your files and your network.")
+    return "\n".join(lines)
+
+
+def _how_to_resume(search: Search, overrides: list[str]) -> str:
+    rest = [shlex.quote(o) for o in overrides if not o.startswith("run=")]
+    command = " ".join(["python -m search", f"run={search.run.run}", *rest])
+    return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"
+
+
+@contextmanager
+def _stoppable(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) asks the loop to stop; the second one interrupts."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["Ending", "run"]

@@ -1,0 +1,188 @@
+"""``python -m search doctor [OVERRIDES]``: is this machine ready, before a night is spent?
+
+Checks what the search would need with the same overrides, changes nothing, and says for each finding what it means.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from operators.build import build_meter
+from operators.llm.base import LlmError
+from operators.llm.prices import price_of
+from prepare.corpora import PreparationError
+from prepare.load import TaskError
+from prepare.task import Task
+from search import assemble, settings
+from train.sandbox import SandboxUnavailable
+from train.slots import hardware_tag, visible_gpus
+
+_GIGABYTES = 2.0
+_OVERHEAD = 7.5
+"""Seconds of an evaluation on the default task beside its training: three starts, scoring, audit (measured)."""
+_TOKENS_IN, _TOKENS_OUT = 8_000, 4_000
+"""A typical proposal; used for the estimate of cost alone."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. A ``problem`` keeps the search from starting."""
+
+    level: Literal["ok", "note", "problem"]
+    what: str
+    words: str
+
+
+def examine(arguments: list[str]) -> int:
+    """Print the findings; returns 0 if the search can start, else 1. Raises SettingsError for a wrong override."""
+    config = settings.compose_settings(arguments)
+    values = settings.resolve(config, assemble.device_of_this_machine())
+    findings = list(findings_for(values))
+    for finding in findings:
+        print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
+    problems = sum(finding.level == "problem" for finding in findings)
+    print(
+        "\nReady: python -m search" if not problems else f"\n{problems} problem(s) to mend before a search can start."
+    )
+    return 1 if problems else 0
+
+
+def findings_for(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """All findings, each check on its own, so that one failure does not hide the next."""
+    task, finding = _task(config)
+    yield finding
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _sandbox(config),
+        lambda: _device(config),
+        lambda: _memory(config, task),
+        lambda: _disk(config),
+        lambda: _model(config),
+        lambda: _pace(config, task),
+    ]
+    if task is not None:
+        ready = task
+        checks.insert(1, lambda: _data(ready))
+    for check in checks:
+        yield from check()
+
+
+def _task(config: Mapping[str, Any]) -> tuple[Task | None, Finding]:
+    try:
+        task = assemble.build_task(config)
+        assemble.seed_files(task, config)
+    except (TaskError, ValueError, settings.SettingsError) as error:
+        return None, Finding("problem", "task", str(error))
+    words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s a training"
+    return task, Finding("ok", "task", words)
+
+
+def _data(task: Task) -> Iterator[Finding]:
+    try:
+        if not task.corpus.is_prepared():
+            yield Finding(
+                "problem", "data", f"{task.corpus.name} is not prepared. Run: python -m prepare task={task.name}"
+            )
+            return
+        task.corpus.prepare()  # verifies what is there
+        yield Finding("ok", "data", f"{task.fingerprint()}, evaluation splits outside of every sandbox")
+    except (PreparationError, OSError) as error:
+        yield Finding("problem", "data", str(error))
+
+
+def _sandbox(config: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        sandbox = assemble.build_sandbox(config)
+    except (SandboxUnavailable, ValueError) as error:
+        yield Finding("problem", "sandbox", str(error))
+        return
+    if sandbox.tier == "none":
+        yield Finding("note", "sandbox", "none: candidates run as you, with your files and your network")
+    else:
+        user = "an unprivileged user of its own" if os.geteuid() == 0 else "you, in a user namespace"
+        yield Finding("ok", "sandbox", f"{sandbox.tier}: no network, no other files or processes; runs as {user}")
+
+
+def _device(config: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        slots = assemble.build_slots(config)
+    except ValueError as error:
+        yield Finding("problem", "slots", str(error))
+        return
+    tag = hardware_tag(slots[0])
+    if gpus := visible_gpus():
+        yield Finding("ok", "device", f"{len(gpus)} GPU(s); {len(slots)} slot(s) on {tag}")
+    else:
+        yield Finding("ok", "device", f"no GPU; {len(slots)} slot(s) on {tag}")
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if load > 0.5:
+        yield Finding(
+            "note",
+            "load",
+            f"the machine is busy (load {load:.0%} a core): a time budget measures the machine's speed too",
+        )
+
+
+def _memory(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+    if task is None:
+        return
+    free = psutil.virtual_memory().available / 1e9
+    wanted = task.limits.memory_mb / 1000 * len(assemble.build_slots(config))
+    level: Literal["ok", "note"] = "ok" if free >= wanted else "note"
+    yield Finding(
+        level, "memory", f"{free:.1f} GB free; all slots together may use {wanted:.1f} GB (task.limits.memory_mb)"
+    )
+
+
+def _disk(config: Mapping[str, Any]) -> Iterator[Finding]:
+    folder = Path(str(config["archive"])).resolve().parent
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    writable = os.access(existing, os.W_OK)
+    if not writable:
+        yield Finding("problem", "disk", f"{folder} is not writable; set archive=FILE")
+    elif free < _GIGABYTES:
+        yield Finding("problem", "disk", f"{free:.1f} GB free in {folder}; at least {_GIGABYTES:g} GB are wanted")
+    else:
+        yield Finding("ok", "disk", f"{free:.0f} GB free in {folder}")
+
+
+def _model(config: Mapping[str, Any]) -> Iterator[Finding]:
+    if (reason := assemble.why_no_model(config)) is not None:
+        yield Finding("note", "model", reason)
+        return
+    meter = build_meter(config["llm"], record=lambda call: None)
+    assert meter is not None  # why_no_model has said that there is one
+    try:
+        meter.model.check()
+    except LlmError as error:
+        yield Finding("problem", "model", str(error))
+        return
+    yield Finding("ok", "model", meter.describe())
+    price = price_of(meter.model.name)
+    if price is not None:
+        dollars = price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
+        words = f"about ${dollars:.3f} a proposal, if it reads {_TOKENS_IN:,} tokens and writes {_TOKENS_OUT:,}"
+        yield Finding("ok", "cost", words)
+
+
+def _pace(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+    """Experiments an hour."""
+    if task is None:
+        return
+    try:
+        slots = len(assemble.build_slots(config))
+    except ValueError:
+        return
+    each = task.seconds + _OVERHEAD
+    hourly = 3600 / each * slots
+    words = f"about {hourly:.0f} trainings an hour ({task.seconds:g} s + {_OVERHEAD:g} s around each, {slots} slot(s))"
+    if evaluations := config["budget"].get("evaluations"):
+        words += f"; {evaluations} take {evaluations / hourly * 60:.0f} min"
+    yield Finding("ok", "pace", words)

@@ -1,0 +1,347 @@
+"""The search as ask and tell: what to train next, and what came of it. The loop in ``search/loop.py`` is one user.
+
+    search.fill(free, lookahead)       choose moves and make candidates, up to what is wanted
+    search.ask() -> Request | None     one training, ready to start
+    search.tell(evaluation)            record what came of it
+
+Every move is written to the archive before it costs anything, and every answer before it is used, so a search that is
+killed goes on where it was. The random generator of a move is derived from (seed, move number): the same tree gives
+the same move after a resume. Language models are asked in threads of their own; all else happens in the caller's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from archive.records import (
+    ROOT_OPERATOR,
+    Candidate,
+    Decision,
+    Evaluation,
+    Event,
+    Failed,
+    Move,
+    MoveRecord,
+    Node,
+    Propose,
+    Purpose,
+    Refusal,
+    Replicate,
+    Request,
+    Run,
+    Scored,
+    Stop,
+    Wait,
+    node_id_for,
+)
+from archive.store import Archive
+from archive.tree import Tree
+from operators.base import Context, NoCandidate, Operator
+from operators.duplicates import normalised
+from prepare.task import Task
+from search.policies.base import OperatorView, Policy
+from search.statistics import screening_sigma
+
+LOST_TRIES = 3
+"""How often a training that the machine lost is begun again before the search stops."""
+
+
+class SearchStopped(Exception):
+    """The search cannot go on; the message is for the person who started it. Nothing recorded is lost."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a search is put together from."""
+
+    task: Task
+    program: str
+    policy: Policy
+    operators: Mapping[str, Operator]
+    views: Mapping[str, OperatorView]
+    gate: Callable[[Mapping[str, str]], str | None]
+    clock: Callable[[], float]
+    llm_closed: Callable[[], str | None] = lambda: None
+    """Why the language model can no longer be asked (no money left, key refused), or None."""
+
+
+@dataclass(frozen=True)
+class _Thought:
+    """What a thread brought back for a move: a candidate, the reason for none, or an error of ours."""
+
+    number: int
+    result: Candidate | NoCandidate | Exception
+
+
+def evaluation_seed(run_seed: int, number: int) -> int:
+    """The seed of the training that move ``number`` asks for: evaluator-owned, 31 bits, another one for every move."""
+    digest = hashlib.sha256(f"evaluation/{run_seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "little") >> 1
+
+
+class Search:
+    """One run in progress. Not thread-safe: one thread asks and tells."""
+
+    def __init__(self, parts: Parts, archive: Archive, run: Run, tree: Tree) -> None:
+        self.parts = parts
+        self.archive = archive
+        self.run = run
+        self.tree = tree
+        self.stopped: str | None = None
+        """Why the policy ended the search, once it has."""
+        self._ready: deque[Request] = deque()
+        self._thoughts: queue.SimpleQueue[_Thought] = queue.SimpleQueue()
+        self._thinking: set[int] = set()
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="proposal")
+        self._lost: dict[int, int] = {}
+        self._known = {node.digest for node in tree.nodes}
+        self._leader = tree.leader()
+        self._said_closed = False
+
+    # ------------------------------------------------------------ ask
+
+    def queued(self, *purposes: Purpose) -> int:
+        """Trainings for these purposes that ``ask`` can give now."""
+        return sum(request.purpose in purposes and not self._is_stale(request) for request in self._ready)
+
+    @property
+    def ready(self) -> int:
+        """Screenings that ``ask`` can give now."""
+        return self.queued("screen")
+
+    @property
+    def thinking(self) -> int:
+        """Proposals that wait for a language model."""
+        return len(self._thinking)
+
+    def begin(self, files: Mapping[str, str]) -> None:
+        """Plant the root if the run is new; otherwise take up what was chosen and not finished."""
+        if not len(self.tree):
+            record = self._choose(Propose(ROOT_OPERATOR, ()))
+            self._admit(record, Candidate(files, (), ROOT_OPERATOR, "the seed program"))
+            return
+        self._need_a_root()
+        for number, record in sorted(self.tree.open_moves.items()):
+            if isinstance(record.move, Replicate):
+                self._queue(record, record.move.node_id, record.move.purpose)
+            elif (node := self._child_of(number)) is not None:
+                self._queue(record, node.node_id, "screen")
+            else:
+                self._make(record)
+
+    def fill(self, free: int, lookahead: int) -> None:
+        """Choose moves until ``free`` requests are ready and ``lookahead`` proposals more are on their way.
+
+        A slot that is free does not wait for a language model while another operator can give it something to do.
+        """
+        self._collect()
+        quick = {name: view for name, view in self.parts.views.items() if not self.parts.operators[name].needs_llm}
+        while self.stopped is None:
+            if self.ready + self.thinking < free + lookahead:
+                views = quick if self._llm_is_closed() else self.parts.views
+            elif self.ready < free and quick:
+                views = quick
+            else:
+                return
+            move = self._next_move(views)
+            if move is None:
+                return
+            with self.archive.transaction():  # one commit for the move and what comes of it at once
+                record = self._choose(move)
+                if isinstance(move, Replicate):
+                    self._queue(record, move.node_id, move.purpose)
+                else:
+                    self._make(record)
+
+    def _llm_is_closed(self) -> bool:
+        """Whether operators that need a language model are out of the game; said once, when it happens."""
+        reason = self.parts.llm_closed()
+        if reason is not None and not self._said_closed:
+            self._said_closed = True
+            self.note("llm_closed", f"the language model is not asked any more: {reason}")
+        return reason is not None
+
+    def ask(self, *purposes: Purpose) -> Request | None:
+        """One training for one of these purposes that is ready to start, or None."""
+        for request in self._ready:
+            if request.purpose in purposes and not self._is_stale(request):
+                self._ready.remove(request)
+                return request
+        return None
+
+    def _is_stale(self, request: Request) -> bool:
+        """Whether a training belongs to an earlier claim, after which the search went on: it is not worth its cost."""
+        if request.purpose == "screen":
+            return False
+        later = (record.move for number, record in self.tree.moves.items() if number > request.move)
+        return any(isinstance(move, Propose) or move.purpose == "screen" for move in later)
+
+    def replicate(self, move: Replicate) -> None:
+        """Put a training of a known node in the queue (the claim does, and a resume on other hardware)."""
+        self._queue(self._choose(move), move.node_id, move.purpose)
+
+    def close(self) -> None:
+        """Wait for the answers that are on their way: they are paid for, and recorded as they come."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _next_move(self, views: Mapping[str, OperatorView]) -> Propose | Replicate | None:
+        choice = self.parts.policy.choose(self.tree, self._rng("move", self._next_number), views)
+        if isinstance(choice, Stop):
+            self.stopped = choice.reason
+            self.note("stopped", choice.reason)
+            return None
+        return None if isinstance(choice, Wait) else choice
+
+    @property
+    def _next_number(self) -> int:
+        return len(self.tree.moves)
+
+    def _rng(self, purpose: str, number: int) -> np.random.Generator:
+        digest = hashlib.sha256(f"{purpose}/{self.run.seed}/{number}".encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+    def _choose(self, move: Move) -> MoveRecord:
+        number = self._next_number
+        record = MoveRecord(self.run.run, number, move, evaluation_seed(self.run.seed, number))
+        self.archive.choose(record)
+        self.tree.choose(record)
+        return record
+
+    def _queue(self, record: MoveRecord, node_id: str, purpose: Purpose) -> None:
+        files = self.tree[node_id].candidate.files
+        self._ready.append(Request(node_id, self.run.run, record.number, files, record.seed, purpose))
+
+    def _child_of(self, number: int) -> Node | None:
+        return next((node for node in reversed(self.tree.nodes) if node.move == number), None)
+
+    # ------------------------------------------------------------ proposals
+
+    def _make(self, record: MoveRecord) -> None:
+        """Let the operator of a move make its candidate: here, or in a thread if it asks a language model."""
+        move = record.move
+        assert isinstance(move, Propose)
+        if move.operator not in self.parts.operators:
+            self._refuse(record, f"the operator {move.operator!r} is not available in this session")
+            return
+        operator = self.parts.operators[move.operator]
+        context = Context(
+            task=self.parts.task,
+            tree=self.tree,
+            rng=self._rng("candidate", record.number),
+            run=self.run.run,
+            move_number=record.number,
+            sigma=screening_sigma(self.tree),
+            program=self.parts.program,
+            known=self._known,
+        )
+        if operator.needs_llm:
+            self._thinking.add(record.number)
+            self._pool.submit(self._think, operator, record.number, move, context)
+        else:
+            self._take(record, operator.propose(move, context))
+
+    def _think(self, operator: Operator, number: int, move: Propose, context: Context) -> None:
+        try:
+            result: Candidate | NoCandidate | Exception = operator.propose(move, context)
+        except Exception as error:  # noqa: BLE001 - handed to the asking thread, which raises it
+            result = error
+        self._thoughts.put(_Thought(number, result))
+
+    def _collect(self) -> None:
+        """Take in the proposals that have come back from their threads."""
+        while not self._thoughts.empty():
+            thought = self._thoughts.get()
+            self._thinking.discard(thought.number)
+            if isinstance(thought.result, Exception):
+                raise thought.result
+            self._take(self.tree.moves[thought.number], thought.result)
+
+    def _take(self, record: MoveRecord, result: Candidate | NoCandidate) -> None:
+        if isinstance(result, NoCandidate):
+            self._refuse(record, result.reason)
+        elif (reason := self.parts.gate(result.files)) is not None:
+            self._refuse(record, reason)
+        elif normalised(result.files) in self._known:
+            self._refuse(record, "it equals a known candidate but for comments, layout or a seed")
+        else:
+            self._admit(record, result)
+
+    def _refuse(self, record: MoveRecord, reason: str) -> None:
+        assert isinstance(record.move, Propose)
+        refusal = Refusal(self.run.run, record.number, record.move.operator, record.move.parents, reason)
+        self.archive.refuse(refusal)
+        self.tree.refuse(refusal)
+
+    def _admit(self, record: MoveRecord, candidate: Candidate) -> None:
+        """A candidate becomes a node: recorded before it costs any budget."""
+        number = len(self.tree)
+        node_id = node_id_for(self.run.run_id, number)
+        digest = normalised(candidate.files)
+        node = Node(node_id, self.run.run, number, record.number, candidate, self.parts.clock(), digest)
+        self.tree.add(self.archive.add(node))
+        self._known.add(digest)
+        self._queue(record, node_id, "screen")
+
+    # ------------------------------------------------------------ tell
+
+    def tell(self, evaluation: Evaluation) -> None:
+        """Record what came of a training. Raises SearchStopped if the search cannot go on after it."""
+        with self.archive.transaction():
+            self.tree.record(self.archive.record(evaluation))
+            if isinstance(evaluation, Scored):
+                self._follow_leader()
+        if evaluation.outcome == "lost":
+            self._again(evaluation)
+        self._need_a_root()
+
+    def _need_a_root(self) -> None:
+        """Raises SearchStopped if all that is known of the root is that it fails: there is nothing to search from."""
+        root = self.tree.root
+        failures = self.tree.failures(root)
+        if not failures or self.tree.eligible().any():
+            return
+        last = failures[-1]
+        reason = last.reason if isinstance(last, Failed) else ""
+        raise SearchStopped(
+            f"the seed program did not get a score ({last.outcome}: {reason}), so there is nothing to search from. "
+            f"Mend it and start a new run. Its output ended with:\n\n{last.log[-3000:].strip() or '(nothing)'}"
+        )
+
+    def _again(self, evaluation: Evaluation) -> None:
+        request = evaluation.request
+        tries = self._lost[request.move] = self._lost.get(request.move, 0) + 1
+        reason = evaluation.reason if isinstance(evaluation, Failed) else ""
+        self.note("lost", f"a training was lost ({reason}); it is run again", request.node_id)
+        if tries >= LOST_TRIES:
+            raise SearchStopped(f"a training was lost {tries} times in a row, the last time because {reason}")
+        self._ready.appendleft(request)
+
+    def _follow_leader(self) -> None:
+        """Write down who leads, whenever that changes. It steers the search and claims nothing."""
+        leader = self.tree.leader()
+        if leader is None or leader == self._leader:
+            return
+        self._leader = leader
+        mean = float(self.tree.means[self.tree.index[leader]])
+        runs = int(self.tree.runs[self.tree.index[leader]])
+        detail = {"mean": mean, "runs": runs}
+        reason = f"best mean screening score so far: {mean:.4f} in {runs} run{'s' if runs > 1 else ''}"
+        self.archive.decide(Decision(self.run.run, "leader", leader, reason, detail, self.parts.clock()))
+
+    def with_bar(self, request: Request) -> Request:
+        """The request with the leader's mean as its bar: a claim that beats it is audited as a leader's."""
+        leader = self.tree.leader()
+        if leader is None or request.purpose != "screen":
+            return request
+        return replace(request, bar=float(self.tree.means[self.tree.index[leader]]))
+
+    def note(self, kind: str, message: str, node_id: str | None = None) -> None:
+        """Something a person would want to read in the morning."""
+        self.archive.note(Event(self.run.run, kind, message, self.parts.clock(), node_id))

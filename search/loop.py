@@ -1,0 +1,200 @@
+"""The loop: slots are kept busy, what lands is recorded, and the budget decides when to search and when to claim.
+
+    search phase    the policy's moves, until what is left of the budget is needed for the claim
+    claim phase     the finalists and the root on fresh seeds; see ``search/claim.py``
+
+``run`` returns when both are over, or when it is asked to stop; it can be called again on the same archive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from archive.records import Conditions, Decision, Evaluation, Purpose, Request
+from search.budget import Budget
+from search.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
+from search.engine import Search
+from train.local import Running
+
+_PATIENCE = 0.25  # seconds between looks at the clock, the proposals and a wish to stop
+
+
+class Executor(Protocol):
+    """Where evaluations run. ``LocalExecutor`` is one."""
+
+    @property
+    def free(self) -> int: ...
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def conditions(self) -> Conditions: ...
+
+    def running(self) -> Sequence[Running]: ...
+
+    def submit(self, request: Request) -> None: ...
+
+    def wait(self, seconds: float) -> list[Evaluation]: ...
+
+
+class Display(Protocol):
+    """What a person sees while the search runs."""
+
+    def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None: ...
+
+    def said(self, message: str) -> None: ...
+
+    def tick(self, search: Search, running: Sequence[Running], total: int | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a session of a run ended."""
+
+    reason: str
+    verdict: Verdict | None
+    finished: bool
+    """False if it was asked to stop before the budget was used: it can be resumed."""
+
+
+@dataclass
+class Session:
+    """One stretch of running a search on an executor. ``used`` are the seconds of the run's earlier sessions."""
+
+    search: Search
+    executor: Executor
+    budget: Budget
+    plan: ClaimPlan
+    display: Display
+    stop: threading.Event
+    used: float = 0.0
+    lookahead: int = 0
+    monotonic: Callable[[], float] = time.monotonic
+
+    def run(self) -> Ending:
+        """Search, then claim."""
+        began = self.monotonic()
+        self._began = began - self.used
+        reason = self._search()
+        if self.stop.is_set():
+            return Ending("stopped by you", None, finished=False)
+        self.display.said(reason)
+        return self._claim(reason)
+
+    # ------------------------------------------------------------ searching
+
+    def _search(self) -> str:
+        """Search until the budget or the policy says that it is over, and what runs has landed; returns why."""
+        search = self.search
+        while not self.stop.is_set():
+            over = self._over()
+            if over is None:
+                free = min(self.executor.free, self._affordable())
+                search.fill(free, self.lookahead)
+                self._submit(free, "screen")
+                if self.executor.in_flight == 0 and search.thinking == 0 and search.stopped is None:
+                    search.stopped = "the policy has no move, and nothing that could change that is under way"
+            elif self.executor.in_flight == 0:
+                return over
+            self._land()
+        return "stopped by you"
+
+    def _over(self) -> str | None:
+        tree, search = self.search.tree, self.search
+        if search.stopped is not None:
+            return f"The search stopped: {search.stopped}"
+        if self.budget.reached(tree):
+            return f"The target of {self.budget.target:g} is reached by the leader."
+        if self._affordable() <= 0:
+            return "The budget for searching is used."
+        if self._seconds_left() <= self._claim_seconds():
+            return "The hours for searching are used."
+        return None
+
+    def _affordable(self) -> int:
+        """Trainings that may still be started for the search, the claim's share set aside."""
+        left = self.budget.evaluations_left(self.search.tree, self.executor.in_flight)
+        if left == float("inf"):
+            return 1_000_000
+        return max(0, int(left) - self.claim_cost)
+
+    @property
+    def claim_cost(self) -> int:
+        """Evaluations set aside for the claim: what fits into half of the budget."""
+        if self.budget.evaluations is None:
+            return self.plan.evaluations
+        affordable = fit(self.plan, self.budget.evaluations // 2)
+        return 0 if isinstance(affordable, NoClaim) else affordable.evaluations
+
+    def _seconds_left(self) -> float:
+        return self.budget.seconds_left(self.monotonic() - self._began)
+
+    def _claim_seconds(self) -> float:
+        """Wall seconds that the claim will take, from what evaluations took so far."""
+        walls = [
+            e.resources.wall_seconds
+            for evaluations in list(self.search.tree.evaluations.values())[-50:]
+            for e in evaluations
+            if e.outcome == "scored"
+        ]
+        each = sum(walls) / len(walls) if walls else 2 * self.search.parts.task.seconds
+        slots = max(1, self.executor.free + self.executor.in_flight)
+        return each * -(-self.plan.evaluations // slots)
+
+    # ------------------------------------------------------------ claiming
+
+    def _claim(self, reason: str) -> Ending:
+        """Train the finalists and the root on fresh seeds, and say what may be claimed."""
+        search, tree, unit = self.search, self.search.tree, self.search.parts.task.metric.unit
+        plan = self._claim_plan()
+        if isinstance(plan, NoClaim):
+            search.note("no_claim", plan.reason)
+            return Ending(f"{reason} {plan.reason}", None, finished=True)
+        while not self.stop.is_set():
+            # No more than can start now: when a finalist fails, its other runs are not worth their cost.
+            for move in next_moves(tree, plan)[: max(0, self.executor.free - search.queued("confirm", "report"))]:
+                search.replicate(move)
+            self._submit(self.executor.free, "confirm", "report")
+            if self.executor.in_flight == 0:
+                break
+            self._land()
+        if self.stop.is_set():
+            return Ending("stopped by you", None, finished=False)
+        found = verdict(tree, plan, unit)
+        if found is not None:
+            self._write_down(found)
+        return Ending(reason, found, finished=True)
+
+    def _claim_plan(self) -> ClaimPlan | NoClaim:
+        if self.budget.evaluations is None:
+            return self.plan
+        tree = self.search.tree
+        return fit(self.plan, int(self.budget.evaluations_left(tree, 0)) + spent(tree))
+
+    def _write_down(self, found: Verdict) -> None:
+        """One row a verdict, also when a finished run is started again."""
+        search = self.search
+        decision = Decision(
+            search.run.run, found.kind, found.node_id, found.reason, dict(found.detail), search.parts.clock()
+        )
+        if search.archive.last_verdict(search.run.run) != (found.kind, found.node_id, found.reason):
+            search.archive.decide(decision)
+
+    # ------------------------------------------------------------ both
+
+    def _submit(self, most: int, *purposes: Purpose) -> None:
+        for _ in range(most):
+            if (request := self.search.ask(*purposes)) is None:
+                return
+            self.executor.submit(self.search.with_bar(request))
+
+    def _land(self) -> None:
+        for evaluation in self.executor.wait(_PATIENCE):
+            self.search.tell(evaluation)
+            self.display.landed(self.search, evaluation, self.budget.evaluations)
+        self.display.tick(self.search, self.executor.running(), self.budget.evaluations)

@@ -1,0 +1,107 @@
+"""The end of a run in words that a person can trust: baseline, champion, intervals, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from archive.store import Archive
+from search.claim import Verdict
+from search.display import clean
+from search.engine import Search
+from search.loop import Ending
+from search.statistics import Interval, NoInterval, mean_interval, screening_sigma
+
+
+def summarise(search: Search, ending: Ending, archive: Archive, archive_option: str) -> str:
+    """Several lines of plain text."""
+    lines = ["", *_outcome(search, ending), "", *_facts(search, archive)]
+    return "\n".join([*lines, "", *_next(search, ending, archive_option)])
+
+
+def _outcome(search: Search, ending: Ending) -> list[str]:
+    tree, unit = search.tree, search.parts.task.metric.unit
+    verdict = ending.verdict
+    if verdict is None:
+        leader = tree.leader()
+        if leader is None:
+            return ["No score yet."]
+        mean, runs = tree.means[tree.index[leader]], int(tree.runs[tree.index[leader]])
+        root = f"{tree.means[0]:.4f}" if tree.runs[0] else "not scored"
+        return [
+            f"No claim yet. The leader is {leader[:8]} with {mean:.4f} {unit} on val in {runs} run(s); "
+            f"the root has {root}.",
+            "That is a screening score: it may be luck.",
+        ]
+    lines = []
+    if verdict.kind == "champion":
+        node = tree[verdict.node_id]
+        lines.append(f"Champion {verdict.node_id[:8]} ({node.candidate.operator}: {clean(node.candidate.idea, 90)})")
+        lines.append(f"  {verdict.reason}")
+    else:
+        text = verdict.reason
+        lines.append(text[0].upper() + text[1:])
+    return [*lines, *_sides(verdict, unit)]
+
+
+def _sides(verdict: Verdict, unit: str) -> list[str]:
+    """Each side's mean on the holdout with its interval."""
+    lines = []
+    for name, scores in (("baseline (root)", verdict.baseline), ("champion", verdict.champion)):
+        label = name if verdict.kind == "champion" or name != "champion" else "best candidate"
+        if not scores:
+            continue
+        interval = mean_interval(scores)
+        if isinstance(interval, NoInterval):
+            lines.append(f"  {label:<16} {scores[0]:.4f} {unit} on holdout, one run")
+        else:
+            lines.append(f"  {label:<16} {_interval(interval, unit)}")
+    return lines
+
+
+def _interval(interval: Interval, unit: str) -> str:
+    return (
+        f"{interval.mean:.4f} {unit} on holdout, 95% interval {interval.low:.4f} to {interval.high:.4f} "
+        f"({interval.n} fresh seeds, deviation {interval.deviation:.4f})"
+    )
+
+
+def _facts(search: Search, archive: Archive) -> list[str]:
+    """How much was spent, how far the scores can be trusted, how often the holdout was read."""
+    run, tree = search.run.run, search.tree
+    outcomes = archive.query(
+        "SELECT outcome, count(*) FROM evaluations WHERE run = ? GROUP BY outcome ORDER BY count(*) DESC, outcome",
+        [run],
+    )
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in outcomes)
+    refusals = archive.query("SELECT count(*) FROM refusals WHERE run = ?", [run])[0][0]
+    trust = archive.query("SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [run])
+    reads = archive.query(
+        "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint = ?", [tree.conditions.fingerprint]
+    )[0][0]
+    sigma = screening_sigma(tree)
+    lines = [f"{len(tree)} nodes; trainings: {counted or 'none'}; refused proposals: {refusals}."]
+    if trust:
+        lines.append("Scores are " + ", ".join(f"{t} (sandbox {s})" for t, s in trust) + ".")
+    if sigma is not None:
+        lines.append(f"Seed deviation of a screening: {sigma:.4f} {search.parts.task.metric.unit}.")
+    corpus = search.parts.task.corpus.name
+    lines.append(f"The holdout of {corpus!r} has been read {reads} times in this archive.")
+    if (bill := archive.spending(run)).calls:
+        unknown = f", and {bill.unpriced} calls of unknown price" if bill.unpriced else ""
+        lines.append(f"Language models: {bill.calls} calls, {bill.tokens:,} tokens, ${bill.dollars:.2f}{unknown}.")
+    return lines
+
+
+def _next(search: Search, ending: Ending, archive_option: str) -> list[str]:
+    """Commands that work as printed."""
+    path = Path(archive_option)
+    where = "" if archive_option == "treewright.duckdb" else f" --archive {shlex.quote(archive_option)}"
+    node = ending.verdict.node_id if ending.verdict else search.tree.leader()
+    python = "python"
+    lines = [f"Everything is in {path} (run {search.run.run!r}). Next:"]
+    lines.append(f'  {python} -m archive{where} "SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10"')
+    if node:
+        lines.append(f"  {python} -m archive{where} lineage {node[:8]}")
+        lines.append(f"  {python} -m archive{where} export {node[:8]} --branch {search.run.run}")
+    return lines

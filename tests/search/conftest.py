@@ -1,0 +1,89 @@
+"""A whole search in one process, with a stub for the evaluator and everything else real."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stub_evaluator import StubEvaluator
+
+from archive.records import Evaluation
+from archive.store import Archive
+from search import assemble
+from search.budget import Budget
+from search.claim import ClaimPlan
+from search.engine import Search
+from search.loop import Ending, Session
+from search.runs import Opened, catch_up, open_run
+from search.settings import compose_settings, resolve
+from train.local import LocalExecutor
+from train.sandbox import Bare
+from train.slots import Slot
+
+
+class Quiet:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.landings: list[Evaluation] = []
+        self.after: Callable[[Evaluation], None] = lambda evaluation: None
+
+    def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
+        self.landings.append(evaluation)
+        self.after(evaluation)
+
+    def said(self, message: str) -> None:
+        self.lines.append(message)
+
+    def tick(self, search: Search, running: Any, total: int | None) -> None:
+        pass
+
+
+@dataclass
+class Bench:
+    """What one session of a search was made of, and how it ended."""
+
+    search: Search
+    ending: Ending
+    display: Quiet
+    evaluator: StubEvaluator
+    opened: Opened
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Bench]:
+    """``start(overrides, ...)`` runs one session on ``tmp_path/archive.duckdb`` and returns the Bench."""
+
+    def run(
+        *overrides: str,
+        slots: int = 2,
+        stub: Mapping[str, Any] | None = None,
+        stop_after: int | None = None,
+        source: str | None = None,
+    ) -> Bench:
+        config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
+        task = assemble.build_task(config)
+        evaluator = StubEvaluator(task, Bare(), **(stub or {}))
+        places = tuple(Slot(index=i, device="cpu", gpu=None, cores=(), threads=1) for i in range(slots))
+        files = {"train.py": source} if source is not None else assemble.seed_files(task, config)
+        display, stop = Quiet(), threading.Event()
+        if stop_after is not None:
+            display.after = lambda evaluation: stop.set() if len(display.landings) >= stop_after else None
+        with Archive.open(tmp_path / "archive.duckdb") as archive, LocalExecutor(evaluator, places) as executor:
+            opened = open_run(archive, config, task, executor.conditions, 0.0)
+            llm = assemble.build_llm(config, archive, opened.run.run)
+            search = Search(
+                assemble.build_parts(config, task, evaluator, llm, lambda: 0.0), archive, opened.run, opened.tree
+            )
+            search.begin(files)
+            if opened.other_hardware is not None:
+                catch_up(search, opened.other_hardware)
+            session = Session(search, executor, Budget(**config["budget"]), ClaimPlan(**config["claim"]), display, stop)
+            return Bench(search, session.run(), display, evaluator, opened)
+
+    return run

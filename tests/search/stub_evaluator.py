@@ -1,0 +1,78 @@
+"""An evaluator that trains nothing: the score is a smooth function of the program's constants plus seeded noise.
+
+It stands behind the same interface as the audited one, so that the loop, resume, the claim and the command line are
+tested as they are, a thousand times faster.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from archive.records import Conditions, CurvePoint, Evaluation, Failed, Request, Resources, Scored
+from operators.constants import read_constants
+from prepare.task import Task
+from train.sandbox import Sandbox
+from train.slots import Slot
+
+
+class StubEvaluator:
+    """Score = 3 + 0.3 * squared distance (in decades) of some constants from a good place + noise of the seed."""
+
+    def __init__(
+        self,
+        task: Task,
+        sandbox: Sandbox,
+        noise: float = 0.01,
+        fail_every: int = 0,
+        delay: float = 0.0,
+        hardware: str = "stub",
+        outcome: str = "crashed",
+    ) -> None:
+        self.task = task
+        self.sandbox = sandbox
+        self.noise = noise
+        self.fail_every = fail_every
+        self.delay = delay
+        self.hardware = hardware
+        self.outcome = outcome
+        self.asked: list[Request] = []
+
+    def gate(self, files: Mapping[str, str]) -> str | None:
+        return None
+
+    def conditions(self, slot: Slot) -> Conditions:
+        return Conditions("stub-corpus", self.task.seconds, self.hardware)
+
+    def score(self, request: Request) -> float:
+        constants = read_constants(request.files["train.py"])
+        goals = {"LEARNING_RATE": 5e-3, "WIDTH": 64, "DEPTH": 1, "BATCH": 8, "CONTEXT": 32, "WARMUP": 0.1, "CLIP": 2.0}
+        distance = sum(math.log10(float(constants[name]) / goal) ** 2 for name, goal in goals.items())
+        noise = np.random.default_rng([request.seed, len(request.purpose)]).normal() * self.noise
+        return 3.0 + 0.3 * distance + float(noise)
+
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]
+    ) -> Evaluation:
+        self.asked.append(request)
+        started = time.time()
+        watch("train", 0.5)
+        cancelled.wait(self.delay)
+        common = {
+            "request": request,
+            "conditions": self.conditions(slot),
+            "resources": Resources(seconds=self.task.seconds, phases={"train": self.delay}, steps=100),
+            "trust": "audited",
+            "sandbox": self.sandbox.tier,
+            "device": "cpu",
+            "started_at": started,
+            "finished_at": time.time(),
+            "curve": (CurvePoint(1, 0.1, 5.0), CurvePoint(2, 0.2, 4.0)),
+        }
+        if self.fail_every == 1 or (self.fail_every and request.move and request.move % self.fail_every == 0):
+            return Failed(**common, outcome=self.outcome, reason="the stub was told to fail", log="Traceback\nOops")
+        return Scored(**common, score=self.score(request))

@@ -1,0 +1,183 @@
+"""The loop, the claim and resume, with a stub for the evaluator and a real archive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive.store import Archive
+from search.engine import SearchStopped, evaluation_seed
+from search.runs import RunChanged
+
+Start = Callable[..., Any]
+
+
+def rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    with Archive.open(folder / "archive.duckdb") as archive:
+        return archive.query(sql)
+
+
+def test_a_search_spends_its_budget_and_finds_a_champion(start: Start, tmp_path: Path) -> None:
+    bench = start(slots=1)
+    assert bench.search.tree.evaluated == 29
+    assert bench.ending.finished
+    assert bench.ending.verdict.kind == "champion"
+    assert bench.ending.verdict.difference.low > 0
+    purposes = Counter(e.request.purpose for e in bench.display.landings)
+    assert purposes == {"screen": 15, "confirm": 6, "report": 8}
+    assert len(bench.search.tree) == 13  # 12 experiments and the root, which was run three times
+    assert bench.search.tree.runs[0] == 3
+    assert rows(tmp_path, "SELECT kind FROM decisions WHERE kind <> 'leader'") == [("champion",)]
+
+
+def test_seeds_are_the_evaluators_and_never_repeat(start: Start) -> None:
+    bench = start()
+    seeds = [e.request.seed for e in bench.display.landings]
+    assert len(set(seeds)) == len(seeds)
+    assert all(e.request.seed == evaluation_seed(0, e.request.move) for e in bench.display.landings)
+
+
+def test_screening_scores_never_enter_the_claim(start: Start) -> None:
+    bench = start()
+    reported = [e for e in bench.display.landings if e.request.purpose == "report"]
+    verdict = bench.ending.verdict
+    assert sorted(verdict.baseline + verdict.champion) == sorted(e.score for e in reported)
+
+
+def test_no_improvement_is_said_when_there_is_none(start: Start) -> None:
+    """With noise far above every effect nobody may be crowned (false positives are simulated elsewhere)."""
+    verdicts = [start(f"seed={seed}", f"run=r{seed}", stub={"noise": 5.0}).ending.verdict for seed in range(4)]
+    assert sum(v.kind == "champion" for v in verdicts) <= 1
+    assert any("no improvement beyond noise" in v.reason for v in verdicts)
+
+
+def test_target_stops_the_search(start: Start) -> None:
+    bench = start("budget.target=3.12", "budget.evaluations=200", stub={"noise": 0.0001})
+    assert "target" in bench.ending.reason
+    assert bench.search.tree.evaluated < 60
+
+
+def test_hours_stop_the_search_and_leave_time_for_the_claim(start: Start) -> None:
+    bench = start("budget.evaluations=null", "budget.hours=0.001", stub={"delay": 0.05})
+    assert bench.ending.finished
+    assert bench.ending.verdict is not None
+
+
+def test_a_small_budget_makes_no_claim_and_says_so(start: Start) -> None:
+    bench = start("budget.evaluations=5")
+    assert bench.ending.verdict is None
+    assert "a claim needs at least 4 trainings" in bench.ending.reason
+    assert bench.search.tree.evaluated <= 5
+
+
+def test_failures_are_rows_and_charge_their_parents(start: Start, tmp_path: Path) -> None:
+    bench = start(stub={"fail_every": 4})
+    outcomes = dict(rows(tmp_path, "SELECT outcome, count(*) FROM evaluations GROUP BY outcome"))
+    assert outcomes["crashed"] >= 2
+    assert rows(tmp_path, "SELECT count(*) FROM evaluations WHERE outcome = 'crashed' AND score IS NOT NULL") == [(0,)]
+    tree = bench.search.tree
+    for node in tree.nodes[1:]:
+        if not tree.runs[tree.index[node.node_id]]:
+            assert all(tree.charges[tree.index[parent]] >= 1 for parent in node.parents)
+
+
+def test_a_seed_program_that_fails_stops_the_search_with_its_traceback(start: Start) -> None:
+    with pytest.raises(SearchStopped) as caught:
+        start("run=night", stub={"fail_every": 1})
+    assert "the seed program did not get a score (crashed: the stub was told to fail)" in str(caught.value)
+    assert "Traceback\nOops" in str(caught.value)
+    with pytest.raises(SearchStopped, match="seed program"):  # and a resume does not go on without a root
+        start("run=night")
+
+
+def test_lost_trainings_are_run_again_and_charge_nobody(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(SearchStopped, match="lost 3 times"):
+        start(stub={"fail_every": 3, "outcome": "lost"})
+    assert rows(tmp_path, "SELECT count(*) FROM evaluations WHERE outcome = 'lost'")[0][0] >= 3
+
+
+# ---------------------------------------------------------------- resume
+
+
+def test_a_stopped_search_goes_on_where_it_was(start: Start, tmp_path: Path) -> None:
+    first = start("run=night", stop_after=7)
+    assert not first.ending.finished
+    known = rows(tmp_path, "SELECT node_id, seed, purpose, score FROM evaluations ORDER BY ALL")
+    second = start("run=night")
+    assert second.opened.resumed
+    assert second.ending.finished
+    after = rows(tmp_path, "SELECT node_id, seed, purpose, score FROM evaluations ORDER BY ALL")
+    assert len(after) == 29
+    assert set(known) <= set(after)
+    assert rows(tmp_path, "SELECT count(*) FROM (SELECT DISTINCT node_id, seed, purpose FROM evaluations)") == [(29,)]
+    # What was chosen before the stop was trained, not chosen anew: every move has exactly one outcome.
+    assert rows(
+        tmp_path,
+        "SELECT count(*) FROM moves WHERE move NOT IN (SELECT move FROM evaluations UNION SELECT move FROM refusals)",
+    ) == [(0,)]
+
+
+def test_with_one_slot_a_resumed_search_makes_the_same_moves(start: Start, tmp_path: Path) -> None:
+    start("run=whole", slots=1)
+    start("run=parts", slots=1, stop_after=9)
+    start("run=parts", slots=1)
+    ask = (
+        "SELECT move, kind, moves.operator, purpose, seed, regexp_replace(idea, '[0-9a-f]{{8}}', 'ID', 'g') "
+        "FROM moves LEFT JOIN nodes USING (run, move) WHERE run = '{}' ORDER BY move"
+    )
+    whole, parts = (rows(tmp_path, ask.format(name)) for name in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_budgets_may_grow_on_resume_and_a_second_claim_follows(start: Start, tmp_path: Path) -> None:
+    start("run=night")
+    bench = start("run=night", "budget.evaluations=60")
+    assert bench.search.tree.evaluated == 60
+    assert "claim 2 of this run" in bench.ending.verdict.reason
+    kinds = rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'")
+    assert kinds == [(2,)]
+
+
+def test_a_finished_run_started_again_spends_nothing_and_says_the_same(start: Start, tmp_path: Path) -> None:
+    first = start("run=night")
+    second = start("run=night")
+    assert second.evaluator.asked == []
+    assert second.ending.verdict == first.ending.verdict
+    assert rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'") == [(1,)]
+
+
+def test_a_stop_in_the_middle_of_the_claim_resumes_the_claim(start: Start) -> None:
+    start("run=night", stop_after=20)
+    bench = start("run=night")
+    assert bench.ending.verdict is not None
+    assert bench.search.tree.evaluated == 29
+
+
+def test_changed_settings_are_refused_with_the_difference(start: Start) -> None:
+    start("run=night", stop_after=4)
+    with pytest.raises(RunChanged) as caught:
+        start("run=night", "policy.score.c=0.5", "task.seconds=3")
+    assert "policy.score.c: 0.1 -> 0.5" in str(caught.value)
+    assert "task.seconds: 10.0 -> 3" in str(caught.value)
+
+
+def test_on_other_hardware_the_root_and_the_leaders_are_run_again_first(start: Start) -> None:
+    start("run=night", stop_after=12)
+    bench = start("run=night", "budget.evaluations=60", stub={"hardware": "another"})
+    again = [e.request.node_id for e in bench.display.landings[:6]]
+    root = bench.search.tree.root
+    assert root in again
+    assert len(set(again)) >= 5
+    scored = [n for n in bench.search.tree.nodes if bench.search.tree.runs[bench.search.tree.index[n.node_id]]]
+    assert len(scored) >= 6
+    assert bench.ending.verdict is not None
+
+
+def test_runs_get_new_names(start: Start, tmp_path: Path) -> None:
+    start("budget.evaluations=5")
+    start("budget.evaluations=5")
+    assert rows(tmp_path, "SELECT run FROM runs ORDER BY run") == [("shakespeare-1",), ("shakespeare-2",)]
