@@ -62,7 +62,7 @@ class Scripted:
             "started_at": 0.0,
             "finished_at": 1.0,
         }
-        if not self.word(request.node_id).is_set():
+        if not self.word(request.node_id).is_set() and not request.node_id.startswith("at the last"):
             return Failed(**common, outcome="lost", reason="cancelled")
         return Scored(**common, score=1.0)
 
@@ -121,14 +121,15 @@ def test_an_error_of_ours_is_raised_to_who_waits_and_loses_nothing() -> None:
 def test_closing_hands_out_what_had_finished_and_gives_up_the_rest() -> None:
     evaluator = Scripted()
     executor = LocalExecutor(evaluator, SLOTS)
-    for name in ("finished", "unfinished", "never begun", "nor this"):
+    for name in ("finished", "unfinished", "at the last moment", "never begun"):
         executor.submit(request(name))
     evaluator.word("finished").set()
     until(lambda: len(evaluator.begun) == 3)
     executor.close()
     executor.close()
-    assert [evaluation.request.node_id for evaluation in executor.wait(0.0)] == ["finished"]
-    assert evaluator.begun == ["finished", "unfinished", "never begun"] or len(evaluator.begun) == 3
+    handed_out = [evaluation.request.node_id for evaluation in executor.wait(0.0)]
+    assert handed_out == ["finished", "at the last moment"]
+    assert len(evaluator.begun) == 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("slot-")]
     with pytest.raises(RuntimeError, match="closed"):
         executor.submit(request("too late"))
@@ -186,7 +187,8 @@ def test_a_killed_search_takes_its_sandboxes_along(tmp_path: Path, sandbox: str)
 
     Without a sandbox only the worker is sure to end; what it has put into sessions of its own is not.
     """
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path), sandbox], cwd=HOUSE)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # what a killed search leaves on the disk goes with the rest
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path), sandbox], cwd=HOUSE, env=environment)
     try:
         watched = psutil.Process(driver.pid)
         until(lambda: driver.poll() is None and len([p for p in sandboxed(watched) if "python" in p.name()]) >= 3)
