@@ -55,12 +55,12 @@ class Sources:
             in_order = 0 < place - self._last_read <= 2 * _PREFETCH
             self._last_read = place + (_PREFETCH - 1 if in_order else 0)
             sql = "SELECT sha, text FROM sources WHERE rowid BETWEEN ? AND ?"
-            for near, text in self._query(sql, [place, self._last_read]):
+            found: dict[str, str] = dict(self._query(sql, [place, self._last_read]))
+            for near, text in found.items():
                 self._cache.put(near, text)
-            found = self._cache.get(sha)
-        if found is None:
+        if sha not in found:
             raise KeyError(f"the archive {self._path} has no source {sha}")
-        return found
+        return found[sha]
 
     def _known(self) -> dict[bytes, int]:
         """SHA-256 -> row number. Rows are never deleted, so that they count on from 0."""
