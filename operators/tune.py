@@ -26,7 +26,9 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -200,16 +202,20 @@ def suggest(trials: Sequence[Trial], ranges: Mapping[Key, Range], direction: Dir
         direction="minimize" if direction == "minimise" else "maximize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=0),
     )
-    study.add_trials(
-        [
-            optuna.trial.create_trial(params=place, distributions=spaces, value=trial.score)
-            if trial.score is not None
-            else optuna.trial.create_trial(state=optuna.trial.TrialState.PRUNED, params=place, distributions=spaces)
-            for place, trial in zip(places, trials, strict=True)
-        ]
-    )
+    given = []
+    for place, trial in zip(places, trials, strict=True):
+        state = optuna.trial.TrialState.PRUNED if trial.score is None else optuna.trial.TrialState.COMPLETE
+        frozen = optuna.trial.create_trial(state=state, params=place, distributions=spaces, value=trial.score)
+        # The study copies every trial that it is given, at 0.15 ms each; these are made for it alone.
+        vars(frozen)["__deepcopy__"] = partial(_itself, frozen)
+        given.append(frozen)
+    study.add_trials(given)
     proposed = study.ask(spaces).params
     return {key: span.value(float(proposed[names[key]])) for key, span in ranges.items()}
+
+
+def _itself(thing: Any, memo: Any) -> Any:
+    return thing
 
 
 def _values(files: Mapping[str, str]) -> dict[Key, Number]:
