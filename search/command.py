@@ -26,7 +26,7 @@ from search.engine import Search, SearchStopped
 from search.loop import Ending, Session
 from search.runs import RunChanged, catch_up, open_run
 from search.settings import SettingsError
-from search.summary import summarise
+from search.summary import archive_command, summarise, this_python
 from train.local import LocalExecutor
 from train.sandbox import SandboxUnavailable
 
@@ -102,8 +102,8 @@ def _greeting(search: Search, executor: LocalExecutor, budget: Budget, archive: 
     lines = [
         f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s a training, "
         f"budget {', '.join(limits)}.",
-        f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}, archive {archive} "
-        f'(ask it while this runs: python -m archive "SELECT * FROM leaderboard").',
+        f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
+        f"Look in at any time: {archive_command(archive)} leaderboard",
     ]
     if tier == "none":
         lines.append("WARNING: sandbox=none. Candidates run as you, with your files and your network.")
@@ -112,7 +112,7 @@ def _greeting(search: Search, executor: LocalExecutor, budget: Budget, archive: 
 
 def _how_to_resume(search: Search, overrides: list[str]) -> str:
     rest = [shlex.quote(o) for o in overrides if not o.startswith("run=")]
-    command = " ".join(["python -m search", f"run={search.run.run}", *rest])
+    command = " ".join([f"{this_python()} -m search", f"run={search.run.run}", *rest])
     return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"
 
 

@@ -21,6 +21,7 @@ from prepare.corpora import PreparationError
 from prepare.load import TaskError
 from prepare.task import Task
 from search import assemble, settings
+from search.summary import this_python
 from train.sandbox import SandboxUnavailable
 from train.slots import hardware_tag, visible_gpus
 
@@ -49,7 +50,9 @@ def examine(arguments: list[str]) -> int:
         print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
     problems = sum(finding.level == "problem" for finding in findings)
     print(
-        "\nReady: python -m search" if not problems else f"\n{problems} problem(s) to mend before a search can start."
+        f"\nReady: {this_python()} -m search"
+        if not problems
+        else f"\n{problems} problem(s) to mend before a search can start."
     )
     return 1 if problems else 0
 
@@ -87,7 +90,9 @@ def _data(task: Task) -> Iterator[Finding]:
     try:
         if not task.corpus.is_prepared():
             yield Finding(
-                "problem", "data", f"{task.corpus.name} is not prepared. Run: python -m prepare task={task.name}"
+                "problem",
+                "data",
+                f"{task.corpus.name} is not prepared. Run: {this_python()} -m prepare task={task.name}",
             )
             return
         task.corpus.prepare()  # verifies what is there

@@ -193,6 +193,7 @@ class Search:
     def close(self) -> None:
         """Wait for the answers that are on their way: they are paid for, and recorded as they come."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        gc.unfreeze()
 
     def _next_move(self, views: Mapping[str, OperatorView]) -> Propose | Replicate | None:
         choice = self.parts.policy.choose(self.tree, self._rng("move", self._next_number), views)

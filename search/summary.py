@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from archive.store import Archive
@@ -11,6 +13,15 @@ from search.display import clean
 from search.engine import Search
 from search.loop import Ending
 from search.statistics import Interval, NoInterval, mean_interval, screening_sigma
+
+
+def this_python() -> str:
+    """How to call this interpreter from here: ``python`` if that is the one, else its path (short, if it is below)."""
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute() == Path(sys.executable).absolute():
+        return "python"
+    own, here = Path(sys.executable).absolute(), Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
 def summarise(search: Search, ending: Ending, archive: Archive, archive_option: str) -> str:
@@ -93,15 +104,21 @@ def _facts(search: Search, archive: Archive) -> list[str]:
     return lines
 
 
+def archive_command(archive_option: str) -> str:
+    """``python -m archive`` for the file of this search, as it works when typed here."""
+    where = "" if archive_option == "treewright.duckdb" else f" --archive {shlex.quote(archive_option)}"
+    return f"{this_python()} -m archive{where}"
+
+
 def _next(search: Search, ending: Ending, archive_option: str) -> list[str]:
     """Commands that work as printed."""
-    path = Path(archive_option)
-    where = "" if archive_option == "treewright.duckdb" else f" --archive {shlex.quote(archive_option)}"
     node = ending.verdict.node_id if ending.verdict else search.tree.leader()
-    python = "python"
-    lines = [f"Everything is in {path} (run {search.run.run!r}). Next:"]
-    lines.append(f'  {python} -m archive{where} "SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10"')
+    command = archive_command(archive_option)
+    lines = [
+        f"Everything is in {archive_option} (run {search.run.run!r}). Next:",
+        f'  {command} "SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10"',
+    ]
     if node:
-        lines.append(f"  {python} -m archive{where} lineage {node[:8]}")
-        lines.append(f"  {python} -m archive{where} export {node[:8]} --branch {search.run.run}")
+        lines.append(f"  {command} lineage {node[:8]}")
+        lines.append(f"  {command} export {node[:8]} --branch {search.run.run}")
     return lines

@@ -84,6 +84,8 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             if opened.other_hardware is not None:
                 catch_up(search, opened.other_hardware)
             session = Session(search, executor, Budget(**config["budget"]), ClaimPlan(**config["claim"]), display, stop)
-            return Bench(search, session.run(), display, evaluator, opened)
+            ending = session.run()
+            search.close()
+            return Bench(search, ending, display, evaluator, opened)
 
     return run
