@@ -26,7 +26,10 @@ from archive.wire import WireError, decoded, encoded, receive, send, short_addre
 _MOST_CLIENTS = 8
 _MOST_QUESTION_BYTES = 2**20
 _PATIENCE = 5.0
-"""Seconds for a client to send its question, and again to take its answer."""
+"""Seconds for a client to send its question."""
+
+_SENDING = 30.0
+"""Seconds for a client to take its answer."""
 
 _MOST_SECONDS = 60.0
 """For one query, whatever the client asks for."""
@@ -115,14 +118,17 @@ class SqlServer:
                 self._send_off(client)
 
     def _send_off(self, client: socket.socket) -> None:
+        busy = {"error": "QueryError", "message": f"the search answers {_MOST_CLIENTS} queries already; try again"}
         with client, suppress(WireError):
-            busy = {"error": "QueryError", "message": f"the search answers {_MOST_CLIENTS} queries already; try again"}
-            send(client, busy, time.monotonic() + 0.1)
+            deadline = time.monotonic() + 0.1
+            receive(client, _MOST_QUESTION_BYTES, deadline)  # an unread question would take the answer with it
+            send(client, busy, deadline)
 
     def _serve(self, client: socket.socket) -> None:
         try:
             question = receive(client, _MOST_QUESTION_BYTES, time.monotonic() + self._patience)
-            send(client, self._answer(question), time.monotonic() + self._patience)
+            answer = self._answer(question)
+            send(client, answer, time.monotonic() + _SENDING)
         except WireError:
             return  # the client is gone or talks nonsense: nobody is left to tell
         finally:

@@ -21,6 +21,9 @@ from archive.errors import ArchiveError
 _TRIES = 5
 """Of a transaction that finds no memory; readers are interrupted before each but the first."""
 
+_READERS_END = 5.0
+"""Seconds for interrupted readers to be gone when the archive is closed."""
+
 
 class Writer:
     """Transactions on one connection, and the cursors of its readers. Thread safe."""
@@ -33,7 +36,7 @@ class Writer:
         self._statements: list[tuple[str, tuple[Any, ...]]] = []
         self._undo: list[Callable[[], object]] = []
         self._failure: ArchiveError | None = None
-        self._reader_lock = threading.Lock()
+        self._reader_lock = threading.Condition()
         self._reader_source = connection.cursor()
         self._readers: set[duckdb.DuckDBPyConnection] = set()
         self._closed = False
@@ -135,8 +138,9 @@ class Writer:
             yield cursor
         finally:
             with self._reader_lock:
+                cursor.close()
                 self._readers.discard(cursor)
-            cursor.close()
+                self._reader_lock.notify_all()
 
     def _interrupt_readers(self) -> None:
         with self._reader_lock:
@@ -149,16 +153,22 @@ class Writer:
             if self._closed:
                 return
             self._closed = True
-            for cursor in self._readers:
-                cursor.interrupt()
-            self._reader_source.close()
+            self._stop_readers()
             try:
+                self._reader_source.close()
                 if self._failure is None:
                     self._connection.execute("CHECKPOINT")
             except duckdb.Error as error:
                 if is_full(str(error)):
                     raise full_error(self._path) from error
-                if not isinstance(error, duckdb.TransactionException):  # a reader that is about to end holds it back
-                    raise ArchiveError(f"cannot close the archive {self._path}: {error}") from error
+                raise ArchiveError(f"cannot close the archive {self._path}: {error}") from error
             finally:
                 self._connection.close()
+
+    def _stop_readers(self) -> None:
+        """Interrupt until all are gone: an interrupt that comes between two statements has no effect."""
+        give_up = time.monotonic() + _READERS_END
+        while self._readers and time.monotonic() < give_up:
+            for cursor in self._readers:
+                cursor.interrupt()
+            self._reader_lock.wait(0.02)
