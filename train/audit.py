@@ -11,8 +11,9 @@ is an unbiased estimate of the honest mean whatever was claimed, and one audited
 claim by more than the tolerance makes the evaluation ``invalid``.
 
 What a cheat can gain unseen: if it falsifies a share f of the positions by g nats each, it survives with
-probability (1 - f)^K, so with 95% certainty f < 3 / K, and the unseen gain is below 3 g / (K ln 2) bits per byte; a
-difference within the tolerance can add tolerance / ln 2 more. See ``unseen_gain``.
+probability (1 - f)^K, so with 95% certainty f < 3 / K, and the unseen gain is below 3 g / (K ln 2) bits per byte. K
+adds up: whoever must pass in every one of n evaluations is audited at n K positions. A difference within the tolerance
+is never seen in one audit, but the correction takes it back on average. See ``unseen_gain``.
 """
 
 from __future__ import annotations
@@ -105,8 +106,9 @@ def compare(claims: Floats, plan: Plan, audited: Floats, tolerance: float) -> tu
 def unseen_gain(k: int, tolerance: float, nats_per_position: float, certainty: float = 0.95) -> float:
     """Bits per byte that falsified claims can add before an audit of ``k`` positions sees them with ``certainty``.
 
-    From (1 - f)^k = 1 - certainty, the share f of positions; each gives at most ``nats_per_position`` (a claim
-    cannot exceed 0, so on average at most the honest loss). The tolerance adds its own, since it is never seen.
+    From (1 - f)^k = 1 - certainty, the share f of positions; each gives at most ``nats_per_position``: a claim cannot
+    exceed 0, so this is the honest loss where it is falsified (a cheat prefers positions where that is above its mean).
+    The tolerance is added in full, as if no correction followed.
     """
     share: float = 1 - (1 - certainty) ** (1 / k)
     return (share * nats_per_position + tolerance) / math.log(2)
