@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 # A file in the current directory (an exported train.py, say) must not stand in for our packages.
@@ -21,28 +22,44 @@ from search import settings  # noqa: E402
 def _search(config: DictConfig) -> None:
     from search import assemble, command  # after Hydra has dealt with --help and the like
 
-    overrides = list(HydraConfig.get().overrides.task)
+    chosen = HydraConfig.get()
     try:
         values = settings.resolve(config, assemble.device_of_this_machine())
     except settings.SettingsError as error:
         sys.exit(f"error: {error}")
-    if status := command.run(values, overrides):
+    values["chosen"] = {group: name for group, name in chosen.runtime.choices.items() if "/" not in group}
+    options = settings.parted(sys.argv[1:]).lasting
+    if status := command.run(values, options, tuple(chosen.overrides.task)):
         sys.exit(status)
 
 
 def main() -> None:
     """Answer ``doctor``, refuse what names no setting, hand the rest to Hydra."""
-    arguments = sys.argv[1:]
     try:
-        if arguments[:1] == ["doctor"]:
-            from search.doctor import examine
-
-            sys.exit(examine(arguments[1:]))
-        settings.check(arguments)
+        _answer(sys.argv[1:])
     except settings.SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    _search()
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _answer(arguments: list[str]) -> None:
+    words = settings.parted(arguments)
+    if {"--help", "-h"} & set(words.options):
+        words = settings.Words(("--help",), ())
+    elif words.overrides[:1] == ("doctor",):
+        from search.doctor import examine
+
+        sys.exit(examine([*words.options, *words.overrides[1:]]))
+    else:
+        settings.check(arguments)
+    with tempfile.TemporaryDirectory(prefix="treewright-") as folder:
+        # Hydra leaves a copy of a sweep's settings; each run has its own in the archive. It wants its options first.
+        aside = [f"hydra.sweep.dir={folder}"] if words.sweeps else []
+        sys.argv[1:] = [*words.options, *words.overrides, *aside]
+        _search()
 
 
 if __name__ == "__main__":

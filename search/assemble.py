@@ -59,7 +59,10 @@ def seed_files(task: Task, config: Mapping[str, Any]) -> dict[str, str]:
     from operators.constants import set_constants
     from operators.syntax import Unparsable
 
-    source = find_file(task.seed_file).read_text()
+    try:
+        source = find_file(task.seed_file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"the seed program {task.seed_file} is not UTF-8 text: {error}") from None
     try:
         compile(source, task.seed_file, "exec")
         return {"train.py": set_constants(source, dict(task.constants)) if task.constants else source}

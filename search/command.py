@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
@@ -44,17 +45,23 @@ EXPECTED = (
 """Errors whose message is written for the person at the terminal; others are ours and keep their traceback."""
 
 
-def run(config: Mapping[str, Any], overrides: list[str]) -> int:
-    """Run or resume one search. Returns the exit status: 0 done, 1 it could not go on, 130 stopped by Ctrl-C."""
+def run(config: Mapping[str, Any], options: Sequence[str], overrides: Sequence[str]) -> int:
+    """Run or resume one search. Returns the exit status: 0 done, 1 it could not go on, 130 stopped by Ctrl-C.
+
+    ``options`` and ``overrides`` are what was typed, for the command that resumes.
+    """
     try:
         with ExitStack() as stack:
-            return _run(config, overrides, stack)
+            return _run(config, [*options, *overrides], stack)
+    except KeyboardInterrupt:  # before the search has begun, or after it
+        print("\nInterrupted. What was recorded is in the archive.", file=sys.stderr)
+        return 130
     except EXPECTED as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
 
 
-def _run(config: Mapping[str, Any], overrides: list[str], stack: ExitStack) -> int:
+def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> int:
     task = assemble.build_task(config)
     budget, plan = Budget(**config["budget"]), ClaimPlan(**config["claim"])
     files = assemble.seed_files(task, config)
@@ -84,9 +91,13 @@ def _run(config: Mapping[str, Any], overrides: list[str], stack: ExitStack) -> i
         lookahead = len(executor.slots) if llm.meter is not None else 0
         session = Session(search, executor, budget, plan, display, stop, used=used, lookahead=lookahead)
         ending = session.run()
-    executor.close()
+        executor.close()
+        session.drain()
+        if search.thinking:
+            display.said(f"Waiting for {search.thinking} answers of the language model, which are paid for.")
+        search.close()
     if not ending.finished:
-        display.said(_how_to_resume(search, overrides))
+        display.said(_how_to_resume(search, typed))
         return 130
     display.said(summarise(search, ending, archive, str(config["archive"])))
     return 0
@@ -110,19 +121,19 @@ def _greeting(search: Search, executor: LocalExecutor, budget: Budget, archive: 
     return "\n".join(lines)
 
 
-def _how_to_resume(search: Search, overrides: list[str]) -> str:
-    rest = [shlex.quote(o) for o in overrides if not o.startswith("run=")]
-    command = " ".join([f"{this_python()} -m search", f"run={search.run.run}", *rest])
+def _how_to_resume(search: Search, typed: Sequence[str]) -> str:
+    rest = [shlex.quote(word) for word in typed if not word.startswith("run=")]
+    command = " ".join([f"{this_python()} -m search", *rest, shlex.quote(f"run={search.run.run}")])
     return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"
 
 
 @contextmanager
 def _stoppable(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the loop to stop; the second one interrupts."""
+    """The first Ctrl-C (or SIGTERM) asks the loop to stop; the second one ends the process, whatever it waits for."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
-            raise KeyboardInterrupt
+            _leave()
         stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -131,6 +142,14 @@ def _stoppable(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave() -> None:
+    """End at once. That is as safe as ``kill -9``: rows are durable, and a sandbox ends with the process it serves."""
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h")  # the live display has hidden the cursor
+    os.write(sys.stderr.fileno(), b"\nEnded at once. Everything that was recorded is in the archive.\n")
+    os._exit(130)
 
 
 __all__ = ["Ending", "run"]

@@ -43,7 +43,7 @@ class Finding:
 
 def examine(arguments: list[str]) -> int:
     """Print the findings; returns 0 if the search can start, else 1. Raises SettingsError for a wrong override."""
-    config = settings.compose_settings(arguments)
+    config = settings.check(arguments)
     values = settings.resolve(config, assemble.device_of_this_machine())
     findings = list(findings_for(values))
     for finding in findings:

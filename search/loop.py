@@ -187,6 +187,11 @@ class Session:
 
     # ------------------------------------------------------------ both
 
+    def drain(self) -> None:
+        """Record what ended while the executor was being closed: it was trained, and is not trained again."""
+        while landed := self.executor.wait(0):
+            self._take(landed)
+
     def _submit(self, most: int, *purposes: Purpose) -> None:
         for _ in range(most):
             if (request := self.search.ask(*purposes)) is None:
@@ -194,7 +199,10 @@ class Session:
             self.executor.submit(self.search.with_bar(request))
 
     def _land(self) -> None:
-        for evaluation in self.executor.wait(_PATIENCE):
+        self._take(self.executor.wait(_PATIENCE))
+        self.display.tick(self.search, self.executor.running(), self.budget.evaluations)
+
+    def _take(self, landed: Sequence[Evaluation]) -> None:
+        for evaluation in landed:
             self.search.tell(evaluation)
             self.display.landed(self.search, evaluation, self.budget.evaluations)
-        self.display.tick(self.search, self.executor.running(), self.budget.evaluations)

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archive.store import Archive
-
 from archive.records import Conditions, Replicate, Run
+from archive.store import Archive
 from archive.tree import Tree
 from prepare.task import Task
 from search.engine import Search
-from search.settings import differences
+from search.settings import SettingsError, differences
 
 LEADERS_AGAIN = 5
 """Nodes that are trained again, beside the root, when a run goes on with other hardware."""
@@ -77,6 +76,9 @@ def _plain(value: Any) -> Any:
 
 
 def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, now: float) -> Run:
+    seed = config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise SettingsError(f"seed is {seed!r}; expected a whole number")
     names = {run.run for run in archive.runs()}
     name = config["run"]
     if name is None:
@@ -87,8 +89,8 @@ def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, now: float
         task=task.name,
         metric=task.metric.name,
         direction=task.metric.direction,
-        policy=str(config["policy"].get("name", config["policy"].get("_target_"))),
-        seed=int(config["seed"]),
+        policy=str(config.get("chosen", {}).get("policy") or config["policy"].get("_target_")),
+        seed=seed,
         config=_plain({key: value for key, value in config.items() if key != "llm"}),
         identity=_plain(identity(config)),
         created_at=now,

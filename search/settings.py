@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -20,45 +24,86 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--cfg", "-c"}
 
 
 class SettingsError(Exception):
     """The configuration cannot be used; the message names the key, what came, and the valid choices."""
 
 
-def check(arguments: Sequence[str]) -> None:
-    """Raises SettingsError for overrides that name no key or no choice. A sweep is checked by its first values."""
-    overrides, folder = _overrides(arguments)
-    if folder is not None:
-        overrides.append(f"hydra.searchpath=[file://{Path(folder).resolve()}]")
-    compose_settings(overrides)
+@dataclass(frozen=True)
+class Words:
+    """What stands behind ``python -m search``: Hydra's options with their values, and the overrides."""
+
+    options: tuple[str, ...]
+    overrides: tuple[str, ...]
+
+    @property
+    def folder(self) -> str | None:
+        """The folder given with --config-dir."""
+        found = None
+        for name, following in pairwise((*self.options, "")):
+            if name in ("--config-dir", "-cd"):
+                found = following
+            elif name.startswith("--config-dir="):
+                found = name.split("=", 1)[1]
+        return found
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether several runs were asked for."""
+        return "-m" in self.options or "--multirun" in self.options
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """The options that a resume of one run needs, too."""
+        return tuple(option for option in self.options if option not in ("-m", "--multirun"))
+
+
+def parted(arguments: Sequence[str]) -> Words:
+    """Options and overrides, in whatever order they came."""
+    options: list[str] = []
+    overrides: list[str] = []
+    value_follows = False
+    for argument in arguments:
+        (options if value_follows or argument.startswith("-") else overrides).append(argument)
+        value_follows = not value_follows and argument in _WITH_VALUE
+    return Words(tuple(options), tuple(overrides))
+
+
+def check(arguments: Sequence[str]) -> DictConfig:
+    """The composed configuration; of a sweep, with its first values. Raises SettingsError.
+
+    That is for overrides that name no key or no choice.
+    """
+    words = parted(arguments)
+    overrides = list(words.overrides)
+    if words.folder is not None:
+        if not Path(words.folder).is_dir():
+            raise SettingsError(f"--config-dir {words.folder} is no folder; expected one with task/, policy/ ... in it")
+        overrides.append(f"hydra.searchpath=[file://{Path(words.folder).resolve()}]")
+    return compose_settings(overrides)
 
 
 def compose_settings(overrides: Sequence[str]) -> DictConfig:
     """The composed configuration. Raises SettingsError."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with _beside_hydra(), initialize_config_dir(str(CONF), version_base="1.3"):
             return compose("config", overrides=[_first(override) for override in parsed])
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(_explain(str(error), overrides)) from error
 
 
-def _overrides(arguments: Sequence[str]) -> tuple[list[str], str | None]:
-    """The overrides among the arguments, and the folder given with --config-dir."""
-    overrides, folder, skip = [], None, ""
-    for argument in arguments:
-        if skip:
-            folder = argument if skip in ("--config-dir", "-cd") else folder
-            skip = ""
-        elif argument in _WITH_VALUE:
-            skip = argument
-        elif argument.startswith("--config-dir="):
-            folder = argument.split("=", 1)[1]
-        elif not argument.startswith("-"):
-            overrides.append(argument)
-    return overrides, folder
+@contextmanager
+def _beside_hydra() -> Iterator[None]:
+    """Set aside the Hydra whose application may be running: it allows one at a time."""
+    held = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = held
 
 
 def _first(override: Override) -> str:
@@ -95,7 +140,7 @@ def _key(override: str) -> str:
 
 def valid_keys() -> set[str]:
     """All keys of the default configuration, dotted, and the groups."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with _beside_hydra(), initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config")
     keys: set[str] = set()
 
@@ -113,36 +158,38 @@ def valid_keys() -> set[str]:
     return keys | {"experiment"}
 
 
-def resolve(config: DictConfig, device: str) -> dict[str, Any]:
+def resolve(config: DictConfig, device: str, folders: Sequence[str] = ()) -> dict[str, Any]:
     """Plain values of the whole configuration, with the task's preset for ``device`` laid under the user's choices.
 
-    A value that the user set on the command line differs from the task file's and so wins over the preset.
+    A value that differs from the task file's own was chosen on the command line or by an experiment, and so wins over
+    the preset. ``folders``: the user's conf folders, where that task file may lie.
     """
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    plain: dict[str, Any] = {str(key): value for key, value in values.items()}
+    plain = _plain(config)
     task = dict(plain["task"])
     preset = (task.pop("presets", None) or {}).get(device) or {}
-    own = _task_file(str(task.get("name", "")))
+    own = _plain(_untouched(config, folders))["task"] if preset else {}
     plain["task"] = _with_preset(task, preset, own)
     return plain
 
 
-def _task_file(name: str) -> Mapping[str, Any]:
-    path = CONF / "task" / f"{name}.yaml"
-    if not path.is_file():
-        return {}
-    values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+def _plain(config: DictConfig) -> dict[str, Any]:
+    values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def _untouched(config: DictConfig, folders: Sequence[str]) -> DictConfig:
+    """The configuration with the same task and nothing else chosen."""
+    search_path = ",".join(f"file://{folder}" for folder in folders)
+    overrides = [f"hydra.searchpath=[{search_path}]"] if folders else []
+    return compose_settings([f"task={config.task.name}", *overrides])
 
 
 def _with_preset(task: Mapping[str, Any], preset: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(task)
     for key, value in preset.items():
         if isinstance(value, Mapping):
-            below = merged.get(key) or {}
-            merged[key] = _with_preset(below, value, own.get(key) or {})
+            merged[key] = _with_preset(merged.get(key) or {}, value, own.get(key) or {})
         elif merged.get(key) == own.get(key):
             merged[key] = value
     return merged
