@@ -49,10 +49,10 @@ def _answer(arguments: list[str]) -> None:
     words = settings.parted(arguments)
     if {"--help", "-h"} & set(words.options):
         words = settings.Words(("--help",), ())
-    elif words.overrides[:1] == ("doctor",):
+    elif "doctor" in words.overrides:
         from search.doctor import examine
 
-        sys.exit(examine([*words.options, *words.overrides[1:]]))
+        sys.exit(examine([word for word in arguments if word != "doctor"]))
     else:
         settings.check(arguments)
     with tempfile.TemporaryDirectory(prefix="treewright-") as folder:
