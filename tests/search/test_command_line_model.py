@@ -1,0 +1,96 @@
+"""The command line with a key: a local server takes the part of Claude, the rest is as a user has it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from launching import begin, one, search, sql
+from messages_api import TOKENS_IN, TOKENS_OUT, MessagesApi
+
+KEY = "sk-ant-test"
+EACH = (TOKENS_IN * 2 + TOKENS_OUT * 10) / 1e6
+"""Dollars of one answer."""
+
+
+def test_a_key_that_is_refused_is_said_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
+    assert search(tmp_path, "run=night", "budget.evaluations=4").returncode == 0
+    with MessagesApi(status=401) as api:
+        words = ("run=night", "budget.evaluations=6", f"llm.base_url={api.url}")
+        done = search(tmp_path, *words, ANTHROPIC_API_KEY=KEY)
+        doctor = search(tmp_path, "doctor", f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1
+    assert "the key was refused: invalid x-api-key" in done.stderr
+    assert "Set ANTHROPIC_API_KEY" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stdout + done.stderr
+    assert doctor.returncode == 1
+    assert "problem  model      the key was refused" in doctor.stdout
+    assert api.asked == [], "the check is free"
+    assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 4
+    assert search(tmp_path, "run=night", "budget.evaluations=6", "llm=none").returncode == 0
+    assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 6
+
+
+def test_a_whole_search_by_a_model_alone(tmp_path: Path) -> None:
+    archive = tmp_path / "treewright.duckdb"
+    with MessagesApi() as api:
+        words = ("operators=llm", "budget.evaluations=16", "operators.draft.weight=1", f"llm.base_url={api.url}")
+        done = search(tmp_path, *words, ANTHROPIC_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Language model: claude-sonnet-5-5, at most $2.00 and 1,000,000 tokens.\n")
+    operators = {row["operator"] for row in sql(archive, "SELECT DISTINCT operator FROM nodes")}
+    assert operators == {"seed", "improve", "draft"}
+    (bill,) = sql(
+        archive, "SELECT count(*) AS calls, sum(dollars) AS dollars FROM llm_calls WHERE outcome = 'answered'"
+    )
+    assert bill["calls"] == len(api.asked) > 0
+    assert bill["dollars"] == pytest.approx(EACH * bill["calls"])
+    assert f"{bill['calls']} calls, {bill['calls'] * (TOKENS_IN + TOKENS_OUT):,} tokens" in done.stdout
+    assert one(archive, "count(*) FROM nodes WHERE idea LIKE 'remember the number %'") == one(
+        archive, "count(*) - 1 FROM nodes"
+    )
+    stored = archive.read_bytes()
+    assert KEY.encode() not in stored
+
+
+@pytest.mark.parametrize("operators", ["llm", "auto"])
+def test_the_cap_in_dollars_is_never_passed(tmp_path: Path, operators: str) -> None:
+    """A call may cost 16,000 tokens of answer: $0.16 and its prompt. The cap leaves room for a few answers."""
+    archive, cap = tmp_path / "treewright.duckdb", 0.25
+    with MessagesApi() as api:
+        words = (f"operators={operators}", "budget.evaluations=40", f"llm.base_url={api.url}", f"llm.max_dollars={cap}")
+        done = search(tmp_path, *words, ANTHROPIC_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert "at most $0.25" in done.stdout.splitlines()[0]
+    assert 0 < one(archive, "sum(dollars) FROM llm_calls") <= cap
+    assert 0 < len(api.asked) * EACH <= cap
+    if operators == "auto":
+        assert one(archive, "count(*) FROM evaluations") == 40, "the other operators go on"
+        assert one(archive, "count(*) FROM nodes WHERE operator = 'tune'") > 0
+    assert one(archive, "count(*) FROM events WHERE message LIKE '%the cap of $0.25%'") >= 1
+
+
+def test_a_resumed_search_does_not_pay_again(tmp_path: Path) -> None:
+    archive = tmp_path / "treewright.duckdb"
+    with MessagesApi(latency=0.1) as api:
+        words = ("run=night", "operators=llm", "budget.evaluations=14", "evaluator.delay=0.1")
+        for asked in (2, 5):
+            process = begin(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+            until = time.monotonic() + 30
+            while len(api.asked) < asked and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=30)
+            assert process.returncode == 130, said + errors
+            assert one(archive, "count(*) FROM llm_calls") == len(api.asked), "answers on their way are waited for"
+        done = search(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert one(archive, "count(*) FROM llm_calls") == len(api.asked)
+    assert one(archive, "count(DISTINCT (move, turn)) FROM llm_calls") == len(api.asked)
+    assert one(archive, "count(*) FROM moves WHERE kind = 'propose'") == one(
+        archive, "(SELECT count(*) FROM nodes) + (SELECT count(*) FROM refusals)"
+    )
