@@ -131,14 +131,14 @@ def full_error(path: Path) -> ArchiveFull:
     )
 
 
-def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
-    """Make a new database file that appears under its name complete, or not at all.
+def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], None]) -> bool:
+    """Make a new database file that appears under its name complete, or not at all. Returns whether it made one.
 
     A file that is there already is left alone, unless it is empty (``touch``, ``mktemp``): then it is replaced.
     Raises ArchiveFull or ArchiveError.
     """
     if path.exists() and not _is_empty_file(path):
-        return
+        return False
     wal = Path(f"{path}.wal")
     if wal.exists():
         raise ArchiveError(f"{wal} is left over from an archive that is no longer there: move it away, or bring {path}")
@@ -152,6 +152,7 @@ def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], N
         finally:
             connection.close()
         _publish(fresh, path)
+        return True
     except (OSError, duckdb.Error) as error:
         if is_full(str(error)):
             raise full_error(path) from error

@@ -72,11 +72,12 @@ class Archive:
         Raises ArchiveLocked, NotAnArchive, ArchiveFull or ArchiveError, each saying what to do.
         """
         path = normalised(path)
-        create_atomically(path, lambda connection: schema.create(connection, clock()))
+        is_new = create_atomically(path, lambda connection: schema.create(connection, clock()))
         connection = _connect_patiently(path, patience)
         try:
             schema.check(connection, path)
-            schema.replace_views(connection)
+            if not is_new:
+                schema.replace_views(connection)
             return cls(path, connection, clock)
         except duckdb.Error as error:
             connection.close()

@@ -216,8 +216,9 @@ def test_equal_texts_are_stored_once_also_after_a_resume(tmp_path: Path) -> None
 
 def test_texts_that_left_the_memory_are_read_again(archive: Archive) -> None:
     diary = Diary(archive)
-    for number in range(300):
-        diary.child(*diary.tree.nodes[:1], text=f"A = {number}\n" * 20)
+    with archive.transaction():
+        for number in range(300):
+            diary.child(*diary.tree.nodes[:1], text=f"A = {number}\n" * 20)
     sources = Sources(archive.path, archive._writer, archive.query, cache_bytes=2000)
     shas = [sha for (sha,) in archive.query("SELECT sha FROM sources ORDER BY rowid")]
     for number in (*range(300), 7, 250, 3):

@@ -88,7 +88,7 @@ class _Walk:
             self.trainings.append(request)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_archive_gives_back_the_tree_of_the_search(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
