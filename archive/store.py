@@ -22,7 +22,7 @@ from typing import Any, Self
 import duckdb
 
 from archive import rows, schema
-from archive.database import connect, create_atomically, normalised
+from archive.database import connect, create_atomically, full_error, is_full, normalised
 from archive.errors import ArchiveError, ArchiveLocked
 from archive.history import History
 from archive.lazy import StoredCurve, StoredFiles
@@ -81,6 +81,8 @@ class Archive:
             return cls(path, connection, clock)
         except duckdb.Error as error:
             connection.close()
+            if is_full(str(error)):
+                raise full_error(path) from error
             raise ArchiveError(f"cannot use the archive {path}: {error}") from error
         except ArchiveError:
             connection.close()
