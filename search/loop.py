@@ -94,8 +94,9 @@ class Session:
         while not self.stop.is_set():
             over = self._over()
             if over is None:
-                free = min(self.executor.free, self._affordable())
-                search.fill(free, self.lookahead)
+                affordable = self._affordable()
+                free = min(self.executor.free, affordable)
+                search.fill(free, min(self.lookahead, affordable - free))  # no answer is bought that cannot be tried
                 self._submit(free, "screen")
                 if self.executor.in_flight == 0 and search.thinking == 0 and search.stopped is None:
                     search.stopped = "the policy has no move, and nothing that could change that is under way"
