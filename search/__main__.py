@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 # A file in the current directory (an exported train.py, say) must not stand in for our packages.
 _HOUSE = str(Path(__file__).resolve().parent.parent)
 _HERE = {"", str(Path.cwd())}
 sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(Path.cwd())]
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C before the archive is open, or after: nothing is under way, and libraries mistake a KeyboardInterrupt."""
+    os.write(2, b"\nInterrupted.\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _leave)
 
 import hydra  # noqa: E402
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
@@ -40,9 +54,6 @@ def main() -> None:
     except settings.SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        sys.exit(130)
 
 
 def _answer(arguments: list[str]) -> None:
@@ -55,10 +66,12 @@ def _answer(arguments: list[str]) -> None:
         sys.exit(examine([word for word in arguments if word != "doctor"]))
     else:
         settings.check(arguments)
-    with tempfile.TemporaryDirectory(prefix="treewright-") as folder:
-        # Hydra leaves a copy of a sweep's settings; each run has its own in the archive. It wants its options first.
-        aside = [f"hydra.sweep.dir={folder}"] if words.sweeps else []
-        sys.argv[1:] = [*words.options, *words.overrides, *aside]
+    with ExitStack() as stack:
+        aside = []
+        if words.sweeps:  # Hydra leaves a copy of a sweep's settings; each run has its own in the archive
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="treewright-"))
+            aside = [f"hydra.sweep.dir={folder}"]
+        sys.argv[1:] = [*words.options, *words.overrides, *aside]  # Hydra wants its options first
         _search()
 
 

@@ -40,7 +40,6 @@ EXPECTED = (
     SearchStopped,
     SettingsError,
     TaskError,
-    ValueError,
 )
 """Errors whose message is written for the person at the terminal; others are ours and keep their traceback."""
 
@@ -53,27 +52,33 @@ def run(config: Mapping[str, Any], options: Sequence[str], overrides: Sequence[s
     try:
         with ExitStack() as stack:
             return _run(config, [*options, *overrides], stack)
-    except KeyboardInterrupt:  # before the search has begun, or after it
-        print("\nInterrupted. What was recorded is in the archive.", file=sys.stderr)
-        return 130
     except EXPECTED as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
 
 
 def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> int:
-    task = assemble.build_task(config)
-    budget, plan = Budget(**config["budget"]), ClaimPlan(**config["claim"])
-    files = assemble.seed_files(task, config)
-    sandbox = assemble.build_sandbox(config)
-    task.corpus.prepare()
+    try:
+        task = assemble.build_task(config)
+        budget, plan = Budget(**config["budget"]), ClaimPlan(**config["claim"])
+        files = assemble.seed_files(task, config)
+        sandbox, slots = assemble.build_sandbox(config), assemble.build_slots(config)
+        task.corpus.prepare()
+        evaluator = assemble.build_evaluator(config, task, sandbox)
+    except (ValueError, TypeError) as error:  # of a setting; later ones would be ours, and keep their traceback
+        raise SettingsError(str(error)) from error
+    stop = threading.Event()
+    # From here on nothing is cut short by Ctrl-C: DuckDB would make errors of its own of it.
+    stack.enter_context(_stoppable(stop))
     archive = stack.enter_context(Archive.open(str(config["archive"])))
-    evaluator = assemble.build_evaluator(config, task, sandbox)
-    executor = assemble.build_executor(config, evaluator, assemble.build_slots(config))
+    executor = assemble.build_executor(config, evaluator, slots)
     stack.enter_context(executor)
     opened = open_run(archive, config, task, executor.conditions, time.time())
-    llm = assemble.build_llm(config, archive, opened.run.run)
-    parts = assemble.build_parts(config, task, evaluator, llm, time.time)
+    try:
+        llm = assemble.build_llm(config, archive, opened.run.run)
+        parts = assemble.build_parts(config, task, evaluator, llm, time.time)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     search = Search(parts, archive, opened.run, opened.tree)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
@@ -83,19 +88,18 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display.said(_greeting(search, executor, budget, str(config["archive"]), opened.resumed, sandbox.tier))
     used = archive.seconds_used(opened.run.run)
     search.note("session", f"{'resumed' if opened.resumed else 'started'} with {len(executor.slots)} slots")
-    stop = threading.Event()
-    with _stoppable(stop):
-        search.begin(files)
-        if opened.other_hardware is not None:
-            catch_up(search, opened.other_hardware)
-        lookahead = len(executor.slots) if llm.meter is not None else 0
-        session = Session(search, executor, budget, plan, display, stop, used=used, lookahead=lookahead)
-        ending = session.run()
-        executor.close()
-        session.drain()
-        if search.thinking:
-            display.said(f"Waiting for {search.thinking} answers of the language model, which are paid for.")
-        search.close()
+    search.begin(files)
+    if opened.other_hardware is not None:
+        catch_up(search, opened.other_hardware)
+    lookahead = len(executor.slots) if llm.meter is not None else 0
+    session = Session(search, executor, budget, plan, display, stop, used=used, lookahead=lookahead)
+    ending = session.run()
+    executor.close()
+    session.drain()
+    if search.thinking:
+        display.said(f"Waiting for {search.thinking} answers of the language model, which are paid for.")
+    search.close()
+    display.close()
     if not ending.finished:
         display.said(_how_to_resume(search, typed))
         return 130
