@@ -32,7 +32,9 @@ class StubEvaluator:
         delay: float = 0.0,
         hardware: str = "stub",
         outcome: str = "crashed",
+        diary: str | None = None,
     ) -> None:
+        """``diary``: a file that gets a line for each evaluation, before the search hears of it."""
         self.task = task
         self.sandbox = sandbox
         self.noise = noise
@@ -40,6 +42,7 @@ class StubEvaluator:
         self.delay = delay
         self.hardware = hardware
         self.outcome = outcome
+        self.diary = diary
         self.asked: list[Request] = []
 
     def gate(self, files: Mapping[str, str]) -> str | None:
@@ -75,4 +78,8 @@ class StubEvaluator:
         }
         if self.fail_every == 1 or (self.fail_every and request.move and request.move % self.fail_every == 0):
             return Failed(**common, outcome=self.outcome, reason="the stub was told to fail", log="Traceback\nOops")
-        return Scored(**common, score=self.score(request))
+        score = self.score(request)
+        if self.diary is not None and not cancelled.is_set():
+            with open(self.diary, "a") as diary:
+                diary.write(f"{request.node_id} {request.seed} {request.purpose}\n")
+        return Scored(**common, score=score)

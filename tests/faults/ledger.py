@@ -1,0 +1,63 @@
+"""What must hold of an archive after any interruption, checked from its rows."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from archive.query import open_reader
+
+
+def rows(archive: Path, statement: str) -> list[tuple[Any, ...]]:
+    return list(open_reader(archive).query(statement).rows)
+
+
+def evaluations(archive: Path) -> set[tuple[str, int, str]]:
+    """(node, seed, purpose) of every evaluation; each is there once, and so are moves and nodes."""
+    found = rows(archive, "SELECT node_id, seed, purpose FROM evaluations WHERE outcome <> 'lost'")
+    assert [key for key, times in Counter(found).items() if times > 1] == [], "evaluated twice"
+    for table, key in (("moves", "move"), ("nodes", "number"), ("refusals", "move")):
+        (count,) = rows(archive, f"SELECT count(*) - count(DISTINCT (run, {key})) FROM {table}")
+        assert count == (0,), f"a {key} of {table} is there twice"
+    (gaps,) = rows(archive, "SELECT count(*) - 1 - max(number) FROM nodes")
+    assert gaps in ((0,), (None,)), "a node is missing"
+    orphans = "SELECT count(*) FROM evaluations ANTI JOIN nodes USING (node_id)"
+    assert rows(archive, orphans) == [(0,)], "an evaluation has no node"
+    homeless = "SELECT count(*) FROM nodes ANTI JOIN files USING (node_id)"
+    assert rows(archive, homeless) == [(0,)], "a node has no program"
+    return {(node, seed, purpose) for node, seed, purpose in found}
+
+
+def settled(archive: Path) -> None:
+    """Every move has come to something: an evaluation or a refusal, exactly one."""
+    open_moves = (
+        "SELECT count(*) FROM moves WHERE move NOT IN (SELECT move FROM {} UNION ALL SELECT move FROM refusals)"
+    )
+    assert rows(archive, open_moves.format("evaluations")) == [(0,)]
+    twice = (
+        "SELECT count(*) FROM (SELECT move FROM evaluations WHERE outcome <> 'lost' GROUP BY move HAVING count(*) > 1)"
+    )
+    assert rows(archive, twice) == [(0,)]
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and everything below it, as it is now."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def gone(processes: list[psutil.Process], seconds: float = 10.0) -> None:
+    """None of them is left, after a moment."""
+    until = time.monotonic() + seconds
+    left = processes
+    while left and time.monotonic() < until:
+        left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        time.sleep(0.02)
+    assert left == [], f"still running: {left}"
