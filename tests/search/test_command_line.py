@@ -12,9 +12,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from launching import HOUSE, command, environment, one, run, search, sql, toy_conf
+from launching import HOUSE, STUB, command, environment, one, run, search, sql, toy_conf
 
 from archive.store import Archive
+from search.command import run as command_run
+from search.settings import check, resolve
 
 ESCAPE = "\x1b"
 
@@ -182,7 +184,7 @@ def test_the_other_budgets_end_a_run(tmp_path: Path) -> None:
 def test_a_task_of_ones_own(tmp_path: Path) -> None:
     """It needs one YAML file in a folder of the user's; the evaluator is the real one."""
     conf = toy_conf(tmp_path)
-    words = ("--config-dir", str(conf), "task=toy", "operators=tune", "budget.evaluations=2", "executor.slots=2")
+    words = ("--config-dir", str(conf), "task=toy", "operators=tune", "budget.evaluations=1")
     done = search(tmp_path, *words, stub=False, TREEWRIGHT_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert sql(
@@ -240,10 +242,14 @@ def test_what_names_no_setting_is_status_2(tmp_path: Path, words: list[str], sai
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
+    clear(search(tmp_path, "task.metric.direction=null"), 1, "minimised or maximised", "Set task.metric.direction")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["task.metric.direction=null"], ["minimised or maximised", "Set task.metric.direction"]),
         (["seed=abc"], ["seed is 'abc'", "whole number"]),
         (["budget.evaluations=0"], ["budget.evaluations is 0", "at least 1"]),
         (["budget.evaluations=null"], ["no budget", "budget.hours"]),
@@ -254,8 +260,23 @@ def test_what_names_no_setting_is_status_2(tmp_path: Path, words: list[str], sai
         (["task.seed_file=nowhere.py"], ["nowhere.py"]),
     ],
 )
-def test_values_that_cannot_be_used_are_status_1(tmp_path: Path, words: list[str], said: list[str]) -> None:
-    clear(search(tmp_path, *words), 1, *said)
+def test_values_that_cannot_be_used_are_status_1(
+    words: list[str],
+    said: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In this process, since each start of another takes a second."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    typed = [*STUB, *words]
+    assert command_run(resolve(check(typed), "cpu"), (), typed) == 1
+    shown = capsys.readouterr()
+    assert shown.err.count("error: ") == 1
+    assert shown.out == ""
+    for word in said:
+        assert word in shown.err
 
 
 def test_a_seed_program_that_does_not_parse(tmp_path: Path) -> None:
@@ -349,8 +370,6 @@ def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
 
 def test_help_shows_commands_that_are_understood(tmp_path: Path) -> None:
     """Each example of ``--help`` composes."""
-    from search.settings import check
-
     shown = search(tmp_path, "--help", stub=False).stdout
     examples = [
         shlex.split(re.split("  +", line.strip())[0])

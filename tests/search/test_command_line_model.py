@@ -57,7 +57,7 @@ def test_a_whole_search_by_a_model_alone(tmp_path: Path) -> None:
     assert KEY.encode() not in stored
 
 
-@pytest.mark.parametrize("operators", ["llm", "auto"])
+@pytest.mark.parametrize("operators", [pytest.param("llm", marks=pytest.mark.slow), "auto"])
 def test_the_cap_in_dollars_is_never_passed(tmp_path: Path, operators: str) -> None:
     """A call may cost 16,000 tokens of answer: $0.16 and its prompt. The cap leaves room for a few answers."""
     archive, cap = tmp_path / "treewright.duckdb", 0.25
@@ -74,6 +74,7 @@ def test_the_cap_in_dollars_is_never_passed(tmp_path: Path, operators: str) -> N
     assert one(archive, "count(*) FROM events WHERE message LIKE '%the cap of $0.25%'") >= 1
 
 
+@pytest.mark.slow
 def test_a_resumed_search_does_not_pay_again(tmp_path: Path) -> None:
     archive = tmp_path / "treewright.duckdb"
     with MessagesApi(latency=0.1) as api:
