@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from archive.store import Archive
@@ -133,7 +134,11 @@ def build_toolbox(config: Mapping[str, Any], llm: Llm) -> tuple[dict[str, Operat
 
 
 def build_policy(config: Mapping[str, Any]) -> Policy:
-    policy: Policy = instantiate(config["policy"])
+    """Raises SettingsError."""
+    try:
+        policy: Policy = instantiate(config["policy"])
+    except InstantiationException as error:
+        raise SettingsError(f"the policy cannot be made: {error.__cause__ or error}") from error
     return policy
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from archive.records import Evaluation, Failed, Scored
 from search.engine import Search
@@ -63,6 +64,9 @@ class PlainDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._stream.flush()
 
     def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
@@ -78,7 +82,7 @@ class PlainDisplay:
 class LiveDisplay:
     """The same lines, and below them what each slot does, redrawn four times a second."""
 
-    def __init__(self, console: Console, clock: object = None) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
@@ -87,13 +91,18 @@ class LiveDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.__exit__(None, None, None)
+        self.close()
+
+    def close(self) -> None:
+        """Take the slots away; what is said afterwards stands alone."""
+        self._live.stop()
 
     def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
-        line = escape(describe_landing(search, evaluation, total))
+        line = describe_landing(search, evaluation, total)
         leads = "leads" in line and isinstance(evaluation, Scored)
         style = "green" if leads else "red" if isinstance(evaluation, Failed) else ""
-        self._console.print(line, style=style, highlight=False, overflow="ellipsis", no_wrap=True)
+        # A styled text, not a styled print: that would dye the slots below it, too.
+        self._console.print(Text(line, style=style, overflow="ellipsis", no_wrap=True))
 
     def said(self, message: str) -> None:
         self._console.print(escape(message), highlight=False)

@@ -35,6 +35,10 @@ class FlatUcb:
 
     c: float = 0.1
 
+    def __post_init__(self) -> None:
+        if isinstance(self.c, bool) or not isinstance(self.c, int | float) or self.c < 0:
+            raise ValueError(f"policy.score.c is {self.c!r}; expected a number of at least 0 (0 is greedy)")
+
     def __call__(self, tree: Tree) -> Floats:
         charges = tree.charges
         total = charges[tree.eligible()].sum()
