@@ -32,6 +32,14 @@ def evaluations(archive: Path) -> set[tuple[str, int, str]]:
     return {(node, seed, purpose) for node, seed, purpose in found}
 
 
+def finished(diary: Path) -> list[tuple[str, int, str]]:
+    """What the stub has finished, in order. The last line may be cut short by a kill."""
+    if not diary.exists():
+        return []
+    lines = diary.read_text().split("\n")[:-1]
+    return [(node, int(seed), purpose) for node, seed, purpose in (line.split() for line in lines)]
+
+
 def settled(archive: Path) -> None:
     """Every move has come to something: an evaluation or a refusal, exactly one."""
     open_moves = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from launching import begin, run, search, toy_conf
-from ledger import evaluations, family, gone, rows, settled
+from ledger import evaluations, family, finished, gone, rows, settled
 from messages_api import MessagesApi
 
 pytestmark = pytest.mark.slow
@@ -55,11 +55,13 @@ def resumed(said: str, folder: Path, **variables: str) -> subprocess.CompletedPr
 def test_a_stop_says_how_to_go_on_and_that_works(tmp_path: Path, number: signal.Signals, group: bool) -> None:
     archive = tmp_path / "my archive.duckdb"
     words = (f"archive='{archive.name}'", "budget.evaluations=40", "seed=3", "policy=greedy", "evaluator.delay=0.1")
-    process = begin(tmp_path, *words, "evaluator.noise=0.02")
+    diary = tmp_path / "diary"
+    process = begin(tmp_path, *words, "evaluator.noise=0.02", "executor.slots=8", f"evaluator.diary={diary}")
     wait_for_landings(process, 5)
     said, errors = stop(process, number, group)
     assert errors == ""
     known = evaluations(archive)
+    assert set(finished(diary)) <= known, "what had ended when the search was stopped is recorded"
     assert len(known) >= 5
     done = resumed(said, tmp_path)
     assert "Going on with run 'shakespeare-1'" in done.stdout

@@ -12,19 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 from launching import begin, environment, search, toy_conf
-from ledger import evaluations, family, gone, rows, settled
+from ledger import evaluations, family, finished, gone, rows, settled
 
 pytestmark = pytest.mark.slow
 
 SLOTS = 2
-
-
-def diary_of(path: Path) -> list[tuple[str, int, str]]:
-    """What the stub has finished, in order. The last line may be cut short by the kill."""
-    if not path.exists():
-        return []
-    lines = path.read_text().split("\n")[:-1]
-    return [(node, int(seed), purpose) for node, seed, purpose in (line.split() for line in lines)]
 
 
 @pytest.mark.parametrize(("delay", "budget"), [(0.05, 300), (0.2, 120)])
@@ -37,9 +29,9 @@ def test_kill_at_any_instant_loses_nothing_and_repeats_nothing(tmp_path: Path, d
     known: set[tuple[str, int, str]] = set()
     for kill in range(12):
         process = begin(tmp_path, *words)
-        if kill % 3:  # a third of them hit the start, the others a search that runs
-            assert process.stdout is not None
-            process.stdout.readline()
+        assert process.stdout is not None
+        while kill % 3 and not process.stdout.readline().startswith("["):
+            pass  # a third of them hit the start, the others a search that runs
         time.sleep(rng.uniform(0.0, 0.8))
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -47,19 +39,19 @@ def test_kill_at_any_instant_loses_nothing_and_repeats_nothing(tmp_path: Path, d
         if not archive.exists():
             continue
         found = evaluations(archive)
-        finished = diary_of(diary)
+        ended = set(finished(diary))
         assert known <= found, "a row of an earlier session is gone"
-        assert found <= set(finished)
-        assert len(set(finished) - found) <= SLOTS, "more is missing than was in flight"
+        assert found <= ended
+        assert len(ended - found) <= SLOTS, "more is missing than was in flight"
         known = found
-    assert len(known) > 12
+    assert len(known) >= 8, "each session that ran got at least one training done"
     done = search(tmp_path, *words, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(evaluations(archive)) == budget
     settled(archive)
-    finished = diary_of(diary)
-    assert len(finished) - len(set(finished)) <= 12 * SLOTS, "trained again only what was in flight"
-    assert len(set(finished)) == budget, "what was in flight was trained again, not given up"
+    trained = finished(diary)
+    assert len(trained) - len(set(trained)) <= 12 * SLOTS, "trained again only what was in flight"
+    assert len(set(trained)) == budget, "what was in flight was trained again, not given up"
 
 
 def test_killed_with_sandboxes_at_work_leaves_no_process(tmp_path: Path) -> None:

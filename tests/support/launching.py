@@ -18,6 +18,7 @@ import numpy as np
 
 HOUSE = Path(__file__).resolve().parents[2]
 STUB = ("--config-dir", str(HOUSE / "tests" / "conf"), "evaluator=stub")
+PATHS = os.pathsep.join([str(HOUSE / "tests" / "search"), str(HOUSE)])
 _OURS = ("ANTHROPIC_", "TREEWRIGHT_ARCHIVE", "PYTEST_")
 
 _TOY = """\
@@ -38,9 +39,9 @@ limits: {{startup_seconds: 10.0, check_seconds: 10.0, score_seconds: 20.0, audit
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This environment without keys, with the stub evaluator within reach."""
+    """This environment without keys, with this checkout and the stub evaluator within reach."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    return {**kept, "PYTHONPATH": str(HOUSE / "tests" / "search"), **more}
+    return {**kept, "PYTHONPATH": PATHS, **more}
 
 
 def command(*words: str, stub: bool = True) -> list[str]:
