@@ -64,8 +64,13 @@ def family(pid: int) -> list[psutil.Process]:
 def gone(processes: list[psutil.Process], seconds: float = 10.0) -> None:
     """None of them is left, after a moment."""
     until = time.monotonic() + seconds
-    left = processes
-    while left and time.monotonic() < until:
-        left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    while (left := [process for process in processes if _lives(process)]) and time.monotonic() < until:
         time.sleep(0.02)
     assert left == [], f"still running: {left}"
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
