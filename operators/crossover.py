@@ -93,6 +93,8 @@ class Crossover:
 
 def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
     """Why a merge is no candidate; empty if it is one."""
+    if any(merged.files == dict(files) for files in (a, b)):  # the common case when little differs; spares a parse
+        return "the result equals one of its parents"
     try:
         for path, text in merged.files.items():
             if path.endswith(".py"):

@@ -61,7 +61,7 @@ class Tune:
     arity = 1
     needs_llm = False
 
-    def __init__(self, name: str = "tune", warm: int = 8, fed: int = 64, tries: int = 12) -> None:
+    def __init__(self, name: str = "tune", warm: int = 8, fed: int = 48, tries: int = 12) -> None:
         """``warm``: scored programs before TPE takes over. ``fed``: trials given to it. ``tries``: before giving up."""
         self.name = name
         self.warm = warm
