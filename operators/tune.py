@@ -13,7 +13,7 @@ The mutation kernel, for a parent with ``d`` searchable constants (``operators.r
    the chosen constants, the others fixed at the parent's values. Fixing them by leaving them out of the study gives
    the same density ratio as Optuna's ``PartialFixedSampler``, at a third of the time.
 
-TPE is fed with at most 64 scored programs, the best and the latest ones, so that a proposal costs the same in a tree
+TPE is fed with at most 48 scored programs, the best and the latest ones, so that a proposal costs the same in a tree
 of 100,000 nodes (Optuna's storage copies every trial: 64 cost 3 ms). Pending ones count as the worst score seen (the
 constant liar "CL-max" of Ginsbourger et al. 2010), so that parallel slots get different proposals. A child of this
 operator that failed is fed as a pruned trial, which TPE ranks below all scores; other failures may be the code's

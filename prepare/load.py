@@ -60,7 +60,8 @@ def find_file(path: str) -> Path:
     for candidate in (Path(path).expanduser(), HOUSE / path):
         if candidate.is_file():
             return candidate
-    raise TaskError(f"the task names {path!r}, which is in neither {Path.cwd()} nor {HOUSE}")
+    places = " nor in ".join(dict.fromkeys((str(Path.cwd()), str(HOUSE))))
+    raise TaskError(f"the task names the file {path!r}, which is not in {places}")
 
 
 def task_beside(program: Path) -> Task:

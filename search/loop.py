@@ -99,11 +99,17 @@ class Session:
                 search.fill(free, min(self.lookahead, affordable - free))  # no answer is bought that cannot be tried
                 self._submit(free, "screen")
                 if self.executor.in_flight == 0 and search.thinking == 0 and search.stopped is None:
-                    search.stopped = "the policy has no move, and nothing that could change that is under way"
+                    search.stopped = self._no_move()
             elif self.executor.in_flight == 0:
                 return over
             self._land()
         return "stopped by you"
+
+    def _no_move(self) -> str:
+        """Why nothing is left to do: most often, since only a language model could and it cannot be asked."""
+        closed = self.search.parts.llm_closed()
+        model = f" The language model cannot be asked any more: {closed}" if closed is not None else ""
+        return f"the policy has no move, and nothing that could change that is under way.{model}"
 
     def _over(self) -> str | None:
         tree, search = self.search.tree, self.search

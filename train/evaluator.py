@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import safetensors
 
 from archive.records import (
@@ -46,6 +47,7 @@ from train.gates import Gates
 from train.sandbox import Sandbox, SandboxUnavailable, stage_library
 from train.slots import Slot, hardware_tag
 
+_STAGE = "treewright-"
 _GRACE = 0.02
 """Share of the budget by which a state may be late."""
 _CURVE_POINTS = 2000
@@ -89,6 +91,7 @@ class AuditedEvaluator:
         self._fingerprint = task.fingerprint()
         _refuse_unfit(task, self._rows.values())
         _refuse_leaks(task, sandbox)
+        _sweep()
 
     def gate(self, files: Mapping[str, str]) -> str | None:
         """The reason why these files are not worth a training, or None. Costs no budget; runs nothing."""
@@ -109,7 +112,7 @@ class AuditedEvaluator:
         try:
             if (reason := self.gate(request.files)) is not None:
                 raise Ended("invalid", reason)
-            with tempfile.TemporaryDirectory(prefix="treewright-", ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(prefix=f"{_STAGE}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
                 stage = Path(folder)
                 stage.chmod(0o711)  # the sandbox's user passes through it
                 self._stage(stage, request.files)
@@ -437,6 +440,17 @@ def _refuse_unfit(task: Task, rows: Iterable[Bytes]) -> None:
         raise ValueError(f"the training split has {trained:,} bytes; task.context is {task.context}, so it needs more")
     if (largest := max(int(part.max()) for part in rows)) >= task.vocab:
         raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 takes every byte")
+
+
+def _sweep() -> None:
+    """Remove the stages of processes that were killed: their names say whose they were."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_STAGE}*-*"):
+        owner = folder.name.removeprefix(_STAGE).split("-", 1)[0]
+        if not owner.isdigit() or psutil.pid_exists(int(owner)) or folder.is_symlink():
+            continue
+        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            if folder.stat().st_uid == os.geteuid():
+                shutil.rmtree(folder)
 
 
 def _refuse_leaks(task: Task, sandbox: Sandbox) -> None:

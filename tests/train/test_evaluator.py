@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -256,3 +259,14 @@ def test_conditions_name_what_scores_depend_on(evaluator: AuditedEvaluator, toy_
     assert conditions.fingerprint == toy_task.fingerprint()
     assert "/T32/rows32" in conditions.fingerprint
     assert "x1 thread / torch" in conditions.hardware
+
+
+def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = [f"treewright-{dead.pid}-x", f"treewright-{os.getpid()}-x", "treewright-mine", "else-1-x"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    AuditedEvaluator(toy_task, Bare())
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[1:])
