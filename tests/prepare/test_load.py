@@ -110,7 +110,7 @@ def test_a_file_is_sought_here_and_in_our_house(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "own.py").touch()
     assert find_file("own.py").resolve() == tmp_path / "own.py"
     assert find_file("train/seeds/shakespeare.py") == HOUSE / "train/seeds/shakespeare.py"
-    with pytest.raises(TaskError, match=r"names 'missing\.py', which is in neither"):
+    with pytest.raises(TaskError, match=r"names the file 'missing\.py', which is not in"):
         find_file("missing.py")
 
 
