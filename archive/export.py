@@ -18,6 +18,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +86,8 @@ def what_to_type(exported: Exported) -> str:
     has_work_tree = (exported.repo / ".git").exists()
     checkout = f"checkout {branch}" if has_work_tree else f"worktree add checkout {branch}"
     folder = exported.repo / ("" if has_work_tree else "checkout") / exported.folder
+    # A shell that has no `python`, or another one, would not find torch.
+    python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
     count = f"{exported.commits} commit{'s' if exported.commits != 1 else ''}"
     lines = [
         f"wrote {count} to branch {exported.branch} of {exported.repo} (node {exported.node_id}, {exported.tip[:12]})",
@@ -91,7 +95,7 @@ def what_to_type(exported: Exported) -> str:
         "Next:",
         f"  git -C {repo} log --graph {branch} --",
         f"  git -C {repo} {checkout}",
-        f"  cd {shlex.quote(str(folder))} && python -m prepare && python train.py",
+        f"  cd {shlex.quote(str(folder))} && {python} -m prepare && {python} train.py",
     ]
     return "\n".join(lines)
 

@@ -18,7 +18,11 @@ MAX_MESSAGE = 64 * 1024
 
 
 class MalformedFrame(Exception):
-    """The other side does not speak this protocol, or tries to send more than it may."""
+    """The other side does not speak this protocol."""
+
+
+class OversizedFrame(MalformedFrame):
+    """It tries to send more than it may."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Decoder:
         if magic != _MAGIC or text_size > MAX_MESSAGE:
             raise MalformedFrame("it sent bytes that are no message of the session protocol")
         if payload_size > self.max_payload:
-            raise MalformedFrame(f"it sent {payload_size:,} bytes where at most {self.max_payload:,} are taken")
+            raise OversizedFrame(f"it sent {payload_size:,} bytes where at most {self.max_payload:,} are taken")
         end = _HEADER.size + text_size + payload_size
         if len(self._buffer) < end:
             return None

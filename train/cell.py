@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import psutil
 
 from archive.records import Outcome
-from prepare.wire import Decoder, Frame, MalformedFrame, encode
+from prepare.wire import Decoder, Frame, MalformedFrame, OversizedFrame, encode
 from train.log import TailBuffer, last_line
 
 _WATCH_SECONDS = 0.08  # between two looks at memory and cpu
@@ -140,15 +140,19 @@ class Cell:
             except (BrokenPipeError, ConnectionResetError):
                 raise self._gone() from None
 
-    def receive(self, *, deadline: float, max_payload: int, late: str) -> Frame:
-        """The next frame. Raises Ended: ``timed_out`` at the deadline with ``late`` as the reason, or as it came."""
+    def receive(self, *, deadline: float, max_payload: int, late: str, too_large: str | None = None) -> Frame:
+        """The next frame. Raises Ended: ``timed_out`` at the deadline with ``late`` as the reason, or as it came.
+
+        ``too_large``: the reason, if more than ``max_payload`` bytes are on their way.
+        """
         self._decoder.max_payload = max_payload
         while True:
             try:
                 if (frame := self._decoder.next()) is not None:
                     return frame
             except MalformedFrame as error:
-                raise Ended("invalid", f"{self.what}: {error}") from error
+                large = isinstance(error, OversizedFrame) and too_large is not None
+                raise Ended("invalid", f"{self.what}: {too_large if large else error}") from error
             if self._hung_up:
                 raise self._gone()
             self._pump(deadline, late)

@@ -238,7 +238,9 @@ class _Trial:
         reports = 0
         while True:
             self.progress.seconds = time.monotonic() - began
-            frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
+            frame = cell.receive(
+                deadline=deadline, max_payload=self._state_cap(), late=late, too_large=self._too_large()
+            )
             self.progress.seconds = time.monotonic() - began
             if frame.kind == "state":
                 return frame.payload
@@ -285,6 +287,10 @@ class _Trial:
         else:
             raise Ended("invalid", "it sent messages without end while predict was checked")
         cell.finish(deadline=deadline + 5.0)
+
+    def _too_large(self) -> str:
+        limits = self.task.limits
+        return f"the state is larger than the {limits.state_mb:g} MB (and {limits.parameters:,} elements) allowed"
 
     def _state_cap(self) -> int:
         return int(self.task.limits.state_mb * 1e6) + 1_000_000

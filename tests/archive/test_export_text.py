@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,7 +143,8 @@ def test_what_to_type_works_as_written(family: Book, tmp_path: Path) -> None:
     place = tmp_path / "new place"
     done = export_lineage(family, None, "best", place)
     commands = [line.strip() for line in what_to_type(done).splitlines() if line.startswith("  ")]
-    assert commands[-1].endswith("&& python -m prepare && python train.py")
+    python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
+    assert commands[-1].endswith(f"&& {python} -m prepare && {python} train.py")
     typed = " && ".join([*commands[:2], commands[2].split(" && ")[0], "ls"])
     shown = subprocess.run(["sh", "-c", typed], capture_output=True, text=True, check=True, env={**os.environ})
     assert shown.stdout.splitlines()[-4:] == ["README.md", "prepare", "task.json", "train.py"]
