@@ -38,7 +38,7 @@ def _search(config: DictConfig) -> None:
 
     chosen = HydraConfig.get()
     try:
-        values = settings.resolve(config, assemble.device_of_this_machine())
+        values = settings.resolve(config, assemble.device_of_this_machine(), settings.parted(sys.argv[1:]))
     except settings.SettingsError as error:
         sys.exit(f"error: {error}")
     values["chosen"] = {group: name for group, name in chosen.runtime.choices.items() if "/" not in group}

@@ -89,13 +89,15 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     used = archive.seconds_used(opened.run.run)
     search.note("session", f"{'resumed' if opened.resumed else 'started'} with {len(executor.slots)} slots")
     search.begin(files)
-    if opened.other_hardware is not None:
+    if opened.other_hardware is not None and budget.evaluations_left(opened.tree, 0) > 0:
         catch_up(search, opened.other_hardware)
     lookahead = len(executor.slots) if llm.meter is not None else 0
     session = Session(search, executor, budget, plan, display, stop, used=used, lookahead=lookahead)
-    ending = session.run()
-    executor.close()
-    session.drain()
+    try:
+        ending = session.run()
+    finally:  # what has ended is recorded, however the session ends
+        executor.close()
+        session.drain()
     if search.thinking:
         display.said(f"Waiting for {search.thinking} answers of the language model, which are paid for.")
     search.close()

@@ -44,7 +44,7 @@ class Finding:
 def examine(arguments: list[str]) -> int:
     """Print the findings; returns 0 if the search can start, else 1. Raises SettingsError for a wrong override."""
     config = settings.check(arguments)
-    values = settings.resolve(config, assemble.device_of_this_machine())
+    values = settings.resolve(config, assemble.device_of_this_machine(), settings.parted(arguments))
     findings = list(findings_for(values))
     for finding in findings:
         print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
@@ -89,11 +89,8 @@ def _task(config: Mapping[str, Any]) -> tuple[Task | None, Finding]:
 def _data(task: Task) -> Iterator[Finding]:
     try:
         if not task.corpus.is_prepared():
-            yield Finding(
-                "problem",
-                "data",
-                f"{task.corpus.name} is not prepared. Run: {this_python()} -m prepare task={task.name}",
-            )
+            words = f"{task.corpus.name} is not prepared yet; the search does that first (it may need the network)"
+            yield Finding("note", "data", words)
             return
         task.corpus.prepare()  # verifies what is there
         yield Finding("ok", "data", f"{task.fingerprint()}, evaluation splits outside of every sandbox")

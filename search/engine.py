@@ -249,11 +249,18 @@ class Search:
             self._thinking.add(record.number)
             self._pool.submit(self._think, operator, record.number, move, context)
         else:
-            self._take(record, operator.propose(move, context))
+            self._take(record, self._proposed(operator, move, context))
+
+    def _proposed(self, operator: Operator, move: Propose, context: Context) -> Candidate | NoCandidate:
+        """What the operator made. One that stumbles over a strange program refuses it: a resume would stumble again."""
+        try:
+            return operator.propose(move, context)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            return NoCandidate(f"the operator {move.operator} failed on it: {type(error).__name__}: {str(error)[:300]}")
 
     def _think(self, operator: Operator, number: int, move: Propose, context: Context) -> None:
         try:
-            result: Candidate | NoCandidate | Exception = operator.propose(move, context)
+            result: Candidate | NoCandidate | Exception = self._proposed(operator, move, context)
         except Exception as error:  # noqa: BLE001 - handed to the asking thread, which raises it
             result = error
         self._thoughts.put(_Thought(number, result))
@@ -308,7 +315,8 @@ class Search:
     def _need_a_root(self) -> None:
         """Raises SearchStopped if all that is known of the root is that it fails: there is nothing to search from."""
         root = self.tree.root
-        failures = self.tree.failures(root)
+        here = self.tree.conditions
+        failures = [e for e in self.tree.failures(root) if e.conditions == here and e.request.purpose == "screen"]
         if not failures or self.tree.eligible().any():
             return
         last = failures[-1]

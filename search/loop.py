@@ -17,7 +17,7 @@ from typing import Protocol
 from archive.records import Conditions, Decision, Evaluation, Purpose, Request
 from search.budget import Budget
 from search.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
-from search.engine import Search
+from search.engine import Search, SearchStopped
 from train.local import Running
 
 _PATIENCE = 0.25  # seconds between looks at the clock, the proposals and a wish to stop
@@ -142,7 +142,7 @@ class Session:
         return self.budget.seconds_left(self.monotonic() - self._began)
 
     def _claim_seconds(self) -> float:
-        """Wall seconds that the claim will take, from what evaluations took so far."""
+        """Wall seconds that the claim will take, from what evaluations took so far; at most half of the hours."""
         walls = [
             e.resources.wall_seconds
             for evaluations in list(self.search.tree.evaluations.values())[-50:]
@@ -151,7 +151,8 @@ class Session:
         ]
         each = sum(walls) / len(walls) if walls else 2 * self.search.parts.task.seconds
         slots = max(1, self.executor.free + self.executor.in_flight)
-        return each * -(-self.plan.evaluations // slots)
+        half = float("inf") if self.budget.hours is None else 1800 * self.budget.hours
+        return min(half, each * -(-self.plan.evaluations // slots))
 
     # ------------------------------------------------------------ claiming
 
@@ -210,6 +211,13 @@ class Session:
         self.display.tick(self.search, self.executor.running(), self.budget.evaluations)
 
     def _take(self, landed: Sequence[Evaluation]) -> None:
+        """Record all of them, also when one of them ends the search. Raises SearchStopped then."""
+        ended: SearchStopped | None = None
         for evaluation in landed:
-            self.search.tell(evaluation)
+            try:
+                self.search.tell(evaluation)
+            except SearchStopped as stopped:
+                ended = stopped
             self.display.landed(self.search, evaluation, self.budget.evaluations)
+        if ended is not None:
+            raise ended

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archive.records import Conditions, Replicate, Run
+from archive.records import Conditions, Replicate, Run, sha256
 from archive.store import Archive
 from archive.tree import Tree
+from prepare.load import find_file
 from prepare.task import Task
 from search.engine import Search
 from search.settings import SettingsError, differences
@@ -55,10 +56,10 @@ def open_run(archive: Archive, config: Mapping[str, Any], task: Task, conditions
     name = config["run"]
     known = archive.run(str(name)) if name is not None else None
     if known is None:
-        run = _new_run(archive, config, task, now)
+        run = _new_run(archive, config, task, conditions, now)
         archive.start_run(run)
         return Opened(run, archive.tree(run, conditions), resumed=False, other_hardware=None)
-    if changed := differences(known.identity, _plain(identity(config))):
+    if changed := differences(known.identity, _plain(identity(config) | _contents(task, conditions))):
         raise RunChanged(
             f"run {known.run!r} was started with other settings, and cannot go on with these:\n  "
             + "\n  ".join(changed)
@@ -68,6 +69,12 @@ def open_run(archive: Archive, config: Mapping[str, Any], task: Task, conditions
     return Opened(known, tree, resumed=True, other_hardware=_before(archive, known, tree, conditions))
 
 
+def _contents(task: Task, conditions: Conditions) -> dict[str, Any]:
+    """What stands in the files that a configuration only names: they are part of the task, too."""
+    seed = sha256(find_file(task.seed_file).read_text(errors="replace"))[:12]
+    return {"contents": {"seed_file": seed, "corpus": conditions.fingerprint}}
+
+
 def _plain(value: Any) -> Any:
     """As JSON gives it back: tuples are lists, keys are strings."""
     if isinstance(value, Mapping):
@@ -75,7 +82,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, now: float) -> Run:
+def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, conditions: Conditions, now: float) -> Run:
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise SettingsError(f"seed is {seed!r}; expected a whole number")
@@ -92,7 +99,7 @@ def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, now: float
         policy=str(config.get("chosen", {}).get("policy") or config["policy"].get("_target_")),
         seed=seed,
         config=_plain({key: value for key, value in config.items() if key != "llm"}),
-        identity=_plain(identity(config)),
+        identity=_plain(identity(config) | _contents(task, conditions)),
         created_at=now,
     )
 
@@ -120,4 +127,6 @@ def catch_up(search: Search, before: Tree) -> None:
     )
     leaders = [node_id for node_id in order if node_id != before.root][:LEADERS_AGAIN]
     for node_id in (before.root, *leaders):
+        if search.tree.waiting(node_id):
+            continue  # an earlier session has asked for it
         search.replicate(Replicate(node_id, "screen", "run again on other hardware"))

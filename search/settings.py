@@ -158,17 +158,20 @@ def valid_keys() -> set[str]:
     return keys | {"experiment"}
 
 
-def resolve(config: DictConfig, device: str, folders: Sequence[str] = ()) -> dict[str, Any]:
+def resolve(config: DictConfig, device: str, words: Words | None = None) -> dict[str, Any]:
     """Plain values of the whole configuration, with the task's preset for ``device`` laid under the user's choices.
 
-    A value that differs from the task file's own was chosen on the command line or by an experiment, and so wins over
-    the preset. ``folders``: the user's conf folders, where that task file may lie.
+    What was typed wins over the preset, and so does a value that differs from the task file's own, since an experiment
+    chose it. ``words``: what was typed, with the user's conf folder, where that task file may lie.
     """
+    words = words or Words((), ())
+    folders = [str(Path(words.folder).resolve())] if words.folder is not None else []
+    typed = {_key(override).removeprefix("task.") for override in words.overrides if override.startswith("task.")}
     plain = _plain(config)
     task = dict(plain["task"])
     preset = (task.pop("presets", None) or {}).get(device) or {}
     own = _plain(_untouched(config, folders))["task"] if preset else {}
-    plain["task"] = _with_preset(task, preset, own)
+    plain["task"] = _with_preset(task, preset, own, typed)
     return plain
 
 
@@ -185,12 +188,14 @@ def _untouched(config: DictConfig, folders: Sequence[str]) -> DictConfig:
     return compose_settings([f"task={config.task.name}", *overrides])
 
 
-def _with_preset(task: Mapping[str, Any], preset: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _with_preset(
+    task: Mapping[str, Any], preset: Mapping[str, Any], own: Mapping[str, Any], typed: set[str], prefix: str = ""
+) -> dict[str, Any]:
     merged = dict(task)
     for key, value in preset.items():
         if isinstance(value, Mapping):
-            merged[key] = _with_preset(merged.get(key) or {}, value, own.get(key) or {})
-        elif merged.get(key) == own.get(key):
+            merged[key] = _with_preset(merged.get(key) or {}, value, own.get(key) or {}, typed, f"{prefix}{key}.")
+        elif merged.get(key) == own.get(key) and f"{prefix}{key}" not in typed:
             merged[key] = value
     return merged
 

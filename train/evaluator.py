@@ -455,7 +455,8 @@ def _sweep() -> None:
         if not owner.isdigit() or psutil.pid_exists(int(owner)) or folder.is_symlink():
             continue
         with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
-            if folder.stat().st_uid == os.geteuid():
+            facts = folder.stat()  # a day old: another container may share the folder and not the process numbers
+            if facts.st_uid == os.geteuid() and facts.st_mtime < time.time() - 86_400:
                 shutil.rmtree(folder)
 
 

@@ -65,6 +65,7 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
         stub: Mapping[str, Any] | None = None,
         stop_after: int | None = None,
         source: str | None = None,
+        stop_at_once: bool = False,
     ) -> Bench:
         config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
         task = assemble.build_task(config)
@@ -72,6 +73,8 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
         places = tuple(Slot(index=i, device="cpu", gpu=None, cores=(), threads=1) for i in range(slots))
         files = {"train.py": source} if source is not None else assemble.seed_files(task, config)
         display, stop = Quiet(), threading.Event()
+        if stop_at_once:
+            stop.set()
         if stop_after is not None:
             display.after = lambda evaluation: stop.set() if len(display.landings) >= stop_after else None
         with Archive.open(tmp_path / "archive.duckdb") as archive, LocalExecutor(evaluator, places) as executor:
@@ -81,7 +84,8 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
                 assemble.build_parts(config, task, evaluator, llm, lambda: 0.0), archive, opened.run, opened.tree
             )
             search.begin(files)
-            if opened.other_hardware is not None:
+            left = Budget(**config["budget"]).evaluations_left(opened.tree, 0)
+            if opened.other_hardware is not None and left > 0:
                 catch_up(search, opened.other_hardware)
             session = Session(search, executor, Budget(**config["budget"]), ClaimPlan(**config["claim"]), display, stop)
             ending = session.run()

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from archive.store import Archive
+from operators.tune import Tune
+from prepare.load import find_file
 from search.engine import SearchStopped, evaluation_seed
 from search.runs import RunChanged
 
@@ -65,6 +67,7 @@ def test_hours_stop_the_search_and_leave_time_for_the_claim(start: Start) -> Non
     bench = start("budget.evaluations=null", "budget.hours=0.001", stub={"delay": 0.05})
     assert bench.ending.finished
     assert bench.ending.verdict is not None
+    assert bench.search.tree.runs[0] >= 1  # a short budget is searched with, not only set aside
 
 
 def test_a_small_budget_makes_no_claim_and_says_so(start: Start) -> None:
@@ -175,6 +178,42 @@ def test_on_other_hardware_the_root_and_the_leaders_are_run_again_first(start: S
     scored = [n for n in bench.search.tree.nodes if bench.search.tree.runs[bench.search.tree.index[n.node_id]]]
     assert len(scored) >= 6
     assert bench.ending.verdict is not None
+
+
+def test_a_root_that_failed_once_elsewhere_does_not_end_a_resume(start: Start) -> None:
+    start("run=night", slots=1, stop_after=4, stub={"fail_every": 2})  # move 2 is a replicate of the root
+    bench = start("run=night", "budget.evaluations=40", stub={"hardware": "another"})
+    assert bench.ending.verdict is not None
+
+
+def test_catching_up_is_asked_for_once(start: Start, tmp_path: Path) -> None:
+    start("run=night", stop_after=12)
+    for _ in range(3):
+        start("run=night", "budget.evaluations=60", stub={"hardware": "another", "delay": 0.3}, stop_at_once=True)
+    again = rows(tmp_path, "SELECT count(*) FROM moves WHERE reason = 'run again on other hardware'")
+    assert again[0][0] <= 6
+
+
+def test_an_edited_seed_program_is_another_task(start: Start, tmp_path: Path) -> None:
+    seed = tmp_path / "seed.py"
+    seed.write_text(find_file("train/seeds/shakespeare.py").read_text())
+    start("run=night", f"task.seed_file={seed}", stop_after=3)
+    seed.write_text(seed.read_text().replace("DEPTH = 4", "DEPTH = 3"))
+    with pytest.raises(RunChanged, match=r"contents\.seed_file"):
+        start("run=night", f"task.seed_file={seed}")
+
+
+def test_an_operator_that_stumbles_refuses_and_the_search_goes_on(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(self: Tune, move: Any, context: Any) -> Any:
+        raise OverflowError("int too large")
+
+    monkeypatch.setattr(Tune, "propose", stumble)
+    bench = start("operators=tune", slots=1)
+    assert "refused" in bench.ending.reason or bench.search.stopped is not None
+    reasons = rows(tmp_path, "SELECT DISTINCT reason FROM refusals")
+    assert reasons == [("the operator tune failed on it: OverflowError: int too large",)]
 
 
 def test_runs_get_new_names(start: Start, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from search.runs import identity
-from search.settings import SettingsError, check, compose_settings, differences, resolve
+from search.settings import SettingsError, check, compose_settings, differences, parted, resolve
 
 
 def test_unknown_override_names_the_valid_keys() -> None:
@@ -71,6 +73,19 @@ def test_a_preset_applies_to_its_device_and_yields_to_the_user() -> None:
     assert on_gpu["limits"]["log_kb"] == 64
     assert resolve(compose_settings(["task.seconds=5"]), "cuda")["task"]["seconds"] == 5
     assert "presets" not in on_gpu
+    typed = parted(["task.seconds=10"])  # the task file's own value, but asked for
+    assert resolve(compose_settings(["task.seconds=10"]), "cuda", typed)["task"]["seconds"] == 10
+
+
+def test_a_task_of_ones_own_is_found_on_a_gpu_and_keeps_its_budget(tmp_path: Path) -> None:
+    (tmp_path / "task").mkdir()
+    own = "defaults: [shakespeare, _self_]\nname: notes\nseconds: 30\npresets: null\n"
+    (tmp_path / "task" / "notes.yaml").write_text(own)
+    arguments = ["--config-dir", str(tmp_path), "task=notes"]
+    assert resolve(check(arguments), "cuda", parted(arguments))["task"]["seconds"] == 30
+    inherited = own.replace("presets: null\n", "")
+    (tmp_path / "task" / "notes.yaml").write_text(inherited)
+    assert resolve(check(arguments), "cuda", parted(arguments))["task"]["seconds"] == 60.0
 
 
 def test_differences_name_each_value() -> None:

@@ -268,5 +268,8 @@ def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, mo
     names = [f"treewright-{dead.pid}-x", f"treewright-{os.getpid()}-x", "treewright-mine", "else-1-x"]
     for name in names:
         (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    fresh = f"treewright-{dead.pid}-y"
+    (tmp_path / fresh).mkdir()
     AuditedEvaluator(toy_task, Bare())
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[1:])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names[1:], fresh])
