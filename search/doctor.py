@@ -66,7 +66,7 @@ def findings_for(config: Mapping[str, Any]) -> Iterator[Finding]:
         lambda: _device(config),
         lambda: _memory(config, task),
         lambda: _disk(config),
-        lambda: _model(config),
+        lambda: _model(config, task),
         lambda: _pace(config, task),
     ]
     if task is not None:
@@ -155,7 +155,7 @@ def _disk(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", "disk", f"{free:.0f} GB free in {folder}")
 
 
-def _model(config: Mapping[str, Any]) -> Iterator[Finding]:
+def _model(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
     if (reason := assemble.why_no_model(config)) is not None:
         yield Finding("note", "model", reason)
         return
@@ -171,20 +171,28 @@ def _model(config: Mapping[str, Any]) -> Iterator[Finding]:
     if price is not None:
         dollars = price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
         words = f"about ${dollars:.3f} a proposal, if it reads {_TOKENS_IN:,} tokens and writes {_TOKENS_OUT:,}"
+        if hourly := _hourly(config, task):
+            words += f"; at most about ${dollars * hourly:.2f} an hour, until the cap"
         yield Finding("ok", "cost", words)
+
+
+def _hourly(config: Mapping[str, Any], task: Task | None) -> float:
+    """Trainings an hour on all slots together; 0 where that cannot be said."""
+    if task is None:
+        return 0.0
+    try:
+        slots = len(assemble.build_slots(config))
+    except ValueError:
+        return 0.0
+    return 3600 / (task.seconds + _OVERHEAD) * slots
 
 
 def _pace(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
     """Experiments an hour."""
-    if task is None:
+    hourly = _hourly(config, task)
+    if task is None or not hourly:
         return
-    try:
-        slots = len(assemble.build_slots(config))
-    except ValueError:
-        return
-    each = task.seconds + _OVERHEAD
-    hourly = 3600 / each * slots
-    words = f"about {hourly:.0f} trainings an hour ({task.seconds:g} s + {_OVERHEAD:g} s around each, {slots} slot(s))"
+    words = f"about {hourly:.0f} trainings an hour on all slots ({task.seconds:g} s + {_OVERHEAD:g} s around each)"
     if evaluations := config["budget"].get("evaluations"):
         words += f"; {evaluations} take {evaluations / hourly * 60:.0f} min"
     yield Finding("ok", "pace", words)
