@@ -11,25 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from export_book import TASK, Book, git, lonely_git, make_family, make_repo
+from export_book import TASK, Book, git
 
 from archive import export
 from archive.export import ExportError, export_lineage, what_to_type
 
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lonely_git(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path / "repo")
-
-
-@pytest.fixture
-def family() -> Book:
-    return make_family()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def test_the_champion_is_exported_with_its_ancestors(family: Book, repo: Path) -> None:

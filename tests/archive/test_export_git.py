@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from export_book import BIRTH, TASK, Book, git, lonely_git, make_family, make_repo
+from export_book import BIRTH, TASK, Book, git
 
 from archive import export
 from archive.export import ExportError, export_lineage
@@ -19,20 +19,7 @@ from archive.records import Candidate, Conditions, Node, Request, Resources, Run
 from archive.select import Result
 from archive.store import Archive
 
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lonely_git(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path / "repo")
-
-
-@pytest.fixture
-def family() -> Book:
-    return make_family()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def test_work_tree_index_and_head_stay_as_they_are(family: Book, repo: Path) -> None:

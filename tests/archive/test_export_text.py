@@ -11,25 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from export_book import Book, git, lonely_git, make_family, make_repo
+from export_book import Book, git
 
 from archive.describe import one_line
 from archive.export import export_lineage, what_to_type
 
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lonely_git(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path / "repo")
-
-
-@pytest.fixture
-def family() -> Book:
-    return make_family()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def trailers(repo: Path, commit: str) -> list[str]:
