@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "conf": {"conf"},
 }
 SEED_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "numpy"}
-SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "safetensors", "numpy"}
+SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "confine", "torch", "safetensors", "numpy"}
 MOST_LINES = 500
 
 
@@ -86,6 +86,9 @@ def test_the_worker_needs_only_what_a_sandbox_has() -> None:
     text = (HOUSE / "train" / "worker.py").read_text()
     roots = {name.partition(".")[0] for name in imported(text, "train")}
     assert roots <= SANDBOX_MAY_IMPORT, f"train/worker.py imports {sorted(roots - SANDBOX_MAY_IMPORT)}"
+    for path in (HOUSE / "train" / "confine").glob("*.py"):
+        roots = {name.partition(".")[0] for name in imported(path.read_text(), "confine")}
+        assert roots <= sys.stdlib_module_names | {"confine"}, f"{path} imports more than the standard library"
 
 
 def test_files_are_short() -> None:

@@ -54,8 +54,11 @@ class Sandbox(Protocol):
         """It has a process namespace of its own, whose end takes every process inside with it."""
         ...
 
-    def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
-        """``stage`` holds ``library/`` (see ``stage_library``) and ``candidate/``, both readable by everybody."""
+    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
+        """``stage`` holds ``library/`` (see ``stage_library``) and ``candidate/``, both readable by everybody.
+
+        ``scratch_mb``: the most that it may leave in its scratch folders, /tmp and /dev/shm.
+        """
         ...
 
     def mounted(self) -> tuple[Path, ...]:
@@ -91,21 +94,20 @@ class Bubblewrap:
     """The sandbox made with ``bwrap``; about 10 ms a launch."""
 
     binary: Path
-    scratch_mb: int = 512
     tier: Tier = "bwrap"
     contained: bool = True
 
-    def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
+    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
         environment = _environment(slot)
         environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"
         sites = os.pathsep.join(target for _, target in _sites())
-        program = (*_python(), f"{_LIBRARY}/worker.py", str(descriptor), _LIBRARY, sites, _CANDIDATE)
-        return Inside((*self._around(stage, environment, slot), *program), {})
+        program = (*_python(), f"{_LIBRARY}/worker.py", str(descriptor), _LIBRARY, sites, _CANDIDATE, self.tier)
+        return Inside((*self._around(stage, environment, slot, scratch_mb), *program), {})
 
-    def _around(self, stage: Path, environment: dict[str, str], slot: Slot) -> list[str]:
+    def _around(self, stage: Path, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
         if os.geteuid() == 0:
-            return [*self._outer(stage, slot), *self._inner(None, environment, slot)]
-        return self._inner(stage, environment, slot)
+            return [*self._outer(stage, slot), *self._inner(None, environment, slot, scratch_mb)]
+        return self._inner(stage, environment, slot, scratch_mb)
 
     def mounted(self) -> tuple[Path, ...]:
         return (Path("/usr"), Path(sys.base_prefix), *(source for source, _ in _sites()))
@@ -118,7 +120,7 @@ class Bubblewrap:
             for name in ("library", "candidate"):
                 (stage / name).mkdir(mode=0o755)
             # Our interpreter and not /bin/true: it must find its own libraries in there, too.
-            program = (*self._around(stage, {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"}, slot), *_python(), "-c", "pass")
+            program = (*self._around(stage, {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"}, slot, 16), *_python(), "-c", "pass")
             try:
                 done = subprocess.run(program, capture_output=True, text=True, errors="replace", timeout=20, env={})
             except (OSError, subprocess.TimeoutExpired) as error:
@@ -151,7 +153,7 @@ class Bubblewrap:
             *["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all", "--"],
         ]
 
-    def _inner(self, stage: Path | None, environment: dict[str, str], slot: Slot) -> list[str]:
+    def _inner(self, stage: Path | None, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
         """The sandbox proper; without a stage, its folders are where the outer one has put them."""
         if stage is None:
             binary, folders = self._binary_inside(), [*_system()]
@@ -159,7 +161,7 @@ class Bubblewrap:
                 folders += ["--ro-bind", target, target]
         else:
             binary, folders = str(self.binary), self._folders(stage)
-        size = str(self.scratch_mb * 1_000_000)
+        size = str(scratch_mb * 1_000_000)
         options = [
             *[binary, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
             *["--clearenv", *folders, "--proc", "/proc", "--dev", "/dev", *_devices(slot), "--remount-ro", "/dev"],
@@ -177,10 +179,10 @@ class Bare:
     tier: Tier = "none"
     contained: bool = False
 
-    def wrap(self, stage: Path, descriptor: int, slot: Slot) -> Inside:
+    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
         worker = (sys.executable, "-I", "-S", str(stage / "library" / "worker.py"))
         sites = os.pathsep.join(str(source) for source, _ in _sites())
-        arguments = (str(descriptor), str(stage / "library"), sites, str(stage / "candidate"))
+        arguments = (str(descriptor), str(stage / "library"), sites, str(stage / "candidate"), self.tier)
         ours = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         return Inside((*worker, *arguments), {**_environment(slot), **ours})
 
@@ -189,9 +191,11 @@ class Bare:
 
 
 def stage_library(stage: Path) -> None:
-    """Copy what every sandbox mounts of ours (``prepare`` and the worker) to where any user may read it."""
+    """Copy what every sandbox mounts of ours (``prepare``, ``confine``, the worker) to where any user may read it."""
     library = stage / "library"
-    shutil.copytree(HOUSE / "prepare", library / "prepare", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("prepare", "train/confine"):
+        target = library / Path(package).name
+        shutil.copytree(HOUSE / package, target, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(HOUSE / "train" / "worker.py", library / "worker.py")
     for path in (library, *library.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,9 +1,10 @@
 """What runs inside a sandbox, around the candidate: receive, call ``train`` or ``predict``, send back.
 
-    python -I -S worker.py FD LIBRARY SITES CANDIDATE
+    python -I -S worker.py FD LIBRARY SITES CANDIDATE TIER
 
-FD is the session's socket; LIBRARY holds the ``prepare`` package, SITES the installed packages (folders joined by
-colons), CANDIDATE the program's files. The first frame says what is wanted (``train``, ``claims`` or ``logits``).
+FD is the session's socket; LIBRARY holds the packages ``prepare`` and ``confine``, SITES the installed packages
+(folders joined by colons), CANDIDATE the program's files, TIER the kind of sandbox around it. The first frame says
+what is wanted (``train``, ``claims`` or ``logits``).
 This file is trusted when it starts, and at the candidate's mercy as soon as the candidate is imported: nothing that
 it sends is believed by the evaluator without a check, and it guards nothing but the comfort of honest programs.
 """
@@ -11,14 +12,10 @@ it sends is believed by the evaluator without a check, and it guards nothing but
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import importlib.util
 import mmap
 import os
-import platform
-import resource
-import signal
 import socket
 import sys
 import time
@@ -26,16 +23,12 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-_PR_SET_PDEATHSIG = 1
-_KEYCTL = {"x86_64": 250, "aarch64": 219}  # the number of the system call
-_KEYCTL_JOIN_SESSION_KEYRING = 1
-
 
 def main(arguments: list[str]) -> NoReturn:
     """Serve one session, then leave at once: no exit handler and no thread of the candidate's may delay the end."""
     status = 1
     try:
-        _serve(int(arguments[0]), *arguments[1:4])
+        _serve(int(arguments[0]), *arguments[1:5])
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
@@ -50,15 +43,16 @@ def main(arguments: list[str]) -> NoReturn:
         os._exit(status & 0xFF)
 
 
-def _serve(descriptor: int, library: str, sites: str, candidate: str) -> None:
+def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str) -> None:
     sys.path[:0] = [library]
     sys.path += sites.split(os.pathsep)
+    from confine import confine  # type: ignore[import-not-found]  # train/confine, staged beside this file
+
     from prepare.wire import Channel
 
     channel = Channel(socket.socket(fileno=descriptor))
     hello = channel.receive().message
-    _limit(hello)
-    _part(hello)
+    confine(hello, tier)
     faulthandler.enable()  # a segmentation fault, too, leaves a traceback
     import torch
 
@@ -69,25 +63,6 @@ def _serve(descriptor: int, library: str, sites: str, candidate: str) -> None:
         _train(channel, module, hello)
     else:
         _answer(channel, module, hello)
-
-
-def _part(hello: dict[str, Any]) -> None:
-    """Cut what a sandbox inherits besides: the keyring of the login session, which two sandboxes could share."""
-    system = ctypes.CDLL(None, use_errno=True)
-    if number := _KEYCTL.get(platform.machine()):
-        system.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)  # a new one; where it is refused there is none
-    if (parent := hello["die_with"]) is not None:  # no sandbox that would see to it
-        system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def _limit(hello: dict[str, Any]) -> None:
-    # The processes' limit is set here, inside the user namespace, so that it counts this sandbox's alone.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hello["file_bytes"], hello["file_bytes"]))
-    if hello["processes"]:
-        resource.setrlimit(resource.RLIMIT_NPROC, (hello["processes"], hello["processes"]))
 
 
 def _load(folder: Path) -> Any:

@@ -82,7 +82,7 @@ def test_for_a_user_one_sandbox_mounts_what_lies_here(monkeypatch: pytest.Monkey
     assert (Path(sources["/site"]) / "torch").is_dir()
     for option in ("--die-with-parent", "--disable-userns", "--clearenv", "--new-session"):
         assert option in inside.command
-    assert inside.command[-5:] == ("/library/worker.py", "7", "/library", "/site", "/candidate")
+    assert inside.command[-6:] == ("/library/worker.py", "7", "/library", "/site", "/candidate", "bwrap")
     assert inside.environment == {}
 
 
@@ -122,7 +122,7 @@ def test_what_a_sandbox_shows_of_ours_is_the_small_api(tmp_path: Path) -> None:
     files = {str(path.relative_to(tmp_path / "library")) for path in (tmp_path / "library").rglob("*.*")}
     assert "worker.py" in files
     assert "prepare/session.py" in files
-    assert all(name == "worker.py" or name.startswith("prepare/") for name in files)
+    assert all(name == "worker.py" or name.startswith(("prepare/", "confine/")) for name in files)
 
 
 def reachable(path: Path) -> bool:
