@@ -69,7 +69,7 @@ class ArchiveReader:
     def _from_file(self, sql: str, parameters: Sequence[Any]) -> Result:
         connection = connect(self.path, read_only=True)
         try:
-            schema.check(connection, self.path)
+            schema.prepare_reading(connection, self.path)
             return run_select(connection, sql, parameters, seconds=self._seconds, most_rows=self._most_rows)
         finally:
             connection.close()

@@ -158,6 +158,8 @@ class Request:
     purpose: Purpose
     bar: float | None = None
     """The leader's mean: a claim better than it gets the audit of a leader. Not stored."""
+    pace: tuple[CurvePoint, ...] = ()
+    """The baseline's curve, where a run that falls far behind it may be stopped early. Not stored."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,12 @@ class Resources:
     """Wall seconds by phase: launch (of three sandboxes), startup, train, check, score, audit."""
     cpu_seconds: float = 0.0
     peak_memory_mb: float = 0.0
+    """Of the whole process tree, on the host."""
     steps: int | None = None
+    peak_device_mb: float | None = None
+    """Of the accelerator; None where there is none, or where it cannot be told."""
+    memory_by: str | None = None
+    """How the memory was measured and limited: ``cgroup1``, ``cgroup2`` or ``watch``; None where nobody said."""
 
     @property
     def wall_seconds(self) -> float:
@@ -238,6 +245,8 @@ class Failed(EvaluationBase):
 
     outcome: Outcome
     reason: str
+    violation: bool = False
+    """Whether this is what cheating looks like, and no honest mistake: the node's descendants are then suspect."""
 
 
 Evaluation = Scored | Failed

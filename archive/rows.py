@@ -151,7 +151,8 @@ def node_of(row: Row, parents: Sequence[str], files: Mapping[str, str]) -> Node:
 EVALUATION = (
     "run, node_id, move, seed, purpose, split, outcome, reason, score, trust, seconds, wall_seconds, phases, "
     "cpu_seconds, peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, "
-    "audit_correction, audit_worst, metrics, log, started_at, finished_at, arrival"
+    "audit_correction, audit_worst, metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, "
+    "arrival"
 )
 
 
@@ -172,6 +173,7 @@ def evaluation_row(evaluation: Evaluation, arrival: int) -> Row:
         conditions.fingerprint, conditions.budget_seconds, evaluation.sandbox,
         *((audit.k, audit.correction, audit.worst) if audit else (None, None, None)),
         to_json(metrics), storable(evaluation.log), to_time(evaluation.started_at), to_time(evaluation.finished_at),
+        isinstance(evaluation, Failed) and evaluation.violation, used.peak_device_mb, used.memory_by,
         arrival,
     )  # fmt: skip
 
@@ -180,12 +182,12 @@ def evaluation_of(row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint
     (
         run, node_id, move, seed, purpose, _split, outcome, reason, score, trust, seconds, _wall, phases, cpu_seconds,
         peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, correction, worst,
-        metrics, log, started_at, finished_at, _arrival,
+        metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, _arrival,
     ) = row  # fmt: skip
     base = EvaluationBase(
         request=Request(node_id, run, move, files, seed, purpose),
         conditions=Conditions(fingerprint, budget_seconds, hardware),
-        resources=Resources(seconds, _floats(phases), cpu_seconds, peak_memory_mb, steps),
+        resources=Resources(seconds, _floats(phases), cpu_seconds, peak_memory_mb, steps, peak_device_mb, memory_by),
         trust=trust,
         sandbox=sandbox,
         device=device,
@@ -195,7 +197,7 @@ def evaluation_of(row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint
         curve=curve,
     )
     if outcome != "scored":
-        return Failed(**vars(base), outcome=outcome, reason=reason or "")
+        return Failed(**vars(base), outcome=outcome, reason=reason or "", violation=violation)
     audit = Audit(audit_k, correction, worst) if audit_k is not None else None
     return Scored(**vars(base), score=score, audit=audit, metrics=_floats(metrics))
 

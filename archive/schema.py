@@ -1,7 +1,17 @@
-"""The schema of an archive: made once, checked at every opening; the views are made anew by every writer."""
+"""The schema of an archive: made once, migrated forward by the first newer writer, and read at any age.
+
+    schema.sql            the tables as a new file has them
+    migrations/NNN.sql    how a file of schema NNN - 1 becomes one of schema NNN; one transaction for all that it lacks
+    views.sql             the views, made anew by every writer
+
+A reader changes nothing. What an older file lacks (or one whose views are of another day), it adds in memory, beside
+the file: columns with their defaults, empty tables, and the views of this version.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -10,29 +20,62 @@ from archive.database import CATALOG
 from archive.errors import NotAnArchive
 from archive.rows import to_time
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _FOLDER = Path(__file__).parent
+_READS_ROWIDS = ("events", "runs")
+"""Tables of which readers ask for ``rowid``, which a view has only as a column."""
+
+
+@cache
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _views_digest() -> str:
+    return hashlib.sha256(_text("views.sql").encode()).hexdigest()[:16]
 
 
 def create(connection: duckdb.DuckDBPyConnection, now: float) -> None:
     """Tables and views in an empty database, in one transaction. ``now``: Unix seconds."""
     connection.execute("BEGIN")
-    connection.execute((_FOLDER / "schema.sql").read_text(encoding="utf-8"))
-    connection.execute("INSERT INTO meta VALUES (?, ?)", [SCHEMA_VERSION, to_time(now)])
-    connection.execute((_FOLDER / "views.sql").read_text(encoding="utf-8"))
+    connection.execute(_text("schema.sql"))
+    _put_views(connection, now)
     connection.execute("COMMIT")
 
 
-def replace_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the views up to this version's, so that readers of the file see them."""
+def upgrade(connection: duckdb.DuckDBPyConnection, now: float) -> None:
+    """Bring a checked file forward to this version's schema and views, in one transaction; rows stay as they are."""
     connection.execute("BEGIN")
-    connection.execute((_FOLDER / "views.sql").read_text(encoding="utf-8"))
+    version, _ = _state(connection)
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        connection.execute(_text(f"migrations/{number:03}.sql"))
+    _put_views(connection, now)
     connection.execute("COMMIT")
+
+
+def _put_views(connection: duckdb.DuckDBPyConnection, now: float) -> None:
+    """Also where the digest says that they are there: somebody may have changed them by hand."""
+    connection.execute(_text("views.sql"))
+    wanted = (SCHEMA_VERSION, _views_digest())
+    if _state(connection) != wanted:
+        connection.execute(
+            "INSERT INTO meta (schema_version, views, created_at) VALUES (?, ?, ?)", [*wanted, to_time(now)]
+        )
+
+
+def _state(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
+    """(version, digest of the views) of the file; version 0 before the first row."""
+    version = connection.execute("SELECT coalesce(max(schema_version), 0) FROM meta").fetchall()[0][0]
+    if version < 2:
+        return version, ""
+    return version, connection.execute("SELECT coalesce(views, '') FROM meta ORDER BY rowid DESC LIMIT 1").fetchall()[
+        0
+    ][0]
 
 
 def check(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Raises NotAnArchive if the database is no archive, or one of another schema than ours."""
+    """Raises NotAnArchive if the database is no archive, or one of a newer schema than ours."""
     is_ours = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name IN ('meta', 'runs', 'nodes')",
         [CATALOG],
@@ -46,3 +89,45 @@ def check(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             f"{path} has schema version {version}, and this Treewright knows versions up to {SCHEMA_VERSION}: it was "
             "written by a newer one. Upgrade (git pull, then make setup), or use another file with archive=OTHER.duckdb"
         )
+
+
+# ---------------------------------------------------------------- readers of any file
+
+
+def prepare_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make a connection to a file, open for reading, answer as if a writer of this version had opened it.
+
+    Raises NotAnArchive.
+    """
+    check(connection, path)
+    if _state(connection) == (SCHEMA_VERSION, _views_digest()):
+        return
+    connection.execute("CREATE SCHEMA memory.now")
+    connection.execute("USE memory.now")
+    connection.execute(_text("schema.sql"))
+    connection.execute("USE memory.main")
+    for statement in _stand_ins(connection):
+        connection.execute(statement)
+    connection.execute(_text("views.sql"))
+
+
+def _stand_ins(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """A view over each table of the file that has this version's columns; an empty table where the file has none."""
+    found = connection.execute(
+        "SELECT table_name, list(column_name) FROM duckdb_columns() WHERE database_name = ? GROUP BY table_name",
+        [CATALOG],
+    ).fetchall()
+    present = {table: set(columns) for table, columns in found}
+    wanted: dict[str, list[str]] = {}
+    for table, column, kind, default in connection.execute(
+        "SELECT table_name, column_name, data_type, column_default FROM duckdb_columns() "
+        "WHERE database_name = 'memory' AND schema_name = 'now' ORDER BY table_name, column_index"
+    ).fetchall():
+        has_it = column in present.get(table, ())
+        wanted.setdefault(table, []).append(column if has_it else f"CAST({default or 'NULL'} AS {kind}) AS {column}")
+    statements = []
+    for table, columns in wanted.items():
+        chosen = ", ".join([*columns, *(["rowid"] if table in _READS_ROWIDS else [])])
+        source = f"{CATALOG}.main.{table}" if table in present else f"memory.now.{table}"
+        statements.append(f"CREATE VIEW {table} AS SELECT {chosen} FROM {source}")
+    return statements

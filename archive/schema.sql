@@ -1,12 +1,14 @@
--- Schema 1. Append-only: the search inserts, nobody updates or deletes.
+-- Schema 2. Append-only: the search inserts, nobody updates or deletes.
+-- What changes here changes in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The one writer keeps what is unique unique.
 -- Times are UTC. Column names are public interface: people write them in queries.
 -- `arrival` numbers the rows of moves, refusals, nodes and evaluations together, in the order in which they came:
 -- a resumed search rebuilds its tree from it. Times cannot serve for that, since clocks stand still and step back.
 
 CREATE TABLE meta (
-    schema_version INTEGER NOT NULL,
-    created_at     TIMESTAMP NOT NULL
+    schema_version INTEGER NOT NULL,   -- a row for the making of the file and one for each change of it
+    created_at     TIMESTAMP NOT NULL,
+    views          VARCHAR             -- which text of views.sql was put into the file
 );
 
 CREATE TABLE runs (
@@ -106,7 +108,10 @@ CREATE TABLE evaluations (
     log              VARCHAR NOT NULL,  -- written by the candidate: untrusted
     started_at       TIMESTAMP NOT NULL,
     finished_at      TIMESTAMP NOT NULL,
-    arrival          BIGINT NOT NULL DEFAULT 0
+    arrival          BIGINT NOT NULL DEFAULT 0,
+    violation        BOOLEAN DEFAULT false,  -- a failure that shows cheating, not a mistake: descendants are suspect
+    peak_device_mb   DOUBLE,            -- NULL without an accelerator
+    memory_by        VARCHAR            -- how memory was limited and measured: cgroup1, cgroup2, watch
 );
 
 CREATE TABLE curves (

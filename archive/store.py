@@ -77,7 +77,7 @@ class Archive:
         try:
             schema.check(connection, path)
             if not is_new:
-                schema.replace_views(connection)
+                schema.upgrade(connection, clock())
             return cls(path, connection, clock)
         except duckdb.Error as error:
             connection.close()
