@@ -1,5 +1,11 @@
 """One sandboxed process, watched by the thread that launched it: its socket, its output, its memory, the clock.
 
+Memory is limited by the kernel where a memory group can be made, and watched from here where not; a group also lists
+what is to be killed in the end. Budgets are counted on the monotonic clock, which nobody can set. That clock stands
+still while the machine sleeps, as the candidate does. Where the search alone is stopped (SIGSTOP, Ctrl-Z), the
+candidate runs on and its time passes: if a deadline lies in such a standstill, nobody can tell whether it was kept,
+and the evaluation is ``lost``.
+
 Every way in which it can end early is an ``Ended`` with the outcome and a reason that a person can act on. The
 launching thread must stay in here while the process runs: ``--die-with-parent`` follows the thread.
 
@@ -26,11 +32,14 @@ import psutil
 
 from archive.records import Outcome
 from prepare.wire import Decoder, Frame, MalformedFrame, OversizedFrame, encode
+from train import memory
+from train.cgroup import ENTER, MemoryGroup, MemoryGroups
 from train.log import TailBuffer, last_line
 
 _WATCH_SECONDS = 0.08  # between two looks at memory and cpu
 _CHUNK = 1 << 20
 _OUTPUT_PER_WATCH = 1 << 20  # bytes of output read between two looks; a program that prints more is held up
+_STANDSTILL_SECONDS = 2.0  # without a look, though one was due: this process did not run
 _KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
 
 
@@ -66,10 +75,12 @@ class Cell:
         memory_mb: int,
         log_bytes: int,
         cancelled: threading.Event,
+        groups: MemoryGroups | None = None,
     ) -> None:
         """Launch ``command``. Owns both sockets from here on. Raises OSError if there is no process to be had.
 
         ``contained``: the command's child is the first process of a process namespace (see ``kill``).
+        ``groups``: where its memory group is made; None: memory is watched (see ``train.memory``).
         """
         self.what = what
         self._contained = contained
@@ -82,14 +93,18 @@ class Cell:
         self._socket.setblocking(False)
         self._decoder = Decoder(0)
         self._next_watch = 0.0
+        self.stalled = 0.0
+        """Seconds in which this process did not run, though it was to look after the cell."""
         self._gone_cpu = 0.0
         self._cpu_by_pid: dict[int, float] = {}
         self._seen: dict[int, psutil.Process] = {}
         self._hung_up = False
         self._output_left = _OUTPUT_PER_WATCH
+        self._group: MemoryGroup | None = None
         try:
+            self._group = groups.make(memory_mb) if groups is not None else None
             self._process = subprocess.Popen(
-                command,
+                [*_prelude(self._group), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -99,6 +114,8 @@ class Cell:
             )
         except BaseException:
             ours.close()
+            if self._group is not None:
+                self._group.remove()
             raise
         finally:
             theirs.close()
@@ -182,14 +199,27 @@ class Cell:
             poll.register(door, (select.POLLIN if listening else 0) | (select.POLLOUT if writing else 0))
         if self._output_open and self._output_left > 0:
             poll.register(self._output, select.POLLIN)
-        patience = max(0.0, min(self._next_watch - now, deadline - now))
-        ready = dict(poll.poll(10 if ended else math.ceil(1000 * patience)))
+        patience = 0.01 if ended else max(0.0, min(self._next_watch, deadline) - now)
+        ready = dict(poll.poll(math.ceil(1000 * patience)))
+        self._stood_still(time.monotonic() - now - patience, deadline)
         if self._output in ready:
             self._read_output()
         if listening and ready.get(door, 0) & ~select.POLLOUT:
             self._read_socket()
         elif listening and ended:
             self._hung_up = True  # a process that it left behind may hold the socket open; nothing more is awaited
+
+    def _stood_still(self, seconds: float, deadline: float) -> None:
+        """A wait took so much longer than was asked for. Raises Ended if a deadline has passed in it."""
+        if seconds < _STANDSTILL_SECONDS:
+            return
+        self.stalled += seconds
+        if time.monotonic() >= deadline:
+            raise Ended(
+                "lost",
+                f"{self.what}: the search itself stood still for {seconds:.0f} s (it was stopped, or the machine was), "
+                "so nobody can tell whether the time was kept",
+            )
 
     def _read_socket(self) -> None:
         try:
@@ -219,25 +249,43 @@ class Cell:
             return
         self._next_watch = now + _WATCH_SECONDS
         self._output_left = _OUTPUT_PER_WATCH
-        resident, seen = 0.0, dict[int, float]()
         processes = self._processes()
+        self._count_cpu(processes)
+        if self._group is not None and self._group.kills():
+            raise self._out_of_memory(float(self._memory_mb))
+        held = (self._group.held() if self._group is not None else self._seen_memory(processes)) / 1e6
+        self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held)
+        if held > self._memory_mb:
+            raise self._out_of_memory(held)
+
+    def _out_of_memory(self, held_mb: float) -> Ended:
+        self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held_mb)
+        return Ended(
+            "out_of_memory",
+            f"{self.what}: it used {held_mb:,.0f} MB of memory, all processes, shared memory and scratch files "
+            f"together; {self._memory_mb:,} MB are allowed",
+        )
+
+    def _count_cpu(self, processes: Sequence[psutil.Process]) -> None:
+        seen = dict[int, float]()
         for process in processes:
-            with contextlib.suppress(psutil.Error), process.oneshot():  # it may end between the listing and the look
-                resident += process.memory_info().rss
+            with contextlib.suppress(psutil.Error):  # it may end between the listing and the look
                 times = process.cpu_times()
                 seen[process.pid] = times.user + times.system
         self._gone_cpu += sum(cpu for pid, cpu in self._cpu_by_pid.items() if pid not in seen)
         self._cpu_by_pid = seen
         self.usage.cpu_seconds = self._gone_cpu + sum(seen.values())
-        if resident / 1e6 > self._memory_mb:
-            resident = min(resident, _proportional(processes))
-        self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, resident / 1e6)
-        if resident / 1e6 > self._memory_mb:
-            raise Ended(
-                "out_of_memory",
-                f"{self.what}: it used {resident / 1e6:,.0f} MB of memory, all processes together; "
-                f"{self._memory_mb:,} MB are allowed",
-            )
+
+    def _seen_memory(self, processes: Sequence[psutil.Process]) -> float:
+        """Bytes that the processes hold, as far as can be seen. Shared pages are told apart only when it matters."""
+        in_files = memory.files(processes)
+        held = float(in_files)
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                held += memory.resident(process)
+        if held / 1e6 > self._memory_mb:
+            held = min(held, memory.shared_once(processes, in_files))
+        return held
 
     def _processes(self) -> list[psutil.Process]:
         """The launched process and all that descend from it; they are remembered, to be killed in the end."""
@@ -274,6 +322,8 @@ class Cell:
         """Why it hung up: told from the exit status and the last line that it printed."""
         status = self._wait(3.0)
         last = last_line(self.log)
+        if self._group is not None and self._group.kills():
+            return self._out_of_memory(float(self._memory_mb))
         if status is None:
             return Ended("crashed", f"{self.what}: it closed its session without an answer")
         if _speaks_of_memory(last):
@@ -303,6 +353,9 @@ class Cell:
             self._process.kill()
             self._process.wait()
         self._kill_seen()  # without a sandbox: what has left the process tree
+        if self._group is not None:
+            self._group.kill()
+            self._group.remove()
         self._drain(64)
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -315,17 +368,9 @@ class Cell:
                 process.kill()  # psutil makes sure that the number has not passed to another process
 
 
-def _proportional(processes: Sequence[psutil.Process]) -> float:
-    """Resident bytes with shared pages counted once; infinite where the system does not tell."""
-    total = 0.0
-    for process in processes:
-        try:
-            total += process.memory_full_info().pss
-        except psutil.NoSuchProcess:
-            continue
-        except psutil.Error:
-            return math.inf
-    return total
+def _prelude(group: MemoryGroup | None) -> list[str]:
+    """What comes before the command: it is in its group before it runs, so that nothing of it is ever outside."""
+    return [] if group is None else ["/bin/sh", "-c", ENTER, str(group.door)]
 
 
 def _signal_name(number: int) -> str:

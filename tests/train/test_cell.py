@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from train import cell as module
 from train.cell import Cell, Ended
+from train.cgroup import MemoryGroups, find_groups
 from train.log import TailBuffer, last_line
 
 SPEAK = """
@@ -27,11 +29,29 @@ def frame(text, payload=b"", size=None):
 Launch = Callable[..., Cell]
 
 
+@pytest.fixture(scope="session")
+def memory_groups() -> MemoryGroups | None:
+    return find_groups()
+
+
+@pytest.fixture(params=["watched", "group"])
+def groups(request: pytest.FixtureRequest, memory_groups: MemoryGroups | None) -> MemoryGroups | None:
+    """Both ways of limiting memory: looks from outside, and the kernel's groups where this machine lets us make one."""
+    if request.param == "group" and memory_groups is None:
+        pytest.skip("no memory group can be made here: needs a writable cgroup")
+    return memory_groups if request.param == "group" else None
+
+
 @pytest.fixture
 def launch() -> Iterator[Launch]:
     cells: list[Cell] = []
 
-    def start(code: str, memory_mb: int = 1000, cancelled: threading.Event | None = None) -> Cell:
+    def start(
+        code: str,
+        memory_mb: int = 1000,
+        cancelled: threading.Event | None = None,
+        groups: MemoryGroups | None = None,
+    ) -> Cell:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-I", "-S", "-c", SPEAK + code, str(theirs.fileno())]
         cell = Cell(
@@ -44,6 +64,7 @@ def launch() -> Iterator[Launch]:
             memory_mb=memory_mb,
             log_bytes=4000,
             cancelled=cancelled or threading.Event(),
+            groups=groups,
         )
         cells.append(cell)
         return cell
@@ -129,28 +150,139 @@ def test_a_flood_of_output_is_cut_and_held_up(launch: Launch) -> None:
     assert cell._log._dropped < 20_000_000  # it could print gigabytes in this time
 
 
-def test_memory_is_that_of_all_processes_together(launch: Launch) -> None:
-    cell = launch("os.fork()\nhoard = b'\\1' * 150_000_000\ntime.sleep(3600)", memory_mb=200)
-    caught = ended(lambda: receive(cell))
-    assert caught.outcome == "out_of_memory"
+BOMBS = {
+    "private": "hoard = b'\\1' * 300_000_000",
+    "two processes": "os.fork()\nhoard = b'\\1' * 150_000_000",
+    "shared mapping": "import mmap\nhoard = mmap.mmap(-1, 300_000_000)\nhoard.write(b'\\1' * 300_000_000)",
+    "memory file": "fd = os.memfd_create('x')\nfor _ in range(300): os.write(fd, bytes(1_000_000))",
+    "memory file of a child": """
+if os.fork() == 0:
+    fd = os.memfd_create('x')
+    for _ in range(300): os.write(fd, bytes(1_000_000))
+""",
+}
+
+
+@pytest.mark.parametrize("bomb", list(BOMBS))
+def test_memory_is_that_of_all_processes_and_of_every_kind(
+    launch: Launch, groups: MemoryGroups | None, bomb: str
+) -> None:
+    cell = launch(BOMBS[bomb] + "\ntime.sleep(3600)", memory_mb=200, groups=groups)
+    caught = ended(lambda: receive(cell, seconds=60))
+    assert caught.outcome == "out_of_memory", caught.reason
     assert "200 MB are allowed" in caught.reason
-    assert cell.usage.peak_memory_mb > 200
+    assert cell.usage.peak_memory_mb >= 200
 
 
-def test_shared_memory_counts_once(launch: Launch) -> None:
-    """Five processes that share 150 MB use 150 MB: loaders of data do that."""
+def test_a_bomb_that_dies_at_once_is_still_told_from_a_crash(launch: Launch, groups: MemoryGroups | None) -> None:
+    """The kernel kills between two looks; without a group the look from outside has to be quick enough."""
+    if groups is None:
+        pytest.skip("nobody limits it between two looks")
+    cell = launch("hoard = b'\\1' * 400_000_000\nos._exit(0)", memory_mb=100, groups=groups)
+    assert ended(lambda: receive(cell, seconds=60)).outcome == "out_of_memory"
+
+
+def test_shared_memory_counts_once(launch: Launch, groups: MemoryGroups | None) -> None:
+    """Nine processes that share 3 x 40 MB of three kinds use 120 MB: loaders of data do that."""
     cell = launch(
         """
-hoard = b'\\1' * 150_000_000
-for _ in range(4):
-    if os.fork() == 0: time.sleep(3600)
-time.sleep(0.5)
+import mmap
+hoard = b'\\1' * 40_000_000
+shared = mmap.mmap(-1, 40_000_000)
+shared.write(b'\\1' * 40_000_000)
+fd = os.memfd_create('x')
+os.write(fd, bytes(40_000_000))
+mapped = mmap.mmap(fd, 40_000_000)
+for _ in range(8):
+    if os.fork() == 0:
+        sum(shared[::4096]) + sum(mapped[::4096]); time.sleep(3600)
+sum(mapped[::4096])
+time.sleep(1)
 door.sendall(frame('{"type": "fine"}'))
 time.sleep(3600)
 """,
-        memory_mb=400,
+        memory_mb=300,
+        groups=groups,
     )
-    assert receive(cell).kind == "fine"
+    assert receive(cell, seconds=60).kind == "fine"
+    assert cell.usage.peak_memory_mb > 100
+    if groups is not None:
+        assert cell.usage.peak_memory_mb < 250
+
+
+def test_reading_files_takes_no_memory(launch: Launch, groups: MemoryGroups | None, tmp_path: Path) -> None:
+    """The cache of files counts for a group until it is wanted elsewhere; torch's libraries are a gigabyte of it."""
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        for _ in range(400):
+            file.write(os.urandom(1_000_000))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # the cell is the one that fills the cache
+    cell = launch(
+        f"""
+with open({str(large)!r}, "rb") as file:
+    while file.read(1 << 20): pass
+hoard = b'\\1' * 100_000_000
+door.sendall(frame('{{"type": "fine"}}'))
+time.sleep(3600)
+""",
+        memory_mb=200,
+        groups=groups,
+    )
+    assert receive(cell, seconds=60).kind == "fine"
+    assert cell.usage.peak_memory_mb < 190
+
+
+def test_a_group_is_gone_with_its_cell(launch: Launch, memory_groups: MemoryGroups | None) -> None:
+    if memory_groups is None:
+        pytest.skip("no memory group can be made here")
+    cell = launch(LEAVES_CHILDREN, groups=memory_groups)
+    assert receive(cell).kind == "forked"
+    group = cell._group
+    assert group is not None
+    assert len(group.processes()) == 4
+    cell._seen.clear()  # as if none had ever been looked at: the group knows them all the same
+    daemons = [psutil.Process(number) for number in group.processes() if number != cell._process.pid]
+    cell.kill()
+    assert psutil.wait_procs(daemons, timeout=5)[1] == []
+    assert not group.folder.exists()
+
+
+def test_a_launch_that_fails_leaves_no_group(memory_groups: MemoryGroups | None) -> None:
+    if memory_groups is None:
+        pytest.skip("no memory group can be made here")
+    before = set(memory_groups.base.glob("treewright-*"))
+    ours, theirs = socket.socketpair()
+    with pytest.raises(ValueError, match="null byte"):
+        Cell(
+            ["nothing\0here"],
+            {},
+            ours,
+            theirs,
+            what="the test",
+            contained=False,
+            memory_mb=100,
+            log_bytes=100,
+            cancelled=threading.Event(),
+            groups=memory_groups,
+        )
+    assert set(memory_groups.base.glob("treewright-*")) <= before
+
+
+def test_a_deadline_that_passed_while_the_search_stood_still_blames_nobody(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after SIGSTOP and SIGCONT to the search: a wait of 0.08 s has taken an hour, by the monotonic clock."""
+    cell = launch("time.sleep(3600)")
+    really, jumped = time.monotonic, threading.Event()
+    monkeypatch.setattr(module.time, "monotonic", lambda: really() + 3600.0 * jumped.is_set())
+    threading.Timer(0.3, jumped.set).start()
+    caught = ended(lambda: cell.receive(deadline=really() + 100, max_payload=10, late="it was late"))
+    monkeypatch.undo()
+    assert caught.outcome == "lost", caught.reason
+    assert "the search itself stood still for 3600 s" in caught.reason
+    assert cell.stalled > 3599
 
 
 def test_a_cancellation_ends_the_wait(launch: Launch) -> None:
