@@ -1,0 +1,59 @@
+"""Honest programs that are written in an unusual way: each must be scored, and agree with its audit.
+
+    pytest tests/attacks/test_honest.py              three of them
+    pytest -m "slow or not slow" tests/attacks/test_honest.py
+
+They are the counterpart of the attacks: an evaluator that refuses everything would stop every attack, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archive.records import Scored
+from prepare.task import Task
+from train.evaluator import AuditedEvaluator
+
+PROGRAMS = Path(__file__).parent / "honest"
+FAST = {"tied_weights", "ngrams"}
+SECONDS = {"spawned_loader": 12.0}
+LEARNED = 4.0
+"""Bits per byte that each reaches in its two seconds: a constant answer gives 8, the frequencies of bytes 4.4."""
+
+
+def parameters() -> list[object]:
+    names = sorted(path.stem for path in PROGRAMS.glob("*.py"))
+    return [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in names]
+
+
+@pytest.fixture(scope="module")
+def patient(toy_task: Task) -> Task:
+    """The toy task, with time for compilers and for a busy machine everywhere but in training."""
+    limits = dataclasses.replace(
+        toy_task.limits,
+        startup_seconds=180.0,
+        check_seconds=120.0,
+        score_seconds=120.0,
+        audit_seconds=120.0,
+        memory_mb=4000,
+    )
+    return dataclasses.replace(toy_task, limits=limits)
+
+
+@pytest.mark.parametrize("name", parameters())
+def test_an_unusual_program_is_scored(run_candidate, patient: Task, evaluator: AuditedEvaluator, name: str) -> None:
+    """And audited as a claim is, at more positions than there are rows."""
+    task = dataclasses.replace(patient, seconds=SECONDS.get(name, 2.0))
+    by = AuditedEvaluator(task, evaluator.sandbox)
+    evaluation = run_candidate((PROGRAMS / f"{name}.py").read_text(), by=by, bar=64.0)
+    assert isinstance(evaluation, Scored), (evaluation.reason, evaluation.log[-2000:])
+    assert evaluation.audit is not None
+    assert evaluation.audit.k == task.audit_claim
+    assert evaluation.audit.worst <= task.audit_tolerance
+    assert evaluation.score < LEARNED
+    assert evaluation.curve
+    assert np.isfinite([point.loss for point in evaluation.curve]).all()
