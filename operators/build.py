@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from archive.records import Spending
 from operators.base import Operator
 from operators.llm.base import LanguageModel
-from operators.llm.meter import Lookup, Meter, Record, never_paid
+from operators.llm.meter import DEFAULT_CONCURRENCY, Lookup, Meter, Record, never_paid
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,16 @@ def build_meter(
     options.pop("key", None)
     max_dollars = float(options.pop("max_dollars", 0.0))
     max_total_tokens = int(options.pop("max_total_tokens", 0))
+    concurrency = int(options.pop("concurrency", DEFAULT_CONCURRENCY))
     if not options.get("_target_") or missing_key(config) is not None:
         return None
     model: LanguageModel = instantiate(options)
-    return Meter(model, max_dollars=max_dollars, max_tokens=max_total_tokens, record=record, lookup=lookup, spent=spent)
+    return Meter(
+        model,
+        max_dollars=max_dollars,
+        max_tokens=max_total_tokens,
+        record=record,
+        lookup=lookup,
+        spent=spent,
+        concurrency=concurrency,
+    )

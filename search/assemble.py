@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from operators.llm.meter import Meter
 from prepare.load import find_file, locate, task_from
 from prepare.task import Task
 from search.engine import Parts
+from search.lookahead import SAFETY, Lookahead
 from search.policies.base import OperatorView, Policy
 from search.settings import SettingsError
 from train.local import Evaluator, LocalExecutor
@@ -148,7 +149,7 @@ def build_parts(
     """Everything that a search is made of, but its archive and its tree."""
     operators, views = build_toolbox(config, llm)
     meter = llm.meter
-    return Parts(
+    parts = Parts(
         task=task,
         program=find_file(task.program).read_text(),
         policy=build_policy(config),
@@ -158,6 +159,18 @@ def build_parts(
         clock=clock,
         llm_closed=partial(_closed, meter),
     )
+    return parts if meter is None else replace(parts, llm_room=meter.room, llm_concurrency=meter.concurrency)
+
+
+def build_lookahead(parts: Parts, llm: Llm, slots: int) -> Lookahead | None:
+    """None without a language model: what is made in an instant is made from all that is known then.
+
+    Where other operators can feed a slot that is free, none is kept as a safety: it would be the staler for nothing.
+    """
+    if llm.meter is None:
+        return None
+    quick = any(not operator.needs_llm for operator in parts.operators.values())
+    return Lookahead(slots, safety=0.0 if quick else SAFETY)
 
 
 def _closed(meter: Meter | None) -> str | None:

@@ -79,7 +79,8 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
         parts = assemble.build_parts(config, task, evaluator, llm, time.time)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    search = Search(parts, archive, opened.run, opened.tree)
+    lookahead = assemble.build_lookahead(parts, llm, len(executor.slots))
+    search = Search(parts, archive, opened.run, opened.tree, lookahead)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
     display = make_display(sys.stdout)
@@ -91,8 +92,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     search.begin(files)
     if opened.other_hardware is not None and budget.evaluations_left(opened.tree, 0) > 0:
         catch_up(search, opened.other_hardware)
-    lookahead = len(executor.slots) if llm.meter is not None else 0
-    session = Session(search, executor, budget, plan, display, stop, used=used, lookahead=lookahead)
+    session = Session(search, executor, budget, plan, display, stop, used=used)
     try:
         ending = session.run()
     finally:  # what has ended is recorded, however the session ends

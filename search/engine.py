@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,7 @@ from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
 from operators.duplicates import normalised
 from prepare.task import Task
+from search.lookahead import Lookahead
 from search.policies.base import OperatorView, Policy
 from search.statistics import screening_sigma
 
@@ -71,6 +73,11 @@ class Parts:
     clock: Callable[[], float]
     llm_closed: Callable[[], str | None] = lambda: None
     """Why the language model can no longer be asked (no money left, key refused), or None."""
+    llm_room: Callable[[int], bool] = lambda in_flight: True
+    """Whether the caps leave room for one more call beside so many in flight."""
+    llm_concurrency: int = 8
+    """Proposals that a language model is asked for at the same time."""
+    monotonic: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class _Thought:
 
     number: int
     result: Candidate | NoCandidate | Exception
+    seconds: float
 
 
 def evaluation_seed(run_seed: int, number: int) -> int:
@@ -90,17 +98,23 @@ def evaluation_seed(run_seed: int, number: int) -> int:
 class Search:
     """One run in progress. Not thread-safe: one thread asks and tells."""
 
-    def __init__(self, parts: Parts, archive: Archive, run: Run, tree: Tree) -> None:
+    def __init__(
+        self, parts: Parts, archive: Archive, run: Run, tree: Tree, lookahead: Lookahead | None = None
+    ) -> None:
+        """``lookahead``: how many proposals to prepare beyond what free slots want; None for none at all."""
         self.parts = parts
         self.archive = archive
         self.run = run
         self.tree = tree
         self.stopped: str | None = None
         """Why the policy ended the search, once it has."""
+        self.wake: Callable[[], None] = lambda: None
+        """Called from another thread when a proposal has come back, so that nobody has to look for it."""
+        self._lookahead = lookahead
         self._ready: deque[Request] = deque()
         self._thoughts: queue.SimpleQueue[_Thought] = queue.SimpleQueue()
         self._thinking: set[int] = set()
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="proposal")
+        self._pool = ThreadPoolExecutor(max_workers=parts.llm_concurrency, thread_name_prefix="proposal")
         self._lost: dict[int, int] = {}
         self._known = {node.digest for node in tree.nodes}
         self._leader = tree.leader()
@@ -124,6 +138,11 @@ class Search:
         """Proposals that wait for a language model."""
         return len(self._thinking)
 
+    @property
+    def ahead(self) -> int:
+        """Proposals that ``fill`` should prepare beyond what free slots want, by what has been measured."""
+        return 0 if self._lookahead is None else self._lookahead.wanted
+
     def begin(self, files: Mapping[str, str]) -> None:
         """Plant the root if the run is new; otherwise take up what was chosen and not finished."""
         if not len(self.tree):
@@ -145,15 +164,9 @@ class Search:
         A slot that is free does not wait for a language model while another operator can give it something to do.
         """
         self._collect()
-        quick = {name: view for name, view in self.parts.views.items() if not self.parts.operators[name].needs_llm}
         while self.stopped is None:
-            if self.ready + self.thinking < free + lookahead:
-                views = quick if self._llm_is_closed() else self.parts.views
-            elif self.ready < free and quick:
-                views = quick
-            else:
-                return
-            move = self._next_move(views)
+            views = self._views(free, lookahead)
+            move = None if views is None else self._next_move(views)
             if move is None:
                 return
             with self.archive.transaction():  # one commit for the move and what comes of it at once
@@ -162,6 +175,19 @@ class Search:
                     self._queue(record, move.node_id, move.purpose)
                 else:
                     self._make(record)
+
+    def _views(self, free: int, lookahead: int) -> Mapping[str, OperatorView] | None:
+        """The operators that the next move may use, or None when enough is ready or on its way."""
+        quick = {name: view for name, view in self.parts.views.items() if not self.parts.operators[name].needs_llm}
+        if self._llm_is_closed():  # what is made in an instant need not be made ahead
+            return quick if self.ready < free else None
+        if self.ready + self.thinking < free + lookahead and self._may_ask():
+            return self.parts.views
+        return quick if self.ready < free and quick else None
+
+    def _may_ask(self) -> bool:
+        """Whether one more proposal may go to the language model now: else those on their way are waited for."""
+        return self.thinking < self.parts.llm_concurrency and self.parts.llm_room(self.thinking)
 
     def _llm_is_closed(self) -> bool:
         """Whether operators that need a language model are out of the game; said once, when it happens."""
@@ -259,11 +285,13 @@ class Search:
             return NoCandidate(f"the operator {move.operator} failed on it: {type(error).__name__}: {str(error)[:300]}")
 
     def _think(self, operator: Operator, number: int, move: Propose, context: Context) -> None:
+        began = self.parts.monotonic()
         try:
             result: Candidate | NoCandidate | Exception = self._proposed(operator, move, context)
         except Exception as error:  # noqa: BLE001 - handed to the asking thread, which raises it
             result = error
-        self._thoughts.put(_Thought(number, result))
+        self._thoughts.put(_Thought(number, result, self.parts.monotonic() - began))
+        self.wake()
 
     def _collect(self) -> None:
         """Take in the proposals that have come back from their threads."""
@@ -272,9 +300,12 @@ class Search:
             self._thinking.discard(thought.number)
             if isinstance(thought.result, Exception):
                 raise thought.result
-            self._take(self.tree.moves[thought.number], thought.result)
+            usable = self._take(self.tree.moves[thought.number], thought.result)
+            if self._lookahead is not None:
+                self._lookahead.proposed(thought.seconds, usable)
 
-    def _take(self, record: MoveRecord, result: Candidate | NoCandidate) -> None:
+    def _take(self, record: MoveRecord, result: Candidate | NoCandidate) -> bool:
+        """Admit what an operator made, or refuse it. Returns whether it became a node."""
         if isinstance(result, NoCandidate):
             self._refuse(record, result.reason)
         elif (reason := self.parts.gate(result.files)) is not None:
@@ -283,6 +314,8 @@ class Search:
             self._refuse(record, "it equals a known candidate but for comments, layout or a seed")
         else:
             self._admit(record, result)
+            return True
+        return False
 
     def _refuse(self, record: MoveRecord, reason: str) -> None:
         assert isinstance(record.move, Propose)
@@ -310,6 +343,8 @@ class Search:
                 self._follow_leader()
         if evaluation.outcome == "lost":
             self._again(evaluation)
+        elif self._lookahead is not None:
+            self._lookahead.evaluated(evaluation.resources.wall_seconds)
         self._need_a_root()
 
     def _need_a_root(self) -> None:

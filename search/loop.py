@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from search.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, ve
 from search.engine import Search, SearchStopped
 from train.local import Running
 
-_PATIENCE = 0.25  # seconds between looks at the clock, the proposals and a wish to stop
+_PATIENCE = 0.25  # seconds between looks at the clock and at a wish to stop; what lands or comes back is taken at once
 
 
 class Executor(Protocol):
@@ -40,6 +41,10 @@ class Executor(Protocol):
     def submit(self, request: Request) -> None: ...
 
     def wait(self, seconds: float) -> list[Evaluation]: ...
+
+    def wake(self) -> None:
+        """Let ``wait`` return at once, from any thread."""
+        ...
 
 
 class Display(Protocol):
@@ -73,13 +78,13 @@ class Session:
     display: Display
     stop: threading.Event
     used: float = 0.0
-    lookahead: int = 0
     monotonic: Callable[[], float] = time.monotonic
 
     def run(self) -> Ending:
         """Search, then claim."""
         began = self.monotonic()
         self._began = began - self.used
+        self.search.wake = self.executor.wake  # an answer of a model is taken up as it comes
         reason = self._search()
         if self.stop.is_set():
             return Ending("stopped by you", None, finished=False)
@@ -96,14 +101,24 @@ class Session:
             if over is None:
                 affordable = self._affordable()
                 free = min(self.executor.free, affordable)
-                search.fill(free, min(self.lookahead, affordable - free))  # no answer is bought that cannot be tried
+                # No answer is bought that cannot be tried.
+                search.fill(free, min(search.ahead, affordable - free, self._timely()))
                 self._submit(free, "screen")
                 if self.executor.in_flight == 0 and search.thinking == 0 and search.stopped is None:
                     search.stopped = self._no_move()
             elif self.executor.in_flight == 0:
                 return over
-            self._land()
+            self._land(self._hand_on)
         return "stopped by you"
+
+    def _hand_on(self, landed: Sequence[Evaluation]) -> None:
+        """Give freed slots what is ready, before what landed is recorded: a slot need not wait for the disk.
+
+        Nothing is chosen here, so the moves stay those of the recorded tree. With a target the record comes first,
+        since it may end the search.
+        """
+        if landed and self.budget.target is None and not self.stop.is_set() and self._over() is None:
+            self._submit(min(self.executor.free, self._affordable() - len(landed)), "screen")
 
     def _no_move(self) -> str:
         """Why nothing is left to do: most often, since only a language model could and it cannot be asked."""
@@ -141,18 +156,29 @@ class Session:
     def _seconds_left(self) -> float:
         return self.budget.seconds_left(self.monotonic() - self._began)
 
+    def _timely(self) -> int:
+        """Proposals that the slots can still take up in the hours left for searching."""
+        left = self._seconds_left() - self._claim_seconds()
+        return 1_000_000 if left == float("inf") else math.ceil(left * self._slots / self._each_seconds())
+
     def _claim_seconds(self) -> float:
         """Wall seconds that the claim will take, from what evaluations took so far; at most half of the hours."""
+        half = float("inf") if self.budget.hours is None else 1800 * self.budget.hours
+        return min(half, self._each_seconds() * -(-self.plan.evaluations // self._slots))
+
+    @property
+    def _slots(self) -> int:
+        return max(1, self.executor.free + self.executor.in_flight)
+
+    def _each_seconds(self) -> float:
+        """Wall seconds of an evaluation, by the latest that were scored."""
         walls = [
             e.resources.wall_seconds
             for evaluations in list(self.search.tree.evaluations.values())[-50:]
             for e in evaluations
             if e.outcome == "scored"
         ]
-        each = sum(walls) / len(walls) if walls else 2 * self.search.parts.task.seconds
-        slots = max(1, self.executor.free + self.executor.in_flight)
-        half = float("inf") if self.budget.hours is None else 1800 * self.budget.hours
-        return min(half, each * -(-self.plan.evaluations // slots))
+        return max(1e-3, sum(walls) / len(walls) if walls else 2 * self.search.parts.task.seconds)
 
     # ------------------------------------------------------------ claiming
 
@@ -206,8 +232,10 @@ class Session:
                 return
             self.executor.submit(self.search.with_bar(request))
 
-    def _land(self) -> None:
-        self._take(self.executor.wait(_PATIENCE))
+    def _land(self, first: Callable[[Sequence[Evaluation]], None] = lambda landed: None) -> None:
+        landed = self.executor.wait(_PATIENCE)
+        first(landed)
+        self._take(landed)
         self.display.tick(self.search, self.executor.running(), self.budget.evaluations)
 
     def _take(self, landed: Sequence[Evaluation]) -> None:

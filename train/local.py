@@ -51,7 +51,7 @@ class LocalExecutor:
         self.slots = slots
         self._evaluator = evaluator
         self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Evaluation | BaseException] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Evaluation | BaseException | None] = queue.SimpleQueue()
         self._cancelled = threading.Event()
         self._running: dict[int, Running] = {}
         self._in_flight = 0
@@ -101,11 +101,15 @@ class LocalExecutor:
         What had ended before an error is handed out first, and the error by the next call, so that nothing is lost.
         """
         done: list[Evaluation] = []
+        woken = False
         while (error := self._error) is None:
             try:
-                item = self._done.get_nowait() if done else self._done.get(timeout=max(0.0, seconds))
+                item = self._done.get_nowait() if done or woken else self._done.get(timeout=max(0.0, seconds))
             except queue.Empty:
                 return done
+            if item is None:
+                woken = True
+                continue
             self._in_flight -= 1
             if isinstance(item, BaseException):
                 self._error = item
@@ -115,6 +119,10 @@ class LocalExecutor:
             return done
         self._error = None
         raise error
+
+    def wake(self) -> None:
+        """Let ``wait`` return with what there is, now or when it is called next. From any thread."""
+        self._done.put(None)
 
     def close(self) -> None:
         """End what runs and wait for the threads. What has not finished by then is given up, not recorded.

@@ -41,6 +41,10 @@ Lookup = Callable[[str, int, int], LlmCall | None]
 """(run, move, turn) -> the answer that was paid for, if any."""
 
 
+DEFAULT_CONCURRENCY = 8
+"""Calls in flight at once. Eight answers of a minute each keep two slots of 15 s busy."""
+
+
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
     """The lookup of a run that starts afresh."""
     return None
@@ -59,9 +63,16 @@ class Meter:
         lookup: Lookup = never_paid,
         spent: Spending = Spending(),  # noqa: B008 (frozen)
         clock: Callable[[], float] = time.time,
+        concurrency: int = DEFAULT_CONCURRENCY,
     ) -> None:
-        """``spent``: what the run has spent before it was resumed; it counts against the caps."""
+        """``spent``: what the run has spent before it was resumed; it counts against the caps.
+
+        ``concurrency``: calls that may be in flight at once; whoever calls keeps to it. Raises ValueError below 1.
+        """
+        if concurrency < 1:
+            raise ValueError(f"llm.concurrency is {concurrency}; expected at least 1 call in flight")
         self.model = model
+        self.concurrency = concurrency
         self.max_dollars = max_dollars
         self.max_tokens = max_tokens
         self._record = record
@@ -70,6 +81,7 @@ class Meter:
         self._lock = threading.Lock()
         self._spent = spent
         self._reserved = Cost(0, 0.0)
+        self._largest = Cost(0, 0.0)
         self._closed: str | None = None
         self._priced = model.worst(Prompt("", ())).dollars is not None
 
@@ -117,8 +129,19 @@ class Meter:
         self._record(_call(prompt, ticket, answer, "answered", "", self._clock()))
         return answer
 
+    def room(self, in_flight: int) -> bool:
+        """Whether the caps let one more call be made beside ``in_flight`` others, each as large as any so far.
+
+        Ask before a call is prepared: one that is made regardless fails with BudgetSpent until another has come back.
+        """
+        with self._lock:
+            each = self._largest
+            others = Cost(in_flight * each.tokens, _times(each.dollars, in_flight))
+            return in_flight == 0 or self._excess(each, others) is None
+
     def _reserve(self, worst: Cost) -> None:
         with self._lock:
+            self._largest = Cost(max(self._largest.tokens, worst.tokens), _largest(self._largest, worst))
             if self._closed is not None:
                 raise BudgetSpent(self._closed)
             alone = self._excess(worst, Cost(0, 0.0))
@@ -205,6 +228,10 @@ def _cost(answer: Answer) -> Cost:
 
 def _plus(a: float | None, b: float | None) -> float:
     return (a or 0.0) + (b or 0.0)
+
+
+def _largest(a: Cost, b: Cost) -> float | None:
+    return None if a.dollars is None or b.dollars is None else max(a.dollars, b.dollars)
 
 
 def _times(dollars: float | None, factor: int) -> float | None:

@@ -11,11 +11,12 @@ from search.policies.base import attempts
 
 @dataclass(frozen=True)
 class Opening:
-    """Nothing happens before the root's first score; then it is replicated to ``root_runs`` screenings.
+    """Nothing is proposed before the root's first score; it is replicated to ``root_runs`` screenings.
 
-    Failed and pending screenings count, so a root that fails now and then cannot keep the search here. Proposals do not
-    wait for the replicates: those are merely chosen first. A root that fails its very first run stops the search,
-    because there is nothing to search from. Raises ValueError for ``root_runs`` < 1.
+    Slots that would wait for the first score begin with the replicates at once. Failed and pending screenings count, so
+    a root that fails now and then cannot keep the search here. Proposals do not wait for the replicates: those are
+    merely chosen first. A root that fails its first runs stops the search, because there is nothing to search from.
+    Raises ValueError for ``root_runs`` < 1.
     """
 
     root_runs: int = 3
@@ -31,13 +32,17 @@ class Opening:
         tried = attempts(tree, tree.root)
         if tree.runs[0] == 0:
             return self._first_score(tree, tried)
-        if tried < self.root_runs:
-            return Replicate(tree.root, reason=f"seed deviation of the root: run {tried + 1} of {self.root_runs}")
-        return None
+        return self._replicate(tree, tried)
+
+    def _replicate(self, tree: Tree, tried: int) -> Replicate | None:
+        if tried >= self.root_runs:
+            return None
+        return Replicate(tree.root, reason=f"seed deviation of the root: run {tried + 1} of {self.root_runs}")
 
     def _first_score(self, tree: Tree, tried: int) -> Replicate | Wait | Stop:
         if tree.waiting(tree.root) or tree[tree.root].move in tree.open_moves:
-            return Wait("the root is not scored yet")
+            failed = bool(tree.failures(tree.root))  # then no more is spent on it before one of its runs has scored
+            return (None if failed else self._replicate(tree, tried)) or Wait("the root is not scored yet")
         if tried == 0:  # after a change of hardware, for example
             return Replicate(tree.root, reason="the root has no score under the present conditions")
         last = tree.evaluations[tree.root][-1]

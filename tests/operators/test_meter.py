@@ -90,6 +90,26 @@ def test_the_cap_holds_with_calls_in_flight(dollars: float, priced: float | None
     assert meter.spending == Spending(4, 400, 0.0 if priced is None else pytest.approx(0.4), 4 if priced is None else 0)
 
 
+def test_whoever_asks_for_room_first_is_never_refused_for_calls_in_flight() -> None:
+    """A dollar holds four worst cases of a quarter."""
+    meter = metered(Priced())
+    assert meter.room(0)
+    assert meter.room(100), "nothing is known of the size of a call yet"
+    meter.complete(PROMPT, ticket(0))
+    assert [meter.room(others) for others in range(5)] == [True, True, True, False, False]  # 0.10 are spent
+    for move in range(1, 6):
+        meter.complete(PROMPT, ticket(move))
+    assert [meter.room(others) for others in range(3)] == [True, False, False]  # 0.60
+    unpriced = metered(Priced(dollars=None), tokens=1000)
+    unpriced.complete(PROMPT, ticket(0))
+    assert [unpriced.room(others) for others in range(4)] == [True, True, True, False]
+
+
+def test_a_concurrency_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"llm\.concurrency is 0; expected at least 1"):
+        Meter(Priced(), max_dollars=1.0, max_tokens=1, record=lambda call: None, concurrency=0)
+
+
 def test_the_cap_closes_the_meter_when_no_call_fits_any_more() -> None:
     model = Priced()
     meter = metered(model)

@@ -107,21 +107,21 @@ def test_samplers() -> None:
 # ---------------------------------------------------------------- opening
 
 
-def test_the_opening_waits_for_the_first_score_then_replicates() -> None:
+def test_the_opening_replicates_and_proposes_nothing_before_the_first_score() -> None:
     policy = Composition(FlatUcb(), Argmax(), opening=Opening(3))
     growth = Growth()
     assert isinstance(choose(policy, growth, ONLY_TUNE), Wait)
     seed_move = growth.choose(Propose("seed", ()))
     assert isinstance(choose(policy, growth, ONLY_TUNE), Wait)
     root = growth.add(seed_move)
-    assert isinstance(choose(policy, growth, ONLY_TUNE), Wait)
-    growth.land(seed_move, 3.0)
-    for run in (2, 3):
+    for run in (2, 3):  # a second slot need not wait for the first score
         move = choose(policy, growth, ONLY_TUNE)
         assert isinstance(move, Replicate)
         assert (move.node_id, move.purpose) == (root, "screen")
         assert f"run {run} of 3" in move.reason
         growth.choose(move)
+    assert isinstance(choose(policy, growth, ONLY_TUNE), Wait)
+    growth.land(seed_move, 3.0)
     assert choose(policy, growth, ONLY_TUNE) == Propose("tune", (root,))  # the replicates are still in flight
 
 
@@ -138,6 +138,18 @@ def test_a_root_that_fails_its_first_run_stops_the_search() -> None:
     stop = choose(UCB, growth, ONLY_TUNE)
     assert isinstance(stop, Stop)
     assert "crashed: it broke" in stop.reason
+
+
+def test_no_more_is_spent_on_a_root_that_failed_while_its_other_runs_are_under_way() -> None:
+    policy = Composition(FlatUcb(), Argmax(), opening=Opening(3))
+    growth = Growth()
+    record = growth.choose(Propose("seed", ()))
+    root = growth.add(record)
+    again = growth.choose(Replicate(root))
+    growth.land(record, "crashed")
+    assert isinstance(choose(policy, growth, ONLY_TUNE), Wait)
+    growth.land(again, 3.0)
+    assert choose(policy, growth, ONLY_TUNE) == Replicate(root, reason="seed deviation of the root: run 3 of 3")
 
 
 def test_a_lost_first_run_is_waited_for() -> None:

@@ -82,6 +82,22 @@ def until(condition: Callable[[], object]) -> None:
     assert condition()
 
 
+def test_waiting_ends_when_it_is_woken_and_loses_nothing() -> None:
+    evaluator = Scripted()
+    with LocalExecutor(evaluator, SLOTS) as executor:
+        executor.wake()
+        assert executor.wait(3600) == []
+        executor.submit(request("a"))
+        evaluator.word("a").set()
+        until(lambda: executor._done.qsize() == 1)
+        executor.wake()
+        executor.submit(request("b"))
+        evaluator.word("b").set()
+        until(lambda: executor._done.qsize() == 3)
+        assert [e.request.node_id for e in executor.wait(0)] == ["a", "b"], "what lies behind a wake is handed out, too"
+        assert executor.in_flight == 0
+
+
 def test_requests_wait_for_a_slot_in_order() -> None:
     evaluator = Scripted()
     with LocalExecutor(evaluator, SLOTS) as executor:

