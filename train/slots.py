@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +23,18 @@ class Slot:
     gpu: int | None
     cores: tuple[int, ...]
     threads: int
+    uuid: str | None = None
+    """The GPU's name for itself: no other numbering of the same device goes by it."""
+    minor: int | None = None
+    """The number of the GPU's file ``/dev/nvidiaN``."""
 
 
 def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...]:
     """One slot per visible GPU; without a GPU one slot per core, each with one thread.
 
     One thread a slot is quieter and gives twice the throughput of two threads on a small model (measured).
-    ``count`` overrides the number; slots then share devices and cores in turn. Raises ValueError for less than 1.
+    ``count`` overrides the number; slots of a CPU then share cores in turn (see ``sharing``).
+    Raises ValueError for less than 1, and for more than there are GPUs.
     """
     if count is not None and count < 1:
         raise ValueError(f"executor.slots is {count}; expected a positive number, or null to let the machine decide")
@@ -34,21 +42,35 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
     gpus = visible_gpus()
     if gpus:
         count = count or len(gpus)
-        share = max(1, len(cores) // count)
-        return tuple(
-            Slot(
-                index=i,
-                device="cuda",
-                gpu=gpus[i % len(gpus)],
-                cores=_share(cores, i, share),
-                threads=threads or share,
+        if count > len(gpus):
+            raise ValueError(
+                f"executor.slots is {count}, and torch sees {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}: one "
+                "candidate at a time runs on a device, since two would slow each other by chance. Leave executor.slots "
+                "out"
             )
-            for i in range(count)
-        )
+        share = max(1, len(cores) // count)
+        return tuple(_gpu_slot(i, gpus[i], _share(cores, i, share), threads or share) for i in range(count))
     threads = threads or 1
     count = count or max(1, len(cores) // threads)
     return tuple(
         Slot(index=i, device="cpu", gpu=None, cores=_share(cores, i, threads), threads=threads) for i in range(count)
+    )
+
+
+def _gpu_slot(index: int, gpu: int, cores: tuple[int, ...], threads: int) -> Slot:
+    uuid, minor = gpu_identity(gpu)
+    return Slot(index=index, device="cuda", gpu=gpu, cores=cores, threads=threads, uuid=uuid, minor=minor)
+
+
+def sharing(slots: Sequence[Slot]) -> str | None:
+    """What to tell a person of slots that have cores in common, or None. Only asked-for slots do."""
+    slots_of = Counter(core for slot in slots for core in slot.cores)
+    if not (shared := sorted(core for core, count in slots_of.items() if count > 1)):
+        return None
+    names = f"core{'s' if len(shared) > 1 else ''} {', '.join(map(str, shared))}"
+    return (
+        f"{len(slots)} slots share {names}: their candidates slow each other, by a different amount each time, and "
+        f"scores are as noisy as that. executor.slots={max(1, len(slots_of) // slots[0].threads)} would not"
     )
 
 
@@ -80,6 +102,37 @@ def visible_gpus() -> tuple[int, ...]:
     return tuple(range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
 
 
+def gpu_identity(gpu: int) -> tuple[str | None, int | None]:
+    """UUID and device file number of torch's GPU of that number; None for what cannot be told."""
+    import torch
+
+    if (found := getattr(torch.cuda.get_device_properties(gpu), "uuid", None)) is None:
+        return None, None
+    uuid = f"GPU-{found}"
+    minor = minor_of(uuid)
+    # A part of a GPU (MIG) has a name that the driver does not list; it is left to CUDA's own numbering.
+    return (uuid, minor) if minor is not None else (None, None)
+
+
+def minor_of(uuid: str, folder: Path = Path("/proc/driver/nvidia/gpus")) -> int | None:
+    """The number in ``/dev/nvidiaN`` of a device, which is not torch's number for it; None if the driver hides it."""
+    for information in sorted(folder.glob("*/information")):
+        with contextlib.suppress(OSError, ValueError):
+            facts = dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line)
+            known = {name.strip(): value.strip() for name, value in facts.items()}
+            if known.get("GPU UUID") == uuid:
+                return int(known["Device Minor"])
+    return None
+
+
+def driver_version(file: Path = Path("/sys/module/nvidia/version")) -> str:
+    """The version of the GPU's driver; ``unknown`` where the kernel does not say."""
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
 def hardware_tag(slot: Slot) -> str:
     """Device, count or threads, driver and torch: scores of different tags are never compared."""
     release = version("torch").split("+")[0]
@@ -87,7 +140,8 @@ def hardware_tag(slot: Slot) -> str:
         return f"{_cpu_name()} x{slot.threads} thread{'s' if slot.threads > 1 else ''} / torch {release}"
     import torch
 
-    return f"{torch.cuda.get_device_name(slot.gpu)} x1 / cuda {torch.version.cuda} / torch {release}"
+    name = torch.cuda.get_device_name(slot.gpu)
+    return f"{name} x1 / driver {driver_version()} / cuda {torch.version.cuda} / torch {release}"
 
 
 def _cpu_name() -> str:

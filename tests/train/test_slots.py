@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from train import slots as module
-from train.slots import Slot, hardware_tag, make_slots, usable_cores
+from train.slots import Slot, driver_version, hardware_tag, make_slots, minor_of, sharing, usable_cores
 
 
 @pytest.fixture
@@ -15,6 +15,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     def of(cores: list[int], gpus: tuple[int, ...] = ()) -> None:
         monkeypatch.setattr(module, "usable_cores", lambda: cores)
         monkeypatch.setattr(module, "visible_gpus", lambda: gpus)
+        monkeypatch.setattr(module, "gpu_identity", lambda gpu: (f"GPU-{gpu}", 7 - gpu))
 
     return of
 
@@ -47,7 +48,36 @@ def test_a_gpu_a_slot_and_the_cores_are_dealt(machine) -> None:
         ("cuda", 0, (0, 1), 2),
         ("cuda", 1, (2, 3), 2),
     ]
-    assert [slot.gpu for slot in make_slots(3)] == [0, 1, 0]
+    assert [(s.uuid, s.minor) for s in make_slots(None)] == [("GPU-0", 7), ("GPU-1", 6)]
+    assert [slot.gpu for slot in make_slots(1)] == [0]
+
+
+def test_a_gpu_is_never_shared(machine) -> None:
+    machine([0, 1, 2, 3], gpus=(0, 1))
+    with pytest.raises(ValueError, match=r"executor.slots is 3, and torch sees 2 GPUs: one candidate at a time"):
+        make_slots(3)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 4, 7, 64])
+@pytest.mark.parametrize("threads", [None, 1, 2, 3, 8])
+@pytest.mark.parametrize("gpus", [(), (0,), (0, 1), (0, 1, 2)])
+def test_no_core_is_shared_unless_more_slots_are_asked_for(machine, cores: int, threads: int | None, gpus) -> None:
+    machine(list(range(cores)), gpus=gpus)
+    slots = make_slots(None, threads)
+    used = [core for slot in slots for core in slot.cores]
+    assert (len(used) == len(set(used))) == (sharing(slots) is None)
+    if len(gpus) <= cores:
+        assert sharing(slots) is None
+
+
+def test_sharing_is_said_with_the_cure(machine) -> None:
+    machine([0, 1])
+    said = sharing(make_slots(3))
+    assert said is not None
+    assert said.startswith("3 slots share core 0: ")
+    assert "executor.slots=2 would not" in said
+    assert sharing(make_slots(2)) is None
+    assert "2 slots share cores 0, 1" in str(sharing(make_slots(2, threads=2)))
 
 
 @pytest.mark.parametrize("count", [0, -1])
@@ -72,3 +102,37 @@ def test_the_hardware_tag_names_device_threads_and_torch() -> None:
     tag = hardware_tag(make_slots(1)[0])
     assert tag.endswith(f"x1 thread / torch {torch.__version__.split('+')[0]}")
     assert "x2 threads" in hardware_tag(Slot(index=0, device="cpu", gpu=None, cores=(0,), threads=2))
+
+
+INFORMATION = """\
+Model: \t\t NVIDIA H200
+IRQ:   \t\t 95
+GPU UUID: \t GPU-{uuid}
+Video BIOS: \t 96.00.bc.00.01
+Bus Location: \t 0000:{bus}.0
+Device Minor: \t {minor}
+GPU Excluded:\t No
+"""
+
+
+def test_a_device_file_has_a_number_of_its_own(tmp_path: Path) -> None:
+    for bus, uuid, minor in (("1a:00", "aaaa", 3), ("5d:00", "bbbb", 0)):
+        (tmp_path / f"0000:{bus}.0").mkdir()
+        text = INFORMATION.format(bus=bus, uuid=uuid, minor=minor)
+        (tmp_path / f"0000:{bus}.0" / "information").write_text(text)
+    (tmp_path / "0000:ff:00.0").mkdir()
+    (tmp_path / "0000:ff:00.0" / "information").write_text("GPU UUID: GPU-cccc\nDevice Minor: none\n")
+    assert [minor_of(f"GPU-{each}", tmp_path) for each in ("aaaa", "bbbb", "cccc", "dddd")] == [3, 0, None, None]
+    assert minor_of("GPU-aaaa", tmp_path / "nothing") is None
+
+
+def test_the_tag_of_a_gpu_names_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    (tmp_path / "version").write_text("575.57.08\n")
+    assert driver_version(tmp_path / "version") == "575.57.08"
+    assert driver_version(tmp_path / "missing") == "unknown"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: f"NVIDIA H200 number {gpu}")
+    monkeypatch.setattr(module, "driver_version", lambda: "575.57.08")
+    tag = hardware_tag(Slot(index=0, device="cuda", gpu=1, cores=(0,), threads=1))
+    assert tag.startswith("NVIDIA H200 number 1 x1 / driver 575.57.08 / cuda ")
