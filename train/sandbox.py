@@ -83,8 +83,8 @@ def _environment(slot: Slot) -> dict[str, str]:
     if slot.gpu is None:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     else:
-        # The candidate sees one device, numbered as the driver numbers it; torch calls it cuda:0.
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+        # The candidate sees one device, by its UUID: a number would count what is visible there. torch calls it cuda:0.
+        environment["CUDA_VISIBLE_DEVICES"] = slot.uuid or str(slot.gpu)
         environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     return environment
 
@@ -229,7 +229,8 @@ def _system() -> list[str]:
 def _devices(slot: Slot) -> list[str]:
     if slot.gpu is None:
         return []
-    names = [f"nvidia{slot.gpu}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"]
+    number = slot.gpu if slot.minor is None else slot.minor
+    names = [f"nvidia{number}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"]
     return [option for name in names for option in ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from train import slots as module
+from train.sandbox import Bubblewrap
 from train.slots import Slot, driver_version, hardware_tag, make_slots, minor_of, sharing, usable_cores
 
 
@@ -136,3 +137,16 @@ def test_the_tag_of_a_gpu_names_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(module, "driver_version", lambda: "575.57.08")
     tag = hardware_tag(Slot(index=0, device="cuda", gpu=1, cores=(0,), threads=1))
     assert tag.startswith("NVIDIA H200 number 1 x1 / driver 575.57.08 / cuda ")
+
+
+def test_a_candidate_sees_the_device_of_its_slot_by_uuid_and_file() -> None:
+    command = Bubblewrap(Path("/usr/bin/bwrap")).wrap(
+        Path("/stage"), 5, Slot(index=1, device="cuda", gpu=0, cores=(0,), threads=1, uuid="GPU-ab", minor=6)
+    )
+    words = " ".join(command.command)
+    assert "--dev-bind-try /dev/nvidia6 /dev/nvidia6" in words
+    assert "/dev/nvidia0" not in words
+    assert "--setenv CUDA_VISIBLE_DEVICES GPU-ab" in words
+    without = Bubblewrap(Path("/usr/bin/bwrap")).wrap(Path("/stage"), 5, make_slots(1)[0])
+    assert "nvidia" not in " ".join(without.command)
+    assert " ".join(without.command).count("--setenv CUDA_VISIBLE_DEVICES  ") == 1
