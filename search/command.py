@@ -30,6 +30,7 @@ from search.settings import SettingsError
 from search.summary import archive_command, summarise, this_python
 from train.local import LocalExecutor
 from train.sandbox import SandboxUnavailable
+from train.slots import sharing
 
 EXPECTED = (
     ArchiveError,
@@ -89,6 +90,8 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display.said(_greeting(search, executor, budget, str(config["archive"]), opened.resumed, sandbox.tier))
     used = archive.seconds_used(opened.run.run)
     search.note("session", f"{'resumed' if opened.resumed else 'started'} with {len(executor.slots)} slots")
+    if (shared := sharing(executor.slots)) is not None:
+        search.note("sharing", shared)
     search.begin(files)
     if opened.other_hardware is not None and budget.evaluations_left(opened.tree, 0) > 0:
         catch_up(search, opened.other_hardware)
@@ -122,6 +125,8 @@ def _greeting(search: Search, executor: LocalExecutor, budget: Budget, archive: 
         f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
         f"Look in at any time: {archive_command(archive)} leaderboard",
     ]
+    if (shared := sharing(slots)) is not None:
+        lines.append(f"NOTE: {shared}.")
     if tier == "none":
         lines.append("WARNING: sandbox=none. Candidates run as you, with your files and your network.")
     return "\n".join(lines)
