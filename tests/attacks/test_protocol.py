@@ -1,4 +1,4 @@
-"""Attacks that the protocol itself must stand: each is a program in ``candidates/``, and what must come of it.
+"""What a probe finds inside a sandbox: no text, no cores beyond the slot's, no keyring. (The attacks: test_attacks.py.)
 
 pytest tests/attacks
 """
@@ -15,52 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from archive.records import Failed, Request, Scored
+from archive.records import Failed, Request
 from prepare.task import Task
 from train.evaluator import AuditedEvaluator
 from train.slots import make_slots
 
-PROGRAMS = Path(__file__).parent / "candidates"
+PROGRAMS = Path(__file__).parent / "probes"
 HOUSE = Path(__file__).parent.parent.parent
 slow = pytest.mark.slow
 
 
 def program(name: str) -> str:
     return (PROGRAMS / f"{name}.py").read_text()
-
-
-@pytest.mark.parametrize(
-    ("name", "outcome", "reason"),
-    [
-        ("look_ahead", "invalid", "the audit disagrees"),
-        pytest.param("look_ahead_seldom", "invalid", "the audit disagrees", marks=slow),
-        pytest.param("look_ahead_memo", "invalid", "the audit disagrees", marks=slow),
-        ("false_claims", "invalid", "the audit disagrees"),
-        pytest.param(
-            "impossible_claims", "invalid", "a log-probability was not a finite number of at most 0", marks=slow
-        ),
-        pytest.param("learns_while_judged", "invalid", "the audit disagrees", marks=slow),
-        ("forged_score", "invalid", "train() sent an unexpected message, 'claims'"),
-        ("forged_reports", "invalid", "reports in"),
-        ("forged_numbers", "invalid", "something else than a step and a loss"),
-        pytest.param("patched_clock", "timed_out", "the state had not arrived", marks=slow),
-        ("late_daemon", "timed_out", "the state had not arrived"),
-        pytest.param("kills_all", "crashed", "it left before it had answered", marks=slow),
-    ],
-)
-def test_an_attack_ends_as_a_failure(run_candidate, name: str, outcome: str, reason: str) -> None:
-    evaluation = run_candidate(program(name))
-    assert isinstance(evaluation, Failed), evaluation
-    assert (evaluation.outcome, reason in evaluation.reason) == (outcome, True), evaluation.reason
-
-
-def test_a_score_that_is_printed_is_not_read(run_candidate, toy_seed: str) -> None:
-    """The attack is scored, as the honest program that it is besides."""
-    attack, honest = run_candidate(program("fake_metric_line")), run_candidate(toy_seed)
-    assert isinstance(attack, Scored), attack
-    assert isinstance(honest, Scored), honest
-    assert "val_bpb 0.0001" in attack.log
-    assert attack.score == pytest.approx(honest.score, abs=1e-6)
 
 
 @slow

@@ -5,6 +5,12 @@ import sys
 
 import torch
 
+ATTACK = 1
+ENDS = "scored"
+HARM = "score"
+GAIN = 2.0
+FAST = True
+
 
 def train(session):
     data = session.start().long()

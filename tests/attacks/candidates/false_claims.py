@@ -7,6 +7,14 @@ import torch
 
 import prepare.scoring as scoring
 
+ATTACK = 2
+ENDS = "invalid"
+REASON = "the audit disagrees"
+HARM = "score"
+GAIN = 2.0
+FAST = True
+
+
 honest = scoring.target_log_probs
 
 

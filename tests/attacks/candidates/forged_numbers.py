@@ -1,8 +1,18 @@
-"""Reports a loss that no float can hold."""
+"""Reports a number that no float can hold."""
+
+import contextlib
+from pathlib import Path
+
+ATTACK = 24
+ENDS = "invalid"
+REASON = "something else than a step and a loss"
+HARM = "dead"
 
 
 def train(session):
     session.start()
+    with contextlib.suppress(OSError):
+        Path("results.json").write_text('{"val_bpb": 1' + 400 * "0" + "}")
     session._tell(1, 10**400)
     while True:
         pass

@@ -1,5 +1,10 @@
 """Floods the evaluator with reports, hundreds of times as many as a session sends."""
 
+ATTACK = 0
+ENDS = "invalid"
+REASON = "reports in"
+HARM = "dead"
+
 
 def train(session):
     session.start()

@@ -1,13 +1,26 @@
-"""Sends messages of its own on the session's socket: a score, a verdict, an end."""
+"""Sends messages of its own: a score, a verdict, an end. On the session's socket, and as the file of results."""
+
+import contextlib
+import json
+from pathlib import Path
 
 import torch
+
+ATTACK = 0
+ENDS = "invalid"
+REASON = "train() sent an unexpected message, 'claims'"
+HARM = "score"
+GAIN = 2.0
 
 
 def train(session):
     session.start()
-    channel = next(c.cell_contents for c in session._tell.__closure__ if hasattr(c.cell_contents, "send"))
-    channel.send({"type": "claims", "score": 0.0001, "outcome": "scored"}, bytes(8 * 32 * 32))
-    channel.send({"type": "checked"})
+    with contextlib.suppress(OSError):
+        Path("results.json").write_text(json.dumps({"val_bpb": 0.0001}))
+    for cell in session._tell.__closure__ or ():
+        if hasattr(channel := cell.cell_contents, "send"):
+            channel.send({"type": "claims", "score": 0.0001, "outcome": "scored"}, bytes(8 * 32 * 32))
+            channel.send({"type": "checked"})
     return {"table": torch.zeros(256, 256)}
 
 

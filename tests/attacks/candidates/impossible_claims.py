@@ -5,6 +5,13 @@ import torch
 
 import prepare.scoring as scoring
 
+ATTACK = 24
+ENDS = "invalid"
+REASON = "a log-probability was not a finite number of at most 0"
+HARM = "score"
+GAIN = 2.0
+
+
 scoring.target_log_probs = lambda model, rows, vocab, device: np.full((rows.shape[0], rows.shape[1] - 1), 5.0)
 
 

@@ -4,11 +4,16 @@ import contextlib
 import os
 import signal
 
+ATTACK = 28
+ENDS = "crashed"
+REASON = "it left before it had answered"
+HARM = "dead"
+
 
 def train(session):
     session.start()
     for victim in (os.getppid(), -1):
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(victim, signal.SIGKILL)
     os._exit(0)
 

@@ -6,16 +6,26 @@ import time
 import safetensors.torch
 import torch
 
+ATTACK = 16
+ENDS = "timed_out"
+REASON = "the state had not arrived"
+HARM = "process"
+FAST = True
+
 
 def train(session):
     session.start()
-    channel = next(c.cell_contents for c in session._tell.__closure__ if hasattr(c.cell_contents, "send"))
+    channels = [cell.cell_contents for cell in session._tell.__closure__ or () if hasattr(cell.cell_contents, "send")]
     if os.fork() == 0:
         os.setsid()
         time.sleep(3)
-        channel.send({"type": "state"}, safetensors.torch.save({"table": torch.zeros(256, 256)}))
+        for channel in channels:
+            channel.send({"type": "state"}, safetensors.torch.save({"table": torch.zeros(256, 256)}))
+        time.sleep(3600)
         os._exit(0)
-    time.sleep(3600)
+    if channels:
+        time.sleep(3600)
+    return {"table": torch.zeros(256, 256)}
 
 
 def predict(state, task):

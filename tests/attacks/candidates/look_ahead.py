@@ -3,6 +3,13 @@
 import torch
 from torch.nn import functional as F
 
+ATTACK = 4
+ENDS = "invalid"
+REASON = "the audit disagrees"
+HARM = "score"
+GAIN = 2.0
+FAST = True
+
 
 def train(session):
     session.start()

@@ -6,6 +6,12 @@ Within one process that deceives a check that perturbs suffixes.
 import torch
 from torch.nn import functional as F
 
+ATTACK = 4
+ENDS = "invalid"
+REASON = "the audit disagrees"
+HARM = "score"
+GAIN = 2.0
+
 
 def train(session):
     session.start()

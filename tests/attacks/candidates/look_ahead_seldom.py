@@ -3,6 +3,12 @@
 import torch
 from torch.nn import functional as F
 
+ATTACK = 4
+ENDS = "invalid"
+REASON = "the audit disagrees"
+HARM = "score"
+GAIN = 0.3
+
 
 def train(session):
     data = session.start().long()
