@@ -41,8 +41,8 @@ Lookup = Callable[[str, int, int], LlmCall | None]
 """(run, move, turn) -> the answer that was paid for, if any."""
 
 
-DEFAULT_CONCURRENCY = 8
-"""Calls in flight at once. Eight answers of a minute each keep two slots of 15 s busy."""
+DEFAULT_CONCURRENCY = 16
+"""Calls in flight at once, at most: two slots of 15 s that live on answers of a minute want 13."""
 
 
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 TOKENS_IN, TOKENS_OUT = 3_000, 700
 MODEL = "claude-sonnet-5-5"
+
+
+Quality = Literal["edit", "unusable", "refusal"]
+"""Of an answer: an edit that applies; one that does not, nor does its repair; the model declines."""
 
 
 @dataclass
@@ -21,8 +26,10 @@ class MessagesApi:
     """A context manager. ``status`` other than 200 is the answer to everything."""
 
     status: int = 200
-    latency: float = 0.0
-    """Seconds before an answer."""
+    latency: float | Callable[[int], float] = 0.0
+    """Seconds before an answer, or before the one of that number."""
+    quality: Callable[[int], Quality] = lambda number: "edit"
+    """How the answer of that number turns out."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of the requests for a message."""
     url: str = ""
@@ -39,14 +46,17 @@ class MessagesApi:
         self._server.server_close()
 
     def message(self, number: int) -> dict[str, Any]:
+        quality = self.quality(number)
+        searched = "import math" if quality == "edit" else "this line is not there"
         text = (
             f"IDEA: remember the number {number}\n\n"
-            f"<<<<<<< SEARCH\nimport math\n=======\nimport math\n\nTRIED_{number} = {number}\n>>>>>>> REPLACE\n"
+            f"<<<<<<< SEARCH\n{searched}\n=======\nimport math\n\nTRIED_{number} = {number}\n>>>>>>> REPLACE\n"
         )
         usage = {"input_tokens": TOKENS_IN, "output_tokens": TOKENS_OUT}
         content = [{"type": "text", "text": text}]
         about = {"id": f"msg_{number}", "type": "message", "role": "assistant", "model": MODEL}
-        return {**about, "stop_reason": "end_turn", "content": content, "usage": usage}
+        stop = "refusal" if quality == "refusal" else "end_turn"
+        return {**about, "stop_reason": stop, "content": content, "usage": usage}
 
 
 def _handler(api: MessagesApi) -> type[BaseHTTPRequestHandler]:
@@ -59,7 +69,7 @@ def _handler(api: MessagesApi) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             api.asked.append(body)
             number = len(api.asked)
-            time.sleep(api.latency)
+            time.sleep(api.latency if isinstance(api.latency, (int, float)) else api.latency(number))
             self._say(api.message(number))
 
         def _say(self, said: dict[str, Any]) -> None:
