@@ -6,6 +6,7 @@ Arrays are aligned with ``nodes`` (order of arrival), so that a policy is a few 
     tree.runs      [N] int64    scored screenings behind each mean
     tree.charges   [N] int64    children made or attempted: scored, failed, pending and refused ones
     tree.places    [N] int64    place of the first parent in ``nodes``; -1 for the root
+    tree.suspects  [N] bool     nodes whose scores prove nothing; see ``Suspicion``
 
 Only evaluations made under ``tree.conditions`` count; the others stay in the archive and are not compared.
 A tree is written by the search loop alone (``add``, ``record``, ``choose``, ``refuse``). Whoever reads it from another
@@ -17,6 +18,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
@@ -27,6 +29,7 @@ from archive.records import (
     Conditions,
     Direction,
     Evaluation,
+    Failed,
     MoveRecord,
     Node,
     Propose,
@@ -60,6 +63,27 @@ class _Column:
         return self._data[: self._size]
 
 
+@dataclass(frozen=True)
+class Suspicion:
+    """Why a node is suspect: its scores prove nothing, and it is neither bred from nor trained again nor claimed.
+
+    Cheating (``Failed.violation``) is inherited: whatever made the score of the one may be in all that was made of it,
+    through any parent. A run that was merely ``invalid`` speaks against its own node alone.
+    """
+
+    origin: str
+    """The node whose evaluation shows it: the suspect itself, or an ancestor."""
+    inherited: bool
+    evaluation: Failed
+
+    def __str__(self) -> str:
+        """``descends from 3fa9c1d2, found cheating (the audit disagrees)``. Reasons of claim runs are not told."""
+        told = self.evaluation.request.purpose == "screen"
+        what = "found cheating" if self.evaluation.violation else "invalid in one of its runs"
+        why = f"{what} ({self.evaluation.reason if told else 'in a run of the claim'})"
+        return f"descends from {self.origin[:8]}, {why}" if self.inherited else why
+
+
 class Tree:
     """The nodes of one run with their evaluations; a DAG, since a crossover has two parents."""
 
@@ -81,6 +105,13 @@ class Tree:
         self._charges = _Column(np.int64, 0)
         self._places = _Column(np.int64, -1)
         self._failures = _Column(np.int64, 0)
+        self._suspects = _Column(np.bool_, False)
+        self._tainted = _Column(np.bool_, False)
+        self._origins: dict[str, str] = {}
+        """Tainted node -> the cheating node that it is, or descends from."""
+        self._columns = (
+            self._means, self._runs, self._charges, self._places, self._failures, self._suspects, self._tainted,
+        )  # fmt: skip
         self._keys: set[tuple[str, int, Purpose]] = set()
         self._ranks: Floats | None = None
         self._order: Ints = np.empty(0, dtype=np.int64)
@@ -107,6 +138,10 @@ class Tree:
     def places(self) -> Ints:
         return self._places.view
 
+    @property
+    def suspects(self) -> NDArray[np.bool_]:
+        return self._suspects.view
+
     def __len__(self) -> int:
         return len(self.nodes)
 
@@ -114,17 +149,37 @@ class Tree:
         return self.nodes[self.index[node_id]]
 
     def eligible(self) -> NDArray[np.bool_]:
-        """[N] True where a node has a mean, and so may be improved or bred from."""
-        return ~np.isnan(self.means)
+        """[N] True where a node has a mean and is not suspect, and so may be improved or bred from."""
+        eligible: NDArray[np.bool_] = ~(np.isnan(self.means) | self.suspects)
+        return eligible
 
     def failed(self) -> NDArray[np.bool_]:
-        """[N] True where a node was trained, came to nothing, and has no mean: what a ``debug`` operator works on."""
-        return (self._failures.view > 0) & np.isnan(self.means)
+        """[N] True where a node was trained, came to nothing, and has no mean: what a ``debug`` operator works on.
+
+        Nobody works on what was found cheating, or descends from it.
+        """
+        failed: NDArray[np.bool_] = (self._failures.view > 0) & np.isnan(self.means) & ~self._tainted.view
+        return failed
+
+    def suspect(self, node_id: str) -> bool:
+        """Whether the node's scores prove nothing. The root is the task's own program and cannot be suspect."""
+        return bool(self.suspects[self.index[node_id]])
+
+    def suspicion(self, node_id: str) -> Suspicion | None:
+        """Why a node is suspect, the worst first: it cheats, it descends from one that does, a run was invalid."""
+        if not self.suspect(node_id):
+            return None
+        for member in (node_id, self._origins.get(node_id, node_id)):
+            for e in self.failures(member):
+                if isinstance(e, Failed) and e.violation:
+                    return Suspicion(member, member != node_id, e)
+        invalid = (e for e in self.failures(node_id) if isinstance(e, Failed) and e.outcome == "invalid")
+        return Suspicion(node_id, False, next(invalid))
 
     def ranks(self) -> Floats:
         """[N] rank of each mean in [0, 1], the best 1; ties share their average; NaN where there is none.
 
-        One node alone has rank 1. Cached until a screening lands.
+        Suspects have none, and are not counted. One node alone has rank 1. Cached until a screening lands.
         """
         with self.lock:
             if self._ranks is None or len(self._ranks) != len(self.nodes):
@@ -134,8 +189,9 @@ class Tree:
     def _rank(self) -> Floats:
         """Ranks anew. The last order is kept: a stable sort of what is nearly sorted already is linear."""
         fresh = self.eligible()
-        fresh[self._order] = False  # a node that once had a mean keeps one
-        order = np.concatenate([self._order, np.flatnonzero(fresh)])
+        known = self._order[fresh[self._order]]  # a node that once had a mean keeps one, unless it has become suspect
+        fresh[known] = False
+        order = np.concatenate([known, np.flatnonzero(fresh)])
         keys = -self.means[order] if self.direction == "minimise" else self.means[order]
         sorting = np.argsort(keys, kind="stable")
         self._order, keys = order[sorting], keys[sorting]
@@ -148,7 +204,7 @@ class Tree:
         return ranks
 
     def leader(self) -> str | None:
-        """The node with the best mean so far, the earliest of equals; None before the first score."""
+        """The node with the best mean so far, no suspect, the earliest of equals; None before the first score."""
         valid = self.eligible()
         if not valid.any():
             return None
@@ -235,17 +291,23 @@ class Tree:
             self.graph.add_node(node.node_id)
             for parent in node.parents:
                 self.graph.add_edge(parent, node.node_id)
-            for column in (self._means, self._runs, self._charges, self._places, self._failures):
+            for column in self._columns:
                 column.append()
             if node.parents:
                 self._places.view[-1] = self.index[node.parents[0]]
                 self.refused_in_a_row = 0
+            for origin in filter(None, map(self._origins.get, node.parents)):
+                self._taint(node.node_id, origin)
             self._ranks = None
 
-    def record(self, evaluation: Evaluation) -> None:
-        """An evaluation landed. Raises ValueError for a second one with the same node, seed and purpose."""
+    def record(self, evaluation: Evaluation) -> tuple[str, ...]:
+        """An evaluation landed. Returns the nodes that have become suspect by it.
+
+        Raises ValueError for a second one with the same node, seed and purpose.
+        """
         with self.lock:
             self._record(evaluation)
+            return self._distrust(evaluation)
 
     def _record(self, evaluation: Evaluation) -> None:
         request = evaluation.request
@@ -266,6 +328,34 @@ class Tree:
             means[i] = evaluation.score if runs[i] == 0 else means[i] + (evaluation.score - means[i]) / (runs[i] + 1)
             runs[i] += 1
             self._ranks = None
+
+    def _distrust(self, evaluation: Evaluation) -> tuple[str, ...]:
+        """Mark the node, and all that descends from it if it cheats."""
+        node_id = evaluation.request.node_id
+        if not isinstance(evaluation, Failed) or node_id == self.root:
+            return ()
+        if evaluation.violation:
+            return self._taint(node_id, node_id)
+        if evaluation.outcome != "invalid" or self.suspect(node_id):
+            return ()
+        self._suspects.view[self.index[node_id]] = True
+        self._ranks = None
+        return (node_id,)
+
+    def _taint(self, node_id: str, origin: str) -> tuple[str, ...]:
+        """A node and its descendants become suspect because of ``origin``. Each is visited once in a tree's life."""
+        marked, front = [], [node_id]
+        while front:
+            if (member := front.pop()) in self._origins:
+                continue
+            place = self.index[member]
+            self._origins[member] = origin
+            if not self._suspects.view[place]:
+                marked.append(member)
+            self._suspects.view[place] = self._tainted.view[place] = True
+            front.extend(self.graph.successors(member))
+        self._ranks = None
+        return tuple(marked)
 
     def _charge(self, parents: Sequence[str]) -> None:
         for parent in parents:

@@ -90,7 +90,7 @@ def siblings(tree: Tree, node_id: str) -> str:
 
 def best(tree: Tree, count: int = 8) -> str:
     """The best nodes of the tree, for a draft that should be none of them."""
-    scored = [node.node_id for node, mean in zip(tree.nodes, tree.means, strict=True) if not math.isnan(mean)]
+    scored = [node.node_id for node, fit in zip(tree.nodes, tree.eligible(), strict=True) if fit]
     sign = 1 if tree.direction == "minimise" else -1
     scored.sort(key=lambda node: sign * float(tree.means[tree.index[node]]))
     return "\n".join(f"- {_attempt(tree, node)}" for node in scored[:count])
@@ -142,6 +142,8 @@ def _outcome(tree: Tree, node_id: str) -> str:
     if math.isnan(mean):
         failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
         return f"{failed[-1].outcome}, {one_line(failed[-1].reason)}" if failed else "no result yet"
+    if suspicion := tree.suspicion(node_id):
+        return f"does not count: {one_line(str(suspicion))}"
     before = [float(tree.means[tree.index[parent]]) for parent in tree[node_id].parents]
     before = [score for score in before if not math.isnan(score)]
     if not before:

@@ -124,7 +124,7 @@ def history(tree: Tree, keys: object, limit: int) -> list[Trial]:
     Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached.
     """
     means = tree.means
-    scored = np.flatnonzero(~np.isnan(means))
+    scored = np.flatnonzero(tree.eligible())
     if not len(scored):
         return []
     badness = means[scored] if tree.direction == "minimise" else -means[scored]

@@ -14,9 +14,10 @@ after a verdict therefore begins a new claim, with new seeds; scores of an earli
 cannot change under way: a node that was given a confirm or report move in this claim stays one, whatever lands later.
 So a screening that is still in flight can do no harm, but let it land first: it may be the winner.
 
-A finalist that fails a claim run (crash, invalid, ...) is out. While ``ClaimPlan.limit`` lasts, the next best by
-screening takes its place; once reports have begun, the next best by confirmation does. The root's failed report runs
-are tried again with other seeds, until ``report_seeds`` of them have failed or the limit is reached.
+A finalist that fails a claim run (crash, invalid, ...) is out, and so is one that has become suspect. While
+``ClaimPlan.limit`` lasts, the next best by screening takes its place; once reports have begun, the next best by
+confirmation does. The root's failed report runs are tried again with other seeds, until ``report_seeds`` of them have
+failed or the limit is reached.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ import numpy as np
 
 from archive.records import Evaluation, MoveRecord, Purpose, Replicate, Scored
 from archive.tree import Tree
-from search.policies.base import suspect
 from search.statistics import CONFIDENCE, Difference, NoInterval, welch
 
 LEAST_SEEDS = 2
@@ -197,9 +197,9 @@ class _Claim:
         return failures[0] if failures else None
 
     def chosen(self, tree: Tree, purpose: Purpose | None = None) -> list[str]:
-        """Nodes with moves in this claim, the root and failed ones left out, in order of their first move."""
+        """Nodes with moves in this claim, the root, failed and suspect ones left out, in order of their first move."""
         named = (node_id for node_id, why in self.sides if purpose in (None, why))
-        return [n for n in dict.fromkeys(named) if n != tree.root and not self.failure(n)]
+        return [n for n in dict.fromkeys(named) if n != tree.root and not self.failure(n) and not tree.suspect(n)]
 
 
 def _is_claim(record: MoveRecord) -> bool:
@@ -258,7 +258,7 @@ def _contenders(tree: Tree, claim: _Claim) -> Iterator[str]:
         better = np.flatnonzero(keys < keys[0])
     for place in better[np.argsort(keys[better], kind="stable")]:
         node_id = tree.nodes[int(place)].node_id
-        if not suspect(tree, node_id) and not claim.failure(node_id):
+        if not tree.suspect(node_id) and not claim.failure(node_id):
             yield node_id
 
 
@@ -382,8 +382,11 @@ def _remarks(tree: Tree, claim: _Claim) -> str:
         remarks.append(f"the root failed {len(root)} of its report runs ({root[0].outcome})")
     for node_id in dict.fromkeys(node_id for node_id, _ in claim.sides):
         failure = claim.failure(node_id)
+        suspicion = tree.suspicion(node_id)
         if failure is not None and node_id != tree.root:
             remarks.append(f"{node_id[:8]} is out: {failure.outcome} in its {failure.request.purpose} run")
+        elif suspicion is not None:
+            remarks.append(f"{node_id[:8]} is out: {suspicion}")
     if earlier := _claims_before(tree):
         remarks.append(f"claim {earlier + 1} of this run, and each is another chance to be lucky")
     return "".join(f"; {remark}" for remark in remarks)

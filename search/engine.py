@@ -16,7 +16,7 @@ import hashlib
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -38,7 +38,6 @@ from archive.records import (
     Replicate,
     Request,
     Run,
-    Scored,
     Stop,
     Wait,
     node_id_for,
@@ -308,6 +307,8 @@ class Search:
         """Admit what an operator made, or refuse it. Returns whether it became a node."""
         if isinstance(result, NoCandidate):
             self._refuse(record, result.reason)
+        elif (parent := next(filter(self.tree.suspect, result.parents), None)) is not None:
+            self._refuse(record, f"its parent {parent[:8]} is suspect: {self.tree.suspicion(parent)}")
         elif (reason := self.parts.gate(result.files)) is not None:
             self._refuse(record, reason)
         elif normalised(result.files) in self._known:
@@ -338,9 +339,10 @@ class Search:
     def tell(self, evaluation: Evaluation) -> None:
         """Record what came of a training. Raises SearchStopped if the search cannot go on after it."""
         with self.archive.transaction():
-            self.tree.record(self.archive.record(evaluation))
-            if isinstance(evaluation, Scored):
-                self._follow_leader()
+            marked = self.tree.record(self.archive.record(evaluation))
+            if isinstance(evaluation, Failed) and evaluation.violation:
+                self._say_who_is_suspect(evaluation.request.node_id, marked)
+            self._follow_leader()
         if evaluation.outcome == "lost":
             self._again(evaluation)
         elif self._lookahead is not None:
@@ -370,16 +372,28 @@ class Search:
             raise SearchStopped(f"a training was lost {tries} times in a row, the last time because {reason}")
         self._ready.appendleft(request)
 
+    def _say_who_is_suspect(self, node_id: str, marked: Sequence[str]) -> None:
+        """A node was found cheating: what descends from it is kept, and counts for nothing from now on."""
+        suspicion = self.tree.suspicion(node_id)
+        if suspicion is None:  # the root, whose program is the task's own
+            return
+        heirs = [member[:8] for member in marked if member != node_id]
+        named = ", ".join(heirs[:8]) + (", ..." if len(heirs) > 8 else "")
+        message = f"{suspicion}; suspect with it: {len(heirs)} descendants ({named})" if heirs else str(suspicion)
+        self.note("cheating", message, node_id)
+
     def _follow_leader(self) -> None:
         """Write down who leads, whenever that changes. It steers the search and claims nothing."""
         leader = self.tree.leader()
         if leader is None or leader == self._leader:
             return
-        self._leader = leader
+        before, self._leader = self._leader, leader
         mean = float(self.tree.means[self.tree.index[leader]])
         runs = int(self.tree.runs[self.tree.index[leader]])
         detail = {"mean": mean, "runs": runs}
         reason = f"best mean screening score so far: {mean:.4f} in {runs} run{'s' if runs > 1 else ''}"
+        if before is not None and (suspicion := self.tree.suspicion(before)):
+            reason += f"; {before[:8]}, which led, is suspect: {suspicion}"
         self.archive.decide(Decision(self.run.run, "leader", leader, reason, detail, self.parts.clock()))
 
     def with_bar(self, request: Request) -> Request:

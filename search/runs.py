@@ -121,7 +121,7 @@ def catch_up(search: Search, before: Tree) -> None:
         "the root and the leaders are run again first",
     )
     order = sorted(
-        (node.node_id for node in before.nodes if before.scores(node.node_id)),
+        (node.node_id for node in before.nodes if before.scores(node.node_id) and not before.suspect(node.node_id)),
         key=lambda node_id: before.means[before.index[node_id]],
         reverse=before.direction == "maximise",
     )

@@ -93,9 +93,9 @@ def screening_sigma(tree: Tree) -> float | None:
     """Seed deviation of a screening: the root's replicates pooled with all later ones, never below the root's own.
 
     Later replicates belong to leaders, which may have been chosen for being steady; hence the floor. None before the
-    second run of any node.
+    second run of any node. Suspects say nothing about honest runs.
     """
-    replicated = [tree.nodes[i].node_id for i in np.flatnonzero(tree.runs >= 2)]
+    replicated = [tree.nodes[i].node_id for i in np.flatnonzero((tree.runs >= 2) & ~tree.suspects)]
     floor = deviation(tree.scores(tree.root)) if len(tree) else None
     return pooled_sigma([tree.scores(node_id) for node_id in replicated], floor or 0.0)
 

@@ -63,8 +63,5 @@ def attempts(tree: Tree, node_id: str) -> int:
 
 
 def suspect(tree: Tree, node_id: str) -> bool:
-    """Whether an evaluation of a candidate was ever found invalid: its other scores then prove nothing.
-
-    The root is the task's own program and cannot be suspect.
-    """
-    return node_id != tree.root and any(e.outcome == "invalid" for e in tree.evaluations[node_id])
+    """Whether the node's scores prove nothing; see ``archive.tree.Suspicion``."""
+    return tree.suspect(node_id)

@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 
 from archive.tree import Tree
-from search.policies.base import suspect
 
 
 class Mating(Protocol):
@@ -33,7 +32,7 @@ class RankMating:
     tries: int = 8
 
     def partner(self, tree: Tree, first: int, rng: np.random.Generator) -> int | None:
-        ranks = tree.ranks()
+        ranks = tree.ranks()  # suspects have none
         with np.errstate(invalid="ignore"):
             weights = np.where(ranks >= 1 - self.best, ranks ** (1 / self.temperature), 0.0)
         weights[first] = 0.0
@@ -42,7 +41,7 @@ class RankMating:
             if cumulative[-1] <= 0:
                 return None
             drawn = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-            if not related(tree, first, drawn) and not suspect(tree, tree.nodes[drawn].node_id):
+            if not related(tree, first, drawn):
                 return drawn
             weights[drawn] = 0.0
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from archive.records import Replicate
 from archive.tree import Tree
-from search.policies.base import attempts, suspect
+from search.policies.base import attempts
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Recheck:
     def choose(self, tree: Tree) -> Replicate | None:
         """The replicate that the ranking hangs on, or None."""
         leader = tree.leader() if self.runs > 1 else None
-        if leader is None or leader == tree.root or suspect(tree, leader):
+        if leader is None or leader == tree.root:
             return None
         charges = int(tree.charges[tree.index[leader]])
         tried = attempts(tree, leader)

@@ -1,7 +1,7 @@
 """Node scores: how promising each node is, from ranks and charges alone.
 
-A node score maps a tree to [N] float64, higher is better, NaN where a node must not be improved (failed and
-unscored nodes). It sees no raw score, so any monotone change of the metric leaves it as it is.
+A node score maps a tree to [N] float64, higher is better, NaN where a node must not be improved (failed, unscored and
+suspect nodes). It sees no raw score, so any monotone change of the metric leaves it as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Protocol
 import numpy as np
 
 from archive.tree import Floats, Tree
-from search.policies.base import suspect
 
 
 class NodeScore(Protocol):
@@ -67,7 +66,7 @@ class KeptLine:
     """Linear keep-or-revert: 1 for the head of the line, NaN for all others.
 
     The line starts at the root; its next member is the first child (by order of arrival) with a better mean than the
-    present head and no evaluation found invalid; all others are reverted and never returned to. Source: the loop of
+    present head that is not suspect; all others are reverted and never returned to. Source: the loop of
     karpathy/autoresearch, one git branch that keeps a commit if the metric improved. Run serially this is exactly that
     loop. With several slots the children of one head run side by side, and the first to arrive of those that improve
     on it is kept.
@@ -85,7 +84,6 @@ class KeptLine:
         while following >= 0:
             head = following
             first, last = np.searchsorted(places[better], [head, head + 1])
-            honest = (int(i) for i in better[first:last] if not suspect(tree, tree.nodes[i].node_id))
-            following = next(honest, -1)
+            following = int(better[first]) if first < last else -1
         scores[head] = 1.0
         return scores

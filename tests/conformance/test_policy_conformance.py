@@ -161,6 +161,23 @@ def test_a_suspect_node_is_never_improved(policy: Policy) -> None:
         assert not (isinstance(choice, Replicate) and cheat == choice.node_id)
 
 
+def test_nothing_that_descends_from_a_cheat_is_bred_from_or_run_again(policy: Policy) -> None:
+    growth = Growth()
+    growth.root(3.4)
+    cheat, other = growth.child(0.02), growth.child(3.3)
+    heir = growth.child(0.01, cheat)
+    merged = growth.child(0.03, other, cheat, operator="crossover")
+    broken = growth.child("crashed", heir)
+    pending = growth.choose(Propose("tune", (heir,)))
+    growth.cheats(cheat)
+    late = growth.add(pending)
+    growth.land(pending, 0.005)
+    out = {cheat, heir, merged, broken, late}
+    for choice in play(growth, policy, ALL, 40, landscape(3)):
+        assert not (isinstance(choice, Propose) and out & set(choice.parents)), choice
+        assert not (isinstance(choice, Replicate) and choice.node_id in out), choice
+
+
 def test_a_crossover_has_two_unrelated_parents(policy: Policy) -> None:
     growth, made = moves(policy, 120)
     pairs = [m.parents for m in made if isinstance(m, Propose) and m.operator == "crossover"]

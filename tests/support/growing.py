@@ -120,12 +120,18 @@ class Growth:
             return record.move.node_id
         return next(node.node_id for node in reversed(self.tree.nodes) if node.move == record.number)
 
+    def cheats(self, node_id: str) -> None:
+        """One more run of the node shows that it cheats."""
+        self.land(self.choose(Replicate(node_id)), "invalid", violation=True)
+
     def refuse(self, move: Propose) -> None:
         record = self.choose(move)
         refusal = Refusal("test", record.number, move.operator, move.parents, "a duplicate")
         self._write(lambda tree: tree.refuse(refusal))
 
-    def land(self, record: MoveRecord, result: Result, conditions: Conditions = CONDITIONS) -> None:
+    def land(
+        self, record: MoveRecord, result: Result, conditions: Conditions = CONDITIONS, violation: bool = False
+    ) -> None:
         """The training that a move asked for ends in a score, or in an outcome without one."""
         purpose = record.move.purpose if isinstance(record.move, Replicate) else "screen"
         node_id = self.trained(record)
@@ -143,7 +149,7 @@ class Growth:
         }
         evaluation: Evaluation
         if isinstance(result, str):
-            evaluation = Failed(**common, outcome=result, reason="it broke")
+            evaluation = Failed(**common, outcome=result, reason="it broke", violation=violation)
         else:
             evaluation = Scored(**common, score=result)
         self._write(lambda tree: tree.record(evaluation))
