@@ -1,18 +1,26 @@
-"""What a process takes upon itself before it runs a candidate: limits, no keyring, no life without its parent.
+"""What a process takes upon itself before it runs a candidate: limits, a system call filter, no keyring.
 
 This package is staged beside the worker and runs inside a sandbox: it imports the standard library and nothing of
-ours. What is done here cannot be undone by the process or by anything that it starts.
+ours. What is done here cannot be undone by the process or by anything that it starts. A tier without a sandbox
+(``none``) gets the limits alone: it promises nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import resource
 import signal
+import threading
 from collections.abc import Mapping
 from typing import Any
+
+from .filters import Strictness, install
+
+TASKS_BEFORE = "TREEWRIGHT_TASKS_BEFORE"
+"""Set by the keeper where a candidate shares its user with others: how many processes and threads these had."""
 
 _PR_SET_PDEATHSIG = 1
 _KEYCTL = {"x86_64": 250, "aarch64": 219}  # the number of the system call
@@ -22,18 +30,68 @@ _KEYCTL_JOIN_SESSION_KEYRING = 1
 def confine(hello: Mapping[str, Any], tier: str) -> None:
     """Take up the limits of ``hello``: called by the worker right after it came, before the candidate is imported.
 
-    ``tier``: the sandbox around this process, as ``train.sandbox`` calls it.
+    ``tier``: the sandbox around this process, as ``train.sandbox`` calls it. ``hello["cores"]``, if there, are the
+    cores to stay on. Raises ``filters.Unconfinable`` where the kernel cannot do it: nothing is run then.
     """
-    _limit(hello)
+    if cores := hello.get("cores"):
+        os.sched_setaffinity(0, cores)  # not allowed any more once the filter is there
+    shared_user = _limit(hello)
     _part(hello)
+    if tier != "none":
+        _yield_to_others()
+        alone = tier == "bwrap"
+        install(
+            Strictness(
+                unmapped_memory=hello["task"]["device"] == "cpu",
+                sockets=not alone,
+                other_processes=not alone,
+                metadata=shared_user,
+            )
+        )
 
 
-def _limit(hello: Mapping[str, Any]) -> None:
+def _limit(hello: Mapping[str, Any]) -> bool:
+    """Resource limits; returns whether the user of this process has other processes and files, too."""
     # The processes' limit is set here, inside the user namespace, so that it counts this sandbox's alone.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hello["file_bytes"], hello["file_bytes"]))
+    _at_most(resource.RLIMIT_CORE, 0)
+    _at_most(resource.RLIMIT_FSIZE, hello["file_bytes"])
+    before = os.environ.pop(TASKS_BEFORE, None)
     if hello["processes"]:
-        resource.setrlimit(resource.RLIMIT_NPROC, (hello["processes"], hello["processes"]))
+        _limit_processes(hello["processes"], before)
+    return before is not None
+
+
+def _limit_processes(processes: int, before: str | None) -> None:
+    """``before``: see TASKS_BEFORE. None if this user has no other processes."""
+    if before is None:
+        _at_most(resource.RLIMIT_NPROC, processes)
+        return
+    kept = resource.getrlimit(resource.RLIMIT_NPROC)
+    soft = processes + int(before) + 8  # the count is a moment old
+    resource.setrlimit(resource.RLIMIT_NPROC, (soft if kept[1] < 0 else min(soft, kept[1]), kept[1]))
+    try:
+        threading.Thread(target=int).start()
+    except RuntimeError:
+        # Processes that cannot be seen from here (another container's) count for this user, too: no limit can be set.
+        resource.setrlimit(resource.RLIMIT_NPROC, kept)
+        return
+    _at_most(resource.RLIMIT_NPROC, soft)
+
+
+def _at_most(limit: int, value: int) -> None:
+    """Lower a limit for good; one that is lower already stays."""
+    hard = resource.getrlimit(limit)[1]
+    value = value if hard < 0 else min(value, hard)
+    resource.setrlimit(limit, (value, value))
+
+
+def _yield_to_others() -> None:
+    """No better share of the machine than the slot's: no raised priority, and the first to go when memory ends."""
+    for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO, resource.RLIMIT_MSGQUEUE):
+        resource.setrlimit(limit, (0, 0))
+    # No /proc in a sandbox made of Landlock: its keeper has done it.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")
 
 
 def _part(hello: Mapping[str, Any]) -> None:

@@ -1,0 +1,198 @@
+"""The system call filter, attacked call by call from processes of their own; and what honest programs still can."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from train.confine import filters
+from train.confine.filters import Strictness, Unconfinable, program
+
+HOUSE = Path(filters.__file__).parents[2]
+HEADERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")
+only_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="calls are made by their x86_64 numbers")
+STRICT = "Strictness(sockets=True, other_processes=True, metadata=True)"
+
+PROLOGUE = """
+import ctypes, os, signal, sys
+from train.confine.filters import Strictness, install
+system = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    ctypes.set_errno(0)
+    result = system.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
+    return ctypes.get_errno() if result == -1 else 0
+"""
+
+
+def run(text: str, strictness: str | None) -> str:
+    """What a program prints, with the filter or, to see that the attack is one, without."""
+    install = f"install({strictness})\n" if strictness else ""
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + install + text],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def errors(calls: str, strictness: str | None) -> list[int]:
+    return [int(word) for word in run(f"print(*[{calls}])", strictness).split()]
+
+
+REFUSED = dict[str, tuple[int | None, int | None]]()
+for table in (*filters.EVERYWHERE, filters.UNMAPPED_MEMORY, filters.SOCKETS, filters.NOTICES, filters.METADATA):
+    REFUSED |= table
+ABSENT = {**filters.ABSENT, **filters.MEMORY_FILES}
+
+
+@pytest.mark.skipif(not HEADERS[0].exists(), reason="needs the kernel's headers of x86_64")
+def test_the_numbers_are_the_kernels() -> None:
+    own, generic = (
+        {m[1]: int(m[2]) for m in re.finditer(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\n", path.read_text())}
+        for path in HEADERS
+    )
+    tables = {**REFUSED, **ABSENT, **filters.BY_ARGUMENT}
+    checked = 0
+    for name, numbers in tables.items():
+        for number, header in zip(numbers, (own, generic), strict=True):
+            if number is not None and name in header:
+                assert number == header[name], name
+                checked += 1
+    assert checked > 150
+
+
+@only_x86_64
+def test_every_refused_call_is_refused() -> None:
+    """As root, most of them would do something or find fault with their arguments; here none is reached."""
+    wanted = {pair[0]: errno.EPERM for pair in REFUSED.values() if pair[0] is not None}
+    wanted |= {pair[0]: errno.ENOSYS for pair in ABSENT.values()}
+    got = errors(", ".join(f"call({number}, 0, 0, 0, 0, 0, 0)" for number in wanted), STRICT)
+    assert dict(zip(wanted, got, strict=True)) == wanted
+
+
+ATTACKS = {
+    "leave the slot's cores": "call(203, 0, 128, (ctypes.c_ulong * 16)(*[2**64 - 1] * 16))",
+    "be traced": "call(101, 0, 0, 0, 0)",
+    "a user namespace": "call(272, 0x10000000)",
+    "a namespace by clone": "call(56, 0x10000011, 0)",
+    "open a keyring": "call(250, 0, -3, 1)",
+    "a memory file": "call(319, b'x', 0)",
+    "System V memory": "call(29, 0, 4096, 0o1600)",
+    "a message queue": "call(68, 0, 0o1600)",
+    "another personality": "call(135, 0x0040000)",
+    "best disk priority": "call(251, 1, 0, (2 << 13) | 0)",
+    "renice another": "call(141, 0, os.getppid(), 0)",
+    "another's limits": "call(302, os.getppid(), 7, 0, ctypes.create_string_buffer(16))",
+    "a socket": "call(41, 1, 1, 0)",
+    "a network socket": "call(41, 2, 2, 0)",
+    "datagrams": "call(53, 1, 2, 0, (ctypes.c_int * 2)())",
+    "watch a folder": "call(294, 0)",
+    "an io_uring": "call(425, 4, ctypes.create_string_buffer(256))",
+    "a fault handler": "call(323, 1)",
+    "another's memory": "call(310, os.getpid(), 0, 0, 0, 0, 0)",
+    "see a namespace": "call(428, -100, b'/', 1)",
+    "modes of files": "call(90, TEMP, 0o600)",
+    "times of files": "call(280, -100, TEMP, 0, 0)",
+    "truncate a file": "call(76, TEMP, 0)",
+}
+
+
+@only_x86_64
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_works_without_the_filter_and_fails_with_it(attack: str, tmp_path: Path) -> None:
+    victim = tmp_path / "file"
+    victim.write_text("text")
+    # A new process, should there be one, says nothing.
+    text = f"me = os.getpid()\nfound = {ATTACKS[attack].replace('TEMP', repr(bytes(victim)))}\n"
+    text += "print(found) if os.getpid() == me else os._exit(0)"
+    expected = errno.ENOSYS if attack == "a memory file" else errno.EPERM
+    assert int(run(text, STRICT)) == expected
+    without = int(run(text, None))
+    if without in (errno.ENOSYS, errno.EPERM, errno.EACCES):
+        pytest.skip(f"this machine refuses it in any case ({errno.errorcode[without]})")
+    assert without == 0
+
+
+@only_x86_64
+def test_input_cannot_be_put_into_a_terminal() -> None:
+    text = "import os; a, b = os.openpty(); print(call(16, b, 0x5412, ctypes.c_char_p(b'x')))"
+    assert int(run(text, "Strictness()")) == errno.EPERM
+    high = text.replace("0x5412", "0x100005412")  # the kernel looks at 32 bits of it
+    assert int(run(high, "Strictness()")) == errno.EPERM
+
+
+@only_x86_64
+def test_another_table_of_numbers_is_no_way_round() -> None:
+    """The x32 numbers, and the 32-bit calls of ``int 0x80`` (socket is 359 there, getpid 20)."""
+    assert int(run("print(call(0x40000000 + 39))", "Strictness()")) == errno.EPERM
+    text = """
+import mmap
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes.fromhex("b814000000cd80c3"))  # mov eax, 20; int 0x80; ret
+print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))())
+"""
+    assert int(run(text, "Strictness()")) == -errno.EPERM
+
+
+def test_honest_calls_go_on() -> None:
+    text = """
+import resource, socket, subprocess, tempfile, threading
+a, b = socket.socketpair()
+a.sendall(b"x"); assert b.recv(1) == b"x"
+thread = threading.Thread(target=int); thread.start(); thread.join()
+assert subprocess.run([sys.executable, "-I", "-S", "-c", "print(1)"], capture_output=True, text=True).stdout == "1\\n"
+assert os.posix_spawn("/bin/true", ["true"], {}) > 0 and os.wait()[1] == 0
+if (pid := os.fork()) == 0: os._exit(3)
+assert os.waitpid(pid, 0)[1] == 3 << 8
+os.nice(1); resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.sched_getaffinity(0)
+with tempfile.NamedTemporaryFile() as file: file.write(b"x"); file.truncate(0)
+assert system.personality(-1) >= 0
+print("well")
+"""
+    assert run(text, STRICT) == "well"
+
+
+@only_x86_64
+def test_all_threads_are_confined_and_the_memory_files_of_a_gpu_are_left() -> None:
+    text = """
+import threading
+answers, go = [], threading.Event()
+thread = threading.Thread(target=lambda: (go.wait(), answers.append(call(272, 0x10000000))))
+thread.start()
+install(Strictness(unmapped_memory=False))
+go.set(); thread.join()
+print(answers[0], call(319, b"x", 0))
+"""
+    assert run(text, None).split() == [str(errno.EPERM), "0"]
+
+
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(Unconfinable, match="system calls of riscv64 are not known here; expected x86_64 or aarch64"):
+        program(Strictness(), "riscv64")
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_no_jump_leaves_the_program(machine: str) -> None:
+    code = program(Strictness(True, True, True, True), machine)
+    assert code[-1] == (0x06, 0, 0, 0x7FFF0000)
+    for place, (operation, true, false, _) in enumerate(code):
+        if operation in (0x15, 0x35, 0x45):
+            assert place + 1 + max(true, false) < len(code)
+    assert len(code) < 4096
+
+
+def test_root_is_left_out_of_nothing() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    assert int(run("print(call(165, b'none', b'/mnt', b'tmpfs', 0, 0))", "Strictness()")) == errno.EPERM

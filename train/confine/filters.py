@@ -1,0 +1,277 @@
+"""A seccomp filter: the system calls that no candidate needs and that attacks are made of are refused by the kernel.
+
+``program`` builds it as classic BPF for x86_64 and aarch64; ``install`` puts it on every thread of this process, and
+all that it starts inherit it. A refused call fails with EPERM like any other error; ``clone3`` and ``memfd_create``
+fail with ENOSYS, because libraries fall back to ``clone`` and to a temporary file then. Numbers are those of the
+kernel's asm/unistd.h; the filter checks which table a call is numbered by (a 32-bit or x32 call is refused).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the tables below, AUDIT_ARCH_*
+
+# Names, then the numbers on x86_64 and on aarch64 (None: no such call there).
+Numbers = Mapping[str, tuple[int | None, int | None]]
+
+TRACING: Numbers = {
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438),
+    "kcmp": (312, 272),
+    "perf_event_open": (298, 241),
+    "lookup_dcookie": (212, 18),
+}
+KEYRINGS: Numbers = {"keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218)}
+KERNEL_SURFACE: Numbers = {
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "modify_ldt": (154, None),
+    "uselib": (134, None),
+    "syslog": (103, 116),
+    "acct": (163, 89),
+    "fanotify_init": (300, 262),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+}
+MOUNTS: Numbers = {
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467),
+}
+NAMESPACES: Numbers = {"unshare": (272, 97), "setns": (308, 268)}
+MACHINE: Numbers = {
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "reboot": (169, 142),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "vhangup": (153, 58),
+}
+# The cores of a slot are fixed, and so is its share of them.
+SCHEDULING: Numbers = {
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+}
+# Memory that no process maps: a watch on the memory of processes does not see it.
+UNMAPPED_MEMORY: Numbers = {
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgctl": (71, 187),
+    "semget": (64, 190),
+    "semctl": (66, 191),
+    "mq_open": (240, 180),
+}
+# Without a network namespace. A pair of connected stream sockets can be had, and leads nowhere else.
+SOCKETS: Numbers = {"socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201)}
+# Without a mount namespace: names of files elsewhere, as they come and go.
+NOTICES: Numbers = {"inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27)}
+# Landlock does not cover these; where a candidate runs as its user they would reach all of the user's files.
+METADATA: Numbers = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "truncate": (76, 45),
+    "file_setattr": (469, 469),
+}
+ABSENT: Numbers = {"clone3": (435, 435)}  # its flags lie in memory, where a filter cannot look
+MEMORY_FILES: Numbers = {"memfd_create": (319, 279)}
+EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SCHEDULING)
+
+# Refused or not by what is asked for: see ``_conditions``.
+BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
+    "clone": (56, 220),
+    "ioctl": (16, 29),
+    "personality": (135, 92),
+    "setpriority": (141, 140),
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "socketpair": (53, 199),
+    "prlimit64": (302, 261),
+}
+
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # what types into a terminal
+_PERSONALITY_QUERY = 0xFFFFFFFF
+_SOCK_TYPE, _SOCK_STREAM = 0xF, 1
+_X32 = 0x40000000
+
+_LD, _AND = 0x20, 0x54  # load a word of the call's description; and with a constant
+_JEQ, _JGE, _JSET, _RET = 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # where they lie in struct seccomp_data
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+
+_PR_SET_NO_NEW_PRIVS = 38
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_SET_MODE_FILTER = 1
+_TSYNC, _SPEC_ALLOW = 1, 4  # all threads; and no slower speculation, which older kernels would else put on the process
+
+Instruction = tuple[int, int, int, int]
+"""Code, how many instructions to skip if true and if false, constant: struct sock_filter."""
+
+
+class Unconfinable(OSError):
+    """The kernel or the machine cannot do what confining a candidate takes; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """What else is refused, beside what no sandbox allows."""
+
+    unmapped_memory: bool = True
+    """Memory files, System V memory, message queues. A GPU's libraries need memory files."""
+    sockets: bool = False
+    """Everything but a pair of stream sockets: where there is no network namespace."""
+    other_processes: bool = False
+    """Limits and notices that reach beyond the sandbox: where there is no process or mount namespace."""
+    metadata: bool = False
+    """Modes, owners, times and attributes of files: where the candidate runs as somebody who owns files."""
+
+
+def install(strictness: Strictness) -> None:
+    """Put the filter on all threads of this process, for good. Raises Unconfinable if the kernel refuses."""
+    machine = platform.machine()
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program(strictness, machine))
+    buffer = ctypes.create_string_buffer(code, len(code))
+    # struct sock_fprog: a count of 16 bits, padding, a pointer.
+    described = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer)))
+    system = ctypes.CDLL(None, use_errno=True)
+    forbid_new_privileges()
+    if system.syscall(_SECCOMP[machine], _SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, described) != 0:
+        problem = os.strerror(ctypes.get_errno())
+        raise Unconfinable(f"the kernel refused a seccomp filter ({problem}); expected CONFIG_SECCOMP_FILTER")
+
+
+def forbid_new_privileges() -> None:
+    """No program that this process starts gains anything by being setuid. Raises Unconfinable."""
+    system = ctypes.CDLL(None, use_errno=True)
+    if system.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise Unconfinable(f"no_new_privs was refused: {os.strerror(ctypes.get_errno())}")
+
+
+def program(strictness: Strictness, machine: str) -> list[Instruction]:
+    """The filter's instructions. Raises Unconfinable for a machine whose numbers are not known."""
+    if machine not in _MACHINES:
+        raise Unconfinable(f"the system calls of {machine} are not known here; expected {' or '.join(_MACHINES)}")
+    column, architecture = _MACHINES[machine]
+    code = [_load(_ARCHITECTURE), (_JEQ, 1, 0, architecture), _refuse(), _load(_NUMBER)]
+    if machine == "x86_64":
+        code += [(_JGE, 0, 1, _X32), _refuse()]
+    absent: list[Numbers] = [ABSENT]
+    refused: list[Numbers] = [*EVERYWHERE]
+    if strictness.unmapped_memory:
+        absent.append(MEMORY_FILES)
+        refused.append(UNMAPPED_MEMORY)
+    if strictness.sockets:
+        refused.append(SOCKETS)
+    if strictness.other_processes:
+        refused.append(NOTICES)
+    if strictness.metadata:
+        refused.append(METADATA)
+    for number in _column(refused, column):
+        code += [(_JEQ, 0, 1, number), _refuse()]
+    for number in _column(absent, column):
+        code += [(_JEQ, 0, 1, number), _refuse(errno.ENOSYS)]
+    for number, tests in _conditions(strictness, column):
+        code += [(_JEQ, 0, len(tests), number), *tests]
+    return [*code, (_RET, 0, 0, _ALLOW)]
+
+
+def _conditions(strictness: Strictness, column: int) -> Iterable[tuple[int, list[Instruction]]]:
+    """Calls that depend on their arguments: each a number, and instructions that return in any case."""
+    yield BY_ARGUMENT["clone"][column], [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES), _refuse(), _allow()]
+    typed = [(_JEQ, 1, 0, _TIOCSTI), (_JEQ, 0, 1, _TIOCLINUX), _refuse(), _allow()]
+    yield BY_ARGUMENT["ioctl"][column], [_argument(1), *typed]
+    yield BY_ARGUMENT["personality"][column], _unless(0, _PERSONALITY_QUERY)
+    # One's own nice value may be made worse; another process's, a group's or a user's may not be touched.
+    yield BY_ARGUMENT["setpriority"][column], [_argument(0), (_JEQ, 1, 0, 0), _refuse(), *_unless(1, 0)]
+    yield BY_ARGUMENT["sched_setscheduler"][column], _unless(0, 0)
+    yield BY_ARGUMENT["sched_setparam"][column], _unless(0, 0)
+    if strictness.sockets:
+        # A pair of datagram sockets could each send to any address.
+        stream = [(_AND, 0, 0, _SOCK_TYPE), (_JEQ, 1, 0, _SOCK_STREAM), _refuse(), _allow()]
+        yield BY_ARGUMENT["socketpair"][column], [_argument(1), *stream]
+    if strictness.other_processes:
+        yield BY_ARGUMENT["prlimit64"][column], _unless(0, 0)
+
+
+def _unless(place: int, value: int) -> list[Instruction]:
+    return [_argument(place), (_JEQ, 1, 0, value), _refuse(), _allow()]
+
+
+def _column(tables: Iterable[Numbers], column: int) -> list[int]:
+    return [number for table in tables for pair in table.values() if (number := pair[column]) is not None]
+
+
+def _load(offset: int) -> Instruction:
+    return (_LD, 0, 0, offset)
+
+
+def _argument(place: int) -> Instruction:
+    """The low half of an argument: both machines are little-endian, and the kernel takes these as 32 bits."""
+    return _load(_ARGUMENTS + 8 * place)
+
+
+def _refuse(number: int = errno.EPERM) -> Instruction:
+    return (_RET, 0, 0, _ERRNO | number)
+
+
+def _allow() -> Instruction:
+    return (_RET, 0, 0, _ALLOW)
