@@ -169,7 +169,7 @@ def line(setting: Setting, usage: Usage) -> str:
     return (
         f"  {setting.slots} slot{'s' if setting.slots > 1 else ' '} {kind} latency {setting.latency:5.2f} s, "
         f"evaluation {usage.evaluation:5.2f} s: busy {usage.busy:.1%}{train} "
-        f"(search {usage.search:.1%}, claim {usage.claim:.1%}, whole command {usage.command:.1%}), stale by {usage.stale:.1f}"
+        f"(search {usage.search:.1%}, claim {usage.claim:.1%}, command {usage.command:.1%}), stale by {usage.stale:.1f}"
     )
 
 
