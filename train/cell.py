@@ -325,7 +325,11 @@ class Cell:
         if self._group is not None and self._group.kills():
             return self._out_of_memory(float(self._memory_mb))
         if status is None:
+            if self._stopped():
+                return Ended("lost", f"{self.what}: somebody has stopped the sandbox (SIGSTOP)")
             return Ended("crashed", f"{self.what}: it closed its session without an answer")
+        if status < 0 and self._contained:  # what a candidate does to itself comes as a positive status from in there
+            return Ended("lost", f"{self.what}: the sandbox was ended from outside, by {_signal_name(-status)}")
         if _speaks_of_memory(last):
             return Ended("out_of_memory", f"{self.what}: {last}")
         if status < 0 or status > 128:
@@ -334,6 +338,12 @@ class Cell:
         if status == 0:
             return Ended("crashed", f"{self.what}: it left before it had answered (exit status 0)")
         return Ended("crashed", f"{self.what}: {last}" if last else f"{self.what}: exit status {status}")
+
+    def _stopped(self) -> bool:
+        """Whether the sandbox itself stands still. Nobody in it can do that."""
+        with contextlib.suppress(psutil.Error):
+            return self._contained and psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
+        return False
 
     def kill(self) -> None:
         """End everything that runs in it, and wait until it is gone. May be called twice.

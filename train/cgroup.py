@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from train import owner
+
 Version = Literal[1, 2]
 
 _PREFIX = "treewright-"
@@ -120,7 +122,7 @@ class MemoryGroups:
 
     def make(self, limit_mb: int) -> MemoryGroup:
         """A new, empty group with a hard limit. Raises OSError if the kernel refuses."""
-        folder = self.base / f"{_PREFIX}{_owner(os.getpid())}-{secrets.token_hex(4)}"
+        folder = self.base / f"{_PREFIX}{owner.tag()}-{secrets.token_hex(4)}"
         folder.mkdir()
         group = MemoryGroup(folder, self.version)
         try:
@@ -145,7 +147,7 @@ class MemoryGroups:
         swept = 0
         for parent in (self.base, *(each for each in self.base.parent.glob("*") if each != self.base)):
             for folder in parent.glob(f"{_PREFIX}*-*-*-*"):
-                if _abandoned(folder.name):
+                if owner.fate(folder.name.removeprefix(_PREFIX)) == "dead":
                     group = MemoryGroup(folder, self.version)
                     with contextlib.suppress(OSError):  # swept by another search meanwhile, or somebody else's
                         swept += group.kill() and group.remove()
@@ -220,29 +222,3 @@ def _delegated(own: Path) -> Path | None:
         (driver / "cgroup.procs").write_text("0")
         (own / "cgroup.subtree_control").write_text("+memory")
     return own
-
-
-def _owner(process: int) -> str:
-    """Process namespace, number and birth: numbers are given again, and mean nothing in another container."""
-    return f"{_namespace()}-{process}-{_birth(process)}"
-
-
-def _abandoned(name: str) -> bool:
-    """Whether the process that a group's name speaks of was one of ours and is no more."""
-    try:
-        namespace, process, birth = (int(part) for part in name.removeprefix(_PREFIX).split("-")[:3])
-    except ValueError:
-        return False
-    return namespace == _namespace() and _birth(process) != birth
-
-
-def _namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino
-
-
-def _birth(process: int) -> int | None:
-    """When it was started, in clock ticks since the machine was (no wall clock, which can be set); None if gone."""
-    try:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
-    except OSError:
-        return None

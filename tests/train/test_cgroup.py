@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from train import cgroup as module
+from train import owner
 from train.cgroup import ENTER, MemoryGroup, MemoryGroups, find_groups
 
 
@@ -101,18 +102,18 @@ def _lives(process: int) -> bool:
         return False
 
 
-def test_names_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
+def test_only_groups_of_the_dead_go(tmp_path: Path) -> None:
     groups = MemoryGroups(tmp_path / "own", 1)
     groups.base.mkdir()
-    namespace, dead = os.stat("/proc/self/ns/pid").st_ino, 2**22 + 1
+    place, dead = owner.tag().split("-")[0], 2**22 + 1
     kept = [
         "treewright-driver",
-        f"treewright-{namespace + 1}-{dead}-5-ab",  # of another container: its numbers mean nothing here
-        f"treewright-x-{dead}-5-ab",
+        f"treewright-{place}0-{dead}-5-ab",  # of another container: its numbers mean nothing here
+        f"treewright-{place}-x{dead}-5-ab",
         "system-1-2-3",
-        f"treewright-{module._owner(os.getpid())}-ab",
+        f"treewright-{owner.tag()}-ab",
     ]
-    for name in (*kept, f"treewright-{namespace}-{dead}-5-ab", f"treewright-{namespace}-{os.getpid()}-5-ab"):
+    for name in (*kept, f"treewright-{place}-{dead}-5-ab", f"treewright-{place}-{os.getpid()}-5-ab"):
         (groups.base / name).mkdir()
     groups.sweep()
     assert sorted(each.name for each in groups.base.iterdir()) == sorted(kept)

@@ -1,0 +1,49 @@
+"""Whose a temporary thing is: what a killed search leaves is cleaned up by the next, and nothing of a living one.
+
+A name carries the boot of the machine, the process namespace, and the number and birth of the process that made it:
+a number alone is given again, and means nothing on another machine or in another container that shares the folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Literal
+
+Fate = Literal["alive", "dead", "unknown"]
+"""``unknown``: of another boot, machine or container, or a name that is none of ours."""
+
+
+def tag() -> str:
+    """Three parts joined by dashes, the same for as long as this process lives."""
+    return f"{_place()}-{os.getpid()}-{_birth(os.getpid())}"
+
+
+def fate(name: str) -> Fate:
+    """What has become of the process whose ``tag`` the name begins with; more may follow behind a dash."""
+    try:
+        place, number, birth = name.split("-")[:3]
+        if place != _place() or not number.isdecimal():
+            return "unknown"
+        return "alive" if str(_birth(int(number))) == birth else "dead"
+    except ValueError:
+        return "unknown"
+
+
+@functools.cache
+def _place() -> str:
+    """Boot and process namespace, as one word."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:  # a kernel without it
+        boot = "boot"
+    return f"{boot}{os.stat('/proc/self/ns/pid').st_ino:x}"
+
+
+def _birth(process: int) -> int | None:
+    """When it was started, in clock ticks since the machine was (no wall clock, which can be set); None if gone."""
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return None
