@@ -40,6 +40,7 @@ _WATCH_SECONDS = 0.08  # between two looks at memory and cpu
 _CHUNK = 1 << 20
 _OUTPUT_PER_WATCH = 1 << 20  # bytes of output read between two looks; a program that prints more is held up
 _STANDSTILL_SECONDS = 2.0  # without a look, though one was due: this process did not run
+_EXPENDABLE = 500  # of 1,000 at most: how readily the kernel ends a process when memory runs out
 _KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
 
 
@@ -379,8 +380,14 @@ class Cell:
 
 
 def _prelude(group: MemoryGroup | None) -> list[str]:
-    """What comes before the command: it is in its group before it runs, so that nothing of it is ever outside."""
-    return [] if group is None else ["/bin/sh", "-c", ENTER, str(group.door)]
+    """What comes before the command, so that nothing of it ever runs without.
+
+    It is in its group; and should the whole machine run out of memory, the kernel picks it before the search.
+    """
+    first = f"echo {_EXPENDABLE} 2>/dev/null >/proc/self/oom_score_adj; "
+    if group is None:
+        return ["/bin/sh", "-c", first + 'exec "$@"', "launch"]
+    return ["/bin/sh", "-c", first + ENTER, str(group.door)]
 
 
 def _signal_name(number: int) -> str:

@@ -337,22 +337,29 @@ def test_killing_twice_is_harmless_and_leaves_no_descriptor(launch: Launch) -> N
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_command_that_is_missing_leaves_no_descriptor(tmp_path: Path) -> None:
+def test_a_command_that_is_missing_is_said_and_leaves_no_descriptor(launch: Launch, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     ours, theirs = socket.socketpair()
-    with pytest.raises(OSError, match="nothing-here"):
-        Cell(
-            [str(tmp_path / "nothing-here")],
-            {},
-            ours,
-            theirs,
-            what="the test",
-            contained=False,
-            memory_mb=100,
-            log_bytes=100,
-            cancelled=threading.Event(),
-        )
+    with Cell(
+        [str(tmp_path / "nothing-here")],
+        {},
+        ours,
+        theirs,
+        what="the test",
+        contained=False,
+        memory_mb=100,
+        log_bytes=1000,
+        cancelled=threading.Event(),
+    ) as cell:
+        assert "nothing-here: not found" in ended(lambda: receive(cell)).reason
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_when_the_machine_runs_out_of_memory_the_candidate_goes_first(
+    launch: Launch, groups: MemoryGroups | None
+) -> None:
+    cell = launch("print(open('/proc/self/oom_score_adj').read().strip(), flush=True); os._exit(3)", groups=groups)
+    assert ended(lambda: receive(cell)).reason == "the test: 500"
 
 
 def test_a_log_keeps_its_beginning_and_its_end() -> None:
