@@ -9,11 +9,10 @@ both parents changed differently is drawn from either, whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from merge3 import Merge3
 
 from archive.records import Candidate, Propose
@@ -24,6 +23,8 @@ from operators.duplicates import normalised
 from operators.syntax import Unparsable, parse
 
 Files = Mapping[str, str]
+Choose = Callable[[], int]
+"""Settles a conflict: 0 for the first version, 1 for the second."""
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Crossover:
         reason = ""
         for _ in range(self.tries):
             try:
-                merged = merge(base, left, right, context.rng)
+                merged = merge(base, left, right, lambda: int(context.rng.integers(2)))
             except Unparsable as error:
                 return NoCandidate(f"{a[:8]} and {b[:8]} cannot be merged: {error}")
             reason = _fault(merged, left, right, context)
@@ -107,17 +108,17 @@ def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
     return "the result is known already" if identity in context.known else ""
 
 
-def merge(base: Files, a: Files, b: Files, rng: np.random.Generator) -> Merged:
-    """The three-way merge of all files. Raises ``Unparsable`` if a Python file of the three does not parse."""
+def merge(base: Files, a: Files, b: Files, choose: Choose) -> Merged:
+    """The three-way merge of all files; ``choose`` settles what both changed. Raises ``Unparsable``."""
     files: dict[str, str] = {}
     shares = Share(), Share()
     drawn = 0
     for path in sorted({*base, *a, *b}):
         text: str | None
         if path in base and path in a and path in b:
-            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, rng)
+            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, choose)
         else:
-            text, conflicts = _merge_presence((base.get(path), a.get(path), b.get(path)), shares, rng)
+            text, conflicts = _merge_presence((base.get(path), a.get(path), b.get(path)), shares, choose)
         drawn += conflicts
         if text is not None:
             files[path] = text
@@ -125,26 +126,26 @@ def merge(base: Files, a: Files, b: Files, rng: np.random.Generator) -> Merged:
 
 
 def _merge_presence(
-    versions: tuple[str | None, str | None, str | None], shares: tuple[Share, Share], rng: np.random.Generator
+    versions: tuple[str | None, str | None, str | None], shares: tuple[Share, Share], choose: Choose
 ) -> tuple[str | None, int]:
     """A file that is missing somewhere is taken whole: from the parent that changed it, or drawn."""
     base, a, b = versions
     if a == b:
         return a, 0
     conflict = base not in (a, b)
-    winner = int(rng.integers(2)) if conflict else int(a == base)
+    winner = choose() if conflict else int(a == base)
     shares[winner].hunks += 1
     return versions[1 + winner], int(conflict)
 
 
 def _merge_text(
-    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], rng: np.random.Generator
+    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], choose: Choose
 ) -> tuple[str, int]:
     """``versions``: base, a, b."""
     base, a, b = versions
     drawn = 0
     if path.endswith(".py"):
-        values, drawn = _merge_constants(read_constants(base), read_constants(a), read_constants(b), shares, rng)
+        values, drawn = _merge_constants(read_constants(base), read_constants(a), read_constants(b), shares, choose)
         base, a, b = (set_constants(text, values) for text in versions)
     base_lines, a_lines, b_lines = (text.splitlines(keepends=True) for text in (base, a, b))
     lines: list[str] = []
@@ -161,7 +162,7 @@ def _merge_text(
                 lines += b_lines[start:end]
                 shares[1].hunks += 1
             case (_, _, _, a_start, a_end, b_start, b_end):
-                winner = int(rng.integers(2))
+                winner = choose()
                 lines += b_lines[b_start:b_end] if winner else a_lines[a_start:a_end]
                 shares[winner].hunks += 1
                 drawn += 1
@@ -180,7 +181,7 @@ def _merge_constants(
     a: Mapping[str, Number],
     b: Mapping[str, Number],
     shares: tuple[Share, Share],
-    rng: np.random.Generator,
+    choose: Choose,
 ) -> tuple[dict[str, Number], int]:
     """Three-way by name, for the constants that all three have; the others are code and left to the line merge."""
     values: dict[str, Number] = {}
@@ -192,7 +193,7 @@ def _merge_constants(
             values[name] = a[name]
             continue
         conflict = not _equal(a[name], base[name]) and not _equal(b[name], base[name])
-        winner = int(rng.integers(2)) if conflict else int(_equal(a[name], base[name]))
+        winner = choose() if conflict else int(_equal(a[name], base[name]))
         values[name] = (a, b)[winner][name]
         shares[winner].constants.append(f"{name} {values[name]!r}")
         drawn += conflict

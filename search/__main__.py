@@ -1,4 +1,4 @@
-"""``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``, ``python -m search doctor``; see ``--help``."""
+"""``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``, ``python -m search doctor|evaluate|ablate``; see ``--help``."""
 
 from __future__ import annotations
 
@@ -57,6 +57,14 @@ def main() -> None:
 
 
 def _answer(arguments: list[str]) -> None:
+    if arguments[:1] == ["evaluate"]:
+        from search.evaluate import rescore
+
+        sys.exit(rescore(arguments[1:]))
+    if arguments[:1] == ["ablate"]:
+        from search.ablate import ablate
+
+        sys.exit(ablate(arguments[1:]))
     words = settings.parted(arguments)
     if {"--help", "-h"} & set(words.options):
         words = settings.Words(("--help",), ())

@@ -113,6 +113,21 @@ def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> In
     return Interval(mean, mean - half, mean + half, spread, n, confidence)
 
 
+def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) -> Interval | NoInterval:
+    """Where the mean of ``runs`` more runs of the same program is expected: ``mean +- t(n - 1) s sqrt(1/n + 1/runs)``.
+
+    The prediction interval of a normal sample (Hahn and Meeker, "Statistical Intervals"). Raises ValueError for
+    ``runs`` below 1.
+    """
+    if runs < 1:
+        raise ValueError(f"the mean of {runs} runs was asked for; expected at least 1")
+    known = mean_interval(scores, confidence)
+    if isinstance(known, NoInterval):
+        return known
+    half = _quantile(confidence, known.n - 1) * known.deviation * math.sqrt(1 / known.n + 1 / runs)
+    return Interval(known.mean, known.mean - half, known.mean + half, known.deviation, known.n, confidence)
+
+
 def welch(
     baseline: Sequence[float], champion: Sequence[float], direction: Direction, confidence: float = CONFIDENCE
 ) -> Difference | NoInterval:

@@ -1,0 +1,120 @@
+"""``python -m search ablate``: each step taken out is worth what it gained, and nothing is trained twice."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launching import HOUSE, one, run, search, sql
+
+from operators.ablate import Removal, without
+
+BEFORE = "A = 1\nB = 2\n\n\ndef f(x):\n    return x\n\n\ndef g(x):\n    y = x\n    return y\n"
+
+
+def files(text: str) -> dict[str, str]:
+    return {"train.py": text}
+
+
+# ---------------------------------------------------------------- taking one step out
+
+
+def taken(program: str, step: str, before: str = BEFORE) -> Removal | str:
+    return without("n", "idea", files(program), files(step), files(before))
+
+
+def test_a_step_is_taken_out_and_later_ones_stay() -> None:
+    step = BEFORE.replace("A = 1", "A = 5")
+    program = step.replace("B = 2", "B = 7").replace("return y", "return 2 * y")
+    assert taken(program, step) == Removal("n", "idea", files(program.replace("A = 5", "A = 1")))
+
+
+def test_code_is_taken_out_too() -> None:
+    step = BEFORE.replace("return x\n", "return x + 1\n", 1)
+    program = step.replace("A = 1", "A = 9")
+    assert taken(program, step) == Removal("n", "idea", files(BEFORE.replace("A = 1", "A = 9")))
+
+
+def test_what_later_steps_changed_again_stays() -> None:
+    step = BEFORE.replace("A = 1", "A = 5").replace("B = 2", "B = 6")
+    program = step.replace("A = 5", "A = 8")
+    assert taken(program, step) == Removal("n", "idea", files(BEFORE.replace("A = 1", "A = 8")), partial=True)
+
+
+def test_a_step_of_which_nothing_is_left() -> None:
+    for last in ("A = 6", "A = 1"):
+        left = taken(BEFORE.replace("A = 1", last), BEFORE.replace("A = 1", "A = 5"))
+        assert isinstance(left, str)
+        assert "nothing of it is left" in left
+
+
+# ---------------------------------------------------------------- a whole run
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of a search with the stub evaluator, whose score is a known function of the constants."""
+    folder = tmp_path_factory.mktemp("night")
+    done = search(folder, "run=night", "operators=tune", "budget.evaluations=60", "seed=3")
+    assert done.returncode == 0, done.stderr
+    return folder / "treewright.duckdb"
+
+
+def ablate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    conf = ("--config-dir", str(HOUSE / "tests" / "conf"))
+    return run([sys.executable, "-m", "search", "ablate", *words, *conf], folder, timeout=120)
+
+
+def verdict(archive: Path) -> str:
+    return str(one(archive, "any_value(node_id) FROM decisions WHERE kind IN ('champion', 'no_champion')"))
+
+
+def test_each_step_is_worth_what_it_gained(night: Path) -> None:
+    node = verdict(night)
+    before = one(night, "count(*) FROM evaluations WHERE run = 'night'")
+    done = ablate(night.parent, node[:10], "--runs", "3")
+    assert done.returncode == 0, done.stderr + done.stdout
+    name = f"ablation-{node[:8]}"
+    counts = sql(
+        night,
+        "SELECT n.number, count(*) AS runs FROM nodes n JOIN evaluations USING (node_id) "
+        f"WHERE n.run = '{name}' GROUP BY ALL ORDER BY 1",
+    )
+    assert {row["runs"] for row in counts} == {3}
+    assert len(counts) >= 2
+    assert one(night, "count(*) FROM evaluations WHERE run = 'night'") == before  # the search's own run is left alone
+    worse = re.findall(r"worse by ([\d.]+) bpb", done.stdout)
+    assert worse, done.stdout
+    assert [float(gain) for gain in worse] == sorted(map(float, worse), reverse=True)
+    # What is told is what the archive says: the mean without a step, less the mean of the whole.
+    whole, without_it = sql(
+        night,
+        f"SELECT n.number = 0 AS whole, avg(score) AS mean FROM nodes n JOIN evaluations USING (node_id) "
+        f"WHERE n.run = '{name}' GROUP BY n.node_id, n.number ORDER BY whole DESC, mean DESC LIMIT 2",
+    )
+    assert float(worse[0]) == pytest.approx(without_it["mean"] - whole["mean"], abs=1e-4)
+
+    again = ablate(night.parent, node[:10], "--runs", "3")  # nothing is trained twice
+    assert again.returncode == 0, again.stderr
+    assert one(night, f"count(*) FROM evaluations WHERE run = '{name}'") == 3 * len(counts)
+    more = ablate(night.parent, node[:10], "--runs", "4")  # and more runs go on from there
+    assert more.returncode == 0, more.stderr
+    assert one(night, f"count(*) FROM evaluations WHERE run = '{name}'") == 4 * len(counts)
+
+
+def test_what_cannot_be_ablated_is_said(night: Path, tmp_path: Path) -> None:
+    root = one(night, "any_value(node_id) FROM nodes WHERE run = 'night' AND number = 0")
+    for words, said in (
+        ((root,), "it is the seed program itself"),
+        (("zzz",), "no node with an id"),
+        ((root, "archive=nowhere.duckdb"), "there is no archive"),
+        ((root, "task.seconds=3"), "those of the node's own run"),
+    ):
+        done = ablate(night.parent, *words)
+        assert done.returncode != 0
+        assert said in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (night.parent / "nowhere.duckdb").exists()

@@ -1,0 +1,167 @@
+"""``python -m search evaluate``: what is read as a program, and that a new score is held against the recorded one."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launching import HOUSE, STUB, run, search, toy_conf
+
+from search.programs import ProgramError, Recorded, read_program
+from search.statistics import Interval, NoInterval, expects
+
+SEED = HOUSE / "train" / "seeds" / "shakespeare.py"
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main")
+    done = subprocess.run(["git", *identity, "-C", str(folder), *words], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def evaluate(folder: Path, *words: str, stub: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "search", "evaluate", *words, *(STUB if stub else ())]
+    return run(command, folder, timeout=300)
+
+
+# ---------------------------------------------------------------- an export
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the branch ``best``, exported from a search with the stub evaluator."""
+    folder = tmp_path_factory.mktemp("exported")
+    assert search(folder, "run=night").returncode == 0
+    words = [sys.executable, "-m", "archive", "export", "--branch", "best", "--repo", str(folder / "repo")]
+    assert run(words, folder).returncode == 0
+    return folder / "repo"
+
+
+def test_a_commit_agrees_with_what_it_records(exported: Path, tmp_path: Path) -> None:
+    done = evaluate(tmp_path, str(exported), "--commit", "best", "--runs", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["agrees"] is True
+    assert facts["task"] == "shakespeare"
+    assert len({each["seed"] for each in facts["runs"]}) == 4
+    assert facts["interval"][0] < facts["mean"] < facts["interval"][1]
+    assert list(tmp_path.iterdir()) == []  # no archive is touched
+
+
+def test_a_changed_program_does_not_agree_with_the_record(exported: Path, tmp_path: Path) -> None:
+    git(exported, "worktree", "add", "-q", str(tmp_path / "tree"), "best")
+    folder = tmp_path / "tree" / "shakespeare"
+    text = (folder / "train.py").read_text()
+    record = git(exported, "log", "-1", "--format=%B", "best")
+    (folder / "train.py").write_text(re.sub(r"^LEARNING_RATE = .*$", "LEARNING_RATE = 1e-9", text, flags=re.MULTILINE))
+    assert read_program(folder).recorded is None  # not the program that the commit scored
+
+    git(folder, "commit", "-q", "-a", "-m", record)
+    done = evaluate(tmp_path, str(folder / "train.py"), "--runs", "3")
+    assert done.returncode == 0, done.stderr
+    assert "does NOT agree" in done.stdout
+    git(exported, "worktree", "remove", "--force", str(tmp_path / "tree"))
+
+
+def test_an_export_keeps_its_own_task(exported: Path, tmp_path: Path) -> None:
+    done = evaluate(tmp_path, str(exported), "--commit", "best", "task.seconds=1")
+    assert done.returncode == 2
+    assert "would change the task" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_real_evaluator_agrees_with_an_export(tmp_path: Path) -> None:
+    """Search, export, score again: with sandboxes and a second of training."""
+    conf = toy_conf(tmp_path / "own")
+    own = ("--config-dir", str(conf), "task=toy")
+    done = search(tmp_path, *own, "budget.evaluations=5", "operators=tune", "run=toy", stub=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    words = [sys.executable, "-m", "archive", "export", "--branch", "best", "--repo", str(tmp_path / "repo")]
+    assert run(words, tmp_path).returncode == 0
+    done = evaluate(tmp_path, str(tmp_path / "repo"), "--commit", "best", "--json", stub=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert {each["trust"] for each in facts["runs"]} == {"audited"}
+    assert facts["mean"] == pytest.approx(facts["recorded"], abs=0.3)  # a time budget on a busy machine
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_a_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("X = 1\n")
+    program = read_program(tmp_path / "mine.py")
+    assert (dict(program.files), program.task, program.recorded) == ({"train.py": "X = 1\n"}, None, None)
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ProgramError, match="there is no file"):
+        read_program(tmp_path / "nowhere.py")
+    with pytest.raises(ProgramError, match=r"holds no train\.py"):
+        read_program(tmp_path)
+    (tmp_path / "latin.py").write_bytes(b"# \xe9\n")
+    with pytest.raises(ProgramError, match="not UTF-8"):
+        read_program(tmp_path / "latin.py")
+    (tmp_path / "large.py").write_bytes(b"#" * 3_000_000)
+    with pytest.raises(ProgramError, match="3,000,000 bytes"):
+        read_program(tmp_path / "large.py")
+    (tmp_path / "train.py").write_text("")
+    for task, words in (("{", "cannot be read"), ("[]", "a list"), ('{"editable": ["../x.py"]}', "relative paths")):
+        (tmp_path / "task.json").write_text(task)
+        with pytest.raises(ProgramError, match=words):
+            read_program(tmp_path)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("key")
+    (folder / "task.json").write_text("{}")
+    (folder / "train.py").symlink_to(tmp_path / "secret")
+    with pytest.raises(ProgramError, match="lies outside"):
+        read_program(folder)
+
+
+def test_commits_that_are_no_export(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a.txt").write_text("a")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    with pytest.raises(ProgramError, match="is no export"):
+        read_program(tmp_path, "main")
+    with pytest.raises(ProgramError, match="no commit"):
+        read_program(tmp_path, "--output=x")
+    with pytest.raises(ProgramError, match="nowhere"):
+        read_program(tmp_path, "nowhere")
+
+
+def test_trailers_are_read_from_the_last_paragraph_only(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "task.json").write_text("{}")
+    (folder / "train.py").write_text("X = 1\n")
+    git(tmp_path, "add", ".")
+    forged = "> Treewright-Score: 0.1\n\nidea\n\nTreewright-Node: abc\nTreewright-Score: 3.5\nTreewright-Seeds: 4, 9"
+    git(tmp_path, "commit", "-q", "-m", forged)
+    assert read_program(tmp_path, "main").recorded == Recorded("abc", 3.5, 2)
+    assert read_program(tmp_path).recorded == Recorded("abc", 3.5, 2)
+    git(tmp_path, "commit", "-q", "--amend", "-m", "Treewright-Score: none\n\nTreewright-Score: x")
+    assert read_program(tmp_path, "main").recorded is None
+
+
+# ---------------------------------------------------------------- the interval
+
+
+def test_one_more_run_is_expected_in_the_prediction_interval() -> None:
+    """Values of the formula by hand: n = 3, s = 1, t(2) = 4.3027."""
+    interval = expects([1.0, 2.0, 3.0], 1)
+    assert isinstance(interval, Interval)
+    assert interval.high - interval.mean == pytest.approx(4.302653 * (1 + 1 / 3) ** 0.5, rel=1e-5)
+    assert isinstance(expects([1.0], 1), NoInterval)
+    with pytest.raises(ValueError, match="at least 1"):
+        expects([1.0, 2.0], 0)
