@@ -1,0 +1,151 @@
+"""What a click on a node shows: the diff to its first parent, its curve, the tail of its log, its trainings.
+
+All of it was written by a candidate or a model. It is cut to a size, stripped of control characters, and shown as text.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from patiencediff import PatienceSequenceMatcher
+
+from archive.display import printable
+from archive.query import Reader
+from archive.report.facts import PART, rows
+
+_DIFF_LINES = 400
+_LOG = 1500
+_POINTS = 80
+_CONTEXT = 3
+_RECENT = 400
+"""Sources kept at hand: a child usually follows its parent closely."""
+
+
+def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
+    """One object a node, in the order of ``ids``. ``parents``: places of each node's parents in ``ids``."""
+    texts = _Texts(reader)
+    for first in range(0, len(ids), 500):
+        part = ids[first : first + 500]
+        curves, trainings = _curves(reader, part), _trainings(reader, part)
+        texts.fetch([*part, *(ids[p[0]] for p in parents[first : first + 500] if p)])
+        for offset, node_id in enumerate(part):
+            above = parents[first + offset]
+            before = texts.of(ids[above[0]]) if above else {}
+            yield {
+                "diff": diff(before, texts.of(node_id)) if above else "",
+                "curve": curves.get(node_id, []),
+                "trainings": trainings.get(node_id, []),
+            }
+
+
+def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """A unified diff of all files, cut after some hundred lines."""
+    lines: list[str] = []
+    for path in sorted({*before, *after}):
+        old, new = before.get(path, ""), after.get(path, "")
+        if old != new:
+            lines += [f"--- {path}", f"+++ {path}", *_changed(old.splitlines(), new.splitlines())]
+    if len(lines) > _DIFF_LINES:
+        lines = [*lines[:_DIFF_LINES], f"... {len(lines) - _DIFF_LINES} more lines"]
+    return printable("\n".join(lines))
+
+
+def _changed(old: list[str], new: list[str]) -> Iterator[str]:
+    """The hunks. Equal lines at both ends are set aside first: most children differ from their parent in one place."""
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    first = max(0, head - _CONTEXT)
+    old_part = old[first : len(old) - max(0, tail - _CONTEXT)]
+    new_part = new[first : len(new) - max(0, tail - _CONTEXT)]
+    for group in PatienceSequenceMatcher(None, old_part, new_part).get_grouped_opcodes(_CONTEXT):
+        (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
+        yield f"@@ -{first + i1 + 1},{i2 - i1} +{first + j1 + 1},{j2 - j1} @@"
+        for tag, a, b, c, d in group:
+            if tag == "equal":
+                yield from (f" {line}" for line in old_part[a:b])
+            else:
+                yield from (f"-{line}" for line in old_part[a:b])
+                yield from (f"+{line}" for line in new_part[c:d])
+
+
+class _Texts:
+    """Files of nodes by id; each distinct source is read once while it is in use."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._files: dict[str, dict[str, str]] = {}
+        self._sources: dict[str, str] = {}
+        self._order: deque[str] = deque()
+
+    def fetch(self, ids: Sequence[str]) -> None:
+        wanted = [node_id for node_id in dict.fromkeys(ids) if node_id not in self._files]
+        for start in range(0, len(wanted), PART):
+            part = wanted[start : start + PART]
+            marks = ", ".join("?" * len(part))
+            for row in rows(self._reader, f"SELECT node_id, path, sha FROM files WHERE node_id IN ({marks})", part):
+                self._files.setdefault(row["node_id"], {})[row["path"]] = row["sha"]
+        needed = {sha for node_id in ids for sha in self._files.get(node_id, {}).values()} - set(self._sources)
+        for some in _chunks(sorted(needed), 500):
+            marks = ", ".join("?" * len(some))
+            for row in rows(self._reader, f"SELECT sha, text FROM sources WHERE sha IN ({marks})", some):
+                self._sources[row["sha"]] = row["text"]
+                self._order.append(row["sha"])
+        keep = max(_RECENT, 2 * len(ids))
+        while len(self._order) > keep:
+            del self._sources[self._order.popleft()]
+
+    def of(self, node_id: str) -> dict[str, str]:
+        files = self._files.get(node_id, {})
+        missing = [sha for sha in files.values() if sha not in self._sources]
+        if missing:
+            self.fetch([node_id])
+        return {path: self._sources.get(sha, "") for path, sha in files.items()}
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _curves(reader: Reader, ids: Sequence[str]) -> dict[str, list[list[float]]]:
+    """[seconds, loss] of each node's first screening, thinned to ``_POINTS``. Reported by the candidate itself."""
+    marks = ", ".join("?" * len(ids))
+    sql = f"""
+    WITH numbered AS (
+        SELECT c.node_id, c.elapsed, c.loss, row_number() OVER w AS place, count(*) OVER (PARTITION BY c.node_id) AS n
+        FROM curves AS c
+        JOIN (SELECT node_id, min(seed) AS seed FROM evaluations WHERE purpose = 'screen' GROUP BY node_id) AS f
+            ON f.node_id = c.node_id AND f.seed = c.seed
+        WHERE c.purpose = 'screen' AND c.node_id IN ({marks})
+        WINDOW w AS (PARTITION BY c.node_id ORDER BY c.step)
+    )
+    SELECT node_id, list([round(elapsed, 3), loss] ORDER BY place) AS points
+    FROM numbered WHERE place = 1 OR place = n OR place % greatest(1, n // {_POINTS}) = 0 GROUP BY node_id"""
+    found: dict[str, list[list[float]]] = {}
+    for some in _chunks(ids, 500):
+        found |= {row["node_id"]: row["points"] for row in rows(reader, sql, some)}
+    return found
+
+
+def _trainings(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Every training of each node. Reasons, logs and scores of a claim's runs are left out, as in all views."""
+    marks = ", ".join("?" * len(ids))
+    sql = f"""
+    SELECT node_id, purpose, seed, outcome, if(split = 'val', score, NULL) AS score, trust, sandbox,
+           round(seconds, 2) AS seconds, round(wall_seconds, 2) AS wall, steps, round(peak_memory_mb) AS memory_mb,
+           if(purpose = 'screen', reason, NULL) AS reason,
+           if(purpose = 'screen' AND outcome <> 'scored', right(log, {_LOG}), '') AS log
+    FROM evaluations WHERE node_id IN ({marks}) ORDER BY arrival"""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for some in _chunks(ids, 500):
+        for row in rows(reader, sql, some):
+            node_id = row.pop("node_id")
+            row["log"], row["reason"] = printable(row["log"]), printable(row["reason"] or "")[:1000]
+            found.setdefault(node_id, []).append(row)
+    return found

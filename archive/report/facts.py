@@ -1,0 +1,174 @@
+"""What the report shows of a run: plain JSON values, read from an archive by SQL in bounded parts.
+
+Scores are screening scores on val, and only comparable ones; of the claim only the verdict's words are shown.
+Times are hours since the run's first training began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from archive.commands import which_run
+from archive.describe import one_line
+from archive.display import plain
+from archive.query import Reader
+from archive.report.lessons import learned
+
+PART = 2_000
+"""Rows that are asked for at once: below the cap of a running search."""
+_IDEA = 300
+_REASON = 300
+
+
+def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
+    """Everything about a run (default: the one worked on last) but what single nodes show when they are clicked.
+
+    Raises QueryError if there is no such run, or no run at all.
+    """
+    name = which_run(reader, run)
+    (summary,) = rows(reader, "SELECT * FROM run_summary WHERE run = ?", [name])
+    nodes = _nodes(reader, name)
+    place = {node_id: i for i, node_id in enumerate(nodes["id"])}
+    facts: dict[str, Any] = {
+        "run": {**summary, "unit": _unit(reader, name), "conditions": _conditions(reader, name)},
+        "nodes": nodes,
+        "experiments": _experiments(reader, name, place),
+        "verdict": _verdict(reader, name),
+        "operators": rows(reader, "SELECT * EXCLUDE (run) FROM operator_stats WHERE run = ?", [name]),
+        "models": rows(reader, "SELECT * EXCLUDE (run) FROM model_stats WHERE run = ?", [name]),
+        "spending": rows(reader, "SELECT * EXCLUDE (run) FROM spending WHERE run = ?", [name]),
+        "failures": rows(
+            reader,
+            "SELECT outcome, count(*) AS count FROM failures WHERE run = ? AND purpose = 'screen' "
+            "GROUP BY ALL ORDER BY ALL",
+            [name],
+        ),
+        "sigma": _sigma(reader, name),
+        "holdout_reads": _holdout_reads(reader, name),
+    }
+    best = (facts["verdict"] or {}).get("node") or summary["leader"]
+    facts["lineage"] = _lineage(reader, best, place)
+    facts["lessons"] = learned(facts)
+    return facts
+
+
+def rows(reader: Reader, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """The rows of a query as objects of plain JSON values."""
+    result = reader.query(sql, parameters)
+    return [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
+
+
+def parts(reader: Reader, sql: str, run: str, last: int) -> Iterator[dict[str, Any]]:
+    """The rows of a query over node numbers, ``sql`` holding ``? AND number BETWEEN ? AND ?``, part after part."""
+    for first in range(0, last + 1, PART):
+        yield from rows(reader, sql, [run, first, first + PART - 1])
+
+
+# ---------------------------------------------------------------- nodes
+
+_NODES = """
+SELECT n.node_id, n.operator, n.idea, n.lines, s.score, s.runs, s.deviation, g.gain, t.outcome, t.reason, c.seconds,
+       c.trainings, k.dollars, k.tokens, x.because AS suspect,
+       (SELECT list(p.parent_id ORDER BY p.place) FROM parents AS p WHERE p.node_id = n.node_id) AS parents
+FROM (SELECT * FROM nodes WHERE run = ? AND number BETWEEN ? AND ?) AS n
+LEFT JOIN scores AS s ON s.node_id = n.node_id AND s.run = n.run
+LEFT JOIN gains AS g ON g.node_id = n.node_id AND g.run = n.run
+LEFT JOIN (
+    SELECT node_id, arg_max(outcome, arrival) AS outcome, arg_max(reason, arrival) AS reason
+    FROM evaluations WHERE purpose = 'screen' GROUP BY node_id
+) AS t ON t.node_id = n.node_id
+LEFT JOIN (
+    SELECT node_id, sum(seconds) AS seconds, count(*) AS trainings FROM evaluations GROUP BY node_id
+) AS c ON c.node_id = n.node_id
+LEFT JOIN (
+    SELECT run, move, sum(dollars) AS dollars, sum(tokens_in + tokens_out)::BIGINT AS tokens FROM llm_calls GROUP BY ALL
+) AS k ON k.run = n.run AND k.move = n.move
+LEFT JOIN (SELECT node_id, any_value(because) AS because FROM suspects GROUP BY node_id) AS x ON x.node_id = n.node_id
+ORDER BY n.number"""
+
+
+def _nodes(reader: Reader, run: str) -> dict[str, list[Any]]:
+    """Columns over the run's nodes in order of their numbers; ``parents`` are places in these columns."""
+    last = int(reader.query("SELECT coalesce(max(number), -1) FROM nodes WHERE run = ?", [run]).rows[0][0])
+    found = list(parts(reader, _NODES, run, last))
+    place = {row["node_id"]: i for i, row in enumerate(found)}
+    return {
+        "id": [row["node_id"] for row in found],
+        "parents": [[place[parent] for parent in row["parents"] or () if parent in place] for row in found],
+        "operator": [one_line(row["operator"], 40) for row in found],
+        "idea": [one_line(row["idea"], _IDEA) for row in found],
+        "reason": [one_line(row["reason"] or "", _REASON) for row in found],
+        "state": [_state(row) for row in found],
+        "suspect": [row["suspect"] for row in found],
+        **{
+            name: [row[name] for row in found]
+            for name in ("score", "runs", "deviation", "gain", "lines", "seconds", "trainings", "dollars", "tokens")
+        },
+    }
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if row["score"] is not None:
+        return "scored"
+    return row["outcome"] if row["outcome"] not in (None, "scored") else "waiting"
+
+
+def _lineage(reader: Reader, node_id: str | None, place: Mapping[str, int]) -> list[int]:
+    if node_id is None:
+        return []
+    family = reader.query("SELECT node_id FROM lineage(?)", [node_id]).rows
+    return [place[str(each)] for (each,) in family if str(each) in place]
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def _experiments(reader: Reader, run: str, place: Mapping[str, int]) -> list[list[Any]]:
+    """[node's place, score or null, hours, best mean as known then] of every screening, in order of arrival."""
+    sql = (
+        "SELECT node_id, score, hours, best FROM progress WHERE run = ? AND evaluation BETWEEN ? AND ? "
+        "ORDER BY evaluation"
+    )
+    found: list[list[Any]] = []
+    while part := rows(reader, sql, [run, len(found) + 1, len(found) + PART]):
+        found += [[place[row["node_id"]], row["score"], row["hours"], row["best"]] for row in part]
+    return found
+
+
+def _unit(reader: Reader, run: str) -> str:
+    (row,) = rows(reader, "SELECT config->>'$.task.metric.unit' AS unit FROM runs WHERE run = ?", [run])
+    return str(row["unit"] or "")
+
+
+def _conditions(reader: Reader, run: str) -> dict[str, Any]:
+    found = rows(reader, "SELECT * EXCLUDE (run) FROM present_conditions WHERE run = ?", [run])
+    trust = rows(reader, "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [run])
+    return {**(found[0] if found else {}), "trust": trust}
+
+
+def _verdict(reader: Reader, run: str) -> dict[str, Any] | None:
+    sql = (
+        "SELECT kind, node_id AS node, reason FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion') "
+        "ORDER BY decided_at DESC LIMIT 1"
+    )
+    found = rows(reader, sql, [run])
+    return {**found[0], "reason": one_line(found[0]["reason"], 1000)} if found else None
+
+
+def _sigma(reader: Reader, run: str) -> float | None:
+    """Seed deviation of a screening, pooled over the nodes that ran more than once."""
+    sql = (
+        "SELECT sqrt(sum((runs - 1) * deviation * deviation) / sum(runs - 1)) AS sigma FROM scores "
+        "WHERE run = ? AND runs > 1"
+    )
+    value = rows(reader, sql, [run])[0]["sigma"]
+    return float(value) if value is not None else None
+
+
+def _holdout_reads(reader: Reader, run: str) -> int:
+    sql = (
+        "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint IN "
+        "(SELECT fingerprint FROM present_conditions WHERE run = ?)"
+    )
+    return int(reader.query(sql, [run]).rows[0][0])

@@ -1,0 +1,98 @@
+"""What was learned: sentences computed from a run's facts, each with the nodes that it stands on.
+
+Nothing here is the opinion of a model. A sentence appears only where the archive supports it, and gives its counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_LEAST = 3
+"""Cases below which nothing is said of a kind of change."""
+_SHOWN = 8
+
+
+def learned(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """``{"text", "nodes"}`` objects; ``nodes`` are places in ``facts["nodes"]``, the most telling first."""
+    nodes = facts["nodes"]
+    if not nodes["id"]:
+        return []
+    return [*_steps(facts), *_operators(nodes), *_noise(facts), *_failures(nodes), *_suspects(nodes)]
+
+
+def _said(text: str, nodes: Sequence[int]) -> dict[str, Any]:
+    return {"text": text, "nodes": list(nodes)[:_SHOWN]}
+
+
+def _steps(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where the best node's lineage gained the most."""
+    nodes, unit = facts["nodes"], facts["run"]["unit"]
+    gains = [(nodes["gain"][i], i) for i in facts["lineage"] if nodes["gain"][i] is not None]
+    if not gains:
+        return
+    total = sum(gain for gain, _ in gains if gain > 0)
+    best = sorted((g for g in gains if g[0] > 0), reverse=True)[:3]
+    if not best or total <= 0:
+        return
+    share = sum(gain for gain, _ in best) / total
+    count = f"{len(best)} of its {len(gains)} steps"
+    yield _said(
+        f"The best node's lineage gained {total:.4g} {unit} in screening scores; {share:.0%} of that came with "
+        f"{count}. Screening gains of chosen steps look larger than they are: run ablate for what each is worth.",
+        [i for _, i in best],
+    )
+
+
+def _operators(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """How often each operator's children beat their parent."""
+    tried: defaultdict[str, list[int]] = defaultdict(list)
+    for i, operator in enumerate(nodes["operator"]):
+        if nodes["parents"][i] and nodes["state"][i] != "waiting":
+            tried[operator].append(i)
+    for operator, places in sorted(tried.items(), key=lambda item: (-len(item[1]), item[0])):
+        if len(places) < _LEAST:
+            continue
+        better = sorted((i for i in places if (nodes["gain"][i] or 0) > 0), key=lambda i: -nodes["gain"][i])
+        failed = sum(nodes["score"][i] is None for i in places)
+        tail = f", and {failed} failed" if failed else ""
+        yield _said(
+            f"{operator}: {len(better)} of {len(places)} children scored better than their parent{tail}.", better
+        )
+
+
+def _noise(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Which of the gains that were kept are no larger than luck."""
+    nodes, sigma = facts["nodes"], facts["sigma"]
+    if not sigma:
+        return
+    steps = [i for i in facts["lineage"] if nodes["gain"][i] is not None]
+    small = [i for i in steps if abs(nodes["gain"][i]) < 2 * math.sqrt(2) * sigma]
+    if steps:
+        yield _said(
+            f"The seed deviation of a screening is {sigma:.4g} {facts['run']['unit']}. {len(small)} of the "
+            f"{len(steps)} steps that led to the best node differ from their parent by less than two deviations of a difference: "
+            "each of them may be luck.",
+            small,
+        )
+
+
+def _failures(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    failed = [i for i, state in enumerate(nodes["state"]) if state not in ("scored", "waiting")]
+    if not failed:
+        return
+    kinds = Counter(nodes["state"][i] for i in failed)
+    words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    yield _said(f"{len(failed)} of {len(nodes['id'])} candidates have no score: {words}.", failed)
+
+
+def _suspects(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    marked = [i for i, because in enumerate(nodes["suspect"]) if because]
+    if marked:
+        yield _said(
+            f"{len(marked)} nodes are suspect: they were found cheating, or descend from one that was. They are ranked "
+            "out.",
+            marked,
+        )

@@ -1,0 +1,411 @@
+"use strict";
+// The page of a run. Everything that came from a candidate or a model is set as text, never as markup.
+(async () => {
+  const $ = (id) => document.getElementById(id);
+  const RANKS = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
+  const KINDS = ["#0969da", "#bf8700", "#1a7f37", "#bc4c00", "#8250df", "#0e7c86", "#cf222e", "#6e7781"];
+  const SHORT = 8;
+  let facts, index, order, children, layout, selected = -1;
+
+  // ------------------------------------------------------------ data
+
+  async function unpack(text) {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  const embedded = {
+    live: false,
+    facts: () => unpack($("facts").textContent),
+    kept: new Map(),
+    async detail(i) {
+      const size = Number($("facts").dataset.chunk), chunk = Math.floor(i / size);
+      if (!this.kept.has(chunk)) this.kept.set(chunk, await unpack($("chunk-" + chunk).textContent));
+      return this.kept.get(chunk)[i % size];
+    },
+  };
+
+  const served = {
+    live: true,
+    version: null,
+    async facts() {
+      const answer = await fetch("facts" + (this.version === null ? "" : "?since=" + encodeURIComponent(this.version)));
+      if (answer.status === 204) return null;
+      if (!answer.ok) throw new Error("the server answered " + answer.status);
+      const found = await answer.json();
+      this.version = found.version;
+      return found;
+    },
+    async detail(i) {
+      const answer = await fetch("node/" + encodeURIComponent(facts.nodes.id[i]));
+      if (!answer.ok) throw new Error("the server answered " + answer.status);
+      return answer.json();
+    },
+  };
+  const source = $("facts") ? embedded : served;
+
+  // ------------------------------------------------------------ words
+
+  const number = (value, digits = 4) => value === null || value === undefined ? "–" : Math.abs(value) >= 1e5 || Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(Math.max(digits, Math.ceil(Math.log10(Math.abs(value) || 1)) + 3)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value, 3);
+  const short = (i) => facts.nodes.id[i].slice(0, SHORT);
+
+  function element(name, text, kind) {
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text;
+    if (kind) made.className = kind;
+    return made;
+  }
+
+  function link(i) {
+    const made = element("button", short(i), "id");
+    made.type = "button";
+    made.title = facts.nodes.idea[i];
+    made.addEventListener("click", () => { select(i); bringIntoView(i); });
+    return made;
+  }
+
+  function table(rows, names) {
+    if (!rows.length) return element("p", "none", "quiet");
+    const made = element("table"), head = made.createTHead().insertRow(), body = made.createTBody();
+    const columns = names || Object.keys(rows[0]);
+    const numeric = new Set(columns.filter((name) => rows.every((row) => row[name] === null || typeof row[name] === "number")));
+    for (const name of columns) head.append(element("th", name.replaceAll("_", " "), numeric.has(name) ? "n" : ""));
+    for (const row of rows) {
+      const line = body.insertRow();
+      for (const name of columns) line.append(element("td", typeof row[name] === "number" ? number(row[name]) : row[name] ?? "–", numeric.has(name) ? "n" : ""));
+    }
+    return made;
+  }
+
+  function put(id, ...parts) { $(id).replaceChildren(...parts); }
+
+  // ------------------------------------------------------------ the page around the plots
+
+  function describe() {
+    const run = facts.run, v = facts.verdict, nodes = facts.nodes;
+    $("title").textContent = `Run ${run.run}: ${run.task}, ${run.metric} (${run.direction})`;
+    document.title = `${run.run} · Treewright`;
+    put("outcome");
+    if (v) $("outcome").append(element("span", v.kind === "champion" ? "Champion " : "No champion. ", v.kind === "champion" ? "good" : "bad"));
+    const best = v ? index.get(v.node) : run.leader === null ? undefined : index.get(run.leader);
+    if (v && v.kind === "champion" && best !== undefined) $("outcome").append(link(best), " ");
+    $("outcome").append(v ? v.reason : best === undefined ? "No score yet." : "No claim yet. The leader's screening score may be luck: ");
+    if (!v && best !== undefined) $("outcome").append(link(best), ` ${number(nodes.score[best])} ${run.unit}`);
+    const trust = run.conditions.trust.map((t) => `${t.trust} (sandbox ${t.sandbox})`).join(", ");
+    const dollars = facts.spending.reduce((sum, row) => sum + (row.dollars || 0), 0);
+    const unpriced = facts.spending.reduce((sum, row) => sum + row.unpriced_calls, 0);
+    const hours = facts.spending.reduce((sum, row) => sum + row.wall_hours, 0);
+    $("summary").textContent = [
+      `${nodes.id.length.toLocaleString("en")} candidates, ${run.evaluations.toLocaleString("en")} trainings, ${number(hours, 3)} device hours`,
+      `$${dollars.toFixed(2)}${unpriced ? ` and ${unpriced} calls of unknown price` : ""}`,
+      `scores: ${trust || "none"}`, run.conditions.hardware || "",
+      facts.sigma ? `seed deviation ${number(facts.sigma, 3)} ${run.unit}` : "", `holdout read ${facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,
+    ].filter(Boolean).join(" · ");
+    put("lessons", ...facts.lessons.map((lesson) => { const item = element("li", lesson.text + " "); item.append(...lesson.nodes.map(link)); return item; }));
+    put("operators", table(facts.operators));
+    put("models", table(facts.models));
+    put("spending", table(facts.spending));
+    put("failures", table(facts.failures));
+  }
+
+  // ------------------------------------------------------------ canvases
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+
+  function sheet(canvas) {
+    const box = canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1;
+    const width = Math.max(1, Math.round(box.width * ratio)), height = Math.max(1, Math.round(box.height * ratio));
+    if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
+    const pen = canvas.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, box.width, box.height);
+    pen.font = "12px system-ui, sans-serif";
+    return { pen, width: box.width, height: box.height };
+  }
+
+  function ticks(low, high, most) {
+    const raw = (high - low) / most, base = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].map((m) => m * base).find((s) => s >= raw);
+    const found = [];
+    for (let t = Math.ceil(low / step) * step; t <= high + 1e-12; t += step) found.push(t);
+    return { found, digits: Math.max(0, -Math.floor(Math.log10(step))) };
+  }
+
+  function line(pen, points, style, width = 1) {
+    pen.strokeStyle = style; pen.lineWidth = width; pen.beginPath();
+    points.forEach(([x, y], i) => i ? pen.lineTo(x, y) : pen.moveTo(x, y));
+    pen.stroke();
+  }
+
+  // ------------------------------------------------------------ progress
+
+  const dots = { x: [], y: [], node: [] };
+
+  function range() {
+    const scores = facts.experiments.map((e) => e[1]).filter((s) => s !== null && Number.isFinite(s)).sort((a, b) => a - b);
+    if (!scores.length) return [0, 1];
+    const down = facts.run.direction === "minimise", at = (q) => scores[Math.min(scores.length - 1, Math.floor(q * scores.length))];
+    const root = facts.nodes.score[0];
+    let low = down ? scores[0] : at(0.1), high = down ? at(0.9) : scores[scores.length - 1];
+    if (root !== null && root !== undefined) { low = Math.min(low, root); high = Math.max(high, root); }
+    const pad = (high - low || Math.abs(high) || 1) * 0.08;
+    return [low - pad, high + pad];
+  }
+
+  function drawProgress() {
+    const { pen, width, height } = sheet($("progress")), list = facts.experiments;
+    const left = 64, right = 16, top = 14, bottom = 36, [low, high] = range();
+    const x = (k) => left + (width - left - right) * (k + 0.5) / Math.max(1, list.length);
+    const y = (s) => top + (height - top - bottom) * (high - s) / (high - low);
+    const inside = (s) => Math.min(height - bottom, Math.max(top, y(s)));
+    const { found, digits } = ticks(low, high, 6);
+    pen.textAlign = "right"; pen.fillStyle = colour("quiet");
+    for (const t of found) { line(pen, [[left, y(t)], [width - right, y(t)]], colour("line")); pen.fillText(t.toFixed(digits), left - 8, y(t) + 4); }
+    pen.textAlign = "left";
+    pen.fillText(`trainings in order of arrival (${list.length.toLocaleString("en")}); ticks below: no score; at the edge: out of range`, left, height - 12);
+    pen.fillText(facts.run.unit || facts.run.metric, 6, top + 4);
+    dots.x.length = dots.y.length = dots.node.length = 0;
+    const size = list.length > 2000 ? 1.6 : list.length > 400 ? 2.4 : 3.6, kept = [];
+    let best = null, seen = new Set();
+    list.forEach(([node, score, , leading], k) => {
+      const px = x(k), py = score === null ? height - bottom + 6 : inside(score);
+      dots.x.push(px); dots.y.push(py); dots.node.push(node);
+      if (score === null) { line(pen, [[px, py - 4], [px, py + 4]], colour("bad")); return; }
+      pen.fillStyle = facts.nodes.suspect[node] ? colour("odd") : colour("dot");
+      pen.beginPath(); pen.arc(px, py, size, 0, 7); pen.fill();
+      if (leading !== null && (best === null || (facts.run.direction === "minimise" ? leading < best : leading > best)) && !seen.has(node) && score !== null) { kept.push([k, node, leading]); seen.add(node); }
+      if (leading !== null) best = leading;
+    });
+    const steps = [];
+    let last = null;
+    list.forEach(([, , , leading], k) => { if (leading === null) return; if (last !== null && leading !== last) steps.push([x(k), inside(last)]); steps.push([x(k), inside(leading)]); last = leading; });
+    if (steps.length) line(pen, [...steps, [width - right, steps[steps.length - 1][1]]], colour("best"), 1.8);
+    let free = -1e9;
+    for (const [k, node, leading] of kept) {
+      const half = facts.sigma ? 1.96 * facts.sigma / Math.sqrt(facts.nodes.runs[node] || 1) : 0, mean = facts.nodes.score[node] ?? leading;
+      if (half) line(pen, [[x(k), inside(mean - half)], [x(k), inside(mean + half)]], colour("best"), 1.4);
+      pen.fillStyle = colour("best"); pen.beginPath(); pen.arc(x(k), inside(leading), size + 1.2, 0, 7); pen.fill();
+      if (x(k) > free && k) {
+        const words = facts.nodes.idea[node].slice(0, 40);
+        const space = width - right - x(k) - 8;
+        pen.fillStyle = colour("ink");
+        if (pen.measureText(words).width < space) { pen.fillText(words, x(k) + 7, inside(leading) + 14); free = x(k) + pen.measureText(words).width + 12; }
+      }
+    }
+    if (selected >= 0) list.forEach(([node], k) => { if (node === selected) { pen.strokeStyle = colour("link"); pen.lineWidth = 2; pen.beginPath(); pen.arc(dots.x[k], dots.y[k], size + 4, 0, 7); pen.stroke(); } });
+  }
+
+  function nearestDot(px, py) {
+    let best = -1, least = 14 * 14;
+    for (let k = 0; k < dots.x.length; k++) { const d = (dots.x[k] - px) ** 2 + (dots.y[k] - py) ** 2; if (d < least) { least = d; best = dots.node[k]; } }
+    return best;
+  }
+
+  // ------------------------------------------------------------ tree
+
+  const view = { scale: 1, x: 0, y: 0 };
+
+  function arrange() {
+    // Depth to the right; leaves take rows in order, parents stand at the middle of their children. No recursion: trees are deep.
+    const count = facts.nodes.id.length, depth = new Float64Array(count), row = new Float64Array(count).fill(-1);
+    children = Array.from({ length: count }, () => []);
+    facts.nodes.parents.forEach((above, i) => { if (above.length) { children[above[0]].push(i); depth[i] = depth[above[0]] + 1; } });
+    let next = 0;
+    const stack = [];
+    for (let i = 0; i < count; i++) if (!facts.nodes.parents[i].length) stack.push([i, 0]);
+    stack.reverse();
+    while (stack.length) {
+      const top = stack[stack.length - 1], [i, k] = top;
+      if (k < children[i].length) { top[1]++; stack.push([children[i][k], 0]); continue; }
+      row[i] = children[i].length ? (row[children[i][0]] + row[children[i][children[i].length - 1]]) / 2 : next++;
+      stack.pop();
+    }
+    layout = { depth, row, rows: Math.max(1, next), levels: Math.max(1, depth.reduce((a, b) => Math.max(a, b), 0)) };
+  }
+
+  function fit() {
+    const box = $("tree").getBoundingClientRect();
+    view.scale = 1; view.x = 0; view.y = 0;
+    view.step = (box.width - 60) / (layout.levels + 0.5);
+    view.rise = (box.height - 40) / layout.rows;
+    drawTree();
+  }
+
+  const treeX = (i) => 24 + view.x + layout.depth[i] * view.step * view.scale;
+  const treeY = (i) => 20 + view.y + (layout.row[i] + 0.5) * view.rise * view.scale;
+
+  function nodeColour(i) {
+    const nodes = facts.nodes, mode = $("colour").value;
+    if (nodes.suspect[i]) return colour("odd");
+    if (mode === "operator") return KINDS[order.operators.indexOf(nodes.operator[i]) % KINDS.length];
+    if (mode === "state") return nodes.state[i] === "scored" ? colour("best") : nodes.state[i] === "waiting" ? colour("dot") : colour("bad");
+    if (nodes.score[i] === null) return nodes.state[i] === "waiting" ? colour("dot") : colour("bad");
+    return RANKS[Math.min(RANKS.length - 1, Math.floor(order.rank[i] * RANKS.length))];
+  }
+
+  function drawTree() {
+    const { pen, width, height } = sheet($("tree")), nodes = facts.nodes, count = nodes.id.length;
+    const near = (i) => { const px = treeX(i), py = treeY(i); return px > -80 && px < width + 80 && py > -40 && py < height + 40; };
+    const bold = new Set($("lineage").checked ? facts.lineage : []);
+    const edges = (style, thick, dash, test) => {
+      pen.strokeStyle = style; pen.lineWidth = thick; pen.setLineDash(dash); pen.beginPath();
+      for (let i = 0; i < count; i++) nodes.parents[i].forEach((p, k) => { if ((near(i) || near(p)) && test(i, p, k)) { pen.moveTo(treeX(p), treeY(p)); pen.lineTo(treeX(i), treeY(i)); } });
+      pen.stroke(); pen.setLineDash([]);
+    };
+    edges(colour("line"), 1, [], (i, p, k) => k === 0);
+    edges(colour("line"), 1, [3, 3], (i, p, k) => k > 0);
+    edges(colour("best"), 2.4, [], (i, p) => bold.has(i) && bold.has(p));
+    const size = Math.max(1.5, Math.min(6, view.rise * view.scale * 0.42, view.step * view.scale * 0.3)), groups = new Map();
+    for (let i = 0; i < count; i++) if (near(i)) { const c = nodeColour(i); groups.has(c) ? groups.get(c).push(i) : groups.set(c, [i]); }
+    for (const [c, some] of groups) { pen.fillStyle = c; pen.beginPath(); for (const i of some) { pen.moveTo(treeX(i) + size, treeY(i)); pen.arc(treeX(i), treeY(i), size, 0, 7); } pen.fill(); }
+    if (selected >= 0) { pen.strokeStyle = colour("link"); pen.lineWidth = 2.5; pen.beginPath(); pen.arc(treeX(selected), treeY(selected), size + 3.5, 0, 7); pen.stroke(); }
+    const words = { rank: "colour: rank by mean score, yellow is best; red: no score", operator: order.operators.join(", "), state: "green: scored; red: failed; grey: waiting" }[$("colour").value];
+    $("legend").textContent = `${words}; violet: suspect; dashed: second parent. Drag to move, wheel to zoom, arrow keys to step.`;
+  }
+
+  function nearestNode(px, py) {
+    let best = -1, least = 12 * 12;
+    for (let i = 0; i < facts.nodes.id.length; i++) { const d = (treeX(i) - px) ** 2 + (treeY(i) - py) ** 2; if (d < least) { least = d; best = i; } }
+    return best;
+  }
+
+  function bringIntoView(i) {
+    const box = $("tree").getBoundingClientRect();
+    if (treeX(i) < 10 || treeX(i) > box.width - 10) view.x += box.width / 2 - treeX(i);
+    if (treeY(i) < 10 || treeY(i) > box.height - 10) view.y += box.height / 2 - treeY(i);
+    drawTree();
+  }
+
+  function zoom(factor, px, py) {
+    const scale = Math.max(0.5, Math.min(2000, view.scale * factor)), change = scale / view.scale;
+    view.x = (px - 24) - ((px - 24) - view.x) * change;
+    view.y = (py - 20) - ((py - 20) - view.y) * change;
+    view.scale = scale;
+    drawTree();
+  }
+
+  // ------------------------------------------------------------ one node
+
+  async function select(i) {
+    const began = performance.now();
+    selected = i;
+    drawProgress(); drawTree();
+    const nodes = facts.nodes, unit = facts.run.unit, parts = [];
+    const heading = element("h2", `${short(i)} · ${nodes.operator[i]}`);
+    heading.title = nodes.id[i];
+    parts.push(heading, element("p", nodes.idea[i], "idea"));
+    if (nodes.suspect[i]) parts.push(element("p", `Suspect: ${nodes.suspect[i]}`, "suspect"));
+    const scored = nodes.score[i] !== null;
+    parts.push(element("p", scored ? `${number(nodes.score[i])} ${unit} on val, mean of ${nodes.runs[i]} run${nodes.runs[i] === 1 ? "" : "s"}; ${signed(nodes.gain[i])} against its better parent` : `${nodes.state[i]}${nodes.reason[i] ? ": " + nodes.reason[i] : ""}`, scored ? "" : "bad"));
+    const cost = [`${number(nodes.seconds[i] ?? 0, 3)} s of training in ${nodes.trainings[i] ?? 0} runs`, nodes.tokens[i] ? `${nodes.tokens[i].toLocaleString("en")} tokens` : "", nodes.tokens[i] ? nodes.dollars[i] === null ? "price unknown" : `$${nodes.dollars[i].toFixed(4)}` : "", `${nodes.lines[i]} lines`];
+    parts.push(element("p", cost.filter(Boolean).join(" · "), "quiet"));
+    for (const [name, some] of [["parents", nodes.parents[i]], ["children", children[i]]]) {
+      if (!some.length) continue;
+      const row = element("p", name + " ", "quiet");
+      row.append(...some.slice(0, 40).map(link), some.length > 40 ? `and ${some.length - 40} more` : "");
+      parts.push(row);
+    }
+    put("node", ...parts);
+    let more;
+    try { more = await source.detail(i); } catch (error) { $("node").append(element("p", String(error), "bad")); return; }
+    if (selected !== i) return;
+    if (more.curve.length > 1) { const canvas = element("canvas"); $("node").append(element("h3", "Its own loss (reported by itself)"), canvas); drawCurve(canvas, more.curve); }
+    if (more.trainings.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.trainings, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"])); $("node").append(element("h3", "Trainings"), holder); }
+    for (const training of more.trainings) if (training.reason) $("node").append(element("p", `${training.outcome}: ${training.reason}`, "idea bad"));
+    if (more.diff) {
+      const pre = element("pre");
+      for (const text of more.diff.split("\n")) pre.append(element("span", text, text.startsWith("@@") ? "at" : text.startsWith("+") ? "add" : text.startsWith("-") ? "del" : ""));
+      $("node").append(element("h3", "Change to its first parent"), pre);
+    }
+    for (const training of more.trainings) if (training.log.trim()) $("node").append(element("h3", "End of its log"), element("pre", training.log));
+    $("node").scrollTop = 0;
+    $("node").dataset.milliseconds = (performance.now() - began).toFixed(1);
+    $("node").dataset.shown = nodes.id[i];
+  }
+
+  function drawCurve(canvas, points) {
+    const { pen, width, height } = sheet(canvas), xs = points.map((p) => p[0]), ys = points.map((p) => p[1]).filter(Number.isFinite);
+    const last = Math.max(...xs) || 1, low = Math.min(...ys), high = Math.max(...ys), span = high - low || 1;
+    line(pen, points.filter((p) => Number.isFinite(p[1])).map(([t, loss]) => [46 + (width - 56) * t / last, 10 + (height - 34) * (high - loss) / span]), colour("link"), 1.5);
+    pen.fillStyle = colour("quiet");
+    pen.fillText(number(high, 3), 4, 16); pen.fillText(number(low, 3), 4, height - 22); pen.fillText(`${number(last, 3)} s`, width - 46, height - 6);
+  }
+
+  // ------------------------------------------------------------ hands
+
+  function tip(i, event) {
+    const box = $("tip");
+    box.hidden = i < 0;
+    if (i < 0) return;
+    const nodes = facts.nodes;
+    box.textContent = `${short(i)} ${nodes.operator[i]}: ${nodes.score[i] === null ? nodes.state[i] : number(nodes.score[i])}  ${nodes.idea[i].slice(0, 160)}`;
+    box.style.left = Math.min(event.clientX + 14, window.innerWidth - 380) + "px";
+    box.style.top = event.clientY + 16 + "px";
+  }
+
+  const at = (event) => { const box = event.currentTarget.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+
+  function listen() {
+    const progress = $("progress"), tree = $("tree");
+    progress.addEventListener("pointermove", (event) => tip(nearestDot(...at(event)), event));
+    progress.addEventListener("click", (event) => { const i = nearestDot(...at(event)); if (i >= 0) { select(i); bringIntoView(i); } });
+    for (const canvas of [progress, tree]) canvas.addEventListener("pointerleave", () => tip(-1));
+    let drag = null;
+    tree.addEventListener("pointerdown", (event) => { drag = { x: event.clientX, y: event.clientY, moved: false }; tree.setPointerCapture(event.pointerId); });
+    tree.addEventListener("pointermove", (event) => {
+      if (!drag) { tip(nearestNode(...at(event)), event); return; }
+      const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
+      if (!drag.moved && Math.hypot(dx, dy) < 4) return;
+      drag = { x: event.clientX, y: event.clientY, moved: true };
+      view.x += dx; view.y += dy; drawTree();
+    });
+    tree.addEventListener("pointerup", (event) => { const still = drag && !drag.moved; drag = null; if (still) { const i = nearestNode(...at(event)); if (i >= 0) select(i); } });
+    tree.addEventListener("wheel", (event) => { event.preventDefault(); zoom(Math.exp(-event.deltaY * 0.0015), ...at(event)); }, { passive: false });
+    tree.addEventListener("keydown", (event) => {
+      if (selected < 0 && facts.nodes.id.length) { if (event.key.startsWith("Arrow")) select(0); return; }
+      const above = facts.nodes.parents[selected][0], beside = above === undefined ? [] : children[above], k = beside.indexOf(selected);
+      const next = { ArrowLeft: above, ArrowRight: children[selected][0], ArrowUp: beside[k - 1], ArrowDown: beside[k + 1] }[event.key];
+      if (next !== undefined) { event.preventDefault(); select(next); bringIntoView(next); }
+    });
+    $("fit").addEventListener("click", fit);
+    for (const id of ["colour", "lineage"]) $(id).addEventListener("change", drawTree);
+    $("find").addEventListener("input", () => {
+      const words = $("find").value.trim().toLowerCase();
+      const found = words ? facts.nodes.id.map((id, i) => i).filter((i) => facts.nodes.id[i].startsWith(words) || facts.nodes.idea[i].toLowerCase().includes(words)) : [];
+      $("found").textContent = words ? `${found.length} found` : "";
+      if (found.length) { select(found[0]); bringIntoView(found[0]); }
+    });
+    window.addEventListener("resize", () => { drawProgress(); fit(); });
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawProgress(); drawTree(); });
+  }
+
+  function adopt(found) {
+    const first = facts === undefined, chosen = selected >= 0 ? facts.nodes.id[selected] : null;
+    facts = found;
+    index = new Map(facts.nodes.id.map((id, i) => [id, i]));
+    const scored = facts.nodes.score.map((s, i) => [s, i]).filter(([s]) => s !== null).sort((a, b) => facts.run.direction === "minimise" ? b[0] - a[0] : a[0] - b[0]);
+    order = { rank: new Float64Array(facts.nodes.id.length), operators: [...new Set(facts.nodes.operator)] };
+    scored.forEach(([, i], k) => { order.rank[i] = scored.length > 1 ? k / (scored.length - 1) : 1; });
+    selected = chosen === null ? -1 : index.get(chosen) ?? -1;
+    arrange(); describe(); drawProgress();
+    first ? fit() : drawTree();
+  }
+
+  try {
+    adopt(await source.facts());
+    listen();
+    document.body.dataset.ready = "yes";
+    if (source.live) {
+      const follow = async () => {
+        try { const found = await source.facts(); if (found) adopt(found); delete document.body.dataset.lost; }
+        catch (error) { document.body.dataset.lost = "yes"; $("summary").textContent = `The server does not answer (${error.message}); what is shown may be old.`; source.version = null; }
+        setTimeout(follow, 2000);
+      };
+      setTimeout(follow, 2000);
+    }
+  } catch (error) {
+    $("outcome").textContent = `This page cannot be shown: ${error.message}`;
+  }
+})();

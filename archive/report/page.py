@@ -1,0 +1,75 @@
+"""The page as one HTML file that works offline: facts and details travel inside it, packed, as data.
+
+The content policy names the page's own script and style by their hashes and allows nothing else: no other script, no
+request to anywhere. Data stand in blocks that no browser runs, as base64, in which no markup can be spelled.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+CHUNK = 50
+"""Nodes whose details are packed together: what a click has to unpack."""
+
+_HERE = Path(__file__).resolve().parent
+
+
+def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The page's text, piece by piece; ``details``: one object a node, in the order of the nodes."""
+    before, after = _template(connect="'none'").split("@data@")
+    yield before
+    yield f'<script type="application/octet-stream" id="facts" data-chunk="{CHUNK}">{_packed(facts)}</script>\n'
+    held: list[Mapping[str, Any]] = []
+    place = 0
+    for detail in details:
+        held.append(detail)
+        if len(held) == CHUNK:
+            yield _block(place, held)
+            held, place = [], place + 1
+    if held:
+        yield _block(place, held)
+    yield after
+
+
+def live_page() -> str:
+    """The page for a server: it asks ``facts`` and ``node/ID`` of the address that it came from."""
+    return _template(connect="'self'").replace("@data@", "")
+
+
+def policy(connect: str) -> str:
+    """The content policy: the page's own script and style by their hashes, and nothing else."""
+    script, style = (_hash(_read(name)) for name in ("page.js", "page.css"))
+    return (
+        f"default-src 'none'; script-src {script}; style-src {style}; connect-src {connect}; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _template(connect: str) -> str:
+    page = _read("page.html").replace("@policy@", policy(connect))
+    return page.replace("@style@", _read("page.css")).replace("@script@", _read("page.js"))
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _block(place: int, held: list[Mapping[str, Any]]) -> str:
+    return f'<script type="application/octet-stream" id="chunk-{place}">{_packed(held)}</script>\n'
+
+
+def _packed(value: object) -> str:
+    """JSON, deflated without a header, in base64."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    data = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return base64.b64encode(packer.compress(data) + packer.flush()).decode()
