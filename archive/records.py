@@ -160,6 +160,8 @@ class Request:
     """The leader's mean: a claim better than it gets the audit of a leader. Not stored."""
     pace: tuple[CurvePoint, ...] = ()
     """The baseline's curve, where a run that falls far behind it may be stopped early. Not stored."""
+    sigma: float | None = None
+    """The seed deviation, once it is known: what a leader or a claim may hide follows from it. Not stored."""
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,11 @@ class Task:
     """A preset: module-level constants of the seed program to set before the search begins."""
     audit_screen: int = 128
     """Audited positions of a screening; see ``train.audit``."""
-    audit_claim: int = 1024
-    """Audited positions of a leader, a confirmation and a report."""
+    audit_claim: int = 8192
+    """Audited positions of a leader, a confirmation and a report, at most: as many as ``audit_unseen`` needs."""
+    audit_unseen: float = 0.004
+    """What their scores may hide, in the metric's unit with 95% certainty, until the seed deviation is known: then it
+    is a quarter of that."""
     audit_tolerance: float = 2e-3
     """Largest honest difference (nats) between a claim and its audit at one position."""
 
@@ -127,6 +130,8 @@ class Task:
     def __post_init__(self) -> None:
         if self.seconds <= 0:
             raise ValueError(f"task.seconds is {self.seconds}; expected a positive number of training seconds")
+        if not self.audit_unseen > 0:
+            raise ValueError(f"task.audit_unseen is {self.audit_unseen}; expected a positive number of bits per byte")
         for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"task.{name} is {value}; expected a number of at least 1")

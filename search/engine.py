@@ -112,7 +112,7 @@ class Search:
         self._lookahead = lookahead
         self._ready: deque[Request] = deque()
         self._thoughts: queue.SimpleQueue[_Thought] = queue.SimpleQueue()
-        self._thinking: set[int] = set()
+        self._thinking: dict[int, float] = {}  # move number -> when its proposal was asked for
         self._pool = ThreadPoolExecutor(max_workers=parts.llm_concurrency, thread_name_prefix="proposal")
         self._lost: dict[int, int] = {}
         self._known = {node.digest for node in tree.nodes}
@@ -140,7 +140,10 @@ class Search:
     @property
     def ahead(self) -> int:
         """Proposals that ``fill`` should prepare beyond what free slots want, by what has been measured."""
-        return 0 if self._lookahead is None else self._lookahead.wanted
+        if self._lookahead is None:
+            return 0
+        now = self.parts.monotonic()
+        return self._lookahead.wanted(max((now - began for began in self._thinking.values()), default=0.0))
 
     def begin(self, files: Mapping[str, str]) -> None:
         """Plant the root if the run is new; otherwise take up what was chosen and not finished."""
@@ -271,7 +274,7 @@ class Search:
             known=self._known,
         )
         if operator.needs_llm:
-            self._thinking.add(record.number)
+            self._thinking[record.number] = self.parts.monotonic()
             self._pool.submit(self._think, operator, record.number, move, context)
         else:
             self._take(record, self._proposed(operator, move, context))
@@ -296,7 +299,7 @@ class Search:
         """Take in the proposals that have come back from their threads."""
         while not self._thoughts.empty():
             thought = self._thoughts.get()
-            self._thinking.discard(thought.number)
+            self._thinking.pop(thought.number, None)
             if isinstance(thought.result, Exception):
                 raise thought.result
             usable = self._take(self.tree.moves[thought.number], thought.result)
@@ -397,7 +400,8 @@ class Search:
         self.archive.decide(Decision(self.run.run, "leader", leader, reason, detail, self.parts.clock()))
 
     def with_bar(self, request: Request) -> Request:
-        """The request with the leader's mean as its bar: a claim that beats it is audited as a leader's."""
+        """With the leader's mean as its bar (a claim that beats it is audited as a leader's) and the seed deviation."""
+        request = replace(request, sigma=screening_sigma(self.tree))
         leader = self.tree.leader()
         if leader is None or request.purpose != "screen":
             return request

@@ -38,12 +38,14 @@ from archive.records import (
     Request,
     Resources,
     Scored,
+    Split,
 )
 from prepare.scoring import Bytes, Floats, bits_per_byte
 from prepare.task import Task
 from train import audit
 from train.cell import Cell, Ended
 from train.gates import Gates
+from train.reference import ngram_log_probs
 from train.sandbox import Sandbox, SandboxUnavailable, stage_library
 from train.slots import Slot, hardware_tag
 
@@ -88,6 +90,8 @@ class AuditedEvaluator:
         self._clock = clock
         self._gates = Gates.of(task)
         self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
+        self._references: dict[Split, Floats] = {}
+        self._referring = threading.Lock()
         self._fingerprint = task.fingerprint()
         _refuse_unfit(task, self._rows.values())
         _refuse_leaks(task, sandbox)
@@ -96,6 +100,13 @@ class AuditedEvaluator:
     def gate(self, files: Mapping[str, str]) -> str | None:
         """The reason why these files are not worth a training, or None. Costs no budget; runs nothing."""
         return self._gates.refuse(files)
+
+    def reference(self, split: Split) -> Floats:
+        """The yardstick for claims about a split, made when it is first asked for; see ``train.reference``."""
+        with self._referring:
+            if split not in self._references:
+                self._references[split] = ngram_log_probs(self.task.corpus.documents(), self._rows[split])
+            return self._references[split]
 
     def conditions(self, slot: Slot) -> Conditions:
         """What a score made in ``slot`` may be compared with."""
@@ -175,7 +186,9 @@ class _Trial:
         rows = self.evaluator._rows[SPLIT_OF[self.request.purpose]]
         self.watch("score", 1.0)
         claims = self._claims(state, rows)
-        plan = audit.draw(rows, stream, self._audited_positions(claims))
+        suspicion = self._suspicion(claims)
+        self.progress.metrics["unseen_bpb"] = suspicion.unseen
+        plan = audit.draw(rows, stream, suspicion, min(self.task.batch, len(rows)))
         self.watch("audit", 1.0)
         audited = self._audited(state, plan)
         result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
@@ -186,12 +199,16 @@ class _Trial:
             raise Ended("invalid", reason)
         return score, result
 
-    def _audited_positions(self, claims: Floats) -> int:
-        """A claim that would lead, and every confirmation and report, is audited as a claim."""
-        bar = self.request.bar
+    def _suspicion(self, claims: Floats) -> audit.Suspicion:
+        """A claim that would lead, and every confirmation and report, is audited until it can hide next to nothing."""
+        task, bar = self.task, self.request.bar
+        expected = audit.expect(claims, self.evaluator.reference(SPLIT_OF[self.request.purpose]))
         claimed = bits_per_byte(float(claims.mean()))
-        leads = bar is not None and (claimed < bar if self.task.metric.direction == "minimise" else claimed > bar)
-        return self.task.audit_claim if leads or self.request.purpose != "screen" else self.task.audit_screen
+        leads = bar is not None and (claimed < bar if task.metric.direction == "minimise" else claimed > bar)
+        if not leads and self.request.purpose == "screen":
+            return audit.suspect(expected, task.audit_screen)
+        hidden = self.request.sigma / 4 if self.request.sigma else task.audit_unseen
+        return audit.suspect_within(expected, hidden, task.audit_screen, task.audit_claim)
 
     # ------------------------------------------------------------ train
 
@@ -319,11 +336,11 @@ class _Trial:
         with _withheld("the audit"), self._cell("the audit", "logits") as cell, self.progress.phase("audit"):
             deadline = time.monotonic() + limit
             cell.send({"type": "state"}, state, deadline=deadline)
-            for batch in plan.batches(self.task.batch):
+            for batch in plan.batches():
                 rows = plan.rows[batch]
                 answer = self._ask(cell, rows, 4 * rows.size * self.task.vocab, deadline, "the audit", limit)
                 logits = np.frombuffer(answer, np.float32).reshape(*rows.shape, self.task.vocab)
-                parts.append(audit.audited_log_probs(logits, plan.places[batch, 1], plan.targets[batch]))
+                parts.append(plan.read(batch, logits))
         return np.concatenate(parts)
 
     def _ask(self, cell: Cell, rows: Bytes, size: int, deadline: float, what: str, limit: float) -> bytes:
