@@ -11,28 +11,20 @@ with a reason and the tail of the log, never a number.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import math
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-import safetensors
 
 from archive.records import (
     SPLIT_OF,
-    Audit,
     Conditions,
-    CurvePoint,
     Evaluation,
     Failed,
     Request,
@@ -40,45 +32,17 @@ from archive.records import (
     Scored,
     Split,
 )
-from prepare.scoring import Bytes, Floats, bits_per_byte
+from prepare.scoring import Bytes, Floats
 from prepare.task import Task
-from train import audit
-from train.cell import Cell, Ended
+from train.cell import Ended
+from train.cells import Cells, Progress
 from train.gates import Gates
 from train.reference import ngram_log_probs
 from train.sandbox import Sandbox, SandboxUnavailable, stage_library
 from train.slots import Slot, hardware_tag
+from train.trial import Judgement, Trial
 
 _STAGE = "treewright-"
-_GRACE = 0.02
-"""Share of the budget by which a state may be late."""
-_CURVE_POINTS = 2000
-_REPORT_BYTES = 4096
-_REPORTS_PER_SECOND = 200  # ten times what a session sends
-_STRAY_FRAMES = 1000  # a thread of the candidate's may still report while predict is checked
-_LAUNCH_SECONDS = 120.0  # for a sandbox to import its packages, from a cold disk too
-
-
-@dataclass
-class _Progress:
-    """What is known of a running evaluation; it becomes part of the record however the evaluation ends."""
-
-    phases: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    curve: list[CurvePoint] = field(default_factory=list)
-    steps: int | None = None
-    log: str = ""
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - began
 
 
 class AuditedEvaluator:
@@ -119,7 +83,7 @@ class AuditedEvaluator:
 
         Blocks for the whole evaluation. Never raises for what a candidate does.
         """
-        started, progress = self._clock(), _Progress()
+        started, progress = self._clock(), Progress()
         try:
             if (reason := self.gate(request.files)) is not None:
                 raise Ended("invalid", reason)
@@ -127,8 +91,8 @@ class AuditedEvaluator:
                 stage = Path(folder)
                 stage.chmod(0o711)  # the sandbox's user passes through it
                 self._stage(stage, request.files)
-                trial = _Trial(self, request, slot, stage, progress, cancelled, watch)
-                score, audited = trial.run()
+                cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled)
+                score, audited = Trial(Judgement(self._rows, self.reference), cells, watch).run()
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": progress.metrics}
         except Ended as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason}
@@ -162,298 +126,6 @@ class AuditedEvaluator:
             target.write_text(text, encoding="utf-8", errors="surrogatepass")
         for path_ in (stage / "candidate", *(stage / "candidate").rglob("*")):
             path_.chmod(0o755 if path_.is_dir() else 0o644)
-
-
-@dataclass
-class _Trial:
-    """One evaluation on its way through the three sandboxes."""
-
-    evaluator: AuditedEvaluator
-    request: Request
-    slot: Slot
-    stage: Path
-    progress: _Progress
-    cancelled: threading.Event
-    watch: Callable[[str, float], None]
-
-    @property
-    def task(self) -> Task:
-        return self.evaluator.task
-
-    def run(self) -> tuple[float, Audit]:
-        stream = self.task.training_stream(self.request.seed)
-        state = self._train(stream)
-        rows = self.evaluator._rows[SPLIT_OF[self.request.purpose]]
-        self.watch("score", 1.0)
-        claims = self._claims(state, rows)
-        suspicion = self._suspicion(claims)
-        self.progress.metrics["unseen_bpb"] = suspicion.unseen
-        plan = audit.draw(rows, stream, suspicion, min(self.task.batch, len(rows)))
-        self.watch("audit", 1.0)
-        audited = self._audited(state, plan)
-        result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
-        if reason is not None:
-            raise Ended("invalid", reason)
-        score = bits_per_byte(float(claims.mean()) + result.correction)
-        if (reason := self.task.metric.check(score)) is not None:
-            raise Ended("invalid", reason)
-        return score, result
-
-    def _suspicion(self, claims: Floats) -> audit.Suspicion:
-        """A claim that would lead, and every confirmation and report, is audited until it can hide next to nothing."""
-        task, bar = self.task, self.request.bar
-        expected = audit.expect(claims, self.evaluator.reference(SPLIT_OF[self.request.purpose]))
-        claimed = bits_per_byte(float(claims.mean()))
-        leads = bar is not None and (claimed < bar if task.metric.direction == "minimise" else claimed > bar)
-        if not leads and self.request.purpose == "screen":
-            return audit.suspect(expected, task.audit_screen)
-        hidden = self.request.sigma / 4 if self.request.sigma else task.audit_unseen
-        return audit.suspect_within(expected, hidden, task.audit_screen, task.audit_claim)
-
-    # ------------------------------------------------------------ train
-
-    def _train(self, stream: bytes) -> bytes:
-        """The candidate's state, as the bytes of a safetensors file."""
-        limits = self.task.limits
-        with self._cell("training", "train") as cell:
-            began = time.monotonic()
-            patience = limits.startup_seconds + self.task.seconds
-            try:
-                with self.progress.phase("startup"):
-                    budget = self._until_start(cell, began + patience)
-                with self.progress.phase("train"):
-                    state = self._until_state(cell, budget, stream)
-                self._within_cores(cell)
-                self.progress.metrics.update(_count(state, self.task))
-                with self.progress.phase("check"):
-                    self._check(cell, state)
-            finally:
-                self.progress.log = cell.log
-                cell.kill()
-                self.progress.log = cell.log
-        return state
-
-    def _until_start(self, cell: Cell, deadline: float) -> float:
-        """Wait for ``session.start()``; the seconds granted, less what the start-up took beyond its allowance."""
-        allowance = self.task.limits.startup_seconds
-        began = time.monotonic()
-        late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
-        frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
-        if frame.kind != "start":
-            raise Ended("invalid", f"train() sent {frame.kind[:40]!r} before it called session.start()")
-        return max(0.0, self.task.seconds - max(0.0, time.monotonic() - began - allowance))
-
-    def _until_state(self, cell: Cell, budget: float, stream: bytes) -> bytes:
-        data = _sealed_memfd(stream)
-        try:
-            began = time.monotonic()
-            deadline = began + budget + max(_GRACE * budget, 0.05)
-            cell.send({"type": "data", "bytes": len(stream), "seconds": budget}, deadline=deadline, fd=data)
-        finally:
-            os.close(data)
-        late = f"the state had not arrived when the {budget:.3g} s of training and the grace of {_GRACE:.0%} were over"
-        reports = 0
-        while True:
-            self.progress.seconds = time.monotonic() - began
-            frame = cell.receive(
-                deadline=deadline, max_payload=self._state_cap(), late=late, too_large=self._too_large()
-            )
-            self.progress.seconds = time.monotonic() - began
-            if frame.kind == "state":
-                return frame.payload
-            if frame.kind == "report":
-                reports += 1
-                if reports > _REPORTS_PER_SECOND * (1.0 + self.progress.seconds):
-                    raise Ended("invalid", f"train() sent {reports:,} reports in {self.progress.seconds:.1f} s")
-                self._reported(frame.message)
-            else:
-                raise Ended("invalid", f"train() sent an unexpected message, {frame.kind[:40]!r}")
-
-    def _reported(self, message: Mapping[str, Any]) -> None:
-        """A point of the candidate's own curve: it can end the run early, and counts for nothing else."""
-        step, loss = message.get("step"), message.get("loss")
-        if not isinstance(step, int) or not isinstance(loss, float) or abs(step) > 2**60:
-            raise Ended("invalid", "session.report() sent something else than a step and a loss")
-        if not math.isfinite(loss):
-            raise Ended("stopped", f"it reported a loss of {loss} at step {step}: the training has diverged")
-        self.progress.steps = step
-        if len(self.progress.curve) < _CURVE_POINTS:
-            self.progress.curve.append(CurvePoint(step, self.progress.seconds, loss))
-        self.watch("train", min(1.0, self.progress.seconds / self.task.seconds))
-
-    def _within_cores(self, cell: Cell) -> None:
-        """A slot's cores are a habit that a process may leave; the CPU time that it used tells if it did."""
-        cores, wall = len(self.slot.cores), time.monotonic() - cell.launched
-        if cores and cell.usage.cpu_seconds > 1.1 * cores * wall + 0.5:
-            raise Ended(
-                "invalid",
-                f"it used {cell.usage.cpu_seconds:.1f} s of CPU time in {wall:.1f} s, but its slot has "
-                f"{cores} core{'s' if cores > 1 else ''}: the number of threads and their cores are not to be changed",
-            )
-
-    def _check(self, cell: Cell, state: bytes) -> None:
-        """Let ``predict`` run once where its traceback may be read. Its answers are not used."""
-        deadline = time.monotonic() + self.task.limits.check_seconds
-        context = self.task.context
-        shapes = [[self.task.batch, context], [1, 1], [2, max(1, context // 2 - 1)]]
-        cell.send({"type": "check", "shapes": shapes}, state, deadline=deadline)
-        late = f"predict did not answer within {self.task.limits.check_seconds:g} s"
-        for _ in range(_STRAY_FRAMES):
-            if cell.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind == "checked":
-                break
-        else:
-            raise Ended("invalid", "it sent messages without end while predict was checked")
-        cell.finish(deadline=deadline + 5.0)
-
-    def _too_large(self) -> str:
-        limits = self.task.limits
-        return f"the state is larger than the {limits.state_mb:g} MB (and {limits.parameters:,} elements) allowed"
-
-    def _state_cap(self) -> int:
-        return int(self.task.limits.state_mb * 1e6) + 1_000_000
-
-    # ------------------------------------------------------------ score and audit
-
-    def _claims(self, state: bytes, rows: Bytes) -> Floats:
-        """Claimed log-probabilities [N, T] of an evaluation split. What this sandbox prints is thrown away."""
-        limit = self.task.limits.score_seconds
-        parts = []
-        with _withheld("scoring"), self._cell("scoring", "claims") as cell, self.progress.phase("score"):
-            deadline = time.monotonic() + limit
-            cell.send({"type": "state"}, state, deadline=deadline)
-            for start in range(0, len(rows), self.task.batch):
-                batch = rows[start : start + self.task.batch]
-                answer = self._ask(cell, batch, 8 * len(batch) * self.task.context, deadline, "scoring", limit)
-                parts.append(np.frombuffer(answer, np.float64).reshape(len(batch), self.task.context))
-        claims = np.concatenate(parts)
-        if not np.isfinite(claims).all() or claims.max() > 0.0:
-            raise Ended("invalid", "a log-probability was not a finite number of at most 0")
-        return claims
-
-    def _audited(self, state: bytes, plan: audit.Plan) -> Floats:
-        limit = self.task.limits.audit_seconds
-        parts = []
-        with _withheld("the audit"), self._cell("the audit", "logits") as cell, self.progress.phase("audit"):
-            deadline = time.monotonic() + limit
-            cell.send({"type": "state"}, state, deadline=deadline)
-            for batch in plan.batches():
-                rows = plan.rows[batch]
-                answer = self._ask(cell, rows, 4 * rows.size * self.task.vocab, deadline, "the audit", limit)
-                logits = np.frombuffer(answer, np.float32).reshape(*rows.shape, self.task.vocab)
-                parts.append(plan.read(batch, logits))
-        return np.concatenate(parts)
-
-    def _ask(self, cell: Cell, rows: Bytes, size: int, deadline: float, what: str, limit: float) -> bytes:
-        """Send rows, take exactly ``size`` bytes of answer."""
-        late = f"{what} took more than {limit:g} s"
-        cell.send({"type": "rows", "shape": list(rows.shape)}, rows.tobytes(), deadline=deadline)
-        answer = cell.receive(deadline=deadline, max_payload=size, late=late).payload
-        if len(answer) != size:
-            raise Ended("invalid", f"{what}: an answer of {len(answer):,} bytes came where {size:,} were due")
-        return answer
-
-    # ------------------------------------------------------------ cells
-
-    @contextlib.contextmanager
-    def _cell(self, what: str, mode: str) -> Iterator[Cell]:
-        """A fresh sandbox with the candidate's files, greeted and ready (packages imported, the candidate not)."""
-        task, limits, slot = self.task, self.task.limits, self.slot
-        ours, theirs = socket.socketpair()
-        sandbox = self.evaluator.sandbox
-        inside = sandbox.wrap(self.stage, theirs.fileno(), slot)
-        with _pinned(slot.cores):
-            cell = Cell(
-                inside.command,
-                inside.environment,
-                ours,
-                theirs,
-                what=what,
-                contained=sandbox.contained,
-                memory_mb=limits.memory_mb,
-                log_bytes=limits.log_kb * 1000,
-                cancelled=self.cancelled,
-            )
-        hello: dict[str, object] = {
-            "mode": mode,
-            "threads": slot.threads,
-            "seed": self.request.seed,
-            "seconds": task.seconds,
-            "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
-            "processes": limits.processes if sandbox.contained else 0,
-            "die_with": None if sandbox.contained else os.getpid(),
-            "file_bytes": int(max(64.0, 4 * limits.state_mb) * 1e6),
-        }
-        with cell:
-            try:
-                with self.progress.phase("launch"):
-                    self._greet(cell, hello)
-                yield cell
-            finally:
-                self.progress.cpu_seconds += cell.usage.cpu_seconds
-                self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, cell.usage.peak_memory_mb)
-
-    def _greet(self, cell: Cell, hello: dict[str, object]) -> None:
-        """Before the candidate is imported nothing of it can have gone wrong: what fails here is the machine's."""
-        deadline = time.monotonic() + _LAUNCH_SECONDS
-        try:
-            cell.send(hello, deadline=deadline)
-            cell.receive(deadline=deadline, max_payload=0, late=f"it was not ready within {_LAUNCH_SECONDS:g} s")
-        except Ended as ended:
-            raise Ended("lost", f"the sandbox did not start: {ended.reason}") from None
-
-
-@contextlib.contextmanager
-def _withheld(what: str) -> Iterator[None]:
-    """Replace every word and number of a reason that the candidate could choose: it could carry evaluation text."""
-    reasons = {
-        "crashed": f"predict failed in {what}; what it printed is withheld, since it may hold evaluation text",
-        "invalid": f"what predict sent in {what} is not what was asked for",
-        "out_of_memory": f"predict used more memory in {what} than is allowed",
-    }
-    try:
-        yield
-    except Ended as ended:
-        raise Ended(ended.outcome, reasons.get(ended.outcome, ended.reason)) from None
-
-
-@contextlib.contextmanager
-def _pinned(cores: tuple[int, ...]) -> Iterator[None]:
-    """Run on these cores while a process is launched: it inherits them. Restored afterwards, for this thread alone."""
-    if not cores or not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def _sealed_memfd(data: bytes) -> int:
-    """A file descriptor of an anonymous file that holds ``data`` and can never be changed again."""
-    descriptor = os.memfd_create("training-data", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(data)
-    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
-
-
-def _count(state: bytes, task: Task) -> dict[str, float]:
-    """Elements and bytes of a state, from its header. Raises Ended if it is no safetensors file or too large."""
-    limits = task.limits
-    if len(state) > limits.state_mb * 1e6:
-        raise Ended("invalid", f"the state has {len(state) / 1e6:.1f} MB; {limits.state_mb:g} MB are allowed")
-    try:
-        tensors: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(state)  # type: ignore[no-untyped-call]
-    except (safetensors.SafetensorError, UnicodeError):
-        raise Ended("invalid", "the state is not a safetensors file") from None
-    elements = sum(math.prod(tensor["shape"]) for _, tensor in tensors)
-    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
-    if elements > limits.parameters or len(state) > 8 * limits.parameters + 1_000_000:
-        raise Ended("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
-    return {"parameters": float(elements), "state_bytes": float(len(state))}
 
 
 def _refuse_unfit(task: Task, rows: Iterable[Bytes]) -> None:

@@ -103,7 +103,7 @@ def test_a_report_is_judged_on_the_holdout(run_candidate, toy_seed: str, toy_tas
 FAILURES = [
     ("crashes", "crashed", "training: KeyError: 'no such key'"),
     ("never_ends", "timed_out", "the state had not arrived when the 1 s of training"),
-    ("memory_bomb", "out_of_memory", "MB of memory, all processes together; 1,200 MB are allowed"),
+    ("memory_bomb", "out_of_memory", "shared memory and scratch files together; 1,200 MB are allowed"),
     ("wrong_shape", "crashed", "returned shape (16, 31, 256) for tokens [16, 32]; expected [16, 32, 256]"),
     ("diverges", "stopped", "a loss of nan at step 3"),
     ("crashes_in_scoring", "crashed", "what it printed is withheld"),

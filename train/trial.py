@@ -1,0 +1,136 @@
+"""One candidate on its way through the three sandboxes: trained, scored, audited.
+
+The parent's own arithmetic makes the score from what the sandboxes claim; see ``train.audit``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from archive.records import SPLIT_OF, Audit, Split
+from prepare.scoring import Bytes, Floats, bits_per_byte
+from prepare.task import Task
+from train import audit
+from train.cell import Cell, Ended
+from train.cells import Cells, Progress
+from train.training import Training
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What trials are judged by; all trials of an evaluator share it."""
+
+    rows: Mapping[Split, Bytes]
+    """[N, T + 1] evaluation rows by split."""
+    reference: Callable[[Split], Floats]
+    """The yardstick for claims about a split; see ``train.reference``."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluation of one candidate."""
+
+    judgement: Judgement
+    cells: Cells
+    watch: Callable[[str, float], None]
+
+    @property
+    def task(self) -> Task:
+        return self.cells.task
+
+    @property
+    def progress(self) -> Progress:
+        return self.cells.progress
+
+    @property
+    def split(self) -> Split:
+        return SPLIT_OF[self.cells.request.purpose]
+
+    def run(self) -> tuple[float, Audit]:
+        """The score and how far it was audited. Raises Ended for everything else, and OSError for the machine."""
+        stream = self.task.training_stream(self.cells.request.seed)
+        state = Training(self.cells, self.watch).run(stream)
+        rows = self.judgement.rows[self.split]
+        self.watch("score", 1.0)
+        claims = self._claims(state, rows)
+        suspicion = self._suspicion(claims)
+        self.progress.metrics["unseen_bpb"] = suspicion.unseen
+        plan = audit.draw(rows, stream, suspicion, min(self.task.batch, len(rows)))
+        self.watch("audit", 1.0)
+        audited = self._audited(state, plan)
+        result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
+        if reason is not None:
+            raise Ended("invalid", reason)
+        score = bits_per_byte(float(claims.mean()) + result.correction)
+        if (reason := self.task.metric.check(score)) is not None:
+            raise Ended("invalid", reason)
+        return score, result
+
+    def _suspicion(self, claims: Floats) -> audit.Suspicion:
+        """A claim that would lead, and every confirmation and report, is audited until it can hide next to nothing."""
+        task, request = self.task, self.cells.request
+        bar = request.bar
+        expected = audit.expect(claims, self.judgement.reference(self.split))
+        claimed = bits_per_byte(float(claims.mean()))
+        leads = bar is not None and (claimed < bar if task.metric.direction == "minimise" else claimed > bar)
+        if not leads and request.purpose == "screen":
+            return audit.suspect(expected, task.audit_screen)
+        hidden = request.sigma / 4 if request.sigma else task.audit_unseen
+        return audit.suspect_within(expected, hidden, task.audit_screen, task.audit_claim)
+
+    def _claims(self, state: bytes, rows: Bytes) -> Floats:
+        """Claimed log-probabilities [N, T] of an evaluation split. What this sandbox prints is thrown away."""
+        limit = self.task.limits.score_seconds
+        parts = []
+        with _withheld("scoring"), self.cells.open("scoring", "claims") as cell, self.progress.phase("score"):
+            deadline = time.monotonic() + limit
+            cell.send({"type": "state"}, state, deadline=deadline)
+            for start in range(0, len(rows), self.task.batch):
+                batch = rows[start : start + self.task.batch]
+                answer = self._ask(cell, batch, 8 * len(batch) * self.task.context, deadline, "scoring", limit)
+                parts.append(np.frombuffer(answer, np.float64).reshape(len(batch), self.task.context))
+        claims = np.concatenate(parts)
+        if not np.isfinite(claims).all() or claims.max() > 0.0:
+            raise Ended("invalid", "a log-probability was not a finite number of at most 0")
+        return claims
+
+    def _audited(self, state: bytes, plan: audit.Plan) -> Floats:
+        limit = self.task.limits.audit_seconds
+        parts = []
+        with _withheld("the audit"), self.cells.open("the audit", "logits") as cell, self.progress.phase("audit"):
+            deadline = time.monotonic() + limit
+            cell.send({"type": "state"}, state, deadline=deadline)
+            for batch in plan.batches():
+                rows = plan.rows[batch]
+                answer = self._ask(cell, rows, 4 * rows.size * self.task.vocab, deadline, "the audit", limit)
+                logits = np.frombuffer(answer, np.float32).reshape(*rows.shape, self.task.vocab)
+                parts.append(plan.read(batch, logits))
+        return np.concatenate(parts)
+
+    def _ask(self, cell: Cell, rows: Bytes, size: int, deadline: float, what: str, limit: float) -> bytes:
+        """Send rows, take exactly ``size`` bytes of answer."""
+        late = f"{what} took more than {limit:g} s"
+        cell.send({"type": "rows", "shape": list(rows.shape)}, rows.tobytes(), deadline=deadline)
+        answer = cell.receive(deadline=deadline, max_payload=size, late=late).payload
+        if len(answer) != size:
+            raise Ended("invalid", f"{what}: an answer of {len(answer):,} bytes came where {size:,} were due")
+        return answer
+
+
+@contextlib.contextmanager
+def _withheld(what: str) -> Iterator[None]:
+    """Replace every word and number of a reason that the candidate could choose: it could carry evaluation text."""
+    reasons = {
+        "crashed": f"predict failed in {what}; what it printed is withheld, since it may hold evaluation text",
+        "invalid": f"what predict sent in {what} is not what was asked for",
+        "out_of_memory": f"predict used more memory in {what} than is allowed",
+    }
+    try:
+        yield
+    except Ended as ended:
+        raise Ended(ended.outcome, reasons.get(ended.outcome, ended.reason)) from None
