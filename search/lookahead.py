@@ -34,7 +34,7 @@ def proposals_ahead(slots: int, evaluation: float, proposal: float, usable: floa
 
 @dataclass
 class Lookahead:
-    """Keeps the rule supplied with what this session has measured. Until then: two proposals for each slot."""
+    """Keeps the rule supplied with what this session has measured."""
 
     slots: int
     safety: float = SAFETY
@@ -51,13 +51,18 @@ class Lookahead:
         """An evaluation has landed, after that many wall seconds in its slot."""
         self._evaluations.append(seconds)
 
-    @property
-    def wanted(self) -> int:
-        """Proposals to have ready or on their way, beyond what free slots want."""
-        if not self._proposals or not self._evaluations:
+    def wanted(self, waited: float) -> int:
+        """Proposals to have ready or on their way, beyond what free slots want.
+
+        ``waited``: seconds that the oldest of those on their way has taken so far. Until one has come back, the model
+        is taken to need that long, and at least as long as an evaluation; before any evaluation, two for each slot.
+        """
+        if not self._evaluations:
             return 2 * self.slots
+        evaluation = _mean(self._evaluations)
+        proposal = _mean(self._proposals) if self._proposals else max(waited, evaluation)
         usable = (sum(self._usable) + 1) / (len(self._usable) + 1)
-        return proposals_ahead(self.slots, _mean(self._evaluations), _mean(self._proposals), usable, self.safety)
+        return proposals_ahead(self.slots, evaluation, proposal, usable, self.safety)
 
 
 def _mean(values: deque[float]) -> float:

@@ -81,9 +81,9 @@ class Meter:
         self._lock = threading.Lock()
         self._spent = spent
         self._reserved = Cost(0, 0.0)
-        self._largest = Cost(0, 0.0)
+        self._largest = model.worst(Prompt("", ()))
         self._closed: str | None = None
-        self._priced = model.worst(Prompt("", ())).dollars is not None
+        self._priced = self._largest.dollars is not None
 
     @property
     def closed(self) -> str | None:

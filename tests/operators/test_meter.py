@@ -93,8 +93,7 @@ def test_the_cap_holds_with_calls_in_flight(dollars: float, priced: float | None
 def test_whoever_asks_for_room_first_is_never_refused_for_calls_in_flight() -> None:
     """A dollar holds four worst cases of a quarter."""
     meter = metered(Priced())
-    assert meter.room(0)
-    assert meter.room(100), "nothing is known of the size of a call yet"
+    assert [meter.room(others) for others in range(5)] == [True, True, True, True, False]
     meter.complete(PROMPT, ticket(0))
     assert [meter.room(others) for others in range(5)] == [True, True, True, False, False]  # 0.10 are spent
     for move in range(1, 6):

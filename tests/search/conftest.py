@@ -13,6 +13,8 @@ from stub_evaluator import StubEvaluator
 
 from archive.records import Evaluation
 from archive.store import Archive
+from operators.llm.base import LanguageModel
+from operators.llm.meter import Meter
 from search import assemble
 from search.budget import Budget
 from search.claim import ClaimPlan
@@ -66,7 +68,11 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
         stop_after: int | None = None,
         source: str | None = None,
         stop_at_once: bool = False,
+        model: LanguageModel | None = None,
+        dollars: float = 1e6,
+        concurrency: int = 16,
     ) -> Bench:
+        """``model``: answers for the operators that want one, at most for so many ``dollars``."""
         config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
         task = assemble.build_task(config)
         evaluator = StubEvaluator(task, Bare(), **(stub or {}))
@@ -80,9 +86,13 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
         with Archive.open(tmp_path / "archive.duckdb") as archive, LocalExecutor(evaluator, places) as executor:
             opened = open_run(archive, config, task, executor.conditions, 0.0)
             llm = assemble.build_llm(config, archive, opened.run.run)
-            search = Search(
-                assemble.build_parts(config, task, evaluator, llm, lambda: 0.0), archive, opened.run, opened.tree
-            )
+            if model is not None:
+                record, answer, spent = archive.record_call, archive.answer, archive.spending(opened.run.run)
+                caps: Any = {"max_dollars": dollars, "max_tokens": 10**9, "concurrency": concurrency}
+                llm = assemble.Llm(Meter(model, **caps, record=record, lookup=answer, spent=spent), "a model")
+            parts = assemble.build_parts(config, task, evaluator, llm, lambda: 0.0)
+            lookahead = assemble.build_lookahead(parts, llm, slots)
+            search = Search(parts, archive, opened.run, opened.tree, lookahead)
             search.begin(files)
             left = Budget(**config["budget"]).evaluations_left(opened.tree, 0)
             if opened.other_hardware is not None and left > 0:

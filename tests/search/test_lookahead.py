@@ -27,13 +27,14 @@ def test_nonsense_from_a_dead_model_or_an_instant_evaluation_stays_finite() -> N
     assert proposals_ahead(1, 0.0, 1.0, 1.0, 0.0) == 1000
 
 
-def test_two_for_each_slot_until_both_are_measured() -> None:
+def test_what_is_assumed_until_it_is_measured() -> None:
     lookahead = Lookahead(3)
-    assert lookahead.wanted == 6
-    lookahead.proposed(60.0, usable=True)
-    assert lookahead.wanted == 6
+    assert lookahead.wanted(0.0) == 6
     lookahead.evaluated(300.0)
-    assert lookahead.wanted == 3
+    assert lookahead.wanted(0.0) == proposals_ahead(3, 300.0, 300.0, 1.0, SAFETY) == 6
+    assert lookahead.wanted(900.0) == proposals_ahead(3, 300.0, 900.0, 1.0, SAFETY) == 14, "it takes longer"
+    lookahead.proposed(60.0, usable=True)
+    assert lookahead.wanted(900.0) == 3, "one that is late says nothing against the mean"
 
 
 def test_old_measurements_are_forgotten() -> None:
@@ -41,7 +42,7 @@ def test_old_measurements_are_forgotten() -> None:
     lookahead.evaluated(10.0)
     for seconds in [1000.0] * 5 + [1.0] * 32:
         lookahead.proposed(seconds, usable=True)
-    assert lookahead.wanted == 1
+    assert lookahead.wanted(0.0) == 1
 
 
 def busy_share(slots: int, ratio: float, spread: float, refused: float, fixed: int | None = None) -> float:
@@ -50,7 +51,7 @@ def busy_share(slots: int, ratio: float, spread: float, refused: float, fixed: i
     events: list[tuple[float, int, float, bool | None]] = []
     now, busy, landed, ready, thinking, free = 0.0, 0.0, 0, 0, 0, slots
     while landed < 300:
-        while ready + thinking < free + (lookahead.wanted if fixed is None else fixed):
+        while ready + thinking < free + (lookahead.wanted(now) if fixed is None else fixed):
             seconds = ratio * float(np.exp(spread * rng.normal() - spread**2 / 2))
             heapq.heappush(events, (now + seconds, next(order), seconds, bool(rng.random() >= refused)))
             thinking += 1

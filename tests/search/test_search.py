@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from archive.records import Evaluation
 from archive.store import Archive
+from operators.llm.base import Answer, Prompt
+from operators.llm.scripted import Scripted
 from operators.tune import Tune
 from prepare.load import find_file
-from search.engine import SearchStopped, evaluation_seed
+from search import loop
+from search.engine import Search, SearchStopped, evaluation_seed
 from search.runs import RunChanged
+from train.local import LocalExecutor
 
 Start = Callable[..., Any]
 
@@ -101,6 +108,127 @@ def test_lost_trainings_are_run_again_and_charge_nobody(start: Start, tmp_path: 
     with pytest.raises(SearchStopped, match="lost 3 times"):
         start(stub={"fail_every": 3, "outcome": "lost"})
     assert rows(tmp_path, "SELECT count(*) FROM evaluations WHERE outcome = 'lost'")[0][0] >= 3
+
+
+# ---------------------------------------------------------------- slots and a language model
+
+
+class Author(Scripted):
+    """A model whose edits apply to any program, no two alike; it remembers how many calls were in flight at most."""
+
+    def __init__(self, **options: Any) -> None:
+        numbers = count(1)
+        super().__init__(lambda prompt: edit(next(numbers)), **options)
+        self.most = 0
+        self._flying = 0
+        self._flying_lock = threading.Lock()
+
+    def complete(self, prompt: Prompt) -> Answer:
+        with self._flying_lock:
+            self._flying += 1
+            self.most = max(self.most, self._flying)
+        try:
+            return super().complete(prompt)
+        finally:
+            with self._flying_lock:
+                self._flying -= 1
+
+
+def edit(number: int) -> str:
+    return (
+        f"IDEA: try {number}\n\n<<<<<<< SEARCH\nimport math\n=======\nimport math\n\nTRIED_{number} = {number}\n"
+        ">>>>>>> REPLACE\n"
+    )
+
+
+@pytest.fixture
+def at_record(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """(purpose, evaluations in flight) whenever an evaluation is about to be recorded."""
+    seen: list[tuple[str, int]] = []
+    real = Search.tell
+
+    def tell(self: Search, evaluation: Evaluation) -> None:
+        executor: Any = self.wake.__self__  # type: ignore[attr-defined]
+        seen.append((evaluation.request.purpose, executor.in_flight))
+        real(self, evaluation)
+
+    monkeypatch.setattr(Search, "tell", tell)
+    return seen
+
+
+def test_a_freed_slot_is_fed_before_what_landed_is_recorded(start: Start, at_record: list[tuple[str, int]]) -> None:
+    bench = start("operators=llm", slots=1, model=Author(), stub={"delay": 0.1})
+    assert bench.search.tree.evaluated == 29
+    screenings = [in_flight for purpose, in_flight in at_record if purpose == "screen"]
+    assert screenings[:2] == [1, 1], "the replicates were chosen while the root was trained"
+    assert sum(screenings) >= len(screenings) - 3
+    assert screenings[-1] == 0, "nothing more is started than the budget of the search pays for"
+
+
+def test_a_target_is_looked_at_before_anything_more_is_started(start: Start, at_record: list[tuple[str, int]]) -> None:
+    start("operators=llm", "budget.target=1.0", slots=1, model=Author(), stub={"delay": 0.05})
+    assert {in_flight for _, in_flight in at_record} == {0}
+
+
+def test_an_answer_is_taken_up_as_it_comes(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a patience of 20 s between looks, a slot would wait for an answer that had long been there."""
+    idle, woken = [], threading.Event()
+    wait, wake = LocalExecutor.wait, LocalExecutor.wake
+
+    def patient(self: LocalExecutor, seconds: float) -> list[Evaluation]:
+        landed = wait(self, seconds)
+        if seconds > 0 and not landed and not woken.is_set():
+            idle.append(seconds)
+        woken.clear()
+        return landed
+
+    def waking(self: LocalExecutor) -> None:
+        woken.set()
+        wake(self)
+
+    monkeypatch.setattr(loop, "_PATIENCE", 20.0)
+    monkeypatch.setattr(LocalExecutor, "wait", patient)
+    monkeypatch.setattr(LocalExecutor, "wake", waking)
+    bench = start("operators=llm", "budget.evaluations=7", model=Author(latency=0.05), stub={"delay": 0.01})
+    assert bench.search.tree.evaluated == 7
+    assert idle == []
+
+
+def test_a_slow_model_is_asked_for_more_at_once_but_never_for_more_than_allowed(start: Start) -> None:
+    stub = {"delay": 0.02}
+    slow = Author(latency=0.2)
+    start("operators=llm", "budget.evaluations=40", slots=1, model=slow, stub=stub)
+    assert slow.most > 4
+    few = Author(latency=0.2)
+    start("operators=llm", "budget.evaluations=24", "run=few", slots=1, model=few, stub=stub, concurrency=3)
+    assert few.most == 3
+
+
+def test_a_fast_model_is_asked_for_no_more_than_one_ahead(start: Start) -> None:
+    fast = Author()
+    bench = start("operators=llm", slots=1, model=fast, stub={"delay": 0.1})
+    assert bench.search.ahead == 1
+
+
+def test_no_answer_is_bought_that_the_budget_cannot_try(start: Start) -> None:
+    model = Author(latency=0.1)
+    bench = start("operators=llm", "budget.evaluations=20", model=model, stub={"delay": 0.02})
+    assert len(model.prompts) == len(bench.search.tree) - 1
+
+
+def test_a_cap_is_no_reason_for_refusals_while_calls_are_in_flight(start: Start, tmp_path: Path) -> None:
+    """The cap leaves room for two calls at a time, where more are wanted. Refusals in a row would stop the search."""
+    model = Author(model="claude-sonnet-5-5", latency=0.1)
+    bench = start("operators=llm", "budget.evaluations=12", slots=2, model=model, dollars=0.12, stub={"delay": 0.01})
+    assert model.most == 2
+    assert bench.search.tree.evaluated > 3
+    assert rows(tmp_path, "SELECT reason FROM refusals WHERE reason LIKE '%in flight%'") == []
+
+
+def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(start: Start, tmp_path: Path) -> None:
+    start("operators=all", "budget.evaluations=20", slots=2, model=Author(latency=0.5), stub={"delay": 0.02})
+    made = dict(rows(tmp_path, "SELECT operator, count(*) FROM nodes GROUP BY operator"))
+    assert made["tune"] >= 3
 
 
 # ---------------------------------------------------------------- resume
