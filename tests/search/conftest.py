@@ -34,6 +34,8 @@ class Quiet:
         self.lines: list[str] = []
         self.landings: list[Evaluation] = []
         self.after: Callable[[Evaluation], None] = lambda evaluation: None
+        self.thinking = 0
+        """Proposals asked of a model at the same time, at most."""
 
     def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
         self.landings.append(evaluation)
@@ -43,7 +45,7 @@ class Quiet:
         self.lines.append(message)
 
     def tick(self, search: Search, running: Any, total: int | None) -> None:
-        pass
+        self.thinking = max(self.thinking, search.thinking)
 
 
 @dataclass

@@ -200,8 +200,9 @@ def test_a_slow_model_is_asked_for_more_at_once_but_never_for_more_than_allowed(
     start("operators=llm", "budget.evaluations=40", slots=1, model=slow, stub=stub)
     assert slow.most > 4
     few = Author(latency=0.2)
-    start("operators=llm", "budget.evaluations=24", "run=few", slots=1, model=few, stub=stub, concurrency=3)
+    bench = start("operators=llm", "budget.evaluations=24", "run=few", slots=1, model=few, stub=stub, concurrency=3)
     assert few.most == 3
+    assert bench.display.thinking == 3, "what could not be asked for yet is not chosen yet"
 
 
 def test_a_fast_model_is_asked_for_no_more_than_one_ahead(start: Start) -> None:
@@ -226,7 +227,8 @@ def test_a_cap_is_no_reason_for_refusals_while_calls_are_in_flight(start: Start,
 
 
 def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(start: Start, tmp_path: Path) -> None:
-    start("operators=all", "budget.evaluations=20", slots=2, model=Author(latency=0.5), stub={"delay": 0.02})
+    seldom = ("operators.tune.weight=0.001", "operators.crossover.weight=0.001")
+    start("operators=all", "budget.evaluations=20", *seldom, model=Author(latency=0.5), stub={"delay": 0.02})
     made = dict(rows(tmp_path, "SELECT operator, count(*) FROM nodes GROUP BY operator"))
     assert made["tune"] >= 3
 
