@@ -35,6 +35,7 @@ from prepare.wire import Decoder, Frame, MalformedFrame, OversizedFrame, encode
 from train import memory
 from train.cgroup import ENTER, MemoryGroup, MemoryGroups
 from train.log import TailBuffer, last_line
+from train.surroundings import Contained
 
 _WATCH_SECONDS = 0.08  # between two looks at memory and cpu
 _CHUNK = 1 << 20
@@ -42,6 +43,7 @@ _OUTPUT_PER_WATCH = 1 << 20  # bytes of output read between two looks; a program
 _STANDSTILL_SECONDS = 2.0  # without a look, though one was due: this process did not run
 _EXPENDABLE = 500  # of 1,000 at most: how readily the kernel ends a process when memory runs out
 _KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
+_KEEPER_SECONDS = 20.0  # for a keeper to end all and to empty the scratch folder
 
 
 class Ended(Exception):
@@ -72,7 +74,7 @@ class Cell:
         theirs: socket.socket,
         *,
         what: str,
-        contained: bool,
+        contained: Contained,
         memory_mb: int,
         log_bytes: int,
         cancelled: threading.Event,
@@ -80,7 +82,7 @@ class Cell:
     ) -> None:
         """Launch ``command``. Owns both sockets from here on. Raises OSError if there is no process to be had.
 
-        ``contained``: the command's child is the first process of a process namespace (see ``kill``).
+        ``contained``: what sees to it that nothing outlives the sandbox (see ``train.surroundings.Contained`` and ``kill``).
         ``groups``: where its memory group is made; None: memory is watched (see ``train.memory``).
         """
         self.what = what
@@ -351,7 +353,13 @@ class Cell:
 
         Of a sandbox the inside comes first: its first process can only end when all others in there are dead, and
         bubblewrap, its parent, ends by itself after it. So that end is a proof, which killing bubblewrap would not be.
+        A keeper is asked, and ends when nothing is left below it.
         """
+        if self._contained == "keeper" and self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.terminate()
+                self._process.send_signal(signal.SIGCONT)  # it may have been stopped
+                self._process.wait(_KEEPER_SECONDS)
         if self._process.poll() is None:
             inside = self._processes()[1:]
             if self._contained and inside:

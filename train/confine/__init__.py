@@ -7,7 +7,6 @@ ours. What is done here cannot be undone by the process or by anything that it s
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import platform
@@ -86,12 +85,9 @@ def _at_most(limit: int, value: int) -> None:
 
 
 def _yield_to_others() -> None:
-    """No better share of the machine than the slot's: no raised priority, and the first to go when memory ends."""
+    """No better share of the machine than the slot's, whatever this user may otherwise do; and no message queues."""
     for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO, resource.RLIMIT_MSGQUEUE):
         resource.setrlimit(limit, (0, 0))
-    # No /proc in a sandbox made of Landlock: its keeper has done it.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
-        score.write("1000")
 
 
 def _part(hello: Mapping[str, Any]) -> None:
