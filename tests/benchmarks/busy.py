@@ -8,6 +8,8 @@ loop, executor and archive), whose answers take as long as an evaluation does. F
     busy_1, busy_2      share of the slots' time in which they were occupied by an evaluation, whatever its phase, from
                         the first evaluation's start to the last one's end, the claim included; 1 slot and 2 slots
     train_1, train_2    the same, training seconds alone
+    steady_             the same from the first training of a proposed candidate to the last begun by the search: without
+                        the first answers, which can be asked for only when the root has a score, and without the end
     search_, claim_     busy shares of the two halves apart; between them running evaluations are waited for
     command_            busy share of the whole command, start-up and summary included
     stale_              evaluations that landed, on average, between the choice of a proposal and its training
@@ -15,11 +17,8 @@ loop, executor and archive), whose answers take as long as an evaluation does. F
 Default: real sandboxes, the default task with `--seconds` of training; the latency is the duration of its
 evaluations, measured first. `--quick` has a stub that sleeps for an evaluation (no training share then). `--grid`, with
 the stub too: latencies of 0.5, 1, 2 and 4 evaluations; constant answers, or lognormal ones (deviation of the logarithm
-0.6) of which a fifth comes to nothing; language-model operators alone, or beside tune and crossover (search_ is shown).
-
-The command's start-up and end count in command_ alone. Nothing else is left out: not the first proposals, which can be
-asked for only when the root has a score, and not the evaluations that a claim waits for. The last line is one JSON
-object.
+0.6) of which a fifth comes to nothing; language-model operators alone, or beside tune and crossover. The last line is
+one JSON object; of the grid it has the pairs (search_, steady_).
 """
 
 from __future__ import annotations
@@ -96,6 +95,7 @@ class Usage:
 
     busy: float
     train: float | None
+    steady: float
     search: float
     claim: float
     command: float
@@ -120,10 +120,13 @@ def _api(setting: Setting) -> MessagesApi:
     return MessagesApi(latency=setting.delays(), quality=setting.quality())
 
 
+Span = tuple[float, float, bool, float | None, bool]
+"""Start and end (Unix seconds), whether it was a screening, training seconds, whether of a proposed candidate."""
+
 _SPANS = """
     SELECT epoch(started_at) AS began, epoch(finished_at) AS ended, purpose = 'screen' AS searching,
-           (phases->>'train')::DOUBLE AS train
-    FROM evaluations WHERE outcome <> 'lost' ORDER BY began
+           (phases->>'train')::DOUBLE AS train, operator <> 'seed' AS proposed
+    FROM evaluations JOIN nodes USING (node_id) WHERE outcome <> 'lost' ORDER BY began
 """
 _STALE = """
     SELECT avg(missed) FROM (
@@ -145,7 +148,10 @@ def _read(archive: Path, setting: Setting, took: float) -> Usage:
     busy, wall = sum(ended - began for began, ended, *_ in spans), spans_wall(spans)
     return Usage(
         busy=busy / (setting.slots * wall),
-        train=None if setting.evaluation is not None else sum(t or 0.0 for *_, t in spans) / (setting.slots * wall),
+        train=None
+        if setting.evaluation is not None
+        else sum(span[3] or 0.0 for span in spans) / (setting.slots * wall),
+        steady=_steady(halves[0], setting.slots),
         search=_share(halves[0], setting.slots),
         claim=_share(halves[1], setting.slots),
         command=busy / (setting.slots * took),
@@ -154,12 +160,19 @@ def _read(archive: Path, setting: Setting, took: float) -> Usage:
     )
 
 
-def spans_wall(spans: list[tuple[float, float, bool, float]]) -> float:
+def spans_wall(spans: list[Span]) -> float:
     """From the first start to the last end."""
     return max(ended for _, ended, *_ in spans) - min(began for began, *_ in spans)
 
 
-def _share(spans: list[tuple[float, float, bool, float]], slots: int) -> float:
+def _steady(spans: list[Span], slots: int) -> float:
+    begin = min((began for began, *_, proposed in spans if proposed), default=math.nan)
+    end = max(began for began, *_ in spans)
+    inside = sum(max(0.0, min(ended, end) - max(began, begin)) for began, ended, *_ in spans)
+    return inside / (slots * (end - begin)) if end > begin else math.nan
+
+
+def _share(spans: list[Span], slots: int) -> float:
     return sum(ended - began for began, ended, *_ in spans) / (slots * spans_wall(spans)) if spans else math.nan
 
 
@@ -169,7 +182,8 @@ def line(setting: Setting, usage: Usage) -> str:
     return (
         f"  {setting.slots} slot{'s' if setting.slots > 1 else ' '} {kind} latency {setting.latency:5.2f} s, "
         f"evaluation {usage.evaluation:5.2f} s: busy {usage.busy:.1%}{train} "
-        f"(search {usage.search:.1%}, claim {usage.claim:.1%}, command {usage.command:.1%}), stale by {usage.stale:.1f}"
+        f"(steady {usage.steady:.1%}, search {usage.search:.1%}, claim {usage.claim:.1%}, "
+        f"command {usage.command:.1%}), stale by {usage.stale:.1f}"
     )
 
 
@@ -186,14 +200,14 @@ def figures(settings: dict[int, Setting]) -> dict[str, float | None]:
     for slots, setting in settings.items():
         usage = measure(setting)
         print(line(setting, usage), flush=True)
-        for name in ("busy", "train", "search", "claim", "command", "stale"):
+        for name in ("busy", "train", "steady", "search", "claim", "command", "stale"):
             value = getattr(usage, name)
             found[f"{name}_{slots}"] = None if value is None else round(value, 4)
     return found
 
 
-def grid(evaluation: float, evaluations: int) -> dict[str, float]:
-    """Busy share of the search by latency, kind of answers, operators and slots, with the stub."""
+def grid(evaluation: float, evaluations: int) -> dict[str, tuple[float, float]]:
+    """Busy shares of the search by latency, kind of answers, operators and slots, with the stub."""
     found = {}
     for operators in ("llm", "all"):
         for rough in (False, True):
@@ -205,7 +219,7 @@ def grid(evaluation: float, evaluations: int) -> dict[str, float]:
                     usage = measure(setting)
                     print(line(setting, usage), flush=True)
                     key = f"{operators}_{'rough' if rough else 'even'}_{ratio:g}x_{slots}"
-                    found[key] = round(usage.search, 4)
+                    found[key] = (round(usage.search, 4), round(usage.steady, 4))
     return found
 
 
