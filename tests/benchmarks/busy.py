@@ -8,7 +8,7 @@ loop, executor and archive), whose answers take as long as an evaluation does. F
     busy_1, busy_2      share of the slots' time in which they were occupied by an evaluation, whatever its phase, from
                         the first evaluation's start to the last one's end, the claim included; 1 slot and 2 slots
     train_1, train_2    the same, training seconds alone
-    steady_             the same from the first training of a proposed candidate to the last begun by the search: without
+    steady_             the same from the first training of a proposed candidate to the last one of the search: without
                         the first answers, which can be asked for only when the root has a score, and without the end
     search_, claim_     busy shares of the two halves apart; between them running evaluations are waited for
     command_            busy share of the whole command, start-up and summary included
