@@ -14,6 +14,7 @@ from pathlib import Path
 from archive.records import CurvePoint, Request
 from prepare.task import Task
 from train.cell import Cell, Ended
+from train.cgroup import MemoryGroups
 from train.sandbox import Sandbox
 from train.slots import Slot
 
@@ -54,6 +55,8 @@ class Cells:
     """Holds ``library/`` and ``candidate/``; see ``train.sandbox``."""
     progress: Progress
     cancelled: threading.Event
+    groups: MemoryGroups | None = None
+    """Where memory is limited by the kernel; see ``train.cell``."""
 
     @contextlib.contextmanager
     def open(self, what: str, mode: str) -> Iterator[Cell]:
@@ -72,6 +75,7 @@ class Cells:
                 memory_mb=limits.memory_mb,
                 log_bytes=limits.log_kb * 1000,
                 cancelled=self.cancelled,
+                groups=self.groups,
             )
         hello: dict[str, object] = {
             "mode": mode,

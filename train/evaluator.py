@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from archive.records import (
     SPLIT_OF,
@@ -34,8 +33,11 @@ from archive.records import (
 )
 from prepare.scoring import Bytes, Floats
 from prepare.task import Task
+from train import owner
 from train.cell import Ended
 from train.cells import Cells, Progress
+from train.cgroup import find_groups
+from train.devices import DeviceInUse, Lease, Leases
 from train.gates import Gates
 from train.reference import ngram_log_probs
 from train.sandbox import Sandbox, SandboxUnavailable, stage_library
@@ -48,9 +50,14 @@ _STAGE = "treewright-"
 class AuditedEvaluator:
     """Scores candidates of one task. Thread-safe: one evaluation per slot runs at a time, each in its own thread."""
 
-    def __init__(self, task: Task, sandbox: Sandbox, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, task: Task, sandbox: Sandbox, *, memory_groups: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
+        """``memory_groups``: let the kernel limit memory where it can (see ``train.cgroup``), rather than watch it."""
         self.task = task
         self.sandbox = sandbox
+        self.groups = find_groups() if memory_groups else None
+        self.leases = Leases()
         self._clock = clock
         self._gates = Gates.of(task)
         self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
@@ -83,19 +90,24 @@ class AuditedEvaluator:
 
         Blocks for the whole evaluation. Never raises for what a candidate does.
         """
-        started, progress = self._clock(), Progress()
+        started, began, progress, lease = self._clock(), time.monotonic(), Progress(), Lease()
         try:
             if (reason := self.gate(request.files)) is not None:
                 raise Ended("invalid", reason)
-            with tempfile.TemporaryDirectory(prefix=f"{_STAGE}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+            with (
+                self.leases.lease(slot, cancelled) as lease,
+                tempfile.TemporaryDirectory(prefix=f"{_STAGE}{owner.tag()}-", ignore_cleanup_errors=True) as folder,
+            ):
                 stage = Path(folder)
                 stage.chmod(0o711)  # the sandbox's user passes through it
                 self._stage(stage, request.files)
-                cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled)
+                cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
                 score, audited = Trial(Judgement(self._rows, self.reference), cells, watch).run()
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": progress.metrics}
         except Ended as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason}
+        except DeviceInUse as error:
+            outcome = {"outcome": "lost", "reason": str(error)}
         except OSError as error:  # the machine's failure (a full disk, no process to be had), not the candidate's
             outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
         common: dict[str, Any] = {
@@ -107,12 +119,14 @@ class AuditedEvaluator:
                 cpu_seconds=progress.cpu_seconds,
                 peak_memory_mb=progress.peak_memory_mb,
                 steps=progress.steps,
+                peak_device_mb=lease.peak_mb,
+                memory_by=self.groups.name if self.groups is not None else "watch",
             ),
             "trust": "audited",
             "sandbox": self.sandbox.tier,
             "device": slot.device if slot.gpu is None else f"cuda:{slot.gpu}",
             "started_at": started,
-            "finished_at": self._clock(),
+            "finished_at": started + time.monotonic() - began,  # the wall clock may be set meanwhile
             "log": progress.log,
             "curve": tuple(progress.curve),
         }
@@ -140,12 +154,14 @@ def _refuse_unfit(task: Task, rows: Iterable[Bytes]) -> None:
 def _sweep() -> None:
     """Remove the stages of processes that were killed: their names say whose they were."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_STAGE}*-*"):
-        owner = folder.name.removeprefix(_STAGE).split("-", 1)[0]
-        if not owner.isdigit() or psutil.pid_exists(int(owner)) or folder.is_symlink():
+        fate = owner.fate(folder.name.removeprefix(_STAGE))
+        if fate is None or fate == "alive":
             continue
         with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
-            facts = folder.stat()  # a day old: another container may share the folder and not the process numbers
-            if facts.st_uid == os.geteuid() and facts.st_mtime < time.time() - 86_400:
+            facts = folder.lstat()
+            # Unknown: of before a reboot, or of another container that shares the folder. No training takes a day.
+            done = fate == "dead" or facts.st_mtime < time.time() - 86_400
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and done:
                 shutil.rmtree(folder)
 
 

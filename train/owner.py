@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
 Fate = Literal["alive", "dead", "unknown"]
-"""``unknown``: of another boot, machine or container, or a name that is none of ours."""
+"""``unknown``: of another boot, machine or container."""
+
+_NAME = re.compile(r"([0-9a-z]+)-([0-9]+)-([0-9]+)(?:-|$)")
 
 
 def tag() -> str:
@@ -20,15 +23,16 @@ def tag() -> str:
     return f"{_place()}-{os.getpid()}-{_birth(os.getpid())}"
 
 
-def fate(name: str) -> Fate:
-    """What has become of the process whose ``tag`` the name begins with; more may follow behind a dash."""
-    try:
-        place, number, birth = name.split("-")[:3]
-        if place != _place() or not number.isdecimal():
-            return "unknown"
-        return "alive" if str(_birth(int(number))) == birth else "dead"
-    except ValueError:
+def fate(name: str) -> Fate | None:
+    """What has become of the process whose ``tag`` the name begins with; more may follow behind a dash.
+
+    None: the name begins with no tag. Whatever bears it is none of ours.
+    """
+    if (found := _NAME.match(name)) is None:
+        return None
+    if found[1] != _place():
         return "unknown"
+    return "alive" if str(_birth(int(found[2]))) == found[3] else "dead"
 
 
 @functools.cache

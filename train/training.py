@@ -72,7 +72,8 @@ class Training:
         frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
             raise Ended("invalid", f"train() sent {frame.kind[:40]!r} before it called session.start()")
-        return max(0.0, self.task.seconds - max(0.0, time.monotonic() - began - allowance))
+        late_by = time.monotonic() - began - cell.stalled - allowance
+        return max(0.0, self.task.seconds - max(0.0, late_by))
 
     def _until_state(self, cell: Cell, budget: float, stream: bytes) -> bytes:
         data = _sealed_memfd(stream)

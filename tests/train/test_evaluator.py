@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from archive.records import Evaluation, Failed, Scored
 from prepare.scoring import bits_per_byte, target_log_probs
 from prepare.task import Task
+from train import owner
 from train.evaluator import AuditedEvaluator
 from train.sandbox import Bare, Bubblewrap, SandboxUnavailable
 from train.slots import make_slots
@@ -263,13 +263,17 @@ def test_conditions_name_what_scores_depend_on(evaluator: AuditedEvaluator, toy_
 
 def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    names = [f"treewright-{dead.pid}-x", f"treewright-{os.getpid()}-x", "treewright-mine", "else-1-x"]
-    for name in names:
+    place, number, birth = owner.tag().split("-")
+    swept = [f"treewright-{place}-{number}-{int(birth) - 1}-x", f"treewright-elsewhere-{number}-1-old"]
+    kept = [f"treewright-{owner.tag()}-x", "treewright-mine", "treewright-my-own-2", "else-1-x"]
+    for name in (*swept, *kept):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (0, 0))
-    fresh = f"treewright-{dead.pid}-y"
-    (tmp_path / fresh).mkdir()
+    os.utime(tmp_path / swept[0])  # of a process of this machine that is dead: its age does not matter
+    young = f"treewright-elsewhere-{number}-1-new"
+    (tmp_path / young).mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / f"treewright-{place}-{number}-1-link").symlink_to(tmp_path / "outside")
     AuditedEvaluator(toy_task, Bare())
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names[1:], fresh])
+    left = [*kept, young, "outside", f"treewright-{place}-{number}-1-link"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(left)

@@ -30,8 +30,11 @@ def test_a_number_that_was_given_again_is_another_process() -> None:
     assert owner.fate(f"{place}-{number}-{int(birth) - 1}") == "dead"
 
 
-@pytest.mark.parametrize("name", ["", "driver", "a-b", "a-b-c", "1234-abc", "12-7-1-x", "12-7--1"])
-def test_names_from_elsewhere_are_unknown(name: str) -> None:
-    assert owner.fate(name) == "unknown"
+@pytest.mark.parametrize("name", ["", "driver", "a-b", "a-b-c", "1234-abc", "12-7--1", "my-2-files", "A-1-2"])
+def test_other_names_are_none_of_ours(name: str) -> None:
+    assert owner.fate(name) is None
+
+
+def test_names_from_elsewhere_are_unknown() -> None:
     place, number, birth = owner.tag().split("-")
-    assert owner.fate(f"x{place}-{number}-{birth}") == "unknown"
+    assert owner.fate(f"x{place}-{number}-{birth}-y") == "unknown"
