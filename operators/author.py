@@ -17,7 +17,7 @@ from operators import briefing
 from operators.base import Context, NoCandidate
 from operators.duplicates import normalised
 from operators.edits import Unusable, apply, read_answer
-from operators.llm.base import Answer, LlmError, Message, Prompt
+from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import Meter, Ticket
 from operators.syntax import Unparsable, parse
 from operators.untrusted import one_line
@@ -62,7 +62,8 @@ class Author(ABC):
             try:
                 answer = self.llm.complete(prompt, ticket)
             except LlmError as error:
-                return NoCandidate(f"no answer: {type(error).__name__}: {one_line(str(error), 500)}")
+                reason = f"no answer: {type(error).__name__}: {one_line(str(error), 500)}"
+                return NoCandidate(reason, unavailable=isinstance(error, Unavailable))
             try:
                 idea, files = self._read(answer, parent, context)
                 return Candidate(files, move.parents, self.name, idea)

@@ -39,6 +39,8 @@ class NoCandidate:
     """A proposal that came to nothing, and why. It charges its parents."""
 
     reason: str
+    unavailable: bool = False
+    """The model's service could not answer, retries included: to ask again at once would not help."""
 
 
 class Operator(Protocol):

@@ -47,7 +47,7 @@ from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
 from operators.duplicates import normalised
 from prepare.task import Task
-from search.lookahead import Lookahead
+from search.lookahead import Lookahead, Outage
 from search.policies.base import OperatorView, Policy
 from search.statistics import screening_sigma
 
@@ -110,6 +110,7 @@ class Search:
         self.wake: Callable[[], None] = lambda: None
         """Called from another thread when a proposal has come back, so that nobody has to look for it."""
         self._lookahead = lookahead
+        self._outage = Outage()
         self._ready: deque[Request] = deque()
         self._thoughts: queue.SimpleQueue[_Thought] = queue.SimpleQueue()
         self._thinking: dict[int, float] = {}  # move number -> when its proposal was asked for
@@ -136,6 +137,11 @@ class Search:
     def thinking(self) -> int:
         """Proposals that wait for a language model."""
         return len(self._thinking)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the language model is to be asked again after a while: its service could not answer."""
+        return self._outage.pausing(self.parts.monotonic())
 
     @property
     def ahead(self) -> int:
@@ -189,6 +195,8 @@ class Search:
 
     def _may_ask(self) -> bool:
         """Whether one more proposal may go to the language model now: else those on their way are waited for."""
+        if not self._outage.may_ask(self.parts.monotonic(), self.thinking):
+            return False
         return self.thinking < self.parts.llm_concurrency and self.parts.llm_room(self.thinking)
 
     def _llm_is_closed(self) -> bool:
@@ -302,6 +310,8 @@ class Search:
             self._thinking.pop(thought.number, None)
             if isinstance(thought.result, Exception):
                 raise thought.result
+            unavailable = isinstance(thought.result, NoCandidate) and thought.result.unavailable
+            self._outage.told(unavailable, self.parts.monotonic())
             usable = self._take(self.tree.moves[thought.number], thought.result)
             if self._lookahead is not None:
                 self._lookahead.proposed(thought.seconds, usable)

@@ -65,5 +65,35 @@ class Lookahead:
         return proposals_ahead(self.slots, evaluation, proposal, usable, self.safety)
 
 
+_PAUSES = (1.0, 60.0)
+"""Seconds: the first pause of an outage, and the longest."""
+
+
+@dataclass
+class Outage:
+    """What a search does while the model's service cannot answer: one call at a time, after ever longer pauses.
+
+    Otherwise all that are asked ahead would fail within seconds, and a search that lives on a model would stop for too
+    many refusals in a row, because of a service that was busy for a minute.
+    """
+
+    _failures: int = 0
+    _until: float = 0.0
+
+    def told(self, unavailable: bool, now: float) -> None:
+        """A call has come back at ``now`` (monotonic seconds)."""
+        self._failures = self._failures + 1 if unavailable else 0
+        first, longest = _PAUSES
+        self._until = now + min(longest, first * 2.0 ** min(self._failures - 1, 16))
+
+    def may_ask(self, now: float, in_flight: int) -> bool:
+        """Whether one more call may be made beside ``in_flight`` others."""
+        return not self._failures or (in_flight == 0 and now >= self._until)
+
+    def pausing(self, now: float) -> bool:
+        """Whether a call will be made again after a while, though none is on its way now."""
+        return self._failures > 0 and now < self._until
+
+
 def _mean(values: deque[float]) -> float:
     return sum(values) / len(values)

@@ -104,7 +104,8 @@ class Session:
                 # No answer is bought that cannot be tried.
                 search.fill(free, min(search.ahead, affordable - free, self._timely()))
                 self._submit(free, "screen")
-                if self.executor.in_flight == 0 and search.thinking == 0 and search.stopped is None:
+                idle = self.executor.in_flight == 0 and search.thinking == 0 and not search.pausing
+                if idle and search.stopped is None:
                     search.stopped = self._no_move()
             elif self.executor.in_flight == 0:
                 return over

@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from search.lookahead import SAFETY, Lookahead, proposals_ahead
+from search.lookahead import SAFETY, Lookahead, Outage, proposals_ahead
 
 
 def test_the_rule_by_hand() -> None:
@@ -43,6 +43,23 @@ def test_old_measurements_are_forgotten() -> None:
     for seconds in [1000.0] * 5 + [1.0] * 32:
         lookahead.proposed(seconds, usable=True)
     assert lookahead.wanted(0.0) == 1
+
+
+def test_an_outage_is_probed_one_call_at_a_time_after_ever_longer_pauses() -> None:
+    outage = Outage()
+    assert outage.may_ask(0.0, in_flight=5)
+    assert not outage.pausing(0.0)
+    pauses, now = [], 0.0
+    for _ in range(9):
+        outage.told(unavailable=True, now=now)
+        assert outage.pausing(now)
+        pauses.append(next(s for s in range(1, 100) if outage.may_ask(now + s, in_flight=0)))
+        now += pauses[-1]
+        assert not outage.pausing(now)
+        assert not outage.may_ask(now, in_flight=1)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    outage.told(unavailable=False, now=now)
+    assert outage.may_ask(now, in_flight=5)
 
 
 def busy_share(slots: int, ratio: float, spread: float, refused: float, fixed: int | None = None) -> float:

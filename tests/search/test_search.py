@@ -13,11 +13,12 @@ import pytest
 
 from archive.records import Evaluation
 from archive.store import Archive
+from operators.llm import base
 from operators.llm.base import Answer, Prompt
 from operators.llm.scripted import Scripted
 from operators.tune import Tune
 from prepare.load import find_file
-from search import loop
+from search import lookahead, loop
 from search.engine import Search, SearchStopped, evaluation_seed
 from search.runs import RunChanged
 from train.local import LocalExecutor
@@ -205,12 +206,6 @@ def test_a_slow_model_is_asked_for_more_at_once_but_never_for_more_than_allowed(
     assert bench.display.thinking == 3, "what could not be asked for yet is not chosen yet"
 
 
-def test_a_fast_model_is_asked_for_no_more_than_one_ahead(start: Start) -> None:
-    fast = Author()
-    bench = start("operators=llm", slots=1, model=fast, stub={"delay": 0.1})
-    assert bench.search.ahead == 1
-
-
 def test_no_answer_is_bought_that_the_budget_cannot_try(start: Start) -> None:
     model = Author(latency=0.1)
     bench = start("operators=llm", "budget.evaluations=20", model=model, stub={"delay": 0.02})
@@ -224,6 +219,28 @@ def test_a_cap_is_no_reason_for_refusals_while_calls_are_in_flight(start: Start,
     assert model.most == 2
     assert bench.search.tree.evaluated > 3
     assert rows(tmp_path, "SELECT reason FROM refusals WHERE reason LIKE '%in flight%'") == []
+
+
+def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on_it(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty calls would fail within a moment, and 25 refusals in a row stop a search."""
+    monkeypatch.setattr(lookahead, "_PAUSES", (0.2, 0.2))
+    over, end = threading.Event(), threading.Event()
+
+    class Overloaded(Author):
+        def complete(self, prompt: Prompt) -> Answer:
+            if not over.is_set():
+                over.set()
+                threading.Timer(1.0, end.set).start()
+            if not end.is_set():
+                raise base.Overloaded("try again later")
+            return super().complete(prompt)
+
+    bench = start("operators=llm", "budget.evaluations=7", model=Overloaded())
+    assert bench.search.tree.evaluated == 7
+    ((refused,),) = rows(tmp_path, "SELECT count(*) FROM refusals WHERE reason LIKE 'no answer: Overloaded%'")
+    assert 1 <= refused < 25
 
 
 def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(start: Start, tmp_path: Path) -> None:
