@@ -225,14 +225,14 @@ def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thirty calls would fail within a moment, and 25 refusals in a row stop a search."""
-    monkeypatch.setattr(lookahead, "_PAUSES", (0.2, 0.2))
+    monkeypatch.setattr(lookahead, "_PAUSES", (0.5, 0.5))
     over, end = threading.Event(), threading.Event()
 
     class Overloaded(Author):
         def complete(self, prompt: Prompt) -> Answer:
             if not over.is_set():
                 over.set()
-                threading.Timer(1.0, end.set).start()
+                threading.Timer(3.0, end.set).start()
             if not end.is_set():
                 raise base.Overloaded("try again later")
             return super().complete(prompt)
