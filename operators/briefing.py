@@ -34,7 +34,7 @@ def task(task: Task) -> str:
             f"- `predict` is called with 1 <= T <= {task.context} and returns logits over {task.vocab} values",
             f"- the state: at most {limits.parameters:,} elements and {limits.state_mb:g} MB",
             f"- memory: {limits.memory_mb} MB; source: {limits.source_kb} KB; "
-            f"string literals: {limits.literal_bytes} bytes in all",
+            f"literals and names: {limits.literal_bytes} bytes in all, compressed",
             f"- files that you may change: {', '.join(f'`{path}`' for path in task.editable)}",
         ]
     )

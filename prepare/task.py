@@ -89,7 +89,7 @@ class Limits:
     log_kb: int = 64
     source_kb: int = 64
     literal_bytes: int = 4096
-    """Bytes of string and bytes literals longer than 24, all together, docstrings included."""
+    """Bytes that literals and names can carry, compressed and all together; see ``train.gates``."""
 
 
 @dataclass(frozen=True)

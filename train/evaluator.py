@@ -39,6 +39,7 @@ from train.cells import Cells, Progress
 from train.cgroup import find_groups
 from train.devices import DeviceInUse, Lease, Leases
 from train.gates import Gates
+from train.program import bare
 from train.reference import ngram_log_probs
 from train.sandbox import Sandbox, SandboxUnavailable, stage_library
 from train.slots import Slot, hardware_tag
@@ -137,7 +138,7 @@ class AuditedEvaluator:
         for path, text in files.items():
             target = stage / "candidate" / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8", errors="surrogatepass")
+            target.write_text(bare(text), encoding="utf-8")  # comments and docstrings carry nothing into a sandbox
         for path_ in (stage / "candidate", *(stage / "candidate").rglob("*")):
             path_.chmod(0o755 if path_.is_dir() else 0o644)
 

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import base64
+import bz2
+import codecs
 import dataclasses
+import itertools
+import lzma
+import random
+import string
 import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
+import torch
 
+from prepare.load import HOUSE
 from prepare.task import Limits, Task
 from train.gates import SHARED, Gates
+from train.program import bare
 
 PREDICT = "def predict(state, task): ...\n"
 BARE = "def train(session): ...\n" + PREDICT
+
+
+def random_text(size: int) -> str:
+    """Knowledge in a good encoding looks like this: nothing that compresses."""
+    return "".join(random.Random(4).choices(string.ascii_letters + string.digits + "+/", k=size))
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +46,6 @@ def refuse(gates: Gates, text: str) -> str | None:
 
 
 def test_the_seed_programs_pass(gates: Gates, toy_seed: str) -> None:
-    from prepare.load import HOUSE
-
     assert refuse(gates, toy_seed) is None
     assert refuse(gates, (HOUSE / "train/seeds/shakespeare.py").read_text()) is None
 
@@ -50,9 +64,8 @@ def test_the_seed_programs_pass(gates: Gates, toy_seed: str) -> None:
         (BARE + "SEED = 7\nimport torch\ntorch.manual_seed(SEED)\n", "a fixed random seed"),
         (BARE + "SEED: int = 7\nimport torch\ntorch.manual_seed(SEED * 2 + 1)\n", "a fixed random seed"),
         (BARE + "import numpy as np\nr = np.random.default_rng(seed=3)\n", "a fixed random seed"),
-        (BARE + f"x = {'ab' * 3000!r}\n", "6,000 bytes of long literals; 4,096 are allowed"),
-        (BARE + f"x = {list(range(100)) * 50}\n", "5,000 bytes of long literals"),
-        (BARE + f"x = {1 << 40_000:#x}\n", "5,001 bytes of long literals"),
+        (BARE + f"x = {1 << 40_000:#x}\n", "holds a whole number of more than 4,096 bits"),
+        (BARE + f"x = {random_text(9000)!r}\n", "its literals and names carry 6,"),
     ],
 )
 def test_a_refusal_says_why(gates: Gates, text: str, reason: str) -> None:
@@ -83,33 +96,123 @@ def reversed_base85(text: bytes) -> str:
     return repr(base64.b85encode(text[::-1]))
 
 
-@pytest.mark.parametrize(
-    "spell",
-    [
-        lambda text: repr(text.decode()),
-        lambda text: "0  # " + text.decode(),
-        lambda text: repr(text),
-        lambda text: repr(text[::-1]),
-        lambda text: repr(text.hex()),
-        lambda text: repr(base64.b64encode(text)),
-        lambda text: repr(base64.b32encode(text)),
-        lambda text: repr(zlib.compress(text)),
-        lambda text: repr(base64.b64encode(zlib.compress(text)).decode()),
-        lambda text: "[" + ", ".join(repr(text[i : i + 5].decode()) for i in range(0, 40, 5)) + "]",
-        lambda text: repr(list(text)),
-        lambda text: repr(int.from_bytes(text, "big")),
-        lambda text: repr(int.from_bytes(text, "little")),
-        reversed_base85,
-    ],
-)
-def test_a_quotation_is_seen_in_every_spelling(gates: Gates, quotation: bytes, spell) -> None:
-    assert "contains text of an evaluation split" in (refuse(gates, f"{BARE}x = {spell(quotation)}\n") or "")
+def numbers(values: Iterable[int]) -> str:
+    return "[" + ", ".join(str(value) for value in values) + "]"
+
+
+def caesar(text: str) -> str:
+    return "".join(chr((ord(c) - 97 + 3) % 26 + 97) if c.isalpha() else c for c in text)
+
+
+SPELLINGS: dict[str, Callable[[bytes], str]] = {
+    "plain": lambda text: repr(text.decode()),
+    "comment": lambda text: "0  # " + text.decode(),
+    "name": lambda text: text.decode().replace(" ", "_"),
+    "bytes": lambda text: repr(text),
+    "other case and layout": lambda text: repr("  \n- ".join(text.decode().upper().split())),
+    "backwards": lambda text: repr(text[::-1]),
+    "hexadecimal": lambda text: repr(text.hex()),
+    "base64": lambda text: repr(base64.b64encode(text)),
+    "base32": lambda text: repr(base64.b32encode(text)),
+    "base85 backwards": reversed_base85,
+    "zlib": lambda text: repr(zlib.compress(text)),
+    "raw deflate": lambda text: repr(zlib.compress(text, wbits=-15)),
+    "gzip": lambda text: repr(zlib.compress(text, wbits=31)),
+    "bzip2": lambda text: repr(bz2.compress(text)),
+    "xz": lambda text: repr(lzma.compress(text)),
+    "zlib in base64": lambda text: repr(base64.b64encode(zlib.compress(text)).decode()),
+    "pieces": lambda text: "[" + ", ".join(repr(text[i : i + 5].decode()) for i in range(0, 40, 5)) + "]",
+    "sum of pieces": lambda text: " + ".join(repr(text[i : i + 3].decode()) for i in range(0, 40, 3)),
+    "base64 in pieces": lambda text: " ".join(
+        repr(base64.b64encode(text).decode()[i : i + 7]) for i in range(0, 56, 7)
+    ),
+    "pieces of an f-string": lambda text: "f'" + "{1}".join(text.decode()[i : i + 8] for i in range(0, 40, 8)) + "'",
+    "continued lines": lambda text: " \\\n".join(repr(text[i : i + 8].decode()) for i in range(0, 40, 8)),
+    "list": numbers,
+    "chr": lambda text: " + ".join(f"chr({value})" for value in text),
+    "shifted list": lambda text: numbers(value + 1000 for value in text),
+    "negative list": lambda text: numbers(value - 128 for value in text),
+    "list of a xor": lambda text: numbers(value ^ 0x5A for value in text),
+    "differences": lambda text: numbers([text[0], *(b - a for a, b in itertools.pairwise(text))]),
+    "digits": lambda text: repr(" ".join(str(value) for value in text)),
+    "one number": lambda text: repr(int.from_bytes(text, "big")),
+    "one number backwards": lambda text: repr(int.from_bytes(text, "little")),
+    "small numbers": lambda text: numbers(int.from_bytes(text[i : i + 5], "big") for i in range(0, 40, 5)),
+    "rot13": lambda text: repr(codecs.encode(text.decode(), "rot13")),
+    "caesar": lambda text: repr(caesar(text.decode())),
+    "every third": lambda text: repr("".join(letter + "qz" for letter in text.decode())),
+    "wide letters": lambda text: repr("".join(chr(0xFEE0 + value) for value in text if value != 32)),
+    "tags": lambda text: repr("".join(chr(0xE0000 + value) for value in text)),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_quotation_is_seen_in_every_obvious_spelling(gates: Gates, quotation: bytes, spelling: str) -> None:
+    found = refuse(gates, f"{BARE}x = {SPELLINGS[spelling](quotation)}\n")
+    assert "contains text of an evaluation split" in (found or "")
 
 
 def test_only_a_long_quotation_counts(gates: Gates, toy_task: Task, quotation: bytes) -> None:
     assert refuse(gates, f"{BARE}# {quotation[: SHARED - 3].decode()}\n") is None
     training = toy_task.corpus.documents()[0][100:160].tobytes().decode()
     assert refuse(gates, f"{BARE}# {training}\n") is None
+
+
+# ---------------------------------------------------------------- how much can be carried
+
+
+def words() -> list[str]:
+    rng = random.Random(9)
+    return ["".join(rng.choices(string.ascii_lowercase, k=10)) for _ in range(1000)]
+
+
+HIDING_PLACES: dict[str, Callable[[], str]] = {
+    "one string": lambda: f"x = {random_text(6500)!r}\n",
+    "short strings": lambda: "".join(f"x = {random_text(6500)[i : i + 20]!r}\n" for i in range(0, 6500, 20)),
+    "bytes": lambda: f"x = {random.Random(1).randbytes(4500)!r}\n",
+    "large numbers": lambda: "".join(f"x = {random.Random(i).getrandbits(4000):#x}\n" for i in range(9)),
+    "numbers": lambda: "".join(f"x = {random.Random(i).getrandbits(60)}\n" for i in range(700)),
+    "sums": lambda: "".join(f"x = {random.Random(i).getrandbits(30)} + {i * i * 77_777}\n" for i in range(1200)),
+    "fractions": lambda: "".join(f"x = {random.Random(i).random()!r}\n" for i in range(600)),
+    "imaginary": lambda: "".join(f"x = {random.Random(i).getrandbits(50)}j\n" for i in range(800)),
+    "small numbers": lambda: f"x = {[random.Random(i).randrange(256) for i in range(5000)]}\n",
+    "names": lambda: "".join(f"{word} = 0\n" for word in words()),
+    "attributes": lambda: "".join(f"x.{word}\n" for word in words()),
+    "arguments": lambda: "".join(f"dict({word}=0)\n" for word in words()),
+    "keys": lambda: "x = {" + ", ".join(f"'{word}': 0" for word in words()) + "}\n",
+    "modules": lambda: "".join(f"import {word}\n" for word in words()),
+    "f-string": lambda: "x = f'{1}" + random_text(6500) + "'\n",
+}
+
+
+@pytest.mark.parametrize("place", HIDING_PLACES)
+def test_what_a_program_can_carry_is_bounded(gates: Gates, place: str) -> None:
+    """More than four kilobytes of what does not compress are refused, wherever literals and names are."""
+    assert "its literals and names carry" in (refuse(gates, BARE + HIDING_PLACES[place]()) or "")
+
+
+def test_comments_and_docstrings_carry_nothing_and_do_not_count(gates: Gates) -> None:
+    secret = random_text(9000)
+    remarks = f'"""{secret}"""\n{BARE}def f():\n    """{secret}"""\n\n\n# {secret}\n'
+    assert refuse(gates, remarks) is None
+    assert secret[:50] not in bare(remarks)
+
+
+@pytest.mark.parametrize("path", ["optim/adam.py", "optim/optimizer.py", "optim/lr_scheduler.py", "nn/modules/rnn.py"])
+def test_large_honest_programs_pass(gates: Gates, path: str) -> None:
+    """Of 40 to 60 KB: many names, options and messages, by people who knew nothing of this gate."""
+    text = (Path(torch.__file__).parent / path).read_text()
+    text = text if len(text) < 60_000 else text[: text.rindex("\nclass ", 0, 60_000)]
+    assert len(text) > 35_000
+    assert refuse(gates, text + "\n" + BARE) is None
+
+
+def test_a_program_may_grow_to_ten_times_the_seed(gates: Gates) -> None:
+    own = (HOUSE / "train/seeds/shakespeare.py").read_text()
+    assert (
+        refuse(gates, own + "".join(own.replace("Block", f"Block{i}").replace("GPT", f"GPT{i}") for i in range(9)))
+        is None
+    )
 
 
 def test_dashes_are_no_quotation(toy_task: Task) -> None:
