@@ -47,12 +47,16 @@ _KEEPER_SECONDS = 20.0  # for a keeper to end all and to empty the scratch folde
 
 
 class Ended(Exception):
-    """The process ended, or was ended, before it did what was asked."""
+    """The process ended, or was ended, before it did what was asked.
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    ``violation``: no honest mistake looks like that (see ``archive.records.Failed``).
+    """
+
+    def __init__(self, outcome: Outcome, reason: str, violation: bool = False) -> None:
         super().__init__(reason)
         self.outcome: Outcome = outcome
         self.reason = reason
+        self.violation = violation
 
 
 @dataclass
@@ -82,13 +86,14 @@ class Cell:
     ) -> None:
         """Launch ``command``. Owns both sockets from here on. Raises OSError if there is no process to be had.
 
-        ``contained``: what sees to it that nothing outlives the sandbox (see ``train.surroundings.Contained`` and ``kill``).
+        ``contained``: what sees to it that nothing outlives the sandbox (see ``surroundings.Contained`` and ``kill``).
         ``groups``: where its memory group is made; None: memory is watched (see ``train.memory``).
         """
         self.what = what
         self._contained = contained
         self.usage = Usage()
         self.launched = time.monotonic()
+        self._log_bytes = log_bytes
         self._log = TailBuffer(log_bytes)
         self._memory_mb = memory_mb
         self._cancelled = cancelled
@@ -138,6 +143,11 @@ class Cell:
         """What it printed, cut in the middle. Untrusted."""
         return self._log.text()
 
+    def forget_output(self) -> None:
+        """Drop what it has printed so far."""
+        self._drain(64)
+        self._log = TailBuffer(self._log_bytes)
+
     # ------------------------------------------------------------ messages
 
     def send(self, message: dict[str, object], payload: bytes = b"", *, deadline: float, fd: int | None = None) -> None:
@@ -172,7 +182,7 @@ class Cell:
                     return frame
             except MalformedFrame as error:
                 large = isinstance(error, OversizedFrame) and too_large is not None
-                raise Ended("invalid", f"{self.what}: {too_large if large else error}") from error
+                raise Ended("invalid", f"{self.what}: {too_large if large else error}", not large) from error
             if self._hung_up:
                 raise self._gone()
             self._pump(deadline, late)
@@ -262,6 +272,12 @@ class Cell:
             raise self._out_of_memory(held)
 
     def _out_of_memory(self, held_mb: float) -> Ended:
+        if self._group is not None and self._group.kills() and not self._group.was_full():
+            return Ended(
+                "out_of_memory",
+                f"{self.what}: the whole machine ran out of memory, and the kernel ended it; it had used "
+                f"{self.usage.peak_memory_mb:,.0f} MB, and {self._memory_mb:,} MB are allowed",
+            )
         self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held_mb)
         return Ended(
             "out_of_memory",
@@ -331,7 +347,7 @@ class Cell:
             if self._stopped():
                 return Ended("lost", f"{self.what}: somebody has stopped the sandbox (SIGSTOP)")
             return Ended("crashed", f"{self.what}: it closed its session without an answer")
-        if status < 0 and self._contained:  # what a candidate does to itself comes as a positive status from in there
+        if status < 0 and self._contained is True:  # what it does to itself comes as a positive status from in there
             return Ended("lost", f"{self.what}: the sandbox was ended from outside, by {_signal_name(-status)}")
         if _speaks_of_memory(last):
             return Ended("out_of_memory", f"{self.what}: {last}")
@@ -345,7 +361,7 @@ class Cell:
     def _stopped(self) -> bool:
         """Whether the sandbox itself stands still. Nobody in it can do that."""
         with contextlib.suppress(psutil.Error):
-            return self._contained and psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
+            return self._contained is True and psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
         return False
 
     def kill(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from train import cell as module
 from train.cell import Cell, Ended
-from train.cgroup import MemoryGroups, find_groups
+from train.cgroup import MemoryGroup, MemoryGroups, find_groups
 from train.log import TailBuffer, last_line
 
 SPEAK = """
@@ -384,3 +384,23 @@ def test_the_last_line_is_clean() -> None:
     assert last_line("one\nValueError: \x1b[31mred\x07\n\n  \n") == "ValueError: [31mred"
     assert last_line("") == ""
     assert len(last_line("x" * 1000)) == 300
+
+
+def test_a_machine_out_of_memory_is_told_from_a_limit(launch: Launch, memory_groups: MemoryGroups | None) -> None:
+    """Cannot be brought about here without harm: the group's own counters are made up."""
+    if memory_groups is None:
+        pytest.skip("no memory group can be made here")
+    cell = launch("time.sleep(3600)", groups=memory_groups)
+
+    class Counters:
+        def __init__(self, group: MemoryGroup) -> None:
+            self.group = group
+
+        def __getattr__(self, name: str) -> object:
+            return {"kills": lambda: 1, "was_full": lambda: False}.get(name) or getattr(self.group, name)
+
+    assert cell._group is not None
+    cell._group = Counters(cell._group)  # type: ignore[assignment]
+    caught = ended(lambda: receive(cell))
+    assert caught.outcome == "out_of_memory"
+    assert "the whole machine ran out of memory" in caught.reason

@@ -40,9 +40,11 @@ def test_the_limit_holds_and_the_kill_is_counted(real: MemoryGroups) -> None:
     group = real.make(100)
     try:
         assert group.kills() == 0
+        assert not group.was_full()
         process = inside(group, sys.executable, "-I", "-S", "-c", "hoard = b'1' * 200_000_000; print('done')")
         assert process.communicate(timeout=30)[0] == b""
         assert group.kills() >= 1
+        assert group.was_full()
         assert group.held() < 100_000_000
     finally:
         group.kill()
@@ -179,4 +181,6 @@ def test_version_2_is_limited_without_swap_and_killed_as_a_whole(tmp_path: Path)
     assert wrote == {"memory.max": str(100_000_000 // 4096 * 4096), "memory.swap.max": "0", "memory.oom.group": "1"}
     (group.folder / "memory.stat").write_text("anon 1000\nfile 700\nkernel 5\nshmem 30\nfile_mapped 7\n")
     (group.folder / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 1\n")
-    assert (group.held(), group.kills()) == (1030, 2)
+    assert (group.held(), group.kills(), group.was_full()) == (1030, 2, True)
+    (group.folder / "memory.events").write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 1\n")
+    assert (group.kills(), group.was_full()) == (1, False), "the whole machine was out of memory"
