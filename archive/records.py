@@ -213,7 +213,7 @@ class EvaluationBase:
     resources: Resources
     trust: Trust
     sandbox: str
-    """The sandbox tier: ``bwrap`` or ``none``."""
+    """The sandbox tier: ``bwrap``, ``landlock`` or ``none``."""
     device: str
     """``cpu`` or ``cuda:0``."""
     started_at: float

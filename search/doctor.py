@@ -22,7 +22,8 @@ from prepare.load import TaskError
 from prepare.task import Task
 from search import assemble, settings
 from search.summary import this_python
-from train.sandbox import SandboxUnavailable
+from train.landlock import LACKS
+from train.sandbox import SandboxUnavailable, attempts
 from train.slots import hardware_tag, visible_gpus
 
 _GIGABYTES = 2.0
@@ -106,9 +107,21 @@ def _sandbox(config: Mapping[str, Any]) -> Iterator[Finding]:
         return
     if sandbox.tier == "none":
         yield Finding("note", "sandbox", "none: candidates run as you, with your files and your network")
-    else:
-        user = "an unprivileged user of its own" if os.geteuid() == 0 else "you, in a user namespace"
-        yield Finding("ok", "sandbox", f"{sandbox.tier}: no network, no other files or processes; runs as {user}")
+        return
+    user = "an unprivileged user of its own" if os.geteuid() == 0 else "you, confined"
+    yield Finding("ok", "sandbox", f"{sandbox.tier}: no network, no other files or processes; runs as {user}")
+    if sandbox.tier == "landlock":
+        yield Finding("note", "sandbox", f"landlock lacks, compared with bwrap: {LACKS}")
+    if str(config["sandbox"]) == "auto":
+        yield from _other_tiers(sandbox.tier)
+
+
+def _other_tiers(used: str) -> Iterator[Finding]:
+    """What else would work here, or why it would not."""
+    for tier, other, problem in attempts():
+        if tier != used:
+            works = f"sandbox={tier} works here too" if other is not None else problem
+            yield Finding("ok" if other is not None else "note", "sandbox", works)
 
 
 def _device(config: Mapping[str, Any]) -> Iterator[Finding]:

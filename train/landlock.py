@@ -39,6 +39,12 @@ AS_A_USER, AS_ROOT = 6, 1
 """The oldest Landlock that is enough. As an ordinary user it must keep signals in (6, Linux 6.12); a user of its own
 cannot signal anybody, and owns no file that is writable outside (1, Linux 5.13)."""
 
+LACKS = (
+    "multi-process data loading (no /proc, /dev/shm or sockets); hidden names and process numbers; "
+    "a hard limit on scratch space (it is watched)"
+)
+"""What a person should know who runs on this tier; in full above."""
+
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
 _FACTS = ("/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
 _OF_A_GPU = ("/proc/driver/nvidia", "/proc/devices", "/sys/module/nvidia", "/sys/bus/pci")

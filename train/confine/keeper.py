@@ -169,6 +169,8 @@ def _watch(worker: int, top: int, asked: Specification) -> int:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
         if (began := time.monotonic()) >= next_look:
+            if os.getppid() != asked.parent:  # should its end not have been signalled
+                return 128 + signal.SIGTERM
             _look(top, asked)
             # A folder that takes long to look through is looked at more seldom.
             next_look = time.monotonic() + max(_LOOK_SECONDS, 10 * (time.monotonic() - began))
@@ -183,8 +185,7 @@ def _reaped() -> Iterator[tuple[int, int]]:
 
 def _look(top: int, asked: Specification) -> None:
     """Raises _ScratchFull. Files that have no name any more are seen where the system shows who has them open."""
-    with _acting_as(asked.user):
-        held, _ = _within(top, 0, 0)
+    held, _ = _within(top, 0, 0)
     held += _nameless(os.fstat(top).st_dev)
     if held > asked.scratch_mb * 1_000_000:
         raise _ScratchFull(f"its scratch folder held {held / 1e6:,.0f} MB; {asked.scratch_mb:,} MB are allowed")
@@ -233,7 +234,7 @@ def _nameless(device: int) -> int:
 
 @contextlib.contextmanager
 def _acting_as(user: int | None) -> Iterator[None]:
-    """With the rights of the sandbox's user on files; it cannot signal this process all the same."""
+    """With the rights of the sandbox's user on files. For the end alone: it cancels PR_SET_PDEATHSIG."""
     if user is None:
         yield
         return
