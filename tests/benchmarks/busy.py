@@ -1,6 +1,6 @@
 """How busy the slots are kept while a language model takes its time.
 
-    python tests/benchmarks/busy.py [--quick | --grid] [--evaluations 24] [--seconds 10]
+    python tests/benchmarks/busy.py [--quick | --grid] [--evaluations 30] [--seconds 10]
 
 A whole `python -m search operators=llm` runs against a local server that speaks the Messages API (so with the real SDK,
 loop, executor and archive), whose answers take as long as an evaluation does. From the archive's rows:
@@ -227,11 +227,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a stub for an evaluation; under a minute")
     parser.add_argument("--grid", action="store_true", help="many latencies and kinds of answers, with the stub")
-    parser.add_argument("--evaluations", type=int, help="trainings for each slot (24; with --quick 20)")
+    parser.add_argument("--evaluations", type=int, help="trainings for each slot (30; with --quick 20)")
     parser.add_argument("--seconds", type=float, default=10.0, help="training seconds (%(default)s)")
     parser.add_argument("--stub", type=float, default=0.8, help="seconds that the stub takes (%(default)s)")
     options = parser.parse_args()
-    evaluations = options.evaluations or (20 if options.quick else 24)
+    evaluations = options.evaluations or (20 if options.quick else 30)
     if evaluations < CLAIM_TRAININGS + 4:
         parser.error(f"--evaluations {evaluations} leaves nothing to search with; give at least {CLAIM_TRAININGS + 4}")
     found: dict[str, object] = {"evaluations_per_slot": evaluations}
