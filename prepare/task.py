@@ -78,10 +78,16 @@ class Limits:
 
     startup_seconds: float = 20.0
     """Imports and set-up before the clock; more is charged to the budget."""
+    rehearsal_seconds: float = 1.0
+    """The rehearsal's training, at most (see ``prepare.rehearsal``); 0 for none. All of a rehearsal, its imports
+    included, is broken off after ``startup_seconds``, and the training begins without one."""
     check_seconds: float = 30.0
     score_seconds: float = 60.0
     audit_seconds: float = 60.0
     memory_mb: int = 4096
+    """Of all processes together, shared memory and scratch files included."""
+    scratch_mb: int = 512
+    """Files in /tmp and /dev/shm."""
     processes: int = 256
     parameters: int = 1_000_000
     """Elements of the returned state, all tensors together."""

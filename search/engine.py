@@ -25,6 +25,7 @@ import numpy as np
 from archive.records import (
     ROOT_OPERATOR,
     Candidate,
+    CurvePoint,
     Decision,
     Evaluation,
     Event,
@@ -38,6 +39,7 @@ from archive.records import (
     Replicate,
     Request,
     Run,
+    Scored,
     Stop,
     Wait,
     node_id_for,
@@ -50,6 +52,7 @@ from prepare.task import Task
 from search.lookahead import Lookahead, Outage
 from search.policies.base import OperatorView, Policy
 from search.statistics import screening_sigma
+from train.curve import pace_of
 
 LOST_TRIES = 3
 """How often a training that the machine lost is begun again before the search stops."""
@@ -72,6 +75,8 @@ class Parts:
     clock: Callable[[], float]
     llm_closed: Callable[[], str | None] = lambda: None
     """Why the language model can no longer be asked (no money left, key refused), or None."""
+    paced: bool = False
+    """Whether the evaluator's median rule is on: screenings are then told the baseline's pace."""
     llm_room: Callable[[int], bool] = lambda in_flight: True
     """Whether the caps leave room for one more call beside so many in flight."""
     llm_concurrency: int = 8
@@ -412,10 +417,23 @@ class Search:
     def with_bar(self, request: Request) -> Request:
         """With the leader's mean as its bar (a claim that beats it is audited as a leader's) and the seed deviation."""
         request = replace(request, sigma=screening_sigma(self.tree))
-        leader = self.tree.leader()
-        if leader is None or request.purpose != "screen":
+        if request.purpose != "screen":
             return request
-        return replace(request, bar=float(self.tree.means[self.tree.index[leader]]))
+        request = replace(request, pace=self._pace(request.node_id))
+        leader = self.tree.leader()
+        return request if leader is None else replace(request, bar=float(self.tree.means[self.tree.index[leader]]))
+
+    def _pace(self, node_id: str) -> tuple[CurvePoint, ...]:
+        """The baseline's curve for the first run of a candidate, where far slower ones are stopped; else empty.
+
+        Never for a node that has a score: its mean would leave out its worse runs.
+        """
+        root = self.tree.root
+        if not self.parts.paced or node_id == root or self.tree.scores(node_id):
+            return ()
+        scored = [e for e in self.tree.evaluations[root] if isinstance(e, Scored) and e.request.purpose == "screen"]
+        curves = [e.curve for e in scored if e.conditions == self.tree.conditions]
+        return pace_of(curves, self.tree.conditions.budget_seconds)
 
     def note(self, kind: str, message: str, node_id: str | None = None) -> None:
         """Something a person would want to read in the morning."""

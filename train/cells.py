@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from archive.records import CurvePoint, Request
@@ -33,6 +33,15 @@ class Progress:
     steps: int | None = None
     log: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+
+    def copy(self) -> Progress:
+        return replace(self, phases=dict(self.phases), curve=list(self.curve), metrics=dict(self.metrics))
+
+    def restart(self, before: Progress, phase: str, seconds: float) -> None:
+        """Forget what happened since ``before``, but for what it used: its wall ``seconds`` become those of a phase."""
+        self.phases = {**before.phases, phase: before.phases.get(phase, 0.0) + seconds}
+        self.seconds, self.curve, self.steps, self.log = before.seconds, before.curve, before.steps, before.log
+        self.metrics = before.metrics
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -59,11 +68,14 @@ class Cells:
     """Where memory is limited by the kernel; see ``train.cell``."""
 
     @contextlib.contextmanager
-    def open(self, what: str, mode: str) -> Iterator[Cell]:
-        """A fresh sandbox with the candidate's files, greeted and ready (packages imported, the candidate not)."""
+    def open(self, what: str, mode: str, **words: object) -> Iterator[Cell]:
+        """A fresh sandbox with the candidate's files, greeted and ready (packages imported, the candidate not).
+
+        ``words``: what else the greeting says to a worker of this mode.
+        """
         task, limits, slot = self.task, self.task.limits, self.slot
         ours, theirs = socket.socketpair()
-        inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot)
+        inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot, limits.scratch_mb)
         with _pinned(slot.cores):
             cell = Cell(
                 inside.command,
@@ -85,7 +97,8 @@ class Cells:
             "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
             "processes": limits.processes if self.sandbox.contained else 0,
             "die_with": None if self.sandbox.contained else os.getpid(),
-            "file_bytes": int(max(64.0, 4 * limits.state_mb) * 1e6),
+            "file_bytes": limits.scratch_mb * 1_000_000,
+            **words,
         }
         with cell:
             try:

@@ -37,6 +37,7 @@ from train import owner
 from train.cell import Ended
 from train.cells import Cells, Progress
 from train.cgroup import find_groups
+from train.curve import MedianRule
 from train.devices import DeviceInUse, Lease, Leases
 from train.gates import Gates
 from train.program import bare
@@ -52,13 +53,23 @@ class AuditedEvaluator:
     """Scores candidates of one task. Thread-safe: one evaluation per slot runs at a time, each in its own thread."""
 
     def __init__(
-        self, task: Task, sandbox: Sandbox, *, memory_groups: bool = True, clock: Callable[[], float] = time.time
+        self,
+        task: Task,
+        sandbox: Sandbox,
+        *,
+        memory_groups: bool = True,
+        median_rule: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """``memory_groups``: let the kernel limit memory where it can (see ``train.cgroup``), rather than watch it."""
+        """``memory_groups``: let the kernel limit memory where it can (see ``train.cgroup``), rather than watch it.
+
+        ``median_rule``: the fields of ``train.curve.MedianRule``; None: no run is stopped for being behind.
+        """
         self.task = task
         self.sandbox = sandbox
         self.groups = find_groups() if memory_groups else None
         self.leases = Leases()
+        self._median_rule = None if median_rule is None else MedianRule(**median_rule)
         self._clock = clock
         self._gates = Gates.of(task)
         self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
@@ -103,10 +114,11 @@ class AuditedEvaluator:
                 stage.chmod(0o711)  # the sandbox's user passes through it
                 self._stage(stage, request.files)
                 cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
-                score, audited = Trial(Judgement(self._rows, self.reference), cells, watch).run()
+                judgement = Judgement(self._rows, self.reference, self._median_rule)
+                score, audited = Trial(judgement, cells, watch).run()
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": progress.metrics}
         except Ended as ended:
-            outcome = {"outcome": ended.outcome, "reason": ended.reason}
+            outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:
             outcome = {"outcome": "lost", "reason": str(error)}
         except OSError as error:  # the machine's failure (a full disk, no process to be had), not the candidate's

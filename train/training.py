@@ -5,20 +5,23 @@ What comes out is a state, as bytes. The candidate's own reports can end the run
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import safetensors
 
 from archive.records import CurvePoint
+from prepare.rehearsal import TEXT_BYTES
 from prepare.task import Task
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
+from train.curve import Divergence, MedianRule
 
 _GRACE = 0.02
 """Share of the budget by which a state may be late."""
@@ -28,12 +31,48 @@ _REPORTS_PER_SECOND = 200  # ten times what a session sends
 _STRAY_FRAMES = 1000  # a thread of the candidate's may still report while predict is checked
 
 
+_TOO_LONG = "the rehearsal took too long"
+_UNASKED = "train() sent {!r} before it called session.start()"
+_RETRIED = ("crashed", "out_of_memory", "timed_out")
+
+
+class _Again(Exception):
+    """The training is to begin again in a fresh sandbox, without a rehearsal: the first one may be to blame."""
+
+
+@contextlib.contextmanager
+def _found_in_rehearsal() -> Iterator[None]:
+    """Say of a failure that it showed before any of the budget was spent; a rehearsal that takes too long is none."""
+    try:
+        yield
+    except Ended as ended:
+        if ended.outcome == "timed_out":
+            raise _Again from None
+        if ended.outcome == "lost":
+            raise
+        where = "found in the rehearsal, before any training time was spent"
+        raise Ended(ended.outcome, f"{ended.reason} ({where})", ended.violation) from None
+
+
+@contextlib.contextmanager
+def _once_more(progress: Progress, early: float, allowed: bool) -> Iterator[None]:
+    """Where it is ``allowed``: turn a failure within the first ``early`` seconds of the training into ``_Again``."""
+    try:
+        yield
+    except Ended as ended:
+        if allowed and ended.outcome in _RETRIED and progress.seconds <= early:
+            raise _Again from None
+        raise
+
+
 @dataclass(frozen=True)
 class Training:
     """One training of a candidate. ``watch(phase, share of the budget used)`` is told now and then."""
 
     cells: Cells
     watch: Callable[[str, float], None]
+    median_rule: MedianRule | None = None
+    divergence: Divergence = field(default_factory=Divergence)
 
     @property
     def task(self) -> Task:
@@ -44,16 +83,28 @@ class Training:
         return self.cells.progress
 
     def run(self, stream: bytes) -> bytes:
-        """The candidate's state, as the bytes of a safetensors file."""
-        limits = self.task.limits
-        with self.cells.open("training", "train") as cell:
+        """The candidate's state, as the bytes of a safetensors file. Raises Ended."""
+        if self.task.limits.rehearsal_seconds > 0:
+            before = self.progress.copy()
             began = time.monotonic()
-            patience = limits.startup_seconds + self.task.seconds
             try:
-                with self.progress.phase("startup"):
-                    budget = self._until_start(cell, began + patience)
-                with self.progress.phase("train"):
-                    state = self._until_state(cell, budget, stream)
+                return self._attempt(stream, rehearsed=True)
+            except _Again:
+                # A program may be unable to run twice in one process: then its rehearsal was one, and no more.
+                self.progress.restart(before, "rehearse", time.monotonic() - began)
+        return self._attempt(stream, rehearsed=False)
+
+    def _attempt(self, stream: bytes, rehearsed: bool) -> bytes:
+        rehearsal = self._rehearsal(len(stream)) if rehearsed else None
+        with self.cells.open("training", "train", rehearsal=rehearsal) as cell:
+            try:
+                passed = rehearsed and self._rehearse(cell)
+                patience = self.task.limits.startup_seconds + self.task.seconds
+                with _once_more(self.progress, 0.1 * self.task.seconds, allowed=passed):
+                    with self.progress.phase("startup"):
+                        budget = self._until_start(cell, time.monotonic() + patience)
+                    with self.progress.phase("train"):
+                        state = self._until_state(cell, budget, stream)
                 self._within_cores(cell)
                 self.progress.metrics.update(_count(state, self.task))
                 with self.progress.phase("check"):
@@ -64,6 +115,33 @@ class Training:
                 self.progress.log = cell.log
         return state
 
+    # ------------------------------------------------------------ rehearsal
+
+    def _rehearsal(self, size: int) -> dict[str, object]:
+        seconds = self.task.limits.rehearsal_seconds
+        return {"seconds": seconds, "bytes": min(size, TEXT_BYTES), "shapes": self._shapes()}
+
+    def _rehearse(self, cell: Cell) -> bool:
+        """All of the program once, on a made-up text; whether it went through. Raises Ended for what no training mends.
+
+        What the candidate tells about it can only hurt itself: the limits hold for the real state as well.
+        """
+        limits = self.task.limits
+        deadline = time.monotonic() + limits.startup_seconds
+        with self.progress.phase("rehearse"), _found_in_rehearsal():
+            frame = cell.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
+            if frame.kind == "returned":
+                elements, size = frame.message.get("elements"), frame.message.get("bytes")
+                if isinstance(elements, int) and isinstance(size, int):
+                    _within_limits(elements, size, self.task)
+                frame = cell.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
+            if frame.kind != "rehearsed":
+                raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
+        cell.forget_output()  # the log is that of the training
+        return frame.message.get("passed") is True
+
+    # ------------------------------------------------------------ training
+
     def _until_start(self, cell: Cell, deadline: float) -> float:
         """Wait for ``session.start()``; the seconds granted, less what the start-up took beyond its allowance."""
         allowance = self.task.limits.startup_seconds
@@ -71,7 +149,7 @@ class Training:
         late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
         frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
-            raise Ended("invalid", f"train() sent {frame.kind[:40]!r} before it called session.start()")
+            raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
         late_by = time.monotonic() - began - cell.stalled - allowance
         return max(0.0, self.task.seconds - max(0.0, late_by))
 
@@ -96,22 +174,36 @@ class Training:
             if frame.kind == "report":
                 reports += 1
                 if reports > _REPORTS_PER_SECOND * (1.0 + self.progress.seconds):
-                    raise Ended("invalid", f"train() sent {reports:,} reports in {self.progress.seconds:.1f} s")
+                    reason = f"train() sent {reports:,} reports in {self.progress.seconds:.1f} s"
+                    raise Ended("invalid", f"{reason}; report with session.report(), which sends 20 a second", True)
                 self._reported(frame.message)
             else:
-                raise Ended("invalid", f"train() sent an unexpected message, {frame.kind[:40]!r}")
+                raise Ended("invalid", f"train() sent an unexpected message, {frame.kind[:40]!r}", violation=True)
 
     def _reported(self, message: Mapping[str, Any]) -> None:
         """A point of the candidate's own curve: it can end the run early, and counts for nothing else."""
         step, loss = message.get("step"), message.get("loss")
         if not isinstance(step, int) or not isinstance(loss, float) or abs(step) > 2**60:
-            raise Ended("invalid", "session.report() sent something else than a step and a loss")
+            raise Ended("invalid", "session.report() sent something else than a step and a loss", violation=True)
         if not math.isfinite(loss):
             raise Ended("stopped", f"it reported a loss of {loss} at step {step}: the training has diverged")
         self.progress.steps = step
-        if len(self.progress.curve) < _CURVE_POINTS:
-            self.progress.curve.append(CurvePoint(step, self.progress.seconds, loss))
+        curve = self.progress.curve
+        if len(curve) >= _CURVE_POINTS:
+            del curve[1::2]  # a long training: its past is kept in less detail
+        curve.append(CurvePoint(step, self.progress.seconds, loss))
+        if (reason := self._hopeless(curve)) is not None:
+            raise Ended("stopped", reason)
         self.watch("train", min(1.0, self.progress.seconds / self.task.seconds))
+
+    def _hopeless(self, curve: Sequence[CurvePoint]) -> str | None:
+        """Why the rest of the budget would be wasted, by the candidate's own words, or None."""
+        if (reason := self.divergence.reason(curve, self.task.seconds)) is not None:
+            return reason
+        pace = self.cells.request.pace
+        if self.median_rule is None or self.cells.request.purpose != "screen" or not pace:
+            return None
+        return self.median_rule.reason(curve, pace, self.task.seconds)
 
     def _within_cores(self, cell: Cell) -> None:
         """A slot's cores are a habit that a process may leave; the CPU time that it used tells if it did."""
@@ -121,21 +213,25 @@ class Training:
                 "invalid",
                 f"it used {cell.usage.cpu_seconds:.1f} s of CPU time in {wall:.1f} s, but its slot has "
                 f"{cores} core{'s' if cores > 1 else ''}: the number of threads and their cores are not to be changed",
+                violation=True,
             )
 
     def _check(self, cell: Cell, state: bytes) -> None:
         """Let ``predict`` run once where its traceback may be read. Its answers are not used."""
         deadline = time.monotonic() + self.task.limits.check_seconds
-        context = self.task.context
-        shapes = [[self.task.batch, context], [1, 1], [2, max(1, context // 2 - 1)]]
-        cell.send({"type": "check", "shapes": shapes}, state, deadline=deadline)
+        cell.send({"type": "check", "shapes": self._shapes()}, state, deadline=deadline)
         late = f"predict did not answer within {self.task.limits.check_seconds:g} s"
         for _ in range(_STRAY_FRAMES):
             if cell.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind == "checked":
                 break
         else:
-            raise Ended("invalid", "it sent messages without end while predict was checked")
+            raise Ended("invalid", "it sent messages without end while predict was checked", violation=True)
         cell.finish(deadline=deadline + 5.0)
+
+    def _shapes(self) -> list[list[int]]:
+        """[B, T] of the tokens that ``predict`` is tried on."""
+        context = self.task.context
+        return [[self.task.batch, context], [1, 1], [2, max(1, context // 2 - 1)]]
 
     def _too_large(self) -> str:
         limits = self.task.limits
@@ -157,15 +253,20 @@ def _sealed_memfd(data: bytes) -> int:
 
 def _count(state: bytes, task: Task) -> dict[str, float]:
     """Elements and bytes of a state, from its header. Raises Ended if it is no safetensors file or too large."""
-    limits = task.limits
-    if len(state) > limits.state_mb * 1e6:
-        raise Ended("invalid", f"the state has {len(state) / 1e6:.1f} MB; {limits.state_mb:g} MB are allowed")
     try:
         tensors: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(state)  # type: ignore[no-untyped-call]
     except (safetensors.SafetensorError, UnicodeError):
-        raise Ended("invalid", "the state is not a safetensors file") from None
+        raise Ended("invalid", "the state is not a safetensors file", violation=True) from None
     elements = sum(math.prod(tensor["shape"]) for _, tensor in tensors)
-    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
-    if elements > limits.parameters or len(state) > 8 * limits.parameters + 1_000_000:
-        raise Ended("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
+    _within_limits(elements, len(state), task)
     return {"parameters": float(elements), "state_bytes": float(len(state))}
+
+
+def _within_limits(elements: int, size: int, task: Task) -> None:
+    """Raises Ended if a state is too large: its elements, or the bytes of its file."""
+    limits = task.limits
+    if size > limits.state_mb * 1e6:
+        raise Ended("invalid", f"the state has {size / 1e6:.1f} MB; {limits.state_mb:g} MB are allowed")
+    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
+    if elements > limits.parameters or size > 8 * limits.parameters + 1_000_000:
+        raise Ended("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")

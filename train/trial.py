@@ -18,6 +18,7 @@ from prepare.task import Task
 from train import audit
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
+from train.curve import MedianRule
 from train.training import Training
 
 
@@ -29,6 +30,8 @@ class Judgement:
     """[N, T + 1] evaluation rows by split."""
     reference: Callable[[Split], Floats]
     """The yardstick for claims about a split; see ``train.reference``."""
+    median_rule: MedianRule | None = None
+    """Whether screenings that fall far behind the baseline are stopped early."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Trial:
     def run(self) -> tuple[float, Audit]:
         """The score and how far it was audited. Raises Ended for everything else, and OSError for the machine."""
         stream = self.task.training_stream(self.cells.request.seed)
-        state = Training(self.cells, self.watch).run(stream)
+        state = Training(self.cells, self.watch, self.judgement.median_rule).run(stream)
         rows = self.judgement.rows[self.split]
         self.watch("score", 1.0)
         claims = self._claims(state, rows)
@@ -65,7 +68,7 @@ class Trial:
         audited = self._audited(state, plan)
         result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
         if reason is not None:
-            raise Ended("invalid", reason)
+            raise Ended("invalid", reason, violation=True)
         score = bits_per_byte(float(claims.mean()) + result.correction)
         if (reason := self.task.metric.check(score)) is not None:
             raise Ended("invalid", reason)
@@ -96,7 +99,8 @@ class Trial:
                 parts.append(np.frombuffer(answer, np.float64).reshape(len(batch), self.task.context))
         claims = np.concatenate(parts)
         if not np.isfinite(claims).all() or claims.max() > 0.0:
-            raise Ended("invalid", "a log-probability was not a finite number of at most 0")
+            impossible = bool((claims > 0.0).any())  # the worker normalises: only forged ones are above 0
+            raise Ended("invalid", "a log-probability was not a finite number of at most 0", violation=impossible)
         return claims
 
     def _audited(self, state: bytes, plan: audit.Plan) -> Floats:
@@ -118,7 +122,8 @@ class Trial:
         cell.send({"type": "rows", "shape": list(rows.shape)}, rows.tobytes(), deadline=deadline)
         answer = cell.receive(deadline=deadline, max_payload=size, late=late).payload
         if len(answer) != size:
-            raise Ended("invalid", f"{what}: an answer of {len(answer):,} bytes came where {size:,} were due")
+            reason = f"{what}: an answer of {len(answer):,} bytes came where {size:,} were due"
+            raise Ended("invalid", reason, violation=True)
         return answer
 
 
@@ -133,4 +138,4 @@ def _withheld(what: str) -> Iterator[None]:
     try:
         yield
     except Ended as ended:
-        raise Ended(ended.outcome, reasons.get(ended.outcome, ended.reason)) from None
+        raise Ended(ended.outcome, reasons.get(ended.outcome, ended.reason), ended.violation) from None

@@ -16,10 +16,12 @@ import faulthandler
 import importlib.util
 import mmap
 import os
+import signal
 import socket
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -58,11 +60,11 @@ def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str)
 
     torch.set_num_threads(int(hello["threads"]))
     channel.send({"type": "ready"})
-    module = _load(Path(candidate))
-    if hello["mode"] == "train":
-        _train(channel, module, hello)
-    else:
-        _answer(channel, module, hello)
+    if hello["mode"] != "train":
+        _answer(channel, _load(Path(candidate)), hello)
+    if hello["rehearsal"]:
+        _rehearse(channel, Path(candidate), hello)
+    _train(channel, _load(Path(candidate)), hello)
 
 
 def _load(folder: Path) -> Any:
@@ -86,7 +88,6 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
     import safetensors.torch
     import torch
 
-    from prepare.scoring import check_logits
     from prepare.session import Session, TaskInfo
 
     info = TaskInfo(**hello["task"])
@@ -111,13 +112,160 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
 
     # An ordinary mistake in predict shows here, on training rows, where its traceback may be read.
     order = channel.receive()
-    fresh = safetensors.torch.load(order.payload)
-    model = module.predict(fresh, info)
+    _try_predict(module, order.payload, info, order.message["shapes"])
+    channel.send({"type": "checked"})
+
+
+def _try_predict(module: Any, state: bytes, info: Any, shapes: list[list[int]]) -> None:
+    """Raises what ``predict`` raises, or what is wrong with its logits."""
+    import safetensors.torch
+    import torch
+
+    from prepare.scoring import check_logits
+
+    model = module.predict(safetensors.torch.load(state), info)
     with torch.inference_mode():
-        for batch, length in order.message["shapes"]:
+        for batch, length in shapes:
             tokens = torch.randint(info.vocab, (batch, length), device=info.device)
             check_logits(model(tokens), batch, length, info.vocab)
-    channel.send({"type": "checked"})
+
+
+# ---------------------------------------------------------------- rehearsal
+
+
+def _rehearse(channel: Any, folder: Path, hello: dict[str, Any]) -> None:
+    """The whole program once, on a made-up text, then all of it away again. Raises what no training would mend.
+
+    What goes wrong inside ``train`` may be due to the few steps of a rehearsal (nothing averaged, no best state yet),
+    so it is left to the training itself to go wrong, unless it is a name that does not exist.
+    """
+    import torch
+
+    with _undone(folder, int(hello["threads"])):
+        torch.manual_seed(hello["seed"])
+        passed = _run_through(channel, _load(folder), hello)  # of what it holds nothing is left when it returns
+    sys.stdout.flush()
+    sys.stderr.flush()
+    channel.send({"type": "rehearsed", "passed": passed})
+
+
+def _run_through(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
+    """Train, return and predict once; whether nothing went wrong."""
+    import safetensors.torch
+
+    from prepare.rehearsal import RehearsalSession, Unfinished, broken_off_after
+    from prepare.session import TaskInfo
+
+    plan, info = hello["rehearsal"], TaskInfo(**hello["task"])
+    try:
+        with broken_off_after(plan["seconds"]) as set_alarm:
+            session = RehearsalSession(
+                task=info,
+                seed=hello["seed"],
+                seconds=hello["seconds"],
+                rehearsal_seconds=plan["seconds"],
+                data=lambda: _made_up_data(hello["seed"], plan["bytes"], info.vocab),
+                started=set_alarm,
+            )
+            state = module.train(session)
+    except Unfinished:
+        return True  # as far as it went
+    except Exception as error:
+        if _is_a_wrong_name(error):
+            raise
+        return False
+    if state is None or (isinstance(state, dict) and not state):
+        return False
+    plain = _plain(state)
+    payload = safetensors.torch.save(plain)
+    elements = sum(tensor.numel() for tensor in plain.values())
+    channel.send({"type": "returned", "elements": elements, "bytes": len(payload)})
+    _try_predict(module, payload, info, plan["shapes"])
+    return True
+
+
+def _made_up_data(seed: int, size: int, vocab: int) -> Any:
+    """[size] uint8, read-only like the real data."""
+    import tempfile
+
+    from prepare.rehearsal import made_up_text
+
+    with tempfile.TemporaryFile() as file:
+        file.write(made_up_text(seed, size, vocab).tobytes())
+        file.flush()
+        return _read_only_tensor(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ))
+
+
+def _is_a_wrong_name(error: Exception) -> bool:
+    if isinstance(error, AttributeError):
+        return getattr(error, "obj", None) is not None  # what is None now may be there after a real training
+    return isinstance(error, NameError | ImportError) and not isinstance(error, UnboundLocalError)
+
+
+@contextlib.contextmanager
+def _undone(folder: Path, threads: int) -> Iterator[None]:
+    """Leave no trace of what happens inside: modules, generators, processes, settings. As far as that can be done."""
+    import gc
+    import random
+
+    import numpy as np
+    import torch
+
+    generators = random.getstate(), np.random.get_state()
+    environment, path, here, dtype = dict(os.environ), list(sys.path), Path.cwd(), torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
+                del sys.modules[name]
+        gc.collect()  # loaders that nobody holds any more end their processes
+        _end_children()
+        sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(here)
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
+        torch.set_default_dtype(dtype)
+        torch.set_default_device(None)
+        torch.set_num_threads(threads)
+        if "torch._dynamo" in sys.modules:
+            torch._dynamo.reset()
+        torch.cuda.empty_cache()  # nothing, where no device is in use
+
+
+def _end_children() -> None:
+    """End the processes that the rehearsal left: they would go on using cores and places of the limit."""
+    import multiprocessing
+    from multiprocessing import forkserver, resource_tracker
+
+    if (compiling := sys.modules.get("torch._inductor.async_compile")) is not None:
+        compiling.shutdown_compile_workers()  # not killed: the next compilation would wait for them
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join(1.0)
+    # These serve the real training, too, and do nothing by themselves.
+    modules: list[Any] = [resource_tracker, forkserver]  # the names are their own, and not in their type stubs
+    servers = (modules[0]._resource_tracker._pid, modules[1]._forkserver._forkserver_pid)
+    for number in _children():
+        if number not in servers:
+            with contextlib.suppress(OSError):
+                os.kill(number, signal.SIGKILL)
+                os.waitpid(number, 0)
+
+
+def _children() -> list[int]:
+    """Numbers of the processes that this one has started; none where there is no /proc."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if int(status.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(status.parent.name))
+    return found
+
+
+# ---------------------------------------------------------------- what comes out
 
 
 def _read_only_tensor(view: mmap.mmap) -> Any:

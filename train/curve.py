@@ -1,0 +1,111 @@
+"""What a candidate's own reports say about its training: has it diverged, is it far behind the baseline?
+
+Reports are self-reported: they can end a run early and count for nothing else. Every rule compares losses with each
+other only, so it holds for any unit, and each errs on the side of going on.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archive.records import CurvePoint
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A loss that has clearly exploded: the last reports lie far above the first.
+
+    Medians, so that single bad batches count for nothing; not before ``after`` of the budget, so that a warm-up may
+    rise; only for positive losses, since a ratio means nothing otherwise.
+    """
+
+    after: float = 0.1
+    """Share of the budget before which nothing is said."""
+    factor: float = 3.0
+    first: int = 5
+    """Reports that the others are compared with."""
+    last: int = 20
+
+    def reason(self, curve: Sequence[CurvePoint], budget: float) -> str | None:
+        """Why the training is given up, or None."""
+        if len(curve) < self.first + self.last or curve[-1].elapsed < self.after * budget:
+            return None
+        began = [point.loss for point in curve[: self.first]]
+        recent = [point.loss for point in curve[-self.last :]]
+        if min(began) <= 0.0 or min(recent) <= 0.0:
+            return None
+        start, now = statistics.median(began), statistics.median_low(recent)
+        if now <= self.factor * start:
+            return None
+        return (
+            f"the training has diverged: the median of its last {self.last} reported losses is {now:.4g} at step "
+            f"{curve[-1].step}, {now / start:.1f} times that of its first {self.first} ({start:.4g}); "
+            "a lower learning rate, a warm-up or clipped gradients may help"
+        )
+
+
+@dataclass(frozen=True)
+class MedianRule:
+    """A run that is far behind the baseline at equal elapsed time; in the spirit of Vizier's median stopping rule.
+
+    It compares reported losses, so it is sound only where those mean the same for all candidates; off by default.
+    """
+
+    after: float = 0.3
+    """Share of the budget before which nothing is said; at least 0.3."""
+    margin: float = 0.1
+    """By how much of the baseline's loss a run may be worse and still go on."""
+    window: float = 0.05
+    """Share of the budget over which losses are smoothed (their median)."""
+    reports: int = 3
+    """In the window, at least."""
+
+    def __post_init__(self) -> None:
+        if not 0.3 <= self.after <= 1.0:
+            raise ValueError(f"the median rule's after is {self.after}; expected a share of the budget from 0.3 to 1")
+        if self.margin < 0.0:
+            raise ValueError(f"the median rule's margin is {self.margin}; expected 0 or more")
+
+    def reason(self, curve: Sequence[CurvePoint], pace: Sequence[CurvePoint], budget: float) -> str | None:
+        """Why the training is given up, or None. ``pace``: the baseline's curve, see ``pace_of``."""
+        now = curve[-1].elapsed if curve else 0.0
+        reached = [point.loss for point in pace if point.elapsed <= now]
+        if now < self.after * budget or not reached:
+            return None
+        recent = [point.loss for point in curve if point.elapsed > now - self.window * budget]
+        expected = reached[-1]
+        if len(recent) < self.reports or expected <= 0.0:
+            return None
+        loss = statistics.median(recent)
+        if loss <= (1.0 + self.margin) * expected:
+            return None
+        return (
+            f"it is far behind the baseline: it reported a loss of {loss:.4g} after {now:.3g} s of {budget:.3g} s, "
+            f"where the baseline's was {expected:.4g} (a margin of {self.margin:.0%} is allowed)"
+        )
+
+
+def pace_of(curves: Sequence[Sequence[CurvePoint]], budget: float, points: int = 40) -> tuple[CurvePoint, ...]:
+    """The baseline's pace: at ``points`` equal times the median over its runs of the smoothed reported loss.
+
+    Each point holds the loss that the baseline had reached a window earlier at the latest, so it is kind to the
+    runs that are compared with it. Times that not every run reached are left out; no runs, no pace.
+    """
+    pace = []
+    width = budget / points
+    for number in range(1, points + 1):
+        end = number * width
+        losses = [_between(curve, end - 2 * width, end - width) for curve in curves]
+        if not losses or any(loss is None for loss in losses):
+            continue
+        steps = [max((point.step for point in curve if point.elapsed <= end), default=0) for curve in curves]
+        middle = statistics.median(loss for loss in losses if loss is not None)
+        pace.append(CurvePoint(int(statistics.median(steps)), end, middle))
+    return tuple(pace)
+
+
+def _between(curve: Sequence[CurvePoint], begin: float, end: float) -> float | None:
+    losses = [point.loss for point in curve if begin < point.elapsed <= end]
+    return statistics.median(losses) if losses else None
