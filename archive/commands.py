@@ -14,9 +14,12 @@ _SHOWN_IDS = 8
 
 def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
     """The best nodes of a run (default: the one worked on last)."""
+    # Ranked here, among the first alone: the view would rank all, which takes as long again.
     sql = (
-        "SELECT place, node_id, score, runs, gain_on_root, operator, idea FROM leaderboard WHERE run = ? "
-        "ORDER BY place, created_at LIMIT ?"
+        "SELECT if(suspect IS NULL, rank() OVER best, NULL) AS place, "
+        "node_id, score, runs, gain_on_root, operator, idea, suspect "
+        "FROM (SELECT * EXCLUDE (place) FROM leaderboard WHERE run = ? LIMIT ?) JOIN runs USING (run) "
+        "WINDOW best AS (ORDER BY suspect IS NOT NULL, if(direction = 'minimise', score, -score)) ORDER BY place"
     )
     return reader.query(sql, [which_run(reader, run), limit])
 
@@ -24,7 +27,7 @@ def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
 def lineage(reader: Reader, start: str) -> Result:
     """A node's ancestors and the node, parents before children."""
     return reader.query(
-        "SELECT node_id, operator, parents, score, runs, gain, idea FROM lineage(?)", [full_id(reader, start)]
+        "SELECT node_id, operator, parents, score, runs, gain, idea, suspect FROM lineage(?)", [full_id(reader, start)]
     )
 
 
@@ -88,6 +91,8 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
     (facts,) = rows("SELECT node_id, run, number, move, operator, idea, lines, created_at FROM nodes WHERE node_id = ?")
     scores = rows("SELECT score, runs, deviation FROM scores WHERE node_id = ?")
     facts |= scores[0] if scores else {"score": None, "runs": 0, "deviation": None}
+    found = rows("SELECT because FROM suspects WHERE node_id = ?")
+    facts["suspect"] = found[0]["because"] if found else None
     facts["parents"] = [
         row["parent_id"] for row in rows("SELECT parent_id FROM parents WHERE node_id = ? ORDER BY place")
     ]
@@ -117,6 +122,8 @@ def node_text(facts: dict[str, Any]) -> str:
         f"made      {facts['created_at']} UTC",
         f"score     {score}",
     ]
+    if facts["suspect"] is not None:
+        lines.append(f"suspect   {cell(facts['suspect'], 300)}: its scores prove nothing")
     lines += [f"decision  {row['kind']}: {cell(row['reason'], 300)}" for row in facts["decisions"]]
     for row in facts["evaluations"]:
         result = f"{row['score']:.6g}" if row["score"] is not None else row["outcome"]

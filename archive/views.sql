@@ -1,32 +1,24 @@
--- The questions that people ask, as views and table macros. Every writer makes them anew when it opens the archive.
---
---   SELECT * FROM leaderboard;                 which nodes are best, by mean screening score
---   SELECT * FROM lineage('3fa9');             how a node came about: its ancestors, parents before children
---   SELECT * FROM children('3fa9');            what was made of a node
---   SELECT * FROM progress;                    every finished screening in order, with the best so far
---   SELECT * FROM operator_stats;              what each operator has gained, and what it cost
---   SELECT * FROM spending;                    trainings, hours, tokens and dollars
---   SELECT * FROM failures;                    what went wrong, with the tail of the log
---   SELECT * FROM programs WHERE node_id = ... the text of every file of every node
---   SELECT * FROM run_summary;                 one row a run
+-- The questions that people ask, as views and table macros; docs/sql.md has an example of each. Every writer makes them
+-- anew when it opens the archive.
 --
 -- Two rules hold for all of them. Scores are screening scores on val: those of `select` and `holdout` are for the claim
 -- alone and stand only in `evaluations`. And only what can be compared is compared: evaluations made under the
 -- conditions (corpus, budget, hardware) of the run's most recent one. A `gain` is positive where it is an improvement,
--- whatever the direction of the metric. An id may be given by any start of it that fits a single node.
+-- whatever the direction of the metric, and no suspect is on either side of it. An id may be given by any start of it
+-- that fits a single node.
+--
+-- 100,000 nodes are to be asked in 50 ms on one thread. So macros reduce to the nodes they are about before they
+-- aggregate, and what is used twice is MATERIALIZED.
 
 -- ---------------------------------------------------------------- what the rest is built from
 
 -- The conditions under which each run works at present.
 CREATE OR REPLACE VIEW present_conditions AS
-SELECT run, latest.fingerprint AS fingerprint, latest.budget_seconds AS budget_seconds, latest.hardware AS hardware
-FROM (
-    SELECT run, arg_max({'fingerprint': fingerprint, 'budget_seconds': budget_seconds, 'hardware': hardware},
-                        {'arrival': arrival, 'at': finished_at}) AS latest
-    FROM evaluations
-    WHERE outcome <> 'lost'
-    GROUP BY run
-);
+SELECT run, arg_max(fingerprint, arrival) AS fingerprint, arg_max(budget_seconds, arrival) AS budget_seconds,
+       arg_max(hardware, arrival) AS hardware
+FROM evaluations
+WHERE outcome <> 'lost'
+GROUP BY run;
 
 -- Comparable screenings, failed ones too.
 CREATE OR REPLACE VIEW screenings AS
@@ -43,16 +35,61 @@ FROM screenings
 WHERE outcome = 'scored'
 GROUP BY run, node_id;
 
+-- The score of each run's root.
+CREATE OR REPLACE VIEW baselines AS
+SELECT run, avg(score) AS score, count(*) AS runs
+FROM screenings
+WHERE outcome = 'scored' AND node_id IN (SELECT node_id FROM nodes WHERE number = 0)
+GROUP BY run;
+
+-- Nodes whose scores prove nothing, and why: found cheating, or descending from one that was (`origin`), through any
+-- parent; or invalid in one of their runs, which speaks against the node alone. A root is the task's own program.
+-- `since`: the arrival of the evaluation that shows it. Reasons from runs of a claim are not told.
+CREATE OR REPLACE VIEW suspects AS
+WITH RECURSIVE findings AS MATERIALIZED (
+    SELECT run, node_id, arrival, coalesce(violation, false) AS cheats,
+           if(purpose = 'screen', reason, 'in a run of the claim') AS reason
+    FROM evaluations
+    WHERE (violation OR outcome = 'invalid') AND node_id NOT IN (SELECT node_id FROM nodes WHERE number = 0)
+),
+cheats AS MATERIALIZED (
+    SELECT run, node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM findings WHERE cheats GROUP BY ALL
+),
+tainted(node_id, origin) AS (
+    SELECT node_id, node_id FROM cheats
+    UNION
+    SELECT p.node_id, t.origin FROM tainted AS t JOIN parents AS p ON p.parent_id = t.node_id
+),
+reasons AS (
+    SELECT c.run, t.node_id, t.origin, c.since,
+           if(t.node_id = t.origin, printf('found cheating (%s)', c.reason),
+              printf('descends from %s, found cheating (%s)', t.origin[:8], c.reason)) AS because,
+           if(t.node_id = t.origin, 0, 1) AS strength
+    FROM tainted AS t JOIN cheats AS c ON c.node_id = t.origin
+    UNION ALL
+    SELECT run, node_id, node_id, arrival, printf('invalid in one of its runs (%s)', reason), 2
+    FROM findings WHERE NOT cheats
+)
+SELECT run, node_id, arg_min(origin, (strength, since)) AS origin, arg_min(because, (strength, since)) AS because,
+       min(since) AS since
+FROM reasons
+GROUP BY run, node_id;
+
+-- The scores that count: those of nodes that are not suspect.
+CREATE OR REPLACE VIEW sound_scores AS
+SELECT * FROM scores WHERE node_id NOT IN (SELECT node_id FROM suspects);
+
 -- What each scored node gained on the better of its scored parents.
 CREATE OR REPLACE VIEW gains AS
+WITH sound AS MATERIALIZED (FROM sound_scores)
 SELECT n.run, n.node_id, n.operator, s.score,
        CASE r.direction WHEN 'minimise' THEN min(q.score) ELSE max(q.score) END AS parent_score,
        CASE r.direction WHEN 'minimise' THEN min(q.score) - s.score ELSE s.score - max(q.score) END AS gain
 FROM nodes AS n
 JOIN runs AS r USING (run)
-JOIN scores AS s ON s.node_id = n.node_id
+JOIN sound AS s ON s.node_id = n.node_id
 JOIN parents AS p ON p.node_id = n.node_id
-JOIN scores AS q ON q.node_id = p.parent_id
+JOIN sound AS q ON q.node_id = p.parent_id
 GROUP BY n.run, n.node_id, n.operator, s.score, r.direction;
 
 -- The one node whose id starts with `start`; an error that lists the candidates if there are several, or says that
@@ -70,34 +107,69 @@ CREATE OR REPLACE MACRO full_id(start) AS (
 
 -- ---------------------------------------------------------------- views
 
+-- `place`: NULL for suspects, which come last, with the reason in `suspect`. Without `place` among the columns that are
+-- asked for, nothing is ranked, and the first rows come in half the time.
 CREATE OR REPLACE VIEW leaderboard AS
-SELECT n.run,
-       rank() OVER (PARTITION BY n.run ORDER BY CASE r.direction WHEN 'minimise' THEN s.score ELSE -s.score END) AS place,
-       n.node_id, s.score, s.runs,
-       CASE r.direction WHEN 'minimise' THEN root.score - s.score ELSE s.score - root.score END AS gain_on_root,
-       n.operator, n.idea, n.lines, n.created_at
-FROM nodes AS n
-JOIN runs AS r USING (run)
-JOIN scores AS s USING (run, node_id)
-LEFT JOIN (SELECT nodes.run, scores.score FROM nodes JOIN scores USING (run, node_id) WHERE number = 0) AS root
-    ON root.run = n.run
-ORDER BY n.run, place, n.number;
-
--- `best`: the best mean, as known now, of the nodes whose screening had landed by then.
-CREATE OR REPLACE VIEW progress AS
-SELECT s.run,
-       row_number() OVER w AS evaluation,
-       round(epoch(s.finished_at - min(s.started_at) OVER (PARTITION BY s.run)) / 3600, 4) AS hours,
-       s.node_id, n.operator, s.seed, s.outcome, s.score,
-       CASE r.direction WHEN 'minimise' THEN min(m.score) OVER w ELSE max(m.score) OVER w END AS best
-FROM screenings AS s
+WITH ranked AS (
+    SELECT s.run, s.node_id, s.score, s.runs, r.direction, q.because AS suspect,
+           if(r.direction = 'minimise', s.score, -s.score) AS badness,
+           if(q.because IS NULL, rank() OVER (PARTITION BY s.run, q.because IS NULL
+                                          ORDER BY if(r.direction = 'minimise', s.score, -s.score)), NULL) AS place
+    FROM scores AS s
+    JOIN runs AS r USING (run)
+    LEFT JOIN suspects AS q ON q.node_id = s.node_id
+)
+SELECT k.run, k.place, k.node_id, k.score, k.runs,
+       if(k.direction = 'minimise', root.score - k.score, k.score - root.score) AS gain_on_root,
+       n.operator, n.idea, n.lines, n.created_at, k.suspect
+FROM ranked AS k
 JOIN nodes AS n USING (node_id)
-JOIN runs AS r ON r.run = s.run
-LEFT JOIN scores AS m ON m.node_id = s.node_id
-WINDOW w AS (PARTITION BY s.run ORDER BY s.arrival, s.finished_at ROWS UNBOUNDED PRECEDING)
-ORDER BY s.run, evaluation;
+LEFT JOIN baselines AS root ON root.run = k.run
+ORDER BY k.run, k.suspect IS NOT NULL, k.badness, n.number;
+
+-- Every finished screening in order. `best`: the best mean as it was known at that moment, of the nodes that were not
+-- suspect then. A mean holds from its landing until the node's next one, or until the node is suspect; most hold for
+-- ever, so that a running minimum has them, and the few others count only where they beat it.
+CREATE OR REPLACE VIEW progress AS
+WITH landed AS MATERIALIZED (
+    SELECT s.run, s.node_id, s.seed, s.outcome, s.score, s.arrival, s.started_at, s.finished_at,
+           if(r.direction = 'minimise', 1, -1) AS sign,
+           avg(s.score) OVER node AS mean,
+           lead(s.arrival) OVER node AS replaced,
+           s.score IS NOT NULL AS scored
+    FROM screenings AS s JOIN runs AS r USING (run)
+    WINDOW node AS (PARTITION BY s.node_id, s.score IS NULL ORDER BY s.arrival ROWS UNBOUNDED PRECEDING)
+),
+means AS MATERIALIZED (
+    SELECT l.run, l.arrival AS born, l.sign * l.mean AS badness, least(l.replaced, q.since) AS ended
+    FROM landed AS l LEFT JOIN suspects AS q USING (node_id)
+    WHERE l.scored AND (q.since IS NULL OR q.since > l.arrival)
+),
+lasting AS MATERIALIZED (
+    SELECT l.run, l.arrival, min(m.badness) OVER run AS badness
+    FROM landed AS l LEFT JOIN means AS m ON m.run = l.run AND m.born = l.arrival AND m.ended IS NULL
+    WINDOW run AS (PARTITION BY l.run ORDER BY l.arrival ROWS UNBOUNDED PRECEDING)
+),
+passing AS MATERIALIZED (
+    SELECT m.* FROM means AS m JOIN lasting AS k ON k.run = m.run AND k.arrival = m.born
+    WHERE m.ended IS NOT NULL AND (k.badness IS NULL OR m.badness < k.badness)
+),
+passed AS (
+    SELECT l.run, l.arrival, min(p.badness) AS badness
+    FROM landed AS l JOIN passing AS p ON p.run = l.run AND l.arrival >= p.born AND l.arrival < p.ended
+    GROUP BY ALL
+)
+SELECT l.run, row_number() OVER (PARTITION BY l.run ORDER BY l.arrival) AS evaluation,
+       round(epoch(l.finished_at - min(l.started_at) OVER (PARTITION BY l.run)) / 3600, 4) AS hours,
+       l.node_id, n.operator, l.seed, l.outcome, l.score, l.sign * least(k.badness, p.badness) AS best
+FROM landed AS l
+JOIN nodes AS n USING (node_id)
+JOIN lasting AS k ON k.run = l.run AND k.arrival = l.arrival
+LEFT JOIN passed AS p ON p.run = l.run AND p.arrival = l.arrival
+ORDER BY l.run, evaluation;
 
 -- `proposals` = `nodes` + `refused` + what is being made. `improved`: nodes better than the better of their parents.
+-- `scored`, `failed` and `suspect` nodes: a suspect may be among the others, too.
 CREATE OR REPLACE VIEW operator_stats AS
 WITH proposals AS (SELECT run, operator, count(*) AS proposals FROM moves WHERE kind = 'propose' GROUP BY ALL),
 refused AS (SELECT run, operator, count(*) AS refused FROM refusals GROUP BY ALL),
@@ -113,21 +185,51 @@ gained AS (
     SELECT run, operator, count(*) FILTER (gain > 0) AS improved, avg(gain) AS mean_gain, max(gain) AS best_gain
     FROM gains GROUP BY ALL
 ),
+doubted AS (
+    SELECT n.run, n.operator, count(*) AS suspect FROM suspects AS q JOIN nodes AS n USING (node_id) GROUP BY ALL
+),
 spent AS (
     SELECT n.run, n.operator, sum(e.seconds) / 3600 AS training_hours
     FROM evaluations AS e JOIN nodes AS n USING (node_id) GROUP BY ALL
 ),
 paid AS (SELECT run, operator, sum(dollars) AS dollars FROM llm_calls GROUP BY ALL)
 SELECT run, operator, coalesce(proposals, 0) AS proposals, coalesce(refused, 0) AS refused, coalesce(nodes, 0) AS nodes,
-       coalesce(scored, 0) AS scored, coalesce(failed, 0) AS failed, coalesce(improved, 0) AS improved, mean_gain,
-       best_gain, round(coalesce(training_hours, 0), 4) AS training_hours, dollars
+       coalesce(scored, 0) AS scored, coalesce(failed, 0) AS failed, coalesce(suspect, 0) AS suspect,
+       coalesce(improved, 0) AS improved, mean_gain, best_gain, round(coalesce(training_hours, 0), 4) AS training_hours, dollars
 FROM proposals
 FULL JOIN refused USING (run, operator)
 FULL JOIN tried USING (run, operator)
 FULL JOIN gained USING (run, operator)
+FULL JOIN doubted USING (run, operator)
 FULL JOIN spent USING (run, operator)
 FULL JOIN paid USING (run, operator)
 ORDER BY run, operator;
+
+-- By run, model and operator: what was asked, what came of it, and what it cost. `nodes`: candidates that became nodes,
+-- of moves that asked this model (a move that asked two counts for both). `seconds`: the mean latency of a call.
+CREATE OR REPLACE VIEW model_stats AS
+WITH asked AS (
+    SELECT run, model, operator, count(*) AS calls, count(*) FILTER (outcome = 'answered') AS answered,
+           count(*) FILTER (outcome = 'refused') AS refused, count(*) FILTER (outcome = 'failed') AS failed,
+           avg(seconds) AS seconds, sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,
+           sum(tokens_cached)::BIGINT AS tokens_cached, sum(dollars) AS dollars,
+           count(*) - count(dollars) AS unpriced_calls
+    FROM llm_calls GROUP BY run, model, operator
+),
+made AS (
+    SELECT m.run, m.model, m.operator, count(*) AS nodes, count(s.score) AS scored, count(*) FILTER (g.gain > 0) AS improved,
+           avg(g.gain) AS mean_gain, max(g.gain) AS best_gain
+    FROM (SELECT DISTINCT run, move, model, operator FROM llm_calls) AS m
+    JOIN nodes AS n USING (run, move)
+    LEFT JOIN scores AS s ON s.node_id = n.node_id
+    LEFT JOIN gains AS g ON g.node_id = n.node_id
+    GROUP BY m.run, m.model, m.operator
+)
+SELECT run, model, operator, calls, answered, refused, failed, round(seconds, 3) AS seconds, coalesce(nodes, 0) AS nodes,
+       coalesce(scored, 0) AS scored, coalesce(improved, 0) AS improved, mean_gain, best_gain, tokens_in, tokens_out,
+       tokens_cached, dollars, unpriced_calls
+FROM asked LEFT JOIN made USING (run, model, operator)
+ORDER BY run, model, operator;
 
 -- By run and operator. `dollars` is NULL where no price is known; `unpriced_calls` are not in it.
 CREATE OR REPLACE VIEW spending AS
@@ -160,20 +262,88 @@ JOIN nodes AS n USING (node_id)
 WHERE e.outcome <> 'scored'
 ORDER BY e.arrival, e.finished_at;
 
+-- What was tried, in words, and what came of it. `outcome`: of the last screening; NULL while it waits for one.
+CREATE OR REPLACE VIEW ideas AS
+WITH last AS (SELECT node_id, arg_max(outcome, arrival) AS outcome FROM screenings GROUP BY node_id),
+models AS (SELECT run, move, string_agg(DISTINCT model, ', ' ORDER BY model) AS models FROM llm_calls GROUP BY run, move)
+SELECT n.run, n.node_id, n.operator, m.models, n.idea, last.outcome, s.score, g.gain, q.because AS suspect, n.created_at
+FROM nodes AS n
+LEFT JOIN models AS m USING (run, move)
+LEFT JOIN last ON last.node_id = n.node_id
+LEFT JOIN scores AS s ON s.node_id = n.node_id
+LEFT JOIN gains AS g ON g.node_id = n.node_id
+LEFT JOIN suspects AS q ON q.node_id = n.node_id
+ORDER BY n.run, n.number;
+
+-- What every training used and how fast it went. `cores`: CPU seconds for each second of wall time.
+CREATE OR REPLACE VIEW throughput AS
+SELECT run, node_id, purpose, seed, outcome, steps, seconds, steps / nullif(seconds, 0) AS steps_per_second, cpu_seconds,
+       cpu_seconds / nullif(wall_seconds, 0) AS cores, peak_memory_mb, memory_by, peak_device_mb, device, hardware,
+       sandbox, trust, finished_at
+FROM evaluations
+ORDER BY run, arrival;
+
+-- How well the loss that candidates report at 30% of their budget foretells the final score: Spearman's rank
+-- correlation over the `n` scored screenings that had reported one by then (ties share their average rank), positive
+-- where a lower loss goes with a better score. NULL where one of the two never varies.
+CREATE OR REPLACE VIEW rung AS
+WITH early AS (
+    SELECT s.run, if(r.direction = 'minimise', s.score, -s.score) AS badness, arg_max(c.loss, (c.elapsed, c.step)) AS loss
+    FROM screenings AS s
+    JOIN runs AS r USING (run)
+    JOIN present_conditions AS p USING (run)
+    JOIN curves AS c ON c.node_id = s.node_id AND c.seed = s.seed AND c.purpose = 'screen'
+    WHERE s.outcome = 'scored' AND c.elapsed <= 0.3 * p.budget_seconds AND isfinite(c.loss)
+    GROUP BY s.run, s.node_id, s.seed, s.score, r.direction
+),
+ranked AS (
+    SELECT run,
+           rank() OVER (PARTITION BY run ORDER BY badness) + 0.5 * count(*) OVER (PARTITION BY run, badness) AS final_rank,
+           rank() OVER (PARTITION BY run ORDER BY loss) + 0.5 * count(*) OVER (PARTITION BY run, loss) AS early_rank
+    FROM early
+)
+SELECT run, count(*) AS n,
+       if(stddev_pop(early_rank) > 0 AND stddev_pop(final_rank) > 0, corr(early_rank, final_rank), NULL) AS correlation
+FROM ranked
+GROUP BY run
+ORDER BY run;
+
 CREATE OR REPLACE VIEW programs AS
 SELECT f.node_id, f.path, s.text
 FROM files AS f JOIN sources AS s USING (sha);
 
--- `leader`: the best mean so far, which claims nothing; `champion`: a node that has passed the claim's test.
+-- One row a run. `leader`: the best mean so far, which claims nothing; `champion`: a node that has passed the claim's
+-- test, and is not suspect. `training_hours` and `dollars` (of what has a price) are for all of it.
 CREATE OR REPLACE VIEW run_summary AS
-SELECT r.run, r.task, r.metric, r.direction, r.policy, r.seed,
-       (SELECT count(*) FROM nodes AS n WHERE n.run = r.run) AS nodes,
-       (SELECT count(*) FROM evaluations AS e WHERE e.run = r.run AND e.outcome <> 'lost') AS evaluations,
-       (SELECT arg_min(node_id, (place, created_at)) FROM leaderboard AS l WHERE l.run = r.run) AS leader,
-       (SELECT arg_min(score, (place, created_at)) FROM leaderboard AS l WHERE l.run = r.run) AS leader_score,
-       (SELECT arg_max(node_id, decided_at) FROM decisions AS d WHERE d.run = r.run AND kind = 'champion') AS champion,
-       r.created_at
+WITH best AS (
+    SELECT run, arg_min(node_id, (place, created_at)) AS leader, arg_min(score, (place, created_at)) AS leader_score,
+           arg_min(gain_on_root, (place, created_at)) AS leader_gain
+    FROM leaderboard WHERE place IS NOT NULL GROUP BY run
+),
+trained AS (
+    SELECT run, count(*) FILTER (outcome <> 'lost') AS evaluations,
+           count(*) FILTER (outcome NOT IN ('scored', 'lost')) AS failed, sum(seconds) / 3600 AS training_hours
+    FROM evaluations GROUP BY run
+),
+made AS (SELECT run, count(*) AS nodes FROM nodes GROUP BY run),
+doubted AS (SELECT run, count(*) AS suspects FROM suspects GROUP BY run),
+paid AS (SELECT run, sum(dollars) AS dollars FROM llm_calls GROUP BY run),
+crowned AS (
+    SELECT run, arg_max(node_id, decided_at) AS champion FROM decisions
+    WHERE kind = 'champion' AND node_id NOT IN (SELECT node_id FROM suspects) GROUP BY run
+)
+SELECT r.run, r.task, r.metric, r.direction, r.policy, r.seed, coalesce(nodes, 0) AS nodes,
+       coalesce(evaluations, 0) AS evaluations, coalesce(failed, 0) AS failed, coalesce(suspects, 0) AS suspects,
+       baselines.score AS baseline, leader, leader_score, leader_gain, champion, round(coalesce(training_hours, 0), 4) AS training_hours,
+       dollars, r.created_at
 FROM runs AS r
+LEFT JOIN best USING (run)
+LEFT JOIN baselines USING (run)
+LEFT JOIN trained USING (run)
+LEFT JOIN made USING (run)
+LEFT JOIN doubted USING (run)
+LEFT JOIN paid USING (run)
+LEFT JOIN crowned USING (run)
 ORDER BY r.created_at, r.run;
 
 -- ---------------------------------------------------------------- macros
@@ -184,25 +354,56 @@ WITH RECURSIVE members(node_id) AS (
     SELECT full_id(id)
     UNION
     SELECT p.parent_id FROM members JOIN parents AS p USING (node_id)
+),
+chosen AS MATERIALIZED (FROM members),
+known AS MATERIALIZED (
+    SELECT node_id, avg(score) AS score, count(*) AS runs FROM screenings
+    WHERE outcome = 'scored' AND node_id IN (FROM chosen) GROUP BY node_id
+),
+doubted AS MATERIALIZED (FROM suspects),
+kin AS (
+    SELECT p.node_id, list(p.parent_id ORDER BY p.place) AS parents, min(k.score) AS lowest, max(k.score) AS highest
+    FROM parents AS p
+    LEFT JOIN (FROM known WHERE node_id NOT IN (SELECT node_id FROM doubted)) AS k ON k.node_id = p.parent_id
+    WHERE p.node_id IN (FROM chosen) GROUP BY p.node_id
 )
-SELECT n.node_id, n.operator,
-       (SELECT list(p.parent_id ORDER BY p.place) FROM parents AS p WHERE p.node_id = n.node_id) AS parents,
-       s.score, s.runs, g.gain, n.idea, n.created_at
-FROM members AS m
-JOIN nodes AS n USING (node_id)
-LEFT JOIN scores AS s USING (node_id)
-LEFT JOIN gains AS g USING (node_id)
+SELECT n.node_id, n.operator, kin.parents, k.score, k.runs,
+       if(q.because IS NULL, if(r.direction = 'minimise', kin.lowest - k.score, k.score - kin.highest), NULL) AS gain,
+       n.idea, n.created_at, q.because AS suspect
+FROM nodes AS n
+JOIN runs AS r USING (run)
+LEFT JOIN known AS k USING (node_id)
+LEFT JOIN kin USING (node_id)
+LEFT JOIN doubted AS q ON q.node_id = n.node_id
+WHERE n.node_id IN (FROM chosen)
 ORDER BY n.number;
 
 -- What was made of a node. `outcome`: of the last screening; NULL while it waits for one.
 CREATE OR REPLACE MACRO children(id) AS TABLE
-SELECT n.node_id, n.operator,
-       (SELECT arg_max(e.outcome, {'arrival': e.arrival, 'at': e.finished_at})
-        FROM evaluations AS e WHERE e.node_id = n.node_id AND e.purpose = 'screen') AS outcome,
-       s.score, s.runs, g.gain, n.idea, n.created_at
-FROM parents AS p
-JOIN nodes AS n ON n.node_id = p.node_id
-LEFT JOIN scores AS s ON s.node_id = n.node_id
-LEFT JOIN gains AS g ON g.node_id = n.node_id
-WHERE p.parent_id = (SELECT full_id(id))
+WITH chosen AS MATERIALIZED (SELECT node_id FROM parents WHERE parent_id = (SELECT full_id(id))),
+links AS MATERIALIZED (FROM parents WHERE node_id IN (FROM chosen)),
+trained AS MATERIALIZED (
+    SELECT * FROM screenings
+    WHERE node_id IN (FROM chosen) OR node_id IN (SELECT parent_id FROM links)
+),
+known AS MATERIALIZED (
+    SELECT node_id, avg(score) AS score, count(*) AS runs FROM trained WHERE outcome = 'scored' GROUP BY node_id
+),
+last AS (SELECT node_id, arg_max(outcome, arrival) AS outcome FROM trained GROUP BY node_id),
+doubted AS MATERIALIZED (FROM suspects),
+before AS (
+    SELECT l.node_id, min(k.score) AS lowest, max(k.score) AS highest
+    FROM links AS l JOIN known AS k ON k.node_id = l.parent_id
+    WHERE l.parent_id NOT IN (SELECT node_id FROM doubted) GROUP BY l.node_id
+)
+SELECT n.node_id, n.operator, last.outcome, k.score, k.runs,
+       if(q.because IS NULL, if(r.direction = 'minimise', b.lowest - k.score, k.score - b.highest), NULL) AS gain,
+       n.idea, n.created_at, q.because AS suspect
+FROM nodes AS n
+JOIN runs AS r USING (run)
+LEFT JOIN last USING (node_id)
+LEFT JOIN known AS k USING (node_id)
+LEFT JOIN before AS b USING (node_id)
+LEFT JOIN doubted AS q ON q.node_id = n.node_id
+WHERE n.node_id IN (FROM chosen)
 ORDER BY n.number;

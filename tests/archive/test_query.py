@@ -167,6 +167,19 @@ def test_show_tells_everything_but_what_the_claim_was_judged_on(
     assert "boom" in run(capsys, path, "show", nodes[3].node_id)[1]
 
 
+def test_suspects_are_shown_as_such(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with Archive.open(path) as archive:
+        diary, (_, good, _, _, best) = a_family(archive)
+        diary.record(failed(request_for(good, 60), "invalid", violation=True, reason="it lied"))
+    says = f"descends from {good.node_id[:8]}, found cheating (it lied)"
+    assert f"suspect   {says}" in run(capsys, path, "show", best.node_id)[1]
+    assert json.loads(run(capsys, path, "show", best.node_id, "--json")[1])["suspect"] == says
+    rows = json.loads(run(capsys, path, "leaderboard", "--json")[1])
+    assert [(row["place"], row["suspect"]) for row in rows][2:] == [(None, says), (None, "found cheating (it lied)")]
+    assert says in run(capsys, path, "lineage", best.node_id)[1]
+
+
 def test_runs_and_events(capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]]) -> None:
     path, nodes = sample
     found = {row["run"]: row for row in json.loads(run(capsys, path, "runs", "--json")[1])}

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from archive_sample import ELSEWHERE, HERE, Diary, a_call, a_family, a_run, failed, request_for, scored
+from scipy.stats import spearmanr
 
-from archive.records import Decision, Node, Propose
+from archive.records import CurvePoint, Decision, Node, Propose, Resources
 from archive.store import Archive
 
 
@@ -76,12 +78,37 @@ def test_progress_says_the_best_so_far(archive: Archive) -> None:
     root, good, bad, broken, best = ids(nodes)
     rows = archive.query("SELECT evaluation, node_id, outcome, score, best FROM progress")
     assert rows == near([
-        (1, root, "scored", 3.4, 3.5), (2, root, "scored", 3.6, 3.5), (3, good, "scored", 3.2, 3.2),
-        (4, bad, "scored", 3.9, 3.2), (5, broken, "crashed", None, 3.2), (6, best, "scored", 3.0, 3.05),
+        (1, root, "scored", 3.4, 3.4), (2, root, "scored", 3.6, 3.5), (3, good, "scored", 3.2, 3.2),
+        (4, bad, "scored", 3.9, 3.2), (5, broken, "crashed", None, 3.2), (6, best, "scored", 3.0, 3.0),
         (7, best, "scored", 3.1, 3.05),
     ])  # fmt: skip
     hours = [h for (h,) in archive.query("SELECT hours FROM progress WHERE outcome = 'scored'")]
     assert hours == sorted(hours)
+
+
+@pytest.mark.parametrize("direction", ["minimise", "maximise"])
+def test_progress_is_what_the_tree_knew_at_every_moment(archive: Archive, direction: Any) -> None:
+    """Replicates that worsen a mean, and cheats that take their descendants with them, against the tree itself."""
+    diary = Diary(archive, a_run("night", direction))
+    rng = np.random.default_rng(5)
+    diary.screened(diary.child(operator="seed"), 3.0)
+    known = [3.0]
+    for step in range(120):
+        nodes = diary.tree.nodes
+        node = nodes[int(rng.integers(len(nodes)))] if rng.random() < 0.4 else diary.child(*rng.choice(nodes, 1))
+        if rng.random() < 0.2:
+            diary.record(failed(request_for(node, 500 + step), "invalid", violation=bool(rng.random() < 0.7)))
+        elif rng.random() < 0.1:
+            diary.record(failed(request_for(node, 500 + step)))
+        else:
+            diary.record(scored(request_for(node, 500 + step), float(rng.normal(3, 0.5))))
+        known.append(float(diary.tree.means[diary.tree.index[str(diary.tree.leader())]]))
+    assert diary.tree.suspects.sum() > 10
+    assert archive.query("SELECT best FROM progress") == near([(best,) for best in known])
+    suspects = {node.node_id: str(diary.tree.suspicion(node.node_id)) for node in diary.tree.nodes}
+    assert dict(archive.query("SELECT node_id, because FROM suspects")) == {
+        node_id: why for node_id, why in suspects.items() if diary.tree.suspect(node_id)
+    }
 
 
 def test_operator_stats_count_gains_failures_and_refusals(archive: Archive) -> None:
@@ -110,6 +137,91 @@ def test_spending_adds_up_what_has_a_price_and_counts_what_has_none(archive: Arc
         ("crossover", 2, 0, 0, 0, None, 0), ("improve", 1, 3, 30, 15, 0.75, 1), ("seed", 2, 0, 0, 0, None, 0),
         ("tune", 2, 0, 0, 0, None, 0),
     ])  # fmt: skip
+
+
+def cheating_family(archive: Archive) -> tuple[Diary, list[Node]]:
+    """``a_family`` in which the good child is found cheating in a run of the claim: it, its children, the crossover."""
+    diary, nodes = a_family(archive)
+    diary.record(failed(request_for(nodes[1], 60, "confirm"), "invalid", violation=True, reason="7.777"))
+    return diary, nodes
+
+
+def test_suspects_are_last_in_the_leaderboard_and_gain_nothing(archive: Archive) -> None:
+    _, nodes = cheating_family(archive)
+    root, good, bad, broken, best = ids(nodes)
+    own = "found cheating (in a run of the claim)"
+    heir = f"descends from {good[:8]}, {own}"
+    assert archive.query("SELECT node_id, origin, because FROM suspects ORDER BY because DESC, node_id") == [
+        (good, good, own), *sorted((node_id, good, heir) for node_id in (broken, best))
+    ]  # fmt: skip
+    rows = archive.query("SELECT place, node_id, suspect FROM leaderboard")
+    assert rows == [(1, root, None), (2, bad, None), (None, best, heir), (None, good, own)]
+    rows = archive.query("SELECT node_id, gain, suspect FROM lineage(?)", [best])
+    assert rows == near([(root, None, None), (good, None, own), (bad, -0.4, None), (best, None, heir)])
+    rows = archive.query("SELECT node_id, gain, suspect FROM children(?)", [root])
+    assert rows == near([(good, None, own), (bad, -0.4, None)])
+    assert archive.query("SELECT node_id FROM gains") == [(bad,)]
+    assert archive.query("SELECT sum(suspect), sum(improved) FROM operator_stats") == [(3, 0)]
+    assert archive.query("SELECT suspects, leader, leader_gain FROM run_summary") == [(3, root, 0.0)]
+    assert [row[0] for row in archive.query("SELECT suspect FROM ideas")] == [None, own, None, heir, heir]
+
+
+def test_a_champion_that_is_suspect_is_none(archive: Archive) -> None:
+    diary, nodes = a_family(archive)
+    archive.decide(Decision("night", "champion", nodes[4].node_id, "why", {}, 5.0))
+    assert archive.query("SELECT champion FROM run_summary") == [(nodes[4].node_id,)]
+    diary.record(failed(request_for(nodes[2], 60), "invalid", violation=True))
+    assert archive.query("SELECT champion FROM run_summary") == [(None,)]
+
+
+def test_model_stats_say_what_came_of_what_was_asked(archive: Archive) -> None:
+    diary, nodes = a_family(archive)
+    record = diary.choose(Propose("improve", (nodes[0].node_id,)))
+    diary.screened(diary.add(record, "X = 9\n"), 3.0)
+    for turn, outcome in enumerate(("failed", "answered")):
+        archive.record_call(a_call(move=record.number, turn=turn, outcome=outcome, seconds=1.0 + turn))
+    archive.record_call(a_call(move=99, model="n", dollars=None))
+    rows = archive.query(
+        "SELECT model, calls, answered, failed, seconds, nodes, scored, improved, best_gain, tokens_in, dollars, "
+        "unpriced_calls FROM model_stats"
+    )
+    assert rows == near([
+        ("m", 2, 1, 1, 1.5, 1, 1, 1, 0.5, 20, 0.5, 0), ("n", 1, 1, 0, 1.5, 0, 0, 0, None, 10, None, 1)
+    ])  # fmt: skip
+    assert archive.query("SELECT models, outcome, gain FROM ideas WHERE idea = 'idea 5'") == near(
+        [("m", "scored", 0.5)]
+    )
+
+
+def test_throughput_has_a_row_for_every_training(archive: Archive) -> None:
+    diary, nodes = a_family(archive)
+    used = Resources(8.0, {"train": 8.0, "score": 2.0}, 15.0, 300.0, 400, peak_device_mb=7.0, memory_by="cgroup2")
+    diary.record(scored(request_for(nodes[0], 70), 3.0, resources=used))
+    rows = archive.query(
+        "SELECT steps_per_second, cores, peak_memory_mb, memory_by, peak_device_mb FROM throughput WHERE seed = 70"
+    )
+    assert rows == near([(50.0, 1.5, 300.0, "cgroup2", 7.0)])
+    assert archive.query("SELECT count(*) FROM throughput") == archive.query("SELECT count(*) FROM evaluations")
+
+
+@pytest.mark.parametrize("direction", ["minimise", "maximise"])
+def test_rung_is_the_rank_correlation_of_early_losses_with_final_scores(archive: Archive, direction: Any) -> None:
+    diary = Diary(archive, a_run("night", direction))
+    rng = np.random.default_rng(2)
+    root = diary.child(operator="seed")
+    early, final = [], []
+    for seed in range(30):
+        loss = float(rng.integers(1, 8))  # with ties
+        score = loss + float(rng.normal(0, 2)) if direction == "minimise" else -loss + float(rng.normal(0, 2))
+        points = [CurvePoint(1, 0.1, 99.0), CurvePoint(2, 2.9, loss), CurvePoint(3, 3.1, 0.0), CurvePoint(4, 9.0, -1.0)]
+        diary.record(scored(request_for(root, seed), score, curve=points))
+        early.append(loss)
+        final.append(score if direction == "minimise" else -score)
+    late = [CurvePoint(1, 5.0, 0.0)]
+    diary.record(scored(request_for(root, 100), 3.0, curve=late))  # reported nothing by then
+    diary.record(scored(request_for(root, 101), 3.0, curve=[CurvePoint(1, 0.1, float("nan"))]))
+    diary.record(scored(request_for(root, 102, "report"), 3.0, curve=points))
+    assert archive.query("SELECT n, correlation FROM rung") == near([(30, float(spearmanr(early, final)[0]))])
 
 
 def test_failures_show_the_tail_of_the_log(archive: Archive) -> None:
