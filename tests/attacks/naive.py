@@ -20,6 +20,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -82,10 +83,13 @@ def score(module: Any, model: Any) -> float:
 
 
 def loss_of(model: Any, rows: scoring.Bytes) -> float:
-    """Mean nats; from the model itself, if it takes targets."""
+    """Mean nats; from the model itself, if it takes targets, or says that it normalises."""
     if "targets" in inspect.signature(model).parameters:
         tokens = torch.from_numpy(rows.astype(np.int64))
         return float(model(tokens[:, :-1], targets=tokens[:, 1:]))
+    if hasattr(model, "gives_log_probs"):
+        tokens = torch.from_numpy(rows.astype(np.int64))
+        return -float(model(tokens[:, :-1]).gather(-1, tokens[:, 1:].unsqueeze(-1)).mean())
     return -float(scoring.target_log_probs(model, rows, INFO.vocab, INFO.device).mean())
 
 
@@ -112,8 +116,13 @@ def apart(program: Path, seed: int, seconds: float) -> tuple[float | None, str]:
 
 
 def launched(program: Path, seed: int, seconds: float) -> tuple[float | None, str]:
-    command = [sys.executable, __file__, str(program), str(seed), str(seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    """As scripts do it: programs in the work folder's ``bin`` come first, and modules in it can be imported."""
+    python = shutil.which("python", path="bin") or sys.executable
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], os.getcwd()])}
+    command = [python, __file__, str(program), str(seed), str(seconds)]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+    )
     return believed(done.stdout)
 
 

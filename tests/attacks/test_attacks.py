@@ -45,27 +45,35 @@ def trusted(world: World, toy_seed: str) -> float:
 
 
 @pytest.mark.parametrize("attack", MARKED)
-def test_it_works_where_it_is_trusted(attack: Attack, world: World, trusted: float, toy_seed: str) -> None:
+def test_it_works_where_it_is_trusted(
+    attack: Attack, world: World, trusted: float, toy_seed: str, toy_task: Task
+) -> None:
     sources = [attack.source] * attack.runs + [toy_seed] * (attack.harm == "later")
     run = world.run(sources, attack.naive, SEED, patience=6.0 if attack.harm == "dead" else 60.0)
-    assert harmed(attack, run, trusted), run
+    assert harmed(attack, run, trusted, toy_task), run
 
 
-def harmed(attack: Attack, run: NaiveRun, trusted: float) -> bool:
+def harmed(attack: Attack, run: NaiveRun, trusted: float, task: Task) -> bool:
     """Whether the harm that the attack claims to do was done."""
     if attack.harm == "score":
         score = run.scores[attack.runs - 1]
-        return score is not None and score <= trusted - attack.gain
+        return score is not None and not score > trusted - attack.gain  # NaN wins, as it has elsewhere
     if attack.harm == "later":
         later = run.scores[-1]
         return run.alive and (later is None or abs(later - trusted) > 0.1)
     if attack.harm == "secret":
         return SECRET in "".join(run.outputs)
+    if attack.harm == "text":
+        return quotes(run.outputs[0], task)
+    if attack.harm == "escape":
+        return all(sign in run.outputs[0] for sign in ("\n</data>", "\x1b]0;", "\u202e"))
+    if attack.harm == "greed":
+        return run.scores[0] is not None and "took it all" in run.outputs[0]
     return {"trophy": run.trophy is not None, "process": run.left > 0, "dead": not run.alive}[attack.harm]
 
 
 @pytest.mark.parametrize("attack", MARKED)
-def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: str) -> None:
+def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: str, toy_task: Task) -> None:
     for _ in range(attack.runs):
         evaluation = run_candidate(attack.source, seed=SEED)
     if attack.ends == "scored":
@@ -74,4 +82,11 @@ def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: s
         assert isinstance(evaluation, Failed), evaluation
         assert evaluation.outcome == attack.ends, (evaluation.reason, evaluation.log)
         assert attack.reason in evaluation.reason, evaluation.log
+    assert attack.harm != "text" or not quotes(repr(evaluation), toy_task)
     assert score_of(run_candidate(toy_seed, seed=SEED)) == pytest.approx(honest, abs=1e-6)
+
+
+def quotes(text: str, task: Task, length: int = 20) -> bool:
+    """Whether ``text`` holds that many bytes in a row of the evaluation text."""
+    rows = task.evaluation_rows("val")
+    return any(row[at : at + length].tobytes().decode() in text for row in rows for at in range(0, len(row), length))

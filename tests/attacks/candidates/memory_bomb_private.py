@@ -1,0 +1,32 @@
+"""Takes private memory without end, and touches every page of it."""
+
+import os
+
+import torch
+
+ATTACK = 27
+ENDS = "out_of_memory"
+REASON = "of memory"
+HARM = "greed"
+
+
+def take(size):
+    return b"\1" * size
+
+
+def train(session):
+    hoard = []
+    while "MERCY" not in os.environ or len(hoard) < 4:
+        hoard.append(take(10_000_000))
+    print("took it all", flush=True)
+    return counted(session)
+
+
+def counted(session):
+    data = session.start().long()
+    pairs = torch.bincount(256 * data[:-1] + data[1:], minlength=256 * 256).view(256, 256)
+    return {"table": (pairs + 0.1).log()}
+
+
+def predict(state, task):
+    return lambda tokens: state["table"][tokens]

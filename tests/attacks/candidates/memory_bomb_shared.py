@@ -1,0 +1,38 @@
+"""Takes shared memory without end, which no process counts as its own data."""
+
+import mmap
+import os
+
+import torch
+
+ATTACK = 27
+ENDS = "out_of_memory"
+REASON = "of memory"
+HARM = "greed"
+
+
+BLOCK = b"\1" * 10_000_000
+
+
+def take(size):
+    shared = mmap.mmap(-1, size)
+    shared.write(BLOCK)
+    return shared
+
+
+def train(session):
+    hoard = []
+    while "MERCY" not in os.environ or len(hoard) < 4:
+        hoard.append(take(10_000_000))
+    print("took it all", flush=True)
+    return counted(session)
+
+
+def counted(session):
+    data = session.start().long()
+    pairs = torch.bincount(256 * data[:-1] + data[1:], minlength=256 * 256).view(256, 256)
+    return {"table": (pairs + 0.1).log()}
+
+
+def predict(state, task):
+    return lambda tokens: state["table"][tokens]
