@@ -76,12 +76,16 @@ class Suspicion:
     inherited: bool
     evaluation: Failed
 
-    def __str__(self) -> str:
-        """``descends from 3fa9c1d2, found cheating (the audit disagrees)``. Reasons of claim runs are not told."""
+    @property
+    def words(self) -> str:
+        """What was found, in words. Reasons of claim runs are not told."""
         told = self.evaluation.request.purpose == "screen"
         what = "found cheating" if self.evaluation.violation else "invalid in one of its runs"
-        why = f"{what} ({self.evaluation.reason if told else 'in a run of the claim'})"
-        return f"descends from {self.origin[:8]}, {why}" if self.inherited else why
+        return f"{what} ({self.evaluation.reason if told else 'in a run of the claim'})"
+
+    def __str__(self) -> str:
+        """``descends from 3fa9c1d2, found cheating (the audit disagrees)``."""
+        return f"descends from {self.origin[:8]}, {self.words}" if self.inherited else self.words
 
 
 class Tree:
@@ -253,6 +257,10 @@ class Tree:
     def ancestors(self, node_id: str) -> set[str]:
         """All ancestors, the node itself left out."""
         return set(nx.ancestors(self.graph, node_id))
+
+    def descendants(self, node_id: str) -> set[str]:
+        """All descendants, the node itself left out."""
+        return set(nx.descendants(self.graph, node_id))
 
     def lineage(self, node_id: str) -> tuple[str, ...]:
         """The node and all of its ancestors, parents before children (by order of arrival)."""

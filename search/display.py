@@ -48,10 +48,22 @@ def describe_landing(search: Search, evaluation: Evaluation, total: int | None) 
         # Scores on select and holdout are for the verdict: shown one by one they would only tempt to choose by them.
         figure = f"{evaluation.score:.4f} {unit}" if request.purpose == "screen" else "done"
         outcome = f"{figure:<12} {leads}"
+        if suspicion := tree.suspicion(node.node_id):
+            idea = clean(f"suspect: {suspicion}", 2 * _IDEA)
     else:
         outcome = f"{evaluation.outcome:<18}"
-        idea = clean(evaluation.reason if isinstance(evaluation, Failed) else "", 2 * _IDEA)
+        reason = evaluation.reason if isinstance(evaluation, Failed) else ""
+        idea = clean(reason + _suspects_made(search, evaluation), 2 * _IDEA)
     return f"[{done}] {node.node_id[:8]} {name:<9} {outcome}  {idea}"
+
+
+def _suspects_made(search: Search, evaluation: Evaluation) -> str:
+    """What a finding of cheating means for others: its descendants count for nothing from now on."""
+    tree, node_id = search.tree, evaluation.request.node_id
+    if not (isinstance(evaluation, Failed) and evaluation.violation and tree.suspect(node_id)):
+        return ""
+    heirs = len(tree.descendants(node_id))
+    return f" (cheating: its {heirs} descendants are suspect, too)" if heirs else " (cheating)"
 
 
 class PlainDisplay:

@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from archive.store import Archive
 from search.claim import Verdict
 from search.display import clean
@@ -92,6 +94,7 @@ def _facts(search: Search, archive: Archive) -> list[str]:
     )[0][0]
     sigma = screening_sigma(tree)
     lines = [f"{len(tree)} nodes; trainings: {counted or 'none'}; refused proposals: {refusals}."]
+    lines += _suspects(search)
     if trust:
         lines.append("Scores are " + ", ".join(f"{t} (sandbox {s})" for t, s in trust) + ".")
     if sigma is not None:
@@ -102,6 +105,19 @@ def _facts(search: Search, archive: Archive) -> list[str]:
         unknown = f", and {bill.unpriced} calls of unknown price" if bill.unpriced else ""
         lines.append(f"Language models: {bill.calls} calls, {bill.tokens:,} tokens, ${bill.dollars:.2f}{unknown}.")
     return lines
+
+
+def _suspects(search: Search) -> list[str]:
+    """Who was found cheating, with what descends from it; nothing if nobody was."""
+    tree = search.tree
+    found: dict[str, int] = {}
+    for place in np.flatnonzero(tree.suspects):
+        suspicion = tree.suspicion(tree.nodes[int(place)].node_id)
+        if suspicion is not None and suspicion.evaluation.violation:
+            text = f"{suspicion.origin[:8]}, {suspicion.words}"
+            found[text] = found.get(text, 0) + suspicion.inherited
+    heirs = {text: f" and {count} descendants" if count else "" for text, count in found.items()}
+    return [f"Suspect, and left out: {clean(text + heir, 200)}." for text, heir in heirs.items()][:8]
 
 
 def archive_command(archive_option: str) -> str:

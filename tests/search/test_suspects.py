@@ -15,12 +15,15 @@ from archive.records import Evaluation, Failed, Propose, Replicate, Request
 from archive.store import Archive
 from archive.tree import Tree
 from search.claim import ClaimPlan, next_moves, verdict
+from search.display import describe_landing
+from search.engine import Search
 from search.policies import Composition
 from search.policies.opening import Opening
 from search.policies.repair import Repair
 from search.policies.samplers import Argmax
 from search.policies.scores import KeptLine, Rank
 from search.statistics import screening_sigma
+from search.summary import summarise
 
 Start = Callable[..., Any]
 
@@ -200,20 +203,37 @@ def test_a_search_writes_down_who_cheated_and_who_leads_instead(
 ) -> None:
     """A leader that much was built upon is run again, and found out; nothing that descends from it is claimed."""
     monkeypatch.setattr(StubEvaluator, "evaluate", _found_out(StubEvaluator.evaluate))
+    recorded = []
+
+    def tell(self: Search, evaluation: Evaluation) -> None:
+        told(self, evaluation)
+        leaders = [d.node_id for d in self.archive.decisions(self.run.run) if d.kind == "leader"]
+        recorded.append(leaders[-1] == self.tree.leader())
+
+    told = Search.tell
+    monkeypatch.setattr(Search, "tell", tell)
     bench = start("budget.evaluations=60", "policy.recheck.runs=2", "policy.recheck.after=4", slots=1)
     tree = bench.search.tree
     with Archive.open(tmp_path / "archive.duckdb") as archive:
         events = archive.query("SELECT node_id, message FROM events WHERE kind = 'cheating'")
         changes = archive.query("SELECT reason FROM decisions WHERE kind = 'leader' AND contains(reason, 'suspect')")
         rebuilt = archive.tree(bench.search.run, tree.conditions)
+        summary = summarise(bench.search, bench.ending, archive, "a.duckdb")
     ((cheat, message),) = events
     assert "found cheating (it lied); suspect with it" in message
     assert len(suspects(tree)) > 1
     assert all(cheat in tree.ancestors(node_id) | {node_id} for node_id in suspects(tree))
     assert len(changes) == 1
     assert "which led, is suspect" in changes[0][0]
+    assert all(recorded)  # also at the moment when the leader was found out
     assert suspects(rebuilt) == suspects(tree)
     assert rebuilt.leader() == tree.leader()
+    heirs = len(suspects(tree)) - 1
+    assert f"Suspect, and left out: {cheat[:8]}, found cheating (it lied) and {heirs} descendants." in summary
+    lines = {e.request.node_id: describe_landing(bench.search, e, None) for e in bench.display.landings}
+    assert f"it lied (cheating: its {heirs} descendants are suspect, too)" in lines[cheat]
+    heir = next(iter(suspects(tree) - {cheat}))
+    assert f"suspect: descends from {cheat[:8]}, found cheating (it lied)" in lines[heir]
     claimed = {e.request.node_id for e in bench.display.landings if e.request.purpose != "screen"}
     assert claimed
     assert not claimed & suspects(tree)
