@@ -1,6 +1,6 @@
 """How busy the slots are kept while a language model takes its time.
 
-    python tests/benchmarks/busy.py [--quick | --grid] [--evaluations 30] [--seconds 10]
+    python tests/benchmarks/busy.py [--quick | --grid] [--evaluations 40] [--seconds 10] [--operators llm]
 
 A whole `python -m search operators=llm` runs against a local server that speaks the Messages API (so with the real SDK,
 loop, executor and archive), whose answers take as long as an evaluation does. From the archive's rows:
@@ -31,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -227,25 +227,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a stub for an evaluation; under a minute")
     parser.add_argument("--grid", action="store_true", help="many latencies and kinds of answers, with the stub")
-    parser.add_argument("--evaluations", type=int, help="trainings for each slot (30; with --quick 20)")
+    parser.add_argument("--evaluations", type=int, help="trainings for each slot (40; with --quick 20)")
     parser.add_argument("--seconds", type=float, default=10.0, help="training seconds (%(default)s)")
+    parser.add_argument("--operators", default="llm", help="llm (%(default)s), or auto as the default search has them")
     parser.add_argument("--stub", type=float, default=0.8, help="seconds that the stub takes (%(default)s)")
     options = parser.parse_args()
-    evaluations = options.evaluations or (20 if options.quick else 30)
+    evaluations = options.evaluations or (20 if options.quick else 40)
     if evaluations < CLAIM_TRAININGS + 4:
         parser.error(f"--evaluations {evaluations} leaves nothing to search with; give at least {CLAIM_TRAININGS + 4}")
     found: dict[str, object] = {"evaluations_per_slot": evaluations}
     if options.grid:
         found["grid"] = grid(options.stub, evaluations)
     elif options.quick:
-        found |= figures({slots: Setting(slots, slots * evaluations, options.stub, options.stub) for slots in (1, 2)})
+        settings = {slots: Setting(slots, slots * evaluations, options.stub, options.stub) for slots in (1, 2)}
+        found |= figures({slots: replace(setting, operators=options.operators) for slots, setting in settings.items()})
     else:
         settings = {}
         for slots in (1, 2):
             latency = evaluation_seconds(options.seconds, slots)
-            settings[slots] = Setting(slots, slots * evaluations, latency, None, options.seconds)
+            total = slots * evaluations
+            settings[slots] = Setting(slots, total, latency, None, options.seconds, operators=options.operators)
         found |= figures(settings)
-    print(json.dumps({**found, "quick": options.quick}))
+    print(json.dumps({**found, "operators": options.operators, "quick": options.quick}))
 
 
 if __name__ == "__main__":
