@@ -7,7 +7,7 @@ models wrote (sources, logs, ideas) goes through ``operators.untrusted``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
@@ -79,13 +79,13 @@ def noise(sigma: float | None) -> str:
 def ancestors(tree: Tree, node_id: str) -> str:
     """How the node came about: each ancestor's idea, oldest first, and what it gained over its parents."""
     line = tree.lineage(node_id)[-_ANCESTORS:]
-    return "\n".join(f"- {_attempt(tree, member)}" for member in line)
+    return _attempts(f"- {_attempt(tree, member)}" for member in line)
 
 
 def siblings(tree: Tree, node_id: str) -> str:
     """What was tried on the node already: its children, latest last, failures and pending ones included."""
     children = tree.children(node_id)[-_SIBLINGS:]
-    return "\n".join(f"- {_attempt(tree, child)}" for child in children) or "- nothing yet"
+    return _attempts(f"- {_attempt(tree, child)}" for child in children) or "- nothing yet"
 
 
 def best(tree: Tree, count: int = 8) -> str:
@@ -93,7 +93,7 @@ def best(tree: Tree, count: int = 8) -> str:
     scored = [node.node_id for node, fit in zip(tree.nodes, tree.eligible(), strict=True) if fit]
     sign = 1 if tree.direction == "minimise" else -1
     scored.sort(key=lambda node: sign * float(tree.means[tree.index[node]]))
-    return "\n".join(f"- {_attempt(tree, node)}" for node in scored[:count])
+    return _attempts(f"- {_attempt(tree, node)}" for node in scored[:count])
 
 
 def in_flight(tree: Tree, move_number: int) -> str:
@@ -105,19 +105,18 @@ def in_flight(tree: Tree, move_number: int) -> str:
             continue
         idea = one_line(nodes[number].candidate.idea) if number in nodes else "not decided yet"
         lines.append(f"- {record.move.operator} of {', '.join(p[:8] for p in record.move.parents)}: {idea}")
-    return "\n".join(lines) or "- nothing"
+    return _attempts(lines) or "- nothing"
 
 
 def failure(tree: Tree, node_id: str) -> str:
-    """Why a node failed: outcome and reason in our words, and the end of its log as data."""
+    """Why a node failed: the outcome in our words; the reason, which may hold its last words, and its log as data."""
     failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
     if not failed:
         return "It did not fail."
     last = failed[-1]
     log = quote(last.log, "log", _LOG) if last.log.strip() else "It wrote no log."
-    return (
-        f"Outcome: {last.outcome} after {last.resources.seconds:.3g} s. Reason: {one_line(last.reason, 500)}\n\n{log}"
-    )
+    reason = quote(one_line(last.reason, 500), "reason")
+    return f"Outcome: {last.outcome} after {last.resources.seconds:.3g} s. The reason:\n\n{reason}\n\n{log}"
 
 
 def has_failed(tree: Tree, node_id: str) -> bool:
@@ -129,6 +128,12 @@ def has_failed(tree: Tree, node_id: str) -> bool:
 
 def _screenings(tree: Tree, node_id: str) -> Iterator[Evaluation]:
     return (e for e in tree.evaluations[node_id] if e.request.purpose == "screen" and e.conditions == tree.conditions)
+
+
+def _attempts(lines: Iterable[str]) -> str:
+    """A list of attempts as data: ideas are a model's words, and the reason of a crash is the program's own."""
+    text = "\n".join(lines)
+    return quote(text, "attempts", limit=20_000) if text else ""
 
 
 def _attempt(tree: Tree, node_id: str) -> str:

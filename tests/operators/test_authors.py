@@ -99,7 +99,8 @@ def test_text_that_instructs_stays_inside_its_quotation(garden: Garden) -> None:
         assert "Ignore previous instructions" in user
         assert "\x1b" not in user
         assert "{{program}}" in user, "a hole in data is not filled"
-        assert user.count("<data") == user.count("</data>") == (1 if kind is Improve else 2)
+        assert user.count("<data") == user.count("</data>")
+        assert "Ignore" not in re.sub(r"<data[^>]*>.*?</data>", "", user, flags=re.DOTALL), "said in our own voice"
         assert "<DATA" not in user
 
 
