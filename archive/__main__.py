@@ -27,6 +27,8 @@ python -m archive lineage ID            how a node came about
 python -m archive show ID               a node: idea, parents, evaluations, source
 python -m archive runs                  the runs in the archive
 python -m archive events                what happened in a run
+python -m archive report --out FILE     a page that answers most questions, for any browser, offline
+python -m archive serve                 the same page, live, on this machine
 python -m archive export [ID] --branch NAME     the lineage of a node (default: the champion) as a git branch
 """
 
@@ -47,6 +49,7 @@ examples
   python -m archive show 3fa9 --archive elsewhere.duckdb
   python -m archive runs --json
   python -m archive events --limit 100
+  python -m archive report --out night.html --plots plots
   python -m archive export 3fa9 --branch best --repo ../my-model
 """
     % ENVIRONMENT_VARIABLE
@@ -59,14 +62,19 @@ _ARGUMENTS = {
     "runs": (0, 0),
     "events": (0, 0),
     "export": (0, 1),
+    "report": (0, 0),
+    "serve": (0, 0),
 }
 """Command -> fewest and most words after it."""
 
 _BELONGS = {
-    "run": ("leaderboard", "events"),
+    "run": ("leaderboard", "events", "report", "serve"),
     "limit": ("leaderboard", "events"),
     "branch": ("export",),
     "repo": ("export",),
+    "out": ("report",),
+    "plots": ("report",),
+    "port": ("serve",),
 }
 """Option -> the commands that take it."""
 
@@ -89,10 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="an array of objects")
     form.add_argument("--csv", action="store_true", help="comma-separated values with a header line")
-    parser.add_argument("--run", metavar="NAME", help="leaderboard, events: the run (default: worked on last)")
+    parser.add_argument("--run", metavar="NAME", help="the run (default: worked on last)")
     parser.add_argument("--limit", type=_positive_int, metavar="N", help="leaderboard, events: rows (default 20)")
     parser.add_argument("--branch", metavar="NAME", help="export: the branch to make")
     parser.add_argument("--repo", metavar="DIR", help="export: the git repository (default: the current directory)")
+    parser.add_argument("--out", metavar="FILE", help="report: the HTML file to write")
+    parser.add_argument("--plots", metavar="DIR", help="report: write its plots there too, as PNG and SVG")
+    parser.add_argument("--port", type=_port, metavar="N", help="serve: the port (default: any that is free)")
     parser.add_argument(
         "--timeout", type=_positive, default=SECONDS, metavar="SECONDS", help=f"of a query (default {SECONDS:g})"
     )
@@ -111,6 +122,12 @@ def _positive_int(text: str) -> int:
     if not 0 < value <= MOST_ROWS:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST_ROWS}, got {text}")
     return value
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 (any that is free) to 65535, got {text}")
+    return int(text)
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -135,7 +152,9 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
             parser.error(f"--{option} belongs to {' and '.join(owners)}")
     if name == "export" and options.branch is None:
         parser.error("export needs the name of a branch to make: --branch NAME")
-    if options.csv and name in ("show", "export"):
+    if name == "report" and options.out is None:
+        parser.error("report needs the file to write: --out FILE")
+    if options.csv and name in ("show", "export", "report", "serve"):
         parser.error(f"{name} gives no table; use --json")
 
 
@@ -153,6 +172,12 @@ def _run(options: argparse.Namespace) -> None:
         print(json.dumps(facts, indent=2) if options.json else commands.node_text(facts))
     elif name == "export":
         _export(reader, options)
+    elif name == "report":
+        _report(reader, options)
+    elif name == "serve":
+        from archive.serve import serve
+
+        serve(reader, options.run, options.port or 0)
     elif name in tables:
         _print(tables[name](), options)
     else:
@@ -188,6 +213,18 @@ def _export(reader: ArchiveReader, options: argparse.Namespace) -> None:
         )
     else:
         print(what_to_type(exported))
+
+
+def _report(reader: ArchiveReader, options: argparse.Namespace) -> None:
+    from archive.report.command import write_report
+
+    plots = Path(options.plots) if options.plots is not None else None
+    written = write_report(reader, options.run, Path(options.out), plots)
+    if options.json:
+        print(json.dumps({"run": written.run, "nodes": written.nodes, "files": list(map(str, written.files))}))
+        return
+    for file in written.files:
+        print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

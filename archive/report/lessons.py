@@ -73,8 +73,8 @@ def _noise(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if steps:
         yield _said(
             f"The seed deviation of a screening is {sigma:.4g} {facts['run']['unit']}. {len(small)} of the "
-            f"{len(steps)} steps that led to the best node differ from their parent by less than two deviations of a difference: "
-            "each of them may be luck.",
+            f"{len(steps)} steps that led to the best node differ from their parent by less than two deviations of a "
+            "difference: each of them may be luck.",
             small,
         )
 

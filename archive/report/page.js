@@ -182,17 +182,19 @@
     let last = null;
     list.forEach(([, , , leading], k) => { if (leading === null) return; if (last !== null && leading !== last) steps.push([x(k), inside(last)]); steps.push([x(k), inside(leading)]); last = leading; });
     if (steps.length) line(pen, [...steps, [width - right, steps[steps.length - 1][1]]], colour("best"), 1.8);
-    let free = -1e9;
+    const taken = [];
     for (const [k, node, leading] of kept) {
       const half = facts.sigma ? 1.96 * facts.sigma / Math.sqrt(facts.nodes.runs[node] || 1) : 0, mean = facts.nodes.score[node] ?? leading;
       if (half) line(pen, [[x(k), inside(mean - half)], [x(k), inside(mean + half)]], colour("best"), 1.4);
       pen.fillStyle = colour("best"); pen.beginPath(); pen.arc(x(k), inside(leading), size + 1.2, 0, 7); pen.fill();
-      if (x(k) > free && k) {
-        const words = facts.nodes.idea[node].slice(0, 40);
-        const space = width - right - x(k) - 8;
-        pen.fillStyle = colour("ink");
-        if (pen.measureText(words).width < space) { pen.fillText(words, x(k) + 7, inside(leading) + 14); free = x(k) + pen.measureText(words).width + 12; }
-      }
+    }
+    pen.fillStyle = colour("ink");
+    for (const [k, node, leading] of kept.slice(1).reverse()) {
+      const words = facts.nodes.idea[node].slice(0, 44), wide = pen.measureText(words).width;
+      const box = { x: x(k) + 7, y: inside(leading) + (facts.run.direction === "minimise" ? -8 : 16) };
+      const clash = taken.some((other) => Math.abs(other.y - box.y) < 14 && box.x < other.x + other.wide + 8 && other.x < box.x + wide + 8);
+      if (clash || box.x + wide > width - right || box.y < top + 8) continue;
+      pen.fillText(words, box.x, box.y); taken.push({ ...box, wide });
     }
     if (selected >= 0) list.forEach(([node], k) => { if (node === selected) { pen.strokeStyle = colour("link"); pen.lineWidth = 2; pen.beginPath(); pen.arc(dots.x[k], dots.y[k], size + 4, 0, 7); pen.stroke(); } });
   }
@@ -257,7 +259,7 @@
     edges(colour("line"), 1, [], (i, p, k) => k === 0);
     edges(colour("line"), 1, [3, 3], (i, p, k) => k > 0);
     edges(colour("best"), 2.4, [], (i, p) => bold.has(i) && bold.has(p));
-    const size = Math.max(1.5, Math.min(6, view.rise * view.scale * 0.42, view.step * view.scale * 0.3)), groups = new Map();
+    const size = Math.max(count > 3000 ? 1.5 : 2.4, Math.min(6, view.rise * view.scale * 0.42, view.step * view.scale * 0.3)), groups = new Map();
     for (let i = 0; i < count; i++) if (near(i)) { const c = nodeColour(i); groups.has(c) ? groups.get(c).push(i) : groups.set(c, [i]); }
     for (const [c, some] of groups) { pen.fillStyle = c; pen.beginPath(); for (const i of some) { pen.moveTo(treeX(i) + size, treeY(i)); pen.arc(treeX(i), treeY(i), size, 0, 7); } pen.fill(); }
     if (selected >= 0) { pen.strokeStyle = colour("link"); pen.lineWidth = 2.5; pen.beginPath(); pen.arc(treeX(selected), treeY(selected), size + 3.5, 0, 7); pen.stroke(); }
@@ -373,7 +375,7 @@
     for (const id of ["colour", "lineage"]) $(id).addEventListener("change", drawTree);
     $("find").addEventListener("input", () => {
       const words = $("find").value.trim().toLowerCase();
-      const found = words ? facts.nodes.id.map((id, i) => i).filter((i) => facts.nodes.id[i].startsWith(words) || facts.nodes.idea[i].toLowerCase().includes(words)) : [];
+      const found = words ? facts.nodes.id.map((id, i) => i).filter((i) => facts.nodes.id[i].startsWith(words) || facts.nodes.operator[i].includes(words) || facts.nodes.idea[i].toLowerCase().includes(words)) : [];
       $("found").textContent = words ? `${found.length} found` : "";
       if (found.length) { select(found[0]); bringIntoView(found[0]); }
     });

@@ -1,0 +1,59 @@
+"""``python -m archive report --out FILE [--plots FOLDER]``: the page as one file, and its plots as PNG and SVG."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from archive.errors import ArchiveError
+from archive.query import Reader
+from archive.report.details import details
+from archive.report.facts import gather
+from archive.report.page import offline_page
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and how much."""
+
+    run: str
+    nodes: int
+    files: tuple[Path, ...]
+
+
+def write_report(reader: Reader, run: str | None, out: Path, plots: Path | None = None) -> Written:
+    """Write the page of a run (default: the one worked on last) to ``out``, which appears whole or not at all.
+
+    Raises ArchiveError for a place that cannot be written, or plots without the package that draws them.
+    """
+    facts = gather(reader, run)
+    nodes = facts["nodes"]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-", suffix=".part")
+        unfinished = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                for piece in offline_page(facts, details(reader, nodes["id"], nodes["parents"])):
+                    file.write(piece)
+            unfinished.chmod(0o644 & ~_umask())
+            unfinished.replace(out)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArchiveError(f"the report cannot be written to {out}: {error}") from error
+    files = [out]
+    if plots is not None:
+        from archive.report.plots import draw
+
+        files += draw(facts, plots)
+    return Written(str(facts["run"]["run"]), len(nodes["id"]), tuple(files))
+
+
+def _umask() -> int:
+    """The process's mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

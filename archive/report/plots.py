@@ -1,0 +1,148 @@
+"""The plots of the report as PNG and SVG files: the progress that the field knows, and the tree.
+
+Drawn with matplotlib (extra ``[plots]``), which needs no browser. Words of candidates and models are set as plain
+text: no dollar sign starts a formula.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archive.errors import ArchiveError
+
+_LABELLED = 12
+_INK, _DOT, _BEST, _BAD, _LINE = "#24292f", "#8c959f", "#1a7f37", "#cf222e", "#d0d7de"
+
+
+def draw(facts: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write ``progress`` and ``tree`` as ``.png`` and ``.svg`` into ``folder``; returns the files.
+
+    Raises ArchiveError where matplotlib is missing or the folder cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ArchiveError(
+            f"plots need matplotlib ({error}); install it with: pip install 'treewright[plots]'"
+        ) from error
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, paint in (("progress", _progress), ("tree", _tree)):
+            figure = Figure(figsize=(9, 5), layout="constrained")
+            FigureCanvasAgg(figure)
+            paint(figure.add_subplot(), facts)
+            for kind in ("png", "svg"):
+                path = folder / f"{name}.{kind}"
+                figure.savefig(path, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+                written.append(path)
+    except OSError as error:
+        raise ArchiveError(f"the plots cannot be written to {folder}: {error}") from error
+    return written
+
+
+def _words(text: str, limit: int = 42) -> str:
+    return (text if len(text) <= limit else text[: limit - 1] + "…").replace("$", r"\$")
+
+
+def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
+    """A dot per training, the best mean so far as a line, the kept steps labelled, with 95% of the seed noise."""
+    run, nodes, list_ = facts["run"], facts["nodes"], facts["experiments"]
+    scored = [(k, score) for k, (_, score, _, _) in enumerate(list_) if score is not None]
+    failed = [k for k, (_, score, _, _) in enumerate(list_) if score is None]
+    axes.set_title(_words(f"{run['run']}: {run['task']}, {len(list_)} screenings, policy {run['policy']}", 100))
+    axes.set_xlabel("trainings in order of arrival")
+    axes.set_ylabel(_words(f"{run['metric']} ({run['unit'] or '-'}) on val"))
+    axes.scatter([k for k, _ in scored], [score for _, score in scored], s=9, color=_DOT, zorder=2)
+    line = [(k, best) for k, (_, _, _, best) in enumerate(list_) if best is not None]
+    axes.step([k for k, _ in line], [best for _, best in line], where="post", color=_BEST, linewidth=1.4, zorder=3)
+    low, high = _range([score for _, score in scored], run["direction"], nodes["score"][0] if nodes["score"] else None)
+    axes.set_ylim(low, high)
+    axes.scatter(failed, [low + 0.02 * (high - low)] * len(failed), marker="|", color=_BAD, zorder=2)
+    kept = _kept(facts)
+    for k, node, best in kept:
+        half = 1.96 * facts["sigma"] / math.sqrt(nodes["runs"][node] or 1) if facts["sigma"] else 0.0
+        axes.errorbar([k], [best], yerr=[half], color=_BEST, fmt="o", markersize=3.5, linewidth=1.0, zorder=4)
+    for k, node, best in kept[1:][-_LABELLED:]:
+        place = (4, 4) if run["direction"] == "minimise" else (4, -10)
+        axes.annotate(
+            _words(nodes["idea"][node]), (k, best), xytext=place, textcoords="offset points", fontsize=6, color=_INK
+        )
+
+
+def _kept(facts: Mapping[str, Any]) -> list[tuple[int, int, float]]:
+    """(training, node, best mean then) of the trainings at which the best became better."""
+    smaller = facts["run"]["direction"] == "minimise"
+    kept: list[tuple[int, int, float]] = []
+    for k, (node, score, _, best) in enumerate(facts["experiments"]):
+        if score is None or best is None:
+            continue
+        if not kept or (best < kept[-1][2] if smaller else best > kept[-1][2]):
+            kept.append((k, node, best))
+    return kept
+
+
+def _range(scores: list[float], direction: str, root: float | None) -> tuple[float, float]:
+    """From the best score to the root's, or to where nine tenths of the scores are; a diverged run sets no scale."""
+    if not scores:
+        return 0.0, 1.0
+    edge = float(np.quantile(scores, 0.9 if direction == "minimise" else 0.1))
+    ends = [min(scores) if direction == "minimise" else max(scores), edge, *([root] if root is not None else [])]
+    low, high = min(ends), max(ends)
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
+    return low - pad, high + pad
+
+
+def _tree(axes: Any, facts: Mapping[str, Any]) -> None:
+    """Depth to the right; the lineage of the best drawn bold, failures red, the rest by rank."""
+    from matplotlib.collections import LineCollection
+
+    nodes = facts["nodes"]
+    x, y = _layout(nodes["parents"])
+    edges = [((x[p], y[p]), (x[i], y[i])) for i, above in enumerate(nodes["parents"]) for p in above[:1]]
+    axes.add_collection(LineCollection(edges, colors=_LINE, linewidths=0.6, zorder=1))
+    best = set(facts["lineage"])
+    bold = [((x[p], y[p]), (x[i], y[i])) for i, above in enumerate(nodes["parents"]) for p in above if {i, p} <= best]
+    axes.add_collection(LineCollection(bold, colors=_BEST, linewidths=1.8, zorder=2))
+    size = max(2.0, min(20.0, 4000 / max(1, len(x))))
+    failed = [i for i, state in enumerate(nodes["state"]) if state not in ("scored", "waiting")]
+    scored = [i for i, score in enumerate(nodes["score"]) if score is not None]
+    axes.scatter([x[i] for i in failed], [y[i] for i in failed], s=size, color=_BAD, zorder=3)
+    sign = -1 if facts["run"]["direction"] == "minimise" else 1
+    ranks = np.argsort(np.argsort([sign * nodes["score"][i] for i in scored]))
+    axes.scatter([x[i] for i in scored], [y[i] for i in scored], s=size, c=ranks, cmap="viridis", zorder=3)
+    axes.set_title(
+        _words(f"{facts['run']['run']}: {len(x)} candidates; green: the lineage of the best; red: no score", 100)
+    )
+    axes.set_axis_off()
+    axes.autoscale()
+
+
+def _layout(parents: list[list[int]]) -> tuple[list[int], list[float]]:
+    """(depth, row) of each node: leaves take rows in order, parents stand at the middle of their children.
+
+    Parents come before their children, so two passes do and no recursion is needed.
+    """
+    count = len(parents)
+    depth, children = [0] * count, [[] for _ in range(count)]  # type: tuple[list[int], list[list[int]]]
+    for i, above in enumerate(parents):
+        if above:
+            depth[i] = depth[above[0]] + 1
+            children[above[0]].append(i)
+    row, free = [0.0] * count, 0
+    stack = [i for i in reversed(range(count)) if not parents[i]]
+    while stack:
+        i = stack.pop()
+        if not children[i]:
+            row[i], free = float(free), free + 1
+        stack.extend(reversed(children[i]))
+    for i in reversed(range(count)):
+        if children[i]:
+            row[i] = (row[children[i][0]] + row[children[i][-1]]) / 2
+    return depth, row

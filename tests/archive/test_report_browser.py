@@ -1,0 +1,117 @@
+"""The report and the live board in a real browser: they show, they answer a click, and foreign text stays text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archive_sample import Diary, a_family, failed, request_for
+from browser import chromium
+
+from archive.query import open_reader
+from archive.records import Node
+from archive.report.command import write_report
+from archive.serve import Board, make_app
+from archive.server import SqlServer
+from archive.store import Archive
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+
+def write(archive: Archive) -> tuple[Diary, Node]:
+    diary, (_, good, *_) = a_family(archive)
+    odd = diary.child(good, idea=SCRIPT, operator="improve", text=f"X = {SCRIPT!r}\n")
+    diary.record(failed(request_for(odd, 0), log=f"\x1b[31m{SCRIPT}\n", reason=SCRIPT))
+    return diary, odd
+
+
+def open_page(page: Any, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]", timeout=60_000)
+
+
+def show(page: Any, words: str) -> None:
+    page.fill("#find", words)
+    page.wait_for_selector("#node[data-shown]", timeout=30_000)
+
+
+def test_a_report_in_a_browser(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        _, odd = write(archive)
+    write_report(open_reader(tmp_path / "a.duckdb"), None, tmp_path / "r.html")
+    with chromium() as page:
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        open_page(page, f"file://{tmp_path}/r.html")
+        assert "Run night" in page.inner_text("#title")
+        assert "2 of 6 candidates have no score" in page.inner_text("#lessons")
+
+        show(page, "img src")  # the candidate whose idea is a script
+        assert SCRIPT in page.inner_text("#node")
+        assert page.locator("#node img, #node script, #lessons img").count() == 0
+        assert page.get_attribute("#node", "data-shown") == odd.node_id
+
+        page.locator("#tree").click(position={"x": 5, "y": 5})  # beside all nodes: nothing changes
+        page.press("#tree", "ArrowLeft")  # its parent
+        page.locator(f"#node[data-shown]:not([data-shown='{odd.node_id}'])").wait_for()
+        assert "wider" in page.inner_text("#node")
+        assert "+NODE = 1" in page.inner_text("#node")
+        assert "owned" not in page.title()
+        assert page.said == []
+        assert [url for url in requests if not url.startswith("file://")] == []
+
+
+def test_a_page_that_was_tampered_with_runs_nothing(tmp_path: Path) -> None:
+    """The content policy holds in the browser: a script put into the file is refused."""
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        write(archive)
+    write_report(open_reader(tmp_path / "a.duckdb"), None, tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    (tmp_path / "bad.html").write_text(text.replace("<main>", f"<main>{SCRIPT.removeprefix('</script>')}"))
+    with chromium() as page:
+        open_page(page, f"file://{tmp_path}/bad.html")
+        assert "owned" not in page.title()
+        assert any("Content Security Policy" in said for said in page.said)
+
+
+@contextmanager
+def served(path: Path) -> Iterator[str]:
+    """The board on a free port, in a thread; gives its address."""
+    import socket
+
+    uvicorn = pytest.importorskip("uvicorn")
+    door = socket.socket()
+    door.bind(("127.0.0.1", 0))
+    port = door.getsockname()[1]
+    app = make_app(Board(open_reader(path), None), "secret", port)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}/secret/"
+    finally:
+        server.should_exit = True
+        thread.join()
+        door.close()
+
+
+def test_the_board_follows_a_search_that_is_writing(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with Archive.open(path) as archive, SqlServer(archive):
+        diary, odd = write(archive)
+        with served(path) as address, chromium() as page:
+            open_page(page, address)
+            assert "6 candidates" in page.inner_text("#summary")
+            show(page, odd.node_id[:10])
+            assert SCRIPT in page.inner_text("#node")
+            diary.screened(diary.child(diary.tree.nodes[1], idea="landed while you watched"), 2.9)
+            page.locator("#summary", has_text="7 candidates").wait_for(timeout=60_000)
+            show(page, "landed while")
+            page.locator("#node", has_text="landed while you watched").wait_for()
+            assert page.said == []
