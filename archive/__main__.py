@@ -27,6 +27,8 @@ python -m archive lineage ID            how a node came about
 python -m archive show ID               a node: idea, parents, evaluations, source
 python -m archive runs                  the runs in the archive
 python -m archive events                what happened in a run
+python -m archive export --all --branch NAME    every leaf that scored better than the root, as NAME/ID
+python -m archive export [ID] --patch DIR       its steps as patches, for git am
 python -m archive report --out FILE     a page that answers most questions, for any browser, offline
 python -m archive serve                 the same page, live, on this machine
 python -m archive export [ID] --branch NAME     the lineage of a node (default: the champion) as a git branch
@@ -68,9 +70,11 @@ _ARGUMENTS = {
 """Command -> fewest and most words after it."""
 
 _BELONGS = {
-    "run": ("leaderboard", "events", "report", "serve"),
+    "run": ("leaderboard", "events", "export", "report", "serve"),
     "limit": ("leaderboard", "events"),
     "branch": ("export",),
+    "all": ("export",),
+    "patch": ("export",),
     "repo": ("export",),
     "out": ("report",),
     "plots": ("report",),
@@ -100,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", metavar="NAME", help="the run (default: worked on last)")
     parser.add_argument("--limit", type=_positive_int, metavar="N", help="leaderboard, events: rows (default 20)")
     parser.add_argument("--branch", metavar="NAME", help="export: the branch to make")
+    parser.add_argument(
+        "--all", action="store_true", default=None, help="export: every leaf above the root, as NAME/ID"
+    )
+    parser.add_argument("--patch", metavar="DIR", help="export: the steps as patches in this folder, not as a branch")
     parser.add_argument("--repo", metavar="DIR", help="export: the git repository (default: the current directory)")
     parser.add_argument("--out", metavar="FILE", help="report: the HTML file to write")
     parser.add_argument("--plots", metavar="DIR", help="report: write its plots there too, as PNG and SVG")
@@ -150,12 +158,21 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     for option, owners in _BELONGS.items():
         if getattr(options, option) is not None and name not in owners:
             parser.error(f"--{option} belongs to {' and '.join(owners)}")
-    if name == "export" and options.branch is None:
-        parser.error("export needs the name of a branch to make: --branch NAME")
+    if name == "export":
+        _check_export(parser, options)
     if name == "report" and options.out is None:
         parser.error("report needs the file to write: --out FILE")
     if options.csv and name in ("show", "export", "report", "serve"):
         parser.error(f"{name} gives no table; use --json")
+
+
+def _check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.patch is None and options.branch is None:
+        parser.error("export needs the name of a branch to make: --branch NAME (or a folder for patches: --patch DIR)")
+    if options.patch is not None and (options.branch or options.all or options.repo):
+        parser.error("--patch goes without --branch, --all and --repo: patches are files, and git am applies them")
+    if options.all and len(options.words) > 1:
+        parser.error(f"--all exports every leaf, so it takes no id, got: {options.words[1]}")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -200,19 +217,36 @@ def _print(result: Result, options: argparse.Namespace) -> None:
 
 
 def _export(reader: ArchiveReader, options: argparse.Namespace) -> None:
-    from archive.export import ExportError, export_lineage, what_to_type
+    from archive import export
 
     start = options.words[1] if len(options.words) > 1 else None
-    try:
-        exported = export_lineage(reader, start, options.branch, Path(options.repo or "."))
-    except ExportError as error:
-        raise ArchiveError(str(error)) from error
-    if options.json:
+    repo = Path(options.repo or ".")
+    done: list[export.Exported]
+    if options.patch is not None:
+        patches, note = export.export_patches(reader, start, Path(options.patch))
+        folder = Path(options.patch)
         print(
-            json.dumps({key: str(value) if isinstance(value, Path) else value for key, value in vars(exported).items()})
+            json.dumps({"patches": list(map(str, patches)), "note": note})
+            if options.json
+            else export.what_to_apply(folder, len(patches), note)
         )
+        return
+    if options.all:
+        done = export.export_leaves(reader, options.run, options.branch, repo)
     else:
-        print(what_to_type(exported))
+        done = [export.export_lineage(reader, start, options.branch, repo)]
+    if options.json:
+        facts = [
+            {key: str(value) if isinstance(value, Path) else value for key, value in vars(each).items()}
+            for each in done
+        ]
+        print(json.dumps(facts if options.all else facts[0]))
+    elif options.all:
+        for each in done:
+            print(f"{each.branch}  {each.commits} commits, {each.tip[:12]}")
+        print(f"wrote {len(done)} branches to {done[0].repo}, the best first; screening scores claim nothing")
+    else:
+        print(export.what_to_type(done[0]))
 
 
 def _report(reader: ArchiveReader, options: argparse.Namespace) -> None:

@@ -1,6 +1,8 @@
 """The lineage of a node as a git branch: one commit a node, a crossover as a merge commit.
 
     python -m archive export [ID] --branch NAME [--repo DIR]
+    python -m archive export --all --branch NAME [--repo DIR]    NAME/ID of every leaf that scored better than the root
+    python -m archive export [ID] --patch DIR                    the same steps in a line, as patches for `git am`
 
 The branch is a history of its own whose root is the seed program. Everything lies in one folder named after the task,
 so that nothing at the top of a checkout can shadow our packages:
@@ -20,8 +22,9 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,9 @@ from archive.describe import Step, Subject, commit_message, one_line, readme
 from archive.errors import ArchiveError
 from archive.git import Commit, GitError
 from archive.query import Reader
+
+_SHORT = 8
+"""Digits of a node's id in the name of a branch."""
 
 _BATCH = 200
 """Nodes whose files are read at once: bounds memory, and stays below any reader's row cap."""
@@ -74,10 +80,91 @@ def export_lineage(reader: Reader, node_id: str | None, branch: str, repo: Path)
             _check_paths(step)
         fixed = _fixed_files(subject)
         top = git.open_repository(repo, branch)
-        tip = git.fast_import(top, branch, _commits(reader, subject, steps, fixed))
+        tip = git.fast_import(top, {branch: chosen}, _commits(reader, subject, steps, fixed))[branch]
     except GitError as error:
         raise ExportError(str(error)) from error
     return Exported(branch, top, len(steps), tip, chosen, note or _doubt(steps[-1]), subject.folder)
+
+
+def export_leaves(reader: Reader, run: str | None, prefix: str, repo: Path) -> list[Exported]:
+    """Every leaf of a run (default: the newest) with a better mean than the root's, as the branch ``prefix/ID``.
+
+    Shared steps are shared commits. The best leaf comes first. Raises ExportError, with nothing written.
+    """
+    run = run if run is not None else _newest_run(reader)
+    leaves = [str(row[0]) for row in _rows(reader, _LEAVES, (run,))]
+    if not leaves:
+        raise ExportError(
+            f"run {run!r} has no leaf with a better screening score than its root (suspect ones do not count); export "
+            "a node of your choice: python -m archive export ID --branch NAME"
+        )
+    tips = {f"{prefix}/{leaf[:_SHORT]}": leaf for leaf in leaves}
+    if len(tips) < len(leaves):
+        tips = {f"{prefix}/{leaf}": leaf for leaf in leaves}
+    try:
+        for branch in tips:
+            git.check_branch_name(branch)
+        subject, steps = _read_lineage(reader, *leaves)
+        for step in steps:
+            _check_paths(step)
+        fixed = _fixed_files(subject)
+        top = repo
+        for branch in tips:
+            top = git.open_repository(repo, branch)
+        ids = git.fast_import(top, tips, _commits(reader, subject, steps, fixed))
+    except GitError as error:
+        raise ExportError(str(error)) from error
+    by_id = {step.node_id: step for step in steps}
+    return [
+        Exported(branch, top, len(_family(by_id, leaf)), ids[branch], leaf, _doubt(by_id[leaf]), subject.folder)
+        for branch, leaf in tips.items()
+    ]
+
+
+def export_patches(reader: Reader, node_id: str | None, folder: Path) -> tuple[list[Path], str]:
+    """The steps from the root to a node (None: the champion) as numbered patches in ``folder``; and a note.
+
+    Patches cannot merge: a crossover is one step from its first parent, with all that it took from the second.
+    Raises ExportError; ``folder`` must be new or empty.
+    """
+    folder = folder.expanduser().absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"{folder} is not empty; --patch expects a new or an empty folder")
+    try:
+        chosen, note = _find_node(reader, node_id) if node_id is not None else _best_node(reader)
+        subject, steps = _read_lineage(reader, chosen)
+        line = _first_parents(steps)
+        for step in line:
+            _check_paths(step)
+        with tempfile.TemporaryDirectory(prefix="treewright-patches-") as scratch:
+            top = git.open_repository(Path(scratch) / "repository", "line")
+            git.fast_import(top, {"line": chosen}, _commits(reader, subject, line, _fixed_files(subject)))
+            folder.mkdir(parents=True, exist_ok=True)
+            patches = git.format_patches(top, "line", folder)
+    except GitError as error:
+        raise ExportError(str(error)) from error
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be written: {error}") from error
+    return patches, note or _doubt(line[-1])
+
+
+def _first_parents(steps: Sequence[Step]) -> list[Step]:
+    """The chain of first parents that ends in the last step, with no other parent."""
+    by_id = {step.node_id: step for step in steps}
+    line = [steps[-1]]
+    while line[-1].parents:
+        line.append(by_id[line[-1].parents[0]])
+    return [replace(step, parents=step.parents[:1]) for step in reversed(line)]
+
+
+def _family(by_id: Mapping[str, Step], node_id: str) -> set[str]:
+    """The node and its ancestors."""
+    found, waiting = set[str](), [node_id]
+    while waiting:
+        if (each := waiting.pop()) not in found:
+            found.add(each)
+            waiting += by_id[each].parents
+    return found
 
 
 def what_to_type(exported: Exported) -> str:
@@ -98,6 +185,13 @@ def what_to_type(exported: Exported) -> str:
         f"  cd {shlex.quote(str(folder))} && {python} -m prepare && {python} train.py",
     ]
     return "\n".join(lines)
+
+
+def what_to_apply(folder: Path, count: int, note: str) -> str:
+    """What was written and how to use it, for a person's terminal."""
+    where = shlex.quote(str(folder.expanduser().absolute()))
+    lines = [f"wrote {count} patches to {folder}", *([note] if note else []), "Next, in a repository:"]
+    return "\n".join([*lines, f"  git am {where}/*.patch        (--directory=SUB puts them into a subfolder)"])
 
 
 # ---------------------------------------------------------------- which node
@@ -171,20 +265,30 @@ def _doubt(tip: Step) -> str:
 
 # ---------------------------------------------------------------- reading the lineage
 
+_LEAVES = """
+SELECT node_id FROM leaderboard l WHERE run = ? AND gain_on_root > 0
+AND NOT EXISTS (FROM parents p WHERE p.parent_id = l.node_id)
+AND NOT EXISTS (FROM suspects s WHERE s.node_id = l.node_id)
+ORDER BY place, created_at"""
+
 _LINEAGE = """
 WITH RECURSIVE family(node_id) AS (
-    SELECT CAST(? AS VARCHAR) UNION SELECT p.parent_id FROM parents p JOIN family USING (node_id)
+    SELECT node_id FROM nodes WHERE node_id IN (%s) UNION SELECT p.parent_id FROM parents p JOIN family USING (node_id)
 )
-SELECT f.node_id, n.operator, n.idea, CAST(floor(epoch(n.created_at)) AS BIGINT), n.run
+SELECT f.node_id, n.operator, n.idea, CAST(floor(epoch(n.created_at)) AS BIGINT), n.run, n.number
 FROM family f LEFT JOIN nodes n USING (node_id) ORDER BY n.number"""
 
 
-def _read_lineage(reader: Reader, node_id: str) -> tuple[Subject, tuple[Step, ...]]:
-    """The run, and all ancestors of the node and itself, parents before children."""
-    rows = _rows(reader, _LINEAGE, (node_id,))
-    missing = [str(row[0]) for row in rows if row[1] is None]
+def _read_lineage(reader: Reader, *node_ids: str) -> tuple[Subject, tuple[Step, ...]]:
+    """The run, and all ancestors of the nodes and themselves, parents before children."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for start in range(0, len(node_ids), _BATCH):
+        some = node_ids[start : start + _BATCH]
+        found |= {str(row[0]): row for row in _rows(reader, _LINEAGE % ", ".join("?" * len(some)), some)}
+    missing = [node_id for node_id, row in found.items() if row[1] is None]
     if missing:
-        raise ExportError(f"the archive names {missing[0]} as an ancestor of {node_id}, but does not hold it")
+        raise ExportError(f"the archive names {missing[0]} as an ancestor of {node_ids[0]}, but does not hold it")
+    rows = sorted(found.values(), key=lambda row: int(row[5]))
     subject = _read_subject(reader, str(rows[0][4]))
     steps: list[Step] = []
     for start in range(0, len(rows), _BATCH):
@@ -237,8 +341,16 @@ def _read_steps(reader: Reader, rows: Sequence[tuple[Any, ...]]) -> list[Step]:
             ids,
         )
     )
+    models = _grouped(
+        _rows(
+            reader,
+            "SELECT DISTINCT n.node_id, c.model FROM nodes n JOIN llm_calls c ON c.run = n.run AND c.move = n.move"
+            f" WHERE n.{among} ORDER BY ALL",
+            ids,
+        )
+    )
     steps = []
-    for node_id, operator, idea, when, _ in rows:
+    for node_id, operator, idea, when, *_ in rows:
         runs = screened.get(node_id, [])
         verdict = verdicts.get(node_id)
         steps.append(
@@ -252,6 +364,7 @@ def _read_steps(reader: Reader, rows: Sequence[tuple[Any, ...]]) -> list[Step]:
                 scores=tuple(float(score) for outcome, score, _ in runs if outcome == "scored"),
                 seeds=tuple(int(seed) for outcome, _, seed in runs if outcome == "scored"),
                 failures=tuple(str(outcome) for outcome, _, _ in runs if outcome != "scored"),
+                models=tuple(str(model) for (model,) in models.get(node_id, [])),
                 verdict=(verdict[-1][0], verdict[-1][1], json.loads(verdict[-1][2])) if verdict else None,
             )
         )

@@ -1,4 +1,4 @@
-"""Writing a history into a git repository without touching anything but one new branch.
+"""Writing a history into a git repository without touching anything but new branches.
 
 One ``git fast-import`` process writes all commits: no work tree, no index, no HEAD, no hook is involved. The same
 commits give the same ids everywhere: author, committer and dates are given, and no setting of the person is read that
@@ -97,13 +97,12 @@ def open_repository(folder: Path, branch: str) -> Path:
     return Path((top if top.returncode == 0 else found).stdout.removesuffix("\n"))
 
 
-def fast_import(repository: Path, branch: str, commits: Iterable[Commit]) -> str:
-    """Write ``commits`` (parents first) and point the new ``branch`` at the last one. Returns its id.
+def fast_import(repository: Path, tips: Mapping[str, str], commits: Iterable[Commit]) -> dict[str, str]:
+    """Write ``commits`` (parents first) and point each new branch of ``tips`` (branch -> key) at its commit.
 
-    All or nothing: the branch appears only after the last commit, and if ``commits`` raises, not at all.
-    Raises GitError with git's own words when it refuses.
+    Returns branch -> id. All or nothing: branches appear only after the last commit, and if ``commits`` raises, not at
+    all. Raises GitError with git's own words when it refuses.
     """
-    ref = f"refs/heads/{branch}"
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
@@ -118,7 +117,7 @@ def fast_import(repository: Path, branch: str, commits: Iterable[Commit]) -> str
         assert process.stdin is not None
         try:
             with contextlib.suppress(BrokenPipeError):  # git has given up; its reason is in `errors`
-                _write_stream(process.stdin, ref, commits)
+                _write_stream(process.stdin, tips, commits)
         except BaseException:
             process.kill()
             raise
@@ -127,8 +126,29 @@ def fast_import(repository: Path, branch: str, commits: Iterable[Commit]) -> str
         if process.returncode != 0:
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace").strip() or f"exit status {process.returncode}"
-            raise GitError(f"git fast-import could not write branch {branch!r} in {repository}: {said}")
-    return run(repository, "rev-parse", "--verify", ref).stdout.strip()
+            names = ", ".join(repr(branch) for branch in tips)
+            raise GitError(f"git fast-import could not write branch {names} in {repository}: {said}")
+    return {branch: run(repository, "rev-parse", "--verify", f"refs/heads/{branch}").stdout.strip() for branch in tips}
+
+
+def format_patches(repository: Path, branch: str, folder: Path) -> list[Path]:
+    """Every commit of a branch without merges as a mail-style patch in ``folder``, for ``git am``. Raises GitError.
+
+    No setting of the person is read: the same branch gives the same files everywhere.
+    """
+    command = ["format-patch", "--root", "--no-signature", "--no-renames", "--zero-commit", "--encode-email-headers"]
+    done = subprocess.run(
+        _command(repository, *command, "--output-directory", str(folder), f"refs/heads/{branch}", "--"),
+        env={**_environment(), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise GitError(f"git could not write patches to {folder}: {done.stderr.strip()}")
+    return [Path(line) for line in done.stdout.splitlines()]
 
 
 # ---------------------------------------------------------------- the pieces
@@ -184,9 +204,10 @@ def _refuse_taken(folder: Path, branch: str) -> None:
         )
 
 
-def _write_stream(stream: IO[bytes], ref: str, commits: Iterable[Commit]) -> None:
-    """The fast-import language: see git-fast-import(1)."""
+def _write_stream(stream: IO[bytes], tips: Mapping[str, str], commits: Iterable[Commit]) -> None:
+    """The fast-import language: see git-fast-import(1). Commits are written on the first branch, then all are set."""
     marks: dict[str, int] = {}
+    ref = f"refs/heads/{next(iter(tips))}"
     for commit in commits:
         mark = marks[commit.key] = len(marks) + 1
         if not commit.parents:
@@ -202,6 +223,8 @@ def _write_stream(stream: IO[bytes], ref: str, commits: Iterable[Commit]) -> Non
             stream.write(f"M 100644 inline {path}\n".encode())
             _write_data(stream, content)
         stream.write(b"\n")
+    for branch, key in tips.items():
+        stream.write(f"reset refs/heads/{branch}\nfrom :{marks[key]}\n\n".encode())
     stream.write(b"done\n")
     stream.flush()
 

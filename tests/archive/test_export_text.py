@@ -35,6 +35,7 @@ def test_the_message_has_score_claim_and_trailers(family: Book, repo: Path) -> N
         "Treewright-Run: night",
         "Treewright-Operator: crossover",
         "Treewright-Score: 3.1",
+        "Treewright-Interval: 2.78234 to 3.41766 (95%, 2 runs)",
         "Treewright-Metric: val_bpb",
         "Treewright-Seeds: 0, 1",
         "Treewright-Parent: b",
