@@ -94,8 +94,9 @@ class _Texts:
         for some in _chunks(sorted(needed), 500):
             marks = ", ".join("?" * len(some))
             for row in rows(self._reader, f"SELECT sha, text FROM sources WHERE sha IN ({marks})", some):
+                if row["sha"] not in self._sources:
+                    self._order.append(row["sha"])
                 self._sources[row["sha"]] = row["text"]
-                self._order.append(row["sha"])
         keep = max(_RECENT, 2 * len(ids))
         while len(self._order) > keep:
             del self._sources[self._order.popleft()]
