@@ -54,6 +54,7 @@ def toy_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
             startup_seconds=5.0,
             check_seconds=5.0,
             score_seconds=10.0,
+            predict_seconds=1.5,
             audit_seconds=10.0,
             memory_mb=1200,
             processes=64,
