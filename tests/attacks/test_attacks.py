@@ -89,4 +89,6 @@ def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: s
 def quotes(text: str, task: Task, length: int = 20) -> bool:
     """Whether ``text`` holds that many bytes in a row of the evaluation text."""
     rows = task.evaluation_rows("val")
-    return any(row[at : at + length].tobytes().decode() in text for row in rows for at in range(0, len(row), length))
+    return any(
+        row[at : at + length].tobytes().decode() in text for row in rows for at in range(0, len(row) - length + 1, 5)
+    )
