@@ -414,6 +414,22 @@ def test_scratch_space_is_bounded(ground: Ground, after: str) -> None:
     assert "No space left on device" in ended.reason, ended.reason
 
 
+def test_limits_that_cannot_be_raised_again(ground: Ground) -> None:
+    said = ground.run("""
+import resource
+for name in ("CORE", "NICE", "RTPRIO", "MSGQUEUE", "NOFILE"):
+    limit = getattr(resource, f"RLIMIT_{name}")
+    soft, hard = resource.getrlimit(limit)
+    try:
+        resource.setrlimit(limit, (hard, hard + 1)); hard = "raised"
+    except ValueError:
+        pass
+    print(name, hard)
+""")
+    # A core of one byte at most is none at all, also for a program that cores are piped to.
+    assert said.splitlines() == ["CORE 1", "NICE 0", "RTPRIO 0", "MSGQUEUE 0", "NOFILE 4096"]
+
+
 def test_one_file_is_bounded(ground: Ground) -> None:
     said = ground.run(f"print(tried(lambda: open('large', 'wb').truncate({FILE_MB}_000_001)))")
     assert said.split() == ["OSError"]
