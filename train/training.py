@@ -145,12 +145,12 @@ class Training:
     def _until_start(self, cell: Cell, deadline: float) -> float:
         """Wait for ``session.start()``; the seconds granted, less what the start-up took beyond its allowance."""
         allowance = self.task.limits.startup_seconds
-        began = time.monotonic()
+        began, stalled = time.monotonic(), cell.stalled
         late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
         frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
             raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
-        late_by = time.monotonic() - began - cell.stalled - allowance
+        late_by = time.monotonic() - began - (cell.stalled - stalled) - allowance
         return max(0.0, self.task.seconds - max(0.0, late_by))
 
     def _until_state(self, cell: Cell, budget: float, stream: bytes) -> bytes:
