@@ -50,7 +50,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive.records import Audit
+from archive.records import Audit, Direction
 from prepare.scoring import Bytes, Floats
 
 CERTAINTY = 0.95
@@ -131,6 +131,16 @@ def suspect_within(expected: Expectation, hidden: float, least: int, most: int) 
     sizes = range(least, max(least, most))
     place = bisect_left(sizes, -hidden, key=lambda k: -suspect(expected, k).unseen)
     return suspect(expected, least + place)
+
+
+def could_beat(bar: float, claimed: float, tolerance: float, direction: Direction) -> bool:
+    """Whether claims (bits per byte) could become a score better than the bar.
+
+    They may be worse than the score by what the correction gives back: an offset within the tolerance, and its scatter.
+    Who makes its claims a little worse does not get away with the audit of an ordinary screening.
+    """
+    allowance = 1.5 * tolerance / math.log(2)
+    return claimed - allowance < bar if direction == "minimise" else claimed + allowance > bar
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Trial:
         bar = request.bar
         expected = audit.expect(claims, self.judgement.reference(self.split))
         claimed = bits_per_byte(float(claims.mean()))
-        leads = bar is not None and (claimed < bar if task.metric.direction == "minimise" else claimed > bar)
+        leads = bar is not None and audit.could_beat(bar, claimed, task.audit_tolerance, task.metric.direction)
         if not leads and request.purpose == "screen":
             return audit.suspect(expected, task.audit_screen)
         hidden = request.sigma / 4 if request.sigma else task.audit_unseen
