@@ -265,8 +265,9 @@ def _count(state: bytes, task: Task) -> dict[str, float]:
 def _within_limits(elements: int, size: int, task: Task) -> None:
     """Raises Ended if a state is too large: its elements, or the bytes of its file."""
     limits = task.limits
-    if size > limits.state_mb * 1e6:
-        raise Ended("invalid", f"the state has {size / 1e6:.1f} MB; {limits.state_mb:g} MB are allowed")
-    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
-    if elements > limits.parameters or size > 8 * limits.parameters + 1_000_000:
+    if elements > limits.parameters:
         raise Ended("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
+    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
+    allowed = min(limits.state_mb * 1e6, 8 * limits.parameters + 1_000_000)
+    if size > allowed:
+        raise Ended("invalid", f"the state has {size / 1e6:.1f} MB; {allowed / 1e6:.3g} MB are allowed")
