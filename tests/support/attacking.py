@@ -19,12 +19,14 @@ The constants are read, never executed: this is the test's process, not a sandbo
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -139,6 +141,20 @@ class Attack:
         if wrong:
             raise ValueError(f"{path.name}: {'; '.join(wrong)}")
         return attack
+
+
+def program(attack: Attack, task: Task) -> str:
+    """Its source; one that knows the text by heart is given what it knows, in the spelling that it has chosen."""
+    text = task.corpus.evaluation("val").tobytes()
+    known = {
+        'TEXT = ""': f"TEXT = {text.decode()!r}",
+        'PACKED = ""': f"PACKED = {base64.b85encode(zlib.compress(text, 9)).decode()!r}",
+        "NUMBERS = []": f"NUMBERS = {[1000 + byte for byte in text]}",
+    }
+    source = attack.source
+    for empty, filled in known.items():
+        source = source.replace(f"\n{empty}  # the harness", f"\n{filled}  # the harness")
+    return source
 
 
 def _constants(tree: ast.Module) -> dict[str, Any]:
