@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,8 @@ def toy_seed() -> str:
 
 @pytest.fixture(scope="session")
 def evaluator(toy_task: Task) -> AuditedEvaluator:
-    return AuditedEvaluator(toy_task, find_sandbox("auto"))
+    """``TREEWRIGHT_TEST_TIER=landlock pytest tests/attacks`` runs the attacks on another tier."""
+    return AuditedEvaluator(toy_task, find_sandbox(os.environ.get("TREEWRIGHT_TEST_TIER", "auto")))
 
 
 RunCandidate = Callable[..., Evaluation]

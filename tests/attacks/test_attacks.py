@@ -82,6 +82,7 @@ def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: s
         assert isinstance(evaluation, Failed), evaluation
         assert evaluation.outcome == attack.ends, (evaluation.reason, evaluation.log)
         assert attack.reason in evaluation.reason, evaluation.log
+        assert evaluation.violation or "audit disagrees" not in evaluation.reason
     assert attack.harm != "text" or not quotes(repr(evaluation), toy_task)
     assert score_of(run_candidate(toy_seed, seed=SEED)) == pytest.approx(honest, abs=1e-6)
 
