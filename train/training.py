@@ -138,6 +138,7 @@ class Training:
             if frame.kind != "rehearsed":
                 raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
         cell.forget_output()  # the log is that of the training
+        cell.send({"type": "go on"}, deadline=deadline + self.task.limits.startup_seconds)
         return frame.message.get("passed") is True
 
     # ------------------------------------------------------------ training

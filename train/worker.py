@@ -147,6 +147,7 @@ def _rehearse(channel: Any, folder: Path, hello: dict[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     channel.send({"type": "rehearsed", "passed": passed})
+    channel.receive()  # until what was printed so far is forgotten: the traceback of a quick end would go with it
 
 
 def _run_through(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
