@@ -57,7 +57,7 @@ _USERS_EACH = 64  # of one search, before they come round again
 
 @dataclass(frozen=True)
 class Landlock:
-    """The sandbox made of Landlock; about 40 ms a launch."""
+    """The sandbox made of Landlock. A launch takes an interpreter's start more than with bubblewrap: the keeper's."""
 
     version: int = field(default_factory=abi)
     tier: Tier = "landlock"
