@@ -31,7 +31,7 @@ The floor comes from a yardstick of the parent's own (``train.reference``): clai
 log-probabilities; in each of up to 32 groups of alike positions the floor is the median of what remains, less a
 multiple of its distance to the lowest tenth that grows as ln K. A cheat that stays unseen touches about 1% of the
 positions, so it cannot move a tenth or a median far. An overconfident model, made to be lifted where it is worst, does
-not pay either: what its confidence costs is more than the lifting adds (tried with temperatures from 0.5 to 1).
+not pay either: what its confidence costs is more than the lifting adds (tried with temperatures from 0.7 to 1).
 
 **The tolerance** hides nothing on average. An offset within it is never seen, and so it is always corrected: what is
 left is the scatter of the correction, at most 1.2 tolerances / sqrt(K) nats.
