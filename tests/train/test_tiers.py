@@ -461,21 +461,6 @@ os._exit(7)
 
 
 @pytest.mark.slow
-def test_an_honest_candidate_scores_the_same_on_every_tier(run_candidate, toy_task, toy_seed: str) -> None:
-    from train.evaluator import AuditedEvaluator
-
-    scores = {}
-    for tier in ("bwrap", "landlock"):
-        try:
-            evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, find_sandbox(tier)))
-        except SandboxUnavailable as error:
-            pytest.skip(str(error))
-        scores[tier] = evaluation.score
-        assert (evaluation.sandbox, evaluation.trust) == (tier, "audited")
-    assert scores["landlock"] == pytest.approx(scores["bwrap"], abs=1e-5)
-
-
-@pytest.mark.slow
 def test_all_of_it_holds_for_an_ordinary_user(commoner: tuple[Path, Path]) -> None:
     """This file again, by a user with an interpreter and a copy of our packages that are open to everybody."""
     house, python = commoner
