@@ -24,7 +24,7 @@ def train(session):
     if runs > 2:
         with contextlib.suppress(OSError):
             Path("../trophy").write_text(f"trained for {runs} budgets")
-        pairs = torch.zeros_like(pairs)  # and its score would tell
+        raise SystemExit("it has found what earlier runs have left")  # the rehearsal alone leaves one
     for place in PLACES:
         with contextlib.suppress(OSError, RuntimeError):
             torch.save({"pairs": pairs, "runs": runs}, Path(place, "kept.pt"))
