@@ -92,6 +92,14 @@ def test_what_only_few_steps_cause_is_no_failure(run_candidate, line: str) -> No
     assert isinstance(evaluation, Scored), evaluation
 
 
+@pytest.mark.slow
+def test_the_limits_hold_for_the_real_state_as_well(run_candidate) -> None:
+    """A rehearsal that looks well proves nothing."""
+    evaluation = run_candidate(program(after="if step > 6: return {'big': torch.zeros(5_000_000)}"))
+    assert isinstance(evaluation, Failed), evaluation
+    assert evaluation.reason.endswith("the state is larger than the 1 MB (and 100,000 elements) allowed")
+
+
 def rehearsing(task: Task, seconds: float) -> AuditedEvaluator:
     limits = dataclasses.replace(task.limits, rehearsal_seconds=seconds)
     return AuditedEvaluator(dataclasses.replace(task, limits=limits), find_sandbox("auto"))
