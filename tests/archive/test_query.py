@@ -413,6 +413,7 @@ SEARCH = """
 import itertools, sys, time
 sys.path.insert(0, sys.argv[2])
 from archive_sample import Diary
+from archive.server import SqlServer
 from archive.store import Archive
 with Archive.open(sys.argv[1]) as archive, SqlServer(archive) if sys.argv[3] == "serve" else archive:
     diary = Diary(archive)
