@@ -223,7 +223,9 @@ class World:
         return [
             *[str(wall), "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/", "/"],
             *["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--size", size],
-            *["--tmpfs", "/tmp", "--bind", str(self.folder), str(self.folder), "--chdir", str(self.folder), "--"],
+            # A checkout, and its environment, may themselves lie below /tmp.
+            *["--tmpfs", "/tmp", "--ro-bind", str(HOUSE), str(HOUSE), "--ro-bind", sys.prefix, sys.prefix],
+            *["--bind", str(self.folder), str(self.folder), "--chdir", str(self.folder), "--"],
         ]
 
     def _launch(self, command: list[str], patience: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -50,10 +51,8 @@ def test_a_process_that_is_gone_has_none() -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     known = psutil.Process(process.pid)
     process.wait()
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         assert descendants(known) == []
-    except psutil.NoSuchProcess:
-        pass
 
 
 def test_without_the_kernels_lists_all_processes_are_looked_at(

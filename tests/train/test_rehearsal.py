@@ -169,3 +169,20 @@ def test_messages_that_nobody_asked_for_are_a_violation(run_candidate) -> None:
     assert isinstance(evaluation, Failed), evaluation
     assert (evaluation.outcome, evaluation.violation) == ("invalid", True)
     assert "sent 'state' before it called session.start()" in evaluation.reason
+
+
+@pytest.mark.slow
+def test_files_of_the_rehearsal_are_gone(run_candidate) -> None:
+    """A table that is kept in a file would otherwise be the made-up text's."""
+    evaluation = run_candidate(
+        program(
+            top="import os, pathlib",
+            before="print('found', [p for p in ('/tmp/a', '/tmp/b/c', '/dev/shm/d') if os.path.exists(p)])",
+            after=(
+                "pathlib.Path('/tmp/a').write_text('x'); os.makedirs('/tmp/b', exist_ok=True); "
+                "pathlib.Path('/tmp/b/c').write_text('x'); pathlib.Path('/dev/shm/d').write_text('x')"
+            ),
+        )
+    )
+    assert isinstance(evaluation, Scored), evaluation
+    assert "found []" in evaluation.log
