@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test test-all lint setup data clean
+.PHONY: run test test-all lint setup browser clean
 
 run: $(STAMP)
 	$(BIN)/python -m prepare
@@ -15,9 +15,15 @@ test: $(STAMP)
 	@$(BIN)/python -m prepare
 	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest -m "not slow"
 
-test-all: $(STAMP)
+test-all: $(STAMP) browser
 	@$(BIN)/python -m prepare
 	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest
+
+# Pages are tested in a real browser. Where none can be installed, those tests are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && echo 'Installing chromium for the tests of pages ...' && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } \
+	  || echo 'No chromium: the tests of pages will be skipped.'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -13,25 +13,40 @@ sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(
 import argparse  # noqa: E402
 import difflib  # noqa: E402
 import json  # noqa: E402
+import shlex  # noqa: E402
+import time  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 
 from archive import commands, display  # noqa: E402
 from archive.errors import ArchiveError, QueryRefused  # noqa: E402
-from archive.query import DEFAULT_NAME, ENVIRONMENT_VARIABLE, ArchiveReader, open_reader  # noqa: E402
+from archive.follow import follow  # noqa: E402
+from archive.query import (  # noqa: E402
+    DEFAULT_NAME,
+    ENVIRONMENT_VARIABLE,
+    ArchiveReader,
+    open_reader,
+    which_archive,
+)
 from archive.select import MOST_ROWS, SECONDS, Result  # noqa: E402
 
 _HELP = """\
+python -m archive                       a prompt for SQL; .help tells what it knows
 python -m archive "SELECT ..."          any read-only SQL, also while a search runs
 python -m archive leaderboard           the best nodes of the run worked on last
 python -m archive lineage ID            how a node came about
 python -m archive show ID               a node: idea, parents, evaluations, source
+python -m archive diff A B              what one node's text has that another's has not
 python -m archive runs                  the runs in the archive
+python -m archive compare RUN ...       runs side by side
 python -m archive events                what happened in a run
+python -m archive tail                  the same, and what happens from now on, until Ctrl-C
 python -m archive export --all --branch NAME    every leaf that scored better than the root, as NAME/ID
 python -m archive export [ID] --patch DIR       its steps as patches, for git am
 python -m archive report --out FILE     a page that answers most questions, for any browser, offline
 python -m archive serve                 the same page, live, on this machine
 python -m archive export [ID] --branch NAME     the lineage of a node (default: the champion) as a git branch
+python -m archive merge OTHER ...       bring the runs of other archives into this one
+python -m archive check                 whether everything in the archive fits together
 """
 
 _EPILOG = (
@@ -39,20 +54,27 @@ _EPILOG = (
 ID is any start of a node's id that fits one node. FILE is $%s, or {DEFAULT_NAME} in the current directory.
 
 tables   runs nodes parents files sources moves refusals evaluations curves llm_calls decisions events
-views    leaderboard progress operator_stats spending failures programs run_summary lineage('ID') children('ID')
+views    leaderboard progress operator_stats model_stats spending failures ideas suspects throughput rung
+         programs run_summary scores gains lineage('ID') children('ID')
 
 examples
   python -m archive "SELECT node_id, score, idea FROM leaderboard LIMIT 5"
   python -m archive "SELECT text FROM programs WHERE starts_with(node_id, '3fa9')" --json
   python -m archive "DESCRIBE evaluations"
   python -m archive "SELECT * FROM curves" --csv > curves.csv
+  python -m archive "SELECT * FROM progress" --parquet progress.parquet
   python -m archive leaderboard --run shakespeare-1 --limit 20
   python -m archive lineage 3fa9
   python -m archive show 3fa9 --archive elsewhere.duckdb
+  python -m archive diff 3fa9 71c0
   python -m archive runs --json
+  python -m archive compare shakespeare-1 shakespeare-2
   python -m archive events --limit 100
+  python -m archive tail --run shakespeare-1
   python -m archive report --out night.html --plots plots
   python -m archive export 3fa9 --branch best --repo ../my-model
+  python -m archive merge laptop.duckdb server.duckdb --archive all.duckdb
+  python -m archive check && echo fine
 """
     % ENVIRONMENT_VARIABLE
 )
@@ -61,17 +83,31 @@ _ARGUMENTS = {
     "leaderboard": (0, 0),
     "lineage": (1, 1),
     "show": (1, 1),
+    "diff": (2, 2),
     "runs": (0, 0),
+    "compare": (1, 20),
     "events": (0, 0),
+    "tail": (0, 0),
     "export": (0, 1),
+    "merge": (1, 100),
+    "check": (0, 0),
     "report": (0, 0),
     "serve": (0, 0),
 }
 """Command -> fewest and most words after it."""
 
+_WANTS = {
+    "lineage": "the start of a node's id",
+    "show": "the start of a node's id",
+    "diff": "the starts of two nodes' ids",
+    "compare": "the names of runs",
+    "export": "at most the start of an id",
+    "merge": "the files of other archives",
+}
+
 _BELONGS = {
-    "run": ("leaderboard", "events", "export", "report", "serve"),
-    "limit": ("leaderboard", "events"),
+    "run": ("leaderboard", "events", "tail", "export", "report", "serve"),
+    "limit": ("leaderboard", "events", "tail"),
     "branch": ("export",),
     "all": ("export",),
     "patch": ("export",),
@@ -81,6 +117,11 @@ _BELONGS = {
     "port": ("serve",),
 }
 """Option -> the commands that take it."""
+
+_NO_TABLE = ("show", "diff", "tail", "export", "merge", "report", "serve")
+_AT_THE_PROMPT = {"leaderboard", "lineage", "show", "diff", "runs", "compare", "events", "check"}
+_LOOK_AGAIN = 1.0
+"""Seconds between two looks of ``tail``."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,8 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="an array of objects")
     form.add_argument("--csv", action="store_true", help="comma-separated values with a header line")
+    form.add_argument("--parquet", metavar="FILE", help="a Parquet file")
     parser.add_argument("--run", metavar="NAME", help="the run (default: worked on last)")
-    parser.add_argument("--limit", type=_positive_int, metavar="N", help="leaderboard, events: rows (default 20)")
+    parser.add_argument("--limit", type=_positive_int, metavar="N", help="leaderboard, events, tail: rows (default 20)")
     parser.add_argument("--branch", metavar="NAME", help="export: the branch to make")
     parser.add_argument(
         "--all", action="store_true", default=None, help="export: every leaf above the root, as NAME/ID"
@@ -142,13 +184,14 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     """Exits with status 2, and what to type instead, for words and options that do not go together."""
     words: list[str] = options.words
     if not words:
-        parser.error('give a statement, e.g. "SELECT * FROM leaderboard", or a command; --help shows all')
+        return
     name = words[0]
     if name in _ARGUMENTS:
         fewest, most = _ARGUMENTS[name]
         if not fewest <= len(words) - 1 <= most:
-            wanted = "the start of a node's id" if fewest else "nothing" if not most else "at most the start of an id"
-            parser.error(f"{name} takes {wanted} after it, got: {' '.join(words[1:]) or 'nothing'}")
+            parser.error(
+                f"{name} takes {_WANTS.get(name, 'nothing')} after it, got: {' '.join(words[1:]) or 'nothing'}"
+            )
     elif len(words) > 1:
         parser.error(f'put the statement in quotes: python -m archive "{" ".join(words)}"')
     elif name.isidentifier():
@@ -162,7 +205,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         _check_export(parser, options)
     if name == "report" and options.out is None:
         parser.error("report needs the file to write: --out FILE")
-    if options.csv and name in ("show", "export", "report", "serve"):
+    if (options.csv or options.parquet) and name in _NO_TABLE:
         parser.error(f"{name} gives no table; use --json")
 
 
@@ -175,18 +218,35 @@ def _check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(f"--all exports every leaf, so it takes no id, got: {options.words[1]}")
 
 
-def _run(options: argparse.Namespace) -> None:
-    reader = open_reader(options.archive, seconds=options.timeout)
+def _run(options: argparse.Namespace) -> int:
+    """One command or statement. Returns the exit status."""
     name, words, limit = options.words[0], options.words[1:], options.limit or 20
+    if name == "merge":
+        from archive.merge import merge
+
+        for line in merge(Path(options.archive or which_archive()), [Path(word) for word in words]):
+            print(display.printable(line))
+        return 0
+    reader = open_reader(options.archive, seconds=options.timeout)
     tables: dict[str, Callable[[], Result]] = {
         "leaderboard": lambda: commands.leaderboard(reader, options.run, limit),
         "lineage": lambda: commands.lineage(reader, words[0]),
         "runs": lambda: commands.runs(reader),
         "events": lambda: commands.events(reader, options.run, limit),
+        "compare": lambda: commands.compare(reader, words),
     }
     if name == "show":
         facts = commands.node_facts(reader, words[0])
         print(json.dumps(facts, indent=2) if options.json else commands.node_text(facts))
+    elif name == "diff":
+        text = commands.difference(reader, *words)
+        print(json.dumps({"diff": text}) if options.json else text)
+    elif name == "tail":
+        run = commands.which_run(reader, options.run)
+        for line in follow(reader, run, limit, _again):
+            print(line, flush=True)
+    elif name == "check":
+        return _check_archive(reader, options)
     elif name == "export":
         _export(reader, options)
     elif name == "report":
@@ -199,10 +259,54 @@ def _run(options: argparse.Namespace) -> None:
         _print(tables[name](), options)
     else:
         _print(reader.query(sys.stdin.read() if name == "-" else name), options)
+    return 0
+
+
+def _again() -> bool:
+    time.sleep(_LOOK_AGAIN)
+    return True
+
+
+def _check_archive(reader: ArchiveReader, options: argparse.Namespace) -> int:
+    from archive.verify import verify
+
+    found = verify(reader)
+    if found.rows or options.json or options.csv or options.parquet:
+        _print(found, options)
+    else:
+        print(f"{reader.path}: everything fits together")
+    return 1 if found.rows else 0
+
+
+def _converse(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """The prompt: each statement and short form is answered as if it had been typed alone."""
+    from archive.prompt import converse, history
+
+    def answer(text: str) -> None:
+        words = shlex.split(text) if text.split(" ", 1)[0] in _AT_THE_PROMPT else [text]
+        one = argparse.Namespace(**{**vars(options), "words": words})
+        try:
+            _check(parser, one)
+            _run(one)
+        except SystemExit:  # what to type instead has been said
+            return
+        except KeyboardInterrupt:
+            print("stopped")
+        except (ArchiveError, ValueError) as error:
+            print(f"error: {display.printable(str(error))}")
+
+    print(f"{open_reader(options.archive).path}; .help tells what to type, .quit or Ctrl-D ends")
+    with history():
+        converse(input, answer, print, _AT_THE_PROMPT)
 
 
 def _print(result: Result, options: argparse.Namespace) -> None:
-    if options.json:
+    if options.parquet:
+        from archive.parquet import write_parquet
+
+        write_parquet(result, Path(options.parquet))
+        print(f"{options.parquet}: {len(result.rows)} rows")
+    elif options.json:
         print(display.as_json(result))
     elif options.csv:
         print(display.as_csv(result, for_terminal=sys.stdout.isatty()))
@@ -267,8 +371,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     _check(parser, options)
     try:
-        _run(options)
+        if not options.words and sys.stdin.isatty():
+            _converse(parser, options)
+            return 0
+        if not options.words:
+            options.words = ["-"]
+        status = _run(options)
         sys.stdout.flush()
+        return status
     except QueryRefused as error:
         print(f"error: {display.printable(str(error))}", file=sys.stderr)
         return 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from archive.display import cell, plain, printable
@@ -137,3 +139,31 @@ def node_text(facts: dict[str, Any]) -> str:
     for path, text in facts["files"].items():
         lines += ["", f"---- {cell(path)}", printable(text)]
     return "\n".join(lines).rstrip("\n")
+
+
+# ---------------------------------------------------------------- two nodes, several runs
+
+
+def difference(reader: Reader, a: str, b: str) -> str:
+    """The unified diff from the files of one node to those of another; a sentence if they are equal."""
+    ids = full_id(reader, a), full_id(reader, b)
+    old, new = ({str(path): str(text) for path, text in _files(reader, node_id)} for node_id in ids)
+    lines: list[str] = []
+    for path in sorted(old.keys() | new.keys()):
+        before, after = (files.get(path, "").splitlines() for files in (old, new))
+        names = [f"{node_id[:8]}/{cell(path)}" for node_id in ids]
+        lines += difflib.unified_diff(before, after, names[0], names[1], lineterm="")
+    return printable("\n".join(lines)) or f"{ids[0][:8]} and {ids[1][:8]} have the same text"
+
+
+def _files(reader: Reader, node_id: str) -> list[tuple[Any, ...]]:
+    return reader.query("SELECT path, text FROM programs WHERE node_id = ?", [node_id]).rows
+
+
+def compare(reader: Reader, names: Sequence[str]) -> Result:
+    """Runs side by side: a column each, a line for each fact of ``run_summary``."""
+    known = [which_run(reader, name) for name in names]
+    found = reader.query(f"FROM run_summary WHERE run IN ({', '.join('?' * len(known))})", known)
+    by_name = {row[0]: row for row in found.rows}
+    rows = [(fact, *(by_name[name][place] for name in known)) for place, fact in enumerate(found.columns) if place]
+    return Result(("fact", *known), rows)

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,9 +46,10 @@ def normalised(path: Path | str) -> Path:
     return Path(path).expanduser().resolve()
 
 
-def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = None) -> duckdb.DuckDBPyConnection:
     """Open an existing archive file (or, for writing, create a database without tables) and lock all settings.
 
+    ``beside``: other files to attach for reading, by the names that they get.
     Raises ArchiveMissing, ArchiveLocked, ArchiveFull, NotAnArchive or ArchiveError.
     """
     if read_only and not path.exists():
@@ -62,6 +63,10 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.execute(f"ATTACH '{quoted}' AS {CATALOG} (TYPE duckdb, {options})")
         connection.execute(f"USE {CATALOG}")
+        for name, other in (beside or {}).items():
+            path = other
+            quoted = str(other).replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS {name} (TYPE duckdb, READ_ONLY)")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:

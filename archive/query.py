@@ -103,6 +103,11 @@ class ArchiveReader:
         return ArchiveLocked(f"{locked}. It does not answer SQL on {socket_path(self.path)}", locked.pid)
 
 
+def which_archive(path: Path | str | None = None) -> Path:
+    """The path that is meant, which may lead nowhere: ``path``, $TREEWRIGHT_ARCHIVE, or the default's name."""
+    return normalised(path or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
+
+
 def open_reader(
     path: Path | str | None = None, *, seconds: float = SECONDS, most_rows: int = MOST_ROWS
 ) -> ArchiveReader:
@@ -110,7 +115,7 @@ def open_reader(
 
     Raises ArchiveMissing, with where it looked.
     """
-    chosen = normalised(path or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
+    chosen = which_archive(path)
     if not chosen.exists():
         raise ArchiveMissing(
             f"there is no archive at {chosen}. Name one with --archive FILE or the environment variable "
@@ -123,7 +128,8 @@ def _understood(answer: Any) -> Result:
     """The result that a search sent, or the error it raised."""
     match answer:
         case {"columns": list(columns), "rows": list(rows), "truncated": bool(truncated)}:
-            return Result(tuple(columns), [tuple(decoded(value) for value in row) for row in rows], truncated)
+            values = [tuple(decoded(value) for value in row) for row in rows]
+            return Result(tuple(columns), values, truncated, tuple(map(str, answer.get("types", ()))))
         case {"error": str(kind), "message": str(message)}:
             raise _ERRORS.get(kind, ArchiveError)(message)
         case _:

@@ -74,15 +74,15 @@ def _state(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
     ][0]
 
 
-def check(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def check(connection: duckdb.DuckDBPyConnection, path: Path, catalog: str = CATALOG) -> None:
     """Raises NotAnArchive if the database is no archive, or one of a newer schema than ours."""
     is_ours = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name IN ('meta', 'runs', 'nodes')",
-        [CATALOG],
+        [catalog],
     ).fetchall()
     if is_ours != [(3,)]:
         raise NotAnArchive(f"{path} is a DuckDB database, but not a Treewright archive; name another file")
-    versions = connection.execute("SELECT max(schema_version) FROM meta").fetchall()
+    versions = connection.execute(f"SELECT max(schema_version) FROM {catalog}.main.meta").fetchall()
     version = versions[0][0]
     if version is None or version > SCHEMA_VERSION:
         raise NotAnArchive(
@@ -113,21 +113,39 @@ def prepare_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 def _stand_ins(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """A view over each table of the file that has this version's columns; an empty table where the file has none."""
+    statements = []
+    for table, columns in columns_as_now(connection, CATALOG, "memory", "now").items():
+        if columns is None:
+            statements.append(f"CREATE VIEW {table} AS FROM memory.now.{table}")
+            continue
+        chosen = ", ".join([*columns.values(), *(["rowid"] if table in _READS_ROWIDS else [])])
+        statements.append(f"CREATE VIEW {table} AS SELECT {chosen} FROM {CATALOG}.main.{table}")
+    return statements
+
+
+def columns_as_now(
+    connection: duckdb.DuckDBPyConnection, catalog: str, model: str, schema: str = "main"
+) -> dict[str, dict[str, str] | None]:
+    """How to select from each table of an attached file what tables of this version hold: column -> expression.
+
+    ``model``, ``schema``: where tables of this version are. None for a table that the file does not have.
+    """
     found = connection.execute(
         "SELECT table_name, list(column_name) FROM duckdb_columns() WHERE database_name = ? GROUP BY table_name",
-        [CATALOG],
+        [catalog],
     ).fetchall()
     present = {table: set(columns) for table, columns in found}
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, dict[str, str] | None] = {}
     for table, column, kind, default in connection.execute(
-        "SELECT table_name, column_name, data_type, column_default FROM duckdb_columns() "
-        "WHERE database_name = 'memory' AND schema_name = 'now' ORDER BY table_name, column_index"
+        "SELECT c.table_name, column_name, data_type, column_default FROM duckdb_columns() AS c "
+        "JOIN duckdb_tables() AS t USING (database_name, schema_name, table_name) "
+        "WHERE c.database_name = ? AND c.schema_name = ? ORDER BY c.table_name, column_index",
+        [model, schema],
     ).fetchall():
-        has_it = column in present.get(table, ())
-        wanted.setdefault(table, []).append(column if has_it else f"CAST({default or 'NULL'} AS {kind}) AS {column}")
-    statements = []
-    for table, columns in wanted.items():
-        chosen = ", ".join([*columns, *(["rowid"] if table in _READS_ROWIDS else [])])
-        source = f"{CATALOG}.main.{table}" if table in present else f"memory.now.{table}"
-        statements.append(f"CREATE VIEW {table} AS SELECT {chosen} FROM {source}")
-    return statements
+        if table not in present:
+            wanted[table] = None
+            continue
+        columns = wanted.setdefault(table, {})
+        assert columns is not None
+        columns[column] = column if column in present[table] else f"CAST({default or 'NULL'} AS {kind}) AS {column}"
+    return wanted

@@ -37,6 +37,8 @@ class Result:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     truncated: bool = False
+    types: tuple[str, ...] = ()
+    """DuckDB's name of each column's type; empty where nobody told."""
 
 
 def run_select(
@@ -115,17 +117,18 @@ def _quoted(name: str) -> str:
 
 def _fetch(cursor: duckdb.DuckDBPyConnection, most_rows: int, most_bytes: int, deadline: float) -> Result:
     columns = tuple(str(column[0]) for column in cursor.description or ())
+    types = tuple(str(column[1]) for column in cursor.description or ())
     rows: list[tuple[Any, ...]] = []
     size = 0
     while chunk := cursor.fetchmany(min(_CHUNK, most_rows + 1 - len(rows))):
         for row in chunk:
             size += sum(len(value) if isinstance(value, str | bytes) else 16 for value in row)
             if len(rows) == most_rows or (size > most_bytes and rows):
-                return Result(columns, rows, truncated=True)
+                return Result(columns, rows, True, types)
             rows.append(row)
         if time.monotonic() >= deadline:
             raise QueryError("the query gave rows too slowly and was stopped; add LIMIT, or --timeout SECONDS")
-    return Result(columns, rows)
+    return Result(columns, rows, False, types)
 
 
 def _explain(error: duckdb.Error) -> QueryError:

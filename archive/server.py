@@ -144,7 +144,9 @@ class SqlServer:
         except ArchiveError as error:
             return {"error": type(error).__name__, "message": str(error)}
         rows = [[encoded(value) for value in row] for row in result.rows]
-        return {"columns": list(result.columns), "rows": rows, "truncated": result.truncated}
+        return {
+            "columns": list(result.columns), "types": list(result.types), "rows": rows, "truncated": result.truncated,
+        }  # fmt: skip
 
 
 def _understood(question: Any) -> tuple[str, list[Any], float]:

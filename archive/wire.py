@@ -1,7 +1,7 @@
 """What a reader and a running search say to each other over the socket: JSON behind a length of four bytes.
 
     question  {"sql": ..., "parameters": [...], "seconds": ...}
-    answer    {"columns": [...], "rows": [[...], ...], "truncated": false}
+    answer    {"columns": [...], "types": [...], "rows": [[...], ...], "truncated": false}
     or        {"error": "QueryError" | "QueryRefused" | ..., "message": ...}
 
 JSON knows fewer types than DuckDB: the others travel as {"$": type, "v": value}, so that a question has the same

@@ -83,6 +83,9 @@ class Limits:
     included, is broken off after ``startup_seconds``, and the training begins without one."""
     check_seconds: float = 30.0
     score_seconds: float = 60.0
+    predict_seconds: float = 5.0
+    """Computing seconds (CPU seconds a thread; wall seconds on a GPU) that ``predict`` may use on an evaluation split;
+    more must have been left over of the training seconds. The seed program needs 2."""
     audit_seconds: float = 60.0
     memory_mb: int = 4096
     """Of all processes together, shared memory and scratch files included."""

@@ -99,6 +99,8 @@ def _facts(search: Search, archive: Archive) -> list[str]:
         lines.append("Scores are " + ", ".join(f"{t} (sandbox {s})" for t, s in trust) + ".")
     if sigma is not None:
         lines.append(f"Seed deviation of a screening: {sigma:.4f} {search.parts.task.metric.unit}.")
+    if search.parts.paced:
+        lines.append(_rung(run, archive))
     corpus = search.parts.task.corpus.name
     lines.append(f"The holdout of {corpus!r} has been read {reads} times in this archive.")
     if (bill := archive.spending(run)).calls:
@@ -118,6 +120,15 @@ def _suspects(search: Search) -> list[str]:
             found[text] = found.get(text, 0) + suspicion.inherited
     heirs = {text: f" and {count} descendants" if count else "" for text, count in found.items()}
     return [f"Suspect, and left out: {clean(text + heir, 200)}." for text, heir in heirs.items()][:8]
+
+
+def _rung(run: str, archive: Archive) -> str:
+    """How well the loss that the median rule looks at foretells the score: whether the rule deserves to be on."""
+    known = archive.query("SELECT n, correlation FROM rung WHERE run = ?", [run])
+    told = "the rank correlation of a screening's reported loss at 30% of the budget with its score"
+    if not known or known[0][1] is None:
+        return f"Median rule: on; {told} is not known yet."
+    return f"Median rule: on; {told} is {known[0][1]:.2f} ({known[0][0]} screenings, stopped ones left out)."
 
 
 def archive_command(archive_option: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ def toy_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
             startup_seconds=5.0,
             check_seconds=5.0,
             score_seconds=10.0,
+            predict_seconds=1.5,
             audit_seconds=10.0,
             memory_mb=1200,
             processes=64,
@@ -74,7 +76,8 @@ def toy_seed() -> str:
 
 @pytest.fixture(scope="session")
 def evaluator(toy_task: Task) -> AuditedEvaluator:
-    return AuditedEvaluator(toy_task, find_sandbox("auto"))
+    """``TREEWRIGHT_TEST_TIER=landlock pytest tests/attacks`` runs the attacks on another tier."""
+    return AuditedEvaluator(toy_task, find_sandbox(os.environ.get("TREEWRIGHT_TEST_TIER", "auto")))
 
 
 RunCandidate = Callable[..., Evaluation]

@@ -31,7 +31,7 @@ The floor comes from a yardstick of the parent's own (``train.reference``): clai
 log-probabilities; in each of up to 32 groups of alike positions the floor is the median of what remains, less a
 multiple of its distance to the lowest tenth that grows as ln K. A cheat that stays unseen touches about 1% of the
 positions, so it cannot move a tenth or a median far. An overconfident model, made to be lifted where it is worst, does
-not pay either: what its confidence costs is more than the lifting adds (tried with temperatures from 0.5 to 1).
+not pay either: what its confidence costs is more than the lifting adds (tried with temperatures from 0.7 to 1).
 
 **The tolerance** hides nothing on average. An offset within it is never seen, and so it is always corrected: what is
 left is the scatter of the correction, at most 1.2 tolerances / sqrt(K) nats.
@@ -50,7 +50,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive.records import Audit
+from archive.records import Audit, Direction
 from prepare.scoring import Bytes, Floats
 
 CERTAINTY = 0.95
@@ -131,6 +131,16 @@ def suspect_within(expected: Expectation, hidden: float, least: int, most: int) 
     sizes = range(least, max(least, most))
     place = bisect_left(sizes, -hidden, key=lambda k: -suspect(expected, k).unseen)
     return suspect(expected, least + place)
+
+
+def could_beat(bar: float, claimed: float, tolerance: float, direction: Direction) -> bool:
+    """Whether claims (bits per byte) could become a score better than the bar.
+
+    They may be worse than the score by what the correction gives back: an offset within the tolerance, and its scatter.
+    Who makes its claims a little worse does not get away with the audit of an ordinary screening.
+    """
+    allowance = 1.5 * tolerance / math.log(2)
+    return claimed - allowance < bar if direction == "minimise" else claimed + allowance > bar
 
 
 @dataclass(frozen=True)

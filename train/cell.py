@@ -34,6 +34,7 @@ from archive.records import Outcome
 from prepare.wire import Decoder, Frame, MalformedFrame, OversizedFrame, encode
 from train import memory
 from train.cgroup import ENTER, MemoryGroup, MemoryGroups
+from train.descent import descendants
 from train.log import TailBuffer, last_line
 from train.surroundings import Contained
 
@@ -310,7 +311,7 @@ class Cell:
         """The launched process and all that descend from it; they are remembered, to be killed in the end."""
         with contextlib.suppress(psutil.Error):
             parent = psutil.Process(self._process.pid)
-            found = [parent, *parent.children(recursive=True)]
+            found = [parent, *descendants(parent)]
             self._seen.update((process.pid, process) for process in found[1:])
             return found
         return []

@@ -9,7 +9,7 @@ spellings; against all others stands the amount: literals and names together may
 (compressed), 4,096 by default, which an honest program of 50 KB keeps. By Kraft's inequality B bytes of knowledge
 save at most 8 B bits of code length on the text that they are about. An author does not know which lines are scored,
 so on a split of E bytes that is 8 B / E bits per byte: 0.04 on the default task for all 4,096 bytes spent without loss
-on one split (zlib gets half of that), and a third of it on each where it is not known which plays are which split.
+on one split, and a third of it on each where it is not known which plays are which split.
 The structure of the code carries some more, which nobody can count.
 
 **A fixed seed** gains nothing: the order of the training stream follows the evaluator's seed, so that a lucky

@@ -11,8 +11,10 @@ What this tier does not give, compared with bubblewrap:
   folder holds, nor what is in a file). It sees the numbers of the machine's processes, and nothing of them.
 - No /proc, no /dev/shm and no sockets: multi-process data loading, ``multiprocessing`` queues and locks, and
   ``torch.distributed`` fail. Threads, subprocesses and ``os.fork`` work.
-- The scratch folder is watched (four times a second) instead of limited: a burst may be larger for a moment, on the
-  file system of the temporary folder. Each file is limited by the kernel.
+- The scratch folder is watched (four times a second, less often while it holds very much) instead of limited: a burst
+  may be larger for a moment, on the file system of the temporary folder. Each file is limited by the kernel.
+- As root, with an interpreter or packages that are closed to other users (under /root), the candidate may pass closed
+  folders (CAP_DAC_READ_SEARCH) and so reads every file of the folders that it may read, private ones included.
 - As an ordinary user the candidate has your user: modes, owners and times of files cannot be changed in there at all,
   and the limit of processes is for all that are yours. It is left out where the system counts some that we cannot see.
 - A keeper that is killed by itself (SIGKILL) takes the worker along, and perhaps not what that has started; then the
@@ -55,7 +57,7 @@ _USERS_EACH = 64  # of one search, before they come round again
 
 @dataclass(frozen=True)
 class Landlock:
-    """The sandbox made of Landlock; about 40 ms a launch."""
+    """The sandbox made of Landlock. A launch takes an interpreter's start more than with bubblewrap: the keeper's."""
 
     version: int = field(default_factory=abi)
     tier: Tier = "landlock"

@@ -138,6 +138,7 @@ class Training:
             if frame.kind != "rehearsed":
                 raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
         cell.forget_output()  # the log is that of the training
+        cell.send({"type": "go on"}, deadline=deadline + self.task.limits.startup_seconds)
         return frame.message.get("passed") is True
 
     # ------------------------------------------------------------ training
@@ -145,12 +146,12 @@ class Training:
     def _until_start(self, cell: Cell, deadline: float) -> float:
         """Wait for ``session.start()``; the seconds granted, less what the start-up took beyond its allowance."""
         allowance = self.task.limits.startup_seconds
-        began = time.monotonic()
+        began, stalled = time.monotonic(), cell.stalled
         late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
         frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
             raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
-        late_by = time.monotonic() - began - cell.stalled - allowance
+        late_by = time.monotonic() - began - (cell.stalled - stalled) - allowance
         return max(0.0, self.task.seconds - max(0.0, late_by))
 
     def _until_state(self, cell: Cell, budget: float, stream: bytes) -> bytes:
@@ -265,8 +266,9 @@ def _count(state: bytes, task: Task) -> dict[str, float]:
 def _within_limits(elements: int, size: int, task: Task) -> None:
     """Raises Ended if a state is too large: its elements, or the bytes of its file."""
     limits = task.limits
-    if size > limits.state_mb * 1e6:
-        raise Ended("invalid", f"the state has {size / 1e6:.1f} MB; {limits.state_mb:g} MB are allowed")
-    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
-    if elements > limits.parameters or size > 8 * limits.parameters + 1_000_000:
+    if elements > limits.parameters:
         raise Ended("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
+    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
+    allowed = min(limits.state_mb * 1e6, 8 * limits.parameters + 1_000_000)
+    if size > allowed:
+        raise Ended("invalid", f"the state has {size / 1e6:.1f} MB; {allowed / 1e6:.3g} MB are allowed")

@@ -80,7 +80,7 @@ class Trial:
         bar = request.bar
         expected = audit.expect(claims, self.judgement.reference(self.split))
         claimed = bits_per_byte(float(claims.mean()))
-        leads = bar is not None and (claimed < bar if task.metric.direction == "minimise" else claimed > bar)
+        leads = bar is not None and audit.could_beat(bar, claimed, task.audit_tolerance, task.metric.direction)
         if not leads and request.purpose == "screen":
             return audit.suspect(expected, task.audit_screen)
         hidden = request.sigma / 4 if request.sigma else task.audit_unseen
@@ -91,17 +91,36 @@ class Trial:
         limit = self.task.limits.score_seconds
         parts = []
         with _withheld("scoring"), self.cells.open("scoring", "claims") as cell, self.progress.phase("score"):
-            deadline = time.monotonic() + limit
+            began, cpu = time.monotonic(), cell.usage.cpu_seconds
+            deadline = began + limit
             cell.send({"type": "state"}, state, deadline=deadline)
             for start in range(0, len(rows), self.task.batch):
                 batch = rows[start : start + self.task.batch]
                 answer = self._ask(cell, batch, 8 * len(batch) * self.task.context, deadline, "scoring", limit)
+                self._charge(time.monotonic() - began, cell.usage.cpu_seconds - cpu)
                 parts.append(np.frombuffer(answer, np.float64).reshape(len(batch), self.task.context))
         claims = np.concatenate(parts)
         if not np.isfinite(claims).all() or claims.max() > 0.0:
             impossible = bool((claims > 0.0).any())  # the worker normalises: only forged ones are above 0
             raise Ended("invalid", "a log-probability was not a finite number of at most 0", violation=impossible)
         return claims
+
+    def _charge(self, wall: float, cpu: float) -> None:
+        """What ``predict`` computes beyond its allowance must have been left over of the training seconds.
+
+        Else a candidate hands in its data as the state and trains in ``predict``, for as long as scoring may take.
+        CPU seconds, since a busy machine must not end an honest program; wall seconds where a GPU computes.
+        """
+        slot, limits = self.cells.slot, self.task.limits
+        spent = wall if slot.device == "cuda" else cpu / max(1, slot.threads)
+        if spent > limits.predict_seconds + max(0.0, self.task.seconds - self.progress.seconds):
+            # Not how long: that is the candidate's to choose, and it has seen the text.
+            raise Ended(
+                "timed_out",
+                f"scoring took more than the {limits.predict_seconds:g} s of computing that predict is given, and than "
+                "what was left of the training seconds: train in train(), make predict cheaper, or hand in the state "
+                "earlier",
+            )
 
     def _audited(self, state: bytes, plan: audit.Plan) -> Floats:
         limit = self.task.limits.audit_seconds

@@ -55,6 +55,8 @@ def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str)
     channel = Channel(socket.socket(fileno=descriptor))
     hello = channel.receive().message
     confine(hello, tier)
+    # Without a sandbox the folders of temporary files are everybody's, and nothing in them is ours to remove.
+    hello["scratch"] = [] if tier == "none" else [os.environ["TMPDIR"], *(["/dev/shm"] if tier == "bwrap" else [])]
     faulthandler.enable()  # a segmentation fault, too, leaves a traceback
     import torch
 
@@ -141,12 +143,13 @@ def _rehearse(channel: Any, folder: Path, hello: dict[str, Any]) -> None:
     """
     import torch
 
-    with _undone(folder, int(hello["threads"])):
+    with _undone(folder, int(hello["threads"]), hello["scratch"]):
         torch.manual_seed(hello["seed"])
         passed = _run_through(channel, _load(folder), hello)  # of what it holds nothing is left when it returns
     sys.stdout.flush()
     sys.stderr.flush()
     channel.send({"type": "rehearsed", "passed": passed})
+    channel.receive()  # until what was printed so far is forgotten: the traceback of a quick end would go with it
 
 
 def _run_through(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
@@ -203,8 +206,11 @@ def _is_a_wrong_name(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def _undone(folder: Path, threads: int) -> Iterator[None]:
-    """Leave no trace of what happens inside: modules, generators, processes, settings. As far as that can be done."""
+def _undone(folder: Path, threads: int, scratch: list[str]) -> Iterator[None]:
+    """Leave no trace of what happens inside: modules, generators, processes, settings, files in ``scratch``.
+
+    As far as that can be done. What is compiled is kept, since it depends on the program and not on the text.
+    """
     import gc
     import random
 
@@ -213,6 +219,7 @@ def _undone(folder: Path, threads: int) -> Iterator[None]:
 
     generators = random.getstate(), np.random.get_state()
     environment, path, here, dtype = dict(os.environ), list(sys.path), Path.cwd(), torch.get_default_dtype()
+    before = set(_entries(scratch))
     try:
         yield
     finally:
@@ -225,6 +232,7 @@ def _undone(folder: Path, threads: int) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(here)
+        _remove(set(_entries(scratch)) - before)
         random.setstate(generators[0])
         np.random.set_state(generators[1])
         torch.set_default_dtype(dtype)
@@ -233,6 +241,27 @@ def _undone(folder: Path, threads: int) -> Iterator[None]:
         if "torch._dynamo" in sys.modules:
             torch._dynamo.reset()
         torch.cuda.empty_cache()  # nothing, where no device is in use
+
+
+_KEPT_FILES = ("torchinductor_", "triton", "pymp-", "sem.")
+"""Compiled code; and what multiprocessing remembers the name of."""
+
+
+def _entries(folders: list[str]) -> Iterator[str]:
+    for folder in folders:
+        yield from (entry.path for entry in os.scandir(folder) if not entry.name.startswith(_KEPT_FILES))
+
+
+def _remove(paths: set[str]) -> None:
+    """A table that was computed from the made-up text, and kept in a file, would pass for one of the real text."""
+    import shutil
+
+    for path in paths:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def _end_children() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 from archive_sample import HERE, HOUSE, START, Diary, a_family, a_run, failed, request_for, scored
 
@@ -92,6 +93,36 @@ def test_sql_from_standard_input(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("SELECT 40 + 2 AS answer;\n"))
     assert run(capsys, sample[0], "-", "--csv")[1] == "answer\n42\n"
+
+
+def test_sql_from_a_pipe_needs_no_dash(
+    capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("SELECT 40 + 2 AS answer"))
+    assert run(capsys, sample[0], "--csv") == (0, "answer\n42\n", "")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    status, _, err = run(capsys, sample[0])
+    assert (status, "expected a single SELECT, got an empty statement" in err) == (2, True)
+
+
+def test_parquet_keeps_the_types(
+    capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]], tmp_path: Path
+) -> None:
+    out = tmp_path / "an 'answer'.parquet"
+    sql = (
+        "SELECT node_id, score, parents, created_at, NULL::DOUBLE AS none, 1.5::DECIMAL(4,1) AS d, {'a': 1} AS s, "
+        "score AS SCORE FROM lineage((SELECT max(node_id) FROM leaderboard)) ORDER BY score"
+    )
+    status, said, _ = run(capsys, sample[0], sql, "--parquet", str(out))
+    expected = open_reader(sample[0]).query(sql)
+    assert (status, f"{len(expected.rows)} rows" in said) == (0, True)
+    found = duckdb.sql(f"FROM '{str(out).replace(chr(39), chr(39) * 2)}'")
+    assert found.fetchall() == expected.rows
+    assert [str(kind) for kind in found.types] == list(expected.types)
+    assert found.columns[-1] == "SCORE_2"
+    assert list(tmp_path.iterdir()) == [out]
+    status, _, err = run(capsys, sample[0], "SELECT 1", "--parquet", str(tmp_path / "no" / "where"))
+    assert (status, "cannot write" in err) == (1, True)
 
 
 def test_a_cut_answer_says_so(capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]]) -> None:
@@ -180,6 +211,28 @@ def test_suspects_are_shown_as_such(capsys: pytest.CaptureFixture[str], tmp_path
     assert says in run(capsys, path, "lineage", best.node_id)[1]
 
 
+def test_diff_shows_what_one_text_has_that_the_other_has_not(
+    capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]]
+) -> None:
+    path, nodes = sample
+    _, out, _ = run(capsys, path, "diff", nodes[0].node_id[:9], nodes[1].node_id)
+    assert "-WIDTH = 64" in out.splitlines()
+    assert "+NODE = 1" in out.splitlines()
+    assert f"--- {nodes[0].node_id[:8]}/train.py" in out
+    assert "have the same text" in run(capsys, path, "diff", nodes[1].node_id, nodes[1].node_id)[1]
+    evil = open_reader(path).query("SELECT node_id FROM nodes WHERE run = 'empty'").rows[0][0]
+    assert "\x1b" not in run(capsys, path, "diff", nodes[0].node_id, evil)[1]
+
+
+def test_compare_puts_runs_side_by_side(capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]]) -> None:
+    rows = json.loads(run(capsys, sample[0], "compare", "night", "empty", "--json")[1])
+    facts = {row["fact"]: (row["night"], row["empty"]) for row in rows}
+    assert facts["nodes"] == (5, 1)
+    assert facts["leader"] == (sample[1][4].node_id, None)
+    status, _, err = run(capsys, sample[0], "compare", "night", "day")
+    assert (status, "no run 'day'" in err) == (1, True)
+
+
 def test_runs_and_events(capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]]) -> None:
     path, nodes = sample
     found = {row["run"]: row for row in json.loads(run(capsys, path, "runs", "--json")[1])}
@@ -231,7 +284,9 @@ def test_sql_that_fails_or_writes_is_one_clear_message(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "give a statement"),
+        (["diff", "abc"], "diff takes the starts of two nodes' ids"),
+        (["diff", "a", "b", "--parquet", "x"], "diff gives no table"),
+        (["merge"], "merge takes the files of other archives"),
         (["leaderbord"], "did you mean leaderboard?"),
         (["SELECT", "1"], 'put the statement in quotes: python -m archive "SELECT 1"'),
         (["lineage"], "lineage takes the start of a node's id"),
@@ -275,7 +330,19 @@ def test_the_environment_variable_names_the_archive(sample: tuple[Path, list[Nod
 
 def test_help_names_every_command_with_an_example_and_every_view() -> None:
     text = shell("--help").stdout
-    for word in ("leaderboard", "lineage", "show", "runs", "events", "export"):
+    for word in (
+        "leaderboard",
+        "lineage",
+        "show",
+        "diff",
+        "runs",
+        "compare",
+        "events",
+        "tail",
+        "export",
+        "merge",
+        "check",
+    ):
         assert f"python -m archive {word}" in text.split("examples", 1)[1]
     for word in ("progress", "operator_stats", "spending", "failures", "programs", "run_summary", "children", "--csv"):
         assert word in text

@@ -9,7 +9,7 @@ program in the same evaluator still gets the score that it had before.
 from __future__ import annotations
 
 import pytest
-from attacking import SECRET, Attack, NaiveRun, World, all_attacks
+from attacking import LIST, SECRET, Attack, NaiveRun, World, all_attacks, program
 
 from archive.records import Evaluation, Failed, Scored
 from prepare.task import Task
@@ -48,7 +48,7 @@ def trusted(world: World, toy_seed: str) -> float:
 def test_it_works_where_it_is_trusted(
     attack: Attack, world: World, trusted: float, toy_seed: str, toy_task: Task
 ) -> None:
-    sources = [attack.source] * attack.runs + [toy_seed] * (attack.harm == "later")
+    sources = [program(attack, toy_task)] * attack.runs + [toy_seed] * (attack.harm == "later")
     run = world.run(sources, attack.naive, SEED, patience=6.0 if attack.harm == "dead" else 60.0)
     assert harmed(attack, run, trusted, toy_task), run
 
@@ -75,13 +75,14 @@ def harmed(attack: Attack, run: NaiveRun, trusted: float, task: Task) -> bool:
 @pytest.mark.parametrize("attack", MARKED)
 def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: str, toy_task: Task) -> None:
     for _ in range(attack.runs):
-        evaluation = run_candidate(attack.source, seed=SEED)
+        evaluation = run_candidate(program(attack, toy_task), seed=SEED)
     if attack.ends == "scored":
         assert score_of(evaluation) >= honest - 1e-6
     else:
         assert isinstance(evaluation, Failed), evaluation
         assert evaluation.outcome == attack.ends, (evaluation.reason, evaluation.log)
         assert attack.reason in evaluation.reason, evaluation.log
+        assert evaluation.violation or "audit disagrees" not in evaluation.reason
     assert attack.harm != "text" or not quotes(repr(evaluation), toy_task)
     assert score_of(run_candidate(toy_seed, seed=SEED)) == pytest.approx(honest, abs=1e-6)
 
@@ -89,4 +90,10 @@ def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: s
 def quotes(text: str, task: Task, length: int = 20) -> bool:
     """Whether ``text`` holds that many bytes in a row of the evaluation text."""
     rows = task.evaluation_rows("val")
-    return any(row[at : at + length].tobytes().decode() in text for row in rows for at in range(0, len(row), length))
+    return any(
+        row[at : at + length].tobytes().decode() in text for row in rows for at in range(0, len(row) - length + 1, 5)
+    )
+
+
+def test_every_number_of_the_list_has_its_programs() -> None:
+    assert {attack.number for attack in ATTACKS} == set(LIST)

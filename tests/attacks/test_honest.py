@@ -20,9 +20,9 @@ from train.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "honest"
 FAST = {"tied_weights", "ngrams"}
-SECONDS = {"spawned_loader": 12.0}
+SECONDS = {"spawned_loader": 60.0}  # its workers import torch; it ends early
 LEARNED = 4.0
-"""Bits per byte that each reaches in its two seconds: a constant answer gives 8, the frequencies of bytes 4.4."""
+"""Bits per byte that each reaches in its time: a constant answer gives 8, the frequencies of bytes 4.4."""
 
 
 def parameters() -> list[object]:

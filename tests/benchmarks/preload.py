@@ -24,7 +24,7 @@ SELECT $run AS run, i, sha256(concat($run_id, '/', i))[:16] AS id,
             WHEN i % 10 < 3 THEN 'improve' ELSE 'tune' END AS operator,
        $first AS a, i // 3 AS b, hash(i + 1) % 7 = 0 AND i > 0 AS fails, hash(i + 2) % 10000 = 0 AND i > 0 AS cheats,
        hash(i + 3) % 20 = 0 AS again, 3.6 - 0.5 * (hash(i + 4) % 1000000) / 1000000 - 0.3 * ln(1 + i) / 11 AS score,
-       concat('X = ', i, chr(10), 'def step_', hash(i) % 1000, '():', chr(10),
+       concat($run, ' = ', i, chr(10), 'def step_', hash(i) % 1000, '():', chr(10),
               repeat(concat('    x = ', i % 97, chr(10)), 80)) AS text,
        TIMESTAMP '2026-01-01' + INTERVAL 1 SECOND * i AS born
 FROM range($count) AS numbers(i)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from launching import begin, environment, search, toy_conf
+from launching import HOUSE, begin, environment, search, toy_conf
 from ledger import evaluations, family, finished, gone, rows, settled
+
+from train import owner
+from train.cgroup import MemoryGroups, find_groups
 
 pytestmark = pytest.mark.slow
 
@@ -54,33 +59,69 @@ def test_kill_at_any_instant_loses_nothing_and_repeats_nothing(tmp_path: Path, d
     assert len(set(trained)) == budget, "what was in flight was trained again, not given up"
 
 
-def test_killed_with_sandboxes_at_work_leaves_no_process(tmp_path: Path) -> None:
-    conf = toy_conf(tmp_path)
-    words = ("--config-dir", str(conf), "task=toy", "operators=tune", "run=night", "executor.slots=2")
-    words = (*words, "budget.evaluations=8")
+@pytest.mark.parametrize("part", range(5))
+def test_killed_with_sandboxes_at_work_leaves_nothing(tmp_path: Path, part: int) -> None:
+    """Ten kills in each of five searches with real sandboxes: fifty instants, from launching to auditing.
+
+    No finished evaluation is lost or doubled, no process is left at once, and no folder and no memory group after the
+    next start.
+    """
+    conf, diary = toy_conf(tmp_path), tmp_path / "diary"
+    shutil.copytree(HOUSE / "tests" / "conf" / "evaluator", conf / "evaluator")
+    words = ("--config-dir", str(conf), "task=toy", "operators=tune", "run=night", f"executor.slots={SLOTS}")
+    words = (*words, "evaluator=diary", f"evaluator.diary={diary}")
     variables = {"TREEWRIGHT_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
-    archive, rng = tmp_path / "treewright.duckdb", random.Random(4)
+    archive, rng = tmp_path / "treewright.duckdb", random.Random(part)
     known: set[tuple[str, int, str]] = set()
-    for _ in range(4):
-        process = begin(tmp_path, *words, stub=False, **variables)
-        until = time.monotonic() + 30
-        while len(family(process.pid)) < 3 and time.monotonic() < until:
-            time.sleep(0.01)  # until there are sandboxes
-        time.sleep(rng.uniform(0.0, 2.0))
+    left: list[Path] = memory_groups()
+    for _ in range(10):
+        process = begin(tmp_path, *words, "budget.evaluations=500", stub=False, **variables)
+        wait_for_a_stage(process, tmp_path)
+        assert [folder for folder in left if folder.exists()] == [], "the last one's folders and groups are swept"
+        time.sleep(rng.uniform(0.0, 6.0))
         processes = family(process.pid)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL
         gone(processes)
-        if archive.exists():
-            found = evaluations(archive)
-            assert known <= found
-            known = found
-    done = search(tmp_path, *words, stub=False, timeout=120, **variables)
+        left = [*tmp_path.glob("treewright-*-*"), *memory_groups()]
+        found, ended = evaluations(archive), set(finished(diary))
+        assert known <= found, "a row of an earlier session is gone"
+        assert found <= ended
+        assert len(ended - found) <= SLOTS, "more is missing than was in flight"
+        known = found
+    budget = len(known) + 4
+    done = search(tmp_path, *words, f"budget.evaluations={budget}", stub=False, timeout=240, **variables)
     assert done.returncode == 0, done.stderr
-    outcomes = rows(archive, "SELECT DISTINCT outcome FROM evaluations")
-    assert outcomes == [("scored",)]
-    assert len(evaluations(archive)) <= 8
+    assert [folder for folder in left if folder.exists()] == []
+    assert rows(archive, "SELECT DISTINCT outcome FROM evaluations") == [("scored",)]
+    assert known <= evaluations(archive)
+    assert len(evaluations(archive)) <= budget
     settled(archive)
+    trained = finished(diary)
+    assert len(trained) - len(set(trained)) <= 10 * SLOTS, "trained again only what was in flight"
+
+
+def wait_for_a_stage(process: subprocess.Popen[str], folder: Path) -> None:
+    """Until its first evaluation has begun: the sandbox has been tried before, and is gone again."""
+    until = time.monotonic() + 90
+    while not list(folder.glob(f"treewright-*-{process.pid}-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@functools.cache
+def where_groups_are() -> MemoryGroups | None:
+    return find_groups()  # which sweeps, and so is asked once, before there is something to be found
+
+
+def memory_groups() -> list[Path]:
+    """Those that are left by processes which are no more."""
+    if (groups := where_groups_are()) is None:
+        return []
+    folders = groups.base.glob("treewright-*")
+    return [folder for folder in folders if owner.fate(folder.name.removeprefix("treewright-")) == "dead"]
 
 
 def test_sql_while_the_search_runs_and_while_it_dies(tmp_path: Path) -> None:

@@ -19,12 +19,14 @@ The constants are read, never executed: this is the test's process, not a sandbo
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -141,6 +143,20 @@ class Attack:
         return attack
 
 
+def program(attack: Attack, task: Task) -> str:
+    """Its source; one that knows the text by heart is given what it knows, in the spelling that it has chosen."""
+    text = task.corpus.evaluation("val").tobytes()
+    known = {
+        'TEXT = ""': f"TEXT = {text.decode()!r}",
+        'PACKED = ""': f"PACKED = {base64.b85encode(zlib.compress(text, 9)).decode()!r}",
+        "NUMBERS = []": f"NUMBERS = {[1000 + byte for byte in text]}",
+    }
+    source = attack.source
+    for empty, filled in known.items():
+        source = source.replace(f"\n{empty}  # the harness", f"\n{filled}  # the harness")
+    return source
+
+
 def _constants(tree: ast.Module) -> dict[str, Any]:
     return {
         statement.targets[0].id: statement.value.value
@@ -207,7 +223,9 @@ class World:
         return [
             *[str(wall), "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/", "/"],
             *["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--size", size],
-            *["--tmpfs", "/tmp", "--bind", str(self.folder), str(self.folder), "--chdir", str(self.folder), "--"],
+            # A checkout, and its environment, may themselves lie below /tmp.
+            *["--tmpfs", "/tmp", "--ro-bind", str(HOUSE), str(HOUSE), "--ro-bind", sys.prefix, sys.prefix],
+            *["--bind", str(self.folder), str(self.folder), "--chdir", str(self.folder), "--"],
         ]
 
     def _launch(self, command: list[str], patience: float) -> str:

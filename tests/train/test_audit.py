@@ -12,7 +12,17 @@ import pytest
 
 from prepare.scoring import Bytes, Floats
 from train import audit
-from train.audit import Expectation, Suspicion, compare, draw, expect, log_probs_of, suspect, suspect_within
+from train.audit import (
+    Expectation,
+    Suspicion,
+    compare,
+    could_beat,
+    draw,
+    expect,
+    log_probs_of,
+    suspect,
+    suspect_within,
+)
 from train.reference import ORDERS, ngram_log_probs
 
 ROWS, CONTEXT = 20, 16
@@ -343,6 +353,15 @@ def test_an_offset_within_the_tolerance_is_taken_back(honest: Floats, reference:
         left.append(float((claims - honest).mean()) + result.correction)
     assert abs(np.mean(left)) <= 4 * np.std(left) / math.sqrt(len(left))
     assert np.std(left) <= 1.2 * tolerance / math.sqrt(K)
+
+
+def test_claims_made_a_little_worse_do_not_duck_the_audit_of_a_leader() -> None:
+    """Within the tolerance they are never seen, and the correction would lift the score over the bar again."""
+    worse = 2e-3 / math.log(2)
+    assert could_beat(3.5, 3.5 - 1e-6 + worse, 2e-3, "minimise")
+    assert not could_beat(3.5, 3.5 + 2 * worse, 2e-3, "minimise")
+    assert could_beat(0.5, 0.5 + 1e-6 - worse, 2e-3, "maximise")
+    assert not could_beat(0.5, 0.5 - 2 * worse, 2e-3, "maximise")
 
 
 # ---------------------------------------------------------------- the yardstick

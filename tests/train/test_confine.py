@@ -20,7 +20,7 @@ HEADERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/incl
 only_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="calls are made by their x86_64 numbers")
 STRICT = "Strictness(sockets=True, other_processes=True, metadata=True)"
 
-PROLOGUE = """
+PROLOGUE = '''
 import ctypes, os, signal, sys
 from train.confine.filters import Strictness, install
 system = ctypes.CDLL(None, use_errno=True)
@@ -28,7 +28,13 @@ def call(number, *arguments):
     ctypes.set_errno(0)
     result = system.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
     return ctypes.get_errno() if result == -1 else 0
-"""
+def make(number, remove, *arguments):
+    """A segment or a queue of System V, removed again at once."""
+    made = system.syscall(number, *arguments)
+    error = ctypes.get_errno() if made == -1 else 0
+    if made != -1: assert system.syscall(remove, made, 0, 0) == 0
+    return error
+'''
 
 
 def run(text: str, strictness: str | None) -> str:
@@ -88,8 +94,8 @@ ATTACKS = {
     "a namespace by clone": "call(56, 0x10000011, 0)",
     "open a keyring": "call(250, 0, -3, 1)",
     "a memory file": "call(319, b'x', 0)",
-    "System V memory": "call(29, 0, 4096, 0o1600)",
-    "a message queue": "call(68, 0, 0o1600)",
+    "System V memory": "make(29, 31, 0, 4096, 0o1600)",
+    "a message queue": "make(68, 71, 0, 0o1600)",
     "another personality": "call(135, 0x0040000)",
     "best disk priority": "call(251, 1, 0, (2 << 13) | 0)",
     "renice another": "call(141, 0, os.getppid(), 0)",
@@ -175,6 +181,14 @@ go.set(); thread.join()
 print(answers[0], call(319, b"x", 0))
 """
     assert run(text, None).split() == [str(errno.EPERM), "0"]
+
+
+@only_x86_64
+def test_shared_segments_are_refused_where_the_machine_would_share_them() -> None:
+    """On a GPU slot without namespaces: memory files are left, System V memory and queues are not."""
+    loose = "Strictness(unmapped_memory=False, other_processes=True)"
+    assert errors("make(29, 31, 0, 4096, 0o1600), make(68, 71, 0, 0o1600), call(319, b'x', 0)", loose) == [1, 1, 0]
+    assert errors("make(29, 31, 0, 4096, 0o1600)", "Strictness(unmapped_memory=False)") == [0]
 
 
 def test_an_unknown_machine_is_refused() -> None:

@@ -194,3 +194,18 @@ def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path], tier: str) -
         ["crashes", "crashed", tier],
     ], done.stdout
     assert "LEFT 0" in done.stdout
+
+
+@pytest.mark.slow
+def test_an_honest_candidate_scores_the_same_on_every_tier(run_candidate, toy_task, toy_seed: str) -> None:
+    from train.evaluator import AuditedEvaluator
+
+    scores = {}
+    for tier in ("bwrap", "landlock"):
+        try:
+            evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, find_sandbox(tier)))
+        except SandboxUnavailable as error:
+            pytest.skip(str(error))
+        scores[tier] = evaluation.score
+        assert (evaluation.sandbox, evaluation.trust) == (tier, "audited")
+    assert scores["landlock"] == pytest.approx(scores["bwrap"], abs=1e-5)

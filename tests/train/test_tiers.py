@@ -256,21 +256,21 @@ print(tried(speak, socket.AF_INET, socket.SOCK_STREAM, ("1.1.1.1", 53)))
 
 
 def test_no_other_process_can_be_touched(ground: Ground, victim: subprocess.Popen[bytes]) -> None:
+    # Signal 0 reaches nobody and tells who could be reached: where a sandbox is broken, this test must do no harm.
     nice = os.getpriority(os.PRIO_PROCESS, victim.pid)
     limits = resource_limits(victim.pid)
     said = ground.run(f"""
 import ctypes, resource, signal
 for pid in (os.getppid(), {os.getpid()}, {victim.pid}):
     if pid > 2:  # with a process namespace there are others of these numbers
-        print(tried(os.kill, pid, signal.SIGTERM), tried(os.kill, pid, 0))
-        print(tried(lambda: signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGTERM)))
-        print(tried(resource.prlimit, pid, resource.RLIMIT_CPU, (1, 1)))
-        print(tried(os.setpriority, os.PRIO_PROCESS, pid, 19))
-        print(tried(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0)))
-        print("DONE" if ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0 else "")
-print(tried(os.setpriority, os.PRIO_USER, 0, 19))
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-tried(os.kill, -1, signal.SIGTERM); tried(os.killpg, 0, signal.SIGTERM)
+        print(tried(os.kill, pid, 0))
+pid = {victim.pid}
+print(tried(os.kill, pid, signal.SIGTERM))
+print(tried(lambda: signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGTERM)))
+print(tried(resource.prlimit, pid, resource.RLIMIT_CPU, (1, 1)))
+print(tried(os.setpriority, os.PRIO_PROCESS, pid, 19))
+print(tried(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0)))
+print("DONE" if ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0 else "")
 """)
     assert "DONE" not in said, said
     assert victim.poll() is None
@@ -414,6 +414,22 @@ def test_scratch_space_is_bounded(ground: Ground, after: str) -> None:
     assert "No space left on device" in ended.reason, ended.reason
 
 
+def test_limits_that_cannot_be_raised_again(ground: Ground) -> None:
+    said = ground.run("""
+import resource
+for name in ("CORE", "NICE", "RTPRIO", "MSGQUEUE", "NOFILE"):
+    limit = getattr(resource, f"RLIMIT_{name}")
+    soft, hard = resource.getrlimit(limit)
+    try:
+        resource.setrlimit(limit, (hard, hard + 1)); hard = "raised"
+    except ValueError:
+        pass
+    print(name, hard)
+""")
+    # A core of one byte at most is none at all, also for a program that cores are piped to.
+    assert said.splitlines() == ["CORE 1", "NICE 0", "RTPRIO 0", "MSGQUEUE 0", "NOFILE 4096"]
+
+
 def test_one_file_is_bounded(ground: Ground) -> None:
     said = ground.run(f"print(tried(lambda: open('large', 'wb').truncate({FILE_MB}_000_001)))")
     assert said.split() == ["OSError"]
@@ -442,21 +458,6 @@ os._exit(7)
 
 
 # ---------------------------------------------------------------- whole evaluations
-
-
-@pytest.mark.slow
-def test_an_honest_candidate_scores_the_same_on_every_tier(run_candidate, toy_task, toy_seed: str) -> None:
-    from train.evaluator import AuditedEvaluator
-
-    scores = {}
-    for tier in ("bwrap", "landlock"):
-        try:
-            evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, find_sandbox(tier)))
-        except SandboxUnavailable as error:
-            pytest.skip(str(error))
-        scores[tier] = evaluation.score
-        assert (evaluation.sandbox, evaluation.trust) == (tier, "audited")
-    assert scores["landlock"] == pytest.approx(scores["bwrap"], abs=1e-5)
 
 
 @pytest.mark.slow

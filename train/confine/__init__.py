@@ -21,6 +21,7 @@ from .filters import Strictness, install
 TASKS_BEFORE = "TREEWRIGHT_TASKS_BEFORE"
 """Set by the keeper where a candidate shares its user with others: how many processes and threads these had."""
 
+_DESCRIPTORS = 4096
 _PR_SET_PDEATHSIG = 1
 _KEYCTL = {"x86_64": 250, "aarch64": 219}  # the number of the system call
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -37,7 +38,7 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
     shared_user = _limit(hello)
     _part(hello)
     if tier != "none":
-        _yield_to_others()
+        _be_modest()
         alone = tier == "bwrap"
         install(
             Strictness(
@@ -52,7 +53,8 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
 def _limit(hello: Mapping[str, Any]) -> bool:
     """Resource limits; returns whether the user of this process has other processes and files, too."""
     # The processes' limit is set here, inside the user namespace, so that it counts this sandbox's alone.
-    _at_most(resource.RLIMIT_CORE, 0)
+    # One byte and not none: where cores are piped to a program of the machine, none would be no limit (see core(5)).
+    _at_most(resource.RLIMIT_CORE, 1)
     _at_most(resource.RLIMIT_FSIZE, hello["file_bytes"])
     before = os.environ.pop(TASKS_BEFORE, None)
     if hello["processes"]:
@@ -84,10 +86,14 @@ def _at_most(limit: int, value: int) -> None:
     resource.setrlimit(limit, (value, value))
 
 
-def _yield_to_others() -> None:
-    """No better share of the machine than the slot's, whatever this user may otherwise do; and no message queues."""
+def _be_modest() -> None:
+    """No better share of the machine than the slot's, whatever this user may otherwise do; few descriptors, no queues.
+
+    Every descriptor can hold memory of the kernel (a pipe, a pair of sockets), which only a memory group counts.
+    """
     for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO, resource.RLIMIT_MSGQUEUE):
-        resource.setrlimit(limit, (0, 0))
+        _at_most(limit, 0)
+    _at_most(resource.RLIMIT_NOFILE, _DESCRIPTORS)
 
 
 def _part(hello: Mapping[str, Any]) -> None:

@@ -180,7 +180,7 @@ class Strictness:
     sockets: bool = False
     """Everything but a pair of stream sockets: where there is no network namespace."""
     other_processes: bool = False
-    """Limits and notices that reach beyond the sandbox: where there is no process or mount namespace."""
+    """Limits, notices, shared segments that reach beyond the sandbox: where it has no such namespaces."""
     metadata: bool = False
     """Modes, owners, times and attributes of files: where the candidate runs as somebody who owns files."""
 
@@ -218,7 +218,8 @@ def program(strictness: Strictness, machine: str) -> list[Instruction]:
     refused: list[Numbers] = [*EVERYWHERE]
     if strictness.unmapped_memory:
         absent.append(MEMORY_FILES)
-        refused.append(UNMAPPED_MEMORY)
+    if strictness.unmapped_memory or strictness.other_processes:
+        refused.append(UNMAPPED_MEMORY)  # what other processes could meet one in, too
     if strictness.sockets:
         refused.append(SOCKETS)
     if strictness.other_processes:

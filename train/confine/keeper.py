@@ -36,6 +36,7 @@ _CAP_DAC_READ_SEARCH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _LOOK_SECONDS = 0.25  # between two looks at the scratch folder
+_SHARE = 50  # a look takes a fiftieth of the time at most: the keeper runs on the cores of its candidate
 _MOST_ENTRIES, _MOST_DEPTH = 50_000, 40
 _HANDLED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
@@ -173,7 +174,7 @@ def _watch(worker: int, top: int, asked: Specification) -> int:
                 return 128 + signal.SIGTERM
             _look(top, asked)
             # A folder that takes long to look through is looked at more seldom.
-            next_look = time.monotonic() + max(_LOOK_SECONDS, 10 * (time.monotonic() - began))
+            next_look = time.monotonic() + max(_LOOK_SECONDS, _SHARE * (time.monotonic() - began))
 
 
 def _reaped() -> Iterator[tuple[int, int]]:

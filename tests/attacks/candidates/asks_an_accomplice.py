@@ -27,8 +27,8 @@ def serve(family, address):
             line, _ = door.accept()
             with line, contextlib.suppress(OSError):
                 while row := line.recv(32, socket.MSG_WAITALL):
-                    line.sendall(known.get(row[:16], bytes(32)))
-                    known[row[:16]] = row[1:] + bytes(1)
+                    line.sendall(known.get(row, bytes(32)))
+                    known[row] = row[1:] + bytes(1)
 
 
 def leave_servers():

@@ -9,7 +9,6 @@ ATTACK = 1
 ENDS = "scored"
 HARM = "score"
 GAIN = 2.0
-FAST = True
 
 
 def train(session):

@@ -10,7 +10,6 @@ ATTACK = 16
 ENDS = "timed_out"
 REASON = "the state had not arrived"
 HARM = "process"
-FAST = True
 
 
 def train(session):

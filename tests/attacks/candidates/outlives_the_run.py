@@ -33,6 +33,7 @@ def train(session):
             os.closerange(0, 256)
             haunt()
         os._exit(0)
+    session.report(step=1, loss=3.0)
     return state
 
 

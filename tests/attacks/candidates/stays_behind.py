@@ -24,7 +24,9 @@ stay()
 
 def train(session):
     stay()
-    return counted(session)
+    state = counted(session)
+    session.report(step=1, loss=3.0)
+    return state
 
 
 def counted(session):

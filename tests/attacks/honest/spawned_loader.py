@@ -8,6 +8,8 @@ from torch import multiprocessing, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+STEPS = 120
+
 
 def train(session):
     multiprocessing.set_start_method("spawn")
@@ -17,7 +19,7 @@ def train(session):
     rows = session.start().clone()
     rows = rows[: len(rows) // 33 * 33].view(-1, 33)
     loader, step = DataLoader(TensorDataset(rows), 32, shuffle=True, num_workers=2, persistent_workers=True), 0
-    while session.remaining() > 4.0:
+    while session.remaining() > 8.0 and step < STEPS:
         for (batch,) in loader:
             batch = batch.long()
             loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
@@ -27,7 +29,7 @@ def train(session):
             optimiser.step()
             step += 1
             session.report(step=step, loss=loss.item())
-            if session.remaining() < 4.0:
+            if session.remaining() < 8.0 or step == STEPS:
                 break
     return model.state_dict()
 

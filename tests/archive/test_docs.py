@@ -1,0 +1,74 @@
+"""docs/sql.md: every statement on it runs on a real archive and answers something, and nothing is left out of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from archive_sample import HOUSE, START, Diary, a_call, a_curve, a_family, failed, request_for, scored
+
+from archive.__main__ import _ARGUMENTS
+from archive.query import ArchiveReader, open_reader
+from archive.records import Decision, Event, Propose
+from archive.store import Archive
+
+PAGE = (HOUSE / "docs" / "sql.md").read_text(encoding="utf-8")
+SECTIONS = re.findall(r"^### ([^\n]+)$(.*?)```sql\n(.+?)\n```", PAGE, re.MULTILINE | re.DOTALL)
+DOCUMENTED = {name.partition("(")[0] for title, _, _ in SECTIONS for name in title.split(", ")}
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
+    """A search in small, with something in every table and view."""
+    path = tmp_path_factory.mktemp("docs") / "a.duckdb"
+    with Archive.open(path, clock=lambda: START) as archive:
+        diary, nodes = a_family(archive)
+        _model_and_curves(archive, diary)
+        diary.record(failed(request_for(nodes[2], 60), "invalid", violation=True))
+        archive.decide(Decision("night", "leader", nodes[1].node_id, "best mean", {}, START))
+        archive.note(Event("night", "cheating", "found cheating", START, nodes[2].node_id))
+    return open_reader(path)
+
+
+def _model_and_curves(archive: Archive, diary: Diary) -> None:
+    root = diary.tree.nodes[0]
+    for number in range(3):
+        record = diary.choose(Propose("improve", (root.node_id,)))
+        archive.record_call(a_call(move=record.number))
+        node = diary.add(record, f"Y = {number}\n")
+        diary.record(scored(request_for(node, 9), 3.3 - 0.1 * number, curve=a_curve(4, 0.1 * number)))
+
+
+def views_and_macros(reader: ArchiveReader) -> Iterator[str]:
+    yield from (name for (name,) in reader.query("SELECT view_name FROM duckdb_views() WHERE NOT internal").rows)
+    yield from (
+        name
+        for (name,) in reader.query(
+            "SELECT function_name FROM duckdb_functions() WHERE NOT internal AND database_name = 'archive'"
+        ).rows
+    )
+
+
+def test_everything_that_can_be_asked_is_documented(reader: ArchiveReader) -> None:
+    there = set(views_and_macros(reader))
+    assert {"leaderboard", "lineage", "children", "rung", "full_id"} <= there
+    tables = {name for (name,) in reader.query("SELECT table_name FROM duckdb_tables()").rows}
+    assert there | tables == DOCUMENTED
+    for command in _ARGUMENTS:
+        assert re.search(rf"`[^`]*\b{command}\b", PAGE), f"docs/sql.md does not mention the short form {command}"
+
+
+@pytest.mark.parametrize(
+    ("title", "statement"), [(title, sql) for title, _, sql in SECTIONS], ids=lambda text: text[:20]
+)
+def test_every_documented_statement_answers_something(reader: ArchiveReader, title: str, statement: str) -> None:
+    node = reader.query("SELECT node_id FROM nodes WHERE operator = 'improve' ORDER BY number DESC").rows[0][0]
+    if "children" in title:
+        node = reader.query("SELECT node_id FROM nodes WHERE number = 0").rows[0][0]
+    result = reader.query(statement.replace("3fa9", node))
+    assert result.rows, title
+
+
+def test_no_section_is_without_a_statement() -> None:
+    assert len(SECTIONS) == PAGE.count("```sql") == PAGE.count("\n### ")

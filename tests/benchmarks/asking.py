@@ -1,0 +1,202 @@
+"""What it costs to ask a large archive.
+
+    python tests/benchmarks/archive.py [--quick] [--nodes 100000]
+
+    short_form_s      the slowest of the short forms (leaderboard, lineage, show, diff, runs, compare, events), process
+                      start included, median of 5; the others are printed, and so is `check`, which reads every text
+    leaderboard_ms    SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10, on an open connection
+    leaderboard_place_ms   the same with `place`, for which all nodes are ranked
+    lineage_ms        lineage(ID), the slower of a node among 100,000 and of the end of a line of 500
+    live_sql_ms       one small question to the socket while the search writes, median (p95 printed)
+    writer_slowdown   by how much longer a node takes to write while three clients ask without a pause
+
+All on an archive that is preloaded in bulk, which is not measured. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from preload import DEEP, DEPTH, WIDE, node_at, preload
+
+from archive import schema
+from archive.database import connect
+from archive.query import open_reader
+from archive.records import (
+    Candidate,
+    Conditions,
+    MoveRecord,
+    Node,
+    Propose,
+    Request,
+    Resources,
+    Scored,
+    node_id_for,
+)
+from archive.server import SqlServer
+from archive.store import Archive
+
+HOUSE = Path(__file__).resolve().parents[2]
+ASKER = """
+import sys
+from archive.query import open_reader
+reader = open_reader(sys.argv[1])
+print("ready", flush=True)
+while True:
+    reader.query("SELECT node_id, score FROM leaderboard LIMIT 10")
+"""
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def short_forms(path: Path, nodes: int, tries: int) -> dict[str, float]:
+    """Median seconds of each command, from the start of the process to its end."""
+    last, before = node_at(WIDE, nodes - 1), node_at(WIDE, nodes - 2)
+    commands = {
+        "leaderboard": ["leaderboard"],
+        "lineage": ["lineage", node_at(DEEP, DEPTH - 1)],
+        "show": ["show", last],
+        "diff": ["diff", last, before],
+        "runs": ["runs"],
+        "compare": ["compare", WIDE.run, DEEP.run],
+        "events": ["events", "--run", WIDE.run],
+        "check": ["check"],
+    }
+    found = {}
+    for name, words in commands.items():
+        command = [sys.executable, "-m", "archive", *words, "--archive", str(path)]
+
+        def once(command: list[str] = command) -> None:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=HOUSE)
+
+        once()  # warms the page cache
+        found[name] = statistics.median(timed(once) for _ in range(tries))
+        print(f"  {name:<12} {found[name]:.3f} s", flush=True)
+    return found
+
+
+def queries(path: Path, nodes: int, tries: int) -> dict[str, float]:
+    """Median milliseconds of the queries on an open connection, one thread as always."""
+    connection = connect(path, read_only=True)
+    schema.prepare_reading(connection, path)
+    wanted = {
+        "leaderboard": "SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10",
+        "leaderboard_place": "SELECT place, node_id, score, idea FROM leaderboard LIMIT 10",
+        "lineage_wide": f"FROM lineage('{node_at(WIDE, nodes - 1)}')",
+        "lineage_deep": f"FROM lineage('{node_at(DEEP, DEPTH - 1)}')",
+        "children": f"FROM children('{node_at(WIDE, nodes // 3)}')",
+        "progress": "SELECT count(*), min(best) FROM progress",
+        "operator_stats": "FROM operator_stats",
+        "run_summary": "FROM run_summary",
+    }
+    found = {}
+    for name, sql in wanted.items():
+        seconds = [timed(lambda sql=sql: connection.execute(sql).fetchall()) for _ in range(tries + 1)][1:]  # type: ignore[misc]
+        found[name] = 1000 * statistics.median(seconds)
+        print(f"  {name:<18} {found[name]:.1f} ms", flush=True)
+    connection.close()
+    return found
+
+
+def write_nodes(archive: Archive, first: int, count: int) -> list[float]:
+    """Seconds that each of ``count`` nodes took: its move, itself and its evaluation, each a commit."""
+    conditions = Conditions("benchmark", 10.0, "stub")
+    spent = []
+    for number in range(first, first + count):
+        candidate = Candidate({"train.py": f"NEW = {number}\n"}, (node_at(WIDE, 0),), "tune", "an idea")
+        node = Node(node_id_for(WIDE.run_id, number), WIDE.run, number, number, candidate, time.time(), str(number))
+        request = Request(node.node_id, WIDE.run, number, candidate.files, number, "screen")
+        scored = Scored(
+            request=request, conditions=conditions, resources=Resources(10.0, {"train": 10.0}, steps=150),
+            trust="audited", sandbox="bwrap", device="cpu", started_at=time.time(), finished_at=time.time(), score=3.5,
+        )  # fmt: skip
+        began = time.perf_counter()
+        archive.choose(MoveRecord(WIDE.run, number, Propose("tune", candidate.parents), number))
+        archive.add(node)
+        archive.record(scored)
+        spent.append(time.perf_counter() - began)
+        time.sleep(0.005)  # a search writes now and then
+    return spent
+
+
+@contextmanager
+def askers(path: Path, count: int) -> Iterator[None]:
+    """Clients that ask the search without a pause."""
+    command = [sys.executable, "-c", ASKER, str(path)]
+    clients = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HOUSE) for _ in range(count)]
+    try:
+        for client in clients:
+            assert client.stdout is not None
+            client.stdout.readline()
+        yield
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+
+
+def live(path: Path, nodes: int, writes: int) -> dict[str, float]:
+    """What asking costs while a search writes, and what it costs the search."""
+    with Archive.open(path) as archive, SqlServer(archive):
+        reader, asked, stop = open_reader(path), list[float](), threading.Event()
+        small = "SELECT node_id, score FROM evaluations WHERE run = 'wide' ORDER BY arrival DESC LIMIT 1"
+
+        def ask() -> None:
+            while not stop.wait(0.02):
+                asked.append(timed(lambda: reader.query(small)))
+
+        write_nodes(archive, nodes, 20)  # warms
+        alone = statistics.median(write_nodes(archive, nodes + 20, writes))
+        thread = threading.Thread(target=ask)
+        thread.start()
+        write_nodes(archive, nodes + 20 + writes, writes)
+        stop.set()
+        thread.join()
+        with askers(path, 3):
+            busy = statistics.median(write_nodes(archive, nodes + 20 + 2 * writes, writes))
+    milliseconds = sorted(1000 * seconds for seconds in asked)
+    p95 = milliseconds[int(0.95 * len(milliseconds))]
+    print(f"  live SQL: median {statistics.median(milliseconds):.2f} ms, p95 {p95:.2f} ms", flush=True)
+    print(
+        f"  a node is written in {1000 * alone:.2f} ms alone, in {1000 * busy:.2f} ms while 3 clients ask", flush=True
+    )
+    return {"live_sql_ms": statistics.median(milliseconds), "writer_slowdown": busy / alone - 1}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="20,000 nodes, fewer tries: under a minute, and rougher")
+    parser.add_argument("--nodes", type=int, default=100_000, help="nodes of the preloaded archive (%(default)s)")
+    options = parser.parse_args()
+    nodes, tries, writes = (20_000, 2, 60) if options.quick else (options.nodes, 5, 300)
+    with tempfile.TemporaryDirectory(prefix="treewright-bench-") as name:
+        path = Path(name) / "large.duckdb"
+        seconds = timed(lambda: preload(path, nodes))
+        print(f"  {nodes:,} nodes preloaded in {seconds:.0f} s, {path.stat().st_size / 1e6:.0f} MB", flush=True)
+        forms = short_forms(path, nodes, tries)
+        asked = queries(path, nodes, tries)
+        figures = {
+            "short_form_s": max(seconds for form, seconds in forms.items() if form != "check"),
+            "leaderboard_ms": asked["leaderboard"],
+            "leaderboard_place_ms": asked["leaderboard_place"],
+            "lineage_ms": max(asked["lineage_wide"], asked["lineage_deep"]),
+            **live(path, nodes, writes),
+        }
+    print(
+        json.dumps({**{key: round(value, 4) for key, value in figures.items()}, "nodes": nodes, "quick": options.quick})
+    )

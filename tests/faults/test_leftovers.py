@@ -1,0 +1,186 @@
+"""What a candidate leaves where it can write, and states that are none: nothing is opened, followed, or waited for.
+
+A state comes as one frame over the session's socket. No file that a candidate has made is ever opened by us, so links,
+pipes, folders and files of a terabyte can lie under every name that somebody might look for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archive.records import Request
+from prepare.task import Task
+from train.evaluator import AuditedEvaluator
+from train.slots import make_slots
+
+pytestmark = pytest.mark.slow
+
+LITTER = """
+import os
+
+NAMES = ("state", "state.safetensors", "result", "result.json", "score", "metrics.json", "checkpoint.pt", "train.py")
+KINDS = {
+    "symlink": lambda path: os.symlink("/etc/passwd", path),
+    "symlink to a folder": lambda path: os.symlink("/", path),
+    "dangling symlink": lambda path: os.symlink("/nowhere", path),
+    "loop": lambda path: os.symlink(path, path),
+    "FIFO": lambda path: os.mkfifo(path),
+    "directory": lambda path: os.makedirs(path + "/" + "/".join("d" * 50 for _ in range(30))),
+    "sparse terabyte": lambda path: sparse(path),
+    "truncated": lambda path: open(path, "wb").write(b"\\x40\\0\\0\\0\\0\\0\\0\\0{"),
+    "closed to everybody": lambda path: os.mkdir(path, 0),
+    "hard link": lambda path: os.link("/candidate/train.py", path),
+}
+
+def sparse(path):
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+
+def litter():
+    left = 0
+    here = [path for path, folders, files in os.walk("/") if os.access(path, os.W_OK) and not path.startswith("/proc")]
+    for folder in here:
+        for name in NAMES:
+            try:
+                KINDS[KIND](os.path.join(folder, name))
+                left += 1
+            except OSError:
+                pass
+    print("left", left, "in", here)
+"""
+
+
+def littering(seed: str, kind: str) -> str:
+    source = f"KIND = {kind!r}\n{LITTER}\n{seed}"
+    return source.replace("    data = session.start().long()", "    litter()\n    data = session.start().long()")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("symlink", "symlink to a folder", "dangling symlink", "loop", "FIFO", "directory", "sparse terabyte"),
+        *("truncated", "closed to everybody", "hard link"),
+    ],
+)
+def test_litter_under_every_name_changes_nothing(
+    run_candidate, toy_seed: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An honest program that also leaves such things in each folder it can write to is scored as ever."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = run_candidate(littering(toy_seed, kind))
+    assert result.outcome == "scored", result.reason
+    assert "left" in result.log
+    if kind not in ("sparse terabyte", "hard link"):  # those two are refused
+        assert "left 0" not in result.log, result.log
+    assert list(tmp_path.iterdir()) == [], "our folders are removed, whatever is in them"
+    honest = run_candidate(toy_seed)
+    assert (honest.outcome, honest.score) == ("scored", pytest.approx(result.score, abs=1e-3))
+
+
+STATES = {
+    "truncated": ("lambda state: really(state)[:-7]", "invalid", "not a safetensors file"),
+    "of nothing": ("lambda state: b''", "invalid", "not a safetensors file"),
+    "garbage": ("lambda state: bytes(range(256)) * 40", "invalid", "not a safetensors file"),
+    "a header of a terabyte": (
+        "lambda state: (1 << 40).to_bytes(8, 'little') + bytes(100)",
+        "invalid",
+        "not a safetensors file",
+    ),
+    "a header without an end": (
+        "lambda state: (9).to_bytes(8, 'little') + b'{\"table\"'",
+        "invalid",
+        "not a safetensors file",
+    ),
+    "offsets beyond its end": (
+        "lambda state: really(state).replace(b'262144', b'962144')",
+        "invalid",
+        "not a safetensors file",
+    ),
+    "a pickle": ("lambda state: __import__('pickle').dumps(state)", "invalid", "not a safetensors file"),
+    "oversized": ("lambda state: bytes(60_000_000)", "invalid", "larger than the 1 MB"),
+    "with a tail": ("lambda state: really(state) + bytes(1_500_000)", "invalid", "not a safetensors file"),
+    "too many elements": (
+        "lambda state: really({'table': __import__('torch').zeros(400_000)})",
+        "invalid",
+        "400,000 elements; 100,000 are allowed",
+    ),
+}
+
+
+IN_THE_REAL_RUN = """
+import safetensors.torch
+
+really = safetensors.torch.save
+safetensors.torch.imported = getattr(safetensors.torch, "imported", 0) + 1
+if safetensors.torch.imported == 2:  # the first time was the rehearsal
+"""
+
+
+@pytest.mark.parametrize("kind", list(STATES))
+def test_a_state_that_is_none_is_invalid_with_the_reason(run_candidate, toy_seed: str, kind: str) -> None:
+    """What the worker would send is replaced, as a candidate can do in its own process."""
+    save, outcome, reason = STATES[kind]
+    source = f"{IN_THE_REAL_RUN}    safetensors.torch.save = {save}\n{toy_seed}"
+    result = run_candidate(source)
+    assert (result.outcome, reason in result.reason) == (outcome, True), result.reason
+    assert run_candidate(toy_seed).outcome == "scored"
+
+
+# ---------------------------------------------------------------- a full disk
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Temporary folders are made in a file system of 64 kB, where this machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "treewright-test", str(folder)]
+    try:
+        mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only root may mount a file system")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_no_space_for_the_stage_is_lost_and_names_the_machine(run_candidate, toy_seed: str, tiny_disk: Path) -> None:
+    result = run_candidate(toy_seed)
+    assert result.outcome == "lost", result
+    assert "the machine could not run it" in result.reason
+    assert "No space left on device" in result.reason
+    assert list(tiny_disk.iterdir()) == []
+    subprocess.run(["mount", "-o", "remount,size=16m", str(tiny_disk)], check=True)
+    assert run_candidate(toy_seed).outcome == "scored", "and once there is space, it goes on"
+
+
+def test_no_process_to_be_had_is_lost(toy_task: Task, evaluator: AuditedEvaluator, toy_seed: str) -> None:
+    """As when the machine is full of processes: the launch itself fails, which is nobody's program's fault."""
+
+    class Refused:
+        tier, contained = evaluator.sandbox.tier, evaluator.sandbox.contained
+
+        def wrap(self, *args: object, **options: object) -> object:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        def mounted(self) -> tuple[Path, ...]:
+            return ()
+
+    by = AuditedEvaluator(dataclasses.replace(toy_task), Refused())  # type: ignore[arg-type]
+    request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "screen")
+    before = len(os.listdir("/proc/self/fd"))
+    result = by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share: None)
+    assert (result.outcome, "Resource temporarily unavailable" in getattr(result, "reason", "")) == ("lost", True)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,29 @@
+"""The audited evaluator with a diary: a line for each evaluation that has ended, before the search hears of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from archive.records import Evaluation, Request
+from prepare.task import Task
+from train.evaluator import AuditedEvaluator
+from train.sandbox import Sandbox
+from train.slots import Slot
+
+
+class DiaryEvaluator(AuditedEvaluator):
+    """Real sandboxes; what the archive says afterwards can be held against ``diary``."""
+
+    def __init__(self, task: Task, sandbox: Sandbox, diary: str) -> None:
+        super().__init__(task, sandbox)
+        self._diary = diary
+
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]
+    ) -> Evaluation:
+        done = super().evaluate(request, slot, cancelled, watch)
+        if done.outcome != "lost":
+            with open(self._diary, "a") as diary:
+                diary.write(f"{request.node_id} {request.seed} {request.purpose}\n")
+        return done

@@ -1,0 +1,93 @@
+"""An evaluation under way in a thread of its own, and the processes of its sandbox, for those who disturb it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from archive.records import Evaluation, Request
+from train.evaluator import AuditedEvaluator
+from train.slots import make_slots
+
+TRAINS_ON = """
+import time
+import torch
+
+def train(session):
+    data = session.start()
+    step = 0
+    while session.remaining() > 0:
+        step += 1
+        session.report(step=step, loss=5.0)
+        time.sleep(0.02)
+    table = torch.bincount(data.long(), minlength=256).float().add(0.1).log().expand(256, 256)
+    return {"table": table.clone()}
+
+def predict(state, task):
+    return lambda tokens: state["table"][tokens]
+"""
+"""An honest program that uses all its time: it counts bytes."""
+
+
+class Underway:
+    """One evaluation of ``source`` on the first slot. Use as a context manager: in the end it is cancelled."""
+
+    def __init__(self, evaluator: AuditedEvaluator, source: str = TRAINS_ON) -> None:
+        self.phases: list[str] = []
+        self.cancelled = threading.Event()
+        self._result: list[Evaluation | BaseException] = []
+        self._evaluator = evaluator
+        self._request = Request("node", "run", 0, {"train.py": source}, 11, "screen")
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            slot = make_slots(1)[0]
+            done = self._evaluator.evaluate(self._request, slot, self.cancelled, lambda phase, _: self.note(phase))
+            self._result.append(done)
+        except BaseException as error:  # noqa: BLE001 - raised again by result()
+            self._result.append(error)
+
+    def note(self, phase: str) -> None:
+        self.phases.append(phase)
+
+    def __enter__(self) -> Underway:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancelled.set()
+        self._thread.join()
+
+    def until(self, phase: str) -> None:
+        """Wait until it is in that phase."""
+        wait(lambda: phase in self.phases or bool(self._result))
+        assert phase in self.phases, self._result
+
+    def result(self) -> Any:
+        self._thread.join(120)
+        assert self._result, "it has not ended"
+        if isinstance(self._result[0], BaseException):
+            raise self._result[0]
+        return self._result[0]
+
+
+def wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
+def sandbox_processes(parent: psutil.Process | None = None) -> list[psutil.Process]:
+    """What runs below a process: the launched one first, the candidate's worker, and what it has started, last."""
+    return list((parent or psutil.Process()).children(recursive=True))
+
+
+def worker(processes: list[psutil.Process]) -> psutil.Process:
+    """The first interpreter among them: the process that the candidate runs in."""
+    return next(process for process in processes if process.name().startswith("python"))

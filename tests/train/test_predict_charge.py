@@ -1,0 +1,52 @@
+"""What predict computes while it is judged is paid for: beyond an allowance, from the training seconds left over."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from prepare.task import Task
+from train.cell import Ended
+from train.trial import Trial
+
+
+def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1) -> None:
+    limits = dataclasses.replace(task.limits, predict_seconds=3.0)
+    cells: Any = SimpleNamespace(
+        task=dataclasses.replace(task, seconds=10.0, limits=limits),
+        slot=SimpleNamespace(device=device, threads=threads),
+        progress=SimpleNamespace(seconds=trained),
+    )
+    judgement: Any = None
+    Trial(judgement, cells, lambda phase, share: None)._charge(wall, cpu)
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [
+        {"trained": 10.0, "wall": 50.0, "cpu": 2.9},  # a busy machine is nobody's fault
+        {"trained": 4.0, "wall": 9.0, "cpu": 8.9},  # what training left over may be used
+        {"trained": 10.0, "wall": 3.0, "cpu": 5.9, "threads": 2},
+        {"trained": 10.0, "wall": 2.9, "cpu": 20.0, "device": "cuda"},
+    ],
+)
+def test_what_an_honest_program_computes_is_free(toy_task: Task, spent: dict[str, Any]) -> None:
+    charge(toy_task, **spent)
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [
+        {"trained": 10.0, "wall": 4.0, "cpu": 3.1},
+        {"trained": 10.2, "wall": 4.0, "cpu": 3.1},  # the grace is not paid back
+        {"trained": 4.0, "wall": 9.5, "cpu": 9.1},
+        {"trained": 10.0, "wall": 3.1, "cpu": 1.0, "device": "cuda"},
+    ],
+)
+def test_training_in_predict_is_timed_out(toy_task: Task, spent: dict[str, Any]) -> None:
+    with pytest.raises(Ended, match="3 s of computing that predict is given") as ended:
+        charge(toy_task, **spent)
+    assert (ended.value.outcome, ended.value.violation) == ("timed_out", False)
