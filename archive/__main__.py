@@ -236,10 +236,12 @@ def _run(options: argparse.Namespace) -> int:
         "compare": lambda: commands.compare(reader, words),
     }
     if name == "show":
-        facts = commands.node_facts(reader, words[0])
+        with reader.held():
+            facts = commands.node_facts(reader, words[0])
         print(json.dumps(facts, indent=2) if options.json else commands.node_text(facts))
     elif name == "diff":
-        text = commands.difference(reader, *words)
+        with reader.held():
+            text = commands.difference(reader, *words)
         print(json.dumps({"diff": text}) if options.json else text)
     elif name == "tail":
         run = commands.which_run(reader, options.run)
@@ -256,7 +258,9 @@ def _run(options: argparse.Namespace) -> int:
 
         serve(reader, options.run, options.port or 0)
     elif name in tables:
-        _print(tables[name](), options)
+        with reader.held():
+            result = tables[name]()
+        _print(result, options)
     else:
         _print(reader.query(sys.stdin.read() if name == "-" else name), options)
     return 0

@@ -3,7 +3,8 @@
     reader = open_reader("treewright.duckdb")
     reader.query("SELECT node_id, score FROM leaderboard WHERE run = ?", ["shakespeare-1"])
 
-The file is opened for each query alone and closed at once: a reader that stays would keep the next search out.
+The file is opened for each query alone (or for the few of one command: ``held``) and closed at once, since a reader
+that stays would keep the next search out.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+
+import duckdb
 
 from archive import errors, schema
 from archive.database import connect, normalised
@@ -50,38 +54,64 @@ class ArchiveReader:
         self.path = path
         self._seconds = seconds
         self._most_rows = most_rows
+        self._holds = False
+        self._held: duckdb.DuckDBPyConnection | None = None
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
         """Raises QueryError, QueryRefused, ArchiveMissing, ArchiveLocked, NotAnArchive or ArchiveError."""
         give_up = time.monotonic() + _STARTING
         while True:
+            # The search first: that there is none is known at once, and a file that is locked takes long to fail.
+            connection = self._connect() if self._held is None else None
+            if connection is not None:
+                with connection:
+                    return self._from_search(connection, sql, parameters)
             try:
                 return self._from_file(sql, parameters)
             except ArchiveLocked as locked:
-                connection = self._connect()
-                if connection is not None:
-                    with connection:
-                        return self._from_search(connection, sql, parameters)
                 if time.monotonic() >= give_up:
                     raise self._nobody_answers(locked) from locked
                 time.sleep(0.05)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a file that is free is opened once for all queries. For a moment only: a search waits meanwhile."""
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+            if self._held is not None:
+                self._held.close()
+            self._held = None
+
     def _from_file(self, sql: str, parameters: Sequence[Any]) -> Result:
+        connection = self._held or self._open()
+        if self._holds:
+            self._held = connection
+        try:
+            return run_select(connection, sql, parameters, seconds=self._seconds, most_rows=self._most_rows)
+        finally:
+            if not self._holds:
+                connection.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
         connection = connect(self.path, read_only=True)
         try:
             schema.prepare_reading(connection, self.path)
-            return run_select(connection, sql, parameters, seconds=self._seconds, most_rows=self._most_rows)
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        return connection
 
     def _connect(self) -> socket.socket | None:
-        """To the search's socket; None if nobody listens there."""
+        """To the search's socket; None if nobody listens there, or not to us."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(self._seconds)
         try:
             with short_address(socket_path(self.path)) as address:
                 connection.connect(address)
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError, PermissionError):
             connection.close()
             return None
         except OSError as error:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from archive_sample import HERE, a_family, request_for, scored
 
+from archive import query
+from archive.database import connect
 from archive.errors import ArchiveError, ArchiveLocked, QueryError, QueryRefused
 from archive.query import ArchiveReader, open_reader
 from archive.select import Result, run_select
@@ -279,3 +281,24 @@ def test_values_survive_the_wire() -> None:
     for forged in ({"$": "os.system", "v": "x"}, {"a": 1}, {"$": "date", "v": "soon"}, {"$": "decimal", "v": "x"}):
         with pytest.raises(ArchiveError):
             decoded(forged)
+
+
+def test_a_command_opens_a_free_file_once_and_lets_go_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.duckdb"
+    with Archive.open(path) as archive:
+        a_family(archive)
+    opened = []
+    monkeypatch.setattr(query, "connect", lambda *a, **k: opened.append(a) or connect(*a, **k))
+    reader = query.open_reader(path)
+    with reader.held():
+        for _ in range(3):
+            assert reader.query("SELECT count(*) FROM nodes").rows == [(5,)]
+    assert len(opened) == 1
+    Archive.open(path, patience=0).close()  # nobody is in its way
+
+
+def test_a_search_is_asked_without_a_try_at_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive, SqlServer(archive):
+        a_family(archive)
+        monkeypatch.setattr(query, "connect", None)
+        assert query.open_reader(archive.path).query("SELECT count(*) FROM nodes").rows == [(5,)]
