@@ -5,7 +5,6 @@ All of it was written by a candidate or a model. It is cut to a size, stripped o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +18,6 @@ _DIFF_LINES = 400
 _LOG = 1500
 _POINTS = 80
 _CONTEXT = 3
-_RECENT = 400
-"""Sources kept at hand: a child usually follows its parent closely."""
 
 
 def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
@@ -75,38 +72,29 @@ def _changed(old: list[str], new: list[str]) -> Iterator[str]:
 
 
 class _Texts:
-    """Files of nodes by id; each distinct source is read once while it is in use."""
+    """Files of the nodes that are worked on; what the next part does not need is let go."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._files: dict[str, dict[str, str]] = {}
         self._sources: dict[str, str] = {}
-        self._order: deque[str] = deque()
 
     def fetch(self, ids: Sequence[str]) -> None:
-        wanted = [node_id for node_id in dict.fromkeys(ids) if node_id not in self._files]
-        for start in range(0, len(wanted), PART):
-            part = wanted[start : start + PART]
-            marks = ", ".join("?" * len(part))
-            for row in rows(self._reader, f"SELECT node_id, path, sha FROM files WHERE node_id IN ({marks})", part):
+        """Have the files of these nodes at hand, and no others."""
+        self._files = {}
+        for some in _chunks(list(dict.fromkeys(ids)), PART):
+            marks = ", ".join("?" * len(some))
+            for row in rows(self._reader, f"SELECT node_id, path, sha FROM files WHERE node_id IN ({marks})", some):
                 self._files.setdefault(row["node_id"], {})[row["path"]] = row["sha"]
-        needed = {sha for node_id in ids for sha in self._files.get(node_id, {}).values()} - set(self._sources)
-        for some in _chunks(sorted(needed), 500):
+        needed = {sha for files in self._files.values() for sha in files.values()}
+        self._sources = {sha: text for sha, text in self._sources.items() if sha in needed}
+        for some in _chunks(sorted(needed - set(self._sources)), 500):
             marks = ", ".join("?" * len(some))
             for row in rows(self._reader, f"SELECT sha, text FROM sources WHERE sha IN ({marks})", some):
-                if row["sha"] not in self._sources:
-                    self._order.append(row["sha"])
                 self._sources[row["sha"]] = row["text"]
-        keep = max(_RECENT, 2 * len(ids))
-        while len(self._order) > keep:
-            del self._sources[self._order.popleft()]
 
     def of(self, node_id: str) -> dict[str, str]:
-        files = self._files.get(node_id, {})
-        missing = [sha for sha in files.values() if sha not in self._sources]
-        if missing:
-            self.fetch([node_id])
-        return {path: self._sources.get(sha, "") for path, sha in files.items()}
+        return {path: self._sources.get(sha, "") for path, sha in self._files.get(node_id, {}).items()}
 
 
 def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -114,11 +114,11 @@
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
-  function sheet(canvas) {
+  function sheet(canvas, surface = canvas) {
     const box = canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1;
     const width = Math.max(1, Math.round(box.width * ratio)), height = Math.max(1, Math.round(box.height * ratio));
-    if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-    const pen = canvas.getContext("2d");
+    for (const each of new Set([canvas, surface])) if (each.width !== width || each.height !== height) { each.width = width; each.height = height; }
+    const pen = surface.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, box.width, box.height);
     pen.font = "12px system-ui, sans-serif";
@@ -139,6 +139,16 @@
     pen.stroke();
   }
 
+  // Thousands of dots are painted once, on a canvas of their own; a click only copies it and rings what was chosen.
+  const painted = { progress: document.createElement("canvas"), tree: document.createElement("canvas") };
+
+  function ring(name, spots, size) {
+    const canvas = $(name), { pen } = sheet(canvas);
+    pen.save(); pen.setTransform(1, 0, 0, 1, 0, 0); pen.drawImage(painted[name], 0, 0); pen.restore();
+    pen.strokeStyle = colour("link"); pen.lineWidth = 2.5;
+    for (const [x, y] of spots) { pen.beginPath(); pen.arc(x, y, size, 0, 7); pen.stroke(); }
+  }
+
   // ------------------------------------------------------------ progress
 
   const dots = { x: [], y: [], node: [] };
@@ -155,7 +165,7 @@
   }
 
   function drawProgress() {
-    const { pen, width, height } = sheet($("progress")), list = facts.experiments;
+    const { pen, width, height } = sheet($("progress"), painted.progress), list = facts.experiments;
     const left = 64, right = 16, top = 14, bottom = 36, [low, high] = range();
     const x = (k) => left + (width - left - right) * (k + 0.5) / Math.max(1, list.length);
     const y = (s) => top + (height - top - bottom) * (high - s) / (high - low);
@@ -196,7 +206,14 @@
       if (clash || box.x + wide > width - right || box.y < top + 8) continue;
       pen.fillText(words, box.x, box.y); taken.push({ ...box, wide });
     }
-    if (selected >= 0) list.forEach(([node], k) => { if (node === selected) { pen.strokeStyle = colour("link"); pen.lineWidth = 2; pen.beginPath(); pen.arc(dots.x[k], dots.y[k], size + 4, 0, 7); pen.stroke(); } });
+    dots.size = size;
+    ringProgress();
+  }
+
+  function ringProgress() {
+    const spots = [];
+    if (selected >= 0) dots.node.forEach((node, k) => { if (node === selected) spots.push([dots.x[k], dots.y[k]]); });
+    ring("progress", spots, dots.size + 4);
   }
 
   function nearestDot(px, py) {
@@ -248,7 +265,7 @@
   }
 
   function drawTree() {
-    const { pen, width, height } = sheet($("tree")), nodes = facts.nodes, count = nodes.id.length;
+    const { pen, width, height } = sheet($("tree"), painted.tree), nodes = facts.nodes, count = nodes.id.length;
     const near = (i) => { const px = treeX(i), py = treeY(i); return px > -80 && px < width + 80 && py > -40 && py < height + 40; };
     const bold = new Set($("lineage").checked ? facts.lineage : []);
     const edges = (style, thick, dash, test) => {
@@ -262,10 +279,13 @@
     const size = Math.max(count > 3000 ? 1.5 : 2.4, Math.min(6, view.rise * view.scale * 0.42, view.step * view.scale * 0.3)), groups = new Map();
     for (let i = 0; i < count; i++) if (near(i)) { const c = nodeColour(i); groups.has(c) ? groups.get(c).push(i) : groups.set(c, [i]); }
     for (const [c, some] of groups) { pen.fillStyle = c; pen.beginPath(); for (const i of some) { pen.moveTo(treeX(i) + size, treeY(i)); pen.arc(treeX(i), treeY(i), size, 0, 7); } pen.fill(); }
-    if (selected >= 0) { pen.strokeStyle = colour("link"); pen.lineWidth = 2.5; pen.beginPath(); pen.arc(treeX(selected), treeY(selected), size + 3.5, 0, 7); pen.stroke(); }
+    layout.size = size;
+    ringTree();
     const words = { rank: "colour: rank by mean score, yellow is best; red: no score", operator: order.operators.join(", "), state: "green: scored; red: failed; grey: waiting" }[$("colour").value];
     $("legend").textContent = `${words}; violet: suspect; dashed: second parent. Drag to move, wheel to zoom, arrow keys to step.`;
   }
+
+  function ringTree() { ring("tree", selected >= 0 ? [[treeX(selected), treeY(selected)]] : [], layout.size + 3.5); }
 
   function nearestNode(px, py) {
     let best = -1, least = 12 * 12;
@@ -274,9 +294,10 @@
   }
 
   function bringIntoView(i) {
-    const box = $("tree").getBoundingClientRect();
-    if (treeX(i) < 10 || treeX(i) > box.width - 10) view.x += box.width / 2 - treeX(i);
-    if (treeY(i) < 10 || treeY(i) > box.height - 10) view.y += box.height / 2 - treeY(i);
+    const box = $("tree").getBoundingClientRect(), x = treeX(i), y = treeY(i);
+    const dx = x < 10 || x > box.width - 10 ? box.width / 2 - x : 0, dy = y < 10 || y > box.height - 10 ? box.height / 2 - y : 0;
+    if (!dx && !dy) return;
+    view.x += dx; view.y += dy;
     drawTree();
   }
 
@@ -293,7 +314,7 @@
   async function select(i) {
     const began = performance.now();
     selected = i;
-    drawProgress(); drawTree();
+    ringProgress(); ringTree();
     const nodes = facts.nodes, unit = facts.run.unit, parts = [];
     const heading = element("h2", `${short(i)} · ${nodes.operator[i]}`);
     heading.title = nodes.id[i];
