@@ -103,6 +103,17 @@ def test_a_run_that_has_gone_on_brings_what_is_new(tmp_path: Path) -> None:
     assert sound(a)
 
 
+def test_two_copies_that_trained_different_nodes_come_together(tmp_path: Path) -> None:
+    a, b = make(tmp_path / "a.duckdb"), tmp_path / "b.duckdb"
+    shutil.copy(a, b)
+    for place, path in enumerate((a, b)):
+        with Archive.open(path) as archive:
+            node = archive.tree(a_run(), HERE).nodes[place]
+            archive.record(scored(request_for(node, 70 + place), 2.0))
+    assert list(merge(a, [b])) == ["b.duckdb: night: 0 new nodes, 1 new evaluations, the rest was here"]
+    assert sound(a)  # each has its own place in the order of arrival
+
+
 def test_a_run_that_went_on_separately_is_refused_as_a_whole(tmp_path: Path) -> None:
     a, b = make(tmp_path / "a.duckdb"), tmp_path / "b.duckdb"
     shutil.copy(a, b)
