@@ -96,6 +96,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     if opened.other_hardware is not None and budget.evaluations_left(opened.tree, 0) > 0:
         catch_up(search, opened.other_hardware)
     session = Session(search, executor, budget, plan, display, stop, used=used)
+    display.follow(session.outlook, llm.meter)
     try:
         ending = session.run()
     finally:  # what has ended is recorded, however the session ends

@@ -6,21 +6,28 @@ characters before it is shown.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
+import numpy as np
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from archive.records import Evaluation, Failed, Scored
+from archive.tree import Tree
+from operators.llm.meter import Meter
 from search.engine import Search
+from search.frame import BOLD, GREEN, RED, YELLOW, Fact, Frame, SlotRow, duration
+from search.loop import Outlook
+from search.pace import Pace
 from search.statistics import screening_sigma
 from train.local import Running
 
+REDRAW_SECONDS = 0.25
+"""Between two redraws of the slots, at least."""
 _IDEA = 72
 
 
@@ -44,7 +51,7 @@ def describe_landing(search: Search, evaluation: Evaluation, total: int | None) 
     else:
         name, idea = request.purpose, f"fresh seed {request.seed}, for the claim"
     if isinstance(evaluation, Scored):
-        leads = "leads" if request.purpose == "screen" and tree.leader() == node.node_id else "     "
+        leads = "leads" if _leads(search, evaluation) else "     "
         # Scores on select and holdout are for the verdict: shown one by one they would only tempt to choose by them.
         figure = f"{evaluation.score:.4f} {unit}" if request.purpose == "screen" else "done"
         outcome = f"{figure:<12} {leads}"
@@ -55,6 +62,12 @@ def describe_landing(search: Search, evaluation: Evaluation, total: int | None) 
         reason = evaluation.reason if isinstance(evaluation, Failed) else ""
         idea = clean(reason + _suspects_made(search, evaluation), 2 * _IDEA)
     return f"[{done}] {node.node_id[:8]} {name:<9} {outcome}  {idea}"
+
+
+def _leads(search: Search, evaluation: Evaluation) -> bool:
+    """Whether this screening's node is now the leader."""
+    request = evaluation.request
+    return isinstance(evaluation, Scored) and request.purpose == "screen" and search.tree.leader() == request.node_id
 
 
 def _suspects_made(search: Search, evaluation: Evaluation) -> str:
@@ -81,6 +94,9 @@ class PlainDisplay:
     def close(self) -> None:
         self._stream.flush()
 
+    def follow(self, outlook: Callable[[], Outlook], meter: Meter | None) -> None:
+        """A log tells what has been, not what is to come."""
+
     def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
         self.said(describe_landing(search, evaluation, total))
 
@@ -92,11 +108,20 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """The same lines, and below them what each slot does, redrawn four times a second."""
+    """The same lines, and below them what each slot does and how the search stands.
 
-    def __init__(self, console: Console) -> None:
+    Drawn by whoever calls ``tick``, four times a second at most: no thread of its own takes the cores of candidates.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock``: the one that ``Running.since`` was read from."""
         self._console = console
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._clock = clock
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._pace = Pace(clock())
+        self._drawn = -math.inf
+        self._outlook: Callable[[], Outlook] | None = None
+        self._meter: Meter | None = None
 
     def __enter__(self) -> LiveDisplay:
         self._live.__enter__()
@@ -109,47 +134,147 @@ class LiveDisplay:
         """Take the slots away; what is said afterwards stands alone."""
         self._live.stop()
 
+    def follow(self, outlook: Callable[[], Outlook], meter: Meter | None) -> None:
+        """Show from now on what is still to come, and what the language model has cost, too."""
+        self._outlook, self._meter = outlook, meter
+
     def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
-        line = describe_landing(search, evaluation, total)
-        leads = "leads" in line and isinstance(evaluation, Scored)
-        style = "green" if leads else "red" if isinstance(evaluation, Failed) else ""
+        self._pace.landed(self._clock())
+        style = "green" if _leads(search, evaluation) else "red" if isinstance(evaluation, Failed) else ""
         # A styled text, not a styled print: that would dye the slots below it, too.
-        self._console.print(Text(line, style=style, overflow="ellipsis", no_wrap=True))
+        line = Text(describe_landing(search, evaluation, total), style=style, overflow="ellipsis", no_wrap=True)
+        self._console.print(line)
 
     def said(self, message: str) -> None:
-        self._console.print(escape(message), highlight=False)
+        """Lines as they are: broken by the terminal alone, so that a command can be copied in one piece."""
+        lines = ["".join(c if c.isprintable() else " " for c in line) for line in message.split("\n")]
+        self._console.print(Text("\n".join(lines)), soft_wrap=True)
 
     def tick(self, search: Search, running: Sequence[Running], total: int | None) -> None:
-        self._live.update(self._slots(search, running, total))
+        now = self._clock()
+        if now - self._drawn < REDRAW_SECONDS:
+            return
+        self._drawn = now
+        outlook = self._outlook() if self._outlook is not None else None
+        slots = outlook.slots if outlook is not None else 1 + max((one.slot.index for one in running), default=-1)
+        self._pace.looked(now, len(running), slots)
+        self._live.update(self._frame(search, running, outlook, slots, total), refresh=True)
 
-    def _slots(self, search: Search, running: Sequence[Running], total: int | None) -> Table:
-        tree = search.tree
-        table = Table.grid(padding=(0, 2))
-        for one in running:
-            node = tree[one.request.node_id]
-            bar = "#" * round(20 * one.share) + "." * (20 - round(20 * one.share))
-            table.add_row(
-                f"slot {one.slot.index}",
-                node.node_id[:8],
-                one.request.purpose if one.request.purpose != "screen" else node.candidate.operator,
-                f"{one.phase:<6}",
-                bar,
-                f"{time.monotonic() - one.since:.0f} s",
-                escape(clean(node.candidate.idea, 48)),
-            )
-        leader, sigma = tree.leader(), screening_sigma(tree)
-        facts = [f"{tree.evaluated}" + (f" of {total}" if total else "") + " trainings"]
-        if leader is not None:
-            facts.append(f"best {tree.means[tree.index[leader]]:.4f}")
-        if sigma is not None:
-            facts.append(f"sigma {sigma:.4f}")
-        if search.thinking:
-            facts.append(f"{search.thinking} proposals asked of the model")
-        table.add_row("", "", "", "", "", "", ", ".join(facts))
-        return table
+    def _frame(
+        self, search: Search, running: Sequence[Running], outlook: Outlook | None, slots: int, total: int | None
+    ) -> Frame:
+        now, busy = self._clock(), {one.slot.index: one for one in running}
+        rows = [
+            _row(search, busy[index], now) if index in busy else SlotRow(index)
+            for index in sorted({*range(slots), *busy})
+        ]
+        rate = self._pace.rate(now, max(1, slots))
+        groups = (
+            _progress(search, outlook, total, rate, self._pace.busy()),
+            _standing(search),
+            _suspicions(search),
+            _model(search, self._meter),
+        )
+        return Frame(rows, [tuple(group) for group in groups])
+
+
+def _row(search: Search, one: Running, now: float) -> SlotRow:
+    node, request = search.tree[one.request.node_id], one.request
+    does = node.candidate.operator if request.purpose == "screen" else request.purpose
+    return SlotRow(
+        one.slot.index,
+        node.node_id[:8],
+        clean(does, 9),
+        clean(one.phase, 6),
+        one.share,
+        max(0.0, now - one.since),
+        tuple(one.losses),
+        clean(node.candidate.idea, 200),
+    )
+
+
+# ---------------------------------------------------------------- the facts
+
+
+def _progress(
+    search: Search, outlook: Outlook | None, total: int | None, rate: float | None, busy: float | None
+) -> Iterator[Fact]:
+    """How far it is, and how fast."""
+    tree = search.tree
+    yield Fact(f"{tree.evaluated}" + (f" of {total}" if total else "") + " trainings", BOLD)
+    if outlook is not None:
+        yield Fact(outlook.stage)
+        left = time_left(outlook, rate)
+        if left is not None:
+            yield Fact(f"{'at most' if outlook.target else 'about'} {duration(left)} left")
+    if rate is not None:
+        yield Fact(f"{3600 * rate:,.0f} an hour")
+    if busy is not None:
+        yield Fact(f"slots {busy:.0%} busy")
+
+
+def time_left(outlook: Outlook, rate: float | None) -> float | None:
+    """Seconds until the run ends: its trainings at the present ``rate`` a second, or its hours, what comes first."""
+    known = [] if outlook.seconds is None else [outlook.seconds]
+    if outlook.to_come is not None and rate:
+        known.append(outlook.to_come / rate)
+    return min(known, default=None)
+
+
+def _standing(search: Search) -> Iterator[Fact]:
+    """The leader, the root to compare it with, and the noise."""
+    tree, unit = search.tree, search.parts.task.metric.unit
+    leader, sigma = tree.leader(), screening_sigma(tree)
+    if leader is not None and leader != tree.root:
+        yield Fact(f"best {_mean(tree, leader)} {unit} ({leader[:8]}, {_runs(tree, leader)})", GREEN)
+    if len(tree) and tree.runs[0]:
+        yield Fact(f"root {_mean(tree, tree.root)} ({_runs(tree, tree.root)})")
+    if sigma is not None:
+        yield Fact(f"sigma {sigma:.4f}")
+
+
+def _mean(tree: Tree, node_id: str) -> str:
+    return f"{tree.means[tree.index[node_id]]:.4f}"
+
+
+def _runs(tree: Tree, node_id: str) -> str:
+    runs = int(tree.runs[tree.index[node_id]])
+    return f"{runs} run{'s' if runs != 1 else ''}"
+
+
+def _suspicions(search: Search) -> Iterator[Fact]:
+    """How many nodes count for nothing, and why the latest of them does."""
+    tree = search.tree
+    places = np.flatnonzero(tree.suspects)
+    if len(places):
+        yield Fact(f"{len(places)} suspect node{'s' if len(places) > 1 else ''}", RED)
+        latest = tree.nodes[int(places[-1])].node_id
+        yield Fact(f"{latest[:8]} {clean(str(tree.suspicion(latest)), 200)}", RED)
+
+
+def _model(search: Search, meter: Meter | None) -> Iterator[Fact]:
+    """What the language model does, and what it has cost beside its caps."""
+    if meter is None:
+        return
+    thinking, closed = search.thinking, search.parts.llm_closed()
+    answers = f"{thinking} answer{'s' if thinking != 1 else ''} on the way"
+    if closed is not None:
+        yield Fact("model: not asked any more" + (f", {answers}" if thinking else ""), YELLOW)
+    elif search.pausing:
+        yield Fact("model: paused, its service cannot answer" + (f", {answers}" if thinking else ""), YELLOW)
+    else:
+        yield Fact(f"model: {answers}")
+    if search.ready:
+        yield Fact(f"{search.ready} ready")
+    spent = meter.spending
+    if meter.priced:
+        yield Fact(f"${spent.dollars:.2f} of ${meter.max_dollars:.2f}")
+    yield Fact(f"{spent.tokens:,} of {meter.max_tokens:,} tokens")
+    if closed is not None:
+        yield Fact(clean(closed, 200), YELLOW)
 
 
 def make_display(stream: TextIO) -> PlainDisplay | LiveDisplay:
-    """Live on a terminal, plain otherwise."""
+    """Live on a terminal that can move its cursor; plain for a file, a pipe, and a log, whatever FORCE_COLOR says."""
     console = Console(file=stream)
-    return LiveDisplay(console) if console.is_terminal else PlainDisplay(stream)
+    return LiveDisplay(console) if stream.isatty() and not console.is_dumb_terminal else PlainDisplay(stream)

@@ -12,8 +12,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from archive.records import Conditions, Decision, Evaluation, Purpose, Request
 from search.budget import Budget
@@ -58,6 +58,20 @@ class Display(Protocol):
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What is still to come, for a person who looks on."""
+
+    stage: Literal["searching", "claiming"]
+    slots: int
+    to_come: int | None
+    """Trainings that have not landed yet, those of the claim included; None where no number of them is set."""
+    seconds: float | None
+    """Left of the hours for the whole run; None where they are not what ends it."""
+    target: bool
+    """Whether it may end sooner, by a score that is good enough."""
+
+
+@dataclass(frozen=True)
 class Ending:
     """How a session of a run ended."""
 
@@ -79,6 +93,7 @@ class Session:
     stop: threading.Event
     used: float = 0.0
     monotonic: Callable[[], float] = time.monotonic
+    _claiming: ClaimPlan | None = field(default=None, init=False)
 
     def run(self) -> Ending:
         """Search, then claim."""
@@ -190,6 +205,7 @@ class Session:
         if isinstance(plan, NoClaim):
             search.note("no_claim", plan.reason)
             return Ending(f"{reason} {plan.reason}", None, finished=True)
+        self._claiming = plan
         while not self.stop.is_set():
             # No more than can start now: when a finalist fails, its other runs are not worth their cost.
             for move in next_moves(tree, plan)[: max(0, self.executor.free - search.queued("confirm", "report"))]:
@@ -221,6 +237,20 @@ class Session:
             search.archive.decide(decision)
 
     # ------------------------------------------------------------ both
+
+    def outlook(self) -> Outlook:
+        """What is still to come, while it runs."""
+        tree, claiming = self.search.tree, self._claiming
+        if claiming is not None:
+            return Outlook("claiming", self._slots, max(0, claiming.evaluations - spent(tree)), None, target=False)
+        trainings, seconds = self.budget.evaluations_left(tree, 0), self._seconds_left()
+        return Outlook(
+            "searching",
+            self._slots,
+            None if math.isinf(trainings) else max(0, int(trainings)),
+            None if math.isinf(seconds) else max(0.0, seconds),
+            target=self.budget.target is not None,
+        )
 
     def drain(self) -> None:
         """Record what ended while the executor was being closed: it was trained, and is not trained again."""

@@ -13,6 +13,7 @@ import pytest
 from archive.records import Evaluation, Purpose, Request
 from prepare.corpora import Folder
 from prepare.task import Limits, Metric, Task
+from train.curve import Watch
 from train.evaluator import AuditedEvaluator
 from train.sandbox import find_sandbox
 from train.slots import make_slots
@@ -95,7 +96,7 @@ def run_candidate(evaluator: AuditedEvaluator) -> RunCandidate:
         bar: float | None = None,
         by: AuditedEvaluator | None = None,
         cancelled: threading.Event | None = None,
-        watch: Callable[[str, float], None] = lambda phase, share: None,
+        watch: Watch = lambda phase, share, loss=None: None,
     ) -> Evaluation:
         request = Request("node", "run", 0, {"train.py": source}, seed, purpose, bar)
         return (by or evaluator).evaluate(request, make_slots(1)[0], cancelled or threading.Event(), watch)

@@ -37,7 +37,7 @@ from train import owner
 from train.cell import Ended
 from train.cells import Cells, Progress
 from train.cgroup import find_groups
-from train.curve import MedianRule
+from train.curve import MedianRule, Watch
 from train.devices import DeviceInUse, Lease, Leases
 from train.gates import Gates
 from train.program import bare
@@ -95,10 +95,8 @@ class AuditedEvaluator:
         """What a score made in ``slot`` may be compared with."""
         return Conditions(self._fingerprint, self.task.seconds, hardware_tag(slot))
 
-    def evaluate(
-        self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]
-    ) -> Evaluation:
-        """Train, score and audit. ``watch(phase, share of the training budget used)`` is told now and then.
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:
+        """Train, score and audit. ``watch`` is told now and then how far it is.
 
         Blocks for the whole evaluation. Never raises for what a candidate does.
         """

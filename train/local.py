@@ -8,15 +8,20 @@ A thread stays inside its evaluation until that ends, because a sandbox dies wit
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from archive.records import Conditions, Evaluation, Request
+from train.curve import Watch
 from train.slots import Slot
+
+_LOSSES = 512
+"""Points of a curve that are kept for the progress display."""
 
 
 class Evaluator(Protocol):
@@ -26,9 +31,7 @@ class Evaluator(Protocol):
 
     def conditions(self, slot: Slot) -> Conditions: ...
 
-    def evaluate(
-        self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]
-    ) -> Evaluation: ...
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation: ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,17 @@ class Running:
     """Of the training budget, in [0, 1]."""
     since: float
     """time.monotonic() when it began."""
+    losses: Sequence[tuple[float, float]] = ()
+    """(share, loss) as the candidate has reported them so far: its own words. Grows until the evaluation ends."""
+
+
+def _keep(losses: list[tuple[float, float]], share: float, loss: float) -> None:
+    """Add a point of the curve. A training that has begun again begins its curve again; a long one is thinned out."""
+    if losses and share < losses[-1][0]:
+        losses.clear()
+    if len(losses) >= _LOSSES:
+        del losses[1::2]
+    losses.append((share, loss))
 
 
 class LocalExecutor:
@@ -135,19 +149,25 @@ class LocalExecutor:
         for thread in self._threads:
             thread.join()
 
+    def _watch(self, slot: Slot, request: Request) -> Watch:
+        began = time.monotonic()
+        losses: list[tuple[float, float]] = []
+
+        def watch(phase: str, share: float, loss: float | None = None, /) -> None:
+            if loss is not None and math.isfinite(loss):
+                _keep(losses, share, loss)
+            self._running[slot.index] = Running(slot, request, phase, share, began, losses)
+
+        return watch
+
     def _serve(self, slot: Slot) -> None:
         while (request := self._waiting.get()) is not None:
             if self._cancelled.is_set():
                 return
-            asked = request
-            began = time.monotonic()
-
-            def watch(phase: str, share: float, asked: Request = asked, began: float = began) -> None:
-                self._running[slot.index] = Running(slot, asked, phase, share, began)
-
+            watch = self._watch(slot, request)
             watch("start", 0.0)
             try:
-                evaluation: Evaluation | BaseException = self._evaluator.evaluate(asked, slot, self._cancelled, watch)
+                evaluation: Evaluation | BaseException = self._evaluator.evaluate(request, slot, self._cancelled, watch)
             except BaseException as error:  # noqa: BLE001 - handed to the thread that waits, which raises it
                 evaluation = error
             finally:

@@ -10,7 +10,7 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from prepare.rehearsal import TEXT_BYTES
 from prepare.task import Task
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
-from train.curve import Divergence, MedianRule
+from train.curve import Divergence, MedianRule, Watch
 
 _GRACE = 0.02
 """Share of the budget by which a state may be late."""
@@ -67,10 +67,10 @@ def _once_more(progress: Progress, early: float, allowed: bool) -> Iterator[None
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a candidate. ``watch(phase, share of the budget used)`` is told now and then."""
+    """One training of a candidate."""
 
     cells: Cells
-    watch: Callable[[str, float], None]
+    watch: Watch
     median_rule: MedianRule | None = None
     divergence: Divergence = field(default_factory=Divergence)
 
@@ -195,7 +195,7 @@ class Training:
         curve.append(CurvePoint(step, self.progress.seconds, loss))
         if (reason := self._hopeless(curve)) is not None:
             raise Ended("stopped", reason)
-        self.watch("train", min(1.0, self.progress.seconds / self.task.seconds))
+        self.watch("train", min(1.0, self.progress.seconds / self.task.seconds), loss)
 
     def _hopeless(self, curve: Sequence[CurvePoint]) -> str | None:
         """Why the rest of the budget would be wasted, by the candidate's own words, or None."""

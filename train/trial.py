@@ -18,7 +18,7 @@ from prepare.task import Task
 from train import audit
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
-from train.curve import MedianRule
+from train.curve import MedianRule, Watch
 from train.training import Training
 
 
@@ -40,7 +40,7 @@ class Trial:
 
     judgement: Judgement
     cells: Cells
-    watch: Callable[[str, float], None]
+    watch: Watch
 
     @property
     def task(self) -> Task:

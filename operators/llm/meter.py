@@ -91,6 +91,11 @@ class Meter:
         return self._closed
 
     @property
+    def priced(self) -> bool:
+        """Whether the price is known, so that the cap on dollars can be kept."""
+        return self._priced
+
+    @property
     def spending(self) -> Spending:
         return self._spent
 

@@ -84,9 +84,8 @@ def test_a_run_of_the_same_name_but_another_id_gets_a_name_of_its_own(tmp_path: 
 
 def test_a_run_that_has_gone_on_brings_what_is_new(tmp_path: Path) -> None:
     a = make(tmp_path / "a.duckdb")
-    target = tmp_path / "all.duckdb"
-    shutil.copy(a, target)
-    list(merge(target, [make(tmp_path / "b.duckdb", "day")]))
+    target = make(tmp_path / "all.duckdb", "day")  # so that what comes has other places in the order of arrival here
+    list(merge(target, [a]))
     with Archive.open(a) as archive:
         diary = object.__new__(Diary)
         diary.archive, diary.run, diary.tree = archive, a_run(), archive.tree(a_run(), HERE)
@@ -98,8 +97,21 @@ def test_a_run_that_has_gone_on_brings_what_is_new(tmp_path: Path) -> None:
         tree = archive.tree(a_run(), HERE)
         assert [n.node_id for n in tree.nodes] == expected
         assert tree.leader() == expected[-1]
+        order = "SELECT node_id FROM nodes WHERE run = 'night' ORDER BY arrival"
+        assert [node_id for (node_id,) in archive.query(order)] == expected
     assert any("0 new nodes, 0 new evaluations" in line for line in merge(a, [target]))
     assert sound(a)
+
+
+def test_two_copies_that_trained_different_nodes_come_together(tmp_path: Path) -> None:
+    a, b = make(tmp_path / "a.duckdb"), tmp_path / "b.duckdb"
+    shutil.copy(a, b)
+    for place, path in enumerate((a, b)):
+        with Archive.open(path) as archive:
+            node = archive.tree(a_run(), HERE).nodes[place]
+            archive.record(scored(request_for(node, 70 + place), 2.0))
+    assert list(merge(a, [b])) == ["b.duckdb: night: 0 new nodes, 1 new evaluations, the rest was here"]
+    assert sound(a)  # each has its own place in the order of arrival
 
 
 def test_a_run_that_went_on_separately_is_refused_as_a_whole(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_no_process_of_it_is_left(run_candidate, name: str) -> None:
     at = source.index("import ")
     seen: list[int] = []
 
-    def watch(phase: str, share: float) -> None:
+    def watch(phase: str, share: float, loss: float | None = None) -> None:
         seen.extend(named(mark))
 
     run_candidate(source[:at] + name_itself + source[at:], watch=watch)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from archive.records import Evaluation, Request
 from prepare.task import Task
+from train.curve import Watch
 from train.evaluator import AuditedEvaluator
 from train.sandbox import Sandbox
 from train.slots import Slot
@@ -19,9 +19,7 @@ class DiaryEvaluator(AuditedEvaluator):
         super().__init__(task, sandbox)
         self._diary = diary
 
-    def evaluate(
-        self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]
-    ) -> Evaluation:
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:
         done = super().evaluate(request, slot, cancelled, watch)
         if done.outcome != "lost":
             with open(self._diary, "a") as diary:

@@ -34,7 +34,9 @@ def watched() -> list[tuple[str, float]]:
 
 @pytest.fixture(scope="module")
 def honest(run_candidate, toy_seed: str, watched: list[tuple[str, float]]) -> Scored:
-    evaluation: Evaluation = run_candidate(toy_seed, watch=lambda phase, share: watched.append((phase, share)))
+    evaluation: Evaluation = run_candidate(
+        toy_seed, watch=lambda phase, share, loss=None: watched.append((phase, share))
+    )
     assert isinstance(evaluation, Scored), evaluation
     return evaluation
 
