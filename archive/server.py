@@ -5,6 +5,7 @@
 
 The socket lies beside the file and belongs to its user alone. Each question gets a thread, a cursor on the same
 database and a deadline; a client that is slow, silent or rude costs its own time only. The writer waits for nobody.
+Questions without a pause get a quarter of the time, all clients together: the cores are the search's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import socket
 import stat
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,6 +36,11 @@ _SENDING = 30.0
 _MOST_SECONDS = 60.0
 """For one query, whatever the client asks for."""
 
+_REST = 3.0
+"""After a query, the search has its cores to itself this many times as long before the next one begins."""
+
+_LONGEST_REST = 5.0
+
 
 class SqlServer:
     """Serves an open archive until it is closed. Close it before the archive."""
@@ -47,6 +54,8 @@ class SqlServer:
         self._lock = threading.Lock()
         self._clients: dict[socket.socket, threading.Thread] = {}
         self._closed = False
+        self._closing = threading.Event()
+        self._free_at = 0.0  # time.monotonic() from which the next query may begin
         self._listener, self._inode = self._listen()
         self._thread = threading.Thread(target=self._accept, name="archive-sql", daemon=True)
         self._thread.start()
@@ -65,6 +74,7 @@ class SqlServer:
             if self._closed:
                 return
             self._closed = True
+            self._closing.set()
             clients = dict(self._clients)
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -139,7 +149,7 @@ class SqlServer:
     def _answer(self, question: Any) -> dict[str, Any]:
         try:
             sql, parameters, seconds = _understood(question)
-            with self._archive.reading() as cursor:
+            with self._paced(), self._archive.reading() as cursor:
                 result = run_select(cursor, sql, parameters, seconds=seconds, most_rows=self._most_rows)
         except ArchiveError as error:
             return {"error": type(error).__name__, "message": str(error)}
@@ -147,6 +157,20 @@ class SqlServer:
         return {
             "columns": list(result.columns), "types": list(result.types), "rows": rows, "truncated": result.truncated,
         }  # fmt: skip
+
+    @contextmanager
+    def _paced(self) -> Iterator[None]:
+        """Begin when the rest after earlier queries is over; what is done inside makes for the next one."""
+        while (rest := self._free_at - time.monotonic()) > 0 and not self._closing.wait(rest):
+            pass
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                now = time.monotonic()
+                rested = max(now, self._free_at) + _REST * (now - began)
+                self._free_at = min(rested, now + _LONGEST_REST)
 
 
 def _understood(question: Any) -> tuple[str, list[Any], float]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -302,3 +303,31 @@ def test_a_search_is_asked_without_a_try_at_its_file(tmp_path: Path, monkeypatch
         a_family(archive)
         monkeypatch.setattr(query, "connect", None)
         assert query.open_reader(archive.path).query("SELECT count(*) FROM nodes").rows == [(5,)]
+
+
+def test_a_client_without_a_pause_leaves_the_search_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query is followed by a rest of thrice its length; a question that comes later does not wait."""
+    from archive import server as module
+
+    now, rests = [100.0], list[float]()
+
+    def rest(self: object, seconds: float | None = None) -> bool:
+        rests.append(seconds or 0.0)
+        now[0] += seconds or 0.0
+        return False
+
+    with Archive.open(tmp_path / "a.duckdb") as archive, SqlServer(archive) as server:
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
+        monkeypatch.setattr(type(server._closing), "wait", rest)
+        for _ in range(2):
+            with server._paced():
+                now[0] += 2.0
+        assert rests == [pytest.approx(module._LONGEST_REST)]  # six seconds, and never more than five
+        now[0] += 60.0
+        with server._paced():
+            now[0] += 0.1
+        assert len(rests) == 1
+        with server._paced():
+            pass
+        assert rests[1] == pytest.approx(0.3)
+        monkeypatch.undo()
