@@ -6,6 +6,7 @@ characters before it is shown.
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -142,13 +143,14 @@ class LiveDisplay:
         self._pace.landed(self._clock())
         style = "green" if _leads(search, evaluation) else "red" if isinstance(evaluation, Failed) else ""
         # A styled text, not a styled print: that would dye the slots below it, too.
-        line = Text(describe_landing(search, evaluation, total), style=style, overflow="ellipsis", no_wrap=True)
-        self._console.print(line)
+        line = Text(describe_landing(search, evaluation, total), style=style)
+        self._console.print(line, overflow="ellipsis", no_wrap=True)
 
     def said(self, message: str) -> None:
-        """Lines as they are: broken by the terminal alone, so that a command can be copied in one piece."""
-        lines = ["".join(c if c.isprintable() else " " for c in line) for line in message.split("\n")]
-        self._console.print(Text("\n".join(lines)), soft_wrap=True)
+        """Sentences broken between words; indented lines by the terminal alone: a command is copied in one piece."""
+        for line in message.split("\n"):
+            harmless = "".join(c if c.isprintable() else " " for c in line)
+            self._console.print(Text(harmless), soft_wrap=line.startswith(" "))
 
     def tick(self, search: Search, running: Sequence[Running], total: int | None) -> None:
         now = self._clock()
@@ -276,5 +278,7 @@ def _model(search: Search, meter: Meter | None) -> Iterator[Fact]:
 
 def make_display(stream: TextIO) -> PlainDisplay | LiveDisplay:
     """Live on a terminal that can move its cursor; plain for a file, a pipe, and a log, whatever FORCE_COLOR says."""
+    if isinstance(stream, io.TextIOWrapper):  # an arrow in an idea must not end a search in a Latin-1 locale
+        stream.reconfigure(errors="backslashreplace")
     console = Console(file=stream)
     return LiveDisplay(console) if stream.isatty() and not console.is_dumb_terminal else PlainDisplay(stream)
