@@ -185,11 +185,13 @@ def test_suspects_are_shown_with_the_reason(start: Callable[..., Any], monkeypat
 
     def caught(self: StubEvaluator, request: Request, *more: Any) -> Evaluation:
         done = evaluate(self, request, *more)
-        if request.move != 4:
+        if request.move not in (4, 5):  # the one cheats, the other is merely too large, say
             return done
         common = {name: getattr(done, name) for name in ("request", "conditions", "resources", "trust", "sandbox")}
         rest = {"device": "cpu", "started_at": 0.0, "finished_at": 1.0}
-        return Failed(**common, **rest, outcome="invalid", reason="the audit\x1b[2J disagrees", violation=True)
+        return Failed(
+            **common, **rest, outcome="invalid", reason="the audit\x1b[2J disagrees", violation=request.move == 4
+        )
 
     monkeypatch.setattr(StubEvaluator, "evaluate", caught)
     bench, screen = start(slots=1), Screen()

@@ -67,3 +67,18 @@ def test_a_long_training_does_not_grow_without_bound() -> None:
     assert 32 <= len(losses) <= 128
     assert losses[0][1] == 0.0
     assert losses[-1][1] == 9999.0
+
+
+@pytest.mark.slow
+def test_a_real_training_tells_its_losses(run_candidate: Any, toy_seed: str) -> None:
+    heard: list[float] = []
+
+    def watch(phase: str, share: float, loss: float | None = None, /) -> None:
+        if loss is not None:
+            assert phase == "train"
+            heard.append(loss)
+
+    evaluation: Evaluation = run_candidate(toy_seed, watch=watch)
+    assert evaluation.outcome == "scored"
+    assert heard
+    assert heard == [point.loss for point in evaluation.curve]
