@@ -6,6 +6,7 @@ characters before it is shown.
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -120,6 +121,7 @@ class LiveDisplay:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._pace = Pace(clock())
         self._drawn = -math.inf
+        self._suspected: tuple[int, tuple[Fact, ...]] = (0, ())
         self._outlook: Callable[[], Outlook] | None = None
         self._meter: Meter | None = None
 
@@ -142,13 +144,14 @@ class LiveDisplay:
         self._pace.landed(self._clock())
         style = "green" if _leads(search, evaluation) else "red" if isinstance(evaluation, Failed) else ""
         # A styled text, not a styled print: that would dye the slots below it, too.
-        line = Text(describe_landing(search, evaluation, total), style=style, overflow="ellipsis", no_wrap=True)
-        self._console.print(line)
+        line = Text(describe_landing(search, evaluation, total), style=style)
+        self._console.print(line, overflow="ellipsis", no_wrap=True)
 
     def said(self, message: str) -> None:
-        """Lines as they are: broken by the terminal alone, so that a command can be copied in one piece."""
-        lines = ["".join(c if c.isprintable() else " " for c in line) for line in message.split("\n")]
-        self._console.print(Text("\n".join(lines)), soft_wrap=True)
+        """Sentences broken between words; indented lines by the terminal alone: a command is copied in one piece."""
+        for line in message.split("\n"):
+            harmless = "".join(c if c.isprintable() else " " for c in line)
+            self._console.print(Text(harmless), soft_wrap=line.startswith(" "))
 
     def tick(self, search: Search, running: Sequence[Running], total: int | None) -> None:
         now = self._clock()
@@ -172,10 +175,16 @@ class LiveDisplay:
         groups = (
             _progress(search, outlook, total, rate, self._pace.busy()),
             _standing(search),
-            _suspicions(search),
+            self._suspects(search.tree),
             _model(search, self._meter),
         )
         return Frame(rows, [tuple(group) for group in groups])
+
+    def _suspects(self, tree: Tree) -> tuple[Fact, ...]:
+        """Looked for when something has landed: nobody becomes suspect otherwise."""
+        if self._suspected[0] != tree.evaluated:
+            self._suspected = tree.evaluated, tuple(_suspicions(tree))
+        return self._suspected[1]
 
 
 def _row(search: Search, one: Running, now: float) -> SlotRow:
@@ -242,14 +251,15 @@ def _runs(tree: Tree, node_id: str) -> str:
     return f"{runs} run{'s' if runs != 1 else ''}"
 
 
-def _suspicions(search: Search) -> Iterator[Fact]:
-    """How many nodes count for nothing, and why the latest of them does."""
-    tree = search.tree
+def _suspicions(tree: Tree) -> Iterator[Fact]:
+    """How many nodes count for nothing since there was cheating, and what is said of the latest of them."""
     places = np.flatnonzero(tree.suspects)
-    if len(places):
-        yield Fact(f"{len(places)} suspect node{'s' if len(places) > 1 else ''}", RED)
-        latest = tree.nodes[int(places[-1])].node_id
-        yield Fact(f"{latest[:8]} {clean(str(tree.suspicion(latest)), 200)}", RED)
+    found = [(i, why) for i in map(int, places) if (why := tree.suspicion(tree.nodes[i].node_id)) is not None]
+    cheats = [(tree.nodes[i].node_id, why) for i, why in found if why.evaluation.violation]
+    if cheats:
+        node_id, why = cheats[-1]
+        yield Fact(f"{len(cheats)} suspect node{'s' if len(cheats) > 1 else ''}", RED)
+        yield Fact(f"{node_id[:8]} {clean(str(why), 200)}", RED)
 
 
 def _model(search: Search, meter: Meter | None) -> Iterator[Fact]:
@@ -276,5 +286,7 @@ def _model(search: Search, meter: Meter | None) -> Iterator[Fact]:
 
 def make_display(stream: TextIO) -> PlainDisplay | LiveDisplay:
     """Live on a terminal that can move its cursor; plain for a file, a pipe, and a log, whatever FORCE_COLOR says."""
+    if isinstance(stream, io.TextIOWrapper):  # an arrow in an idea must not end a search in a Latin-1 locale
+        stream.reconfigure(errors="backslashreplace")
     console = Console(file=stream)
     return LiveDisplay(console) if stream.isatty() and not console.is_dumb_terminal else PlainDisplay(stream)

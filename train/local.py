@@ -20,7 +20,7 @@ from archive.records import Conditions, Evaluation, Request
 from train.curve import Watch
 from train.slots import Slot
 
-_LOSSES = 512
+_LOSSES = 128
 """Points of a curve that are kept for the progress display."""
 
 
