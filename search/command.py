@@ -103,7 +103,8 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
         executor.close()
         session.drain()
     if search.thinking:
-        display.said(f"Waiting for {search.thinking} answers of the language model, which are paid for.")
+        answers = "an answer" if search.thinking == 1 else f"{search.thinking} answers"
+        display.said(f"Waiting for {answers} of the language model: what is on its way is paid for.")
     search.close()
     display.close()
     if not ending.finished:
