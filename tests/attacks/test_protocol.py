@@ -10,15 +10,13 @@ import os
 import platform
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from archive.records import Failed, Request
+from archive.records import Failed
 from prepare.task import Task
 from train.evaluator import AuditedEvaluator
-from train.slots import make_slots
 
 PROGRAMS = Path(__file__).parent / "probes"
 HOUSE = Path(__file__).parent.parent.parent
@@ -38,25 +36,21 @@ def test_no_file_in_a_sandbox_holds_the_text(toy_task: Task, run_candidate, eval
     by = AuditedEvaluator(patient, evaluator.sandbox)
 
     def search(wanted: list[bytes], top: str) -> str:
-        shifted = [[value + 1 for value in needle] for needle in wanted]
-        source = program("file_walk").replace("NEEDLES = []", f"NEEDLES = {shifted}")
+        hidden = [[(7 * value + 13 * i) % 1009 for i, value in enumerate(needle)] for needle in wanted]
+        source = program("file_walk").replace("NEEDLES = []", f"NEEDLES = {hidden}")
         return run_candidate(source.replace('TOP = "/"', f"TOP = {top!r}"), by=by).reason
 
     assert "/library/worker.py" in search([(HOUSE / "train/worker.py").read_bytes()[:40]], "/library")
     everything = search(needles, "/")
-    assert everything.endswith("found []"), everything
+    assert "found [] " in everything, everything
     assert int(everything.split("read ")[1].split()[0]) > 1000
 
 
 @slow
-def test_more_cores_than_the_slot_has_are_noticed(toy_task: Task, evaluator: AuditedEvaluator) -> None:
-    if (os.cpu_count() or 1) < 2:
-        pytest.skip("needs two cores")
-    by = AuditedEvaluator(dataclasses.replace(toy_task, seconds=5.0), evaluator.sandbox)
-    request = Request("node", "run", 0, {"train.py": program("more_cores")}, 11, "screen")
-    evaluation = by.evaluate(request, make_slots(1, threads=1)[0], threading.Event(), lambda phase, share: None)
+def test_more_cores_than_the_slot_has_are_refused(run_candidate) -> None:
+    evaluation = run_candidate(program("more_cores"))
     assert isinstance(evaluation, Failed), evaluation
-    assert (evaluation.outcome, "its slot has 1 core" in evaluation.reason) == ("invalid", True), evaluation.reason
+    assert (evaluation.outcome, "Operation not permitted" in evaluation.reason) == ("crashed", True), evaluation.reason
 
 
 JOINED = """
@@ -92,4 +86,4 @@ def test_two_sandboxes_share_no_keyring() -> None:
 def test_the_keyring_is_empty(run_candidate) -> None:
     for _ in range(2):
         reason = run_candidate(program("keyring")).reason
-        assert reason.endswith("before: False, own: True"), reason
+        assert "before: False" in reason, reason

@@ -16,13 +16,13 @@ def haunt():
         signal.signal(number, signal.SIG_IGN)
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        time.sleep(0.05)
         for name in ("train.bin", "checkpoint.pt"):
             try:
                 with open(name, "r+b") as file:
                     file.write(bytes(100_000))
             except OSError:
                 pass
+        time.sleep(0.05)
 
 
 def train(session):
@@ -33,6 +33,7 @@ def train(session):
             os.closerange(0, 256)
             haunt()
         os._exit(0)
+    time.sleep(0.3)  # until it has begun
     session.report(step=1, loss=3.0)
     return state
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 ATTACK = 15
-ENDS = "timed_out"
-REASON = "the state had not arrived"
+ENDS = "crashed"
+REASON = "SIGALRM"  # the alarm of the rehearsal outlives what is put in its place
 HARM = "score"
 GAIN = 0.1
 NAIVE = "launched"

@@ -1,6 +1,6 @@
 """Reads every file that it can reach, before the clock starts, and looks for text that it is to be judged by.
 
-The needles stand here shifted by one, so that the gate lets them pass.
+The needles stand here as numbers that the gate does not know how to read.
 """
 
 import os
@@ -8,6 +8,7 @@ import stat
 
 NEEDLES = []
 TOP = "/"
+PRIME, INVERSE = 1009, pow(7, -1, 1009)
 
 
 def files():
@@ -38,7 +39,7 @@ def holds(path, needles):
 
 
 def train(session):
-    needles = [bytes(value - 1 for value in needle) for needle in NEEDLES]
+    needles = [bytes((value - 13 * i) * INVERSE % PRIME for i, value in enumerate(needle)) for needle in NEEDLES]
     read, found = 0, []
     for path in files():
         read += 1
