@@ -9,6 +9,9 @@
     lineage_ms        lineage(ID), the slower of a node among 100,000 and of the end of a line of 500
     live_sql_ms       one small question to the socket while the search writes, median (p95 printed)
     writer_slowdown   by how much longer a node takes to write while a client asks without a pause for the leaderboard
+    report_s, report_mb    the page of a run of 10,000 nodes, process start included
+    click_ms          the slowest of some clicks on a node of it in headless Chromium, from the click to the shown node
+    export_500_s      a lineage of 500 nodes as a git branch, process start included
 
 All on an archive that is preloaded in bulk, which is not measured. The last line is one JSON object.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -175,6 +179,53 @@ def live(path: Path, nodes: int, writes: int) -> dict[str, float]:
     return {"live_sql_ms": statistics.median(milliseconds), "writer_slowdown": busy / alone - 1}
 
 
+def page(folder: Path, nodes: int) -> dict[str, float | None]:
+    """The report of a run of ``nodes`` nodes, a click on it, and the export of a deep lineage."""
+    path, out = folder / "page.duckdb", folder / "report.html"
+    preload(path, nodes)
+    base = [sys.executable, "-m", "archive", "--archive", str(path)]
+
+    def run(*words: str) -> float:
+        return timed(lambda: subprocess.run([*base, *words], cwd=HOUSE, check=True, stdout=subprocess.DEVNULL))
+
+    report = run("report", "--run", WIDE.run, "--out", str(out))
+    megabytes = out.stat().st_size / 1e6
+    export = min(
+        run("export", node_at(DEEP, DEPTH - 1), "--branch", f"deep-{i}", "--repo", str(folder / "r")) for i in range(2)
+    )
+    click = click_ms(out)
+    said = f"{click:.0f} ms a click" if click is not None else "no chromium, so no click"
+    print(
+        f"  report of {nodes:,} nodes: {report:.1f} s, {megabytes:.1f} MB, {said}; export of 500: {export:.2f} s",
+        flush=True,
+    )
+    return {"report_s": report, "report_mb": megabytes, "click_ms": click, "export_500_s": export}
+
+
+def click_ms(page: Path) -> float | None:
+    """The slowest of six clicks (through the search field), as the page measures them; None without a browser."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return None
+    if binary is None:
+        return None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1400, "height": 1200})
+        tab.goto(f"file://{page}")
+        tab.wait_for_selector("body[data-ready]", timeout=60_000)
+        slowest = 0.0
+        for number in (0, 77, 1234, 2345, 3456, 4567):
+            node = node_at(WIDE, number)
+            tab.fill("#find", node)
+            tab.wait_for_selector(f"#node[data-shown='{node}']", timeout=30_000)
+            slowest = max(slowest, float(tab.get_attribute("#node", "data-milliseconds") or "nan"))
+        browser.close()
+    return slowest
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20,000 nodes, fewer tries: under a minute, and rougher")
@@ -187,13 +238,19 @@ def main() -> None:
         print(f"  {nodes:,} nodes preloaded in {seconds:.0f} s, {path.stat().st_size / 1e6:.0f} MB", flush=True)
         forms = short_forms(path, nodes, tries)
         asked = queries(path, nodes, tries)
-        figures = {
+        figures: dict[str, float | None] = {
             "short_form_s": max(seconds for form, seconds in forms.items() if form != "check"),
             "leaderboard_ms": asked["leaderboard"],
             "leaderboard_place_ms": asked["leaderboard_place"],
             "lineage_ms": max(asked["lineage_wide"], asked["lineage_deep"]),
             **live(path, nodes, writes),
+            **page(Path(name), 5_000 if options.quick else 10_000),
         }
     print(
-        json.dumps({**{key: round(value, 4) for key, value in figures.items()}, "nodes": nodes, "quick": options.quick})
+        json.dumps(
+            {
+                **{key: None if value is None else round(value, 4) for key, value in figures.items()},
+                **{"nodes": nodes, "quick": options.quick},
+            }
+        )
     )
