@@ -98,7 +98,15 @@ def test_an_archive_that_vanishes_is_said(client, path: Path) -> None:
 
 def test_served_from_the_command_line(path: Path) -> None:
     command = [sys.executable, "-m", "archive", "serve", "--archive", str(path), "--port", "0"]
-    process = subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=HOUSE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in the background of a script is deaf to Ctrl-C, and so would be what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         assert process.stdout is not None
         address = process.stdout.readline().strip()

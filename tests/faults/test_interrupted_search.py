@@ -114,7 +114,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         while "Waiting for" not in said:
             said += (line := process.stdout.readline())
             assert line
-        assert "answers of the language model, which are paid for" in said
+        assert "of the language model: what is on its way is paid for" in said
         began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=30)
