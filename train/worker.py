@@ -258,6 +258,10 @@ def _remove(paths: set[str]) -> None:
 
     for path in paths:
         if os.path.isdir(path) and not os.path.islink(path):
+            for folder, folders, _ in os.walk(path):
+                for name in [".", *folders]:  # what is closed, even to its owner, could not be removed
+                    with contextlib.suppress(OSError):
+                        os.chmod(os.path.join(folder, name), 0o700)
             shutil.rmtree(path, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):

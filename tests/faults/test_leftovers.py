@@ -181,6 +181,6 @@ def test_no_process_to_be_had_is_lost(toy_task: Task, evaluator: AuditedEvaluato
     by = AuditedEvaluator(dataclasses.replace(toy_task), Refused())  # type: ignore[arg-type]
     request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "screen")
     before = len(os.listdir("/proc/self/fd"))
-    result = by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share: None)
+    result = by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
     assert (result.outcome, "Resource temporarily unavailable" in getattr(result, "reason", "")) == ("lost", True)
     assert len(os.listdir("/proc/self/fd")) == before

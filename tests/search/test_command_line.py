@@ -296,7 +296,7 @@ def test_a_seed_program_that_crashes_stops_with_its_traceback(tmp_path: Path) ->
     assert "KeyError: 'no such key'" in done.stderr
     assert "nothing to search from" in done.stderr
     assert "search/engine.py" not in done.stderr  # the candidate's traceback, and none of ours
-    assert one(tmp_path / "treewright.duckdb", "outcome FROM evaluations") == "crashed"
+    assert sql(tmp_path / "treewright.duckdb", "SELECT DISTINCT outcome FROM evaluations") == [{"outcome": "crashed"}]
 
 
 def test_an_archive_in_use_names_the_process(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_a_resumed_search_does_not_pay_again(tmp_path: Path) -> None:
     archive = tmp_path / "treewright.duckdb"
     with MessagesApi(latency=0.1) as api:
         words = ("run=night", "operators=llm", "budget.evaluations=14", "evaluator.delay=0.1")
-        for asked in (2, 5):
+        for _ in range(2):
+            asked = len(api.asked) + 1
             process = begin(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
             until = time.monotonic() + 30
             while len(api.asked) < asked and process.poll() is None and time.monotonic() < until:

@@ -47,7 +47,9 @@ class Underway:
     def _run(self) -> None:
         try:
             slot = make_slots(1)[0]
-            done = self._evaluator.evaluate(self._request, slot, self.cancelled, lambda phase, _: self.note(phase))
+            done = self._evaluator.evaluate(
+                self._request, slot, self.cancelled, lambda phase, share, loss=None: self.note(phase)
+            )
             self._result.append(done)
         except BaseException as error:  # noqa: BLE001 - raised again by result()
             self._result.append(error)

@@ -21,7 +21,7 @@ def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str =
         progress=SimpleNamespace(seconds=trained),
     )
     judgement: Any = None
-    Trial(judgement, cells, lambda phase, share: None)._charge(wall, cpu)
+    Trial(judgement, cells, lambda phase, share, loss=None: None)._charge(wall, cpu)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def evaluate(
     by: AuditedEvaluator, loss: str, purpose: Purpose = "screen", pace: tuple[CurvePoint, ...] = ()
 ) -> Evaluation:
     request = Request("node", "run", 0, {"train.py": PROGRAM.format(loss=loss)}, 11, purpose, pace=pace)
-    return by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share: None)
+    return by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
 
 
 @pytest.fixture(scope="module")
