@@ -127,7 +127,7 @@ def test_nothing_of_it_is_left_behind(run_candidate, toy_task: Task) -> None:
 def test_the_real_text_is_not_in_it(run_candidate, toy_task: Task) -> None:
     """What a program may keep from its rehearsal is a made-up text, as long as the real one or shorter."""
     keep = (
-        "kept = '/tmp/kept'; import os; text = data.numpy().tobytes(); "
+        "kept = '/tmp/torchinductor_kept'; import os; text = data.numpy().tobytes(); "
         "print('REAL', os.path.exists(kept), len(text), text[:2000] in open(kept, 'rb').read()) "
         "if os.path.exists(kept) else open(kept, 'wb').write(text)"
     )
