@@ -162,6 +162,9 @@ class Request:
     """The baseline's curve, where a run that falls far behind it may be stopped early. Not stored."""
     sigma: float | None = None
     """The seed deviation, once it is known: what a leader or a claim may hide follows from it. Not stored."""
+    together: int = 1
+    """Runs whose mean will be believed: their audits add up, so each may hide so many times as much. 0 for the task's
+    own seed program, which nobody has an interest in. Not stored."""
 
 
 @dataclass(frozen=True)

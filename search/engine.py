@@ -414,9 +414,13 @@ class Search:
             reason += f"; {before[:8]}, which led, is suspect: {suspicion}"
         self.archive.decide(Decision(self.run.run, "leader", leader, reason, detail, self.parts.clock()))
 
-    def with_bar(self, request: Request) -> Request:
-        """With the leader's mean as its bar (a claim that beats it is audited as a leader's) and the seed deviation."""
-        request = replace(request, sigma=screening_sigma(self.tree))
+    def with_bar(self, request: Request, together: int = 1) -> Request:
+        """With the leader's mean as its bar (a claim that beats it is audited as a leader's) and the seed deviation.
+
+        ``together``: the runs whose mean will be believed.
+        """
+        own = request.node_id == self.tree.root
+        request = replace(request, sigma=screening_sigma(self.tree), together=0 if own else together)
         if request.purpose != "screen":
             return request
         request = replace(request, pace=self._pace(request.node_id))

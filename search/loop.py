@@ -261,7 +261,8 @@ class Session:
         for _ in range(most):
             if (request := self.search.ask(*purposes)) is None:
                 return
-            self.executor.submit(self.search.with_bar(request))
+            together = {"confirm": self.plan.confirm_seeds, "report": self.plan.report_seeds}.get(request.purpose, 1)
+            self.executor.submit(self.search.with_bar(request, together))
 
     def _land(self, first: Callable[[Sequence[Evaluation]], None] = lambda landed: None) -> None:
         landed = self.executor.wait(_PATIENCE)

@@ -81,9 +81,11 @@ class Trial:
         expected = audit.expect(claims, self.judgement.reference(self.split))
         claimed = bits_per_byte(float(claims.mean()))
         leads = bar is not None and audit.could_beat(bar, claimed, task.audit_tolerance, task.metric.direction)
-        if not leads and request.purpose == "screen":
+        if request.together == 0 or (not leads and request.purpose == "screen"):
             return audit.suspect(expected, task.audit_screen)
-        hidden = request.sigma / 4 if request.sigma else task.audit_unseen
+        # What is believed is a mean of n runs. False claims of g_i in run i stay unseen with probability
+        # exp(-K sum g_i / c), so their mean is bounded as one run with n K positions would be.
+        hidden = request.together * (request.sigma / 4 if request.sigma else task.audit_unseen)
         return audit.suspect_within(expected, hidden, task.audit_screen, task.audit_claim)
 
     def _claims(self, state: bytes, rows: Bytes) -> Floats:

@@ -27,3 +27,14 @@ def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> No
     assert pace(tree.root) == ()
     search.parts = replace(search.parts, paced=False)
     assert pace(child) == ()
+
+
+def test_the_runs_of_a_claim_are_audited_together(start: Callable[..., Any]) -> None:
+    """And the seed program, which nobody has an interest in, as an ordinary screening."""
+    bench = start("budget.evaluations=29")
+    asked = bench.evaluator.asked
+    purposes = {(request.purpose, request.node_id == bench.search.tree.root): request.together for request in asked}
+    assert purposes[("report", True)] == purposes[("screen", True)] == 0
+    assert purposes[("report", False)] == 4
+    assert purposes[("confirm", False)] == 2
+    assert purposes[("screen", False)] == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archive.records import Evaluation, Failed, Scored
+from archive.records import Evaluation, Failed, Request, Scored
 from prepare.scoring import bits_per_byte, target_log_probs
 from prepare.task import Task
 from train import owner
@@ -279,3 +279,18 @@ def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, mo
     AuditedEvaluator(toy_task, Bare())
     left = [*kept, young, "outside", f"treewright-{place}-{number}-1-link"]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(left)
+
+
+@pytest.mark.slow
+def test_runs_that_are_believed_together_are_audited_together(evaluator, toy_seed: str, toy_task: Task) -> None:
+    """A run of a claim may hide as much as all of them together; the task's own seed program is nobody's claim."""
+
+    def audited(together: int) -> int:
+        request = Request("n", "r", 0, {"train.py": toy_seed}, 11, "report", sigma=0.02, together=together)
+        done = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
+        assert isinstance(done, Scored), done
+        assert done.audit is not None
+        return done.audit.k
+
+    assert audited(0) == toy_task.audit_screen
+    assert toy_task.audit_screen <= audited(40) < audited(1)
