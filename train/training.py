@@ -165,11 +165,12 @@ class Training:
         late = f"the state had not arrived when the {budget:.3g} s of training and the grace of {_GRACE:.0%} were over"
         reports = 0
         while True:
-            self.progress.seconds = time.monotonic() - began
-            frame = cell.receive(
-                deadline=deadline, max_payload=self._state_cap(), late=late, too_large=self._too_large()
-            )
-            self.progress.seconds = time.monotonic() - began
+            try:
+                frame = cell.receive(
+                    deadline=deadline, max_payload=self._state_cap(), late=late, too_large=self._too_large()
+                )
+            finally:  # whether it was early is asked of a failure as well
+                self.progress.seconds = time.monotonic() - began
             if frame.kind == "state":
                 return frame.payload
             if frame.kind == "report":

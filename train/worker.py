@@ -258,14 +258,20 @@ def _remove(paths: set[str]) -> None:
 
     for path in paths:
         if os.path.isdir(path) and not os.path.islink(path):
+            _open_up(path)  # what is closed, even to its owner, can be neither walked nor removed
             for folder, folders, _ in os.walk(path):
-                for name in [".", *folders]:  # what is closed, even to its owner, could not be removed
-                    with contextlib.suppress(OSError):
-                        os.chmod(os.path.join(folder, name), 0o700)
+                for name in folders:
+                    _open_up(os.path.join(folder, name))
             shutil.rmtree(path, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+
+def _open_up(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        if not os.path.islink(folder):
+            os.chmod(folder, 0o700)
 
 
 def _end_children() -> None:

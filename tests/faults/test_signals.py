@@ -25,7 +25,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def patient(toy_task: Task, evaluator: AuditedEvaluator) -> AuditedEvaluator:
     """Long trainings: whatever ends them early was not the clock."""
-    return AuditedEvaluator(dataclasses.replace(toy_task, seconds=60.0), evaluator.sandbox)
+    return AuditedEvaluator(dataclasses.replace(toy_task, seconds=30.0), evaluator.sandbox)
+
+
+BEGUN = 0.12
+"""A training that fails in its first tenth begins again, without a rehearsal: these are meant to fail later."""
 
 
 def honest_still_scores(run_candidate, toy_seed: str) -> None:
@@ -43,7 +47,7 @@ def honest_still_scores(run_candidate, toy_seed: str) -> None:
 def test_sigkill(patient: AuditedEvaluator, run_candidate, toy_seed: str, who: str, outcome: str, reason: str) -> None:
     """To the candidate's process, to the process that we have launched, and to the sandbox's first process inside."""
     with Underway(patient) as evaluation:
-        evaluation.until("train")
+        evaluation.until("train", BEGUN)
         processes = sandbox_processes()
         victim = {"worker": worker(processes), "launched": processes[0], "between": worker(processes).parent()}[who]
         victim.kill()
@@ -56,7 +60,7 @@ def test_sigkill(patient: AuditedEvaluator, run_candidate, toy_seed: str, who: s
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV, signal.SIGABRT])
 def test_other_signals_at_the_candidate_are_named(patient: AuditedEvaluator, number: signal.Signals) -> None:
     with Underway(patient) as evaluation:
-        evaluation.until("train")
+        evaluation.until("train", BEGUN)
         worker(sandbox_processes()).send_signal(number)
         result = evaluation.result()
     assert result.outcome == "crashed"

@@ -78,7 +78,7 @@ def test_the_cap_in_dollars_is_never_passed(tmp_path: Path, operators: str) -> N
 def test_a_resumed_search_does_not_pay_again(tmp_path: Path) -> None:
     archive = tmp_path / "treewright.duckdb"
     with MessagesApi(latency=0.1) as api:
-        words = ("run=night", "operators=llm", "budget.evaluations=14", "evaluator.delay=0.1")
+        words = ("run=night", "operators=llm", "budget.evaluations=40", "evaluator.delay=0.1")
         for _ in range(2):
             asked = len(api.asked) + 1
             process = begin(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)

@@ -38,6 +38,7 @@ class Underway:
 
     def __init__(self, evaluator: AuditedEvaluator, source: str = TRAINS_ON) -> None:
         self.phases: list[str] = []
+        self.share = 0.0
         self.cancelled = threading.Event()
         self._result: list[Evaluation | BaseException] = []
         self._evaluator = evaluator
@@ -48,14 +49,15 @@ class Underway:
         try:
             slot = make_slots(1)[0]
             done = self._evaluator.evaluate(
-                self._request, slot, self.cancelled, lambda phase, share, loss=None: self.note(phase)
+                self._request, slot, self.cancelled, lambda phase, share, loss=None: self.note(phase, share)
             )
             self._result.append(done)
         except BaseException as error:  # noqa: BLE001 - raised again by result()
             self._result.append(error)
 
-    def note(self, phase: str) -> None:
+    def note(self, phase: str, share: float) -> None:
         self.phases.append(phase)
+        self.share = share
 
     def __enter__(self) -> Underway:
         self._thread.start()
@@ -65,9 +67,9 @@ class Underway:
         self.cancelled.set()
         self._thread.join()
 
-    def until(self, phase: str) -> None:
-        """Wait until it is in that phase."""
-        wait(lambda: phase in self.phases or bool(self._result))
+    def until(self, phase: str, share: float = 0.0) -> None:
+        """Wait until it is in that phase, and that share of the phase is over."""
+        wait(lambda: (phase in self.phases and self.share >= share) or bool(self._result))
         assert phase in self.phases, self._result
 
     def result(self) -> Any:
