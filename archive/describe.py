@@ -7,13 +7,12 @@ who greps, would look for a trailer.
 from __future__ import annotations
 
 import json
-import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 _SUBJECT_WIDTH = 100
@@ -158,8 +157,11 @@ def _trailers(subject: Subject, step: Step) -> Iterator[tuple[str, str]]:
     yield "Operator", one_line(step.operator, 200)
     if step.scores:
         yield "Score", repr(fmean(step.scores))
-    if (interval := mean_interval(step.scores)) is not None:
-        yield "Interval", f"{interval[0]:.6g} to {interval[1]:.6g} (95%, {len(step.scores)} runs)"
+    if len(step.scores) > 1:
+        from archive.interval import Interval, mean_interval  # scipy: a tenth of a second that most answers do without
+
+        if isinstance(interval := mean_interval(step.scores), Interval):
+            yield "Interval", f"{interval.low:.6g} to {interval.high:.6g} (95%, {interval.n} runs)"
     yield "Metric", one_line(subject.metric, 200)
     if step.seeds:
         yield "Seeds", ", ".join(str(seed) for seed in step.seeds)
@@ -167,16 +169,6 @@ def _trailers(subject: Subject, step: Step) -> Iterator[tuple[str, str]]:
         yield "Model", one_line(model, 200)
     for parent in step.parents:
         yield "Parent", parent
-
-
-def mean_interval(scores: Sequence[float]) -> tuple[float, float] | None:
-    """Student's 95% interval of a mean, ``mean +- t(n - 1) s / sqrt(n)``; None below two scores."""
-    if len(scores) < 2:
-        return None
-    from scipy.special import stdtrit  # a tenth of a second, and most questions to an archive do without
-
-    half = float(stdtrit(len(scores) - 1, 0.975)) * stdev(scores) / math.sqrt(len(scores))
-    return fmean(scores) - half, fmean(scores) + half
 
 
 def _wrapped(text: str, prefix: str = "") -> str:

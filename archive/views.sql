@@ -79,6 +79,16 @@ GROUP BY run, node_id;
 CREATE OR REPLACE VIEW sound_scores AS
 SELECT * FROM scores WHERE node_id NOT IN (SELECT node_id FROM suspects);
 
+-- Seed deviation of a screening: pooled over the nodes that ran more than once, never below the root's own. The search
+-- reckons with the same number (search/statistics.py).
+CREATE OR REPLACE VIEW noise AS
+SELECT s.run, greatest(sqrt(sum((s.runs - 1) * s.deviation ** 2) / sum(s.runs - 1)),
+                       coalesce(max(s.deviation) FILTER (n.number = 0), 0)) AS sigma,
+       sum(s.runs - 1)::BIGINT AS degrees_of_freedom
+FROM sound_scores AS s JOIN nodes AS n USING (node_id)
+WHERE s.runs > 1
+GROUP BY s.run;
+
 -- What each scored node gained on the better of its scored parents.
 CREATE OR REPLACE VIEW gains AS
 WITH sound AS MATERIALIZED (FROM sound_scores)

@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -14,6 +15,10 @@ from types import FrameType
 _HOUSE = str(Path(__file__).resolve().parent.parent)
 _HERE = {"", str(Path.cwd())}
 sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(Path.cwd())]
+
+
+_BESIDE = {"evaluate": ("search.evaluate", "rescore"), "ablate": ("search.ablate", "ablate")}
+"""Commands beside the search, with options of their own: where each is, so that only the one that is asked is read."""
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -57,14 +62,9 @@ def main() -> None:
 
 
 def _answer(arguments: list[str]) -> None:
-    if arguments[:1] == ["evaluate"]:
-        from search.evaluate import rescore
-
-        sys.exit(rescore(arguments[1:]))
-    if arguments[:1] == ["ablate"]:
-        from search.ablate import ablate
-
-        sys.exit(ablate(arguments[1:]))
+    if arguments and (found := _BESIDE.get(arguments[0])) is not None:
+        module, name = found
+        sys.exit(getattr(import_module(module), name)(arguments[1:]))
     words = settings.parted(arguments)
     if {"--help", "-h"} & set(words.options):
         words = settings.Words(("--help",), ())

@@ -8,15 +8,13 @@ paid for is lost, and the same command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from archive.errors import ArchiveError
@@ -35,6 +33,7 @@ from search.policies.ablation import Ablation
 from search.policies.base import OperatorView
 from search.runs import RunChanged, open_run
 from search.statistics import Difference, NoInterval, mean_interval, welch
+from search.stopping import stoppable
 from train.local import LocalExecutor
 from train.sandbox import SandboxUnavailable
 
@@ -65,13 +64,12 @@ class Subject:
 def ablate(arguments: Sequence[str]) -> int:
     """Returns the exit status: 0 done, 1 it could not be done, 130 stopped by Ctrl-C. Raises SettingsError."""
     options = _parser().parse_intermixed_args(arguments)
-    words = [*(["--config-dir", options.config_dir] if options.config_dir else []), *options.overrides]
     if strange := [word for word in options.overrides if not word.startswith(("archive=", "executor", "sandbox="))]:
         raise settings.SettingsError(
             f"{strange[0]}: the task and the protocol are those of the node's own run; only archive=, sandbox= and "
             "executor.*= can be set here"
         )
-    config = settings.resolve(settings.check(words), assemble.device_of_this_machine(), settings.parted(words))
+    config = settings.values_for(options.config_dir, options.overrides, assemble.device_of_this_machine())
     try:
         with ExitStack() as stack:
             return _ablate(options.node, options.runs, config, stack)
@@ -97,15 +95,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("node", metavar="ID", help="any start of a node's id that fits one node")
     parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="archive=, sandbox=, executor.*=")
-    parser.add_argument("--runs", type=_positive, default=3, metavar="N", help="trainings of each program (3)")
+    parser.add_argument(
+        "--runs",
+        type=settings.whole_number(2),
+        default=3,
+        metavar="N",
+        help="trainings of each program (3; 2 for an interval)",
+    )
     parser.add_argument("--config-dir", metavar="DIR", help="the conf/ folder that the run was started with")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or not 2 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 2 (for an interval) to 1000, got {text}")
-    return int(text)
 
 
 # ---------------------------------------------------------------- the run
@@ -120,16 +118,14 @@ def _ablate(node: str, runs: int, chosen: Mapping[str, Any], stack: ExitStack) -
     config = _config(subject, chosen)
     try:
         task = task_from(config["task"])
-        task.corpus.prepare()
-        sandbox, slots = assemble.build_sandbox(config), assemble.build_slots(config)
-        evaluator = assemble.build_evaluator(config, task, sandbox)
+        stand = assemble.build_stand(config, task)
     except (ValueError, TypeError) as error:
         raise settings.SettingsError(str(error)) from error
     stop = threading.Event()
-    stack.enter_context(_stoppable(stop))
-    executor = stack.enter_context(assemble.build_executor(config, evaluator, slots))
+    stack.enter_context(stoppable(stop))
+    executor = stack.enter_context(assemble.build_executor(config, stand.evaluator, stand.slots))
     opened = open_run(archive, config, task, executor.conditions, time.time())
-    parts = _parts(subject, runs, task, evaluator.gate)
+    parts = _parts(subject, runs, task, stand.evaluator.gate)
     search = Search(parts, archive, opened.run, opened.tree)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
@@ -193,21 +189,6 @@ def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str,
         gate=gate,
         clock=time.time,
     )
-
-
-@contextmanager
-def _stoppable(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C sets ``stop``; what has ended by then is recorded."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # ---------------------------------------------------------------- the lineage

@@ -56,6 +56,22 @@ def build_sandbox(config: Mapping[str, Any]) -> Sandbox:
     return find_sandbox(str(config["sandbox"]))
 
 
+@dataclass(frozen=True)
+class Stand:
+    """What trains and scores candidates on this machine."""
+
+    sandbox: Sandbox
+    slots: tuple[Slot, ...]
+    evaluator: Evaluator
+
+
+def build_stand(config: Mapping[str, Any], task: Task) -> Stand:
+    """With the task's data prepared. Raises SandboxUnavailable, PreparationError, or ValueError and TypeError."""
+    sandbox, slots = build_sandbox(config), build_slots(config)
+    task.corpus.prepare()
+    return Stand(sandbox, slots, build_evaluator(config, task, sandbox))
+
+
 def seed_files(task: Task, config: Mapping[str, Any]) -> dict[str, str]:
     """The root's files: the seed program, with the constants of the task's preset set in it. Raises SettingsError."""
     from operators.constants import set_constants

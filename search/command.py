@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from types import FrameType
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from archive.errors import ArchiveError
@@ -27,6 +24,7 @@ from search.engine import Search, SearchStopped
 from search.loop import Ending, Session
 from search.runs import RunChanged, catch_up, open_run
 from search.settings import SettingsError
+from search.stopping import stoppable
 from search.summary import archive_command, summarise, this_python
 from train.local import LocalExecutor
 from train.sandbox import SandboxUnavailable
@@ -63,21 +61,19 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
         task = assemble.build_task(config)
         budget, plan = Budget(**config["budget"]), ClaimPlan(**config["claim"])
         files = assemble.seed_files(task, config)
-        sandbox, slots = assemble.build_sandbox(config), assemble.build_slots(config)
-        task.corpus.prepare()
-        evaluator = assemble.build_evaluator(config, task, sandbox)
+        stand = assemble.build_stand(config, task)
     except (ValueError, TypeError) as error:  # of a setting; later ones would be ours, and keep their traceback
         raise SettingsError(str(error)) from error
     stop = threading.Event()
     # From here on nothing is cut short by Ctrl-C: DuckDB would make errors of its own of it.
-    stack.enter_context(_stoppable(stop))
+    stack.enter_context(stoppable(stop))
     archive = stack.enter_context(Archive.open(str(config["archive"])))
-    executor = assemble.build_executor(config, evaluator, slots)
+    executor = assemble.build_executor(config, stand.evaluator, stand.slots)
     stack.enter_context(executor)
     opened = open_run(archive, config, task, executor.conditions, time.time())
     try:
         llm = assemble.build_llm(config, archive, opened.run.run)
-        parts = assemble.build_parts(config, task, evaluator, llm, time.time)
+        parts = assemble.build_parts(config, task, stand.evaluator, llm, time.time)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     lookahead = assemble.build_lookahead(parts, llm, len(executor.slots))
@@ -87,7 +83,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display = make_display(sys.stdout)
     stack.enter_context(display)
     display.said(llm.line)
-    display.said(_greeting(search, executor, budget, str(config["archive"]), opened.resumed, sandbox.tier))
+    display.said(_greeting(search, executor, budget, str(config["archive"]), opened.resumed, stand.sandbox.tier))
     used = archive.seconds_used(opened.run.run)
     search.note("session", f"{'resumed' if opened.resumed else 'started'} with {len(executor.slots)} slots")
     if (shared := sharing(executor.slots)) is not None:
@@ -138,31 +134,6 @@ def _how_to_resume(search: Search, typed: Sequence[str]) -> str:
     rest = [shlex.quote(word) for word in typed if not word.startswith("run=")]
     command = " ".join([f"{this_python()} -m search", *rest, shlex.quote(f"run={search.run.run}")])
     return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"
-
-
-@contextmanager
-def _stoppable(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the loop to stop; the second one ends the process, whatever it waits for."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            _leave()
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _leave() -> None:
-    """End at once. That is as safe as ``kill -9``: rows are durable, and a sandbox ends with the process it serves."""
-    if sys.stdout.isatty():
-        os.write(sys.stdout.fileno(), b"\x1b[?25h")  # the live display has hidden the cursor
-    os.write(sys.stderr.fileno(), b"\nEnded at once. Everything that was recorded is in the archive.\n")
-    os._exit(130)
 
 
 __all__ = ["Ending", "run"]

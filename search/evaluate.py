@@ -9,14 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from archive.records import Evaluation, Failed, Purpose, Request, Scored
@@ -28,6 +26,7 @@ from search.display import clean
 from search.engine import evaluation_seed
 from search.programs import Program, ProgramError, Recorded, read_program
 from search.statistics import Interval, NoInterval, expects, mean_interval
+from search.stopping import stoppable
 from train.local import LocalExecutor
 from train.sandbox import SandboxUnavailable
 
@@ -60,29 +59,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("path", metavar="PATH", type=Path)
     parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="settings, as of python -m search")
     parser.add_argument("--commit", metavar="REV", help="a branch or commit of the repository PATH")
-    parser.add_argument("--runs", type=_positive, default=3, metavar="N", help="trainings, each with its own seed (3)")
+    parser.add_argument(
+        "--runs", type=settings.whole_number(1), default=3, metavar="N", help="trainings, each with its own seed (3)"
+    )
     parser.add_argument("--split", choices=sorted(_PURPOSE), default="val", help="the text to judge on (val)")
     parser.add_argument("--config-dir", metavar="DIR", help="your own conf/ folder beside ours")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 1000, got {text}")
-    return int(text)
-
-
 def _rescore(options: argparse.Namespace) -> int:
     program = read_program(options.path, options.commit)
-    words = [*(["--config-dir", options.config_dir] if options.config_dir else []), *options.overrides]
-    config = settings.resolve(settings.check(words), assemble.device_of_this_machine(), settings.parted(words))
+    config = settings.values_for(options.config_dir, options.overrides, assemble.device_of_this_machine())
     task, files = _task_of(program, config, options.overrides)
     try:
-        sandbox, slots = assemble.build_sandbox(config), assemble.build_slots(config)
-        task.corpus.prepare()
-        evaluator = assemble.build_evaluator(config, task, sandbox)
-    except ValueError as error:
+        stand = assemble.build_stand(config, task)
+    except (ValueError, TypeError) as error:
         raise settings.SettingsError(str(error)) from error
     stop = threading.Event()
     # A search numbers its moves from 0, so these seeds are none of its own.
@@ -92,8 +84,8 @@ def _rescore(options: argparse.Namespace) -> int:
         for move in range(1, options.runs + 1)
     ]
     with ExitStack() as stack:
-        executor = stack.enter_context(assemble.build_executor(config, evaluator, slots[: options.runs]))
-        stack.enter_context(_stoppable(stop))
+        executor = stack.enter_context(assemble.build_executor(config, stand.evaluator, stand.slots[: options.runs]))
+        stack.enter_context(stoppable(stop))
         if not options.json:
             print(f"{program.name}: task {task.name}, {len(requests)} runs of {task.seconds:g} s on {options.split}")
         landed = _run(executor, requests, stop, None if options.json else task)
@@ -143,20 +135,6 @@ def _one(evaluation: Evaluation, task: Task) -> str:
         )
     reason = evaluation.reason if isinstance(evaluation, Failed) else ""
     return f"{seed}{evaluation.outcome}: {clean(reason, 300)}"
-
-
-@contextmanager
-def _stoppable(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C sets ``stop``; what has ended by then is still reported."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)

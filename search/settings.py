@@ -6,9 +6,10 @@ with the valid ones. ``resolve`` applies the task's preset for this machine's de
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -83,6 +84,26 @@ def check(arguments: Sequence[str]) -> DictConfig:
             raise SettingsError(f"--config-dir {words.folder} is no folder; expected one with task/, policy/ ... in it")
         overrides.append(f"hydra.searchpath=[file://{Path(words.folder).resolve()}]")
     return compose_settings(overrides)
+
+
+def values_for(folder: str | None, overrides: Sequence[str], device: str) -> dict[str, Any]:
+    """Plain values of the configuration for a command beside the search, which has options of its own.
+
+    ``folder``: its --config-dir. Raises SettingsError.
+    """
+    words = [*(["--config-dir", folder] if folder else []), *overrides]
+    return resolve(check(words), device, parted(words))
+
+
+def whole_number(least: int, most: int = 1000) -> Callable[[str], int]:
+    """A converter for argparse."""
+
+    def convert(text: str) -> int:
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text}")
+        return int(text)
+
+    return convert
 
 
 def compose_settings(overrides: Sequence[str]) -> DictConfig:

@@ -11,33 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_ndtr, stdtrit  # scipy.stats has the same, and takes half a second to import
+from scipy.special import log_ndtr  # scipy.stats has the same, and takes half a second to import
 
+from archive.interval import CONFIDENCE as CONFIDENCE
+from archive.interval import ROUNDING, quantile
+from archive.interval import Interval as Interval
+from archive.interval import NoInterval as NoInterval
+from archive.interval import deviation as deviation
+from archive.interval import mean_interval as mean_interval
 from archive.records import Direction
 from archive.tree import Tree
-
-CONFIDENCE = 0.95
-ROUNDING = 1e-12
-"""Deviations below this fraction of the scores are rounding, not noise."""
-
-
-@dataclass(frozen=True)
-class NoInterval:
-    """No interval can be given, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its confidence interval; ``deviation`` is the sample standard deviation of the n scores."""
-
-    mean: float
-    low: float
-    high: float
-    deviation: float
-    n: int
-    confidence: float
 
 
 @dataclass(frozen=True)
@@ -63,15 +46,6 @@ class Difference:
     def significant(self) -> bool:
         """Whether the champion is better and the interval excludes zero."""
         return self.low > 0
-
-
-def deviation(scores: Sequence[float]) -> float | None:
-    """Sample standard deviation, ``sqrt(sum (x - mean)^2 / (n - 1))``; None below two scores. Rounding counts as 0."""
-    if len(scores) < 2:
-        return None
-    values = np.asarray(scores, dtype=np.float64)
-    spread = float(values.std(ddof=1))
-    return spread if spread > ROUNDING * float(np.abs(values).max()) else 0.0
 
 
 def pooled_sigma(groups: Sequence[Sequence[float]], floor: float = 0.0) -> float | None:
@@ -100,19 +74,6 @@ def screening_sigma(tree: Tree) -> float | None:
     return pooled_sigma([tree.scores(node_id) for node_id in replicated], floor or 0.0)
 
 
-def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> Interval | NoInterval:
-    """Student's t interval of a mean: ``mean +- t(n - 1) * s / sqrt(n)``.
-
-    Source: Student (1908), "The probable error of a mean". Scores that are all equal give an interval of no width.
-    """
-    spread = deviation(scores)
-    if spread is None:
-        return NoInterval(f"an interval needs at least 2 runs, and there are {len(scores)}")
-    n, mean = len(scores), float(np.mean(scores))
-    half = _quantile(confidence, n - 1) * spread / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, spread, n, confidence)
-
-
 def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) -> Interval | NoInterval:
     """Where the mean of ``runs`` more runs of the same program is expected: ``mean +- t(n - 1) s sqrt(1/n + 1/runs)``.
 
@@ -124,7 +85,7 @@ def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) 
     known = mean_interval(scores, confidence)
     if isinstance(known, NoInterval):
         return known
-    half = _quantile(confidence, known.n - 1) * known.deviation * math.sqrt(1 / known.n + 1 / runs)
+    half = quantile(confidence, known.n - 1) * known.deviation * math.sqrt(1 / known.n + 1 / runs)
     return Interval(known.mean, known.mean - half, known.mean + half, known.deviation, known.n, confidence)
 
 
@@ -157,7 +118,7 @@ def welch(
         dof, note = 1 / (share**2 / (n_b - 1) + (1 - share) ** 2 / (n_c - 1)), ""
     elif math.isclose(mean_b, mean_c, rel_tol=ROUNDING):
         gain = 0.0
-    half = _quantile(confidence, dof) * error
+    half = quantile(confidence, dof) * error
     return Difference(gain, gain - half, gain + half, dof, error, confidence, mean_b, mean_c, n_b, n_c, note)
 
 
@@ -174,10 +135,3 @@ def expected_best_of(n: int) -> float:
     above = quad(lambda x: -math.expm1(n * float(log_ndtr(x))), 0, 12)[0]
     below = quad(lambda x: math.exp(n * float(log_ndtr(x))), -12, 0)[0]
     return float(above - below)
-
-
-def _quantile(confidence: float, dof: float) -> float:
-    """Two-sided quantile of Student's t."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
-    return float(stdtrit(dof, (1 + confidence) / 2))

@@ -13,6 +13,7 @@ from archive.commands import which_run
 from archive.describe import one_line
 from archive.display import plain
 from archive.query import Reader
+from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned
 
 PART = 2_000
@@ -50,6 +51,10 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
     facts["lineage"] = _lineage(reader, best, place)
     facts["lessons"] = learned(facts)
+    facts["kept"] = kept_steps(facts["experiments"], summary["direction"])
+    facts["range"] = score_range(
+        facts["experiments"], summary["direction"], nodes["score"][0] if nodes["score"] else None
+    )
     return facts
 
 
@@ -93,9 +98,13 @@ def _nodes(reader: Reader, run: str) -> dict[str, list[Any]]:
     last = int(reader.query("SELECT coalesce(max(number), -1) FROM nodes WHERE run = ?", [run]).rows[0][0])
     found = list(parts(reader, _NODES, run, last))
     place = {row["node_id"]: i for i, row in enumerate(found)}
+    parents = [[place[parent] for parent in row["parents"] or () if parent in place] for row in found]
+    depth, row_of = tree_places(parents)
     return {
         "id": [row["node_id"] for row in found],
-        "parents": [[place[parent] for parent in row["parents"] or () if parent in place] for row in found],
+        "parents": parents,
+        "depth": depth,
+        "row": row_of,
         "operator": [one_line(row["operator"], 40) for row in found],
         "idea": [one_line(row["idea"], _IDEA) for row in found],
         "reason": [one_line(row["reason"] or "", _REASON) for row in found],
@@ -157,13 +166,9 @@ def _verdict(reader: Reader, run: str) -> dict[str, Any] | None:
 
 
 def _sigma(reader: Reader, run: str) -> float | None:
-    """Seed deviation of a screening, pooled over the nodes that ran more than once."""
-    sql = (
-        "SELECT sqrt(sum((runs - 1) * deviation * deviation) / sum(runs - 1)) AS sigma FROM scores "
-        "WHERE run = ? AND runs > 1"
-    )
-    value = rows(reader, sql, [run])[0]["sigma"]
-    return float(value) if value is not None else None
+    """Seed deviation of a screening; None before any node ran twice."""
+    found = rows(reader, "SELECT sigma FROM noise WHERE run = ?", [run])
+    return float(found[0]["sigma"]) if found else None
 
 
 def _holdout_reads(reader: Reader, run: str) -> int:

@@ -153,20 +153,9 @@
 
   const dots = { x: [], y: [], node: [] };
 
-  function range() {
-    const scores = facts.experiments.map((e) => e[1]).filter((s) => s !== null && Number.isFinite(s)).sort((a, b) => a - b);
-    if (!scores.length) return [0, 1];
-    const down = facts.run.direction === "minimise", at = (q) => scores[Math.min(scores.length - 1, Math.floor(q * scores.length))];
-    const root = facts.nodes.score[0];
-    let low = down ? scores[0] : at(0.1), high = down ? at(0.9) : scores[scores.length - 1];
-    if (root !== null && root !== undefined) { low = Math.min(low, root); high = Math.max(high, root); }
-    const pad = (high - low || Math.abs(high) || 1) * 0.08;
-    return [low - pad, high + pad];
-  }
-
   function drawProgress() {
     const { pen, width, height } = sheet($("progress"), painted.progress), list = facts.experiments;
-    const left = 64, right = 16, top = 14, bottom = 36, [low, high] = range();
+    const left = 64, right = 16, top = 14, bottom = 36, [low, high] = facts.range;
     const x = (k) => left + (width - left - right) * (k + 0.5) / Math.max(1, list.length);
     const y = (s) => top + (height - top - bottom) * (high - s) / (high - low);
     const inside = (s) => Math.min(height - bottom, Math.max(top, y(s)));
@@ -177,29 +166,26 @@
     pen.fillText(`trainings in order of arrival (${list.length.toLocaleString("en")}); ticks below: no score; at the edge: out of range`, left, height - 12);
     pen.fillText(facts.run.unit || facts.run.metric, 6, top + 4);
     dots.x.length = dots.y.length = dots.node.length = 0;
-    const size = list.length > 2000 ? 1.6 : list.length > 400 ? 2.4 : 3.6, kept = [];
-    let best = null, seen = new Set();
-    list.forEach(([node, score, , leading], k) => {
+    const size = list.length > 2000 ? 1.6 : list.length > 400 ? 2.4 : 3.6;
+    list.forEach(([node, score], k) => {
       const px = x(k), py = score === null ? height - bottom + 6 : inside(score);
       dots.x.push(px); dots.y.push(py); dots.node.push(node);
       if (score === null) { line(pen, [[px, py - 4], [px, py + 4]], colour("bad")); return; }
       pen.fillStyle = facts.nodes.suspect[node] ? colour("odd") : colour("dot");
       pen.beginPath(); pen.arc(px, py, size, 0, 7); pen.fill();
-      if (leading !== null && (best === null || (facts.run.direction === "minimise" ? leading < best : leading > best)) && !seen.has(node) && score !== null) { kept.push([k, node, leading]); seen.add(node); }
-      if (leading !== null) best = leading;
     });
     const steps = [];
     let last = null;
     list.forEach(([, , , leading], k) => { if (leading === null) return; if (last !== null && leading !== last) steps.push([x(k), inside(last)]); steps.push([x(k), inside(leading)]); last = leading; });
     if (steps.length) line(pen, [...steps, [width - right, steps[steps.length - 1][1]]], colour("best"), 1.8);
     const taken = [];
-    for (const [k, node, leading] of kept) {
+    for (const [k, node, leading] of facts.kept) {
       const half = facts.sigma ? 1.96 * facts.sigma / Math.sqrt(facts.nodes.runs[node] || 1) : 0, mean = facts.nodes.score[node] ?? leading;
       if (half) line(pen, [[x(k), inside(mean - half)], [x(k), inside(mean + half)]], colour("best"), 1.4);
       pen.fillStyle = colour("best"); pen.beginPath(); pen.arc(x(k), inside(leading), size + 1.2, 0, 7); pen.fill();
     }
     pen.fillStyle = colour("ink");
-    for (const [k, node, leading] of kept.slice(1).reverse()) {
+    for (const [k, node, leading] of facts.kept.slice(1).reverse()) {
       const words = facts.nodes.idea[node].slice(0, 44), wide = pen.measureText(words).width;
       const box = { x: x(k) + 7, y: inside(leading) + (facts.run.direction === "minimise" ? -8 : 16) };
       const clash = taken.some((other) => Math.abs(other.y - box.y) < 14 && box.x < other.x + other.wide + 8 && other.x < box.x + wide + 8);
@@ -227,21 +213,11 @@
   const view = { scale: 1, x: 0, y: 0 };
 
   function arrange() {
-    // Depth to the right; leaves take rows in order, parents stand at the middle of their children. No recursion: trees are deep.
-    const count = facts.nodes.id.length, depth = new Float64Array(count), row = new Float64Array(count).fill(-1);
-    children = Array.from({ length: count }, () => []);
-    facts.nodes.parents.forEach((above, i) => { if (above.length) { children[above[0]].push(i); depth[i] = depth[above[0]] + 1; } });
-    let next = 0;
-    const stack = [];
-    for (let i = 0; i < count; i++) if (!facts.nodes.parents[i].length) stack.push([i, 0]);
-    stack.reverse();
-    while (stack.length) {
-      const top = stack[stack.length - 1], [i, k] = top;
-      if (k < children[i].length) { top[1]++; stack.push([children[i][k], 0]); continue; }
-      row[i] = children[i].length ? (row[children[i][0]] + row[children[i][children[i].length - 1]]) / 2 : next++;
-      stack.pop();
-    }
-    layout = { depth, row, rows: Math.max(1, next), levels: Math.max(1, depth.reduce((a, b) => Math.max(a, b), 0)) };
+    // Depth to the right; the rows come with the facts.
+    const { parents, depth, row } = facts.nodes, most = (list) => list.reduce((a, b) => Math.max(a, b), 0);
+    children = parents.map(() => []);
+    parents.forEach((above, i) => { if (above.length) children[above[0]].push(i); });
+    layout = { depth, row, rows: most(row) + 1, levels: Math.max(1, most(depth)) };
   }
 
   function fit() {

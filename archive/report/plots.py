@@ -62,10 +62,10 @@ def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
     axes.scatter([k for k, _ in scored], [score for _, score in scored], s=9, color=_DOT, zorder=2)
     line = [(k, best) for k, (_, _, _, best) in enumerate(list_) if best is not None]
     axes.step([k for k, _ in line], [best for _, best in line], where="post", color=_BEST, linewidth=1.4, zorder=3)
-    low, high = _range([score for _, score in scored], run["direction"], nodes["score"][0] if nodes["score"] else None)
+    low, high = facts["range"]
     axes.set_ylim(low, high)
     axes.scatter(failed, [low + 0.02 * (high - low)] * len(failed), marker="|", color=_BAD, zorder=2)
-    kept = _kept(facts)
+    kept = facts["kept"]
     for k, node, best in kept:
         half = 1.96 * facts["sigma"] / math.sqrt(nodes["runs"][node] or 1) if facts["sigma"] else 0.0
         axes.errorbar([k], [best], yerr=[half], color=_BEST, fmt="o", markersize=3.5, linewidth=1.0, zorder=4)
@@ -76,35 +76,12 @@ def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
         )
 
 
-def _kept(facts: Mapping[str, Any]) -> list[tuple[int, int, float]]:
-    """(training, node, best mean then) of the trainings at which the best became better."""
-    smaller = facts["run"]["direction"] == "minimise"
-    kept: list[tuple[int, int, float]] = []
-    for k, (node, score, _, best) in enumerate(facts["experiments"]):
-        if score is None or best is None:
-            continue
-        if not kept or (best < kept[-1][2] if smaller else best > kept[-1][2]):
-            kept.append((k, node, best))
-    return kept
-
-
-def _range(scores: list[float], direction: str, root: float | None) -> tuple[float, float]:
-    """From the best score to the root's, or to where nine tenths of the scores are; a diverged run sets no scale."""
-    if not scores:
-        return 0.0, 1.0
-    edge = float(np.quantile(scores, 0.9 if direction == "minimise" else 0.1))
-    ends = [min(scores) if direction == "minimise" else max(scores), edge, *([root] if root is not None else [])]
-    low, high = min(ends), max(ends)
-    pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
-    return low - pad, high + pad
-
-
 def _tree(axes: Any, facts: Mapping[str, Any]) -> None:
     """Depth to the right; the lineage of the best drawn bold, failures red, the rest by rank."""
     from matplotlib.collections import LineCollection
 
     nodes = facts["nodes"]
-    x, y = _layout(nodes["parents"])
+    x, y = nodes["depth"], nodes["row"]
     edges = [((x[p], y[p]), (x[i], y[i])) for i, above in enumerate(nodes["parents"]) for p in above[:1]]
     axes.add_collection(LineCollection(edges, colors=_LINE, linewidths=0.6, zorder=1))
     best = set(facts["lineage"])
@@ -122,27 +99,3 @@ def _tree(axes: Any, facts: Mapping[str, Any]) -> None:
     )
     axes.set_axis_off()
     axes.autoscale()
-
-
-def _layout(parents: list[list[int]]) -> tuple[list[int], list[float]]:
-    """(depth, row) of each node: leaves take rows in order, parents stand at the middle of their children.
-
-    Parents come before their children, so two passes do and no recursion is needed.
-    """
-    count = len(parents)
-    depth, children = [0] * count, [[] for _ in range(count)]  # type: tuple[list[int], list[list[int]]]
-    for i, above in enumerate(parents):
-        if above:
-            depth[i] = depth[above[0]] + 1
-            children[above[0]].append(i)
-    row, free = [0.0] * count, 0
-    stack = [i for i in reversed(range(count)) if not parents[i]]
-    while stack:
-        i = stack.pop()
-        if not children[i]:
-            row[i], free = float(free), free + 1
-        stack.extend(reversed(children[i]))
-    for i in reversed(range(count)):
-        if children[i]:
-            row[i] = (row[children[i][0]] + row[children[i][-1]]) / 2
-    return depth, row

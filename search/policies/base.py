@@ -60,8 +60,3 @@ def attempts(tree: Tree, node_id: str) -> int:
     )
     first_pending = tree[node_id].move in tree.open_moves
     return int(tree.runs[tree.index[node_id]]) + failed + tree.waiting(node_id) + first_pending
-
-
-def suspect(tree: Tree, node_id: str) -> bool:
-    """Whether the node's scores prove nothing; see ``archive.tree.Suspicion``."""
-    return tree.suspect(node_id)

@@ -19,7 +19,7 @@ import numpy as np
 
 from archive.records import Propose, Stop, Wait
 from archive.tree import Floats, Tree
-from search.policies.base import Choice, Operators, OperatorView, suspect
+from search.policies.base import Choice, Operators, OperatorView
 from search.policies.drafting import Drafting
 from search.policies.mating import Mating, RankMating
 from search.policies.opening import Opening
@@ -75,7 +75,7 @@ class Composition:
             place = sampler(scores, rng)
             if place is None:
                 return None
-            if not suspect(tree, tree.nodes[place].node_id) and (move := self._breed(tree, place, rng, improvers)):
+            if not tree.suspect(tree.nodes[place].node_id) and (move := self._breed(tree, place, rng, improvers)):
                 return move
             scores[place] = np.nan
         return None

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from archive.records import Conditions, Propose, Replicate, Stop, Wait
 from search.policies import Composition, OperatorView
-from search.policies.base import Choice, Operators, attempts, suspect
+from search.policies.base import Choice, Operators, attempts
 from search.policies.drafting import Drafting
 from search.policies.mating import RankMating, related
 from search.policies.opening import Opening
@@ -338,10 +338,10 @@ def test_a_suspect_node_is_not_improved() -> None:
     growth.root(3.0)
     honest, cheat = growth.child(2.0), growth.child(0.1)
     growth.land(growth.choose(Replicate(cheat)), "invalid")
-    assert suspect(growth.tree, cheat)
+    assert growth.tree.suspect(cheat)
     assert choose(policy, growth, ONLY_TUNE) == Propose("tune", (honest,))
     growth.land(growth.choose(Replicate(growth.tree.root)), "invalid")
-    assert not suspect(growth.tree, growth.tree.root)
+    assert not growth.tree.suspect(growth.tree.root)
 
 
 # ---------------------------------------------------------------- widening

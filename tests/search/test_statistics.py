@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from growing import Growth
 from scipy.stats import ttest_1samp, ttest_ind
 
+from archive.query import open_reader
 from archive.records import Replicate
 from search.statistics import (
     Difference,
@@ -142,6 +146,15 @@ def test_screening_sigma_is_never_below_the_roots() -> None:
     expected = math.sqrt((2 * 0.04 + 0 + 0.5) / 4)
     assert screening_sigma(growth.tree) == pytest.approx(expected)
     assert screening_sigma(Growth().tree) is None
+
+
+def test_the_archive_tells_the_same_deviation(start: Callable[..., Any], tmp_path: Path) -> None:
+    """The view ``noise``, which the report shows, and what the search reckons with."""
+    bench = start("budget.evaluations=40", stub={"fail_every": 9})
+    (row,) = open_reader(tmp_path / "archive.duckdb").query("SELECT sigma, degrees_of_freedom FROM noise").rows
+    sigma = screening_sigma(bench.search.tree)
+    assert sigma is not None
+    assert row == (pytest.approx(sigma, rel=1e-9), sum(runs - 1 for runs in bench.search.tree.runs if runs > 1))
 
 
 def test_expected_best_of_equal_candidates() -> None:

@@ -1,0 +1,66 @@
+"""The interval of a mean of a few noisy scores: Student's t, for exports and for the search's statistics alike.
+
+Where the data cannot carry a conclusion the answer is ``NoInterval`` with the reason in words, never a number that
+looks like one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit  # scipy.stats has the same, and takes half a second to import
+
+CONFIDENCE = 0.95
+ROUNDING = 1e-12
+"""Deviations below this fraction of the scores are rounding, not noise."""
+
+
+@dataclass(frozen=True)
+class NoInterval:
+    """No interval can be given, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval; ``deviation`` is the sample standard deviation of the n scores."""
+
+    mean: float
+    low: float
+    high: float
+    deviation: float
+    n: int
+    confidence: float
+
+
+def deviation(scores: Sequence[float]) -> float | None:
+    """Sample standard deviation, ``sqrt(sum (x - mean)^2 / (n - 1))``; None below two scores. Rounding counts as 0."""
+    if len(scores) < 2:
+        return None
+    values = np.asarray(scores, dtype=np.float64)
+    spread = float(values.std(ddof=1))
+    return spread if spread > ROUNDING * float(np.abs(values).max()) else 0.0
+
+
+def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> Interval | NoInterval:
+    """Student's t interval of a mean: ``mean +- t(n - 1) * s / sqrt(n)``.
+
+    Source: Student (1908), "The probable error of a mean". Scores that are all equal give an interval of no width.
+    """
+    spread = deviation(scores)
+    if spread is None:
+        return NoInterval(f"an interval needs at least 2 runs, and there are {len(scores)}")
+    n, mean = len(scores), float(np.mean(scores))
+    half = quantile(confidence, n - 1) * spread / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, spread, n, confidence)
+
+
+def quantile(confidence: float, dof: float) -> float:
+    """Two-sided quantile of Student's t."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
+    return float(stdtrit(dof, (1 + confidence) / 2))
