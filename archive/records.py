@@ -105,6 +105,8 @@ class Candidate:
     parents: tuple[str, ...]
     operator: str
     idea: str
+    aim: str | None = None
+    """The kind of change that the operator was told to make (``architecture``, ``schedule``): our word, no model's."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,9 @@ class Resources:
     """Of the accelerator; None where there is none, or where it cannot be told."""
     memory_by: str | None = None
     """How the memory was measured and limited: ``cgroup1``, ``cgroup2`` or ``watch``; None where nobody said."""
+    machine_speed: float | None = None
+    """Trusted workloads a second on the slot's core, measured around the training (see ``train.speed``); None where
+    nobody measured."""
 
     @property
     def wall_seconds(self) -> float:
@@ -296,6 +301,10 @@ class LlmCall:
     dollars: float | None
     at: float
     reason: str = ""
+    aim: str | None = None
+    """The kind of change that was asked for; see ``Candidate.aim``."""
+    template: str = ""
+    """The templates that the prompt was made from, as one text: its hash is their version."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 An entry of ``conf/operators/*.yaml`` is a name with ``_target_``, the operator's own options, and two keys for us:
 
     weight   how often a policy draws it, relative to the others
-    llm      ``required``: without a model the search stops with a reason; ``optional``: it is left out then
+    llm      ``required``: without a model the search stops with a reason; ``optional``: it is left out then;
+             ``helps``: it works without one, too
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hydra.utils import instantiate
 from archive.records import Spending
 from operators.base import Operator
 from operators.llm.base import LanguageModel
-from operators.llm.meter import DEFAULT_CONCURRENCY, Lookup, Meter, Record, never_paid
+from operators.llm.meter import DEFAULT_CONCURRENCY, DEFAULT_PROMPT_TOKENS, Lookup, Meter, Record, never_paid
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def build_operators(entries: Mapping[str, Mapping[str, Any]], llm: Meter | None)
             if llm is None and needs == "optional":
                 left_out.append(name)
                 continue
-            if llm is None:
+            if llm is None and needs != "helps":
                 raise ValueError(
                     f"operator {name!r} needs a language model and there is none. Set ANTHROPIC_API_KEY, or choose "
                     "operators=numeric, which needs no key."
@@ -73,6 +74,7 @@ def build_meter(
     max_dollars = float(options.pop("max_dollars", 0.0))
     max_total_tokens = int(options.pop("max_total_tokens", 0))
     concurrency = int(options.pop("concurrency", DEFAULT_CONCURRENCY))
+    prompt_tokens = int(options.pop("prompt_tokens", DEFAULT_PROMPT_TOKENS))
     if not options.get("_target_") or missing_key(config) is not None:
         return None
     model: LanguageModel = instantiate(options)
@@ -84,4 +86,5 @@ def build_meter(
         lookup=lookup,
         spent=spent,
         concurrency=concurrency,
+        prompt_tokens=prompt_tokens,
     )

@@ -34,6 +34,10 @@ class Ticket:
     move: int
     turn: int
     operator: str
+    aim: str | None = None
+    """The kind of change that is asked for, if any."""
+    template: str = ""
+    """The text of the templates behind the prompt."""
 
 
 Record = Callable[[LlmCall], None]
@@ -41,6 +45,8 @@ Lookup = Callable[[str, int, int], LlmCall | None]
 """(run, move, turn) -> the answer that was paid for, if any."""
 
 
+DEFAULT_PROMPT_TOKENS = 30_000
+"""What a model is shown for one proposal, at most, as ``operators.budget`` estimates it."""
 DEFAULT_CONCURRENCY = 16
 """Calls in flight at once, at most: two slots of 15 s that live on answers of a minute want 13."""
 
@@ -64,13 +70,18 @@ class Meter:
         spent: Spending = Spending(),  # noqa: B008 (frozen)
         clock: Callable[[], float] = time.time,
         concurrency: int = DEFAULT_CONCURRENCY,
+        prompt_tokens: int = DEFAULT_PROMPT_TOKENS,
     ) -> None:
         """``spent``: what the run has spent before it was resumed; it counts against the caps.
 
-        ``concurrency``: calls that may be in flight at once; whoever calls keeps to it. Raises ValueError below 1.
+        ``concurrency``: calls that may be in flight at once; ``prompt_tokens``: the length of a prompt, at most.
+        Whoever calls keeps to them. Raises ValueError for less than 1 call or less than 1,000 tokens.
         """
         if concurrency < 1:
             raise ValueError(f"llm.concurrency is {concurrency}; expected at least 1 call in flight")
+        if prompt_tokens < 1000:
+            raise ValueError(f"llm.prompt_tokens is {prompt_tokens}; expected at least 1000 to show a program in")
+        self.prompt_tokens = prompt_tokens
         self.model = model
         self.concurrency = concurrency
         self.max_dollars = max_dollars
@@ -107,6 +118,10 @@ class Meter:
             f"{self.model.name}, whose price is unknown: the cap of ${self.max_dollars:.2f} cannot be kept, "
             f"at most {self.max_tokens:,} tokens instead"
         )
+
+    def paid(self, run: str, move: int) -> LlmCall | None:
+        """The first call of a move that was answered in an earlier session of the run: ``complete`` would replay it."""
+        return self._lookup(run, move, 0)
 
     def complete(self, prompt: Prompt, ticket: Ticket) -> Answer:
         """The model's answer, or the recorded one of the same ticket. Raises ``LlmError``."""
@@ -218,6 +233,8 @@ def _call(prompt: Prompt, ticket: Ticket, answer: Answer, outcome: str, reason: 
         dollars=answer.dollars,
         at=at,
         reason=reason,
+        aim=ticket.aim,
+        template=ticket.template,
     )
 
 
