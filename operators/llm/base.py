@@ -24,11 +24,21 @@ class Message:
 
     role: Literal["user", "assistant"]
     text: str
+    stable: str = ""
+    """What comes before ``text`` and is the same for several prompts of a search, so that providers can cache it."""
+
+    @property
+    def whole(self) -> str:
+        return f"{self.stable}\n\n{self.text}" if self.stable else self.text
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """``system`` is the same for a whole search, so that providers can cache it; ``messages`` end with the user's."""
+    """``messages`` end with the user's.
+
+    What is the same comes first, since providers cache beginnings: ``system`` for a whole search, then
+    ``Message.stable`` for several prompts of it, then what is new.
+    """
 
     system: str
     messages: tuple[Message, ...]
@@ -42,7 +52,7 @@ class Prompt:
     @property
     def text(self) -> str:
         """All of it, as a person would read it; this is what the archive keeps."""
-        return "\n\n".join([f"[system]\n{self.system}", *(f"[{m.role}]\n{m.text}" for m in self.messages)])
+        return "\n\n".join([f"[system]\n{self.system}", *(f"[{m.role}]\n{m.whole}" for m in self.messages)])
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Claude:
         import anthropic
 
         started = self._clock()
-        turns: list[Any] = [{"role": turn.role, "content": turn.text} for turn in prompt.messages]
+        turns: list[Any] = [{"role": turn.role, "content": turn.whole} for turn in prompt.messages]
         options: dict[str, Any] = {} if self._effort is None else {"output_config": {"effort": self._effort}}
         try:
             message = self._client().messages.create(
