@@ -152,7 +152,7 @@ EVALUATION = (
     "run, node_id, move, seed, purpose, split, outcome, reason, score, trust, seconds, wall_seconds, phases, "
     "cpu_seconds, peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, "
     "audit_correction, audit_worst, metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, "
-    "arrival"
+    "machine_speed, arrival"
 )
 
 
@@ -174,7 +174,7 @@ def evaluation_row(evaluation: Evaluation, arrival: int) -> Row:
         *((audit.k, audit.correction, audit.worst) if audit else (None, None, None)),
         to_json(metrics), storable(evaluation.log), to_time(evaluation.started_at), to_time(evaluation.finished_at),
         isinstance(evaluation, Failed) and evaluation.violation, used.peak_device_mb, used.memory_by,
-        arrival,
+        used.machine_speed, arrival,
     )  # fmt: skip
 
 
@@ -182,12 +182,15 @@ def evaluation_of(row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint
     (
         run, node_id, move, seed, purpose, _split, outcome, reason, score, trust, seconds, _wall, phases, cpu_seconds,
         peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, correction, worst,
-        metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, _arrival,
+        metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, machine_speed, _arrival,
     ) = row  # fmt: skip
+    used = Resources(
+        seconds, _floats(phases), cpu_seconds, peak_memory_mb, steps, peak_device_mb, memory_by, machine_speed
+    )
     base = EvaluationBase(
         request=Request(node_id, run, move, files, seed, purpose),
         conditions=Conditions(fingerprint, budget_seconds, hardware),
-        resources=Resources(seconds, _floats(phases), cpu_seconds, peak_memory_mb, steps, peak_device_mb, memory_by),
+        resources=used,
         trust=trust,
         sandbox=sandbox,
         device=device,

@@ -111,7 +111,8 @@ CREATE TABLE evaluations (
     arrival          BIGINT NOT NULL DEFAULT 0,
     violation        BOOLEAN DEFAULT false,  -- a failure that shows cheating, not a mistake: descendants are suspect
     peak_device_mb   DOUBLE,            -- NULL without an accelerator
-    memory_by        VARCHAR            -- how memory was limited and measured: cgroup1, cgroup2, watch
+    memory_by        VARCHAR,           -- how memory was limited and measured: cgroup1, cgroup2, watch
+    machine_speed    DOUBLE             -- trusted workloads a second around the training; NULL where not measured
 );
 
 CREATE TABLE curves (

@@ -285,11 +285,12 @@ LEFT JOIN gains AS g ON g.node_id = n.node_id
 LEFT JOIN suspects AS q ON q.node_id = n.node_id
 ORDER BY n.run, n.number;
 
--- What every training used and how fast it went. `cores`: CPU seconds for each second of wall time.
+-- What every training used and how fast it went. `cores`: CPU seconds for each second of wall time. `machine_speed`:
+-- trusted workloads a second around the training, the same for every candidate; NULL where it was not measured.
 CREATE OR REPLACE VIEW throughput AS
 SELECT run, node_id, purpose, seed, outcome, steps, seconds, steps / nullif(seconds, 0) AS steps_per_second, cpu_seconds,
-       cpu_seconds / nullif(wall_seconds, 0) AS cores, peak_memory_mb, memory_by, peak_device_mb, device, hardware,
-       sandbox, trust, finished_at
+       cpu_seconds / nullif(wall_seconds, 0) AS cores, peak_memory_mb, memory_by, peak_device_mb, machine_speed, device,
+       hardware, sandbox, trust, finished_at
 FROM evaluations
 ORDER BY run, arrival;
 

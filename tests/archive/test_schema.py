@@ -29,6 +29,12 @@ def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
+def version_of(path: Path) -> int:
+    with duckdb.connect(str(path), read_only=True) as raw:
+        (version,) = raw.execute("SELECT max(schema_version) FROM meta").fetchone() or (0,)
+    return int(version)
+
+
 def columns(path: Path) -> list[tuple[object, ...]]:
     with duckdb.connect(str(path), read_only=True) as raw:
         return raw.execute(
@@ -51,20 +57,22 @@ def test_a_migrated_file_has_the_schema_of_a_new_one_and_every_row(older: Path, 
     with duckdb.connect(str(older), read_only=True) as raw:
         before = raw.execute(counts).fetchall()
     assert all(count > 0 for _, count in before)
+    version = version_of(older)
     with Archive.open(older) as archive:
         assert archive.query(counts) == before
     Archive.open(tmp_path / "new.duckdb").close()
     assert columns(older) == columns(tmp_path / "new.duckdb")
     Archive.open(older).close()
     with duckdb.connect(str(older), read_only=True) as raw:  # opened again: nothing is migrated twice
-        assert raw.execute("SELECT schema_version FROM meta ORDER BY rowid").fetchall() == [(1,), (2,)]
+        versions = raw.execute("SELECT schema_version FROM meta ORDER BY rowid").fetchall()
+    assert versions == [(version,), (schema.SCHEMA_VERSION,)]
 
 
 def test_a_search_goes_on_in_a_migrated_file(older: Path) -> None:
     with Archive.open(older) as archive:
         tree = archive.tree(a_run(), HERE)
         node = next(node for node in tree.nodes if tree.evaluations[node.node_id])
-        used = Resources(1.0, peak_device_mb=5.0, memory_by="watch")
+        used = Resources(1.0, peak_device_mb=5.0, memory_by="watch", machine_speed=21.5)
         archive.record(failed(request_for(node, 77), "invalid", violation=True, resources=used))
         last = archive.tree(a_run(), HERE).evaluations[node.node_id][-1]
         assert (last.violation, last.resources) == (True, used)
@@ -77,8 +85,8 @@ def test_a_reader_answers_from_an_older_file_and_leaves_it_alone(older: Path, tm
     reader = open_reader(older)
     assert len(reader.query("FROM leaderboard WHERE run = 'night'").rows) == 4
     assert len(reader.query("FROM lineage(?)", [BEST[:6]]).rows) == 4
-    found = reader.query("SELECT violation, peak_device_mb, memory_by FROM evaluations").rows
-    assert set(found) == {(False, None, None)}
+    found = reader.query("SELECT violation, peak_device_mb, memory_by, machine_speed FROM evaluations").rows
+    assert set(found) == {(False, None, None, None)}
     assert older.read_bytes() == content
     assert older.stat().st_mtime == 1
     with Archive.open(tmp_path / "new.duckdb") as archive:
@@ -103,12 +111,12 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(older: Path, monkeypat
     def broken(name: str) -> str:
         return "SELECT nothing FROM nowhere" if name == "views.sql" else kept(name)
 
-    kept = schema._text
+    kept, version = schema._text, version_of(older)
     monkeypatch.setattr(schema, "_text", broken)
     with pytest.raises(ArchiveError, match="cannot use the archive"):
         Archive.open(older)
     monkeypatch.undo()
     connection = connect(older, read_only=True)
-    assert connection.execute("SELECT max(schema_version) FROM meta").fetchall() == [(1,)]
+    assert connection.execute("SELECT max(schema_version) FROM meta").fetchall() == [(version,)]
     connection.close()
     assert len(open_reader(older).query("FROM leaderboard WHERE run = 'night'").rows) == 4

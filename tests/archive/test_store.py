@@ -43,6 +43,7 @@ from archive.records import (
     Resources,
     Spending,
 )
+from archive.schema import SCHEMA_VERSION
 from archive.sources import Sources
 from archive.store import Archive
 from archive.writer import Writer
@@ -101,7 +102,7 @@ def test_a_newer_schema_is_refused_with_the_cure(tmp_path: Path) -> None:
     Archive.open(path).close()
     with duckdb.connect(str(path)) as raw:
         raw.execute("UPDATE meta SET schema_version = 99")
-    with pytest.raises(NotAnArchive, match=r"version 99.*up to 2.*Upgrade"):
+    with pytest.raises(NotAnArchive, match=rf"version 99.*up to {SCHEMA_VERSION}.*Upgrade"):
         Archive.open(path)
     with duckdb.connect(str(path)) as raw:  # the refused one has let go of it
         raw.execute("SELECT 1")

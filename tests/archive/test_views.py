@@ -195,12 +195,13 @@ def test_model_stats_say_what_came_of_what_was_asked(archive: Archive) -> None:
 
 def test_throughput_has_a_row_for_every_training(archive: Archive) -> None:
     diary, nodes = a_family(archive)
-    used = Resources(8.0, {"train": 8.0, "score": 2.0}, 15.0, 300.0, 400, peak_device_mb=7.0, memory_by="cgroup2")
+    used = Resources(8.0, {"train": 8.0, "score": 2.0}, 15.0, 300.0, 400, 7.0, "cgroup2", machine_speed=20.5)
     diary.record(scored(request_for(nodes[0], 70), 3.0, resources=used))
     rows = archive.query(
-        "SELECT steps_per_second, cores, peak_memory_mb, memory_by, peak_device_mb FROM throughput WHERE seed = 70"
+        "SELECT steps_per_second, cores, peak_memory_mb, memory_by, peak_device_mb, machine_speed FROM throughput "
+        "WHERE seed = 70"
     )
-    assert rows == near([(50.0, 1.5, 300.0, "cgroup2", 7.0)])
+    assert rows == near([(50.0, 1.5, 300.0, "cgroup2", 7.0, 20.5)])
     assert archive.query("SELECT count(*) FROM throughput") == archive.query("SELECT count(*) FROM evaluations")
 
 
