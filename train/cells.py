@@ -33,6 +33,7 @@ class Progress:
     steps: int | None = None
     log: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+    machine_speed: float | None = None
 
     def copy(self) -> Progress:
         return replace(self, phases=dict(self.phases), curve=list(self.curve), metrics=dict(self.metrics))
@@ -76,7 +77,7 @@ class Cells:
         task, limits, slot = self.task, self.task.limits, self.slot
         ours, theirs = socket.socketpair()
         inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot, limits.scratch_mb)
-        with _pinned(slot.cores):
+        with pinned(slot.cores):
             cell = Cell(
                 inside.command,
                 inside.environment,
@@ -120,8 +121,8 @@ class Cells:
 
 
 @contextlib.contextmanager
-def _pinned(cores: tuple[int, ...]) -> Iterator[None]:
-    """Run on these cores while a process is launched: it inherits them. Restored afterwards, for this thread alone."""
+def pinned(cores: tuple[int, ...]) -> Iterator[None]:
+    """This thread, and what it launches meanwhile, runs on these cores; afterwards the thread goes where it could."""
     if not cores or not hasattr(os, "sched_setaffinity"):
         yield
         return

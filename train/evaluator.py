@@ -132,6 +132,7 @@ class AuditedEvaluator:
                 steps=progress.steps,
                 peak_device_mb=lease.peak_mb,
                 memory_by=self.groups.name if self.groups is not None else "watch",
+                machine_speed=progress.machine_speed,
             ),
             "trust": "audited",
             "sandbox": self.sandbox.tier,

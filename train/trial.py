@@ -19,6 +19,7 @@ from train import audit
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
 from train.curve import MedianRule, Watch
+from train.speed import around, machine_speed
 from train.training import Training
 
 
@@ -57,7 +58,7 @@ class Trial:
     def run(self) -> tuple[float, Audit]:
         """The score and how far it was audited. Raises Ended for everything else, and OSError for the machine."""
         stream = self.task.training_stream(self.cells.request.seed)
-        state = Training(self.cells, self.watch, self.judgement.median_rule).run(stream)
+        state = self._trained(stream)
         rows = self.judgement.rows[self.split]
         self.watch("score", 1.0)
         claims = self._claims(state, rows)
@@ -73,6 +74,14 @@ class Trial:
         if (reason := self.task.metric.check(score)) is not None:
             raise Ended("invalid", reason)
         return score, result
+
+    def _trained(self, stream: bytes) -> bytes:
+        """The state, with the machine's speed measured while no process of the candidate is alive."""
+        cores = self.cells.slot.cores
+        self.progress.machine_speed = before = machine_speed(cores)
+        state = Training(self.cells, self.watch, self.judgement.median_rule).run(stream)
+        self.progress.machine_speed = around(before, machine_speed(cores))
+        return state
 
     def _suspicion(self, claims: Floats) -> audit.Suspicion:
         """A claim that would lead, and every confirmation and report, is audited until it can hide next to nothing."""
