@@ -54,7 +54,7 @@ _EPILOG = (
 ID is any start of a node's id that fits one node. FILE is $%s, or {DEFAULT_NAME} in the current directory.
 
 tables   runs nodes parents files sources moves refusals evaluations curves llm_calls decisions events
-views    leaderboard progress noise operator_stats model_stats spending failures ideas suspects throughput rung
+views    leaderboard progress noise operator_stats kinds model_stats spending failures ideas suspects throughput rung
          programs run_summary scores gains lineage('ID') children('ID')
 
 examples

@@ -162,7 +162,10 @@ def _selected(columns: dict[str, str], shift: int = 0) -> str:
 
 def _copy_sources(connection: duckdb.DuckDBPyConnection) -> None:
     """Texts that something here names now and that are not here yet."""
-    named = "SELECT sha FROM files UNION SELECT prompt_sha FROM llm_calls UNION SELECT answer_sha FROM llm_calls"
+    named = (
+        "SELECT sha FROM files UNION SELECT prompt_sha FROM llm_calls UNION SELECT answer_sha FROM llm_calls "
+        "UNION SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL"
+    )
     connection.execute(
         f"INSERT INTO sources SELECT sha, text FROM {_OTHER}.main.sources WHERE sha IN ({named}) "
         "AND sha NOT IN (SELECT sha FROM sources) ORDER BY rowid"

@@ -128,7 +128,7 @@ def refusal_of(row: Row) -> Refusal:
 
 # ---------------------------------------------------------------- nodes
 
-NODE = "node_id, run, number, move, operator, idea, lines, digest, created_at, arrival"
+NODE = "node_id, run, number, move, operator, idea, lines, digest, created_at, aim, arrival"
 
 
 def node_row(node: Node, files: Mapping[str, str], arrival: int) -> Row:
@@ -136,13 +136,13 @@ def node_row(node: Node, files: Mapping[str, str], arrival: int) -> Row:
     candidate = node.candidate
     return (
         node.node_id, node.run, node.number, node.move, candidate.operator, storable(candidate.idea), lines,
-        node.digest, to_time(node.created_at), arrival,
+        node.digest, to_time(node.created_at), candidate.aim, arrival,
     )  # fmt: skip
 
 
 def node_of(row: Row, parents: Sequence[str], files: Mapping[str, str]) -> Node:
-    node_id, run, number, move, operator, idea, _, digest, created_at, _ = row
-    candidate = Candidate(files, tuple(parents), operator, idea)
+    node_id, run, number, move, operator, idea, _, digest, created_at, aim, _ = row
+    candidate = Candidate(files, tuple(parents), operator, idea, aim)
     return Node(node_id, run, number, move, candidate, to_seconds(created_at), digest)
 
 
@@ -222,25 +222,27 @@ def _bigint(value: int | None) -> int | None:
 
 LLM_CALL = (
     "run, move, turn, operator, model, outcome, reason, prompt_sha, answer_sha, tokens_in, tokens_out, tokens_cached, "
-    "seconds, dollars, called_at"
+    "seconds, dollars, called_at, aim, template_sha"
 )
 
 
-def llm_call_row(call: LlmCall, prompt_sha: str, answer_sha: str) -> Row:
+def llm_call_row(call: LlmCall, prompt_sha: str, answer_sha: str, template_sha: str | None) -> Row:
     return (
         call.run, call.move, call.turn, call.operator, call.model, call.outcome, storable(call.reason), prompt_sha,
         answer_sha, call.tokens_in, call.tokens_out, call.tokens_cached, call.seconds, call.dollars, to_time(call.at),
+        call.aim, template_sha,
     )  # fmt: skip
 
 
 def llm_call_of(row: Row, prompt: str, answer: str) -> LlmCall:
+    """The call as it was made, but for the text of its templates."""
     (
         run, move, turn, operator, model, outcome, reason, _prompt, _answer, tokens_in, tokens_out, tokens_cached,
-        seconds, dollars, at,
+        seconds, dollars, at, aim, _template,
     ) = row  # fmt: skip
     return LlmCall(
         run, move, turn, operator, model, outcome, prompt, answer, tokens_in, tokens_out, tokens_cached, seconds,
-        dollars, to_seconds(at), reason,
+        dollars, to_seconds(at), reason, aim,
     )  # fmt: skip
 
 

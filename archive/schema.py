@@ -20,7 +20,7 @@ from archive.database import CATALOG
 from archive.errors import NotAnArchive
 from archive.rows import to_time
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _FOLDER = Path(__file__).parent
 _READS_ROWIDS = ("events", "runs")

@@ -1,4 +1,4 @@
--- Schema 2. Append-only: the search inserts, nobody updates or deletes.
+-- Schema 4. Append-only: the search inserts, nobody updates or deletes.
 -- What changes here changes in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The one writer keeps what is unique unique.
 -- Times are UTC. Column names are public interface: people write them in queries.
@@ -64,7 +64,8 @@ CREATE TABLE nodes (
     lines      INTEGER NOT NULL,
     digest     VARCHAR NOT NULL DEFAULT '',  -- of the normalised syntax tree: equal ones are duplicates
     created_at TIMESTAMP NOT NULL,
-    arrival    BIGINT NOT NULL DEFAULT 0
+    arrival    BIGINT NOT NULL DEFAULT 0,
+    aim        VARCHAR             -- the kind of change that its operator was told to make; NULL where it was told none
 );
 
 CREATE TABLE parents (
@@ -139,7 +140,9 @@ CREATE TABLE llm_calls (
     tokens_cached BIGINT NOT NULL,
     seconds       DOUBLE NOT NULL,
     dollars       DOUBLE,               -- NULL where the price is unknown
-    called_at     TIMESTAMP NOT NULL
+    called_at     TIMESTAMP NOT NULL,
+    aim           VARCHAR,              -- the kind of change that was asked for
+    template_sha  VARCHAR               -- in sources: the templates behind the prompt; NULL where nobody said
 );
 
 CREATE TABLE decisions (

@@ -177,10 +177,12 @@ class Archive:
         return replace(evaluation, curve=curve, log="" if evaluation.outcome == "scored" else evaluation.log)
 
     def record_call(self, call: LlmCall) -> None:
-        """An answer of a language model that was paid for, with its prompt."""
+        """An answer of a language model that was paid for, with its prompt and the templates behind it."""
         with self.transaction():
             prompt, answer = (self._sources.add(rows.storable(text)) for text in (call.prompt, call.answer))
-            self._writer.write(rows.insert("llm_calls", rows.LLM_CALL), rows.llm_call_row(call, prompt, answer))
+            template = self._sources.add(rows.storable(call.template)) if call.template else None
+            row = rows.llm_call_row(call, prompt, answer, template)
+            self._writer.write(rows.insert("llm_calls", rows.LLM_CALL), row)
 
     def decide(self, decision: Decision) -> None:
         """Who leads, or was crowned, and why."""

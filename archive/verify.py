@@ -15,7 +15,8 @@ _WRONG = {
     "source stored twice": "SELECT sha FROM sources GROUP BY sha HAVING count(*) > 1",
     "source that nothing names": (
         "SELECT sha FROM sources WHERE sha NOT IN (SELECT sha FROM files) "
-        "AND sha NOT IN (SELECT prompt_sha FROM llm_calls) AND sha NOT IN (SELECT answer_sha FROM llm_calls)"
+        "AND sha NOT IN (SELECT prompt_sha FROM llm_calls) AND sha NOT IN (SELECT answer_sha FROM llm_calls) "
+        "AND sha NOT IN (SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL)"
     ),
     "file without its source": "SELECT sha FROM files WHERE sha NOT IN (SELECT sha FROM sources)",
     "file of an unknown node": "SELECT node_id FROM files WHERE node_id NOT IN (SELECT node_id FROM nodes)",
@@ -72,9 +73,9 @@ _WRONG = {
         "SELECT DISTINCT c.node_id FROM curves AS c ANTI JOIN evaluations AS e USING (node_id, seed, purpose)"
     ),
     "call of an unknown run": "SELECT DISTINCT run FROM llm_calls WHERE run NOT IN (SELECT run FROM runs)",
-    "call without its prompt or answer": (
+    "call without its prompt, answer or templates": (
         "SELECT run || ' ' || move FROM llm_calls WHERE prompt_sha NOT IN (SELECT sha FROM sources) "
-        "OR answer_sha NOT IN (SELECT sha FROM sources)"
+        "OR answer_sha NOT IN (SELECT sha FROM sources) OR template_sha NOT IN (SELECT sha FROM sources)"
     ),
     "decision about an unknown node": "SELECT node_id FROM decisions WHERE node_id NOT IN (SELECT node_id FROM nodes)",
     "event of an unknown run": "SELECT DISTINCT run FROM events WHERE run NOT IN (SELECT run FROM runs)",

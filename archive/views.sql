@@ -215,6 +215,22 @@ FULL JOIN spent USING (run, operator)
 FULL JOIN paid USING (run, operator)
 ORDER BY run, operator;
 
+-- By run, operator and aim (the kind of change that the operator was told to make): which kinds gained. `tried`: nodes
+-- that were trained; `improved`: those better than the better of their parents.
+CREATE OR REPLACE VIEW kinds AS
+WITH trained AS (
+    SELECT n.run, n.node_id, n.operator, n.aim, bool_or(s.outcome = 'scored') AS good
+    FROM nodes AS n JOIN screenings AS s ON s.node_id = n.node_id
+    WHERE n.number > 0
+    GROUP BY ALL
+)
+SELECT t.run, t.operator, t.aim, count(*) AS tried, count(*) FILTER (t.good) AS scored,
+       count(*) FILTER (NOT t.good) AS failed, count(*) FILTER (g.gain > 0) AS improved, avg(g.gain) AS mean_gain,
+       max(g.gain) AS best_gain
+FROM trained AS t LEFT JOIN gains AS g ON g.node_id = t.node_id
+GROUP BY t.run, t.operator, t.aim
+ORDER BY t.run, t.operator, t.aim;
+
 -- By run, model and operator: what was asked, what came of it, and what it cost. `nodes`: candidates that became nodes,
 -- of moves that asked this model (a move that asked two counts for both). `seconds`: the mean latency of a call.
 CREATE OR REPLACE VIEW model_stats AS
@@ -276,7 +292,7 @@ ORDER BY e.arrival, e.finished_at;
 CREATE OR REPLACE VIEW ideas AS
 WITH last AS (SELECT node_id, arg_max(outcome, arrival) AS outcome FROM screenings GROUP BY node_id),
 models AS (SELECT run, move, string_agg(DISTINCT model, ', ' ORDER BY model) AS models FROM llm_calls GROUP BY run, move)
-SELECT n.run, n.node_id, n.operator, m.models, n.idea, last.outcome, s.score, g.gain, q.because AS suspect, n.created_at
+SELECT n.run, n.node_id, n.operator, n.aim, m.models, n.idea, last.outcome, s.score, g.gain, q.because AS suspect, n.created_at
 FROM nodes AS n
 LEFT JOIN models AS m USING (run, move)
 LEFT JOIN last ON last.node_id = n.node_id
