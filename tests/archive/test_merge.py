@@ -164,7 +164,10 @@ DAMAGE: list[tuple[str, str]] = [
     ("INSERT INTO sources FROM sources LIMIT 1", "source stored twice"),
     ("INSERT INTO sources VALUES (sha256('x'), 'x')", "source that nothing names"),
     ("DELETE FROM sources WHERE sha = (SELECT min(sha) FROM files)", "file without its source"),
-    ("DELETE FROM sources WHERE sha = (SELECT prompt_sha FROM llm_calls)", "call without its prompt, answer or templates"),
+    (
+        "DELETE FROM sources WHERE sha = (SELECT prompt_sha FROM llm_calls)",
+        "call without its prompt, answer or templates",
+    ),
     ("DELETE FROM runs", "node of an unknown run"),
     ("DELETE FROM files WHERE node_id = (SELECT node_id FROM nodes WHERE number = 1)", "node without files"),
     ("INSERT INTO nodes FROM nodes WHERE number = 1", "node stored twice"),
