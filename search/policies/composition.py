@@ -7,7 +7,10 @@ The next move is the first of these that has one:
     recheck    replicate the leader where the ranking hangs on one run
     drafting   the first proposals, from the root
     repair     debug a failed leaf
-    the rest   sampler(score(tree)) picks a scored node, the operators that apply to it are drawn by weight
+    the rest   sampler(score(tree)) picks a scored node; the operators that apply to it are drawn by their credit
+
+``population`` says who takes part in it: everybody (null), an island, the elites. ``mating`` draws the second parent of
+a crossover. A stuck search widens: ``widening`` then says where else to look.
 """
 
 from __future__ import annotations
@@ -19,18 +22,24 @@ import numpy as np
 
 from archive.records import Propose, Stop, Wait
 from archive.tree import Floats, Tree
+from search.policies.annals import Mask
 from search.policies.base import Choice, Operators, OperatorView
+from search.policies.credit import Credit, FixedWeights
 from search.policies.drafting import Drafting
 from search.policies.mating import Mating, RankMating
 from search.policies.opening import Opening
+from search.policies.population import Pool, Population
 from search.policies.recheck import Recheck
 from search.policies.repair import Repair
-from search.policies.samplers import Sampler, Uniform
+from search.policies.samplers import Sampler, Uniform, draw
 from search.policies.scores import Equal, NodeScore
 from search.policies.widening import Widening
 
 TRIES = 64
 """Nodes looked at for one that an operator applies to, before the policy gives up."""
+
+Improvers = Mapping[str, tuple[OperatorView, float]]
+"""Operators for scored nodes with their weights in force."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,14 @@ class Composition:
     repair: Repair = field(default_factory=Repair)
     mating: Mating = field(default_factory=RankMating)
     widening: Widening = field(default_factory=Widening)
+    credit: Credit = field(default_factory=FixedWeights)
+    population: Population | None = None
+
+    @property
+    def ordinal(self) -> bool:
+        """Whether every part claims to look at the order of scores alone; a part that says nothing claims nothing."""
+        parts = (self.score, self.sampler, self.mating, self.widening, self.credit, self.population)
+        return all(getattr(part, "ordinal", False) for part in parts if part is not None)
 
     def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
         """The next move, ``Wait`` until something lands, or ``Stop`` with the reason."""
@@ -54,53 +71,92 @@ class Composition:
             or self.widening.stop(tree)
             or self.recheck.choose(tree)
             or self._first_drafts(tree, rng, operators)
-            or self.repair.choose(tree, rng, operators)
-            or self._improve(tree, rng, operators)
+            or self._repair_or_improve(tree, rng, operators)
             or self._nothing(tree)
         )
+
+    def state(self, tree: Tree) -> str | None:
+        """Why the search is widened now, for a person to read; the same words for as long as it lasts, else None."""
+        return self.widening.state(tree)
 
     def _first_drafts(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
         if not self.drafting.due(tree):
             return None
-        return self.drafting.choose(tree, operators) or self._breed(tree, 0, rng, self._improvers(tree, operators))
+        return self.drafting.choose(tree, operators) or self._breed(
+            tree, 0, rng, self._improvers(tree, operators), None
+        )
 
-    def _improve(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
-        widened = self.widening.active(tree)
-        if widened and (draft := self.drafting.widen(tree, rng, operators)):
-            return draft
-        scores = Equal()(tree) if widened else self.score(tree)
-        sampler = Uniform() if widened else self.sampler
+    def _repair_or_improve(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
+        refused = self.widening.refused(tree)
+        pool = None if self.population is None or refused else self.population.pool(tree, rng)
+        residents = None if pool is None else pool.residents
+        if (mended := self.repair.choose(tree, rng, operators, residents)) is not None:
+            return mended
         improvers = self._improvers(tree, operators)
+        if refused:
+            draft = self.drafting.widen(tree, rng, operators)
+            return draft or self._improve(tree, rng, improvers, None, Uniform(), Equal()(tree))
+        if (others := self.widening.others(tree, rng)) is not None:
+            elsewhere = self.drafting.widen(tree, rng, operators) or self._among(tree, rng, improvers, pool, others)
+            if elsewhere is not None:
+                return elsewhere
+        return self._among(tree, rng, improvers, pool, None)
+
+    def _among(
+        self, tree: Tree, rng: np.random.Generator, improvers: Improvers, pool: Pool | None, others: Mask | None
+    ) -> Propose | None:
+        """A proposal by the policy's own preference: in the whole tree, in a pool, or in other branches."""
+        members = others if pool is None else pool.parents if others is None else pool.parents & others
+        scores = self.score(tree) if members is None else self.score(tree, members)
+        return self._improve(tree, rng, improvers, None if pool is None else pool.partners, self.sampler, scores)
+
+    def _improve(
+        self,
+        tree: Tree,
+        rng: np.random.Generator,
+        improvers: Improvers,
+        partners: Mask | None,
+        sampler: Sampler,
+        scores: Floats,
+    ) -> Propose | None:
+        """A proposal for the node that the sampler picks, or for the next one that an operator applies to."""
         for _ in range(TRIES if improvers else 0):
-            place = sampler(scores, rng)
+            place = sampler(tree, scores, rng)
             if place is None:
                 return None
-            if not tree.suspect(tree.nodes[place].node_id) and (move := self._breed(tree, place, rng, improvers)):
+            if not tree.suspects[place] and (move := self._breed(tree, place, rng, improvers, partners)):
                 return move
             scores[place] = np.nan
         return None
 
-    def _improvers(self, tree: Tree, operators: Operators) -> dict[str, tuple[OperatorView, float]]:
+    def _improvers(self, tree: Tree, operators: Operators) -> Improvers:
         """The operators for scored nodes with their weights in force, those without weight left out."""
-        weights: Mapping[str, float] = self.widening.weights(tree, operators)
+        weights = self.widening.weights(tree, self.credit.weights(tree, operators))
         names = (name for name in operators if weights[name] > 0 and name not in self.repair.operators)
         return {name: (operators[name], weights[name]) for name in names}
 
     def _breed(
-        self, tree: Tree, place: int, rng: np.random.Generator, improvers: Mapping[str, tuple[OperatorView, float]]
+        self, tree: Tree, place: int, rng: np.random.Generator, improvers: Improvers, partners: Mask | None
     ) -> Propose | None:
         """A proposal by one of the operators that apply to the node, drawn by weight; None where none does."""
         parent = tree.nodes[place].node_id
         left = {name: item for name, item in improvers.items() if item[0].applies(tree, parent)}
-        while left:
-            name = _draw({name: weight for name, (_, weight) in left.items()}, rng)
-            view, _ = left.pop(name)
-            if view.arity == 1:
-                return Propose(name, (parent,))
-            partner = self.mating.partner(tree, place, rng)
-            if partner is not None:
-                return Propose(name, (parent, tree.nodes[partner].node_id))
+        for arities in self._arities(left, rng):
+            drawn = {name: left[name] for name in left if left[name][0].arity in arities}
+            while drawn:
+                name = _draw({name: weight for name, (_, weight) in drawn.items()}, rng)
+                if drawn.pop(name)[0].arity == 1:
+                    return Propose(name, (parent,))
+                partner = self.mating.partner(tree, place, rng, partners)
+                if partner is not None:
+                    return Propose(name, (parent, tree.nodes[partner].node_id))
         return None
+
+    def _arities(self, left: Improvers, rng: np.random.Generator) -> tuple[tuple[int, ...], ...]:
+        """Which operators are tried first, by their number of parents: all, unless crossovers have a share set."""
+        if self.mating.share is None or len({view.arity for view, _ in left.values()}) < 2:
+            return ((1, 2),)
+        return ((2,), (1,)) if rng.random() < self.mating.share else ((1,), (2,))
 
     def _nothing(self, tree: Tree) -> Wait | Stop:
         if tree.open_moves:
@@ -113,7 +169,4 @@ class Composition:
 
 def _draw(weights: Mapping[str, float], rng: np.random.Generator) -> str:
     """One name with probability proportional to its weight."""
-    names = list(weights)
-    cumulative: Floats = np.cumsum(list(weights.values()), dtype=np.float64)
-    drawn = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-    return names[min(drawn, len(names) - 1)]
+    return list(weights)[draw(np.array(list(weights.values()), dtype=np.float64), rng)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from archive.records import Propose
 from archive.tree import Tree
+from search.policies import checks
 from search.policies.base import Operators
 
 
@@ -17,12 +19,17 @@ class Drafting:
     """The first ``count`` proposals start from the root; a widened search drafts with probability ``share``.
 
     ``operators`` names those that write a whole new program. Where a search has none of them, the first proposals are
-    the root's children by any operator that applies.
+    the root's children by any operator that applies. Raises ValueError for numbers that make no sense.
     """
 
+    ordinal: ClassVar[bool] = True
     count: int = 0
     share: float = 0.5
     operators: Sequence[str] = ("draft",)
+
+    def __post_init__(self) -> None:
+        checks.whole("drafting.count", self.count, 0)
+        checks.number("drafting.share", self.share, 0, 1)
 
     def due(self, tree: Tree) -> bool:
         """Whether the root still lacks some of its first ``count`` children, pending and refused ones counted."""

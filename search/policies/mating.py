@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from archive.tree import Tree
+from search.policies import checks
+from search.policies.annals import Mask, annals
+from search.policies.values import ranks
 
 
 class Mating(Protocol):
     """Draws a partner."""
 
-    def partner(self, tree: Tree, first: int, rng: np.random.Generator) -> int | None:
-        """The place of a partner for the node at place ``first``, or None where there is none."""
+    @property
+    def share(self) -> float | None:
+        """The share of crossovers in the proposals, where one is possible; None: by the operators' weights."""
+        ...
+
+    def partner(self, tree: Tree, first: int, rng: np.random.Generator, members: Mask | None = None) -> int | None:
+        """The place of a partner for the node at place ``first`` among the members, or None where there is none."""
         ...
 
 
@@ -23,19 +31,34 @@ class RankMating:
     """A scored node of the better half, unrelated in a straight line, drawn with ``p ~ rank^(1 / temperature)``.
 
     Two nodes of which one descends from the other have nothing to merge. ``temperature`` 0.2 is the rank softmax of
-    AIRA2 on the rank in [0, 1].
+    AIRA2 on the rank in [0, 1]. With ``across``, both lie on different branches, which go back to different children of
+    the root. Raises ValueError for numbers that make no sense.
     """
 
+    ordinal: ClassVar[bool] = True
     best: float = 0.5
-    """The share of the scored nodes that may be a partner, from the top."""
+    """The share of the scored nodes (of the members, in a population) that may be a partner, from the top."""
     temperature: float = 0.2
     tries: int = 8
+    share: float | None = None
+    across: bool = False
 
-    def partner(self, tree: Tree, first: int, rng: np.random.Generator) -> int | None:
-        ranks = tree.ranks()  # suspects have none
+    def __post_init__(self) -> None:
+        checks.number("mating.best", self.best, 0, 1)
+        checks.positive("mating.temperature", self.temperature)
+        checks.whole("mating.tries", self.tries, 1)
+        if self.share is not None:
+            checks.number("mating.share", self.share, 0, 1)
+        checks.truth("mating.across", self.across)
+
+    def partner(self, tree: Tree, first: int, rng: np.random.Generator, members: Mask | None = None) -> int | None:
+        ranked = ranks(tree, members)  # suspects have none
         with np.errstate(invalid="ignore"):
-            weights = np.where(ranks >= 1 - self.best, ranks ** (1 / self.temperature), 0.0)
+            weights = np.where(ranked >= 1 - self.best, ranked ** (1 / self.temperature), 0.0)
         weights[first] = 0.0
+        if self.across:
+            branches = annals(tree).branches
+            weights[branches == branches[first]] = 0.0
         for _ in range(self.tries):
             cumulative = np.cumsum(weights)
             if cumulative[-1] <= 0:

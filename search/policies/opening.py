@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from archive.records import Failed, Replicate, Stop, Wait
 from archive.tree import Tree
+from search.policies import checks
 from search.policies.base import attempts
 
 
@@ -19,11 +21,11 @@ class Opening:
     Raises ValueError for ``root_runs`` < 1.
     """
 
+    ordinal: ClassVar[bool] = True
     root_runs: int = 3
 
     def __post_init__(self) -> None:
-        if self.root_runs < 1:
-            raise ValueError(f"root_runs is {self.root_runs}; expected at least 1. Set policy.opening.root_runs.")
+        checks.whole("opening.root_runs", self.root_runs, 1)
 
     def choose(self, tree: Tree) -> Replicate | Wait | Stop | None:
         """What the opening still asks for, or None when it is over."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from archive.records import Replicate
 from archive.tree import Tree
+from search.policies import checks
 from search.policies.base import attempts
 
 
@@ -19,14 +21,13 @@ class Recheck:
     ``runs = 1`` turns it off. Raises ValueError for ``runs`` or ``after`` below 1.
     """
 
+    ordinal: ClassVar[bool] = True
     runs: int = 1
     after: int = 10
 
     def __post_init__(self) -> None:
-        if self.runs < 1 or self.after < 1:
-            raise ValueError(
-                f"recheck has runs={self.runs} and after={self.after}; expected at least 1 each. Set policy.recheck."
-            )
+        checks.whole("recheck.runs", self.runs, 1)
+        checks.whole("recheck.after", self.after, 1)
 
     def choose(self, tree: Tree) -> Replicate | None:
         """The replicate that the ranking hangs on, or None."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from archive.records import Propose
 from archive.tree import Tree
+from search.policies import checks
+from search.policies.annals import Mask
 from search.policies.base import Operators
 
 
@@ -17,22 +20,31 @@ class Repair:
     """With ``probability``, a failed leaf that a debugging operator applies to is drawn uniformly and given to it.
 
     A leaf has no children, pending and refused ones counted. A leaf at the end of ``max_depth`` failed nodes in a row
-    is given up. ``operators`` names the debugging ones; without them nothing is repaired.
+    is given up. ``operators`` names the debugging ones; without them nothing is repaired. Raises ValueError for numbers
+    that make no sense.
     Source: AIDE (Jiang et al. 2025, "AIDE: AI-driven exploration in the space of code"), with p = 0.5 and depth 3.
     """
 
+    ordinal: ClassVar[bool] = True
     probability: float = 0.5
     max_depth: int = 3
     operators: Sequence[str] = ("debug",)
     tries: int = 8
 
-    def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
-        """A proposal to debug a failed leaf, or None."""
+    def __post_init__(self) -> None:
+        checks.number("repair.probability", self.probability, 0, 1)
+        checks.whole("repair.max_depth", self.max_depth, 0)
+        checks.whole("repair.tries", self.tries, 1)
+
+    def choose(
+        self, tree: Tree, rng: np.random.Generator, operators: Operators, members: Mask | None = None
+    ) -> Propose | None:
+        """A proposal to debug a failed leaf (of the members, in a population), or None."""
         names = [name for name in self.operators if name in operators and operators[name].weight > 0]
         if not names or rng.random() >= self.probability:
             return None
         failed = tree.failed()
-        leaves = np.flatnonzero(failed & (tree.charges == 0))
+        leaves = np.flatnonzero(failed & (tree.charges == 0) & (True if members is None else members))
         for _ in range(min(self.tries, len(leaves))):
             drawn = int(rng.integers(len(leaves)))
             leaf = int(leaves[drawn])

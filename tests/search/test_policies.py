@@ -91,16 +91,16 @@ def test_equal_and_rank_leave_out_what_has_no_score() -> None:
 
 
 def test_samplers() -> None:
-    rng = np.random.default_rng(0)
+    rng, tree = np.random.default_rng(0), Growth().tree
     scores = np.array([np.nan, 1.0, 3.0, 3.0])
-    assert Argmax()(scores, rng) == 2
-    drawn = [Uniform()(scores, rng) for _ in range(300)]
+    assert Argmax()(tree, scores, rng) == 2
+    drawn = [Uniform()(tree, scores, rng) for _ in range(300)]
     assert {place: drawn.count(place) > 70 for place in set(drawn)} == {1: True, 2: True, 3: True}
-    greedy = [EpsilonGreedy(0.3)(scores, rng) for _ in range(300)]
+    greedy = [EpsilonGreedy(0.3)(tree, scores, rng) for _ in range(300)]
     assert 2 / 3 < greedy.count(2) / 300 < 0.9
     for sampler in (Argmax(), Uniform(), EpsilonGreedy()):
-        assert sampler(np.array([np.nan]), rng) is None
-    with pytest.raises(ValueError, match="expected a probability"):
+        assert sampler(tree, np.array([np.nan]), rng) is None
+    with pytest.raises(ValueError, match=r"policy.sampler.epsilon is 2.0; .*probability"):
         EpsilonGreedy(2.0)
 
 

@@ -1,0 +1,135 @@
+"""Facts of a tree that never change once they are known, as arrays: what a policy would else walk the tree for.
+
+A node's parents and the move that made it are fixed when it arrives, and what a program measures is fixed when it has
+been trained. So they are read once and kept beside the tree for as long as the tree lives. That is a memory of the
+tree alone: a second tree built from the same rows gives the same arrays, and a policy stays a pure function of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archive.records import Node, Propose
+from archive.tree import Floats, Ints, Tree
+
+Mask = NDArray[np.bool_]
+Tell = Callable[[Tree, Node], float | None]
+
+
+class _Growing:
+    """An array that is appended to; reading is a view."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._data = np.zeros(256, dtype=dtype)
+        self._size = 0
+
+    def append(self, value: float) -> None:
+        if self._size == len(self._data):
+            self._data = np.concatenate([self._data, np.zeros_like(self._data)])
+        self._data[self._size] = value
+        self._size += 1
+
+    def extend(self, size: int, fill: float) -> None:
+        """Fill up to ``size`` entries."""
+        while self._size < size:
+            self.append(fill)
+
+    @property
+    def view(self) -> NDArray[Any]:
+        return self._data[: self._size]
+
+
+class Annals:
+    """What is fixed about a tree's nodes [N] and moves [M]; ``annals(tree)`` brings them up to date."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        """The operators of ``proposals``, by code."""
+        self._codes: dict[str, int] = {}
+        self._moves, self._mates = _Growing(np.int64), _Growing(np.int64)
+        self._depths, self._branches = _Growing(np.int64), _Growing(np.int64)
+        self._proposals, self._made = _Growing(np.int64), _Growing(np.int64)
+        self._told: dict[Hashable, tuple[_Growing, _Growing]] = {}
+
+    @property
+    def moves(self) -> Ints:
+        """[N] the number of the move that made each node."""
+        return self._moves.view
+
+    @property
+    def mates(self) -> Ints:
+        """[N] the place of the second parent; -1 where there is none."""
+        return self._mates.view
+
+    @property
+    def depths(self) -> Ints:
+        """[N] steps from the root by first parents."""
+        return self._depths.view
+
+    @property
+    def branches(self) -> Ints:
+        """[N] the place of the root's child that a node descends from by first parents; 0 for the root itself."""
+        return self._branches.view
+
+    @property
+    def proposals(self) -> Ints:
+        """[M] the operator of each move as a code; -1 for the root's own move and for replicates."""
+        return self._proposals.view
+
+    @property
+    def made(self) -> Ints:
+        """[M] the place of the node that came of each move; -1 where none has come."""
+        return self._made.view
+
+    def update(self, tree: Tree) -> None:
+        """Read what has been added since the last time."""
+        for number in range(len(self.proposals), len(tree.moves)):
+            move = tree.moves[number].move
+            proposal = isinstance(move, Propose) and bool(move.parents)
+            self._proposals.append(self._code(move.operator) if proposal and isinstance(move, Propose) else -1)
+            self._made.append(-1)
+        for place in range(len(self.moves), len(tree.nodes)):
+            node, parent = tree.nodes[place], int(tree.places[place])
+            self._moves.append(node.move)
+            self._mates.append(tree.index[node.parents[1]] if len(node.parents) > 1 else -1)
+            self._depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
+            self._branches.append((place if parent == 0 else self.branches[parent]) if parent >= 0 else 0)
+            if node.move < len(self.made):
+                self.made[node.move] = place
+
+    def told(self, tree: Tree, key: Hashable, tell: Tell, ready: Mask) -> Floats:
+        """[N] ``tell(tree, node)`` of each node, NaN where it tells nothing. Each is asked once, when it is ready.
+
+        ``key`` names the question, ``ready`` [N] says where its answer will not change any more.
+        """
+        answers, asked = self._told.setdefault(key, (_Growing(np.float64), _Growing(np.bool_)))
+        answers.extend(len(tree), np.nan)
+        asked.extend(len(tree), False)
+        for place in np.flatnonzero(ready & ~asked.view):
+            told = tell(tree, tree.nodes[place])
+            answers.view[place] = np.nan if told is None else told
+            asked.view[place] = True
+        return answers.view
+
+    def _code(self, name: str) -> int:
+        if name not in self._codes:
+            self._codes[name] = len(self.names)
+            self.names.append(name)
+        return self._codes[name]
+
+
+_KEPT: WeakKeyDictionary[Tree, Annals] = WeakKeyDictionary()
+
+
+def annals(tree: Tree) -> Annals:
+    """The annals of a tree up to its latest node and move. O(what is new)."""
+    kept = _KEPT.get(tree)
+    if kept is None:
+        kept = _KEPT[tree] = Annals()
+    kept.update(tree)
+    return kept

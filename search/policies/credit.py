@@ -1,0 +1,132 @@
+"""Credit: which operator to use, learned from what each has gained. The weights of the YAML file are the priors.
+
+A credit maps (tree, operators) to one weight a name; an operator is drawn with probability proportional to its weight
+among those that apply. Like everything in a policy it is a pure function of the tree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+
+from archive.records import Node
+from archive.tree import Floats, Ints, Tree
+from search.policies import checks
+from search.policies.annals import annals
+from search.policies.base import Operators
+
+Unit = Literal["proposal", "evaluation", "second"]
+UNITS = ("proposal", "evaluation", "second")
+NEGLIGIBLE = 1e-3
+"""Decayed proposals that weigh less than this are not looked at."""
+
+
+class Credit(Protocol):
+    """The weight of each operator now."""
+
+    def weights(self, tree: Tree, operators: Operators) -> Mapping[str, float]:
+        """A weight of at least 0 for each operator; 0 only for those whose own weight is 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedWeights:
+    """The weights of the YAML file, whatever comes of them."""
+
+    ordinal: ClassVar[bool] = True
+
+    def weights(self, tree: Tree, operators: Operators) -> Mapping[str, float]:
+        return {name: view.weight for name, view in operators.items()}
+
+
+@dataclass(frozen=True)
+class AsymmetricUcb:
+    """``w_o * max(floor, q_o / max_p q_p)`` with ``q_o = m_o / max_p m_p + c * sqrt(2 ln(1 + sum_p n_p) / (1 + n_o))``.
+
+    ``w_o`` is the weight of the YAML file. The gain of a proposal is ``g = max(0, rank(child) - rank(best parent))``,
+    with the ranks in [0, 1] of today: what makes a thing worse costs no more than what fails, since one breakthrough
+    pays for many failures. ``m_o = sum d^age g / sum d^age cost`` over what has come back of an operator's proposals,
+    refused and failed ones with gain 0, age counted in proposals of all operators; ``n_o = sum d^age`` counts the
+    pending ones too, so that slots side by side do not all fall for one operator.
+
+    ``per`` is what a gain is divided by: one ``proposal``; one ``evaluation`` (a refused proposal then costs nothing);
+    or one ``second`` of training. The second term never lets an operator be forgotten, and ``floor`` keeps at least
+    that share of its own weight. No operator with a weight above 0 ever gets 0.
+
+    Sources: the asymmetric UCB over language models of ShinkaEvolve (Lange, Imajuku and Cetin 2025; decay 0.95, clipped
+    gains over the parent, normalised by the best); adaptive operator selection (Fialho et al. 2010, "Analyzing bandit-
+    based adaptive operator selection mechanisms"). There the best index is taken; here operators are drawn by it, so
+    that several slots differ and the priors keep their say.
+    """
+
+    ordinal: ClassVar[bool] = True
+    c: float = 0.5
+    decay: float = 0.95
+    per: Unit = "proposal"
+    floor: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks.number("credit.c", self.c, 0)
+        checks.number("credit.decay", self.decay, 0.5, 0.999)
+        checks.choice("credit.per", self.per, UNITS)
+        checks.number("credit.floor", self.floor, 0.001, 1, why="so that no operator is starved")
+
+    def weights(self, tree: Tree, operators: Operators) -> Mapping[str, float]:
+        means, counts = self._merits(tree, operators)
+        best = max(means.values(), default=0.0)
+        spread = 2 * math.log1p(sum(counts.values()))
+        index = {
+            name: (means[name] / best if best > 0 else 0.0) + self.c * math.sqrt(spread / (1 + counts[name]))
+            for name in operators
+        }
+        top = max((index[name] for name, view in operators.items() if view.weight > 0), default=0.0)
+        return {
+            name: view.weight * (max(self.floor, index[name] / top) if top > 0 else 1.0)
+            for name, view in operators.items()
+        }
+
+    def _merits(self, tree: Tree, operators: Operators) -> tuple[dict[str, float], dict[str, float]]:
+        """Mean gain by unit of budget, and decayed number of proposals, by operator."""
+        known = annals(tree)
+        window = math.ceil(math.log(NEGLIGIBLE) / math.log(self.decay))
+        numbers = np.flatnonzero(known.proposals >= 0)[-window:]
+        codes, made = known.proposals[numbers], known.made[numbers]
+        weights = self.decay ** np.arange(len(numbers) - 1, -1, -1, dtype=np.float64)
+        landed = np.array([number not in tree.open_moves for number in numbers.tolist()], dtype=np.bool_)
+        gains, costs = _gains(tree, made), self._costs(tree, made)
+        means, counts = {}, {}
+        for name in operators:
+            mine = codes == (known.names.index(name) if name in known.names else -2)
+            cost = float((weights * costs)[mine & landed].sum())
+            means[name] = float((weights * gains)[mine & landed].sum()) / cost if cost > 0 else 0.0
+            counts[name] = float(weights[mine].sum())
+        return means, counts
+
+    def _costs(self, tree: Tree, made: Ints) -> Floats:
+        """[K] what each proposal has cost, in units of ``per``."""
+        if self.per == "proposal":
+            return np.ones(len(made))
+        if self.per == "evaluation":
+            return np.where(made >= 0, 1.0, 0.0)
+        ready = (tree.runs > 0) | tree.failed()
+        seconds = np.nan_to_num(annals(tree).told(tree, "seconds", _first_seconds, ready))
+        return np.where(made >= 0, seconds[made], 0.0)
+
+
+def _gains(tree: Tree, made: Ints) -> Floats:
+    """[K] ``max(0, rank(child) - rank(best parent))`` of the nodes at these places; 0 for -1 and without a score."""
+    ranks, mates = tree.ranks(), annals(tree).mates
+    first, second = tree.places[made], mates[made]
+    with np.errstate(invalid="ignore"):
+        parents = np.fmax(np.where(first >= 0, ranks[first], np.nan), np.where(second >= 0, ranks[second], np.nan))
+        gains = np.where(made >= 0, ranks[made] - parents, np.nan)
+    return np.asarray(np.maximum(0.0, np.nan_to_num(gains)), dtype=np.float64)
+
+
+def _first_seconds(tree: Tree, node: Node) -> float | None:
+    """Training seconds of the node's first run that came to an end."""
+    return next((e.resources.seconds for e in tree.evaluations[node.node_id] if e.outcome != "lost"), None)
