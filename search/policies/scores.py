@@ -131,7 +131,7 @@ class MadSigmoid:
     slope: float = 10.0
 
     def __post_init__(self) -> None:
-        checks.number("score.slope", self.slope, 0, why="0 looks at children alone")
+        checks.positive("score.slope", self.slope)
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
         values = oriented(tree, members)
@@ -139,10 +139,10 @@ class MadSigmoid:
             return values
         away = values - np.nanmedian(values)
         spread = float(np.nanmedian(np.abs(away)))
-        steps = away / spread if spread > 0 else np.copysign(np.where(away == 0, 0.0, np.inf), away)
-        with np.errstate(invalid="ignore"):  # a slope of 0 times infinity
-            tilted = np.where(steps == 0, 0.0, self.slope * steps) if self.slope else 0.0 * away
-        return np.asarray(expit(tilted) / (1.0 + tree.charges), dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # 0 times infinity, which is replaced
+            limit = np.where(away == 0, 0.0, np.sign(away) * np.inf)
+        steps = self.slope * away / spread if spread > 0 else limit
+        return np.asarray(expit(steps) / (1.0 + tree.charges), dtype=np.float64)
 
 
 @dataclass(frozen=True)
