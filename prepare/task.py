@@ -134,6 +134,9 @@ class Task:
     audit_tolerance: float = 2e-3
     """Largest honest difference (nats) between a claim and its audit at one position."""
 
+    smallest_gain: float | None = None
+    """The smallest gain worth claiming, in the metric's unit: how often a claim trains each side follows from it and
+    the seed deviation. None: nobody said, and a claim has its usual size."""
     editable: tuple[str, ...] = ("train.py",)
 
     def __post_init__(self) -> None:
@@ -141,6 +144,11 @@ class Task:
             raise ValueError(f"task.seconds is {self.seconds}; expected a positive number of training seconds")
         if not self.audit_unseen > 0:
             raise ValueError(f"task.audit_unseen is {self.audit_unseen}; expected a positive number of bits per byte")
+        if self.smallest_gain is not None and not self.smallest_gain > 0:
+            raise ValueError(
+                f"task.smallest_gain is {self.smallest_gain}; expected a positive number in the unit of "
+                f"{self.metric.name}, or null"
+            )
         for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"task.{name} is {value}; expected a number of at least 1")

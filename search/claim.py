@@ -9,6 +9,16 @@ trainings still needed (``next_moves``) or with the ``verdict``:
 Screening scores choose the finalists and never enter the claim. The root is no finalist. With one finalist there is
 nothing to choose and no confirm stage; with none the verdict costs nothing.
 
+How many report runs a side gets follows from the seed deviation and the smallest gain worth claiming: as many as find
+that gain with the power that was asked for (``search.plan.sized``). Confirm runs are as many for each finalist. To give
+them one by one to whom they decide most about (OCBA, Chen et al. 2000) chose winners with 0.02 to 0.05 sigma more of
+true gain in simulations with six runs, less than a claim could tell apart; top-two sampling was no better than equal
+numbers (tests/benchmarks/README.md).
+
+At equal score shorter code wins (``search.simplicity``): the last place among the finalists goes to a shorter node that
+is equal to the best, if there is one, and of the confirmed finalists the shortest that is equal to the best is reported
+on. Where machine speed explains scores, contenders are compared at equal speed (``search.speed``).
+
 A claim is made of the moves since the last move of the search (a proposal or a screening). A search that goes on
 after a verdict therefore begins a new claim, with new seeds; scores of an earlier claim are never used again. Finalists
 cannot change under way: a node that was given a confirm or report move in this claim stays one, whatever lands later.
@@ -24,75 +34,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import Literal
 
 import numpy as np
 
 from archive.records import Evaluation, MoveRecord, Purpose, Replicate, Scored
-from archive.tree import Tree
-from search.statistics import CONFIDENCE, Difference, NoInterval, welch
+from archive.tree import Floats, Tree
+from search.plan import LEAST_SEEDS
+from search.plan import ClaimPlan as ClaimPlan
+from search.plan import NoClaim as NoClaim
+from search.plan import fit as fit
+from search.plan import sized as sized
+from search.simplicity import Standing, in_words, shortest_equal, size_in
+from search.speed import adjusted_means
+from search.statistics import Difference, NoInterval, screening_sigma, welch
 
-LEAST_SEEDS = 2
-"""Report seeds a side without which there is no interval."""
-
-
-# ---------------------------------------------------------------- the plan
-
-
-@dataclass(frozen=True)
-class ClaimPlan:
-    """How much a claim may cost. Raises ValueError for numbers that make no claim."""
-
-    candidates: int = 3
-    """Finalists of the confirm stage."""
-    confirm_seeds: int = 2
-    report_seeds: int = 4
-    """For each of the two sides."""
-    confidence: float = CONFIDENCE
-    limit: int | None = None
-    """Trainings that the claim may cost, replacements of failed ones included; None: ``evaluations``. See ``fit``."""
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < LEAST_SEEDS:
-            raise ValueError(
-                f"the claim has {self.candidates} candidates, {self.confirm_seeds} confirm seeds and "
-                f"{self.report_seeds} report seeds; expected at least 1, 1 and {LEAST_SEEDS}"
-            )
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"the claim's confidence is {self.confidence}; expected a number such as 0.95")
-
-    @property
-    def evaluations(self) -> int:
-        """Trainings of a claim in which none fails."""
-        return (self.candidates * self.confirm_seeds if self.candidates > 1 else 0) + 2 * self.report_seeds
-
-
-@dataclass(frozen=True)
-class NoClaim:
-    """No claim can be made, and why."""
-
-    reason: str
-
-
-def fit(plan: ClaimPlan, evaluations_left: int) -> ClaimPlan | NoClaim:
-    """The plan shrunk to what can be paid: first fewer candidates, then fewer report seeds, at least 2 a side.
-
-    What is left beyond the plan's cost becomes its ``limit``, for the replacement of failed runs. Within a claim pass
-    ``evaluations_left + spent(tree)``, so that the plan does not shrink as its own trainings land.
-    """
-    for candidates in range(plan.candidates, 0, -1):
-        smaller = replace(plan, candidates=candidates, limit=evaluations_left)
-        if smaller.evaluations <= evaluations_left:
-            return smaller
-    seeds = evaluations_left // 2
-    if seeds >= LEAST_SEEDS:
-        return replace(plan, candidates=1, report_seeds=seeds, limit=evaluations_left)
-    return NoClaim(
-        f"a claim needs at least {2 * LEAST_SEEDS} trainings with fresh seeds ({LEAST_SEEDS} each of the root and the "
-        f"best node), and the budget has {max(evaluations_left, 0)} left. Raise budget.evaluations and resume."
-    )
+_NOMINEE = "would-be champion"
+LOOKED_AT = 50
+"""Contenders that are looked at for a shorter one."""
 
 
 # ---------------------------------------------------------------- the verdict
@@ -246,14 +207,19 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
         confirming = _confirm(tree, plan, claim, finalists)
         if confirming is not None:
             return confirming
-    nominee = reporting[-1] if reporting else _best_confirmed(tree, claim, finalists)
-    return _report(tree, plan, claim, nominee, unit)
+    nominee, why = _nominated(claim, reporting[-1]) if reporting else _nominate(tree, claim, finalists)
+    return _report(tree, plan, claim, nominee, why, unit)
 
 
-def _contenders(tree: Tree, claim: _Claim) -> Iterator[str]:
+def _seed_sigma(tree: Tree, claim: _Claim) -> float | None:
+    """The seed deviation from screenings and this claim's confirm runs."""
+    sound = ((purpose, side) for (node_id, purpose), side in claim.sides.items() if not tree.suspect(node_id))
+    return screening_sigma(tree, [side.scores for purpose, side in sound if purpose == "confirm"])
+
+
+def _contenders(tree: Tree, claim: _Claim, means: Floats) -> Iterator[str]:
     """Nodes with a better screening mean than the root's, the best first, the earliest of equals."""
-    sign = 1.0 if tree.direction == "minimise" else -1.0
-    keys = sign * tree.means
+    keys = means if tree.direction == "minimise" else -means
     with np.errstate(invalid="ignore"):
         better = np.flatnonzero(keys < keys[0])
     for place in better[np.argsort(keys[better], kind="stable")]:
@@ -272,11 +238,7 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
     left = _limit(plan) - len(claim.moves)
     if any(purpose == "report" for _, purpose in claim.sides):
         return _stand_ins(tree, claim, finalists, left)
-    for node_id in _contenders(tree, claim):
-        if len(finalists) >= plan.candidates:
-            break
-        if node_id in finalists:
-            continue
+    for node_id in _for_places(tree, claim, finalists, plan.candidates - len(finalists)):
         longer = [*finalists, node_id]
         confirms = sum(claim.side(n, "confirm").missing(plan.confirm_seeds) for n in longer) if finalists else 0
         reports = 2 * (plan.report_seeds if finalists else LEAST_SEEDS)
@@ -286,13 +248,34 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
     return finalists
 
 
+def _for_places(tree: Tree, claim: _Claim, finalists: Sequence[str], free: int) -> list[str]:
+    """The best contenders for the free places; the last place of several is for one that is equal and shorter."""
+    if free <= 0:
+        return []
+    means = adjusted_means(tree)
+    others = (node_id for node_id in _contenders(tree, claim, means) if node_id not in finalists)
+    near = list(islice(others, free + LOOKED_AT))
+    chosen, last = near[: free - 1], near[free - 1 :]
+    ahead = [*finalists, *chosen]
+    if ahead and last:
+        standings = [_screened(tree, means, node_id) for node_id in [*ahead, *last]]
+        preferred, _ = shortest_equal(standings, size_in(tree), tree.direction, screening_sigma(tree))
+        last.sort(key=lambda node_id: node_id != preferred.node_id)
+    return [*chosen, *last[:1]]
+
+
+def _screened(tree: Tree, means: Floats, node_id: str) -> Standing:
+    place = tree.index[node_id]
+    return Standing(node_id, float(means[place]), int(tree.runs[place]))
+
+
 def _stand_ins(tree: Tree, claim: _Claim, finalists: list[str], left: int) -> list[str]:
     """The finalists once reports have begun; the next contender when none is left, as far as two more can be paid."""
     if claim.chosen(tree, "report"):
         return finalists
     if left < LEAST_SEEDS + _root_missing(tree, claim, LEAST_SEEDS):
         return []
-    return finalists or list(islice(_contenders(tree, claim), 1))
+    return finalists or list(islice(_contenders(tree, claim, adjusted_means(tree)), 1))
 
 
 def _root_missing(tree: Tree, claim: _Claim, seeds: int) -> int:
@@ -307,33 +290,62 @@ def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str
     if all(len(side.scores) >= plan.confirm_seeds for side in sides.values()):
         return None
     wanted = [
-        [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}")] * side.missing(plan.confirm_seeds)
+        [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}: {_why(tree, claim, finalists, node_id)}")]
+        * side.missing(plan.confirm_seeds)
         for place, (node_id, side) in enumerate(sides.items(), 1)
     ]
     return _in_turn(wanted)
 
 
-def _best_confirmed(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> str:
-    """The finalist with the best confirm mean, the earliest of equals; a lone one needs no confirmation."""
-    best = finalists[0]
-    for node_id in finalists[1:]:
-        if tree.better(*(float(np.mean(claim.side(n, "confirm").scores)) for n in (node_id, best))):
-            best = node_id
-    return best
+def _why(tree: Tree, claim: _Claim, finalists: Sequence[str], node_id: str) -> str:
+    """Why a node is a finalist: by its screenings, or since it is shorter than others with better ones."""
+    means = adjusted_means(tree)
+    screened = f"mean screening score {tree.means[tree.index[node_id]]:.4g} in {tree.runs[tree.index[node_id]]} run(s)"
+    if means is not tree.means:
+        screened += f", {means[tree.index[node_id]]:.4g} at equal machine speed"
+    passed = next((n for n in _contenders(tree, claim, means) if n not in finalists), None)
+    if passed is None or not tree.better(means[tree.index[passed]], means[tree.index[node_id]]):
+        return screened
+    return f"{screened}; {in_words(node_id, finalists[0], tree)}"
 
 
-def _report(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, unit: str) -> tuple[Replicate, ...] | Verdict:
+def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str, str]:
+    """(the finalist to report on, why): the best confirm mean, or a shorter program that is equal to it.
+
+    A lone one needs no confirmation. The words hold no figure of select: reasons of moves are for everybody to read.
+    """
+    if len(finalists) == 1:
+        return finalists[0], f"{_NOMINEE}: the only finalist"
+    sides = [(node_id, claim.side(node_id, "confirm").scores) for node_id in finalists]
+    standings = [Standing(node_id, float(np.mean(scores)), len(scores)) for node_id, scores in sides]
+    preferred, best = shortest_equal(standings, size_in(tree), tree.direction, _seed_sigma(tree, claim))
+    among = f"the best of {len(finalists)} finalists on fresh seeds"
+    if preferred == best:
+        return best.node_id, f"{_NOMINEE}: {among}"
+    return preferred.node_id, f"{_NOMINEE}, {in_words(preferred.node_id, best.node_id, tree)}, {among}"
+
+
+def _nominated(claim: _Claim, nominee: str) -> tuple[str, str]:
+    """The same once its reports have begun: what was said then."""
+    moves = (record.move for record in reversed(claim.moves))
+    said = (m.reason for m in moves if isinstance(m, Replicate) and (m.node_id, m.purpose) == (nominee, "report"))
+    return nominee, next(said)
+
+
+def _report(
+    tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, unit: str
+) -> tuple[Replicate, ...] | Verdict:
     """Report runs still to be chosen, or the verdict. The sides take turns, so a drift of the machine meets both."""
     root, side = claim.side(tree.root, "report"), claim.side(nominee, "report")
     wanted = [
-        [Replicate(nominee, "report", "would-be champion")] * side.missing(plan.report_seeds),
+        [Replicate(nominee, "report", why)] * side.missing(plan.report_seeds),
         [Replicate(tree.root, "report", "baseline of the claim")] * _root_missing(tree, claim, plan.report_seeds),
     ]
     left = _limit(plan) - len(claim.moves)
     moves = _in_turn(wanted)[: max(0, left)]
     if moves or root.pending or side.pending:
         return moves
-    return _judge(tree, plan, claim, nominee, unit)
+    return _judge(tree, plan, claim, nominee, why, unit)
 
 
 def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
@@ -345,11 +357,12 @@ def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
 # ---------------------------------------------------------------- the judgement, in words
 
 
-def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, unit: str) -> Verdict:
+def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, unit: str) -> Verdict:
     baseline = tuple(claim.side(tree.root, "report").scores)
     champion = tuple(claim.side(nominee, "report").scores)
     difference = welch(baseline, champion, tree.direction, plan.confidence)
-    remarks = _remarks(tree, claim)
+    _, shorter, rival = why.partition(f"{_NOMINEE}, ")
+    remarks = (f"; chosen since {rival}" if shorter else "") + _remarks(tree, claim)
     if isinstance(difference, NoInterval):
         reason = f"no claim: {difference.reason}{remarks}"
         return Verdict("no_champion", nominee, reason, baseline, champion)

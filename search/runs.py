@@ -22,8 +22,8 @@ from search.settings import SettingsError, differences
 LEADERS_AGAIN = 5
 """Nodes that are trained again, beside the root, when a run goes on with other hardware."""
 
-_FREE_OF_IDENTITY = frozenset({"limits"})
-"""Parts of a task that may change between sessions: what a candidate may use, not what its score means."""
+_FREE_OF_IDENTITY = frozenset({"limits", "smallest_gain"})
+"""Parts of a task that may change between sessions: what a candidate may use, what is worth claiming."""
 
 
 class RunChanged(Exception):

@@ -1,0 +1,98 @@
+"""What a claim may cost: finalists, seeds, how many of them the noise asks for, and what is given up first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from archive.tree import Tree
+from search.statistics import CONFIDENCE, runs_for, screening_sigma
+
+LEAST_SEEDS = 2
+"""Report seeds a side without which there is no interval."""
+
+
+@dataclass(frozen=True)
+class ClaimPlan:
+    """How much a claim may cost. Raises ValueError for numbers that make no claim."""
+
+    candidates: int = 3
+    """Finalists of the confirm stage."""
+    confirm_seeds: int = 2
+    report_seeds: int = 4
+    """For each of the two sides, at least, as far as the budget goes."""
+    most_report_seeds: int = 12
+    """For each of the two sides, at most, however large the seed deviation is."""
+    smallest_gain: float | None = None
+    """The smallest gain worth claiming, in the metric's unit; None: ``report_seeds`` whatever the seed deviation."""
+    power: float = 0.8
+    """How likely a gain of that size is to be found."""
+    confidence: float = CONFIDENCE
+    least_report_seeds: int | None = None
+    """How far ``fit`` lowers ``report_seeds`` before it gives up a candidate; None: not at all."""
+    limit: int | None = None
+    """Trainings that the claim may cost, replacements of failed ones included; None: ``evaluations``. See ``fit``."""
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < LEAST_SEEDS:
+            raise ValueError(
+                f"the claim has {self.candidates} candidates, {self.confirm_seeds} confirm seeds and "
+                f"{self.report_seeds} report seeds; expected at least 1, 1 and {LEAST_SEEDS}"
+            )
+        for name in ("confidence", "power"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"the claim's {name} is {getattr(self, name)}; expected a number such as 0.95")
+        if self.smallest_gain is not None and not 0 < self.smallest_gain < math.inf:
+            raise ValueError(
+                f"the claim's smallest_gain is {self.smallest_gain}; expected a positive number in the metric's unit, "
+                "or null for the same number of seeds whatever the noise"
+            )
+
+    @property
+    def evaluations(self) -> int:
+        """Trainings of a claim in which none fails."""
+        return (self.candidates * self.confirm_seeds if self.candidates > 1 else 0) + 2 * self.report_seeds
+
+
+@dataclass(frozen=True)
+class NoClaim:
+    """No claim can be made, and why."""
+
+    reason: str
+
+
+def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
+    """The plan with as many report seeds as find ``smallest_gain`` with ``power``, by the seed deviation of screenings.
+
+    Between ``report_seeds`` and ``most_report_seeds``; the formula is that of ``search.statistics.power``. Runs of the
+    claim do not count for the deviation, so the number of seeds does not depend on what they say. It is an estimate,
+    and after three runs of the root a coarse one: the power can turn out lower or higher than was asked for. (Stein's
+    two-stage rule of 1945 would guarantee it, for three to four times the runs then.)
+    """
+    sigma = screening_sigma(tree)
+    if plan.smallest_gain is None or not sigma:
+        return plan
+    wanted = runs_for(plan.smallest_gain / sigma, plan.power, plan.most_report_seeds, plan.confidence)
+    return replace(plan, report_seeds=max(plan.report_seeds, wanted), least_report_seeds=plan.report_seeds)
+
+
+def fit(plan: ClaimPlan, evaluations_left: int) -> ClaimPlan | NoClaim:
+    """The plan shrunk to what can be paid: first fewer report seeds, as far as that goes, then fewer candidates.
+
+    With one candidate left and still too little, fewer report seeds again, at least 2 a side. What is left beyond the
+    plan's cost becomes its ``limit``, for the replacement of failed runs. Within a claim pass
+    ``evaluations_left + spent(tree)``, so that the plan does not shrink as its own trainings land.
+    """
+    least = plan.least_report_seeds or plan.report_seeds
+    for candidates in range(plan.candidates, 0, -1):
+        for seeds in range(plan.report_seeds, least - 1, -1):
+            smaller = replace(plan, candidates=candidates, report_seeds=seeds, limit=evaluations_left)
+            if smaller.evaluations <= evaluations_left:
+                return smaller
+    seeds = evaluations_left // 2
+    if seeds >= LEAST_SEEDS:
+        return replace(plan, candidates=1, report_seeds=seeds, limit=evaluations_left)
+    return NoClaim(
+        f"a claim needs at least {2 * LEAST_SEEDS} trainings with fresh seeds ({LEAST_SEEDS} each of the root and the "
+        f"best node), and the budget has {max(evaluations_left, 0)} left. Raise budget.evaluations and resume."
+    )
