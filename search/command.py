@@ -19,9 +19,10 @@ from prepare.load import TaskError
 from search import assemble
 from search.budget import Budget
 from search.claim import ClaimPlan
+from search.course import Course
 from search.display import make_display
 from search.engine import Search, SearchStopped
-from search.loop import Ending, Session
+from search.loop import Session
 from search.runs import RunChanged, catch_up, open_run
 from search.settings import SettingsError
 from search.stopping import stoppable
@@ -73,6 +74,8 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     opened = open_run(archive, config, task, executor.conditions, time.time())
     try:
         llm = assemble.build_llm(config, archive, opened.run.run)
+        if llm.meter is None and (useless := budget.needs_model()) is not None:
+            raise SettingsError(useless)
         parts = assemble.build_parts(config, task, stand.evaluator, llm, time.time)
     except ValueError as error:
         raise SettingsError(str(error)) from error
@@ -89,9 +92,10 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     if (shared := sharing(executor.slots)) is not None:
         search.note("sharing", shared)
     search.begin(files)
-    if opened.other_hardware is not None and budget.evaluations_left(opened.tree, 0) > 0:
+    course = Course(search, budget, plan, slots=len(executor.slots), used=used)
+    if opened.other_hardware is not None and course.room > 0:
         catch_up(search, opened.other_hardware)
-    session = Session(search, executor, budget, plan, display, stop, used=used)
+    session = Session(course, executor, display, stop)
     display.follow(session.outlook, llm.meter)
     try:
         ending = session.run()
@@ -112,14 +116,11 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
 
 def _greeting(search: Search, executor: LocalExecutor, budget: Budget, archive: str, resumed: bool, tier: str) -> str:
     run, task, slots = search.run, search.parts.task, executor.slots
-    limits = [f"{budget.evaluations} trainings"] if budget.evaluations is not None else []
-    limits += [f"{budget.hours:g} hours"] if budget.hours is not None else []
-    limits += [f"target {budget.target:g}"] if budget.target is not None else []
     verb = f"Going on with run {run.run!r}, {search.tree.evaluated} trainings so far" if resumed else f"Run {run.run!r}"
     device = slots[0].device if slots[0].gpu is None else executor.conditions.hardware
     lines = [
         f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s a training, "
-        f"budget {', '.join(limits)}.",
+        f"budget {budget.describe()}.",
         f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
         f"Look in at any time: {archive_command(archive)} leaderboard",
     ]
@@ -134,6 +135,3 @@ def _how_to_resume(search: Search, typed: Sequence[str]) -> str:
     rest = [shlex.quote(word) for word in typed if not word.startswith("run=")]
     command = " ".join([f"{this_python()} -m search", *rest, shlex.quote(f"run={search.run.run}")])
     return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"
-
-
-__all__ = ["Ending", "run"]

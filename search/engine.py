@@ -117,6 +117,7 @@ class Search:
         self._lookahead = lookahead
         self._outage = Outage()
         self._ready: deque[Request] = deque()
+        self._asked: set[int] = set()  # numbers of moves
         self._thoughts: queue.SimpleQueue[_Thought] = queue.SimpleQueue()
         self._thinking: dict[int, float] = {}  # move number -> when its proposal was asked for
         self._pool = ThreadPoolExecutor(max_workers=parts.llm_concurrency, thread_name_prefix="proposal")
@@ -212,11 +213,17 @@ class Search:
             self.note("llm_closed", f"the language model is not asked any more: {reason}")
         return reason is not None
 
+    @property
+    def in_flight(self) -> int:
+        """Trainings that were asked for and not told yet."""
+        return len(self._asked)
+
     def ask(self, *purposes: Purpose) -> Request | None:
         """One training for one of these purposes that is ready to start, or None."""
         for request in self._ready:
             if request.purpose in purposes and not self._is_stale(request):
                 self._ready.remove(request)
+                self._asked.add(request.move)
                 return request
         return None
 
@@ -356,6 +363,7 @@ class Search:
 
     def tell(self, evaluation: Evaluation) -> None:
         """Record what came of a training. Raises SearchStopped if the search cannot go on after it."""
+        self._asked.discard(evaluation.request.move)
         with self.archive.transaction():
             marked = self.tree.record(self.archive.record(evaluation))
             if isinstance(evaluation, Failed) and evaluation.violation:
@@ -414,10 +422,11 @@ class Search:
             reason += f"; {before[:8]}, which led, is suspect: {suspicion}"
         self.archive.decide(Decision(self.run.run, "leader", leader, reason, detail, self.parts.clock()))
 
-    def with_bar(self, request: Request, together: int = 1) -> Request:
-        """With the leader's mean as its bar (a claim that beats it is audited as a leader's) and the seed deviation.
+    def informed(self, request: Request, together: int = 1) -> Request:
+        """The request with what an evaluator should know of the tree: how closely to look, and when to give up.
 
-        ``together``: the runs whose mean will be believed.
+        That is the leader's mean as its bar (a claim that beats it is audited as a leader's), the seed deviation, the
+        baseline's pace, and ``together``: the runs whose mean will be believed.
         """
         own = request.node_id == self.tree.root
         request = replace(request, sigma=screening_sigma(self.tree), together=0 if own else together)

@@ -183,12 +183,16 @@ def resolve(config: DictConfig, device: str, words: Words | None = None) -> dict
     """Plain values of the whole configuration, with the task's preset for ``device`` laid under the user's choices.
 
     What was typed wins over the preset, and so does a value that differs from the task file's own, since an experiment
-    chose it. ``words``: what was typed, with the user's conf folder, where that task file may lie.
+    chose it. ``words``: what was typed, with the user's conf folder, where that task file may lie. What follows from
+    the budget is filled in, too: see ``search.budget.completed``.
     """
+    from search.budget import completed  # not at the top: ``--help`` does without numpy
+
     words = words or Words((), ())
     folders = [str(Path(words.folder).resolve())] if words.folder is not None else []
-    typed = {_key(override).removeprefix("task.") for override in words.overrides if override.startswith("task.")}
-    plain = _plain(config)
+    keys = {_key(override) for override in words.overrides}
+    typed = {key.removeprefix("task.") for key in keys if key.startswith("task.")}
+    plain = completed(_plain(config), keys)
     task = dict(plain["task"])
     preset = (task.pop("presets", None) or {}).get(device) or {}
     own = _plain(_untouched(config, folders))["task"] if preset else {}

@@ -47,7 +47,7 @@ from operators.base import Context, NoCandidate
 from operators.constants import set_constants
 from search import assemble
 from search.budget import Budget
-from search.claim import ClaimPlan
+from search.course import Course
 from search.engine import Search, SearchStopped
 from search.loop import Session
 from search.policies.base import OperatorView
@@ -258,11 +258,9 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
             parts = replace(parts, operators={operator.name: operator}, views={operator.name: view})
         search = _Timed(parts, archive, opened.run, opened.tree)
         search.begin(assemble.seed_files(task, config))
-        # A claim that costs nothing: what is measured here is the search.
-        session = _SearchOnly(
-            search, executor, Budget(evaluations=trainings), ClaimPlan(**config["claim"]), display, threading.Event()
-        )
-        session.run()
+        # No claim: what is measured here is the search.
+        course = Course(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
+        Session(course, executor, display, threading.Event()).run()
         ideas = {node.node_id: node.candidate.idea for node in search.tree.nodes}
         search.close()
         return Trace(
@@ -272,14 +270,6 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
             statistics.mean(search.recording),
             statistics.mean(search.proposing or [0.0]),
         )
-
-
-class _SearchOnly(Session):
-    """A session that spends its whole budget on the search."""
-
-    @property
-    def claim_cost(self) -> int:
-        return 0
 
 
 # ---------------------------------------------------------------- phases

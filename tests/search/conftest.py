@@ -18,6 +18,7 @@ from operators.llm.meter import Meter
 from search import assemble
 from search.budget import Budget
 from search.claim import ClaimPlan
+from search.course import Course
 from search.engine import Search
 from search.loop import Ending, Session
 from search.runs import Opened, catch_up, open_run
@@ -96,11 +97,10 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             lookahead = assemble.build_lookahead(parts, llm, slots)
             search = Search(parts, archive, opened.run, opened.tree, lookahead)
             search.begin(files)
-            left = Budget(**config["budget"]).evaluations_left(opened.tree, 0)
-            if opened.other_hardware is not None and left > 0:
+            course = Course(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
+            if opened.other_hardware is not None and course.room > 0:
                 catch_up(search, opened.other_hardware)
-            session = Session(search, executor, Budget(**config["budget"]), ClaimPlan(**config["claim"]), display, stop)
-            ending = session.run()
+            ending = Session(course, executor, display, stop).run()
             search.close()
             return Bench(search, ending, display, evaluator, opened)
 
