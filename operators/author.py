@@ -1,30 +1,56 @@
-"""What improve, draft and debug share: a prompt from a template, an answer that must apply, and one repair turn.
+"""What operators that ask a language model share: a prompt from a template, an answer that must do, one repair turn.
 
-Templates are Markdown files in ``operators/prompts``; ``{{name}}`` stands for a part of the briefing. A user
-overrides one of them by a file of the same name in a folder of their own (``prompts=`` of the operator).
+    Author.propose    the brief (what is shown) -> a conversation -> a candidate, or the reason for none
+    converse          at most two turns: an answer that cannot be used is told why, once
+
+The prompt is in the order in which it lasts, so that providers can cache its beginning: the system text is the same for
+a whole search, then comes what belongs to the parent, then what changes from call to call.
 """
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators import briefing
+from operators.aims import Aim
 from operators.base import Context, NoCandidate
+from operators.budget import Listing, Parts, TooLong, fit, tokens
 from operators.duplicates import normalised
-from operators.edits import Unusable, apply, read_answer
+from operators.edits import Proposal, Unusable, apply, read_answer
+from operators.lessons import learned
+from operators.likeness import NEAR, likeness
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import Meter, Ticket
 from operators.syntax import Unparsable, parse
-from operators.untrusted import one_line
+from operators.templates import Templates
+from operators.untrusted import one_line, quote
 
-_PROMPTS = Path(__file__).with_name("prompts")
-_HOLE = re.compile(r"\{\{(\w+)\}\}")
-_TURNS = 2
+TURNS = 2
+_COMMON = ("system", "repair")
+"""Templates that belong to every prompt."""
+_MARGIN = 50
+"""Tokens for what providers put around a message."""
+
+Files = Mapping[str, str]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Brief:
+    """All that a proposal is made from, read from the tree at one moment."""
+
+    prompt: Prompt
+    parent: Files
+    failed: tuple[tuple[str, Files], ...]
+    """Children of the parent that failed: who and how, in words, and their files."""
+    aim: Aim | None
+    template: str
+    """The version of the templates."""
 
 
 class Author(ABC):
@@ -34,87 +60,176 @@ class Author(ABC):
     needs_llm = True
 
     def __init__(self, llm: Meter, name: str, prompts: str | None = None) -> None:
-        """``prompts``: a folder whose templates come before those of this repository."""
+        """``prompts``: a folder whose templates come before those of this repository. Raises ValueError."""
         self.name = name
         self.llm = llm
-        self._folders = [Path(prompts)] if prompts else []
-        self._folders.append(_PROMPTS)
-
-    @abstractmethod
-    def suits(self, tree: Tree, node_id: str) -> bool:
-        """Whether ``node_id`` can be the parent."""
-
-    @abstractmethod
-    def parts(self, node_id: str, context: Context) -> Mapping[str, str]:
-        """What fills the holes of this operator's template; called with ``tree.lock`` held."""
-
-    def applies(self, tree: Tree, node_id: str) -> bool:
-        """Never once the model can answer no more: caps reached, key refused."""
-        return self.llm.closed is None and self.suits(tree, node_id)
-
-    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
-        with context.tree.lock:
-            prompt = self.prompt(move, context)
-            parent = context.tree[move.parents[0]].candidate.files
-        reason = ""
-        for turn in range(_TURNS):
-            ticket = Ticket(context.run, context.move_number, turn, self.name)
-            try:
-                answer = self.llm.complete(prompt, ticket)
-            except LlmError as error:
-                reason = f"no answer: {type(error).__name__}: {one_line(str(error), 500)}"
-                return NoCandidate(reason, unavailable=isinstance(error, Unavailable))
-            try:
-                idea, files = self._read(answer, parent, context)
-                return Candidate(files, move.parents, self.name, idea)
-            except Unusable as error:
-                reason = str(error)
-                prompt = prompt.followed_by(answer.text, self._filled("repair.md", {"reason": reason}))
-        return NoCandidate(f"the answer could not be used, and one repair did not help: {one_line(reason, 500)}")
-
-    def prompt(self, move: Propose, context: Context) -> Prompt:
-        """Stable parts first: the system text is the same for every prompt of a search."""
-        system = self._filled("system.md", {"task": briefing.task(context.task), "program": context.program.strip()})
-        request = self._filled(f"{self.template}.md", self.parts(move.parents[0], context))
-        return Prompt(system, (Message("user", request),))
+        self.templates = Templates(prompts)
 
     @property
     @abstractmethod
     def template(self) -> str:
         """The name of this operator's template."""
 
-    def _read(self, answer: Answer, parent: Mapping[str, str], context: Context) -> tuple[str, dict[str, str]]:
+    @abstractmethod
+    def suits(self, tree: Tree, node_id: str) -> bool:
+        """Whether ``node_id`` can be the parent."""
+
+    @abstractmethod
+    def parts(self, node_id: str, context: Context) -> Parts:
+        """What fills the holes of this operator's template; called with ``tree.lock`` held."""
+
+    def check(self, proposal: Proposal, files: Files, parent: Files) -> None:  # noqa: B027 - most want nothing more
+        """What this operator wants of an answer beyond what all do. Raises ``Unusable``."""
+
+    def aim(self, context: Context) -> Aim | None:
+        """The kind of change that is to be made, if it is not left open."""
+        return None
+
+    def applies(self, tree: Tree, node_id: str) -> bool:
+        """Never once the model can answer no more: caps reached, key refused."""
+        return self.llm.closed is None and self.suits(tree, node_id)
+
+    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
+        try:
+            brief = self.brief(move, context)
+        except TooLong as error:
+            return NoCandidate(str(error))
+        aim = brief.aim.name if brief.aim else None
+
+        def read(answer: Answer, last: bool) -> Candidate:
+            idea, files = self._read(answer, brief, context, last)
+            return Candidate(files, move.parents, self.name, idea, aim)
+
+        def ticket(turn: int) -> Ticket:
+            return Ticket(context.run, context.move_number, turn, self.name, aim, brief.template)
+
+        return converse(self.llm, brief.prompt, ticket, self.templates, read)
+
+    def brief(self, move: Propose, context: Context) -> Brief:
+        """What is shown, and what the answer will be held against. Raises TooLong."""
+        wanted = self.templates.holes(self.template)
+        lines: Sequence[str] = ()
+        if "lessons" in wanted:  # before the lock is taken: SQL may be slow, and the search goes on meanwhile
+            lines = learned(context.query, context.run, context.tree.conditions, context.sigma)
+        lessons = Listing(tuple(lines), "lessons", "- nothing yet", keep="head")
+        parent = move.parents[0]
+        with context.tree.lock:
+            aim = self.aim(context)
+            parts = dict(self.parts(parent, context), lessons=lessons)
+            if aim is not None:
+                parts |= {"aim": aim.name, "aim_words": aim.words}
+            names = (*_COMMON, self.template, *self.more_templates)
+            prompt = written(self.templates, self.template, parts, context, self.llm.prompt_tokens)
+            files = context.tree[parent].candidate.files
+            return Brief(prompt, files, _failed(context.tree, parent), aim, self.templates.version(names))
+
+    more_templates: tuple[str, ...] = ()
+    """Other files of the folder that the prompt is made from."""
+
+    def _read(self, answer: Answer, brief: Brief, context: Context, last: bool) -> tuple[str, dict[str, str]]:
         """The idea and the files of an answer. Raises ``Unusable``."""
-        if answer.cut_off:
-            raise Unusable(
-                "the answer was cut off at the limit of tokens; give a shorter one, with few and small blocks"
-            )
+        whole(answer)
         proposal = read_answer(answer.text, context.task.editable)
-        files = apply(proposal, parent)
-        for path in context.task.editable:
-            size = len(files.get(path, "").encode("utf-8", "replace"))
-            if size > 1024 * context.task.limits.source_kb:
-                raise Unusable(
-                    f"{path} would have {size} bytes; at most {context.task.limits.source_kb} KB are allowed"
-                )
-            if path.endswith(".py") and path in files:
-                try:
-                    parse(files[path], path)
-                except Unparsable as error:
-                    raise Unusable(f"the changed file does not parse: {error}") from None
+        files = apply(proposal, brief.parent)
+        well_formed(files, context)
+        self.check(proposal, files, brief.parent)
         identity = normalised(files)
-        if identity == normalised(parent):
+        if identity == normalised(brief.parent):
             raise Unusable("nothing changed but comments, layout or seeds; change what the program does")
         if identity in context.known:
             raise Unusable("this very program was tried before; do something else")
+        if (refusal := context.gate(files)) is not None:
+            raise Unusable(refusal)
+        if not last:  # told once; a model that insists may have found what was missing
+            _unlike(files, brief)
         return proposal.idea, files
 
-    def _filled(self, name: str, parts: Mapping[str, str]) -> str:
-        """A template with its holes filled in one pass, so that what fills one cannot open another."""
-        path = next(folder / name for folder in self._folders if (folder / name).is_file())
-        text = path.read_text(encoding="utf-8")
-        if unknown := {hole for hole in _HOLE.findall(text) if hole not in parts}:
-            raise ValueError(
-                f"{path}: unknown {{{{{min(unknown)}}}}}; this template may use {', '.join(sorted(parts))}"
+
+def converse(
+    llm: Meter,
+    prompt: Prompt,
+    ticket: Callable[[int], Ticket],
+    templates: Templates,
+    read: Callable[[Answer, bool], Result],
+) -> Result | NoCandidate:
+    """What ``read`` makes of the first answer that it does not find ``Unusable``, of at most two.
+
+    ``read`` gets an answer and whether it is the last; ``ticket`` names the call of a turn. Both calls are recorded and
+    paid for, whatever comes of them.
+    """
+    reason = ""
+    for turn in range(TURNS):
+        try:
+            answer = llm.complete(prompt, ticket(turn))
+        except LlmError as error:
+            said = f"no answer: {type(error).__name__}: {one_line(str(error), 500)}"
+            return NoCandidate(said, unavailable=isinstance(error, Unavailable))
+        try:
+            return read(answer, turn == TURNS - 1)
+        except Unusable as error:
+            reason = one_line(str(error), 500)
+            shown = quote(error.shown, "source") if error.shown else ""
+            prompt = prompt.followed_by(answer.text, templates.filled("repair", {"reason": reason, "shown": shown}))
+    return NoCandidate(f"the answer could not be used, and one repair did not help: {reason}")
+
+
+def written(templates: Templates, name: str, parts: Parts, context: Context, limit: int) -> Prompt:
+    """The prompt of a template, its parts shortened to ``limit`` tokens in all. Raises TooLong."""
+    about = {"task": briefing.task(context.task), "program": context.program.strip()}
+    system = templates.filled("system", about)
+    wanted = templates.holes(name)
+    used = tokens(system) + tokens(templates.text(name)) + _MARGIN
+    texts = fit({hole: part for hole, part in parts.items() if hole in wanted}, used, limit)
+    stable, rest = templates.halves(name, texts)
+    return Prompt(system, (Message("user", rest, stable.strip()),))
+
+
+def whole(answer: Answer) -> None:
+    """Raises ``Unusable`` for an answer that ended at the limit of tokens."""
+    if answer.cut_off:
+        raise Unusable("the answer was cut off at the limit of tokens; give a shorter one, with few and small blocks")
+
+
+def well_formed(files: Files, context: Context) -> None:
+    """Raises ``Unusable`` for files that are too long or do not parse."""
+    limit = 1000 * context.task.limits.source_kb
+    for path in context.task.editable:
+        size = len(files.get(path, "").encode("utf-8", "replace"))
+        if size > limit:
+            raise Unusable(f"{path} would have {size:,} bytes; {limit:,} are allowed")
+        if path.endswith(".py") and path in files:
+            try:
+                parse(files[path], path)
+            except Unparsable as error:
+                raise Unusable(f"the changed file does not parse: {error}") from None
+
+
+def _failed(tree: Tree, parent: str) -> tuple[tuple[str, Files], ...]:
+    """The parent's latest children that failed."""
+    found = []
+    for child in tree.children(parent)[-_SIBLINGS:]:
+        last = briefing.last_failure(tree, child)
+        if last is not None and briefing.has_failed(tree, child):
+            found.append((f"{child[:8]}, which {_FATES[last.outcome]}", tree[child].candidate.files))
+    return tuple(found)
+
+
+_SIBLINGS = 16
+_FATES = {
+    "crashed": "crashed",
+    "timed_out": "ran out of time",
+    "out_of_memory": "ran out of memory",
+    "invalid": "was invalid",
+    "stopped": "was stopped as hopeless",
+}
+
+
+def _unlike(files: Files, brief: Brief) -> None:
+    """Raises ``Unusable`` for a change that is nearly the one of a sibling that failed."""
+    for who, sibling in brief.failed:
+        alike = likeness(brief.parent, files, sibling)
+        if alike >= NEAR:
+            raise Unusable(
+                f"this is nearly the change of {who} (likeness {alike:.2f}). Mend what failed there or do something "
+                "else; if this differs in what matters, give it again"
             )
-        return _HOLE.sub(lambda hole: parts[hole[1]], text).strip() + "\n"

@@ -6,7 +6,7 @@ To add one: a class with ``name``, ``arity`` and ``propose`` in one Python file,
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,13 @@ import numpy as np
 
 from archive.records import Candidate, Move, Propose
 from archive.tree import Tree
+from operators.lessons import Query
 from prepare.task import Task
+
+
+def _passes(files: Mapping[str, str]) -> str | None:
+    """The gate of those who have none."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class Context:
     """The text of the task's ``program.md``."""
     known: Container[str] = frozenset()
     """``operators.duplicates.normalised`` of every candidate so far, so that an operator can try once more itself."""
+    gate: Callable[[Mapping[str, str]], str | None] = _passes
+    """Why files would be refused before they are trained, or None: an answer can be repaired while there is time."""
+    query: Query | None = None
+    """SQL over the whole archive, for reading; None where there is none. Not to be called with ``tree.lock`` held."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,11 @@ class Operator(Protocol):
     name: str
     arity: int
     """Parents that it needs: 1, or 2 for a crossover."""
-    needs_llm: bool
+
+    @property
+    def needs_llm(self) -> bool:
+        """Whether it would ask a language model now, and so takes long. May change when the model is closed."""
+        ...
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         """Whether ``node_id`` can be its (first) parent. ``debug`` wants failed nodes, the others scored ones."""

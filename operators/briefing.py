@@ -1,23 +1,36 @@
 """What a model is shown of the tree, as Markdown. Screening scores only: nothing here may read the others.
 
+The parts come from the tree and not by SQL, although the archive's views say the same (a test compares them): the tree
+is made of the archive's rows and of nothing else, it does not change while its lock is held, so that all parts of a
+prompt speak of one moment, and reading it takes a hundredth of the time. What the tree does not hold, since it knows
+one run, is asked by SQL: ``operators.lessons``.
+
 Each function takes the tree as it is; whoever calls from another thread holds ``tree.lock``. What candidates and
-models wrote (sources, logs, ideas) goes through ``operators.untrusted``.
+models wrote (sources, logs, ideas) goes through ``operators.untrusted``. Parts that may be shortened are a ``Listing``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from difflib import unified_diff
 
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
-from operators.untrusted import one_line, quote
+from operators.aims import gain_of
+from operators.budget import Listing
+from operators.constants import find_constants
+from operators.lessons import kind_of
+from operators.ranges import described, is_misread, range_of
+from operators.syntax import Unparsable
+from operators.untrusted import clean, one_line, quote
 from prepare.task import Task
 
 _ANCESTORS = 10
 _SIBLINGS = 16
 _IN_FLIGHT = 12
 _LOG = 4000
+_LINE = 300
 _PROMPTED_FAILURES = ("crashed", "timed_out", "out_of_memory", "invalid", "stopped")
 
 
@@ -40,13 +53,45 @@ def task(task: Task) -> str:
     )
 
 
-def sources(tree: Tree, node_id: str, task: Task) -> str:
-    """The editable files of a node, each between delimiters."""
-    files = tree[node_id].candidate.files
+def sources(files: Mapping[str, str], task: Task) -> str:
+    """The editable files of a program, each between delimiters."""
     limit = 1024 * task.limits.source_kb
     return "\n\n".join(
         f"FILE: {path}\n{quote(files[path], 'source', limit, keep='head')}" for path in task.editable if path in files
     )
+
+
+def change(tree: Tree, node_id: str, task: Task) -> Listing:
+    """What a node changed in its first parent, as a unified diff."""
+    node = tree[node_id]
+    lines: list[str] = []
+    if node.parents:
+        before = tree[node.parents[0]].candidate.files
+        for path in task.editable:
+            old, new = (clean(files.get(path, "")).splitlines() for files in (before, node.candidate.files))
+            lines += unified_diff(old, new, f"before/{path}", f"after/{path}", lineterm="", n=2)
+    return Listing(tuple(lines), "diff", "Nothing that could be shown.", keep="head")
+
+
+def knobs(files: Mapping[str, str], task: Task) -> Listing:
+    """The constants that the numeric search changes, with their ranges; and the comments that it cannot read."""
+    lines = []
+    for path in task.editable:
+        if not path.endswith(".py") or path not in files:
+            continue
+        try:
+            constants = find_constants(files[path])
+        except Unparsable:
+            continue
+        for constant in constants:
+            if (span := range_of(constant)) is None:
+                continue
+            said = f"- {constant.name} = {constant.value!r}: {described(span)}"
+            if is_misread(constant):
+                said += f" (guessed: `tune: {one_line(constant.tune or '', 60)}` is not of the form shown above)"
+            lines.append(said)
+    found = Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
+    return found
 
 
 def result(tree: Tree, node_id: str) -> str:
@@ -76,47 +121,64 @@ def noise(sigma: float | None) -> str:
     )
 
 
-def ancestors(tree: Tree, node_id: str) -> str:
-    """How the node came about: each ancestor's idea, oldest first, and what it gained over its parents."""
-    line = tree.lineage(node_id)[-_ANCESTORS:]
-    return _attempts(f"- {_attempt(tree, member)}" for member in line)
+def ancestors(tree: Tree, node_id: str, older: Container[str] = ()) -> Listing:
+    """How the node came about: each ancestor's idea, oldest first, and what it gained over its parents.
+
+    ``older``: ancestors that are left out.
+    """
+    line = [member for member in tree.lineage(node_id) if member not in older][-_ANCESTORS:]
+    return Listing(tuple(_attempt(tree, member) for member in line), "attempts", "- it is the first program")
 
 
-def siblings(tree: Tree, node_id: str) -> str:
+def siblings(tree: Tree, node_id: str) -> Listing:
     """What was tried on the node already: its children, latest last, failures and pending ones included."""
     children = tree.children(node_id)[-_SIBLINGS:]
-    return _attempts(f"- {_attempt(tree, child)}" for child in children) or "- nothing yet"
+    return Listing(tuple(_attempt(tree, child) for child in children), "attempts", "- nothing yet")
 
 
-def best(tree: Tree, count: int = 8) -> str:
+def best(tree: Tree, count: int = 8) -> Listing:
     """The best nodes of the tree, for a draft that should be none of them."""
     scored = [node.node_id for node, fit in zip(tree.nodes, tree.eligible(), strict=True) if fit]
     sign = 1 if tree.direction == "minimise" else -1
     scored.sort(key=lambda node: sign * float(tree.means[tree.index[node]]))
-    return _attempts(f"- {_attempt(tree, node)}" for node in scored[:count])
+    return Listing(tuple(_attempt(tree, node) for node in scored[:count]), "attempts", "- none yet", keep="head")
 
 
-def in_flight(tree: Tree, move_number: int) -> str:
+def in_flight(tree: Tree, move_number: int) -> Listing:
     """What others are working on at this moment: moves without a result yet, this one left out."""
     nodes = {node.move: node for node in tree.nodes[-4 * _IN_FLIGHT :]}
     lines = []
     for number, record in list(tree.open_moves.items())[-_IN_FLIGHT:]:
         if number == move_number or not isinstance(record.move, Propose):
             continue
-        idea = one_line(nodes[number].candidate.idea) if number in nodes else "not decided yet"
-        lines.append(f"- {record.move.operator} of {', '.join(p[:8] for p in record.move.parents)}: {idea}")
-    return _attempts(lines) or "- nothing"
+        found = nodes.get(number)
+        idea = one_line(found.candidate.idea) if found else "not decided yet"
+        kind = kind_of(record.move.operator, found.candidate.aim if found else None)
+        lines.append(f"- {kind} of {', '.join(p[:8] for p in record.move.parents)}: {idea}")
+    return Listing(tuple(lines), "attempts", "- nothing")
 
 
 def failure(tree: Tree, node_id: str) -> str:
-    """Why a node failed: the outcome in our words; the reason, which may hold its last words, and its log as data."""
-    failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
-    if not failed:
+    """Why a node failed: the outcome in our words; the reason, which may hold its last words, as data."""
+    last = last_failure(tree, node_id)
+    if last is None:
         return "It did not fail."
-    last = failed[-1]
-    log = quote(last.log, "log", _LOG) if last.log.strip() else "It wrote no log."
     reason = quote(one_line(last.reason, 500), "reason")
-    return f"Outcome: {last.outcome} after {last.resources.seconds:.3g} s. The reason:\n\n{reason}\n\n{log}"
+    return f"Outcome: {last.outcome} after {last.resources.seconds:.3g} s. The reason:\n\n{reason}"
+
+
+def log(tree: Tree, node_id: str) -> Listing:
+    """The end of what a failed node wrote, its traceback mostly."""
+    last = last_failure(tree, node_id)
+    text = clean(last.log)[-_LOG:].strip() if last else ""
+    lines = tuple(line if len(line) <= _LINE else f"{line[: _LINE - 3]}..." for line in text.splitlines())
+    return Listing(lines, "log", "It wrote no log.")
+
+
+def last_failure(tree: Tree, node_id: str) -> Failed | None:
+    """The last screening of a node that gave no score."""
+    failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
+    return failed[-1] if failed else None
 
 
 def has_failed(tree: Tree, node_id: str) -> bool:
@@ -130,31 +192,23 @@ def _screenings(tree: Tree, node_id: str) -> Iterator[Evaluation]:
     return (e for e in tree.evaluations[node_id] if e.request.purpose == "screen" and e.conditions == tree.conditions)
 
 
-def _attempts(lines: Iterable[str]) -> str:
-    """A list of attempts as data: ideas are a model's words, and the reason of a crash is the program's own."""
-    text = "\n".join(lines)
-    return quote(text, "attempts", limit=20_000) if text else ""
-
-
 def _attempt(tree: Tree, node_id: str) -> str:
-    """One line: id, operator, idea, and what came of it."""
-    node = tree[node_id]
-    return f"{node_id[:8]} ({node.candidate.operator}): {one_line(node.candidate.idea)}: {_outcome(tree, node_id)}"
+    """One line: id, operator with its aim, idea, and what came of it."""
+    candidate = tree[node_id].candidate
+    kind = one_line(kind_of(candidate.operator, candidate.aim))
+    return f"- {node_id[:8]} {kind}: {one_line(candidate.idea)}: {_outcome(tree, node_id)}"
 
 
 def _outcome(tree: Tree, node_id: str) -> str:
     mean = float(tree.means[tree.index[node_id]])
     if math.isnan(mean):
-        failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
-        return f"{failed[-1].outcome}, {one_line(failed[-1].reason)}" if failed else "no result yet"
+        last = last_failure(tree, node_id)
+        return f"{last.outcome}, {one_line(last.reason)}" if last else "no result yet"
     if suspicion := tree.suspicion(node_id):
         return f"does not count: {one_line(str(suspicion))}"
-    before = [float(tree.means[tree.index[parent]]) for parent in tree[node_id].parents]
-    before = [score for score in before if not math.isnan(score)]
-    if not before:
+    gain = gain_of(tree, node_id)
+    if gain is None:
         return f"{mean:.5g}"
-    reference = min(before) if tree.direction == "minimise" else max(before)
-    gain = reference - mean if tree.direction == "minimise" else mean - reference
     return f"{mean:.5g}, {'better' if gain > 0 else 'worse'} by {abs(gain):.2g}"
 
 

@@ -1,18 +1,20 @@
-"""crossover: a three-way merge of two nodes over their lowest common ancestor. Needs no language model.
+"""crossover: a three-way merge of two nodes over their lowest common ancestor. A language model helps, if there is one.
 
 Constants are merged by name first, since those on neighbouring lines would conflict in a merge of lines: a constant
 that one parent changed is taken from that parent; one that both changed differently is drawn. All three versions
-then get the merged values, so that the merge of lines (``merge3``) sees nothing but the code. A hunk that
-both parents changed differently is drawn from either, whole.
+then get the merged values, so that the merge of lines (``merge3``) sees nothing but the code. A hunk that both parents
+changed differently goes to the model, with both ideas stated (``operators.resolve``); without a model, or where its
+answer cannot be used, the hunk is drawn from either, whole.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from merge3 import Merge3
 
 from archive.records import Candidate, Propose
@@ -20,11 +22,16 @@ from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.constants import Number, read_constants, set_constants
 from operators.duplicates import normalised
+from operators.edits import Unusable
+from operators.llm.meter import Meter
+from operators.resolve import Answered, Place, Resolver
 from operators.syntax import Unparsable, parse
 
 Files = Mapping[str, str]
 Choose = Callable[[], int]
 """Settles a conflict: 0 for the first version, 1 for the second."""
+Settle = Callable[[Place], Sequence[str] | None]
+"""The lines for a place that both changed, or None to have it drawn."""
 
 
 @dataclass
@@ -58,12 +65,22 @@ class Crossover:
     """Joins what two nodes changed since their lowest common ancestor."""
 
     arity = 2
-    needs_llm = False
 
-    def __init__(self, name: str = "crossover", tries: int = 4) -> None:
-        """``tries``: how often conflicts are drawn again when the result is known or does not parse."""
+    def __init__(
+        self, name: str = "crossover", tries: int = 4, llm: Meter | None = None, prompts: str | None = None
+    ) -> None:
+        """``tries``: how often conflicts are drawn again when the result is known or does not parse.
+
+        ``prompts``: a folder whose templates come before those of this repository. Raises ValueError.
+        """
         self.name = name
         self.tries = tries
+        self._resolver = None if llm is None else Resolver(llm, name, prompts)
+
+    @property
+    def needs_llm(self) -> bool:
+        """Not once the model can answer no more: conflicts are drawn then."""
+        return self._resolver is not None and self._resolver.llm.closed is None
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         return not math.isnan(tree.means[tree.index[node_id]])
@@ -77,6 +94,12 @@ class Crossover:
             if ancestor in (a, b):
                 return NoCandidate(f"{ancestor[:8]} is an ancestor of the other parent: nothing to merge")
             base, left, right = (context.tree[node].candidate.files for node in (ancestor, a, b))
+        why = ""
+        if self._resolver is not None and self.needs_llm:
+            resolved = self._resolved(self._resolver, move, context, ancestor, (base, left, right))
+            if isinstance(resolved, Candidate):
+                return resolved
+            why = "" if resolved is None else f"; conflicts drawn: {resolved.reason[:150]}"
         reason = ""
         for _ in range(self.tries):
             try:
@@ -86,10 +109,44 @@ class Crossover:
             reason = _fault(merged, left, right, context)
             if not reason:
                 idea = f"merge of {a[:8]} and {b[:8]}: {merged.a} of the one, {merged.b} of the other"
-                return Candidate(merged.files, move.parents, self.name, idea)
+                return Candidate(merged.files, move.parents, self.name, idea + why)
             if not merged.drawn:
                 break
         return NoCandidate(f"merge of {a[:8]} and {b[:8]}: {reason}")
+
+    def _resolved(
+        self, resolver: Resolver, move: Propose, context: Context, ancestor: str, versions: tuple[Files, Files, Files]
+    ) -> Candidate | NoCandidate | None:
+        """The merge with its conflicts written by the model; why there is none; or None where nothing conflicts."""
+        draws = int(context.rng.integers(2**31))
+        places: list[Place] = []
+
+        def open_place(place: Place) -> tuple[str]:
+            places.append(place)
+            return (f"### PLACE {len(places)} ###\n",)
+
+        try:
+            draft = merge(*versions, _drawing(draws), open_place)
+        except Unparsable as error:
+            return NoCandidate(str(error))
+        if not places:
+            return None
+
+        def settled(answered: Answered) -> Candidate:
+            rest = iter(answered.places)
+            merged = merge(*versions, _drawing(draws), lambda place: next(rest))
+            if fault := _fault(merged, *versions[1:], context) or context.gate(merged.files):
+                raise Unusable(fault)
+            idea = f"merge of {move.parents[0][:8]} and {move.parents[1][:8]}: {answered.idea}"
+            return Candidate(merged.files, move.parents, self.name, idea)
+
+        return resolver.resolve(move, context, ancestor, draft.files, places, settled)
+
+
+def _drawing(seed: int) -> Choose:
+    """Draws that come out the same each time that a merge is done anew."""
+    rng = np.random.default_rng(seed)
+    return lambda: int(rng.integers(2))
 
 
 def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
@@ -108,15 +165,23 @@ def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
     return "the result is known already" if identity in context.known else ""
 
 
-def merge(base: Files, a: Files, b: Files, choose: Choose) -> Merged:
-    """The three-way merge of all files; ``choose`` settles what both changed. Raises ``Unparsable``."""
+def _undecided(place: Place) -> None:
+    """Leaves every place to chance."""
+
+
+def merge(base: Files, a: Files, b: Files, choose: Choose, settle: Settle = _undecided) -> Merged:
+    """The three-way merge of all files. Raises ``Unparsable``.
+
+    ``settle`` writes a place in the code that both changed; ``choose`` decides where it gives none, and between values
+    of a constant.
+    """
     files: dict[str, str] = {}
     shares = Share(), Share()
     drawn = 0
     for path in sorted({*base, *a, *b}):
         text: str | None
         if path in base and path in a and path in b:
-            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, choose)
+            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, choose, settle)
         else:
             text, conflicts = _merge_presence((base.get(path), a.get(path), b.get(path)), shares, choose)
         drawn += conflicts
@@ -139,7 +204,7 @@ def _merge_presence(
 
 
 def _merge_text(
-    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], choose: Choose
+    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], choose: Choose, settle: Settle
 ) -> tuple[str, int]:
     """``versions``: base, a, b."""
     base, a, b = versions
@@ -161,9 +226,14 @@ def _merge_text(
             case ("b", start, end):
                 lines += b_lines[start:end]
                 shares[1].hunks += 1
-            case (_, _, _, a_start, a_end, b_start, b_end):
+            case (_, start, end, a_start, a_end, b_start, b_end):
+                sides = a_lines[a_start:a_end], b_lines[b_start:b_end]
+                written = settle(Place(path, tuple(base_lines[start or 0 : end or 0]), *map(tuple, sides)))
+                if written is not None:
+                    lines += written
+                    continue
                 winner = choose()
-                lines += b_lines[b_start:b_end] if winner else a_lines[a_start:a_end]
+                lines += sides[winner]
                 shares[winner].hunks += 1
                 drawn += 1
     return "".join(lines), drawn

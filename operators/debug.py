@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from archive.tree import Tree
 from operators import briefing
 from operators.author import Author
 from operators.base import Context
+from operators.budget import Parts
 from operators.llm.meter import Meter
 
 
@@ -17,19 +16,25 @@ class Debug(Author):
     template = "debug"
 
     def __init__(self, llm: Meter, name: str = "debug", prompts: str | None = None, tries: int = 2) -> None:
+        """Raises ValueError for less than one try."""
         super().__init__(llm, name, prompts)
+        if tries < 1:
+            raise ValueError(f"operators.{name}.tries is {tries}; expected at least 1 repair of a failed node")
         self.tries = tries
 
     def suits(self, tree: Tree, node_id: str) -> bool:
         """A failed node is a parent to nothing else, so its charges are the tries so far, refused ones included."""
         return tree.charges[tree.index[node_id]] < self.tries and briefing.has_failed(tree, node_id)
 
-    def parts(self, node_id: str, context: Context) -> Mapping[str, str]:
-        parents = context.tree[node_id].parents
+    def parts(self, node_id: str, context: Context) -> Parts:
+        tree = context.tree
+        parents = tree[node_id].parents
         return {
-            "source": briefing.sources(context.tree, node_id, context.task),
-            "failure": briefing.failure(context.tree, node_id),
-            "ancestors": briefing.ancestors(context.tree, node_id),
-            "siblings": briefing.siblings(context.tree, node_id),
-            "parent": briefing.result(context.tree, parents[0]) if parents else "It has no parent.",
+            "source": briefing.sources(tree[node_id].candidate.files, context.task),
+            "change": briefing.change(tree, node_id, context.task),
+            "failure": briefing.failure(tree, node_id),
+            "log": briefing.log(tree, node_id),
+            "ancestors": briefing.ancestors(tree, node_id),
+            "siblings": briefing.siblings(tree, node_id),
+            "parent": briefing.result(tree, parents[0]) if parents else "It has no parent.",
         }

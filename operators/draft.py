@@ -1,4 +1,8 @@
-"""draft: a language model writes a whole new program. The parent is the root."""
+"""draft: a language model writes a whole new program from the task's text alone. The parent is the root.
+
+It is not shown the seed program: what a model is shown it copies, and a draft is there to be something else. How the
+functions are used it learns from a small example in the template.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from archive.tree import Tree
 from operators import briefing
 from operators.author import Author
 from operators.base import Context
+from operators.budget import Parts
+from operators.edits import Proposal, Unusable
 from operators.llm.meter import Meter
 
 
@@ -23,11 +29,14 @@ class Draft(Author):
     def suits(self, tree: Tree, node_id: str) -> bool:
         return node_id == tree.root and not math.isnan(tree.means[0])
 
-    def parts(self, node_id: str, context: Context) -> Mapping[str, str]:
+    def parts(self, node_id: str, context: Context) -> Parts:
         return {
-            "source": briefing.sources(context.tree, node_id, context.task),
             "result": briefing.result(context.tree, node_id),
             "noise": briefing.noise(context.sigma),
             "best": briefing.best(context.tree),
             "in_flight": briefing.in_flight(context.tree, context.move_number),
         }
+
+    def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
+        if proposal.edits:
+            raise Unusable("there is no file to change here; give the whole new file in one fenced block")

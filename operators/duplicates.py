@@ -35,12 +35,27 @@ def _normalised_text(is_python: bool, text: str) -> str:
     raw = text.encode("utf-8", "surrogatepass")
     if is_python:
         try:
-            out: list[str] = []
-            _write(parse(text), out)
-            raw = "\n".join(out).encode("utf-8", "surrogatepass")
+            raw = "\n".join(_syntax(text)).encode("utf-8", "surrogatepass")
         except (Unparsable, RecursionError):
             raw = b"text\0" + raw
     return hashlib.sha256(raw).hexdigest()
+
+
+def words(path: str, text: str) -> tuple[str, ...]:
+    """What counts of a file, in order: the words of its syntax tree, or of its text where it is no Python."""
+    if path.endswith(".py"):
+        try:
+            return tuple(_syntax(text))
+        except (Unparsable, RecursionError):
+            pass
+    return tuple(text.split())
+
+
+def _syntax(text: str) -> list[str]:
+    """Raises ``Unparsable`` and RecursionError."""
+    out: list[str] = []
+    _write(parse(text), out)
+    return out
 
 
 def _write(node: ast.AST, out: list[str]) -> None:

@@ -28,7 +28,14 @@ _FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:[\s*_`]*([^\s`*]+)[\s*_`]*$")
 
 
 class Unusable(ValueError):
-    """An answer from which no candidate comes; the message tells the model what to do differently."""
+    """An answer from which no candidate comes; the message tells the model what to do differently.
+
+    ``shown``: text of a program that belongs to it. It is data, and to be quoted as such.
+    """
+
+    def __init__(self, message: str, shown: str = "") -> None:
+        super().__init__(message)
+        self.shown = shown
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,8 @@ class Proposal:
 
 def read_answer(text: str, editable: Sequence[str]) -> Proposal:
     """Raises ``Unusable``."""
-    if not text.strip():
-        raise Unusable("the answer was empty")
-    if len(text) > _MAX_ANSWER:
-        raise Unusable(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
-    idea = _IDEA.search(text)
-    if idea is None:
-        raise Unusable("the first line must be `IDEA: ` followed by the idea in one sentence")
-    edits, wholes = _blocks(text[idea.end() :].splitlines(), editable)
+    idea, rest = read_idea(text)
+    edits, wholes = _blocks(rest.splitlines(), editable)
     if edits and wholes:
         raise Unusable("the answer has both search/replace blocks and a whole file; give one or the other")
     if not edits and not wholes:
@@ -66,7 +67,19 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
     for path in (*(edit.path for edit in edits), *wholes):
         if path not in editable:
             raise Unusable(f"{one_line(path)} may not be changed; only {', '.join(editable)} may")
-    return Proposal(one_line(idea[1], 300), tuple(edits), wholes)
+    return Proposal(idea, tuple(edits), wholes)
+
+
+def read_idea(text: str) -> tuple[str, str]:
+    """The idea, as one clean line, and what follows it. Raises ``Unusable``."""
+    if not text.strip():
+        raise Unusable("the answer was empty")
+    if len(text) > _MAX_ANSWER:
+        raise Unusable(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
+    idea = _IDEA.search(text)
+    if idea is None:
+        raise Unusable("the first line must be `IDEA: ` followed by the idea in one sentence")
+    return one_line(idea[1], 300), text[idea.end() :]
 
 
 def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
@@ -76,7 +89,7 @@ def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
         try:
             changed[edit.path] = _replace(changed.get(edit.path, ""), edit)
         except Unusable as error:
-            raise Unusable(f"block {number}: {error}") from None
+            raise Unusable(f"block {number}: {error}", error.shown) from None
     return changed
 
 
@@ -129,7 +142,9 @@ def _replace(text: str, edit: Edit) -> str:
         places = _places([" ".join(line.split()) for line in lines], [" ".join(line.split()) for line in search])
         replace = _reindented(replace, search[0], lines[places[0]]) if places else replace
     if not places:
-        raise Unusable(f"the search text is not in {edit.path}. The nearest text there is:\n{_nearest(lines, search)}")
+        raise Unusable(
+            f"the search text is not in {edit.path}; the nearest text there is shown below", _nearest(lines, search)
+        )
     if len(places) > 1:
         where = ", ".join(str(place + 1) for place in places[:5])
         raise Unusable(

@@ -1,34 +1,56 @@
-"""improve: a language model changes a scored program, knowing what was tried on it and around it."""
+"""improve: a language model changes a scored program, knowing what was tried on it and around it.
+
+Each proposal has an *aim*, a kind of change to make, so that the search does not get stuck on learning rates: see
+``operators.aims``. The aim is kept with the node and with each call.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from archive.tree import Tree
 from operators import briefing
+from operators.aims import Aim, due, read_aims
 from operators.author import Author
 from operators.base import Context
+from operators.budget import Parts
 from operators.llm.meter import Meter
 
 
 class Improve(Author):
-    """One change to the parent that should lower (or raise) the score by more than noise."""
+    """One change to the parent that should better the score by more than noise."""
 
     template = "improve"
+    more_templates = ("aims",)
 
     def __init__(self, llm: Meter, name: str = "improve", prompts: str | None = None) -> None:
         super().__init__(llm, name, prompts)
+        read_aims(self.templates.text("aims"))  # a file that cannot be read is told at the start
 
     def suits(self, tree: Tree, node_id: str) -> bool:
         return not math.isnan(tree.means[tree.index[node_id]])
 
-    def parts(self, node_id: str, context: Context) -> Mapping[str, str]:
-        return {
-            "source": briefing.sources(context.tree, node_id, context.task),
-            "result": briefing.result(context.tree, node_id),
-            "noise": briefing.noise(context.sigma),
-            "ancestors": briefing.ancestors(context.tree, node_id),
-            "siblings": briefing.siblings(context.tree, node_id),
-            "in_flight": briefing.in_flight(context.tree, context.move_number),
-        }
+    def aim(self, context: Context) -> Aim:
+        """What credit says; of an answer that was paid for in an earlier session, what was asked then."""
+        aims = read_aims(self.templates.text("aims"))
+        chosen = due(aims, context.tree, context.sigma, context.rng)
+        paid = self.llm.paid(context.run, context.move_number)
+        asked = paid.aim if paid is not None else None
+        return next((aim for aim in aims if aim.name == asked), chosen)
+
+    def parts(self, node_id: str, context: Context) -> Parts:
+        return of_a_scored_program(node_id, context)
+
+
+def of_a_scored_program(node_id: str, context: Context) -> Parts:
+    """What is shown of a program that is to be changed. Called with ``tree.lock`` held."""
+    tree, files = context.tree, context.tree[node_id].candidate.files
+    return {
+        "source": briefing.sources(files, context.task),
+        "knobs": briefing.knobs(files, context.task),
+        "result": briefing.result(tree, node_id),
+        "noise": briefing.noise(context.sigma),
+        "ancestors": briefing.ancestors(tree, node_id),
+        "siblings": briefing.siblings(tree, node_id),
+        "in_flight": briefing.in_flight(tree, context.move_number),
+    }

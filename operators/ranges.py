@@ -98,6 +98,21 @@ def range_of(constant: Constant) -> Range | None:
     return _derived(constant.value)
 
 
+def is_misread(constant: Constant) -> bool:
+    """Whether a comment says ``tune:`` and goes on with something that is not of the grammar above."""
+    said = constant.tune
+    return said is not None and said != "no" and constant.searchable and _stated(said, constant.value) is None
+
+
+def described(span: Range) -> str:
+    """A range in the words of the grammar: ``16..512 log step 16``."""
+    if span.choices:
+        return "|".join(repr(choice) for choice in span.choices)
+    low, high = (f"{end:g}" for end in (span.low, span.high))
+    log = {"linear": "", "log": " log", "complement": " (close to 1)"}[span.scale]
+    return f"{low}..{high}{log}" + (f" step {span.step}" if span.step > 1 else "")
+
+
 def _stated(comment: str, value: Number) -> Range | None:
     if choices := _CHOICES.match(comment):
         return _listed(choices[0], value)

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_LEAST = 3
+LEAST = 3
 """Cases below which nothing is said of a kind of change."""
 _SHOWN = 8
 
@@ -21,6 +21,12 @@ def learned(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not nodes["id"]:
         return []
     return [*_steps(facts), *_operators(nodes), *_noise(facts), *_failures(nodes), *_suspects(nodes)]
+
+
+def tally(kind: str, improved: int, tried: int, failed: int) -> str:
+    """What came of one kind of change, in the words that people and models read alike."""
+    tail = f", and {failed} failed" if failed else ""
+    return f"{kind}: {improved} of {tried} children scored better than their parent{tail}."
 
 
 def _said(text: str, nodes: Sequence[int]) -> dict[str, Any]:
@@ -53,14 +59,11 @@ def _operators(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
         if nodes["parents"][i] and nodes["state"][i] != "waiting":
             tried[operator].append(i)
     for operator, places in sorted(tried.items(), key=lambda item: (-len(item[1]), item[0])):
-        if len(places) < _LEAST:
+        if len(places) < LEAST:
             continue
         better = sorted((i for i in places if (nodes["gain"][i] or 0) > 0), key=lambda i: -nodes["gain"][i])
         failed = sum(nodes["score"][i] is None for i in places)
-        tail = f", and {failed} failed" if failed else ""
-        yield _said(
-            f"{operator}: {len(better)} of {len(places)} children scored better than their parent{tail}.", better
-        )
+        yield _said(tally(operator, len(better), len(places), failed), better)
 
 
 def _noise(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -108,9 +108,11 @@ def test_a_good_answer_becomes_a_candidate(garden: Garden) -> None:
     root = garden.plant(SOURCE, 3.0)
     meter, _ = metered([GOOD])
     child = garden.ask(Improve(meter), root.node_id)
+    assert isinstance(child, Candidate)
     assert child == Candidate(
-        {"train.py": SOURCE.replace("0.001", "0.002")}, (root.node_id,), "improve", "a higher rate"
+        {"train.py": SOURCE.replace("0.001", "0.002")}, (root.node_id,), "improve", "a higher rate", child.aim
     )
+    assert child.aim is not None
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_a_good_answer_becomes_a_candidate(garden: Garden) -> None:
         ("IDEA: x\n```\ndef (:\n```\n", "does not parse"),
         (GOOD.replace("0.002", "0.001  # same"), "nothing changed but comments"),
         (GOOD.replace("0.002", "0.009"), "tried before"),
-        ("IDEA: x\n```\n" + "x = 1\n" * 20000 + "```\n", "bytes; at most 64 KB"),
+        ("IDEA: x\n```\n" + "x = 1\n" * 20000 + "```\n", "would have 120,000 bytes; 64,000 are allowed"),
     ],
 )
 def test_a_bad_answer_gets_one_repair_turn_that_says_why(garden: Garden, bad: str, reason: str) -> None:
@@ -194,6 +196,9 @@ def test_one_template_can_be_overridden_and_a_wrong_hole_is_named(garden: Garden
     meter, model = metered([GOOD, GOOD])
     garden.ask(Improve(meter, prompts=str(tmp_path)), root.node_id)
     assert model.prompts[0].messages[0].text.startswith("Only this: FILE: train.py")
+    assert model.prompts[0].messages[0].stable == "", "a template without a cut has nothing that lasts"
     (tmp_path / "improve.md").write_text("{{secrets}}")
-    with pytest.raises(ValueError, match=r"improve.md: unknown \{\{secrets\}\}; this template may use ancestors"):
+    with pytest.raises(
+        ValueError, match=r"improve.md: unknown \{\{secrets\}\}; this template may use aim, aim_words, ancestors"
+    ):
         garden.ask(Improve(meter, prompts=str(tmp_path)), root.node_id)

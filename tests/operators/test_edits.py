@@ -32,10 +32,15 @@ def changed(
     return apply(read_answer("IDEA: it\n" + answer, editable), files or {"train.py": PROGRAM})
 
 
-def refusal(answer: str, idea: str = "IDEA: it\n") -> str:
-    with pytest.raises(Unusable) as refused:
+def refused(answer: str, idea: str = "IDEA: it\n") -> tuple[str, str]:
+    """What is said, and what of the program is shown."""
+    with pytest.raises(Unusable) as refusal:
         apply(read_answer(idea + answer, ("train.py",)), {"train.py": PROGRAM})
-    return str(refused.value)
+    return str(refusal.value), refusal.value.shown
+
+
+def refusal(answer: str, idea: str = "IDEA: it\n") -> str:
+    return refused(answer, idea)[0]
 
 
 def test_an_exact_block() -> None:
@@ -111,10 +116,10 @@ def test_an_answer_without_an_idea_or_without_anything() -> None:
 
 
 def test_a_search_text_that_is_not_there_is_refused_with_the_nearest_text() -> None:
-    reason = refusal(block("    for step in range(4):\n        work(step)", "    pass"))
-    assert reason.startswith("block 1: the search text is not in train.py")
-    assert "    for step in range(3):\n        work(step)" in reason
-    assert "RATE = 0.001" in refusal(block("RATE = 0.01", "RATE = 1"))
+    reason, shown = refused(block("    for step in range(4):\n        work(step)", "    pass"))
+    assert reason == "block 1: the search text is not in train.py; the nearest text there is shown below"
+    assert shown == "    for step in range(3):\n        work(step)"
+    assert refused(block("RATE = 0.01", "RATE = 1"))[1] == "RATE = 0.001"
 
 
 def test_line_endings_of_the_rest_survive() -> None:

@@ -1,0 +1,39 @@
+"""simplify: a language model takes something out of a program and keeps its score; ``prune`` does so without one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from archive.tree import Tree
+from operators.author import Author
+from operators.base import Context
+from operators.budget import Parts
+from operators.edits import Proposal, Unusable
+from operators.improve import of_a_scored_program
+from operators.likeness import size
+from operators.llm.meter import Meter
+
+
+class Simplify(Author):
+    """Less program for the same score. At an equal score, within noise, the search prefers the shorter one."""
+
+    template = "simplify"
+
+    def __init__(self, llm: Meter, name: str = "simplify", prompts: str | None = None) -> None:
+        super().__init__(llm, name, prompts)
+
+    def suits(self, tree: Tree, node_id: str) -> bool:
+        return not math.isnan(tree.means[tree.index[node_id]])
+
+    def parts(self, node_id: str, context: Context) -> Parts:
+        return of_a_scored_program(node_id, context)
+
+    def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
+        """Comments and layout do not count: what must become less is the syntax tree."""
+        before, after = size(parent), size(files)
+        if after >= before:
+            raise Unusable(
+                f"the program did not become simpler: {after:,} words of syntax, {before:,} before, comments not "
+                "counted; take something out"
+            )

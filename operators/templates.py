@@ -1,0 +1,77 @@
+"""The Markdown templates of prompts: a folder of one's own comes before the one of this repository.
+
+``{{name}}`` in a template stands for a part that the operator gives. A line ``<!-- what follows differs ... -->`` ends
+what several prompts of a run have in common, so that a provider can cache it. The texts of the templates behind a
+prompt are its version: each call keeps their hash.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+OWN = Path(__file__).with_name("prompts")
+_HOLE = re.compile(r"\{\{(\w+)\}\}")
+_CUT = re.compile(r"^<!-- what follows differs[^\n]*-->\n?", re.MULTILINE)
+
+
+class Templates:
+    """Where templates come from."""
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        """``folder``: whose templates come before ours.
+
+        Raises ValueError if it is none, or has a file of another name or with a hole that ours does not have.
+        """
+        self._folders = [OWN]
+        if folder is None:
+            return
+        self._folders.insert(0, Path(folder))
+        known = {path.name for path in OWN.glob("*.md")}
+        if not Path(folder).is_dir():
+            raise ValueError(f"prompts={folder}: there is no such folder; expected one with {', '.join(sorted(known))}")
+        strange = sorted({path.name for path in Path(folder).glob("*.md")} - known - {"README.md"})
+        if strange:
+            raise ValueError(f"prompts={folder}: {strange[0]} is no template; expected {', '.join(sorted(known))}")
+        for name in sorted(path.stem for path in Path(folder).glob("*.md") if path.name in known):
+            ours = set(_HOLE.findall((OWN / f"{name}.md").read_text(encoding="utf-8")))
+            if unknown := self.holes(name) - ours:
+                raise ValueError(
+                    f"{self._path(name)}: unknown {{{{{min(unknown)}}}}}; "
+                    f"this template may use {', '.join(sorted(ours)) or 'none'}"
+                )
+
+    def text(self, name: str) -> str:
+        """The template of that name as it stands in its file."""
+        path = self._path(name)
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from None
+
+    def _path(self, name: str) -> Path:
+        return next(folder / f"{name}.md" for folder in self._folders if (folder / f"{name}.md").is_file())
+
+    def version(self, names: Sequence[str]) -> str:
+        """The texts of these templates as one: equal for equal prompts' templates, and enough to see what they were."""
+        return "\n".join(f"<!-- {name}.md -->\n{self.text(name).strip()}\n" for name in names)
+
+    def holes(self, name: str) -> set[str]:
+        """The names of the parts that a template wants."""
+        return set(_HOLE.findall(self.text(name)))
+
+    def filled(self, name: str, parts: Mapping[str, str]) -> str:
+        """The template with its holes filled, all of it as one text."""
+        stable, rest = self.halves(name, parts)
+        return "\n".join(half for half in (stable, rest) if half)
+
+    def halves(self, name: str, parts: Mapping[str, str]) -> tuple[str, str]:
+        """(what several prompts have in common, the rest); the first is empty where the template has no cut.
+
+        Filled in one pass, so that what fills a hole can neither open another nor make a cut.
+        """
+        halves = _CUT.split(self.text(name), maxsplit=1)
+        filled = [_HOLE.sub(lambda hole: parts[hole[1]], half).strip() for half in halves]
+        stable, rest = filled if len(filled) == 2 else ("", filled[0])
+        return (f"{stable}\n" if stable else ""), f"{rest}\n"
