@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,6 +69,12 @@ class Growth:
     clock: float = 0.0
     written: list[Callable[[Tree], None]] = field(default_factory=list)
     """What was written to the tree, so that ``rebuilt`` can write it again."""
+    source: Callable[[int], str] = "X = {}\n".format
+    """The program of the node with this number."""
+    metrics: Callable[[int], Mapping[str, float]] = lambda number: {}
+    """What is measured beside the score of the node with this number."""
+    seconds: Callable[[int], float] = lambda number: 10.0
+    """How long the node with this number trains."""
 
     def __post_init__(self) -> None:
         self.tree = Tree("test", self.direction, CONDITIONS)
@@ -92,10 +98,10 @@ class Growth:
             self.land(record if place == 0 else self.choose(Replicate(node_id)), result)
         return node_id
 
-    def child(self, result: Result | None, *parents: str, operator: str = "tune") -> str:
-        """A child of ``parents`` (default: the root); pending when ``result`` is None."""
+    def child(self, result: Result | None, *parents: str, operator: str = "tune", text: str | None = None) -> str:
+        """A child of ``parents`` (default: the root); pending when ``result`` is None. ``text``: its program."""
         record = self.choose(Propose(operator, parents or (self.tree.root,)))
-        node_id = self.add(record)
+        node_id = self.add(record, text)
         if result is not None:
             self.land(record, result)
         return node_id
@@ -106,10 +112,11 @@ class Growth:
         self._write(lambda tree: tree.choose(record))
         return record
 
-    def add(self, record: MoveRecord) -> str:
+    def add(self, record: MoveRecord, text: str | None = None) -> str:
         assert isinstance(record.move, Propose)
         number = len(self.tree)
-        candidate = Candidate({"train.py": f"X = {number}\n"}, record.move.parents, record.move.operator, "an idea")
+        files = {"train.py": f"X = {number}\n" if text is None else text}
+        candidate = Candidate(files, record.move.parents, record.move.operator, "an idea")
         node = Node(node_id_for("test", number), "test", number, record.number, candidate, 0.0)
         self._write(lambda tree: tree.add(node))
         return node.node_id
@@ -130,17 +137,23 @@ class Growth:
         self._write(lambda tree: tree.refuse(refusal))
 
     def land(
-        self, record: MoveRecord, result: Result, conditions: Conditions = CONDITIONS, violation: bool = False
+        self,
+        record: MoveRecord,
+        result: Result,
+        conditions: Conditions = CONDITIONS,
+        violation: bool = False,
+        speed: float | None = None,
     ) -> None:
         """The training that a move asked for ends in a score, or in an outcome without one."""
         purpose = record.move.purpose if isinstance(record.move, Replicate) else "screen"
         node_id = self.trained(record)
+        number = self.tree.index[node_id]
         self.clock += 1.0
         request = Request(node_id, "test", record.number, {}, record.seed, purpose)
         common = {
             "request": request,
             "conditions": conditions,
-            "resources": Resources(10.0),
+            "resources": Resources(10.0, machine_speed=speed),
             "trust": "audited",
             "sandbox": "none",
             "device": "cpu",
@@ -151,7 +164,7 @@ class Growth:
         if isinstance(result, str):
             evaluation = Failed(**common, outcome=result, reason="it broke", violation=violation)
         else:
-            evaluation = Scored(**common, score=result)
+            evaluation = Scored(**common, score=result, metrics=self.metrics(number))
         self._write(lambda tree: tree.record(evaluation))
 
 
