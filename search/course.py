@@ -19,7 +19,7 @@ from typing import Literal
 
 from archive.records import Decision, Evaluation, Request
 from search.budget import Budget, Room, Use
-from search.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
+from search.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, sized, spent, verdict
 from search.engine import Search
 
 _LATEST = 64
@@ -80,6 +80,7 @@ class Course:
         self._monotonic = monotonic
         self._began = monotonic() - used
         self._claiming: ClaimPlan | None = None
+        self._sized = -1, plan  # the number of evaluations that it was reckoned with
         self._reason = ""
         self._device_seconds = 0.0
         self._walls: deque[float] = deque(maxlen=_LATEST)
@@ -144,7 +145,7 @@ class Course:
 
     def _search_room(self) -> Room:
         use = self.use
-        return self.budget.for_search(use, self.budget.set_aside(self.plan, use))
+        return self.budget.for_search(use, self.budget.set_aside(self._wanted(), use))
 
     def _over(self) -> str | None:
         """Why nothing more is begun for the search, or None."""
@@ -206,22 +207,29 @@ class Course:
 
     def _claim_plan(self) -> ClaimPlan | NoClaim | None:
         """The plan as far as it can be paid. One that has had its verdict stays as it was: nobody adds seeds to it."""
-        if self.plan is None:
+        if (wanted := self._wanted()) is None:
             return None
         done = spent(self.engine.tree)
-        paid = fit(self.plan, done)
+        paid = fit(wanted, done)
         if isinstance(paid, ClaimPlan) and self._is_written(verdict(self.engine.tree, paid, self._unit)):
             return paid
         room = self.budget.for_claim(self.use)
         if not room.limit:
-            return self.plan
-        plan = fit(self.plan, room.trainings + done)
+            return wanted
+        plan = fit(wanted, room.trainings + done)
         if isinstance(plan, NoClaim) and room.limit != "evaluations":
             return NoClaim(
                 f"a claim needs at least 4 trainings with fresh seeds, and budget.{room.limit} has room for "
                 f"{room.trainings + done}. Raise it and resume."
             )
         return plan
+
+    def _wanted(self) -> ClaimPlan | None:
+        """The plan with as many seeds as the noise asks for, by the screenings so far."""
+        tree = self.engine.tree
+        if self.plan is not None and self._sized[0] != tree.evaluated:
+            self._sized = tree.evaluated, sized(self.plan, tree)
+        return self._sized[1]
 
     @property
     def _unit(self) -> str:
