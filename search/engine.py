@@ -292,6 +292,8 @@ class Search:
             sigma=screening_sigma(self.tree),
             program=self.parts.program,
             known=self._known,
+            gate=self.parts.gate,
+            query=self.archive.query,
         )
         if operator.needs_llm:
             self._thinking[record.number] = self.parts.monotonic()

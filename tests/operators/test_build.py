@@ -17,23 +17,26 @@ CONF = Path(conf.__file__).parent
 
 
 def load(group: str, name: str) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml")))
+    """A file of a group, as it is inside of the whole configuration: operators ask for ``prompts``."""
+    whole = OmegaConf.create({"prompts": None, group: OmegaConf.load(CONF / group / f"{name}.yaml")})
+    return cast(dict[str, Any], OmegaConf.to_container(whole, resolve=True))[group]
 
 
 def meter() -> Meter:
     return Meter(Scripted(), max_dollars=1, max_tokens=1000, record=lambda call: None)
 
 
-EVERYTHING = ["tune", "crossover", "improve", "draft", "debug"]
+AUTHORS = ["improve", "hybrid", "simplify", "draft", "debug"]
+EVERYTHING = ["tune", "crossover", "prune", *AUTHORS]
 
 
 @pytest.mark.parametrize(
     ("name", "with_model", "without"),
     [
-        ("auto", EVERYTHING, ["tune", "crossover"]),
+        ("auto", EVERYTHING, ["tune", "crossover", "prune"]),
         ("numeric", ["tune", "crossover"], ["tune", "crossover"]),
         ("tune", ["tune"], ["tune"]),
-        ("llm", ["improve", "draft", "debug"], None),
+        ("llm", [*AUTHORS, "crossover"], None),
         ("all", EVERYTHING, None),
     ],
 )
