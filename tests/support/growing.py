@@ -115,7 +115,7 @@ class Growth:
     def add(self, record: MoveRecord, text: str | None = None) -> str:
         assert isinstance(record.move, Propose)
         number = len(self.tree)
-        files = {"train.py": f"X = {number}\n" if text is None else text}
+        files = {"train.py": self.source(number) if text is None else text}
         candidate = Candidate(files, record.move.parents, record.move.operator, "an idea")
         node = Node(node_id_for("test", number), "test", number, record.number, candidate, 0.0)
         self._write(lambda tree: tree.add(node))
@@ -153,7 +153,7 @@ class Growth:
         common = {
             "request": request,
             "conditions": conditions,
-            "resources": Resources(10.0, machine_speed=speed),
+            "resources": Resources(self.seconds(number), machine_speed=speed),
             "trust": "audited",
             "sandbox": "none",
             "device": "cpu",
