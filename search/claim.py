@@ -299,12 +299,12 @@ def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str
 
 def _why(tree: Tree, claim: _Claim, finalists: Sequence[str], node_id: str) -> str:
     """Why a node is a finalist: by its screenings, or since it is shorter than others with better ones."""
-    means = adjusted_means(tree)
-    screened = f"mean screening score {tree.means[tree.index[node_id]]:.4g} in {tree.runs[tree.index[node_id]]} run(s)"
-    if means is not tree.means:
-        screened += f", {means[tree.index[node_id]]:.4g} at equal machine speed"
+    means, place = adjusted_means(tree), tree.index[node_id]
+    screened = f"mean screening score {tree.means[place]:.4g} in {tree.runs[place]} run(s)"
+    if means[place] != tree.means[place]:
+        screened += f", {means[place]:.4g} at equal machine speed"
     passed = next((n for n in _contenders(tree, claim, means) if n not in finalists), None)
-    if passed is None or not tree.better(means[tree.index[passed]], means[tree.index[node_id]]):
+    if passed is None or not tree.better(means[tree.index[passed]], means[place]):
         return screened
     return f"{screened}; {in_words(node_id, finalists[0], tree)}"
 
@@ -362,7 +362,7 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, u
     champion = tuple(claim.side(nominee, "report").scores)
     difference = welch(baseline, champion, tree.direction, plan.confidence)
     _, shorter, rival = why.partition(f"{_NOMINEE}, ")
-    remarks = (f"; chosen since {rival}" if shorter else "") + _remarks(tree, claim)
+    remarks = (f"; {nominee[:8]} was preferred: {rival}" if shorter else "") + _remarks(tree, claim)
     if isinstance(difference, NoInterval):
         reason = f"no claim: {difference.reason}{remarks}"
         return Verdict("no_champion", nominee, reason, baseline, champion)

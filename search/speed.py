@@ -106,7 +106,7 @@ def in_words(effect: SpeedEffect, unit: str) -> str:
     """A sentence for the person who reads the summary."""
     seen = f"{effect.slowest:.3g} to {effect.fastest:.3g} workloads a second"
     if not effect.explains:
-        few = f"only {effect.dof} degrees of freedom" if effect.dof < LEAST_DOF else f"p = {effect.p:.2g}"
+        few = f"degrees of freedom: {effect.dof}" if effect.dof < LEAST_DOF else f"p = {effect.p:.2g}"
         return f"Machine speed ({seen}) is not seen to explain scores of the same program ({few})."
     return (
         f"Machine speed ({seen}) explains {effect.share:.0%} of the variance between runs of the same program "

@@ -1,0 +1,142 @@
+"""How many runs a claim gets: the power of the test that it ends with, sigma, and what the budget can pay."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from growing import Growth
+
+from archive.records import Replicate
+from search.claim import ClaimPlan, NoClaim, fit, sized
+from search.plan import LEAST_SEEDS
+from search.settings import compose_settings, resolve
+from search.statistics import Difference, power, runs_for, welch
+
+
+def noisy_root(sigma: float) -> Growth:
+    """A root with a seed deviation of exactly ``sigma``."""
+    growth = Growth()
+    growth.root(3.4 - sigma, 3.4, 3.4 + sigma)
+    return growth
+
+
+# ---------------------------------------------------------------- power
+
+
+@pytest.mark.parametrize(("gain", "runs"), [(1.0, 4), (2.0, 4), (2.0, 8), (4.0, 3)])
+def test_power_is_what_welchs_interval_shows(gain: float, runs: int) -> None:
+    """Simulated with the interval of the claim; Student's power is a little above that of Welch's."""
+    rng = np.random.default_rng((int(10 * gain), runs))
+    found = 0
+    for _ in range(2000):
+        difference = welch(list(rng.normal(gain, 1, runs)), list(rng.normal(0, 1, runs)), "minimise")
+        assert isinstance(difference, Difference)
+        found += difference.significant
+    three_errors = 3 * math.sqrt(0.25 / 2000)
+    assert -0.09 - three_errors < found / 2000 - power(gain, runs) < three_errors
+
+
+def test_power_without_a_gain_is_the_level() -> None:
+    assert power(0.0, 4) == pytest.approx(0.025)
+    assert power(0.0, 4, confidence=0.9) == pytest.approx(0.05)
+    assert power(math.inf, 4) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="at least 2"):
+        power(1.0, 1)
+
+
+def test_the_least_runs_that_have_the_power() -> None:
+    assert runs_for(2.86, 0.8, 12) == 4
+    assert power(2.86, 4) >= 0.8 > power(2.86, 3)
+    assert runs_for(100.0, 0.8, 12) == 2
+    assert runs_for(0.01, 0.8, 12) == 12
+    assert runs_for(1.0, 0.8, 40) == 17, "the figure of every textbook: 17 a side for one sigma"
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_the_default_claim_finds_its_smallest_gain_on_a_quiet_machine_with_four_seeds() -> None:
+    plan = ClaimPlan(**resolve(compose_settings([]), "cpu")["claim"])
+    assert plan.smallest_gain == 0.03
+    assert sized(plan, noisy_root(0.011).tree).report_seeds == 4
+    assert power(plan.smallest_gain / 0.011, 4) >= plan.power
+
+
+def test_noise_asks_for_more_seeds_and_a_larger_gain_for_fewer() -> None:
+    plan = ClaimPlan(smallest_gain=0.03)
+    seeds = [sized(plan, noisy_root(sigma).tree).report_seeds for sigma in (0.001, 0.011, 0.015, 0.02, 0.05)]
+    assert seeds == [4, 4, 6, 9, 12]
+    assert sized(ClaimPlan(smallest_gain=0.06), noisy_root(0.02).tree).report_seeds == 4
+    assert sized(ClaimPlan(smallest_gain=0.03, power=0.5), noisy_root(0.02).tree).report_seeds == 5
+    assert sized(ClaimPlan(smallest_gain=0.03, most_report_seeds=6), noisy_root(0.02).tree).report_seeds == 6
+    assert sized(ClaimPlan(smallest_gain=0.03, report_seeds=20), noisy_root(0.02).tree).report_seeds == 20
+
+
+def test_without_a_smallest_gain_or_a_sigma_the_plan_stays() -> None:
+    assert sized(ClaimPlan(), noisy_root(0.5).tree) == ClaimPlan()
+    growth = Growth()
+    growth.root(3.4)
+    plan = ClaimPlan(smallest_gain=0.03)
+    assert sized(plan, growth.tree) == plan
+    growth.land(growth.choose(Replicate(growth.tree.root)), 3.4)  # no noise at all
+    assert sized(plan, growth.tree) == plan
+
+
+def test_runs_of_the_claim_do_not_change_its_size() -> None:
+    growth = noisy_root(0.011)
+    child = growth.child(3.0)
+    plan = ClaimPlan(smallest_gain=0.03)
+    before = sized(plan, growth.tree)
+    for score in (3.0, 9.0, 1.0):
+        growth.land(growth.choose(Replicate(child, "confirm")), score)
+        growth.land(growth.choose(Replicate(child, "report")), score)
+    assert sized(plan, growth.tree) == before
+
+
+@pytest.mark.parametrize(
+    ("left", "candidates", "report_seeds"),
+    [
+        (100, 3, 9),
+        (24, 3, 9),
+        (23, 3, 8),
+        (14, 3, 4),
+        (13, 2, 4),
+        (11, 1, 5),
+        (8, 1, 4),
+        (7, 1, 3),
+        (4, 1, LEAST_SEEDS),
+    ],
+)
+def test_a_small_budget_takes_seeds_first_then_finalists(left: int, candidates: int, report_seeds: int) -> None:
+    wanted = sized(ClaimPlan(smallest_gain=0.03), noisy_root(0.02).tree)
+    plan = fit(wanted, left)
+    assert isinstance(plan, ClaimPlan)
+    assert (plan.candidates, plan.report_seeds, plan.limit) == (candidates, report_seeds, left)
+    assert plan.evaluations <= left
+    assert isinstance(fit(wanted, 3), NoClaim)
+
+
+def test_numbers_that_make_no_claim_are_refused() -> None:
+    for wrong in ({"power": 80.0}, {"smallest_gain": 0.0}, {"smallest_gain": -1.0}, {"smallest_gain": math.inf}):
+        with pytest.raises(ValueError, match="the claim's"):
+            ClaimPlan(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("task.smallest_gain=0.2", "smallest_gain", 0.2),
+        ("claim.smallest_gain=0.1", "smallest_gain", 0.1),
+        ("claim.power=0.9", "power", 0.9),
+        ("claim.most_report_seeds=30", "most_report_seeds", 30),
+    ],
+)
+def test_overrides_arrive_in_the_plan(override: str, key: str, value: float) -> None:
+    assert getattr(ClaimPlan(**resolve(compose_settings([override]), "cpu")["claim"]), key) == value
+
+
+def test_a_task_that_says_nothing_gets_the_usual_claim() -> None:
+    config = resolve(compose_settings(["~task.smallest_gain"]), "cpu")
+    assert ClaimPlan(**config["claim"]).smallest_gain is None
