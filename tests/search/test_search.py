@@ -208,7 +208,8 @@ def test_a_slow_model_is_asked_for_more_at_once_but_never_for_more_than_allowed(
 
 def test_no_answer_is_bought_that_the_budget_cannot_try(start: Start) -> None:
     model = Author(latency=0.1)
-    others = (f"operators.{name}.weight=0" for name in ("hybrid", "simplify", "draft", "crossover"))  # want other answers
+    picky = ("hybrid", "simplify", "draft", "crossover")  # they want other answers than this model gives
+    others = (f"operators.{name}.weight=0" for name in picky)
     bench = start("operators=llm", *others, "budget.evaluations=20", model=model, stub={"delay": 0.02})
     assert len(model.prompts) == len(bench.search.tree) - 1
 
