@@ -47,13 +47,11 @@ from search.plan import ClaimPlan as ClaimPlan
 from search.plan import NoClaim as NoClaim
 from search.plan import fit as fit
 from search.plan import sized as sized
-from search.simplicity import Standing, in_words, shortest_equal, size_in
+from search.simplicity import LOOKED_AT, Standing, in_words, shortest_equal, size_in
 from search.speed import adjusted_means
 from search.statistics import Difference, NoInterval, screening_sigma, welch
 
 _NOMINEE = "would-be champion"
-LOOKED_AT = 50
-"""Contenders that are looked at for a shorter one."""
 
 
 # ---------------------------------------------------------------- the verdict

@@ -51,6 +51,7 @@ from operators.duplicates import normalised
 from prepare.task import Task
 from search.lookahead import Lookahead, Outage
 from search.policies.base import OperatorView, Policy
+from search.simplicity import in_words, shorter_equal
 from search.statistics import screening_sigma
 from train.curve import pace_of
 
@@ -422,6 +423,8 @@ class Search:
         reason = f"best mean screening score so far: {mean:.4f} in {runs} run{'s' if runs > 1 else ''}"
         if before is not None and (suspicion := self.tree.suspicion(before)):
             reason += f"; {before[:8]}, which led, is suspect: {suspicion}"
+        if (shorter := shorter_equal(self.tree, leader)) is not None:
+            reason += f"; {shorter[:8]} is {in_words(shorter, leader, self.tree)}"
         self.archive.decide(Decision(self.run.run, "leader", leader, reason, detail, self.parts.clock()))
 
     def informed(self, request: Request, together: int = 1) -> Request:

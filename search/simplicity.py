@@ -20,12 +20,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from archive.records import Direction
 from archive.tree import Tree
 from operators.syntax import Unparsable, parse
+from search.statistics import screening_sigma
 
 SHARE = 0.5
 """Of the standard error of a difference: what is less is no difference."""
+LOOKED_AT = 50
+"""Nodes with good means that are looked at for a shorter one: a program is parsed for its length."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,24 @@ def shortest_equal(
 def size_in(tree: Tree) -> Callable[[str], int]:
     """How long the program of a node is."""
     return lambda node_id: code_size(tree[node_id].candidate.files)
+
+
+def shorter_equal(tree: Tree, node_id: str) -> str | None:
+    """The shortest of the nodes whose screening means are equal to this one's within noise, if it is shorter; or None.
+
+    The root is one of them. No more than ``LOOKED_AT`` are looked at, those with the best means.
+    """
+    sigma = screening_sigma(tree)
+    ranks = tree.ranks()
+    places = np.flatnonzero(tree.eligible())
+    places = places[np.argsort(-ranks[places], kind="stable")][:LOOKED_AT]
+    standings = [Standing(tree.nodes[i].node_id, float(tree.means[i]), int(tree.runs[i])) for i in map(int, places)]
+    own = next((one for one in standings if one.node_id == node_id), None)
+    rivals = [one for one in standings if own is not None and equal(one, own, sigma)]
+    if own is None or len(rivals) == 1:
+        return None
+    preferred, _ = shortest_equal([own, *rivals], size_in(tree), tree.direction, sigma)
+    return preferred.node_id if size_in(tree)(preferred.node_id) < size_in(tree)(node_id) else None
 
 
 def in_words(shorter: str, longer: str, tree: Tree) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from growing import Growth
 from test_claim import PLAN, Runs, names
 
 from archive.records import Replicate
+from archive.store import Archive
+from search import engine
 from search.claim import ClaimPlan, next_moves, verdict
-from search.simplicity import Standing, code_size, equal, shortest_equal
+from search.simplicity import Standing, code_size, equal, shorter_equal, shortest_equal
 
 SHORT = "A = 1\n"
 LONG = "A = 1\nB = A + 1\nC = A * B\n"
@@ -60,6 +66,33 @@ def test_equal_steps_do_not_add_up() -> None:
     chain = [Standing(str(i), 3.0 + 0.06 * i, 1) for i in range(10)]
     preferred, _ = shortest_equal(chain, lambda node_id: 100 - int(node_id), "minimise", sigma=0.1)
     assert preferred.node_id == "1"
+
+
+# ---------------------------------------------------------------- of a leader
+
+
+def test_a_shorter_equal_of_the_leader_is_named() -> None:
+    growth, (leader, short, _) = grown((3.0, LONG), (3.04, SHORT), (3.2, ""))
+    assert shorter_equal(growth.tree, leader) == short
+    assert shorter_equal(growth.tree, short) is None
+    noisy = Growth()
+    noisy.root(3.0, 5.0)
+    child = noisy.child(3.9, text=LONG)
+    assert shorter_equal(noisy.tree, child) == noisy.tree.root, "the root is as good, so far as can be told"
+
+
+def test_the_decision_about_a_leader_names_it(
+    start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "shorter_equal", lambda tree, leader: tree.root if leader != tree.root else None)
+    bench = start("operators=tune", "budget.evaluations=12")
+    with Archive.open(tmp_path / "archive.duckdb") as archive:
+        reasons = dict(archive.query("SELECT node_id, reason FROM decisions WHERE kind = 'leader'"))
+    root = bench.search.tree.root
+    assert len(reasons) > 1
+    for node_id, reason in reasons.items():
+        named = f"; {root[:8]} is shorter (" in reason and reason.endswith(f"equal within noise to {node_id[:8]}")
+        assert named == (node_id != root)
 
 
 # ---------------------------------------------------------------- in a claim
