@@ -50,7 +50,7 @@ from operators.base import Context, NoCandidate, Operator
 from operators.duplicates import normalised
 from prepare.task import Task
 from search.lookahead import Lookahead, Outage
-from search.policies.base import OperatorView, Policy
+from search.policies.base import OperatorView, Policy, Telling
 from search.simplicity import in_words, shorter_equal
 from search.statistics import screening_sigma
 from train.curve import pace_of
@@ -126,6 +126,7 @@ class Search:
         self._known = {node.digest for node in tree.nodes}
         self._leader = tree.leader()
         self._said_closed = False
+        self._widened = self._widened_before()
         # The tree stays for the whole session: the garbage collector need not walk 100,000 nodes again and again.
         gc.freeze()
 
@@ -245,12 +246,30 @@ class Search:
         gc.unfreeze()
 
     def _next_move(self, views: Mapping[str, OperatorView]) -> Propose | Replicate | None:
+        self._follow_state()
         choice = self.parts.policy.choose(self.tree, self._rng("move", self._next_number), views)
         if isinstance(choice, Stop):
             self.stopped = choice.reason
             self.note("stopped", choice.reason)
             return None
         return None if isinstance(choice, Wait) else choice
+
+    def _follow_state(self) -> None:
+        """Note when the policy widens the search: once, however long that lasts."""
+        state = self._policy_state()
+        if state is not None and self._widened is None:
+            self.note("widened", state)
+        self._widened = state
+
+    def _widened_before(self) -> str | None:
+        """The policy's words, if it has widened the search and an earlier session has noted that."""
+        state = self._policy_state()
+        noted = "SELECT count(*) FROM events WHERE run = ? AND kind = 'widened' AND message = ?"
+        return state if state and self.archive.query(noted, [self.run.run, state])[0][0] else None
+
+    def _policy_state(self) -> str | None:
+        policy = self.parts.policy
+        return policy.state(self.tree) if isinstance(policy, Telling) else None
 
     @property
     def _next_number(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -49,6 +49,15 @@ class Policy(Protocol):
 
     def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
         """The next move. Moves that are pending are in ``tree.open_moves``, and charged in ``tree.charges``."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A policy that tells when it does something out of the ordinary."""
+
+    def state(self, tree: Tree) -> str | None:
+        """What is different now, for a person to read; the same words for as long as it lasts, else None. Pure."""
         ...
 
 
