@@ -65,11 +65,13 @@ class Garden:
         operator: str = "tune",
         idea: str = "an idea",
         score: float | None = None,
+        aim: str | None = None,
     ) -> Node:
         files = {"train.py": files} if isinstance(files, str) else dict(files)
         number = len(self.tree)
         move = self.open(operator, parents)
-        node = Node(node_id_for("id", number), "run", number, move, Candidate(files, parents, operator, idea), 0.0)
+        candidate = Candidate(files, parents, operator, idea, aim)
+        node = Node(node_id_for("id", number), "run", number, move, candidate, 0.0)
         self.tree.add(node)
         self.known.add(normalised(files))
         if score is not None:
