@@ -11,7 +11,6 @@ _HERE = {"", str(Path.cwd())}
 sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(Path.cwd())]
 
 import argparse  # noqa: E402
-import difflib  # noqa: E402
 import json  # noqa: E402
 import shlex  # noqa: E402
 import time  # noqa: E402
@@ -195,6 +194,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     elif len(words) > 1:
         parser.error(f'put the statement in quotes: python -m archive "{" ".join(words)}"')
     elif name.isidentifier():
+        import difflib
+
         close = difflib.get_close_matches(name, _ARGUMENTS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(_ARGUMENTS)}"
         parser.error(f"unknown command {name!r}; {hint}")
@@ -397,4 +398,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    display.leave(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +15,20 @@ _SHOWN_IDS = 8
 
 def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
     """The best nodes of a run (default: the one worked on last)."""
-    # Ranked here, among the first alone: the view would rank all, which takes as long again.
-    sql = (
-        "SELECT if(suspect IS NULL, rank() OVER best, NULL) AS place, "
-        "node_id, score, runs, gain_on_root, operator, idea, suspect "
-        "FROM (SELECT * EXCLUDE (place) FROM leaderboard WHERE run = ? LIMIT ?) JOIN runs USING (run) "
-        "WINDOW best AS (ORDER BY suspect IS NOT NULL, if(direction = 'minimise', score, -score)) ORDER BY place"
-    )
+    # As the view has it, but ranked and joined with what they are among the first alone: that halves the time.
+    sql = """
+        WITH board AS MATERIALIZED (
+            SELECT s.run, s.node_id, s.score, s.runs, q.because AS suspect,
+                   if(r.direction = 'minimise', 1, -1) AS sign
+            FROM scores AS s JOIN runs AS r USING (run) LEFT JOIN suspects AS q ON q.node_id = s.node_id
+            WHERE s.run = $1 ORDER BY suspect IS NOT NULL, sign * s.score, s.scored_at LIMIT $2
+        )
+        SELECT if(suspect IS NULL, rank() OVER (ORDER BY suspect IS NOT NULL, sign * b.score), NULL) AS place,
+               b.node_id, b.score, b.runs, sign * root.score - sign * b.score AS gain_on_root,
+               n.operator, n.idea, suspect
+        FROM board AS b JOIN nodes AS n USING (node_id) LEFT JOIN baselines AS root ON root.run = b.run
+        ORDER BY suspect IS NOT NULL, sign * b.score, n.number
+    """
     return reader.query(sql, [which_run(reader, run), limit])
 
 
@@ -91,14 +97,18 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
         return [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
 
     (facts,) = rows("SELECT node_id, run, number, move, operator, idea, lines, created_at FROM nodes WHERE node_id = ?")
-    scores = rows("SELECT score, runs, deviation FROM scores WHERE node_id = ?")
-    facts |= scores[0] if scores else {"score": None, "runs": 0, "deviation": None}
-    found = rows("SELECT because FROM suspects WHERE node_id = ?")
-    facts["suspect"] = found[0]["because"] if found else None
+    # The last of its family is the node itself.
+    facts |= rows("SELECT score, runs, deviation, suspect FROM kin([?]) ORDER BY number DESC LIMIT 1")[0]
     facts["parents"] = [
         row["parent_id"] for row in rows("SELECT parent_id FROM parents WHERE node_id = ? ORDER BY place")
     ]
-    facts["children"] = [row["node_id"] for row in rows("SELECT node_id FROM children(?)")]
+    facts["children"] = [
+        row["node_id"]
+        for row in rows(
+            "SELECT node_id FROM nodes WHERE node_id IN (SELECT node_id FROM parents WHERE parent_id = ?) "
+            "ORDER BY number"
+        )
+    ]
     facts["evaluations"] = rows(
         "SELECT purpose, seed, outcome, if(split = 'val', score, NULL) AS score, trust, seconds, steps, device, "
         "hardware, if(purpose = 'screen', reason, NULL) AS reason, "
@@ -146,6 +156,8 @@ def node_text(facts: dict[str, Any]) -> str:
 
 def difference(reader: Reader, a: str, b: str) -> str:
     """The unified diff from the files of one node to those of another; a sentence if they are equal."""
+    import difflib  # with what it needs, as long as a question takes
+
     ids = full_id(reader, a), full_id(reader, b)
     old, new = ({str(path): str(text) for path, text in _files(reader, node_id)} for node_id in ids)
     lines: list[str] = []

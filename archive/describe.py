@@ -15,13 +15,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from archive.display import one_line
+
 _SUBJECT_WIDTH = 100
 _IDEA_LIMIT = 2000
-_ESCAPE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
-    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC: titles, links
-    r"|\x1b."
-)
 _LIKE_A_TRAILER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)+\s*:", re.ASCII)
 
 
@@ -58,13 +55,6 @@ class Step:
     """Language models that were asked for it."""
     verdict: tuple[str, str, Mapping[str, Any]] | None = None
     """(kind, reason, detail) of the last ``champion`` or ``no_champion`` decision about it."""
-
-
-def one_line(text: str, limit: int) -> str:
-    """``text`` as one line of at most ``limit`` printable characters: no escapes, controls, or hidden directions."""
-    printable = "".join(c if c.isprintable() else " " for c in _ESCAPE.sub(" ", text))
-    line = " ".join(printable.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def commit_message(subject: Subject, step: Step) -> str:

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from archive import git
-from archive.describe import Step, Subject, commit_message, one_line, readme
+from archive.describe import Step, Subject, commit_message, readme
+from archive.display import one_line
 from archive.errors import ArchiveError
 from archive.git import Commit, GitError
 from archive.query import Reader

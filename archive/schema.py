@@ -18,7 +18,6 @@ import duckdb
 
 from archive.database import CATALOG
 from archive.errors import NotAnArchive
-from archive.rows import to_time
 
 SCHEMA_VERSION = 4
 
@@ -60,7 +59,8 @@ def _put_views(connection: duckdb.DuckDBPyConnection, now: float) -> None:
     wanted = (SCHEMA_VERSION, _views_digest())
     if _state(connection) != wanted:
         connection.execute(
-            "INSERT INTO meta (schema_version, views, created_at) VALUES (?, ?, ?)", [*wanted, to_time(now)]
+            "INSERT INTO meta (schema_version, views, created_at) VALUES (?, ?, make_timestamp(?))",
+            [*wanted, int(1e6 * now)],
         )
 
 
@@ -99,9 +99,9 @@ def prepare_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
     Raises NotAnArchive.
     """
-    check(connection, path)
-    if _state(connection) == (SCHEMA_VERSION, _views_digest()):
+    if _is_present(connection):
         return
+    check(connection, path)
     connection.execute("CREATE SCHEMA memory.now")
     connection.execute("USE memory.now")
     connection.execute(_text("schema.sql"))
@@ -109,6 +109,15 @@ def prepare_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     for statement in _stand_ins(connection):
         connection.execute(statement)
     connection.execute(_text("views.sql"))
+
+
+def _is_present(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the file has this version's schema and views. One question, since every reader waits for the answer."""
+    try:
+        found = connection.execute("SELECT max(schema_version), arg_max(views, rowid) FROM meta").fetchall()
+    except duckdb.Error:  # no such table, or none with these columns: check() says what the file is instead
+        return False
+    return found == [(SCHEMA_VERSION, _views_digest())]
 
 
 def _stand_ins(connection: duckdb.DuckDBPyConnection) -> list[str]:

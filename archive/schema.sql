@@ -1,6 +1,7 @@
 -- Schema 4. Append-only: the search inserts, nobody updates or deletes.
 -- What changes here changes in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The one writer keeps what is unique unique.
+-- Ids that many are compared with are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
 -- Times are UTC. Column names are public interface: people write them in queries.
 -- `arrival` numbers the rows of moves, refusals, nodes and evaluations together, in the order in which they came:
 -- a resumed search rebuilds its tree from it. Times cannot serve for that, since clocks stand still and step back.
@@ -55,7 +56,7 @@ CREATE TABLE refusals (
 );
 
 CREATE TABLE nodes (
-    node_id    VARCHAR NOT NULL,   -- unique
+    node_id    VARCHAR NOT NULL USING COMPRESSION uncompressed,   -- unique
     run        VARCHAR NOT NULL,
     number     INTEGER NOT NULL,   -- counts from 0 (the root) within its run
     move       INTEGER NOT NULL,
@@ -69,8 +70,8 @@ CREATE TABLE nodes (
 );
 
 CREATE TABLE parents (
-    node_id   VARCHAR NOT NULL,
-    parent_id VARCHAR NOT NULL,
+    node_id   VARCHAR NOT NULL USING COMPRESSION uncompressed,
+    parent_id VARCHAR NOT NULL USING COMPRESSION uncompressed,
     place     INTEGER NOT NULL     -- 0 for the first parent, 1 for the second
 );
 
@@ -82,7 +83,7 @@ CREATE TABLE files (
 
 CREATE TABLE evaluations (
     run              VARCHAR NOT NULL,
-    node_id          VARCHAR NOT NULL,
+    node_id          VARCHAR NOT NULL USING COMPRESSION uncompressed,
     move             INTEGER NOT NULL,
     seed             BIGINT  NOT NULL,
     purpose          VARCHAR NOT NULL,  -- screen, confirm, report

@@ -8,17 +8,20 @@
 -- that fits a single node.
 --
 -- 100,000 nodes are to be asked in 50 ms on one thread. So macros reduce to the nodes they are about before they
--- aggregate, and what is used twice is MATERIALIZED.
+-- aggregate, and what is used twice is MATERIALIZED. What costs most is comparing ids with each other: a join of all
+-- nodes takes 5 to 10 ms, so a view has as few of them as can be.
 
 -- ---------------------------------------------------------------- what the rest is built from
 
 -- The conditions under which each run works at present.
 CREATE OR REPLACE VIEW present_conditions AS
-SELECT run, arg_max(fingerprint, arrival) AS fingerprint, arg_max(budget_seconds, arrival) AS budget_seconds,
-       arg_max(hardware, arrival) AS hardware
-FROM evaluations
-WHERE outcome <> 'lost'
-GROUP BY run;
+SELECT run, latest.fingerprint, latest.budget_seconds, latest.hardware
+FROM (
+    SELECT run, arg_max({fingerprint: fingerprint, budget_seconds: budget_seconds, hardware: hardware}, arrival) AS latest
+    FROM evaluations
+    WHERE outcome <> 'lost'
+    GROUP BY run
+);
 
 -- Comparable screenings, failed ones too.
 CREATE OR REPLACE VIEW screenings AS
@@ -42,18 +45,28 @@ FROM screenings
 WHERE outcome = 'scored' AND node_id IN (SELECT node_id FROM nodes WHERE number = 0)
 GROUP BY run;
 
+-- The words for a suspect; `origin`: the node that was found cheating, NULL where none was.
+CREATE OR REPLACE MACRO why(node_id, origin, reason) AS CASE
+    WHEN origin IS NULL THEN printf('invalid in one of its runs (%s)', reason)
+    WHEN origin = node_id THEN printf('found cheating (%s)', reason)
+    ELSE printf('descends from %s, found cheating (%s)', origin[:8], reason)
+END;
+
+-- Evaluations that speak against their node. Reasons from runs of a claim are not told. A root is the task's own program.
+CREATE OR REPLACE VIEW findings AS
+SELECT run, node_id, arrival, coalesce(violation, false) AS cheats,
+       if(purpose = 'screen', reason, 'in a run of the claim') AS reason
+FROM evaluations
+WHERE score IS NULL AND (violation OR outcome = 'invalid')
+    AND node_id NOT IN (SELECT node_id FROM nodes WHERE number = 0);
+
 -- Nodes whose scores prove nothing, and why: found cheating, or descending from one that was (`origin`), through any
--- parent; or invalid in one of their runs, which speaks against the node alone. A root is the task's own program.
--- `since`: the arrival of the evaluation that shows it. Reasons from runs of a claim are not told.
+-- parent; or invalid in one of their runs, which speaks against the node alone. `since`: the arrival of the evaluation
+-- that shows it.
 CREATE OR REPLACE VIEW suspects AS
-WITH RECURSIVE findings AS MATERIALIZED (
-    SELECT run, node_id, arrival, coalesce(violation, false) AS cheats,
-           if(purpose = 'screen', reason, 'in a run of the claim') AS reason
-    FROM evaluations
-    WHERE (violation OR outcome = 'invalid') AND node_id NOT IN (SELECT node_id FROM nodes WHERE number = 0)
-),
+WITH RECURSIVE found AS MATERIALIZED (FROM findings),
 cheats AS MATERIALIZED (
-    SELECT run, node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM findings WHERE cheats GROUP BY ALL
+    SELECT run, node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM found WHERE cheats GROUP BY ALL
 ),
 tainted(node_id, origin) AS (
     SELECT node_id, node_id FROM cheats
@@ -61,14 +74,12 @@ tainted(node_id, origin) AS (
     SELECT p.node_id, t.origin FROM tainted AS t JOIN parents AS p ON p.parent_id = t.node_id
 ),
 reasons AS (
-    SELECT c.run, t.node_id, t.origin, c.since,
-           if(t.node_id = t.origin, printf('found cheating (%s)', c.reason),
-              printf('descends from %s, found cheating (%s)', t.origin[:8], c.reason)) AS because,
+    SELECT c.run, t.node_id, t.origin, c.since, why(t.node_id, t.origin, c.reason) AS because,
            if(t.node_id = t.origin, 0, 1) AS strength
     FROM tainted AS t JOIN cheats AS c ON c.node_id = t.origin
     UNION ALL
-    SELECT run, node_id, node_id, arrival, printf('invalid in one of its runs (%s)', reason), 2
-    FROM findings WHERE NOT cheats
+    SELECT run, node_id, node_id, arrival, why(node_id, NULL, reason), 2
+    FROM found WHERE NOT cheats
 )
 SELECT run, node_id, arg_min(origin, (strength, since)) AS origin, arg_min(because, (strength, since)) AS because,
        min(since) AS since
@@ -120,21 +131,21 @@ CREATE OR REPLACE MACRO full_id(start) AS (
 -- `place`: NULL for suspects, which come last, with the reason in `suspect`. Without `place` among the columns that are
 -- asked for, nothing is ranked, and the first rows come in half the time.
 CREATE OR REPLACE VIEW leaderboard AS
-WITH ranked AS (
-    SELECT s.run, s.node_id, s.score, s.runs, r.direction, q.because AS suspect,
-           if(r.direction = 'minimise', s.score, -s.score) AS badness,
-           if(q.because IS NULL, rank() OVER (PARTITION BY s.run, q.because IS NULL
-                                          ORDER BY if(r.direction = 'minimise', s.score, -s.score)), NULL) AS place
+WITH frame AS MATERIALIZED (
+    SELECT r.run, if(r.direction = 'minimise', 1, -1) AS sign, root.score AS root
+    FROM runs AS r LEFT JOIN baselines AS root USING (run)
+),
+ranked AS (
+    SELECT f.run, s.node_id, s.score, s.runs, f.sign * f.root - f.sign * s.score AS gain_on_root, q.because AS suspect,
+           f.sign * s.score AS badness,
+           if(q.because IS NULL, rank() OVER (PARTITION BY f.run, q.because IS NULL ORDER BY f.sign * s.score), NULL) AS place
     FROM scores AS s
-    JOIN runs AS r USING (run)
+    JOIN frame AS f USING (run)
     LEFT JOIN suspects AS q ON q.node_id = s.node_id
 )
-SELECT k.run, k.place, k.node_id, k.score, k.runs,
-       if(k.direction = 'minimise', root.score - k.score, k.score - root.score) AS gain_on_root,
-       n.operator, n.idea, n.lines, n.created_at, k.suspect
+SELECT k.run, k.place, k.node_id, k.score, k.runs, k.gain_on_root, n.operator, n.idea, n.lines, n.created_at, k.suspect
 FROM ranked AS k
 JOIN nodes AS n USING (node_id)
-LEFT JOIN baselines AS root ON root.run = k.run
 ORDER BY k.run, k.suspect IS NOT NULL, k.badness, n.number;
 
 -- Every finished screening in order. `best`: the best mean as it was known at that moment, of the nodes that were not
@@ -342,10 +353,22 @@ FROM files AS f JOIN sources AS s USING (sha);
 -- One row a run. `leader`: the best mean so far, which claims nothing; `champion`: a node that has passed the claim's
 -- test, and is not suspect. `training_hours` and `dollars` (of what has a price) are for all of it.
 CREATE OR REPLACE VIEW run_summary AS
-WITH best AS (
-    SELECT run, arg_min(node_id, (place, created_at)) AS leader, arg_min(score, (place, created_at)) AS leader_score,
-           arg_min(gain_on_root, (place, created_at)) AS leader_gain
-    FROM leaderboard WHERE place IS NOT NULL GROUP BY run
+WITH suspect AS MATERIALIZED (SELECT run, node_id FROM suspects),
+frame AS MATERIALIZED (
+    SELECT r.run, if(r.direction = 'minimise', 1, -1) AS sign, root.score AS baseline
+    FROM runs AS r LEFT JOIN baselines AS root USING (run)
+),
+sound AS MATERIALIZED (
+    SELECT s.run, s.node_id, s.score, f.sign * s.score AS badness
+    FROM scores AS s JOIN frame AS f USING (run)
+    WHERE s.node_id NOT IN (SELECT node_id FROM suspect)
+),
+best AS (
+    SELECT s.run, arg_min(s.node_id, n.number) AS leader, any_value(s.score) AS leader_score
+    FROM sound AS s
+    JOIN (SELECT run, min(badness) AS badness FROM sound GROUP BY run) USING (run, badness)
+    JOIN nodes AS n ON n.node_id = s.node_id
+    GROUP BY s.run
 ),
 trained AS (
     SELECT run, count(*) FILTER (outcome <> 'lost') AS evaluations,
@@ -353,19 +376,19 @@ trained AS (
     FROM evaluations GROUP BY run
 ),
 made AS (SELECT run, count(*) AS nodes FROM nodes GROUP BY run),
-doubted AS (SELECT run, count(*) AS suspects FROM suspects GROUP BY run),
+doubted AS (SELECT run, count(*) AS suspects FROM suspect GROUP BY run),
 paid AS (SELECT run, sum(dollars) AS dollars FROM llm_calls GROUP BY run),
 crowned AS (
     SELECT run, arg_max(node_id, decided_at) AS champion FROM decisions
-    WHERE kind = 'champion' AND node_id NOT IN (SELECT node_id FROM suspects) GROUP BY run
+    WHERE kind = 'champion' AND node_id NOT IN (SELECT node_id FROM suspect) GROUP BY run
 )
 SELECT r.run, r.task, r.metric, r.direction, r.policy, r.seed, coalesce(nodes, 0) AS nodes,
        coalesce(evaluations, 0) AS evaluations, coalesce(failed, 0) AS failed, coalesce(suspects, 0) AS suspects,
-       baselines.score AS baseline, leader, leader_score, leader_gain, champion, round(coalesce(training_hours, 0), 4) AS training_hours,
-       dollars, r.created_at
+       baseline, leader, leader_score, sign * baseline - sign * leader_score AS leader_gain, champion,
+       round(coalesce(training_hours, 0), 4) AS training_hours, dollars, r.created_at
 FROM runs AS r
+JOIN frame USING (run)
 LEFT JOIN best USING (run)
-LEFT JOIN baselines USING (run)
 LEFT JOIN trained USING (run)
 LEFT JOIN made USING (run)
 LEFT JOIN doubted USING (run)
@@ -375,62 +398,65 @@ ORDER BY r.created_at, r.run;
 
 -- ---------------------------------------------------------------- macros
 
--- A node and all of its ancestors, parents before children; a crossover brings the ancestors of both of its parents.
-CREATE OR REPLACE MACRO lineage(id) AS TABLE
+-- What is known of the nodes of a list and of all of their ancestors. `gain`: on the better of the scored parents.
+-- `outcome`: of the last screening; NULL while it waits for one. `suspect`: why, as in `suspects`. The ancestors are all
+-- that can make a node suspect, so nothing else of a large archive is looked at.
+CREATE OR REPLACE MACRO kin(ids) AS TABLE
 WITH RECURSIVE members(node_id) AS (
-    SELECT full_id(id)
+    SELECT unnest(ids)
     UNION
     SELECT p.parent_id FROM members JOIN parents AS p USING (node_id)
 ),
 chosen AS MATERIALIZED (FROM members),
+links AS MATERIALIZED (FROM parents WHERE node_id IN (FROM chosen)),
 known AS MATERIALIZED (
-    SELECT node_id, avg(score) AS score, count(*) AS runs FROM screenings
-    WHERE outcome = 'scored' AND node_id IN (FROM chosen) GROUP BY node_id
+    SELECT node_id, avg(score) AS score, count(score) AS runs, stddev_samp(score) AS deviation,
+           arg_max(outcome, arrival) AS outcome
+    FROM screenings WHERE node_id IN (FROM chosen) GROUP BY node_id
 ),
-doubted AS MATERIALIZED (FROM suspects),
-kin AS (
-    SELECT p.node_id, list(p.parent_id ORDER BY p.place) AS parents, min(k.score) AS lowest, max(k.score) AS highest
-    FROM parents AS p
-    LEFT JOIN (FROM known WHERE node_id NOT IN (SELECT node_id FROM doubted)) AS k ON k.node_id = p.parent_id
-    WHERE p.node_id IN (FROM chosen) GROUP BY p.node_id
+found AS MATERIALIZED (FROM findings WHERE node_id IN (FROM chosen)),
+cheats AS MATERIALIZED (
+    SELECT node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM found WHERE cheats GROUP BY node_id
+),
+tainted(node_id, origin) AS (
+    SELECT node_id, node_id FROM cheats
+    UNION
+    SELECT l.node_id, t.origin FROM tainted AS t JOIN links AS l ON l.parent_id = t.node_id
+),
+reasons AS (
+    SELECT t.node_id, why(t.node_id, t.origin, c.reason) AS because, (if(t.node_id = t.origin, 0, 1), c.since) AS weight
+    FROM tainted AS t JOIN cheats AS c ON c.node_id = t.origin
+    UNION ALL
+    SELECT node_id, why(node_id, NULL, reason), (2, arrival) FROM found WHERE NOT cheats
+),
+doubted AS MATERIALIZED (SELECT node_id, arg_min(because, weight) AS because FROM reasons GROUP BY node_id),
+above AS (
+    SELECT l.node_id, list(l.parent_id ORDER BY l.place) AS parents, min(k.score) AS lowest, max(k.score) AS highest
+    FROM links AS l
+    LEFT JOIN (FROM known WHERE node_id NOT IN (SELECT node_id FROM doubted)) AS k ON k.node_id = l.parent_id
+    GROUP BY l.node_id
 )
-SELECT n.node_id, n.operator, kin.parents, k.score, k.runs,
-       if(q.because IS NULL, if(r.direction = 'minimise', kin.lowest - k.score, k.score - kin.highest), NULL) AS gain,
-       n.idea, n.created_at, q.because AS suspect
+SELECT n.node_id, n.operator, a.parents, k.outcome, k.score, coalesce(k.runs, 0) AS runs, k.deviation,
+       if(q.because IS NULL, if(r.direction = 'minimise', a.lowest - k.score, k.score - a.highest), NULL) AS gain,
+       n.idea, n.created_at, q.because AS suspect, n.number
 FROM nodes AS n
 JOIN runs AS r USING (run)
 LEFT JOIN known AS k USING (node_id)
-LEFT JOIN kin USING (node_id)
+LEFT JOIN above AS a USING (node_id)
 LEFT JOIN doubted AS q ON q.node_id = n.node_id
 WHERE n.node_id IN (FROM chosen)
 ORDER BY n.number;
 
+-- A node and all of its ancestors, parents before children; a crossover brings the ancestors of both of its parents.
+CREATE OR REPLACE MACRO lineage(id) AS TABLE
+SELECT node_id, operator, parents, score, nullif(runs, 0) AS runs, gain, idea, created_at, suspect
+FROM kin([full_id(id)])
+ORDER BY number;
+
 -- What was made of a node. `outcome`: of the last screening; NULL while it waits for one.
 CREATE OR REPLACE MACRO children(id) AS TABLE
-WITH chosen AS MATERIALIZED (SELECT node_id FROM parents WHERE parent_id = (SELECT full_id(id))),
-links AS MATERIALIZED (FROM parents WHERE node_id IN (FROM chosen)),
-trained AS MATERIALIZED (
-    SELECT * FROM screenings
-    WHERE node_id IN (FROM chosen) OR node_id IN (SELECT parent_id FROM links)
-),
-known AS MATERIALIZED (
-    SELECT node_id, avg(score) AS score, count(*) AS runs FROM trained WHERE outcome = 'scored' GROUP BY node_id
-),
-last AS (SELECT node_id, arg_max(outcome, arrival) AS outcome FROM trained GROUP BY node_id),
-doubted AS MATERIALIZED (FROM suspects),
-before AS (
-    SELECT l.node_id, min(k.score) AS lowest, max(k.score) AS highest
-    FROM links AS l JOIN known AS k ON k.node_id = l.parent_id
-    WHERE l.parent_id NOT IN (SELECT node_id FROM doubted) GROUP BY l.node_id
-)
-SELECT n.node_id, n.operator, last.outcome, k.score, k.runs,
-       if(q.because IS NULL, if(r.direction = 'minimise', b.lowest - k.score, k.score - b.highest), NULL) AS gain,
-       n.idea, n.created_at, q.because AS suspect
-FROM nodes AS n
-JOIN runs AS r USING (run)
-LEFT JOIN last USING (node_id)
-LEFT JOIN known AS k USING (node_id)
-LEFT JOIN before AS b USING (node_id)
-LEFT JOIN doubted AS q ON q.node_id = n.node_id
-WHERE n.node_id IN (FROM chosen)
-ORDER BY n.number;
+WITH born AS MATERIALIZED (SELECT node_id FROM parents WHERE parent_id = (SELECT full_id(id)))
+SELECT node_id, operator, outcome, score, nullif(runs, 0) AS runs, gain, idea, created_at, suspect
+FROM kin((SELECT list(node_id) FROM born))
+WHERE node_id IN (FROM born)
+ORDER BY number;

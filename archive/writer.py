@@ -134,13 +134,19 @@ class Writer:
             cursor = self._reader_source.cursor()
             self._readers.add(cursor)
         try:
-            cursor.execute(f"USE {CATALOG}")
+            self._turn_to_archive(cursor)
             yield cursor
         finally:
             with self._reader_lock:
                 cursor.close()
                 self._readers.discard(cursor)
                 self._reader_lock.notify_all()
+
+    def _turn_to_archive(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        try:
+            cursor.execute(f"USE {CATALOG}")
+        except duckdb.InterruptException as error:
+            raise ArchiveError(f"the archive {self._path} is being closed, or its search needs the memory") from error
 
     def _interrupt_readers(self) -> None:
         with self._reader_lock:

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archive.commands import which_run
-from archive.describe import one_line
-from archive.display import plain
+from archive.display import one_line, plain
 from archive.query import Reader
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned

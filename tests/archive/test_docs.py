@@ -15,7 +15,7 @@ from archive.store import Archive
 
 PAGE = (HOUSE / "docs" / "sql.md").read_text(encoding="utf-8")
 SECTIONS = re.findall(r"^### ([^\n]+)$(.*?)```sql\n(.+?)\n```", PAGE, re.MULTILINE | re.DOTALL)
-DOCUMENTED = {name.partition("(")[0] for title, _, _ in SECTIONS for name in title.split(", ")}
+DOCUMENTED = {name for title, _, _ in SECTIONS for name in re.sub(r"\(.*?\)", "", title).split(", ")}
 
 
 @pytest.fixture(scope="module")

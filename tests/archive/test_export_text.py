@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from export_book import Book, git
 
-from archive.describe import one_line
+from archive.display import one_line
 from archive.export import export_lineage, what_to_type
 
 pytestmark = pytest.mark.usefixtures("alone")

@@ -13,7 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import duckdb
 import pytest
 from archive_sample import HERE, a_family, request_for, scored
 
@@ -274,6 +276,20 @@ def test_closing_does_not_wait_for_queries(archive: Archive) -> None:
     assert outcomes
     assert outcomes[0][0] is ArchiveError
     Archive.open(archive.path, patience=10).close()
+
+
+def test_a_reader_that_is_stopped_before_its_question_is_told_why(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(sql: str) -> None:
+        raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+
+    cursor = Mock(execute=interrupted)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive._writer, "_reader_source", SimpleNamespace(cursor=lambda: cursor))
+        with pytest.raises(ArchiveError, match="is being closed"), archive.reading():
+            pass
+    assert not archive._writer._readers
 
 
 def test_values_survive_the_wire() -> None:

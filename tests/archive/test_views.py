@@ -12,6 +12,8 @@ import pytest
 from archive_sample import ELSEWHERE, HERE, Diary, a_call, a_family, a_run, failed, request_for, scored
 from scipy.stats import spearmanr
 
+from archive.commands import leaderboard
+from archive.query import open_reader
 from archive.records import CurvePoint, Decision, Node, Propose, Resources
 from archive.store import Archive
 
@@ -86,9 +88,8 @@ def test_progress_says_the_best_so_far(archive: Archive) -> None:
     assert hours == sorted(hours)
 
 
-@pytest.mark.parametrize("direction", ["minimise", "maximise"])
-def test_progress_is_what_the_tree_knew_at_every_moment(archive: Archive, direction: Any) -> None:
-    """Replicates that worsen a mean, and cheats that take their descendants with them, against the tree itself."""
+def grow(archive: Archive, direction: Any) -> tuple[Diary, list[float]]:
+    """Replicates that worsen a mean, cheats that take their heirs with them; and the best known at each moment."""
     diary = Diary(archive, a_run("night", direction))
     rng = np.random.default_rng(5)
     diary.screened(diary.child(operator="seed"), 3.0)
@@ -101,14 +102,42 @@ def test_progress_is_what_the_tree_knew_at_every_moment(archive: Archive, direct
         elif rng.random() < 0.1:
             diary.record(failed(request_for(node, 500 + step)))
         else:
-            diary.record(scored(request_for(node, 500 + step), float(rng.normal(3, 0.5))))
+            diary.record(scored(request_for(node, 500 + step), round(float(rng.normal(3, 0.5)), 1)))
         known.append(float(diary.tree.means[diary.tree.index[str(diary.tree.leader())]]))
     assert diary.tree.suspects.sum() > 10
+    return diary, known
+
+
+@pytest.mark.parametrize("direction", ["minimise", "maximise"])
+def test_progress_is_what_the_tree_knew_at_every_moment(archive: Archive, direction: Any) -> None:
+    diary, known = grow(archive, direction)
     assert archive.query("SELECT best FROM progress") == near([(best,) for best in known])
     suspects = {node.node_id: str(diary.tree.suspicion(node.node_id)) for node in diary.tree.nodes}
     assert dict(archive.query("SELECT node_id, because FROM suspects")) == {
         node_id: why for node_id, why in suspects.items() if diary.tree.suspect(node_id)
     }
+
+
+@pytest.mark.parametrize("direction", ["minimise", "maximise"])
+def test_short_ways_to_an_answer_agree_with_the_long_ones(archive: Archive, direction: Any) -> None:
+    """The family of a node knows what the whole archive knows of it; the first places are those of the whole table."""
+    diary, _ = grow(archive, direction)
+    whole = (
+        "SELECT score, runs, deviation, because FROM nodes LEFT JOIN scores USING (node_id) "
+        "LEFT JOIN suspects USING (node_id) WHERE node_id = ?"
+    )
+    family = "SELECT score, nullif(runs, 0), deviation, suspect FROM kin([?]) ORDER BY number DESC LIMIT 1"
+    for node in diary.tree.nodes:
+        assert archive.query(family, [node.node_id]) == near(archive.query(whole, [node.node_id]))
+    columns = ("place", "node_id", "score", "runs", "gain_on_root", "operator", "idea", "suspect")
+    table = archive.query(f"SELECT {', '.join(columns)} FROM leaderboard")
+    assert len({row[0] for row in table}) < len([row for row in table if row[0]]), "some share a place"
+    archive.close()
+    reader = open_reader(archive.path)
+    for limit in (5, 20, 1000):
+        assert leaderboard(reader, "night", limit).rows == near(table[:limit])
+    best = reader.query("SELECT leader, leader_score, leader_gain FROM run_summary").rows
+    assert best == near([(table[0][1], table[0][2], table[0][4])])
 
 
 def test_operator_stats_count_gains_failures_and_refusals(archive: Archive) -> None:
