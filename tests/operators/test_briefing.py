@@ -1,0 +1,170 @@
+"""What a model is shown of the tree is what SQL says of the archive; nothing of the claim; the stable part first."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from archived import a_run, stored
+from garden import Garden
+from scripts import edit, metered
+
+from archive.records import Conditions, CurvePoint, Node
+from archive.store import Archive
+from operators import briefing
+from operators.author import Author
+from operators.debug import Debug
+from operators.draft import Draft
+from operators.hybrid import Hybrid
+from operators.improve import Improve
+from operators.llm.base import Prompt
+from operators.simplify import Simplify
+
+SOURCE = (
+    "RATE = 0.001  # tune: 1e-4..1e-2 log\nWIDTH = 64  # tune: about 60\n\n\ndef train(session):\n    return RATE\n"
+)
+CANARIES = ("7.777", "8.888", "6.666", "canary")
+
+
+def family(garden: Garden) -> dict[str, str]:
+    """root -> parent -> (worse, better, crashed, cheat, pending, merged), with canaries where nobody may look."""
+    root = garden.plant(SOURCE, 3.64)
+    parent = garden.grow(SOURCE + "p = 1\n", (root.node_id,), "improve", "raise the rate", 3.21, aim="schedule")
+    garden.score(parent, 3.23, seed=1)
+    other = garden.grow(SOURCE + "o = 1\n", (root.node_id,), "tune", "RATE 0.001 -> 0.002", 3.4)
+    worse = garden.grow(SOURCE + "w = 1\n", (parent.node_id,), "improve", "wider model", 3.5, aim="architecture")
+    better = garden.grow(SOURCE + "b = 1\n", (parent.node_id,), "hybrid", "a gate", 3.0)
+    crashed = garden.grow(SOURCE + "c = 1\n", (parent.node_id,), "improve", "rotary positions", aim="architecture")
+    garden.fail(crashed, "crashed", "RuntimeError: shapes differ", log="Traceback: shapes [3] and [4]")
+    merged = garden.grow(SOURCE + "m = 1\n", (better.node_id, other.node_id), "crossover", "merge", 2.9)
+    pending = garden.grow(SOURCE + "q = 1\n", (parent.node_id,), "improve", "cosine schedule", aim="schedule")
+    nodes = {"root": root, "parent": parent, "other": other, "worse": worse, "better": better, "crashed": crashed,
+             "merged": merged, "pending": pending}  # fmt: skip
+    for i, node in enumerate(list(nodes.values())[:-1]):
+        garden.score(node, 7.777 + i, purpose="confirm", seed=90)
+        garden.score(node, 8.888 + i, purpose="report", seed=91)
+        garden.score(node, 6.666 + i, seed=92, conditions=Conditions("elsewhere", 10.0, "cpu"))
+    garden.fail(nodes["parent"], "crashed", "canary of select", purpose="confirm", log="canary")
+    garden.fail(nodes["crashed"], "crashed", "canary of holdout", purpose="report", log="canary")
+    return {name: node.node_id for name, node in nodes.items()}
+
+
+def shown(garden: Garden, kind: type[Author], node: str, **more: object) -> Prompt:
+    meter, model = metered([edit("RATE = 0.001", "RATE = 0.002")] * 2)
+    garden.ask(kind(meter), node, **more)  # type: ignore[call-arg]
+    return model.prompts[0]
+
+
+EVERY = [(Improve, "parent"), (Hybrid, "merged"), (Simplify, "better"), (Draft, "root"), (Debug, "crashed")]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_no_prompt_has_anything_of_the_claim_or_of_other_conditions(
+    garden: Garden, tmp_path: Path, kind: type[Author], name: str
+) -> None:
+    node = family(garden)[name]
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        stored(archive, garden, a_run())
+        text = shown(garden, kind, node, query=archive.query, run="night").text
+    assert not [canary for canary in CANARIES if canary in text]
+    assert not re.search(r"holdout|\bselect\b|confirm", text)
+
+
+def test_the_history_is_what_the_views_say(garden: Garden, tmp_path: Path) -> None:
+    """The same numbers by SQL over the archive: ideas, scores, gains, failures, in the same order."""
+    node = family(garden)
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        stored(archive, garden, a_run())
+        _once_more(archive, garden, garden.tree[node["root"]], 3.64)
+        for name in ("merged", "worse", "crashed"):
+            rows = archive.query("SELECT node_id, idea, score, gain FROM lineage(?)", [node[name]])
+            assert len(rows) > 2
+            _agree(briefing.ancestors(garden.tree, node[name]).lines, rows)
+        rows = archive.query("SELECT node_id, idea, score, gain, outcome FROM children(?)", [node["parent"]])
+        lines = briefing.siblings(garden.tree, node["parent"]).lines
+        assert len(rows) == 4
+        _agree(lines, [row[:4] for row in rows])
+        assert [("crashed" in line) for line in lines] == [row[4] == "crashed" for row in rows]
+        assert [("no result yet" in line) for line in lines] == [row[4] is None for row in rows]
+
+
+def _once_more(archive: Archive, garden: Garden, node: Node, score: float) -> None:
+    """What is compared are evaluations under the conditions of the last one."""
+    garden.score(node, score, seed=94)
+    last = garden.tree.evaluations[node.node_id][-1]
+    archive.record(replace(last, request=replace(last.request, run="night")))
+
+
+def _agree(lines: tuple[str, ...], rows: list[tuple[str, str, float | None, float | None]]) -> None:
+    assert len(lines) == len(rows)
+    for line, (node_id, idea, score, gain) in zip(lines, rows, strict=True):
+        assert line.startswith(f"- {node_id[:8]} ")
+        assert f": {idea}: " in line
+        if score is not None:
+            assert f": {score:.5g}" in line
+        if gain is not None:
+            assert f"{'better' if gain > 0 else 'worse'} by {abs(gain):.2g}" in line
+
+
+def test_what_is_in_flight_is_told_but_for_ones_own_move(garden: Garden) -> None:
+    node = family(garden)
+    garden.open("improve", (node["root"],))
+    lines = briefing.in_flight(garden.tree, move_number=10**6).lines
+    assert len(lines) == 2
+    assert f"improve (schedule) of {node['parent'][:8]}: cosine schedule" in lines[0]
+    assert lines[1].endswith(f"of {node['root'][:8]}: not decided yet")
+    assert len(briefing.in_flight(garden.tree, garden.moves - 1).lines) == 1
+
+
+def test_a_curve_and_what_was_made_of_it(garden: Garden) -> None:
+    root = garden.plant(SOURCE)
+    curve = tuple(CurvePoint(step, step / 10, 5.0 - step / 100) for step in range(0, 101, 10))
+    garden.score(root, 3.0, curve=curve, metrics={"parameters": 12_345.0})
+    text = briefing.result(garden.tree, root.node_id)
+    assert "Its score is 3 (one run)." in text
+    assert "5 at 0 s, 4.8 at 2 s, 4.5 at 5 s, 4.2 at 8 s, 4 at 10 s" in text
+    assert "12,345 parameters" in text
+
+
+def test_constants_with_their_ranges_and_those_whose_range_cannot_be_read(garden: Garden) -> None:
+    lines = briefing.knobs({"train.py": SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n"}, garden.task).lines
+    assert lines == (
+        "- RATE = 0.001: 0.0001..0.01 log",
+        "- WIDTH = 64: 16..256 log step 8 (guessed: `tune: about 60` is not of the form shown above)",
+        "- DEPTH = 3: 1..12 log",
+        "- TIED = True: False|True",
+    )
+
+
+def test_debug_is_shown_what_the_last_step_changed(garden: Garden) -> None:
+    node = family(garden)
+    text = shown(garden, Debug, node["crashed"]).text
+    assert "-p = 1\n+c = 1" in text
+    assert "Outcome: crashed after 10 s" in text
+    assert "shapes [3] and [4]" in text
+
+
+def test_two_proposals_of_a_run_begin_alike_byte_for_byte(garden: Garden) -> None:
+    """What a provider caches: the system text for all, and the parent's part for all that is made of one parent."""
+    node = family(garden)
+    first = shown(garden, Improve, node["parent"])
+    garden.grow(SOURCE + "n = 1\n", (node["parent"],), "improve", "another idea", 3.3, aim="speed")
+    second = shown(garden, Improve, node["parent"], seed=5, sigma=0.02)
+    another = shown(garden, Improve, node["better"])
+    assert first.system == second.system == another.system
+    assert first.messages[0].stable == second.messages[0].stable != another.messages[0].stable
+    assert len(first.messages[0].stable) > 500
+    assert "another idea" not in first.text
+    assert "another idea" in second.messages[0].text, "what is new comes last"
+    beginning = f"[system]\n{first.system}\n\n[user]\n{first.messages[0].stable}"
+    assert first.text.startswith(beginning)
+    assert second.text.startswith(beginning)
+
+
+def test_operators_that_change_one_program_share_its_part(garden: Garden) -> None:
+    node = family(garden)
+    prompts = [shown(garden, kind, node["better"]) for kind in (Improve, Simplify, Hybrid)]
+    assert len({prompt.messages[0].stable for prompt in prompts}) == 1
+    assert len({prompt.messages[0].text for prompt in prompts}) == 3
