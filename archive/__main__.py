@@ -52,9 +52,10 @@ _EPILOG = (
     f"""\
 ID is any start of a node's id that fits one node. FILE is $%s, or {DEFAULT_NAME} in the current directory.
 
-tables   runs nodes parents files sources moves refusals evaluations curves llm_calls decisions events
-views    leaderboard progress noise operator_stats kinds model_stats spending failures ideas suspects throughput rung
-         programs run_summary scores gains lineage('ID') children('ID')
+tables   runs nodes parents files sources moves refusals evaluations curves llm_requests llm_calls decisions
+         events
+views    leaderboard progress noise operator_stats kinds model_stats calls spending failures ideas suspects throughput
+         rung programs run_summary scores gains lineage('ID') children('ID')
 
 examples
   python -m archive "SELECT node_id, score, idea FROM leaderboard LIMIT 5"

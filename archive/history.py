@@ -153,12 +153,21 @@ class History:
         return rows.llm_call_of(found[0], load(found[0][7]), load(found[0][8])) if found else None
 
     def spending(self, run: str) -> Spending:
-        """Totals over all calls of the run."""
-        sql = (
-            "SELECT count(*), coalesce(sum(tokens_in + tokens_out), 0)::BIGINT, coalesce(sum(dollars), 0), "
-            "count(*) - count(dollars) FROM llm_calls WHERE run = ?"
-        )
-        return Spending(*self._query(sql, [run])[0])
+        """Totals over all calls of the run, and over what was sent and cut off with its process."""
+        sql = """
+            WITH calls AS (SELECT * FROM llm_calls WHERE run = $run),
+            cut AS (SELECT * FROM llm_requests WHERE run = $run AND request NOT IN
+                    (SELECT request FROM calls WHERE request IS NOT NULL))
+            SELECT count(*), coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0)::BIGINT,
+                   coalesce(sum(dollars), 0), count(*) - count(dollars),
+                   count(*) FILTER (tokens_in IS NULL OR tokens_out IS NULL),
+                   (coalesce(sum(coalesce(charged_tokens, tokens_in + tokens_out)), 0)
+                    + (SELECT coalesce(sum(tokens_at_most), 0) FROM cut))::BIGINT,
+                   coalesce(sum(coalesce(charged_dollars, dollars)), 0)
+                   + (SELECT coalesce(sum(dollars_at_most), 0) FROM cut)
+            FROM calls
+        """
+        return Spending(*self._query(sql.replace("$run", "?"), [run] * 2)[0])
 
     def decisions(self, run: str) -> tuple[Decision, ...]:
         sql = f"SELECT {rows.DECISION} FROM decisions WHERE run = ? ORDER BY rowid"

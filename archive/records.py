@@ -284,19 +284,23 @@ class Run:
 
 @dataclass(frozen=True)
 class LlmCall:
-    """One answer that was paid for. ``dollars`` is None where the price is unknown, never 0."""
+    """One sending of a prompt, and what came of it.
+
+    ``dollars`` is None where the price is unknown, tokens are where the server did not count: never 0.
+    """
 
     run: str
     move: int
     turn: int
     operator: str
     model: str
+    """As the server names it."""
     outcome: Literal["answered", "refused", "failed"]
     prompt: str
     answer: str
-    tokens_in: int
-    tokens_out: int
-    tokens_cached: int
+    tokens_in: int | None
+    tokens_out: int | None
+    tokens_cached: int | None
     seconds: float
     dollars: float | None
     at: float
@@ -305,16 +309,49 @@ class LlmCall:
     """The kind of change that was asked for; see ``Candidate.aim``."""
     template: str = ""
     """The templates that the prompt was made from, as one text: its hash is their version."""
+    request: str = ""
+    """The name of the ``LlmRequest`` that this is the end of."""
+    asked: str = ""
+    """The model as the configuration names it: one of several, say."""
+    charged_tokens: int | None = None
+    charged_dollars: float | None = None
+    """What counts against the caps: the cost as far as it is known, and the most it can be where it is not. None for
+    what is known alone."""
+
+
+@dataclass(frozen=True)
+class LlmRequest:
+    """A prompt that is about to be sent. One without an ``LlmCall`` was cut off with the process that sent it."""
+
+    request: str
+    """Unique in all archives."""
+    run: str
+    move: int
+    turn: int
+    operator: str
+    asked: str
+    tokens_at_most: int
+    dollars_at_most: float | None
+    """None where the price is unknown."""
+    at: float
 
 
 @dataclass(frozen=True)
 class Spending:
-    """What a run has spent on language models. ``unpriced`` calls are not in ``dollars``."""
+    """What a run has spent on language models.
+
+    ``unpriced`` calls are not in ``dollars``, what ``uncounted`` ones did not say is not in ``tokens``. ``charged_*``
+    is what counts against a cap: calls whose bill is unknown, and those that were cut off with the process that made
+    them, are in it at the most that they can have cost.
+    """
 
     calls: int = 0
     tokens: int = 0
     dollars: float = 0.0
     unpriced: int = 0
+    uncounted: int = 0
+    charged_tokens: int = 0
+    charged_dollars: float = 0.0
 
 
 @dataclass(frozen=True)

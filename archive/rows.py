@@ -23,6 +23,7 @@ from archive.records import (
     Event,
     Failed,
     LlmCall,
+    LlmRequest,
     MoveRecord,
     Node,
     Propose,
@@ -222,7 +223,7 @@ def _bigint(value: int | None) -> int | None:
 
 LLM_CALL = (
     "run, move, turn, operator, model, outcome, reason, prompt_sha, answer_sha, tokens_in, tokens_out, tokens_cached, "
-    "seconds, dollars, called_at, aim, template_sha"
+    "seconds, dollars, called_at, aim, template_sha, request, asked, charged_tokens, charged_dollars"
 )
 
 
@@ -230,7 +231,7 @@ def llm_call_row(call: LlmCall, prompt_sha: str, answer_sha: str, template_sha: 
     return (
         call.run, call.move, call.turn, call.operator, call.model, call.outcome, storable(call.reason), prompt_sha,
         answer_sha, call.tokens_in, call.tokens_out, call.tokens_cached, call.seconds, call.dollars, to_time(call.at),
-        call.aim, template_sha,
+        call.aim, template_sha, call.request or None, call.asked or None, call.charged_tokens, call.charged_dollars,
     )  # fmt: skip
 
 
@@ -238,11 +239,21 @@ def llm_call_of(row: Row, prompt: str, answer: str) -> LlmCall:
     """The call as it was made, but for the text of its templates."""
     (
         run, move, turn, operator, model, outcome, reason, _prompt, _answer, tokens_in, tokens_out, tokens_cached,
-        seconds, dollars, at, aim, _template,
+        seconds, dollars, at, aim, _template, request, asked, charged_tokens, charged_dollars,
     ) = row  # fmt: skip
     return LlmCall(
         run, move, turn, operator, model, outcome, prompt, answer, tokens_in, tokens_out, tokens_cached, seconds,
-        dollars, to_seconds(at), reason, aim,
+        dollars, to_seconds(at), reason, aim, "", request or "", asked or "", charged_tokens, charged_dollars,
+    )  # fmt: skip
+
+
+LLM_REQUEST = "request, run, move, turn, operator, asked, tokens_at_most, dollars_at_most, asked_at"
+
+
+def llm_request_row(request: LlmRequest) -> Row:
+    return (
+        request.request, request.run, request.move, request.turn, request.operator, request.asked,
+        request.tokens_at_most, request.dollars_at_most, to_time(request.at),
     )  # fmt: skip
 
 

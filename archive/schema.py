@@ -19,7 +19,7 @@ import duckdb
 from archive.database import CATALOG
 from archive.errors import NotAnArchive
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _FOLDER = Path(__file__).parent
 _READS_ROWIDS = ("events", "runs")

@@ -1,4 +1,4 @@
--- Schema 4. Append-only: the search inserts, nobody updates or deletes.
+-- Schema 5. Append-only: the search inserts, nobody updates or deletes.
 -- What changes here changes in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The one writer keeps what is unique unique.
 -- Ids that many are compared with are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
@@ -136,14 +136,31 @@ CREATE TABLE llm_calls (
     reason        VARCHAR NOT NULL,
     prompt_sha    VARCHAR NOT NULL,     -- in sources
     answer_sha    VARCHAR NOT NULL,     -- in sources
-    tokens_in     BIGINT NOT NULL,
-    tokens_out    BIGINT NOT NULL,
-    tokens_cached BIGINT NOT NULL,
+    tokens_in     BIGINT,               -- NULL where the server did not say, as the two below
+    tokens_out    BIGINT,
+    tokens_cached BIGINT,
     seconds       DOUBLE NOT NULL,
     dollars       DOUBLE,               -- NULL where the price is unknown
     called_at     TIMESTAMP NOT NULL,
     aim           VARCHAR,              -- the kind of change that was asked for
-    template_sha  VARCHAR               -- in sources: the templates behind the prompt; NULL where nobody said
+    template_sha  VARCHAR,              -- in sources: the templates behind the prompt; NULL where nobody said
+    request       VARCHAR,              -- in llm_requests
+    asked         VARCHAR,              -- the model as the configuration names it; `model` is what the server says
+    charged_tokens  BIGINT,             -- what counts against the caps: the most it can be where the bill is unknown
+    charged_dollars DOUBLE              -- NULL where the price is unknown
+);
+
+-- A line before each sending, so that one that is cut off with its process is not forgotten: it has no call then.
+CREATE TABLE llm_requests (
+    request         VARCHAR NOT NULL,   -- unique
+    run             VARCHAR NOT NULL,
+    move            INTEGER NOT NULL,
+    turn            INTEGER NOT NULL,
+    operator        VARCHAR NOT NULL,
+    asked           VARCHAR NOT NULL,
+    tokens_at_most  BIGINT NOT NULL,
+    dollars_at_most DOUBLE,             -- NULL where the price is unknown
+    asked_at        TIMESTAMP NOT NULL
 );
 
 CREATE TABLE decisions (

@@ -32,6 +32,7 @@ from archive.records import (
     Evaluation,
     Event,
     LlmCall,
+    LlmRequest,
     MoveRecord,
     Node,
     Refusal,
@@ -175,6 +176,11 @@ class Archive:
             self._writer.write(rows.insert("evaluations", rows.EVALUATION), row)
             curve = self._add_curve(evaluation)
         return replace(evaluation, curve=curve, log="" if evaluation.outcome == "scored" else evaluation.log)
+
+    def record_request(self, request: LlmRequest) -> None:
+        """A prompt that is about to be sent, and the most that it can cost."""
+        with self.transaction():
+            self._writer.write(rows.insert("llm_requests", rows.LLM_REQUEST), rows.llm_request_row(request))
 
     def record_call(self, call: LlmCall) -> None:
         """An answer of a language model that was paid for, with its prompt and the templates behind it."""

@@ -77,6 +77,12 @@ _WRONG = {
         "SELECT run || ' ' || move FROM llm_calls WHERE prompt_sha NOT IN (SELECT sha FROM sources) "
         "OR answer_sha NOT IN (SELECT sha FROM sources) OR template_sha NOT IN (SELECT sha FROM sources)"
     ),
+    "request of an unknown run": "SELECT DISTINCT run FROM llm_requests WHERE run NOT IN (SELECT run FROM runs)",
+    "request stored twice": "SELECT request FROM llm_requests GROUP BY request HAVING count(*) > 1",
+    "call without its request": (
+        "SELECT run || ' ' || move FROM llm_calls WHERE request IS NOT NULL "
+        "AND request NOT IN (SELECT request FROM llm_requests)"
+    ),
     "decision about an unknown node": "SELECT node_id FROM decisions WHERE node_id NOT IN (SELECT node_id FROM nodes)",
     "event of an unknown run": "SELECT DISTINCT run FROM events WHERE run NOT IN (SELECT run FROM runs)",
     "event about an unknown node": (

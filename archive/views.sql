@@ -268,6 +268,14 @@ SELECT run, model, operator, calls, answered, refused, failed, round(seconds, 3)
 FROM asked LEFT JOIN made USING (run, model, operator)
 ORDER BY run, model, operator;
 
+-- Every call to a language model, with the node that came of its move: NULL where none did. `purpose`: the operator.
+CREATE OR REPLACE VIEW calls AS
+SELECT c.run, c.move, c.turn, n.node_id, c.operator AS purpose, c.aim, c.asked, c.model, c.outcome, c.reason, c.tokens_in,
+       c.tokens_cached, c.tokens_out, c.seconds, c.dollars, c.charged_dollars, c.prompt_sha, c.answer_sha, c.template_sha,
+       c.called_at
+FROM llm_calls AS c LEFT JOIN nodes AS n USING (run, move)
+ORDER BY c.run, c.move, c.turn, c.called_at;
+
 -- By run and operator. `dollars` is NULL where no price is known; `unpriced_calls` are not in it.
 CREATE OR REPLACE VIEW spending AS
 WITH trained AS (

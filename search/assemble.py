@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 
 from archive.store import Archive
 from operators.base import Operator
-from operators.build import build_meter, build_operators, missing_key
+from operators.build import Books, build_meter, build_operators, missing_key
+from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
 from prepare.load import find_file, locate, task_from
 from prepare.task import Task
@@ -116,12 +117,19 @@ def build_llm(config: Mapping[str, Any], archive: Archive, run: str) -> Llm:
     options = config["llm"] or {}
     if not wants_llm(config):
         return Llm(None, "No language model: the chosen operators need none.")
-    meter = build_meter(options, archive.record_call, archive.answer, archive.spending(run))
+    books = Books(
+        record=archive.record_call,
+        requested=archive.record_request,
+        lookup=archive.answer,
+        credits=partial(credits_at, archive.query),
+        spent=archive.spending(run),
+    )
+    meter = build_meter(options, books)
     if meter is None:
         return Llm(
             None, f"No language model ({_why_no_model(options)}): the search runs on the operators that need none."
         )
-    meter.model.check()
+    meter.check()
     return Llm(meter, f"Language model: {meter.describe()}.")
 
 

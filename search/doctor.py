@@ -172,10 +172,10 @@ def _model(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
     if (reason := assemble.why_no_model(config)) is not None:
         yield Finding("note", "model", reason)
         return
-    meter = build_meter(config["llm"], record=lambda call: None)
+    meter = build_meter(config["llm"])
     assert meter is not None  # why_no_model has said that there is one
     try:
-        meter.model.check()
+        meter.check()
     except LlmError as error:
         yield Finding("problem", "model", str(error))
         return

@@ -3,12 +3,12 @@
 LlmError
  ├─ KeyRefused        the key is missing, wrong, or may not use this model      no further call can succeed
  ├─ QuotaExhausted    the account has no credit left                            "
- ├─ UnknownModel      there is no model of that name                            "
+ ├─ UnknownModel      there is no model of that name, or nothing at the address "
  ├─ BudgetSpent       the next call could exceed the cap set for this search    "
  ├─ RequestRefused    the request itself was rejected (too long, malformed)     nothing was billed
  ├─ AnswerRefused     the model declined; it was billed, see ``answer``
- └─ Unavailable       the service could not answer, retries included
-     ├─ Overloaded    rate limited, overloaded, or a server error               nothing was billed
+ └─ Unavailable       the service could not answer; to ask again may help
+     ├─ Overloaded    rate limited, overloaded, a server error, out of reach    nothing was billed
      └─ Interrupted   timed out or cut off: the provider may have billed it     the meter assumes the worst
 """
 
@@ -32,6 +32,10 @@ class Message:
         return f"{self.stable}\n\n{self.text}" if self.stable else self.text
 
 
+LONGEST_REPEATED = 64_000
+"""Characters of an answer that are sent back to the model that gave it: more would cost more than it is worth."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """``messages`` end with the user's.
@@ -45,6 +49,9 @@ class Prompt:
 
     def followed_by(self, answer: str, request: str) -> Prompt:
         """The conversation with one more answer, and what is asked next."""
+        if len(answer) > LONGEST_REPEATED:
+            half = LONGEST_REPEATED // 2
+            answer = f"{answer[:half]}\n[... {len(answer) - 2 * half:,} characters left out ...]\n{answer[-half:]}"
         # The API rejects an empty turn.
         turns = Message("assistant", answer if answer.strip() else "(empty answer)"), Message("user", request)
         return Prompt(self.system, (*self.messages, *turns))
@@ -56,19 +63,34 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Ticket:
+    """Which call this is: the ``turn``-th of a move, counted from 0."""
+
+    run: str
+    move: int
+    turn: int
+    operator: str
+    aim: str | None = None
+    """The kind of change that is asked for, if any."""
+    template: str = ""
+    """The text of the templates behind the prompt."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What came back, and what it cost."""
+    """What came back, and what it cost. Tokens are None where the server did not say."""
 
     text: str
     model: str
-    tokens_in: int
+    """As the server names it."""
+    tokens_in: int | None
     """All input tokens, cached ones included."""
-    tokens_out: int
-    tokens_cached: int
+    tokens_out: int | None
+    tokens_cached: int | None
     """Of ``tokens_in``, those read from the provider's cache."""
     seconds: float
     dollars: float | None
-    """None where the price is unknown."""
+    """None where the price or the tokens are unknown."""
     cut_off: bool = False
     """The answer ended at the limit of tokens, not where the model wanted to end it."""
 
@@ -86,10 +108,10 @@ class LanguageModel(Protocol):
 
     name: str
     attempts: int
-    """How often a call that is cut off may have been sent, retries included."""
+    """How often the same call may be sent, in all, while its service is ``Unavailable``; the meter sends it again."""
 
     def complete(self, prompt: Prompt) -> Answer:
-        """May take minutes. Raises ``LlmError``."""
+        """Send it once; may take minutes. Raises ``LlmError``."""
         ...
 
     def worst(self, prompt: Prompt) -> Cost:
@@ -121,7 +143,11 @@ class UnknownModel(LlmError):
 
 
 class BudgetSpent(LlmError):
-    """``fatal`` once no call in flight can give anything back."""
+    """``fatal`` once no call of the usual size fits, whatever those in flight give back."""
+
+    def __init__(self, message: str, fatal: bool = False) -> None:
+        super().__init__(message)
+        self.fatal = fatal
 
 
 class RequestRefused(LlmError):
@@ -135,7 +161,11 @@ class AnswerRefused(LlmError):
 
 
 class Unavailable(LlmError):
-    pass
+    """``retry_after``: the seconds that the service asked to be left alone for, if it said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Overloaded(Unavailable):

@@ -1,46 +1,44 @@
 """The meter: every call goes through it, is recorded, and cannot exceed the caps, calls in flight included.
 
-Before a call its worst case is reserved (every token of the prompt and the longest answer); a call that does not
-fit is not made. An answer that was paid for in an earlier session of the same run is replayed, so that a resumed
+Before a call its worst case is reserved (every token of the prompt and the longest answer) and written down; a call
+that does not fit is not made. A process that is killed leaves that line behind, so that what was in flight counts
+against the caps of the resumed run. An answer that was paid for in an earlier session is replayed, so that a resumed
 search never pays twice. Where a price is unknown the cap on dollars cannot be kept: then the cap on tokens holds,
 and ``describe`` says so.
+
+A call whose service is unavailable is sent again, at most ``LanguageModel.attempts`` times in all, after the pause
+that the service asked for or one that doubles each time; a pause of more than ``LONGEST_PAUSE`` is left to the
+search, which goes on with what else it can do. Each sending is reserved, recorded and counted by itself.
 """
 
 from __future__ import annotations
 
-import threading
+import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from archive.records import LlmCall, Spending
+from archive.records import LlmCall, LlmRequest, Spending, sha256
 from operators.llm.base import (
     Answer,
     AnswerRefused,
-    BudgetSpent,
     Cost,
     Interrupted,
     LanguageModel,
     LlmError,
+    Message,
     Prompt,
+    Ticket,
+    Unavailable,
 )
+from operators.llm.caps import Caps
+from operators.llm.secrets import Secrets
+from operators.llm.several import Several
 
-
-@dataclass(frozen=True)
-class Ticket:
-    """Which call this is: the ``turn``-th of a move, counted from 0."""
-
-    run: str
-    move: int
-    turn: int
-    operator: str
-    aim: str | None = None
-    """The kind of change that is asked for, if any."""
-    template: str = ""
-    """The text of the templates behind the prompt."""
-
+__all__ = ["Lookup", "Meter", "Record", "Requested", "Spending", "Ticket", "never_paid"]
 
 Record = Callable[[LlmCall], None]
+Requested = Callable[[LlmRequest], None]
 Lookup = Callable[[str, int, int], LlmCall | None]
 """(run, move, turn) -> the answer that was paid for, if any."""
 
@@ -50,32 +48,46 @@ DEFAULT_PROMPT_TOKENS = 30_000
 DEFAULT_CONCURRENCY = 16
 """Calls in flight at once, at most: two slots of 15 s that live on answers of a minute want 13."""
 
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 60.0
+"""Seconds before a call is sent again: at first, and at most."""
+
 
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
     """The lookup of a run that starts afresh."""
     return None
 
 
+def not_written(request: LlmRequest) -> None:
+    """What is sent is not written down before it is sent: for a run that nobody resumes."""
+
+
 class Meter:
-    """A model with caps. ``record`` and ``lookup`` are called from the threads that call ``complete``."""
+    """A model, or several, with caps. ``record``, ``requested`` and ``lookup`` are called from the calling threads."""
 
     def __init__(
         self,
-        model: LanguageModel,
+        model: LanguageModel | Several,
         *,
         max_dollars: float,
         max_tokens: int,
         record: Record,
+        requested: Requested = not_written,
         lookup: Lookup = never_paid,
         spent: Spending = Spending(),  # noqa: B008 (frozen)
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        names: Callable[[], str] = lambda: secrets.token_hex(8),
+        hidden: Secrets = Secrets(),  # noqa: B008 (frozen)
         concurrency: int = DEFAULT_CONCURRENCY,
         prompt_tokens: int = DEFAULT_PROMPT_TOKENS,
     ) -> None:
         """``spent``: what the run has spent before it was resumed; it counts against the caps.
 
-        ``concurrency``: calls that may be in flight at once; ``prompt_tokens``: the length of a prompt, at most.
-        Whoever calls keeps to them. Raises ValueError for less than 1 call or less than 1,000 tokens.
+        ``requested`` is told of each call before it is sent, ``record`` when it is over; ``names`` gives what joins the
+        two, unique in all archives. ``hidden``: what no prompt, answer or error may hold. ``concurrency``: calls that
+        may be in flight at once; ``prompt_tokens``: the length of a prompt, at most. Whoever calls keeps to them.
+        Raises ValueError for less than 1 call or less than 1,000 tokens.
         """
         if concurrency < 1:
             raise ValueError(f"llm.concurrency is {concurrency}; expected at least 1 call in flight")
@@ -84,22 +96,29 @@ class Meter:
         self.prompt_tokens = prompt_tokens
         self.model = model
         self.concurrency = concurrency
-        self.max_dollars = max_dollars
-        self.max_tokens = max_tokens
         self._record = record
+        self._requested = requested
         self._lookup = lookup
         self._clock = clock
-        self._lock = threading.Lock()
-        self._spent = spent
-        self._reserved = Cost(0, 0.0)
-        self._largest = model.worst(Prompt("", ()))
-        self._closed: str | None = None
-        self._priced = self._largest.dollars is not None
+        self._sleep = sleep
+        self._names = names
+        self._hidden = hidden
+        usual = model.worst(Prompt("", ()))
+        self._caps = Caps(max_dollars, max_tokens, spent, usual)
+        self._priced = usual.dollars is not None
+
+    @property
+    def max_dollars(self) -> float:
+        return self._caps.max_dollars
+
+    @property
+    def max_tokens(self) -> int:
+        return self._caps.max_tokens
 
     @property
     def closed(self) -> str | None:
         """Why no further call can succeed, or None."""
-        return self._closed
+        return self._caps.closed
 
     @property
     def priced(self) -> bool:
@@ -108,7 +127,13 @@ class Meter:
 
     @property
     def spending(self) -> Spending:
-        return self._spent
+        """What was spent so far: as far as it is known, and what counts against the caps."""
+        return self._caps.spent
+
+    @property
+    def held(self) -> Cost:
+        """What is reserved for calls in flight, at the most that they can cost."""
+        return self._caps.held
 
     def describe(self) -> str:
         """The model and the caps in force, in one line for a person."""
@@ -119,142 +144,176 @@ class Meter:
             f"at most {self.max_tokens:,} tokens instead"
         )
 
+    def check(self) -> None:
+        """Find out for free whether a call could succeed. Raises LlmError."""
+        try:
+            self.model.check()
+        except LlmError as error:
+            raise self._without_secrets(error) from None
+
     def paid(self, run: str, move: int) -> LlmCall | None:
         """The first call of a move that was answered in an earlier session of the run: ``complete`` would replay it."""
         return self._lookup(run, move, 0)
 
     def complete(self, prompt: Prompt, ticket: Ticket) -> Answer:
-        """The model's answer, or the recorded one of the same ticket. Raises ``LlmError``."""
+        """The model's answer, or the recorded one of the same ticket. May take minutes. Raises ``LlmError``."""
         paid = self._lookup(ticket.run, ticket.move, ticket.turn)
         if paid is not None and paid.outcome == "refused":
             raise AnswerRefused(paid.reason, _replayed(paid))
         if paid is not None and paid.outcome == "answered":
             return _replayed(paid)
-        worst = self.model.worst(prompt)
-        self._reserve(worst)
-        cost = Cost(self.model.attempts * worst.tokens, _times(worst.dollars, self.model.attempts))
-        started = self._clock()
-        try:
-            answer = self.model.complete(prompt)
-            cost = _cost(answer)
-        except LlmError as error:
-            cost = self._cost_of(error, cost)
-            self._settle(worst, cost)
-            self._note(prompt, ticket, error, started)
-            raise
-        except BaseException:
-            self._settle(worst, cost)  # nobody knows what happened: the worst did
-            raise
-        self._settle(worst, cost)
-        self._record(_call(prompt, ticket, answer, "answered", "", self._clock()))
-        return answer
+        prompt = self._cleaned(prompt)
+        while True:
+            asked, model = self.model.pick(ticket) if isinstance(self.model, Several) else (self.model.name, self.model)
+            try:
+                return self._patiently(asked, model, prompt, ticket)
+            except LlmError as error:
+                if not error.fatal or self._close(asked, str(error)):
+                    raise
+                # Another of several models is asked instead.
+
+    def _patiently(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: Ticket) -> Answer:
+        """Send it, and again where the service is unavailable."""
+        for attempt in range(1, model.attempts + 1):
+            try:
+                return self._once(asked, model, prompt, ticket)
+            except Unavailable as error:
+                pause = pause_before_next(attempt, model.attempts, error.retry_after, f"{ticket.run}/{ticket.move}")
+                if pause is None:
+                    raise
+                self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
 
     def room(self, in_flight: int) -> bool:
         """Whether the caps let one more call be made beside ``in_flight`` others, each as large as any so far.
 
         Ask before a call is prepared: one that is made regardless fails with BudgetSpent until another has come back.
         """
-        with self._lock:
-            each = self._largest
-            others = Cost(in_flight * each.tokens, _times(each.dollars, in_flight))
-            return in_flight == 0 or self._excess(each, others) is None
+        return self._caps.room(in_flight)
 
-    def _reserve(self, worst: Cost) -> None:
-        with self._lock:
-            self._largest = Cost(max(self._largest.tokens, worst.tokens), _largest(self._largest, worst))
-            if self._closed is not None:
-                raise BudgetSpent(self._closed)
-            alone = self._excess(worst, Cost(0, 0.0))
-            if alone is not None:
-                self._closed = alone
-                raise BudgetSpent(alone)
-            if (excess := self._excess(worst, self._reserved)) is not None:
-                raise BudgetSpent(f"{excess}, calls in flight counted")
-            self._reserved = Cost(self._reserved.tokens + worst.tokens, _plus(self._reserved.dollars, worst.dollars))
+    def _once(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: Ticket) -> Answer:
+        """Send it once: reserved and written down before, settled and recorded after, whatever comes of it."""
+        worst = model.worst(prompt)
+        self._caps.reserve(worst, asked)
+        started, name = self._clock(), self._names()
+        call = LlmCall(
+            run=ticket.run,
+            move=ticket.move,
+            turn=ticket.turn,
+            operator=ticket.operator,
+            model=model.name,
+            outcome="failed",
+            prompt=prompt.text,
+            answer="",
+            tokens_in=0,
+            tokens_out=0,
+            tokens_cached=0,
+            seconds=0.0,
+            dollars=0.0,
+            at=started,
+            aim=ticket.aim,
+            template=ticket.template,
+            request=name,
+            asked=asked,
+        )
+        lost = Answer("", model.name, None, None, None, 0.0, None)
+        sent = (ticket.run, ticket.move, ticket.turn, ticket.operator, asked, worst.tokens, worst.dollars, started)
+        try:
+            self._requested(LlmRequest(name, *sent))
+            answer = self._clean(model.complete(prompt))
+        except LlmError as error:
+            error = self._without_secrets(error)
+            answer = _known(error, model.name, self._clock() - started)
+            charged = self._settle(worst, answer)
+            outcome = "refused" if isinstance(error, AnswerRefused) else "failed"
+            self._finish(call, answer, charged, outcome, f"{type(error).__name__}: {error}")
+            raise error from None
+        except BaseException:
+            self._settle(worst, lost)  # nobody knows what happened: the worst did
+            raise
+        self._finish(call, answer, self._settle(worst, answer), "answered", "")
+        return answer
 
-    def _excess(self, worst: Cost, reserved: Cost) -> str | None:
-        """Why another call does not fit beside what is spent and reserved, or None."""
-        if self._spent.tokens + reserved.tokens + worst.tokens > self.max_tokens:
-            return (
-                f"the cap of {self.max_tokens:,} tokens: {self._spent.tokens:,} spent, a call may take {worst.tokens:,}"
+    def _settle(self, worst: Cost, answer: Answer) -> Cost:
+        charged = charged_for(answer, worst)
+        self._caps.settle(worst, answer, charged)
+        return charged
+
+    def _finish(self, call: LlmCall, answer: Answer, charged: Cost, outcome: str, reason: str) -> None:
+        self._record(
+            replace(
+                call,
+                model=answer.model,
+                outcome="answered" if outcome == "answered" else "refused" if outcome == "refused" else "failed",
+                reason=reason,
+                answer=answer.text,
+                tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out,
+                tokens_cached=answer.tokens_cached,
+                seconds=answer.seconds,
+                dollars=answer.dollars,
+                at=self._clock(),
+                charged_tokens=charged.tokens,
+                charged_dollars=charged.dollars,
             )
-        if worst.dollars is None:
-            return None
-        if self._spent.dollars + (reserved.dollars or 0.0) + worst.dollars > self.max_dollars:
-            return (
-                f"the cap of ${self.max_dollars:.2f}: ${self._spent.dollars:.4f} spent, "
-                f"a call may cost ${worst.dollars:.4f}; raise llm.max_dollars to go on"
-            )
-        return None
+        )
 
-    def _settle(self, worst: Cost, cost: Cost) -> None:
-        with self._lock:
-            reserved = self._reserved
-            self._reserved = Cost(reserved.tokens - worst.tokens, _plus(reserved.dollars, _times(worst.dollars, -1)))
-            self._spent = replace(
-                self._spent,
-                calls=self._spent.calls + 1,
-                tokens=self._spent.tokens + cost.tokens,
-                dollars=self._spent.dollars + (cost.dollars or 0.0),
-                unpriced=self._spent.unpriced + (cost.dollars is None),
-            )
+    def _close(self, asked: str, reason: str) -> bool:
+        """No call to that model can succeed any more. Returns whether that was the last one that could be asked."""
+        if isinstance(self.model, Several) and self.model.close(asked, reason):
+            return False
+        self._caps.close(reason)
+        return True
 
-    def _cost_of(self, error: LlmError, worst: Cost) -> Cost:
-        if error.fatal:
-            self._closed = str(error)
+    # ------------------------------------------------------------ secrets
+
+    def _cleaned(self, prompt: Prompt) -> Prompt:
+        hide = self._hidden.hide
+        messages = (Message(turn.role, hide(turn.text), hide(turn.stable)) for turn in prompt.messages)
+        return Prompt(hide(prompt.system), tuple(messages))
+
+    def _clean(self, answer: Answer) -> Answer:
+        return replace(answer, text=self._hidden.hide(answer.text), model=self._hidden.hide(answer.model))
+
+    def _without_secrets(self, error: LlmError) -> LlmError:
+        """The same error; what it says has no key in it, whatever the service or the SDK has quoted."""
+        error.args = (self._hidden.hide(str(error)),)
         if isinstance(error, AnswerRefused) and error.answer is not None:
-            return _cost(error.answer)
-        return worst if isinstance(error, Interrupted) else Cost(0, 0.0)
-
-    def _note(self, prompt: Prompt, ticket: Ticket, error: LlmError, started: float) -> None:
-        answer = getattr(error, "answer", None)
-        outcome = "refused" if isinstance(error, AnswerRefused) else "failed"
-        if answer is None:
-            # Interrupted: perhaps billed, so unknown. The others: certainly not.
-            dollars = None if isinstance(error, Interrupted) else 0.0
-            answer = Answer("", self.model.name, 0, 0, 0, self._clock() - started, dollars)
-        self._record(_call(prompt, ticket, answer, outcome, f"{type(error).__name__}: {error}", self._clock()))
+            error.answer = self._clean(error.answer)
+        return error
 
 
-def _call(prompt: Prompt, ticket: Ticket, answer: Answer, outcome: str, reason: str, at: float) -> LlmCall:
-    return LlmCall(
-        run=ticket.run,
-        move=ticket.move,
-        turn=ticket.turn,
-        operator=ticket.operator,
-        model=answer.model,
-        outcome="answered" if outcome == "answered" else "refused" if outcome == "refused" else "failed",
-        prompt=prompt.text,
-        answer=answer.text,
-        tokens_in=answer.tokens_in,
-        tokens_out=answer.tokens_out,
-        tokens_cached=answer.tokens_cached,
-        seconds=answer.seconds,
-        dollars=answer.dollars,
-        at=at,
-        reason=reason,
-        aim=ticket.aim,
-        template=ticket.template,
-    )
+def pause_before_next(attempt: int, attempts: int, retry_after: float | None, seed: str) -> float | None:
+    """Seconds to wait before attempt number ``attempt + 1`` of ``attempts``; None where it is not to be made.
+
+    ``retry_after``, if the service said so, and else half a second that doubles each time, within 25% of it by chance
+    (drawn from ``seed``), so that calls that failed together do not come back together.
+    """
+    if attempt >= attempts:
+        return None
+    if retry_after is not None:
+        return retry_after if retry_after <= LONGEST_PAUSE else None
+    chance = int(sha256(f"pause/{seed}/{attempt}")[:8], 16) / 2**32
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, 16)) * (0.75 + 0.5 * chance)
+
+
+def charged_for(answer: Answer, worst: Cost) -> Cost:
+    """What a call counts against the caps: what it is known to have cost, and the worst case for what is not known."""
+    known = answer.tokens_in is not None and answer.tokens_out is not None
+    tokens = (answer.tokens_in or 0) + (answer.tokens_out or 0) if known else worst.tokens
+    return Cost(tokens, answer.dollars if answer.dollars is not None else worst.dollars)
+
+
+def _known(error: LlmError, model: str, seconds: float) -> Answer:
+    """What is known of the cost of a call that failed: all of an answer that declines, none of one that was cut off."""
+    if isinstance(error, AnswerRefused) and error.answer is not None:
+        return error.answer
+    if isinstance(error, Interrupted):
+        return Answer("", model, None, None, None, seconds, None)
+    return Answer("", model, 0, 0, 0, seconds, 0.0)
 
 
 def _replayed(call: LlmCall) -> Answer:
     return Answer(
         call.answer, call.model, call.tokens_in, call.tokens_out, call.tokens_cached, call.seconds, call.dollars
     )
-
-
-def _cost(answer: Answer) -> Cost:
-    return Cost(answer.tokens_in + answer.tokens_out, answer.dollars)
-
-
-def _plus(a: float | None, b: float | None) -> float:
-    return (a or 0.0) + (b or 0.0)
-
-
-def _largest(a: Cost, b: Cost) -> float | None:
-    return None if a.dollars is None or b.dollars is None else max(a.dollars, b.dollars)
-
-
-def _times(dollars: float | None, factor: int) -> float | None:
-    return None if dollars is None else dollars * factor

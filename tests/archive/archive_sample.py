@@ -14,6 +14,7 @@ from archive.records import (
     Evaluation,
     Failed,
     LlmCall,
+    LlmRequest,
     MoveRecord,
     Node,
     Outcome,
@@ -79,6 +80,14 @@ def a_call(run: str = "night", move: int = 1, turn: int = 0, **more: Any) -> Llm
         "tokens_in": 10, "tokens_out": 5, "tokens_cached": 2, "seconds": 1.5, "dollars": 0.25, "at": START,
     }  # fmt: skip
     return LlmCall(run=run, move=move, turn=turn, **{**facts, **more})
+
+
+def a_request(run: str = "night", move: int = 1, **more: Any) -> LlmRequest:
+    facts: dict[str, Any] = {
+        "request": f"r{move}", "turn": 0, "operator": "improve", "asked": "m", "tokens_at_most": 100,
+        "dollars_at_most": 1.0, "at": START,
+    }  # fmt: skip
+    return LlmRequest(run=run, move=move, **{**facts, **more})
 
 
 def a_curve(points: int, slope: float = 0.1) -> tuple[CurvePoint, ...]:

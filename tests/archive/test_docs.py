@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from archive_sample import HOUSE, START, Diary, a_call, a_curve, a_family, failed, request_for, scored
+from archive_sample import HOUSE, START, Diary, a_call, a_curve, a_family, a_request, failed, request_for, scored
 
 from archive.__main__ import _ARGUMENTS
 from archive.query import ArchiveReader, open_reader
@@ -35,7 +35,8 @@ def _model_and_curves(archive: Archive, diary: Diary) -> None:
     root = diary.tree.nodes[0]
     for number in range(3):
         record = diary.choose(Propose("improve", (root.node_id,)))
-        archive.record_call(a_call(move=record.number))
+        archive.record_request(a_request(move=record.number))
+        archive.record_call(a_call(move=record.number, request=f"r{record.number}", asked="m"))
         node = diary.add(record, f"Y = {number}\n")
         diary.record(scored(request_for(node, 9), 3.3 - 0.1 * number, curve=a_curve(4, 0.1 * number)))
 

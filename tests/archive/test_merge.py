@@ -9,7 +9,19 @@ from typing import Any
 
 import duckdb
 import pytest
-from archive_sample import HERE, START, Diary, a_call, a_curve, a_family, a_run, failed, request_for, scored
+from archive_sample import (
+    HERE,
+    START,
+    Diary,
+    a_call,
+    a_curve,
+    a_family,
+    a_request,
+    a_run,
+    failed,
+    request_for,
+    scored,
+)
 
 from archive.__main__ import main
 from archive.errors import ArchiveError, ArchiveLocked, ArchiveMissing
@@ -20,8 +32,8 @@ from archive.store import Archive
 from archive.verify import verify
 
 OLD = Path(__file__).with_name("data") / "schema_1.duckdb.gz"
-TABLES = ("runs", "nodes", "parents", "files", "sources", "moves", "refusals", "evaluations", "curves", "llm_calls",
-          "decisions", "events")  # fmt: skip
+TABLES = ("runs", "nodes", "parents", "files", "sources", "moves", "refusals", "evaluations", "curves",
+          "llm_requests", "llm_calls", "decisions", "events")  # fmt: skip
 
 
 def make(path: Path, name: str = "night", run_id: str | None = None) -> Path:
@@ -35,6 +47,7 @@ def make(path: Path, name: str = "night", run_id: str | None = None) -> Path:
         diary.record(failed(request_for(root, 6), "lost"))
         diary.record(failed(request_for(root, 6), "lost", started_at=START + 1))
         diary.refuse(diary.choose(Propose("tune", (good.node_id,))))
+        archive.record_request(a_request(name, request=f"of {run.run_id}"))
         archive.record_call(a_call(name))
         archive.decide(Decision(name, "leader", good.node_id, "why", {}, START))
         archive.note(Event(name, "note", "hello", START))

@@ -287,7 +287,9 @@ def test_calls_are_answered_and_counted_once(archive: Archive) -> None:
     assert archive.answer("night", 3, 1) == a_call(move=3, turn=1, answer="first")
     assert archive.answer("night", 4, 0) is None  # it failed, so nothing was paid for
     assert archive.answer("night", 5, 0) == a_call(move=5, outcome="refused", dollars=None, reason="no")
-    assert archive.spending("night") == Spending(calls=3, tokens=30, dollars=0.25, unpriced=2)
+    assert archive.spending("night") == Spending(
+        calls=3, tokens=30, dollars=0.25, unpriced=2, charged_tokens=30, charged_dollars=0.25
+    )
     assert archive.spent("night") == 0.25
 
 

@@ -9,9 +9,14 @@ import pytest
 from omegaconf import OmegaConf
 
 import conf
-from operators.build import build_meter, build_operators, missing_key
+from operators.build import build_meter, build_operators, left_out, missing_key
+from operators.llm.base import Prompt
+from operators.llm.claude import Claude
+from operators.llm.compatible import OpenAICompatible
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
+from operators.llm.several import Bandit, Several, Weighted
+from search.settings import compose_settings, resolve
 
 CONF = Path(conf.__file__).parent
 
@@ -60,22 +65,131 @@ def test_every_group_of_operators(name: str, with_model: list[str], without: lis
 
 def test_a_group_lists_no_file_that_is_untested() -> None:
     assert {path.stem for path in (CONF / "operators").glob("*.yaml")} == {"auto", "numeric", "tune", "llm", "all"}
-    assert {path.stem for path in (CONF / "llm").glob("*.yaml")} == {"claude", "scripted", "none"}
+    assert {path.stem for path in (CONF / "llm").glob("*.yaml")} == {
+        "claude", "openai", "local", "several", "scripted", "none",
+    }  # fmt: skip
 
 
-def test_claude_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def composed(*words: str) -> dict[str, Any]:
+    """``llm`` of the configuration that these words ask for."""
+    return cast(dict[str, Any], resolve(compose_settings(list(words)), "cpu")["llm"])
+
+
+KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """None is set."""
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def built(*words: str) -> Meter:
+    found = build_meter(composed(*words))
+    assert found is not None
+    return found
+
+
+def test_claude_needs_its_key(keys: pytest.MonkeyPatch) -> None:
     config = load("llm", "claude")
-    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     assert missing_key(config) == "ANTHROPIC_API_KEY"
-    assert build_meter(config, lambda call: None) is None
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
-    built = build_meter(config, lambda call: None)
-    assert built is not None
-    assert built.describe() == "claude-sonnet-5-5, at most $2.00 and 1,000,000 tokens"
+    assert build_meter(config) is None
+    keys.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
+    assert built("llm=claude").describe() == "claude-sonnet-5-5, at most $2.00 and 1,000,000 tokens"
 
 
 def test_none_and_scripted() -> None:
-    assert build_meter(load("llm", "none"), lambda call: None) is None
-    scripted = build_meter(load("llm", "scripted"), lambda call: None)
+    assert build_meter(load("llm", "none")) is None
+    scripted = build_meter(load("llm", "scripted"))
     assert scripted is not None
     assert isinstance(scripted.model, Scripted)
+
+
+def test_an_openai_endpoint_needs_its_key_and_a_local_one_needs_none(keys: pytest.MonkeyPatch) -> None:
+    assert missing_key(composed("llm=openai")) == "OPENAI_API_KEY"
+    assert build_meter(composed("llm=openai", "llm.key=OTHER_KEY_THAT_IS_NOT_SET")) is None
+    keys.setenv("OPENAI_API_KEY", "sk-not-a-key")
+    assert built("llm=openai").describe() == "gpt-6.1-terra, at most $2.00 and 1,000,000 tokens"
+    keys.delenv("OPENAI_API_KEY")
+    local = built("llm=local", "llm.model=mine")
+    assert local.describe() == "mine, at most $2.00 and 100,000,000 tokens"
+    assert local.model.worst(Prompt("", ())).dollars == 0.0
+    assert local.concurrency == 2
+
+
+ENDPOINT = [
+    "llm.base_url=http://127.0.0.1:1/v1", "llm.max_tokens=77", "llm.tokens_key=max_tokens", "llm.effort=low",
+    "llm.temperature=0.5", "llm.timeout=9", "llm.retries=4", "llm.stream=false", "+llm.extra.top_k=3",
+    "llm.price={input: 1, output: 2}", "llm.max_dollars=3", "llm.max_total_tokens=5000", "llm.concurrency=5",
+    "llm.prompt_tokens=2000", "llm.model=m",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", ["openai", "local"])
+def test_every_key_of_an_endpoint_arrives(keys: pytest.MonkeyPatch, group: str) -> None:
+    keys.setenv("OPENAI_API_KEY", "sk-not-a-key")
+    meter = built(f"llm={group}", *ENDPOINT)
+    model = meter.model
+    assert isinstance(model, OpenAICompatible)
+    assert meter.describe() == "m, at most $3.00 and 5,000 tokens"
+    assert (meter.concurrency, meter.prompt_tokens, model.attempts) == (5, 2000, 5)
+    assert (model._base_url, model._timeout, model._stream) == ("http://127.0.0.1:1/v1", 9, False)
+    assert model._options == {
+        "max_tokens": 77, "reasoning_effort": "low", "temperature": 0.5, "extra_body": {"top_k": 3},
+    }  # fmt: skip
+    assert model.worst(Prompt("", ())).dollars == pytest.approx((64 + 2 * 77) / 1e6, rel=0.1)
+
+
+def test_every_key_of_claude_arrives(keys: pytest.MonkeyPatch) -> None:
+    keys.setenv("OTHER_KEY", "sk-ant-not-a-key")
+    words = [
+        word for word in ENDPOINT if word.split("=")[0] not in ("llm.tokens_key", "llm.temperature", "+llm.extra.top_k")
+    ]
+    meter = built("llm=claude", *words, "llm.cache=1h", "llm.key=OTHER_KEY")
+    model = meter.model
+    assert isinstance(model, Claude)
+    assert (model.name, model.attempts, model._timeout, model._stream, model._effort) == ("m", 5, 9, False, "low")
+    assert model._mark == {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    assert meter.priced
+    assert built("llm=claude", "llm.key=OTHER_KEY", "llm.cache=null").model._mark == {}  # type: ignore[union-attr]
+
+
+def test_several_models_are_those_whose_keys_are_there(keys: pytest.MonkeyPatch) -> None:
+    config = composed("llm=several")
+    assert missing_key(config) == "ANTHROPIC_API_KEY or OPENAI_API_KEY"
+    assert build_meter(config) is None
+    keys.setenv("OPENAI_API_KEY", "sk-not-a-key")
+    assert left_out(config) == {"strong": "ANTHROPIC_API_KEY", "fast": "ANTHROPIC_API_KEY"}
+    assert built("llm=several").describe() == "gpt-6.1-terra, at most $2.00 and 1,000,000 tokens"
+    keys.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
+    meter = built("llm=several", "llm.weights.fast=0", "llm.choose.exploration=0.25", "llm.choose.first=7",
+                  "llm.choose.training_dollars=0.5", "llm.models.strong.model=claude-opus-5")  # fmt: skip
+    several = meter.model
+    assert isinstance(several, Several)
+    assert list(several.members) == ["strong", "other"]
+    assert meter.describe() == "claude-opus-5 and gpt-6.1-terra, at most $2.00 and 1,000,000 tokens"
+    bandit = several._chooser
+    assert isinstance(bandit, Bandit)
+    assert (bandit.exploration, bandit.training_dollars, bandit.first) == (0.25, 0.5, 7)
+    assert isinstance(built("llm=several", "llm.choose=null").model._chooser, Weighted)  # type: ignore[union-attr]
+    assert not built("llm=several", "llm.models.other.model=gpt-unheard-of").priced
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("llm.cache=2h",), "expected 5m, 1h or null"),
+        (("llm.price={input: 1}",), "lacks 'output'"),
+        (("llm.concurrency=0",), "expected at least 1"),
+        (("llm=several", "llm.weights.strong=-1"), "expected numbers of at least 0"),
+        (("llm=several", "+llm.weights.nobody=1"), "names 'nobody'"),
+        (("llm=several", "llm.choose.first=0"), "and at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_said(keys: pytest.MonkeyPatch, words: tuple[str, ...], said: str) -> None:
+    for name in KEYS:
+        keys.setenv(name, "sk-not-a-key")
+    with pytest.raises(ValueError, match=said):
+        build_meter(composed(*words))

@@ -1,226 +1,110 @@
-"""Claude at the wire: the real SDK against a local server that speaks the Messages API."""
+"""What is Claude's own: cache marks, thinking, prices of the cache. The rest is in ``test_llm_wire.py``."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from messages_api import MODEL, TOKENS_IN, TOKENS_OUT, MessagesApi
+from model_server import Fail, Raw, Say
 
-from operators.llm.base import (
-    AnswerRefused,
-    Interrupted,
-    KeyRefused,
-    LlmError,
-    Message,
-    Overloaded,
-    Prompt,
-    QuotaExhausted,
-    RequestRefused,
-    UnknownModel,
-)
+from operators.llm.base import KeyRefused, Message, Prompt, UnknownModel
 from operators.llm.claude import Claude
 
-KEY = "sk-ant-not-a-key"
-PROMPT = Prompt(
-    "you improve programs", (Message("user", "hello"), Message("assistant", "hm"), Message("user", "well?"))
-)
-MESSAGE: dict[str, Any] = {
-    "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5-5", "stop_reason": "end_turn",
-    "content": [
-        {"type": "thinking", "thinking": "hm", "signature": "x"},
-        {"type": "text", "text": "IDEA: "},
-        {"type": "text", "text": "x"},
-    ],
-    "usage": {
-        "input_tokens": 100, "output_tokens": 50, "cache_creation_input_tokens": 1000, "cache_read_input_tokens": 3000,
-    },
-}  # fmt: skip
-
-
-def error(kind: str, message: str = "as it is") -> dict[str, Any]:
-    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
-
-
-@dataclass
-class Wire:
-    """What the server says next (status, body; a body of None cuts the connection), and what it was sent."""
-
-    url: str = ""
-    says: list[tuple[int, Any]] = field(default_factory=list)
-    got: list[dict[str, Any]] = field(default_factory=list)
-    gate: threading.Event = field(default_factory=threading.Event)
-    """Answers wait until it is set."""
+STABLE = Message("user", "what is new", stable="the parent program")
+PROMPT = Prompt("you improve programs", (STABLE, Message("assistant", "hm"), Message("user", "well?")))
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    state = Wire()
-    state.gate.set()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            state.got.append({"path": self.path, "headers": dict(self.headers.items()), "body": body})
-            state.gate.wait(5)
-            status, said = state.says.pop(0) if len(state.says) > 1 else state.says[0]
-            if said is None:
-                self.connection.close()
-                self.close_connection = True
-                return
-            raw = said if isinstance(said, bytes) else json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(raw)))
-            self.send_header("retry-after-ms", "1")
-            self.end_headers()
-            self.wfile.write(raw)
-
-        do_GET = do_POST
-
-        def log_message(self, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def api() -> Iterator[MessagesApi]:
+    with MessagesApi() as api:
+        yield api
 
 
-def claude(wire: Wire, **more: Any) -> Claude:
-    options: dict[str, Any] = {"model": "claude-sonnet-5-5", "retries": 1, "timeout": 5.0, "api_key": KEY, **more}
-    return Claude(**options, base_url=wire.url)
+def claude(api: MessagesApi, **more: Any) -> Claude:
+    return Claude(**{"model": MODEL, "timeout": 20.0, "api_key": "sk-ant-not-a-key", "base_url": api.url, **more})
 
 
-def test_an_answer_with_its_tokens_and_dollars(wire: Wire) -> None:
-    wire.says = [(200, MESSAGE)]
-    answer = claude(wire, effort="medium", max_tokens=777).complete(PROMPT)
-    assert (answer.text, answer.model, answer.cut_off) == ("IDEA: x", "claude-sonnet-5-5", False)
-    assert (answer.tokens_in, answer.tokens_out, answer.tokens_cached) == (4100, 50, 3000)
-    assert answer.dollars == pytest.approx((100 * 2 + 1000 * 2.5 + 3000 * 0.1 + 50 * 10) / 1e6)
-    sent = wire.got[0]
-    assert sent["path"] == "/v1/messages"
-    assert sent["body"]["max_tokens"] == 777
-    assert sent["body"]["output_config"] == {"effort": "medium"}
-    assert sent["body"]["system"] == [
-        {"type": "text", "text": "you improve programs", "cache_control": {"type": "ephemeral"}}
-    ]
-    assert sent["body"]["messages"] == [
-        {"role": "user", "content": "hello"},
+def test_what_is_the_same_is_marked_for_the_cache(api: MessagesApi) -> None:
+    claude(api, effort="medium").complete(PROMPT)
+    (sent,) = api.asked
+    mark = {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
+    assert sent["system"] == [{"type": "text", "text": "you improve programs", **mark}]
+    assert sent["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "the parent program", **mark},
+                {"type": "text", "text": "what is new"},
+            ],
+        },
         {"role": "assistant", "content": "hm"},
         {"role": "user", "content": "well?"},
     ]
+    assert sent["output_config"] == {"effort": "medium"}
 
 
-def test_an_unknown_price_is_none(wire: Wire) -> None:
-    wire.says = [(200, {**MESSAGE, "model": "claude-of-tomorrow"})]
-    model = claude(wire, model="claude-of-tomorrow")
+def test_the_cache_may_keep_it_for_an_hour_or_not_at_all(api: MessagesApi) -> None:
+    claude(api, cache="1h").complete(PROMPT)
+    claude(api, cache=None).complete(PROMPT)
+    hour, never = api.asked
+    assert json.dumps(hour).count('{"type": "ephemeral", "ttl": "1h"}') == 2
+    assert "cache_control" not in json.dumps(never)
+    assert "output_config" not in never, "models that do not know the effort are not told of it"
+    with pytest.raises(ValueError, match=r"llm\.cache is '2h'; expected 5m, 1h or null"):
+        claude(api, cache="2h")
+
+
+def test_no_more_marks_than_the_api_takes(api: MessagesApi) -> None:
+    claude(api).complete(Prompt("s", (STABLE, Message("assistant", "hm")) * 5 + (Message("user", "x"),)))
+    assert json.dumps(api.asked[0]).count("cache_control") == 4
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_cache_is_billed_by_its_own_prices(api: MessagesApi, stream: bool) -> None:
+    usage = {
+        "input_tokens": 100, "output_tokens": 50, "cache_creation_input_tokens": 1500, "cache_read_input_tokens": 3000,
+        "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 500},
+    }  # fmt: skip
+    api.usage = lambda say: usage  # type: ignore[method-assign]
+    answer = claude(api, stream=stream).complete(PROMPT)
+    assert (answer.tokens_in, answer.tokens_out, answer.tokens_cached) == (4600, 50, 3000)
+    assert answer.dollars == pytest.approx((100 * 2 + 1000 * 2.5 + 500 * 4 + 3000 * 0.1 + 50 * 10) / 1e6)
+
+
+def test_an_unknown_price_is_none_unless_it_is_told(api: MessagesApi) -> None:
+    model = claude(api, model="claude-of-tomorrow")
     assert model.complete(PROMPT).dollars is None
     assert model.worst(PROMPT).dollars is None
-    assert "output_config" not in wire.got[0]["body"]
+    told = claude(api, model="claude-of-tomorrow", price={"input": 1, "output": 2})
+    assert told.complete(PROMPT).dollars == pytest.approx((TOKENS_IN + 2 * TOKENS_OUT) / 1e6)
 
 
-def test_the_worst_case_bounds_the_price(wire: Wire) -> None:
-    wire.says = [(200, {**MESSAGE, "usage": {"input_tokens": 12, "output_tokens": 16_000}})]
-    model = claude(wire)
-    worst, answer = model.worst(PROMPT), model.complete(PROMPT)
-    assert worst.dollars is not None
-    assert answer.dollars is not None
-    assert answer.dollars <= worst.dollars
-    assert answer.tokens_in + answer.tokens_out <= worst.tokens
+def test_an_answer_that_outgrew_the_context_is_cut_off(api: MessagesApi) -> None:
+    message = api.whole(Say(), "half of", 1) | {"stop_reason": "model_context_window_exceeded"}
+    api.act = lambda number: Raw(json.dumps(message).encode())
+    assert claude(api, stream=False).complete(PROMPT).cut_off
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "expected", "sent"),
-    [
-        (401, error("authentication_error", "invalid x-api-key"), KeyRefused, 1),
-        (403, error("permission_error"), KeyRefused, 1),
-        (402, error("billing_error"), QuotaExhausted, 1),
-        (400, error("invalid_request_error", "Your credit balance is too low"), QuotaExhausted, 1),
-        (400, error("invalid_request_error", "prompt is too long"), RequestRefused, 1),
-        (404, error("not_found_error", "model: claude-x"), UnknownModel, 1),
-        (413, error("request_too_large"), RequestRefused, 1),
-        (429, error("rate_limit_error"), Overloaded, 2),
-        (500, error("api_error"), Overloaded, 2),
-        (529, error("overloaded_error"), Overloaded, 2),
-        (502, b"<html>bad gateway</html>", Overloaded, 2),
-        (200, b"{not json", Interrupted, 1),
-        (200, b'"hello"', Interrupted, 1),
-        (200, {}, Interrupted, 1),
-        (0, None, Interrupted, 2),
-    ],
-)
-def test_each_end_has_its_name_and_retries_have_a_ceiling(
-    wire: Wire, status: int, body: Any, expected: type[LlmError], sent: int
-) -> None:
-    wire.says = [(status, body)]
-    with pytest.raises(expected) as raised:
-        claude(wire).complete(PROMPT)
-    assert len(wire.got) == sent
-    assert KEY not in str(raised.value)
-    if isinstance(body, dict) and body:
-        assert body["error"]["message"] in str(raised.value)
+def test_thinking_is_no_answer(api: MessagesApi) -> None:
+    api.act = lambda number: Say("IDEA: x")
+    assert [claude(api, stream=stream).complete(PROMPT).text for stream in (True, False)] == ["IDEA: x"] * 2
 
 
-def test_a_retry_that_succeeds_is_an_answer(wire: Wire) -> None:
-    wire.says = [(529, error("overloaded_error")), (200, MESSAGE)]
-    assert claude(wire).complete(PROMPT).text == "IDEA: x"
-    assert len(wire.got) == 2
-
-
-def test_empty_cut_off_and_refused_answers(wire: Wire) -> None:
-    wire.says = [
-        (200, {**MESSAGE, "content": []}),
-        (200, {**MESSAGE, "stop_reason": "max_tokens"}),
-        (200, {**MESSAGE, "content": [], "stop_reason": "refusal"}),
-    ]
-    model = claude(wire)
-    assert model.complete(PROMPT).text == ""
-    assert model.complete(PROMPT).cut_off
-    with pytest.raises(AnswerRefused) as raised:
-        model.complete(PROMPT)
-    assert raised.value.answer is not None
-    assert raised.value.answer.tokens_out == 50, "a refusal was billed"
-
-
-def test_the_check_is_free_and_tells_a_bad_key_from_an_unknown_model(wire: Wire) -> None:
-    found = {"id": "claude-sonnet-5-5", "type": "model", "display_name": "x", "created_at": "2026-09-28T00:00:00Z"}
-    wire.says = [(200, found), (401, error("authentication_error")), (404, error("not_found_error"))]
-    model = claude(wire)
+def test_the_check_tells_a_bad_key_from_an_unknown_model(api: MessagesApi) -> None:
+    model = claude(api)
     model.check()
-    with pytest.raises(KeyRefused):
+    api.listing = Fail(401, "authentication_error", "invalid x-api-key")
+    with pytest.raises(KeyRefused, match="Set ANTHROPIC_API_KEY to a key that is valid"):
         model.check()
-    with pytest.raises(UnknownModel, match="Set llm"):
+    api.listing = Fail(404, "not_found_error", "model: x")
+    with pytest.raises(UnknownModel, match=r"Set llm\.model"):
         model.check()
-    assert [sent["path"] for sent in wire.got] == ["/v1/models/claude-sonnet-5-5"] * 3
 
 
-def test_without_a_key_nothing_is_sent(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    wire.says = [(200, MESSAGE)]
-    with pytest.raises(LlmError):
-        claude(wire, api_key=None).complete(PROMPT)
-    assert not wire.got
-
-
-def test_a_time_out_is_an_interruption(wire: Wire) -> None:
-    wire.says = [(200, MESSAGE)]
-    wire.gate.clear()
-    with pytest.raises(Interrupted, match="timed out"):
-        claude(wire, retries=0, timeout=0.05).complete(PROMPT)
-    wire.gate.set()
-
-
-def test_nobody_listens() -> None:
-    lonely = Claude("claude-sonnet-5-5", retries=0, base_url="http://127.0.0.1:9", api_key=KEY)
-    with pytest.raises(Interrupted):
-        lonely.complete(PROMPT)
+def test_the_key_may_stand_in_another_variable(api: MessagesApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_OWN_KEY", "sk-ant-mine")
+    claude(api, api_key=None, key="MY_OWN_KEY").complete(PROMPT)
+    assert api.headers[0]["authorization"] == "Bearer sk-ant-mine"

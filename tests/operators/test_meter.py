@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from archive.records import LlmCall
+from archive.records import LlmCall, LlmRequest
 from operators.llm.base import (
     Answer,
     AnswerRefused,
@@ -20,8 +21,8 @@ from operators.llm.base import (
     Overloaded,
     Prompt,
 )
-from operators.llm.meter import Meter, Spending, Ticket
-from operators.llm.prices import price_of
+from operators.llm.meter import LONGEST_PAUSE, Meter, Spending, Ticket, charged_for, pause_before_next
+from operators.llm.prices import price_from, price_of
 from operators.llm.scripted import Scripted
 
 PROMPT = Prompt("system", (Message("user", "hello"),))
@@ -87,7 +88,10 @@ def test_the_cap_holds_with_calls_in_flight(dollars: float, priced: float | None
     assert answers.count("yes") == 4
     assert all("calls in flight counted" in reason for reason in refused)
     assert meter.closed is None, "what was reserved and not used is free again"
-    assert meter.spending == Spending(4, 400, 0.0 if priced is None else pytest.approx(0.4), 4 if priced is None else 0)
+    dollars_spent = 0.0 if priced is None else pytest.approx(0.4)
+    assert meter.spending == Spending(4, 400, dollars_spent, 4 if priced is None else 0, 0, 400, dollars_spent)
+    assert meter.held.tokens == 0
+    assert meter.held.dollars == pytest.approx(0)
 
 
 def test_whoever_asks_for_room_first_is_never_refused_for_calls_in_flight() -> None:
@@ -141,7 +145,7 @@ def test_every_call_is_a_record() -> None:
     ("error", "outcome", "dollars", "charged"),
     [
         (Overloaded("busy"), "failed", 0.0, 0.0),
-        (Interrupted("cut"), "failed", None, 0.75),
+        (Interrupted("cut"), "failed", None, 0.25),
         (AnswerRefused("no", Answer("", "priced", 60, 5, 0, 1.0, 0.04)), "refused", 0.04, 0.04),
     ],
 )
@@ -149,12 +153,19 @@ def test_failed_calls_are_recorded_and_charged_as_far_as_they_may_be_billed(
     error: LlmError, outcome: str, dollars: float | None, charged: float
 ) -> None:
     calls: list[LlmCall] = []
-    meter = metered(Priced(error), calls)
+    model, pauses = Priced(error), []
+    model.gate.set()
+    meter = Meter(model, max_dollars=9, max_tokens=10**6, record=calls.append, sleep=pauses.append)
     with pytest.raises(type(error)):
         meter.complete(PROMPT, ticket())
-    assert (calls[0].outcome, calls[0].dollars) == (outcome, dollars)
+    tries = 1 if isinstance(error, AnswerRefused) else model.attempts
+    assert len(calls) == model.calls == tries, "each sending is a row"
+    assert len(pauses) == tries - 1
+    assert {(call.outcome, call.dollars) for call in calls} == {(outcome, dollars)}
     assert type(error).__name__ in calls[0].reason
-    assert meter.spending.dollars == pytest.approx(charged)
+    assert meter.spending.charged_dollars == pytest.approx(tries * charged)
+    assert meter.spending.dollars == pytest.approx(tries * (dollars or 0))
+    assert calls[0].tokens_in == (None if isinstance(error, Interrupted) else 60 if tries == 1 else 0)
     assert meter.closed is None
 
 
@@ -193,7 +204,7 @@ def test_a_paid_answer_is_replayed_and_not_paid_again() -> None:
 def test_a_refusal_is_replayed_and_a_failure_is_tried_again() -> None:
     calls: list[LlmCall] = []
     refused = AnswerRefused("no", Answer("", "priced", 60, 5, 0, 1.0, 0.04))
-    for move, error in ((0, refused), (1, Interrupted("cut"))):
+    for move, error in ((0, refused), (1, Overloaded("busy", retry_after=1e6))):
         with pytest.raises(LlmError):
             metered(Priced(error), calls).complete(PROMPT, ticket(move))
     model = Priced()
@@ -210,7 +221,9 @@ def test_a_refusal_is_replayed_and_a_failure_is_tried_again() -> None:
 def test_spending_before_a_resume_counts() -> None:
     model = Priced()
     model.gate.set()
-    meter = Meter(model, max_dollars=1.0, max_tokens=10**6, record=lambda call: None, spent=Spending(9, 900, 0.9, 0))
+    meter = Meter(
+        model, max_dollars=1.0, max_tokens=10**6, record=lambda call: None, spent=Spending(charged_dollars=0.9)
+    )
     with pytest.raises(BudgetSpent):
         meter.complete(PROMPT, ticket())
 
@@ -235,6 +248,144 @@ def test_prices() -> None:
     assert haiku.dollars(fresh=100_000, read=1, out=0) == pytest.approx(0.05, rel=1e-3)
     assert price_of("claude-haiku-4-5-20251001") == price_of("claude-haiku-4-5")
     assert price_of("gpt-unheard-of") is None
+    luna = price_of("gpt-6-luna-2026-09-22")
+    assert luna == price_of("gpt-6-luna")
+    assert luna is not None
+    assert luna.dollars(fresh=1000, read=1000, out=1000) == pytest.approx((100 + 10 + 500) / 1e6)
+    assert luna.dollars(fresh=272_001, out=0) == pytest.approx(0.0544, rel=1e-3)
+    assert sonnet.at_most(1000, 0) == pytest.approx(0.004), "written to the cache for an hour"
+
+
+class Flaky(Priced):
+    """Fails so often, then answers."""
+
+    def __init__(self, *errors: LlmError) -> None:
+        super().__init__()
+        self.errors = list(errors)
+        self.gate.set()
+
+    def complete(self, prompt: Prompt) -> Answer:
+        self.error = self.errors.pop(0) if self.errors else None
+        return super().complete(prompt)
+
+
+def test_a_call_is_sent_again_after_the_pause_that_the_service_asked_for() -> None:
+    calls: list[LlmCall] = []
+    pauses: list[float] = []
+    model = Flaky(Overloaded("busy", retry_after=7.0), Overloaded("busy"))
+    meter = Meter(model, max_dollars=1, max_tokens=10**6, record=calls.append, sleep=pauses.append)
+    assert meter.complete(PROMPT, ticket()).text == "yes"
+    assert pauses[0] == 7.0
+    assert 0.75 <= pauses[1] <= 1.25, "a second, by chance a quarter more or less"
+    assert [call.outcome for call in calls] == ["failed", "failed", "answered"]
+    assert [call.turn for call in calls] == [0, 0, 0]
+    assert meter.spending.charged_dollars == pytest.approx(0.1)
+
+
+def test_a_service_that_wants_to_be_left_alone_for_long_is_left_to_the_search() -> None:
+    model = Flaky(Overloaded("busy", retry_after=LONGEST_PAUSE + 1))
+    meter = Meter(model, max_dollars=1, max_tokens=10**6, record=lambda call: None, sleep=lambda seconds: None)
+    with pytest.raises(Overloaded):
+        meter.complete(PROMPT, ticket())
+    assert model.calls == 1
+    assert meter.closed is None
+
+
+def test_pauses_double_and_have_a_ceiling() -> None:
+    pauses = [pause_before_next(attempt, 99, None, "x") for attempt in range(1, 40)]
+    assert all(pause is not None and pause <= 1.25 * LONGEST_PAUSE for pause in pauses)
+    assert pauses[0] is not None
+    assert pauses[0] < 1 < (pauses[5] or 0)
+    assert pause_before_next(3, 3, None, "x") is None
+    assert pause_before_next(1, 3, LONGEST_PAUSE, "x") == LONGEST_PAUSE
+    assert pause_before_next(1, 3, LONGEST_PAUSE + 0.1, "x") is None
+    assert pause_before_next(1, 3, None, "x") != pause_before_next(1, 3, None, "y")
+
+
+def test_what_is_sent_is_written_down_before_it_is_sent() -> None:
+    """So that whoever is killed while it is on its way has it in the archive."""
+    requests: list[LlmRequest] = []
+    calls: list[LlmCall] = []
+
+    class Watched(Priced):
+        def complete(self, prompt: Prompt) -> Answer:
+            assert len(requests) == 1
+            assert not calls
+            return super().complete(prompt)
+
+    model = Watched()
+    model.gate.set()
+    meter = Meter(model, max_dollars=1, max_tokens=10**6, record=calls.append, requested=requests.append)
+    meter.complete(PROMPT, ticket(3, 1))
+    (request,) = requests
+    assert (request.run, request.move, request.turn, request.operator, request.asked) == (
+        "run", 3, 1, "improve", "priced",
+    )  # fmt: skip
+    assert (request.tokens_at_most, request.dollars_at_most) == (250, 0.25)
+    assert calls[0].request == request.request != ""
+    assert (calls[0].asked, calls[0].charged_tokens, calls[0].charged_dollars) == ("priced", 100, 0.10)
+
+
+def test_tokens_that_nobody_counted_are_unknown_and_charged_at_the_most() -> None:
+    calls: list[LlmCall] = []
+
+    class Silent(Priced):
+        def complete(self, prompt: Prompt) -> Answer:
+            super().complete(prompt)
+            return Answer("yes", self.name, None, None, None, 1.0, None)
+
+    meter = metered(Silent(), calls)
+    meter.complete(PROMPT, ticket())
+    assert (calls[0].tokens_in, calls[0].tokens_out, calls[0].tokens_cached, calls[0].dollars) == (None,) * 4
+    assert meter.spending == Spending(1, 0, 0.0, 1, 1, 250, 0.25)
+    assert charged_for(Answer("", "m", 5, None, None, 1.0, 0.01), Cost(9, 0.25)) == Cost(9, 0.01)
+
+
+def test_a_call_that_is_too_large_does_not_close_the_meter_for_those_that_fit() -> None:
+    class ByLength(Priced):
+        def worst(self, prompt: Prompt) -> Cost:
+            return Cost(len(prompt.text), 0.0)
+
+    model = ByLength()
+    meter = metered(model, tokens=1000)
+    large = Prompt("system", (Message("user", "x" * 5000),))
+    meter.complete(PROMPT, ticket(0))
+    with pytest.raises(BudgetSpent, match=r"raise llm\.max_total_tokens"):
+        meter.complete(large, ticket(1))
+    assert meter.closed is None
+    assert meter.room(5), "and the large one is not taken for the size of the others"
+    meter.complete(PROMPT, ticket(2))
+
+
+def test_an_answer_that_is_asked_to_be_repaired_goes_back_in_part_if_it_is_long() -> None:
+    repair = PROMPT.followed_by("a" * 1_000_000 + "z", "mend it")
+    assert 60_000 < len(repair.text) < 70_000
+    assert "characters left out" in repair.text
+    assert repair.messages[-2].text.endswith("az")
+    assert PROMPT.followed_by(" ", "again").messages[-2].text == "(empty answer)"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"input": 1}, "lacks 'output'"),
+        ({"input": 1, "output": -1}, "output is -1"),
+        ({"input": 1, "output": "2"}, "output is '2'"),
+        ({"input": 1, "output": 2, "cached": 3}, "'cached'; expected input, output"),
+        ({"input": 1, "output": float("nan")}, "output is nan"),
+    ],
+)
+def test_a_price_that_makes_no_sense_is_refused(row: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        price_from(row)
+
+
+def test_a_price_of_ones_own() -> None:
+    assert price_from({"input": 0, "output": 0}).is_free
+    price = price_from({"input": 1, "output": 2, "long": {"over": 10, "input": 3, "output": 4}})
+    assert not price.is_free
+    assert price.dollars(fresh=10, out=1) == pytest.approx(12e-6)
+    assert price.dollars(fresh=1, read=10, out=1) == pytest.approx((3 + 30 + 4) / 1e6), "the cache costs as the rest"
 
 
 def test_a_script_is_spoken_in_order_with_latency() -> None:

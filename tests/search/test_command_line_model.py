@@ -67,7 +67,8 @@ def test_the_cap_in_dollars_is_never_passed(tmp_path: Path, operators: str) -> N
     archive, cap = tmp_path / "treewright.duckdb", 0.25
     with MessagesApi() as api:
         words = (f"operators={operators}", "budget.evaluations=40", f"llm.base_url={api.url}", f"llm.max_dollars={cap}")
-        done = search(tmp_path, *words, ANTHROPIC_API_KEY=KEY)
+        delay = "evaluator.delay=0.2"  # so that the other operators do not use up the budget before there is an answer
+        done = search(tmp_path, *words, delay, ANTHROPIC_API_KEY=KEY)
     assert done.returncode == 0, done.stderr
     assert "at most $0.25" in done.stdout.splitlines()[0]
     assert 0 < one(archive, "sum(dollars) FROM llm_calls") <= cap

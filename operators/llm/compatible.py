@@ -1,0 +1,221 @@
+"""Any endpoint that speaks OpenAI's chat completions: GPT, vLLM, Ollama, llama.cpp, OpenRouter; by address and name.
+
+Needs the extra: ``pip install 'treewright[openai]'``. Servers differ in what they leave out: tokens that a server does
+not name are None, never 0, and the caps then count the most that they can have been. A call is sent once: the meter
+sends it again, since each sending is reserved, recorded and counted by itself. These servers cache beginnings by
+themselves, so a prompt only has to begin with what is the same.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from operators.llm.base import Answer, AnswerRefused, Cost, Interrupted, KeyRefused, LlmError, Prompt
+from operators.llm.prices import price_from, price_of
+from operators.llm.wire import (
+    Deadline,
+    Refusal,
+    Usage,
+    broken,
+    count,
+    field,
+    limits,
+    tokens_at_most,
+    translated,
+    without_thoughts,
+)
+
+if TYPE_CHECKING:
+    import openai
+
+_NO_KEY = "none"
+"""Sent where no key is asked for: the SDK wants some."""
+_MOST_DOLLARS = 1e6
+
+
+class OpenAICompatible:
+    """One model behind one endpoint. Thread-safe: the SDK's client is."""
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        key: str | None = "OPENAI_API_KEY",
+        max_tokens: int = 16_000,
+        tokens_key: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
+        timeout: float = 300.0,
+        retries: int = 2,
+        effort: str | None = None,
+        temperature: float | None = None,
+        stream: bool = True,
+        extra: Mapping[str, Any] | None = None,
+        price: Mapping[str, Any] | None = None,
+        api_key: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``key``: the environment variable that holds the key; None where none is wanted. ``tokens_key``: what the
+        server calls the limit of an answer: OpenAI's reasoning models know only the new name, others only the old one.
+        ``extra``: further fields of the request, as the server knows them. ``timeout``: seconds of one attempt, from
+        beginning to end. ``price``: where ``prices.yaml`` has none. ``api_key`` is for tests: leave it out, so that it
+        stands in no configuration."""
+        self.name = model
+        self.attempts = 1 + retries
+        self._base_url = base_url
+        self._key = key
+        self._max_tokens = max_tokens
+        self._timeout = timeout
+        self._stream = stream
+        self._price = price_from(price) if price is not None else price_of(model)
+        self._options: dict[str, Any] = {tokens_key: max_tokens}
+        self._options |= {} if effort is None else {"reasoning_effort": effort}
+        self._options |= {} if temperature is None else {"temperature": temperature}
+        self._options |= {} if not extra else {"extra_body": dict(extra)}
+        self._api_key = api_key
+        self._deadline = Deadline(timeout, clock)
+        self._made: openai.OpenAI | None = None
+        self._lock = threading.Lock()
+
+    def complete(self, prompt: Prompt) -> Answer:
+        """Raises ``LlmError``; see ``operators.llm.base`` for which."""
+        client = self._client()
+        with translated(self.name, self._timeout, self._refused):
+            began = self._deadline.begin()
+            turns: Any = [{"role": "system", "content": prompt.system}]
+            turns += [{"role": turn.role, "content": turn.whole} for turn in prompt.messages]
+            request = {"model": self.name, "messages": turns, **self._options}
+            if self._stream:
+                return self._streamed(client, request, began)
+            said = client.chat.completions.create(**request)
+            choices = field(said, "choices")
+            if not isinstance(choices, list) or not choices:
+                raise Interrupted(f"{self.name} sent an answer without a choice; check llm.base_url")
+            message = field(choices[0], "message")
+            text, declined = str(field(message, "content") or ""), str(field(message, "refusal") or "")
+            return self._answer(text, declined, field(choices[0], "finish_reason"), said, field(said, "usage"), began)
+
+    def worst(self, prompt: Prompt) -> Cost:
+        tokens_in = tokens_at_most(prompt)
+        dollars = None if self._price is None else self._price.at_most(tokens_in, self._max_tokens)
+        return Cost(tokens_in + self._max_tokens, dollars)
+
+    def check(self) -> None:
+        """Ask for the list of models, which is free: is the key good, and does the model exist? Raises ``LlmError``.
+
+        Where a server keeps no such list, that proves nothing, and the first call will tell.
+        """
+        client = self._client()
+        with translated(self.name, self._timeout, self._refused):
+            self._deadline.begin()
+            try:
+                listed = [field(model, "id") for model in client.models.list().data or ()]
+            except Exception as error:
+                if field(error, "status_code") == 404:
+                    return
+                raise
+            if listed and self.name not in listed and f"{self.name}:latest" not in listed:
+                some = ", ".join(sorted(str(name)[:60] for name in listed)[:12])
+                response = Refusal(404, (), f"the server has {len(listed)}: {some}", {})
+                raise response.error(self.name, "")
+
+    def _client(self) -> openai.OpenAI:
+        try:
+            import openai
+        except ModuleNotFoundError:
+            raise KeyRefused("this model needs the openai package: pip install 'treewright[openai]'") from None
+
+        with self._lock:
+            if self._made is None:
+                key = self._api_key or (os.environ.get(self._key) if self._key else _NO_KEY)
+                if not key:
+                    raise KeyRefused(f"no key: set {self._key}, or llm.key=null for a server that wants none")
+                self._made = openai.OpenAI(
+                    api_key=key,
+                    base_url=self._base_url,
+                    timeout=self._timeout,
+                    max_retries=0,
+                    http_client=openai.DefaultHttpxClient(timeout=self._timeout, **limits(self._deadline)),
+                )
+            return self._made
+
+    def _streamed(self, client: Any, request: dict[str, Any], began: float) -> Answer:
+        """Collect the chunks of one answer. One without a reason for its end is an interruption."""
+        parts: list[str] = []
+        declined: list[str] = []
+        stop: object = None
+        last: Any = None
+        usage: Any = None
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        with client.chat.completions.create(**request, **options) as stream:
+            try:
+                for chunk in stream:
+                    last = chunk
+                    usage = field(chunk, "usage") or usage
+                    for choice in (field(chunk, "choices") or ())[:1]:
+                        parts.append(str(field(choice, "delta", "content") or ""))
+                        declined.append(str(field(choice, "delta", "refusal") or ""))
+                        stop = field(choice, "finish_reason") or stop
+            except Exception:
+                if stop is None:  # otherwise all that can be missing is the count of tokens
+                    raise
+        if last is None:
+            raise Interrupted(
+                f"{self.name} sent an answer that is no stream; check llm.base_url, or set llm.stream=false"
+            )
+        if stop is None:
+            length = sum(map(len, parts))
+            raise Interrupted(f"the answer of {self.name} was cut off by the connection after {length:,} characters")
+        return self._answer("".join(parts), "".join(declined), stop, last, usage, began)
+
+    def _answer(self, text: str, declined: str, stop: object, said: Any, usage: Any, began: float) -> Answer:
+        if stop == "error":  # how routers say that the server behind them failed
+            raise Interrupted(f"{self.name} broke off: {text[-200:]}")
+        tokens_in = count(field(usage, "prompt_tokens"))
+        read = count(field(usage, "prompt_tokens_details", "cached_tokens"))
+        written = count(field(usage, "prompt_tokens_details", "cache_write_tokens")) or 0
+        fresh = None if tokens_in is None else max(0, tokens_in - (read or 0) - written)
+        used = Usage(
+            fresh=fresh,
+            out=count(field(usage, "completion_tokens")),
+            written=0 if fresh is None else min(written, tokens_in or 0),
+            # Whoever counts tokens and names no cached ones has cached none.
+            read=read if read is not None or tokens_in is None else 0,
+            billed=_dollars(field(usage, "cost")),
+        )
+        model = str(field(said, "model") or self.name)
+        seconds = self._deadline.elapsed(began)
+        answer = used.answer(without_thoughts(text), model, self._price, seconds, stop == "length")
+        if declined or stop == "content_filter":
+            raise AnswerRefused(f"{self.name} declined to answer: {declined[:200] or stop}", answer)
+        return answer
+
+    def _refused(self, error: Exception) -> LlmError | None:
+        """The SDK's exception in our words."""
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            hint = f"Set {self._key} to a key that is valid." if self._key else "Name the key's variable in llm.key."
+            kinds = (error.type, error.code)
+            return Refusal(error.status_code, kinds, _said(error), error.response.headers).error(self.name, hint)
+        if isinstance(error, openai.APIConnectionError):
+            return broken(error, self.name, self._timeout)
+        if isinstance(error, openai.APIError):  # said in the middle of a stream: what came before may be billed
+            return Interrupted(f"{self.name} broke off: {_said(error)[:300]}")
+        if isinstance(error, openai.OpenAIError):  # what is left is raised before anything is sent
+            return KeyRefused(str(error)[:300])
+        return None
+
+
+def _said(error: openai.APIError) -> str:
+    message = field(error.body, "message") or field(error.body, "error", "message") or error.message
+    return str(message)
+
+
+def _dollars(cost: object) -> float | None:
+    """What the server says that the call has cost, as routers do."""
+    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost <= _MOST_DOLLARS:
+        return None
+    return float(cost)

@@ -1,0 +1,51 @@
+"""What the archive says of each model's moves, as it was when another move was chosen.
+
+Rows of moves, refusals, nodes and evaluations carry the order in which they came (``arrival``), so what was known at a
+move can be told for ever after, and a resumed search sees what the first one saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from operators.llm.several import Credit
+
+Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Rows of one statement over the archive: ``archive.store.Archive.query``."""
+
+# A move has ended once its candidate was refused, or its node was screened. A child that has no mean gained nothing.
+_CREDITS = """
+WITH it AS (SELECT m.arrival, r.direction FROM moves AS m JOIN runs AS r USING (run) WHERE m.run = ? AND m.move = ?),
+landed AS (
+    SELECT node_id, avg(score) FILTER (outcome = 'scored') AS mean, bool_or(coalesce(violation, false)) AS cheated
+    FROM evaluations, it
+    WHERE run = ? AND purpose = 'screen' AND outcome <> 'lost' AND evaluations.arrival < it.arrival GROUP BY node_id
+),
+before AS (
+    SELECT p.node_id, CASE it.direction WHEN 'minimise' THEN min(l.mean) ELSE max(l.mean) END AS mean
+    FROM parents AS p JOIN landed AS l ON l.node_id = p.parent_id, it GROUP BY p.node_id, it.direction
+),
+ended AS (
+    SELECT f.move, 0.0 AS gain FROM refusals AS f, it WHERE f.run = ? AND f.arrival < it.arrival
+    UNION ALL
+    SELECT n.move, CASE WHEN l.cheated THEN 0 ELSE greatest(0, coalesce(
+               CASE it.direction WHEN 'minimise' THEN b.mean - l.mean ELSE l.mean - b.mean END, 0)) END
+    FROM nodes AS n JOIN landed AS l USING (node_id) LEFT JOIN before AS b USING (node_id), it WHERE n.run = ?
+),
+asked AS (
+    SELECT move, asked, sum(charged_dollars) AS dollars, count(charged_dollars) < count(*) AS unknown
+    FROM llm_calls WHERE run = ? AND asked IS NOT NULL GROUP BY move, asked
+)
+SELECT asked, count(*), sum(gain), max(gain), CASE WHEN bool_or(unknown) THEN NULL ELSE sum(dollars) END
+FROM asked JOIN ended USING (move) GROUP BY asked
+"""
+
+
+def credits_at(query: Query, run: str, move: int) -> Mapping[str, Credit]:
+    """The credit of each model that was asked in the run, from what had come of its moves when ``move`` was chosen.
+
+    The gain is that of the child's mean screening score over the best of its parents' means.
+    """
+    rows = query(_CREDITS, [run, move, run, run, run, run])
+    return {name: Credit(int(n), float(gain), float(best), dollars) for name, n, gain, best, dollars in rows}

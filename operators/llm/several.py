@@ -1,0 +1,181 @@
+"""Several models at once: which of them is asked for a move, by weights or by what each has gained for its money.
+
+The choice is a function of (run, move) and, for the bandit, of what the archive says had come of each model's moves
+when this move was chosen. It is the same after a resume, and for the repair turn of the same move.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from archive.records import sha256
+from operators.llm.base import Cost, LanguageModel, LlmError, Prompt, Ticket
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What came of the moves of one model whose results were in when a move was chosen."""
+
+    moves: int
+    """Those that ended: in a score, a failure, or in no candidate."""
+    gain: float
+    """The sum of max(0, gain of the child over its best parent), in the metric's unit."""
+    best: float
+    """The largest of these gains."""
+    dollars: float | None
+    """What their calls have cost; None where a price is unknown."""
+
+
+AtThisMove = Callable[[], Mapping[str, Credit]]
+Credits = Callable[[str, int], Mapping[str, Credit]]
+"""(run, move) -> the credit of each model at that move; models without one are not in it."""
+
+
+def no_credits(run: str, move: int) -> Mapping[str, Credit]:
+    return {}
+
+
+class Chooser(Protocol):
+    """How one of several models is chosen. ``chance``: uniform in [0, 1), drawn for the move."""
+
+    def choose(self, weights: Mapping[str, float], credits: AtThisMove, chance: float) -> str: ...
+
+
+class Weighted:
+    """By the weights alone."""
+
+    def choose(self, weights: Mapping[str, float], credits: AtThisMove, chance: float) -> str:
+        return _drawn(weights, chance)
+
+
+class Bandit:
+    """Asymmetric UCB on gain per dollar.
+
+    With n_m ended moves of model m, N of all, G the largest gain of any, and c_m the mean cost of a move of m:
+
+        index_m = (mean_m(max(0, gain)) / G + exploration * sqrt(2 ln N / n_m)) / c_m
+
+    Asymmetric: a child that is worse than its parent counts 0 and not less, since a search keeps only what is better
+    (as in ShinkaEvolve, Lange et al. 2025). Divided by the cost: fractional KUBE (Tran-Thanh, Chapman, Rogers,
+    Jennings: "Knapsack based optimal policies for budget-limited multi-armed bandits", AAAI 2012), whose bound this
+    is. Gains are in [0, 1] after division by G. Models without ``first`` ended moves are drawn by weight before.
+
+    c_m is the dollars of its calls plus ``training_dollars``, what the training of a child is worth to you, so that a
+    model that costs nothing is not asked for ever whatever it gains. A model of unknown price is taken to cost as much
+    as the dearest known one. Moves that are under way are not counted: which of them will have ended depends on the
+    clock, and a resumed search must choose the same.
+    """
+
+    def __init__(self, exploration: float = 0.5, training_dollars: float = 0.01, first: int = 3) -> None:
+        if exploration < 0 or training_dollars <= 0 or first < 1:
+            raise ValueError(
+                f"the bandit has exploration {exploration}, training_dollars {training_dollars} and first {first}; "
+                "expected at least 0, more than 0, and at least 1"
+            )
+        self.exploration = exploration
+        self.training_dollars = training_dollars
+        self.first = first
+
+    def choose(self, weights: Mapping[str, float], credits: AtThisMove, chance: float) -> str:
+        known = credits()
+        fresh = {name: w for name, w in weights.items() if name not in known or known[name].moves < self.first}
+        if fresh:
+            return _drawn(fresh, chance)
+        index = self.index({name: known[name] for name in weights})
+        best = max(index.values())
+        return _drawn({name: weights[name] for name, value in index.items() if value == best}, chance)
+
+    def index(self, credits: Mapping[str, Credit]) -> dict[str, float]:
+        """The formula above, for models of which each has at least one ended move."""
+        total = sum(credit.moves for credit in credits.values())
+        largest = max(credit.best for credit in credits.values()) or 1.0
+        each = {name: _each(credit) for name, credit in credits.items()}
+        dearest = max((cost for cost in each.values() if cost is not None), default=0.0)
+        found = {}
+        for name, credit in credits.items():
+            gain = credit.gain / credit.moves / largest
+            wide = self.exploration * math.sqrt(2 * math.log(total) / credit.moves)
+            cost = each[name]
+            found[name] = (gain + wide) / ((dearest if cost is None else cost) + self.training_dollars)
+        return found
+
+
+class Several:
+    """Models by name. One that can no longer be asked is left out, and the others go on."""
+
+    def __init__(
+        self,
+        models: Mapping[str, LanguageModel],
+        weights: Mapping[str, float] | None = None,
+        choose: Chooser | None = None,
+        credits: Credits = no_credits,
+    ) -> None:
+        """``weights``: how often each is drawn, relative to the others; 1 where none is given, and 0 leaves a model
+        out. ``choose``: by what else, if not by the weights alone. ``credits`` may be set later. Raises ValueError."""
+        self._models = {name: model for name, model in models.items() if model is not None}
+        given = {name: float(weight) for name, weight in (weights or {}).items() if weight is not None}
+        self._weights = {name: given.get(name, 1.0) for name in self._models}
+        if not self._models:
+            raise ValueError("llm.models is empty; expected at least one model by a name of your own")
+        if unknown := set(given) - set(models):
+            raise ValueError(f"llm.weights names {min(unknown)!r}; the models are {', '.join(sorted(models))}")
+        if any(not math.isfinite(w) or w < 0 for w in self._weights.values()) or not any(self._weights.values()):
+            raise ValueError(f"llm.weights are {self._weights}; expected numbers of at least 0, and one above it")
+        self._weights = {name: weight for name, weight in self._weights.items() if weight > 0}
+        self._chooser = choose or Weighted()
+        self._closed: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self.credits = credits
+        self.name = " and ".join(self._models[name].name for name in self._weights)
+
+    @property
+    def members(self) -> Mapping[str, LanguageModel]:
+        """Those that may be drawn."""
+        return {name: self._models[name] for name in self._weights}
+
+    def pick(self, ticket: Ticket) -> tuple[str, LanguageModel]:
+        """The model for a move, with its name here."""
+        open_ = {name: weight for name, weight in self._weights.items() if name not in self._closed}
+        chance = int(sha256(f"model/{ticket.run}/{ticket.move}")[:12], 16) / 16**12
+        name = self._chooser.choose(open_ or self._weights, lambda: self.credits(ticket.run, ticket.move), chance)
+        return name, self._models[name]
+
+    def close(self, name: str, reason: str) -> bool:
+        """That one cannot be asked any more. Returns whether there is another that can."""
+        with self._lock:
+            self._closed[name] = reason
+            return any(member not in self._closed for member in self._weights)
+
+    def worst(self, prompt: Prompt) -> Cost:
+        """The worst case of any of them; dollars are None where a price is unknown."""
+        costs = [model.worst(prompt) for model in self.members.values()]
+        dollars = [cost.dollars for cost in costs if cost.dollars is not None]
+        return Cost(max(cost.tokens for cost in costs), max(dollars) if len(dollars) == len(costs) else None)
+
+    def check(self) -> None:
+        """All of them. Raises the first LlmError, with the model's name here."""
+        for name, model in self.members.items():
+            try:
+                model.check()
+            except LlmError as error:
+                error.args = (f"llm.models.{name}: {error}",)
+                raise
+
+
+def _drawn(weights: Mapping[str, float], chance: float) -> str:
+    """One name; each as probable as its weight."""
+    names: Sequence[str] = sorted(weights)
+    left = chance * sum(weights.values())
+    for name in names:
+        left -= weights[name]
+        if left < 0:
+            return name
+    return names[-1]
+
+
+def _each(credit: Credit) -> float | None:
+    return None if credit.dollars is None else credit.dollars / credit.moves
