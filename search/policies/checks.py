@@ -35,3 +35,9 @@ def truth(key: str, value: object) -> None:
     """Raises ValueError unless ``value`` is true or false."""
     if not isinstance(value, bool):
         raise ValueError(f"policy.{key} is {value!r}; expected true or false")
+
+
+def text(key: str, value: object) -> None:
+    """Raises ValueError unless ``value`` is a word or more."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"policy.{key} is {value!r}; expected a name")

@@ -100,7 +100,9 @@ class Composition:
             elsewhere = self.drafting.widen(tree, rng, operators) or self._among(tree, rng, improvers, pool, others)
             if elsewhere is not None:
                 return elsewhere
-        return self._among(tree, rng, improvers, pool, None)
+        # Where nobody of a pool can be improved (no partner for the only operator), the others may still be.
+        move = self._among(tree, rng, improvers, pool, None)
+        return move if move is not None or pool is None else self._among(tree, rng, improvers, None, None)
 
     def _among(
         self, tree: Tree, rng: np.random.Generator, improvers: Improvers, pool: Pool | None, others: Mask | None

@@ -41,6 +41,7 @@ class Measured:
     log: bool = True
 
     def __post_init__(self) -> None:
+        checks.text("population.elites.descriptors.name", self.name)
         checks.truth("population.elites.descriptors.log", self.log)
 
     def __call__(self, tree: Tree) -> Floats:

@@ -175,7 +175,7 @@ class KeptLine:
     present head that is not suspect; all others are reverted and never returned to. Source: the loop of
     karpathy/autoresearch, one git branch that keeps a commit if the metric improved. Run serially this is exactly that
     loop. With several slots the children of one head run side by side, and the first to arrive of those that improve
-    on it is kept. In a population each pool has a line of its own, of the members alone.
+    on it is kept. In a population each pool that the root is in has a line of its own, of its members alone.
     """
 
     ordinal: ClassVar[bool] = True

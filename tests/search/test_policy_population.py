@@ -138,6 +138,19 @@ def test_a_widened_search_leaves_its_island() -> None:
     assert set(turn) == {0, 1, 2, 3}
 
 
+def test_an_island_where_nothing_can_be_done_does_not_end_the_search() -> None:
+    """The only operator needs a partner, and the island's own nodes are all related: the others have one."""
+    growth = Growth()
+    growth.root(3.0)
+    first = growth.child(2.0)
+    second = growth.child(2.5)
+    islands = policy(Islands(count=len(growth.tree.moves) + 1, every=0), mating=RankMating(best=1.0))
+    assert places(pool(Islands(count=len(growth.tree.moves) + 1, every=0), growth.tree).parents) == [0]
+    move = islands.choose(growth.tree, np.random.default_rng(0), {"crossover": CROSSOVER})
+    assert isinstance(move, Propose)
+    assert set(move.parents) == {first, second}
+
+
 def first_parent(chooser: Composition, growth: Growth, seed: int) -> str:
     move = chooser.choose(growth.tree, np.random.default_rng(seed), {"tune": TUNE})
     assert isinstance(move, Propose)
