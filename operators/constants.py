@@ -27,6 +27,7 @@ Number = int | float | bool
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _UNTUNABLE = re.compile(r"(.*_)?(SEED|VOCAB|VOCAB_SIZE|DEVICE|THREADS|VERSION)")
+_NO = re.compile(r"no\b")
 _TUNE_COMMENT = re.compile(r"#.*?\btune:\s*(.*)")
 
 
@@ -43,8 +44,8 @@ class Constant:
 
     @property
     def searchable(self) -> bool:
-        """Seeds, vocabularies and devices are facts and not knobs."""
-        return _UNTUNABLE.fullmatch(self.name) is None and self.tune != "no"
+        """Seeds, vocabularies and devices are facts and not knobs; nor is what its comment says ``no`` to."""
+        return _UNTUNABLE.fullmatch(self.name) is None and not (self.tune and _NO.match(self.tune))
 
 
 @lru_cache(maxsize=4096)

@@ -100,8 +100,7 @@ def range_of(constant: Constant) -> Range | None:
 
 def is_misread(constant: Constant) -> bool:
     """Whether a comment says ``tune:`` and goes on with something that is not of the grammar above."""
-    said = constant.tune
-    return said is not None and said != "no" and constant.searchable and _stated(said, constant.value) is None
+    return constant.tune is not None and constant.searchable and _stated(constant.tune, constant.value) is None
 
 
 def described(span: Range) -> str:

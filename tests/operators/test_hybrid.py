@@ -1,0 +1,76 @@
+"""hybrid: the model names new constants with ranges, and tune searches them."""
+
+from __future__ import annotations
+
+import pytest
+from garden import Garden
+from scripts import edit, metered
+
+from archive.records import Candidate
+from operators.base import NoCandidate
+from operators.hybrid import Hybrid
+from operators.ranges import Range, is_misread, range_of
+from operators.templates import Templates
+from operators.tune import Tune, search_space
+
+SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return fit(RATE)\n"
+GATED = edit(
+    "RATE = 0.001\n\n\ndef train(session):\n    return fit(RATE)",
+    "RATE = 0.001\nGATE = 0.5  # tune: 0..1\nSTEPS = 4  # tune: 1|2|4|8\n\n\n"
+    "def train(session):\n    return fit(RATE, GATE, steps=STEPS)",
+)
+
+
+def test_what_the_model_names_tune_searches(garden: Garden) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    meter, _ = metered([GATED])
+    child = garden.ask(Hybrid(meter), root.node_id)
+    assert isinstance(child, Candidate)
+    space = search_space(child.files, ("train.py",))
+    assert space["train.py", "GATE"] == Range(0.0, 1.0)
+    assert space["train.py", "STEPS"].choices == (1, 2, 4, 8)
+    node = garden.grow(dict(child.files), (root.node_id,), "hybrid", score=2.9)
+    settings = [garden.ask(Tune(), node.node_id, seed=seed) for seed in range(12)]
+    texts = [setting.files["train.py"] for setting in settings if isinstance(setting, Candidate)]
+    assert any("GATE = 0.5 " not in text for text in texts)
+    assert any("STEPS = 4 " not in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("replace", "reason"),
+    [
+        ("RATE = 0.002", "no new module-level constant with a range"),
+        ("RATE = 0.001\nGATE = 0.5", "no new module-level constant with a range"),
+        ("RATE = 0.001\nGATE = 0.5  # tune: no", "no new module-level constant with a range"),
+        ("RATE = 0.001\nGATE = 0.5  # tune: between 0 and 1", "GATE: `tune: between 0 and 1`"),
+        ("RATE = 0.001\nGATE = 0.5  # tune: 1..0", "GATE: `tune: 1..0`"),
+        ("RATE = 0.001\nGATE = 0.5  # tune: 0..1\nx = RATE", "GATE is named and never used"),
+    ],
+)
+def test_constants_outside_of_the_grammar_are_reported(garden: Garden, replace: str, reason: str) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    meter, model = metered([edit("RATE = 0.001", replace), GATED])
+    assert isinstance(garden.ask(Hybrid(meter), root.node_id), Candidate), "one repair"
+    assert reason in model.prompts[1].messages[-1].text
+    meter, _ = metered([edit("RATE = 0.001", replace)] * 2)
+    refused = garden.ask(Hybrid(meter), root.node_id)
+    assert isinstance(refused, NoCandidate)
+    assert reason in refused.reason
+
+
+def test_the_grammar_that_prompts_teach_is_the_one_that_is_read() -> None:
+    """Every example of the system text, as a program: each has the range that it says, and none is misread."""
+    from operators.constants import find_constants
+
+    lines = [line for line in Templates().text("system").splitlines() if line.startswith("    ") and " = " in line]
+    found = {c.name: c for c in find_constants("\n".join(line.strip() for line in lines) + "\n")}
+    assert list(found) == ["WIDTH", "RATE", "DROPOUT", "HEADS", "TIED", "CLASSES"]
+    assert not any(map(is_misread, found.values()))
+    ranges = {name: range_of(constant) for name, constant in found.items()}
+    assert ranges["WIDTH"] == Range(16, 512, "log", integer=True, step=16)
+    assert ranges["RATE"] == Range(1e-4, 1e-1, "log")
+    assert ranges["DROPOUT"] == Range(0.0, 0.5)
+    assert ranges["HEADS"] is not None
+    assert ranges["HEADS"].choices == (1, 2, 4, 8)
+    assert ranges["TIED"] is not None
+    assert ranges["CLASSES"] is None
