@@ -1,0 +1,245 @@
+"""Whole searches whose scores are drawn: everything is real but the trainings, so that a thousand take minutes.
+
+The policy of the settings, the tree, the engine, the course with its budget, the claim and the decisions it writes down
+are those of ``python -m search``. Candidates are numbers, and a score is the node's true mean plus normal noise; the
+root's sigma is 1, so gains and intervals are in sigma. What a search says of its winner is compared with the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from archive.records import (
+    Candidate,
+    Conditions,
+    Direction,
+    Evaluation,
+    MoveRecord,
+    Node,
+    Propose,
+    Request,
+    Resources,
+    Run,
+    Scored,
+    Stop,
+)
+from archive.store import Archive
+from archive.tree import Tree
+from operators.base import Context
+from prepare.task import Task
+from search import assemble
+from search.budget import Budget
+from search.claim import ClaimPlan
+from search.course import Course
+from search.engine import Parts, Search
+from search.policies.base import Choice, Operators, OperatorView, Policy
+from search.settings import compose_settings, resolve
+
+CONDITIONS = Conditions("simulated", 10.0, "simulated")
+ROOT_MEAN = 100.0
+PER_ARCHIVE = 50  # searches, so that one archive stays small
+
+Step = Callable[[np.random.Generator, float], float]
+"""The true gain of a child over the root, from the true gain of its (first) parent; both in sigma."""
+Deviation = Callable[[np.random.Generator], float]
+"""The seed deviation of a node, in sigma; the root's is 1."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is true in a simulated search, and how large it is."""
+
+    candidates: int
+    step: Step
+    plan: ClaimPlan
+    evaluations: int
+    """The whole budget. Where it is ample, the search ends when there are so many ``candidates``."""
+    deviation: Deviation = lambda rng: 1.0
+    direction: Direction = "minimise"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one search said at its end, and what is true."""
+
+    champion: bool
+    true_gain: float | None
+    """Of the node that was reported on; None if nobody was."""
+    gain: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    """Report runs of the root."""
+    screened: int
+    """Candidates that were tried."""
+    best: float
+    """The largest true gain among the candidates."""
+
+
+class Numbers:
+    """An operator that makes a new number from any scored node."""
+
+    name = "number"
+    arity = 1
+    needs_llm = False
+
+    def applies(self, tree: Tree, node_id: str) -> bool:
+        return bool(tree.runs[tree.index[node_id]])
+
+    def propose(self, move: Propose, context: Context) -> Candidate:
+        return Candidate({"train.py": f"X = {context.move_number}\n"}, move.parents, self.name, "another number")
+
+
+@dataclass(frozen=True)
+class Until:
+    """The policy, stopped when the tree holds so many candidates."""
+
+    policy: Policy
+    candidates: int
+
+    def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
+        if len(tree) > self.candidates:
+            return Stop(f"{self.candidates} candidates have been tried")
+        return self.policy.choose(tree, rng, operators)
+
+
+class Ledger(Archive):
+    """An archive in memory that writes runs, decisions and events, and leaves moves, nodes and scores to the tree.
+
+    They are three quarters of a simulated search's time, and no part of what it concludes.
+    """
+
+    def choose(self, record: MoveRecord) -> None:
+        return None
+
+    def add(self, node: Node) -> Node:
+        return node
+
+    def record(self, evaluation: Evaluation) -> Evaluation:
+        return evaluation
+
+
+class World:
+    """The truth of one search: gains and deviations by node, drawn when a node is first trained."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.rng = np.random.default_rng(seed)
+        self.gains: dict[str, float] = {}
+        self.deviations: dict[str, float] = {}
+
+    def score(self, tree: Tree, node_id: str) -> float:
+        if node_id not in self.gains:
+            parents = tree[node_id].parents
+            self.gains[node_id] = self.scenario.step(self.rng, self.gains[parents[0]]) if parents else 0.0
+            self.deviations[node_id] = self.scenario.deviation(self.rng) if parents else 1.0
+        sign = -1.0 if self.scenario.direction == "minimise" else 1.0
+        return float(ROOT_MEAN + sign * self.gains[node_id] + self.deviations[node_id] * self.rng.normal())
+
+
+class Simulator:
+    """The parts that all simulated searches share."""
+
+    def __init__(self, *overrides: str) -> None:
+        config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
+        self.task: Task = assemble.build_task(config)
+        self.policy: Policy = assemble.build_policy(config)
+        self.claim = ClaimPlan(**config["claim"])
+        self.evaluations = int(config["budget"]["evaluations"])
+
+    def results(self, scenario: Scenario, searches: int, seed: int = 0) -> Iterator[Result]:
+        """One result for each search."""
+        for first in range(0, searches, PER_ARCHIVE):
+            with Ledger.in_memory(clock=lambda: 0.0) as archive:
+                for number in range(first, min(searches, first + PER_ARCHIVE)):
+                    yield self.result(scenario, archive, 1_000_003 * seed + number)
+
+    def result(self, scenario: Scenario, archive: Archive, seed: int) -> Result:
+        """One whole search."""
+        run = Run(f"run-{seed}", f"id-{seed}", "simulated", "score", scenario.direction, "simulated", seed, {}, {}, 0.0)
+        archive.start_run(run)
+        tree, world = archive.tree(run, CONDITIONS), World(scenario, seed)
+        search = Search(self._parts(scenario), archive, run, tree)
+        search.begin({"train.py": "X = -1\n"})
+        course = Course(search, Budget(evaluations=scenario.evaluations), scenario.plan, monotonic=lambda: 0.0)
+        clock = 0.0
+        while (request := course.ask()) is not None:
+            clock += 1.0
+            course.tell(scored(request, world.score(tree, request.node_id), clock))
+        search.close()
+        return _result(course, archive, world)
+
+    def _parts(self, scenario: Scenario) -> Parts:
+        operator = Numbers()
+        views: Mapping[str, OperatorView] = {
+            operator.name: OperatorView(operator.name, operator.arity, 1.0, operator.applies)
+        }
+        return Parts(
+            task=self.task,
+            program="",
+            policy=Until(self.policy, scenario.candidates),
+            operators={operator.name: operator},
+            views=views,
+            gate=lambda files: None,
+            clock=lambda: 0.0,
+            monotonic=lambda: 0.0,
+        )
+
+
+def scored(request: Request, score: float, at: float) -> Evaluation:
+    common: dict[str, Any] = {"trust": "self_reported", "sandbox": "none", "device": "cpu"}
+    resources = Resources(10.0, {"train": 10.0})
+    return Scored(
+        request=request,
+        conditions=CONDITIONS,
+        resources=resources,
+        started_at=at,
+        finished_at=at + 1,
+        score=score,
+        **common,
+    )
+
+
+def _result(course: Course, archive: Archive, world: World) -> Result:
+    """From the decision that the search wrote down, and from the truth."""
+    engine, ending = course.engine, course.ending
+    assert ending is not None
+    kind, node_id, _ = archive.last_verdict(engine.run.run) or ("", "", "")
+    difference = ending.verdict.difference if ending.verdict is not None else None
+    return Result(
+        champion=kind == "champion",
+        true_gain=world.gains.get(node_id) if difference is not None else None,
+        gain=None if difference is None else difference.gain,
+        low=None if difference is None else difference.low,
+        high=None if difference is None else difference.high,
+        seeds=0 if difference is None else difference.baseline_n,
+        screened=len(engine.tree) - 1,
+        best=max((gain for node, gain in world.gains.items() if node != engine.tree.root), default=0.0),
+    )
+
+
+# ---------------------------------------------------------------- what many results say
+
+
+def share(found: Sequence[bool]) -> float:
+    return sum(found) / len(found) if found else float("nan")
+
+
+def false_champions(results: Sequence[Result]) -> float:
+    """The share of searches that declared a champion whose true mean is no better than the root's."""
+    return share([r.champion and (r.true_gain or 0.0) <= 0.0 for r in results])
+
+
+def coverage(results: Sequence[Result]) -> float:
+    """The share of reported intervals that hold the true gain."""
+    return share([r.low <= r.true_gain <= r.high for r in results if r.low is not None])  # type: ignore[operator]
+
+
+def bias(results: Sequence[Result]) -> tuple[float, float]:
+    """(mean of reported less true gain, its standard error), in sigma."""
+    errors = np.array([r.gain - r.true_gain for r in results if r.gain is not None and r.true_gain is not None])
+    return float(errors.mean()), float(errors.std(ddof=1) / np.sqrt(len(errors)))
