@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import sys
@@ -14,7 +15,9 @@ from search.claim import Verdict
 from search.display import clean
 from search.engine import Search
 from search.loop import Ending
-from search.statistics import Interval, NoInterval, mean_interval, screening_sigma
+from search.speed import in_words as speed_in_words
+from search.speed import speed_effect
+from search.statistics import Difference, Interval, NoInterval, mean_interval, power, screening_sigma
 
 
 def this_python() -> str:
@@ -42,19 +45,39 @@ def _outcome(search: Search, ending: Ending) -> list[str]:
         mean, runs = tree.means[tree.index[leader]], int(tree.runs[tree.index[leader]])
         root = f"{tree.means[0]:.4f}" if tree.runs[0] else "not scored"
         return [
-            f"No claim yet. The leader is {leader[:8]} with {mean:.4f} {unit} on val in {runs} run(s); "
-            f"the root has {root}.",
-            "That is a screening score: it may be luck.",
+            "No claim: nothing was trained again on fresh seeds, so no improvement can be reported.",
+            f"The leader is {leader[:8]} with {mean:.4f} {unit} on val in {runs} run(s); the root has {root}.",
+            "Those are screening scores, which chose the leader: they may be luck.",
         ]
     lines = []
-    if verdict.kind == "champion":
+    won = verdict.kind == "champion"
+    if won:
         node = tree[verdict.node_id]
         lines.append(f"Champion {verdict.node_id[:8]} ({node.candidate.operator}: {clean(node.candidate.idea, 90)})")
         lines.append(f"  {verdict.reason}")
     else:
         text = verdict.reason
         lines.append(text[0].upper() + text[1:])
+    if verdict.difference is not None:
+        lines.append(f"  {_in_plain_words(verdict.difference, won, search.parts.task.smallest_gain, unit)}")
     return [*lines, *_sides(verdict, unit)]
+
+
+def _in_plain_words(d: Difference, won: bool, smallest: float | None, unit: str) -> str:
+    """What the interval means; and, where nothing was found, how likely a gain worth having would have been found."""
+    if won:
+        often = f"once in {2 / (1 - d.confidence):.0f} claims"
+        return f"Both were trained again on seeds that the search never used; one that is no better passes {often}."
+    words = "On seeds that the search never used the two cannot be told apart."
+    if d.high < 0:
+        words = "On seeds that the search never used it is worse than the root."
+    runs = min(d.baseline_n, d.champion_n)
+    if smallest is None or d.standard_error <= 0 or d.high < 0:
+        return words
+    found = power(smallest / (d.standard_error * math.sqrt(runs / 2)), runs, d.confidence)
+    return (
+        f"{words} A gain of {smallest:g} {unit}".rstrip() + f" would have been seen with a probability of {found:.0%}."
+    )
 
 
 def _sides(verdict: Verdict, unit: str) -> list[str]:
@@ -99,6 +122,8 @@ def _facts(search: Search, archive: Archive) -> list[str]:
         lines.append("Scores are " + ", ".join(f"{t} (sandbox {s})" for t, s in trust) + ".")
     if sigma is not None:
         lines.append(f"Seed deviation of a screening: {sigma:.4f} {search.parts.task.metric.unit}.")
+    if (effect := speed_effect(tree)) is not None:
+        lines.append(speed_in_words(effect, search.parts.task.metric.unit))
     if search.parts.paced:
         lines.append(_rung(run, archive))
     corpus = search.parts.task.corpus.name

@@ -1,0 +1,75 @@
+"""The words at the end of a run: fresh replicates with their interval, and what may not be concluded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive.store import Archive
+from search import summary
+from search.speed import SpeedEffect
+from search.statistics import power
+
+Start = Callable[..., Any]
+
+
+def told(bench: Any, folder: Path) -> str:
+    with Archive.open(folder / "archive.duckdb") as archive:
+        return summary.summarise(bench.search, bench.ending, archive, "a.duckdb")
+
+
+def test_a_champion_is_reported_by_its_fresh_replicates_alone(start: Start, tmp_path: Path) -> None:
+    bench = start(slots=1)
+    text, verdict = told(bench, tmp_path), bench.ending.verdict
+    assert text.startswith(f"\nChampion {verdict.node_id[:8]} (")
+    assert "95% interval" in verdict.reason
+    assert "4 fresh seeds each" in verdict.reason
+    assert verdict.reason in text
+    assert "on seeds that the search never used; one that is no better passes once in 40 claims." in text
+    tree = bench.search.tree
+    for node_id in (tree.root, verdict.node_id):
+        for score in (*tree.scores(node_id), float(tree.means[tree.index[node_id]])):
+            assert f"{score:.4f}" not in text, "a screening score"
+
+
+def test_no_improvement_beyond_noise_is_said_first_and_what_could_have_been_seen(start: Start, tmp_path: Path) -> None:
+    for seed in range(5):
+        bench = start(f"seed={seed}", f"run=r{seed}", "task.smallest_gain=2.0", stub={"noise": 5.0})
+        if (found := bench.ending.verdict.difference) is not None and not found.significant and found.high > 0:
+            break
+    text = told(bench, tmp_path)
+    assert text.startswith("\nNo improvement beyond noise: ")
+    assert "Champion" not in text
+    assert "the two cannot be told apart" in text
+    said = re.search(r"A gain of 2 bpb would have been seen with a probability of (\d+)%", text)
+    assert said is not None
+    assert found.baseline_n == found.champion_n == 4
+    assert int(said[1]) == round(100 * power(2.0 / (found.standard_error * 2**0.5), 4))
+
+
+def test_a_worse_nominee_is_called_worse(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = start("budget.evaluations=12")
+    found = bench.ending.verdict.difference
+    worse = {"gain": -found.gain, "low": -found.high, "high": -found.low}
+    words = summary._in_plain_words(type(found)(**{**vars(found), **worse}), False, 0.1, "bpb")
+    assert words == "On seeds that the search never used it is worse than the root."
+
+
+def test_without_a_claim_nothing_is_reported_as_an_improvement(start: Start, tmp_path: Path) -> None:
+    text = told(start("budget.evaluations=5"), tmp_path)
+    assert "No claim: nothing was trained again on fresh seeds, so no improvement can be reported." in text
+    assert "Those are screening scores, which chose the leader: they may be luck." in text
+
+
+def test_machine_speed_is_told_where_it_was_measured(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = start("budget.evaluations=12")
+    assert "Machine speed" not in told(bench, tmp_path), "the stub measures none"
+    effect = SpeedEffect(-0.26, 1e-5, 22, 0.57, 0.218, 0.146, 1.77, 17.3)
+    monkeypatch.setattr(summary, "speed_effect", lambda tree: effect)
+    assert "Machine speed (1.77 to 17.3 workloads a second) explains 57% of the variance" in told(bench, tmp_path)
