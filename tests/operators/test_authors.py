@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from garden import Garden
+from scripts import edit, metered, whole
 
 from archive.records import Candidate, Conditions, CurvePoint, LlmCall
 from operators.author import Author
 from operators.base import NoCandidate
+from operators.constants import find_constants
 from operators.debug import Debug
 from operators.draft import Draft
 from operators.improve import Improve
-from operators.llm.base import LlmError, Unavailable
+from operators.llm.base import Unavailable
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
+from operators.ranges import range_of
+from operators.syntax import parse
+from operators.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return {}\n"
 GOOD = "IDEA: a higher rate\n<<<<<<< SEARCH\nRATE = 0.001\n=======\nRATE = 0.002\n>>>>>>> REPLACE\n"
-
-
-def metered(
-    answers: Sequence[str | LlmError], calls: list[LlmCall] | None = None, **caps: Any
-) -> tuple[Meter, Scripted]:
-    model = Scripted(answers)
-    record = [].append if calls is None else calls.append
-    return Meter(model, **{"max_dollars": 1.0, "max_tokens": 10**6, "record": record, **caps}), model
 
 
 def prompted(garden: Garden, kind: type[Author], node: str, **more: Any) -> str:
@@ -202,3 +199,64 @@ def test_one_template_can_be_overridden_and_a_wrong_hole_is_named(garden: Garden
         ValueError, match=r"improve.md: unknown \{\{secrets\}\}; this template may use aim, aim_words, ancestors"
     ):
         garden.ask(Improve(meter, prompts=str(tmp_path)), root.node_id)
+
+
+def test_a_draft_is_a_whole_program_made_from_the_task_alone(garden: Garden) -> None:
+    node = family(garden)
+    new = "import torch\n\n\ndef train(session):\n    return {'w': torch.zeros(1)}\n"
+    meter, model = metered([edit("RATE = 0.001", "RATE = 0.002"), whole(new, "something else")])
+    child = garden.ask(Draft(meter), node["root"])
+    assert child == Candidate({"train.py": new}, (node["root"],), "draft", "something else")
+    assert "give the whole new file" in model.prompts[1].messages[-1].text
+    text = model.prompts[0].text
+    assert "Lower the bits per byte." in text
+    assert "RATE = 0.001" not in text, "what a model is shown it copies"
+    assert "raise the rate: 3.22" in text, "and it is not to repeat what was tried"
+
+
+def test_the_example_of_a_draft_is_a_program() -> None:
+    example = Templates().text("draft").partition("```python\n")[2].partition("```")[0]
+    names = {node.name for node in parse(example).body if isinstance(node, ast.FunctionDef)}
+    assert names == {"train", "predict"}
+    assert [c.name for c in find_constants(example) if range_of(c)] == ["RATE"]
+
+
+def test_what_the_gates_refuse_is_told_and_can_be_mended(garden: Garden) -> None:
+    """Otherwise it would be refused later, when nobody can mend it any more."""
+    root = garden.plant(SOURCE, 3.0)
+
+    def gate(files: Any) -> str | None:
+        return "a fixed random seed; use session.seed" if "seed(1)" in files["train.py"] else None
+
+    fixed = edit("    return {}", "    seed(1)\n    return {}")
+    meter, model = metered([fixed, GOOD])
+    assert isinstance(garden.ask(Improve(meter), root.node_id, gate=gate), Candidate)
+    assert "Your answer cannot be used: a fixed random seed; use session.seed" in model.prompts[1].messages[-1].text
+    meter, _ = metered([fixed, fixed])
+    refused = garden.ask(Improve(meter), root.node_id, gate=gate)
+    assert isinstance(refused, NoCandidate)
+    assert refused.reason.endswith("one repair did not help: a fixed random seed; use session.seed")
+
+
+def test_both_turns_are_calls_with_their_price_and_the_second_repeats_the_first(garden: Garden) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    calls: list[LlmCall] = []
+    model = Scripted(["nonsense", GOOD], model="claude-sonnet-5-5")
+    garden.ask(Improve(Meter(model, max_dollars=1, max_tokens=10**6, record=calls.append)), root.node_id)
+    assert [(call.turn, call.outcome) for call in calls] == [(0, "answered"), (1, "answered")]
+    assert all(call.dollars is not None and call.dollars > 0 for call in calls)
+    assert calls[1].prompt.startswith(calls[0].prompt), "so that the whole first turn can come from a cache"
+
+
+def test_a_second_answer_that_is_missing_counts_as_no_answer(garden: Garden) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    meter, _ = metered(["nonsense", Unavailable("down")])
+    refused = garden.ask(Improve(meter), root.node_id)
+    assert isinstance(refused, NoCandidate)
+    assert refused.unavailable
+    assert refused.reason == "no answer: Unavailable: down"
+
+
+def test_debug_needs_at_least_one_try() -> None:
+    with pytest.raises(ValueError, match=r"operators\.debug\.tries is 0; expected at least 1"):
+        Debug(metered([])[0], tries=0)
