@@ -3,7 +3,7 @@
     base.py         what a policy is asked and what it answers: ``Policy``, ``OperatorView``, ``Choice``
     composition.py  the one composition that all of ``conf/policy/*.yaml`` fill in
 
-    scores.py       node scores: what is promising (UCB, PUCT, ShinkaEvolve's and the Darwin Goedel Machine's weights ...)
+    scores.py       node scores: what is promising (UCB, PUCT, the weights of ShinkaEvolve and others)
     values.py       the rank or the min-max value of a mean score, which they start from
     backups.py      what a node learns from the nodes below it: the best or the mean of a subtree, visits
     samplers.py     from scores to one node: the best, by weight, by rank
