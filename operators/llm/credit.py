@@ -15,23 +15,31 @@ Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Rows of one statement over the archive: ``archive.store.Archive.query``."""
 
 # A move has ended once its candidate was refused, or its node was screened. A child that has no mean gained nothing.
+# Only what was trained under the same conditions is compared.
 _CREDITS = """
 WITH it AS (SELECT m.arrival, r.direction FROM moves AS m JOIN runs AS r USING (run) WHERE m.run = ? AND m.move = ?),
 landed AS (
-    SELECT node_id, avg(score) FILTER (outcome = 'scored') AS mean, bool_or(coalesce(violation, false)) AS cheated
+    SELECT node_id, fingerprint, budget_seconds, hardware, avg(score) FILTER (outcome = 'scored') AS mean,
+           bool_or(coalesce(violation, false)) AS cheated
     FROM evaluations, it
-    WHERE run = ? AND purpose = 'screen' AND outcome <> 'lost' AND evaluations.arrival < it.arrival GROUP BY node_id
+    WHERE run = ? AND purpose = 'screen' AND outcome <> 'lost' AND evaluations.arrival < it.arrival GROUP BY ALL
 ),
 before AS (
-    SELECT p.node_id, CASE it.direction WHEN 'minimise' THEN min(l.mean) ELSE max(l.mean) END AS mean
-    FROM parents AS p JOIN landed AS l ON l.node_id = p.parent_id, it GROUP BY p.node_id, it.direction
+    SELECT p.node_id, l.fingerprint, l.budget_seconds, l.hardware,
+           CASE it.direction WHEN 'minimise' THEN min(l.mean) ELSE max(l.mean) END AS mean
+    FROM parents AS p JOIN landed AS l ON l.node_id = p.parent_id, it
+    GROUP BY p.node_id, l.fingerprint, l.budget_seconds, l.hardware, it.direction
+),
+gained AS (
+    SELECT l.node_id, bool_or(l.cheated) AS cheated,
+           max(CASE it.direction WHEN 'minimise' THEN b.mean - l.mean ELSE l.mean - b.mean END) AS gain
+    FROM landed AS l LEFT JOIN before AS b USING (node_id, fingerprint, budget_seconds, hardware), it GROUP BY l.node_id
 ),
 ended AS (
     SELECT f.move, 0.0 AS gain FROM refusals AS f, it WHERE f.run = ? AND f.arrival < it.arrival
     UNION ALL
-    SELECT n.move, CASE WHEN l.cheated THEN 0 ELSE greatest(0, coalesce(
-               CASE it.direction WHEN 'minimise' THEN b.mean - l.mean ELSE l.mean - b.mean END, 0)) END
-    FROM nodes AS n JOIN landed AS l USING (node_id) LEFT JOIN before AS b USING (node_id), it WHERE n.run = ?
+    SELECT n.move, CASE WHEN g.cheated THEN 0 ELSE greatest(0, coalesce(g.gain, 0)) END
+    FROM nodes AS n JOIN gained AS g USING (node_id) WHERE n.run = ?
 ),
 asked AS (
     SELECT move, asked, sum(charged_dollars) AS dollars, count(charged_dollars) < count(*) AS unknown
