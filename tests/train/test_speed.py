@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from underway import sandbox_processes
 
@@ -31,9 +32,19 @@ def test_it_stays_within_two_percent_of_the_default_budget() -> None:
     assert 2 * (time.thread_time() - began) / 5 < 0.02 * 10.0
 
 
-def test_the_threads_cores_are_given_back() -> None:
-    before = os.sched_getaffinity(0)
-    machine_speed(CORES[:1])
+def test_it_runs_on_the_slots_cores_and_gives_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, during = os.sched_getaffinity(0), []
+    product = np.matmul
+
+    def spy(*factors: np.ndarray, out: np.ndarray) -> np.ndarray:
+        during.append(os.sched_getaffinity(0))
+        return product(*factors, out=out)
+
+    monkeypatch.setattr(np, "matmul", spy)
+    core = min(before)
+    machine_speed((core,))
+    assert during
+    assert all(cores == {core} for cores in during)
     assert os.sched_getaffinity(0) == before
 
 
