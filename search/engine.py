@@ -249,8 +249,10 @@ class Search:
         self._follow_state()
         choice = self.parts.policy.choose(self.tree, self._rng("move", self._next_number), views)
         if isinstance(choice, Stop):
-            self.stopped = choice.reason
-            self.note("stopped", choice.reason)
+            closed = self.parts.llm_closed()
+            why = "" if closed is None else f" The language model cannot be asked any more: {closed}"
+            self.stopped = choice.reason + why
+            self.note("stopped", self.stopped)
             return None
         return None if isinstance(choice, Wait) else choice
 

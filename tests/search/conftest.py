@@ -92,6 +92,7 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             if model is not None:
                 record, answer, spent = archive.record_call, archive.answer, archive.spending(opened.run.run)
                 caps: Any = {"max_dollars": dollars, "max_tokens": 10**9, "concurrency": concurrency}
+                caps["requested"] = archive.record_request
                 llm = assemble.Llm(Meter(model, **caps, record=record, lookup=answer, spent=spent), "a model")
             parts = assemble.build_parts(config, task, evaluator, llm, lambda: 0.0)
             lookahead = assemble.build_lookahead(parts, llm, slots)
