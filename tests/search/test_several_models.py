@@ -76,6 +76,7 @@ def several(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Several]:
     return make
 
 
+@pytest.mark.slow
 def test_each_moves_model_follows_from_the_archive_also_after_a_resume(
     start: Callable[..., Bench], tmp_path: Path, several: Callable[[], Several]
 ) -> None:
