@@ -14,6 +14,7 @@ from archive.errors import ArchiveError
 from archive.server import SqlServer
 from archive.store import Archive
 from operators.llm.base import LlmError
+from operators.llm.secrets import without_user
 from prepare.corpora import PreparationError
 from prepare.load import TaskError
 from search import assemble
@@ -132,6 +133,7 @@ def _greeting(search: Search, executor: LocalExecutor, budget: Budget, archive: 
 
 
 def _how_to_resume(search: Search, typed: Sequence[str]) -> str:
-    rest = [shlex.quote(word) for word in typed if not word.startswith("run=")]
+    # A password in an address is not for whoever sees this terminal or its log: to be typed again.
+    rest = [shlex.quote(without_user(word)) for word in typed if not word.startswith("run=")]
     command = " ".join([f"{this_python()} -m search", *rest, shlex.quote(f"run={search.run.run}")])
     return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"
