@@ -29,6 +29,7 @@ from typing import Any
 
 import duckdb
 
+from archive.database import connect
 from archive.records import (
     ROOT_OPERATOR,
     Candidate,
@@ -81,7 +82,7 @@ def preload(path: Path, run: Run, source: str, count: int) -> None:
     """A run of ``count`` scored nodes, each a child of an earlier one, with sources that differ in a constant."""
     with Archive.open(path) as archive:
         archive.start_run(run)
-    connection = duckdb.connect(str(path))
+    connection = connect(path, read_only=False)  # row groups as an archive has them
     head, _, tail = source.partition("WARMUP = 0.05")
     ids = [node_id_for(run.run_id, i) for i in range(count)]
     texts = [f"{head}WARMUP = {0.01 + i / (2 * count):.7f}{tail}" for i in range(count)]

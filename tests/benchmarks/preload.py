@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
-
+from archive.database import connect
 from archive.records import Run, sha256
 from archive.store import Archive
 
@@ -67,14 +66,16 @@ def preload(path: Path, nodes: int) -> None:
     with Archive.open(path) as archive:
         for run in (DEEP, WIDE):
             archive.start_run(run)
-    with duckdb.connect(str(path)) as connection:
-        line, bush = "greatest(i - 1, 0)", "if(i < 2, 0, i // 2 + (hash(i) % (i - i // 2))::BIGINT)"
-        for run, first, count in ((DEEP, line, DEPTH), (WIDE, bush, nodes)):
-            draft = _DRAFT.replace("$run_id", f"'{run.run_id}'").replace("$run", f"'{run.run}'")
-            connection.execute(draft.replace("$first", first).replace("$count", str(count)))
-            for statement in _FILL:
-                connection.execute(statement)
-            connection.execute("DROP TABLE draft")
+    connection = connect(path, read_only=False)  # row groups as an archive has them
+    line, bush = "greatest(i - 1, 0)", "if(i < 2, 0, i // 2 + (hash(i) % (i - i // 2))::BIGINT)"
+    for run, first, count in ((DEEP, line, DEPTH), (WIDE, bush, nodes)):
+        draft = _DRAFT.replace("$run_id", f"'{run.run_id}'").replace("$run", f"'{run.run}'")
+        connection.execute(draft.replace("$first", first).replace("$count", str(count)))
+        for statement in _FILL:
+            connection.execute(statement)
+        connection.execute("DROP TABLE draft")
+    connection.execute("CHECKPOINT")
+    connection.close()
 
 
 def node_at(run: Run, number: int) -> str:
