@@ -54,8 +54,8 @@ ID is any start of a node's id that fits one node. FILE is $%s, or {DEFAULT_NAME
 
 tables   runs nodes parents files sources moves refusals evaluations curves llm_requests llm_calls decisions
          events
-views    leaderboard progress noise operator_stats kinds model_stats calls spending failures ideas suspects throughput
-         rung programs run_summary scores gains lineage('ID') children('ID')
+views    leaderboard progress noise operator_stats kinds model_stats calls spending failures ideas suspects findings
+         throughput rung ablations programs run_summary scores gains lineage('ID') children('ID') kin(['ID', ...])
 
 examples
   python -m archive "SELECT node_id, score, idea FROM leaderboard LIMIT 5"

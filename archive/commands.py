@@ -54,9 +54,12 @@ def events(reader: Reader, run: str | None, limit: int) -> Result:
 
 
 def which_run(reader: Reader, run: str | None) -> str:
-    """``run`` itself if there is one of that name, or the run that was worked on last. Raises QueryError."""
+    """``run`` itself if there is one of that name, or the run that was worked on last. Raises QueryError.
+
+    An ablation is about another run: it counts only where it is named, or alone.
+    """
     sql = (
-        "SELECT run FROM runs AS r ORDER BY greatest(created_at, "
+        "SELECT run FROM runs AS r ORDER BY policy = 'ablation', greatest(created_at, "
         "(SELECT max(chosen_at) FROM moves AS m WHERE m.run = r.run)) DESC, r.rowid DESC"
     )
     known = [str(name) for (name,) in reader.query(sql).rows]

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from archive import git
+from archive.commands import which_run
 from archive.describe import Step, Subject, commit_message, readme
 from archive.display import one_line
 from archive.errors import ArchiveError
@@ -92,7 +93,7 @@ def export_leaves(reader: Reader, run: str | None, prefix: str, repo: Path) -> l
 
     Shared steps are shared commits. The best leaf comes first. Raises ExportError, with nothing written.
     """
-    run = run if run is not None else _newest_run(reader)
+    run = which_run(reader, run)
     leaves = [str(row[0]) for row in _rows(reader, _LEAVES, (run,))]
     if not leaves:
         raise ExportError(
@@ -215,7 +216,7 @@ def _find_node(reader: Reader, node_id: str) -> tuple[str, str]:
 
 def _best_node(reader: Reader) -> tuple[str, str]:
     """The champion of the run that was worked on last, or its leader, with a note that says which."""
-    run = _newest_run(reader)
+    run = which_run(reader, None)
     verdicts = _rows(
         reader,
         "SELECT kind, node_id FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion')"
@@ -240,18 +241,6 @@ def _best_node(reader: Reader) -> tuple[str, str]:
         )
     note = "no champion: exporting the leader, which is not shown to be an improvement"
     return str(best[0][0]), f"{note} (run {one_line(run, 100)})"
-
-
-def _newest_run(reader: Reader) -> str:
-    """The run that was worked on last: a resumed run counts from its last evaluation."""
-    rows = _rows(
-        reader,
-        "SELECT r.run FROM runs r LEFT JOIN evaluations e USING (run) GROUP BY r.run"
-        " ORDER BY coalesce(max(e.finished_at), any_value(r.created_at)) DESC, r.run LIMIT 1",
-    )
-    if not rows:
-        raise ExportError("this archive holds no run yet; start one with: python -m search")
-    return str(rows[0][0])
 
 
 def _doubt(tip: Step) -> str:

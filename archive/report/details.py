@@ -12,7 +12,7 @@ from patiencediff import PatienceSequenceMatcher
 
 from archive.display import printable
 from archive.query import Reader
-from archive.report.facts import PART, rows
+from archive.report.ask import PART, rows
 
 _DIFF_LINES = 400
 _LOG = 1500

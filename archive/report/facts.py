@@ -6,17 +6,17 @@ Times are hours since the run's first training began.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from archive.commands import which_run
-from archive.display import one_line, plain
+from archive.display import one_line
 from archive.query import Reader
+from archive.report.ablations import ablations
+from archive.report.ask import PART, parts, rows
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned
 
-PART = 2_000
-"""Rows that are asked for at once: below the cap of a running search."""
 _IDEA = 300
 _REASON = 300
 
@@ -49,24 +49,13 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
     }
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
     facts["lineage"] = _lineage(reader, best, place)
+    facts["ablations"] = ablations(reader, name, place)
     facts["lessons"] = learned(facts)
     facts["kept"] = kept_steps(facts["experiments"], summary["direction"])
     facts["range"] = score_range(
         facts["experiments"], summary["direction"], nodes["score"][0] if nodes["score"] else None
     )
     return facts
-
-
-def rows(reader: Reader, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    """The rows of a query as objects of plain JSON values."""
-    result = reader.query(sql, parameters)
-    return [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
-
-
-def parts(reader: Reader, sql: str, run: str, last: int) -> Iterator[dict[str, Any]]:
-    """The rows of a query over node numbers, ``sql`` holding ``? AND number BETWEEN ? AND ?``, part after part."""
-    for first in range(0, last + 1, PART):
-        yield from rows(reader, sql, [run, first, first + PART - 1])
 
 
 # ---------------------------------------------------------------- nodes

@@ -20,7 +20,7 @@ def learned(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     nodes = facts["nodes"]
     if not nodes["id"]:
         return []
-    return [*_steps(facts), *_operators(nodes), *_noise(facts), *_failures(nodes), *_suspects(nodes)]
+    return [*_steps(facts), *_ablated(facts), *_operators(nodes), *_noise(facts), *_failures(nodes), *_suspects(nodes)]
 
 
 def tally(kind: str, improved: int, tried: int, failed: int) -> str:
@@ -47,9 +47,27 @@ def _steps(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     count = f"{len(best)} of its {len(gains)} steps"
     yield _said(
         f"The best node's lineage gained {total:.4g} {unit} in screening scores; {share:.0%} of that came with "
-        f"{count}. Screening gains of chosen steps look larger than they are: run ablate for what each is worth.",
+        f"{count}. Screening gains of chosen steps look larger than they are"
+        f"{'.' if facts['ablations'] else ': run ablate for what each is worth.'}",
         [i for _, i in best],
     )
+
+
+def _ablated(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Which steps carry the gain, where somebody took them out and trained the rest again."""
+    for ablation in facts["ablations"]:
+        measured = [step for step in ablation["steps"] if step["low"] is not None]
+        if not measured:
+            continue
+        carry = [step for step in measured if step["low"] > 0]
+        most = f", the first of them {carry[0]['worth']:.4g} {facts['run']['unit']}" if carry else ""
+        harm = sum(step["high"] < 0 for step in measured)
+        yield _said(
+            f"Taken out of {facts['nodes']['id'][ablation['node']][:8]} one at a time, and the rest trained again on "
+            f"fresh seeds: {len(carry)} of {len(measured)} steps carry gain beyond noise{most}"
+            f"{f'; harmful: {harm}' if harm else ''}. Each verdict is at 95% by itself.",
+            [step["node"] for step in carry],
+        )
 
 
 def _operators(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:

@@ -74,7 +74,12 @@
     for (const name of columns) head.append(element("th", name.replaceAll("_", " "), numeric.has(name) ? "n" : ""));
     for (const row of rows) {
       const line = body.insertRow();
-      for (const name of columns) line.append(element("td", typeof row[name] === "number" ? number(row[name]) : row[name] ?? "–", numeric.has(name) ? "n" : ""));
+      for (const name of columns) {
+        const value = row[name], isNode = value instanceof Node;
+        const cell = element("td", isNode ? undefined : typeof value === "number" ? number(value) : value ?? "–", numeric.has(name) ? "n" : "");
+        if (isNode) cell.append(value);
+        line.append(cell);
+      }
     }
     return made;
   }
@@ -104,6 +109,13 @@
       facts.sigma ? `seed deviation ${number(facts.sigma, 3)} ${run.unit}` : "", `holdout read ${facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,
     ].filter(Boolean).join(" · ");
     put("lessons", ...facts.lessons.map((lesson) => { const item = element("li", lesson.text + " "); item.append(...lesson.nodes.map(link)); return item; }));
+    $("ablation").hidden = !facts.ablations.length;
+    put("steps", ...facts.ablations.flatMap(({ run: name, node, steps }) => {
+      const heading = element("p", "Steps of ");
+      heading.append(link(node), ` (run ${name})`);
+      const lines = steps.map((s) => ({ step: link(s.node), worth: signed(s.worth), from: signed(s.low), to: signed(s.high), runs: s.runs, verdict: s.verdict, idea: nodes.idea[s.node].slice(0, 80) }));
+      return [heading, table(lines)];
+    }));
     put("operators", table(facts.operators));
     put("models", table(facts.models));
     put("spending", table(facts.spending));

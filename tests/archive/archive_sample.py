@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,19 @@ def a_family(archive: Archive, direction: Direction = "minimise", name: str = "n
     best = diary.screened(diary.child(good, bad, idea="both", operator="crossover"), sign * 3.0, sign * 3.1)
     diary.refuse(diary.choose(Propose("tune", (good.node_id,))))
     return diary, [root, good, bad, broken, best]
+
+
+def an_ablation(archive: Archive, subject: Node, whole: Sequence[float], **without: Sequence[float | None]) -> Diary:
+    """A run that took steps of ``subject``'s lineage out: scores of the whole, and of what is left ``without`` a node.
+
+    The names are node ids behind an underscore, since some begin with a digit.
+    """
+    config = {"task": {"name": "toy"}, "operators": {"ablate": {"node": subject.node_id}}}
+    name = f"ablation-{subject.node_id[:8]}"
+    run = Run(name, f"id-of-{name}", "toy", "val_bpb", "minimise", "ablation", 7, config, {"seed": 7}, START + 1e6)
+    diary = Diary(archive, run)
+    root = diary.screened(diary.child(operator="seed"), *whole)
+    for step, scores in without.items():
+        idea = f"without {step[1:9]}: what it was"
+        diary.screened(diary.child(root, operator="ablate", idea=idea), *scores)
+    return diary

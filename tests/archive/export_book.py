@@ -54,10 +54,16 @@ class Book:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
         self.db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
 
-    def run(self, run: str = "night", task: Mapping[str, Any] | None = None, direction: str = "minimise") -> None:
+    def run(
+        self,
+        run: str = "night",
+        task: Mapping[str, Any] | None = None,
+        direction: str = "minimise",
+        policy: str = "ucb",
+    ) -> None:
         task = TASK if task is None else task
         name, config = task.get("name", "?"), json.dumps({"task": dict(task)})
-        common = {"run_id": run, "task": name, "metric": "val_bpb", "direction": direction, "policy": "ucb", "seed": 1}
+        common = {"run_id": run, "task": name, "metric": "val_bpb", "direction": direction, "policy": policy, "seed": 1}
         self.insert("runs", run=run, **common, config=config, identity="{}", created_at=self.now())
 
     def node(

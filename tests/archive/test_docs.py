@@ -6,7 +6,19 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from archive_sample import HOUSE, START, Diary, a_call, a_curve, a_family, a_request, failed, request_for, scored
+from archive_sample import (
+    HOUSE,
+    START,
+    Diary,
+    a_call,
+    a_curve,
+    a_family,
+    a_request,
+    an_ablation,
+    failed,
+    request_for,
+    scored,
+)
 
 from archive.__main__ import _ARGUMENTS
 from archive.query import ArchiveReader, open_reader
@@ -26,6 +38,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         diary, nodes = a_family(archive)
         _model_and_curves(archive, diary)
         diary.record(failed(request_for(nodes[2], 60), "invalid", violation=True))
+        last = diary.tree.nodes[-1]
+        an_ablation(archive, last, [3.0, 3.1], **{f"_{last.node_id}": [3.4, 3.5]})
         archive.decide(Decision("night", "leader", nodes[1].node_id, "best mean", {}, START))
         archive.note(Event("night", "cheating", "found cheating", START, nodes[2].node_id))
     return open_reader(path)
@@ -66,7 +80,7 @@ def test_everything_that_can_be_asked_is_documented(reader: ArchiveReader) -> No
 def test_every_documented_statement_answers_something(reader: ArchiveReader, title: str, statement: str) -> None:
     node = reader.query("SELECT node_id FROM nodes WHERE operator = 'improve' ORDER BY number DESC").rows[0][0]
     if "children" in title:
-        node = reader.query("SELECT node_id FROM nodes WHERE number = 0").rows[0][0]
+        node = reader.query("SELECT node_id FROM nodes WHERE number = 0 AND run = 'night'").rows[0][0]
     result = reader.query(statement.replace("3fa9", node))
     assert result.rows, title
 

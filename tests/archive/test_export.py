@@ -14,6 +14,7 @@ import pytest
 from export_book import TASK, Book, git
 
 from archive import export
+from archive.errors import ArchiveError
 from archive.export import ExportError, export_lineage, what_to_type
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -190,8 +191,17 @@ def test_the_default_is_the_run_that_was_worked_on_last(family: Book, repo: Path
     family.node("m", run="morning")
     family.score("m", 9.0, run="morning")
     assert export_lineage(family, None, "one", repo).node_id == "m"
-    family.score("a", 3.4, run="night", purpose="report", split="holdout")  # the older run was resumed
+    resumed = {"run": "night", "move": 99, "kind": "replicate", "parents": [], "purpose": "report", "seed": 0}
+    family.insert("moves", **resumed, reason="", chosen_at=family.now())
     assert export_lineage(family, None, "two", repo).node_id == "d"
+
+
+def test_an_ablation_is_exported_only_where_it_is_named(family: Book, repo: Path) -> None:
+    family.run("ablation-d", policy="ablation")
+    family.node("whole", run="ablation-d")
+    family.score("whole", 3.0, run="ablation-d")
+    assert export_lineage(family, None, "one", repo).node_id == "d"
+    assert export_lineage(family, "whole", "two", repo).node_id == "whole"
 
 
 def test_the_latest_champion_counts_and_a_later_doubt_is_told(family: Book, repo: Path) -> None:
@@ -249,7 +259,7 @@ def test_colliding_paths(other: str, repo: Path) -> None:
 
 def test_archives_from_which_nothing_can_be_exported(family: Book, repo: Path) -> None:
     empty = Book()
-    with pytest.raises(ExportError, match="holds no run yet"):
+    with pytest.raises(ArchiveError, match="holds no run yet"):
         export_lineage(empty, None, "best", repo)
     empty.run()
     with pytest.raises(ExportError, match="no scored node yet"):

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from archive_sample import a_call, a_family
+from archive_sample import Diary, a_call, a_family, a_run
 from export_book import Book, git
 
+from archive.errors import ArchiveError
 from archive.export import ExportError, export_leaves, export_lineage, export_patches
 from archive.query import open_reader
 from archive.store import Archive
@@ -59,10 +60,15 @@ def test_leaves_are_all_or_nothing(path: Path, repo: Path) -> None:
 def test_no_leaf_above_the_root(tmp_path: Path, repo: Path) -> None:
     with Archive.open(tmp_path / "e.duckdb") as archive:
         a_family(archive, "minimise")
+        day = Diary(archive, a_run("day"))
+        root = day.screened(day.child(operator="seed"), 3.0)
+        day.screened(day.child(root), 3.1)
     reader = open_reader(tmp_path / "e.duckdb")
     assert len(export_leaves(reader, "night", "best", repo)) == 1
     with pytest.raises(ExportError, match="no leaf with a better"):
         export_leaves(reader, "day", "best2", repo)
+    with pytest.raises(ArchiveError, match="there is no run 'noon' in the archive; it holds: "):
+        export_leaves(reader, "noon", "best2", repo)
 
 
 def test_trailers_name_the_models_in_one_line_each(path: Path, repo: Path) -> None:
