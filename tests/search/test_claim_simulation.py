@@ -67,7 +67,7 @@ def test_equal_candidates_are_hardly_ever_crowned_by_a_whole_search(simulator: S
     assert coverage(found) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
     assert abs(middle) < 3 * error
     assert error == pytest.approx(math.sqrt(0.5 / 200), rel=0.2)
-    assert np.mean([one.screened for one in found]) == 12
+    assert 11.5 < np.mean([one.screened for one in found]) <= 12, "a recheck of the leader costs a candidate"
 
 
 @pytest.mark.slow
