@@ -75,6 +75,17 @@ def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = 
     return connection
 
 
+def connect_in_memory() -> duckdb.DuckDBPyConnection:
+    """An empty database without a file, with the same settings and the same catalog."""
+    connection = duckdb.connect(":memory:", config=SETTINGS)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute(f"ATTACH ':memory:' AS {CATALOG}")
+    connection.execute(f"USE {CATALOG}")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
 def opening_error(path: Path, error: duckdb.Error) -> ArchiveError:
     """What a failed opening means, in words that help."""
     text = str(error)

@@ -22,7 +22,7 @@ from typing import Any, Self
 import duckdb
 
 from archive import rows, schema
-from archive.database import connect, create_atomically, full_error, is_full, normalised
+from archive.database import connect, connect_in_memory, create_atomically, full_error, is_full, normalised
 from archive.errors import ArchiveError, ArchiveLocked
 from archive.history import History
 from archive.lazy import StoredCurve, StoredFiles
@@ -88,6 +88,13 @@ class Archive:
         except ArchiveError:
             connection.close()
             raise
+
+    @classmethod
+    def in_memory(cls, *, clock: Callable[[], float] = time.time) -> Archive:
+        """An archive without a file, for a notebook or a test: it is gone when it is closed."""
+        connection = connect_in_memory()
+        schema.create(connection, clock())
+        return cls(Path(":memory:"), connection, clock)
 
     def __enter__(self) -> Self:
         return self

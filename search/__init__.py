@@ -1,1 +1,29 @@
-"""The search: loop, budgets, policies, statistics, progress. ``python -m search --help``."""
+"""The search: loop, budgets, policies, statistics, progress. ``python -m search --help``.
+
+In a notebook ``search.Search`` is the same search to ask and to tell (``search/asktell.py``). The names below are
+loaded when they are first used, so that ``import search`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.asktell import Search as Search
+    from search.budget import Budget as Budget
+    from search.owntask import OwnTask as OwnTask
+
+_HOMES = {"Search": "search.asktell", "Budget": "search.budget", "OwnTask": "search.owntask"}
+
+__all__ = ["Budget", "OwnTask", "Search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

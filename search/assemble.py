@@ -167,16 +167,36 @@ def build_policy(config: Mapping[str, Any]) -> Policy:
     return policy
 
 
+@dataclass(frozen=True)
+class Given:
+    """Objects that somebody has brought, in the place of what a configuration names; None for what it does."""
+
+    program: str | None = None
+    policy: Policy | None = None
+    operators: Mapping[str, Operator] | None = None
+
+    @property
+    def views(self) -> dict[str, OperatorView]:
+        """What a policy may know of the operators: all have the same weight."""
+        operators = self.operators or {}
+        return {name: OperatorView(name, each.arity, 1.0, each.applies) for name, each in operators.items()}
+
+
 def build_parts(
-    config: Mapping[str, Any], task: Task, evaluator: Evaluator, llm: Llm, clock: Callable[[], float]
+    config: Mapping[str, Any],
+    task: Task,
+    evaluator: Evaluator,
+    llm: Llm,
+    clock: Callable[[], float],
+    given: Given = Given(),
 ) -> Parts:
     """Everything that a search is made of, but its archive and its tree."""
-    operators, views = build_toolbox(config, llm)
+    operators, views = build_toolbox(config, llm) if given.operators is None else (dict(given.operators), given.views)
     meter = llm.meter
     parts = Parts(
         task=task,
-        program=find_file(task.program).read_text(),
-        policy=build_policy(config),
+        program=find_file(task.program).read_text() if given.program is None else given.program,
+        policy=given.policy or build_policy(config),
         operators=operators,
         views=views,
         gate=evaluator.gate,

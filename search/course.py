@@ -11,6 +11,7 @@ for them, and what becomes of the winner, is decided here. ``search/loop.py`` ke
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from search.engine import Search
 
 _LATEST = 64
 """Scored trainings that say what one takes."""
+_PATIENCE = 0.25
+"""Seconds between looks whether a model's service that could not answer may be asked again."""
 
 _WORDS = {"evaluations": "evaluations", "hours": "hours", "device_hours": "device hours"}
 
@@ -79,6 +82,8 @@ class Course:
         """How the run ended, once it has."""
         self._monotonic = monotonic
         self._began = monotonic() - used
+        self._woken = threading.Event()
+        engine.wake = self._woken.set
         self._claiming: ClaimPlan | None = None
         self._sized = -1, plan  # the number of evaluations that it was reckoned with
         self._reason = ""
@@ -90,14 +95,21 @@ class Course:
 
     # ------------------------------------------------------------ ask and tell
 
-    def ask(self, free: int = 1) -> Request | None:
-        """A training to begin now, where ``free`` of them could be; see above for None."""
+    def ask(self, free: int = 1, *, patient: bool = True) -> Request | None:
+        """A training to begin now, where ``free`` of them could be; see above for None.
+
+        ``patient``: wait for a language model where nothing but its answer can come next.
+        """
         while self.ending is None:
             self.prepare(free)
             if (request := self._take()) is not None:
                 return request
-            if not self._change_over():
+            if self._change_over():
+                continue
+            if not patient or self.engine.in_flight:
                 return None
+            self._woken.wait(_PATIENCE)
+            self._woken.clear()
         return None
 
     def tell(self, evaluation: Evaluation) -> None:

@@ -89,7 +89,7 @@ class Session:
         """Give every free slot what there is for it; with none free, proposals are made ahead all the same."""
         self.course.slots = max(1, self.executor.free + self.executor.in_flight)
         self.course.prepare(max(0, self.executor.free))
-        while self.executor.free > 0 and (request := self.course.ask(self.executor.free)) is not None:
+        while (free := self.executor.free) > 0 and (request := self.course.ask(free, patient=False)) is not None:
             self.executor.submit(request)
 
     def _land(self) -> None:

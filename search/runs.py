@@ -6,6 +6,7 @@ change; task, policy, operators and seed may not, since the moves made so far ca
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,15 +52,26 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"task": task, "policy": config["policy"], "operators": operators, "seed": config["seed"]}
 
 
-def open_run(archive: Archive, config: Mapping[str, Any], task: Task, conditions: Conditions, now: float) -> Opened:
-    """The run named by ``config['run']``, or a new one. Raises RunChanged."""
+def open_run(
+    archive: Archive,
+    config: Mapping[str, Any],
+    task: Task,
+    conditions: Conditions,
+    now: float,
+    program: Mapping[str, str] | None = None,
+) -> Opened:
+    """The run named by ``config['run']``, or a new one. ``program``: the seed program where it is in no file.
+
+    Raises RunChanged or SettingsError.
+    """
+    contents = _contents(task, conditions, program)
     name = config["run"]
     known = archive.run(str(name)) if name is not None else None
     if known is None:
-        run = _new_run(archive, config, task, conditions, now)
+        run = _new_run(archive, config, task, contents, now)
         archive.start_run(run)
         return Opened(run, archive.tree(run, conditions), resumed=False, other_hardware=None)
-    if changed := differences(known.identity, _plain(identity(config) | _contents(task, conditions))):
+    if changed := differences(known.identity, _plain(identity(config) | contents)):
         raise RunChanged(
             f"run {known.run!r} was started with other settings, and cannot go on with these:\n  "
             + "\n  ".join(changed)
@@ -69,10 +81,13 @@ def open_run(archive: Archive, config: Mapping[str, Any], task: Task, conditions
     return Opened(known, tree, resumed=True, other_hardware=_before(archive, known, tree, conditions))
 
 
-def _contents(task: Task, conditions: Conditions) -> dict[str, Any]:
+def _contents(task: Task, conditions: Conditions, program: Mapping[str, str] | None) -> dict[str, Any]:
     """What stands in the files that a configuration only names: they are part of the task, too."""
-    seed = sha256(find_file(task.seed_file).read_text(errors="replace"))[:12]
-    return {"contents": {"seed_file": seed, "corpus": conditions.fingerprint}}
+    if program is not None:
+        text = json.dumps(dict(program), sort_keys=True)
+    else:
+        text = find_file(task.seed_file).read_text(errors="replace")
+    return {"contents": {"seed_file": sha256(text)[:12], "corpus": conditions.fingerprint}}
 
 
 def _plain(value: Any) -> Any:
@@ -82,7 +97,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, conditions: Conditions, now: float) -> Run:
+def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, contents: dict[str, Any], now: float) -> Run:
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise SettingsError(f"seed is {seed!r}; expected a whole number")
@@ -99,7 +114,7 @@ def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, conditions
         policy=str(config.get("chosen", {}).get("policy") or config["policy"].get("_target_")),
         seed=seed,
         config=_plain({key: value for key, value in config.items() if key != "llm"}),
-        identity=_plain(identity(config) | _contents(task, conditions)),
+        identity=_plain(identity(config) | contents),
         created_at=now,
     )
 

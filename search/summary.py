@@ -29,9 +29,11 @@ def this_python() -> str:
     return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
-def summarise(search: Search, ending: Ending, archive: Archive, archive_option: str) -> str:
-    """Several lines of plain text."""
+def summarise(search: Search, ending: Ending, archive: Archive, archive_option: str | None) -> str:
+    """Several lines of plain text. ``archive_option``: the archive's file, as it was named; None if it has none."""
     lines = ["", *_outcome(search, ending), "", *_facts(search, archive)]
+    if archive_option is None:
+        return "\n".join(lines)
     return "\n".join([*lines, "", *_next(search, ending, archive_option)])
 
 
@@ -83,13 +85,14 @@ def _in_plain_words(d: Difference, won: bool, smallest: float | None, unit: str)
 def _sides(verdict: Verdict, unit: str) -> list[str]:
     """Each side's mean on the holdout with its interval."""
     lines = []
+    unit = f" {unit}" if unit else ""
     for name, scores in (("baseline (root)", verdict.baseline), ("champion", verdict.champion)):
         label = name if verdict.kind == "champion" or name != "champion" else "best candidate"
         if not scores:
             continue
         interval = mean_interval(scores)
         if isinstance(interval, NoInterval):
-            lines.append(f"  {label:<16} {scores[0]:.4f} {unit} on holdout, one run")
+            lines.append(f"  {label:<16} {scores[0]:.4f}{unit} on holdout, one run")
         else:
             lines.append(f"  {label:<16} {_interval(interval, unit)}")
     return lines
@@ -97,7 +100,7 @@ def _sides(verdict: Verdict, unit: str) -> list[str]:
 
 def _interval(interval: Interval, unit: str) -> str:
     return (
-        f"{interval.mean:.4f} {unit} on holdout, 95% interval {interval.low:.4f} to {interval.high:.4f} "
+        f"{interval.mean:.4f}{unit} on holdout, 95% interval {interval.low:.4f} to {interval.high:.4f} "
         f"({interval.n} fresh seeds, deviation {interval.deviation:.4f})"
     )
 
@@ -121,7 +124,7 @@ def _facts(search: Search, archive: Archive) -> list[str]:
     if trust:
         lines.append("Scores are " + ", ".join(f"{t} (sandbox {s})" for t, s in trust) + ".")
     if sigma is not None:
-        lines.append(f"Seed deviation of a screening: {sigma:.4f} {search.parts.task.metric.unit}.")
+        lines.append(f"Seed deviation of a screening: {sigma:.4f} {search.parts.task.metric.unit}".rstrip() + ".")
     if (effect := speed_effect(tree)) is not None:
         lines.append(speed_in_words(effect, search.parts.task.metric.unit))
     if search.parts.paced:
