@@ -289,8 +289,9 @@ def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str
         return None
     wanted = [
         [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}: {_why(tree, claim, finalists, node_id)}")]
-        * side.missing(plan.confirm_seeds)
+        * missing
         for place, (node_id, side) in enumerate(sides.items(), 1)
+        if (missing := side.missing(plan.confirm_seeds))
     ]
     return _in_turn(wanted)
 
@@ -348,7 +349,7 @@ def _report(
 
 def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
     """One of each column in turn, those that lack most first: the same order, however much of it is chosen already."""
-    rounds = range(max(map(len, columns)), 0, -1)
+    rounds = range(max(map(len, columns), default=0), 0, -1)
     return tuple(column[0] for lacking in rounds for column in columns if len(column) >= lacking)
 
 
