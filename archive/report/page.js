@@ -200,8 +200,9 @@
     for (const [k, node, leading] of facts.kept.slice(1).reverse()) {
       const words = facts.nodes.idea[node].slice(0, 44), wide = pen.measureText(words).width;
       const box = { x: x(k) + 7, y: inside(leading) + (facts.run.direction === "minimise" ? -8 : 16) };
+      if (box.x + wide > width - right) { box.x = x(k) - 7 - wide; box.y = inside(leading) + (facts.run.direction === "minimise" ? 14 : -6); }
       const clash = taken.some((other) => Math.abs(other.y - box.y) < 14 && box.x < other.x + other.wide + 8 && other.x < box.x + wide + 8);
-      if (clash || box.x + wide > width - right || box.y < top + 8) continue;
+      if (clash || box.x < left || box.y < top + 8) continue;
       pen.fillText(words, box.x, box.y); taken.push({ ...box, wide });
     }
     dots.size = size;

@@ -15,8 +15,7 @@ import numpy as np
 
 from archive.errors import ArchiveError
 
-_LABELLED = 12
-_INK, _DOT, _BEST, _BAD, _LINE = "#24292f", "#8c959f", "#1a7f37", "#cf222e", "#d0d7de"
+_INK, _DOT, _BEST, _BAD, _ODD, _LINE = "#24292f", "#8c959f", "#1a7f37", "#cf222e", "#8250df", "#d0d7de"
 
 
 def draw(facts: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -59,7 +58,8 @@ def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
     axes.set_title(_words(f"{run['run']}: {run['task']}, {len(list_)} screenings, policy {run['policy']}", 100))
     axes.set_xlabel("trainings in order of arrival")
     axes.set_ylabel(_words(f"{run['metric']} ({run['unit'] or '-'}) on val"))
-    axes.scatter([k for k, _ in scored], [score for _, score in scored], s=9, color=_DOT, zorder=2)
+    colours = [_ODD if nodes["suspect"][list_[k][0]] else _DOT for k, _ in scored]
+    axes.scatter([k for k, _ in scored], [score for _, score in scored], s=9, c=colours, zorder=2)
     line = [(k, best) for k, (_, _, _, best) in enumerate(list_) if best is not None]
     axes.step([k for k, _ in line], [best for _, best in line], where="post", color=_BEST, linewidth=1.4, zorder=3)
     low, high = facts["range"]
@@ -69,11 +69,26 @@ def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
     for k, node, best in kept:
         half = 1.96 * facts["sigma"] / math.sqrt(nodes["runs"][node] or 1) if facts["sigma"] else 0.0
         axes.errorbar([k], [best], yerr=[half], color=_BEST, fmt="o", markersize=3.5, linewidth=1.0, zorder=4)
-    for k, node, best in kept[1:][-_LABELLED:]:
-        place = (4, 4) if run["direction"] == "minimise" else (4, -10)
-        axes.annotate(
-            _words(nodes["idea"][node]), (k, best), xytext=place, textcoords="offset points", fontsize=6, color=_INK
-        )
+    _label(axes, [(k, best, _words(nodes["idea"][node])) for k, node, best in kept[1:]], run["direction"])
+
+
+def _label(axes: Any, steps: list[tuple[int, float, str]], direction: str) -> None:
+    """Words beside the kept steps, the last ones first: to the right, to the left, or left out for want of room."""
+    axes.figure.draw_without_rendering()  # so that places on the canvas are known
+    inside = axes.get_window_extent()
+    taken: list[Any] = []
+    up = 4 if direction == "minimise" else -10
+    for k, best, words in reversed(steps):
+        for x, y, side in ((5, up, "left"), (-5, -6 - up, "right")):
+            label = axes.annotate(
+                words, (k, best), xytext=(x, y), textcoords="offset points", ha=side, fontsize=6, color=_INK
+            )
+            label.set_in_layout(False)
+            box = label.get_window_extent()
+            if inside.containsx(box.x0) and inside.containsx(box.x1) and box.count_overlaps(taken) == 0:
+                taken.append(box)
+                break
+            label.remove()
 
 
 def _tree(axes: Any, facts: Mapping[str, Any]) -> None:
