@@ -73,3 +73,19 @@ def test_machine_speed_is_told_where_it_was_measured(
     effect = SpeedEffect(-0.26, 1e-5, 22, 0.57, 0.218, 0.146, 1.77, 17.3)
     monkeypatch.setattr(summary, "speed_effect", lambda tree: effect)
     assert "Machine speed (1.77 to 17.3 workloads a second) explains 57% of the variance" in told(bench, tmp_path)
+
+
+def test_leader_finalists_nominee_and_champion_are_rows_with_reasons(start: Start, tmp_path: Path) -> None:
+    bench = start(slots=1)
+    with Archive.open(tmp_path / "archive.duckdb") as archive:
+        decided = archive.query("SELECT kind, node_id, reason FROM decisions ORDER BY decided_at")
+        moves = archive.query("SELECT purpose, node_id, reason FROM moves WHERE kind = 'replicate' ORDER BY move")
+    assert [kind for kind, *_ in decided][-1] == "champion"
+    assert {kind for kind, *_ in decided} == {"leader", "champion"}
+    assert all(reason.startswith("best mean screening score so far: ") for kind, _, reason in decided[:-1])
+    finalists = {reason.split(":")[0] for purpose, _, reason in moves if purpose == "confirm"}
+    assert finalists == {"finalist 1 of 3", "finalist 2 of 3", "finalist 3 of 3"}
+    reports = {node_id: reason for purpose, node_id, reason in moves if purpose == "report"}
+    assert reports[bench.search.tree.root] == "baseline of the claim"
+    assert reports[bench.ending.verdict.node_id].startswith("would-be champion")
+    assert all(reason for *_, reason in (*decided, *moves))
