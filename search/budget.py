@@ -14,7 +14,7 @@ asks no model.
 **What is in flight** counts as if it had landed. An evaluation is one evaluation. By the hour, a training under way
 takes what its like took: the mean of the latest that were scored; before there is one, twice the task's seconds. One
 more is begun only if it would land, by that mean, before the claim's share begins. A training of a claim is audited
-like a leader's, and so it is taken to last as long as the longest of the latest. For tokens and dollars a call counts
+like a leader's, and so it is taken to last as long as the longest so far. For tokens and dollars a call counts
 as the most that it may take until its bill is there (``operators/llm/meter.py``). So evaluations, tokens and dollars
 are never exceeded; hours and device hours by what a training takes beyond its like.
 """

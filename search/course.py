@@ -87,7 +87,7 @@ class Course:
         self._claiming: ClaimPlan | None = None
         self._sized = -1, plan  # the number of evaluations that it was reckoned with
         self._reason = ""
-        self._device_seconds = 0.0
+        self._device_seconds = self._longest = 0.0
         self._walls: deque[float] = deque(maxlen=_LATEST)
         for evaluations in engine.tree.evaluations.values():
             for evaluation in evaluations:
@@ -274,7 +274,7 @@ class Course:
             seconds=self._monotonic() - self._began,
             device_seconds=self._device_seconds,
             each=max(1e-3, sum(walls) / len(walls)),
-            longest=max(1e-3, *walls),
+            longest=max(1e-3, self._longest, *walls),
             slots=max(1, self.slots),
         )
 
@@ -283,6 +283,7 @@ class Course:
         self._device_seconds += wall
         if evaluation.outcome == "scored" and evaluation.conditions == self.engine.tree.conditions:
             self._walls.append(wall)
+            self._longest = max(self._longest, wall)
 
     def outlook(self) -> Outlook:
         """What is still to come, while it runs."""
