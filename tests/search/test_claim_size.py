@@ -74,6 +74,24 @@ def test_noise_asks_for_more_seeds_and_a_larger_gain_for_fewer() -> None:
     assert sized(ClaimPlan(smallest_gain=0.03, report_seeds=20), noisy_root(0.02).tree).report_seeds == 20
 
 
+def test_a_lead_beyond_luck_needs_fewer_seeds() -> None:
+    growth = noisy_root(0.02)
+    plan = ClaimPlan(smallest_gain=0.03)
+    growth.child(3.4 - 0.02 * math.sqrt(2 * math.log(2)) - 0.03)
+    assert sized(plan, growth.tree).report_seeds == 9, "as far ahead as luck and the smallest gain explain"
+    growth.child(3.4 - 0.02 * math.sqrt(2 * math.log(3)) - 0.045)
+    assert sized(plan, growth.tree).report_seeds == 5, "2.25 sigma are to be found"
+    for _ in range(60):
+        growth.child(3.5)
+    assert sized(plan, growth.tree).report_seeds == 9, "the best of 62 is luckier"
+    growth.child(2.4)
+    assert sized(plan, growth.tree).report_seeds == 4
+    best = Growth("maximise")
+    best.root(3.38, 3.4, 3.42)
+    best.child(4.4)
+    assert sized(plan, best.tree).report_seeds == 4
+
+
 def test_without_a_smallest_gain_or_a_sigma_the_plan_stays() -> None:
     assert sized(ClaimPlan(), noisy_root(0.5).tree) == ClaimPlan()
     growth = Growth()
@@ -85,10 +103,11 @@ def test_without_a_smallest_gain_or_a_sigma_the_plan_stays() -> None:
 
 
 def test_runs_of_the_claim_do_not_change_its_size() -> None:
-    growth = noisy_root(0.011)
-    child = growth.child(3.0)
+    growth = noisy_root(0.015)
+    child = growth.child(3.39)
     plan = ClaimPlan(smallest_gain=0.03)
     before = sized(plan, growth.tree)
+    assert before.report_seeds == 6
     for score in (3.0, 9.0, 1.0):
         growth.land(growth.choose(Replicate(child, "confirm")), score)
         growth.land(growth.choose(Replicate(child, "report")), score)
