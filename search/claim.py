@@ -10,10 +10,10 @@ Screening scores choose the finalists and never enter the claim. The root is no 
 nothing to choose and no confirm stage; with none the verdict costs nothing.
 
 How many report runs a side gets follows from the seed deviation and the smallest gain worth claiming: as many as find
-that gain, or a larger one that is to be expected, with the power that was asked for (``search.plan.sized``). Confirm runs are as many for each finalist. To give
-them one by one to whom they decide most about (OCBA, Chen et al. 2000) chose winners with 0.02 to 0.05 sigma more of
-true gain in simulations with six runs, less than a claim could tell apart; top-two sampling was no better than equal
-numbers (tests/benchmarks/README.md).
+that gain, or a larger one that is to be expected, with the power that was asked for (``search.plan.sized``). Confirm
+runs are as many for each finalist. Given one by one to whom they decide most about (OCBA, Chen et al. 2000), six of
+them found winners with 0.01 to 0.05 sigma more of true gain in simulations, less than a claim could tell apart; top-two
+sampling was no better than equal numbers (tests/benchmarks/finalists.py).
 
 At equal score shorter code wins (``search.simplicity``): the last place among the finalists goes to a shorter node that
 is equal to the best, if there is one, and of the confirmed finalists the shortest that is equal to the best is reported

@@ -6,10 +6,10 @@
                not count, so that a tuned constant makes no program longer
 
 The rule is the one-standard-error rule of Breiman et al. (1984, "Classification and Regression Trees", section 3.4.3),
-with half of it: a whole one gave away 0.06 to 0.12 sigma of true gain in simulation, half of one 0.02 to 0.03
-(tests/benchmarks/README.md). It is meant as in karpathy/autoresearch, whose program keeps a change that removes code at
-the same score. It is applied to a node with the best mean and never in a chain, so that many equal steps cannot add up
-to a loss.
+with half of it: a whole one gave away 0.09 to 0.15 sigma of true gain in simulation, half of one 0.02 to 0.03
+(tests/benchmarks/finalists.py). It is meant as in karpathy/autoresearch, whose program keeps a change that removes code
+at the same score. It is applied to a node with the best mean and never in a chain, so that many equal steps cannot add
+up to a loss.
 """
 
 from __future__ import annotations
