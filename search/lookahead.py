@@ -9,6 +9,17 @@ used up. The base-stock rule keeps that many under way, and a safety of 1.5 devi
 In simulations with L / E from 0.25 to 4, lognormal latencies (deviation of the logarithm up to 1) and a fifth of the
 answers unusable, slots were busy at least 97% of the time. A proposal made that early does not know what landed since
 (about ``ahead`` evaluations), so more than the rule asks for would only make the search blinder.
+
+What is done with a proposal that comes back to another tree than it was asked for in:
+
+    its parent was found cheating meanwhile    refused with that reason; no training is spent on it
+    somebody made the same program meanwhile   refused as a duplicate
+    its parent was overtaken, or run again     trained in its turn, and judged by the tree of now: it is paid for, one
+       and found worse                         result more or less is mostly noise, and the policy, which counts what
+                                               is pending, has spread what is on its way over several parents
+    the budget is nearly used                  never asked for: what is on its way is at most what can be trained
+
+The prompt names what is in flight, so that those who are asked at the same time need not say the same.
 """
 
 from __future__ import annotations
