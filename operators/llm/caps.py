@@ -88,15 +88,19 @@ class Caps:
         """Why another call does not fit beside what is spent and held, or None."""
         spent = self._spent
         if spent.charged_tokens + held.tokens + worst.tokens > self.max_tokens:
+            unknown = spent.charged_tokens - spent.tokens
+            part = f", {unknown:,} of them for calls of unknown bill, at most" if unknown else ""
             return (
-                f"the cap of {self.max_tokens:,} tokens: {spent.charged_tokens:,} spent, "
+                f"the cap of {self.max_tokens:,} tokens: {spent.charged_tokens:,} spent{part}; "
                 f"a call may take {worst.tokens:,}; raise llm.max_total_tokens to go on"
             )
         if worst.dollars is None:
             return None
         if spent.charged_dollars + (held.dollars or 0.0) + worst.dollars > self.max_dollars:
+            dollars = spent.charged_dollars - spent.dollars
+            part = f", ${dollars:.4f} of it for calls of unknown bill, at most" if dollars > 1e-9 else ""
             return (
-                f"the cap of ${self.max_dollars:.2f}: ${spent.charged_dollars:.4f} spent, "
+                f"the cap of ${self.max_dollars:.2f}: ${spent.charged_dollars:.4f} spent{part}; "
                 f"a call may cost ${worst.dollars:.4f}; raise llm.max_dollars to go on"
             )
         return None

@@ -118,7 +118,7 @@ def test_the_cap_closes_the_meter_when_no_call_fits_any_more() -> None:
     meter = metered(model)
     for move in range(8):
         meter.complete(PROMPT, ticket(move))
-    with pytest.raises(BudgetSpent, match=r"cap of \$1.00: \$0.8000 spent, a call may cost \$0.2500"):
+    with pytest.raises(BudgetSpent, match=r"cap of \$1.00: \$0.8000 spent; a call may cost \$0.2500"):
         meter.complete(PROMPT, ticket(8))
     assert meter.closed is not None
     assert model.calls == 8

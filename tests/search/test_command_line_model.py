@@ -101,3 +101,34 @@ def test_a_resumed_search_does_not_pay_again(tmp_path: Path) -> None:
     assert one(archive, "count(*) FROM moves WHERE kind = 'propose'") == one(
         archive, "(SELECT count(*) FROM nodes) + (SELECT count(*) FROM refusals)"
     )
+
+
+@pytest.mark.slow
+def test_the_cap_holds_when_a_search_is_killed_with_calls_in_flight(tmp_path: Path) -> None:
+    """They may have been billed: the resumed run counts them at the most that they can have cost."""
+    archive, cap = tmp_path / "treewright.duckdb", 0.4
+    words = ("run=night", "operators=llm", "budget.evaluations=30", f"llm.max_dollars={cap}", "evaluator.delay=0.05")
+    with MessagesApi(latency=lambda number: 0.0 if number == 1 else 60.0) as api:
+        process = begin(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+        until = time.monotonic() + 60
+        while len(api.asked) < 3 and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.5)  # for a fourth, which there is no room for
+        process.kill()
+        process.communicate(timeout=30)
+        assert len(api.asked) == 3
+    left = "(SELECT * FROM llm_requests ANTI JOIN llm_calls USING (request))"
+    assert one(archive, f"count(*) FROM {left}") == 2
+    at_most = one(archive, f"sum(dollars_at_most) FROM {left}")
+    assert 0.3 < at_most <= cap - EACH
+    with MessagesApi() as api:
+        done = search(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+        assert done.returncode == 0, done.stderr
+        assert api.asked == [], "nothing fits any more"
+        assert "the cap of $0.40" in done.stdout + done.stderr
+        assert "of unknown bill" in done.stdout + done.stderr
+        more = [word.replace("0.4", "0.8") for word in words]
+        done = search(tmp_path, *more, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+        assert done.returncode == 0, done.stderr
+        assert len(api.asked) > 0, "with a larger cap it goes on"
+        assert len(api.asked) * EACH + EACH + at_most <= 0.8
