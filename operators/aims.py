@@ -11,8 +11,8 @@ counts (Raj and Kalyani 2017, "Taming non-stationary bandits in a Bayesian appro
     of an aim          S = sum of w r,  F = sum of w (1 - r),  with w = decay^(younger children that had any aim)
     drawn              p ~ Beta(1 + S, 1 + F) for each aim; the largest is due
 
-In one proposal of ten an aim is drawn uniformly instead, so that none is ever given up; and what is not tried is
-forgotten at the same pace as it was learned. A pure function of the tree and the move's generator.
+None is ever given up: what is not tried is forgotten at the pace at which it was learned, and an aim of which nothing
+is known any more is drawn as one that was never tried. A pure function of the tree and the move's generator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import numpy as np
 from archive.tree import Tree
 
 DECAY = 0.98
-FLOOR = 0.1
 _REMEMBERED = 300
 """Children with an aim that are looked at; older ones weigh less than 0.98^300 = 0.2%."""
 _LOOKED_AT = 20_000
@@ -54,8 +53,7 @@ def read_aims(text: str) -> tuple[Aim, ...]:
 
 
 def due(aims: Sequence[Aim], tree: Tree, sigma: float | None, rng: np.random.Generator) -> Aim:
-    """The aim of the next proposal. Always draws the same amount of randomness."""
-    explores, anything = rng.random() < FLOOR, int(rng.integers(len(aims)))
+    """The aim of the next proposal."""
     won = np.zeros(len(aims))
     lost = np.zeros(len(aims))
     place = {aim.name: i for i, aim in enumerate(aims)}
@@ -65,8 +63,7 @@ def due(aims: Sequence[Aim], tree: Tree, sigma: float | None, rng: np.random.Gen
         weight, earned = DECAY**age, reward(gain, typical)
         won[place[name]] += weight * earned
         lost[place[name]] += weight * (1 - earned)
-    drawn = rng.beta(1 + won, 1 + lost)
-    return aims[anything if explores else int(np.argmax(drawn))]
+    return aims[int(np.argmax(rng.beta(1 + won, 1 + lost)))]
 
 
 def reward(gain: float | None, sigma: float) -> float:

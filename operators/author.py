@@ -167,9 +167,12 @@ def converse(
         try:
             return read(answer, turn == TURNS - 1)
         except Unusable as error:
-            reason = one_line(str(error), 500)
-            shown = quote(error.shown, "source") if error.shown else ""
-            prompt = prompt.followed_by(answer.text, templates.filled("repair", {"reason": reason, "shown": shown}))
+            reason = one_line(f"{error}: {error.shown}" if error.shown else str(error), 500)
+            told = {
+                "reason": one_line(str(error), 500),
+                "shown": quote(error.shown, "text", keep="head") if error.shown else "",
+            }
+            prompt = prompt.followed_by(answer.text, templates.filled("repair", told))
     return NoCandidate(f"the answer could not be used, and one repair did not help: {reason}")
 
 
@@ -201,7 +204,7 @@ def well_formed(files: Files, context: Context) -> None:
             try:
                 parse(files[path], path)
             except Unparsable as error:
-                raise Unusable(f"the changed file does not parse: {error}") from None
+                raise Unusable("the changed file does not parse", str(error)) from None
 
 
 def _failed(tree: Tree, parent: str) -> tuple[tuple[str, Files], ...]:

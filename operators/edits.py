@@ -30,7 +30,7 @@ _FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:[\s*_`]*([^\s`*]+)[\s*_`]*$")
 class Unusable(ValueError):
     """An answer from which no candidate comes; the message tells the model what to do differently.
 
-    ``shown``: text of a program that belongs to it. It is data, and to be quoted as such.
+    ``shown``: words of a program or of the answer that belong to it. They are data, and to be quoted as such.
     """
 
     def __init__(self, message: str, shown: str = "") -> None:
@@ -66,7 +66,7 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
         raise Unusable("the answer has neither a search/replace block nor a whole file in a fenced block")
     for path in (*(edit.path for edit in edits), *wholes):
         if path not in editable:
-            raise Unusable(f"{one_line(path)} may not be changed; only {', '.join(editable)} may")
+            raise Unusable(f"the answer names a file that may not be changed; only {', '.join(editable)} may", path)
     return Proposal(idea, tuple(edits), wholes)
 
 
@@ -142,9 +142,7 @@ def _replace(text: str, edit: Edit) -> str:
         places = _places([" ".join(line.split()) for line in lines], [" ".join(line.split()) for line in search])
         replace = _reindented(replace, search[0], lines[places[0]]) if places else replace
     if not places:
-        raise Unusable(
-            f"the search text is not in {edit.path}; the nearest text there is shown below", _nearest(lines, search)
-        )
+        raise Unusable(f"the search text is not in {edit.path}, whose nearest text is this", _nearest(lines, search))
     if len(places) > 1:
         where = ", ".join(str(place + 1) for place in places[:5])
         raise Unusable(

@@ -42,9 +42,9 @@ class Hybrid(Author):
     def check(self, proposal: Proposal, files: Files, parent: Files) -> None:
         new = list(_new_constants(files, parent))
         if misread := [constant for constant in new if is_misread(constant)]:
-            told = "; ".join(f"{c.name}: `tune: {one_line(c.tune or '', 60)}`" for c in misread[:5])
             raise Unusable(
-                f"a range is not of the form `low..high`, `low..high log`, `low..high step 8` or `1|2|4`: {told}"
+                "a range is not of the form `low..high`, `low..high log`, `low..high step 8` or `1|2|4`",
+                "\n".join(f"{c.name}: `tune: {one_line(c.tune or '', 60)}`" for c in misread[:5]),
             )
         if not any(constant.searchable and constant.tune is not None for constant in new):
             raise Unusable(

@@ -62,16 +62,16 @@ def test_what_gains_is_tried_more_and_nothing_is_given_up(garden: Garden) -> Non
     garden.plant(SOURCE, 3.0)
     taken = Counter(search(garden, lambda aim, i: 0.1 if aim == "schedule" else -0.02, 300))
     assert taken["schedule"] > 150
-    assert min(taken[aim.name] for aim in AIMS) >= 3, "one in ten is drawn uniformly"
+    assert min(taken[aim.name] for aim in AIMS) >= 5, "what is not tried is forgotten"
 
 
 def test_it_does_not_get_stuck_on_what_gained_once(garden: Garden) -> None:
     garden.plant(SOURCE, 3.0)
-    taken = search(garden, lambda aim, i: 0.1 if aim == ("hyperparameters" if i < 80 else "speed") else None, 400)
-    assert Counter(taken[40:80])["hyperparameters"] > 15
-    late = Counter(taken[300:])
-    assert late["speed"] > 40
-    assert late["hyperparameters"] < 20
+    taken = search(garden, lambda aim, i: 0.1 if aim == ("hyperparameters" if i < 200 else "speed") else None, 300)
+    assert Counter(taken[100:200])["hyperparameters"] > 50
+    late = Counter(taken[240:])
+    assert late["speed"] > 30
+    assert late["hyperparameters"] < 15
 
 
 def test_rewards(gardens: Callable[..., Garden]) -> None:

@@ -101,7 +101,7 @@ def test_an_idea_is_one_clean_short_line() -> None:
         ("<<<<<<< SEARCH\nx\n", "has no end"),
         (block("", "x"), "search text is empty"),
         (block("    return {}", "    return 1"), "occurs 2 times in train.py (lines 7, 11)"),
-        (block("x = 1", "x = 2", "../prepare.py"), "may not be changed; only train.py may"),
+        (block("x = 1", "x = 2", "../prepare.py"), "names a file that may not be changed; only train.py may"),
         ("```\na\n```\n```\nb\n```\n", "two fenced blocks"),
     ],
 )
@@ -117,7 +117,7 @@ def test_an_answer_without_an_idea_or_without_anything() -> None:
 
 def test_a_search_text_that_is_not_there_is_refused_with_the_nearest_text() -> None:
     reason, shown = refused(block("    for step in range(4):\n        work(step)", "    pass"))
-    assert reason == "block 1: the search text is not in train.py; the nearest text there is shown below"
+    assert reason == "block 1: the search text is not in train.py, whose nearest text is this"
     assert shown == "    for step in range(3):\n        work(step)"
     assert refused(block("RATE = 0.01", "RATE = 1"))[1] == "RATE = 0.001"
 

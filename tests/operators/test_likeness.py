@@ -71,6 +71,11 @@ def test_another_value_is_another_change() -> None:
     assert size(gated()) > size(files(PARENT)) > size(files("x = 1\n"))
 
 
+def test_taking_away_is_not_adding() -> None:
+    line = "model = warm(model, RATE, steps=WARMUP, sharp=True)\n"
+    assert likeness(files(line), files(""), files(line + line)) < 0.3
+
+
 @given(st.lists(st.sampled_from(["a = 1", "b = a", "c = f(a, b)", "d = [c]", "e = a + b"]), max_size=6), st.booleans())
 def test_it_is_symmetric_and_bounded(lines: list[str], python: bool) -> None:
     path = "train.py" if python else "notes.txt"

@@ -157,3 +157,18 @@ def test_places_are_read_strictly() -> None:
     assert (answered.idea, answered.places) == ("x", ((), ("b\n",)))
     with pytest.raises(Unusable, match="PLACE 1 is given twice"):
         read_places(answer("x") + "PLACE 1\n```\ny\n```\n", 1)
+
+
+def test_constants_that_conflict_are_drawn_once_for_what_is_shown_and_for_what_is_made(garden: Garden) -> None:
+    root = garden.plant(BASE, 3.0)
+    drawn = set()
+    for i in range(6):
+        a = garden.grow(BASE.replace("build()", "gate()").replace("0.001", f"0.1{i}"), (root.node_id,), score=2.8)
+        b = garden.grow(BASE.replace("build()", "wide()").replace("0.001", f"0.2{i}"), (root.node_id,), score=2.8)
+        meter, model = metered([answer(f"    model = both({i})")])
+        child = garden.ask(Crossover(llm=meter), a.node_id, b.node_id, seed=i)
+        assert isinstance(child, Candidate)
+        rate = child.files["train.py"].splitlines()[0]
+        assert rate in model.prompts[0].text
+        drawn.add(rate[:10])
+    assert drawn == {"RATE = 0.1", "RATE = 0.2"}

@@ -58,13 +58,14 @@ def test_what_counts_is_the_syntax_tree(garden: Garden, search: str, replace: st
 
 
 def lineage(garden: Garden) -> list[str]:
-    """root -> gate (gained much) -> clip (gained nothing) -> rate (a constant) -> norm (not known)."""
+    """root -> gate (gained much) -> clip (gained nothing) -> norm (gained a little) -> rate (a constant)."""
     texts = [SOURCE]
     texts.append(texts[-1].replace("    model = build(RATE)\n", "    model = build(RATE)\n    model = gate(model)\n"))
     texts.append(texts[-1].replace("    return fit(model)\n", "    state = fit(model)\n    return clip(state)\n"))
+    texts.append(texts[-1].replace("    return state\n", "    state = norm(state)\n    return state\n"))
     texts.append(texts[-1].replace("0.001", "0.002"))
     ids = [garden.plant(texts[0], 3.0).node_id]
-    for text, score, idea in zip(texts[1:], (2.5, 2.51, 2.4), ("a gate", "clipping", "rate"), strict=True):
+    for text, score, idea in zip(texts[1:], (2.5, 2.51, 2.4, 2.3), ("a gate", "clipping", "norm", "rate"), strict=True):
         ids.append(garden.grow(text, (ids[-1],), "improve", idea, score).node_id)
     return ids
 
@@ -84,10 +85,11 @@ def test_prune_goes_on_with_the_next_step_and_then_says_why_not(garden: Garden) 
     without_clip = garden.ask(Prune(), ids[-1])
     assert isinstance(without_clip, Candidate)
     garden.grow(dict(without_clip.files), (ids[-1],), "prune", score=2.4)
-    without_gate = garden.ask(Prune(), ids[-1])
-    assert isinstance(without_gate, Candidate)
-    assert without_gate.idea == f"without {ids[1][:8]}: a gate"
-    garden.grow(dict(without_gate.files), (ids[-1],), "prune", score=2.9)
+    for place, idea in ((3, "norm"), (1, "a gate")):
+        pruned = garden.ask(Prune(), ids[-1])
+        assert isinstance(pruned, Candidate)
+        assert pruned.idea == f"without {ids[place][:8]}: {idea}", "the less it gained, the sooner"
+        garden.grow(dict(pruned.files), (ids[-1],), "prune", score=2.9)
     nothing = garden.ask(Prune(), ids[-1])
     assert isinstance(nothing, NoCandidate)
     assert "known already" in nothing.reason
@@ -96,7 +98,7 @@ def test_prune_goes_on_with_the_next_step_and_then_says_why_not(garden: Garden) 
 def test_prune_applies_where_code_was_added(garden: Garden) -> None:
     ids = lineage(garden)
     prune = Prune()
-    assert [prune.applies(garden.tree, node) for node in ids] == [False, True, True, True]
+    assert [prune.applies(garden.tree, node) for node in ids] == [False, True, True, True, True]
     tuned = garden.grow(SOURCE.replace("0.001", "0.1"), (ids[0],), "tune", score=3.1)
     assert not prune.applies(garden.tree, tuned.node_id), "constants are for tune"
     failed = garden.grow(SOURCE + "x = 1\n", (ids[1],))
@@ -111,7 +113,7 @@ def test_prune_leaves_merges_alone(garden: Garden) -> None:
     ids = lineage(garden)
     other = garden.grow(SOURCE.replace("return state", "return back(state)"), (ids[0],), "improve", score=2.9)
     text = garden.tree[ids[2]].candidate.files["train.py"].replace("return state", "return back(state)")
-    merged = garden.grow(text, (ids[2], other.node_id), "crossover", "merge", 2.3)
+    merged = garden.grow(text, (ids[2], other.node_id), "crossover", "merge", 2.6)
     pruned = garden.ask(Prune(), merged.node_id)
     assert isinstance(pruned, Candidate)
     assert "back(state)" in pruned.files["train.py"]
