@@ -31,6 +31,7 @@ from archive.select import MOST_ROWS, SECONDS, Result  # noqa: E402
 _HELP = """\
 python -m archive                       a prompt for SQL; .help tells what it knows
 python -m archive "SELECT ..."          any read-only SQL, also while a search runs
+python -m archive summary               what won, is it real, why, what was tried, what it cost, how to take it home
 python -m archive leaderboard           the best nodes of the run worked on last
 python -m archive lineage ID            how a node came about
 python -m archive show ID               a node: idea, parents, evaluations, source
@@ -63,6 +64,7 @@ examples
   python -m archive "DESCRIBE evaluations"
   python -m archive "SELECT * FROM curves" --csv > curves.csv
   python -m archive "SELECT * FROM progress" --parquet progress.parquet
+  python -m archive summary --run shakespeare-1
   python -m archive leaderboard --run shakespeare-1 --limit 20
   python -m archive lineage 3fa9
   python -m archive show 3fa9 --archive elsewhere.duckdb
@@ -80,6 +82,7 @@ examples
 )
 
 _ARGUMENTS = {
+    "summary": (0, 0),
     "leaderboard": (0, 0),
     "lineage": (1, 1),
     "show": (1, 1),
@@ -106,7 +109,7 @@ _WANTS = {
 }
 
 _BELONGS = {
-    "run": ("leaderboard", "events", "tail", "export", "report", "serve"),
+    "run": ("summary", "leaderboard", "events", "tail", "export", "report", "serve"),
     "limit": ("leaderboard", "events", "tail"),
     "branch": ("export",),
     "all": ("export",),
@@ -118,8 +121,8 @@ _BELONGS = {
 }
 """Option -> the commands that take it."""
 
-_NO_TABLE = ("show", "diff", "tail", "export", "merge", "report", "serve")
-_AT_THE_PROMPT = {"leaderboard", "lineage", "show", "diff", "runs", "compare", "events", "check"}
+_NO_TABLE = ("summary", "show", "diff", "tail", "export", "merge", "report", "serve")
+_AT_THE_PROMPT = {"summary", "leaderboard", "lineage", "show", "diff", "runs", "compare", "events", "check"}
 _LOOK_AGAIN = 1.0
 """Seconds between two looks of ``tail``."""
 
@@ -241,6 +244,8 @@ def _run(options: argparse.Namespace) -> int:
         with reader.held():
             facts = commands.node_facts(reader, words[0])
         print(json.dumps(facts, indent=2) if options.json else commands.node_text(facts))
+    elif name == "summary":
+        _summarise(reader, options)
     elif name == "diff":
         with reader.held():
             text = commands.difference(reader, *words)
@@ -357,6 +362,15 @@ def _export(reader: ArchiveReader, options: argparse.Namespace) -> None:
         print(f"wrote {len(done)} branches to {done[0].repo}, the best first; screening scores claim nothing")
     else:
         print(export.what_to_type(done[0]))
+
+
+def _summarise(reader: ArchiveReader, options: argparse.Namespace) -> None:
+    from archive.summary import summary_facts, summary_text
+
+    with reader.held():
+        facts = summary_facts(reader, options.run)
+    archive = f" --archive {shlex.quote(options.archive)}" if options.archive else ""
+    print(json.dumps(facts, indent=2) if options.json else summary_text(facts, archive))
 
 
 def _report(reader: ArchiveReader, options: argparse.Namespace) -> None:

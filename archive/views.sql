@@ -35,14 +35,14 @@ WHERE e.purpose = 'screen' AND e.split = 'val' AND e.outcome <> 'lost';
 CREATE OR REPLACE VIEW scores AS
 SELECT run, node_id, avg(score) AS score, count(*) AS runs, stddev_samp(score) AS deviation, min(arrival) AS scored_at
 FROM screenings
-WHERE outcome = 'scored'
+WHERE score IS NOT NULL
 GROUP BY run, node_id;
 
 -- The score of each run's root.
 CREATE OR REPLACE VIEW baselines AS
 SELECT run, avg(score) AS score, count(*) AS runs
 FROM screenings
-WHERE outcome = 'scored' AND node_id IN (SELECT node_id FROM nodes WHERE number = 0)
+WHERE score IS NOT NULL AND node_id IN (SELECT node_id FROM nodes WHERE number = 0)
 GROUP BY run;
 
 -- The words for a suspect; `origin`: the node that was found cheating, NULL where none was.

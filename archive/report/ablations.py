@@ -8,25 +8,28 @@ from typing import Any
 from archive.query import Reader
 from archive.report.ask import rows
 
+NO_EFFECT = "no effect beyond noise"
+"""The verdict on a step whose interval holds zero."""
 
-def ablations(reader: Reader, run: str, place: Mapping[str, int]) -> list[dict[str, Any]]:
+
+def ablations(reader: Reader, run: str) -> list[dict[str, Any]]:
     """``{"run", "node", "steps"}`` for each ablation of a node of ``run``; the steps that carry most come first.
 
-    A step has ``node``, ``worth``, ``low`` and ``high`` (95%, Welch's t; None where a side has a single run), ``runs``
-    and ``verdict``. ``place``: node id to its place in the report's columns.
+    A step has ``node``, ``worth``, ``low`` and ``high`` (95%, Welch's t; None where a side has a single run), ``runs``,
+    ``verdict`` and ``idea``. Nodes are given by their ids.
     """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     sql = "SELECT * FROM ablations WHERE node_id IN (SELECT node_id FROM nodes WHERE run = ?)"
     for row in rows(reader, sql, [run]):
-        found.setdefault((row["run"], row["node_id"]), []).append(_step(row, place))
-    return [{"run": name, "node": place[node_id], "steps": steps} for (name, node_id), steps in found.items()]
+        found.setdefault((row["run"], row["node_id"]), []).append(_step(row))
+    return [{"run": name, "node": node_id, "steps": steps} for (name, node_id), steps in found.items()]
 
 
-def _step(row: Mapping[str, Any], place: Mapping[str, int]) -> dict[str, Any]:
+def _step(row: Mapping[str, Any]) -> dict[str, Any]:
     low, high = _interval(row)
     return {
-        "node": place[row["step"]], "worth": row["worth"], "low": low, "high": high, "runs": row["runs"],
-        "verdict": _verdict(row, low, high),
+        "node": row["step"], "worth": row["worth"], "low": low, "high": high, "runs": row["runs"],
+        "verdict": _verdict(row, low, high), "idea": row["idea"],
     }  # fmt: skip
 
 
@@ -47,4 +50,4 @@ def _verdict(row: Mapping[str, Any], low: float | None, high: float | None) -> s
         return "one run: no interval"
     if low > 0:
         return "carries gain"
-    return "does harm" if high < 0 else "no effect beyond noise"
+    return "does harm" if high < 0 else NO_EFFECT

@@ -49,7 +49,7 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
     }
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
     facts["lineage"] = _lineage(reader, best, place)
-    facts["ablations"] = ablations(reader, name, place)
+    facts["ablations"] = [_placed(found, place) for found in ablations(reader, name)]
     facts["lessons"] = learned(facts)
     facts["kept"] = kept_steps(facts["experiments"], summary["direction"])
     facts["range"] = score_range(
@@ -116,6 +116,12 @@ def _lineage(reader: Reader, node_id: str | None, place: Mapping[str, int]) -> l
         return []
     family = reader.query("SELECT node_id FROM lineage(?)", [node_id]).rows
     return [place[str(each)] for (each,) in family if str(each) in place]
+
+
+def _placed(ablation: Mapping[str, Any], place: Mapping[str, int]) -> dict[str, Any]:
+    """An ablation with places for node ids; the ideas are in the nodes' columns."""
+    steps = [{**step, "node": place[step["node"]]} for step in ablation["steps"]]
+    return {**ablation, "node": place[ablation["node"]], "steps": [{k: s[k] for k in s if k != "idea"} for s in steps]}
 
 
 # ---------------------------------------------------------------- the rest

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/archive.py [--quick] [--nodes 100000]
 
-    short_form_s      the slowest of the short forms (leaderboard, lineage, show, diff, runs, compare, events), process
-                      start included, median of 5; the others are printed, and so is `check`, which reads every text
+    short_form_s      the slowest of the short forms (summary, leaderboard, lineage, show, diff, runs, compare, events),
+                      process start included, median of 5; the others are printed, and `check`, which reads every text
     leaderboard_ms    SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10, on an open connection
     leaderboard_place_ms   the same with `place`, for which all nodes are ranked
     lineage_ms        lineage(ID), the slower of a node among 100,000 and of the end of a line of 500
@@ -92,6 +92,7 @@ def short_forms(path: Path, nodes: int, tries: int) -> dict[str, tuple[float, fl
     """Median seconds (wall, CPU) of each command, from the start of the process to its end."""
     last, before = node_at(WIDE, nodes - 1), node_at(WIDE, nodes - 2)
     commands = {
+        "summary": ["summary"],
         "leaderboard": ["leaderboard"],
         "lineage": ["lineage", node_at(DEEP, DEPTH - 1)],
         "show": ["show", last],

@@ -1,0 +1,110 @@
+"""``python -m archive summary``: the questions of the morning, answered from what is in the archive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from archive_sample import START, Diary, a_call, a_family, a_run, an_ablation, failed, request_for, scored
+
+from archive.__main__ import main
+from archive.query import open_reader
+from archive.records import Decision, Node
+from archive.store import Archive
+from archive.summary import summary_facts
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.duckdb"
+
+
+def told(capsys: pytest.CaptureFixture[str], path: Path, *words: str) -> str:
+    assert main(["summary", "--archive", str(path), *words]) == 0
+    return capsys.readouterr().out
+
+
+def crowned(archive: Archive) -> tuple[Diary, list[Node]]:
+    """A family whose crossover has won, on runs of a claim whose scores nobody is to see."""
+    diary, nodes = a_family(archive)
+    diary.record(scored(request_for(nodes[4], 90, "report"), 2.7654321))
+    archive.decide(Decision("night", "champion", nodes[4].node_id, "gain 0.40 bpb, 95% interval 0.2 to 0.6", {}, START))
+    archive.record_call(a_call())
+    archive.record_call(a_call(turn=1, dollars=None))
+    return diary, nodes
+
+
+def test_a_champion_answers_all_six_questions(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        _, nodes = crowned(archive)
+    best = nodes[4].node_id[:8]
+    assert told(capsys, path).splitlines() == [
+        "Run night: toy, val_bpb (minimise)",
+        "",
+        f"What won        {best} (crossover: both)",
+        "Is it real      champion: gain 0.40 bpb, 95% interval 0.2 to 0.6",
+        "                scores are audited (sandbox bwrap); the holdout of this text was read 1 times",
+        "Why             the largest gains of its lineage; they are of single screenings, chosen, and look larger than "
+        "they are",
+        f"                  {nodes[1].node_id[:8]}  +0.3  tune: wider",
+        f"                  {best}  +0.15  crossover: both",
+        "What was tried  5 candidates (2 tune, 1 crossover, 1 improve, 1 seed); 1 proposals refused",
+        "                8 trainings (7 scored, 1 crashed)",
+        "What it cost    0.0197 hours of training, 0.0206 device hours in all; $0.25 for 2 calls of language models, "
+        "and 1 of unknown price",
+        f"Take it home    python -m archive export {best} --branch best --archive {path}",
+        f"                python -m search ablate {best} archive={path}",
+    ]
+
+
+def test_an_ablation_says_why(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        _, nodes = crowned(archive)
+        ids = [f"_{node.node_id}" for node in nodes]
+        an_ablation(archive, nodes[4], [3.0, 3.02], **{ids[1]: [3.4, 3.41], ids[2]: [3.01, 3.0]})
+    out = told(capsys, path)
+    assert f"                  {nodes[1].node_id[:8]}  +0.395 (+0.3" in out
+    assert "carries gain)  wider" in out
+    assert "                  1 steps with no effect beyond noise\n" in out
+    assert "search ablate" not in out
+
+
+def test_without_a_claim_nothing_is_called_better(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        diary, nodes = a_family(archive)
+        diary.record(failed(request_for(nodes[1], 60), "invalid", violation=True))
+    out = told(capsys, path)
+    assert f"nothing that has been shown to be better; the leader is {nodes[0].node_id[:8]}" in out, (
+        "the rest is suspect"
+    )
+    assert "nobody knows: nothing was trained again on fresh seeds" in out
+    assert "3 nodes are suspect and ranked out" in out
+    assert "no language model was asked" in out
+    with Archive.open(path) as archive:
+        archive.decide(Decision("night", "no_champion", nodes[0].node_id, "no improvement beyond noise", {}, START))
+    assert "Is it real      no champion: no improvement beyond noise\n" in told(capsys, path)
+
+
+def test_before_the_first_score(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        Diary(archive, a_run("day")).child(operator="seed")
+    out = told(capsys, path, "--run", "day")
+    assert "nothing yet: no node has a score" in out
+    assert "there is nothing to take home yet" in out
+    assert "scores are none" in out
+    assert main(["summary", "--archive", str(path), "--run", "noon"]) == 1
+    assert "there is no run 'noon' in the archive; it holds: day" in capsys.readouterr().err
+
+
+def test_no_score_of_the_claim_is_told_and_ideas_are_words(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        diary, nodes = crowned(archive)
+        odd = diary.screened(diary.child(nodes[4], idea="\x1b[31mred\nTake it home    rm -rf /"), 1.0)
+        archive.decide(Decision("night", "champion", odd.node_id, "why\n\x1b[2Jnot", {}, START + 1))
+    out, facts = told(capsys, path), told(capsys, path, "--json")
+    assert "2.7654" not in out + facts
+    assert "\x1b" not in out
+    assert sum(line.startswith("Take it home") for line in out.splitlines()) == 1
+    assert json.loads(facts)["best"]["node_id"] == odd.node_id
+    assert json.loads(facts) == summary_facts(open_reader(path), None)
