@@ -111,8 +111,14 @@ def test_prune_applies_where_code_was_added(garden: Garden) -> None:
 
 def test_prune_leaves_merges_alone(garden: Garden) -> None:
     ids = lineage(garden)
-    other = garden.grow(SOURCE.replace("return state", "return back(state)"), (ids[0],), "improve", score=2.9)
-    text = garden.tree[ids[2]].candidate.files["train.py"].replace("return state", "return back(state)")
+    other = garden.grow(
+        SOURCE.replace("    return state", "    state = back(state)\n    return state"), (ids[0],), "improve", score=2.9
+    )
+    text = (
+        garden.tree[ids[2]]
+        .candidate.files["train.py"]
+        .replace("    return state", "    state = back(state)\n    return state")
+    )
     merged = garden.grow(text, (ids[2], other.node_id), "crossover", "merge", 2.6)
     pruned = garden.ask(Prune(), merged.node_id)
     assert isinstance(pruned, Candidate)
