@@ -152,9 +152,9 @@ def _tried(facts: Mapping[str, Any]) -> list[str]:
     def said(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{count:,} {cell(name)}" for name, count in counts.items()) or "none"
 
-    trainings = sum(facts["outcomes"].values())
+    trainings, refused = sum(facts["outcomes"].values()), _many(facts["refused"], "proposal")
     return [
-        f"{_many(facts['nodes'], 'candidate')} ({said(facts['operators'])}); {_many(facts['refused'], 'proposal')} refused",
+        f"{_many(facts['nodes'], 'candidate')} ({said(facts['operators'])}); {refused} refused",
         f"{_many(trainings, 'training')} ({said(facts['outcomes'])})",
     ]
 
