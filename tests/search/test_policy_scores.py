@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -88,6 +89,17 @@ def test_mad_sigmoid_knows_no_unit_where_most_are_equal(unit: float) -> None:
 def test_novelty_weighted_is_its_formula() -> None:
     expected = expit(4.0 * (RANKS - 0.3)) / (1 + CHARGES)
     assert NoveltyWeighted(4.0, 0.3)(family().tree) == pytest.approx(expected, nan_ok=True)
+
+
+def test_members_are_ranked_among_themselves() -> None:
+    members = np.array([True, False, True, True, True, True, True])  # 3.0, 4.0, 1.0 and 2.5
+    expected = [1 / 3, NAN, 0.0, NAN, 1.0, NAN, 2 / 3]
+    assert Value()(family().tree, members) == pytest.approx(np.array(expected), nan_ok=True)
+    assert Rank()(family().tree, members) == pytest.approx(np.array(expected), nan_ok=True)
+    bonus = 0.1 * np.sqrt(math.log(1 + 4) / (1 + CHARGES))
+    assert FlatUcb()(family().tree, members) == pytest.approx(expected + bonus, nan_ok=True)
+    minmax = [1 / 3, NAN, 0.0, NAN, 1.0, NAN, 0.5]
+    assert Value(norm="minmax")(family().tree, members) == pytest.approx(np.array(minmax), nan_ok=True)
 
 
 @pytest.mark.parametrize("score", SCORES, ids=lambda score: f"{type(score).__name__}-{getattr(score, 'norm', '')}")
@@ -268,13 +280,33 @@ def test_thompson_draws_from_its_posterior() -> None:
     values = np.array([0.2, 0.4, 0.9, 0.8])
     n, total, squares = 4.0, values.sum(), (values**2).sum()
     arms = Sums(np.full(40_000, n), np.full(40_000, total), np.full(40_000, squares))
-    arm = Thompson(mean=0.5, weight=2.0, freedom=6.0, scale=0.1)
+    arm = Thompson(mean=0.1, weight=2.0, freedom=6.0, scale=0.1)
     drawn = arm._draw(arms, np.random.default_rng(0))
-    centre = (2.0 * 0.5 + total) / 6.0
+    centre = (2.0 * 0.1 + total) / 6.0
     scatter = ((values - values.mean()) ** 2).sum()
-    scale = (6.0 * 0.1 + scatter + n * 2.0 * (0.5 - values.mean()) ** 2 / 6.0) / 10.0
+    scale = (6.0 * 0.1 + scatter + n * 2.0 * (0.1 - values.mean()) ** 2 / 6.0) / 10.0
     assert drawn.mean() == pytest.approx(centre, abs=0.005)
     assert drawn.var() == pytest.approx(scale / 6.0 * 10.0 / 8.0, rel=0.05)
+
+
+class Spy(Thompson):
+    """Keeps what its draws are given."""
+
+    seen: ClassVar[list[Sums]] = []
+
+    def _draw(self, seen: Sums, rng: np.random.Generator) -> Floats:
+        self.seen.append(seen)
+        return super()._draw(seen, rng)
+
+
+def test_thompson_has_seen_what_belongs_to_each_arm() -> None:
+    """At the root of the family: children of its own 0.75 and 0.0 and a failed one; further below 1.0 and 0.5."""
+    tree = family().tree
+    Spy.seen.clear()
+    Spy()(tree, RANKS, np.random.default_rng(0))
+    new, down = Spy.seen[0], Spy.seen[1]
+    assert (new.count.tolist(), new.total.tolist(), new.squares.tolist()) == ([3], [0.75], [0.5625])
+    assert (down.count.tolist(), down.total.tolist(), down.squares.tolist()) == ([2], [1.5], [1.25])
 
 
 def test_thompson_goes_deeper_where_depth_paid_and_wider_where_it_did_not() -> None:
