@@ -120,7 +120,8 @@ def test_prune_leaves_merges_alone(garden: Garden) -> None:
         .replace("    return state", "    state = back(state)\n    return state")
     )
     merged = garden.grow(text, (ids[2], other.node_id), "crossover", "merge", 2.6)
-    pruned = garden.ask(Prune(), merged.node_id)
+    tuned = garden.grow(text.replace("0.001", "0.01"), (merged.node_id,), "tune", score=2.2)
+    pruned = garden.ask(Prune(), tuned.node_id)
     assert isinstance(pruned, Candidate)
     assert "back(state)" in pruned.files["train.py"]
     assert "clip" not in pruned.files["train.py"]
