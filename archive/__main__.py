@@ -37,6 +37,8 @@ python -m archive lineage ID            how a node came about
 python -m archive show ID               a node: idea, parents, evaluations, source
 python -m archive diff A B              what one node's text has that another's has not
 python -m archive runs                  the runs in the archive
+python -m archive compare               the runs of the last sweep, by what was swept, with the spread over seeds
+python -m archive compare --by KEY      the same by any setting: policy, operators, task.seconds
 python -m archive compare RUN ...       runs side by side
 python -m archive events                what happened in a run
 python -m archive tail                  the same, and what happens from now on, until Ctrl-C
@@ -70,6 +72,8 @@ examples
   python -m archive show 3fa9 --archive elsewhere.duckdb
   python -m archive diff 3fa9 71c0
   python -m archive runs --json
+  python -m archive compare
+  python -m archive compare --by policy,operators
   python -m archive compare shakespeare-1 shakespeare-2
   python -m archive events --limit 100
   python -m archive tail --run shakespeare-1
@@ -88,7 +92,7 @@ _ARGUMENTS = {
     "show": (1, 1),
     "diff": (2, 2),
     "runs": (0, 0),
-    "compare": (1, 20),
+    "compare": (0, 20),
     "events": (0, 0),
     "tail": (0, 0),
     "export": (0, 1),
@@ -111,6 +115,7 @@ _WANTS = {
 _BELONGS = {
     "run": ("summary", "leaderboard", "events", "tail", "export", "report", "serve"),
     "limit": ("leaderboard", "events", "tail"),
+    "by": ("compare",),
     "branch": ("export",),
     "all": ("export",),
     "patch": ("export",),
@@ -148,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--parquet", metavar="FILE", help="a Parquet file")
     parser.add_argument("--run", metavar="NAME", help="the run (default: worked on last)")
     parser.add_argument("--limit", type=_positive_int, metavar="N", help="leaderboard, events, tail: rows (default 20)")
+    parser.add_argument("--by", metavar="KEY", help="compare: the settings to compare, such as policy,operators")
     parser.add_argument("--branch", metavar="NAME", help="export: the branch to make")
     parser.add_argument(
         "--all", action="store_true", default=None, help="export: every leaf above the root, as NAME/ID"
@@ -238,7 +244,7 @@ def _run(options: argparse.Namespace) -> int:
         "lineage": lambda: commands.lineage(reader, words[0]),
         "runs": lambda: commands.runs(reader),
         "events": lambda: commands.events(reader, options.run, limit),
-        "compare": lambda: commands.compare(reader, words),
+        "compare": lambda: _compare(reader, options.by, words),
     }
     if name == "show":
         with reader.held():
@@ -271,6 +277,14 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _print(reader.query(sys.stdin.read() if name == "-" else name), options)
     return 0
+
+
+def _compare(reader: ArchiveReader, by: str | None, names: Sequence[str]) -> Result:
+    if names and by is None:
+        return commands.compare(reader, names)
+    from archive.compare import by_key  # its intervals need scipy
+
+    return by_key(reader, by, names)
 
 
 def _again() -> bool:

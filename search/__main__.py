@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -36,10 +37,15 @@ from omegaconf import DictConfig  # noqa: E402
 
 from search import settings  # noqa: E402
 
+_STARTED = secrets.token_hex(4)
+"""What tells this process's sweep from all others."""
+_FAILED: list[str] = []
+"""Runs of a sweep that could not go on, by their values: Hydra makes one after another in this process."""
+
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def _search(config: DictConfig) -> None:
-    from search import assemble, command  # after Hydra has dealt with --help and the like
+    from search import assemble, command, sweeps  # after Hydra has dealt with --help and the like
 
     chosen = HydraConfig.get()
     try:
@@ -47,8 +53,13 @@ def _search(config: DictConfig) -> None:
     except settings.SettingsError as error:
         sys.exit(f"error: {error}")
     values["chosen"] = {group: name for group, name in chosen.runtime.choices.items() if "/" not in group}
-    options = settings.parted(sys.argv[1:]).lasting
-    if status := command.run(values, options, tuple(chosen.overrides.task)):
+    words, typed = settings.parted(sys.argv[1:]), tuple(chosen.overrides.task)
+    if words.sweeps:
+        values |= sweeps.one_of(words.swept, typed, values["run"], _STARTED)
+    status = command.run(values, words.lasting, typed)
+    if status == 1 and words.sweeps:
+        _FAILED.append(" ".join(f"{key}={value}" for key, value in values["sweep"]["values"].items()))
+    elif status:
         sys.exit(status)
 
 
@@ -81,6 +92,19 @@ def _answer(arguments: list[str]) -> None:
             aside = [f"hydra.sweep.dir={folder}"]
         sys.argv[1:] = [*words.options, *words.overrides, *aside]  # Hydra wants its options first
         _search()
+    if words.sweeps:
+        _close(words)
+
+
+def _close(words: settings.Words) -> None:
+    """The end of a sweep."""
+    from search.summary import archive_command
+    from search.sweeps import closing
+
+    named = [word.partition("=")[2] for word in words.overrides if word.startswith("archive=")]
+    print(closing(_FAILED, archive_command(named[-1] if named else "treewright.duckdb")))
+    if _FAILED:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,12 @@ class Words:
         return "-m" in self.options or "--multirun" in self.options
 
     @property
+    def swept(self) -> tuple[str, ...]:
+        """The keys that have several values, in the order in which they were typed."""
+        parsed = OverridesParser.create().parse_overrides(list(self.overrides)) if self.sweeps else []
+        return tuple(_key(override.input_line or "") for override in parsed if override.is_sweep_override())
+
+    @property
     def lasting(self) -> tuple[str, ...]:
         """The options that a resume of one run needs, too."""
         return tuple(option for option in self.options if option not in ("-m", "--multirun"))
