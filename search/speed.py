@@ -103,15 +103,16 @@ def adjusted_means(tree: Tree) -> Floats:
 
 
 def in_words(effect: SpeedEffect, unit: str) -> str:
-    """A sentence for the person who reads the summary."""
+    """A sentence, of one line or two, for the person who reads the summary."""
     seen = f"{effect.slowest:.3g} to {effect.fastest:.3g} workloads a second"
     if not effect.explains:
         few = f"degrees of freedom: {effect.dof}" if effect.dof < LEAST_DOF else f"p = {effect.p:.2g}"
-        return f"Machine speed ({seen}) is not seen to explain scores of the same program ({few})."
+        return f"Machine speed ({seen}) is not seen to explain scores of one program ({few})."
+    quiet = f"{effect.sigma_at_equal_speed:.4f} {unit}".rstrip()
     return (
-        f"Machine speed ({seen}) explains {effect.share:.0%} of the variance between runs of the same program "
-        f"(p = {effect.p:.1g}): at equal speed the deviation is {effect.sigma_at_equal_speed:.4f} {unit}".rstrip()
-        + f", not {effect.sigma:.4f}. A quieter machine would tell candidates apart sooner."
+        f"Machine speed ({seen}) explains {effect.share:.0%} of the variance between runs of one program "
+        f"(p = {effect.p:.1g}):\n  at equal speed the deviation would be {quiet} instead of {effect.sigma:.4f}; "
+        "a quieter machine tells candidates apart sooner."
     )
 
 

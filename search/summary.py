@@ -68,7 +68,7 @@ def _outcome(search: Search, ending: Ending) -> list[str]:
 def _in_plain_words(d: Difference, won: bool, smallest: float | None, unit: str) -> str:
     """What the interval means; and, where nothing was found, how likely a gain worth having would have been found."""
     if won:
-        often = f"once in {2 / (1 - d.confidence):.0f} claims"
+        often = f"at most once in {2 / (1 - d.confidence):.0f} claims"
         return f"Both were trained again on seeds that the search never used; one that is no better passes {often}."
     words = "On seeds that the search never used the two cannot be told apart."
     if d.high < 0:

@@ -132,11 +132,11 @@ def test_finalists_are_chosen_at_equal_speed_and_the_reason_says_so() -> None:
 def test_what_is_said() -> None:
     strong = SpeedEffect(-0.26, 1e-5, 22, 0.57, 0.218, 0.146, 1.77, 17.3)
     assert in_words(strong, "bpb") == (
-        "Machine speed (1.77 to 17.3 workloads a second) explains 57% of the variance between runs of the same program "
-        "(p = 1e-05): at equal speed the deviation is 0.1460 bpb, not 0.2180. A quieter machine would tell candidates "
-        "apart sooner."
+        "Machine speed (1.77 to 17.3 workloads a second) explains 57% of the variance between runs of one program "
+        "(p = 1e-05):\n  at equal speed the deviation would be 0.1460 bpb instead of 0.2180; a quieter machine tells "
+        "candidates apart sooner."
     )
     weak = SpeedEffect(-0.26, 0.4, 22, 0.07, 0.2, 0.19, 16.0, 17.3)
-    assert in_words(weak, "bpb").endswith("is not seen to explain scores of the same program (p = 0.4).")
+    assert in_words(weak, "bpb").endswith("is not seen to explain scores of one program (p = 0.4).")
     few = SpeedEffect(-0.26, 0.01, 1, 0.9, 0.2, 0.1, 16.0, 17.3)
     assert in_words(few, "bpb").endswith("(degrees of freedom: 1).")
