@@ -13,11 +13,11 @@ run: $(STAMP)
 # API keys are unset, so that no test can spend money.
 test: $(STAMP)
 	@$(BIN)/python -m prepare
-	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest -m "not slow"
+	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest -m "not slow"
 
 test-all: $(STAMP) browser
 	@$(BIN)/python -m prepare
-	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN $(BIN)/python -m pytest
+	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest
 
 # Pages are tested in a real browser. Where none can be installed, those tests are skipped and say so.
 browser:

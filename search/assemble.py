@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from archive.store import Archive
 from operators.base import Operator
-from operators.build import Books, build_meter, build_operators, missing_key
+from operators.build import Books, build_meter, build_operators, left_out, missing_key
 from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
 from prepare.load import find_file, locate, task_from
@@ -130,7 +130,12 @@ def build_llm(config: Mapping[str, Any], archive: Archive, run: str) -> Llm:
             None, f"No language model ({_why_no_model(options)}): the search runs on the operators that need none."
         )
     meter.check()
-    return Llm(meter, f"Language model: {meter.describe()}.")
+    return Llm(meter, f"Language model: {meter.describe()}{models_left_out(options)}.")
+
+
+def models_left_out(options: Mapping[str, Any]) -> str:
+    """Of several models, those whose key is not set, in words."""
+    return "".join(f"; without {name}, since {key} is not set" for name, key in left_out(options).items())
 
 
 def _why_no_model(options: Mapping[str, Any]) -> str:

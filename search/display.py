@@ -276,10 +276,10 @@ def _model(search: Search, meter: Meter | None) -> Iterator[Fact]:
         yield Fact(f"model: {answers}")
     if search.ready:
         yield Fact(f"{search.ready} ready")
-    spent = meter.spending
+    spent = meter.spending  # what counts against the caps: calls of unknown cost at the most they can have cost
     if meter.priced:
-        yield Fact(f"${spent.dollars:.2f} of ${meter.max_dollars:.2f}")
-    yield Fact(f"{spent.tokens:,} of {meter.max_tokens:,} tokens")
+        yield Fact(f"${spent.charged_dollars:.2f} of ${meter.max_dollars:.2f}")
+    yield Fact(f"{spent.charged_tokens:,} of {meter.max_tokens:,} tokens")
     if closed is not None:
         yield Fact(clean(closed, 200), YELLOW)
 

@@ -16,7 +16,6 @@ import psutil
 
 from operators.build import build_meter
 from operators.llm.base import LlmError
-from operators.llm.prices import price_of
 from prepare.corpora import PreparationError
 from prepare.load import TaskError
 from prepare.task import Task
@@ -172,17 +171,16 @@ def _model(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
     if (reason := assemble.why_no_model(config)) is not None:
         yield Finding("note", "model", reason)
         return
-    meter = build_meter(config["llm"])
-    assert meter is not None  # why_no_model has said that there is one
     try:
+        meter = build_meter(config["llm"])
+        assert meter is not None  # why_no_model has said that there is one
         meter.check()
-    except LlmError as error:
+    except (LlmError, ValueError) as error:
         yield Finding("problem", "model", str(error))
         return
-    yield Finding("ok", "model", meter.describe())
-    price = price_of(meter.model.name)
-    if price is not None:
-        dollars = price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
+    yield Finding("ok", "model", meter.describe() + assemble.models_left_out(config["llm"]))
+    if meter.price is not None:
+        dollars = meter.price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
         words = f"about ${dollars:.3f} a proposal, if it reads {_TOKENS_IN:,} tokens and writes {_TOKENS_OUT:,}"
         if hourly := _hourly(config, task):
             words += f"; at most about ${dollars * hourly:.2f} an hour, until the cap"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from archive.records import Spending
 from archive.store import Archive
 from search.claim import Verdict
 from search.display import clean
@@ -132,9 +133,19 @@ def _facts(search: Search, archive: Archive) -> list[str]:
     corpus = search.parts.task.corpus.name
     lines.append(f"The holdout of {corpus!r} has been read {reads} times in this archive.")
     if (bill := archive.spending(run)).calls:
-        unknown = f", and {bill.unpriced} calls of unknown price" if bill.unpriced else ""
-        lines.append(f"Language models: {bill.calls} calls, {bill.tokens:,} tokens, ${bill.dollars:.2f}{unknown}.")
+        lines.append(_bill(bill))
     return lines
+
+
+def _bill(bill: Spending) -> str:
+    """What language models have cost, as far as it is known, and what of it is not."""
+    words = f"Language models: {bill.calls} calls, {bill.tokens:,} tokens, ${bill.dollars:.2f}"
+    unknown = [f"{bill.unpriced} calls of unknown cost"] if bill.unpriced else []
+    unknown += [f"{bill.uncounted} whose tokens nobody named"] if bill.uncounted else []
+    if unknown:
+        counted = f"${bill.charged_dollars:.2f} and {bill.charged_tokens:,} tokens"
+        words += f", and {' and '.join(unknown)} (with them the caps count {counted})"
+    return f"{words}."
 
 
 def _suspects(search: Search) -> list[str]:

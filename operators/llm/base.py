@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from operators.llm.prices import Price
+
 
 @dataclass(frozen=True)
 class Message:
@@ -107,6 +109,8 @@ class LanguageModel(Protocol):
     """Something that answers prompts. Called from several threads at once."""
 
     name: str
+    price: Price | None
+    """None where it is unknown."""
     attempts: int
     """How often the same call may be sent, in all, while its service is ``Unavailable``; the meter sends it again."""
 

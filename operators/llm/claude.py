@@ -73,7 +73,7 @@ class Claude:
         self._base_url = base_url
         self._stream = stream
         self._mark = {} if cache is None else {"cache_control": {"type": "ephemeral", "ttl": cache}}
-        self._price = price_from(price) if price is not None else price_of(model)
+        self.price = price_from(price) if price is not None else price_of(model)
         self._key = key
         self._api_key = api_key
         self._deadline = Deadline(timeout, clock)
@@ -96,7 +96,7 @@ class Claude:
 
     def worst(self, prompt: Prompt) -> Cost:
         tokens_in = tokens_at_most(prompt)
-        dollars = None if self._price is None else self._price.at_most(tokens_in, self._max_tokens)
+        dollars = None if self.price is None else self.price.at_most(tokens_in, self._max_tokens)
         return Cost(tokens_in + self._max_tokens, dollars)
 
     def check(self) -> None:
@@ -178,7 +178,7 @@ class Claude:
             read=count(field(usage, "cache_read_input_tokens")) or 0,
         )
         model = str(field(message, "model") or self.name)
-        answer = used.answer(text, model, self._price, self._deadline.elapsed(began), stop in _CUT_OFF)
+        answer = used.answer(text, model, self.price, self._deadline.elapsed(began), stop in _CUT_OFF)
         if stop == "refusal":
             raise AnswerRefused(f"{self.name} declined to answer", answer)
         return answer

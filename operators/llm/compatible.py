@@ -69,7 +69,7 @@ class OpenAICompatible:
         self._max_tokens = max_tokens
         self._timeout = timeout
         self._stream = stream
-        self._price = price_from(price) if price is not None else price_of(model)
+        self.price = price_from(price) if price is not None else price_of(model)
         self._options: dict[str, Any] = {tokens_key: max_tokens}
         self._options |= {} if effort is None else {"reasoning_effort": effort}
         self._options |= {} if temperature is None else {"temperature": temperature}
@@ -99,7 +99,7 @@ class OpenAICompatible:
 
     def worst(self, prompt: Prompt) -> Cost:
         tokens_in = tokens_at_most(prompt)
-        dollars = None if self._price is None else self._price.at_most(tokens_in, self._max_tokens)
+        dollars = None if self.price is None else self.price.at_most(tokens_in, self._max_tokens)
         return Cost(tokens_in + self._max_tokens, dollars)
 
     def check(self) -> None:
@@ -187,7 +187,7 @@ class OpenAICompatible:
         )
         model = str(field(said, "model") or self.name)
         seconds = self._deadline.elapsed(began)
-        answer = used.answer(without_thoughts(text), model, self._price, seconds, stop == "length")
+        answer = used.answer(without_thoughts(text), model, self.price, seconds, stop == "length")
         if declined or stop == "content_filter":
             raise AnswerRefused(f"{self.name} declined to answer: {declined[:200] or stop}", answer)
         return answer

@@ -32,6 +32,7 @@ from operators.llm.base import (
     Unavailable,
 )
 from operators.llm.caps import Caps
+from operators.llm.prices import Price
 from operators.llm.secrets import Secrets
 from operators.llm.several import Several
 
@@ -124,6 +125,11 @@ class Meter:
     def priced(self) -> bool:
         """Whether the price is known, so that the cap on dollars can be kept."""
         return self._priced
+
+    @property
+    def price(self) -> Price | None:
+        """Of the one model that there is; None where it is unknown, and for several."""
+        return None if isinstance(self.model, Several) else self.model.price
 
     @property
     def spending(self) -> Spending:

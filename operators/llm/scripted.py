@@ -32,6 +32,7 @@ class Scripted:
     ) -> None:
         """``latency``: seconds before each answer, spent in ``sleep``. ``model``: whose price it pretends to have."""
         self.name = model
+        self.price = price_of(model)
         self.max_tokens = max_tokens
         self.prompts: list[Prompt] = []
         self._answers = answers if callable(answers) else None
@@ -51,14 +52,12 @@ class Scripted:
         if isinstance(answer, LlmError):
             raise answer
         tokens_in, tokens_out = _tokens(prompt.text), _tokens(answer)
-        price = price_of(self.name)
-        dollars = None if price is None else price.dollars(fresh=tokens_in, out=tokens_out)
+        dollars = None if self.price is None else self.price.dollars(fresh=tokens_in, out=tokens_out)
         return Answer(answer, self.name, tokens_in, tokens_out, 0, self._latency, dollars)
 
     def worst(self, prompt: Prompt) -> Cost:
         tokens_in = _tokens(prompt.text)
-        price = price_of(self.name)
-        dollars = None if price is None else price.at_most(tokens_in, self.max_tokens)
+        dollars = None if self.price is None else self.price.at_most(tokens_in, self.max_tokens)
         return Cost(tokens_in + self.max_tokens, dollars)
 
     def check(self) -> None:

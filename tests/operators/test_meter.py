@@ -24,6 +24,7 @@ from operators.llm.base import (
 from operators.llm.meter import LONGEST_PAUSE, Meter, Spending, Ticket, charged_for, pause_before_next
 from operators.llm.prices import price_from, price_of
 from operators.llm.scripted import Scripted
+from operators.llm.several import Several
 
 PROMPT = Prompt("system", (Message("user", "hello"),))
 
@@ -398,3 +399,10 @@ def test_a_script_is_spoken_in_order_with_latency() -> None:
         model.complete(PROMPT)
     assert slept == [2.5] * 3
     assert Scripted(lambda prompt: prompt.messages[-1].text.upper()).complete(PROMPT).text == "HELLO"
+
+
+def test_what_a_call_would_cost_is_known_of_one_model() -> None:
+    scripted = Meter(Scripted(), max_dollars=1, max_tokens=10**6, record=lambda call: None)
+    assert scripted.price == price_of("scripted")
+    both = Several({"a": Scripted(), "b": Scripted()})
+    assert Meter(both, max_dollars=1, max_tokens=10**6, record=lambda call: None).price is None

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from launching import begin, one, search, sql
 from messages_api import TOKENS_IN, TOKENS_OUT, MessagesApi
+from model_server import Say
+from openai_api import OpenAiApi
 
 KEY = "sk-ant-test"
 EACH = (TOKENS_IN * 2 + TOKENS_OUT * 10) / 1e6
@@ -132,3 +134,36 @@ def test_the_cap_holds_when_a_search_is_killed_with_calls_in_flight(tmp_path: Pa
         assert done.returncode == 0, done.stderr
         assert len(api.asked) > 0, "with a larger cap it goes on"
         assert len(api.asked) * EACH + EACH + at_most <= 0.8
+
+
+def test_several_models_without_a_key_are_left_out_and_named(tmp_path: Path) -> None:
+    archive = tmp_path / "treewright.duckdb"
+    with OpenAiApi(model="gpt-6.1-terra") as api:
+        words = ("llm=several", "operators=llm", "budget.evaluations=12", f"llm.models.other.base_url={api.url}/v1")
+        done = search(tmp_path, *words, OPENAI_API_KEY=KEY)
+        doctor = search(tmp_path, "doctor", words[0], words[3], OPENAI_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    without = "without strong, since ANTHROPIC_API_KEY is not set; without fast, since ANTHROPIC_API_KEY is not set"
+    assert done.stdout.splitlines()[0] == (
+        f"Language model: gpt-6.1-terra, at most $2.00 and 1,000,000 tokens; {without}."
+    )
+    assert without in doctor.stdout
+    assert {row["asked"] for row in sql(archive, "SELECT asked FROM llm_requests")} == {"other"}
+
+
+def test_a_server_that_does_not_count_is_said_and_never_taken_for_free(tmp_path: Path) -> None:
+    archive = tmp_path / "treewright.duckdb"
+    with OpenAiApi(model="mine", act=lambda number: Say(counted=False)) as api:
+        words = ("llm=openai", "llm.model=mine", "llm.key=null", "operators=llm", "budget.evaluations=10")
+        done = search(tmp_path, *words, f"llm.base_url={api.url}/v1")
+        local = search(tmp_path, "llm=local", *words[1:2], *words[3:], f"llm.base_url={api.url}/v1")
+    assert done.returncode == 0, done.stderr
+    assert "mine, whose price is unknown: the cap of $2.00 cannot be kept" in done.stdout
+    assert "calls of unknown cost and" in done.stdout
+    assert "whose tokens nobody named (with them the caps count" in done.stdout
+    assert local.returncode == 0, local.stderr
+    assert "calls of unknown cost" not in local.stdout, "a machine of one's own costs nothing"
+    first, second = sql(archive, "SELECT run, count(dollars) AS known, sum(charged_tokens) AS charged FROM llm_calls "
+                                 "GROUP BY run ORDER BY run")  # fmt: skip
+    assert (first["known"], second["known"] > 0) == (0, True)
+    assert min(first["charged"], second["charged"]) > 4096

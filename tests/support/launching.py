@@ -19,7 +19,7 @@ import numpy as np
 HOUSE = Path(__file__).resolve().parents[2]
 STUB = ("--config-dir", str(HOUSE / "tests" / "conf"), "evaluator=stub")
 PATHS = os.pathsep.join([str(HOUSE / "tests" / "search"), str(HOUSE)])
-_OURS = ("ANTHROPIC_", "TREEWRIGHT_ARCHIVE", "PYTEST_")
+_OURS = ("ANTHROPIC_", "OPENAI_", "OPENROUTER_", "TREEWRIGHT_ARCHIVE", "PYTEST_")
 
 _TOY = """\
 name: toy

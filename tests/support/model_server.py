@@ -7,6 +7,7 @@ otherwise its answers are edits that apply to any program with a line ``import m
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -81,8 +82,7 @@ class ModelServer(ABC):
 
     def __enter__(self) -> Self:
         self._closing, self._lock = threading.Event(), threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
@@ -130,6 +130,16 @@ def an_edit(number: int, searched: str = "import math") -> str:
         f"IDEA: remember the number {number}\n\n"
         f"<<<<<<< SEARCH\n{searched}\n=======\nimport math\n\nTRIED_{number} = {number}\n>>>>>>> REPLACE\n"
     )
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has gone is nothing to print."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
