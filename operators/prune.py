@@ -30,12 +30,11 @@ class Prune:
     def __init__(self, name: str = "prune") -> None:
         self.name = name
         self._grown: dict[str, bool] = {}
+        self._prunable: dict[str, bool] = {}
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         """A scored node with a step in its lineage that made the program longer."""
-        return not math.isnan(tree.means[tree.index[node_id]]) and any(
-            self._grew(tree, step) for step in _steps(tree, node_id)
-        )
+        return not math.isnan(tree.means[tree.index[node_id]]) and self._is_prunable(tree, node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         program_id = move.parents[0]
@@ -55,6 +54,18 @@ class Prune:
                 return Candidate(found.files, move.parents, self.name, idea)
             reasons.append(f"without {step.node_id[:8]}: {found if isinstance(found, str) else fault}")
         return NoCandidate(f"nothing of {program_id[:8]} can be taken out: {'; '.join(reasons[1:] or reasons)[:500]}")
+
+    def _is_prunable(self, tree: Tree, node_id: str) -> bool:
+        """Whether there is such a step. Policies ask often, so what is known of the parents is kept."""
+        front = [node_id]
+        while front:
+            node = tree[front[-1]]
+            if unknown := [parent for parent in node.parents if parent not in self._prunable]:
+                front += unknown
+                continue
+            above = any(self._prunable[parent] for parent in node.parents)
+            self._prunable[front.pop()] = above or (len(node.parents) == 1 and self._grew(tree, node))
+        return self._prunable[node_id]
 
     def _grew(self, tree: Tree, step: Node) -> bool:
         """Whether a step has more lines than its parent. Kept by node, since programs never change."""
