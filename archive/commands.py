@@ -72,13 +72,20 @@ def which_run(reader: Reader, run: str | None) -> str:
     return run
 
 
+NAMED = (
+    "SELECT node_id, operator, idea FROM nodes WHERE starts_with(node_id, ?) ORDER BY node_id = ? DESC, node_id "
+    f"LIMIT {_SHOWN_IDS + 1}"
+)
+"""The nodes whose ids start so, for ``the_one``; its parameters are the start, twice."""
+
+
 def full_id(reader: Reader, start: str) -> str:
     """The one node whose id starts so. Raises QueryError, with the candidates if there are several."""
-    found = reader.query(
-        "SELECT node_id, operator, idea FROM nodes WHERE starts_with(node_id, ?) ORDER BY node_id = ? DESC, node_id "
-        f"LIMIT {_SHOWN_IDS + 1}",
-        [start, start],
-    ).rows
+    return the_one(start, reader.query(NAMED, [start, start]).rows)
+
+
+def the_one(start: str, found: Sequence[tuple[Any, ...]]) -> str:
+    """The id among the rows of ``NAMED``. Raises QueryError, with the candidates if there are several."""
     if start and found and (len(found) == 1 or found[0][0] == start):
         return str(found[0][0])
     if not start or not found:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from archive import git
-from archive.commands import which_run
+from archive.commands import full_id, which_run
 from archive.describe import Step, Subject, commit_message, readme
 from archive.display import one_line
 from archive.errors import ArchiveError
@@ -76,7 +76,7 @@ def export_lineage(reader: Reader, node_id: str | None, branch: str, repo: Path)
     """
     try:
         git.check_branch_name(branch)
-        chosen, note = _find_node(reader, node_id) if node_id is not None else _best_node(reader)
+        chosen, note = (full_id(reader, node_id), "") if node_id is not None else _best_node(reader)
         subject, steps = _read_lineage(reader, chosen)
         for step in steps:
             _check_paths(step)
@@ -133,7 +133,7 @@ def export_patches(reader: Reader, node_id: str | None, folder: Path) -> tuple[l
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} is not empty; --patch expects a new or an empty folder")
     try:
-        chosen, note = _find_node(reader, node_id) if node_id is not None else _best_node(reader)
+        chosen, note = (full_id(reader, node_id), "") if node_id is not None else _best_node(reader)
         subject, steps = _read_lineage(reader, chosen)
         line = _first_parents(steps)
         for step in line:
@@ -197,21 +197,6 @@ def what_to_apply(folder: Path, count: int, note: str) -> str:
 
 
 # ---------------------------------------------------------------- which node
-
-
-def _find_node(reader: Reader, node_id: str) -> tuple[str, str]:
-    rows = _rows(reader, "SELECT node_id FROM nodes WHERE starts_with(node_id, ?) ORDER BY 1 LIMIT 6", (node_id,))
-    found = [str(row[0]) for row in rows]
-    if node_id in found:
-        return node_id, ""
-    if not node_id or not found:
-        raise ExportError(
-            f'no node {node_id!r} in this archive; list them with: python -m archive "SELECT node_id, idea FROM nodes"'
-        )
-    if len(found) > 1:
-        shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        raise ExportError(f"{node_id!r} is the start of several nodes ({shown}); give more digits")
-    return found[0], ""
 
 
 def _best_node(reader: Reader) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archive.commands import NAMED, the_one
 from archive.errors import ArchiveError
 from archive.records import Conditions, Run
 from archive.server import SqlServer
@@ -195,12 +196,9 @@ def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str,
 
 
 def _subject(archive: Archive, start: str) -> Subject:
-    """The node whose id begins so, and its steps. Raises AblationError."""
-    found = archive.query("SELECT node_id, run FROM nodes WHERE starts_with(node_id, ?) ORDER BY 1 LIMIT 3", [start])
-    if len(found) != 1 or not start:
-        count = "no node" if not found else f"{len(found)} nodes or more ({', '.join(row[0] for row in found)})"
-        raise AblationError(f"{count} with an id that starts with {start!r}; give one node's id")
-    node_id, name = found[0]
+    """The node whose id begins so, and its steps. Raises AblationError or QueryError."""
+    node_id = the_one(start, archive.query(NAMED, [start, start]))
+    ((name,),) = archive.query("SELECT run FROM nodes WHERE node_id = ?", [node_id])
     run = archive.run(name)
     last = archive.query(
         "SELECT budget_seconds, hardware, fingerprint FROM evaluations WHERE run = ? ORDER BY arrival DESC LIMIT 1",

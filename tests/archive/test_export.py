@@ -219,10 +219,10 @@ def test_a_node_is_named_by_a_unique_start(family: Book, repo: Path) -> None:
     assert export_lineage(family, "oth", "best", repo).node_id == "other"
     family.node("other2", "a")
     assert export_lineage(family, "other", "exact", repo).node_id == "other"
-    with pytest.raises(ExportError, match=r"'oth' is the start of several nodes \(other, other2\)"):
+    with pytest.raises(ArchiveError, match=r"(?s)'oth' is the start of several ids.* other .* other2 "):
         export_lineage(family, "oth", "b3", repo)
     for unknown in ("zzz", "", "' OR 1=1 --"):
-        with pytest.raises(ExportError, match="no node"):
+        with pytest.raises(ArchiveError, match="no node"):
             export_lineage(family, unknown, "b4", repo)
 
 

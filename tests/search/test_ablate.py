@@ -109,7 +109,7 @@ def test_what_cannot_be_ablated_is_said(night: Path, tmp_path: Path) -> None:
     root = one(night, "any_value(node_id) FROM nodes WHERE run = 'night' AND number = 0")
     for words, said in (
         ((root,), "it is the seed program itself"),
-        (("zzz",), "no node with an id"),
+        (("zzz",), "no node has an id that starts with"),
         ((root, "archive=nowhere.duckdb"), "there is no archive"),
         ((root, "task.seconds=3"), "those of the node's own run"),
     ):

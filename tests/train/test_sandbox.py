@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from nobody import as_nobody
 
 from train import sandbox as module
 from train.confine.landlock import abi
@@ -175,17 +175,7 @@ def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path], tier: str) -
     house, python = commoner
     if tier == "landlock" and abi() < AS_A_USER:
         pytest.skip(f"needs Landlock {AS_A_USER}")
-    done = subprocess.run(
-        [python, "-c", PROGRAM, tier],
-        cwd=house,
-        user=65534,
-        group=65534,
-        extra_groups=[],
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = as_nobody([str(python), "-c", PROGRAM, tier], house, timeout=120)
     assert done.returncode == 0, done.stderr
     outcomes = [line.split()[1:4] for line in done.stdout.splitlines() if line.startswith("OUTCOME")]
     assert outcomes == [

@@ -466,17 +466,10 @@ def test_all_of_it_holds_for_an_ordinary_user(commoner: tuple[Path, Path]) -> No
     house, python = commoner
     (house / "tests/train").mkdir(parents=True, exist_ok=True)
     shutil.copy(__file__, house / "tests/train")
-    done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-W", "ignore", "tests/train"],
-        cwd=house,
-        user=65534,
-        group=65534,
-        extra_groups=[],
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    from nobody import as_nobody  # not at the top: the copy of this file is run without tests/support
+
+    words = ["-q", "-p", "no:cacheprovider", "-m", "not slow", "-W", "ignore", "tests/train"]
+    done = as_nobody([str(python), "-m", "pytest", *words], house, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
 
