@@ -26,6 +26,7 @@ from operators.llm.wire import (
     count,
     field,
     limits,
+    patience,
     tokens_at_most,
     translated,
 )
@@ -113,9 +114,9 @@ class Claude:
                 self._made = anthropic.Anthropic(
                     api_key=self._api_key or os.environ.get(self._key),
                     base_url=self._base_url,
-                    timeout=self._timeout,
+                    timeout=patience(self._timeout),
                     max_retries=0,
-                    http_client=anthropic.DefaultHttpxClient(timeout=self._timeout, **limits(self._deadline)),
+                    http_client=anthropic.DefaultHttpxClient(timeout=patience(self._timeout), **limits(self._deadline)),
                 )
             return self._made
 

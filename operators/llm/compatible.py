@@ -24,6 +24,7 @@ from operators.llm.wire import (
     count,
     field,
     limits,
+    patience,
     tokens_at_most,
     translated,
     without_thoughts,
@@ -135,9 +136,9 @@ class OpenAICompatible:
                 self._made = openai.OpenAI(
                     api_key=key,
                     base_url=self._base_url,
-                    timeout=self._timeout,
+                    timeout=patience(self._timeout),
                     max_retries=0,
-                    http_client=openai.DefaultHttpxClient(timeout=self._timeout, **limits(self._deadline)),
+                    http_client=openai.DefaultHttpxClient(timeout=patience(self._timeout), **limits(self._deadline)),
                 )
             return self._made
 

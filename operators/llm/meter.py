@@ -151,11 +151,16 @@ class Meter:
         )
 
     def check(self) -> None:
-        """Find out for free whether a call could succeed. Raises LlmError."""
-        try:
-            self.model.check()
-        except LlmError as error:
-            raise self._without_secrets(error) from None
+        """Find out for free whether a call could succeed; again if the service is busy. Raises LlmError."""
+        for attempt in range(1, self.model.attempts + 1):
+            try:
+                return self.model.check()
+            except LlmError as error:
+                after = error.retry_after if isinstance(error, Unavailable) else None
+                pause = pause_before_next(attempt, self.model.attempts, after, "check")
+                if pause is None or not isinstance(error, Unavailable):
+                    raise self._without_secrets(error) from None
+                self._sleep(pause)
 
     def paid(self, run: str, move: int) -> LlmCall | None:
         """The first call of a move that was answered in an earlier session of the run: ``complete`` would replay it."""

@@ -130,6 +130,7 @@ class Several:
         self._closed: dict[str, str] = {}
         self._lock = threading.Lock()
         self.credits = credits
+        self.attempts = max(model.attempts for model in self._models.values())
         self.name = " and ".join(self._models[name].name for name in self._weights)
 
     @property

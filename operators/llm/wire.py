@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LONGEST_ANSWER = 16 * 2**20
 """Bytes of one response, framing included. An honest one has some hundred kilobytes."""
+CONNECT_SECONDS = 20.0
 BYTES_PER_TOKEN = 2
 """A token of English or code is 3 to 5 bytes; 2 makes a count of tokens an upper bound."""
 
@@ -66,6 +67,13 @@ class Deadline:
     @property
     def over(self) -> bool:
         return self._clock() > getattr(self._mine, "until", float("inf"))
+
+
+def patience(seconds: float) -> httpx2.Timeout:
+    """For each read; whoever does not even answer the door is not waited for so long."""
+    import httpx2
+
+    return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 def limits(deadline: Deadline) -> dict[str, Any]:

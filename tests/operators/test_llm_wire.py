@@ -65,6 +65,9 @@ def side(request: pytest.FixtureRequest) -> Iterator[Side]:
         yield Side(api, way == "stream")
 
 
+STREAMED = pytest.mark.parametrize("side", ["claude-stream", "openai-stream"], indirect=True)
+
+
 def test_an_answer_with_its_tokens(side: Side) -> None:
     answer = side.says(Say("IDEA: x\ny")).client(max_tokens=777).complete(PROMPT)
     assert (answer.text, answer.cut_off) == ("IDEA: x\ny", False)
@@ -156,10 +159,9 @@ def test_a_bad_gateway_is_an_overload(side: Side) -> None:
         side.says(Raw(b"<html>bad gateway</html>", 502, "text/html")).client().complete(PROMPT)
 
 
+@STREAMED
 def test_a_stream_that_ends_too_early_is_told_from_one_that_ends(side: Side) -> None:
     """A proxy that closes a stream properly, in the middle of the answer."""
-    if not side.stream:
-        pytest.skip("of streams")
     pieces = side.api.pieces(Say(), "IDEA: a long answer " * 40, 1)
     for kept in (1, 8, len(pieces) - (4 if side.is_claude else 3)):
         side.says(Raw(b"".join(pieces[:kept]), kind="text/event-stream"))
@@ -169,9 +171,8 @@ def test_a_stream_that_ends_too_early_is_told_from_one_that_ends(side: Side) -> 
     assert side.client().complete(PROMPT).text == "IDEA: a long answer " * 40
 
 
+@STREAMED
 def test_an_error_in_the_middle_of_a_stream_is_an_interruption(side: Side) -> None:
-    if not side.stream:
-        pytest.skip("of streams")
     with pytest.raises(Interrupted, match="busy now"):
         side.says(Fail(200, "overloaded_error", "busy now")).client().complete(PROMPT)
 
@@ -208,10 +209,9 @@ def test_a_time_out_is_an_interruption(side: Side) -> None:
         side.says(Hang()).client(timeout=0.2).complete(PROMPT)
 
 
+@STREAMED
 def test_an_answer_that_trickles_is_over_when_its_time_is(side: Side) -> None:
     """Each piece comes in time, and the whole would take for ever."""
-    if not side.stream:
-        pytest.skip("of streams")
     began = time.monotonic()
     with pytest.raises(Interrupted, match="timed out"):
         side.says(Say("word " * 100, trickle=0.4)).client(timeout=1.0).complete(PROMPT)

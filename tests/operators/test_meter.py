@@ -406,3 +406,30 @@ def test_what_a_call_would_cost_is_known_of_one_model() -> None:
     assert scripted.price == price_of("scripted")
     both = Several({"a": Scripted(), "b": Scripted()})
     assert Meter(both, max_dollars=1, max_tokens=10**6, record=lambda call: None).price is None
+
+
+def test_a_check_is_made_again_when_the_service_is_busy_and_not_when_the_key_is_bad() -> None:
+    class Busy(Priced):
+        def __init__(self, *errors: LlmError) -> None:
+            super().__init__()
+            self.errors = list(errors)
+
+        def check(self) -> None:
+            self.calls += 1
+            if self.errors:
+                raise self.errors.pop(0)
+
+    for errors, calls in (([Overloaded("busy"), Interrupted("cut")], 3), ([], 1)):
+        model = Busy(*errors)
+        Meter(model, max_dollars=1, max_tokens=99, record=lambda call: None, sleep=lambda seconds: None).check()
+        assert model.calls == calls
+    for errors, kind, calls in (
+        ([Overloaded("busy")] * 9, Overloaded, 3),
+        ([KeyRefused("bad")], KeyRefused, 1),
+        ([Overloaded("come back tomorrow", retry_after=1e5)], Overloaded, 1),
+    ):
+        model = Busy(*errors)
+        meter = Meter(model, max_dollars=1, max_tokens=99, record=lambda call: None, sleep=lambda seconds: None)
+        with pytest.raises(kind):
+            meter.check()
+        assert model.calls == calls
