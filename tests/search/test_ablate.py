@@ -97,6 +97,14 @@ def test_each_step_is_worth_what_it_gained(night: Path) -> None:
     )
     assert float(worse[0]) == pytest.approx(without_it["mean"] - whole["mean"], abs=1e-4)
 
+    # And so does the view, for each step.
+    steps = sql(night, f"SELECT step, worth, error, runs FROM ablations WHERE run = '{name}' AND node_id = '{node}'")
+    assert len(steps) == len(counts) - 1
+    for step in steps:
+        assert re.search(rf"{step['step'][:8]}.*{abs(step['worth']):.4f}", done.stdout), done.stdout
+        assert step["runs"] == 3
+        assert step["error"] is not None
+
     again = ablate(night.parent, node[:10], "--runs", "3")  # nothing is trained twice
     assert again.returncode == 0, again.stderr
     assert one(night, f"count(*) FROM evaluations WHERE run = '{name}'") == 3 * len(counts)
