@@ -334,6 +334,8 @@ INDIFFERENT = {"greedy", "hillclimb", "random", "rank_softmax", "map_elites"}
 
 
 def chosen_parents(policy: Policy, growth: Growth) -> Counter[str]:
+    if isinstance(policy, Composition):
+        policy = dataclasses.replace(policy, recheck=Recheck(1))  # a crowded leader would be trained again
     tree, tune = growth.tree, {"tune": ALL["tune"]}
     choices = [policy.choose(tree, np.random.default_rng(seed), tune) for seed in range(200)]
     return Counter(choice.parents[0] for choice in choices if isinstance(choice, Propose))
