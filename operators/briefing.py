@@ -15,6 +15,8 @@ import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import unified_diff
 
+import numpy as np
+
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
 from operators.aims import gain_of
@@ -138,10 +140,11 @@ def siblings(tree: Tree, node_id: str) -> Listing:
 
 def best(tree: Tree, count: int = 8) -> Listing:
     """The best nodes of the tree, for a draft that should be none of them."""
-    scored = [node.node_id for node, fit in zip(tree.nodes, tree.eligible(), strict=True) if fit]
-    sign = 1 if tree.direction == "minimise" else -1
-    scored.sort(key=lambda node: sign * float(tree.means[tree.index[node]]))
-    return Listing(tuple(_attempt(tree, node) for node in scored[:count]), "attempts", "- none yet", keep="head")
+    places = np.flatnonzero(tree.eligible())
+    badness = tree.means[places] if tree.direction == "minimise" else -tree.means[places]
+    first = places[np.argsort(badness, kind="stable")[:count]]
+    lines = (_attempt(tree, tree.nodes[place].node_id) for place in first)
+    return Listing(tuple(lines), "attempts", "- none yet", keep="head")
 
 
 def in_flight(tree: Tree, move_number: int) -> Listing:

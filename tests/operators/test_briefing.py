@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,3 +169,16 @@ def test_operators_that_change_one_program_share_its_part(garden: Garden) -> Non
     prompts = [shown(garden, kind, node["better"]) for kind in (Improve, Simplify, Hybrid)]
     assert len({prompt.messages[0].stable for prompt in prompts}) == 1
     assert len({prompt.messages[0].text for prompt in prompts}) == 3
+
+
+def test_the_best_are_told_best_first_in_either_direction(gardens: Callable[..., Garden]) -> None:
+    for direction, order in (("minimise", [2.5, 2.7, 3.0]), ("maximise", [3.0, 2.7, 2.5])):
+        garden = gardens(direction)
+        root = garden.plant(SOURCE, 3.0)
+        for i, score in enumerate((2.7, 2.5)):
+            garden.grow(SOURCE + f"x = {i}\n", (root.node_id,), score=score)
+        cheat = garden.grow(SOURCE + "c = 1\n", (root.node_id,), score=9.0 if direction == "maximise" else 0.1)
+        garden.fail(cheat, "invalid", violation=True, purpose="confirm")
+        found = [re.search(r": ([\d.]+)(?:,|$)", line) for line in briefing.best(garden.tree).lines]
+        assert [float(match[1]) for match in found if match] == order
+        assert len(briefing.best(garden.tree, count=2).lines) == 2

@@ -90,6 +90,20 @@ def test_lessons_of_the_archive_reach_later_prompts(start: Start) -> None:
     assert re.search(r"- tune: \d+ of \d+ children scored better than their parent", improved), "of the first run"
 
 
+def test_what_a_claim_measured_is_in_no_later_prompt(start: Start, tmp_path: Path) -> None:
+    """A search that goes on after a claim knows its scores; the model must not: it would learn the holdout."""
+    start("operators=all", "budget.evaluations=20", "run=night", model=Writer())
+    start("operators=all", "budget.evaluations=40", "run=night", model=(model := Writer()))
+    claimed = ask(tmp_path, "SELECT score FROM evaluations WHERE purpose <> 'screen' AND score IS NOT NULL")
+    screened = ask(tmp_path, "SELECT score FROM evaluations WHERE purpose = 'screen' UNION SELECT score FROM scores")
+    secret = {f"{score:.5g}" for (score,) in claimed} - {f"{score:.5g}" for (score,) in screened if score is not None}
+    assert len(secret) >= 8
+    assert model.prompts
+    text = "\n".join(prompt.text for prompt in model.prompts)
+    assert f"{screened[0][0]:.3g}"[:3] in text, "scores are shown"
+    assert not [score for score in secret if score in text]
+
+
 def test_debug_tries_each_failed_node_as_often_as_it_is_told(start: Start, tmp_path: Path) -> None:
     words = ("operators=all", "operators.debug.tries=1", "policy.repair.probability=1.0", "budget.evaluations=40")
     start(*words, model=Writer(), stub={"fail_every": 4, "delay": 0.02}, concurrency=1)
