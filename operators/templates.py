@@ -17,41 +17,20 @@ _CUT = re.compile(r"^<!-- what follows differs[^\n]*-->\n?", re.MULTILINE)
 
 
 class Templates:
-    """Where templates come from."""
+    """All templates, read once: a search has the same prompts from its start to its end."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
         """``folder``: whose templates come before ours.
 
         Raises ValueError if it is none, or has a file of another name or with a hole that ours does not have.
         """
-        self._folders = [OWN]
-        if folder is None:
-            return
-        self._folders.insert(0, Path(folder))
-        known = {path.name for path in OWN.glob("*.md")}
-        if not Path(folder).is_dir():
-            raise ValueError(f"prompts={folder}: there is no such folder; expected one with {', '.join(sorted(known))}")
-        strange = sorted({path.name for path in Path(folder).glob("*.md")} - known - {"README.md"})
-        if strange:
-            raise ValueError(f"prompts={folder}: {strange[0]} is no template; expected {', '.join(sorted(known))}")
-        for name in sorted(path.stem for path in Path(folder).glob("*.md") if path.name in known):
-            ours = set(_HOLE.findall((OWN / f"{name}.md").read_text(encoding="utf-8")))
-            if unknown := self.holes(name) - ours:
-                raise ValueError(
-                    f"{self._path(name)}: unknown {{{{{min(unknown)}}}}}; "
-                    f"this template may use {', '.join(sorted(ours)) or 'none'}"
-                )
+        self._texts = {path.stem: path.read_text(encoding="utf-8") for path in OWN.glob("*.md")}
+        if folder is not None:
+            self._texts |= _overrides(Path(folder), self._texts)
 
     def text(self, name: str) -> str:
         """The template of that name as it stands in its file."""
-        path = self._path(name)
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from None
-
-    def _path(self, name: str) -> Path:
-        return next(folder / f"{name}.md" for folder in self._folders if (folder / f"{name}.md").is_file())
+        return self._texts[name]
 
     def version(self, names: Sequence[str]) -> str:
         """The texts of these templates as one: equal for equal prompts' templates, and enough to see what they were."""
@@ -75,3 +54,25 @@ class Templates:
         filled = [_HOLE.sub(lambda hole: parts[hole[1]], half).strip() for half in halves]
         stable, rest = filled if len(filled) == 2 else ("", filled[0])
         return (f"{stable}\n" if stable else ""), f"{rest}\n"
+
+
+def _overrides(folder: Path, ours: Mapping[str, str]) -> dict[str, str]:
+    """The templates of a folder by name. Raises ValueError."""
+    known = ", ".join(f"{name}.md" for name in sorted(ours))
+    if not folder.is_dir():
+        raise ValueError(f"prompts={folder}: there is no such folder; expected one with {known}")
+    texts = {}
+    for path in sorted(folder.glob("*.md")):
+        if path.name == "README.md":
+            continue
+        if path.stem not in ours:
+            raise ValueError(f"prompts={folder}: {path.name} is no template; expected {known}")
+        try:
+            texts[path.stem] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        wanted, given = (set(_HOLE.findall(text)) for text in (texts[path.stem], ours[path.stem]))
+        if unknown := wanted - given:
+            may = ", ".join(sorted(given)) or "none"
+            raise ValueError(f"{path}: unknown {{{{{min(unknown)}}}}}; this template may use {may}")
+    return texts

@@ -22,6 +22,8 @@ def test_one_file_of_ones_own_comes_before_ours(tmp_path: Path) -> None:
     own, theirs = Templates(), Templates(tmp_path)
     assert theirs.filled("repair", {"reason": "x", "shown": ""}) == "Again: x\n"
     assert theirs.text("system") == own.text("system")
+    (tmp_path / "repair.md").write_text("{{nonsense}}")
+    assert theirs.filled("repair", {"reason": "x", "shown": ""}) == "Again: x\n", "read once, at the start"
 
 
 def test_mistakes_are_told_at_the_start(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ def test_mistakes_are_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown \{\{sauce\}\}; this template may use aim, aim_words, ancestors"):
         Templates(tmp_path)
     (tmp_path / "improve.md").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="is not UTF-8 text"):
+    with pytest.raises(ValueError, match="cannot be read as UTF-8 text"):
         Templates(tmp_path)
 
 
