@@ -162,7 +162,14 @@ def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
-        connection = connect(fresh, read_only=False)
+        try:
+            connection = connect(fresh, read_only=False)
+        except ArchiveFull:
+            raise
+        except ArchiveError as error:
+            raise ArchiveError(
+                f"cannot create the archive {path}: its folder cannot be written to. Name another with archive=FILE"
+            ) from error
         try:
             build(connection)
         finally:

@@ -114,7 +114,7 @@ class Search(Course):
         conditions = outfit.evaluator.conditions(slots[0])
         self._outfit = outfit
         own = outfit.files if outfit.given.program is not None else None
-        self._opened = open_run(archive, config, task, conditions, time.time(), own)
+        self._opened = open_run(archive, config, task, conditions, time.time(), own, start=False)
         run = self._opened.run
         try:
             self._llm = (
@@ -165,6 +165,8 @@ class Search(Course):
             return
         self._begun = True
         core, slots = self.engine, self._outfit.slots
+        if not self._opened.resumed:
+            self.archive.start_run(self._opened.run)
         core.note("session", f"{'resumed' if self._opened.resumed else 'started'} with {len(slots)} slots")
         if (shared := sharing(slots)) is not None:
             core.note("sharing", shared)

@@ -63,8 +63,12 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
         task = assemble.build_task(config)
         files = assemble.seed_files(task, config)
         stand = assemble.build_stand(config, task)
-    except (ValueError, TypeError) as error:  # of a setting; later ones would be ours, and keep their traceback
+    except ValueError as error:  # of a setting; later ones would be ours, and keep their traceback
         raise SettingsError(str(error)) from error
+    except TypeError as error:
+        raise SettingsError(
+            f"a setting has a value of another kind than is expected ({error}). Given: {shlex.join(typed) or 'nothing'}"
+        ) from error
     stop = threading.Event()
     # From here on nothing is cut short by Ctrl-C: DuckDB would make errors of its own of it.
     stack.enter_context(stoppable(stop))

@@ -207,6 +207,7 @@ class Course:
             self.ending = Ending(reason, None, finished=True)
         elif isinstance(plan, NoClaim):
             self.engine.note("no_claim", plan.reason)
+            self.said(plan.reason[0].upper() + plan.reason[1:])
             self.ending = Ending(f"{reason} {plan.reason}", None, finished=True)
         else:
             self._claiming = plan

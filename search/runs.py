@@ -23,6 +23,8 @@ from search.settings import SettingsError, differences
 LEADERS_AGAIN = 5
 """Nodes that are trained again, beside the root, when a run goes on with other hardware."""
 
+_LONGEST_NAME = 120
+
 _FREE_OF_IDENTITY = frozenset({"limits", "smallest_gain"})
 """Parts of a task that may change between sessions: what a candidate may use, what is worth claiming."""
 
@@ -59,17 +61,20 @@ def open_run(
     conditions: Conditions,
     now: float,
     program: Mapping[str, str] | None = None,
+    start: bool = True,
 ) -> Opened:
     """The run named by ``config['run']``, or a new one. ``program``: the seed program where it is in no file.
 
-    Raises RunChanged or SettingsError.
+    ``start``: whether a new run is written down at once; else whoever asked calls ``archive.start_run`` when nothing
+    stands in its way any more. Raises RunChanged or SettingsError.
     """
     contents = _contents(task, conditions, program)
     name = config["run"]
     known = archive.run(str(name)) if name is not None else None
     if known is None:
         run = _new_run(archive, config, task, contents, now)
-        archive.start_run(run)
+        if start:
+            archive.start_run(run)
         return Opened(run, archive.tree(run, conditions), resumed=False, other_hardware=None)
     if changed := differences(known.identity, _plain(identity(config) | contents)):
         raise RunChanged(
@@ -103,6 +108,8 @@ def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, contents: 
         raise SettingsError(f"seed is {seed!r}; expected a whole number")
     names = {run.run for run in archive.runs()}
     name = config["run"]
+    if name is not None and not (str(name).strip() and str(name).isprintable() and len(str(name)) <= _LONGEST_NAME):
+        raise SettingsError(f"run is {str(name)[:200]!r}; expected a name of 1 to {_LONGEST_NAME} printable characters")
     if name is None:
         name = next(f"{task.name}-{i}" for i in range(1, len(names) + 2) if f"{task.name}-{i}" not in names)
     return Run(

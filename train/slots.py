@@ -36,6 +36,11 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
     ``count`` overrides the number; slots of a CPU then share cores in turn (see ``sharing``).
     Raises ValueError for less than 1, and for more than there are GPUs.
     """
+    for name, value in (("slots", count), ("threads", threads)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise ValueError(
+                f"executor.{name} is {value!r}; expected a whole number, or null to let the machine decide"
+            )
     if count is not None and count < 1:
         raise ValueError(f"executor.slots is {count}; expected a positive number, or null to let the machine decide")
     cores = usable_cores()

@@ -254,6 +254,13 @@ def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
         (["budget.evaluations=0"], ["budget.evaluations is 0", "at least 1"]),
         (["budget.evaluations=null"], ["no budget", "budget.hours"]),
         (["executor.slots=0"], ["executor.slots is 0", "positive number"]),
+        (["executor.slots=two"], ["executor.slots is 'two'", "whole number"]),
+        (["claim.candidates=some"], ["another kind than is expected", "claim.candidates=some"]),
+        (["budget.dollars=1"], ["budget.dollars would never end", "budget.evaluations"]),
+        (["policy.score.c=high"], ["policy.score.c is 'high'"]),
+        (["run="], ["run is ''", "expected a name"]),
+        (["archive=/proc/a.duckdb"], ["cannot create the archive /proc/a.duckdb", "archive=FILE"]),
+        (["archive=."], ["is not a Treewright archive"]),
         (["sandbox=docker"], ["sandbox=docker is unknown", "auto, bwrap, landlock or none"]),
         (["task.seconds=-1"], ["task.seconds is -1", "positive"]),
         (["operators=llm"], ["needs a language model", "Set ANTHROPIC_API_KEY", "operators=numeric"]),
@@ -277,6 +284,15 @@ def test_values_that_cannot_be_used_are_status_1(
     assert shown.out == ""
     for word in said:
         assert word in shown.err
+    if (tmp_path / "treewright.duckdb").exists():
+        assert sql(tmp_path / "treewright.duckdb", "FROM runs") == [], "nothing was begun"
+
+
+def test_a_budget_that_is_too_small_for_a_claim_says_so(tmp_path: Path) -> None:
+    done = search(tmp_path, "budget.evaluations=5")
+    assert done.returncode == 0, done.stderr
+    assert "A claim needs at least 4 trainings with fresh seeds" in done.stdout
+    assert "Raise budget.evaluations and resume" in done.stdout
 
 
 def test_a_seed_program_that_does_not_parse(tmp_path: Path) -> None:
