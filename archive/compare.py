@@ -137,6 +137,7 @@ def _chosen(runs: Sequence[_Run], names: Sequence[str]) -> list[_Run]:
         raise QueryError("the archive holds no run yet; start several with: python -m search -m policy=ucb,greedy")
     if names:
         return [run for run in runs if run.facts["run"] in names]
+    runs = [run for run in runs if run.facts["evaluations"]] or runs  # one that has not begun tells nothing
     last = runs[-1]
     if last.sweep is not None:
         return [run for run in runs if run.sweep == last.sweep]

@@ -19,7 +19,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -58,8 +58,7 @@ class Words:
     @property
     def swept(self) -> tuple[str, ...]:
         """The keys that have several values, in the order in which they were typed."""
-        parsed = OverridesParser.create().parse_overrides(list(self.overrides)) if self.sweeps else []
-        return tuple(_key(override.input_line or "") for override in parsed if override.is_sweep_override())
+        return tuple(map(_key, _several(self.overrides))) if self.sweeps else ()
 
     @property
     def lasting(self) -> tuple[str, ...]:
@@ -85,6 +84,10 @@ def check(arguments: Sequence[str]) -> DictConfig:
     """
     words = parted(arguments)
     overrides = list(words.overrides)
+    if not words.sweeps and (several := _several(overrides)):
+        raise SettingsError(
+            f'{several[0]!r} has several values. Add -m for a run of each, or quote it if it is one: "{several[0]}"'
+        )
     if words.folder is not None:
         if not Path(words.folder).is_dir():
             raise SettingsError(f"--config-dir {words.folder} is no folder; expected one with task/, policy/ ... in it")
@@ -117,7 +120,9 @@ def compose_settings(overrides: Sequence[str]) -> DictConfig:
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         with _beside_hydra(), initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", overrides=[_first(override) for override in parsed])
+            return compose(
+                "config", overrides=[first for override in parsed if (first := _first(override)) is not None]
+            )
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(_explain(str(error), overrides)) from error
 
@@ -133,11 +138,22 @@ def _beside_hydra() -> Iterator[None]:
         GlobalHydra.instance().hydra = held
 
 
-def _first(override: Override) -> str:
-    """The override as text; of a sweep, its first value."""
+def _several(overrides: Sequence[str]) -> list[str]:
+    """Those that have several values. What cannot be read has none; it is told later what is wrong with it."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException:
+        return []
+    return [override.input_line or "" for override in parsed if override.is_sweep_override()]
+
+
+def _first(override: Override) -> str | None:
+    """The override as text; of a sweep, its first value; None for ``glob(...)``, which Hydra alone can look up."""
     line = override.input_line or ""
     if not override.is_sweep_override():
         return line
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        return None
     key = line.split("=", 1)[0]
     first = next(iter(override.sweep_string_iterator()), "")
     return f"{key}={first}"

@@ -20,8 +20,10 @@ def one_of(swept: Sequence[str], typed: Sequence[str], run: Any, started: str) -
     """
     told = dict(word.lstrip("+~").partition("=")[::2] for word in typed)
     values = {key: told[key] for key in swept if key in told}
-    sweep = {"id": started if run is None else f"run={run}", "values": values}
-    return {"sweep": sweep, "run": None if run is None else name_of(str(run), values)}
+    sweep = {"id": started if run is None or "run" in values else f"run={run}", "values": values}
+    if run is not None and "run" not in values:  # else each has been given its own name
+        run = name_of(str(run), values)
+    return {"sweep": sweep, "run": run}
 
 
 def name_of(run: str, values: Mapping[str, str]) -> str:

@@ -120,6 +120,7 @@ def test_names_of_runs_hold_whatever_was_swept() -> None:
     one = one_of(["policy", "seed"], ["policy=ucb", "+seed=1", "budget.hours=2"], None, "abc")
     assert one == {"sweep": {"id": "abc", "values": {"policy": "ucb", "seed": "1"}}, "run": None}
     assert one_of([], [], "night", "abc")["sweep"]["id"] == "run=night"
+    assert one_of(["run"], ["run=b"], "b", "abc") == {"sweep": {"id": "abc", "values": {"run": "b"}}, "run": "b"}
     assert "9 of the runs could not go on: a; a; a; a; a; a; a; a; ..." in closing(["a"] * 9, "x")
 
 

@@ -63,6 +63,16 @@ def test_a_sweep_is_checked_by_its_first_values() -> None:
         check(["-m", "policy=annealing,ucb"])
 
 
+def test_several_values_are_for_a_sweep() -> None:
+    with pytest.raises(SettingsError, match=r"'seed=1,2' has several values. Add -m for a run of each"):
+        check(["seed=1,2"])
+    with pytest.raises(SettingsError, match="cannot be read"):
+        check(["seed=[1"])
+    check(["-m", "policy=glob(*)", "seed=range(1,3)"])
+    assert parted(["-m", "seed=range(1,3)", "policy=ucb", "task.seconds=1,2"]).swept == ("seed", "task.seconds")
+    assert parted(["seed=1,2"]).swept == ()
+
+
 def test_a_preset_applies_to_its_device_and_yields_to_the_user() -> None:
     config = compose_settings([])
     assert resolve(config, "cpu")["task"]["seconds"] == 10.0
