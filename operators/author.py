@@ -22,7 +22,7 @@ from operators.base import Context, NoCandidate
 from operators.budget import Listing, Parts, TooLong, fit, tokens
 from operators.duplicates import normalised
 from operators.edits import Proposal, Unusable, apply, read_answer
-from operators.lessons import learned
+from operators.lessons import Lessons
 from operators.likeness import NEAR, likeness
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import Meter, Ticket
@@ -64,6 +64,7 @@ class Author(ABC):
         self.name = name
         self.llm = llm
         self.templates = Templates(prompts)
+        self._lessons = Lessons()
 
     @property
     @abstractmethod
@@ -110,7 +111,8 @@ class Author(ABC):
         wanted = self.templates.holes(self.template)
         lines: Sequence[str] = ()
         if "lessons" in wanted:  # before the lock is taken: SQL may be slow, and the search goes on meanwhile
-            lines = learned(context.query, context.run, context.tree.conditions, context.sigma)
+            tree = context.tree
+            lines = self._lessons.lines(context.query, context.run, tree.conditions, context.sigma, tree.evaluated)
         lessons = Listing(tuple(lines), "lessons", "- nothing yet", keep="head")
         parent = move.parents[0]
         with context.tree.lock:

@@ -16,7 +16,7 @@ from archive.records import Conditions
 from archive.report.lessons import tally
 from archive.store import Archive
 from operators.improve import Improve
-from operators.lessons import learned
+from operators.lessons import Lessons, learned
 
 SOURCE = "RATE = 0.001\n"
 
@@ -100,3 +100,24 @@ def test_a_writer_that_needs_the_memory_goes_first() -> None:
         raise duckdb.InterruptException("interrupted")
 
     assert learned(interrupted, "night", CONDITIONS, None) == ()
+
+
+def test_they_are_asked_for_again_when_the_run_has_grown() -> None:
+    asked = []
+
+    def query(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return [("crashed", len(asked))] if "outcome, count" in sql else []
+
+    lessons = Lessons()
+
+    def told(evaluated: int) -> tuple[str, ...]:
+        return lessons.lines(query, "night", CONDITIONS, 0.01, evaluated)
+
+    first = told(10)
+    assert told(10) == first
+    assert len(asked) == 3
+    assert told(11) != first, "a small run learns from each evaluation"
+    later = told(1000)
+    assert told(1019) == later, "a large one from each fiftieth"
+    assert told(1020) != later
