@@ -9,7 +9,7 @@ from pathlib import Path
 
 _HELP = """\
 SELECT ... ;        any read-only SQL, over as many lines as it takes
-leaderboard         and the other short forms: lineage ID, show ID, diff A B, compare RUN ..., runs, events
+summary             and the other short forms: leaderboard, lineage ID, show ID, diff A B, compare RUN ..., runs, events
 .tables             the tables and views
 .schema NAME        the columns of one of them
 .help  .quit"""
