@@ -27,6 +27,7 @@ _RUNS = """
     SELECT r.run FROM runs AS r JOIN present_conditions AS p USING (run)
     WHERE r.direction = (SELECT direction FROM runs WHERE run = ?)
       AND (p.fingerprint, p.budget_seconds, p.hardware) = (?, ?, ?)
+      AND r.policy <> 'ablation'  -- steps that were taken out again are no kind of change
 """
 _KINDS = f"""
     SELECT operator, aim, sum(improved)::BIGINT, sum(tried)::BIGINT, sum(failed)::BIGINT,

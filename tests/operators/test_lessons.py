@@ -71,6 +71,12 @@ def test_what_is_told_first_gained_most_often(archive: Archive) -> None:
     assert kinds == ["- improve (speed)", "- improve (numerics)", "- draft"]
 
 
+def test_steps_that_an_ablation_took_out_are_no_kind_of_change(archive: Archive) -> None:
+    stored(archive, planted([("tune", None, 0.2)] * 3), a_run("night"))
+    stored(archive, planted([("ablate", None, -0.2)] * 3), replace(a_run("ablation"), policy="ablation"))
+    assert [line.split(":")[0] for line in lines(archive) if "children" in line] == ["- tune"]
+
+
 def test_no_score_of_another_split_and_no_cheat_is_a_lesson(archive: Archive) -> None:
     garden = planted([("improve", "speed", 0.25)] * 3)
     for node in garden.tree.nodes:
