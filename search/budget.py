@@ -163,10 +163,22 @@ class Budget:
 
     def model_used(self, closed: str | None) -> str | None:
         """Why the search is over since the language model is, or None. ``closed``: why it cannot be asked any more."""
-        names = [name for name in ("tokens", "dollars") if getattr(self, name) is not None]
-        if not names or closed is None:
-            return None
-        return f"The {' or '.join(names)} for searching are used: {closed}"
+        return f"{words}: {closed}" if closed is not None and (words := self._model_words()) else None
+
+    def model_used_before(self, said: str) -> bool:
+        """Whether ``said`` has ended an earlier session for these very limits: then they are used for this one, too.
+
+        The model itself does not know before it is asked that the next call does not fit.
+        """
+        words = self._model_words()
+        caps = [f"${self.dollars:.2f}"] if self.dollars is not None else []
+        caps += [f"{self.tokens:,} tokens"] if self.tokens is not None else []
+        return bool(words) and said.startswith(f"{words}: ") and any(cap in said[len(words) :] for cap in caps)
+
+    def _model_words(self) -> str:
+        limits = {name: getattr(self, name) for name in ("tokens", "dollars") if getattr(self, name) is not None}
+        told = ", ".join(f"budget.{name}={value}" for name, value in limits.items())
+        return f"The {' or '.join(limits)} for searching are used ({told})" if limits else ""
 
     def needs_model(self) -> str | None:
         """What to tell somebody who has no language model and only set budgets that such a one would use."""

@@ -87,6 +87,7 @@ class Course:
         self._claiming: ClaimPlan | None = None
         self._sized = -1, plan  # the number of evaluations that it was reckoned with
         self._reason = ""
+        self._ended_before = self._last_end()
         self._device_seconds = self._longest = 0.0
         self._walls: deque[float] = deque(maxlen=_LATEST)
         for evaluations in engine.tree.evaluations.values():
@@ -171,7 +172,15 @@ class Course:
             return f"The {_WORDS[room.limit]} for searching are used."
         return None if engine.thinking or engine.ready else self._model_used()  # what is paid for is tried
 
+    def _last_end(self) -> str:
+        """Why the search of an earlier session was over; empty if none was."""
+        asked = "SELECT message FROM events WHERE run = ? AND kind = 'searched' ORDER BY happened_at DESC LIMIT 1"
+        found = self.engine.archive.query(asked, [self.engine.run.run])
+        return str(found[0][0]) if found else ""
+
     def _model_used(self) -> str | None:
+        if self._ended_before and self.budget.model_used_before(self._ended_before):
+            return self._ended_before
         return self.budget.model_used(self.engine.parts.llm_closed())
 
     def _change_over(self) -> bool:

@@ -20,6 +20,8 @@ from prepare.corpora import PreparationError
 from prepare.load import TaskError
 from prepare.task import Task
 from search import assemble, settings
+from search.budget import Budget
+from search.claim import ClaimPlan
 from search.summary import this_python
 from train.landlock import LACKS
 from train.sandbox import SandboxUnavailable, attempts
@@ -62,6 +64,7 @@ def findings_for(config: Mapping[str, Any]) -> Iterator[Finding]:
     task, finding = _task(config)
     yield finding
     checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _budget(config),
         lambda: _sandbox(config),
         lambda: _device(config),
         lambda: _memory(config, task),
@@ -84,6 +87,17 @@ def _task(config: Mapping[str, Any]) -> tuple[Task | None, Finding]:
         return None, Finding("problem", "task", str(error))
     words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s a training"
     return task, Finding("ok", "task", words)
+
+
+def _budget(config: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        budget = Budget(**config["budget"])
+        ClaimPlan(**config["claim"])
+    except (ValueError, TypeError) as error:
+        yield Finding("problem", "budget", str(error))
+        return
+    useless = budget.needs_model() if assemble.why_no_model(config) is not None else None
+    yield Finding("ok", "budget", budget.describe()) if useless is None else Finding("problem", "budget", useless)
 
 
 def _data(task: Task) -> Iterator[Finding]:

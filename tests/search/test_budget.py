@@ -118,9 +118,13 @@ def test_what_the_plan_needs_is_set_aside_and_at_most_half_of_each_budget(budget
 
 
 def test_a_model_that_is_silent_ends_what_lives_on_its_budget() -> None:
-    assert Budget(dollars=1.0).model_used("the cap of $1.00") == (
-        "The dollars for searching are used: the cap of $1.00"
-    )
+    said = str(Budget(dollars=1.0).model_used("the cap of $1.00: spent"))
+    assert said == "The dollars for searching are used (budget.dollars=1.0): the cap of $1.00: spent"
+    assert Budget(dollars=1.0).model_used_before(said)
+    assert not Budget(dollars=2.0).model_used_before(said)
+    assert not Budget(dollars=1.0, tokens=5).model_used_before(said)
+    assert not Budget(dollars=1.0).model_used_before(said.replace("of $1.00", "of $0.50")), "another cap held"
+    assert not Budget(evaluations=5).model_used_before(said)
     assert "tokens or dollars" in str(Budget(dollars=1.0, tokens=9).model_used("closed"))
     assert Budget(dollars=1.0).model_used(None) is None
     assert Budget(evaluations=9).model_used("the cap of $1.00") is None, "llm.max_dollars only silences the model"

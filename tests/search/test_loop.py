@@ -218,7 +218,7 @@ def test_tokens_and_dollars_end_a_search_that_would_go_on_without_the_model(play
         return "the cap of $0.10" if asked > 200 else None
 
     played = play(Budget(dollars=0.1), closed=closed)
-    assert played.words == ["The dollars for searching are used: the cap of $0.10"]
+    assert played.words == ["The dollars for searching are used (budget.dollars=0.1): the cap of $0.10"]
     assert played.purposes()["report"] == 8, "a claim needs no model, and there is no other limit"
     assert played.ending.verdict is not None
 

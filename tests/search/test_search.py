@@ -219,6 +219,19 @@ def test_a_cap_is_no_reason_for_refusals_while_calls_are_in_flight(start: Start,
     assert rows(tmp_path, "SELECT reason FROM refusals WHERE reason LIKE '%in flight%'") == []
 
 
+def test_dollars_end_a_search_and_what_they_have_bought_is_tried(start: Start, tmp_path: Path) -> None:
+    model = Author(model="claude-sonnet-5-5", latency=0.05)
+    words = ("operators=llm", "budget.dollars=0.15", "run=night")
+    bench = start(*words, slots=2, model=model, dollars=0.15, stub={"delay": 0.01})
+    assert bench.ending.reason.startswith("The dollars for searching are used (budget.dollars=0.15): the cap")
+    assert bench.ending.verdict is not None
+    assert 0.05 < rows(tmp_path, "SELECT sum(dollars) FROM llm_calls")[0][0] <= 0.15
+    assert bench.search.tree.open_moves == {}, "nothing that was paid for was left untried"
+    again = start(*words, slots=2, model=model, dollars=0.15)
+    assert again.evaluator.asked == [], "what earlier sessions spent counts"
+    assert again.ending.verdict == bench.ending.verdict
+
+
 def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on_it(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
