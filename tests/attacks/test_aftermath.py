@@ -16,8 +16,7 @@ import psutil
 import pytest
 from attacking import PROGRAMS
 
-from archive.display import one_line
-from archive.display import as_csv, print_table
+from archive.display import as_csv, one_line, print_table
 from archive.records import ROOT_OPERATOR, Candidate, Failed, MoveRecord, Node, Propose
 from archive.select import Result
 from archive.tree import Tree
