@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench
 from messages_api import MODEL as CLAUDE
 from messages_api import MessagesApi
 from model_server import TOKENS_IN, TOKENS_OUT, Act, Fail, Hang, ModelServer, Raw, Say, an_edit
@@ -24,6 +23,8 @@ from operators.llm.compatible import OpenAICompatible
 
 PRICE = {"input": 2, "output": 10}
 EACH = (TOKENS_IN * 2 + TOKENS_OUT * 10) / 1e6
+MOST = 3
+"""Calls at the same time."""
 LONG = "IDEA: long\n" + "y = 2\n" * 350_000
 TROUBLES: tuple[Act, ...] = (
     Fail(429, "rate_limit_error", "slow down"),
@@ -63,23 +64,26 @@ def one(archive: Path, sql: str) -> Any:
 
 
 def nothing_is_lost(archive: Path, api: ModelServer) -> None:
-    """Every request is a row, before and after; every proposal became a node or was refused with a reason."""
+    """Every request is a row, before and after; every proposal became a node or was refused with a reason.
+
+    But for those that were on their way when the budget was used: their answers are in the books, for a resume.
+    """
     assert one(archive, "SELECT count(*) FROM llm_calls") == one(archive, "SELECT count(*) FROM llm_requests")
     assert one(archive, "SELECT count(*) FROM llm_calls") == len(api.asked)
     assert one(archive, "SELECT count(*) FROM llm_requests ANTI JOIN llm_calls USING (request)") == 0
     made = "(SELECT count(*) FROM nodes) + (SELECT count(*) FROM refusals)"
-    assert one(archive, f"SELECT count(*) = {made} FROM moves WHERE kind = 'propose'")
+    assert 0 <= one(archive, f"SELECT count(*) - ({made}) FROM moves WHERE kind = 'propose'") <= MOST
 
 
 @pytest.mark.slow
 def test_a_search_with_every_kind_of_trouble_goes_on(
-    start: Callable[..., Bench], tmp_path: Path, service: tuple[ModelServer, LanguageModel]
+    start: Callable[..., Any], tmp_path: Path, service: tuple[ModelServer, LanguageModel]
 ) -> None:
     api, model = service
     # Every second answer is fine, so that a repair or another attempt may be.
     api.act = lambda number: Say() if number % 2 else TROUBLES[(number // 2 - 1) % len(TROUBLES)]
     budget = "budget.evaluations=34"
-    bench = start("operators=llm", "claim.candidates=1", "claim.report_seeds=2", budget, model=model, concurrency=3)
+    bench = start("operators=llm", "claim.candidates=1", "claim.report_seeds=2", budget, model=model, concurrency=MOST)
     archive = tmp_path / "archive.duckdb"
     assert bench.ending.finished, bench.ending.reason
     assert one(archive, "SELECT count(*) FROM evaluations") == 34, bench.ending.reason
@@ -98,7 +102,7 @@ def test_a_search_with_every_kind_of_trouble_goes_on(
 
 
 @pytest.mark.parametrize("operators", ["llm", "auto"])
-def test_a_quota_that_runs_out_in_the_middle(start: Callable[..., Bench], tmp_path: Path, operators: str) -> None:
+def test_a_quota_that_runs_out_in_the_middle(start: Callable[..., Any], tmp_path: Path, operators: str) -> None:
     """With other operators the search goes on without the model; alone it ends with a reason, and claims."""
     with OpenAiApi() as api:
         out = Fail(429, "insufficient_quota", "You exceeded your current quota")
@@ -120,7 +124,7 @@ def test_a_quota_that_runs_out_in_the_middle(start: Callable[..., Bench], tmp_pa
         assert bench.ending.verdict is not None
 
 
-def test_a_model_that_is_never_there_ends_the_search_with_a_reason(start: Callable[..., Bench], tmp_path: Path) -> None:
+def test_a_model_that_is_never_there_ends_the_search_with_a_reason(start: Callable[..., Any], tmp_path: Path) -> None:
     with MessagesApi() as api:
         api.act = lambda number: Fail(404, "not_found_error", "model: claude-9")
         model = Claude("claude-9", base_url=api.url, api_key="sk-x", timeout=20.0)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench
 from model_server import an_edit
 
 from archive.store import Archive
@@ -78,7 +77,7 @@ def several(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Several]:
 
 @pytest.mark.slow
 def test_each_moves_model_follows_from_the_archive_also_after_a_resume(
-    start: Callable[..., Bench], tmp_path: Path, several: Callable[[], Several]
+    start: Callable[..., Any], tmp_path: Path, several: Callable[[], Several]
 ) -> None:
     path = tmp_path / "archive.duckdb"
     common: dict[str, Any] = {"concurrency": 4, "stub": {"delay": 0.03}}
