@@ -60,6 +60,8 @@ def _search(config: DictConfig) -> None:
     if status == 1 and words.sweeps:
         _FAILED.append(" ".join(f"{key}={value}" for key, value in values["sweep"]["values"].items()))
     elif status:
+        if words.sweeps and config.run is not None:
+            print("Or with the whole sweep, by the command that began it.")
         sys.exit(status)
 
 

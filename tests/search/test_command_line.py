@@ -39,6 +39,7 @@ def test_help_names_every_public_override(tmp_path: Path) -> None:
     for name in (
         *("task:", "policy:", "operators:", "experiment:", "ucb", "greedy", "hillclimb", "numeric"),
         *("run=NAME", "archive=FILE", "seed=", "sandbox=", "budget.evaluations=", "budget.hours=", "budget.target="),
+        *("budget.device_hours=", "budget.tokens=", "budget.dollars=", "python -m archive compare"),
         *("task.seconds=", "executor.slots=", "-m policy=", "doctor", "python -m archive"),
     ):
         assert name in done.stdout, name
@@ -176,6 +177,12 @@ def test_the_other_budgets_end_a_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "budget 0.0004 hours" in done.stdout
     assert "The hours for searching are used." in done.stdout
+    done = search(tmp_path, "budget.device_hours=0.0004", "evaluator.delay=0.02", "task.seconds=0.01", "run=device")
+    assert done.returncode == 0, done.stderr
+    assert "budget 0.0004 device hours" in done.stdout
+    assert "The device hours for searching are used." in done.stdout
+    used = "sum(wall_seconds) FROM evaluations WHERE run = 'device'"
+    assert 0 < one(tmp_path / "treewright.duckdb", used) <= 1.44 + 0.02
     done = search(tmp_path, "budget.evaluations=200", "budget.target=3.3")
     assert done.returncode == 0, done.stderr
     assert "The target of 3.3 is reached" in done.stdout
