@@ -74,10 +74,10 @@ def test_no_secret_is_written_anywhere(tmp_path: Path) -> None:
         prompts = repr(api.asked)
     said += [done.stdout, done.stderr, doctor.stdout, doctor.stderr, refused.stdout, refused.stderr]
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    for command in (
-        ["export", "--all", "--branch", "best"], ["report", "--out", "night.html"], ["leaderboard"], ["FROM llm_calls"], ["FROM events"],
-        ["FROM refusals"], ["FROM ideas"], ["FROM sources", "--parquet", "sources.parquet"],
-    ):  # fmt: skip
+    commands = [[word] for word in ("leaderboard", "FROM llm_calls", "FROM events", "FROM refusals", "FROM ideas")]
+    commands += [["export", "--all", "--branch", "best"], ["report", "--out", "night.html"]]
+    commands += [["FROM sources", "--parquet", "sources.parquet"]]
+    for command in commands:
         printed = run([sys.executable, "-m", "archive", *command], tmp_path, **variables)
         assert printed.returncode == 0, (command, printed.stderr)
         said += [printed.stdout, printed.stderr]
