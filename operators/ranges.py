@@ -5,6 +5,7 @@ A trailing comment gives the range of a constant:
     WIDTH = 128       # tune: 16..512 log step 16
     HEADS = 4         # tune: 1|2|4|8
     DROPOUT = 0.0     # tune: 0..0.5
+    MIXER = 2         # tune: 0|1|2|3 unordered
     BYTES = 256       # tune: no
 
 Without one (or where what follows ``tune:`` is not of this grammar) it is derived from the value:
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from operators.constants import Constant, Number
@@ -36,7 +37,7 @@ Scale = Literal["linear", "log", "complement"]
 
 _NUM = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _SPAN = re.compile(rf"({_NUM})\s*\.\.\s*({_NUM})(\s+log\b)?(?:\s+step\s+(\d+))?")
-_CHOICES = re.compile(rf"{_NUM}(?:\s*\|\s*{_NUM})+|True\s*\|\s*False|False\s*\|\s*True")
+_CHOICES = re.compile(rf"({_NUM}(?:\s*\|\s*{_NUM})+|True\s*\|\s*False|False\s*\|\s*True)(\s+unordered\b)?")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Range:
     step: int = 1
     choices: tuple[Number, ...] = ()
     """Sorted; if given, coordinates are places in it and ``low``, ``high`` its ends."""
+    unordered: bool = False
+    """Whether the choices are names and not amounts: no two of them are nearer than others."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -106,7 +109,7 @@ def is_misread(constant: Constant) -> bool:
 def described(span: Range) -> str:
     """A range in the words of the grammar: ``16..512 log step 16``."""
     if span.choices:
-        return "|".join(repr(choice) for choice in span.choices)
+        return "|".join(repr(choice) for choice in span.choices) + (" unordered" if span.unordered else "")
     low, high = (f"{end:g}" for end in (span.low, span.high))
     log = {"linear": "", "log": " log", "complement": " (close to 1)"}[span.scale]
     return f"{low}..{high}{log}" + (f" step {span.step}" if span.step > 1 else "")
@@ -114,7 +117,8 @@ def described(span: Range) -> str:
 
 def _stated(comment: str, value: Number) -> Range | None:
     if choices := _CHOICES.match(comment):
-        return _listed(choices[0], value)
+        listed = _listed(choices[1], value)
+        return replace(listed, unordered=True) if listed is not None and choices[2] else listed
     span = _SPAN.match(comment)
     if span is None or isinstance(value, bool):
         return None

@@ -1,72 +1,77 @@
 """tune: numeric search over a program's ALL_CAPS constants. Needs no language model.
 
-The mutation kernel, for a parent with ``d`` searchable constants (``operators.ranges`` says over which range):
+For a parent with ``d`` searchable constants (``operators.ranges`` says over which range) and ``n`` scored programs
+with the same constants:
 
-1. *How many* change: ``1 + Binomial(2, p)``, at most ``d``, with ``p = max(0.4, m / (m + n), c / (c + 16))`` for
-   ``n`` scored programs with the same constants, ``c`` earlier children of this parent, and ``m = 8``. A young tree
-   makes bold moves (three at once); so does a parent that was tried a lot; otherwise two change on average (on a
-   quadratic over 11 constants, 20 children of UCB parents: 1 each time ended 0.08 worse than 2, 6 ended 0.04 worse).
-   *Which* ones: uniformly at random.
-2. *To what*, while ``n < m``: a normal step in coordinates (log-normal for widths and rates) with a deviation of a
-   quarter of the range; steps under 0.3 deviations are drawn again, since noise would hide them.
-   From then on: Optuna's multivariate TPE (Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization") over
-   the chosen constants, the others fixed at the parent's values. Fixing them by leaving them out of the study gives
-   the same density ratio as Optuna's ``PartialFixedSampler``, at a third of the time.
+*While n < 8* (``warm``): ``1 + Binomial(2, p)`` constants change, at most ``d``, uniformly drawn, with
+``p = max(0.4, 8 / (8 + n), c / (c + 16))`` for ``c`` earlier children of this parent: a young tree is bold, and
+so is a parent that was tried a lot. Each makes a normal step in coordinates (log-normal for widths and rates) with a
+deviation of a quarter of the range; steps under 0.3 deviations are drawn again, since noise would hide them.
 
-TPE is fed with at most 48 scored programs, the best and the latest ones, so that a proposal costs the same in a tree
-of 100,000 nodes (Optuna's storage copies every trial: 64 cost 3 ms). Pending ones count as the worst score seen (the
-constant liar "CL-max" of Ginsbourger et al. 2010), so that parallel slots get different proposals. A child of this
-operator that failed is fed as a pruned trial, which TPE ranks below all scores; other failures may be the code's
-fault and are left out.
+*From then on* the model of ``operators.genes`` chooses among some two hundred children of the parent: every constant
+changed alone, several changed together, and values taken over from other good programs (a value that did well
+somewhere is a gene that can be joined with others). The child with the largest expected improvement is proposed; one
+that is known already gives way to the next.
+
+``proposer: tpe`` takes Optuna's TPE instead, over one to three drawn constants; see ``operators.tpe``.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from archive.records import Candidate, Direction, Node, Propose
+from archive.records import Candidate, Direction, Propose
 from archive.tree import Tree
+from operators import tpe
 from operators.base import Context, NoCandidate
-from operators.constants import Number, find_constants, set_constants
+from operators.constants import Number, find_constants
 from operators.duplicates import normalised
+from operators.genes import GeneModel, Key, Trial, normal_scores
 from operators.ranges import Range, range_of
 from operators.syntax import Unparsable
+from operators.trials import history, rewritten, values_of
 
-Key = tuple[str, str]
-"""(path, name) of a constant."""
+Values = Mapping[Key, Number]
 
-_RECENT = 256
-"""How far back pending and failed nodes are looked for; older ones are long decided."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A known program as TPE sees it. ``score`` is None if it failed."""
-
-    values: Mapping[Key, Number]
-    score: float | None
+_FEW = 12
+"""A list of choices that is no longer is tried whole."""
+_TOGETHER = 64
+"""Children in which several constants change; and as many that take over values of others."""
+_ELITES = 8
+_SCALES = (0.25, 0.25, 0.08, 0.08)
+"""Deviations of the steps of one constant alone, in widths of its range."""
 
 
 class Tune:
-    """Changes one to three constants of the parent."""
+    """Changes one or several constants of the parent."""
 
     arity = 1
     needs_llm = False
 
-    def __init__(self, name: str = "tune", warm: int = 8, fed: int = 48, tries: int = 12) -> None:
-        """``warm``: scored programs before TPE takes over. ``fed``: trials given to it. ``tries``: before giving up."""
+    def __init__(
+        self,
+        name: str = "tune",
+        warm: int = 8,
+        fed: int = 64,
+        tries: int = 12,
+        proposer: Literal["genes", "tpe"] = "genes",
+    ) -> None:
+        """``warm``: scored programs before the model takes over. ``fed``: scored programs given to it.
+
+        ``tries``: known settings before it gives up. Raises ValueError for a proposer that there is not.
+        """
+        if proposer not in ("genes", "tpe"):
+            raise ValueError(f"tune has proposer={proposer!r}; expected genes or tpe. Set operators.tune.proposer.")
         self.name = name
         self.warm = warm
         self.fed = fed
         self.tries = tries
+        self.proposer = proposer
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         return not math.isnan(tree.means[tree.index[node_id]])
@@ -80,25 +85,39 @@ class Tune:
                     "nothing to tune: no module-level ALL_CAPS constant with a numeric value. Write one as "
                     "`RATE = 0.001  # tune: 1e-4..1e-2 log` to have it searched."
                 )
-            start = _values(parent.candidate.files)
+            start = values_of(parent.candidate.files)
             trials = history(context.tree, start.keys(), self.fed)
             charges = int(context.tree.charges[context.tree.index[parent.node_id]])
-        for _ in range(self.tries):
-            chosen = self._choose(list(space), len(trials), charges, context.rng)
-            ranges = {key: space[key] for key in chosen}
-            if sum(trial.score is not None for trial in trials) < self.warm:
-                values = local_step(start, ranges, context.rng)
-            else:
-                seed = int(context.rng.integers(2**31))
-                values = suggest(trials, ranges, context.tree.direction, seed)
+        settings = self._settings(start, space, trials, charges, context.tree.direction, context.rng)
+        for values in islice(settings, self.tries):
             changed = {key: value for key, value in values.items() if value != start[key]}
-            files = _rewrite(parent.candidate.files, changed)
+            files = rewritten(parent.candidate.files, changed)
             if changed and normalised(files) not in context.known:
                 return Candidate(files, move.parents, self.name, _idea(changed, start))
         return NoCandidate(f"tune found no new setting of {_names(space)} in {self.tries} tries: all are known already")
 
-    def _choose(self, keys: list[Key], scored: int, charges: int, rng: np.random.Generator) -> list[Key]:
-        bold = max(0.4, self.warm / (self.warm + scored), charges / (charges + 16))
+    def _settings(
+        self,
+        start: Values,
+        space: Mapping[Key, Range],
+        trials: Sequence[Trial],
+        charges: int,
+        direction: Direction,
+        rng: np.random.Generator,
+    ) -> Iterator[Values]:
+        """Settings to try, the most wanted first."""
+        scored = sum(trial.score is not None for trial in trials)
+        if self.proposer == "genes" and scored >= max(2, self.warm):
+            yield from by_genes(start, space, trials, direction, rng)
+        while True:
+            ranges = {key: space[key] for key in self._choose(list(space), len(trials), charges, rng)}
+            if scored < max(1, self.warm) or self.proposer == "genes":
+                yield local_step(start, ranges, rng)
+            else:
+                yield tpe.suggest(trials, ranges, direction, int(rng.integers(2**31)))
+
+    def _choose(self, keys: list[Key], known: int, charges: int, rng: np.random.Generator) -> list[Key]:
+        bold = max(0.4, self.warm / (self.warm + known), charges / (charges + 16))
         count = min(len(keys), 1 + int(rng.binomial(2, bold)))
         picked = rng.choice(len(keys), size=count, replace=False)
         return [keys[i] for i in sorted(int(i) for i in picked)]
@@ -117,53 +136,7 @@ def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key,
     return space
 
 
-def history(tree: Tree, keys: object, limit: int) -> list[Trial]:
-    """What is known of programs with exactly these constants, in order of arrival: at most ``limit`` scored ones,
-    half of them the best and half the latest; then pending ones (as the worst score) and failed children of tune.
-
-    Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached.
-    """
-    means = tree.means
-    scored = np.flatnonzero(tree.eligible())
-    if not len(scored):
-        return []
-    badness = means[scored] if tree.direction == "minimise" else -means[scored]
-    # Twice as many as needed, since some will have other constants.
-    half = min(limit, len(scored))
-    best = scored[np.argpartition(badness, half - 1)[:half]]
-    best = best[np.argsort(means[best] if tree.direction == "minimise" else -means[best], kind="stable")]
-    alike = (i for i in best if _values(tree.nodes[i].candidate.files).keys() == keys)
-    picked = {int(i) for i in islice(alike, limit // 2)}
-    latest = (i for i in scored[: -limit - 1 : -1] if _values(tree.nodes[i].candidate.files).keys() == keys)
-    picked.update(int(i) for i in islice((i for i in latest if int(i) not in picked), limit - len(picked)))
-    if not picked:
-        return []
-    trials = [Trial(_values(tree.nodes[i].candidate.files), float(means[i])) for i in sorted(picked)]
-    scores = [trial.score for trial in trials if trial.score is not None]
-    worst = max(scores) if tree.direction == "minimise" else min(scores)
-    return trials + _undecided(tree, keys, worst)
-
-
-def _undecided(tree: Tree, keys: object, worst: float) -> list[Trial]:
-    """Recent nodes without a score: pending ones, and children of tune that failed."""
-    trials = []
-    for i in range(max(0, len(tree.nodes) - _RECENT), len(tree.nodes)):
-        node = tree.nodes[i]
-        if not math.isnan(tree.means[i]) or _values(node.candidate.files).keys() != keys:
-            continue
-        if not tree.failures(node.node_id):
-            trials.append(Trial(_values(node.candidate.files), worst))
-        elif _only_constants_changed(node, tree):
-            trials.append(Trial(_values(node.candidate.files), None))
-    return trials[-32:]
-
-
-def _only_constants_changed(node: Node, tree: Tree) -> bool:
-    """Whether a failure is the constants' fault: its parent scored, and set to its constants is the same text."""
-    if len(node.parents) != 1 or math.isnan(tree.means[tree.index[node.parents[0]]]):
-        return False
-    parent = tree[node.parents[0]].candidate.files
-    return _rewrite(parent, _values(node.candidate.files)) == dict(node.candidate.files)
+# ---------------------------------------------------------------- without a model
 
 
 def local_step(start: Mapping[Key, Number], ranges: Mapping[Key, Range], rng: np.random.Generator) -> dict[Key, Number]:
@@ -182,59 +155,74 @@ def local_step(start: Mapping[Key, Number], ranges: Mapping[Key, Range], rng: np
     return values
 
 
-def suggest(trials: Sequence[Trial], ranges: Mapping[Key, Range], direction: Direction, seed: int) -> dict[Key, Number]:
-    """What TPE proposes for the constants of ``ranges``, given the trials. Deterministic in ``seed``."""
-    import optuna  # 0.2 s, which a search without tune need not wait for
-    from optuna.distributions import BaseDistribution, FloatDistribution
-
-    logging.getLogger("optuna").setLevel(logging.ERROR)  # it announces every study
-    names = {key: f"{key[0]}:{key[1]}" for key in ranges}
-    places = [{names[key]: span.coordinate(trial.values[key]) for key, span in ranges.items()} for trial in trials]
-    # What other programs have tried may lie outside of this parent's range; it informs, and proposals are clamped.
-    spaces: dict[str, BaseDistribution] = {
-        names[key]: FloatDistribution(
-            min(span.bounds[0], *(place[names[key]] for place in places)),
-            max(span.bounds[1], *(place[names[key]] for place in places)),
-        )
-        for key, span in ranges.items()
-    }
-    study = optuna.create_study(
-        direction="minimize" if direction == "minimise" else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=0),
-    )
-    given = []
-    for place, trial in zip(places, trials, strict=True):
-        state = optuna.trial.TrialState.PRUNED if trial.score is None else optuna.trial.TrialState.COMPLETE
-        frozen = optuna.trial.create_trial(state=state, params=place, distributions=spaces, value=trial.score)
-        # The study copies every trial that it is given, at 0.15 ms each; these are made for it alone.
-        vars(frozen)["__deepcopy__"] = partial(_itself, frozen)
-        given.append(frozen)
-    study.add_trials(given)
-    proposed = study.ask(spaces).params
-    return {key: span.value(float(proposed[names[key]])) for key, span in ranges.items()}
+# ---------------------------------------------------------------- with the model of the genes
 
 
-def _itself(thing: Any, memo: Any) -> Any:
-    return thing
+def by_genes(
+    start: Values, space: Mapping[Key, Range], trials: Sequence[Trial], direction: Direction, rng: np.random.Generator
+) -> Iterator[Values]:
+    """Children of ``start`` that no trial has, the largest expected improvement first."""
+    known = {_setting(trial.values, space) for trial in trials} | {_setting(start, space)}
+    children: dict[tuple[Number, ...], Values] = {}
+    for child in _children(start, space, elites(trials, direction), rng):
+        children.setdefault(_setting(child, space), child)
+    fresh = [child for setting, child in children.items() if setting not in known]
+    if fresh:
+        improvement = GeneModel(trials, space, direction).predict(fresh).improvement
+        for place in np.argsort(-improvement, kind="stable"):
+            yield fresh[int(place)]
 
 
-def _values(files: Mapping[str, str]) -> dict[Key, Number]:
-    """All constants of all Python files; a file that does not parse has none."""
-    values: dict[Key, Number] = {}
-    for path, text in files.items():
-        if path.endswith(".py"):
-            try:
-                values.update({(path, c.name): c.value for c in find_constants(text)})
-            except Unparsable:
-                continue
-    return values
+def elites(trials: Sequence[Trial], direction: Direction) -> list[Values]:
+    """The values of the best scored trials, the best first."""
+    scored = [trial for trial in trials if trial.score is not None]
+    order = np.argsort(-normal_scores([trial.score or 0.0 for trial in scored], direction), kind="stable")
+    return [scored[int(place)].values for place in order[:_ELITES]]
 
 
-def _rewrite(files: Mapping[str, str], values: Mapping[Key, Number]) -> dict[str, str]:
-    by_path: dict[str, dict[str, Number]] = {}
-    for (path, name), value in values.items():
-        by_path.setdefault(path, {})[name] = value
-    return {path: set_constants(text, by_path[path]) if path in by_path else text for path, text in files.items()}
+def _children(
+    start: Values, space: Mapping[Key, Range], best: Sequence[Values], rng: np.random.Generator
+) -> Iterator[Values]:
+    """Settings near ``start``: one constant changed, several changed, values of other good programs taken over."""
+    keys = list(space)
+    alone = {key: _alone(start[key], space[key], rng) for key in keys}
+    for key in keys:
+        for value in alone[key]:
+            yield {**start, key: value}
+    for _ in range(_TOGETHER):
+        count = min(len(keys), int(rng.integers(2, 4)))
+        chosen = [keys[int(i)] for i in rng.choice(len(keys), size=count, replace=False)]
+        yield {**start, **{key: _drawn(space[key], rng) for key in chosen}}
+    for _ in range(_TOGETHER):
+        donor = best[int(rng.integers(len(best)))]
+        taken = [key for key in keys if rng.random() < 0.5 and space[key].low <= donor[key] <= space[key].high]
+        child = {**start, **{key: donor[key] for key in taken}}
+        if rng.random() < 0.5:
+            key = keys[int(rng.integers(len(keys)))]
+            child[key] = alone[key][int(rng.integers(len(alone[key])))] if alone[key] else start[key]
+        yield child
+
+
+def _alone(value: Number, span: Range, rng: np.random.Generator) -> list[Number]:
+    """Other values of one constant: all of a short list of choices, or steps of several sizes and a fresh draw."""
+    if span.choices and len(span.choices) <= _FEW:
+        return [choice for choice in span.choices if choice != value]
+    low, high = span.bounds
+    here = min(max(span.coordinate(value), low), high)
+    steps = [span.value(here + scale * float(rng.normal()) * (high - low)) for scale in _SCALES]
+    return [other for other in (*steps, _drawn(span, rng)) if other != value]
+
+
+def _drawn(span: Range, rng: np.random.Generator) -> Number:
+    low, high = span.bounds
+    return span.value(float(rng.uniform(low, high)))
+
+
+def _setting(values: Values, space: Mapping[Key, Range]) -> tuple[Number, ...]:
+    return tuple(values[key] for key in space)
+
+
+# ---------------------------------------------------------------- in words
 
 
 def _idea(changed: Mapping[Key, Number], start: Mapping[Key, Number]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.constants import Constant, Number, find_constants, read_constants, set_constants
-from operators.ranges import Range, range_of
+from operators.ranges import Range, described, range_of
 from operators.syntax import Unparsable
 
 SOURCE = '''\
@@ -158,3 +158,12 @@ def test_any_coordinate_gives_a_value_in_range_of_the_right_kind(case: tuple[Num
 def test_values_are_written_as_a_person_would() -> None:
     assert _range(1e-3).value(math.log(0.0020987234)) == 0.0021
     assert _range(0.95).value(math.log(1 - 0.98765)) == 0.988
+
+
+def test_choices_may_be_names() -> None:
+    span = range_of(find_constants("MIXER = 2  # tune: 0|1|2 unordered\n")[0])
+    assert span is not None
+    assert (span.choices, span.unordered, described(span)) == ((0, 1, 2), True, "0|1|2 unordered")
+    plain = range_of(find_constants("MIXER = 2  # tune: 0|1|2\n")[0])
+    assert plain is not None
+    assert not plain.unordered

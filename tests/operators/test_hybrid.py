@@ -64,7 +64,7 @@ def test_the_grammar_that_prompts_teach_is_the_one_that_is_read() -> None:
 
     lines = [line for line in Templates().text("system").splitlines() if line.startswith("    ") and " = " in line]
     found = {c.name: c for c in find_constants("\n".join(line.strip() for line in lines) + "\n")}
-    assert list(found) == ["WIDTH", "RATE", "DROPOUT", "HEADS", "TIED", "CLASSES"]
+    assert list(found) == ["WIDTH", "RATE", "DROPOUT", "HEADS", "MIXER", "TIED", "CLASSES"]
     assert not any(map(is_misread, found.values()))
     ranges = {name: range_of(constant) for name, constant in found.items()}
     assert ranges["WIDTH"] == Range(16, 512, "log", integer=True, step=16)
@@ -72,5 +72,6 @@ def test_the_grammar_that_prompts_teach_is_the_one_that_is_read() -> None:
     assert ranges["DROPOUT"] == Range(0.0, 0.5)
     assert ranges["HEADS"] is not None
     assert ranges["HEADS"].choices == (1, 2, 4, 8)
+    assert ranges["MIXER"] == Range(0, 2, integer=True, choices=(0, 1, 2), unordered=True)
     assert ranges["TIED"] is not None
     assert ranges["CLASSES"] is None

@@ -1,0 +1,97 @@
+"""The gene model: what it sees, what it learns, and what it leaves alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from operators.genes import GeneModel, Key, Trial, expected_improvement, normal_scores
+from operators.ranges import Range
+
+A: Key = ("train.py", "A")
+B: Key = ("train.py", "B")
+SPACE = {A: Range(0.0, 1.0), B: Range(0, 3, integer=True, choices=(0, 1, 2, 3), unordered=True)}
+WORTH = (0.0, 1.0, 0.2, 0.4)
+
+
+def loss(a: float, b: int) -> float:
+    return (a - 0.7) ** 2 + WORTH[b]
+
+
+def trials(count: int = 40, noise: float = 0.0, seed: int = 0) -> list[Trial]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        a, b = float(rng.random()), int(rng.integers(4))
+        found.append(Trial({A: a, B: b}, loss(a, b) + noise * float(rng.normal())))
+    return found
+
+
+def test_normal_scores_are_quantiles_of_the_ranks() -> None:
+    assert normal_scores([3.0, 1.0, 2.0], "minimise") == pytest.approx([-0.967, 0.967, 0.0], abs=1e-3)
+    assert normal_scores([3.0, 1.0, 2.0], "maximise") == pytest.approx([0.967, -0.967, 0.0], abs=1e-3)
+    assert normal_scores([1.0, 1.0], "minimise") == pytest.approx([0.0, 0.0])
+
+
+def test_expected_improvement_is_what_sampling_gives() -> None:
+    drawn = np.random.default_rng(0).normal(0.3, 0.8, 400_000)
+    found = expected_improvement(np.array([0.3]), np.array([0.8]), 0.5)
+    assert found[0] == pytest.approx(np.maximum(drawn - 0.5, 0.0).mean(), abs=3e-3)
+
+
+def test_it_orders_programs_that_nobody_has_trained() -> None:
+    model = GeneModel(trials(noise=0.05), SPACE, "minimise")
+    unseen = [{A: a, B: b} for a in np.linspace(0.03, 0.97, 12) for b in range(4)]
+    true = normal_scores([loss(float(values[A]), int(values[B])) for values in unseen], "minimise")
+    assert np.corrcoef(model.predict(unseen).mean, true)[0, 1] > 0.9
+
+
+def test_a_monotone_change_of_the_metric_changes_nothing() -> None:
+    known = trials()
+    warped = [replace(trial, score=-math.exp(-3 * (trial.score or 0.0))) for trial in known]
+    unseen = [{A: 0.2, B: 0}, {A: 0.9, B: 3}]
+    assert GeneModel(known, SPACE, "minimise").predict(unseen).improvement == pytest.approx(
+        GeneModel(warped, SPACE, "minimise").predict(unseen).improvement
+    )
+
+
+def test_names_have_no_neighbours_and_amounts_have() -> None:
+    """A good value speaks for what is near it, and for no other name."""
+    known = [Trial({A: a, B: 0}, (a - 0.5) ** 2) for a in np.linspace(0.0, 1.0, 9)]
+    known += [Trial({A: 0.5, B: 1}, -1.0)]
+    mean = GeneModel(known, SPACE, "minimise").predict([{A: 0.5, B: b} for b in (0, 1, 2, 3)]).mean
+    assert mean[1] == max(mean)
+    assert mean[2] == pytest.approx(mean[3])
+
+
+def test_what_is_unknown_is_less_sure_and_more_runs_are_surer() -> None:
+    known = [Trial({A: a, B: 0}, a) for a in (0.1, 0.15, 0.2, 0.25)]
+    far = GeneModel(known, SPACE, "minimise").predict([{A: 0.15, B: 0}, {A: 0.9, B: 2}]).deviation
+    assert far[1] > 1.2 * far[0]
+    often = [replace(trial, runs=16) for trial in known]
+    assert GeneModel(often, SPACE, "minimise").predict([{A: 0.15, B: 0}]).deviation[0] < far[0]
+
+
+def test_failures_nearby_lower_what_is_hoped_for() -> None:
+    known = trials()
+    failures = [Trial({A: 0.7 + 0.01 * i, B: 0}, None, state="failed") for i in range(-4, 5)]
+    here = [{A: 0.7, B: 0}, {A: 0.1, B: 1}]
+    before = GeneModel(known, SPACE, "minimise").predict(here)
+    after = GeneModel([*known, *failures], SPACE, "minimise").predict(here)
+    assert after.improvement[0] < 0.75 * before.improvement[0]
+    assert after.mean == pytest.approx(before.mean)
+    assert after.improvement[1] > 0.8 * before.improvement[1]
+
+
+def test_too_little_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 2 scored programs, and got 1"):
+        GeneModel([*trials(1), Trial({A: 0.0, B: 0}, None, state="failed")], SPACE, "minimise")
+
+
+def test_scores_that_are_all_equal_and_many_equal_programs_are_no_trouble() -> None:
+    same = [Trial({A: 0.5, B: 1}, 2.0)] * 30
+    found = GeneModel(same, SPACE, "minimise").predict([{A: 0.5, B: 1}, {A: 0.1, B: 0}])
+    assert np.isfinite(found.improvement).all()
