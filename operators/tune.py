@@ -40,7 +40,7 @@ Values = Mapping[Key, Number]
 
 _FEW = 12
 """A list of choices that is no longer is tried whole."""
-_TOGETHER = 64
+_TOGETHER = 48
 """Children in which several constants change; and as many that take over values of others."""
 _ELITES = 8
 _SCALES = (0.25, 0.25, 0.08, 0.08)

@@ -30,6 +30,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, _leave)
+    # The cores are the candidates'. Before numpy is imported; sandboxes have an environment of their own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hydra  # noqa: E402
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
