@@ -65,16 +65,16 @@ class Search(Course):
         archive: Archive | Path | str | None = None,
         seed: int = 0,
         run: str | None = None,
-        budget: Budget | int | None = None,
+        budget: Budget | Mapping[str, Any] | int | None = None,
         claim: bool = True,
         overrides: Sequence[str] = (),
     ) -> None:
         """A new run, or with ``run`` that one gone on with if there is one of that name.
 
-        ``archive``: a file, an archive that is open, or None for one in memory. ``budget``: a number of evaluations, or
-        a ``search.Budget``; None: what the settings say, 29 evaluations. ``claim``: whether the winner is tested on
-        fresh seeds at the end, from the same budget. ``overrides``: more settings, as ``python -m search`` takes them:
-        ``["task.seconds=3", "sandbox=none"]``.
+        ``archive``: a file, an archive that is open, or None for one in memory. ``budget``: a number of evaluations, a
+        ``search.Budget`` or its fields (``{"hours": 8}``); None: what the settings say, 29 evaluations. ``claim``:
+        whether the winner is tested on fresh seeds at the end, from the same budget. ``overrides``: more settings, as
+        ``python -m search`` takes them: ``["task.seconds=3", "sandbox=none"]``.
 
         Raises SettingsError, RunChanged, ArchiveError, TaskError, SandboxUnavailable, PreparationError or LlmError,
         each with a message that says what to do.
@@ -82,8 +82,7 @@ class Search(Course):
         config = _settled(task, policy, operators, overrides)
         config |= {"seed": seed, "run": run, "archive": str(archive)}
         if budget is not None:
-            limits = Budget(evaluations=budget) if isinstance(budget, int) else budget
-            config["budget"] = {part.name: getattr(limits, part.name) for part in fields(limits)}
+            config["budget"] = _limits(budget)
         if not claim:
             config["claim"] = None
         outfit = _outfit(task, config, _given(task, policy, operators))
@@ -216,6 +215,19 @@ def _opened(archive: Path | str | None) -> Archive:
 
 
 # ---------------------------------------------------------------- names and objects
+
+
+def _limits(budget: Budget | Mapping[str, Any] | int) -> dict[str, Any]:
+    """All keys of a budget. Raises SettingsError for one that there is not, and for nonsense."""
+    try:
+        if not isinstance(budget, Budget):
+            budget = Budget(evaluations=budget) if isinstance(budget, int) else Budget(**budget)
+    except (TypeError, ValueError) as error:
+        names = ", ".join(part.name for part in fields(Budget))
+        raise SettingsError(
+            f"budget={budget!r}: {error}. A budget is a number of evaluations, or has {names}"
+        ) from error
+    return {part.name: getattr(budget, part.name) for part in fields(budget)}
 
 
 def _settled(task: object, policy: object, operators: object, overrides: Sequence[str]) -> dict[str, Any]:

@@ -103,6 +103,11 @@ def test_a_function_of_ones_own_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_budget_may_be_its_fields() -> None:
+    with search.Search(BOWL, operators="tune", budget={"evaluations": 9}, claim=False) as s:
+        assert len(finish(s)) == 9
+
+
 def test_without_a_claim_all_of_the_budget_is_searched_with() -> None:
     with search.Search(BOWL, "greedy", operators="numeric", budget=12, claim=False) as s:
         assert {request.purpose for request in finish(s)} == {"screen"}
@@ -272,6 +277,8 @@ def test_a_program_that_does_not_parse_costs_no_call() -> None:
         ({"budget": search.Budget(dollars=1.0)}, "budget.dollars would never end this search"),
         ({"operators": "llm"}, "needs a language model"),
         ({"seed": "7"}, "seed is '7'"),
+        ({"budget": {"days": 2}}, "has evaluations, hours, device_hours"),
+        ({"budget": 0}, "expected at least 1"),
         ({"task": search.OwnTask(score, PROGRAM, direction="down")}, "direction 'down'"),  # type: ignore[arg-type]
     ],
 )
