@@ -37,8 +37,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, toy_task: Task) -> World:
 
 @pytest.fixture(scope="module")
 def trusted(world: World, toy_seed: str) -> float:
-    """The honest program's score where it is trusted."""
-    run = world.run([toy_seed], "apart", SEED, patience=60.0)
+    """The honest program's score where it is trusted. A busy machine may keep it from being in time: then once more."""
+    for _ in range(5):
+        run = world.run([toy_seed], "apart", SEED, patience=60.0)
+        if run.scores[0] is not None:
+            break
     assert run.scores[0] is not None, run
     assert (run.alive, run.trophy, run.left, SECRET in str(run.outputs)) == (True, None, 0, False), run
     return run.scores[0]

@@ -93,7 +93,7 @@ def test_lessons_of_the_archive_reach_later_prompts(start: Start) -> None:
 def test_what_a_claim_measured_is_in_no_later_prompt(start: Start, tmp_path: Path) -> None:
     """A search that goes on after a claim knows its scores; the model must not: it would learn the holdout."""
     start("operators=all", "budget.evaluations=20", "run=night", model=Writer())
-    start("operators=all", "budget.evaluations=40", "run=night", model=(model := Writer()))
+    start("operators=all", "budget.evaluations=70", "run=night", model=(model := Writer()))
     claimed = ask(tmp_path, "SELECT score FROM evaluations WHERE purpose <> 'screen' AND score IS NOT NULL")
     screened = ask(tmp_path, "SELECT score FROM evaluations WHERE purpose = 'screen' UNION SELECT score FROM scores")
     secret = {f"{score:.5g}" for (score,) in claimed} - {f"{score:.5g}" for (score,) in screened if score is not None}

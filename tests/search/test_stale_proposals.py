@@ -119,7 +119,7 @@ def test_a_proposal_whose_parent_was_found_cheating_meanwhile_is_refused_and_cos
     cheat, slow = Cheat(), Slow()
     slow.gate = cheat.gate
     monkeypatch.setattr(StubEvaluator, "evaluate", cheat.evaluate(StubEvaluator.evaluate))
-    words = ("operators=all", *WORDS, "budget.evaluations=60", "policy.recheck.runs=2", "policy.recheck.after=2")
+    words = ("operators=all", *WORDS, "budget.evaluations=120", "policy.recheck.runs=2", "policy.recheck.after=2")
     bench = start(*words, model=Scripted(slow), concurrency=3, slots=1, stub={"delay": 0.02})
     assert bench.ending.finished
     path = tmp_path / "archive.duckdb"
@@ -138,7 +138,8 @@ def test_a_proposal_that_somebody_else_made_meanwhile_is_refused_as_a_duplicate(
 ) -> None:
     """Several are asked at once and say the same."""
     same = Scripted(lambda prompt: an_edit(1), latency=0.2)
-    words = ("operators=llm", *WORDS, "budget.evaluations=12")
+    others = [f"operators.{name}.weight=0" for name in ("hybrid", "simplify", "draft", "crossover")]
+    words = ("operators=llm", *WORDS, *others, "budget.evaluations=12")
     start(*words, model=same, concurrency=4, stub={"delay": 0.05})
     path = tmp_path / "archive.duckdb"
     assert rows(path, "SELECT count(*) FROM nodes WHERE idea = 'remember the number 1'")[0][0] >= 1
