@@ -45,6 +45,7 @@ class History:
     def __init__(self, query: Query) -> None:
         self._query = query
         self._points = lru_cache(maxsize=_CURVES_KEPT)(self._read_points)
+        self._held: dict[Key, tuple[CurvePoint, ...]] = {}
 
     def run(self, name: str) -> Run | None:
         found = self._query(f"SELECT {rows.RUN} FROM runs WHERE run = ?", [name])
@@ -132,7 +133,14 @@ class History:
 
     def stored_curve(self, key: Key, first: int, length: int) -> StoredCurve:
         """The curve whose points are the ``length`` rows from number ``first`` on: rows are never deleted."""
-        return StoredCurve(length, lambda: self._points(key, first, length))
+        return StoredCurve(length, lambda: self._held.get(key) or self._points(key, first, length))
+
+    def hold_points(self, key: Key, points: tuple[CurvePoint, ...]) -> None:
+        """Answer with these until ``release_points``: they are not committed, so a query would find none of them."""
+        self._held[key] = points
+
+    def release_points(self, key: Key) -> None:
+        self._held.pop(key, None)
 
     def _read_points(self, key: Key, first: int, length: int) -> tuple[CurvePoint, ...]:
         sql = (

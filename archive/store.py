@@ -28,6 +28,7 @@ from archive.history import History
 from archive.lazy import StoredCurve, StoredFiles
 from archive.records import (
     Conditions,
+    CurvePoint,
     Decision,
     Evaluation,
     Event,
@@ -238,9 +239,13 @@ class Archive:
             return ()
         request = evaluation.request
         key = (request.node_id, request.seed, request.purpose)
-        self._writer.write(_ADD_CURVE, (*key, *rows.curve_columns(curve)))
+        columns = rows.curve_columns(curve)
+        self._writer.write(_ADD_CURVE, (*key, *columns))
         self._curve_points += len(curve)
         self._writer.on_failure(lambda: self._forget_points(first))
+        # Other threads see the tree, and in it this curve, before the transaction is committed.
+        self._history.hold_points(key, tuple(map(CurvePoint, *columns)))
+        self._writer.at_end(lambda: self._history.release_points(key))
         return self._history.stored_curve(key, first, len(curve))
 
     def _forget_points(self, first: int) -> None:

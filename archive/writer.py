@@ -35,6 +35,7 @@ class Writer:
         self._depth = 0
         self._statements: list[tuple[str, tuple[Any, ...]]] = []
         self._undo: list[Callable[[], object]] = []
+        self._at_end: list[Callable[[], object]] = []
         self._failure: ArchiveError | None = None
         self._reader_lock = threading.Condition()
         self._reader_source = connection.cursor()
@@ -59,6 +60,9 @@ class Writer:
                 self._depth -= 1
                 if self._depth == 0:
                     self._statements, self._undo = [], []
+                    actions, self._at_end = self._at_end, []
+                    for action in actions:
+                        action()
 
     def write(self, sql: str, parameters: tuple[Any, ...]) -> None:
         """One statement of the open transaction."""
@@ -67,6 +71,10 @@ class Writer:
     def on_failure(self, undo: Callable[[], object]) -> None:
         """Call ``undo`` if the open transaction does not succeed."""
         self._undo.append(undo)
+
+    def at_end(self, action: Callable[[], object]) -> None:
+        """Call ``action`` when the outermost open block has ended, either way."""
+        self._at_end.append(action)
 
     def _forget(self, statements: int, undo: int) -> None:
         """Of a block that raised nothing is written, also when an outer block catches the exception and goes on."""

@@ -16,7 +16,6 @@ model are left out, since their prompts speak of training programs; bring one of
 
 from __future__ import annotations
 
-import ast
 import threading
 import time
 import traceback
@@ -28,6 +27,7 @@ from typing import Any, Literal
 import numpy as np
 
 from archive.records import Conditions, Direction, Evaluation, Failed, Request, Resources, Scored
+from prepare import syntax
 from prepare.scoring import Bytes
 from prepare.task import Metric, Task
 from train.curve import Watch
@@ -118,7 +118,7 @@ class FunctionEvaluator:
         for path, text in files.items():
             if path.endswith(".py"):
                 try:
-                    ast.parse(text)
+                    syntax.parse(text)
                 except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                     return f"{path} does not parse: {error}"
         return None

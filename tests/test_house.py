@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,14 @@ def test_the_worker_needs_only_what_a_sandbox_has() -> None:
     for path in (HOUSE / "train" / "confine").glob("*.py"):
         roots = {name.partition(".")[0] for name in imported(path.read_text(), "confine")}
         assert roots <= sys.stdlib_module_names | {"confine"}, f"{path} imports more than the standard library"
+
+
+def test_only_one_module_calls_the_parser() -> None:
+    """It fails in threads where it is not called under the lock of ``prepare/syntax.py``."""
+    for room in MAY_IMPORT:
+        for path in modules(room):
+            calls = {"ast.parse(", "ast.literal_eval("} & set(re.findall(r"ast\.\w+\(", path.read_text()))
+            assert not calls or path == HOUSE / "prepare" / "syntax.py", f"{path} calls {calls}: use prepare.syntax"
 
 
 def test_files_are_short() -> None:

@@ -14,6 +14,8 @@ import tokenize
 import zlib
 from collections.abc import Iterator
 
+from prepare import syntax
+
 _NUMBER_BITS = 4096  # Python itself refuses to print numbers of 4,300 digits
 
 
@@ -24,7 +26,7 @@ class Unclear(Exception):
 def parse(text: str) -> ast.Module:
     """The syntax tree. Raises Unclear with the parser's words."""
     try:
-        return ast.parse(text)
+        return syntax.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Unclear(f"does not parse: {error}") from error
 
