@@ -121,6 +121,7 @@ class Search:
         self._asked: set[int] = set()  # numbers of moves
         self._thoughts: queue.SimpleQueue[_Thought] = queue.SimpleQueue()
         self._thinking: dict[int, float] = {}  # move number -> when its proposal was asked for
+        self._to_think: deque[tuple[Operator, int, Propose, Context]] = deque()
         self._pool = ThreadPoolExecutor(max_workers=parts.llm_concurrency, thread_name_prefix="proposal")
         self._lost: dict[int, int] = {}
         self._known = {node.digest for node in tree.nodes}
@@ -173,6 +174,7 @@ class Search:
                 self._queue(record, node.node_id, "screen")
             else:
                 self._make(record)
+        self._begin_thinking()
 
     def fill(self, free: int, lookahead: int) -> None:
         """Choose moves until ``free`` requests are ready and ``lookahead`` proposals more are on their way.
@@ -191,6 +193,7 @@ class Search:
                     self._queue(record, move.node_id, move.purpose)
                 else:
                     self._make(record)
+            self._begin_thinking()
 
     def _views(self, free: int, lookahead: int) -> Mapping[str, OperatorView] | None:
         """The operators that the next move may use, or None when enough is ready or on its way."""
@@ -298,7 +301,10 @@ class Search:
     # ------------------------------------------------------------ proposals
 
     def _make(self, record: MoveRecord) -> None:
-        """Let the operator of a move make its candidate: here, or in a thread if it asks a language model."""
+        """Let the operator of a move make its candidate: here, or in a thread if it asks a language model.
+
+        The thread is for ``_begin_thinking`` to start.
+        """
         move = record.move
         assert isinstance(move, Propose)
         if move.operator not in self.parts.operators:
@@ -319,9 +325,14 @@ class Search:
         )
         if operator.needs_llm:
             self._thinking[record.number] = self.parts.monotonic()
-            self._pool.submit(self._think, operator, record.number, move, context)
+            self._to_think.append((operator, record.number, move, context))
         else:
             self._take(record, self._proposed(operator, move, context))
+
+    def _begin_thinking(self) -> None:
+        """Start the threads of moves that are committed: they read the archive, and must find their own move there."""
+        while self._to_think:
+            self._pool.submit(self._think, *self._to_think.popleft())
 
     def _proposed(self, operator: Operator, move: Propose, context: Context) -> Candidate | NoCandidate:
         """What the operator made. One that stumbles over a strange program refuses it: a resume would stumble again."""

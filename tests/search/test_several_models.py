@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from archive.store import Archive
 from operators.llm.base import Answer, Prompt, Ticket
 from operators.llm.credit import credits_at
 from operators.llm.scripted import Scripted
-from operators.llm.several import Bandit, Several
+from operators.llm.several import Bandit, Credit, Several
 
 
 class Talker(Scripted):
@@ -55,14 +55,22 @@ def recomputed(path: Path, moves: list[int]) -> list[tuple[int, str]]:
 
 
 @pytest.fixture
-def several(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Several]:
-    """Two models and a bandit that asks the archive of the search that it is part of."""
-    opened: list[Archive] = []
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Archive]:
+    """The archives that were opened, the last one last."""
+    archives: list[Archive] = []
     real = Archive.open
 
     def remember(*more: Any, **options: Any) -> Archive:
-        opened.append(real(*more, **options))
-        return opened[-1]
+        archives.append(real(*more, **options))
+        return archives[-1]
+
+    monkeypatch.setattr(Archive, "open", remember)
+    return archives
+
+
+@pytest.fixture
+def several(opened: list[Archive]) -> Callable[[], Several]:
+    """Two models and a bandit that asks the archive of the search that it is part of."""
 
     def make() -> Several:
         return Several(
@@ -71,8 +79,35 @@ def several(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Several]:
             credits=lambda run, move: credits_at(opened[-1].query, run, move),
         )
 
-    monkeypatch.setattr(Archive, "open", remember)
     return make
+
+
+class AtOnce:
+    """A pool of the quickest threads that there can be: they have ended before ``submit`` returns."""
+
+    def __init__(self, **options: Any) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *more: Any) -> None:
+        function(*more)
+
+    def shutdown(self, **options: Any) -> None: ...
+
+
+def test_a_model_is_chosen_when_its_move_is_in_the_archive(
+    start: Callable[..., Any], opened: list[Archive], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However quick the thread is: the credit at a move that is not there would be that of nobody."""
+    monkeypatch.setattr("search.engine.ThreadPoolExecutor", AtOnce)
+    found: list[int] = []
+
+    def credits(run: str, move: int) -> Mapping[str, Credit]:
+        found.append(opened[-1].query("SELECT count(*) FROM moves WHERE run = ? AND move = ?", [run, move])[0][0])
+        return {}
+
+    models = Several({"slow": Talker("slow", 0.0), "quick": Talker("quick", 0.0)}, choose=Bandit(), credits=credits)
+    start(*OVERRIDES, "budget.evaluations=12", model=models)
+    assert found
+    assert set(found) == {1}
 
 
 @pytest.mark.slow
