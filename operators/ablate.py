@@ -27,6 +27,12 @@ class Removal:
     partial: bool = False
     """Later steps changed some of it again, and that stays."""
 
+    @property
+    def words(self) -> str:
+        """The idea of the program that is left. ``search ablate`` and the view ``ablations`` find the step by it."""
+        but = ", but for what later steps changed again" if self.partial else ""
+        return f"without {self.node_id[:8]}: {self.idea}{but}"
+
 
 def without(
     node_id: str, idea: str, program: Mapping[str, str], step: Mapping[str, str], before: Mapping[str, str]
@@ -64,9 +70,7 @@ class Ablate:
         if place >= len(self.removals):
             return NoCandidate(f"all {len(self.removals)} steps have been taken out")
         removal = self.removals[place]
-        but = ", but for what later steps changed again" if removal.partial else ""
-        idea = f"without {removal.node_id[:8]}: {removal.idea}{but}"
-        return Candidate(removal.files, move.parents, self.name, idea)
+        return Candidate(removal.files, move.parents, self.name, removal.words)
 
 
 def _asks(move: object, name: str) -> bool:

@@ -49,9 +49,7 @@ class Prune:
         for step, after, before in stages:
             found = without(step.node_id, step.candidate.idea, program, after, before)
             if isinstance(found, Removal) and not (fault := _fault(found, program, context)):
-                but = ", but for what later steps changed again" if found.partial else ""
-                idea = f"without {step.node_id[:8]}: {step.candidate.idea}{but}"
-                return Candidate(found.files, move.parents, self.name, idea)
+                return Candidate(found.files, move.parents, self.name, found.words)
             reasons.append(f"without {step.node_id[:8]}: {found if isinstance(found, str) else fault}")
         return NoCandidate(f"nothing of {program_id[:8]} can be taken out: {'; '.join(reasons[1:] or reasons)[:500]}")
 
