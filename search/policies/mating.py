@@ -10,6 +10,7 @@ import numpy as np
 from archive.tree import Tree
 from search.policies import checks
 from search.policies.annals import Mask, annals
+from search.policies.samplers import draw
 from search.policies.values import ranks
 
 
@@ -60,10 +61,9 @@ class RankMating:
             branches = annals(tree).branches
             weights[branches == branches[first]] = 0.0
         for _ in range(self.tries):
-            cumulative = np.cumsum(weights)
-            if cumulative[-1] <= 0:
+            if not (weights > 0).any():
                 return None
-            drawn = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+            drawn = draw(weights, rng)
             if not related(tree, first, drawn):
                 return drawn
             weights[drawn] = 0.0
