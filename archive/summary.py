@@ -13,7 +13,7 @@ from archive.commands import which_run
 from archive.display import cell
 from archive.query import Reader
 from archive.report.ablations import NO_EFFECT, ablations
-from archive.report.ask import rows
+from archive.report.ask import holdout_reads, last_verdict, rows
 
 _STEPS = 5
 """Steps of the lineage that are told: those with the largest gains."""
@@ -25,23 +25,12 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     """Plain JSON values about a run (default: the one worked on last). Raises QueryError."""
     name = which_run(reader, run)
     (facts,) = rows(reader, "SELECT * FROM run_summary WHERE run = ?", [name])
-    verdict = rows(
-        reader,
-        "SELECT kind, node_id, reason FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion') "
-        "ORDER BY decided_at DESC LIMIT 1",
-        [name],
-    )
-    facts["verdict"] = verdict[0] if verdict else None
+    facts["verdict"] = last_verdict(reader, name)
     facts["best"] = _best(reader, facts)
     facts["steps"] = _steps(reader, facts["best"])
     facts["ablation"] = _ablation(reader, name, facts["best"])
     facts["trust"] = rows(reader, "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [name])
-    facts["holdout_reads"] = _count(
-        reader,
-        "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint IN "
-        "(SELECT fingerprint FROM present_conditions WHERE run = ?)",
-        name,
-    )
+    facts["holdout_reads"] = holdout_reads(reader, name)
     facts["operators"] = _tally(reader, "SELECT operator, count(*) FROM nodes WHERE run = ? GROUP BY ALL", name)
     facts["outcomes"] = _tally(reader, "SELECT outcome, count(*) FROM evaluations WHERE run = ? GROUP BY ALL", name)
     facts["refused"] = _count(reader, "SELECT count(*) FROM refusals WHERE run = ?", name)

@@ -13,7 +13,7 @@ from archive.commands import which_run
 from archive.display import one_line
 from archive.query import Reader
 from archive.report.ablations import ablations
-from archive.report.ask import PART, parts, rows
+from archive.report.ask import PART, holdout_reads, last_verdict, parts, rows
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned
 
@@ -45,7 +45,7 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
             [name],
         ),
         "sigma": _sigma(reader, name),
-        "holdout_reads": _holdout_reads(reader, name),
+        "holdout_reads": holdout_reads(reader, name),
     }
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
     facts["lineage"] = _lineage(reader, best, place)
@@ -151,23 +151,13 @@ def _conditions(reader: Reader, run: str) -> dict[str, Any]:
 
 
 def _verdict(reader: Reader, run: str) -> dict[str, Any] | None:
-    sql = (
-        "SELECT kind, node_id AS node, reason FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion') "
-        "ORDER BY decided_at DESC LIMIT 1"
-    )
-    found = rows(reader, sql, [run])
-    return {**found[0], "reason": one_line(found[0]["reason"], 1000)} if found else None
+    found = last_verdict(reader, run)
+    if found is None:
+        return None
+    return {"kind": found["kind"], "node": found["node_id"], "reason": one_line(found["reason"], 1000)}
 
 
 def _sigma(reader: Reader, run: str) -> float | None:
     """Seed deviation of a screening; None before any node ran twice."""
     found = rows(reader, "SELECT sigma FROM noise WHERE run = ?", [run])
     return float(found[0]["sigma"]) if found else None
-
-
-def _holdout_reads(reader: Reader, run: str) -> int:
-    sql = (
-        "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint IN "
-        "(SELECT fingerprint FROM present_conditions WHERE run = ?)"
-    )
-    return int(reader.query(sql, [run]).rows[0][0])
