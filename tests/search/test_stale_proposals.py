@@ -5,6 +5,7 @@ The rules are in ``search/lookahead.py``.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from stub_evaluator import StubEvaluator
 
 from archive.records import Evaluation, Failed, Request, Scored
 from archive.store import Archive
-from operators.llm.base import Prompt
+from operators.llm.base import Answer, Prompt
 from operators.llm.scripted import Scripted
 
 WORDS = ("run=night", "claim.candidates=1", "claim.report_seeds=2")
@@ -88,13 +89,27 @@ def test_a_proposal_whose_parent_was_overtaken_is_trained_and_judged_by_the_tree
 class Cheat:
     """The first program that a model wrote scores too well; in its second run it is found out.
 
-    From its score on answers wait until it is, so that there are proposals on their way whose parent it is.
+    Answers about its children wait until then, so that there are proposals on their way whose parent it is.
     """
 
     def __init__(self) -> None:
         self.node: str | None = None
-        self.gate = threading.Event()
-        self.gate.set()
+        self._mark = ""
+        self.found_out = threading.Event()
+        self._count = itertools.count(1)
+
+    def answer(self, prompt: Prompt) -> str:
+        """For ``Scripted``, which asks one at a time: the wait is in ``later``."""
+        return an_edit(next(self._count))
+
+    def later(self, real: Callable[..., Answer]) -> Callable[..., Answer]:
+        def complete(model: Scripted, prompt: Prompt) -> Answer:
+            answer = real(model, prompt)
+            if self._mark and self._mark in prompt.text:
+                assert self.found_out.wait(60), "it was never run again"
+            return answer
+
+        return complete
 
     def evaluate(self, real: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
         def evaluate(stub: StubEvaluator, request: Request, *more: Any) -> Evaluation:
@@ -102,11 +117,11 @@ class Cheat:
             assert isinstance(found, Scored)
             if self.node is None and "TRIED_" in request.files["train.py"]:
                 self.node = request.node_id
-                self.gate.clear()
+                self._mark = next(line for line in request.files["train.py"].splitlines() if "TRIED_" in line)
                 return replace(found, score=0.5)
             if request.node_id != self.node:
                 return found
-            self.gate.set()
+            self.found_out.set()
             common = {key: value for key, value in vars(found).items() if key not in ("score", "audit", "metrics")}
             return Failed(**common, outcome="invalid", reason="it lied", violation=True)
 
@@ -116,11 +131,14 @@ class Cheat:
 def test_a_proposal_whose_parent_was_found_cheating_meanwhile_is_refused_and_costs_no_training(
     start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cheat, slow = Cheat(), Slow()
-    slow.gate = cheat.gate
+    """Only a model makes children here: by the time the cheat is run again, two of its own are being written."""
+    cheat = Cheat()
     monkeypatch.setattr(StubEvaluator, "evaluate", cheat.evaluate(StubEvaluator.evaluate))
-    words = ("operators=all", *WORDS, "budget.evaluations=120", "policy.recheck.runs=2", "policy.recheck.after=2")
-    bench = start(*words, model=Scripted(slow), concurrency=3, slots=1, stub={"delay": 0.02})
+    monkeypatch.setattr(Scripted, "complete", cheat.later(Scripted.complete))
+    others = [f"operators.{name}.weight=0" for name in ("hybrid", "simplify", "draft", "crossover")]
+    words = ("operators=llm", *WORDS, *others, "budget.evaluations=40")
+    recheck = ("policy.recheck.runs=2", "policy.recheck.after=2")
+    bench = start(*words, *recheck, model=Scripted(cheat.answer), concurrency=8, slots=1, stub={"delay": 0.02})
     assert bench.ending.finished
     path = tmp_path / "archive.duckdb"
     refused = rows(path, "SELECT move, parents FROM refusals WHERE reason LIKE '%is suspect: found cheating%'")
