@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,13 +220,15 @@ class Tree:
         """Whether score ``a`` is better than score ``b``."""
         return a < b if self.direction == "minimise" else a > b
 
+    def comparable(self, node_id: str, purpose: Purpose = "screen") -> Iterator[Evaluation]:
+        """The node's evaluations for one purpose under the present conditions, in order of arrival, ``lost`` too."""
+        for e in self.evaluations[node_id]:
+            if e.request.purpose == purpose and e.conditions == self.conditions:
+                yield e
+
     def scores(self, node_id: str, purpose: Purpose = "screen") -> tuple[float, ...]:
         """The node's comparable scores for one purpose, in order of arrival."""
-        return tuple(
-            e.score
-            for e in self.evaluations[node_id]
-            if isinstance(e, Scored) and e.request.purpose == purpose and e.conditions == self.conditions
-        )
+        return tuple(e.score for e in self.comparable(node_id, purpose) if isinstance(e, Scored))
 
     def failures(self, node_id: str) -> tuple[Evaluation, ...]:
         """The node's evaluations that ended without a score, ``lost`` ones left out."""

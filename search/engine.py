@@ -413,8 +413,7 @@ class Search:
     def _need_a_root(self) -> None:
         """Raises SearchStopped if all that is known of the root is that it fails: there is nothing to search from."""
         root = self.tree.root
-        here = self.tree.conditions
-        failures = [e for e in self.tree.failures(root) if e.conditions == here and e.request.purpose == "screen"]
+        failures = [e for e in self.tree.comparable(root) if e.outcome not in ("scored", "lost")]
         if not failures or self.tree.eligible().any():
             return
         last = failures[-1]
@@ -481,8 +480,7 @@ class Search:
         root = self.tree.root
         if not self.parts.paced or node_id == root or self.tree.scores(node_id):
             return ()
-        scored = [e for e in self.tree.evaluations[root] if isinstance(e, Scored) and e.request.purpose == "screen"]
-        curves = [e.curve for e in scored if e.conditions == self.tree.conditions]
+        curves = [e.curve for e in self.tree.comparable(root) if isinstance(e, Scored)]
         return pace_of(curves, self.tree.conditions.budget_seconds)
 
     def note(self, kind: str, message: str, node_id: str | None = None) -> None:

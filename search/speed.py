@@ -131,9 +131,6 @@ def _runs(tree: Tree, node_id: str, purpose: Purpose) -> list[Run]:
     """The comparable scored runs whose machine speed is known."""
     return [
         (math.log(e.resources.machine_speed), e.score)
-        for e in tree.evaluations[node_id]
-        if isinstance(e, Scored)
-        and e.request.purpose == purpose
-        and e.conditions == tree.conditions
-        and e.resources.machine_speed
+        for e in tree.comparable(node_id, purpose)
+        if isinstance(e, Scored) and e.resources.machine_speed
     ]

@@ -63,9 +63,6 @@ class Telling(Protocol):
 
 def attempts(tree: Tree, node_id: str) -> int:
     """Screenings of a node under the present conditions: scored, failed and pending ones."""
-    failed = sum(
-        e.outcome not in ("scored", "lost") and e.request.purpose == "screen" and e.conditions == tree.conditions
-        for e in tree.evaluations[node_id]
-    )
+    failed = sum(e.outcome not in ("scored", "lost") for e in tree.comparable(node_id))
     first_pending = tree[node_id].move in tree.open_moves
     return int(tree.runs[tree.index[node_id]]) + failed + tree.waiting(node_id) + first_pending

@@ -49,8 +49,8 @@ class Measured:
         return _scaled(told, self.log)
 
     def _tell(self, tree: Tree, node: Node) -> float | None:
-        first = next((e for e in tree.evaluations[node.node_id] if _screening(e, tree)), None)
-        if not isinstance(first, Scored):
+        first = next((e for e in tree.comparable(node.node_id) if isinstance(e, Scored)), None)
+        if first is None:
             return None
         return first.metrics.get(self.name, getattr(first.resources, self.name, None) if self._is_resource else None)
 
@@ -107,14 +107,6 @@ def _constants(node: Node) -> dict[tuple[str, str], Number] | None:
 def _scored(tree: Tree) -> Mask:
     ready: Mask = tree.runs > 0
     return ready
-
-
-def _screening(evaluation: object, tree: Tree) -> bool:
-    return (
-        isinstance(evaluation, Scored)
-        and evaluation.request.purpose == "screen"
-        and evaluation.conditions == tree.conditions
-    )
 
 
 def _scaled(told: Floats, log: bool) -> Floats:
