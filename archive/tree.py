@@ -19,12 +19,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from archive.column import Column
 from archive.records import (
     Conditions,
     Direction,
@@ -41,26 +41,6 @@ from archive.records import (
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-class _Column:
-    """A growing numpy array: appending is O(1) amortised, reading is a view."""
-
-    def __init__(self, dtype: Any, fill: float) -> None:
-        self._data = np.full(64, fill, dtype=dtype)
-        self._fill = fill
-        self._size = 0
-
-    def append(self) -> None:
-        if self._size == len(self._data):
-            grown = np.full(2 * len(self._data), self._fill, dtype=self._data.dtype)
-            grown[: self._size] = self._data
-            self._data = grown
-        self._size += 1
-
-    @property
-    def view(self) -> NDArray[Any]:
-        return self._data[: self._size]
 
 
 @dataclass(frozen=True)
@@ -104,13 +84,13 @@ class Tree:
         """Chosen, but neither refused nor evaluated yet."""
         self.refused_in_a_row = 0
         self.lock = threading.RLock()
-        self._means = _Column(np.float64, np.nan)
-        self._runs = _Column(np.int64, 0)
-        self._charges = _Column(np.int64, 0)
-        self._places = _Column(np.int64, -1)
-        self._failures = _Column(np.int64, 0)
-        self._suspects = _Column(np.bool_, False)
-        self._tainted = _Column(np.bool_, False)
+        self._means = Column(np.float64, np.nan)
+        self._runs = Column(np.int64, 0)
+        self._charges = Column(np.int64, 0)
+        self._places = Column(np.int64, -1)
+        self._failures = Column(np.int64, 0)
+        self._suspects = Column(np.bool_, False)
+        self._tainted = Column(np.bool_, False)
         self._origins: dict[str, str] = {}
         """Tainted node -> the cheating node that it is, or descends from."""
         self._columns = (

@@ -8,40 +8,17 @@ tree alone: a second tree built from the same rows gives the same arrays, and a 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from archive.column import Column
 from archive.records import Node, Propose
 from archive.tree import Floats, Ints, Tree
 
 Mask = NDArray[np.bool_]
 Tell = Callable[[Tree, Node], float | None]
-
-
-class _Growing:
-    """An array that is appended to; reading is a view."""
-
-    def __init__(self, dtype: Any) -> None:
-        self._data = np.zeros(256, dtype=dtype)
-        self._size = 0
-
-    def append(self, value: float) -> None:
-        if self._size == len(self._data):
-            self._data = np.concatenate([self._data, np.zeros_like(self._data)])
-        self._data[self._size] = value
-        self._size += 1
-
-    def extend(self, size: int, fill: float) -> None:
-        """Fill up to ``size`` entries."""
-        while self._size < size:
-            self.append(fill)
-
-    @property
-    def view(self) -> NDArray[Any]:
-        return self._data[: self._size]
 
 
 class Annals:
@@ -51,10 +28,10 @@ class Annals:
         self.names: list[str] = []
         """The operators of ``proposals``, by code."""
         self._codes: dict[str, int] = {}
-        self._moves, self._mates = _Growing(np.int64), _Growing(np.int64)
-        self._depths, self._branches = _Growing(np.int64), _Growing(np.int64)
-        self._proposals, self._made = _Growing(np.int64), _Growing(np.int64)
-        self._told: dict[Hashable, tuple[_Growing, _Growing]] = {}
+        self._moves, self._mates = Column(np.int64), Column(np.int64)
+        self._depths, self._branches = Column(np.int64), Column(np.int64)
+        self._proposals, self._made = Column(np.int64), Column(np.int64)
+        self._told: dict[Hashable, tuple[Column, Column]] = {}
 
     @property
     def moves(self) -> Ints:
@@ -107,9 +84,9 @@ class Annals:
 
         ``key`` names the question, ``ready`` [N] says where its answer will not change any more.
         """
-        answers, asked = self._told.setdefault(key, (_Growing(np.float64), _Growing(np.bool_)))
-        answers.extend(len(tree), np.nan)
-        asked.extend(len(tree), False)
+        answers, asked = self._told.setdefault(key, (Column(np.float64, np.nan), Column(np.bool_)))
+        answers.extend(len(tree))
+        asked.extend(len(tree))
         for place in np.flatnonzero(ready & ~asked.view):
             told = tell(tree, tree.nodes[place])
             answers.view[place] = np.nan if told is None else told
