@@ -27,8 +27,8 @@ from operators.llm.wire import (
     field,
     limits,
     patience,
-    tokens_at_most,
     translated,
+    worst_of,
 )
 
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ class Claude:
             return self._answer(text, message, field(message, "usage"), field(message, "stop_reason"), began)
 
     def worst(self, prompt: Prompt) -> Cost:
-        tokens_in = tokens_at_most(prompt)
-        dollars = None if self.price is None else self.price.at_most(tokens_in, self._max_tokens)
-        return Cost(tokens_in + self._max_tokens, dollars)
+        return worst_of(prompt, self._max_tokens, self.price)
 
     def check(self) -> None:
         """Ask the free models endpoint whether the key is good and the model exists. Raises ``LlmError``."""

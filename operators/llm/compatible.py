@@ -25,9 +25,9 @@ from operators.llm.wire import (
     field,
     limits,
     patience,
-    tokens_at_most,
     translated,
     without_thoughts,
+    worst_of,
 )
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ class OpenAICompatible:
             return self._answer(text, declined, field(choices[0], "finish_reason"), said, field(said, "usage"), began)
 
     def worst(self, prompt: Prompt) -> Cost:
-        tokens_in = tokens_at_most(prompt)
-        dollars = None if self.price is None else self.price.at_most(tokens_in, self._max_tokens)
-        return Cost(tokens_in + self._max_tokens, dollars)
+        return worst_of(prompt, self._max_tokens, self.price)
 
     def check(self) -> None:
         """Ask for the list of models, which is free: is the key good, and does the model exist? Raises ``LlmError``.

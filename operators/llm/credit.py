@@ -6,13 +6,10 @@ move can be told for ever after, and a resumed search sees what the first one sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
+from operators.lessons import Query
 from operators.llm.several import Credit
-
-Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
-"""Rows of one statement over the archive: ``archive.store.Archive.query``."""
 
 # A move has ended once its candidate was refused, or its node was screened. A child that has no mean gained nothing.
 # Only what was trained under the same conditions is compared.

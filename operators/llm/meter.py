@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 from archive.records import LlmCall, LlmRequest, Spending, sha256
 from operators.llm.base import (
@@ -42,7 +43,8 @@ Record = Callable[[LlmCall], None]
 Requested = Callable[[LlmRequest], None]
 Lookup = Callable[[str, int, int], LlmCall | None]
 """(run, move, turn) -> the answer that was paid for, if any."""
-
+Outcome = Literal["answered", "refused", "failed"]
+"""Of a sending; see ``LlmCall``."""
 
 DEFAULT_PROMPT_TOKENS = 30_000
 """What a model is shown for one proposal, at most, as ``operators.budget`` estimates it."""
@@ -236,8 +238,8 @@ class Meter:
             error = self._without_secrets(error)
             answer = _known(error, model.name, self._clock() - started)
             charged = self._settle(worst, answer)
-            outcome = "refused" if isinstance(error, AnswerRefused) else "failed"
-            self._finish(call, answer, charged, outcome, f"{type(error).__name__}: {error}")
+            refused = isinstance(error, AnswerRefused)
+            self._finish(call, answer, charged, "refused" if refused else "failed", f"{type(error).__name__}: {error}")
             raise error from None
         except BaseException:
             self._settle(worst, lost)  # nobody knows what happened: the worst did
@@ -250,12 +252,12 @@ class Meter:
         self._caps.settle(worst, answer, charged)
         return charged
 
-    def _finish(self, call: LlmCall, answer: Answer, charged: Cost, outcome: str, reason: str) -> None:
+    def _finish(self, call: LlmCall, answer: Answer, charged: Cost, outcome: Outcome, reason: str) -> None:
         self._record(
             replace(
                 call,
                 model=answer.model,
-                outcome="answered" if outcome == "answered" else "refused" if outcome == "refused" else "failed",
+                outcome=outcome,
                 reason=reason,
                 answer=answer.text,
                 tokens_in=answer.tokens_in,

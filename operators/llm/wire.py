@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from operators.llm.base import (
     Answer,
+    Cost,
     Interrupted,
     KeyRefused,
     LlmError,
@@ -170,6 +171,12 @@ class Usage:
 def tokens_at_most(prompt: Prompt) -> int:
     """An upper bound of the tokens of a prompt."""
     return len(prompt.text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 64
+
+
+def worst_of(prompt: Prompt, tokens_out: int, price: Price | None) -> Cost:
+    """An upper bound of what one sending can cost, with an answer of at most ``tokens_out`` tokens."""
+    tokens_in = tokens_at_most(prompt)
+    return Cost(tokens_in + tokens_out, None if price is None else price.at_most(tokens_in, tokens_out))
 
 
 # ---------------------------------------------------------------- ends
