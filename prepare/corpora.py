@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,6 +119,15 @@ class CachedCorpus(ABC):
         """Twelve hex digits over the splits, their documents' names and contents."""
         text = json.dumps(self._manifest(), sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def texts(self, split: Literal["train", "val", "select", "holdout"]) -> Iterator[bytes]:
+        """The documents of a split, one after the other."""
+        return (self._document(name, sha) for name, sha in self._manifest()[split])
+
+    def text_bytes(self, split: Literal["train", "val", "select", "holdout"]) -> int:
+        """The size of a split."""
+        files = (self.directory() / f"{sha}.bin" for _, sha in self._manifest()[split])
+        return sum(file.stat().st_size for file in files if file.is_file())
 
     def documents(self) -> tuple[Bytes, ...]:
         return tuple(np.frombuffer(self._document(n, s), np.uint8) for n, s in self._manifest()["train"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prepare.scoring import Tokens
 from prepare.session import Session, TaskInfo
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ def made_up_text(seed: int, size: int, vocab: int = 256) -> np.ndarray[tuple[int
     drawn = rng.choice(len(words), size=size // 3 + 1, p=chances / chances.sum())
     text = b"".join(words[i] for i in drawn.tolist())[:size]
     return np.frombuffer(text, np.uint8) % np.uint8(min(vocab, 255))
+
+
+def made_up_rows(seed: int, size: int, context: int) -> Tokens:
+    """Rows [R, context + 1] of tokens that begin with token 0, of ``size`` bytes at most (one row at least)."""
+    width = context + 1
+    rows = max(1, size // (2 * width))
+    tokens = made_up_text(seed, rows * width).astype(np.uint16).reshape(rows, width) + np.uint16(1)
+    tokens[:, 0] = 0
+    return tokens
 
 
 class RehearsalSession(Session):

@@ -1,10 +1,15 @@
-"""The metric's arithmetic: evaluation rows, log-probabilities, bits per byte. One place for all who need it."""
+"""The metric's arithmetic: evaluation rows, log-probabilities, bits per byte. One place for all who need it.
+
+A text reaches a model as ``Bytes`` (a vocabulary of at most 256) or as ``Tokens``. Either way the score is in bits per
+byte of the text: ``Measure`` says how many bytes the targets of a split stand for.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +18,51 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Bytes = NDArray[np.uint8]
+Tokens = NDArray[np.uint16]
+Symbols = NDArray[np.unsignedinteger[Any]]
+"""What a model reads: numbers below the vocabulary."""
 Floats = NDArray[np.float64]
+
+
+def storage(vocab: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """How symbols of a vocabulary are kept and sent: a byte each, or two (little-endian) where one is not enough."""
+    return np.dtype(np.uint8) if vocab <= 256 else np.dtype("<u2")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """From the log-probabilities of an evaluation split [N, T] to bits per byte of its text.
+
+    A special token stands for no byte of the text. Its target is left out of the sum, as if it had been certain.
+    """
+
+    bytes_per_target: float = 1.0
+    """Bytes that the targets stand for, over their number N T (those left out included)."""
+    counted: NDArray[np.bool_] | None = None
+    """[N, T] False where a target is left out; None: all count."""
+
+    @classmethod
+    def of(cls, rows: Symbols, lengths: NDArray[np.int64]) -> Measure:
+        """rows: [N, T + 1]. lengths: [vocab] bytes that each token stands for; 0 for special ones."""
+        sizes = lengths[rows[:, 1:]]
+        return cls(float(sizes.mean()), sizes > 0)
+
+    @property
+    def nats(self) -> float:
+        """Nats a target, on average over all N T, that one bit per byte is."""
+        return math.log(2) * self.bytes_per_target
+
+    def bits_per_byte(self, mean_log_prob: float) -> float:
+        """From the mean log-probability (nats) over all N T targets, those left out being 0."""
+        return -mean_log_prob / self.nats
+
+    def only_counted(self, log_probs: Floats) -> Floats:
+        """[N, T] with 0 nats in place of what is left out."""
+        return log_probs if self.counted is None else np.where(self.counted, log_probs, 0.0)
+
+    def only_counted_at(self, places: NDArray[np.int64], log_probs: Floats) -> Floats:
+        """The same for single positions: places [K, 2] of rows and columns, log_probs [K]."""
+        return log_probs if self.counted is None else np.where(self.counted[tuple(places.T)], log_probs, 0.0)
 
 
 def evaluation_rows(text: Bytes, rows: int, context: int) -> Bytes:
@@ -46,8 +95,8 @@ def check_logits(logits: Tensor, batch: int, context: int, vocab: int) -> None:
         raise TypeError(f"predict's function returned {logits.dtype}; expected floating-point logits")
 
 
-def target_log_probs(model: Callable[[Tensor], Tensor], rows: Bytes, vocab: int, device: str) -> Floats:
-    """Log-probabilities (nats) of the next byte: rows [B, T + 1] -> [B, T] float64, through logits [B, T, vocab]."""
+def target_log_probs(model: Callable[[Tensor], Tensor], rows: Symbols, vocab: int, device: str) -> Floats:
+    """Log-probabilities (nats) of the next symbol: rows [B, T + 1] -> [B, T] float64, through logits [B, T, vocab]."""
     import torch
 
     tokens = torch.from_numpy(rows.astype(np.int64)).to(device)
@@ -61,5 +110,5 @@ def target_log_probs(model: Callable[[Tensor], Tensor], rows: Bytes, vocab: int,
 
 
 def bits_per_byte(mean_log_prob: float) -> float:
-    """Bits per byte from a mean log-probability in nats: ``-mean / ln 2``."""
+    """Bits per byte from a mean log-probability in nats a byte: ``-mean / ln 2``."""
     return -mean_log_prob / math.log(2)

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +32,13 @@ class TaskInfo:
     """``predict`` must take any 1 <= T <= context."""
     device: str
     """Where to compute: ``cpu`` or ``cuda``."""
+
+
+def as_tensor(data: Any, vocab: int) -> Tensor:
+    """Training data as a tensor [N] over a buffer: uint8 for bytes, int16 for tokens (a vocabulary above 256)."""
+    import torch
+
+    return torch.frombuffer(data, dtype=torch.uint8 if vocab <= 256 else torch.int16)
 
 
 class Session:
@@ -59,7 +66,10 @@ class Session:
         self._told = -math.inf
 
     def start(self) -> Tensor:
-        """Start the clock and receive the training split: [N] uint8, read-only, in an order drawn from the seed.
+        """Start the clock and receive the training split, read-only, in an order drawn from the seed.
+
+        Bytes: [N] uint8. Tokens: [N] int16, rows of ``task.context + 1`` one after the other, each of which begins
+        with token 0.
 
         Do what is slow and not training (imports, building, compiling) before this call. Call it once.
         """

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
-from prepare.scoring import Bytes, evaluation_rows
+from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
+from prepare.tokenised import Tokenised
+from prepare.tokens import LARGEST
+
+Buffer = bytes | memoryview
+"""Training data as it is handed over: symbols, each in ``scoring.storage(vocab)``."""
+_SAMPLE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Task:
-    """A byte-level language-modelling task: the candidate's model is judged by its bits per byte."""
+    """A language-modelling task on bytes or on tokens: the candidate's model is judged by its bits per byte."""
 
     name: str
     corpus: Corpus
@@ -117,8 +124,11 @@ class Task:
     context: int
     """T of the evaluation rows; ``predict`` must take any 1 <= T <= context."""
     vocab: int = 256
+    encoding: Literal["bytes", "tokens"] = "bytes"
+    """What the model reads. ``tokens``: of a tokenizer of ``vocab`` tokens that is trained on the training split; the
+    data are then rows of context + 1 tokens that begin with token 0 (see ``prepare.packing``)."""
     rows: int = 512
-    """Evaluation rows drawn from a split: [rows, context + 1] bytes."""
+    """Evaluation rows drawn from a split: [rows, context + 1] bytes or tokens."""
     batch: int = 64
     """Rows per call of ``predict`` when scoring."""
     limits: Limits = field(default_factory=Limits)
@@ -152,21 +162,81 @@ class Task:
         for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"task.{name} is {value}; expected a number of at least 1")
+        if self.encoding not in ("bytes", "tokens"):
+            raise ValueError(f"task.encoding is {self.encoding!r}; expected bytes or tokens")
+        if self.vocab > (most := 256 if self.encoding == "bytes" else LARGEST):
+            raise ValueError(
+                f"task.vocab is {self.vocab}; expected at most {most:,} with task.encoding={self.encoding}"
+            )
+
+    @cached_property
+    def tokenised(self) -> Tokenised | None:
+        """The corpus as tokens; None for a task on bytes."""
+        return Tokenised(self.corpus, self.vocab, self.context) if self.encoding == "tokens" else None
+
+    def is_prepared(self) -> bool:
+        return self.corpus.is_prepared() and (self.tokenised is None or self.tokenised.is_prepared())
+
+    def prepare(self) -> Path:
+        """Make the data ready and check them; idempotent. Returns the corpus's folder. Raises PreparationError."""
+        folder = self.corpus.prepare()
+        if self.tokenised is not None:
+            self.tokenised.prepare()
+        return folder
+
+    def locations(self) -> tuple[Path, ...]:
+        """Folders that hold the text, in whatever form: a sandbox that shows one of them is refused."""
+        return (*self.corpus.locations(), *([self.tokenised.directory()] if self.tokenised is not None else []))
 
     def fingerprint(self) -> str:
         """Names the corpus, its splits and how they are scored; unequal ones are never compared."""
-        return f"{self.corpus.fingerprint()}/{self.metric.name}/T{self.context}/rows{self.rows}"
+        read_as = "" if self.tokenised is None else f"/{self.tokenised.fingerprint()}"
+        return f"{self.corpus.fingerprint()}{read_as}/{self.metric.name}/T{self.context}/rows{self.rows}"
 
-    def training_stream(self, seed: int) -> bytes:
-        """The training split for one run: whole documents in an order drawn from ``seed``, turned by a random offset.
+    def training_size(self) -> int:
+        """Symbols of the training split."""
+        if self.tokenised is not None:
+            return int(self.tokenised.rows("train").size)
+        return sum(len(document) for document in self.corpus.documents())
 
+    def training_sample(self) -> tuple[Symbols, ...]:
+        """Documents (bytes) or rows (tokens, of which 8 million are enough) for counting in the training split."""
+        if self.tokenised is not None:
+            rows = self.tokenised.rows("train")
+            return (rows[: max(1, _SAMPLE // rows.shape[1])].ravel(),)
+        return self.corpus.documents()
+
+    def training_stream(self, seed: int) -> Buffer:
+        """The training split for one run, in an order drawn from ``seed``.
+
+        Bytes: whole documents, turned by a random offset. Tokens: whole rows of context + 1, one after the other.
         A candidate that fixes its own seed still meets another order of the data in every run.
         """
         rng = np.random.default_rng(seed)
+        if self.tokenised is not None:
+            rows = self.tokenised.rows("train")
+            return rows[rng.permutation(len(rows))].data.cast("B")
         documents = self.corpus.documents()
         stream = np.concatenate([documents[i] for i in rng.permutation(len(documents))])
         return np.roll(stream, int(rng.integers(len(stream)))).tobytes()
 
-    def evaluation_rows(self, split: Literal["val", "select", "holdout"]) -> Bytes:
-        """[rows, context + 1] bytes of one evaluation split, the same for every candidate."""
-        return evaluation_rows(self.corpus.evaluation(split), self.rows, self.context)
+    def evaluation_rows(self, split: Literal["val", "select", "holdout"]) -> Symbols:
+        """[rows, context + 1] symbols of one evaluation split, the same for every candidate.
+
+        Raises ValueError if the split holds less.
+        """
+        if self.tokenised is None:
+            return evaluation_rows(self.corpus.evaluation(split), self.rows, self.context)
+        rows = self.tokenised.rows(split)
+        if len(rows) < self.rows:
+            raise ValueError(
+                f"the {split} split fills {len(rows):,} rows of {self.context + 1:,} tokens; task.rows asks for "
+                f"{self.rows:,}. Give the corpus more text, or lower task.rows or task.context."
+            )
+        return np.array(rows[np.linspace(0, len(rows) - 1, self.rows).astype(np.int64)])
+
+    def measure(self, rows: Symbols) -> Measure:
+        """How log-probabilities of the targets of ``rows`` [N, T + 1] become bits per byte."""
+        if self.tokenised is None:
+            return Measure()
+        return Measure.of(rows, self.tokenised.vocabulary.lengths(self.vocab))

@@ -37,6 +37,12 @@ not pay either: what its confidence costs is more than the lifting adds (tried w
 left is the scatter of the correction, at most 1.2 tolerances / sqrt(K) nats.
 
 K adds up: whoever must pass in each of n evaluations is audited at n K positions.
+
+**Told positions.** With tokens the logits of one row are tens of megabytes. There the audited model is told which
+position of each sent row is wanted, and gives the logits of that one. The bound above does not need that secret: the
+claims are made before anything is drawn, and the target is not told. What the secret was good for, beside, is that a
+model cannot spend more computing on the wanted position than it did in its claims: doing so can raise the score by what
+the tolerance allows at one position, and no more.
 """
 
 from __future__ import annotations
@@ -51,7 +57,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.records import Audit, Direction
-from prepare.scoring import Bytes, Floats
+from prepare.scoring import Floats, Symbols
 
 CERTAINTY = 0.95
 _GROUPS = 32
@@ -69,9 +75,11 @@ class Expectation:
     median: Floats
     spread: Floats
     """Distance from the median down to the lowest tenth, among alike positions."""
+    nats: float = math.log(2)
+    """Nats a position, on average, that one bit per byte is (``prepare.scoring.Measure``)."""
 
 
-def expect(claims: Floats, reference: Floats) -> Expectation:
+def expect(claims: Floats, reference: Floats, nats: float = math.log(2)) -> Expectation:
     """Compare claims [N, T] with a yardstick [R, N, T] of log-probabilities; see ``train.reference``."""
     flat = claims.ravel()
     features = np.concatenate([reference.reshape(len(reference), -1), np.ones((1, flat.size))]).T
@@ -86,7 +94,7 @@ def expect(claims: Floats, reference: Floats) -> Expectation:
             low[number], middle[number] = np.quantile((flat - fitted)[members], [0.1, 0.5])
     spread = np.maximum(middle - low, _SPREAD)
     shape = claims.shape
-    return Expectation(claims, (fitted + middle[group]).reshape(shape), spread[group].reshape(shape))
+    return Expectation(claims, (fitted + middle[group]).reshape(shape), spread[group].reshape(shape), nats)
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ def suspect(expected: Expectation, k: int) -> Suspicion:
     scale = _scale(weight, k)
     below = float(np.maximum(floor - claims, 0.0).mean())
     falsified = -math.log(1 - CERTAINTY) / (scale * claims.size) if scale < math.inf else 0.0
-    return Suspicion(k, np.minimum(1.0, scale * weight), (falsified + below) / math.log(2) if falsified else 0.0)
+    return Suspicion(k, np.minimum(1.0, scale * weight), (falsified + below) / expected.nats if falsified else 0.0)
 
 
 def _scale(weight: Floats, k: int) -> float:
@@ -133,13 +141,13 @@ def suspect_within(expected: Expectation, hidden: float, least: int, most: int) 
     return suspect(expected, least + place)
 
 
-def could_beat(bar: float, claimed: float, tolerance: float, direction: Direction) -> bool:
+def could_beat(bar: float, claimed: float, tolerance: float, direction: Direction, nats: float = math.log(2)) -> bool:
     """Whether claims (bits per byte) could become a score better than the bar.
 
     They may be worse than the score by what the correction gives back: an offset within the tolerance, and its scatter.
     Who makes its claims a little worse does not get away with the audit of an ordinary screening.
     """
-    allowance = 1.5 * tolerance / math.log(2)
+    allowance = 1.5 * tolerance / nats
     return claimed - allowance < bar if direction == "minimise" else claimed + allowance > bar
 
 
@@ -147,19 +155,22 @@ def could_beat(bar: float, claimed: float, tolerance: float, direction: Directio
 class Plan:
     """What is asked of the audited model, and what only the parent knows."""
 
-    rows: Bytes
-    """[S, T] what is sent: a real prefix, then bytes from the training split; whole batches, filled up with those."""
+    rows: Symbols
+    """[S, T] what is sent: a real prefix, then symbols of the training split; whole batches, filled up with those."""
     batch: int
     asked: NDArray[np.int64]
     """[K] secret: which sent rows count."""
     places: NDArray[np.int64]
     """[K, 2] secret: which row and which position of the evaluation rows each of them checks."""
     targets: NDArray[np.int64]
-    """[K] secret: the byte that really follows."""
+    """[K] secret: the symbol that really follows."""
     chances: Floats
     """[K] the probability with which each position was drawn."""
     size: int
     """M, all positions of the evaluation rows."""
+    told: NDArray[np.int64]
+    """[S] a position of each sent row; of rows that count, the one that does. Told only where all logits of a row are
+    too many to be sent: see "Told positions"."""
 
     def batches(self) -> Iterator[slice]:
         """Slices of ``batch`` sent rows, in order; no batch holds two prefixes of one evaluation row."""
@@ -167,16 +178,20 @@ class Plan:
             yield slice(start, start + self.batch)
 
     def read(self, batch: slice, logits: NDArray[np.float32]) -> Floats:
-        """The audited log-probabilities (nats) from the logits [B, T, V] of one batch, of the rows that count."""
+        """The audited log-probabilities (nats) of one batch, of the rows that count.
+
+        logits: [B, T, V], or [B, V] of the positions that were told.
+        """
         part = slice(*np.searchsorted(self.asked, [batch.start, batch.stop]))
-        picked = logits[self.asked[part] - batch.start, self.places[part, 1]]
+        rows = self.asked[part] - batch.start
+        picked = logits[rows] if logits.ndim == 2 else logits[rows, self.places[part, 1]]
         return log_probs_of(picked, self.targets[part])
 
 
-def draw(rows: Bytes, filler: bytes, suspicion: Suspicion, batch: int) -> Plan:
+def draw(rows: Symbols, filler: bytes | memoryview, suspicion: Suspicion, batch: int) -> Plan:
     """Draw the positions with the operating system's randomness, and lay out what is sent.
 
-    rows: [N, T + 1] evaluation rows. filler: bytes of the training split, more than T.
+    rows: [N, T + 1] evaluation rows. filler: symbols of the training split, more than T, stored as those of the rows.
 
     Each position gets a sent row of its own, every batch has the same shape, and a row that comes again comes in a
     later batch with a longer prefix: even a model that remembers all it was sent has never seen the byte that it is
@@ -190,14 +205,16 @@ def draw(rows: Bytes, filler: bytes, suspicion: Suspicion, batch: int) -> Plan:
     order = np.argsort(asked)
     asked, places = asked[order], places[order]
     count = batch * (int(asked[-1]) // batch + 1) if len(asked) else 0
-    pool = np.frombuffer(filler, np.uint8)
+    pool = np.frombuffer(filler, rows.dtype)
     starts = rng.integers(len(pool) - context, size=(count, 1))
     sent = pool[starts + np.arange(context)]
     real = np.arange(context) <= places[:, 1:]
     sent[asked] = np.where(real, rows[places[:, 0], :-1], sent[asked])
     targets = rows[places[:, 0], places[:, 1] + 1].astype(np.int64)
     chances = suspicion.chances[places[:, 0], places[:, 1]]
-    return Plan(sent, batch, asked, places, targets, chances, suspicion.chances.size)
+    told = rng.integers(context, size=count)
+    told[asked] = places[:, 1]
+    return Plan(sent, batch, asked, places, targets, chances, suspicion.chances.size, told)
 
 
 def _drawn(chances: Floats, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ from archive.records import (
     Scored,
     Split,
 )
-from prepare.scoring import Bytes, Floats
+from prepare.scoring import Floats, Symbols
 from prepare.task import Task
 from train import owner
 from train.cell import Ended
@@ -73,6 +73,7 @@ class AuditedEvaluator:
         self._clock = clock
         self._gates = Gates.of(task)
         self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
+        self._measures = {split: task.measure(rows) for split, rows in self._rows.items()}
         self._references: dict[Split, Floats] = {}
         self._referring = threading.Lock()
         self._fingerprint = task.fingerprint()
@@ -88,7 +89,8 @@ class AuditedEvaluator:
         """The yardstick for claims about a split, made when it is first asked for; see ``train.reference``."""
         with self._referring:
             if split not in self._references:
-                self._references[split] = ngram_log_probs(self.task.corpus.documents(), self._rows[split])
+                sample = self.task.training_sample()
+                self._references[split] = ngram_log_probs(sample, self._rows[split], max(256, self.task.vocab))
             return self._references[split]
 
     def conditions(self, slot: Slot) -> Conditions:
@@ -112,9 +114,9 @@ class AuditedEvaluator:
                 stage.chmod(0o711)  # the sandbox's user passes through it
                 self._stage(stage, request.files)
                 cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
-                judgement = Judgement(self._rows, self.reference, self._median_rule)
+                judgement = Judgement(self._rows, self._measures, self.reference, self._median_rule)
                 score, audited = Trial(judgement, cells, watch).run()
-            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": progress.metrics}
+            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": {**progress.metrics, **lease.metrics}}
         except Ended as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:
@@ -154,11 +156,13 @@ class AuditedEvaluator:
             path_.chmod(0o755 if path_.is_dir() else 0o644)
 
 
-def _refuse_unfit(task: Task, rows: Iterable[Bytes]) -> None:
+def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
     """Raises ValueError if the corpus and the task's numbers do not go together."""
-    trained = sum(len(document) for document in task.corpus.documents())
+    trained = task.training_size()
     if trained <= task.context + 1:
-        raise ValueError(f"the training split has {trained:,} bytes; task.context is {task.context}, so it needs more")
+        raise ValueError(
+            f"the training split has {trained:,} {task.encoding}; task.context is {task.context}, so it needs more"
+        )
     if (largest := max(int(part.max()) for part in rows)) >= task.vocab:
         raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 takes every byte")
 
@@ -179,7 +183,7 @@ def _sweep() -> None:
 
 def _refuse_leaks(task: Task, sandbox: Sandbox) -> None:
     """Raises SandboxUnavailable if the evaluation text lies where candidates can read it: in a mounted folder."""
-    for location in (place.resolve() for place in task.corpus.locations()):
+    for location in (place.resolve() for place in task.locations()):
         for folder in (mounted.resolve() for mounted in sandbox.mounted()):
             if location.is_relative_to(folder) or folder.is_relative_to(location):
                 raise SandboxUnavailable(

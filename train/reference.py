@@ -1,4 +1,4 @@
-"""A trusted yardstick for claims: what n-gram models of the training split would give each evaluated byte.
+"""A trusted yardstick for claims: what n-gram models of the training split would give each evaluated byte or token.
 
 The evaluator computes it itself, so that an audit knows which positions are hard: there a false claim pays most (see
 ``train.audit``). Numpy alone, about 0.4 s for 3 MB of training text and 65,000 positions, once for each split.
@@ -11,26 +11,26 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from prepare.scoring import Bytes, Floats
+from prepare.scoring import Floats, Symbols
 
 ORDERS = 6
-"""Contexts of 0 to 5 bytes."""
+"""Contexts of 0 to 5 bytes or tokens."""
 _BUCKETS = 22  # bits: 4 million counters for each order; contexts that share one blur the yardstick a little
 _BACKOFF = 5.0  # counts that the next shorter context weighs
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _BYTE = np.uint64(0xBF58476D1CE4E5B9)
 
 
-def ngram_log_probs(documents: Sequence[Bytes], rows: Bytes) -> Floats:
+def ngram_log_probs(documents: Sequence[Symbols], rows: Symbols, vocab: int = 256) -> Floats:
     """Log-probabilities (nats) of each target under interpolated n-gram models: rows [N, T + 1] -> [ORDERS, N, T].
 
-    ``p_n = (count(context, byte) + b p_(n-1)) / (count(context) + b)`` with b = 5, from ``p_(-1) = 1 / 256``: absolute
-    interpolation with a constant weight (Jelinek and Mercer, 1980). Where a row holds less than n bytes before a
-    target, order n equals order n - 1.
+    ``p_n = (count(context, symbol) + b p_(n-1)) / (count(context) + b)`` with b = 5, from ``p_(-1) = 1 / vocab``:
+    absolute interpolation with a constant weight (Jelinek and Mercer, 1980). Where a row holds less than n symbols
+    before a target, order n equals order n - 1.
     """
     text = np.concatenate(documents)
     counted = min(ORDERS, len(text), rows.shape[1])  # there is nothing longer to count or to look up
-    estimate = np.full((rows.shape[0], rows.shape[1] - 1), 1.0 / 256.0)
+    estimate = np.full((rows.shape[0], rows.shape[1] - 1), 1.0 / vocab)
     result = np.empty((ORDERS, *estimate.shape))
     for order in range(counted):
         contexts, pairs = _counters(*_keys(text, order))
@@ -44,8 +44,8 @@ def ngram_log_probs(documents: Sequence[Bytes], rows: Bytes) -> Floats:
     return result
 
 
-def _keys(text: Bytes, order: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """For each byte from index ``order`` on of the last axis: a key of its context, and of context and byte."""
+def _keys(text: Symbols, order: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """For each symbol from index ``order`` on of the last axis: a key of its context, and of context and byte."""
     length = text.shape[-1]
     context = np.full((*text.shape[:-1], length - order), order + 1, np.uint64)
     for back in range(order, 0, -1):

@@ -18,7 +18,7 @@ import safetensors
 
 from archive.records import CurvePoint
 from prepare.rehearsal import TEXT_BYTES
-from prepare.task import Task
+from prepare.task import Buffer, Task
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
 from train.curve import Divergence, MedianRule, Watch
@@ -82,7 +82,7 @@ class Training:
     def progress(self) -> Progress:
         return self.cells.progress
 
-    def run(self, stream: bytes) -> bytes:
+    def run(self, stream: Buffer) -> bytes:
         """The candidate's state, as the bytes of a safetensors file. Raises Ended."""
         if self.task.limits.rehearsal_seconds > 0:
             before = self.progress.copy()
@@ -94,7 +94,7 @@ class Training:
                 self.progress.restart(before, "rehearse", time.monotonic() - began)
         return self._attempt(stream, rehearsed=False)
 
-    def _attempt(self, stream: bytes, rehearsed: bool) -> bytes:
+    def _attempt(self, stream: Buffer, rehearsed: bool) -> bytes:
         rehearsal = self._rehearsal(len(stream)) if rehearsed else None
         with self.cells.open("training", "train", rehearsal=rehearsal) as cell:
             try:
@@ -154,7 +154,7 @@ class Training:
         late_by = time.monotonic() - began - (cell.stalled - stalled) - allowance
         return max(0.0, self.task.seconds - max(0.0, late_by))
 
-    def _until_state(self, cell: Cell, budget: float, stream: bytes) -> bytes:
+    def _until_state(self, cell: Cell, budget: float, stream: Buffer) -> bytes:
         data = _sealed_memfd(stream)
         try:
             began = time.monotonic()
@@ -243,7 +243,7 @@ class Training:
         return int(self.task.limits.state_mb * 1e6) + 1_000_000
 
 
-def _sealed_memfd(data: bytes) -> int:
+def _sealed_memfd(data: Buffer) -> int:
     """A file descriptor of an anonymous file that holds ``data`` and can never be changed again."""
     descriptor = os.memfd_create("training-data", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(descriptor, "wb", closefd=False) as file:

@@ -6,6 +6,7 @@ The parent's own arithmetic makes the score from what the sandboxes claim; see `
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from archive.records import SPLIT_OF, Audit, Split
-from prepare.scoring import Bytes, Floats, bits_per_byte
-from prepare.task import Task
+from prepare.scoring import Floats, Measure, Symbols
+from prepare.task import Buffer, Task
 from train import audit
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
@@ -22,13 +23,18 @@ from train.curve import MedianRule, Watch
 from train.speed import around, machine_speed
 from train.training import Training
 
+_WHOLE_ROW = 1 << 20
+"""Bytes of one row's logits, at most, for which an audit takes the logits of all its positions."""
+
 
 @dataclass(frozen=True)
 class Judgement:
     """What trials are judged by; all trials of an evaluator share it."""
 
-    rows: Mapping[Split, Bytes]
+    rows: Mapping[Split, Symbols]
     """[N, T + 1] evaluation rows by split."""
+    measures: Mapping[Split, Measure]
+    """What their log-probabilities are in bits per byte."""
     reference: Callable[[Split], Floats]
     """The yardstick for claims about a split; see ``train.reference``."""
     median_rule: MedianRule | None = None
@@ -59,23 +65,23 @@ class Trial:
         """The score and how far it was audited. Raises Ended for everything else, and OSError for the machine."""
         stream = self.task.training_stream(self.cells.request.seed)
         state = self._trained(stream)
-        rows = self.judgement.rows[self.split]
+        rows, measure = self.judgement.rows[self.split], self.judgement.measures[self.split]
         self.watch("score", 1.0)
-        claims = self._claims(state, rows)
+        claims = measure.only_counted(self._claims(state, rows))
         suspicion = self._suspicion(claims)
         self.progress.metrics["unseen_bpb"] = suspicion.unseen
         plan = audit.draw(rows, stream, suspicion, min(self.task.batch, len(rows)))
         self.watch("audit", 1.0)
-        audited = self._audited(state, plan)
+        audited = measure.only_counted_at(plan.places, self._audited(state, plan))
         result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
         if reason is not None:
             raise Ended("invalid", reason, violation=True)
-        score = bits_per_byte(float(claims.mean()) + result.correction)
+        score = measure.bits_per_byte(float(claims.mean()) + result.correction)
         if (reason := self.task.metric.check(score)) is not None:
             raise Ended("invalid", reason)
         return score, result
 
-    def _trained(self, stream: bytes) -> bytes:
+    def _trained(self, stream: Buffer) -> bytes:
         """The state, with the machine's speed measured while no process of the candidate is alive."""
         cores = self.cells.slot.cores
         self.progress.machine_speed = before = machine_speed(cores)
@@ -86,10 +92,12 @@ class Trial:
     def _suspicion(self, claims: Floats) -> audit.Suspicion:
         """A claim that would lead, and every confirmation and report, is audited until it can hide next to nothing."""
         task, request = self.task, self.cells.request
-        bar = request.bar
-        expected = audit.expect(claims, self.judgement.reference(self.split))
-        claimed = bits_per_byte(float(claims.mean()))
-        leads = bar is not None and audit.could_beat(bar, claimed, task.audit_tolerance, task.metric.direction)
+        bar, measure = request.bar, self.judgement.measures[self.split]
+        expected = audit.expect(claims, measure.only_counted(self.judgement.reference(self.split)), measure.nats)
+        claimed = measure.bits_per_byte(float(claims.mean()))
+        leads = bar is not None and audit.could_beat(
+            bar, claimed, task.audit_tolerance, task.metric.direction, measure.nats
+        )
         if request.together == 0 or (not leads and request.purpose == "screen"):
             return audit.suspect(expected, task.audit_screen)
         # What is believed is a mean of n runs. False claims of g_i in run i stay unseen with probability
@@ -97,7 +105,7 @@ class Trial:
         hidden = request.together * (request.sigma / 4 if request.sigma else task.audit_unseen)
         return audit.suspect_within(expected, hidden, task.audit_screen, task.audit_claim)
 
-    def _claims(self, state: bytes, rows: Bytes) -> Floats:
+    def _claims(self, state: bytes, rows: Symbols) -> Floats:
         """Claimed log-probabilities [N, T] of an evaluation split. What this sandbox prints is thrown away."""
         limit = self.task.limits.score_seconds
         parts = []
@@ -107,7 +115,9 @@ class Trial:
             cell.send({"type": "state"}, state, deadline=deadline)
             for start in range(0, len(rows), self.task.batch):
                 batch = rows[start : start + self.task.batch]
-                answer = self._ask(cell, batch, 8 * len(batch) * self.task.context, deadline, "scoring", limit)
+                message = {"shape": list(batch.shape)}
+                size = 8 * len(batch) * self.task.context
+                answer = self._ask(cell, message, batch, size, deadline, "scoring", limit)
                 self._charge(time.monotonic() - began, cell.usage.cpu_seconds - cpu)
                 parts.append(np.frombuffer(answer, np.float64).reshape(len(batch), self.task.context))
         claims = np.concatenate(parts)
@@ -140,16 +150,28 @@ class Trial:
             deadline = time.monotonic() + limit
             cell.send({"type": "state"}, state, deadline=deadline)
             for batch in plan.batches():
-                rows = plan.rows[batch]
-                answer = self._ask(cell, rows, 4 * rows.size * self.task.vocab, deadline, "the audit", limit)
-                logits = np.frombuffer(answer, np.float32).reshape(*rows.shape, self.task.vocab)
-                parts.append(plan.read(batch, logits))
+                rows, vocab = plan.rows[batch], self.task.vocab
+                shape = [*rows.shape, vocab]
+                message: dict[str, object] = {"shape": list(rows.shape)}
+                if 4 * rows.shape[1] * vocab > _WHOLE_ROW:
+                    shape, message["positions"] = [len(rows), vocab], plan.told[batch].tolist()
+                answer = self._ask(cell, message, rows, 4 * math.prod(shape), deadline, "the audit", limit)
+                parts.append(plan.read(batch, np.frombuffer(answer, np.float32).reshape(shape)))
         return np.concatenate(parts)
 
-    def _ask(self, cell: Cell, rows: Bytes, size: int, deadline: float, what: str, limit: float) -> bytes:
+    def _ask(
+        self,
+        cell: Cell,
+        message: Mapping[str, object],
+        rows: Symbols,
+        size: int,
+        deadline: float,
+        what: str,
+        limit: float,
+    ) -> bytes:
         """Send rows, take exactly ``size`` bytes of answer."""
         late = f"{what} took more than {limit:g} s"
-        cell.send({"type": "rows", "shape": list(rows.shape)}, rows.tobytes(), deadline=deadline)
+        cell.send({"type": "rows", **message}, rows.tobytes(), deadline=deadline)
         answer = cell.receive(deadline=deadline, max_payload=size, late=late).payload
         if len(answer) != size:
             reason = f"{what}: an answer of {len(answer):,} bytes came where {size:,} were due"

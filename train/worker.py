@@ -100,7 +100,7 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
         size = int(reply["bytes"])
         # Mapped read-only from a sealed memfd: no copy, and no path that could be opened before the clock runs.
         view = mmap.mmap(channel.fds.pop(), size, prot=mmap.PROT_READ)
-        return _read_only_tensor(view), float(reply["seconds"])
+        return _read_only_tensor(view, info.vocab), float(reply["seconds"])
 
     def tell(step: int, loss: float) -> None:
         channel.send({"type": "report", "step": step, "loss": loss})
@@ -167,7 +167,7 @@ def _run_through(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
                 seed=hello["seed"],
                 seconds=hello["seconds"],
                 rehearsal_seconds=plan["seconds"],
-                data=lambda: _made_up_data(hello["seed"], plan["bytes"], info.vocab),
+                data=lambda: _made_up_data(hello["seed"], plan["bytes"], info),
                 started=set_alarm,
             )
             state = module.train(session)
@@ -187,16 +187,18 @@ def _run_through(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
     return True
 
 
-def _made_up_data(seed: int, size: int, vocab: int) -> Any:
-    """[size] uint8, read-only like the real data."""
+def _made_up_data(seed: int, size: int, info: Any) -> Any:
+    """About ``size`` bytes, of the kind of the real data, and read-only like them."""
     import tempfile
 
-    from prepare.rehearsal import made_up_text
+    from prepare.rehearsal import made_up_rows, made_up_text
 
+    tokens = info.vocab > 256
+    data = made_up_rows(seed, size, info.context) if tokens else made_up_text(seed, size, info.vocab)
     with tempfile.TemporaryFile() as file:
-        file.write(made_up_text(seed, size, vocab).tobytes())
+        file.write(data.tobytes())
         file.flush()
-        return _read_only_tensor(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ))
+        return _read_only_tensor(mmap.mmap(file.fileno(), data.nbytes, prot=mmap.PROT_READ), info.vocab)
 
 
 def _is_a_wrong_name(error: Exception) -> bool:
@@ -307,14 +309,14 @@ def _children() -> list[int]:
 # ---------------------------------------------------------------- what comes out
 
 
-def _read_only_tensor(view: mmap.mmap) -> Any:
+def _read_only_tensor(view: mmap.mmap, vocab: int) -> Any:
     import warnings
 
-    import torch
+    from prepare.session import as_tensor
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns that the buffer is read-only, which is the point
-        return torch.frombuffer(view, dtype=torch.uint8)
+        return as_tensor(view, vocab)
 
 
 def _plain(state: Any) -> dict[str, Any]:
@@ -340,14 +342,14 @@ def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> NoReturn:
     import safetensors.torch
     import torch
 
-    from prepare.scoring import check_logits, target_log_probs
+    from prepare.scoring import check_logits, storage, target_log_probs
     from prepare.session import TaskInfo
 
     info = TaskInfo(**hello["task"])
     model = module.predict(safetensors.torch.load(channel.receive().payload), info)
     while True:
         frame = channel.receive()
-        rows = np.frombuffer(frame.payload, np.uint8).reshape(frame.message["shape"])
+        rows = np.frombuffer(frame.payload, storage(info.vocab)).reshape(frame.message["shape"])
         if hello["mode"] == "claims":
             answer = target_log_probs(model, rows, info.vocab, info.device).tobytes()
         else:
@@ -355,6 +357,8 @@ def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> NoReturn:
             with torch.inference_mode():
                 logits = model(tokens)
                 check_logits(logits, rows.shape[0], rows.shape[1], info.vocab)
+                if "positions" in frame.message:  # one of each row, where all logits are too many
+                    logits = logits[torch.arange(len(rows)), torch.tensor(frame.message["positions"])]
                 answer = logits.float().cpu().contiguous().numpy().tobytes()
         channel.send({"type": hello["mode"]}, answer)
 
