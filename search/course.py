@@ -200,8 +200,7 @@ class Course:
 
     def _no_move(self) -> str:
         """Why nothing is left to do: most often, since only a language model could and it cannot be asked."""
-        closed = self.engine.parts.llm_closed()
-        model = f" The language model cannot be asked any more: {closed}" if closed is not None else ""
+        model = self.engine.words_of_closed()
         return f"the policy has no move, and nothing that could change that is under way.{model}"
 
     # ------------------------------------------------------------ claiming
@@ -222,7 +221,7 @@ class Course:
             self._claiming = plan
 
     def _conclude(self, plan: ClaimPlan) -> None:
-        found = verdict(self.engine.tree, plan, self.engine.parts.task.metric.unit)
+        found = verdict(self.engine.tree, plan, self._unit)
         if found is not None:
             self._write_down(found)
         self.ending = Ending(self._reason, found, finished=True)

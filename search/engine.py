@@ -218,6 +218,11 @@ class Search:
             self.note("llm_closed", f"the language model is not asked any more: {reason}")
         return reason is not None
 
+    def words_of_closed(self) -> str:
+        """Why the language model can no longer be asked, as a sentence that follows another one; empty if it can be."""
+        reason = self.parts.llm_closed()
+        return "" if reason is None else f" The language model cannot be asked any more: {reason}"
+
     @property
     def in_flight(self) -> int:
         """Trainings that were asked for and not told yet."""
@@ -252,9 +257,7 @@ class Search:
         self._follow_state()
         choice = self.parts.policy.choose(self.tree, self._rng("move", self._next_number), views)
         if isinstance(choice, Stop):
-            closed = self.parts.llm_closed()
-            why = "" if closed is None else f" The language model cannot be asked any more: {closed}"
-            self.stopped = choice.reason + why
+            self.stopped = f"{choice.reason}{self.words_of_closed()}"
             self.note("stopped", self.stopped)
             return None
         return None if isinstance(choice, Wait) else choice
