@@ -35,7 +35,7 @@ from search.policies.base import OperatorView
 from search.runs import RunChanged, open_run
 from search.statistics import Difference, NoInterval, mean_interval, welch
 from search.stopping import stoppable
-from train.local import LocalExecutor
+from train.executors import Executor
 from train.sandbox import SandboxUnavailable
 
 _NAME = "ablate"
@@ -70,7 +70,7 @@ def ablate(arguments: Sequence[str]) -> int:
             f"{strange[0]}: the task and the protocol are those of the node's own run; only archive=, sandbox= and "
             "executor.*= can be set here"
         )
-    config = settings.values_for(options.config_dir, options.overrides, assemble.device_of_this_machine())
+    config = settings.values_for(options.config_dir, options.overrides, assemble.device_for)
     try:
         with ExitStack() as stack:
             return _ablate(options.node, options.runs, config, stack)
@@ -155,7 +155,7 @@ def _ablate(node: str, runs: int, chosen: Mapping[str, Any], stack: ExitStack) -
     return 0
 
 
-def _turn(search: Search, executor: LocalExecutor, landed: Callable[..., None], total: int) -> None:
+def _turn(search: Search, executor: Executor, landed: Callable[..., None], total: int) -> None:
     """Keep the slots busy, and record what has ended: the whole loop, as a user of ask and tell writes it."""
     search.fill(executor.free, 0)
     while executor.free > 0 and (request := search.ask("screen")) is not None:

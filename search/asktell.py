@@ -37,7 +37,8 @@ from search.owntask import FunctionEvaluator, OwnTask
 from search.policies.base import Policy
 from search.runs import Opened, catch_up, open_run
 from search.settings import SettingsError
-from train.local import Evaluator
+from train.executors import Evaluator, Scorer
+from train.local import LocalExecutor
 from train.slots import Slot, sharing
 
 
@@ -48,7 +49,7 @@ class Outfit:
     task: Task
     files: Mapping[str, str]
     """Of the root."""
-    evaluator: Evaluator
+    evaluator: Scorer
     slots: tuple[Slot, ...]
     given: Given = field(default_factory=Given)
 
@@ -180,7 +181,10 @@ class Search(Course):
 
     def evaluate(self, request: Request) -> Evaluation:
         """Train and score on this machine, and wait for it: in a sandbox, or by the function of an ``OwnTask``."""
-        return self._outfit.evaluator.evaluate(request, self._outfit.slots[0], threading.Event(), _nobody)
+        evaluator = self._outfit.evaluator
+        if not isinstance(evaluator, Evaluator):
+            raise TypeError("the slots of this search are not in this process: its executor evaluates")
+        return evaluator.evaluate(request, self._outfit.slots[0], threading.Event(), _nobody)
 
     def summary(self) -> str:
         """The result in words, as ``python -m search`` prints it."""
@@ -237,7 +241,7 @@ def _settled(task: object, policy: object, operators: object, overrides: Sequenc
     words = [*(f"{group}={name}" for group, name in names.items()), *overrides]
     if isinstance(task, OwnTask) and not any(word.startswith("llm=") for word in words):
         words.append("llm=none")  # see search/owntask.py
-    config = settings.values_for(None, words, assemble.device_of_this_machine())
+    config = settings.values_for(None, words, assemble.device_for)
     config["chosen"] = {group: names.get(group) or _title(value) for group, value in chosen.items()}
     if isinstance(task, OwnTask):
         config["task"] = task.settings
@@ -274,6 +278,11 @@ def _outfit(task: object, config: Mapping[str, Any], given: Given) -> Outfit:
             return Outfit(task.task, task.files, FunctionEvaluator(task), (slot,), given)
         real = task if isinstance(task, Task) else assemble.build_task(config)
         files = assemble.seed_files(real, config)
+        if assemble.executor_kind(config) is not LocalExecutor:
+            raise SettingsError(
+                "ask and tell train in this process: leave executor= out, or use `python -m search`, which keeps the "
+                "slots of a cluster busy"
+            )
         stand = assemble.build_stand(config, real)
     except (ValueError, TypeError) as error:
         raise SettingsError(str(error)) from error

@@ -15,20 +15,35 @@ from operators.base import Operator
 from operators.build import Books, build_meter, build_operators, left_out, missing_key
 from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
-from prepare.load import find_file, locate, task_from
+from prepare.load import TaskError, find_file, locate, task_from
 from prepare.task import Task
 from search.engine import Parts
 from search.lookahead import SAFETY, Lookahead
 from search.policies.base import OperatorView, Policy
 from search.settings import SettingsError
-from train.local import Evaluator, LocalExecutor
+from train.executors import Evaluator, Executor, Kind, Scorer
 from train.sandbox import Sandbox, find_sandbox
-from train.slots import Slot, make_slots, visible_gpus
+from train.slots import Slot
 
 
-def device_of_this_machine() -> str:
-    """``cuda`` or ``cpu``: which of a task's presets applies."""
-    return "cuda" if visible_gpus() else "cpu"
+def executor_kind(config: Mapping[str, Any]) -> Kind:
+    """The class of the executor. Raises SettingsError."""
+    try:
+        kind: Kind = locate(config["executor"]["_target_"])
+    except TaskError as error:
+        raise SettingsError(f"the executor cannot be made: {error}") from None
+    return kind
+
+
+def device_for(config: Mapping[str, Any]) -> str:
+    """``cuda``, ``mps`` or ``cpu``: which of a task's presets applies where candidates will run.
+
+    Raises SettingsError, and ExecutorError where that cannot be told.
+    """
+    try:
+        return executor_kind(config).device(config["executor"])
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def build_task(config: Mapping[str, Any]) -> Task:
@@ -37,8 +52,8 @@ def build_task(config: Mapping[str, Any]) -> Task:
 
 
 def build_slots(config: Mapping[str, Any]) -> tuple[Slot, ...]:
-    """Raises ValueError."""
-    return make_slots(config["executor"].get("slots"), config["executor"].get("threads"))
+    """Raises ValueError, SettingsError or ExecutorError."""
+    return executor_kind(config).find_slots(config["executor"])
 
 
 def build_evaluator(config: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:
@@ -47,9 +62,9 @@ def build_evaluator(config: Mapping[str, Any], task: Task, sandbox: Sandbox) -> 
     return evaluator
 
 
-def build_executor(config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> LocalExecutor:
-    executor: LocalExecutor = locate(config["executor"]["_target_"])(evaluator, slots)
-    return executor
+def build_executor(config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:
+    """Raises ExecutorError."""
+    return executor_kind(config).of(config, evaluator, slots)
 
 
 def build_sandbox(config: Mapping[str, Any]) -> Sandbox:
@@ -67,7 +82,8 @@ class Stand:
 
 
 def build_stand(config: Mapping[str, Any], task: Task) -> Stand:
-    """With the task's data prepared. Raises SandboxUnavailable, PreparationError, or ValueError and TypeError."""
+    """With the task's data prepared. Raises SandboxUnavailable, PreparationError, ExecutorError, or ValueError and
+    TypeError."""
     sandbox, slots = build_sandbox(config), build_slots(config)
     task.corpus.prepare()
     return Stand(sandbox, slots, build_evaluator(config, task, sandbox))
@@ -190,7 +206,7 @@ class Given:
 def build_parts(
     config: Mapping[str, Any],
     task: Task,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     llm: Llm,
     clock: Callable[[], float],
     given: Given = Given(),

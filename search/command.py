@@ -27,12 +27,12 @@ from search.runs import RunChanged
 from search.settings import SettingsError
 from search.stopping import stoppable
 from search.summary import archive_command, summarise, this_python
-from train.local import LocalExecutor
+from train.executors import Executor, ExecutorError
 from train.sandbox import SandboxUnavailable
-from train.slots import sharing
 
 EXPECTED = (
     ArchiveError,
+    ExecutorError,
     LlmError,
     PreparationError,
     RunChanged,
@@ -74,7 +74,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     stack.enter_context(stoppable(stop))
     archive = stack.enter_context(Archive.open(str(config["archive"])))
     executor = stack.enter_context(assemble.build_executor(config, stand.evaluator, stand.slots))
-    search = Search.of(config, Outfit(task, files, stand.evaluator, executor.slots), archive)
+    search = Search.of(config, Outfit(task, files, executor.evaluator, executor.slots), archive)
     engine = search.engine
     stack.callback(engine.close)
     stack.enter_context(SqlServer(archive))
@@ -102,7 +102,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     return 0
 
 
-def _greeting(search: Search, executor: LocalExecutor, archive: str, tier: str) -> str:
+def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> str:
     run, task, slots = search.opened.run, search.engine.parts.task, executor.slots
     resumed = f"Going on with run {run.run!r}, {search.tree.evaluated} trainings so far"
     verb = resumed if search.opened.resumed else f"Run {run.run!r}"
@@ -113,8 +113,7 @@ def _greeting(search: Search, executor: LocalExecutor, archive: str, tier: str) 
         f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
         f"Look in at any time: {archive_command(archive)} leaderboard",
     ]
-    if (shared := sharing(slots)) is not None:
-        lines.append(f"NOTE: {shared}.")
+    lines += executor.notes
     if tier == "none":
         lines.append("WARNING: sandbox=none. Candidates run as you, with your files and your network.")
     return "\n".join(lines)

@@ -23,9 +23,10 @@ from search import assemble, settings
 from search.budget import Budget
 from search.claim import ClaimPlan
 from search.summary import this_python
+from train.devices import neighbours
+from train.executors import ExecutorError
 from train.landlock import LACKS
 from train.sandbox import SandboxUnavailable, attempts
-from train.slots import hardware_tag, visible_gpus
 
 _GIGABYTES = 2.0
 _OVERHEAD = 7.5
@@ -46,7 +47,7 @@ class Finding:
 def examine(arguments: list[str]) -> int:
     """Print the findings; returns 0 if the search can start, else 1. Raises SettingsError for a wrong override."""
     config = settings.check(arguments)
-    values = settings.resolve(config, assemble.device_of_this_machine(), settings.parted(arguments))
+    values = settings.resolve(config, _device_for(config), settings.parted(arguments))
     findings = list(findings_for(values))
     for finding in findings:
         print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
@@ -57,6 +58,14 @@ def examine(arguments: list[str]) -> int:
         else f"\n{problems} problem(s) to mend before a search can start."
     )
     return 1 if problems else 0
+
+
+def _device_for(config: Mapping[str, Any]) -> str:
+    """Where no device can be found out, that is a finding, and the task's values for a CPU are shown."""
+    try:
+        return assemble.device_for(config)
+    except (settings.SettingsError, ExecutorError):
+        return "cpu"
 
 
 def findings_for(config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -139,15 +148,14 @@ def _other_tiers(used: str) -> Iterator[Finding]:
 
 def _device(config: Mapping[str, Any]) -> Iterator[Finding]:
     try:
+        words = assemble.executor_kind(config).survey(config["executor"])
         slots = assemble.build_slots(config)
-    except ValueError as error:
+    except (ValueError, ExecutorError) as error:
         yield Finding("problem", "slots", str(error))
         return
-    tag = hardware_tag(slots[0])
-    if gpus := visible_gpus():
-        yield Finding("ok", "device", f"{len(gpus)} GPU(s); {len(slots)} slot(s) on {tag}")
-    else:
-        yield Finding("ok", "device", f"no GPU; {len(slots)} slot(s) on {tag}")
+    yield Finding("ok", "device", words)
+    for note in neighbours(slots):
+        yield Finding("note", "device", note)
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     if load > 0.5:
         yield Finding(
@@ -207,7 +215,7 @@ def _hourly(config: Mapping[str, Any], task: Task | None) -> float:
         return 0.0
     try:
         slots = len(assemble.build_slots(config))
-    except ValueError:
+    except (ValueError, ExecutorError):
         return 0.0
     return 3600 / (task.seconds + _OVERHEAD) * slots
 

@@ -27,7 +27,7 @@ from search.engine import evaluation_seed
 from search.programs import Program, ProgramError, Recorded, read_program
 from search.statistics import Interval, NoInterval, expects, mean_interval
 from search.stopping import stoppable
-from train.local import LocalExecutor
+from train.executors import Executor
 from train.sandbox import SandboxUnavailable
 
 _PURPOSE: Mapping[str, Purpose] = {"val": "screen", "select": "confirm"}
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rescore(options: argparse.Namespace) -> int:
     program = read_program(options.path, options.commit)
-    config = settings.values_for(options.config_dir, options.overrides, assemble.device_of_this_machine())
+    config = settings.values_for(options.config_dir, options.overrides, assemble.device_for)
     task, files = _task_of(program, config, options.overrides)
     try:
         stand = assemble.build_stand(config, task)
@@ -111,9 +111,7 @@ def _task_of(program: Program, config: Mapping[str, Any], typed: Sequence[str]) 
         raise settings.SettingsError(str(error)) from error
 
 
-def _run(
-    executor: LocalExecutor, requests: list[Request], stop: threading.Event, tell: Task | None
-) -> list[Evaluation]:
+def _run(executor: Executor, requests: list[Request], stop: threading.Event, tell: Task | None) -> list[Evaluation]:
     """All runs, in the order in which they end; each is told as it lands. Ends early when asked to stop."""
     for request in requests:
         executor.submit(request)

@@ -95,13 +95,17 @@ def check(arguments: Sequence[str]) -> DictConfig:
     return compose_settings(overrides)
 
 
-def values_for(folder: str | None, overrides: Sequence[str], device: str) -> dict[str, Any]:
+def values_for(
+    folder: str | None, overrides: Sequence[str], device_for: Callable[[Mapping[str, Any]], str]
+) -> dict[str, Any]:
     """Plain values of the configuration for a command beside the search, which has options of its own.
 
-    ``folder``: its --config-dir. Raises SettingsError.
+    ``folder``: its --config-dir. ``device_for``: which device candidates will run on, by the configuration. Raises
+    SettingsError, and what ``device_for`` raises.
     """
     words = [*(["--config-dir", folder] if folder else []), *overrides]
-    return resolve(check(words), device, parted(words))
+    composed = check(words)
+    return resolve(composed, device_for(composed), parted(words))
 
 
 def whole_number(least: int, most: int = 1000) -> Callable[[str], int]:

@@ -1,9 +1,11 @@
 """GPUs as the driver knows them: which device file is whose, how much of its memory is in use, and whose turn it is.
 
 A slot's device is leased: one candidate at a time runs on it, in this process and in all others of this user
-(``Leases``), and it must be as empty as before the last candidate when the next one comes. Memory in use is read with
-``nvidia-smi``; where there is none, nothing is measured and nothing is verified. During a lease one ``nvidia-smi``
-prints the memory in use once a second; that takes none of the candidate's time on the device.
+(``Leases``), and it must be as empty as before the last candidate when the next one comes. What other processes leave
+of the device is looked at before each candidate and becomes part of the record (``Load``): a training beside somebody
+else's is slower. It is read with ``nvidia-smi``; where there is none (AMD's GPUs, a Mac's), nothing is measured and
+nothing is verified, and ``neighbours`` says so. During a lease one ``nvidia-smi`` prints the memory in use once a
+second; that takes none of the candidate's time on the device.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -24,12 +27,28 @@ from train.slots import Slot
 
 SLACK_MB = 256.0
 """Memory in use may be that much above what it was before the last candidate: less than the context of one process."""
+_OCCUPIED_MB = 1000.0  # an idle device has less: what the driver and a desktop need
 _EMPTY_SECONDS = 15.0  # for the driver to take back what an ended process had
 _ANSWER_SECONDS = 20.0  # nvidia-smi wakes a sleeping driver
 
 
+BUSY = 0.1
+"""Share of the time in which somebody else's kernels ran, from which a person is told of it."""
+_SAMPLE_SECONDS = 1.2
+"""A utilisation is that of the last second at most: after so long it is no more the last candidate's."""
+
+
 class DeviceInUse(Exception):
     """A device is not free for the next candidate; the message says what is on it. The machine's failure."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is on a device, all processes together."""
+
+    used_mb: float
+    busy: float | None = None
+    """Share of the last second in which a kernel ran, in [0, 1]; None where it is not told."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +57,17 @@ class Nvidia:
 
     command: str = "nvidia-smi"
 
+    @property
+    def there(self) -> bool:
+        return shutil.which(self.command) is not None
+
     def used_mb(self, uuid: str) -> float | None:
         """Memory in use on a device, all processes together; None if nvidia-smi is missing or does not say."""
+        load = self.load(uuid)
+        return None if load is None else load.used_mb
+
+    def load(self, uuid: str) -> Load | None:
+        """What is on a device now; None if nvidia-smi is missing or does not say."""
         try:
             done = subprocess.run(
                 self._ask(uuid),
@@ -52,7 +80,7 @@ class Nvidia:
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return _megabytes(done.stdout) if done.returncode == 0 else None
+        return _load(done.stdout) if done.returncode == 0 else None
 
     def watch(self, uuid: str) -> subprocess.Popen[str] | None:
         """One that prints the memory in use every second, until it is ended or nobody reads; None if it is missing."""
@@ -68,7 +96,12 @@ class Nvidia:
             return None
 
     def _ask(self, uuid: str) -> list[str]:
-        return [self.command, "--query-gpu=memory.used", "--format=csv,noheader,nounits", f"--id={uuid}"]
+        return [
+            self.command,
+            "--query-gpu=memory.used,utilization.gpu",
+            "--format=csv,noheader,nounits",
+            f"--id={uuid}",
+        ]
 
 
 class Meter:
@@ -84,8 +117,8 @@ class Meter:
 
     def _read(self, lines: IO[str]) -> None:
         for line in lines:
-            if (used := _megabytes(line)) is not None:
-                self.peak_mb = used if self.peak_mb is None else max(self.peak_mb, used)
+            if (load := _load(line)) is not None:
+                self.peak_mb = load.used_mb if self.peak_mb is None else max(self.peak_mb, load.used_mb)
 
     def __enter__(self) -> Meter:
         return self
@@ -108,6 +141,14 @@ class Lease:
     """In use on the device before the candidate came."""
     peak_mb: float | None = None
     """The most that was in use on the device beyond that; None without a GPU, or where it cannot be told."""
+    others_busy: float | None = None
+    """Share of the time in which other processes computed on the device before the candidate came, in [0, 1]."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What others had of the device, for the record; empty where it is not known."""
+        facts = {"device_others_mb": self.before_mb, "device_others_busy": self.others_busy}
+        return {name: value for name, value in facts.items() if value is not None}
 
 
 @dataclass
@@ -145,7 +186,8 @@ class Leases:
                 self._taken -= keys
 
     def _measured(self, uuid: str, cancelled: threading.Event) -> Iterator[Lease]:
-        lease = Lease(self._emptied(uuid, cancelled))
+        before = self._emptied(uuid, cancelled)
+        lease = Lease(before, None, self._others_busy(uuid, cancelled) if before is not None else None)
         meter = Meter(self.nvidia, uuid)
         try:
             with meter:
@@ -168,6 +210,15 @@ class Leases:
                     f"and did not become empty within {self.patience:g} s; nvidia-smi shows what is on it"
                 )
         return None
+
+    def _others_busy(self, uuid: str, cancelled: threading.Event) -> float | None:
+        """How busy the device is while no candidate of ours is on it: one that looks busy is looked at twice."""
+        load = self.nvidia.load(uuid)
+        if load is None or load.busy is None or load.busy < BUSY:
+            return None if load is None else load.busy
+        cancelled.wait(_SAMPLE_SECONDS)
+        again = self.nvidia.load(uuid)
+        return load.busy if again is None or again.busy is None else min(load.busy, again.busy)
 
     @contextlib.contextmanager
     def _alone(self, uuid: str, cancelled: threading.Event) -> Iterator[None]:
@@ -193,8 +244,38 @@ class Leases:
             os.close(descriptor)
 
 
-def _megabytes(text: str) -> float | None:
+def neighbours(slots: Sequence[Slot], nvidia: Nvidia = Nvidia()) -> list[str]:
+    """What to tell a person, before a search begins, of other processes on its GPUs; a sentence each."""
+    gpus = [slot for slot in slots if slot.gpu is not None]
+    if not gpus:
+        mps = any(slot.device == "mps" for slot in slots)
+        return ["the memory and the load of an mps device are not measured: nothing tells them"] if mps else []
+    if any(slot.amd for slot in gpus) or not nvidia.there:
+        return [
+            f"memory and load of the GPU{'s' if len(gpus) > 1 else ''} are not measured, since there is no nvidia-smi "
+            "for them: whether others compute beside a candidate is not noticed, and peak_device_mb stays empty"
+        ]
+    found = []
+    for slot in gpus:
+        load = nvidia.load(slot.uuid) if slot.uuid is not None else None
+        if load is not None and ((load.busy or 0.0) >= BUSY or load.used_mb > _OCCUPIED_MB):
+            busy = "" if load.busy is None else f" and keep it {load.busy:.0%} busy"
+            found.append(
+                f"other processes have {load.used_mb:,.0f} MB of GPU {slot.gpu} ({slot.uuid}){busy}: candidates beside "
+                "them are slower, by a different amount each time. What was there before each training is recorded "
+                "(metrics device_others_mb, device_others_busy)"
+            )
+    return found
+
+
+def _load(text: str) -> Load | None:
+    """``4, 17``: mebibytes and per cent; the second may be missing or in words."""
+    used, _, busy = text.partition(",")
     try:
-        return float(text.strip()) * 1.048576  # it prints mebibytes
+        megabytes = float(used.strip()) * 1.048576
     except ValueError:
         return None
+    try:
+        return Load(megabytes, float(busy.strip()) / 100.0)
+    except ValueError:
+        return Load(megabytes)

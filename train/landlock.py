@@ -35,7 +35,18 @@ from pathlib import Path
 from train.confine import filters, keeper
 from train.confine.landlock import abi
 from train.slots import Slot
-from train.surroundings import NOBODY, TRIAL, Contained, Inside, Tier, environment_for, gpu_devices, probe, site_folders
+from train.surroundings import (
+    NOBODY,
+    TRIAL,
+    Contained,
+    Inside,
+    Tier,
+    environment_for,
+    gpu_devices,
+    gpu_facts,
+    probe,
+    site_folders,
+)
 
 AS_A_USER, AS_ROOT = 6, 1
 """The oldest Landlock that is enough. As an ordinary user it must keep signals in (6, Linux 6.12); a user of its own
@@ -93,7 +104,7 @@ class Landlock:
 
     def _readable(self, stage: Path, slot: Slot) -> list[str]:
         folders = [*map(str, self.mounted()), str(stage / "library"), str(stage / "candidate"), *_FACTS]
-        return folders if slot.gpu is None else [*folders, *_OF_A_GPU]
+        return folders if slot.gpu is None else [*folders, *_OF_A_GPU, *gpu_facts(slot)]
 
     def probe(self) -> str | None:
         """None if a sandbox can be made here, else what is missing."""

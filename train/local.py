@@ -8,54 +8,19 @@ A thread stays inside its evaluation until that ends, because a sandbox dies wit
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from archive.records import Conditions, Evaluation, Request
 from train.curve import Watch
-from train.slots import Slot
+from train.devices import neighbours
+from train.executors import Evaluator, Running, Scorer, keep_loss
+from train.slots import Slot, device_kind, hardware_tag, make_slots, sharing
 
-_LOSSES = 128
-"""Points of a curve that are kept for the progress display."""
-
-
-class Evaluator(Protocol):
-    """What an executor needs of an evaluator: ``AuditedEvaluator`` is one, the tests have others."""
-
-    def gate(self, files: Mapping[str, str]) -> str | None: ...
-
-    def conditions(self, slot: Slot) -> Conditions: ...
-
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation: ...
-
-
-@dataclass(frozen=True)
-class Running:
-    """What a slot is doing, for the progress display."""
-
-    slot: Slot
-    request: Request
-    phase: str
-    share: float
-    """Of the training budget, in [0, 1]."""
-    since: float
-    """time.monotonic() when it began."""
-    losses: Sequence[tuple[float, float]] = ()
-    """(share, loss) as the candidate has reported them so far: its own words. Grows until the evaluation ends."""
-
-
-def _keep(losses: list[tuple[float, float]], share: float, loss: float) -> None:
-    """Add a point of the curve. A training that has begun again begins its curve again; a long one is thinned out."""
-    if losses and share < losses[-1][0]:
-        losses.clear()
-    if len(losses) >= _LOSSES:
-        del losses[1::2]
-    losses.append((share, loss))
+__all__ = ["Evaluator", "LocalExecutor", "Running"]
 
 
 class LocalExecutor:
@@ -76,11 +41,38 @@ class LocalExecutor:
         for thread in self._threads:
             thread.start()
 
+    @staticmethod
+    def device(options: Mapping[str, Any]) -> str:
+        return device_kind()
+
+    @staticmethod
+    def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:
+        return make_slots(options.get("slots"), options.get("threads"))
+
+    @staticmethod
+    def survey(options: Mapping[str, Any]) -> str:
+        slots = LocalExecutor.find_slots(options)
+        gpus = f"{len(slots)} GPU(s)" if slots[0].gpu is not None else "no GPU" if slots[0].device == "cpu" else "a GPU"
+        return f"{gpus}; {len(slots)} slot(s) on {hardware_tag(slots[0])}"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> LocalExecutor:
+        return cls(evaluator, slots)
+
     def __enter__(self) -> LocalExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def evaluator(self) -> Scorer:
+        return self._evaluator
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        shared = sharing(self.slots)
+        return (*([f"NOTE: {shared}."] if shared else []), *(f"NOTE: {note}." for note in neighbours(self.slots)))
 
     @property
     def in_flight(self) -> int:
@@ -154,8 +146,7 @@ class LocalExecutor:
         losses: list[tuple[float, float]] = []
 
         def watch(phase: str, share: float, loss: float | None = None, /) -> None:
-            if loss is not None and math.isfinite(loss):
-                _keep(losses, share, loss)
+            keep_loss(losses, share, loss)
             self._running[slot.index] = Running(slot, request, phase, share, began, losses)
 
         return watch

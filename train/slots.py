@@ -1,4 +1,9 @@
-"""A slot is where one candidate at a time may run: a device, the cores that go with it, its thread count."""
+"""A slot is where one candidate at a time may run: a device, the cores that go with it, its thread count.
+
+torch chooses the device: ``cuda`` where it finds GPUs (it calls AMD's so, too), else ``mps`` on a Mac, else ``cpu``.
+What a platform does not tell (a GPU's UUID, its device file, cores that a process may be kept on) is None or empty, and
+whoever uses it does without.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import contextlib
 import math
 import os
 import platform
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +25,31 @@ class Slot:
 
     index: int
     device: str
-    """``cpu`` or ``cuda``: what the candidate sees; the number of the GPU is ``gpu``."""
+    """``cpu``, ``cuda`` or ``mps``: what the candidate sees; the number of the GPU is ``gpu``."""
     gpu: int | None
+    """torch's number for it in this process; None without one that has a number."""
     cores: tuple[int, ...]
     threads: int
     uuid: str | None = None
     """The GPU's name for itself: no other numbering of the same device goes by it."""
     minor: int | None = None
-    """The number of the GPU's file ``/dev/nvidiaN``."""
+    """The number of the GPU's file: N of ``/dev/nvidiaN``; of ``/dev/dri/renderDN`` on AMD's."""
+    visible: str | None = None
+    """What the environment of this process calls the GPU, where it names some of several (CUDA_VISIBLE_DEVICES)."""
+    amd: bool = False
+    """Whether torch was built for AMD's GPUs (ROCm)."""
+
+    @property
+    def name(self) -> str:
+        """What a process of its own is to call the GPU: torch's number counts what is visible here, not there."""
+        return self.uuid or self.visible or str(self.gpu)
+
+    @property
+    def file_number(self) -> int | None:
+        """Of the GPU's device file, as well as it is known."""
+        if self.minor is not None:
+            return self.minor
+        return int(self.visible) if self.visible is not None and self.visible.isdigit() else self.gpu
 
 
 def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...]:
@@ -54,7 +77,14 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
                 "out"
             )
         share = max(1, len(cores) // count)
-        return tuple(_gpu_slot(i, gpus[i], _share(cores, i, share), threads or share) for i in range(count))
+        return tuple(gpu_slot(i, gpus[i], _share(cores, i, share), threads or share) for i in range(count))
+    if has_mps():
+        if (count or 1) > 1:
+            raise ValueError(
+                f"executor.slots is {count}, and there is one GPU (mps): one candidate at a time runs on a device, "
+                "since two would slow each other by chance. Leave executor.slots out"
+            )
+        return (Slot(index=0, device="mps", gpu=None, cores=(), threads=threads or len(cores)),)
     threads = threads or 1
     count = count or max(1, len(cores) // threads)
     return tuple(
@@ -62,9 +92,20 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
     )
 
 
-def _gpu_slot(index: int, gpu: int, cores: tuple[int, ...], threads: int) -> Slot:
-    uuid, minor = gpu_identity(gpu)
-    return Slot(index=index, device="cuda", gpu=gpu, cores=cores, threads=threads, uuid=uuid, minor=minor)
+def gpu_slot(index: int, gpu: int, cores: tuple[int, ...], threads: int) -> Slot:
+    """The slot of torch's GPU of that number."""
+    amd, shown = is_amd(), _shown()
+    uuid, minor = (None, None) if amd else gpu_identity(gpu)
+    visible = shown[gpu] if gpu < len(shown) else None
+    return Slot(index, "cuda", gpu, cores, threads, uuid, minor, visible, amd)
+
+
+def _shown() -> list[str]:
+    """The GPUs that the environment names, in torch's order; empty where it names none, and all are visible."""
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        if listed := os.environ.get(name):
+            return [each.strip() for each in listed.split(",")]
+    return []
 
 
 def sharing(slots: Sequence[Slot]) -> str | None:
@@ -98,13 +139,37 @@ def _share(cores: list[int], index: int, size: int) -> tuple[int, ...]:
     return tuple(sorted({cores[(begin + k) % len(cores)] for k in range(min(size, len(cores)))}))
 
 
-def visible_gpus() -> tuple[int, ...]:
-    """Numbers of the CUDA devices that torch sees; empty on a machine without one."""
-    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+def device_kind() -> str:
+    """``cuda``, ``mps`` or ``cpu``: what candidates run on here."""
+    if visible_gpus():
+        return "cuda"
+    return "mps" if has_mps() else "cpu"
+
+
+def visible_gpus(devices: Path = Path("/dev")) -> tuple[int, ...]:
+    """Numbers of the GPUs that torch sees, NVIDIA's or AMD's; empty on a machine without one."""
+    there = any(devices.glob("nvidia[0-9]*")) or any((devices / name).exists() for name in ("dxg", "kfd"))
+    if not there:
         return ()  # importing torch to hear the same takes a second and a half
     import torch
 
     return tuple(range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
+
+
+def has_mps() -> bool:
+    """Whether torch can use the GPU of this Mac."""
+    if sys.platform != "darwin":
+        return False
+    import torch
+
+    return bool(torch.backends.mps.is_available())
+
+
+def is_amd() -> bool:
+    """Whether torch was built for AMD's GPUs."""
+    import torch
+
+    return torch.version.hip is not None
 
 
 def gpu_identity(gpu: int) -> tuple[str | None, int | None]:
@@ -141,11 +206,15 @@ def driver_version(file: Path = Path("/sys/module/nvidia/version")) -> str:
 def hardware_tag(slot: Slot) -> str:
     """Device, count or threads, driver and torch: scores of different tags are never compared."""
     release = version("torch").split("+")[0]
+    if slot.device == "mps":
+        return f"{_cpu_name()} mps x1 / {platform.platform(terse=True)} / torch {release}"
     if slot.gpu is None:
         return f"{_cpu_name()} x{slot.threads} thread{'s' if slot.threads > 1 else ''} / torch {release}"
     import torch
 
     name = torch.cuda.get_device_name(slot.gpu)
+    if slot.amd:
+        return f"{name} x1 / rocm {torch.version.hip} / torch {release}"
     return f"{name} x1 / driver {driver_version()} / cuda {torch.version.cuda} / torch {release}"
 
 

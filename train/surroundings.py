@@ -46,9 +46,11 @@ def environment_for(slot: Slot) -> dict[str, str]:
     }
     if slot.gpu is None:
         environment["CUDA_VISIBLE_DEVICES"] = ""
+    elif slot.amd:
+        environment["HIP_VISIBLE_DEVICES"] = slot.name
     else:
         # The candidate sees one device, by its UUID: a number would count what is visible there. torch calls it cuda:0.
-        environment["CUDA_VISIBLE_DEVICES"] = slot.uuid or str(slot.gpu)
+        environment["CUDA_VISIBLE_DEVICES"] = slot.name
         environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     return environment
 
@@ -64,8 +66,14 @@ def gpu_devices(slot: Slot) -> list[str]:
     """The device files that a candidate may use; none without a GPU."""
     if slot.gpu is None:
         return []
-    number = slot.gpu if slot.minor is None else slot.minor
-    return [f"/dev/{name}" for name in (f"nvidia{number}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")]
+    if slot.amd:  # which of its files is whose torch does not tell: all, and the environment names one
+        return ["/dev/kfd", "/dev/dri"]
+    return [f"/dev/{name}" for name in (f"nvidia{slot.file_number}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")]
+
+
+def gpu_facts(slot: Slot) -> list[str]:
+    """Folders in which an AMD GPU's driver tells what there is: ROCm finds no device without them. Facts only."""
+    return ["/sys/class/kfd", "/sys/class/drm", "/sys/devices"] if slot.amd else []
 
 
 def stage_library(stage: Path) -> None:

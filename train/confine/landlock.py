@@ -11,6 +11,7 @@ import ctypes
 import os
 import stat
 import struct
+import sys
 from collections.abc import Sequence
 
 from .filters import Unconfinable, forbid_new_privileges
@@ -36,6 +37,8 @@ _SCOPES = 0b11  # abstract unix sockets and signals stay within the sandbox; sin
 
 def abi() -> int:
     """The version that this kernel has; 0 if it has none, or has it turned off."""
+    if not sys.platform.startswith("linux"):
+        return 0
     return max(0, int(_system().syscall(_CREATE_RULESET, None, 0, _VERSION)))
 
 
