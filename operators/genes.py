@@ -21,12 +21,14 @@ parallel slots get different proposals. *Failed* ones have no score; they lower 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 from scipy.special import ndtr, ndtri
 
 from archive.records import Direction
@@ -42,6 +44,7 @@ LENGTHS = (0.25, 0.6, 1.5)
 NOISES = (0.05, 0.3, 1.5)
 """Variance of one run over the variance of the programs."""
 ADDITIVE = 0.3
+_NEAR = LENGTHS[0]  # of failures
 _SUCCESS, _FAILURE = 2.0, 0.5  # a Beta prior: programs succeed four times in five until they are seen to fail
 
 
@@ -72,7 +75,8 @@ class _Setting:
 
     weight: float
     length: float
-    solved: tuple[Floats, bool]
+    factor: Floats
+    """[N, N] Cholesky factor, lower."""
     coefficients: Floats
     scale: float
     best: float
@@ -93,86 +97,124 @@ class GeneModel:
         self._target = normal_scores([trial.score or 0.0 for trial in scored], direction)
         self._failed = self._encode([trial.values for trial in trials if trial.state == "failed"])
         pending = self._encode([trial.values for trial in trials if trial.state == "pending"])
-        self._settings = self._solve()
+        known = self._kernels(self._places, self._places)
+        self._settings = self._solve(known)
         if pending.shape[1]:  # believed at their predicted scores, as if they had landed
-            believed = self._moments(pending)[0]
+            across, among = self._kernels(pending, self._places), self._kernels(pending, pending)
+            believed = self._moments(across)[0]
             self._places = np.concatenate([self._places, pending], axis=1)
             self._runs = np.concatenate([self._runs, np.ones(pending.shape[1])])
             self._target = np.concatenate([self._target, believed])
-            self._settings = self._solve()
+            both = {n: np.block([[known[n], across[n].T], [across[n], among[n]]]) for n in LENGTHS}
+            self._settings = self._solve(both)
 
     def predict(self, programs: Sequence[Mapping[Key, Number]]) -> Prediction:
         """[M] predictions for M programs, each given by the values of at least the constants of the space."""
         places = self._encode(programs)
-        mean, deviation, improvement = self._moments(places)
-        return Prediction(mean, deviation, improvement * self._chance(places))
+        kernels = self._kernels(places, self._places)
+        mean, deviation, improvement = self._moments(kernels)
+        return Prediction(mean, deviation, improvement * self._chance(places, kernels[_NEAR]))
 
     # ------------------------------------------------------------ the equations
 
     def _encode(self, programs: Sequence[Mapping[Key, Number]]) -> Floats:
         """[D, N] coordinates: in widths of the range, or the place among the values of an unordered constant."""
-        rows = []
-        for key, span in self._space.items():
+        places = np.empty((len(self._space), len(programs)))
+        columns = zip(*map(of_keys(self._space), programs), strict=True)
+        for row, span, column in zip(places, self._space.values(), columns, strict=bool(programs)):
             low, high = span.bounds
-            column = [values[key] for values in programs]
             known = {value: span.coordinate(value) for value in set(column)}  # most children keep most values
-            places = np.array([known[value] for value in column], dtype=np.float64)
-            rows.append(places if span.unordered else (places - low) / (high - low))
-        return np.stack(rows)
+            row[:] = [known[value] for value in column]
+            if not span.unordered:
+                row[:] = (row - low) / (high - low)
+        return places
 
     def _kernels(self, a: Floats, b: Floats) -> dict[float, Floats]:
-        """By length: [N, M] covariances of the programs ``a`` [D, N] and ``b`` [D, M]."""
+        """By length: [N, M] covariances of the programs ``a`` [D, N] and ``b`` [D, M].
+
+        The programs of ``a`` have most values in common, so each differs from the commonest ones in few genes: what
+        those change is added to what the commonest have (to its logarithm, for the product).
+        """
+        middle = a.shape[1] // 2
+        common = np.partition(a, middle, axis=1)[:, middle] if a.shape[1] else np.zeros(len(a))
+        program, gene = np.nonzero((a != common[:, None]).T)
+        has_one, first = np.unique(program, return_index=True)
         # In single precision numpy's exponential is many times faster, and six digits are plenty for what follows.
-        distance = np.abs(a[:, :, None] - b[:, None, :]).astype(np.float32)
+        of_common = np.abs(common[:, None] - b).astype(np.float32)
+        of_change = np.abs(a[gene, program][:, None] - b[gene]).astype(np.float32)
         kernels = {}
         for length in LENGTHS:
-            z = np.float32(math.sqrt(5.0) / length) * distance
-            each = (1 + z + z * z / 3) * np.exp(-z)
-            each[self._unordered] = np.where(distance[self._unordered] > 0, np.float32(math.exp(-0.5 / length)), 1)
-            kernels[length] = (ADDITIVE * each.mean(axis=0) + (1 - ADDITIVE) * each.prod(axis=0)).astype(np.float64)
+            logs = _log_correlation(of_common, self._unordered, length)
+            changed = _log_correlation(of_change, self._unordered[gene], length)
+            each = np.exp(logs)
+            total = np.tile(each.sum(axis=0), (a.shape[1], 1))
+            product = np.tile(logs.sum(axis=0), (a.shape[1], 1))
+            if len(first):
+                total[has_one] += np.add.reduceat(np.exp(changed) - each[gene], first, axis=0)
+                product[has_one] += np.add.reduceat(changed - logs[gene], first, axis=0)
+            kernel = ADDITIVE / len(a) * total + (1 - ADDITIVE) * np.exp(product)
+            kernels[length] = kernel.astype(np.float64)
         return kernels
 
-    def _solve(self) -> tuple[_Setting, ...]:
+    def _solve(self, kernels: Mapping[float, Floats]) -> tuple[_Setting, ...]:
+        """``kernels``: by length, [N, N] covariances of the programs that have a score or are believed to."""
         count, found = len(self._target), []
-        for length, kernel in self._kernels(self._places, self._places).items():
+        for length, kernel in kernels.items():
             for noise in NOISES:
                 noisy = kernel.copy()
                 noisy[np.diag_indices(count)] += noise / self._runs
-                solved = cho_factor(noisy, lower=True, check_finite=False)
-                coefficients = cho_solve(solved, self._target, check_finite=False)
+                factor, _ = dpotrf(noisy, lower=True)
+                coefficients, _ = dpotrs(factor, self._target, lower=True)
                 scale = max(float(self._target @ coefficients) / count, 1e-9)
-                evidence = -0.5 * count * np.log(scale) - float(np.log(np.diag(solved[0])).sum())
+                evidence = -0.5 * count * np.log(scale) - float(np.log(np.diag(factor)).sum())
                 best = float((kernel @ coefficients).max())
-                found.append((evidence, length, solved, coefficients, scale, best))
+                found.append((evidence, length, factor, coefficients, scale, best))
         top = max(setting[0] for setting in found)
         weights = np.exp([setting[0] - top for setting in found])
         weights /= weights.sum()
         return tuple(_Setting(float(w), *rest) for w, (_, *rest) in zip(weights, found, strict=True) if w > 0.02)
 
-    def _moments(self, places: Floats) -> tuple[Floats, Floats, Floats]:
-        """[M] means, deviations and expected improvements, averaged over the settings."""
-        mean, square, improvement = np.zeros((3, places.shape[1]))
-        kernels = self._kernels(places, self._places)
+    def _moments(self, kernels: Mapping[float, Floats]) -> tuple[Floats, Floats, Floats]:
+        """[M] means, deviations and expected improvements, averaged over the settings.
+
+        ``kernels``: by length, [M, N] covariances with the programs that are known.
+        """
+        mean, square, improvement = np.zeros((3, len(kernels[LENGTHS[0]])))
         total = sum(setting.weight for setting in self._settings)
         for setting in self._settings:
             kernel, share = kernels[setting.length], setting.weight / total
             expected = kernel @ setting.coefficients
-            explained = (kernel * cho_solve(setting.solved, kernel.T, check_finite=False).T).sum(axis=1)
+            whitened, _ = dtrtrs(setting.factor, kernel.T, lower=True)
+            explained = (whitened * whitened).sum(axis=0)
             spread = np.sqrt(setting.scale * np.maximum(1.0 - explained, 1e-9))
             mean += share * expected
             square += share * (spread**2 + expected**2)
             improvement += share * expected_improvement(expected, spread, setting.best)
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0)), improvement
 
-    def _chance(self, places: Floats) -> Floats:
+    def _chance(self, places: Floats, kernel: Floats) -> Floats:
         """[M] chances of success: successes and failures nearby, counted by kernel, over a Beta prior."""
         if not self._failed.shape[1]:
             return np.ones(places.shape[1])
-        near = LENGTHS[0]
-        succeeded = self._kernels(places, self._places)[near].sum(axis=1)
-        failed = self._kernels(places, self._failed)[near].sum(axis=1)
+        succeeded = kernel.sum(axis=1)
+        failed = self._kernels(places, self._failed)[_NEAR].sum(axis=1)
         chance: Floats = (_SUCCESS + succeeded) / (_SUCCESS + _FAILURE + succeeded + failed)
         return chance
+
+
+def _log_correlation(distance: NDArray[np.float32], unordered: NDArray[np.bool_], length: float) -> NDArray[np.float32]:
+    """[D, M] logarithms of ``k_d``; ``unordered`` [D]. Matern 5/2: ``(1 + z + z^2 / 3) exp(-z)``, z = sqrt(5) d / l."""
+    z = np.float32(math.sqrt(5.0) / length) * distance
+    logs: NDArray[np.float32] = np.log1p(z + z * z / 3) - z
+    if unordered.any():
+        logs[unordered] = np.where(distance[unordered] > 0, np.float32(-0.5 / length), np.float32(0))
+    return logs
+
+
+def of_keys(keys: Iterable[Key]) -> Callable[[Mapping[Key, Number]], tuple[Number, ...]]:
+    """A function that picks the values of these constants, in this order; 200 programs have many values to pick."""
+    names = tuple(keys)
+    return itemgetter(*names) if len(names) > 1 else lambda values: tuple(values[name] for name in names)
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:

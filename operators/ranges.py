@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from operators.constants import Constant, Number
@@ -54,7 +55,7 @@ class Range:
     unordered: bool = False
     """Whether the choices are names and not amounts: no two of them are nearer than others."""
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest coordinate. Discrete values get half a step more, so that the ends are drawn fairly."""
         if self.choices:

@@ -31,7 +31,7 @@ from operators import tpe
 from operators.base import Context, NoCandidate
 from operators.constants import Number, find_constants
 from operators.duplicates import normalised
-from operators.genes import GeneModel, Key, Trial, normal_scores
+from operators.genes import GeneModel, Key, Trial, normal_scores, of_keys
 from operators.ranges import Range, range_of
 from operators.syntax import Unparsable
 from operators.trials import history, rewritten, values_of
@@ -162,10 +162,11 @@ def by_genes(
     start: Values, space: Mapping[Key, Range], trials: Sequence[Trial], direction: Direction, rng: np.random.Generator
 ) -> Iterator[Values]:
     """Children of ``start`` that no trial has, the largest expected improvement first."""
-    known = {_setting(trial.values, space) for trial in trials} | {_setting(start, space)}
+    setting_of = of_keys(space)
+    known = {setting_of(trial.values) for trial in trials} | {setting_of(start)}
     children: dict[tuple[Number, ...], Values] = {}
     for child in _children(start, space, elites(trials, direction), rng):
-        children.setdefault(_setting(child, space), child)
+        children.setdefault(setting_of(child), child)
     fresh = [child for setting, child in children.items() if setting not in known]
     if fresh:
         improvement = GeneModel(trials, space, direction).predict(fresh).improvement
@@ -216,10 +217,6 @@ def _alone(value: Number, span: Range, rng: np.random.Generator) -> list[Number]
 def _drawn(span: Range, rng: np.random.Generator) -> Number:
     low, high = span.bounds
     return span.value(float(rng.uniform(low, high)))
-
-
-def _setting(values: Values, space: Mapping[Key, Range]) -> tuple[Number, ...]:
-    return tuple(values[key] for key in space)
 
 
 # ---------------------------------------------------------------- in words
