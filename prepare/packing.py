@@ -4,7 +4,8 @@ The rule:
 
 1. A text that is longer than a row is cut into pieces of a row's length and a rest.
 2. Every piece begins with ``BOS``, also where it goes on with a text: a model can always tell a beginning.
-3. A row is filled from the next ``AHEAD`` pieces: the longest that fits into the room that is left, again and again.
+3. A row is filled from the next ``AHEAD`` pieces: the longest that fits into the room that is left, again and again;
+   of equally long ones the first.
 4. When none fits, the shortest of them is cropped to the room, and the rest of it is in no row. Into a room of one
    token goes ``BOS`` alone. Rows hold no padding.
 5. The last row, if it is not full, is left out.
@@ -15,7 +16,7 @@ of a few tokens: ``Packing.cropped`` says how many.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -71,7 +72,8 @@ def pack(sizes: NDArray[np.int64], width: int, ahead: int = AHEAD) -> Packing:
             break
         place = bisect_right(waiting, room, key=_size) - 1
         if place >= 0:
-            size, start = waiting.pop(place)
+            longest = waiting[place][0]
+            size, start = waiting.pop(bisect_left(waiting, (longest, 0)))  # of equally long ones the first
         elif room == 1:
             size, start = 1, 0
         else:
