@@ -322,7 +322,7 @@ def test_a_seed_program_that_crashes_stops_with_its_traceback(tmp_path: Path) ->
     assert sql(tmp_path / "treewright.duckdb", "SELECT DISTINCT outcome FROM evaluations") == [{"outcome": "crashed"}]
 
 
-def test_an_archive_in_use_names_the_process(tmp_path: Path) -> None:
+def test_an_archive_in_use_is_refused_and_the_process_that_has_it_named(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "treewright.duckdb"):
         done = search(tmp_path)
     clear(done, 1, f"in use by process {os.getpid()}", f"kill -INT {os.getpid()}", "archive=OTHER.duckdb")
@@ -338,7 +338,7 @@ def test_a_file_that_is_no_archive_is_left_alone(tmp_path: Path) -> None:
     clear(search(tmp_path, "archive=other.duckdb"), 1, "not a Treewright archive")
 
 
-def test_an_archive_of_a_newer_schema(tmp_path: Path) -> None:
+def test_an_archive_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "treewright.duckdb"
     Archive.open(path).close()
     with duckdb.connect(path) as connection:

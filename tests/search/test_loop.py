@@ -252,14 +252,14 @@ def test_the_first_that_is_used_ends_it_and_all_hold(
     assert sum(e.resources.wall_seconds for _, e in played.slots.landed) <= 3600 * (budget.device_hours or 1e9)
 
 
-@pytest.mark.parametrize(("limit", "least"), [("device_hours", 4), ("hours", 4)])
-def test_a_small_budget_gets_a_small_claim_or_a_reason(play: Callable[..., Played], limit: str, least: int) -> None:
+@pytest.mark.parametrize("limit", ["device_hours", "hours"])
+def test_a_small_budget_gets_a_small_claim_or_a_reason(play: Callable[..., Played], limit: str) -> None:
     played = play(Budget(**{limit: 120 / 3600}), count=1)
     assert played.purposes()["report"] == 6  # half of 12 trainings, and one finalist
     assert "confirm" not in played.purposes()
     played = play(Budget(**{limit: 30 / 3600}), run="short", count=1)
     assert played.ending.verdict is None
-    assert f"a claim needs at least {least} trainings with fresh seeds, and budget.{limit} has room for 0" in (
+    assert f"a claim needs at least 4 trainings with fresh seeds, and budget.{limit} has room for 0" in (
         played.ending.reason
     )
 
@@ -271,12 +271,11 @@ def test_device_hours_of_earlier_sessions_count(play: Callable[..., Played]) -> 
     budget = Budget(device_hours=400 / 3600)
     first = play(budget, stop_after=10)
     assert not first.ending.finished
-    in_flight = 1  # it was begun on the other slot, and ended with the session
+    assert first.slots.in_flight <= 1, "it was begun on the other slot, and ended with the session"
     second = play(budget)
     landed = [*first.slots.landed, *second.slots.landed]
     assert len(landed) == 40
     assert second.purposes()["report"] == 8
-    assert first.slots.in_flight <= in_flight
 
 
 def test_hours_of_earlier_sessions_count(play: Callable[..., Played]) -> None:

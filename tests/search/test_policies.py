@@ -82,9 +82,10 @@ def test_equal_and_rank_leave_out_what_has_no_score() -> None:
     growth = Growth()
     growth.root(3.0)
     growth.child("invalid")
+    growth.child("crashed")
     growth.child(2.0)
-    np.testing.assert_array_equal(Equal()(growth.tree), [0, np.nan, 0])
-    np.testing.assert_array_equal(Rank()(growth.tree), [0, np.nan, 1])
+    np.testing.assert_array_equal(Equal()(growth.tree), [0, np.nan, np.nan, 0])
+    np.testing.assert_array_equal(Rank()(growth.tree), [0, np.nan, np.nan, 1])
 
 
 # ---------------------------------------------------------------- samplers

@@ -159,7 +159,7 @@ def first_parent(chooser: Composition, growth: Growth, seed: int) -> str:
     return move.parents[0]
 
 
-def test_a_rebuilt_tree_has_the_same_islands_and_visitors() -> None:
+def test_a_rebuilt_tree_has_the_same_pools() -> None:
     elites = Elites([Length(), ChangedConstants()], bins=3)
     islands = Islands(count=3, every=7, share=0.3, elites=elites)
     growth = grown(islands)

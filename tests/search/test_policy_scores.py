@@ -43,7 +43,7 @@ RANKS = np.array([0.25, 0.75, 0.0, NAN, 1.0, NAN, 0.5])
 CHARGES = np.array([3, 1, 0, 1, 1, 0, 0])
 
 
-def test_the_family_is_what_the_tests_below_reckon_with() -> None:
+def test_ranks_and_charges_of_the_family_are_what_the_tests_below_reckon_with() -> None:
     tree = family().tree
     np.testing.assert_array_equal(tree.ranks(), RANKS)
     np.testing.assert_array_equal(tree.charges, CHARGES)

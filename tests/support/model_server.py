@@ -82,7 +82,7 @@ class ModelServer(ABC):
 
     def __enter__(self) -> Self:
         self._closing, self._lock = threading.Event(), threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
@@ -136,82 +136,91 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def __init__(self, model: ModelServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.model = model
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that has gone is nothing to print."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    """One connection."""
 
-        def do_GET(self) -> None:
-            server.headers.append({name.lower(): value for name, value in self.headers.items()})
-            self._act(server.listing or Raw(json.dumps(server.models()).encode()), 0, stream=False)
+    protocol_version = "HTTP/1.1"
+    server: _Server
 
-        def do_POST(self) -> None:
-            server.headers.append({name.lower(): value for name, value in self.headers.items()})
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            number = server.took(body)
-            time.sleep(server.latency if isinstance(server.latency, (int, float)) else server.latency(number))
-            self._act(server.act(number), number, stream=bool(body.get("stream")))
+    @property
+    def model(self) -> ModelServer:
+        return self.server.model
 
-        def _act(self, act: Act, number: int, stream: bool) -> None:
-            match act:
-                case Hang():
-                    server.wait(30)
-                    self.close_connection = True
-                case Raw(body=None):
-                    self.close_connection = True
-                case Raw(body=bytes(body)):
-                    self._say([body], act.status, act.kind, act.headers, len(body))
-                case Fail(status=200):
-                    self._say(server.begun(act, number), 200, "text/event-stream", {}, None)
-                case Fail():
-                    raw = json.dumps(server.failure(act)).encode()
-                    self._say([raw], act.status, "application/json", act.headers, len(raw))
-                case Say():
-                    self._answer(act, number, stream)
+    def do_GET(self) -> None:
+        self.model.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self._act(self.model.listing or Raw(json.dumps(self.model.models()).encode()), 0, stream=False)
 
-        def _answer(self, say: Say, number: int, stream: bool) -> None:
-            text = server.text(say, number)
-            if stream:
-                pieces = server.pieces(say, text, number)
-                self._say(pieces[: len(pieces) // 2] if say.cut else pieces, 200, "text/event-stream", {}, None, say)
-            else:
-                raw = json.dumps(server.whole(say, text, number)).encode()
-                self._say([raw[: len(raw) // 2] if say.cut else raw], 200, "application/json", {}, len(raw))
+    def do_POST(self) -> None:
+        self.model.headers.append({name.lower(): value for name, value in self.headers.items()})
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        number = self.model.took(body)
+        latency = self.model.latency
+        time.sleep(latency if isinstance(latency, (int, float)) else latency(number))
+        self._act(self.model.act(number), number, stream=bool(body.get("stream")))
 
-        def _say(
-            self,
-            pieces: list[bytes],
-            status: int,
-            kind: str,
-            headers: Mapping[str, str],
-            length: int | None,
-            say: Say | None = None,
-        ) -> None:
-            """``length``: None for chunks, which end with a mark unless they are cut off."""
-            self.send_response(status)
-            self.send_header("content-type", kind)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            chunked = length is None
-            self.send_header(*(("transfer-encoding", "chunked") if chunked else ("content-length", str(length))))
-            try:
-                self.end_headers()
-                for piece in pieces:
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
-                    self.wfile.flush()
-                    server.wait(say.trickle if say else 0.0)
-                if chunked and not (say and say.cut):
-                    self.wfile.write(b"0\r\n\r\n")
-            except OSError:  # the client has gone
+    def _act(self, act: Act, number: int, stream: bool) -> None:
+        match act:
+            case Hang():
+                self.model.wait(30)
                 self.close_connection = True
-            if (say and say.cut) or (length is not None and length > sum(map(len, pieces))):
+            case Raw(body=None):
                 self.close_connection = True
+            case Raw(body=bytes(body)):
+                self._say([body], act.status, act.kind, act.headers, len(body))
+            case Fail(status=200):
+                self._say(self.model.begun(act, number), 200, "text/event-stream", {}, None)
+            case Fail():
+                raw = json.dumps(self.model.failure(act)).encode()
+                self._say([raw], act.status, "application/json", act.headers, len(raw))
+            case Say():
+                self._answer(act, number, stream)
 
-        def log_message(self, *args: object) -> None: ...
+    def _answer(self, say: Say, number: int, stream: bool) -> None:
+        text = self.model.text(say, number)
+        if stream:
+            pieces = self.model.pieces(say, text, number)
+            self._say(pieces[: len(pieces) // 2] if say.cut else pieces, 200, "text/event-stream", {}, None, say)
+        else:
+            raw = json.dumps(self.model.whole(say, text, number)).encode()
+            self._say([raw[: len(raw) // 2] if say.cut else raw], 200, "application/json", {}, len(raw))
 
-    return Handler
+    def _say(
+        self,
+        pieces: list[bytes],
+        status: int,
+        kind: str,
+        headers: Mapping[str, str],
+        length: int | None,
+        say: Say | None = None,
+    ) -> None:
+        """``length``: None for chunks, which end with a mark unless they are cut off."""
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        chunked = length is None
+        self.send_header(*(("transfer-encoding", "chunked") if chunked else ("content-length", str(length))))
+        try:
+            self.end_headers()
+            for piece in pieces:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+                self.wfile.flush()
+                self.model.wait(say.trickle if say else 0.0)
+            if chunked and not (say and say.cut):
+                self.wfile.write(b"0\r\n\r\n")
+        except OSError:  # the client has gone
+            self.close_connection = True
+        if (say and say.cut) or (length is not None and length > sum(map(len, pieces))):
+            self.close_connection = True
+
+    def log_message(self, *args: object) -> None: ...

@@ -33,7 +33,7 @@ def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str =
         {"trained": 10.0, "wall": 2.9, "cpu": 20.0, "device": "cuda"},
     ],
 )
-def test_what_an_honest_program_computes_is_free(toy_task: Task, spent: dict[str, Any]) -> None:
+def test_the_allowance_and_what_training_left_over_may_be_used(toy_task: Task, spent: dict[str, Any]) -> None:
     charge(toy_task, **spent)
 
 

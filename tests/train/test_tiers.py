@@ -474,7 +474,9 @@ def test_all_of_it_holds_for_an_ordinary_user(commoner: tuple[Path, Path]) -> No
     assert "passed" in done.stdout
 
 
-def test_an_old_landlock_is_enough_for_root(ground: Ground, victim: subprocess.Popen[bytes]) -> None:
+def test_no_other_process_can_be_touched_under_an_old_landlock_by_root(
+    ground: Ground, victim: subprocess.Popen[bytes]
+) -> None:
     """Landlock 1, as of Linux 5.13: a user of its own stands in for what is not handled yet."""
     if os.geteuid() != 0 or ground.sandbox.tier != "landlock":
         pytest.skip("for root alone")
