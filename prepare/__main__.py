@@ -1,47 +1,101 @@
-"""Make a task's data ready: ``python -m prepare [task=NAME]``. Idempotent.
+"""Make a task's data ready: ``python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]``. Idempotent.
 
+``data=python`` and ``shards=10`` choose the text of a task that lets it be chosen, as for the search; ``shards=N`` is
+short for ``data.shards=N``. Keys of the task and its data can be set: ``task.context=1024``, ``data.path=FOLDER``.
+``device=cuda_24gb`` prepares for another machine (a task's presets can change vocabulary and context).
 Works from an exported branch too, where the task is the ``task.json`` beside this package.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from prepare.corpora import PreparationError
-from prepare.load import HOUSE, TaskError, task_beside
+from prepare.load import HOUSE, TaskError, task_beside, task_named
+from prepare.presets import this_machine
+from prepare.task import Task
+from prepare.tokenised import SPLITS
 
-USAGE = "usage: python -m prepare [task=NAME]    (default: task=shakespeare)"
+USAGE = "usage: python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]    (default: task=shakespeare)"
+
+
+class _Misused(Exception):
+    """An argument that says nothing to this command."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What stands on the command line."""
+
+    name: str
+    overrides: tuple[str, ...]
+    device: str | None
+
+
+def _asked(arguments: list[str]) -> _Asked:
+    name, device, overrides = "shakespeare", None, []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise _Misused(f"unknown argument {argument!r}")
+        if key == "task":
+            name = value
+        elif key == "device":
+            device = value
+        elif key == "shards":
+            overrides.append(f"data.shards={value}")
+        elif key == "data" or key.startswith(("data.", "task.")):
+            overrides.append(argument)
+        else:
+            raise _Misused(f"unknown argument {argument!r}")
+    return _Asked(name, tuple(overrides), device)
+
+
+def _task(asked: _Asked) -> Task:
+    """Raises TaskError, and ValueError for a device that is none."""
+    exported = HOUSE / "task.json"
+    program = exported if exported.is_file() else Path(f"{asked.name}.py")
+    if asked.overrides:
+        if exported.is_file():
+            raise TaskError(f"{asked.overrides[0]!r} cannot be set here: the task of an exported branch is {exported}")
+        return task_named(asked.name, asked.overrides, asked.device or this_machine())
+    return task_beside(program, asked.device)
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit status: 0 ready, 1 not ready, 2 wrong usage."""
-    name = "shakespeare"
-    for argument in arguments:
-        if argument in ("-h", "--help"):
-            print(f"{__doc__}\n{USAGE}")
-            return 0
-        if not argument.startswith("task="):
-            print(f"error: unknown argument {argument!r}\n{USAGE}", file=sys.stderr)
-            return 2
-        name = argument.removeprefix("task=")
-    exported = HOUSE / "task.json"
-    program = exported if exported.is_file() else Path(f"{name}.py")
+    if {"-h", "--help"} & set(arguments):
+        print(f"{__doc__}\n{USAGE}")
+        return 0
     try:
-        corpus = task_beside(program).corpus
-        known = corpus.is_prepared()
+        task = _task(_asked(arguments))
+        corpus = task.corpus
+        known = task.is_prepared()
         if not known:
             print(f"preparing {corpus.name} ...", flush=True)
-        directory = corpus.prepare()
-        sizes = {split: len(corpus.evaluation(split)) for split in ("val", "select", "holdout")}
-        trained = sum(len(document) for document in corpus.documents())
-    except (PreparationError, TaskError, OSError) as error:
+        directory = task.prepare()
+        print(f"{corpus.name}: {'already prepared' if known else 'prepared'} in {directory} ({_shares(task)})")
+        print(f"fingerprint {task.corpus.fingerprint() if task.tokenised is None else task.fingerprint()}")
+    except _Misused as error:
+        print(f"error: {error}\n{USAGE}", file=sys.stderr)
+        return 2
+    except (PreparationError, TaskError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    shares = ", ".join(f"{split} {size / 1e6:.2f} MB" for split, size in {"train": trained, **sizes}.items())
-    print(f"{corpus.name}: {'already prepared' if known else 'prepared'} in {directory} ({shares})")
-    print(f"fingerprint {corpus.fingerprint()}")
     return 0
+
+
+def _shares(task: Task) -> str:
+    if task.tokenised is not None:
+        sizes = {split: task.tokenised.rows(split) for split in SPLITS}
+        shares = ", ".join(f"{split} {rows.size / 1e6:.2f} million tokens" for split, rows in sizes.items())
+        return f"{shares}; {task.tokenised.cropped('train'):.2%} of the training tokens are cropped"
+    evaluation = {split: len(task.corpus.evaluation(split)) for split in ("val", "select", "holdout")}
+    return ", ".join(
+        f"{split} {size / 1e6:.2f} MB" for split, size in {"train": task.training_size(), **evaluation}.items()
+    )
 
 
 if __name__ == "__main__":

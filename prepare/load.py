@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prepare.presets import chosen, merged, this_machine
 from prepare.task import Limits, Metric, Task
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -64,17 +65,65 @@ def find_file(path: str) -> Path:
     raise TaskError(f"the task names the file {path!r}, which is not in {places}")
 
 
-def task_beside(program: Path) -> Task:
-    """The task of a program that runs alone: ``task.json`` beside it (an export), else ``conf/task/<stem>.yaml``."""
+def is_exported(program: Path) -> bool:
+    """Whether a program lies in an exported branch, with its task beside it."""
+    return (program.resolve().parent / "task.json").is_file()
+
+
+def task_beside(program: Path, device: str | None = None) -> Task:
+    """The task of a program that runs alone: ``task.json`` beside it (an export), else ``conf/task/<stem>.yaml``.
+
+    ``device``: whose preset applies to the latter (see ``prepare.presets``); None: that of this machine.
+    """
     exported = program.resolve().parent / "task.json"
     if exported.is_file():
         return task_from(json.loads(exported.read_text()))
     config = HOUSE / "conf" / "task" / f"{program.stem}.yaml"
     if config.is_file():
-        from omegaconf import OmegaConf  # not at the top: an export runs without it
-
-        values = OmegaConf.to_container(OmegaConf.load(config), resolve=True)
-        assert isinstance(values, dict)
-        values.pop("presets", None)
-        return task_from({str(key): value for key, value in values.items()})
+        return task_named(program.stem, (), device or this_machine())
     raise TaskError(f"no task for {program}: expected {exported} or {config}")
+
+
+def task_named(name: str, overrides: Sequence[str], device: str) -> Task:
+    """The task of ``conf/task/<name>.yaml`` with the preset of a device. ``overrides``: as for the search.
+
+    What is overridden wins over the preset. Raises TaskError, or ValueError from the parts' own checks.
+    """
+    values = _composed(name, overrides)
+    presets = values.pop("presets", None) or {}
+    if (fitting := chosen(presets, device)) is not None:
+        values = merged(values, presets[fitting] or {})
+        for key in (word.partition("=")[0] for word in overrides if word.startswith("task.")):
+            _keep(values, _composed(name, overrides), key.split(".")[1:])
+    return task_from(values)
+
+
+def _keep(values: dict[str, Any], typed: Mapping[str, Any], path: Sequence[str]) -> None:
+    """Put back what was typed."""
+    for key in path[:-1]:
+        values, typed = values[key], typed[key]
+    values[path[-1]] = typed[path[-1]]
+
+
+def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of a task as Hydra composes it for the search."""
+    from hydra import compose, initialize_config_dir  # not at the top: an export runs without it
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    held = GlobalHydra.instance().hydra  # whoever runs in this process may have one of its own
+    GlobalHydra.instance().hydra = None
+    try:
+        with initialize_config_dir(str(HOUSE / "conf"), version_base="1.3"):
+            config = compose("config", overrides=[f"task={name}", *overrides])
+            values = OmegaConf.to_container(config.task, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        words = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
+        given = " ".join([f"task={name}", *overrides])
+        raise TaskError(f"{given} is no task: {words[:600]}") from error
+    finally:
+        GlobalHydra.instance().hydra = held
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}

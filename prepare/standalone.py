@@ -2,6 +2,7 @@
 
     python train/seeds/shakespeare.py [--seconds 10] [--seed 0]
 
+The preset of the task for this machine's device applies, as in a search; its constants are set in the running module.
 It prints the program's own score on the validation split. Nothing here is recorded or compared.
 """
 
@@ -17,30 +18,33 @@ from typing import Any
 import numpy as np
 
 from prepare.corpora import PreparationError
-from prepare.load import TaskError, task_beside
-from prepare.scoring import bits_per_byte, target_log_probs
-from prepare.session import Session, TaskInfo
+from prepare.load import TaskError, is_exported, task_beside
+from prepare.scoring import target_log_probs
+from prepare.session import Session, TaskInfo, as_tensor
 
 
 def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]) -> None:
     """Train with a local session, score the result, print. Exits with a plain message when the data is not there."""
     import torch
 
+    program = Path(sys.argv[0])
     try:
-        task = task_beside(Path(sys.argv[0]))
+        task = task_beside(program)
         parser = argparse.ArgumentParser(description="Train this program alone and print its own score.")
         parser.add_argument("--seconds", type=float, default=task.seconds, help="training seconds (%(default)s)")
         parser.add_argument("--seed", type=int, default=0)
         options = parser.parse_args()
-        task.corpus.prepare()
+        task.prepare()
     except (TaskError, PreparationError) as error:
         sys.exit(f"error: {error}")
+    if not is_exported(program):  # there they are in the program's text, and may have been tuned since
+        train.__globals__.update(task.constants)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = TaskInfo(vocab=task.vocab, context=task.context, device=device)
 
     def begin() -> tuple[torch.Tensor, float]:
         stream = bytearray(task.training_stream(options.seed))
-        return torch.frombuffer(stream, dtype=torch.uint8), options.seconds
+        return as_tensor(stream, task.vocab), options.seconds
 
     def tell(step: int, loss: float) -> None:
         if sys.stdout.isatty():
@@ -55,7 +59,8 @@ def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]
     rows = task.evaluation_rows("val")
     batches = [rows[i : i + task.batch] for i in range(0, len(rows), task.batch)]
     log_probs = np.concatenate([target_log_probs(model, batch, task.vocab, device) for batch in batches])
-    score = bits_per_byte(float(log_probs.mean()))
+    measure = task.measure(rows)
+    score = measure.bits_per_byte(float(measure.only_counted(log_probs).mean()))
     parameters = sum(tensor.numel() for tensor in state.values())
     print(
         f"\r{task.metric.name} {score:.4f}  ({trained:.1f} s of training, {parameters:,} parameters, "

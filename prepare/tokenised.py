@@ -105,7 +105,7 @@ class Tokenised:
             return Vocabulary.from_json((self.directory() / "vocabulary.json").read_text())
         except FileNotFoundError:
             raise PreparationError(
-                f"the tokens of {self.source.name} are not prepared. Run: python -m prepare"
+                f"the tokens of {self.source.name} are not prepared. Run: python -m prepare task=NAME"
             ) from None
         except ValueError as error:
             raise self._damaged(self.directory()) from error
@@ -173,7 +173,9 @@ class Tokenised:
             raise self._damaged(folder)
 
     def _damaged(self, folder: Path) -> PreparationError:
-        return PreparationError(f"what is in {folder} is damaged. Remove that folder and run: python -m prepare")
+        return PreparationError(
+            f"what is in {folder} is damaged. Remove that folder and run: python -m prepare task=NAME"
+        )
 
 
 def _decoded(source: Texts, split: Split) -> Iterator[str]:

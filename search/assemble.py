@@ -85,7 +85,7 @@ def build_stand(config: Mapping[str, Any], task: Task) -> Stand:
     """With the task's data prepared. Raises SandboxUnavailable, PreparationError, ExecutorError, or ValueError and
     TypeError."""
     sandbox, slots = build_sandbox(config), build_slots(config)
-    task.corpus.prepare()
+    task.prepare()
     return Stand(sandbox, slots, build_evaluator(config, task, sandbox))
 
 

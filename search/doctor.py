@@ -111,11 +111,11 @@ def _budget(config: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _data(task: Task) -> Iterator[Finding]:
     try:
-        if not task.corpus.is_prepared():
+        if not task.is_prepared():
             words = f"{task.corpus.name} is not prepared yet; the search does that first (it may need the network)"
             yield Finding("note", "data", words)
             return
-        task.corpus.prepare()  # verifies what is there
+        task.prepare()  # verifies what is there
         yield Finding("ok", "data", f"{task.fingerprint()}, evaluation splits outside of every sandbox")
     except (PreparationError, OSError) as error:
         yield Finding("problem", "data", str(error))

@@ -24,6 +24,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from prepare import presets as presets_for
+
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--cfg", "-c"}
 
@@ -220,7 +222,8 @@ def resolve(config: DictConfig, device: str, words: Words | None = None) -> dict
     typed = {key.removeprefix("task.") for key in keys if key.startswith("task.")}
     plain = completed(_plain(config), keys)
     task = dict(plain["task"])
-    preset = (task.pop("presets", None) or {}).get(device) or {}
+    presets = task.pop("presets", None) or {}
+    preset = presets.get(presets_for.chosen(presets, device)) or {}
     own = _plain(_untouched(config, folders))["task"] if preset else {}
     plain["task"] = _with_preset(task, preset, own, typed)
     return plain

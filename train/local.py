@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.records import Conditions, Evaluation, Request
+from prepare.presets import with_memory
 from train.curve import Watch
 from train.devices import neighbours
 from train.executors import Evaluator, Running, Scorer, keep_loss
@@ -43,7 +44,7 @@ class LocalExecutor:
 
     @staticmethod
     def device(options: Mapping[str, Any]) -> str:
-        return device_kind()
+        return with_memory(device_kind())
 
     @staticmethod
     def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:
