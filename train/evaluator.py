@@ -116,7 +116,8 @@ class AuditedEvaluator:
                 cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
                 judgement = Judgement(self._rows, self._measures, self.reference, self._median_rule)
                 score, audited = Trial(judgement, cells, watch).run()
-            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": {**progress.metrics, **lease.metrics}}
+            metrics = {**progress.metrics, **lease.metrics}
+            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics}
         except Ended as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from archive.records import Conditions, Evaluation, Failed, Request, Resources
+from prepare.presets import device_name
 from train.executors import Evaluator, ExecutorError, Running, Scorer
 from train.ray_cluster import (
     Demand,
@@ -34,12 +35,13 @@ from train.ray_cluster import (
     demand_for,
     describe,
     head_address,
+    least_memory,
     living_nodes,
     ray_package,
     slots_for,
     unreachable,
 )
-from train.ray_host import Host, Look, Recipe
+from train.ray_host import Host, Look, Recipe, gpu_memory
 from train.ray_seats import Event, Seat, Seats, Terms, answer_of, told
 from train.slots import Slot
 
@@ -112,7 +114,9 @@ class RayExecutor:
 
     @staticmethod
     def device(options: Mapping[str, Any]) -> str:
-        return "cuda" if _plan(options)[1].gpus else "cpu"
+        """With the memory of the cluster's smallest GPU, where it can be told: see ``prepare.presets``."""
+        nodes, demand = _plan(options)
+        return device_name("cuda", least_memory(nodes, gpu_memory)) if demand.gpus else "cpu"
 
     @staticmethod
     def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:

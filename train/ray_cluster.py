@@ -10,13 +10,14 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from train.executors import ExecutorError
 
 _REACH_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0  # for a process of Ray to start and to import torch
 _INSTALL = "pip install 'treewright[ray]'"
 
 
@@ -114,6 +115,35 @@ def living_nodes() -> tuple[NodeFacts, ...]:
             name = str(node.get("NodeManagerHostname") or node["NodeManagerAddress"])
             found.append(NodeFacts(node["NodeID"], name, resources.get("CPU", 0.0), resources.get("GPU", 0.0)))
     return tuple(sorted(found, key=lambda node: (node.name, node.node_id)))
+
+
+def least_memory(nodes: Sequence[NodeFacts], ask: Callable[[], int | None]) -> int | None:
+    """Bytes of the smallest GPU, one looked at on each node; None where that cannot be told.
+
+    ``ask`` runs there. A node whose GPUs are all in use does not answer in time, and is left out.
+    """
+    ray = ray_package()
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(ask)
+    asked = [
+        task.options(
+            num_gpus=1,
+            num_cpus=0,
+            max_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, False),
+        ).remote()
+        for node in nodes
+        if node.gpus >= 1
+    ]
+    answered, late = ray.wait(asked, num_returns=len(asked), timeout=_ANSWER_SECONDS) if asked else ([], [])
+    for reference in late:
+        ray.cancel(reference, force=True)
+    found = []
+    for reference in answered:
+        with contextlib.suppress(ray.exceptions.RayError):  # its node went away, or has no torch
+            found.append(ray.get(reference))
+    return min((memory for memory in found if memory is not None), default=None)
 
 
 def demand_for(nodes: Sequence[NodeFacts], options: Mapping[str, Any]) -> Demand:

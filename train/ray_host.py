@@ -166,7 +166,7 @@ class Host:
             )
         task, sandbox = task_from(recipe.task), find_sandbox(recipe.sandbox)
         with _alone("prepare"):  # the first of a node prepares, the others find it done
-            task.corpus.prepare()
+            task.prepare()
         self._evaluator = self._make_evaluator(recipe, task, sandbox)
         self._slot = slot
         conditions = self._evaluator.conditions(slot)
@@ -198,6 +198,15 @@ def _node_id() -> str:
     import ray
 
     return str(ray.get_runtime_context().get_node_id())
+
+
+def gpu_memory() -> int | None:
+    """Bytes of the GPU that Ray has given to this process; None where torch sees none. For a task of its own."""
+    if not visible_gpus():
+        return None
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 def _device_name(slot: Slot) -> str:

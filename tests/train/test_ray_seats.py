@@ -1,0 +1,459 @@
+"""The Ray executor with a made-up Ray: what it makes of hosts that come, refuse, answer late, and die."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from archive.records import Conditions, Evaluation, Failed, Request, Resources, Scored
+from train import ray as module
+from train import ray_cluster, ray_seats
+from train.executors import ExecutorError
+from train.ray import HeadLost, RayExecutor
+from train.ray_cluster import Demand, NodeFacts, connect, demand_for, slots_for, unreachable
+from train.ray_host import Look, Ready, Recipe, Refused
+from train.ray_seats import MIXED, Terms
+from train.slots import Slot
+
+HERE = Conditions("corpus", 10.0, "H100")
+RECIPE = Recipe({}, {}, "auto", 1, 4, "/", (), {}, "digest", "corpus")
+USUAL = Terms()
+NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "head", 4, 0))
+
+
+class TaskError(Exception):
+    """A mistake of ours inside a host, as Ray hands it on."""
+
+
+class ActorDied(Exception):
+    """The host is gone."""
+
+
+class Host:
+    """An actor whose answers the test gives."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.asked: dict[str, list[tuple[tuple[Any, ...], Future[Any]]]] = {}
+        self.killed = False
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*arguments: Any) -> Any:
+            future: Future[Any] = Future()
+            self.asked.setdefault(name, []).append((arguments, future))
+            return SimpleNamespace(future=lambda: future)
+
+        return SimpleNamespace(remote=remote)
+
+    def answer(self, name: str, value: Any) -> None:
+        future = self.asked[name][-1][1]
+        if isinstance(value, BaseException):
+            future.set_exception(value)
+        else:
+            future.set_result(value)
+
+    @property
+    def request(self) -> Request:
+        return self.asked["evaluate"][-1][0][0]
+
+
+class Cluster:
+    """A Ray whose hosts answer ``prepare`` with what ``comes`` says, in order; None: they do not answer."""
+
+    def __init__(self) -> None:
+        self.hosts: list[Host] = []
+        self.comes: Callable[[int], Any] = lambda number: ready(f"node {number}")
+        self.head: str | None = None
+        self.exceptions = SimpleNamespace(RayTaskError=TaskError)
+
+    def remote(self, host_class: type) -> Any:
+        def options(**chosen: Any) -> Any:
+            return SimpleNamespace(remote=lambda: self._new(chosen))
+
+        return SimpleNamespace(options=options)
+
+    def _new(self, chosen: dict[str, Any]) -> Any:
+        host = Host(chosen)
+        self.hosts.append(host)
+        number, prepare = len(self.hosts), host.__getattr__("prepare").remote
+
+        def first(*arguments: Any) -> Any:
+            reference = prepare(*arguments)
+            if (answer := self.comes(number)) is not None:
+                host.answer("prepare", answer)
+            return reference
+
+        host.__dict__["prepare"] = SimpleNamespace(remote=first)
+        return host
+
+    def kill(self, host: Host, no_restart: bool) -> None:
+        assert no_restart
+        host.killed = True
+
+
+def ready(node: str = "a", hardware: str = "H100") -> Ready:
+    slot = Slot(0, "cuda", 0, (), 4, "GPU-1")
+    return Ready(node, f"id of {node}", replace(HERE, hardware=hardware), "bwrap", f"cuda:0@{node}", slot)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    for place in (ray_cluster, ray_seats, module):
+        monkeypatch.setattr(place, "ray_package", lambda: made)
+    for name, value in (("head_address", lambda: "head:6379"), ("unreachable", lambda address: made.head)):
+        monkeypatch.setattr(module, name, value)
+    for place in (module, ray_seats):
+        monkeypatch.setattr(place, "living_nodes", lambda: NODES)
+    monkeypatch.setattr(ray_seats, "_elsewhere", lambda avoided: ("not", *sorted(avoided)))
+    monkeypatch.setattr(module, "_TEND_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_HEAD_PATIENCE", 0.05)
+    monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.1)
+    return made
+
+
+def executor(slots: int = 2, terms: Terms = USUAL) -> RayExecutor:
+    scorer: Any = SimpleNamespace(gate=lambda files: None)
+    made = tuple(Slot(i, "cuda", None, (), 4) for i in range(slots))
+    return RayExecutor(scorer, made, RECIPE, terms, clock=lambda: 1000.0)
+
+
+def request(name: str) -> Request:
+    return Request(name, "run", 0, {"train.py": ""}, 7, "screen")
+
+
+def scored(asked: Request, finished_at: float = 1000.0, **more: Any) -> Evaluation:
+    facts: dict[str, Any] = {"conditions": HERE, "device": "cuda:0@a", "sandbox": "bwrap", **more}
+    return Scored(
+        request=asked,
+        resources=Resources(10.0),
+        trust="audited",
+        started_at=finished_at - 10.0,
+        finished_at=finished_at,
+        score=3.0,
+        **facts,
+    )
+
+
+def names(evaluations: list[Evaluation]) -> list[tuple[str, str]]:
+    return [(each.request.node_id, each.outcome) for each in evaluations]
+
+
+# ---------------------------------------------------------------- evaluations
+
+
+def test_requests_go_to_free_hosts_in_order(cluster: Cluster) -> None:
+    with executor() as ours:
+        for name in "abc":
+            ours.submit(request(name))
+        assert (ours.free, ours.in_flight) == (-1, 3)
+        assert [running.request.node_id for running in ours.running()] == ["a", "b"]
+        first, second = cluster.hosts
+        second.answer("evaluate", scored(second.request))
+        assert names(ours.wait(5)) == [("b", "scored")]
+        assert second.request.node_id == "c"
+        for host in (first, second):
+            host.answer("evaluate", scored(host.request))
+        assert sorted(names(ours.wait(5)) + names(ours.wait(0))) == [("a", "scored"), ("c", "scored")]
+        assert (ours.free, ours.in_flight, ours.running()) == (2, 0, ())
+        assert ours.evaluator.conditions(ours.slots[0]) == ours.conditions == HERE
+    assert all(host.killed for host in cluster.hosts)
+    assert cluster.hosts[0].options["num_gpus"] == 1
+    assert cluster.hosts[0].options["num_cpus"] == 4
+    assert cluster.hosts[0].options["max_restarts"] == cluster.hosts[0].options["max_task_retries"] == 0
+
+
+def test_waiting_ends_when_it_is_woken(cluster: Cluster) -> None:
+    with executor() as ours:
+        ours.wake()
+        assert ours.wait(3600) == []
+
+
+def test_a_host_that_dies_gives_lost_and_another_takes_its_place(cluster: Cluster) -> None:
+    with executor() as ours:
+        ours.submit(request("a"))
+        first = cluster.hosts[0]
+        first.answer("evaluate", ActorDied("The actor died.\n\nIts node has died."))
+        (lost,) = ours.wait(5)
+        assert isinstance(lost, Failed)
+        assert (lost.outcome, lost.reason) == ("lost", "the Ray worker on node 1 is gone (Its node has died.)")
+        assert (lost.request.node_id, lost.device, lost.conditions) == ("a", "cuda:0@node 1", HERE)
+        assert first.killed, "should it live after all, it is not to go on"
+        ours.submit(request("a"))
+        assert cluster.hosts[1].request.node_id == "a", "elsewhere"
+        until(lambda: ours.wait(0.02) == [] and len(cluster.hosts) == 3 and ours.free == 1)
+
+
+def test_what_a_host_sends_after_it_was_given_up_counts_for_nothing(cluster: Cluster) -> None:
+    with executor(slots=1) as ours:
+        ours.submit(request("a"))
+        host = cluster.hosts[0]
+        seat = ours._seats.all[0]
+        ours._lose(seat, "given up")
+        host.answer("evaluate", scored(host.request))  # its node had only been unreachable for a while
+        assert names(ours.wait(1)) == [("a", "lost")]
+        until(lambda: ours.wait(0.02) == [] and ours.free == 1)
+        ours.submit(request("a"))
+        cluster.hosts[-1].answer("evaluate", scored(request("a")))
+        assert names(ours.wait(5)) == [("a", "scored")]
+        assert ours.wait(0.05) == []
+
+
+def test_an_error_of_ours_is_raised_and_loses_nothing(cluster: Cluster) -> None:
+    with executor() as ours:
+        ours.submit(request("fine"))
+        ours.submit(request("broken"))
+        cluster.hosts[0].answer("evaluate", scored(request("fine")))
+        cluster.hosts[1].answer("evaluate", TaskError("a mistake of ours"))
+        assert names(ours.wait(1)) == [("fine", "scored")]
+        with pytest.raises(TaskError, match="a mistake of ours"):
+            ours.wait(1)
+        assert ours.in_flight == 0
+
+
+def test_what_is_recorded_goes_by_our_clock_and_has_our_request(cluster: Cluster) -> None:
+    with executor(slots=1) as ours:
+        asked = replace(request("a"), bar=1.5)
+        ours.submit(asked)
+        cluster.hosts[0].answer("evaluate", scored(request("b"), finished_at=4000.0))
+        (landed,) = ours.wait(5)
+        assert (landed.started_at, landed.finished_at) == (990.0, 1000.0)
+        assert landed.request is asked
+
+
+def test_progress_is_looked_at(cluster: Cluster) -> None:
+    with executor() as ours:
+        ours.submit(request("a"))
+        host = cluster.hosts[0]
+        until(lambda: ours.wait(0.02) == [] and "look" in host.asked)
+        host.answer("look", Look("train", 0.25, ((0.1, 4.0),)))
+        until(lambda: ours.wait(0.02) == [] and ours.running()[0].share == 0.25)
+        (running,) = ours.running()
+        assert (running.phase, running.losses) == ("train", ((0.1, 4.0),))
+
+
+def test_closing_hands_out_what_had_finished_and_gives_up_the_rest(cluster: Cluster) -> None:
+    ours = executor(slots=3)
+    for name in ("finished", "unfinished", "cancelled", "never begun"):
+        ours.submit(request(name))
+    hosts = list(cluster.hosts)
+    hosts[0].answer("evaluate", scored(request("finished")))
+    gone: dict[str, Any] = {"outcome": "lost", "reason": "stopped"}
+    facts = {key: value for key, value in vars(scored(hosts[2].request)).items() if key not in ("score", "audit")}
+    facts.pop("metrics")
+    hosts[2].answer("evaluate", Failed(**facts, **gone))
+    ours.close()
+    ours.close()
+    assert names(ours.wait(0)) == [("finished", "scored")]
+    assert "cancel" in hosts[1].asked
+    assert all(host.killed for host in hosts)
+    assert ours.in_flight == 0
+    with pytest.raises(RuntimeError, match="closed"):
+        ours.submit(request("too late"))
+
+
+# ---------------------------------------------------------------- what goes wrong around them
+
+
+def test_without_a_head_all_is_lost_and_the_search_ends(cluster: Cluster) -> None:
+    ours = executor()
+    ours.submit(request("a"))
+    cluster.head = "Connection refused"
+    found: list[Evaluation] = []
+    with pytest.raises(HeadLost, match=r"does not answer at head:6379\. What has ended is in the archive"):
+        until(lambda: found.extend(ours.wait(0.02)))
+    assert names(found) == [("a", "lost")]
+    ours.close()
+    assert ours.wait(0) == []
+
+
+def test_a_head_that_comes_back_in_time_is_no_loss(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HEAD_PATIENCE", 60.0)
+    with executor(slots=1) as ours:
+        ours.submit(request("a"))
+        cluster.head = "Connection refused"
+        ours.wait(0.05)
+        cluster.head = None
+        cluster.hosts[0].answer("evaluate", scored(request("a")))
+        assert names(ours.wait(5)) == [("a", "scored")]
+
+
+def test_a_cluster_that_has_lost_all_its_slots_is_not_waited_for_for_ever(cluster: Cluster) -> None:
+    with executor(slots=1, terms=Terms(patience=0.2)) as ours:
+        cluster.comes = lambda number: None
+        ours.submit(request("a"))
+        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
+        assert names(ours.wait(5)) == [("a", "lost")]
+        ours.submit(request("a"))
+        with pytest.raises(ExecutorError, match=r"has had no slot for 0.2 s; its nodes now: a: 8 cores, 2 GPUs; b"):
+            until(lambda: ours.wait(0.05))
+        assert ours.in_flight == 0
+
+
+def test_a_host_that_refuses_is_left_out_and_said(cluster: Cluster) -> None:
+    cluster.comes = lambda number: ready("a") if number < 3 else Refused("b", "id of b", "no sandbox there")
+    with executor(slots=3) as ours:
+        assert len(ours.slots) == ours.free == 2
+        assert "NOTE: b is not used: no sandbox there." in ours.notes
+        assert ours.notes[0].startswith("Ray cluster head:6379: 2 on a; H100; sandbox bwrap there.")
+        cluster.comes = lambda number: ready("a")
+        ours.submit(request("x"))
+        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
+        until(lambda: ours.wait(0.02) is not None and len(cluster.hosts) == 4)
+        assert cluster.hosts[-1].options["scheduling_strategy"] == ("not", "id of b"), "not there again"
+        assert cluster.hosts[0].options["scheduling_strategy"] == "SPREAD"
+
+
+def test_hosts_that_all_refuse_end_it_with_their_reasons(cluster: Cluster) -> None:
+    cluster.comes = lambda number: Refused("b", "id of b", "its data are others")
+    with pytest.raises(ExecutorError, match=r"no slot .* could be made ready in 120 s\. b: its data are others"):
+        executor()
+    assert all(host.killed for host in cluster.hosts)
+
+
+def test_nodes_that_others_use_are_waited_for_and_then_said(cluster: Cluster) -> None:
+    cluster.comes = lambda number: None
+    with pytest.raises(ExecutorError, match=r"2 wait for a node with room: `ray status` shows"):
+        executor(terms=Terms(patience=0.1))
+
+
+def test_slots_without_a_host_yet_join_later(cluster: Cluster) -> None:
+    cluster.comes = lambda number: ready("a") if number == 1 else None
+    with executor(terms=Terms(patience=0.1)) as ours:
+        assert (len(ours.slots), ours.free) == (2, 1)
+        assert any("1 of 2 slots have no host yet" in note for note in ours.notes)
+        cluster.hosts[1].answer("prepare", ready("b"))
+        until(lambda: ours.wait(0.02) == [] and ours.free == 2)
+
+
+# ---------------------------------------------------------------- hardware
+
+
+def kinds(number: int) -> Ready:
+    """Two hosts of one kind, then another kind."""
+    return ready("a", "H100") if number < 3 else ready("b", "A100")
+
+
+def test_nodes_of_different_hardware_are_not_compared_unasked(cluster: Cluster) -> None:
+    cluster.comes = kinds
+    with pytest.raises(ExecutorError, match=r"2 slots of 'H100'; 1 slot of 'A100'\. .*\(executor\.hardware=NAME\)"):
+        executor(slots=3)
+    with pytest.raises(ExecutorError, match=r"executor.hardware='V100' is no part of any node's hardware: 3 slots of"):
+        executor(slots=3, terms=Terms(hardware="V100"))
+
+
+def test_one_kind_of_hardware_can_be_chosen(cluster: Cluster) -> None:
+    cluster.comes = kinds
+    with executor(slots=3, terms=Terms(hardware="H")) as ours:
+        assert [slot.index for slot in ours.slots] == [0, 1]
+        assert ours.conditions.hardware == "H100"
+        assert cluster.hosts[2].killed
+        cluster.comes = lambda number: ready("c", "A100")
+        ours.submit(request("x"))
+        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
+        until(lambda: ours.wait(0.02) is not None and len(cluster.hosts) == 4)
+        ours.wait(0.05)
+        assert ours.free == 1, "a node of other hardware cannot take the place of a lost one"
+        assert cluster.hosts[3].killed
+        assert any("its hardware is 'A100'" in note for note in ours.notes)
+
+
+def test_different_hardware_can_be_compared_all_the_same(cluster: Cluster) -> None:
+    cluster.comes = kinds
+    with executor(slots=3, terms=Terms(mixed=True)) as ours:
+        assert ours.free == 3
+        assert ours.conditions.hardware == MIXED
+        ours.submit(request("a"))
+        cluster.hosts[0].answer("evaluate", scored(request("a")))
+        (landed,) = ours.wait(5)
+        assert landed.conditions == ours.conditions
+        assert landed.device == "cuda:0@a (H100)", "what it was made on is in the record all the same"
+
+
+# ---------------------------------------------------------------- what fits
+
+
+@pytest.mark.parametrize(
+    ("options", "demand", "slots"),
+    [
+        ({}, Demand(1, 4), 4),
+        ({"threads": 8}, Demand(1, 8), 2),
+        ({"gpus": 0}, Demand(0, 1), 20),
+        ({"gpus": 0, "threads": 4, "slots": 3}, Demand(0, 4), 3),
+        ({"gpus": 1, "slots": 1}, Demand(1, 4), 1),
+    ],
+)
+def test_what_fits_is_counted(options: dict[str, Any], demand: Demand, slots: int) -> None:
+    assert demand_for(NODES, options) == demand
+    assert slots_for(NODES, demand, options.get("slots")) == slots
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "error", "words"),
+    [
+        (
+            NODES,
+            {"slots": 5},
+            ExecutorError,
+            r"room for 4 of 5 slots with 1 GPU and 4 cores each: a: 8 cores, 2 GPUs; ",
+        ),
+        (NODES, {"slots": 5}, ExecutorError, r"Ray would wait for ever for the rest: use executor\.slots=4"),
+        (NODES, {"threads": 9}, ExecutorError, r"room for 0 of 1 slot with 1 GPU and 9 cores each"),
+        (NODES[2:], {"gpus": 1}, ExecutorError, r"no node of the Ray cluster has a GPU: head: 4 cores\. Start a node"),
+        ((), {}, ExecutorError, r"room for 0 of 1 slot .*it has no node"),
+        (NODES, {"gpus": 2}, ValueError, r"executor\.gpus is 2; expected 1"),
+        (NODES, {"threads": 0}, ValueError, r"executor\.threads is 0; expected a positive"),
+        (NODES, {"slots": "two"}, ValueError, r"executor\.slots is 'two'; expected a positive"),
+    ],
+)
+def test_what_does_not_fit_is_refused(nodes: Any, options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        slots_for(nodes, demand_for(nodes, options), options.get("slots"))
+
+
+@pytest.mark.parametrize("options", [{"patience": 0}, {"patience": "long"}, {"mixed": "yes"}])
+def test_terms_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"executor\.(patience|mixed) is"):
+        Terms.of(options)
+
+
+def test_without_the_package_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ExecutorError, match=r"needs the package ray.*pip install 'treewright\[ray\]'"):
+        connect("auto")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("local", "expected 'auto' or the HOST:PORT"),
+        ("ray://a:10001", "expected 'auto' or the HOST:PORT"),
+        ("nowhere", r"\(expected HOST:PORT\)"),
+        ("127.0.0.1:9", r"no Ray cluster answers at executor.address=127.0.0.1:9 .*`ray start --head`"),
+    ],
+)
+def test_an_address_without_a_cluster_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str, words: str
+) -> None:
+    monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(ExecutorError, match=words):
+        connect(address)
+
+
+def test_a_head_is_looked_for_by_its_port() -> None:
+    assert unreachable("127.0.0.1:9") is not None
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    assert condition()
