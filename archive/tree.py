@@ -15,6 +15,7 @@ thread (an operator that waits for a language model) holds ``tree.lock`` while r
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -195,6 +196,14 @@ class Tree:
         means = np.where(valid, self.means, np.inf if self.direction == "minimise" else -np.inf)
         best = int(np.argmin(means) if self.direction == "minimise" else np.argmax(means))
         return self.nodes[best].node_id
+
+    def mean(self, node_id: str) -> float:
+        """The node's mean screening score; NaN where there is none."""
+        return float(self.means[self.index[node_id]])
+
+    def scored(self, node_id: str) -> bool:
+        """Whether the node has a mean."""
+        return not math.isnan(self.mean(node_id))
 
     def better(self, a: float, b: float) -> bool:
         """Whether score ``a`` is better than score ``b``."""

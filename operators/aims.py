@@ -90,8 +90,8 @@ def _gains(tree: Tree, names: dict[str, int]) -> Iterator[tuple[str, float | Non
 
 def gain_of(tree: Tree, node_id: str) -> float | None:
     """By how much a node's mean is better than that of its better parent; None without scores, or for a suspect."""
-    mean = float(tree.means[tree.index[node_id]])
-    before = [float(tree.means[tree.index[parent]]) for parent in tree[node_id].parents if not tree.suspect(parent)]
+    mean = tree.mean(node_id)
+    before = [tree.mean(parent) for parent in tree[node_id].parents if not tree.suspect(parent)]
     before = [score for score in before if not np.isnan(score)]
     if np.isnan(mean) or not before or tree.suspect(node_id):
         return None

@@ -9,7 +9,6 @@ answer cannot be used, the hunk is drawn from either, whole.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,7 +82,7 @@ class Crossover:
         return self._resolver is not None and self._resolver.llm.closed is None
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        return not math.isnan(tree.means[tree.index[node_id]])
+        return tree.scored(node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         if len(set(move.parents)) != 2:

@@ -6,7 +6,6 @@ functions are used it learns from a small example in the template.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from archive.tree import Tree
@@ -27,7 +26,7 @@ class Draft(Author):
         super().__init__(llm, name, prompts)
 
     def suits(self, tree: Tree, node_id: str) -> bool:
-        return node_id == tree.root and not math.isnan(tree.means[0])
+        return node_id == tree.root and tree.scored(node_id)
 
     def parts(self, node_id: str, context: Context) -> Parts:
         return {

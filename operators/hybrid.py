@@ -7,7 +7,6 @@ least one new module-level constant with a range that ``operators.ranges`` can r
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterator, Mapping
 
 from archive.tree import Tree
@@ -34,7 +33,7 @@ class Hybrid(Author):
         super().__init__(llm, name, prompts)
 
     def suits(self, tree: Tree, node_id: str) -> bool:
-        return not math.isnan(tree.means[tree.index[node_id]])
+        return tree.scored(node_id)
 
     def parts(self, node_id: str, context: Context) -> Parts:
         return of_a_scored_program(node_id, context)

@@ -6,8 +6,6 @@ Each proposal has an *aim*, a kind of change to make, so that the search does no
 
 from __future__ import annotations
 
-import math
-
 from archive.tree import Tree
 from operators import briefing
 from operators.aims import Aim, due, read_aims
@@ -28,7 +26,7 @@ class Improve(Author):
         read_aims(self.templates.text("aims"))  # a file that cannot be read is told at the start
 
     def suits(self, tree: Tree, node_id: str) -> bool:
-        return not math.isnan(tree.means[tree.index[node_id]])
+        return tree.scored(node_id)
 
     def aim(self, context: Context) -> Aim:
         """What credit says; of an answer that was paid for in an earlier session, what was asked then."""

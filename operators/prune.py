@@ -7,7 +7,6 @@ to ``tune``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 from archive.records import Candidate, Node, Propose
@@ -34,7 +33,7 @@ class Prune:
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         """A scored node with a step in its lineage that made the program longer."""
-        return not math.isnan(tree.means[tree.index[node_id]]) and self._is_prunable(tree, node_id)
+        return tree.scored(node_id) and self._is_prunable(tree, node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         program_id = move.parents[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from archive.tree import Tree
@@ -24,7 +23,7 @@ class Simplify(Author):
         super().__init__(llm, name, prompts)
 
     def suits(self, tree: Tree, node_id: str) -> bool:
-        return not math.isnan(tree.means[tree.index[node_id]])
+        return tree.scored(node_id)
 
     def parts(self, node_id: str, context: Context) -> Parts:
         return of_a_scored_program(node_id, context)

@@ -66,7 +66,7 @@ def _undecided(tree: Tree, keys: object) -> list[Trial]:
 
 def _only_constants_changed(node: Node, tree: Tree) -> bool:
     """Whether a failure is the constants' fault: its parent scored, and set to its constants is the same text."""
-    if len(node.parents) != 1 or math.isnan(tree.means[tree.index[node.parents[0]]]):
+    if len(node.parents) != 1 or not tree.scored(node.parents[0]):
         return False
     parent = tree[node.parents[0]].candidate.files
     return rewritten(parent, values_of(node.candidate.files)) == dict(node.candidate.files)

@@ -158,8 +158,7 @@ class Budget:
         leader = tree.leader()
         if self.target is None or leader is None:
             return False
-        mean = float(tree.means[tree.index[leader]])
-        return not tree.better(self.target, mean)
+        return not tree.better(self.target, tree.mean(leader))
 
     def model_used(self, closed: str | None) -> str | None:
         """Why the search is over since the language model is, or None. ``closed``: why it cannot be asked any more."""

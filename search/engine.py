@@ -451,7 +451,7 @@ class Search:
         if leader is None or leader == self._leader:
             return
         before, self._leader = self._leader, leader
-        mean = float(self.tree.means[self.tree.index[leader]])
+        mean = self.tree.mean(leader)
         runs = int(self.tree.runs[self.tree.index[leader]])
         detail = {"mean": mean, "runs": runs}
         reason = f"best mean screening score so far: {mean:.4f} in {runs} run{'s' if runs > 1 else ''}"
@@ -473,7 +473,7 @@ class Search:
             return request
         request = replace(request, pace=self._pace(request.node_id))
         leader = self.tree.leader()
-        return request if leader is None else replace(request, bar=float(self.tree.means[self.tree.index[leader]]))
+        return request if leader is None else replace(request, bar=self.tree.mean(leader))
 
     def _pace(self, node_id: str) -> tuple[CurvePoint, ...]:
         """The baseline's curve for the first run of a candidate, where far slower ones are stopped; else empty.

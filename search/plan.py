@@ -102,7 +102,7 @@ def _sure_lead(tree: Tree, sigma: float) -> float:
     leader = tree.leader()
     if leader is None or not tree.runs[0]:
         return 0.0
-    lead = abs(float(tree.means[tree.index[leader]] - tree.means[0]))  # a leader is never worse than the root
+    lead = abs(tree.mean(leader) - tree.mean(tree.root))  # a leader is never worse than the root
     return lead - sigma * math.sqrt(2 * math.log(len(tree)))
 
 
