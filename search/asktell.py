@@ -32,7 +32,7 @@ from search import assemble, engine, settings
 from search.assemble import Given, Llm
 from search.budget import Budget
 from search.claim import ClaimPlan
-from search.course import Course
+from search.course import Course, Ending
 from search.owntask import FunctionEvaluator, OwnTask
 from search.policies.base import Policy
 from search.runs import Opened, catch_up, open_run
@@ -188,7 +188,6 @@ class Search(Course):
 
     def summary(self) -> str:
         """The result in words, as ``python -m search`` prints it."""
-        from search.course import Ending
         from search.summary import summarise
 
         ending = self.ending or Ending("not finished", None, finished=False)

@@ -20,9 +20,9 @@ from rich.text import Text
 from archive.records import Evaluation, Failed, Scored
 from archive.tree import Tree
 from operators.llm.meter import Meter
+from search.course import Outlook
 from search.engine import Search
 from search.frame import BOLD, GREEN, RED, YELLOW, Fact, Frame, SlotRow, duration
-from search.loop import Outlook
 from search.pace import Pace
 from search.statistics import screening_sigma
 from train.local import Running
@@ -243,7 +243,7 @@ def _standing(search: Search) -> Iterator[Fact]:
 
 
 def _mean(tree: Tree, node_id: str) -> str:
-    return f"{tree.means[tree.index[node_id]]:.4f}"
+    return f"{tree.mean(node_id):.4f}"
 
 
 def _runs(tree: Tree, node_id: str) -> str:

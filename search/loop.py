@@ -115,6 +115,3 @@ class Session:
             self.display.landed(self.course.engine, evaluation, self.course.budget.evaluations)
         if ended is not None:
             raise ended
-
-
-__all__ = ["Display", "Ending", "Executor", "Outlook", "Session"]

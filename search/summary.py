@@ -13,9 +13,9 @@ import numpy as np
 from archive.records import Spending
 from archive.store import Archive
 from search.claim import Verdict
+from search.course import Ending
 from search.display import clean
 from search.engine import Search
-from search.loop import Ending
 from search.speed import in_words as speed_in_words
 from search.speed import speed_effect
 from search.statistics import Difference, Interval, NoInterval, mean_interval, power, screening_sigma

@@ -18,9 +18,9 @@ from operators.llm.meter import Meter
 from search import assemble
 from search.budget import Budget
 from search.claim import ClaimPlan
-from search.course import Course
+from search.course import Course, Ending
 from search.engine import Search
-from search.loop import Ending, Session
+from search.loop import Session
 from search.runs import Opened, catch_up, open_run
 from search.settings import compose_settings, resolve
 from train.local import LocalExecutor

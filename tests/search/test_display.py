@@ -17,8 +17,9 @@ from stub_evaluator import StubEvaluator
 from archive.records import Evaluation, Failed, Request
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
+from search.course import Outlook
 from search.display import LiveDisplay, PlainDisplay, clean, describe_landing, make_display, time_left
-from search.loop import Outlook, Session
+from search.loop import Session
 from search.pace import Pace
 from search.policies.scores import FlatUcb
 from train.local import Running
