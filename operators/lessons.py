@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import duckdb
@@ -64,29 +65,31 @@ class Lessons:
     def lines(
         self, query: Query | None, run: str, conditions: Conditions, sigma: float | None, evaluated: int
     ) -> tuple[str, ...]:
-        """As ``learned``. ``evaluated``: the run's evaluations so far."""
+        """As ``learned``, or what is known already where the writer needed the memory: the next proposal asks again.
+
+        ``evaluated``: the run's evaluations so far.
+        """
         with self._lock:
             if evaluated >= self._again:
-                self._lines = learned(query, run, conditions, sigma)
-                self._again = evaluated + max(1, evaluated // _GROWTH)
+                with suppress(duckdb.InterruptException):
+                    self._lines = learned(query, run, conditions, sigma)
+                    self._again = evaluated + max(1, evaluated // _GROWTH)
             return self._lines
 
 
 def learned(query: Query | None, run: str, conditions: Conditions, sigma: float | None) -> tuple[str, ...]:
     """Lines, the most telling first; none without an archive, or where it supports none yet.
 
-    ``sigma``: a single gain is told from two deviations of a difference on.
+    ``sigma``: a single gain is told from two deviations of a difference on. Raises duckdb.InterruptException where the
+    writer needed the memory.
     """
     if query is None:
         return ()
     here = [run, conditions.fingerprint, conditions.budget_seconds, conditions.hardware]
-    try:
-        kinds = [_kind(*row) for row in query(_KINDS, here)]
-        least = 2 * 2**0.5 * sigma if sigma is not None else 0.0
-        gains = [_gain(*row) for row in query(_BEST, [*here, least, _GAINS_SHOWN])]
-        failed = query(_FAILED, here)
-    except duckdb.InterruptException:  # the writer needed the memory: lessons can wait for the next proposal
-        return ()
+    kinds = [_kind(*row) for row in query(_KINDS, here)]
+    least = 2 * 2**0.5 * sigma if sigma is not None else 0.0
+    gains = [_gain(*row) for row in query(_BEST, [*here, least, _GAINS_SHOWN])]
+    failed = query(_FAILED, here)
     lines = [*kinds, *gains]
     if failed:
         counts = ", ".join(f"{count} {outcome}" for outcome, count in failed)

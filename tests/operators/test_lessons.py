@@ -102,10 +102,19 @@ def test_they_reach_the_prompt_as_data_and_are_optional(archive: Archive) -> Non
 
 
 def test_a_writer_that_needs_the_memory_goes_first() -> None:
+    """Nothing is learned of that for the time until the run has grown: the next proposal asks again."""
+    lessons = Lessons()
+
     def interrupted(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         raise duckdb.InterruptException("interrupted")
 
-    assert learned(interrupted, "night", CONDITIONS, None) == ()
+    def query(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        return [("crashed", 3)] if "outcome, count" in sql else []
+
+    known = ("- trainings without a score: 3 crashed",)
+    assert lessons.lines(interrupted, "night", CONDITIONS, None, 1000) == ()
+    assert lessons.lines(query, "night", CONDITIONS, None, 1000) == known
+    assert lessons.lines(interrupted, "night", CONDITIONS, None, 1020) == known
 
 
 def test_they_are_asked_for_again_when_the_run_has_grown() -> None:
