@@ -1,14 +1,17 @@
-"""genes: what values of a program's constants are worth, learned from the scores of all programs that share them.
+"""genes: what edits of a program are worth, learned from the scores of all programs that carry some of them.
 
-Every value is a gene. A Gaussian process over the genes says of a program that nobody has trained how it would rank,
-and how sure that is; ``tune`` proposes where the expected improvement is largest.
+Every edit over the root is a gene: the value of a constant, and each change of the code (``operators.trials`` names
+them by the node that made them). A Gaussian process over the genes says of a program that nobody has trained how it
+would rank, and how sure that is; ``tune`` proposes where the expected improvement is largest. So what was learned of a
+learning rate is not lost when a block is added, and a block that shifts the best learning rate is seen to do so.
 
 *Scores* are seen as normal scores of their ranks, so a monotone change of the metric changes nothing, and one diverged
 run does not flatten the rest. A mean of ``r`` runs has the noise of one run divided by ``r``.
 
 *The kernel* is ``a * mean_d k_d + (1 - a) * prod_d k_d`` with a = 0.3: genes add up, and they interact (additive
 Gaussian processes: Duvenaud, Nickisch and Rasmussen 2011). ``k_d`` is Matern 5/2 in the coordinate of
-``operators.ranges`` over the width of the range, or ``exp(-1 / (2 l))`` between two values of an unordered constant.
+``operators.ranges`` over the width of the range, or ``exp(-1 / (2 l))`` between two values of an unordered constant,
+between having a change of the code and not having it, and between having a constant and not having it.
 
 *Lengths and noise* are not fitted. Three lengths and three noise levels are weighed by their evidence (with the
 variance profiled out), and predictions are averaged: with a few dozen noisy scores a fitted length is mostly luck.
@@ -21,9 +24,8 @@ parallel slots get different proposals. *Failed* ones have no score; they lower 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -50,13 +52,15 @@ _SUCCESS, _FAILURE = 2.0, 0.5  # a Beta prior: programs succeed four times in fi
 
 @dataclass(frozen=True)
 class Trial:
-    """A known program: the values of its constants, and what came of it."""
+    """A known program: the values of its constants, its changes of the code, and what came of it."""
 
     values: Mapping[Key, Number]
     score: float | None
     """None unless it was scored."""
     runs: int = 1
     state: Literal["scored", "pending", "failed"] = "scored"
+    code: frozenset[str] = frozenset()
+    """Names of the changes of the code over the root's."""
 
 
 @dataclass(frozen=True)
@@ -83,20 +87,25 @@ class _Setting:
 
 
 class GeneModel:
-    """A model of the constants of ``space``, fitted to trials. Deterministic; costs O(n^3) for n trials."""
+    """A model of the constants of ``space`` and of code, fitted to trials. Deterministic; O(n^3) for n trials."""
 
     def __init__(self, trials: Sequence[Trial], space: Mapping[Key, Range], direction: Direction) -> None:
-        """Raises ValueError if fewer than two trials were scored: nothing could be compared."""
+        """Raises ValueError if fewer than two trials were scored: nothing could be compared.
+
+        A trial may lack constants of ``space``; what else it has is not looked at.
+        """
         scored = [trial for trial in trials if trial.score is not None]
         if len(scored) < 2:
             raise ValueError(f"a gene model needs at least 2 scored programs, and got {len(scored)}")
         self._space = dict(space)
-        self._unordered = np.array([span.unordered for span in self._space.values()])
-        self._places = self._encode([trial.values for trial in scored])
+        everywhere = frozenset.intersection(*(trial.code for trial in trials))
+        self._code = sorted(frozenset.union(*(trial.code for trial in trials)) - everywhere)
+        self._unordered = np.array([span.unordered for span in self._space.values()] + [True] * len(self._code))
+        self._places = self._placed(scored)
         self._runs = np.array([trial.runs for trial in scored], dtype=np.float64)
         self._target = normal_scores([trial.score or 0.0 for trial in scored], direction)
-        self._failed = self._encode([trial.values for trial in trials if trial.state == "failed"])
-        pending = self._encode([trial.values for trial in trials if trial.state == "pending"])
+        self._failed = self._placed([trial for trial in trials if trial.state == "failed"])
+        pending = self._placed([trial for trial in trials if trial.state == "pending"])
         known = self._kernels(self._places, self._places)
         self._settings = self._solve(known)
         if pending.shape[1]:  # believed at their predicted scores, as if they had landed
@@ -108,25 +117,37 @@ class GeneModel:
             both = {n: np.block([[known[n], across[n].T], [across[n], among[n]]]) for n in LENGTHS}
             self._settings = self._solve(both)
 
-    def predict(self, programs: Sequence[Mapping[Key, Number]]) -> Prediction:
-        """[M] predictions for M programs, each given by the values of at least the constants of the space."""
-        places = self._encode(programs)
+    def predict(self, programs: Sequence[Mapping[Key, Number]], code: frozenset[str] = frozenset()) -> Prediction:
+        """[M] predictions for M programs of the same code, each given by the values of its constants.
+
+        Changes of the code that no trial has, or that all have, make no difference.
+        """
+        places = self._encode(programs, [code] * len(programs))
         kernels = self._kernels(places, self._places)
         mean, deviation, improvement = self._moments(kernels)
         return Prediction(mean, deviation, improvement * self._chance(places, kernels[_NEAR]))
 
     # ------------------------------------------------------------ the equations
 
-    def _encode(self, programs: Sequence[Mapping[Key, Number]]) -> Floats:
-        """[D, N] coordinates: in widths of the range, or the place among the values of an unordered constant."""
-        places = np.empty((len(self._space), len(programs)))
-        columns = zip(*map(of_keys(self._space), programs), strict=True)
-        for row, span, column in zip(places, self._space.values(), columns, strict=bool(programs)):
+    def _placed(self, trials: Sequence[Trial]) -> Floats:
+        return self._encode([trial.values for trial in trials], [trial.code for trial in trials])
+
+    def _encode(self, programs: Sequence[Mapping[Key, Number]], codes: Sequence[frozenset[str]]) -> Floats:
+        """[D, N] coordinates: in widths of the range, or the place among the values of an unordered constant.
+
+        Infinite where a program lacks the constant. Then a row for each change of the code, 1 for those that have it.
+        """
+        places = np.empty((len(self._space) + len(self._code), len(programs)))
+        for row, (key, span) in zip(places, self._space.items(), strict=False):
             low, high = span.bounds
-            known = {value: span.coordinate(value) for value in set(column)}  # most children keep most values
+            column = [values.get(key) for values in programs]
+            # Most children keep most values.
+            known = {v: math.inf if v is None else span.coordinate(v) for v in set(column)}
             row[:] = [known[value] for value in column]
             if not span.unordered:
                 row[:] = (row - low) / (high - low)
+        for row, name in zip(places[len(self._space) :], self._code, strict=True):
+            row[:] = [name in code for code in codes]
         return places
 
     def _kernels(self, a: Floats, b: Floats) -> dict[float, Floats]:
@@ -140,8 +161,8 @@ class GeneModel:
         program, gene = np.nonzero((a != common[:, None]).T)
         has_one, first = np.unique(program, return_index=True)
         # In single precision numpy's exponential is many times faster, and six digits are plenty for what follows.
-        of_common = np.abs(common[:, None] - b).astype(np.float32)
-        of_change = np.abs(a[gene, program][:, None] - b[gene]).astype(np.float32)
+        of_common = _distance(common[:, None], b)
+        of_change = _distance(a[gene, program][:, None], b[gene])
         kernels = {}
         for length in LENGTHS:
             logs = _log_correlation(of_common, self._unordered, length)
@@ -202,19 +223,21 @@ class GeneModel:
         return chance
 
 
+def _distance(a: Floats, b: Floats) -> NDArray[np.float32]:
+    """Infinite between a program that has the constant and one that lacks it, 0 between two that lack it."""
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(a - b)
+    return np.nan_to_num(distance, nan=0.0, posinf=np.inf).astype(np.float32)
+
+
 def _log_correlation(distance: NDArray[np.float32], unordered: NDArray[np.bool_], length: float) -> NDArray[np.float32]:
     """[D, M] logarithms of ``k_d``; ``unordered`` [D]. Matern 5/2: ``(1 + z + z^2 / 3) exp(-z)``, z = sqrt(5) d / l."""
-    z = np.float32(math.sqrt(5.0) / length) * distance
+    lacking = np.isinf(distance)
+    z = np.float32(math.sqrt(5.0) / length) * np.where(lacking, np.float32(0), distance)
     logs: NDArray[np.float32] = np.log1p(z + z * z / 3) - z
-    if unordered.any():
-        logs[unordered] = np.where(distance[unordered] > 0, np.float32(-0.5 / length), np.float32(0))
+    another = lacking | ((distance > 0) & unordered[:, None])
+    logs[another] = np.float32(-0.5 / length)
     return logs
-
-
-def of_keys(keys: Iterable[Key]) -> Callable[[Mapping[Key, Number]], tuple[Number, ...]]:
-    """A function that picks the values of these constants, in this order; 200 programs have many values to pick."""
-    names = tuple(keys)
-    return itemgetter(*names) if len(names) > 1 else lambda values: tuple(values[name] for name in names)
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:

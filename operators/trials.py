@@ -1,14 +1,17 @@
-"""Programs that share their constants: what a model of those constants is fed with.
+"""Programs that have constants in common: what a model of the genes is fed with.
 
 At most ``limit`` scored ones, so that a proposal costs the same in a tree of 100,000 nodes. Pending ones are marked, so
 that parallel slots get different proposals. A child that failed although only constants were changed is marked too;
 other failures may be the code's fault and are left out.
+
+``Code`` names the changes of the code that a program carries: the nodes of its lineage whose step was more than new
+values of constants. A merge carries what both of its parents carry, and a step that takes code out is a change, too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 
 import numpy as np
@@ -23,12 +26,35 @@ _RECENT = 256
 """How far back pending and failed nodes are looked for; older ones are long decided."""
 
 
-def history(tree: Tree, keys: object, limit: int) -> list[Trial]:
-    """What is known of programs with exactly these constants, in order of arrival: at most ``limit`` scored ones,
+class Code:
+    """The changes of the code in each program of a tree. Kept by node, since programs never change."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, frozenset[str]] = {}
+
+    def of(self, tree: Tree, node_id: str) -> frozenset[str]:
+        """Ids of the nodes that made them."""
+        front = [node_id]
+        while front:
+            node = tree[front[-1]]
+            if unknown := [parent for parent in node.parents if parent not in self._of]:
+                front += unknown
+                continue
+            inherited = frozenset[str]().union(*(self._of[parent] for parent in node.parents))
+            own = len(node.parents) == 1 and not _sets_constants(node, tree)
+            self._of[front.pop()] = inherited | {node.node_id} if own else inherited
+        return self._of[node_id]
+
+
+def history(tree: Tree, keys: Collection[Key], limit: int, code: Code | None = None) -> list[Trial]:
+    """What is known of programs with any of these constants, in order of arrival: at most ``limit`` scored ones,
     half of them the best and half the latest; then pending ones and failed children of tune.
 
-    Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached.
+    Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached. ``code`` remembers what it
+    has found from one call to the next.
     """
+    code = Code() if code is None else code
+    names = frozenset(keys)
     means = tree.means
     scored = np.flatnonzero(tree.eligible())
     if not len(scored):
@@ -38,29 +64,32 @@ def history(tree: Tree, keys: object, limit: int) -> list[Trial]:
     half = min(limit, len(scored))
     best = scored[np.argpartition(badness, half - 1)[:half]]
     best = best[np.argsort(means[best] if tree.direction == "minimise" else -means[best], kind="stable")]
-    alike = (i for i in best if values_of(tree.nodes[i].candidate.files).keys() == keys)
+    alike = (i for i in best if not names.isdisjoint(values_of(tree.nodes[i].candidate.files)))
     picked = {int(i) for i in islice(alike, limit // 2)}
-    latest = (i for i in scored[: -limit - 1 : -1] if values_of(tree.nodes[i].candidate.files).keys() == keys)
+    recent = scored[: -limit - 1 : -1]
+    latest = (i for i in recent if not names.isdisjoint(values_of(tree.nodes[i].candidate.files)))
     picked.update(int(i) for i in islice((i for i in latest if int(i) not in picked), limit - len(picked)))
     if not picked:
         return []
-    trials = [
-        Trial(values_of(tree.nodes[i].candidate.files), float(means[i]), int(tree.runs[i])) for i in sorted(picked)
-    ]
-    return trials + _undecided(tree, keys)
+    trials = []
+    for i in sorted(picked):
+        node, runs = tree.nodes[i], int(tree.runs[i])
+        carried = code.of(tree, node.node_id)
+        trials.append(Trial(values_of(node.candidate.files), float(means[i]), runs, code=carried))
+    return trials + _undecided(tree, names, code)
 
 
-def _undecided(tree: Tree, keys: object) -> list[Trial]:
+def _undecided(tree: Tree, names: frozenset[Key], code: Code) -> list[Trial]:
     """Recent nodes without a score: pending ones, and children of tune that failed."""
     trials: list[Trial] = []
     for i in range(max(0, len(tree.nodes) - _RECENT), len(tree.nodes)):
         node = tree.nodes[i]
-        if not math.isnan(tree.means[i]) or values_of(node.candidate.files).keys() != keys:
+        if not math.isnan(tree.means[i]) or names.isdisjoint(values := values_of(node.candidate.files)):
             continue
         if not tree.failures(node.node_id):
-            trials.append(Trial(values_of(node.candidate.files), None, state="pending"))
+            trials.append(Trial(values, None, state="pending", code=code.of(tree, node.node_id)))
         elif _only_constants_changed(node, tree):
-            trials.append(Trial(values_of(node.candidate.files), None, state="failed"))
+            trials.append(Trial(values, None, state="failed", code=code.of(tree, node.node_id)))
     return trials[-32:]
 
 
@@ -68,8 +97,14 @@ def _only_constants_changed(node: Node, tree: Tree) -> bool:
     """Whether a failure is the constants' fault: its parent scored, and set to its constants is the same text."""
     if len(node.parents) != 1 or not tree.scored(node.parents[0]):
         return False
-    parent = tree[node.parents[0]].candidate.files
-    return rewritten(parent, values_of(node.candidate.files)) == dict(node.candidate.files)
+    return _sets_constants(node, tree)
+
+
+def _sets_constants(node: Node, tree: Tree) -> bool:
+    """Whether the node is its one parent with other values of the same constants, and nothing else."""
+    files, parent = node.candidate.files, tree[node.parents[0]].candidate.files
+    values = values_of(files)
+    return values.keys() == values_of(parent).keys() and rewritten(parent, values) == dict(files)
 
 
 def values_of(files: Mapping[str, str]) -> dict[Key, Number]:

@@ -1,7 +1,7 @@
 """tune: numeric search over a program's ALL_CAPS constants. Needs no language model.
 
 For a parent with ``d`` searchable constants (``operators.ranges`` says over which range) and ``n`` scored programs
-with the same constants:
+that have some of them:
 
 *While n < 8* (``warm``): ``1 + Binomial(2, p)`` constants change, at most ``d``, uniformly drawn, with
 ``p = max(0.4, 8 / (8 + n), c / (c + 16))`` for ``c`` earlier children of this parent: a young tree is bold, and
@@ -31,10 +31,10 @@ from operators import tpe
 from operators.base import Context, NoCandidate
 from operators.constants import Number, find_constants
 from operators.duplicates import normalised
-from operators.genes import GeneModel, Key, Trial, normal_scores, of_keys
+from operators.genes import GeneModel, Key, Trial, normal_scores
 from operators.ranges import Range, range_of
 from operators.syntax import Unparsable
-from operators.trials import history, rewritten, values_of
+from operators.trials import Code, history, rewritten, values_of
 
 Values = Mapping[Key, Number]
 
@@ -72,6 +72,7 @@ class Tune:
         self.fed = fed
         self.tries = tries
         self.proposer = proposer
+        self._code = Code()
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         return not math.isnan(tree.means[tree.index[node_id]])
@@ -86,9 +87,10 @@ class Tune:
                     "`RATE = 0.001  # tune: 1e-4..1e-2 log` to have it searched."
                 )
             start = values_of(parent.candidate.files)
-            trials = history(context.tree, start.keys(), self.fed)
+            trials = history(context.tree, start.keys(), self.fed, self._code)
+            code = self._code.of(context.tree, parent.node_id)
             charges = int(context.tree.charges[context.tree.index[parent.node_id]])
-        settings = self._settings(start, space, trials, charges, context.tree.direction, context.rng)
+        settings = self._settings(start, code, space, trials, charges, context.tree.direction, context.rng)
         for values in islice(settings, self.tries):
             changed = {key: value for key, value in values.items() if value != start[key]}
             files = rewritten(parent.candidate.files, changed)
@@ -99,6 +101,7 @@ class Tune:
     def _settings(
         self,
         start: Values,
+        code: frozenset[str],
         space: Mapping[Key, Range],
         trials: Sequence[Trial],
         charges: int,
@@ -106,9 +109,11 @@ class Tune:
         rng: np.random.Generator,
     ) -> Iterator[Values]:
         """Settings to try, the most wanted first."""
+        if self.proposer == "tpe":  # it knows nothing of other constants, nor of code
+            trials = [trial for trial in trials if trial.values.keys() == start.keys()]
         scored = sum(trial.score is not None for trial in trials)
         if self.proposer == "genes" and scored >= max(2, self.warm):
-            yield from by_genes(start, space, trials, direction, rng)
+            yield from by_genes(start, code, space, trials, direction, rng)
         while True:
             ranges = {key: space[key] for key in self._choose(list(space), len(trials), charges, rng)}
             if scored < max(1, self.warm) or self.proposer == "genes":
@@ -159,17 +164,22 @@ def local_step(start: Mapping[Key, Number], ranges: Mapping[Key, Range], rng: np
 
 
 def by_genes(
-    start: Values, space: Mapping[Key, Range], trials: Sequence[Trial], direction: Direction, rng: np.random.Generator
+    start: Values,
+    code: frozenset[str],
+    space: Mapping[Key, Range],
+    trials: Sequence[Trial],
+    direction: Direction,
+    rng: np.random.Generator,
 ) -> Iterator[Values]:
-    """Children of ``start`` that no trial has, the largest expected improvement first."""
-    setting_of = of_keys(space)
-    known = {setting_of(trial.values) for trial in trials} | {setting_of(start)}
-    children: dict[tuple[Number, ...], Values] = {}
+    """Children of ``start`` that no trial of the same ``code`` has, the largest expected improvement first."""
+    keys = tuple(space)
+    known = {_setting(trial.values, keys) for trial in trials if trial.code == code} | {_setting(start, keys)}
+    children: dict[tuple[Number | None, ...], Values] = {}
     for child in _children(start, space, elites(trials, direction), rng):
-        children.setdefault(setting_of(child), child)
+        children.setdefault(_setting(child, keys), child)
     fresh = [child for setting, child in children.items() if setting not in known]
     if fresh:
-        improvement = GeneModel(trials, space, direction).predict(fresh).improvement
+        improvement = GeneModel(trials, space, direction).predict(fresh, code).improvement
         for place in np.argsort(-improvement, kind="stable"):
             yield fresh[int(place)]
 
@@ -196,7 +206,7 @@ def _children(
         yield {**start, **{key: _drawn(space[key], rng) for key in chosen}}
     for _ in range(_TOGETHER):
         donor = best[int(rng.integers(len(best)))]
-        taken = [key for key in keys if rng.random() < 0.5 and space[key].low <= donor[key] <= space[key].high]
+        taken = [key for key in keys if rng.random() < 0.5 and _fits(donor.get(key), space[key])]
         child = {**start, **{key: donor[key] for key in taken}}
         if rng.random() < 0.5:
             key = keys[int(rng.integers(len(keys)))]
@@ -212,6 +222,15 @@ def _alone(value: Number, span: Range, rng: np.random.Generator) -> list[Number]
     here = min(max(span.coordinate(value), low), high)
     steps = [span.value(here + scale * float(rng.normal()) * (high - low)) for scale in _SCALES]
     return [other for other in (*steps, _drawn(span, rng)) if other != value]
+
+
+def _fits(value: Number | None, span: Range) -> bool:
+    """Whether a donor has the constant, and in this range."""
+    return value is not None and span.low <= value <= span.high
+
+
+def _setting(values: Values, keys: Sequence[Key]) -> tuple[Number | None, ...]:
+    return tuple(map(values.get, keys))
 
 
 def _drawn(span: Range, rng: np.random.Generator) -> Number:

@@ -95,3 +95,42 @@ def test_scores_that_are_all_equal_and_many_equal_programs_are_no_trouble() -> N
     same = [Trial({A: 0.5, B: 1}, 2.0)] * 30
     found = GeneModel(same, SPACE, "minimise").predict([{A: 0.5, B: 1}, {A: 0.1, B: 0}])
     assert np.isfinite(found.improvement).all()
+
+
+def test_a_change_of_the_code_is_a_gene_with_a_worth_of_its_own() -> None:
+    """Half the programs carry a block that helps: it is expected to help where nobody has tried it."""
+    half = [
+        replace(trial, score=(trial.score or 0.0) - 0.5 * (i % 2), code=frozenset({"block"} if i % 2 else ()))
+        for i, trial in enumerate(trials(noise=0.05))
+    ]
+    model = GeneModel(half, SPACE, "minimise")
+    unseen = [{A: a, B: b} for a in np.linspace(0.03, 0.97, 6) for b in range(4)]
+    assert (model.predict(unseen, frozenset({"block"})).mean > model.predict(unseen).mean).all()
+
+
+def test_a_block_may_move_the_best_value_of_a_constant() -> None:
+    """Genes interact: with the block the best A is 0.2 and not 0.7; both kinds of programs tell of B."""
+    rng = np.random.default_rng(3)
+    known = []
+    for i in range(60):
+        a, b, here = float(rng.random()), int(rng.integers(4)), bool(i % 2)
+        known.append(Trial({A: a, B: b}, loss(a + 0.5 * here, b), code=frozenset({"block"} if here else ())))
+    model = GeneModel(known, SPACE, "minimise")
+    line = [{A: a, B: 0} for a in np.linspace(0.0, 1.0, 21)]
+    with_block, without = model.predict(line, frozenset({"block"})).mean, model.predict(line).mean
+    assert abs(float(line[int(with_block.argmax())][A]) - 0.2) < 0.11
+    assert abs(float(line[int(without.argmax())][A]) - 0.7) < 0.11
+
+
+def test_a_program_that_lacks_a_constant_still_tells_of_the_others() -> None:
+    lacking = [Trial({A: trial.values[A]}, trial.score) for trial in trials(20) if trial.values[B] == 0]
+    model = GeneModel([*trials(6, seed=5), *lacking], SPACE, "minimise")
+    near, far = model.predict([{A: 0.7, B: 0}, {A: 0.05, B: 0}]).mean
+    assert near > far
+
+
+def test_what_all_programs_carry_makes_no_difference() -> None:
+    everywhere = [replace(trial, code=frozenset({"old"})) for trial in trials()]
+    unseen = [{A: 0.3, B: 2}]
+    plain = GeneModel(trials(), SPACE, "minimise").predict(unseen)
+    assert GeneModel(everywhere, SPACE, "minimise").predict(unseen, frozenset({"old"})).mean == plain.mean

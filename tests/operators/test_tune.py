@@ -16,7 +16,7 @@ from operators.base import NoCandidate
 from operators.constants import Number, read_constants, set_constants
 from operators.genes import GeneModel
 from operators.tpe import suggest
-from operators.trials import history
+from operators.trials import Code, history
 from operators.tune import Tune, search_space
 
 SOURCE = """\
@@ -166,11 +166,40 @@ def test_a_failure_by_constants_is_no_score_and_other_failures_are_left_out(gard
     garden.fail(blown, "out_of_memory")
     broken = garden.grow(SOURCE + "raise RuntimeError\n", (root,), "improve")
     garden.fail(broken)
-    other = garden.grow(SOURCE + "EXTRA = 5\n", (root,), "improve", score=0.0)
+    garden.grow("OTHER = 5\n", (root,), "draft", score=0.0)
     trials = history(garden.tree, {("train.py", name) for name in read_constants(SOURCE)}, 80)
-    assert [trial.state for trial in trials] == ["scored"] * 4 + ["failed"]
+    assert [trial.state for trial in trials] == ["scored"] * 4 + ["failed"], "nothing in common, nothing to learn from"
     assert trials[-1].values["train.py", "WIDTH"] == 256
-    assert all(trial.score != garden.tree.means[garden.tree.index[other.node_id]] for trial in trials)
+
+
+def test_programs_are_told_apart_by_what_changed_their_code(garden: Garden) -> None:
+    """Each change of the code is named by its node; constants are none, a merge carries those of both sides."""
+    root = garden.plant(SOURCE, 1.0)
+    block = garden.grow(SOURCE + "def block():\n    return 1\n", (root.node_id,), "improve", score=0.9)
+    tuned = garden.grow(set_constants(block.candidate.files["train.py"], {"WIDTH": 96}), (block.node_id,), score=0.8)
+    other = garden.grow("import math\n" + SOURCE + "GAIN = 0.5\n", (root.node_id,), "hybrid", score=0.7)
+    merged = "import math\n" + tuned.candidate.files["train.py"] + "GAIN = 0.5\n"
+    both = garden.grow(merged, (tuned.node_id, other.node_id), "crossover", score=0.6)
+    shorter = garden.grow(merged.replace("import math\n", ""), (both.node_id,), "prune", score=0.6)
+    code = Code()
+    assert code.of(garden.tree, root.node_id) == set()
+    assert code.of(garden.tree, tuned.node_id) == {block.node_id}
+    assert code.of(garden.tree, both.node_id) == {block.node_id, other.node_id}
+    assert code.of(garden.tree, shorter.node_id) == {block.node_id, other.node_id, shorter.node_id}
+    trials = history(garden.tree, {("train.py", "GAIN")}, 80, code)
+    assert [trial.code for trial in trials] == [code.of(garden.tree, n.node_id) for n in (other, both, shorter)]
+
+
+def test_what_was_learned_of_the_constants_outlives_a_change_of_the_code(garden: Garden) -> None:
+    """The one program with a new block has no history of its own; its children go where the other programs did well."""
+    root = forest(garden, 40)
+    text = SOURCE + "GAIN = 0.5\n\n\ndef block(x):\n    return GAIN * x\n"
+    block = garden.grow(text, (root,), "hybrid", score=loss(read_constants(SOURCE)) - 0.1)
+    better = []
+    for seed in range(20):
+        found = read_constants(child(garden, block.node_id, seed).files["train.py"])
+        better.append(loss(found) < loss(read_constants(SOURCE)))
+    assert np.mean(better) > 0.8
 
 
 def test_only_the_best_and_the_latest_are_fed(garden: Garden) -> None:

@@ -1,0 +1,263 @@
+"""What is won by counting edits of the code as genes: searches over constants and blocks of code, with scripted edits.
+
+    python tests/benchmarks/edits.py [--quick] [--seeds 20] [--workers 2]
+
+A language model is stood in for by ``edit``, which adds one of eight blocks to a program or (one time in ten) takes
+one out. A block is worth something or does harm; half of them move the best value of one constant, and half bring a
+constant of their own, on which their worth depends. Everything else is the real search: policy, ``tune``,
+``crossover``, claim; the constants and their scores are tables of real trainings (HPOBench-MLP). 100 evaluations, one
+child in five crashes. What counts is the log10 of the true percentile among 100,000 random programs of the same
+landscape, lower is better.
+
+    genes     tune as it ships: every program that has some of the constants informs it
+    alike     tune knows only programs with exactly the same constants, and takes their code for the same
+    tpe       tune with Optuna's TPE, which knows as much as ``alike``
+
+The last line is one JSON object: the three figures, and the mean differences of ``genes`` to the two others on equal
+landscapes, with their standard errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import tables
+from numpy.typing import NDArray
+from playing import Player, play, summary
+from policies import player
+
+from archive.records import Candidate, Propose
+from archive.tree import Tree
+from operators import tune
+from operators.base import Context, NoCandidate, Operator
+from operators.build import build_operators
+from operators.constants import read_constants
+from operators.genes import Key, Trial
+from operators.trials import Code, history
+
+BLOCKS = 8
+RATES = (1, 2, 3, 4, 5)
+EVALUATIONS = 100
+ARMS = ("genes", "alike", "tpe")
+PLACES = (("hpobench", "car"), ("hpobench", "segment"), ("hpobench", "phoneme"), ("hpobench", "vehicle"))
+_SAMPLE = 100_000
+
+Setting = tuple[int, ...]
+"""The places of the table's constants, then for each block 0, or 1 and the place of its own constant."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A table whose programs may carry blocks of code. It stands where a ``Table`` does in ``playing``."""
+
+    table: tables.Table
+    seed: int
+    unordered: bool = False
+
+    @property
+    def family(self) -> str:
+        return self.table.family
+
+    @property
+    def name(self) -> str:
+        return f"{self.table.name} with blocks"
+
+    @cached_property
+    def _draws(self) -> Mapping[str, NDArray[Any]]:
+        rng = np.random.default_rng([self.seed, 99])
+        return {
+            "worth": rng.normal(0.0, 1.0, BLOCKS),
+            "moved": rng.integers(len(self.table.sizes), size=BLOCKS),
+            "steps": np.where(np.arange(BLOCKS) % 4 < 2, rng.integers(-2, 3, size=BLOCKS), 0),
+            "rate": rng.integers(len(RATES), size=BLOCKS),
+        }
+
+    @cached_property
+    def _mean(self) -> NDArray[np.float64]:
+        return np.nanmean(self.table.scores, axis=1)
+
+    @cached_property
+    def _unit(self) -> float:
+        """Half the spread of the better half of the table: what one block is worth."""
+        return float(np.quantile(self._mean, 0.5) - np.quantile(self._mean, 0.02)) / 2
+
+    def _base(self, setting: Setting) -> Setting:
+        """Where in the table a program is looked up: blocks move the best values of constants."""
+        places = list(setting[: len(self.table.sizes)])
+        for block, here in enumerate(setting[len(places) :]):
+            if here:
+                moved = int(self._draws["moved"][block])
+                places[moved] = int(
+                    np.clip(places[moved] + self._draws["steps"][block], 0, self.table.sizes[moved] - 1)
+                )
+        return tuple(places)
+
+    def _extra(self, setting: Setting) -> float:
+        extra = 0.0
+        for block, here in enumerate(setting[len(self.table.sizes) :]):
+            if here:
+                off = abs(here - 1 - int(self._draws["rate"][block])) / len(RATES) if block % 2 else 0.0
+                extra += (float(self._draws["worth"][block]) + off) * self._unit
+        return extra
+
+    def draw(self, setting: Setting, seed: int) -> float:
+        return self.table.draw(self._base(setting), seed) + self._extra(setting)
+
+    def true(self, setting: Setting) -> float:
+        return float(self._mean[self.table.place(self._base(setting))]) + self._extra(setting)
+
+    @cached_property
+    def _sample(self) -> NDArray[np.float64]:
+        rng = np.random.default_rng([self.seed, 98])
+        found = []
+        for _ in range(_SAMPLE):
+            places = [int(rng.integers(size)) for size in self.table.sizes]
+            blocks = [
+                int(rng.integers(2)) * (1 + (int(rng.integers(len(RATES))) if b % 2 else 0)) for b in range(BLOCKS)
+            ]
+            found.append(self.true((*places, *blocks)))
+        return np.sort(found)
+
+    def place(self, setting: Setting) -> Setting:
+        return setting
+
+    @property
+    def percentiles(self) -> Landscape:
+        return self
+
+    def __getitem__(self, setting: Setting) -> float:
+        """log10 of the share of programs that are as good."""
+        return float(np.log10((1 + np.searchsorted(self._sample, self.true(setting), side="right")) / (1 + _SAMPLE)))
+
+    # ------------------------------------------------------------ programs
+
+    def start(self, rng: np.random.Generator) -> Setting:
+        return (*self.table.start(rng), *(0,) * BLOCKS)
+
+    def program(self, setting: Setting) -> str:
+        """The table's constants; then a place for each block, with lines between, so that merges find their way."""
+        constants = len(self.table.sizes)
+        text = self.table.program(setting[:constants])
+        for block, here in enumerate(setting[constants:]):
+            text += f"\n\n# block {block}\n\nHAS_{block}_VERSION = {int(here > 0)}\n"
+            if here:
+                text += f"\n\ndef block_{block}(x):\n    return x + {block}\n"
+                if block % 2:
+                    text += f"\n\nRATE_{block} = {RATES[here - 1]}  # tune: {'|'.join(map(str, RATES))}\n"
+            text += f"\n\n# end of {block}\n\n"
+        return text
+
+    def setting(self, constants: Mapping[str, Any]) -> Setting:
+        blocks = []
+        for block in range(BLOCKS):
+            has = constants[f"HAS_{block}_VERSION"]
+            blocks.append(has * (1 + RATES.index(constants.get(f"RATE_{block}", RATES[0]))))
+        return (*self.table.setting(constants), *blocks)
+
+
+class Edit:
+    """A language model's stand-in: one block more; one time in ten, one less."""
+
+    arity = 1
+    needs_llm = False
+    name = "edit"
+
+    def __init__(self, landscape: Landscape) -> None:
+        self._landscape = landscape
+
+    def applies(self, tree: Tree, node_id: str) -> bool:
+        return not np.isnan(tree.means[tree.index[node_id]])
+
+    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
+        source = context.tree[move.parents[0]].candidate.files["train.py"]
+        setting = list(self._landscape.setting(read_constants(source)))
+        first = len(setting) - BLOCKS
+        present = [b for b in range(BLOCKS) if setting[first + b]]
+        absent = [b for b in range(BLOCKS) if not setting[first + b]]
+        if absent and (not present or context.rng.random() < 0.9):
+            block = absent[int(context.rng.integers(len(absent)))]
+            setting[first + block] = 1 + (int(context.rng.integers(len(RATES))) if block % 2 else 0)
+        else:
+            block = present[int(context.rng.integers(len(present)))]
+            setting[first + block] = 0
+        text = self._landscape.program(tuple(setting))
+        return Candidate({"train.py": text}, move.parents, self.name, f"block {block}")
+
+
+def alike(tree: Tree, keys: Collection[Key], limit: int, code: Code | None = None) -> list[Trial]:
+    """What ``tune`` was fed with before code counted: programs of exactly these constants, their code left out."""
+    found = history(tree, keys, limit, code)
+    return [Trial(t.values, t.score, t.runs, t.state) for t in found if t.values.keys() == set(keys)]
+
+
+def arm(name: str, landscape: Landscape) -> Player:
+    """The default search with ``edit`` beside its operators, as often as ``tune``."""
+    usual = player("ucb")
+    entries: Any = {
+        "tune": {"_target_": "operators.tune.Tune", "weight": 1.0, "proposer": "tpe" if name == "tpe" else "genes"},
+        "crossover": {"_target_": "operators.crossover.Crossover", "weight": 0.2},
+    }
+    box = build_operators(entries, None)
+    operators: Mapping[str, Operator] = {**box.operators, "edit": Edit(landscape)}
+    return Player(usual.policy, lambda table: operators, {**box.weights, "edit": 1.0}, usual.plan)
+
+
+@dataclass(frozen=True)
+class Job:
+    arm: str
+    place: tuple[str, str]
+    seed: int
+
+
+def run(job: Job) -> tuple[Job, float]:
+    landscape = Landscape(tables.load(*job.place), job.seed)
+    tune.history = alike if job.arm == "alike" else history  # type: ignore[attr-defined]
+    played = play(cast(tables.Table, landscape), arm(job.arm, landscape), job.seed, EVALUATIONS)
+    return job, float(played.best[-1])
+
+
+def run_all(jobs: Sequence[Job], workers: int) -> Mapping[Job, float]:
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    pool = multiprocessing.get_context("spawn").Pool(workers)
+    found: dict[Job, float] = {}
+    pending: Iterable[tuple[Job, float]] = pool.imap(run, jobs, chunksize=2)
+    for number, (job, best) in enumerate(pending, 1):
+        found[job] = best
+        print(f"\r{number} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    pool.close()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20, help="searches on each of the four landscapes (default 20)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--quick", action="store_true", help="one landscape and 2 seeds: a look, not a result")
+    options = parser.parse_args()
+    places, seeds = (PLACES[:1], 2) if options.quick else (PLACES, options.seeds)
+    jobs = [Job(name, place, seed) for place in places for seed in range(seeds) for name in ARMS]
+    found = run_all(jobs, options.workers)
+    line: dict[str, Any] = {"seeds": seeds, "landscapes": len(places), "quick": options.quick}
+    for name in ARMS:
+        mean, error = summary([best for job, best in found.items() if job.arm == name])
+        print(f"{name:6} best {mean:.2f} ± {error:.2f}")
+        line[name] = round(mean, 3)
+    for other in ("alike", "tpe"):
+        pairs = [(p, s) for p in places for s in range(seeds)]
+        mean, error = summary([found[Job("genes", p, s)] - found[Job(other, p, s)] for p, s in pairs])
+        line[f"genes_less_{other}"], line[f"error_{other}"] = round(mean, 3), round(error, 3)
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()
