@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_server import an_edit
 
 from archive.records import Evaluation
 from archive.store import Archive
@@ -120,7 +121,7 @@ class Author(Scripted):
 
     def __init__(self, **options: Any) -> None:
         numbers = count(1)
-        super().__init__(lambda prompt: edit(next(numbers)), **options)
+        super().__init__(lambda prompt: an_edit(next(numbers)), **options)
         self.most = 0
         self._flying = 0
         self._flying_lock = threading.Lock()
@@ -134,13 +135,6 @@ class Author(Scripted):
         finally:
             with self._flying_lock:
                 self._flying -= 1
-
-
-def edit(number: int) -> str:
-    return (
-        f"IDEA: try {number}\n\n<<<<<<< SEARCH\nimport math\n=======\nimport math\n\nTRIED_{number} = {number}\n"
-        ">>>>>>> REPLACE\n"
-    )
 
 
 @pytest.fixture
