@@ -1,0 +1,81 @@
+"""A real model behind a real server: opt-in, since it takes minutes and a gigabyte. How to get one: ``model.py``.
+
+    TREEWRIGHT_LIVE=http://127.0.0.1:8080/v1 python -m pytest tests/live
+
+Sixteen proposals by the real operators through ``conf/llm/local.yaml``. A small model is often wrong, so what is
+asserted is what must hold for any model: each answer is counted and recorded, ends as a candidate or with a reason, and
+enough of them can be used for a search to go on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from judging import Bench
+from proposals import NAME, Book, Maker, judged, make, settings, summary
+
+from operators.base import NoCandidate
+from operators.build import build_meter
+from prepare.load import find_file
+from search import assemble
+from train.sandbox import find_sandbox
+
+URL = os.environ.get("TREEWRIGHT_LIVE")
+MODEL = os.environ.get("TREEWRIGHT_LIVE_MODEL", NAME)
+PROPOSALS = 16
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(URL is None, reason="TREEWRIGHT_LIVE names no server; tests/live/model.py says how to have one"),
+]
+
+
+@pytest.fixture(scope="module")
+def config() -> Any:
+    return settings(str(URL), MODEL, 5000, 500)
+
+
+@pytest.fixture(scope="module")
+def book(config: Any, tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """All that was asked and answered; one set for all tests here."""
+    task = assemble.build_task(config)
+    task.corpus.prepare()
+    bench = Bench.of(task, find_sandbox("auto"))
+    book = Book.open(tmp_path_factory.mktemp("live") / "live.jsonl")
+    program, seed = find_file(task.program).read_text(), assemble.seed_files(task, config)
+    make(Maker(config, book, "test", bench, program, seed), PROPOSALS, 0)
+    return book
+
+
+def test_the_server_knows_the_model(config: Any) -> None:
+    meter = build_meter(config["llm"])
+    assert meter is not None
+    meter.check()
+
+
+def test_every_answer_is_counted(book: Book) -> None:
+    calls = [row["call"] for row in book.of("call", "test")]
+    assert len(calls) >= PROPOSALS
+    assert {call["outcome"] for call in calls} == {"answered"}
+    assert all(call["answer"] and call["tokens_in"] > 1000 and call["tokens_out"] > 0 for call in calls)
+    assert {call["dollars"] for call in calls} == {0.0}
+
+
+def test_every_proposal_is_a_candidate_or_has_a_reason(book: Book) -> None:
+    made = list(book.of("proposal", "test"))
+    assert len(made) == PROPOSALS
+    assert all((row["refused"] is None) == ("files" in row) for row in made)
+    assert NoCandidate.__name__ not in str(made)
+
+
+def test_enough_can_be_used(book: Book) -> None:
+    """Half of what is asserted was measured for a model of 1.5 billion parameters: see tests/benchmarks/README.md."""
+    figures = summary(judged(book, "test"))
+    assert figures["read"] >= 0.5
+    assert figures["accepted"] >= 0.2
