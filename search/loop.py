@@ -14,35 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from archive.records import Conditions, Evaluation, Request
+from archive.records import Evaluation
 from search.course import Course, Ending, Outlook
 from search.engine import Search, SearchStopped
-from train.local import Running
+from train.executors import Executor, Running
 
 _PATIENCE = 0.25  # seconds between looks at the clock and at a wish to stop; what lands or comes back is taken at once
-
-
-class Executor(Protocol):
-    """Where evaluations run. ``LocalExecutor`` is one."""
-
-    @property
-    def free(self) -> int: ...
-
-    @property
-    def in_flight(self) -> int: ...
-
-    @property
-    def conditions(self) -> Conditions: ...
-
-    def running(self) -> Sequence[Running]: ...
-
-    def submit(self, request: Request) -> None: ...
-
-    def wait(self, seconds: float) -> list[Evaluation]: ...
-
-    def wake(self) -> None:
-        """Let ``wait`` return at once, from any thread."""
-        ...
 
 
 class Display(Protocol):
