@@ -99,7 +99,8 @@ def fetch(
             _forget(part)
             raise PreparationError(
                 f"{url} is another file than the one that was fetched first (it has SHA-256 {found.sha256}, and that "
-                f"had {known.sha256}). To take the new one, remove {_beside(path, '.json')}; scores are of other data then"
+                f"had {known.sha256}). To take the new one, remove {_beside(path, '.json')}: scores are then of other "
+                "data, and not compared with those of before."
             )
         os.replace(part, path)
         _write(_beside(path, ".json"), {"url": url, "size": found.size, "sha256": found.sha256})
