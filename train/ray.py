@@ -275,7 +275,8 @@ class RayExecutor:
                 request = self._waiting.popleft()
                 seat.state, seat.request, seat.look = "busy", request, Look("start", 0.0, ())
                 seat.began, seat.started_at = time.monotonic(), self._clock()
-                self._seats.ask("evaluated", seat, seat.host.evaluate.remote(request))
+                sent = replace(request, files=dict(request.files))  # the archive's own read from it when asked
+                self._seats.ask("evaluated", seat, seat.host.evaluate.remote(sent))
 
     def _take(self, event: Event) -> None:
         seat, answer = event.seat, answer_of(event)

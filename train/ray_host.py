@@ -140,7 +140,7 @@ class Host:
             self._look = Look(phase, share, tuple(losses))
 
         evaluation = self._evaluator.evaluate(request, self._slot, self._cancelled, watch)
-        return replace(evaluation, device=self._device)
+        return replace(evaluation, device=self._device, request=replace(request, files={}))  # the driver has them
 
     def look(self) -> Look:
         return self._look

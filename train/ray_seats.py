@@ -24,8 +24,8 @@ from train.slots import Slot
 MIXED = "mixed hardware (executor.mixed=true)"
 """The hardware tag of scores that are compared though they were made on different hardware."""
 
-AGAIN_SECONDS = 30.0
-"""Between a host that could not serve and the next one that is asked for in its place."""
+_LONGEST_PAUSE = 32.0
+"""Seconds between a host that could not serve and the next one in its place: 2, 4, 8 ... up to so many."""
 
 State = Literal["waiting", "free", "busy", "gone"]
 Question = Literal["ready", "evaluated", "looked"]
@@ -71,6 +71,8 @@ class Seat:
     look: Look = field(default_factory=lambda: Look("start", 0.0, ()))
     refused: bool = False
     """Its last host could not serve."""
+    failures: int = 0
+    """Hosts in a row that could not serve."""
     again_at: float = 0.0
     """Monotonic: no other host is asked for before."""
 
@@ -147,11 +149,12 @@ class Seats:
             answer = Refused(answer.node, answer.node_id, reason)
         seat.refused = not isinstance(answer, Ready)
         if isinstance(answer, Ready):
-            seat.state, seat.ready = "free", answer
+            seat.state, seat.ready, seat.failures = "free", answer, 0
             seat.slot = replace(answer.slot, index=seat.slot.index)
             return True
         self.drop(seat)
-        seat.again_at = time.monotonic() + AGAIN_SECONDS
+        seat.failures += 1
+        seat.again_at = time.monotonic() + min(_LONGEST_PAUSE, 2.0**seat.failures)
         if isinstance(answer, Refused):
             self.refused[answer.node] = answer.reason
             self._avoided.add(answer.node_id)

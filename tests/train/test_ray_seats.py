@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class Host:
 
     def __getattr__(self, name: str) -> Any:
         def remote(*arguments: Any) -> Any:
+            pickle.dumps(arguments)  # they travel
             future: Future[Any] = Future()
             self.asked.setdefault(name, []).append((arguments, future))
             return SimpleNamespace(future=lambda: future)
@@ -169,6 +171,22 @@ def test_requests_go_to_free_hosts_in_order(cluster: Cluster) -> None:
     assert cluster.hosts[0].options["num_gpus"] == 1
     assert cluster.hosts[0].options["num_cpus"] == 4
     assert cluster.hosts[0].options["max_restarts"] == cluster.hosts[0].options["max_task_retries"] == 0
+
+
+class Lazy(dict[str, str]):
+    """Files that cannot leave this process, as those of an archive's node."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("cannot pickle it")
+
+
+def test_files_that_are_read_when_asked_travel_as_text(cluster: Cluster) -> None:
+    with executor(slots=1) as ours:
+        asked = replace(request("a"), files=Lazy({"train.py": "X = 1"}))
+        ours.submit(asked)
+        assert cluster.hosts[0].request.files == {"train.py": "X = 1"}
+        cluster.hosts[0].answer("evaluate", scored(replace(asked, files={})))
+        assert ours.wait(5)[0].request is asked
 
 
 def test_waiting_ends_when_it_is_woken(cluster: Cluster) -> None:
