@@ -150,7 +150,7 @@ class Streamed:
         self._rest: Iterator[Entry] = iter(entries)
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        return not math.isnan(tree.means[tree.index[node_id]])
+        return tree.scored(node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         entry = next(self._rest, None)

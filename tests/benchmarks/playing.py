@@ -63,7 +63,7 @@ class Mutation:
         self._copies = copies
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        return not np.isnan(tree.means[tree.index[node_id]])
+        return tree.scored(node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         source = context.tree[move.parents[0]].candidate.files[PATH]

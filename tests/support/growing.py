@@ -40,7 +40,7 @@ def always(tree: Tree, node_id: str) -> bool:
 
 
 def scored(tree: Tree, node_id: str) -> bool:
-    return not np.isnan(tree.means[tree.index[node_id]])
+    return tree.scored(node_id)
 
 
 def failed(tree: Tree, node_id: str) -> bool:
