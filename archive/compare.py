@@ -35,8 +35,8 @@ _VERDICTS = """
     SELECT run, arg_max(reason, decided_at), arg_max(detail, decided_at) FROM decisions
     WHERE kind IN ('champion', 'no_champion') GROUP BY run
 """
-_NOBODY = "no improvement beyond noise: no node has a better screening mean"
-"""How the verdict begins that cost nothing (search/claim.py)."""
+NOBODY = "no improvement beyond noise: no node has a better screening mean"
+"""How the verdict begins that cost nothing: words of search/claim.py, whose test holds the two together."""
 _APART = ("task", "fingerprint", "budget_seconds", "hardware")
 """What must be equal for two scores to be averaged."""
 
@@ -129,7 +129,7 @@ def _claim(reason: str, detail: Any) -> _Claim | None:
     """None where it could not be made. Where no node was better than the root, that is what is taken home."""
     if isinstance(detail, dict) and "gain" in detail:
         return _Claim(float(detail["gain"]), float(detail["low"]), float(detail["high"]))
-    return _Claim(0.0, math.nan, math.nan) if reason.startswith(_NOBODY) else None
+    return _Claim(0.0, math.nan, math.nan) if reason.startswith(NOBODY) else None
 
 
 def _chosen(runs: Sequence[_Run], names: Sequence[str]) -> list[_Run]:
