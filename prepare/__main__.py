@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare.corpora import PreparationError
-from prepare.load import HOUSE, TaskError, task_beside, task_named
-from prepare.presets import this_machine
+from prepare.load import HOUSE, TaskError, task_beside
 from prepare.task import Task
 from prepare.tokenised import SPLITS
 
@@ -57,11 +56,7 @@ def _task(asked: _Asked) -> Task:
     """Raises TaskError, and ValueError for a device that is none."""
     exported = HOUSE / "task.json"
     program = exported if exported.is_file() else Path(f"{asked.name}.py")
-    if asked.overrides:
-        if exported.is_file():
-            raise TaskError(f"{asked.overrides[0]!r} cannot be set here: the task of an exported branch is {exported}")
-        return task_named(asked.name, asked.overrides, asked.device or this_machine())
-    return task_beside(program, asked.device)
+    return task_beside(program, asked.device, asked.overrides)
 
 
 def main(arguments: list[str]) -> int:

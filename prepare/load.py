@@ -70,17 +70,20 @@ def is_exported(program: Path) -> bool:
     return (program.resolve().parent / "task.json").is_file()
 
 
-def task_beside(program: Path, device: str | None = None) -> Task:
+def task_beside(program: Path, device: str | None = None, settings: Sequence[str] = ()) -> Task:
     """The task of a program that runs alone: ``task.json`` beside it (an export), else ``conf/task/<stem>.yaml``.
 
-    ``device``: whose preset applies to the latter (see ``prepare.presets``); None: that of this machine.
+    For the latter, ``device`` says whose preset applies (see ``prepare.presets``; None: that of this machine), and
+    ``settings`` are overrides as for the search.
     """
     exported = program.resolve().parent / "task.json"
     if exported.is_file():
+        if settings:
+            raise TaskError(f"{settings[0]!r} cannot be set here: the task of an exported branch is {exported}")
         return task_from(json.loads(exported.read_text()))
     config = HOUSE / "conf" / "task" / f"{program.stem}.yaml"
     if config.is_file():
-        return task_named(program.stem, (), device or this_machine())
+        return task_named(program.stem, settings, device or this_machine())
     raise TaskError(f"no task for {program}: expected {exported} or {config}")
 
 
@@ -118,7 +121,7 @@ def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(HOUSE / "conf"), version_base="1.3"):
             config = compose("config", overrides=[f"task={name}", *overrides])
-            values = OmegaConf.to_container(config.task, resolve=True)
+            values = OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         words = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
         given = " ".join([f"task={name}", *overrides])

@@ -105,7 +105,7 @@ def target_log_probs(model: Callable[[Tensor], Tensor], rows: Symbols, vocab: in
         logits = model(inputs)
         check_logits(logits, len(rows), rows.shape[1] - 1, vocab)
         log_probs = logits.float().log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    picked: Floats = log_probs.double().cpu().numpy()
+    picked: Floats = log_probs.cpu().double().numpy()  # in this order: a Mac's GPU has no float64
     return picked
 
 

@@ -1,6 +1,6 @@
 """Run one program alone, in this process, without a sandbox: for a person who wants to look at it.
 
-    python train/seeds/shakespeare.py [--seconds 10] [--seed 0]
+    python train/seeds/shakespeare.py [--seconds 10] [--seed 0] [KEY=VALUE ...]
 
 The preset of the task for this machine's device applies, as in a search; its constants are set in the running module.
 It prints the program's own score on the validation split. Nothing here is recorded or compared.
@@ -29,13 +29,16 @@ def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]
 
     program = Path(sys.argv[0])
     try:
-        task = task_beside(program)
         parser = argparse.ArgumentParser(description="Train this program alone and print its own score.")
-        parser.add_argument("--seconds", type=float, default=task.seconds, help="training seconds (%(default)s)")
+        parser.add_argument("--seconds", type=float, help="training seconds (those of the task)")
         parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of the task or its data: data=python")
         options = parser.parse_args()
+        task = task_beside(program, settings=options.settings)
+        seconds = task.seconds if options.seconds is None else options.seconds
         task.prepare()
-    except (TaskError, PreparationError) as error:
+        rows = task.evaluation_rows("val")
+    except (TaskError, PreparationError, ValueError) as error:
         sys.exit(f"error: {error}")
     if not is_exported(program):  # there they are in the program's text, and may have been tuned since
         train.__globals__.update(task.constants)
@@ -44,19 +47,18 @@ def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]
 
     def begin() -> tuple[torch.Tensor, float]:
         stream = bytearray(task.training_stream(options.seed))
-        return as_tensor(stream, task.vocab), options.seconds
+        return as_tensor(stream, task.vocab), seconds
 
     def tell(step: int, loss: float) -> None:
         if sys.stdout.isatty():
             print(f"\rstep {step}  loss {loss:.4f}", end="", flush=True)
 
     torch.manual_seed(options.seed)
-    session = Session(task=info, seed=options.seed, seconds=options.seconds, begin=begin, tell=tell)
+    session = Session(task=info, seed=options.seed, seconds=seconds, begin=begin, tell=tell)
     state = train(session)
     trained = session.elapsed()
     began = time.monotonic()
     model = predict(state, info)
-    rows = task.evaluation_rows("val")
     batches = [rows[i : i + task.batch] for i in range(0, len(rows), task.batch)]
     log_probs = np.concatenate([target_log_probs(model, batch, task.vocab, device) for batch in batches])
     measure = task.measure(rows)

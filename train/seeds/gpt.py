@@ -191,11 +191,11 @@ def train(session: prepare.Session) -> dict[str, Tensor]:
             optimiser.zero_grad(set_to_none=True)
         return loss.detach()
 
-    if cuda:  # compile before the clock, in a step of rate 0 on noise that leaves nothing behind
-        noise = torch.randint(session.task.vocab, (micro, width), dtype=torch.int16)
-        step([noise] * parts, 0.0).item()
-        for optimiser in optimisers:
-            optimiser.state.clear()
+    # Compile and warm up before the clock, in a step of rate 0 on noise that leaves nothing behind.
+    noise = torch.randint(session.task.vocab, (micro, width), dtype=torch.int16)
+    step([noise] * parts, 0.0).item()
+    for optimiser in optimisers:
+        optimiser.state.clear()
 
     rows = session.start().view(-1, width)
     done, slowest, loss = 0, 0.0, None

@@ -1,0 +1,111 @@
+"""The task gpt on the command line: what text it is trained on, which preset applies, what its presets are worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from operators.constants import find_constants
+from operators.ranges import is_misread
+from prepare.climbmix import ClimbMix
+from prepare.corpora import Folder
+from prepare.load import HOUSE, TaskError, task_beside, task_from, task_named
+from prepare.python_sources import PythonSources
+from prepare.task import Task
+from search.assemble import seed_files
+from search.settings import SettingsError, check, compose_settings, parted, resolve
+from train.program import bare, carried, parse
+
+DEVICES = ("cpu", "mps", "cuda", "cuda_8gb", "cuda_24gb", "cuda_80gb", "cuda_150gb")
+
+
+def resolved(*overrides: str, device: str = "cpu") -> dict[str, Any]:
+    check(["task=gpt", *overrides])
+    return resolve(compose_settings(["task=gpt", *overrides]), device, parted(["task=gpt", *overrides]))
+
+
+def task_of(*overrides: str, device: str = "cpu") -> Task:
+    return task_from(resolved(*overrides, device=device)["task"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "corpus"),
+    [
+        ((), ClimbMix()),
+        (("data=climbmix", "data.shards=3"), ClimbMix(shards=3)),
+        (("data.url=http://mirror/data", "data.evaluation_mb=5"), ClimbMix(url="http://mirror/data", evaluation_mb=5)),
+        (("data=python",), PythonSources()),
+        (("data=python", "data.least_mb=5", "data.evaluation_mb=1"), PythonSources(least_mb=5, evaluation_mb=1)),
+        (("data=python", "data.roots=[/srv/a,/srv/b]"), PythonSources(roots=["/srv/a", "/srv/b"])),
+        (("data=folder", "data.path=/texts", "data.name=own"), Folder("own", "/texts")),
+        (("data=folder", "data.path=/texts", "data.pattern=*.md"), Folder("folder", "/texts", "*.md")),
+    ],
+)
+def test_the_text_is_a_choice(overrides: tuple[str, ...], corpus: object) -> None:
+    assert task_of(*overrides).corpus == corpus
+    assert task_named("gpt", overrides, "cpu").corpus == corpus
+
+
+def test_an_unknown_text_names_the_choices() -> None:
+    with pytest.raises(SettingsError, match=r"there is no data=wikipedia\. Choices for data: climbmix, folder, python"):
+        check(["task=gpt", "data=wikipedia"])
+    with pytest.raises(TaskError, match="climbmix folder python"):
+        task_named("gpt", ["data=wikipedia"], "cpu")
+    with pytest.raises(TaskError, match=r"data\.path"):
+        task_named("gpt", ["data=folder"], "cpu")
+
+
+def test_other_tasks_have_their_own_text() -> None:
+    with pytest.raises(SettingsError):
+        check(["data=python"])
+    assert "data" not in resolve(compose_settings([]), "cpu")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_presets_of_search_and_preparation_are_the_same(device: str) -> None:
+    found = task_of(device=device)
+    assert task_named("gpt", (), device) == found
+    assert task_beside(Path("gpt.py"), device) == found
+    assert (found.encoding, found.metric.direction) == ("tokens", "minimise")
+
+
+def test_the_task_is_the_setting_that_others_compare_in() -> None:
+    task = task_of(device="cuda_85gb")
+    assert (task.context, task.vocab, task.seconds, task.metric.unit) == (2048, 8192, 300.0, "bpb")
+    assert 50_000_000 <= parameters_of(task) <= 51_000_000
+
+
+def test_what_is_typed_wins_over_the_preset() -> None:
+    overrides = ("task.seconds=7", "task.context=64", "task.limits.memory_mb=3000", "task.rows=9")
+    for task in (task_of(*overrides), task_named("gpt", overrides, "cpu")):
+        assert (task.seconds, task.context, task.limits.memory_mb, task.rows) == (7, 64, 3000, 9)
+        assert task.vocab == 1024  # of the preset
+    assert task_of("task.encoding=tokens", "task.vocab=512", device="cuda_80gb").vocab == 512
+
+
+def parameters_of(task: Task) -> int:
+    program: dict[str, Any] = {"__name__": "train"}
+    exec(compile(seed_files(task, {})["train.py"], "train.py", "exec"), program)
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in program["GPT"](task.vocab).parameters())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_seed_program_fits_into_the_limits_of_each_preset(device: str) -> None:
+    task = task_of(device=device)
+    parameters = parameters_of(task)
+    assert 4 * parameters + 1_000_000 < 1e6 * task.limits.state_mb
+    assert parameters < task.limits.parameters
+    values = {c.name: c.value for c in find_constants(seed_files(task, {})["train.py"])}
+    assert values["BATCH"] % values["MICRO"] == 0
+    assert values["WIDTH"] % values["HEAD_SIZE"] == 0
+
+
+def test_the_seed_program_carries_little_and_its_ranges_are_read() -> None:
+    source = (HOUSE / "train/seeds/gpt.py").read_text()
+    assert carried(parse(bare(source))) < 2048
+    assert not [constant.name for constant in find_constants(source) if is_misread(constant)]
+    assert len(find_constants(source)) >= 15
