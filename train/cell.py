@@ -409,7 +409,7 @@ def _prelude(group: MemoryGroup | None) -> list[str]:
 
     It is in its group; and should the whole machine run out of memory, the kernel picks it before the search.
     """
-    first = f"echo {_EXPENDABLE} 2>/dev/null >/proc/self/oom_score_adj; "
+    first = f"{{ echo {_EXPENDABLE} >/proc/self/oom_score_adj; }} 2>/dev/null; "  # not every system has it
     if group is None:
         return ["/bin/sh", "-c", first + 'exec "$@"', "launch"]
     return ["/bin/sh", "-c", first + ENTER, str(group.door)]

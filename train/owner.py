@@ -12,6 +12,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 Fate = Literal["alive", "dead", "unknown"]
 """``unknown``: of another boot, machine or container."""
 
@@ -42,12 +44,23 @@ def _place() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
     except OSError:  # a kernel without it
         boot = "boot"
-    return f"{boot}{os.stat('/proc/self/ns/pid').st_ino:x}"
+    try:
+        return f"{boot}{os.stat('/proc/self/ns/pid').st_ino:x}"
+    except OSError:  # no process namespaces, as on macOS
+        return boot
 
 
 def _birth(process: int) -> int | None:
-    """When it was started, in clock ticks since the machine was (no wall clock, which can be set); None if gone."""
+    """When it was started, in clock ticks since the machine was (no wall clock, which can be set); None if gone.
+
+    Where there is no /proc, by the wall clock, in seconds.
+    """
     try:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
     except OSError:
+        if os.path.exists("/proc/self/stat"):
+            return None
+    try:
+        return int(psutil.Process(process).create_time())
+    except psutil.Error:
         return None

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import math
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -244,13 +245,30 @@ class Training:
 
 
 def _sealed_memfd(data: Buffer) -> int:
-    """A file descriptor of an anonymous file that holds ``data`` and can never be changed again."""
+    """A file descriptor of an anonymous file that holds ``data`` and can never be changed again.
+
+    Where there are no such files (macOS) it is one without a name in any folder that can only be read through this
+    descriptor; nothing contains a candidate there anyway.
+    """
+    if not hasattr(os, "memfd_create"):
+        return _nameless(data)
     descriptor = os.memfd_create("training-data", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(data)
     seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor
+
+
+def _nameless(data: Buffer) -> int:
+    """A read-only descriptor of a temporary file that is removed at once."""
+    descriptor, name = tempfile.mkstemp(prefix="treewright-")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.unlink(name)
 
 
 def _count(state: bytes, task: Task) -> dict[str, float]:

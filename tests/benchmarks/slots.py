@@ -64,8 +64,8 @@ class Spent:
 def use(slots: int, evaluations: int, seconds: float, latency: float) -> Usage:
     usage = measure(Many(slots, slots * evaluations, latency, seconds, seconds))
     print(
-        f"  {slots:>2} slots, {slots * evaluations} trainings of {usage.evaluation:.2f} s, answers after {latency:g} s: used "
-        f"{usage.search:.1%} (steady {usage.steady:.1%}, with the claim {usage.busy:.1%}), a proposal is "
+        f"  {slots:>2} slots, {slots * evaluations} trainings of {usage.evaluation:.2f} s, answers in {latency:g} s: "
+        f"used {usage.search:.1%} (steady {usage.steady:.1%}, with the claim {usage.busy:.1%}), a proposal is "
         f"{usage.stale:.1f} trainings old",
         flush=True,
     )

@@ -1,0 +1,230 @@
+"""What other platforms lack, pretended here: no sandbox, no /proc, no memory files, no nvidia-smi; AMD's and Mac GPUs.
+
+None of this has been run on such a machine: the tests show that what is missing is said plainly and is no crash.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from archive.records import Request, Scored
+from prepare.task import Task
+from search import assemble, settings
+from search.doctor import findings_for
+from train import owner, slots, training
+from train.confine import landlock
+from train.devices import Leases, Nvidia, neighbours
+from train.evaluator import AuditedEvaluator
+from train.local import LocalExecutor
+from train.sandbox import Bare, Bubblewrap, SandboxUnavailable, attempts, find_sandbox
+from train.slots import Slot, device_kind, gpu_slot, hardware_tag, make_slots
+from train.surroundings import environment_for, gpu_devices
+
+HOUSE = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process believes to be on macOS, with torch's GPU of a Mac."""
+    import torch
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for name in ("memfd_create", "sched_getaffinity", "sched_setaffinity"):
+        monkeypatch.delattr(os, name)
+
+
+@pytest.fixture
+def amd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with two of AMD's GPUs, and a torch that was built for them."""
+    import torch
+
+    monkeypatch.setattr(slots, "visible_gpus", lambda: (0, 1))
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: "AMD Instinct MI300X")
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+# ---------------------------------------------------------------- macOS
+
+
+@pytest.mark.usefixtures("mac")
+def test_a_mac_has_no_sandbox_and_says_what_to_do() -> None:
+    assert list(attempts()) == []
+    for choice in ("auto", "bwrap", "landlock"):
+        with pytest.raises(
+            SandboxUnavailable, match=r"no sandbox of ours for Darwin\. .*sandbox=none .*Linux container"
+        ):
+            find_sandbox(choice)
+    assert find_sandbox("none").tier == "none"
+    assert landlock.abi() == 0
+
+
+@pytest.mark.usefixtures("mac")
+def test_a_mac_has_one_slot_on_its_gpu() -> None:
+    assert device_kind() == LocalExecutor.device({}) == "mps"
+    (slot,) = make_slots(None)
+    assert (slot.device, slot.gpu, slot.cores) == ("mps", None, ())
+    assert slot.threads == os.cpu_count()
+    assert " mps x1 / " in hardware_tag(slot)
+    assert environment_for(slot)["CUDA_VISIBLE_DEVICES"] == ""
+    assert gpu_devices(slot) == []
+    with pytest.raises(ValueError, match=r"executor\.slots is 2, and there is one GPU \(mps\)"):
+        make_slots(2)
+    assert "not measured" in neighbours((slot,))[0]
+
+
+@pytest.mark.usefixtures("mac")
+def test_a_mac_without_that_gpu_runs_on_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert device_kind() == "cpu"
+    assert len(make_slots(None)) == os.cpu_count()
+    assert neighbours(make_slots(1)) == []
+
+
+@pytest.mark.usefixtures("mac")
+def test_the_doctor_of_a_mac_finds_one_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings.values_for(None, ["llm=none"], assemble.device_for)
+    problems = [finding for finding in findings_for(config) if finding.level == "problem"]
+    assert [finding.what for finding in problems] == ["sandbox"]
+    assert "no sandbox of ours for Darwin" in problems[0].words
+
+
+@pytest.mark.usefixtures("mac")
+def test_a_candidate_is_scored_without_a_sandbox_and_the_record_says_so(toy_task: Task, toy_seed: str) -> None:
+    """Everything of the parent's that Linux alone has is missing; the worker runs on Linux all the same."""
+    slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
+    request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "screen")
+    evaluator = AuditedEvaluator(toy_task, Bare(), memory_groups=False)
+    landed = evaluator.evaluate(request, slot, threading.Event(), lambda phase, share, loss=None: None)
+    assert isinstance(landed, Scored), landed
+    assert (landed.sandbox, landed.trust, landed.resources.memory_by) == ("none", "audited", "watch")
+
+
+def test_without_memory_files_the_data_lie_in_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    descriptor = training._sealed_memfd(b"some text")
+    try:
+        assert os.read(descriptor, 100) == b"some text"
+        assert os.fstat(descriptor).st_nlink == 0
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(descriptor, b"other")
+    finally:
+        os.close(descriptor)
+
+
+def test_without_proc_an_owner_is_known_by_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object, **__: object) -> str:
+        raise FileNotFoundError("no /proc here")
+
+    exists, stat = os.path.exists, os.stat
+    monkeypatch.setattr(Path, "read_text", nothing)
+    monkeypatch.setattr(os.path, "exists", lambda path: not str(path).startswith("/proc") and exists(path))
+    monkeypatch.setattr(os, "stat", lambda path, **more: nothing() if "/proc" in str(path) else stat(path, **more))
+    owner._place.cache_clear()
+    try:
+        assert owner.fate(owner.tag()) == "alive"
+        sleeper = subprocess.Popen(["sleep", "60"])
+        born = int(psutil.Process(sleeper.pid).create_time())
+        sleeper.kill()
+        sleeper.wait()
+        assert owner.fate(f"boot-{sleeper.pid}-{born}") == "dead"
+    finally:
+        owner._place.cache_clear()
+
+
+WORKER = """
+import os, sys, time
+sys.platform = "darwin"
+sys.path[:0] = ["train", "."]
+import confine
+hello = {"processes": 0, "file_bytes": 10**9, "die_with": os.getppid(), "task": {"device": "mps"}}
+confine.confine(hello, "none")
+print("confined", flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(child.pid, child.stdout.readline(), flush=True)
+"""
+
+
+def test_a_worker_of_a_mac_ends_with_its_parent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT, WORKER], cwd=HOUSE, capture_output=True, text=True, timeout=60, check=False
+    )
+    pid, _, said = done.stdout.strip().partition(" ")
+    assert said.strip() == "confined", done.stderr
+    until = time.monotonic() + 30
+    while psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "it outlived its parent"
+        time.sleep(0.1)
+
+
+# ---------------------------------------------------------------- AMD
+
+
+@pytest.mark.usefixtures("amd")
+def test_a_slot_on_amds_gpus() -> None:
+    first, second = make_slots(2)
+    assert (second.device, second.gpu, second.amd, second.uuid, second.minor) == ("cuda", 1, True, None, None)
+    assert hardware_tag(first).startswith("AMD Instinct MI300X x1 / rocm 6.4 / torch ")
+    environment = environment_for(second)
+    assert environment["HIP_VISIBLE_DEVICES"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in environment
+    command = " ".join(Bubblewrap(Path("/usr/bin/bwrap")).wrap(Path("/stage"), 5, second).command)
+    assert "--dev-bind-try /dev/kfd /dev/kfd" in command
+    assert "--ro-bind-try /sys/class/kfd /sys/class/kfd" in command
+    assert "nvidia" not in command
+
+
+@pytest.mark.usefixtures("amd")
+def test_what_cannot_be_measured_on_amds_gpus_is_said() -> None:
+    (note,) = neighbours(make_slots(2), Nvidia("/bin/true"))
+    assert "memory and load of the GPUs are not measured" in note
+    with Leases().lease(make_slots(1)[0], threading.Event()) as lease:
+        pass
+    assert (lease.metrics, lease.peak_mb) == ({}, None)
+
+
+# ---------------------------------------------------------------- GPUs that the environment names
+
+
+@pytest.mark.parametrize(
+    ("shown", "gpu", "name", "number"),
+    [("3,5", 1, "5", 5), ("MIG-aa,MIG-bb", 1, "MIG-bb", 1), ("", 1, "1", 1), ("GPU-cc", 0, "GPU-cc", 0)],
+)
+def test_a_candidate_sees_the_gpu_that_this_process_means(
+    monkeypatch: pytest.MonkeyPatch, shown: str, gpu: int, name: str, number: int
+) -> None:
+    """torch counts what is visible here; in the sandbox, and among the device files, others count."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    monkeypatch.setattr(slots, "gpu_identity", lambda gpu: (None, None))
+    slot = gpu_slot(0, gpu, (), 1)
+    assert environment_for(slot)["CUDA_VISIBLE_DEVICES"] == name
+    assert gpu_devices(slot)[0] == f"/dev/nvidia{number}"
+
+
+def test_torch_is_not_asked_where_no_device_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert slots.visible_gpus(tmp_path) == ()
+    for name in ("nvidia0", "kfd", "dxg"):
+        (tmp_path / name).touch()
+        assert slots.visible_gpus(tmp_path) == (0, 1), name
+        (tmp_path / name).unlink()
