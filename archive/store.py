@@ -304,7 +304,7 @@ class Archive:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one trusted statement over what is committed. Statements of people go through ``SqlServer``."""
-        with self.reading() as cursor:
+        with self._writer.reading(ours=True) as cursor:
             return cursor.execute(sql, list(parameters)).fetchall()
 
 

@@ -19,7 +19,7 @@ from archive.database import CATALOG, full_error, is_full
 from archive.errors import ArchiveError
 
 _TRIES = 5
-"""Of a transaction that finds no memory; readers are interrupted before each but the first."""
+"""Of a transaction that finds no memory; other people's readers are interrupted before each but the first."""
 
 _READERS_END = 5.0
 """Seconds for interrupted readers to be gone when the archive is closed."""
@@ -40,6 +40,7 @@ class Writer:
         self._reader_lock = threading.Condition()
         self._reader_source = connection.cursor()
         self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._own: set[duckdb.DuckDBPyConnection] = set()
         self._closed = False
 
     @contextmanager
@@ -134,13 +135,19 @@ class Writer:
     # ------------------------------------------------------------ readers
 
     @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor on the same database, which sees what is committed."""
+    def reading(self, ours: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor on the same database, which sees what is committed.
+
+        ``ours``: for a question of the search itself. It is small, and whoever asks cannot go on without the answer, so
+        it is interrupted only when the archive is closed.
+        """
         with self._reader_lock:
             if self._closed:
                 raise ArchiveError(f"the archive {self._path} is closed")
             cursor = self._reader_source.cursor()
             self._readers.add(cursor)
+            if ours:
+                self._own.add(cursor)
         try:
             self._turn_to_archive(cursor)
             yield cursor
@@ -148,6 +155,7 @@ class Writer:
             with self._reader_lock:
                 cursor.close()
                 self._readers.discard(cursor)
+                self._own.discard(cursor)
                 self._reader_lock.notify_all()
 
     def _turn_to_archive(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -158,7 +166,7 @@ class Writer:
 
     def _interrupt_readers(self) -> None:
         with self._reader_lock:
-            for cursor in self._readers:
+            for cursor in self._readers - self._own:
                 cursor.interrupt()
 
     def close(self) -> None:

@@ -394,11 +394,15 @@ class _Stubborn:
         return getattr(self._connection, name)
 
 
-@pytest.mark.parametrize("times", [3, 99])
-def test_without_memory_the_readers_are_stopped_and_the_transaction_repeated(tmp_path: Path, times: int) -> None:
+def _short_of_memory(folder: Path, times: int) -> tuple[duckdb.DuckDBPyConnection, Writer]:
     raw = duckdb.connect(":memory:")
     raw.execute("ATTACH ':memory:' AS archive; USE archive; CREATE TABLE t (a INTEGER)")
-    writer = Writer(tmp_path / "a", _Stubborn(raw, times))  # type: ignore[arg-type]
+    return raw, Writer(folder / "a", _Stubborn(raw, times))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("times", [3, 99])
+def test_without_memory_the_readers_are_stopped_and_the_transaction_repeated(tmp_path: Path, times: int) -> None:
+    raw, writer = _short_of_memory(tmp_path, times)
     stopped = []
     with writer.reading() as reader:
         thread = threading.Thread(target=lambda: stopped.append(_is_interrupted(reader)))
@@ -409,6 +413,19 @@ def test_without_memory_the_readers_are_stopped_and_the_transaction_repeated(tmp
         thread.join(10)
     assert stopped == [True]
     assert raw.execute("SELECT count(*) FROM t").fetchall() == [(1 if times == 3 else 0,)]
+
+
+def test_a_question_of_the_search_itself_is_not_stopped_for_the_writers_memory(tmp_path: Path) -> None:
+    _, writer = _short_of_memory(tmp_path, 3)
+    answers = []
+    with writer.reading(ours=True) as reader:
+        long = "SELECT count(*) FROM range(30000) a, range(30000) b WHERE a.range + b.range = 7"
+        thread = threading.Thread(target=lambda: answers.append(reader.execute(long).fetchall()))
+        thread.start()
+        with writer.transaction():
+            writer.write("INSERT INTO t VALUES (?)", (1,))
+        thread.join(60)
+    assert answers == [[(8,)]]
 
 
 def _is_interrupted(cursor: duckdb.DuckDBPyConnection) -> bool:
