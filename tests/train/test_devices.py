@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from train.devices import DeviceInUse, Leases, Meter, Nvidia
+from train import devices
+from train.devices import DeviceInUse, Leases, Load, Meter, Nvidia, neighbours
 from train.slots import Slot
 
 UUID = "GPU-0ff1ce"
@@ -77,6 +79,50 @@ def test_the_peak_is_what_came_on_top(machine: Machine) -> None:
             time.sleep(0.5)
     assert lease.before_mb == pytest.approx(104.8576)
     assert lease.peak_mb == pytest.approx(4900 * 1.048576)
+
+
+@pytest.mark.parametrize(
+    ("printed", "load"),
+    [
+        ("1000, 17", Load(1048.576, 0.17)),
+        ("1000, [N/A]", Load(1048.576)),
+        ("1000", Load(1048.576)),
+        ("[N/A], 17", None),
+    ],
+)
+def test_the_load_is_read_as_far_as_it_is_told(machine: Machine, printed: str, load: Load | None) -> None:
+    machine.use(printed)
+    assert Nvidia(str(machine.smi)).load(UUID) == load
+
+
+def test_somebody_elses_load_is_in_the_record(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_SAMPLE_SECONDS", 0.01)
+    machine.use("8000, 60")
+    with machine.leases().lease(GPU, never()) as lease:
+        pass
+    assert lease.metrics == {"device_others_mb": pytest.approx(8388.608), "device_others_busy": 0.6}
+
+
+def test_what_the_last_candidate_left_of_a_second_is_not_somebody_elses_load(machine: Machine) -> None:
+    """Its kernels are in the figure for a second after it has ended: a busy device is looked at again."""
+    machine.use("4, 90")
+    threading.Timer(0.3, machine.use, ["4, 2"]).start()
+    with machine.leases().lease(GPU, never()) as lease:
+        pass
+    assert lease.others_busy == 0.02
+
+
+def test_a_person_is_told_of_others_on_the_gpus(machine: Machine, tmp_path: Path) -> None:
+    nvidia = Nvidia(str(machine.smi))
+    machine.use("4, 3")
+    assert neighbours((GPU, CPU), nvidia) == []
+    machine.use("8000, 3")
+    assert "other processes have 8,389 MB of GPU 0 (GPU-0ff1ce) and keep it 3% busy" in neighbours((GPU,), nvidia)[0]
+    machine.use("4, 50")
+    assert "keep it 50% busy" in neighbours((GPU,), nvidia)[0]
+    (note,) = neighbours((GPU,), Nvidia(str(tmp_path / "missing")))
+    assert note.startswith("memory and load of the GPU are not measured, since there is no nvidia-smi")
+    assert neighbours((CPU,), Nvidia(str(tmp_path / "missing"))) == []
 
 
 def test_a_slot_of_a_cpu_has_no_device_memory() -> None:
@@ -184,3 +230,15 @@ def test_a_candidates_failure_passes_through_and_frees_the_slot(machine: Machine
         raise KeyError("of the evaluation")
     with leases.lease(GPU, never()):
         pass
+
+
+def test_what_others_had_of_the_device_is_a_metric_of_the_score(
+    run_candidate, evaluator, toy_seed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def lease(slot: Slot, cancelled: threading.Event):
+        yield devices.Lease(before_mb=700.0, others_busy=0.25)
+
+    monkeypatch.setattr(evaluator.leases, "lease", lease)
+    metrics = run_candidate(toy_seed).metrics
+    assert (metrics["device_others_mb"], metrics["device_others_busy"]) == (700.0, 0.25)

@@ -1,0 +1,161 @@
+"""Hosts of a Ray cluster, in this process: what they refuse, what they share on a node, what they send back."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive.records import Evaluation, Request
+from prepare.task import Task
+from search import assemble, settings
+from train import ray_host as module
+from train.curve import Watch
+from train.ray_host import Host, Ready, Recipe, Refused, source_digest
+from train.slots import Slot
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
+from stub_evaluator import StubEvaluator
+
+
+class Patient(StubEvaluator):
+    """Reports a loss now and then until it is cancelled."""
+
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:  # type: ignore[override]
+        while not cancelled.is_set() and self.delay:
+            watch("train", 0.5, 4.0)
+            time.sleep(0.01)
+        return super().evaluate(request, slot, cancelled, lambda phase, share: None)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(module, "_node_id", lambda: "this node")
+    monkeypatch.setattr(module, "_watch_the_raylet", lambda: None)
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    made = settings.values_for(None, ["sandbox=none", "task.seconds=0.01"], lambda _: "cpu")
+    made["evaluator"] = {"_target_": f"{__name__}.Patient", "delay": 0.0}
+    return made
+
+
+@pytest.fixture
+def recipe(config: dict[str, Any]) -> Recipe:
+    return Recipe.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
+
+
+def request(config: Mapping[str, Any]) -> Request:
+    task = assemble.build_task(config)
+    return Request("node", "run", 3, assemble.seed_files(task, config), 11, "screen")
+
+
+def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], recipe: Recipe) -> None:
+    host = Host()
+    ready = host.prepare(recipe, 5)
+    assert isinstance(ready, Ready), ready
+    assert (ready.node_id, ready.tier, ready.slot.index, ready.slot.device) == ("this node", "none", 5, "cpu")
+    assert ready.conditions.hardware == "stub"
+    assert ready.device == f"cpu@{ready.node}"
+    landed = host.evaluate(request(config))
+    assert (landed.outcome, landed.device) == ("scored", ready.device)
+    assert (landed.request.move, landed.request.files) == (3, {}), "the driver has the files"
+
+
+def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any], recipe: Recipe) -> None:
+    host = Host()
+    host.prepare(replace(recipe, evaluator={**recipe.evaluator, "delay": 60.0}), 0)
+    landed: list[Evaluation] = []
+    thread = threading.Thread(target=lambda: landed.append(host.evaluate(request(config))))
+    thread.start()
+    until = time.monotonic() + 20
+    while host.look().phase != "train" and time.monotonic() < until:
+        time.sleep(0.01)
+    assert (host.look().share, host.look().losses[0]) == (0.5, (0.5, 4.0))
+    host.cancel()
+    thread.join(20)
+    assert len(landed) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"digest": "another"}, r"has another version there .*the search has another\): install the same on all nodes"),
+        ({"fingerprint": "other texts"}, r"its data are others \(stub-corpus, the search has other texts\)"),
+        ({"gpus": 1}, r"Ray has given it a GPU, and torch sees none there"),
+        ({"sandbox": "docker"}, r"sandbox=docker is unknown"),
+        ({"evaluator": {"_target_": "nowhere.Evaluator"}}, r"_target_ 'nowhere.Evaluator' cannot be imported"),
+        ({"evaluator": {"_target_": "stub_evaluator.StubEvaluator", "nonsense": 1}}, r"unexpected keyword .*nonsense"),
+        ({"task": {"name": "x"}}, r"does not say whether its metric"),
+    ],
+)
+def test_a_host_that_cannot_serve_says_why(recipe: Recipe, change: dict[str, Any], words: str) -> None:
+    refused = Host().prepare(replace(recipe, **change), 0)
+    assert isinstance(refused, Refused)
+    assert refused.node_id == "this node"
+    assert re.search(words, refused.reason), refused.reason
+
+
+def test_a_host_is_where_the_driver_is(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "ours").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("TREEWRIGHT_CACHE", "/somewhere")
+    sys.path.append(str(tmp_path / "ours"))
+    recipe = Recipe.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
+    sys.path.remove(str(tmp_path / "ours"))
+    monkeypatch.chdir("/")
+    monkeypatch.delenv("TREEWRIGHT_CACHE")
+    module._move_in(replace(recipe, paths=(*recipe.paths, "/no/such/folder")))
+    assert Path.cwd() == tmp_path / "here"
+    assert os.environ["TREEWRIGHT_CACHE"] == "/somewhere"
+    assert str(tmp_path / "ours") in sys.path
+    assert "/no/such/folder" not in sys.path
+    monkeypatch.setenv("TREEWRIGHT_CACHE", "/of the node")
+    module._move_in(replace(recipe, folder="/no/such/folder"))
+    assert os.environ["TREEWRIGHT_CACHE"] == "/of the node", "what a node has of its own stays"
+
+
+def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = [0], [0]
+
+    def prepare(task: Task) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.1)
+        inside[0] -= 1
+
+    monkeypatch.setattr(Task, "prepare", prepare)
+    threads = [threading.Thread(target=Host().prepare, args=(recipe, index)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1]
+
+
+def test_hosts_of_a_node_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(module, "usable_cores", lambda: [2, 3, 4, 5, 6])
+    with module._cores(2) as first, module._cores(2) as second:
+        assert (first, second) == ((2, 3), (4, 5))
+        with module._cores(2) as third:
+            assert third == (), "one core alone would not do; the system chooses then"
+        with module._cores(1) as fourth:
+            assert fourth == (6,)
+    with module._cores(5) as later:
+        assert later == (2, 3, 4, 5, 6)
+
+
+def test_the_digest_is_of_what_makes_scores() -> None:
+    assert source_digest() == source_digest()
+    assert len(source_digest()) == 12
