@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -429,14 +429,9 @@ def test_a_question_of_the_search_itself_is_not_stopped_for_the_writers_memory(t
 
 
 def _is_interrupted(cursor: duckdb.DuckDBPyConnection) -> bool:
-    try:
-        cursor.execute("SELECT count(*) FROM range(1000000000000)").fetchall()
-    except duckdb.InterruptException:
-        return True
-    return False
-
-
-# ---------------------------------------------------------------- size
+    with suppress(duckdb.InterruptException):
+        return not cursor.execute("SELECT count(*) FROM range(1000000000000)").fetchall()
+    return True
 
 
 def _variants(count: int) -> Iterator[str]:
