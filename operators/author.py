@@ -21,7 +21,7 @@ from operators.aims import Aim
 from operators.base import Context, NoCandidate
 from operators.budget import Listing, Parts, TooLong, fit, tokens
 from operators.duplicates import normalised
-from operators.edits import Proposal, Unusable, apply, read_answer
+from operators.edits import UNSAID, Proposal, Unusable, apply, described, read_answer
 from operators.lessons import Lessons
 from operators.likeness import NEAR, likeness
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
@@ -144,7 +144,7 @@ class Author(ABC):
             raise Unusable(refusal)
         if not last:  # told once; a model that insists may have found what was missing
             _unlike(files, brief)
-        return proposal.idea, files
+        return (described(brief.parent, files) if proposal.idea == UNSAID else proposal.idea), files
 
 
 def converse(

@@ -12,6 +12,7 @@ models wrote (sources, logs, ideas) goes through ``operators.untrusted``. Parts 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import unified_diff
 
@@ -33,6 +34,9 @@ _SIBLINGS = 16
 _IN_FLIGHT = 12
 _LOG = 4000
 _LINE = 300
+_FRAME = re.compile(r'^  File "([^"]+)", line \d')
+_PROGRAM = "/candidate/"
+"""In every sandbox the folder that a program is imported from."""
 _PROMPTED_FAILURES = ("crashed", "timed_out", "out_of_memory", "invalid", "stopped")
 
 
@@ -171,11 +175,29 @@ def failure(tree: Tree, node_id: str) -> str:
 
 
 def log(tree: Tree, node_id: str) -> Listing:
-    """The end of what a failed node wrote, its traceback mostly."""
+    """The end of what a failed node wrote, its traceback mostly, without frames of code that it did not write."""
     last = last_failure(tree, node_id)
-    text = clean(last.log)[-_LOG:].strip() if last else ""
+    text = _own_frames(clean(last.log))[-_LOG:].strip() if last else ""
     lines = tuple(line if len(line) <= _LINE else f"{line[: _LINE - 3]}..." for line in text.splitlines())
     return Listing(lines, "log", "It wrote no log.")
+
+
+def _own_frames(text: str) -> str:
+    """Of a traceback that passes through the program, the frames of the program: the others are twice as long.
+
+    What is in between says what was done wrong, and the message at the end what with; a reader of torch's own lines
+    learns neither. Where no frame is the program's, all stay.
+    """
+    kept: list[str] = []
+    foreign = False
+    for line in text.splitlines():
+        if frame := _FRAME.match(line):
+            foreign = _PROGRAM not in frame[1]
+        elif not line.startswith("    "):
+            foreign = False
+        if not foreign:
+            kept.append(line)
+    return "\n".join(kept) if any(_PROGRAM in line for line in kept) else text
 
 
 def last_failure(tree: Tree, node_id: str) -> Failed | None:

@@ -37,5 +37,6 @@ class Draft(Author):
         }
 
     def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
-        if proposal.edits:
+        whole = all(files[path] in blocks for path, blocks in proposal.blocks.items())
+        if proposal.edits or not whole:
             raise Unusable("there is no file to change here; give the whole new file in one fenced block")

@@ -11,6 +11,10 @@
 or, after the idea, one whole file in a fenced block. Where several files may change, ``FILE: path`` before a block
 says which one it is about. A search text is whole lines; it must occur exactly once: as written, or else with
 white space disregarded. An answer that is anything else raises ``Unusable`` with a reason that the model can act on.
+
+Two more forms leave no doubt and are read, since models answer so whatever they are asked for: fenced blocks in pairs,
+of which the first is a text of the file and the second what takes its place; and fenced definitions that take the place
+of those of the same name (``operators.excerpts``). What is read is held against the same checks as any answer.
 """
 
 from __future__ import annotations
@@ -20,11 +24,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from operators.excerpts import Misplaced, is_excerpt, merged
 from operators.untrusted import one_line
 
 _MAX_ANSWER = 400_000
 _IDEA = re.compile(r"^[\s*#_>`]*IDEA[\s*_]*:[\s*_]*(\S.*?)[\s*_]*$", re.MULTILINE)
-_FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:[\s*_`]*([^\s`*]+)[\s*_`]*$")
+_FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:[\s*_`]*([^\s`*]+)[\s*_`]*$", re.IGNORECASE)
+_SEARCH, _MIDDLE, _REPLACE = (re.compile(rf"^\s*{sign}(?!{sign[0]})") for sign in ("<{5,9}", "={7}", ">{5,9}"))
+_FENCE = re.compile(r"^\s*```")
+_PROSE = re.compile(r"^[\s*#_>-]*((?:[^\s`]+\s+){3,}[^\s:]*[^\s:*_])[\s*_]*$")
+UNSAID = "no idea was given"
+"""The idea of an answer that has no words beside its program."""
+FORM = (
+    "a line `<<<<<<< SEARCH`, whole lines copied from the file, a line `=======`, the lines that take their place, "
+    "and a line `>>>>>>> REPLACE`"
+)
 
 
 class Unusable(ValueError):
@@ -49,42 +63,66 @@ class Edit:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An answer as it was read. Either ``edits`` or ``wholes`` is not empty."""
+    """An answer as it was read. Either ``edits`` or ``blocks`` is not empty."""
 
     idea: str
     edits: tuple[Edit, ...]
-    wholes: Mapping[str, str]
+    blocks: Mapping[str, tuple[str, ...]]
+    """The fenced blocks of each path: one that is the whole file, or what ``apply`` can make of them."""
 
 
 def read_answer(text: str, editable: Sequence[str]) -> Proposal:
     """Raises ``Unusable``."""
     idea, rest = read_idea(text)
-    edits, wholes = _blocks(rest.splitlines(), editable)
-    if edits and wholes:
+    edits, blocks = _blocks(rest.splitlines(), editable)
+    if edits and blocks:
         raise Unusable("the answer has both search/replace blocks and a whole file; give one or the other")
-    if not edits and not wholes:
-        raise Unusable("the answer has neither a search/replace block nor a whole file in a fenced block")
-    for path in (*(edit.path for edit in edits), *wholes):
+    if not edits and not blocks:
+        raise Unusable(
+            f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block "
+            f"is {FORM}"
+        )
+    for path in (*(edit.path for edit in edits), *blocks):
         if path not in editable:
             raise Unusable(f"the answer names a file that may not be changed; only {', '.join(editable)} may", path)
-    return Proposal(idea, tuple(edits), wholes)
+    return Proposal(idea, tuple(edits), {path: tuple(found) for path, found in blocks.items()})
 
 
 def read_idea(text: str) -> tuple[str, str]:
-    """The idea, as one clean line, and what follows it. Raises ``Unusable``."""
+    """The idea, as one clean line, and what follows it. Raises ``Unusable``.
+
+    Where no line says ``IDEA``, the first sentence beside the blocks does: to ask again would cost more than it gives.
+    """
     if not text.strip():
         raise Unusable("the answer was empty")
     if len(text) > _MAX_ANSWER:
         raise Unusable(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
     idea = _IDEA.search(text)
     if idea is None:
-        raise Unusable("the first line must be `IDEA: ` followed by the idea in one sentence")
-    return one_line(idea[1], 300), text[idea.end() :]
+        return one_line(_first_sentence(text) or UNSAID, 300), text
+    before = text[: idea.start()].splitlines()
+    inside = sum(_FENCE.match(line) is not None for line in before) % 2  # the fence was opened above the idea
+    return one_line(idea[1], 300), ("```\n" if inside else "") + text[idea.end() :]
+
+
+def _first_sentence(text: str) -> str | None:
+    """The first line of words outside of all blocks; not one that only announces what comes, with a colon."""
+    inside = False
+    for line in text.splitlines():
+        if _FENCE.match(line):
+            inside = not inside
+        elif _SEARCH.match(line) or _REPLACE.match(line):
+            inside = _REPLACE.match(line) is None
+        elif not inside and (said := _PROSE.match(line)):
+            return said[1]
+    return None
 
 
 def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
     """The files after the proposal. Raises ``Unusable`` for an edit that does not fit."""
-    changed = {**files, **proposal.wholes}
+    changed = dict(files)
+    for path, blocks in proposal.blocks.items():
+        changed[path] = _written(path, files.get(path, ""), blocks)
     for number, edit in enumerate(proposal.edits, 1):
         try:
             changed[edit.path] = _replace(changed.get(edit.path, ""), edit)
@@ -93,42 +131,82 @@ def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
     return changed
 
 
-def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict[str, str]]:
+def described(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """The idea of a change of which nothing was said: its first new line."""
+    for path, text in sorted(after.items()):
+        known = {line.strip() for line in before.get(path, "").splitlines()}
+        new = next((line for line in text.splitlines() if line.strip() and line.strip() not in known), None)
+        if new is not None:
+            return f"{UNSAID}; it begins with `{one_line(new, 120)}`"
+    return f"{UNSAID}; it only takes something out"
+
+
+def _written(path: str, old: str, blocks: Sequence[str]) -> str:
+    """The file that fenced blocks make: the one that is all of it, pairs of texts, or definitions. Raises Unusable."""
+    if len(blocks) == 1 and not is_excerpt(old, blocks[0]):
+        return blocks[0]
+    if (paired := _paired(path, old, blocks)) is not None:
+        return paired
+    if not all(is_excerpt(old, block) for block in blocks):
+        count = "two" if len(blocks) == 2 else str(len(blocks))
+        raise Unusable(
+            f"there are {count} fenced blocks for {path}; give the whole file in one, or what changes in "
+            f"search/replace blocks. A search/replace block is {FORM}"
+        )
+    for block in blocks:
+        try:
+            old = merged(old, block)
+        except Misplaced as error:
+            raise Unusable(str(error), error.shown) from None
+    return old
+
+
+def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
+    """The file where each second block took the place of the text before it; None where that is not what they are."""
+    if len(blocks) % 2:
+        return None
+    try:
+        for search, replace in zip(blocks[::2], blocks[1::2], strict=True):
+            old = _replace(old, Edit(path, tuple(search.splitlines()), tuple(replace.splitlines())))
+    except Unusable:
+        return None
+    return old
+
+
+def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict[str, list[str]]]:
     edits: list[Edit] = []
-    wholes: dict[str, str] = {}
+    blocks: dict[str, list[str]] = {}
     path = editable[0]
     at = 0
     while at < len(lines):
         line = lines[at]
         if named := _FILE.match(line):
             path = named[1]
-        elif line.startswith("<<<<<<<"):
-            middle = _find(lines, at, "=======", "the search text")
-            end = _find(lines, middle, ">>>>>>>", "the replacement")
+        elif _SEARCH.match(line):
+            middle = _find(lines, at, _MIDDLE, "=======", "the search text")
+            end = _find(lines, middle, _REPLACE, ">>>>>>> REPLACE", "the replacement")
             edits.append(Edit(path, tuple(lines[at + 1 : middle]), tuple(lines[middle + 1 : end])))
             at = end
-        elif line.startswith("```") and not _wraps_edits(lines, at):
-            end = _find(lines, at, "```", "the fenced block")
-            if path in wholes:
-                raise Unusable(f"there are two fenced blocks for {path}; give the whole file in one")
-            wholes[path] = "\n".join(lines[at + 1 : end]) + "\n"
+        elif _FENCE.match(line) and not _wraps_edits(lines, at):
+            end = _find(lines, at, _FENCE, "```", "the fenced block")
+            blocks.setdefault(path, []).append("\n".join(lines[at + 1 : end]) + "\n")
             at = end
         at += 1
-    return edits, wholes
+    return edits, blocks
 
 
 def _wraps_edits(lines: list[str], at: int) -> bool:
     """Whether a fence is decoration around search/replace blocks, or the end of such a decoration."""
     following = next((line for line in lines[at + 1 :] if line.strip()), "")
     before = next((line for line in reversed(lines[:at]) if line.strip()), "")
-    return following.startswith("<<<<<<<") or _FILE.match(following) is not None or before.startswith(">>>>>>>")
+    return any((_SEARCH.match(following), _FILE.match(following), _REPLACE.match(before)))
 
 
-def _find(lines: list[str], start: int, marker: str, what: str) -> int:
+def _find(lines: list[str], start: int, marker: re.Pattern[str], name: str, what: str) -> int:
     for at in range(start + 1, len(lines)):
-        if lines[at].startswith(marker):
+        if marker.match(lines[at]):
             return at
-    raise Unusable(f"{what} that starts with `{lines[start][:20]}` has no end; expected a line `{marker}`")
+    raise Unusable(f"{what} that starts with `{lines[start][:20]}` has no end; expected a line `{name}`")
 
 
 def _replace(text: str, edit: Edit) -> str:

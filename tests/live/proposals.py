@@ -18,6 +18,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from judging import Bench, class_of, mean, reached, share
 from model import NAME
 
 from archive.records import Candidate, LlmCall, Propose
+from operators import author
 from operators.aims import Aim, read_aims
 from operators.author import Author
 from operators.base import Context, Operator
 from operators.build import Books, build_meter, build_operators
 from operators.improve import Improve
-from operators.llm.base import Unavailable
+from operators.llm.base import Answer, Cost, Prompt, Unavailable
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
 from operators.templates import Templates
@@ -54,7 +56,7 @@ ROUND = (
 )  # fmt: skip
 """The moves of 20 proposals. Those of one parent are made one after another: a server keeps what prompts begin with."""
 TOKENS = ("in", "cached", "out")
-LONGEST = 500
+LONGEST = 400
 """Tokens of an answer. The programs here have 1,500: a change has to be given as blocks."""
 
 
@@ -95,6 +97,30 @@ class Aimed(Improve):
         return aims[(rounds + sum(name == "improve" for name, _ in ROUND[:place])) % len(aims)]
 
 
+class Turns:
+    """A model with a seed of its own for repairs: with the same one it says the same again."""
+
+    def __init__(self, first: Any, again: Any) -> None:
+        self.first, self.again = first, again
+        self.name, self.price, self.attempts = first.name, first.price, first.attempts
+
+    def complete(self, prompt: Prompt) -> Answer:
+        answer: Answer = (self.again if len(prompt.messages) > 1 else self.first).complete(prompt)
+        return answer
+
+    def worst(self, prompt: Prompt) -> Cost:
+        cost: Cost = self.first.worst(prompt)
+        return cost
+
+    def check(self) -> None:
+        self.first.check()
+
+
+def _seeds(number: int) -> tuple[int, int]:
+    """Of a proposal's first answer and of its repair."""
+    return number, 10_000 + number
+
+
 class Listening(Templates):
     """Hears the reasons that answers are refused for, on their way to the model."""
 
@@ -106,6 +132,16 @@ class Listening(Templates):
         if name == "repair":
             self.heard.append(parts["reason"])
         return super().filled(name, parts)
+
+
+@contextmanager
+def turns_at_most(count: int) -> Iterator[None]:
+    """Conversations of at most so many turns."""
+    before, author.TURNS = author.TURNS, count
+    try:
+        yield
+    finally:
+        author.TURNS = before
 
 
 @dataclass(frozen=True)
@@ -121,6 +157,8 @@ class Maker:
     prompts: str | None = None
     paid: str | None = None
     """The label whose answers are read again; the model is not asked."""
+    repaired: int = 1_000_000
+    """So many proposals may be repaired, as in a search; later ones end with their first answer, which costs half."""
 
     def propose(self, number: int) -> None:
         garden, names = grown(self.bench.full.task, self.seed)
@@ -133,7 +171,8 @@ class Maker:
         context = garden.context(
             seed=number, move=number, sigma=SIGMA, program=self.program, gate=self.bench.full.gate, run=self.label
         )
-        result = made.propose(move, context)
+        with turns_at_most(author.TURNS if number < self.repaired else 1):
+            result = made.propose(move, context)
         facts = {"number": number, "operator": operator, "parents": parents, "turns": len(asked)}
         facts |= {"reasons": reasons.heard, "refused": None}
         if isinstance(result, Candidate):
@@ -162,9 +201,12 @@ class Maker:
         if self.paid is not None:
             silent = Scripted([Unavailable("this answer was not recorded")] * 9)
             return Meter(silent, max_dollars=1.0, max_tokens=10**9, record=lambda call: None, lookup=lookup)
-        meter = build_meter({**self.config["llm"], "extra": {"seed": number}}, Books(record=record, lookup=lookup))
-        assert meter is not None
-        return meter
+        books = Books(record=record, lookup=lookup)
+        first, again = (build_meter({**self.config["llm"], "extra": {"seed": seed}}, books) for seed in _seeds(number))
+        assert first is not None
+        assert again is not None
+        first.model = Turns(first.model, again.model)
+        return first
 
     def parent(self, proposal: Row) -> Mapping[str, str]:
         garden, names = grown(self.bench.full.task, self.seed)
@@ -288,6 +330,7 @@ def main() -> None:
     parser.add_argument("--prompt-tokens", type=int, default=5000, help="of one prompt, at most (%(default)s)")
     parser.add_argument("--longest", type=int, default=LONGEST, help="tokens of an answer, at most (%(default)s)")
     parser.add_argument("--read-again", metavar="LABEL", help="read the answers of that label again; asks nobody")
+    parser.add_argument("--repaired", type=int, default=1_000_000, help="proposals that may be repaired (default: all)")
     parser.add_argument("--quick", action="store_true", help="four proposals and no pairs")
     options = parser.parse_args()
     config = settings(options.url, options.model, options.prompt_tokens, options.longest)
@@ -296,7 +339,7 @@ def main() -> None:
     book = Book.open(options.out)
     maker = Maker(
         config, book, options.label, Bench.of(task, find_sandbox("auto")), find_file(task.program).read_text(),
-        assemble.seed_files(task, config), options.prompts, options.read_again,
+        assemble.seed_files(task, config), options.prompts, options.read_again, options.repaired,
     )  # fmt: skip
     make(maker, 4 if options.quick else options.proposals, 0 if options.quick else options.pairs)
     print(json.dumps({"label": options.label, **summary(judged(book, options.label, options.read_again))}))

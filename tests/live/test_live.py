@@ -38,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def config() -> Any:
-    return settings(str(URL), MODEL, 5000, 500)
+    return settings(str(URL), MODEL, 5000, 400)
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ def test_a_good_answer_becomes_a_candidate(garden: Garden) -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ("nonsense", "first line must be"),
+        ("nonsense", "neither a search/replace block"),
         ("", "empty"),
         ("IDEA: x\n```\ndef (:\n```\n", "does not parse"),
         (GOOD.replace("0.002", "0.001  # same"), "nothing changed but comments"),
@@ -136,6 +136,18 @@ def test_a_bad_answer_gets_one_repair_turn_that_says_why(garden: Garden, bad: st
     assert isinstance(refused, NoCandidate)
     assert reason in refused.reason
     assert [(call.move, call.turn) for call in calls] == [(2, 0), (2, 1), (3, 0), (3, 1)]
+
+
+def test_an_answer_without_an_idea_is_called_by_what_it_changed(garden: Garden) -> None:
+    """The idea is for those who come later: no answer is paid for a second time for the lack of it."""
+    root = garden.plant(SOURCE, 3.0)
+    meter, model = metered([GOOD.partition("\n")[2], edit("RATE = 0.001", "", "").partition("\n")[2]])
+    child, shorter = (garden.ask(Improve(meter), root.node_id) for _ in range(2))
+    assert isinstance(child, Candidate)
+    assert child.idea == "no idea was given; it begins with `RATE = 0.002`"
+    assert isinstance(shorter, Candidate)
+    assert shorter.idea == "no idea was given; it only takes something out"
+    assert len(model.prompts) == 2
 
 
 def test_an_unavailable_model_is_a_reason_and_no_crash(garden: Garden) -> None:

@@ -182,3 +182,35 @@ def test_the_best_are_told_best_first_in_either_direction(gardens: Callable[...,
         found = [re.search(r": ([\d.]+)(?:,|$)", line) for line in briefing.best(garden.tree).lines]
         assert [float(match[1]) for match in found if match] == order
         assert len(briefing.best(garden.tree, count=2).lines) == 2
+
+
+TRACEBACK = """\
+warming up
+Traceback (most recent call last):
+  File "/library/worker.py", line 112, in _train
+    state = module.train(session)
+            ^^^^^^^^^^^^^^^^^^^^^
+  File "/candidate/train.py", line 106, in train
+    logits = model(rows[:, :-1])
+             ^^^^^^^^^^^^^^^^^^^
+  File "/site/torch/nn/modules/linear.py", line 134, in forward
+    return F.linear(input, self.weight, self.bias)
+           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+RuntimeError: mat1 and mat2 shapes cannot be multiplied
+  (256x96 and 256x96)
+"""
+
+
+def test_a_log_keeps_the_frames_of_the_program(garden: Garden) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    for log, kept in (
+        (TRACEBACK, ("warming up", "line 106, in train", "logits = model", "cannot be multiplied", "(256x96")),
+        (TRACEBACK.replace("/candidate/", "/site/"), ("worker.py", "linear.py", "cannot be multiplied")),
+        (TRACEBACK.replace("/candidate/", "/tmp/treewright-1-2/candidate/"), ("line 106, in train", "cannot be")),
+    ):
+        failed = garden.grow(SOURCE + f"x = {len(garden.tree)}\n", (root.node_id,), "improve")
+        garden.fail(failed, log=log)
+        text = briefing.log(garden.tree, failed.node_id).shown()
+        assert all(part in text for part in kept), text
+        assert ("F.linear" in text) == ("linear.py" in kept)
+        assert ("_train" in text) == ("worker.py" in kept)

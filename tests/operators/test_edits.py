@@ -109,8 +109,9 @@ def test_refusals_say_what_to_do(answer: str, reason: str) -> None:
     assert reason in refusal(answer)
 
 
-def test_an_answer_without_an_idea_or_without_anything() -> None:
-    assert "first line must be" in refusal("```\nx\n```\n", idea="")
+def test_an_answer_without_anything() -> None:
+    assert "neither a search/replace block" in refusal("Sorry, no.\n", idea="")
+    assert "<<<<<<< SEARCH" in refusal("Sorry, no.\n"), "and what a block is"
     assert "empty" in refusal(" \n", idea="")
     assert "characters" in refusal("x" * 500_000)
 
@@ -125,3 +126,69 @@ def test_a_search_text_that_is_not_there_is_refused_with_the_nearest_text() -> N
 def test_line_endings_of_the_rest_survive() -> None:
     files = {"train.py": "x = 1\r\ny = 2\r\nz = 3"}
     assert changed(block("y = 2", "y = 4"), files)["train.py"] == "x = 1\r\ny = 4\nz = 3"
+
+
+# What models answer whatever they are asked for, seen with a small one: read where it leaves no doubt.
+
+
+@pytest.mark.parametrize(
+    ("answer", "idea"),
+    [
+        ("A higher rate learns faster.\n\n```\nx = 1\n```\n", "A higher rate learns faster."),
+        ("**A higher rate learns faster**\n```\nx = 1\n```\n", "A higher rate learns faster"),
+        ("Here is the new program:\n```\nx = 1\n```\nIt is shorter than before.\n", "It is shorter than before."),
+        ("```\nthis is a comment of the program\n```\n", "no idea was given"),
+        (block("this is a line of the program", "this is another one"), "no idea was given"),
+    ],
+)
+def test_the_idea_of_an_answer_that_names_none_is_its_first_sentence(answer: str, idea: str) -> None:
+    assert read_answer(answer, ("train.py",)).idea == idea
+
+
+def test_an_idea_within_the_fence_of_the_program() -> None:
+    proposal = read_answer("```python\n# IDEA: less of it\nx = 1\n```\n", ("train.py",))
+    assert proposal.idea == "less of it"
+    assert apply(proposal, {"train.py": PROGRAM}) == {"train.py": "\nx = 1\n"}
+
+
+def test_markers_of_other_lengths_and_indented_ones() -> None:
+    answer = "  <<<<<< SEARCH\nRATE = 0.001\n  =======\nRATE = 5\n  >>>>>>>> REPLACE\n"
+    assert "RATE = 5\n" in changed(answer)["train.py"]
+    titled = "x = 1\ny = '''\nTitle\n=====\n'''\n"
+    assert changed(block("Title\n=====", "Name\n===="), {"train.py": titled})["train.py"] == titled.replace(
+        "Title\n=====", "Name\n===="
+    ), "a title's line is no marker"
+
+
+def test_fenced_pairs_are_a_text_and_what_takes_its_place() -> None:
+    answer = "Replace\n```python\n        work(step)\n```\nwith\n```python\n        work(step, RATE)\n```\n"
+    assert changed(answer)["train.py"] == PROGRAM.replace("work(step)", "work(step, RATE)")
+    twice = answer + "and\n```\nRATE = 0.001\n```\nby\n```\nRATE = 0.002\n```\n"
+    assert "RATE = 0.002\n" in changed(twice)["train.py"]
+    assert "work(step, RATE)" in changed(twice)["train.py"]
+    assert "two fenced blocks" in refusal(answer.replace("        work(step)\n", "    return {}\n")), "it occurs twice"
+    assert "3 fenced blocks" in refusal(answer + "```\nx\n```\n")
+
+
+def test_definitions_take_the_place_of_their_names() -> None:
+    files = {"train.py": PROGRAM + "\n\ndef predict(state, task):\n    return None\n"}
+    answer = "```python\nimport math\n\nSTEPS = 4\n\n\ndef train(session):\n    return math.sqrt(STEPS)\n```\n"
+    assert changed(answer, files)["train.py"] == (
+        "import math\nRATE = 0.001\n\n\nSTEPS = 4\ndef train(session):\n    return math.sqrt(STEPS)\n"
+        + PROGRAM.partition("    return {}\n")[2]
+        + "\n\ndef predict(state, task):\n    return None\n"
+    )
+    assert changed("```\ndef train(session):\n    return 1\n```\n") == {
+        "train.py": "def train(session):\n    return 1\n"
+    }
+    reason, shown = refused_of(
+        answer.replace("    return math.sqrt(STEPS)\n", "    # ... as before\n    pass\n"), files
+    )
+    assert "leaves out a part of itself" in reason
+    assert shown.strip() == "# ... as before"
+
+
+def refused_of(answer: str, files: dict[str, str]) -> tuple[str, str]:
+    with pytest.raises(Unusable) as refusal:
+        changed(answer, files)
+    return str(refusal.value), refusal.value.shown

@@ -81,7 +81,7 @@ def test_both_ideas_and_all_three_versions_are_shown(garden: Garden) -> None:
     ("bad", "reason"),
     [
         ("IDEA: x\n", "PLACE 1 is missing"),
-        ("PLACE 1\n```\n    pass\n```\n", "first line must be"),
+        ("A and B go well together.\n", "PLACE 1 is missing"),
         ("IDEA: x\nPLACE 1\n", "no block between lines of three backticks"),
         (answer("    model = wide()", "more"), "none of the places 1 to 1"),
         (answer("    model = ("), "does not parse"),
