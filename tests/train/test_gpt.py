@@ -44,6 +44,11 @@ def predict(state, task):
     return lambda tokens: torch.zeros(*tokens.shape, task.vocab)
 '''
 
+ECHO = UNIFORM.replace(
+    "torch.zeros(*tokens.shape, task.vocab)", "3.0 * torch.nn.functional.one_hot(tokens, task.vocab).float()"
+)
+"""Every token once more: causal, and different from place to place."""
+
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -129,7 +134,7 @@ def test_who_looks_ahead_is_caught_whether_positions_are_told_or_not(
     gpt: AuditedEvaluator, run_candidate: RunCandidate, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
     monkeypatch.setattr(trial, "_WHOLE_ROW", whole)
-    honest = scored(run_candidate(UNIFORM, by=gpt))
+    honest = scored(run_candidate(ECHO, by=gpt))
     assert honest.audit is not None
     assert honest.audit.worst < 1e-5
     cheat = run_candidate(LOOK_AHEAD, by=gpt)
