@@ -65,6 +65,11 @@ def connect(address: str) -> None:
     """Join the cluster, if this process has not yet. Raises ExecutorError."""
     ray = ray_package()
     if ray.is_initialized():
+        if address not in ("auto", head_address()):
+            raise ExecutorError(
+                f"executor.address is {address!r}, and this process has joined the Ray cluster {head_address()} "
+                "before: one process works on one cluster"
+            )
         return
     if address == "local" or address.startswith("ray://"):
         raise ExecutorError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from archive.records import Conditions, Evaluation, Request
 from train.ray import RayExecutor
 from train.ray_host import Host, Ready, Recipe, Refused
 from train.slots import Slot
@@ -23,12 +24,15 @@ class PretendedHost(Host):
 
     def _prepare(self, recipe: Recipe, index: int) -> Ready | Refused:
         found = super()._prepare(recipe, index)
-        if isinstance(found, Refused) or (hardware := self._hardware()) is None:
-            return found
-        return replace(found, conditions=replace(found.conditions, hardware=hardware))
+        return found if isinstance(found, Refused) else replace(found, conditions=_here(found.conditions))
 
-    def _hardware(self) -> str | None:
-        return os.environ.get(HARDWARE)
+    def evaluate(self, request: Request) -> Evaluation:
+        landed = super().evaluate(request)
+        return replace(landed, conditions=_here(landed.conditions))
+
+
+def _here(conditions: Conditions) -> Conditions:
+    return replace(conditions, hardware=os.environ.get(HARDWARE, conditions.hardware))
 
 
 class PretendedRay(RayExecutor):

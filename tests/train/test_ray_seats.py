@@ -466,6 +466,15 @@ def test_an_address_without_a_cluster_is_refused_at_once(
         connect(address)
 
 
+def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setattr(ray_cluster, "head_address", lambda: "a:6379")
+    connect("auto")
+    connect("a:6379")
+    with pytest.raises(ExecutorError, match=r"'b:6379', and this process has joined the Ray cluster a:6379 before"):
+        connect("b:6379")
+
+
 def test_a_head_is_looked_for_by_its_port() -> None:
     assert unreachable("127.0.0.1:9") is not None
 
