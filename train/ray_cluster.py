@@ -65,10 +65,11 @@ def connect(address: str) -> None:
     """Join the cluster, if this process has not yet. Raises ExecutorError."""
     ray = ray_package()
     if ray.is_initialized():
-        if address not in ("auto", head_address()):
+        here = head_address()  # a machine has many names, and a cluster one port
+        if address != "auto" and address.rpartition(":")[2] != here.rpartition(":")[2]:
             raise ExecutorError(
-                f"executor.address is {address!r}, and this process has joined the Ray cluster {head_address()} "
-                "before: one process works on one cluster"
+                f"executor.address is {address!r}, and this process has joined the Ray cluster {here} before: "
+                "one process works on one cluster"
             )
         return
     if address == "local" or address.startswith("ray://"):

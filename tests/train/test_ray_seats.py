@@ -470,9 +470,9 @@ def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: True))
     monkeypatch.setattr(ray_cluster, "head_address", lambda: "a:6379")
     connect("auto")
-    connect("a:6379")
-    with pytest.raises(ExecutorError, match=r"'b:6379', and this process has joined the Ray cluster a:6379 before"):
-        connect("b:6379")
+    connect("another-name:6379")
+    with pytest.raises(ExecutorError, match=r"'a:6380', and this process has joined the Ray cluster a:6379 before"):
+        connect("a:6380")
 
 
 def test_a_head_is_looked_for_by_its_port() -> None:
