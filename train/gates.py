@@ -12,6 +12,9 @@ so on a split of E bytes that is 8 B / E bits per byte: 0.04 on the default task
 on one split, and a third of it on each where it is not known which plays are which split.
 The structure of the code carries some more, which nobody can count.
 
+**What is common** is no quotation on a task that reads tokens: its text may be programs, or pages about them, and these
+share the names of libraries with every honest program (``train.commons``). There a quotation has 36 letters.
+
 **A fixed seed** gains nothing: the order of the training stream follows the evaluator's seed, so that a lucky
 initialisation meets other data in every run. What is obvious is refused, for clearness; ``int("7")`` is not chased.
 """
@@ -19,19 +22,24 @@ initialisation meets other data in every run. What is obvious is refused, for cl
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prepare.load import find_file
 from prepare.scoring import Bytes
 from prepare.task import Task
+from train.commons import Commons
 from train.program import Unclear, bare, carried, parse
 from train.spellings import plain, spellings
 
 SHARED = 24
 """Letters and digits in a row, whatever stands between them, that a source may not share with an evaluation split."""
+BEYOND = 12
+"""Letters more that must be shared where some are common: what stands beside something common agrees by chance."""
 _DISTINCT = 8  # a row of equal letters is no quotation
 
 
@@ -47,19 +55,35 @@ class TextIndex:
         joined = b"\0".join(plain(text.tobytes()) for text in texts)
         return cls(np.sort(_window_hashes(np.frombuffer(joined, np.uint8))), joined)
 
-    def quotes(self, data: bytes) -> bytes | None:
-        """The first SHARED letters and digits of ``data`` that also stand in the text, or None."""
+    def quotes(self, data: bytes, commons: Commons | None = None) -> bytes | None:
+        """The first SHARED letters and digits of ``data`` that also stand in the text, or None.
+
+        ``commons``: what is no secret though it stands there. Then it takes BEYOND windows in a row that are secret.
+        """
+        if commons is None:
+            return next((window for _, window in self._alike(data) if window in self.text), None)
+        alike = list(self._alike(data))
+        secret = commons.secret(window for _, window in alike)
+        run, before = 0, -2
+        for start, window in alike:
+            if window in secret and window in self.text:
+                run, before = (run + 1 if start == before + 1 else 1), start
+                if run >= BEYOND:
+                    return window
+        return None
+
+    def _alike(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Windows whose hash is among those of the text, with where they begin among the letters."""
         letters = plain(data)
         source = np.frombuffer(letters, np.uint8)
         if len(source) < SHARED or not len(self.hashes):
-            return None
+            return
         found = _window_hashes(source)
         places = np.minimum(np.searchsorted(self.hashes, found), len(self.hashes) - 1)
         for start in np.flatnonzero(self.hashes[places] == found):
             window = letters[start : start + SHARED]
-            if len(set(window)) >= _DISTINCT and window in self.text:
-                return window
-        return None
+            if len(set(window)) >= _DISTINCT:
+                yield int(start), window
 
 
 def _window_hashes(data: Bytes) -> NDArray[np.uint64]:
@@ -78,10 +102,16 @@ class Gates:
 
     task: Task
     index: TextIndex
+    commons: Commons | None = None
+    """What is no secret though an evaluation split holds it; None: all that it holds is secret."""
 
     @classmethod
     def of(cls, task: Task) -> Gates:
-        return cls(task, TextIndex.of([task.corpus.evaluation(split) for split in ("val", "select", "holdout")]))
+        index = TextIndex.of([task.corpus.evaluation(split) for split in ("val", "select", "holdout")])
+        if task.tokenised is None:
+            return cls(task, index)
+        seed = find_file(task.seed_file).read_text(encoding="utf-8")
+        return cls(task, index, Commons(seed, partial(task.tokenised.source.texts, "train")))
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Why these files are not run, or None."""
@@ -99,7 +129,7 @@ class Gates:
                 return f"{path} {unclear}"
             if (reason := _refuse_program(path, tree)) is not None:
                 return reason
-            if any(self.index.quotes(data) is not None for data in spellings(text, tree)):
+            if any(self.index.quotes(data, self.commons) is not None for data in spellings(text, tree)):
                 return f"{path} contains text of an evaluation split ({SHARED} letters or more in a row)"
             load += carried(tree)
         if load > self.task.limits.literal_bytes:

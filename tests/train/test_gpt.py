@@ -29,6 +29,8 @@ LOOK_AHEAD = (HOUSE / "tests/attacks/candidates/look_ahead.py").read_text()
 
 RunCandidate = Callable[..., Evaluation]
 
+HEADER = "the_same_header_of_many_files_which_everybody_knows"
+
 UNIFORM = '''
 """Every token is as likely as any other. Says what it was given."""
 import torch
@@ -58,7 +60,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chances = 1.0 / np.arange(1, 301)
     for number in range(240):
         drawn = rng.choice(words, size=30 + 2 * number, p=chances / chances.sum())
-        (folder / f"{number}.txt").write_text(" ".join(drawn))
+        (folder / f"{number}.txt").write_text(f"{HEADER}\n" * (number % 3 == 0) + " ".join(drawn))
     return folder
 
 
@@ -152,6 +154,8 @@ def test_gates_know_the_text_of_a_task_on_tokens(gpt_task: Task, gpt: AuditedEva
             assert "text of an evaluation split" in reason
     trained = gpt_task.corpus.documents()[0][1000:1060].tobytes().decode()
     assert gpt.gate({"train.py": f"{seed_program}\nQUOTE = {trained!r}\n"}) is None
+    assert HEADER.encode() in gpt_task.corpus.evaluation("val").tobytes()  # type: ignore[arg-type]
+    assert gpt.gate({"train.py": f"{seed_program}\n{HEADER} = 1\n"}) is None
     heavy = base64.b85encode(np.random.default_rng(0).bytes(6000)).decode()
     reason = gpt.gate({"train.py": f"{seed_program}\nTABLE = {heavy!r}\n"})
     assert reason is not None
