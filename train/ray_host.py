@@ -230,7 +230,7 @@ def _move_in(recipe: Recipe) -> None:
 
 
 def _watch_the_raylet() -> None:
-    """End this process when its parent has ended: Ray's workers do not, while they compute.
+    """End this process soon after its parent, whatever Ray's own looks do and whenever they come.
 
     The raylet ends when its node is stopped, and a minute after the cluster's head is gone.
     """

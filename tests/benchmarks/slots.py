@@ -1,14 +1,15 @@
 """How well many slots are used, and what the driver spends on each evaluation.
 
-    python tests/benchmarks/slots.py [--quick] [--evaluations 40] [--seconds 10] [--latency 10] [--ray]
+    python tests/benchmarks/slots.py [--quick] [--evaluations 40] [--seconds 10] [--latency 10] [--slots 1,4,16] [--ray]
 
 Whole searches (`python -m search`) whose trainings sleep, so that one machine can play many. The language model is a
 local server that speaks the Messages API and takes as long for each answer as a training (`--latency`).
 
     use_1, use_4, use_16      share of the slots' time that evaluations occupy, from the root's start to the end of the
                               search; the claim, which has few trainings, is in `whole_` and not here
-    steady_1, steady_4, ...   the same from the first training of a proposed candidate on
-    whole_1, whole_4, ...     the same with the claim
+    full_1, full_4, ...       the same from the moment when all slots were busy for the first time: without the first
+                              answers, which can be asked for only when the root has a score
+    whole_1, whole_4, ...     use_ with the claim
     driver_ms_256             CPU milliseconds of the driver for one evaluation at 256 slots, numeric operators: choose,
                               make, record, lead, start and end it. From two searches of different length, so that
                               start-up and summary drop out
@@ -30,16 +31,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("support", "search")]
 
-from busy import CLAIM, Setting, Usage, measure
-from launching import STUB, command, environment
-
-SLOTS = (1, 4, 16)
+from busy import CLAIM, KEY, Setting
+from launching import STUB, command, environment, search
+from messages_api import MessagesApi
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,60 @@ class Spent:
     """Resident, at its largest."""
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Shares of the slots' time, in [0, 1]."""
+
+    use: float
+    full: float
+    whole: float
+
+
+_SPANS = """
+    SELECT epoch(started_at), epoch(finished_at), purpose = 'screen' FROM evaluations WHERE outcome <> 'lost' ORDER BY 1
+"""
+
+
 def use(slots: int, evaluations: int, seconds: float, latency: float) -> Usage:
-    usage = measure(Many(slots, slots * evaluations, latency, seconds, seconds))
+    """One search, read from its archive. Raises RuntimeError if it fails."""
+    setting = Many(slots, slots * evaluations, latency, seconds, seconds)
+    with (
+        tempfile.TemporaryDirectory(prefix="slots-bench-") as name,
+        MessagesApi(latency=setting.delays(), quality=setting.quality()) as api,
+    ):
+        words = (*setting.words, f"llm.base_url={api.url}")
+        done = search(Path(name), *words, timeout=7200, ANTHROPIC_API_KEY=KEY)
+        if done.returncode:
+            raise RuntimeError(f"the search failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        with duckdb.connect(str(Path(name) / "treewright.duckdb"), read_only=True) as archive:
+            spans = archive.execute(_SPANS).fetchall()
+            refused, answers = archive.execute(
+                "SELECT (SELECT count(*) FROM refusals), (SELECT count(*) FROM llm_calls)"
+            ).fetchall()[0]
+    searching = [(began, ended) for began, ended, screen in spans if screen]
+    first, last = searching[0][0], max(ended for _, ended in searching)
+    filled = next(began for began, _ in searching if _busy_at(began, searching) == slots)
+    final = searching[-1][0]  # after the last start there is nothing left for a slot that becomes free
+    usage = Usage(
+        _share(searching, slots, first, last),
+        _share(searching, slots, filled, final),
+        _share([span[:2] for span in spans], slots, first, max(span[1] for span in spans)),
+    )
     print(
-        f"  {slots:>2} slots, {slots * evaluations} trainings of {usage.evaluation:.2f} s, answers in {latency:g} s: "
-        f"used {usage.search:.1%} (steady {usage.steady:.1%}, with the claim {usage.busy:.1%}), a proposal is "
-        f"{usage.stale:.1f} trainings old",
+        f"  {slots:>2} slots, {len(spans)} trainings of {seconds:g} s, {answers} answers in {latency:g} s, {refused} "
+        f"refused: used {usage.use:.1%} (once full {usage.full:.1%}, with the claim {usage.whole:.1%})",
         flush=True,
     )
     return usage
+
+
+def _busy_at(moment: float, spans: Sequence[tuple[float, float]]) -> int:
+    return sum(began <= moment < ended for began, ended in spans)
+
+
+def _share(spans: Sequence[tuple[float, float]], slots: int, begin: float, end: float) -> float:
+    inside = sum(max(0.0, min(ended, end) - max(began, begin)) for began, ended in spans)
+    return inside / (slots * (end - begin)) if end > begin else float("nan")
 
 
 def drive(slots: int, evaluations: int, seconds: float) -> Spent:
@@ -155,6 +203,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=40, help="trainings for each slot (%(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="that a training sleeps (%(default)s)")
     parser.add_argument("--latency", type=float, help="seconds before each answer of the model (as a training)")
+    parser.add_argument("--slots", default="1,4,16", help="numbers of slots (%(default)s)")
     parser.add_argument("--ray", action="store_true", help="measure ray_ms, too")
     parser.add_argument("--only", choices=("use", "driver", "ray"), help="one part")
     options = parser.parse_args()
@@ -162,9 +211,8 @@ def main() -> None:
     latency = seconds if options.latency is None else options.latency
     found: dict[str, object] = {}
     if options.only in (None, "use"):
-        for slots in SLOTS:
-            usage = use(slots, evaluations, seconds, latency)
-            shares = {"use": usage.search, "steady": usage.steady, "whole": usage.busy}
+        for slots in map(int, options.slots.split(",")):
+            shares = asdict(use(slots, evaluations, seconds, latency))
             found |= {f"{name}_{slots}": round(share, 4) for name, share in shares.items()}
     if options.only in (None, "driver"):
         found |= driver(64, 2, 6, 1.0) if options.quick else driver(256, 2, 6, seconds)

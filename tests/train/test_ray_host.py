@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from archive.records import Evaluation, Request
@@ -24,6 +26,8 @@ from train.slots import Slot
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
 from stub_evaluator import StubEvaluator
+
+HOUSE = Path(__file__).resolve().parents[2]
 
 
 class Patient(StubEvaluator):
@@ -154,6 +158,31 @@ def test_hosts_of_a_node_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch
             assert fourth == (6,)
     with module._cores(5) as later:
         assert later == (2, 3, 4, 5, 6)
+
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(child.pid, child.stdout.readline(), flush=True)
+"""
+CHILD = """
+import time
+from train.ray_host import _watch_the_raylet
+_watch_the_raylet()
+print("watching", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_host_ends_with_the_process_that_started_it() -> None:
+    words = [sys.executable, "-c", PARENT, CHILD]
+    done = subprocess.run(words, cwd=HOUSE, capture_output=True, text=True, timeout=120, check=True)
+    number, _, said = done.stdout.strip().partition(" ")
+    assert said.strip() == "watching", done.stderr
+    until = time.monotonic() + 30
+    while psutil.pid_exists(int(number)) and psutil.Process(int(number)).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "it outlived its parent"
+        time.sleep(0.1)
 
 
 def test_the_digest_is_of_what_makes_scores() -> None:
