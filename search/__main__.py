@@ -48,12 +48,11 @@ _FAILED: list[str] = []
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def _search(config: DictConfig) -> None:
     from search import assemble, command, sweeps  # after Hydra has dealt with --help and the like
-    from train.executors import ExecutorError
 
     chosen = HydraConfig.get()
     try:
         values = settings.resolve(config, assemble.device_for(config), settings.parted(sys.argv[1:]))
-    except (settings.SettingsError, ExecutorError) as error:
+    except settings.SettingsError as error:
         sys.exit(f"error: {error}")
     values["chosen"] = {group: name for group, name in chosen.runtime.choices.items() if "/" not in group}
     words, typed = settings.parted(sys.argv[1:]), tuple(chosen.overrides.task)

@@ -35,7 +35,7 @@ from search.policies.base import OperatorView
 from search.runs import RunChanged, open_run
 from search.statistics import Difference, NoInterval, mean_interval, welch
 from search.stopping import stoppable
-from train.executors import Executor
+from train.executors import Executor, ExecutorError
 from train.sandbox import SandboxUnavailable
 
 _NAME = "ablate"
@@ -77,6 +77,7 @@ def ablate(arguments: Sequence[str]) -> int:
     except (
         AblationError,
         ArchiveError,
+        ExecutorError,
         PreparationError,
         RunChanged,
         SandboxUnavailable,

@@ -21,7 +21,7 @@ from search.engine import Parts
 from search.lookahead import SAFETY, Lookahead
 from search.policies.base import OperatorView, Policy
 from search.settings import SettingsError
-from train.executors import Evaluator, Executor, Kind, Scorer
+from train.executors import Evaluator, Executor, ExecutorError, Kind, Scorer
 from train.sandbox import Sandbox, find_sandbox
 from train.slots import Slot
 
@@ -38,11 +38,11 @@ def executor_kind(config: Mapping[str, Any]) -> Kind:
 def device_for(config: Mapping[str, Any]) -> str:
     """``cuda``, ``mps`` or ``cpu``: which of a task's presets applies where candidates will run.
 
-    Raises SettingsError, and ExecutorError where that cannot be told.
+    Raises SettingsError.
     """
     try:
         return executor_kind(config).device(config["executor"])
-    except ValueError as error:
+    except (ValueError, ExecutorError) as error:
         raise SettingsError(str(error)) from error
 
 

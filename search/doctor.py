@@ -26,6 +26,7 @@ from search.summary import this_python
 from train.devices import neighbours
 from train.executors import ExecutorError
 from train.landlock import LACKS
+from train.local import LocalExecutor
 from train.sandbox import SandboxUnavailable, attempts
 
 _GIGABYTES = 2.0
@@ -64,7 +65,7 @@ def _device_for(config: Mapping[str, Any]) -> str:
     """Where no device can be found out, that is a finding, and the task's values for a CPU are shown."""
     try:
         return assemble.device_for(config)
-    except (settings.SettingsError, ExecutorError):
+    except settings.SettingsError:
         return "cpu"
 
 
@@ -168,8 +169,14 @@ def _device(config: Mapping[str, Any]) -> Iterator[Finding]:
 def _memory(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
     if task is None:
         return
+    if assemble.executor_kind(config) is not LocalExecutor:
+        return  # this machine's says nothing of the nodes
+    try:
+        slots = assemble.build_slots(config)
+    except ValueError:
+        return  # said with the device
     free = psutil.virtual_memory().available / 1e9
-    wanted = task.limits.memory_mb / 1000 * len(assemble.build_slots(config))
+    wanted = task.limits.memory_mb / 1000 * len(slots)
     level: Literal["ok", "note"] = "ok" if free >= wanted else "note"
     yield Finding(
         level, "memory", f"{free:.1f} GB free; all slots together may use {wanted:.1f} GB (task.limits.memory_mb)"

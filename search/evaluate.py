@@ -27,7 +27,7 @@ from search.engine import evaluation_seed
 from search.programs import Program, ProgramError, Recorded, read_program
 from search.statistics import Interval, NoInterval, expects, mean_interval
 from search.stopping import stoppable
-from train.executors import Executor
+from train.executors import Executor, ExecutorError
 from train.sandbox import SandboxUnavailable
 
 _PURPOSE: Mapping[str, Purpose] = {"val": "screen", "select": "confirm"}
@@ -44,7 +44,7 @@ def rescore(arguments: Sequence[str]) -> int:
     options = _parser().parse_intermixed_args(arguments)
     try:
         return _rescore(options)
-    except (ProgramError, PreparationError, TaskError, SandboxUnavailable) as error:
+    except (ExecutorError, ProgramError, PreparationError, TaskError, SandboxUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -1,0 +1,121 @@
+"""``executor=ray`` from the command line on: where there is no cluster, and what its settings come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import command, run, search
+
+import search as asktell
+from search import assemble, settings
+from search.doctor import findings_for
+from train import ray as ray_module
+from train.ray import RayExecutor
+from train.ray_cluster import NodeFacts
+from train.ray_seats import Terms
+
+NODES = (NodeFacts("1", "a", 16, 4), NodeFacts("2", "b", 8, 0))
+NOWHERE = ("executor=ray", "executor.address=127.0.0.1:9")
+
+ray = pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A cluster of two nodes, of which one has GPUs; the addresses that were joined."""
+    addresses: list[str] = []
+    monkeypatch.setattr(ray_module, "connect", addresses.append)
+    monkeypatch.setattr(ray_module, "living_nodes", lambda: NODES)
+    monkeypatch.setattr(ray_module, "head_address", lambda: "a:6379")
+    monkeypatch.setattr(ray_module, "least_memory", lambda nodes, ask: 80 * 10**9)
+    return addresses
+
+
+def config(*overrides: str) -> dict[str, Any]:
+    return settings.values_for(None, ["executor=ray", "llm=none", *overrides], assemble.device_for)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "slots", "device", "threads"),
+    [
+        ((), 4, "cuda", 4),
+        (("executor.slots=2",), 2, "cuda", 4),
+        (("executor.threads=8",), 2, "cuda", 8),
+        (("executor.gpus=0",), 24, "cpu", 1),
+        (("executor.gpus=0", "executor.threads=4"), 6, "cpu", 4),
+    ],
+)
+def test_slots_follow_from_the_cluster_and_the_settings(
+    joined: list[str], overrides: tuple[str, ...], slots: int, device: str, threads: int
+) -> None:
+    made = assemble.build_slots(config(*overrides))
+    assert len(made) == slots
+    assert {(slot.device, slot.threads) for slot in made} == {(device, threads)}
+
+
+def test_the_preset_of_a_task_is_that_of_the_clusters_gpus(joined: list[str]) -> None:
+    """This machine has none."""
+    assert RayExecutor.device({}) == "cuda_80gb"
+    assert config()["task"]["seconds"] == 60.0
+    assert config("executor.gpus=0")["task"]["seconds"] == 10.0
+
+
+def test_the_other_settings_arrive(joined: list[str]) -> None:
+    words = ("executor.address=a:6379", "executor.hardware=H100", "executor.mixed=true", "executor.patience=7")
+    options = config(*words)["executor"]
+    assert Terms.of(options) == Terms("H100", True, 7)
+    assert set(joined) == {"a:6379"}
+    assert assemble.executor_kind({"executor": options}) is RayExecutor
+
+
+def test_the_doctor_describes_the_cluster(joined: list[str]) -> None:
+    words = {finding.what: finding.words for finding in findings_for(config())}
+    assert words["device"] == (
+        "Ray cluster a:6379 (a: 16 cores, 4 GPUs; b: 8 cores): 4 slot(s) with 1 GPU and 4 cores each"
+    )
+
+
+def test_ask_and_tell_have_no_cluster(joined: list[str]) -> None:
+    with pytest.raises(settings.SettingsError, match="ask and tell train in this process: leave executor= out"):
+        asktell.Search(overrides=["executor=ray", "llm=none"])
+
+
+def test_without_a_cluster_a_search_does_not_begin(tmp_path: Path) -> None:
+    done = search(tmp_path, *NOWHERE)
+    assert done.returncode == 1
+    assert "error: no Ray cluster answers at executor.address=127.0.0.1:9" in done.stderr
+    assert "`ray start --head`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("*.duckdb")) == []
+
+
+def test_without_a_cluster_the_doctor_says_so(tmp_path: Path) -> None:
+    done = search(tmp_path, "doctor", *NOWHERE)
+    assert done.returncode == 1
+    assert "problem  slots" in done.stdout
+    assert "no Ray cluster answers" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_finds_one_problem_in_slots_that_make_no_sense(tmp_path: Path) -> None:
+    done = search(tmp_path, "doctor", "executor.slots=0", "llm=none")
+    assert done.returncode == 1
+    assert "1 problem(s)" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("evaluate", "train.py"), ("ablate", "3fa9")])
+def test_the_commands_beside_say_so_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "train.py").write_text("X = 1\n")
+    done = run(command(*words, *NOWHERE, stub=False), tmp_path)
+    assert done.returncode in (1, 2)
+    assert "error: no Ray cluster answers at executor.address=127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_executor_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    done = search(tmp_path, "executor._target_=train.nowhere.Executor")
+    assert done.returncode == 1
+    assert "error: the executor cannot be made: _target_ 'train.nowhere.Executor' cannot be imported" in done.stderr
