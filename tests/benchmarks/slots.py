@@ -1,9 +1,11 @@
 """How well many slots are used, and what the driver spends on each evaluation.
 
-    python tests/benchmarks/slots.py [--quick] [--evaluations 40] [--seconds 10] [--latency 10] [--slots 1,4,16] [--ray]
+    python tests/benchmarks/slots.py [--quick] [--evaluations 40] [--seconds 10] [--latency 10] [--slots 1,4,16] [--operators llm|auto]
+                                    [--ray]
 
 Whole searches (`python -m search`) whose trainings sleep, so that one machine can play many. The language model is a
-local server that speaks the Messages API and takes as long for each answer as a training (`--latency`).
+local server that speaks the Messages API and takes as long for each answer as a training (`--latency`). With
+`--operators llm` nothing else can feed a slot; `auto` is what a search with a key does: tune and crossover stand in.
 
     use_1, use_4, use_16      share of the slots' time that evaluations occupy, from the root's start to the end of the
                               search; the claim, which has few trainings, is in `whole_` and not here
@@ -78,9 +80,9 @@ _SPANS = """
 """
 
 
-def use(slots: int, evaluations: int, seconds: float, latency: float) -> Usage:
+def use(slots: int, evaluations: int, seconds: float, latency: float, operators: str) -> Usage:
     """One search, read from its archive. Raises RuntimeError if it fails."""
-    setting = Many(slots, slots * evaluations, latency, seconds, seconds)
+    setting = Many(slots, slots * evaluations, latency, seconds, seconds, operators)
     with (
         tempfile.TemporaryDirectory(prefix="slots-bench-") as name,
         MessagesApi(latency=setting.delays(), quality=setting.quality()) as api,
@@ -204,6 +206,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="that a training sleeps (%(default)s)")
     parser.add_argument("--latency", type=float, help="seconds before each answer of the model (as a training)")
     parser.add_argument("--slots", default="1,4,16", help="numbers of slots (%(default)s)")
+    parser.add_argument("--operators", default="llm", help="llm (%(default)s): nothing else feeds a slot; or auto")
     parser.add_argument("--ray", action="store_true", help="measure ray_ms, too")
     parser.add_argument("--only", choices=("use", "driver", "ray"), help="one part")
     options = parser.parse_args()
@@ -212,13 +215,17 @@ def main() -> None:
     found: dict[str, object] = {}
     if options.only in (None, "use"):
         for slots in map(int, options.slots.split(",")):
-            shares = asdict(use(slots, evaluations, seconds, latency))
+            shares = asdict(use(slots, evaluations, seconds, latency, options.operators))
             found |= {f"{name}_{slots}": round(share, 4) for name, share in shares.items()}
     if options.only in (None, "driver"):
         found |= driver(64, 2, 6, 1.0) if options.quick else driver(256, 2, 6, seconds)
     if options.only == "ray" or options.ray:
         found |= through_ray(100 if options.quick else 400, 0.1)
-    print(json.dumps({**found, "seconds": seconds, "latency": latency, "quick": options.quick}))
+    print(
+        json.dumps(
+            {**found, "seconds": seconds, "latency": latency, "operators": options.operators, "quick": options.quick}
+        )
+    )
 
 
 if __name__ == "__main__":
