@@ -28,8 +28,10 @@ import json
 import math
 import os
 import statistics
+import sys
 import tempfile
 import threading
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,12 +69,17 @@ def peak_tflops(name: str) -> float | None:
     return next((peak for known, peak in PEAK_TFLOPS.items() if known in name), None)
 
 
+def program_of(source: str) -> Any:
+    """The seed program as a module, which torch.compile wants to find again by its name."""
+    module = sys.modules["seed_program"] = types.ModuleType("seed_program")
+    exec(compile(source, "train.py", "exec"), module.__dict__)
+    return module
+
+
 def flops_per_token(source: str, task: Task, attended: float = 1.0) -> float:
     """Forward and backward: ``6 N + 12 L W T``. ``attended``: the share of the attention that is computed."""
-    program: dict[str, Any] = {"__name__": "train"}
-    exec(compile(source, "train.py", "exec"), program)
     with torch.device("meta"):
-        model = program["GPT"](task.vocab)
+        model = program_of(source).GPT(task.vocab)
     embeddings = {id(part.weight) for part in model.modules() if isinstance(part, torch.nn.Embedding)}
     others = sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in embeddings)
     layers, width = len(model.blocks), model.tokens.embedding_dim
@@ -155,8 +162,6 @@ def repeated(scores: Sequence[float], again: float | None) -> dict[str, Any]:
 
 def profile(task: Task, source: str, device: str, seconds: float) -> None:
     """Print where the time of the training goes: the operations that took most, in this process."""
-    program: dict[str, Any] = {"__name__": "train"}
-    exec(compile(source, "train.py", "exec"), program)
     kind = "cuda" if device.startswith("cuda") else "cpu"
     if kind == "cpu":
         torch.set_num_threads(1)  # as in a slot
@@ -171,7 +176,7 @@ def profile(task: Task, source: str, device: str, seconds: float) -> None:
 
     info = TaskInfo(vocab=task.vocab, context=task.context, device=kind)
     session = Session(task=info, seed=1, seconds=seconds, begin=begin, tell=lambda step, loss: None)
-    program["train"](session)
+    program_of(source).train(session)
     measured.stop()
     by = "self_device_time_total" if kind == "cuda" else "self_cpu_time_total"
     print(measured.key_averages().table(sort_by=by, row_limit=20, max_name_column_width=60))
