@@ -1,7 +1,7 @@
 """How well many slots are used, and what the driver spends on each evaluation.
 
-    python tests/benchmarks/slots.py [--quick] [--evaluations 40] [--seconds 10] [--latency 10] [--slots 1,4,16] [--operators llm|auto]
-                                    [--ray]
+    python tests/benchmarks/slots.py [--quick] [--evaluations 40] [--seconds 10] [--latency 10] [--slots 1,4,16]
+                                     [--operators llm|auto] [--ray]
 
 Whole searches (`python -m search`) whose trainings sleep, so that one machine can play many. The language model is a
 local server that speaks the Messages API and takes as long for each answer as a training (`--latency`). With
