@@ -11,7 +11,10 @@ run does not flatten the rest. A mean of ``r`` runs has the noise of one run div
 *The kernel* is ``a * mean_d k_d + (1 - a) * prod_d k_d`` with a = 0.3: genes add up, and they interact (additive
 Gaussian processes: Duvenaud, Nickisch and Rasmussen 2011). ``k_d`` is Matern 5/2 in the coordinate of
 ``operators.ranges`` over the width of the range, or ``exp(-1 / (2 l))`` between two values of an unordered constant,
-between having a change of the code and not having it, and between having a constant and not having it.
+and between having a constant and not having it. Where programs differ in code, with ``c = exp(-n / 2)`` for n changes
+of the code that one of two has and the other has not, the kernel is ``0.7 * (0.6 + 0.4 c) * k + 0.3 c``: most of what
+is known of a constant holds whatever the code, and the code has a worth of its own. (``tests/benchmarks/edits.py``
+tells these numbers from others, and from a model of programs with the same constants only, by less than its noise.)
 
 *Lengths and noise* are not fitted. Three lengths and three noise levels are weighed by their evidence (with the
 variance profiled out), and predictions are averaged: with a few dozen noisy scores a fitted length is mostly luck.
@@ -46,6 +49,8 @@ LENGTHS = (0.25, 0.6, 1.5)
 NOISES = (0.05, 0.3, 1.5)
 """Variance of one run over the variance of the programs."""
 ADDITIVE = 0.3
+_SHARED = 0.6  # of what is known of constants, whatever the code
+_OF_CODE = 0.3  # of the variance, where codes differ
 _NEAR = LENGTHS[0]  # of failures
 _SUCCESS, _FAILURE = 2.0, 0.5  # a Beta prior: programs succeed four times in five until they are seen to fail
 
@@ -86,6 +91,23 @@ class _Setting:
     best: float
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where N programs lie."""
+
+    constants: Floats
+    """[D, N] in widths of the range, or the place among the values of an unordered constant; infinite without one."""
+    code: Floats
+    """[G, N] 1 for a change of the code that a program has, else 0."""
+
+    def __len__(self) -> int:
+        return len(self.constants.T)
+
+    def and_then(self, others: _Places) -> _Places:
+        constants = np.concatenate([self.constants, others.constants], axis=1)
+        return _Places(constants, np.concatenate([self.code, others.code], axis=1))
+
+
 class GeneModel:
     """A model of the constants of ``space`` and of code, fitted to trials. Deterministic; O(n^3) for n trials."""
 
@@ -99,20 +121,20 @@ class GeneModel:
             raise ValueError(f"a gene model needs at least 2 scored programs, and got {len(scored)}")
         self._space = dict(space)
         everywhere = frozenset.intersection(*(trial.code for trial in trials))
-        self._code = sorted(frozenset.union(*(trial.code for trial in trials)) - everywhere)
-        self._unordered = np.array([span.unordered for span in self._space.values()] + [True] * len(self._code))
-        self._places = self._placed(scored)
+        self._changes = sorted(frozenset.union(*(trial.code for trial in trials)) - everywhere)
+        self._unordered = np.array([span.unordered for span in self._space.values()])
+        self._known = self._placed(scored)
         self._runs = np.array([trial.runs for trial in scored], dtype=np.float64)
         self._target = normal_scores([trial.score or 0.0 for trial in scored], direction)
         self._failed = self._placed([trial for trial in trials if trial.state == "failed"])
         pending = self._placed([trial for trial in trials if trial.state == "pending"])
-        known = self._kernels(self._places, self._places)
+        known = self._kernels(self._known, self._known)
         self._settings = self._solve(known)
-        if pending.shape[1]:  # believed at their predicted scores, as if they had landed
-            across, among = self._kernels(pending, self._places), self._kernels(pending, pending)
+        if len(pending):  # believed at their predicted scores, as if they had landed
+            across, among = self._kernels(pending, self._known), self._kernels(pending, pending)
             believed = self._moments(across)[0]
-            self._places = np.concatenate([self._places, pending], axis=1)
-            self._runs = np.concatenate([self._runs, np.ones(pending.shape[1])])
+            self._known = self._known.and_then(pending)
+            self._runs = np.concatenate([self._runs, np.ones(len(pending))])
             self._target = np.concatenate([self._target, believed])
             both = {n: np.block([[known[n], across[n].T], [across[n], among[n]]]) for n in LENGTHS}
             self._settings = self._solve(both)
@@ -123,22 +145,18 @@ class GeneModel:
         Changes of the code that no trial has, or that all have, make no difference.
         """
         places = self._encode(programs, [code] * len(programs))
-        kernels = self._kernels(places, self._places)
+        kernels = self._kernels(places, self._known)
         mean, deviation, improvement = self._moments(kernels)
         return Prediction(mean, deviation, improvement * self._chance(places, kernels[_NEAR]))
 
     # ------------------------------------------------------------ the equations
 
-    def _placed(self, trials: Sequence[Trial]) -> Floats:
+    def _placed(self, trials: Sequence[Trial]) -> _Places:
         return self._encode([trial.values for trial in trials], [trial.code for trial in trials])
 
-    def _encode(self, programs: Sequence[Mapping[Key, Number]], codes: Sequence[frozenset[str]]) -> Floats:
-        """[D, N] coordinates: in widths of the range, or the place among the values of an unordered constant.
-
-        Infinite where a program lacks the constant. Then a row for each change of the code, 1 for those that have it.
-        """
-        places = np.empty((len(self._space) + len(self._code), len(programs)))
-        for row, (key, span) in zip(places, self._space.items(), strict=False):
+    def _encode(self, programs: Sequence[Mapping[Key, Number]], codes: Sequence[frozenset[str]]) -> _Places:
+        places = np.empty((len(self._space), len(programs)))
+        for row, (key, span) in zip(places, self._space.items(), strict=True):
             low, high = span.bounds
             column = [values.get(key) for values in programs]
             # Most children keep most values.
@@ -146,12 +164,21 @@ class GeneModel:
             row[:] = [known[value] for value in column]
             if not span.unordered:
                 row[:] = (row - low) / (high - low)
-        for row, name in zip(places[len(self._space) :], self._code, strict=True):
-            row[:] = [name in code for code in codes]
-        return places
+        changes = [[name in code for code in codes] for name in self._changes]
+        return _Places(places, np.array(changes, dtype=np.float64).reshape(len(self._changes), len(programs)))
 
-    def _kernels(self, a: Floats, b: Floats) -> dict[float, Floats]:
-        """By length: [N, M] covariances of the programs ``a`` [D, N] and ``b`` [D, M].
+    def _kernels(self, a: _Places, b: _Places) -> dict[float, Floats]:
+        """By length: [N, M] covariances of N and M programs."""
+        kernels = self._of_constants(a.constants, b.constants)
+        if not self._changes:
+            return kernels
+        unlike = a.code.T @ (1 - b.code) + (1 - a.code).T @ b.code
+        alike = np.exp(-0.5 * unlike)
+        among = (1 - _OF_CODE) * (_SHARED + (1 - _SHARED) * alike)
+        return {length: among * kernel + _OF_CODE * alike for length, kernel in kernels.items()}
+
+    def _of_constants(self, a: Floats, b: Floats) -> dict[float, Floats]:
+        """By length: [N, M] covariances by the constants ``a`` [D, N] and ``b`` [D, M] alone.
 
         The programs of ``a`` have most values in common, so each differs from the commonest ones in few genes: what
         those change is added to what the commonest have (to its logarithm, for the product).
@@ -213,10 +240,10 @@ class GeneModel:
             improvement += share * expected_improvement(expected, spread, setting.best)
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0)), improvement
 
-    def _chance(self, places: Floats, kernel: Floats) -> Floats:
+    def _chance(self, places: _Places, kernel: Floats) -> Floats:
         """[M] chances of success: successes and failures nearby, counted by kernel, over a Beta prior."""
-        if not self._failed.shape[1]:
-            return np.ones(places.shape[1])
+        if not len(self._failed):
+            return np.ones(len(places))
         succeeded = kernel.sum(axis=1)
         failed = self._kernels(places, self._failed)[_NEAR].sum(axis=1)
         chance: Floats = (_SUCCESS + succeeded) / (_SUCCESS + _FAILURE + succeeded + failed)

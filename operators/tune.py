@@ -1,17 +1,17 @@
 """tune: numeric search over a program's ALL_CAPS constants. Needs no language model.
 
 For a parent with ``d`` searchable constants (``operators.ranges`` says over which range) and ``n`` scored programs
-that have some of them:
+with the same constants:
 
 *While n < 8* (``warm``): ``1 + Binomial(2, p)`` constants change, at most ``d``, uniformly drawn, with
 ``p = max(0.4, 8 / (8 + n), c / (c + 16))`` for ``c`` earlier children of this parent: a young tree is bold, and
 so is a parent that was tried a lot. Each makes a normal step in coordinates (log-normal for widths and rates) with a
 deviation of a quarter of the range; steps under 0.3 deviations are drawn again, since noise would hide them.
 
-*From then on* the model of ``operators.genes`` chooses among some two hundred children of the parent: every constant
-changed alone, several changed together, and values taken over from other good programs (a value that did well
-somewhere is a gene that can be joined with others). The child with the largest expected improvement is proposed; one
-that is known already gives way to the next.
+*From then on* the model of ``operators.genes``, which knows of other programs too, chooses among some two hundred
+children of the parent: every constant changed alone, several changed together, and values taken over from other good
+programs (a value that did well somewhere is a gene that can be joined with others). The child with the largest expected
+improvement is proposed; one that is known already gives way to the next.
 
 ``proposer: tpe`` takes Optuna's TPE instead, over one to three drawn constants; see ``operators.tpe``.
 """
@@ -109,9 +109,10 @@ class Tune:
         rng: np.random.Generator,
     ) -> Iterator[Values]:
         """Settings to try, the most wanted first."""
+        own = [trial for trial in trials if trial.values.keys() == start.keys()]
         if self.proposer == "tpe":  # it knows nothing of other constants, nor of code
-            trials = [trial for trial in trials if trial.values.keys() == start.keys()]
-        scored = sum(trial.score is not None for trial in trials)
+            trials = own
+        scored = sum(trial.score is not None for trial in own)
         if self.proposer == "genes" and scored >= max(2, self.warm):
             yield from by_genes(start, code, space, trials, direction, rng)
         while True:

@@ -6,8 +6,8 @@ A language model is stood in for by ``edit``, which adds one of eight blocks to 
 one out. A block is worth something or does harm; half of them move the best value of one constant, and half bring a
 constant of their own, on which their worth depends. Everything else is the real search: policy, ``tune``,
 ``crossover``, claim; the constants and their scores are tables of real trainings (HPOBench-MLP). 100 evaluations, one
-child in five crashes. What counts is the log10 of the true percentile among 100,000 random programs of the same
-landscape, lower is better.
+child in five crashes. What counts is how far the best program has come on the way from the median of the table to the
+best program of all, by true scores: at the end, and on average over the evaluations (a search that is early is better).
 
     genes     tune as it ships: every program that has some of the constants informs it
     alike     tune knows only programs with exactly the same constants, and takes their code for the same
@@ -49,7 +49,6 @@ RATES = (1, 2, 3, 4, 5)
 EVALUATIONS = 100
 ARMS = ("genes", "alike", "tpe")
 PLACES = (("hpobench", "car"), ("hpobench", "segment"), ("hpobench", "phoneme"), ("hpobench", "vehicle"))
-_SAMPLE = 100_000
 
 Setting = tuple[int, ...]
 """The places of the table's constants, then for each block 0, or 1 and the place of its own constant."""
@@ -116,16 +115,20 @@ class Landscape:
         return float(self._mean[self.table.place(self._base(setting))]) + self._extra(setting)
 
     @cached_property
-    def _sample(self) -> NDArray[np.float64]:
-        rng = np.random.default_rng([self.seed, 98])
-        found = []
-        for _ in range(_SAMPLE):
-            places = [int(rng.integers(size)) for size in self.table.sizes]
-            blocks = [
-                int(rng.integers(2)) * (1 + (int(rng.integers(len(RATES))) if b % 2 else 0)) for b in range(BLOCKS)
-            ]
-            found.append(self.true((*places, *blocks)))
-        return np.sort(found)
+    def _bounds(self) -> tuple[float, float]:
+        """The true score of the best program of all, and the median one without blocks."""
+        indices = np.indices(self.table.sizes).reshape(len(self.table.sizes), -1)
+        best = np.inf
+        for number in range(2**BLOCKS):
+            here = [block for block in range(BLOCKS) if number >> block & 1]
+            places = indices.copy()
+            for block in here:
+                moved = self._draws["moved"][block]
+                there = places[moved] + self._draws["steps"][block]
+                places[moved] = np.clip(there, 0, self.table.sizes[moved] - 1)
+            reached = self._mean[np.ravel_multi_index(tuple(places), self.table.sizes)].min()
+            best = min(best, float(reached) + self._unit * float(self._draws["worth"][here].sum()))
+        return best, float(np.median(self._mean))
 
     def place(self, setting: Setting) -> Setting:
         return setting
@@ -135,8 +138,9 @@ class Landscape:
         return self
 
     def __getitem__(self, setting: Setting) -> float:
-        """log10 of the share of programs that are as good."""
-        return float(np.log10((1 + np.searchsorted(self._sample, self.true(setting), side="right")) / (1 + _SAMPLE)))
+        """The share of the way from the median of the table to the best program of all, negative: lower is better."""
+        best, median = self._bounds
+        return min(0.0, (self.true(setting) - median) / (median - best))
 
     # ------------------------------------------------------------ programs
 
@@ -218,20 +222,28 @@ class Job:
     seed: int
 
 
-def run(job: Job) -> tuple[Job, float]:
+@dataclass(frozen=True)
+class Way:
+    """How far a search has come, 1 the whole way."""
+
+    end: float
+    mean: float
+
+
+def run(job: Job) -> tuple[Job, Way]:
     landscape = Landscape(tables.load(*job.place), job.seed)
     tune.history = alike if job.arm == "alike" else history  # type: ignore[attr-defined]
     played = play(cast(tables.Table, landscape), arm(job.arm, landscape), job.seed, EVALUATIONS)
-    return job, float(played.best[-1])
+    return job, Way(-float(played.best[-1]), -float(played.best.mean()))
 
 
-def run_all(jobs: Sequence[Job], workers: int) -> Mapping[Job, float]:
+def run_all(jobs: Sequence[Job], workers: int) -> Mapping[Job, Way]:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     pool = multiprocessing.get_context("spawn").Pool(workers)
-    found: dict[Job, float] = {}
-    pending: Iterable[tuple[Job, float]] = pool.imap(run, jobs, chunksize=2)
-    for number, (job, best) in enumerate(pending, 1):
-        found[job] = best
+    found: dict[Job, Way] = {}
+    pending: Iterable[tuple[Job, Way]] = pool.imap(run, jobs, chunksize=2)
+    for number, (job, way) in enumerate(pending, 1):
+        found[job] = way
         print(f"\r{number} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     pool.close()
@@ -248,14 +260,16 @@ def main() -> None:
     jobs = [Job(name, place, seed) for place in places for seed in range(seeds) for name in ARMS]
     found = run_all(jobs, options.workers)
     line: dict[str, Any] = {"seeds": seeds, "landscapes": len(places), "quick": options.quick}
-    for name in ARMS:
-        mean, error = summary([best for job, best in found.items() if job.arm == name])
-        print(f"{name:6} best {mean:.2f} ± {error:.2f}")
-        line[name] = round(mean, 3)
-    for other in ("alike", "tpe"):
-        pairs = [(p, s) for p in places for s in range(seeds)]
-        mean, error = summary([found[Job("genes", p, s)] - found[Job(other, p, s)] for p, s in pairs])
-        line[f"genes_less_{other}"], line[f"error_{other}"] = round(mean, 3), round(error, 3)
+    pairs = [(place, seed) for place in places for seed in range(seeds)]
+    for figure in ("end", "mean"):
+        values = {name: np.array([getattr(found[Job(name, *pair)], figure) for pair in pairs]) for name in ARMS}
+        for name in ARMS:
+            mean, error = summary(values[name])
+            print(f"{figure:4} {name:6} {mean:.3f} ± {error:.3f}")
+            line[f"{name}_{figure}"] = round(mean, 4)
+        for other in ARMS[1:]:
+            mean, error = summary(values["genes"] - values[other])
+            line[f"over_{other}_{figure}"], line[f"over_{other}_{figure}_error"] = round(mean, 4), round(error, 4)
     print(json.dumps(line))
 
 

@@ -191,13 +191,14 @@ def test_programs_are_told_apart_by_what_changed_their_code(garden: Garden) -> N
 
 
 def test_what_was_learned_of_the_constants_outlives_a_change_of_the_code(garden: Garden) -> None:
-    """The one program with a new block has no history of its own; its children go where the other programs did well."""
+    """Two programs with a new block tell next to nothing; the model goes where other programs did well."""
     root = forest(garden, 40)
     text = SOURCE + "GAIN = 0.5\n\n\ndef block(x):\n    return GAIN * x\n"
     block = garden.grow(text, (root,), "hybrid", score=loss(read_constants(SOURCE)) - 0.1)
+    garden.grow(set_constants(text, {"DEPTH": 3}), (block.node_id,), score=loss({**read_constants(text), "DEPTH": 3}))
     better = []
     for seed in range(20):
-        found = read_constants(child(garden, block.node_id, seed).files["train.py"])
+        found = read_constants(child(garden, block.node_id, seed, Tune(warm=1)).files["train.py"])
         better.append(loss(found) < loss(read_constants(SOURCE)))
     assert np.mean(better) > 0.8
 
