@@ -26,6 +26,7 @@ from operators.lessons import Lessons
 from operators.likeness import NEAR, likeness
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import Meter, Ticket
+from operators.names import undefined
 from operators.syntax import Unparsable, parse
 from operators.templates import Templates
 from operators.untrusted import one_line, quote
@@ -33,6 +34,8 @@ from operators.untrusted import one_line, quote
 TURNS = 2
 _COMMON = ("system", "repair")
 """Templates that belong to every prompt."""
+_BEGINNING = 400
+"""Characters of an answer without an end that are shown to the model again."""
 _MARGIN = 50
 """Tokens for what providers put around a message."""
 
@@ -142,6 +145,7 @@ class Author(ABC):
             raise Unusable("this very program was tried before; do something else")
         if (refusal := context.gate(files)) is not None:
             raise Unusable(refusal)
+        _complete(files, brief.parent)
         if not last:  # told once; a model that insists may have found what was missing
             _unlike(files, brief)
         return (described(brief.parent, files) if proposal.idea == UNSAID else proposal.idea), files
@@ -174,8 +178,16 @@ def converse(
                 "reason": one_line(str(error), 500),
                 "shown": quote(error.shown, "text", keep="head") if error.shown else "",
             }
-            prompt = prompt.followed_by(answer.text, templates.filled("repair", told))
+            prompt = prompt.followed_by(_shown_again(answer), templates.filled("repair", told))
     return NoCandidate(f"the answer could not be used, and one repair did not help: {reason}")
+
+
+def _shown_again(answer: Answer) -> str:
+    """What a model sees of its own answer when it is to repair it: of one without an end, how it began.
+
+    All of that would cost what is far too long once more, and a small model would only copy it.
+    """
+    return f"{answer.text[:_BEGINNING]}\n[...]" if answer.cut_off else answer.text
 
 
 def written(templates: Templates, name: str, parts: Parts, context: Context, limit: int) -> Prompt:
@@ -207,6 +219,15 @@ def well_formed(files: Files, context: Context) -> None:
                 parse(files[path], path)
             except Unparsable as error:
                 raise Unusable("the changed file does not parse", str(error)) from None
+
+
+def _complete(files: Files, parent: Files) -> None:
+    """Raises ``Unusable`` for a name that is used and defined nowhere, if the parent could do without it."""
+    before = undefined(parent)
+    if new := [name for name in undefined(files) if name not in before]:
+        raise Unusable(
+            f"`{one_line(new[0], 80)}` is used and nowhere defined; define it, or change every line that uses it"
+        )
 
 
 def _failed(tree: Tree, parent: str) -> tuple[tuple[str, Files], ...]:

@@ -92,7 +92,8 @@ def knobs(files: Mapping[str, str], task: Task) -> Listing:
         for constant in constants:
             if (span := range_of(constant)) is None:
                 continue
-            said = f"- {constant.name} = {constant.value!r}: {described(span)}"
+            # Not as a line of the program: what looks like one is copied into search texts.
+            said = f"- {constant.name}: {described(span)}"
             if is_misread(constant):
                 said += f" (guessed: `tune: {one_line(constant.tune or '', 60)}` is not of the form shown above)"
             lines.append(said)

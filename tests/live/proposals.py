@@ -217,11 +217,11 @@ def by_number(rows: Iterator[Row]) -> dict[int, Row]:
     return {row["number"]: row for row in rows}
 
 
-def make(maker: Maker, count: int, pairs: int) -> None:
+def make(maker: Maker, numbers: Sequence[int], pairs: int) -> None:
     """All proposals, then what ran, then what was better; only what the book does not have."""
     book, label = maker.book, maker.label
     made = by_number(book.of("proposal", label))
-    for number in sorted(range(count), key=lambda number: (number % len(ROUND), number)):
+    for number in sorted(numbers, key=lambda number: (number % len(ROUND), number)):
         if number not in made:
             maker.propose(number)
     made = by_number(book.of("proposal", label))
@@ -316,13 +316,21 @@ def settings(url: str, model: str, prompt_tokens: int, longest: int) -> Row:
     return resolve(compose_settings(["llm=local", "operators=all", *words]), "cpu")
 
 
+def numbers(text: str) -> Sequence[int]:
+    """``60`` -> 0 to 59; ``8-15,20`` -> these. Raises ValueError, as argparse expects."""
+    if text.isdigit():
+        return range(int(text))
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    return [number for first, *last in ends for number in range(first, (last or [first])[0] + 1)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default=URL, help="an OpenAI-compatible server (%(default)s)")
     parser.add_argument("--model", default=NAME, help="its name there (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("live.jsonl"), help="keeps what was paid for (%(default)s)")
     parser.add_argument("--label", default="now", help="of these proposals in that file (%(default)s)")
-    parser.add_argument("--proposals", type=int, default=60)
+    parser.add_argument("--proposals", type=numbers, default=range(60), help="so many, or which: 8-15,20 (60)")
     parser.add_argument(
         "--pairs", type=int, default=0, help="programs that are trained beside their parents, 20 s each"
     )
@@ -341,7 +349,7 @@ def main() -> None:
         config, book, options.label, Bench.of(task, find_sandbox("auto")), find_file(task.program).read_text(),
         assemble.seed_files(task, config), options.prompts, options.read_again, options.repaired,
     )  # fmt: skip
-    make(maker, 4 if options.quick else options.proposals, 0 if options.quick else options.pairs)
+    make(maker, range(4) if options.quick else options.proposals, 0 if options.quick else options.pairs)
     print(json.dumps({"label": options.label, **summary(judged(book, options.label, options.read_again))}))
 
 

@@ -50,7 +50,7 @@ def test_the_tree_fits_the_seed_program(config: Any) -> None:
 @pytest.mark.parametrize(
     ("answer", "stage", "kind"),
     [
-        ("nonsense", "read", "no idea"),
+        ("nonsense", "read", "no block and no file"),
         ("IDEA: x\n", "read", "no block and no file"),
         (EDIT.replace("BATCH = 8", "nowhere").format(1), "applied", "the search text is not there"),
     ],

@@ -49,7 +49,7 @@ def book(config: Any, tmp_path_factory: pytest.TempPathFactory) -> Book:
     bench = Bench.of(task, find_sandbox("auto"))
     book = Book.open(tmp_path_factory.mktemp("live") / "live.jsonl")
     program, seed = find_file(task.program).read_text(), assemble.seed_files(task, config)
-    make(Maker(config, book, "test", bench, program, seed), PROPOSALS, 0)
+    make(Maker(config, book, "test", bench, program, seed), range(PROPOSALS), 0)
     return book
 
 

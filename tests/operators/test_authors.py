@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from operators.constants import find_constants
 from operators.debug import Debug
 from operators.draft import Draft
 from operators.improve import Improve
-from operators.llm.base import Unavailable
+from operators.llm.base import Answer, Prompt, Unavailable
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
 from operators.ranges import range_of
@@ -148,6 +149,25 @@ def test_an_answer_without_an_idea_is_called_by_what_it_changed(garden: Garden) 
     assert isinstance(shorter, Candidate)
     assert shorter.idea == "no idea was given; it only takes something out"
     assert len(model.prompts) == 2
+
+
+class Long(Scripted):
+    """A model whose first answer has no end."""
+
+    def complete(self, prompt: Prompt) -> Answer:
+        return replace(super().complete(prompt), cut_off=len(prompt.messages) == 1)
+
+
+def test_an_answer_that_was_cut_off_is_not_sent_back_whole(garden: Garden) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    model = Long([GOOD + "and so on " * 1000, GOOD])
+    assert isinstance(
+        garden.ask(Improve(Meter(model, max_dollars=1, max_tokens=10**6, record=print)), root.node_id), Candidate
+    )
+    _, said, again = model.prompts[1].messages
+    assert said.text.startswith(GOOD)
+    assert len(said.text) < 500
+    assert "cut off at the limit of tokens; give a shorter one" in again.text
 
 
 def test_an_unavailable_model_is_a_reason_and_no_crash(garden: Garden) -> None:

@@ -132,10 +132,10 @@ def test_a_curve_and_what_was_made_of_it(garden: Garden) -> None:
 def test_constants_with_their_ranges_and_those_whose_range_cannot_be_read(garden: Garden) -> None:
     lines = briefing.knobs({"train.py": SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n"}, garden.task).lines
     assert lines == (
-        "- RATE = 0.001: 0.0001..0.01 log",
-        "- WIDTH = 64: 16..256 log step 8 (guessed: `tune: about 60` is not of the form shown above)",
-        "- DEPTH = 3: 1..12 log",
-        "- TIED = True: False|True",
+        "- RATE: 0.0001..0.01 log",
+        "- WIDTH: 16..256 log step 8 (guessed: `tune: about 60` is not of the form shown above)",
+        "- DEPTH: 1..12 log",
+        "- TIED: False|True",
     )
 
 

@@ -14,6 +14,9 @@ from operators.improve import Improve
 from operators.likeness import NEAR, likeness, size
 
 PARENT = """\
+import torch
+from torch import nn
+
 RATE = 0.001
 WARMUP = 0.05
 
