@@ -6,7 +6,8 @@ A training candidate is a module with two functions:
 
     def train(session: prepare.Session) -> dict[str, torch.Tensor]:
         ...                              # build the model: not charged
-        data = session.start()           # the clock starts; the training bytes arrive, [N] uint8, read-only
+        data = session.start()           # the clock starts; the training data arrive, read-only: [N] uint8 bytes, or
+                                         # [N] int16 tokens in rows of session.task.context + 1
         while session.remaining() > 0:
             ...
         return model.state_dict()

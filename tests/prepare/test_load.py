@@ -14,7 +14,7 @@ import pytest
 
 from prepare.corpora import Folder, Plays
 from prepare.load import HOUSE, TaskError, find_file, locate, task_beside, task_from
-from prepare.task import Metric
+from prepare.task import Metric, Task
 
 CONFIG: dict[str, Any] = {
     "name": "own",
@@ -189,3 +189,41 @@ def test_python_m_prepare_misused(tmp_path: Path, arguments: list[str], status: 
     assert done.returncode == status
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: Task) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE), "TREEWRIGHT_CACHE": str(tmp_path / "cache")}
+    data = ["data=folder", f"data.path={toy_task.corpus.path}"]  # type: ignore[attr-defined]
+    command = ["-m", "prepare", "task=gpt", *data, "task.context=32", "task.vocab=300", "device=cuda_24gb"]
+    first = run(command, environment, tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "folder: prepared in" in first.stdout
+    assert "million tokens" in first.stdout
+    assert "of the training tokens are cropped" in first.stdout
+    assert "/bpe300-" in first.stdout
+    assert "folder: already prepared in" in run(command, environment, tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["task=gpt", "shards=0"], "data.shards is 0; expected 1 to 6,542"),
+        (["task=gpt", "data=wikipedia"], "task=gpt data=wikipedia is no task"),
+        (["task=gpt", "data=folder"], "data.path"),
+        (["task=gpt", "device=80gb"], "'80gb' is no device"),
+        (["task=shakespeare", "shards=3"], "task=shakespeare data.shards=3 is no task"),
+    ],
+)
+def test_python_m_prepare_with_settings_that_make_no_sense(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(HOUSE)}, tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_task_of_an_export_cannot_be_set(house: dict[str, str], tmp_path: Path) -> None:
+    for command in (["-m", "prepare", "task.context=8"], ["train.py", "task.context=8"]):
+        done = run(command, house, tmp_path)
+        assert done.returncode == 1
+        assert "'task.context=8' cannot be set here: the task of an exported branch is" in done.stderr

@@ -80,7 +80,7 @@ def gpt_task(texts: Path, cache: Path) -> Task:
     task.prepare()
     patience = {"startup_seconds": 60.0, "check_seconds": 60.0, "score_seconds": 120.0, "audit_seconds": 240.0}
     limits = dataclasses.replace(task.limits, memory_mb=3000, **patience)
-    small = {"seconds": 2.0, "rows": 32, "batch": 16, "audit_screen": 24, "audit_claim": 64, "constants": {}}
+    small = {"seconds": 4.0, "rows": 32, "batch": 16, "audit_screen": 24, "audit_claim": 64, "constants": {}}
     return dataclasses.replace(task, limits=limits, **small)
 
 
@@ -191,7 +191,7 @@ def test_made_up_rows_are_like_real_ones() -> None:
 def test_a_whole_small_search(texts: Path, tmp_path: Path) -> None:
     settings = [
         *("task=gpt", "data=folder", f"data.path={texts}", "task.context=64", "task.vocab=512", "task.rows=32"),
-        *("task.seconds=1", "task.audit_screen=24", "task.audit_claim=64", "operators=tune", "executor.slots=1"),
+        *("task.seconds=3", "task.audit_screen=24", "task.audit_claim=64", "operators=tune", "executor.slots=1"),
         *("budget.evaluations=4", "claim.candidates=1", "claim.confirm_seeds=1", "claim.report_seeds=2"),
         *("task.limits.startup_seconds=60", "archive=tokens.duckdb", "run=tokens"),
     ]
