@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from shard_server import Behaviour, Files, serving
 
+from prepare.__main__ import main
 from prepare.climbmix import SPLITS, ClimbMix
 from prepare.corpora import PreparationError
 from prepare.download import Terms
@@ -164,3 +165,17 @@ def test_a_task_on_its_tokens(files: Files) -> None:
     assert task.is_prepared()
     assert task.evaluation_rows("holdout").shape == (8, 33)
     assert task.fingerprint().startswith("climbmix-")
+
+
+def test_python_m_prepare_with_shards(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    files.contents["shard_06542.parquet"] = files.contents[f"shard_{LAST:05d}.parquet"]
+    files.behave = lambda number: Behaviour(send=1500) if number == 1 else Behaviour()
+    words = ["task=gpt", "shards=2", f"data.url={files.url}/", "data.evaluation_mb=0.004", "device=cpu"]
+    small = ["task.context=32", "task.vocab=300", "task.rows=8"]
+    assert main([*words, *small]) == 0
+    asked = [path for path, _ in files.asked]
+    assert asked == [f"/shard_{number:05d}.parquet" for number in (0, 1, 1, 6542)]
+    assert "climbmix: prepared in" in capsys.readouterr().out
+    assert main([*words, *small]) == 0
+    assert len(files.asked) == 4
+    assert "climbmix: already prepared in" in capsys.readouterr().out
