@@ -5,7 +5,8 @@
 
 Whole searches (`python -m search`) whose trainings sleep, so that one machine can play many. The language model is a
 local server that speaks the Messages API and takes as long for each answer as a training (`--latency`). With
-`--operators llm` nothing else can feed a slot; `auto` is what a search with a key does: tune and crossover stand in.
+`--operators auto`, as a search with a key has it, tune and crossover stand in where no answer is there; with `llm`
+nothing does.
 
     use_1, use_4, use_16      share of the slots' time that evaluations occupy, from the root's start to the end of the
                               search; the claim, which has few trainings, is in `whole_` and not here
@@ -19,8 +20,8 @@ local server that speaks the Messages API and takes as long for each answer as a
     ray_ms                    with --ray: CPU milliseconds of the driver for one evaluation that goes through
                               `train.ray`: request, progress and result; on a cluster of one node here
 
-`--quick`: trainings and answers of 1 s, 10 for each slot, and the driver at 64 slots (`driver_ms_64`): one to three
-minutes, and no figure to compare. The last line is one JSON object.
+`--quick`: trainings and answers of 1 s, 10 for each slot, and a driver with few trainings: a minute or two, and no figure
+to compare. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="that a training sleeps (%(default)s)")
     parser.add_argument("--latency", type=float, help="seconds before each answer of the model (as a training)")
     parser.add_argument("--slots", default="1,4,16", help="numbers of slots (%(default)s)")
-    parser.add_argument("--operators", default="llm", help="llm (%(default)s): nothing else feeds a slot; or auto")
+    parser.add_argument("--operators", default="auto", help="auto (%(default)s), or llm: nothing else feeds a slot")
     parser.add_argument("--ray", action="store_true", help="measure ray_ms, too")
     parser.add_argument("--only", choices=("use", "driver", "ray"), help="one part")
     options = parser.parse_args()
@@ -218,7 +219,7 @@ def main() -> None:
             shares = asdict(use(slots, evaluations, seconds, latency, options.operators))
             found |= {f"{name}_{slots}": round(share, 4) for name, share in shares.items()}
     if options.only in (None, "driver"):
-        found |= driver(64, 2, 6, 1.0) if options.quick else driver(256, 2, 6, seconds)
+        found |= driver(256, 1, 2, 1.0) if options.quick else driver(256, 2, 6, seconds)
     if options.only == "ray" or options.ray:
         found |= through_ray(100 if options.quick else 400, 0.1)
     print(
