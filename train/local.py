@@ -19,7 +19,7 @@ from prepare.presets import with_memory
 from train.curve import Watch
 from train.devices import neighbours
 from train.executors import Evaluator, Running, Scorer, keep_loss
-from train.slots import Slot, device_kind, hardware_tag, make_slots, sharing
+from train.slots import Slot, device_kind, hardware_tag, make_slots, refuse_unlike, sharing
 
 __all__ = ["Evaluator", "LocalExecutor", "Running"]
 
@@ -48,7 +48,9 @@ class LocalExecutor:
 
     @staticmethod
     def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:
-        return make_slots(options.get("slots"), options.get("threads"))
+        slots = make_slots(options.get("slots"), options.get("threads"))
+        refuse_unlike(slots)
+        return slots
 
     @staticmethod
     def survey(options: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from prepare.load import TaskError, locate, task_from
 from prepare.task import Task
 from train.executors import Evaluator, keep_loss
 from train.sandbox import Sandbox, SandboxUnavailable, find_sandbox
-from train.slots import Slot, gpu_identity, usable_cores, visible_gpus
+from train.slots import Slot, gpu_slot, usable_cores, visible_gpus
 
 _HOUSE = Path(__file__).resolve().parent.parent
 _WATCH_SECONDS = 1.0
@@ -190,8 +190,7 @@ class Host:
             return Slot(index, "cpu", None, cores, recipe.threads)
         if not visible_gpus():  # Ray shows an actor the GPU that it has, and no other
             return None
-        uuid, minor = gpu_identity(0)
-        return Slot(index, "cuda", 0, cores, recipe.threads, uuid, minor)
+        return gpu_slot(index, 0, cores, recipe.threads)
 
 
 def _node_id() -> str:

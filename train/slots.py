@@ -108,6 +108,23 @@ def _shown() -> list[str]:
     return []
 
 
+def refuse_unlike(slots: Sequence[Slot]) -> None:
+    """Raises ValueError for GPUs of several kinds: scores made on the one are never compared with those of the other."""
+    kinds: dict[str, list[int]] = {}
+    for slot in slots:
+        if slot.gpu is not None:
+            kinds.setdefault(hardware_tag(slot), []).append(slot.gpu)
+    if len(kinds) > 1:
+        told = "; ".join(f"{tag}: GPU {', '.join(map(str, gpus))}" for tag, gpus in kinds.items())
+        shown = _shown()
+        most = max(kinds.values(), key=len)
+        names = ",".join(shown[gpu] if gpu < len(shown) else str(gpu) for gpu in most)
+        raise ValueError(
+            f"this machine has GPUs of different kinds ({told}), and scores of different hardware are not compared. "
+            f"Choose those of one kind with CUDA_VISIBLE_DEVICES={names}"
+        )
+
+
 def sharing(slots: Sequence[Slot]) -> str | None:
     """What to tell a person of slots that have cores in common, or None. Only asked-for slots do."""
     slots_of = Counter(core for slot in slots for core in slot.cores)

@@ -20,8 +20,8 @@ nothing does.
     ray_ms                    with --ray: CPU milliseconds of the driver for one evaluation that goes through
                               `train.ray`: request, progress and result; on a cluster of one node here
 
-`--quick`: trainings and answers of 1 s, 10 for each slot, and a driver with few trainings: a minute or two, and no figure
-to compare. The last line is one JSON object.
+`--quick`: trainings and answers of 1 s, 10 for each slot, and a driver with few trainings: a minute or two, and no
+figure to compare. The last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from train import slots as module
+from train.local import LocalExecutor
 from train.sandbox import Bubblewrap
 from train.slots import Slot, driver_version, hardware_tag, make_slots, minor_of, sharing, usable_cores
 
@@ -137,6 +138,17 @@ def test_the_tag_of_a_gpu_names_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(module, "driver_version", lambda: "575.57.08")
     tag = hardware_tag(Slot(index=0, device="cuda", gpu=1, cores=(0,), threads=1))
     assert tag.startswith("NVIDIA H200 number 1 x1 / driver 575.57.08 / cuda ")
+
+
+def test_gpus_of_different_kinds_are_not_taken_together(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine([0, 1, 2, 3], gpus=(0, 1, 2))
+    monkeypatch.setattr(module, "hardware_tag", lambda slot: "A100" if slot.gpu == 1 else "H100")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    words = r"\(H100: GPU 0, 2; A100: GPU 1\).*Choose those of one kind with CUDA_VISIBLE_DEVICES=4,6"
+    with pytest.raises(ValueError, match=words):
+        LocalExecutor.find_slots({})
+    monkeypatch.setattr(module, "hardware_tag", lambda slot: "H100")
+    assert len(LocalExecutor.find_slots({})) == 3
 
 
 def test_a_candidate_sees_the_device_of_its_slot_by_uuid_and_file() -> None:
