@@ -87,6 +87,9 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display.follow(session.outlook, search.llm.meter)
     try:
         ending = session.run()
+    except ExecutorError:
+        display.said(_how_to_resume(engine.run.run, typed))
+        raise
     finally:  # what has ended is recorded, however the session ends
         executor.close()
         session.drain()

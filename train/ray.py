@@ -358,8 +358,7 @@ class RayExecutor:
             self._fail(
                 ExecutorError(
                     f"the Ray cluster has had no slot for {self._terms.patience:g} s; its nodes now: "
-                    f"{describe(living_nodes())}{reasons}. What has ended is in the archive: start nodes again, and "
-                    "the same command goes on"
+                    f"{describe(living_nodes())}{reasons}. Start nodes again, and go on"
                 )
             )
 
@@ -380,7 +379,7 @@ class RayExecutor:
             for seat in self._seats.all:
                 seat.host = None  # nobody could be asked to end it: it ends with its node
                 self._lose(seat, f"{words} ({problem})")
-            self._fail(HeadLost(f"{words}. What has ended is in the archive: start the cluster again, and go on"))
+            self._fail(HeadLost(f"{words}. Start the cluster again, and go on"))
         return problem is None
 
     def _fail(self, error: ExecutorError) -> None:

@@ -109,7 +109,7 @@ def _shown() -> list[str]:
 
 
 def refuse_unlike(slots: Sequence[Slot]) -> None:
-    """Raises ValueError for GPUs of several kinds: scores made on the one are never compared with those of the other."""
+    """Raises ValueError for GPUs of several kinds: scores made on one are never compared with those of another."""
     kinds: dict[str, list[int]] = {}
     for slot in slots:
         if slot.gpu is not None:

@@ -165,6 +165,7 @@ def test_a_head_that_dies_ends_the_search_and_all_hosts(tmp_path: Path) -> None:
         finally:
             driver.kill()
         assert "error: the head of the Ray cluster does not answer at" in driver.told
+        assert "Stopped. Everything that finished is in the archive. Go on with:" in driver.told
         assert "Traceback" not in driver.told
         known = evaluations(driver.archive)
         assert len(known) >= 6
