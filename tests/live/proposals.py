@@ -310,10 +310,10 @@ def summary(rows: Sequence[Row]) -> Row:
     }
 
 
-def settings(url: str, model: str, prompt_tokens: int, longest: int) -> Row:
+def settings(url: str, model: str, prompt_tokens: int, longest: int, temperature: str = "null") -> Row:
     words = [f"llm.base_url={url}", f"llm.model={model}", f"llm.prompt_tokens={prompt_tokens}"]
     words += [f"llm.max_tokens={longest}", "llm.stream=false"]  # llama-cpp-python counts no tokens of a stream
-    return resolve(compose_settings(["llm=local", "operators=all", *words]), "cpu")
+    return resolve(compose_settings(["llm=local", "operators=all", f"llm.temperature={temperature}", *words]), "cpu")
 
 
 def numbers(text: str) -> Sequence[int]:
@@ -338,10 +338,11 @@ def main() -> None:
     parser.add_argument("--prompt-tokens", type=int, default=5000, help="of one prompt, at most (%(default)s)")
     parser.add_argument("--longest", type=int, default=LONGEST, help="tokens of an answer, at most (%(default)s)")
     parser.add_argument("--read-again", metavar="LABEL", help="read the answers of that label again; asks nobody")
+    parser.add_argument("--temperature", default="null", help="null: what the server thinks best (%(default)s)")
     parser.add_argument("--repaired", type=int, default=1_000_000, help="proposals that may be repaired (default: all)")
     parser.add_argument("--quick", action="store_true", help="four proposals and no pairs")
     options = parser.parse_args()
-    config = settings(options.url, options.model, options.prompt_tokens, options.longest)
+    config = settings(options.url, options.model, options.prompt_tokens, options.longest, options.temperature)
     task = assemble.build_task(config)
     task.corpus.prepare()
     book = Book.open(options.out)

@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from grown import STEPS, edited, grown
 from judging import class_of, reached, refused_at
-from proposals import ROUND, Book, Maker, judged, settings, summary
+from proposals import ROUND, Book, Maker, judged, numbers, settings, summary
 
 from archive.records import LlmCall
 from operators.edits import Unusable, read_answer
@@ -91,3 +91,8 @@ def test_answers_are_paid_for_once_and_can_be_read_again(config: Any, tmp_path: 
     assert (figures["first_read"], figures["accepted"], figures["repairs_that_helped"]) == (0.0, 1.0, 1)
     assert figures["tokens_in"] == 200
     assert "was not recorded" in book.rows[-1]["refused"]
+
+
+def test_which_proposals() -> None:
+    assert list(numbers("3")) == [0, 1, 2]
+    assert numbers("8-10,20") == [8, 9, 10, 20]

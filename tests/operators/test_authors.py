@@ -246,6 +246,17 @@ def test_a_draft_is_a_whole_program_made_from_the_task_alone(garden: Garden) -> 
     assert "raise the rate: 3.22" in text, "and it is not to repeat what was tried"
 
 
+def test_a_draft_takes_nothing_from_a_program_that_it_has_not_seen(garden: Garden) -> None:
+    """A block with one of the two functions would be read as a change of the program; here there is none to change."""
+    both = SOURCE + "\n\ndef predict(state, task):\n    return None\n"
+    root = garden.plant(both, 3.0)
+    half = whole("def train(session):\n    return {1: 1}\n")
+    meter, model = metered([half, whole(both.replace("0.001", "7"))])
+    assert isinstance(garden.ask(Draft(meter), root.node_id), Candidate)
+    assert "give the whole new file" in model.prompts[1].messages[-1].text
+    assert isinstance(garden.ask(Improve(metered([half])[0]), root.node_id), Candidate)
+
+
 def test_the_example_of_a_draft_is_a_program() -> None:
     example = Templates().text("draft").partition("```python\n")[2].partition("```")[0]
     names = {node.name for node in parse(example).body if isinstance(node, ast.FunctionDef)}
