@@ -189,6 +189,8 @@ def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict
             at = end
         elif _FENCE.match(line) and not _wraps_edits(lines, at):
             end = _find(lines, at, _FENCE, "```", "the fenced block")
+            if any(map(_REPLACE.match, lines[at:end])):
+                raise Unusable(f"a search/replace block is not complete; it is {FORM}")
             blocks.setdefault(path, []).append("\n".join(lines[at + 1 : end]) + "\n")
             at = end
         at += 1

@@ -103,6 +103,7 @@ def test_an_idea_is_one_clean_short_line() -> None:
         (block("    return {}", "    return 1"), "occurs 2 times in train.py (lines 7, 11)"),
         (block("x = 1", "x = 2", "../prepare.py"), "names a file that may not be changed; only train.py may"),
         ("```\na\n```\n```\nb\n```\n", "two fenced blocks"),
+        ("```\n=======\nRATE = 1\n>>>>>>> REPLACE\n```\n", "is not complete; it is a line `<<<<<<< SEARCH`, whole"),
     ],
 )
 def test_refusals_say_what_to_do(answer: str, reason: str) -> None:
