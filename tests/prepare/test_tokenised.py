@@ -139,7 +139,7 @@ def test_the_tokenizer_is_part_of_the_fingerprint_and_sees_the_training_split_al
     assert "bpe300-" in task.fingerprint()
 
 
-@pytest.mark.parametrize("name", ["T32/val.rows", "T32/manifest.json", "T32/train.rows"])
+@pytest.mark.parametrize("name", ["T32/val.rows", "T32/manifest.json", "T32/train.rows", "vocabulary.json"])
 def test_what_is_damaged_is_noticed(task: Task, name: str) -> None:
     task.prepare()
     assert task.tokenised is not None

@@ -198,15 +198,15 @@ def train(session: prepare.Session) -> dict[str, Tensor]:
         optimiser.state.clear()
 
     rows = session.start().view(-1, width)
-    done, slowest, loss = 0, 0.0, None
-    while session.remaining() > 2.5 * slowest:  # a step that does not fit is not begun
+    done, pace, loss = 0, 0.0, None
+    while session.remaining() > 2 * pace:  # a step that does not fit is not begun
         began, before = session.elapsed(), loss
         places = torch.arange(done * parts * micro, (done + 1) * parts * micro) % len(rows)
         loss = step((rows[part] for part in places.split(micro)), share_of_rate(session.progress()))
         done += 1
         # Waits for the step before this one, so that a GPU has always one step in hand, and never more.
         session.report(step=done, loss=(loss if before is None else before).item())
-        slowest = max(slowest, session.elapsed() - began)
+        pace = max(0.8 * pace, session.elapsed() - began)  # of late: one slow step is forgotten
     return model.state_dict()
 
 
