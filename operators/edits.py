@@ -30,7 +30,10 @@ from operators.untrusted import one_line
 _MAX_ANSWER = 400_000
 _IDEA = re.compile(r"^[\s*#_>`]*IDEA[\s*_]*:[\s*_]*(\S.*?)[\s*_]*$", re.MULTILINE)
 _FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:[\s*_`]*([^\s`*]+)[\s*_`]*$", re.IGNORECASE)
-_SEARCH, _MIDDLE, _REPLACE = (re.compile(rf"^\s*{sign}(?!{sign[0]})") for sign in ("<{5,9}", "={7}", ">{5,9}"))
+_SEARCH, _MIDDLE, _REPLACE = map(re.compile, (r"^\s*<{5,9}(?!<)", r"^\s*={7}\s*$", r"^\s*>{5,9}(?!>)"))
+_RUN_ON = re.compile(r"^([ \t]*={7})(?!=)(?: (?=\S))?([ \t]*\S.*)$", re.MULTILINE)
+_TURNED = re.compile(r"^[ \t]*>{5,9}(?: ?REPLACE)?[ \t]*\n\s*?(?=^[ \t]*={7}[ \t]*$)", re.MULTILINE)
+_SEARCH_ANYWHERE = re.compile(_SEARCH.pattern, re.MULTILINE)
 _FENCE = re.compile(r"^\s*```")
 _PROSE = re.compile(r"^[\s*#_>-]*((?:[^\s`]+\s+){3,}[^\s:]*[^\s:*_])[\s*_]*$")
 UNSAID = "no idea was given"
@@ -74,7 +77,7 @@ class Proposal:
 def read_answer(text: str, editable: Sequence[str]) -> Proposal:
     """Raises ``Unusable``."""
     idea, rest = read_idea(text)
-    edits, blocks = _blocks(rest.splitlines(), editable)
+    edits, blocks = _blocks(_marked(rest).splitlines(), editable)
     if edits and blocks:
         raise Unusable("the answer has both search/replace blocks and a whole file; give one or the other")
     if not edits and not blocks:
@@ -171,6 +174,11 @@ def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
     except Unusable:
         return None
     return old
+
+
+def _marked(text: str) -> str:
+    """With what is written behind a middle marker on a line of its own, and without an end marker in front of one."""
+    return _TURNED.sub("", _RUN_ON.sub(r"\1\n\2", text)) if _SEARCH_ANYWHERE.search(text) else text
 
 
 def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict[str, list[str]]]:

@@ -161,6 +161,25 @@ def test_markers_of_other_lengths_and_indented_ones() -> None:
     ), "a title's line is no marker"
 
 
+@pytest.mark.parametrize(
+    "middle",
+    [
+        "=======        work(step, RATE)",
+        ">>>>>>> REPLACE\n\n=======\n        work(step, RATE)",
+        "======= \n        work(step, RATE)",
+    ],
+)
+def test_markers_that_are_not_where_they_belong(middle: str) -> None:
+    """Read before as if what stands behind the middle marker were nothing."""
+    answer = f"<<<<<<< SEARCH\n        work(step)\n{middle}\n>>>>>>> REPLACE\n"
+    assert changed(answer)["train.py"] == PROGRAM.replace("work(step)", "work(step, RATE)")
+
+
+def test_a_deletion_whose_markers_share_a_line() -> None:
+    assert "RATE" not in changed("<<<<<<< SEARCH\nRATE = 0.001\n======= >>>>>>> REPLACE\n")["train.py"]
+    assert "expected a line `=======`" in refusal("<<<<<<< SEARCH\nRATE = 0.001\n>>>>>>> REPLACE\n"), "means anything"
+
+
 def test_fenced_pairs_are_a_text_and_what_takes_its_place() -> None:
     answer = "Replace\n```python\n        work(step)\n```\nwith\n```python\n        work(step, RATE)\n```\n"
     assert changed(answer)["train.py"] == PROGRAM.replace("work(step)", "work(step, RATE)")
