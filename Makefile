@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 
 .PHONY: run test test-all lint setup browser clean
 
@@ -11,11 +12,11 @@ run: $(STAMP)
 	$(BIN)/python -m search
 
 # API keys are unset, so that no test can spend money.
-test: $(STAMP)
+test: $(DEV)
 	@$(BIN)/python -m prepare
 	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest -m "not slow"
 
-test-all: $(STAMP) browser
+test-all: $(DEV) browser
 	@$(BIN)/python -m prepare
 	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest
 
@@ -25,19 +26,29 @@ browser:
 	  && echo 'Installing chromium for the tests of pages ...' && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } \
 	  || echo 'No chromium: the tests of pages will be skipped.'
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-setup: $(STAMP)
+setup: $(DEV)
 
 # pip, not uv: the pinned versions of constraints.txt must also find a locally provided build of torch.
-$(STAMP): pyproject.toml constraints.txt
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Treewright needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11.")'
-	@echo 'Installing into $(VENV) (a minute or two; torch is most of it) ...'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing into $(VENV) (a minute or two; torch is most of it) ...'
+	@$(INSTALL) '.[web,plots,openai,gpt]'
+	@touch $@
+
+# What only tests need: Ray is most of it.
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing into $(VENV), with what the tests need (a minute or three; torch and Ray are most of it) ...'
+	@$(INSTALL) '.[dev]'
+	@touch $(STAMP) $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info
