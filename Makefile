@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+, := ,
 
 .PHONY: run test test-all lint setup browser clean
 
@@ -33,21 +34,19 @@ lint: $(DEV)
 setup: $(DEV)
 
 # pip, not uv: the pinned versions of constraints.txt must also find a locally provided build of torch.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
-
-$(BIN)/python:
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Treewright needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11.")'
+	@echo 'Installing into $(VENV) ($(2)) ...'
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
+endef
 
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing into $(VENV) (a minute or two; torch is most of it) ...'
-	@$(INSTALL) '.[web,plots,openai,gpt]'
+$(STAMP): pyproject.toml constraints.txt
+	$(call install,web$(,)plots$(,)openai$(,)gpt,a minute or two; torch is most of it)
 	@touch $@
 
-# What only tests need: Ray is most of it.
-$(DEV): pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing into $(VENV), with what the tests need (a minute or three; torch and Ray are most of it) ...'
-	@$(INSTALL) '.[dev]'
+$(DEV): pyproject.toml constraints.txt
+	$(call install,dev,a minute or three; torch and Ray are most of it)
 	@touch $(STAMP) $@
 
 clean:
