@@ -61,6 +61,10 @@ def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
     return None
 
 
+_CUT_OFF = "cut off at the limit of tokens"
+"""The reason in the row of an answer that is there but not whole, so that a replay knows it too."""
+
+
 def not_written(request: LlmRequest) -> None:
     """What is sent is not written down before it is sent: for a run that nobody resumes."""
 
@@ -244,7 +248,7 @@ class Meter:
         except BaseException:
             self._settle(worst, lost)  # nobody knows what happened: the worst did
             raise
-        self._finish(call, answer, self._settle(worst, answer), "answered", "")
+        self._finish(call, answer, self._settle(worst, answer), "answered", _CUT_OFF if answer.cut_off else "")
         return answer
 
     def _settle(self, worst: Cost, answer: Answer) -> Cost:
@@ -327,6 +331,5 @@ def _known(error: LlmError, model: str, seconds: float) -> Answer:
 
 
 def _replayed(call: LlmCall) -> Answer:
-    return Answer(
-        call.answer, call.model, call.tokens_in, call.tokens_out, call.tokens_cached, call.seconds, call.dollars
-    )
+    tokens = call.tokens_in, call.tokens_out, call.tokens_cached
+    return Answer(call.answer, call.model, *tokens, call.seconds, call.dollars, call.reason == _CUT_OFF)

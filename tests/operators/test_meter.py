@@ -202,6 +202,24 @@ def test_a_paid_answer_is_replayed_and_not_paid_again() -> None:
         meter.complete(PROMPT, ticket(5, turn=1))
 
 
+def test_an_answer_that_was_cut_off_is_so_when_it_is_replayed() -> None:
+    """Otherwise a resumed search would accept half an answer that the first one refused."""
+    archive: dict[Any, LlmCall] = {}
+
+    class Short(Priced):
+        def complete(self, prompt: Prompt) -> Answer:
+            return Answer("half of", self.name, 60, 40, 10, 1.0, 0.1, cut_off=True)
+
+    def meter() -> Meter:
+        record = lambda call: archive.update({(call.run, call.move, call.turn): call})  # noqa: E731
+        return Meter(Short(), max_dollars=1, max_tokens=10**6, record=record, lookup=lambda *key: archive.get(key))
+
+    first = meter().complete(PROMPT, ticket())
+    again = meter().complete(PROMPT, ticket())
+    assert (first.cut_off, again) == (True, first)
+    assert archive["run", 0, 0].outcome == "answered"
+
+
 def test_a_refusal_is_replayed_and_a_failure_is_tried_again() -> None:
     calls: list[LlmCall] = []
     refused = AnswerRefused("no", Answer("", "priced", 60, 5, 0, 1.0, 0.04))
