@@ -20,9 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import duckdb
 import numpy as np
 
 from prepare.copies import trace
@@ -30,6 +29,9 @@ from prepare.corpora import EvaluationSplit, PreparationError, cache_directory
 from prepare.download import Receipt, Terms, fetch, receipt_of
 from prepare.progress import progress
 from prepare.scoring import Bytes
+
+if TYPE_CHECKING:
+    import duckdb
 
 SPLITS: tuple[EvaluationSplit, ...] = ("val", "select", "holdout")
 RULE = 1
@@ -222,6 +224,8 @@ def _text_bytes(path: Path) -> int:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own. Raises PreparationError for a file that is no shard."""
+    import duckdb  # an exported program brings this package along, and has no use for shards
+
     with duckdb.connect() as connection:
         try:
             yield connection

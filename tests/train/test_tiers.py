@@ -6,6 +6,7 @@ the last test, as an ordinary user: there the candidate has the user's own numbe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -300,8 +301,9 @@ time.sleep(0.3)
 def marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if mark in (process.info["cmdline"] or ()) and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended while it was looked at
+            if mark in (process.info["cmdline"] or ()) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found
 
 
