@@ -36,7 +36,7 @@ class Writer(Scripted):
         if "\nPLACE 1 in " in asked:
             places = range(1, asked.count("\nPLACE ") + 1)
             return "IDEA: both\n" + "".join(f"PLACE {i}\n```\nMERGED_{number}_{i} = 1\n```\n" for i in places)
-        if "Give the whole new file" in asked:
+        if "with the whole new file" in asked:
             return f"IDEA: draft {number}\n```\n{SEED}\nDRAFT = {number}\n```\n"
         if "Make the program simpler" in asked:
             found = re.search(r"^TRIED_\d+ = \d+$", asked, re.MULTILINE)

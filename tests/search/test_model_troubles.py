@@ -86,7 +86,8 @@ def test_a_search_with_every_kind_of_trouble_goes_on(
     bench = start("operators=llm", "claim.candidates=1", "claim.report_seeds=2", budget, model=model, concurrency=MOST)
     archive = tmp_path / "archive.duckdb"
     assert bench.ending.finished, bench.ending.reason
-    assert one(archive, "SELECT count(*) FROM evaluations") == 34, bench.ending.reason
+    # A claim reports on pairs, so one evaluation may be left.
+    assert 33 <= one(archive, "SELECT count(*) FROM evaluations") <= 34, bench.ending.reason
     assert len(api.asked) >= 2 * len(TROUBLES), "all of them came"
     nothing_is_lost(archive, api)
     # What was named is known, to the token and the cent; what was not is unknown, and counts at the most.
