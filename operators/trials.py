@@ -71,25 +71,28 @@ def history(tree: Tree, keys: Collection[Key], limit: int, code: Code | None = N
     picked.update(int(i) for i in islice((i for i in latest if int(i) not in picked), limit - len(picked)))
     if not picked:
         return []
+    # Where all have the same constants code is left out: reading whole lineages would double what a proposal costs.
+    mixed = any(values_of(tree.nodes[i].candidate.files).keys() != names for i in picked)
     trials = []
     for i in sorted(picked):
         node, runs = tree.nodes[i], int(tree.runs[i])
-        carried = code.of(tree, node.node_id)
+        carried = code.of(tree, node.node_id) if mixed else frozenset[str]()
         trials.append(Trial(values_of(node.candidate.files), float(means[i]), runs, code=carried))
-    return trials + _undecided(tree, names, code)
+    return trials + _undecided(tree, names, code if mixed else None)
 
 
-def _undecided(tree: Tree, names: frozenset[Key], code: Code) -> list[Trial]:
+def _undecided(tree: Tree, names: frozenset[Key], code: Code | None) -> list[Trial]:
     """Recent nodes without a score: pending ones, and children of tune that failed."""
     trials: list[Trial] = []
     for i in range(max(0, len(tree.nodes) - _RECENT), len(tree.nodes)):
         node = tree.nodes[i]
         if not math.isnan(tree.means[i]) or names.isdisjoint(values := values_of(node.candidate.files)):
             continue
+        carried = frozenset[str]() if code is None else code.of(tree, node.node_id)
         if not tree.failures(node.node_id):
-            trials.append(Trial(values, None, state="pending", code=code.of(tree, node.node_id)))
+            trials.append(Trial(values, None, state="pending", code=carried))
         elif _only_constants_changed(node, tree):
-            trials.append(Trial(values, None, state="failed", code=code.of(tree, node.node_id)))
+            trials.append(Trial(values, None, state="failed", code=carried))
     return trials[-32:]
 
 

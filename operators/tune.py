@@ -88,7 +88,8 @@ class Tune:
                 )
             start = values_of(parent.candidate.files)
             trials = history(context.tree, start.keys(), self.fed, self._code)
-            code = self._code.of(context.tree, parent.node_id)
+            mixed = any(trial.code for trial in trials)
+            code = self._code.of(context.tree, parent.node_id) if mixed else frozenset[str]()
             charges = int(context.tree.charges[context.tree.index[parent.node_id]])
         settings = self._settings(start, code, space, trials, charges, context.tree.direction, context.rng)
         for values in islice(settings, self.tries):
