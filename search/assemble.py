@@ -21,7 +21,7 @@ from search.engine import Parts
 from search.lookahead import SAFETY, Lookahead
 from search.policies.base import OperatorView, Policy
 from search.settings import SettingsError
-from train.executors import Evaluator, Executor, ExecutorError, Kind, Scorer
+from train.executors import Evaluator, Executor, ExecutorError, Kind, Scorer, evaluator_from
 from train.sandbox import Sandbox, find_sandbox
 from train.slots import Slot
 
@@ -36,7 +36,7 @@ def executor_kind(config: Mapping[str, Any]) -> Kind:
 
 
 def device_for(config: Mapping[str, Any]) -> str:
-    """``cuda``, ``mps`` or ``cpu``: which of a task's presets applies where candidates will run.
+    """The device where candidates will run, by its name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``).
 
     Raises SettingsError.
     """
@@ -57,9 +57,8 @@ def build_slots(config: Mapping[str, Any]) -> tuple[Slot, ...]:
 
 
 def build_evaluator(config: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:
-    options = {key: value for key, value in config["evaluator"].items() if key != "_target_"}
-    evaluator: Evaluator = locate(config["evaluator"]["_target_"])(task, sandbox, **options)
-    return evaluator
+    """Raises TaskError, TypeError or ValueError."""
+    return evaluator_from(config["evaluator"], task, sandbox)
 
 
 def build_executor(config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:

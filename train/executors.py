@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 from archive.records import Conditions, Evaluation, Request
+from prepare.load import locate
+from prepare.task import Task
 from train.curve import Watch
+from train.sandbox import Sandbox
 from train.slots import Slot
 
 _LOSSES = 128
@@ -38,6 +41,16 @@ class Evaluator(Scorer, Protocol):
     """What an executor needs of an evaluator: ``AuditedEvaluator`` is one, the tests have others."""
 
     def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation: ...
+
+
+def evaluator_from(settings: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:
+    """The evaluator that the settings name (``evaluator`` in the configuration).
+
+    Raises TaskError if there is no such class, and what that raises for its options: TypeError, ValueError.
+    """
+    options = {key: value for key, value in settings.items() if key != "_target_"}
+    evaluator: Evaluator = locate(settings["_target_"])(task, sandbox, **options)
+    return evaluator
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ class Kind(Protocol):
     """
 
     def device(self, options: Mapping[str, Any]) -> str:
-        """``cuda``, ``mps`` or ``cpu``: which of a task's presets applies."""
+        """Its name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``): which of a task's presets applies."""
         ...
 
     def find_slots(self, options: Mapping[str, Any]) -> tuple[Slot, ...]: ...

@@ -27,10 +27,9 @@ from typing import Any
 
 from archive.records import Conditions, Evaluation, Request
 from prepare.corpora import PreparationError
-from prepare.load import TaskError, locate, task_from
-from prepare.task import Task
-from train.executors import Evaluator, keep_loss
-from train.sandbox import Sandbox, SandboxUnavailable, find_sandbox
+from prepare.load import TaskError, task_from
+from train.executors import evaluator_from, keep_loss
+from train.sandbox import SandboxUnavailable, find_sandbox
 from train.slots import Slot, gpu_slot, usable_cores, visible_gpus
 
 _HOUSE = Path(__file__).resolve().parent.parent
@@ -167,7 +166,7 @@ class Host:
         task, sandbox = task_from(recipe.task), find_sandbox(recipe.sandbox)
         with _alone("prepare"):  # the first of a node prepares, the others find it done
             task.prepare()
-        self._evaluator = self._make_evaluator(recipe, task, sandbox)
+        self._evaluator = evaluator_from(recipe.evaluator, task, sandbox)
         self._slot = slot
         conditions = self._evaluator.conditions(slot)
         if conditions.fingerprint != recipe.fingerprint:
@@ -177,11 +176,6 @@ class Host:
 
     def _refused(self, reason: str) -> Refused:
         return Refused(self._node, _node_id(), reason)
-
-    def _make_evaluator(self, recipe: Recipe, task: Task, sandbox: Sandbox) -> Evaluator:
-        options = {key: value for key, value in recipe.evaluator.items() if key != "_target_"}
-        evaluator: Evaluator = locate(recipe.evaluator["_target_"])(task, sandbox, **options)
-        return evaluator
 
     def _find_slot(self, recipe: Recipe, index: int) -> Slot | None:
         """None if there is no GPU where one was given."""
