@@ -95,17 +95,10 @@ def task_named(name: str, overrides: Sequence[str], device: str) -> Task:
     values = _composed(name, overrides)
     presets = values.pop("presets", None) or {}
     if (fitting := chosen(presets, device)) is not None:
-        values = merged(values, presets[fitting] or {})
-        for key in (word.partition("=")[0] for word in overrides if word.startswith("task.")):
-            _keep(values, _composed(name, overrides), key.split(".")[1:])
+        keys = [word.partition("=")[0].lstrip("+") for word in overrides]
+        typed = [key.removeprefix("task.") for key in keys if key.startswith("task.")]
+        values = merged(values, presets[fitting] or {}, typed)
     return task_from(values)
-
-
-def _keep(values: dict[str, Any], typed: Mapping[str, Any], path: Sequence[str]) -> None:
-    """Put back what was typed."""
-    for key in path[:-1]:
-        values, typed = values[key], typed[key]
-    values[path[-1]] = typed[path[-1]]
 
 
 def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:

@@ -47,12 +47,16 @@ def _parts(name: str) -> tuple[str, int | None]:
     return found[1], int(found[2]) if found[2] else None
 
 
-def merged(values: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a task with those of a preset in their place, level by level."""
+def merged(values: Mapping[str, Any], preset: Mapping[str, Any], typed: Collection[str] = ()) -> dict[str, Any]:
+    """The values of a task with those of a preset in their place, level by level. ``typed``: dotted keys that stay."""
     result = dict(values)
     for key, value in preset.items():
-        known = result.get(key)
-        result[key] = merged(known or {}, value) if isinstance(value, Mapping) else value
+        if key in typed:
+            continue
+        if isinstance(value, Mapping):
+            below = [word.removeprefix(f"{key}.") for word in typed if word.startswith(f"{key}.")]
+            value = merged(result.get(key) or {}, value, below)
+        result[key] = value
     return result
 
 

@@ -82,3 +82,14 @@ def test_a_preset_changes_what_it_names() -> None:
         "more": {"x": 1},
     }
     assert values["seconds"] == 300
+
+
+def test_what_was_typed_stays() -> None:
+    values = {"seconds": 7, "limits": {"memory_mb": 3, "processes": 2}, "constants": {"WIDTH": 64}}
+    preset = {"seconds": 20, "limits": {"memory_mb": 7, "processes": 9}, "constants": {"WIDTH": 8, "DEPTH": 2}}
+    typed = ["seconds", "limits.memory_mb", "constants.WIDTH", "presets.cpu.seconds"]
+    assert merged(values, preset, typed) == {
+        "seconds": 7,
+        "limits": {"memory_mb": 3, "processes": 9},
+        "constants": {"WIDTH": 64, "DEPTH": 2},
+    }

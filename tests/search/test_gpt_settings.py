@@ -86,6 +86,12 @@ def test_what_is_typed_wins_over_the_preset() -> None:
     assert task_of("task.encoding=tokens", "task.vocab=512", device="cuda_80gb").vocab == 512
 
 
+def test_a_typed_constant_and_a_typed_preset_count() -> None:
+    overrides = ("+task.constants.WIDTH=64", "task.presets.cpu.seconds=9")
+    for task in (task_of(*overrides), task_named("gpt", overrides, "cpu")):
+        assert (task.constants["WIDTH"], task.constants["DEPTH"], task.seconds) == (64, 2, 9)
+
+
 def parameters_of(task: Task) -> int:
     program: dict[str, Any] = {"__name__": "train"}
     exec(compile(seed_files(task, {})["train.py"], "train.py", "exec"), program)
