@@ -211,12 +211,16 @@ class GeneModel:
             for noise in NOISES:
                 noisy = kernel.copy()
                 noisy[np.diag_indices(count)] += noise / self._runs
-                factor, _ = dpotrf(noisy, lower=True)
+                factor, failed = dpotrf(noisy, lower=True)
+                if failed:  # far outside of a range, and between having a constant and not, no kernel is certain to fit
+                    continue
                 coefficients, _ = dpotrs(factor, self._target, lower=True)
                 scale = max(float(self._target @ coefficients) / count, 1e-9)
                 evidence = -0.5 * count * np.log(scale) - float(np.log(np.diag(factor)).sum())
                 best = float((kernel @ coefficients).max())
                 found.append((evidence, length, factor, coefficients, scale, best))
+        if not found:
+            raise ArithmeticError("the gene model cannot be solved for any of its lengths and noises")
         top = max(setting[0] for setting in found)
         weights = np.exp([setting[0] - top for setting in found])
         weights /= weights.sum()

@@ -1,4 +1,4 @@
-"""Telling copies and near-copies of a text, so that none of them is on both sides of a split."""
+"""What is the same text but for layout: copies and near-copies, so that none of them is on both sides of a split."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ _TELLING = 24
 """Letters and digits of a line that says something: shorter ones are everywhere."""
 
 
+def plain(text: bytes) -> bytes:
+    """Letters and digits only, in lower case (and all bytes above 127): equal for a text in any layout."""
+    return text.translate(_LOWER, _OTHERS)
+
+
 def trace(text: bytes) -> bytes:
     """Sixteen bytes that are equal for texts with the same letters and digits, whatever stands between them."""
-    return hashlib.blake2b(text.translate(_LOWER, _OTHERS), digest_size=16).digest()
+    return hashlib.blake2b(plain(text), digest_size=16).digest()
 
 
 def lines(text: bytes) -> set[int]:
     """The lines of a text that say something, as numbers: equal for lines with the same letters and digits."""
-    plain = (line.translate(_LOWER, _OTHERS) for line in text.split(b"\n"))
     return {
         int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "little")
-        for line in plain
+        for line in map(plain, text.split(b"\n"))
         if len(line) >= _TELLING
     }
 

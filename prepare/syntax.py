@@ -11,10 +11,13 @@ from __future__ import annotations
 import ast
 import threading
 
+GIVES_UP = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""How Python's parser says no: also to NUL bytes and to nesting that is too deep."""
+
 _PARSER = threading.RLock()
 
 
 def parse(source: str) -> ast.Module:
-    """The syntax tree, as from ``ast.parse``. Raises what that raises: SyntaxError, ValueError, RecursionError, ..."""
+    """The syntax tree, as from ``ast.parse``. Raises what that raises, one of ``GIVES_UP``."""
     with _PARSER:
         return ast.parse(source)

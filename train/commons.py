@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from train.spellings import plain
+from prepare.copies import plain
 
 _MOST = 300_000_000
 """Bytes of the training split that are read: what is not common in these counts as secret."""
@@ -36,12 +36,9 @@ class Commons:
             return asked
         with self._reading:
             unknown = {row for row in asked if row not in self._common}
-            for row in unknown:
-                self._common[row] = row in self._seed
-            missing = {row for row in unknown if not self._common[row]}
-            if missing:
-                for row in self._found(missing):
-                    self._common[row] = True
+            missing = {row for row in unknown if row not in self._seed}
+            secret = missing - self._found(missing) if missing else missing
+            self._common |= {row: row not in secret for row in unknown}
             return {row for row in asked if not self._common[row]}
 
     def _found(self, missing: set[bytes]) -> set[bytes]:

@@ -30,8 +30,6 @@ SLACK_MB = 256.0
 _OCCUPIED_MB = 1000.0  # an idle device has less: what the driver and a desktop need
 _EMPTY_SECONDS = 15.0  # for the driver to take back what an ended process had
 _ANSWER_SECONDS = 20.0  # nvidia-smi wakes a sleeping driver
-
-
 BUSY = 0.1
 """Share of the time in which somebody else's kernels ran, from which a person is told of it."""
 _SAMPLE_SECONDS = 1.2
@@ -60,11 +58,6 @@ class Nvidia:
     @property
     def there(self) -> bool:
         return shutil.which(self.command) is not None
-
-    def used_mb(self, uuid: str) -> float | None:
-        """Memory in use on a device, all processes together; None if nvidia-smi is missing or does not say."""
-        load = self.load(uuid)
-        return None if load is None else load.used_mb
 
     def load(self, uuid: str) -> Load | None:
         """What is on a device now; None if nvidia-smi is missing or does not say."""
@@ -186,8 +179,8 @@ class Leases:
                 self._taken -= keys
 
     def _measured(self, uuid: str, cancelled: threading.Event) -> Iterator[Lease]:
-        before = self._emptied(uuid, cancelled)
-        lease = Lease(before, None, self._others_busy(uuid, cancelled) if before is not None else None)
+        load = self._emptied(uuid, cancelled)
+        lease = Lease() if load is None else Lease(load.used_mb, None, self._others_busy(uuid, load, cancelled))
         meter = Meter(self.nvidia, uuid)
         try:
             with meter:
@@ -196,14 +189,15 @@ class Leases:
             if meter.peak_mb is not None and lease.before_mb is not None:
                 lease.peak_mb = max(0.0, meter.peak_mb - lease.before_mb)
 
-    def _emptied(self, uuid: str, cancelled: threading.Event) -> float | None:
-        """Wait until the device is as empty as it was before; memory in use then (MB)."""
+    def _emptied(self, uuid: str, cancelled: threading.Event) -> Load | None:
+        """Wait until the device is as empty as it was before; what is on it then."""
         until = time.monotonic() + self.patience
-        while (used := self.nvidia.used_mb(uuid)) is not None:
+        while (load := self.nvidia.load(uuid)) is not None:
+            used = load.used_mb
             floor = self._floor.get(uuid, used)
             if used <= floor + SLACK_MB:
                 self._floor[uuid] = min(floor, used)
-                return used
+                return load
             if time.monotonic() >= until or cancelled.wait(0.2):
                 raise DeviceInUse(
                     f"the GPU {uuid} has {used:,.0f} MB in use, where {floor:,.0f} MB were before the last candidate, "
@@ -211,11 +205,10 @@ class Leases:
                 )
         return None
 
-    def _others_busy(self, uuid: str, cancelled: threading.Event) -> float | None:
+    def _others_busy(self, uuid: str, load: Load, cancelled: threading.Event) -> float | None:
         """How busy the device is while no candidate of ours is on it: one that looks busy is looked at twice."""
-        load = self.nvidia.load(uuid)
-        if load is None or load.busy is None or load.busy < BUSY:
-            return None if load is None else load.busy
+        if load.busy is None or load.busy < BUSY:
+            return load.busy
         cancelled.wait(_SAMPLE_SECONDS)
         again = self.nvidia.load(uuid)
         return load.busy if again is None or again.busy is None else min(load.busy, again.busy)

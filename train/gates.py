@@ -29,12 +29,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from prepare.copies import plain
 from prepare.load import find_file
 from prepare.scoring import Bytes
 from prepare.task import Task
 from train.commons import Commons
 from train.program import Unclear, bare, carried, parse
-from train.spellings import plain, spellings
+from train.spellings import spellings
 
 SHARED = 24
 """Letters and digits in a row, whatever stands between them, that a source may not share with an evaluation split."""

@@ -27,7 +27,7 @@ def parse(text: str) -> ast.Module:
     """The syntax tree. Raises Unclear with the parser's words."""
     try:
         return syntax.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except syntax.GIVES_UP as error:
         raise Unclear(f"does not parse: {error}") from error
 
 

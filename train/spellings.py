@@ -20,13 +20,6 @@ from train.program import literals
 
 _SHORT = 16  # bytes: nothing shorter can hold a quotation
 _UNPACKED = 1_000_000
-_LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
-_OTHERS = bytes(range(48)) + bytes(range(58, 65)) + bytes(range(91, 97)) + bytes(range(123, 128))
-
-
-def plain(data: bytes) -> bytes:
-    """Letters and digits only, in lower case (and all bytes above 127): equal for a text in any layout."""
-    return data.translate(_LOWER, _OTHERS)
 
 
 def spellings(text: str, tree: ast.Module) -> Iterator[bytes]:
@@ -86,7 +79,7 @@ def _decompressed(data: bytes) -> Iterator[bytes]:
 def _rotated(data: bytes) -> Iterator[bytes]:
     """The alphabet turned by 1 to 25 letters."""
     lower = string.ascii_lowercase.encode()
-    data = data.translate(_LOWER)
+    data = data.lower()
     for turn in range(1, 26):
         yield data.translate(bytes.maketrans(lower, lower[turn:] + lower[:turn]))
 

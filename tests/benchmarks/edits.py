@@ -21,10 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -32,7 +29,7 @@ from typing import Any, cast
 import numpy as np
 import tables
 from numpy.typing import NDArray
-from playing import Player, play, summary
+from playing import Player, in_processes, play, summary
 from policies import player
 
 from archive.records import Candidate, Propose
@@ -60,7 +57,6 @@ class Landscape:
 
     table: tables.Table
     seed: int
-    unordered: bool = False
 
     @property
     def family(self) -> str:
@@ -89,16 +85,19 @@ class Landscape:
         """Half the spread of the better half of the table: what one block is worth."""
         return float(np.quantile(self._mean, 0.5) - np.quantile(self._mean, 0.02)) / 2
 
+    def _moved(self, places: NDArray[np.int64], blocks: Sequence[int]) -> NDArray[np.int64]:
+        """[constants, ...] where in the table programs with these blocks are looked up: blocks move best values."""
+        places = places.copy()
+        for block in blocks:
+            constant = self._draws["moved"][block]
+            there = places[constant] + self._draws["steps"][block]
+            places[constant] = np.clip(there, 0, self.table.sizes[constant] - 1)
+        return places
+
     def _base(self, setting: Setting) -> Setting:
-        """Where in the table a program is looked up: blocks move the best values of constants."""
-        places = list(setting[: len(self.table.sizes)])
-        for block, here in enumerate(setting[len(places) :]):
-            if here:
-                moved = int(self._draws["moved"][block])
-                places[moved] = int(
-                    np.clip(places[moved] + self._draws["steps"][block], 0, self.table.sizes[moved] - 1)
-                )
-        return tuple(places)
+        constants = len(self.table.sizes)
+        blocks = [block for block, here in enumerate(setting[constants:]) if here]
+        return tuple(int(place) for place in self._moved(np.array(setting[:constants]), blocks))
 
     def _extra(self, setting: Setting) -> float:
         extra = 0.0
@@ -121,11 +120,7 @@ class Landscape:
         best = np.inf
         for number in range(2**BLOCKS):
             here = [block for block in range(BLOCKS) if number >> block & 1]
-            places = indices.copy()
-            for block in here:
-                moved = self._draws["moved"][block]
-                there = places[moved] + self._draws["steps"][block]
-                places[moved] = np.clip(there, 0, self.table.sizes[moved] - 1)
+            places = self._moved(indices, here)
             reached = self._mean[np.ravel_multi_index(tuple(places), self.table.sizes)].min()
             best = min(best, float(reached) + self._unit * float(self._draws["worth"][here].sum()))
         return best, float(np.median(self._mean))
@@ -237,19 +232,6 @@ def run(job: Job) -> tuple[Job, Way]:
     return job, Way(-float(played.best[-1]), -float(played.best.mean()))
 
 
-def run_all(jobs: Sequence[Job], workers: int) -> Mapping[Job, Way]:
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    pool = multiprocessing.get_context("spawn").Pool(workers)
-    found: dict[Job, Way] = {}
-    pending: Iterable[tuple[Job, Way]] = pool.imap(run, jobs, chunksize=2)
-    for number, (job, way) in enumerate(pending, 1):
-        found[job] = way
-        print(f"\r{number} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    pool.close()
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20, help="searches on each of the four landscapes (default 20)")
@@ -258,7 +240,7 @@ def main() -> None:
     options = parser.parse_args()
     places, seeds = (PLACES[:1], 2) if options.quick else (PLACES, options.seeds)
     jobs = [Job(name, place, seed) for place in places for seed in range(seeds) for name in ARMS]
-    found = run_all(jobs, options.workers)
+    found = dict(in_processes(run, jobs, options.workers))
     line: dict[str, Any] = {"seeds": seeds, "landscapes": len(places), "quick": options.quick}
     pairs = [(place, seed) for place in places for seed in range(seeds)]
     for figure in ("end", "mean"):

@@ -6,11 +6,14 @@ What is not real is the training (a look-up; one child in five crashes) and the 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from tables import Setting, Table
@@ -35,6 +38,8 @@ from prepare.task import Corpus, Metric, Task
 from search.claim import ClaimPlan, next_moves
 from search.engine import Parts, Search
 from search.policies.base import OperatorView, Policy
+
+Job, Found = TypeVar("Job"), TypeVar("Found")
 
 CRASHES = 0.2
 CONDITIONS = Conditions("table", 10.0, "table")
@@ -257,6 +262,20 @@ def _task(table: Table) -> Task:
         seconds=10.0,
         context=128,
     )
+
+
+def in_processes(run: Callable[[Job], Found], jobs: Sequence[Job], workers: int) -> Iterator[Found]:
+    """What ``run`` made of each job, in their order, with progress on stderr."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for the processes: each has one core
+    pool = multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else None
+    results: Iterable[Found] = map(run, jobs) if pool is None else pool.imap(run, jobs, chunksize=8)
+    for number, found in enumerate(results, 1):
+        if number % 20 == 0 or number == len(jobs):
+            print(f"\r{number} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
+        yield found
+    print(file=sys.stderr)
+    if pool is not None:
+        pool.close()
 
 
 def summary(values: Sequence[float]) -> tuple[float, float]:

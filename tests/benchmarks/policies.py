@@ -18,10 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +27,7 @@ import numpy as np
 import tables
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from playing import CRASHES, Mutation, Played, Player, play, summary
+from playing import CRASHES, Mutation, Played, Player, in_processes, play, summary
 
 from operators.build import build_operators
 from search.claim import ClaimPlan
@@ -111,19 +108,10 @@ Results = dict[tuple[str, int], list[tuple[Job, Played]]]
 
 
 def run_all(jobs: Sequence[Job], workers: int) -> Results:
-    """All searches, with progress on stderr. Sorted by table, since a table takes a while to load."""
+    """All searches. Sorted by table, since a table takes a while to load."""
     results: Results = {}
-    ordered = sorted(jobs, key=lambda job: job.table)
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for the processes: each has one core
-    pool = multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else None
-    found: Iterable[tuple[Job, Played]] = map(run, ordered) if pool is None else pool.imap(run, ordered, chunksize=8)
-    for number, (job, played) in enumerate(found, 1):
+    for job, played in in_processes(run, sorted(jobs, key=lambda job: job.table), workers):
         results.setdefault((job.name, job.slots), []).append((job, played))
-        if number % 20 == 0 or number == len(jobs):
-            print(f"\r{number} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    if pool is not None:
-        pool.close()
     return results
 
 

@@ -134,3 +134,13 @@ def test_what_all_programs_carry_makes_no_difference() -> None:
     unseen = [{A: 0.3, B: 2}]
     plain = GeneModel(trials(), SPACE, "minimise").predict(unseen)
     assert GeneModel(everywhere, SPACE, "minimise").predict(unseen, frozenset({"old"})).mean == plain.mean
+
+
+def test_settings_that_cannot_be_solved_are_left_out() -> None:
+    """Programs far outside of the range, run often, beside ones that lack the constant: no valid covariance for all."""
+    far = [Trial({A: 20.0 * i, B: 0}, float(i % 3), runs=2000) for i in range(30)]
+    lacking = [Trial({B: 0}, 1.0, runs=2000)] * 3
+    model = GeneModel([*far, *lacking], SPACE, "minimise")
+    found = model.predict([trial.values for trial in far]).mean
+    wanted = normal_scores([trial.score or 0.0 for trial in far], "minimise")
+    assert np.corrcoef(found, wanted)[0, 1] > 0.9, "what was run 2,000 times is known"

@@ -60,7 +60,7 @@ class Slots:
 
     @property
     def conditions(self) -> Conditions:
-        raise NotImplementedError
+        raise AssertionError("a session does not ask an executor for its conditions")
 
     def running(self) -> tuple[Running, ...]:
         return ()

@@ -33,13 +33,18 @@ def table() -> tables.Table:
     return tables.nk(1, bits=8, linked=2)
 
 
+def ran(word: str) -> None:
+    """What a pickle would call (not a builtin: libraries put others in their place)."""
+    print(word)
+
+
 class Harm:
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return print, ("it has run",)
+        return ran, ("it has run",)
 
 
 def test_a_pickle_that_wants_to_import_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(pickle.UnpicklingError, match=r"asks to import builtins\.print; expected plain data only"):
+    with pytest.raises(pickle.UnpicklingError, match=r"asks to import .*test_tables\.ran; expected plain data only"):
         tables.unpickled(pickle.dumps({"00": Harm()}))
     assert capsys.readouterr().out == ""
     assert tables.unpickled(pickle.dumps({"00": [1.0, 2.0]})) == {"00": [1.0, 2.0]}

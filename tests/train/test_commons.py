@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from prepare.copies import plain
 from train import commons
 from train.commons import Commons
 from train.gates import TextIndex
-from train.spellings import plain
 
 COMMON = "torch.nn.functional.scaled_dot_product_attention(query, key, value)"
 OWN = "self.squared_rectified_linear_units_of_the_seed(x)"
@@ -52,6 +52,21 @@ def test_a_verdict_is_found_once(known: tuple[Commons, list[int]]) -> None:
     assert len(read) == 2
     judge.secret(rows(OWN))  # of the seed program: nothing is read for it
     assert len(read) == 2
+
+
+def test_a_reading_that_breaks_off_leaves_no_verdict() -> None:
+    broken = [True]
+
+    def training() -> Iterator[bytes]:
+        if broken:
+            raise OSError("no such file")
+        yield COMMON.encode()
+
+    judge = Commons("", training)
+    with pytest.raises(OSError, match="no such file"):
+        judge.secret(rows(COMMON))
+    broken.clear()
+    assert judge.secret(rows(COMMON)) == set()
 
 
 def test_texts_that_follow_each_other_are_not_one(known: tuple[Commons, list[int]]) -> None:

@@ -57,15 +57,15 @@ def never() -> threading.Event:
 
 def test_memory_in_use_is_asked_for_by_uuid(machine: Machine) -> None:
     machine.use(1000)
-    assert Nvidia(str(machine.smi)).used_mb(UUID) == pytest.approx(1048.576)
-    assert Nvidia(str(machine.smi)).used_mb("GPU-another") is None
+    assert Nvidia(str(machine.smi)).load(UUID) == Load(pytest.approx(1048.576))
+    assert Nvidia(str(machine.smi)).load("GPU-another") is None
     machine.use("[N/A]")
-    assert Nvidia(str(machine.smi)).used_mb(UUID) is None
+    assert Nvidia(str(machine.smi)).load(UUID) is None
 
 
 def test_without_nvidia_smi_nothing_is_measured_and_nothing_fails(tmp_path: Path) -> None:
     nvidia = Nvidia(str(tmp_path / "missing"))
-    assert nvidia.used_mb(UUID) is None
+    assert nvidia.load(UUID) is None
     with Leases(nvidia, tmp_path).lease(GPU, never()) as lease:
         pass
     assert (lease.before_mb, lease.peak_mb) == (None, None)
