@@ -23,25 +23,30 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import accumulate
 
 from operators.excerpts import Misplaced, is_excerpt, merged
 from operators.untrusted import one_line
 
 _MAX_ANSWER = 400_000
-_IDEA = re.compile(r"^[\s*#_>`]*IDEA[\s*_]*:[\s*_]*(\S.*?)[\s*_]*$", re.MULTILINE)
-_FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:[\s*_`]*([^\s`*]+)[\s*_`]*$", re.IGNORECASE)
-_SEARCH, _MIDDLE, _REPLACE = map(re.compile, (r"^\s*<{5,9}(?!<)", r"^\s*={7}\s*$", r"^\s*>{5,9}(?!>)"))
-_RUN_ON = re.compile(r"^([ \t]*={7})(?!=)(?: (?=\S))?([ \t]*\S.*)$", re.MULTILINE)
-_TURNED = re.compile(r"^[ \t]*>{5,9}(?: ?REPLACE)?[ \t]*\n\s*?(?=^[ \t]*={7}[ \t]*$)", re.MULTILINE)
-_SEARCH_ANYWHERE = re.compile(_SEARCH.pattern, re.MULTILINE)
+# No two repeats beside each other may match the same text: on a long line that would take hours. Where a pattern is
+# searched for in the whole answer, what its line begins with ends with the line.
+_IDEA = re.compile(r"^[ \t*#_>`]*IDEA[ \t*_]*:[\s*_]*(\S[^\n]*)", re.MULTILINE)
+_FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:(?:[*_]*\s)?[\s*`]*([^\s`*]+)(?:[\s*`][\s*_`]*)?$", re.IGNORECASE)
+_SEARCH = re.compile(r"^\s*<{5,9}(?!<)")
+_MIDDLE = re.compile(r"^\s*={7}(?!=)(?: (?=\S))?(.*)$")
+_REPLACE = re.compile(r"^\s*>{5,9}(?!>)")
 _FENCE = re.compile(r"^\s*```")
-_PROSE = re.compile(r"^[\s*#_>-]*((?:[^\s`]+\s+){3,}[^\s:]*[^\s:*_])[\s*_]*$")
+_DECORATION = " \t*_"
 UNSAID = "no idea was given"
 """The idea of an answer that has no words beside its program."""
 FORM = (
     "a line `<<<<<<< SEARCH`, whole lines copied from the file, a line `=======`, the lines that take their place, "
     "and a line `>>>>>>> REPLACE`"
 )
+_INCOMPLETE = f"a search/replace block is not complete; it is {FORM}"
+_COMPARED = 200
+"""Characters of a line that are compared when the nearest one is looked for."""
 
 
 class Unusable(ValueError):
@@ -77,7 +82,7 @@ class Proposal:
 def read_answer(text: str, editable: Sequence[str]) -> Proposal:
     """Raises ``Unusable``."""
     idea, rest = read_idea(text)
-    edits, blocks = _blocks(_marked(rest).splitlines(), editable)
+    edits, blocks = _blocks(rest.splitlines(), editable)
     if edits and blocks:
         raise Unusable("the answer has both search/replace blocks and a whole file; give one or the other")
     if not edits and not blocks:
@@ -103,9 +108,14 @@ def read_idea(text: str) -> tuple[str, str]:
     idea = _IDEA.search(text)
     if idea is None:
         return one_line(_first_sentence(text) or UNSAID, 300), text
-    before = text[: idea.start()].splitlines()
-    inside = sum(_FENCE.match(line) is not None for line in before) % 2  # the fence was opened above the idea
-    return one_line(idea[1], 300), ("```\n" if inside else "") + text[idea.end() :]
+    before, after = text[: idea.start()], text[idea.end() :]
+    said = one_line(idea[1].strip().rstrip(_DECORATION), 300) or UNSAID
+    return said, before + after if _begins(before.splitlines()) else after
+
+
+def _begins(lines: Sequence[str]) -> bool:
+    """Whether the answer begins in these lines: what comes after them would be half of it, and not all."""
+    return sum(_FENCE.match(line) is not None for line in lines) % 2 == 1 or any(map(_SEARCH.match, lines))
 
 
 def _first_sentence(text: str) -> str | None:
@@ -116,8 +126,11 @@ def _first_sentence(text: str) -> str | None:
             inside = not inside
         elif _SEARCH.match(line) or _REPLACE.match(line):
             inside = _REPLACE.match(line) is None
-        elif not inside and (said := _PROSE.match(line)):
-            return said[1]
+        elif not inside:
+            said = line.strip().lstrip(f"{_DECORATION}#>-").rstrip(_DECORATION)
+            *words, last = said.split() or [""]
+            if len(words) >= 3 and ":" not in last and not any("`" in word for word in words):
+                return said
     return None
 
 
@@ -176,11 +189,6 @@ def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
     return old
 
 
-def _marked(text: str) -> str:
-    """With what is written behind a middle marker on a line of its own, and without an end marker in front of one."""
-    return _TURNED.sub("", _RUN_ON.sub(r"\1\n\2", text)) if _SEARCH_ANYWHERE.search(text) else text
-
-
 def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict[str, list[str]]]:
     edits: list[Edit] = []
     blocks: dict[str, list[str]] = {}
@@ -191,25 +199,46 @@ def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict
         if named := _FILE.match(line):
             path = named[1]
         elif _SEARCH.match(line):
-            middle = _find(lines, at, _MIDDLE, "=======", "the search text")
-            end = _find(lines, middle, _REPLACE, ">>>>>>> REPLACE", "the replacement")
-            edits.append(Edit(path, tuple(lines[at + 1 : middle]), tuple(lines[middle + 1 : end])))
-            at = end
+            search, replace, at = _marked(lines, at)
+            edits.append(Edit(path, tuple(search), tuple(replace)))
         elif _FENCE.match(line) and not _wraps_edits(lines, at):
             end = _find(lines, at, _FENCE, "```", "the fenced block")
             if any(map(_REPLACE.match, lines[at:end])):
-                raise Unusable(f"a search/replace block is not complete; it is {FORM}")
+                raise Unusable(_INCOMPLETE)
             blocks.setdefault(path, []).append("\n".join(lines[at + 1 : end]) + "\n")
             at = end
         at += 1
     return edits, blocks
 
 
+def _marked(lines: list[str], start: int) -> tuple[list[str], list[str], int]:
+    """The search text and the replacement of the block that starts there, and its last line.
+
+    Two slips leave no doubt: an end marker in front of the middle one, and text on the middle marker's line.
+    """
+    middle = _find(lines, start, _MIDDLE, "=======", "the search text")
+    search = lines[start + 1 : middle]
+    while search and (_REPLACE.match(search[-1]) or not search[-1].strip()):
+        search.pop()
+    behind = _MIDDLE.sub(r"\1", lines[middle])
+    if _REPLACE.match(behind):
+        return search, [], middle
+    end = _find(lines, middle, _REPLACE, ">>>>>>> REPLACE", "the replacement")
+    replace = [*([behind] if behind.strip() else []), *lines[middle + 1 : end]]
+    if any(map(_SEARCH.match, replace)):
+        raise Unusable(_INCOMPLETE)
+    return search, replace, end
+
+
 def _wraps_edits(lines: list[str], at: int) -> bool:
     """Whether a fence is decoration around search/replace blocks, or the end of such a decoration."""
-    following = next((line for line in lines[at + 1 :] if line.strip()), "")
-    before = next((line for line in reversed(lines[:at]) if line.strip()), "")
+    following = _first_filled(lines, range(at + 1, len(lines)))
+    before = _first_filled(lines, range(at - 1, -1, -1))
     return any((_SEARCH.match(following), _FILE.match(following), _REPLACE.match(before)))
+
+
+def _first_filled(lines: list[str], places: range) -> str:
+    return next((lines[i] for i in places if lines[i].strip()), "")
 
 
 def _find(lines: list[str], start: int, marker: re.Pattern[str], name: str, what: str) -> int:
@@ -266,13 +295,14 @@ def _nearest(lines: list[str], search: Sequence[str]) -> str:
     wanted = {line.strip() for line in search if line.strip()}
     hits = [line.strip() in wanted for line in lines]
     size = min(len(search), len(lines))
-    best = max(range(len(lines) - size + 1), key=lambda i: sum(hits[i : i + size]))
+    sums = list(accumulate(hits, initial=0))
+    best = max(range(len(lines) - size + 1), key=lambda i: sums[i + size] - sums[i])
     if not any(hits[best : best + size]):
         first = next(line for line in search if line.strip()).strip()
-        matcher = SequenceMatcher(b=first, autojunk=False)
+        matcher = SequenceMatcher(b=first[:_COMPARED], autojunk=False)
 
         def likeness(i: int) -> float:
-            matcher.set_seq1(lines[i].strip())
+            matcher.set_seq1(lines[i].strip()[:_COMPARED])
             return matcher.real_quick_ratio() and matcher.ratio()
 
         best = min(max(range(min(len(lines), 2000)), key=likeness), len(lines) - size)

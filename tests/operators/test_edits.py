@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from operators.edits import Unusable, apply, read_answer
@@ -152,6 +154,53 @@ def test_an_idea_within_the_fence_of_the_program() -> None:
     assert apply(proposal, {"train.py": PROGRAM}) == {"train.py": "\nx = 1\n"}
 
 
+@pytest.mark.parametrize("before", ["STEPS = 2\n", "    x = 1\n"])
+def test_an_idea_in_the_middle_of_the_answer_is_a_comment_and_not_its_beginning(before: str) -> None:
+    """Read before as if nothing stood above it: half of a program, or one block of two."""
+    program = f"```\n{before}# IDEA: less of it\ny = 1\n```\n"
+    assert apply(read_answer(program, ("train.py",)), {}) == {"train.py": f"{before}\ny = 1\n"}
+    two = block("RATE = 0.001", f"{before}# IDEA: less of it") + block("        work(step)", "        stop(step)")
+    text = apply(read_answer(two, ("train.py",)), {"train.py": PROGRAM})["train.py"]
+    assert "RATE" not in text
+    assert "stop(step)" in text
+    quoted = "The program has this:\n```\nRATE = 0.001\n```\nIDEA: more\n" + block("RATE = 0.001", "RATE = 1")
+    assert "RATE = 1\n" in apply(read_answer(quoted, ("train.py",)), {"train.py": PROGRAM})["train.py"]
+
+
+def test_a_fence_right_above_the_idea_is_seen() -> None:
+    proposal = read_answer("```\nIDEA: less of it\nx = 1\n```\n", ("train.py",))
+    assert (proposal.idea, proposal.blocks) == ("less of it", {"train.py": ("\nx = 1\n",)})
+
+
+LONG = 390_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\n" * LONG + "x",
+        "IDEA: a" + " *" * (LONG // 2) + "x",
+        "* " * (LONG // 2) + ":",
+        "FILE:" + "_" * LONG + "x y",
+        "```\n\n" * (LONG // 5),
+        block("e" * LONG, ""),
+        block("e\n" * (LONG // 2), ""),
+        block("RATE = 0.001", "RATE = 0.001") * (LONG // 70),
+    ],
+    ids=("lines", "idea", "sentence", "file", "fences", "line", "search", "blocks"),
+)
+def test_a_long_answer_is_read_at_once(answer: str) -> None:
+    """Seconds for all of them together; where a pattern goes over the same text again and again it would be days."""
+    with suppress(Unusable):
+        apply(read_answer(answer, ("train.py",)), {"train.py": PROGRAM})
+
+
+def test_a_path_with_underscores() -> None:
+    for line in ("FILE: __init__.py", "**FILE:** `__init__.py`", "__FILE:__ __init__.py", "# file: __init__.py "):
+        answer = f"IDEA: it\n{line}\n" + block("x = 1", "x = 2")
+        assert [edit.path for edit in read_answer(answer, ("train.py", "__init__.py")).edits] == ["__init__.py"]
+
+
 def test_markers_of_other_lengths_and_indented_ones() -> None:
     answer = "  <<<<<< SEARCH\nRATE = 0.001\n  =======\nRATE = 5\n  >>>>>>>> REPLACE\n"
     assert "RATE = 5\n" in changed(answer)["train.py"]
@@ -173,6 +222,20 @@ def test_markers_that_are_not_where_they_belong(middle: str) -> None:
     """Read before as if what stands behind the middle marker were nothing."""
     answer = f"<<<<<<< SEARCH\n        work(step)\n{middle}\n>>>>>>> REPLACE\n"
     assert changed(answer)["train.py"] == PROGRAM.replace("work(step)", "work(step, RATE)")
+
+
+def test_what_looks_like_a_marker_outside_of_its_place_is_text() -> None:
+    """A line between two blocks; a title in a replacement."""
+    two = block("RATE = 0.001", "RATE = 1") + "=======\n" + block("        work(step)", "        stop(step)")
+    assert changed(two)["train.py"] == PROGRAM.replace("0.001", "1").replace("work", "stop")
+    titled = block("RATE = 0.001", '"""\n======= Title =======\n"""')
+    assert '"""\n======= Title =======\n"""\n' in changed(titled)["train.py"]
+
+
+def test_a_block_without_an_end_does_not_take_in_the_next_one() -> None:
+    """A file that is no Python would have been given the markers as its text."""
+    half = block("RATE = 0.001", "RATE = 1").partition(">>>>>>>")[0]
+    assert "is not complete" in refusal(half + block("        work(step)", "        stop(step)"))
 
 
 def test_a_deletion_whose_markers_share_a_line() -> None:
