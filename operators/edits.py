@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate
 
-from operators.excerpts import Misplaced, is_excerpt, merged
+from operators.excerpts import Misplaced, is_excerpt, merged, repeats
 from operators.untrusted import one_line
 
 _MAX_ANSWER = 400_000
@@ -169,24 +169,35 @@ def _written(path: str, old: str, blocks: Sequence[str]) -> str:
             f"there are {count} fenced blocks for {path}; give the whole file in one, or what changes in "
             f"search/replace blocks. A search/replace block is {FORM}"
         )
-    for block in blocks:
-        try:
-            old = merged(old, block)
-        except Misplaced as error:
-            raise Unusable(str(error), error.shown) from None
-    return old
+    try:
+        return merged(old, blocks)
+    except Misplaced as error:
+        raise Unusable(str(error), error.shown) from None
 
 
 def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
-    """The file where each second block took the place of the text before it; None where that is not what they are."""
+    """The file where each second block took the place of the text before it; None where that is not what they are.
+
+    They are not where both are texts of the file, quoted to speak of them, or where the second is more than the first:
+    a whole program, with the functions that the file has beside the quoted one.
+    """
     if len(blocks) % 2:
         return None
-    try:
-        for search, replace in zip(blocks[::2], blocks[1::2], strict=True):
-            old = _replace(old, Edit(path, tuple(search.splitlines()), tuple(replace.splitlines())))
-    except Unusable:
-        return None
-    return old
+    new = old
+    for search, replace in zip(blocks[::2], blocks[1::2], strict=True):
+        if _holds(old, replace) and not _holds(search, replace):
+            return None
+        try:
+            new = _replace(new, Edit(path, tuple(search.splitlines()), tuple(replace.splitlines())))
+        except Unusable:
+            return None
+    return None if repeats(old, new) else new
+
+
+def _holds(text: str, part: str) -> bool:
+    """Whether ``part`` is whole lines of ``text``, blank ones around it aside."""
+    lines = [line.rstrip() for line in _trimmed(part.splitlines())]
+    return bool(lines) and bool(_places([line.rstrip() for line in text.splitlines()], lines))
 
 
 def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict[str, list[str]]]:

@@ -7,20 +7,27 @@
 
 Models that are asked for a change often answer so, whatever form they were asked for, and it leaves no doubt about what
 they mean. Only a block that lacks an entry point of the program and has something else of it is read so: one with all
-entry points is a whole file, and one with nothing of the program is refused for what it lacks.
+entry points is a whole file, and one with nothing of the program is refused for what it lacks. A block is taken as a
+whole or not at all: what has no place of its own in the program, or is said twice, is refused.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from operators.syntax import Unparsable, parse
 
 _ENTRIES = frozenset({"train", "predict"})
 """What is called of a program: a block without one that the program has is no whole file."""
-_LEFT_OUT = re.compile(r"^[ \t]*(?:#[ \t]*)?\.\.\.[^\n]*", re.MULTILINE)
+_LEFT_OUT = re.compile(
+    r"^[ \t]*(?:(?:#[ \t]*)?\.\.\.|#.*\b(?:existing code|same as before|code (?:\w+ )?unchanged"
+    r"|(?:rest|remainder) of the (?:\w+ )?(?:code|function|class|method|program|loop))\b)[^\n]*",
+    re.MULTILINE | re.IGNORECASE,
+)
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _Splice = tuple[int, int, list[str]]
 """(first line, last line, what takes their place), lines counted from 1; last = first - 1 inserts."""
 
@@ -42,17 +49,72 @@ def is_excerpt(old: str, block: str) -> bool:
     return bool((_ENTRIES & before.keys()) - now.keys()) and bool(before.keys() & now.keys())
 
 
-def merged(old: str, block: str) -> str:
-    """``old`` with the definitions of ``block``, which ``is_excerpt``. Raises ``Misplaced``."""
-    elided = _LEFT_OUT.search(block)
-    if elided is not None and elided[0].strip() not in old:
-        raise Misplaced(
-            "a definition leaves out a part of itself; give each one whole, or a search/replace block", elided[0]
+def merged(old: str, blocks: Sequence[str]) -> str:
+    """``old`` with the definitions of ``blocks``, each of which ``is_excerpt``. Raises ``Misplaced``."""
+    _check(old, blocks)
+    for block in blocks:
+        lines = old.split("\n")
+        for first, last, new in sorted(_splices(parse(old), parse(block), block.split("\n")), reverse=True):
+            lines[first - 1 : last] = new
+        old = "\n".join(lines)
+    return old
+
+
+def repeats(old: str, new: str) -> bool:
+    """Whether ``new`` defines a function or class more than once, and more often than ``old``."""
+    try:
+        before, now = (
+            Counter(name for name, node in _named(parse(text)) if isinstance(node, _DEFINITIONS)) for text in (old, new)
         )
-    lines = old.split("\n")
-    for first, last, new in sorted(_splices(parse(old), parse(block), block.split("\n")), reverse=True):
-        lines[first - 1 : last] = new
-    return "\n".join(lines)
+    except Unparsable:
+        return False
+    return any(count > max(1, before[name]) for name, count in now.items())
+
+
+def _check(old: str, blocks: Sequence[str]) -> None:
+    """Raises ``Misplaced`` for what would be lost in silence."""
+    known = {line.strip() for line in old.splitlines()}
+    given: dict[str, str] = {}
+    for block in blocks:
+        if elided := [line.strip() for line in _LEFT_OUT.findall(block) if line.strip() not in known]:
+            raise Misplaced(
+                "a definition leaves out a part of itself; give each one whole, or a search/replace block", elided[0]
+            )
+        if stray := next(_strays(parse(old), parse(block)), None):
+            raise Misplaced(
+                "a fenced block has a part without a place of its own in the program; give the whole file, or what "
+                "changes in search/replace blocks",
+                block.split("\n")[stray.lineno - 1],
+            )
+        for name, node in _named(parse(block)):
+            if given.setdefault(name, ast.dump(node)) != ast.dump(node):
+                raise Misplaced("something is defined twice, in different ways; give only what is to be", name)
+
+
+def _strays(old: ast.Module, block: ast.Module) -> Iterator[ast.stmt]:
+    """Statements of a block that have no place of their own and are not in the program; methods without their class."""
+    names = dict(_named(old))
+    known = {ast.dump(node) for node in old.body}
+    for node in block.body:
+        if (name := _name(node)) is None:
+            lost = not _says_nothing(node) and ast.dump(node) not in known
+        else:
+            lost = name not in names and _is_method(node)
+        if lost:
+            yield node
+
+
+def _is_method(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and bool(node.args.args) and node.args.args[0].arg == "self"
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    """Whether nothing is lost without it: imports are taken elsewhere, and a candidate is never the main module."""
+    return (
+        isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass))
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.If) and "'__name__'" in ast.dump(node.test))
+    )
 
 
 def _splices(old: ast.Module, block: ast.Module, pieces: list[str]) -> Iterator[_Splice]:
@@ -84,14 +146,18 @@ def _imports(old: ast.Module, block: ast.Module, pieces: list[str]) -> Iterator[
 
 
 def _named(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
-    """Functions, classes and assignments to one name at the top level; of several of a name ``dict`` keeps the last."""
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            yield node.name, node
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0].id, node
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            yield node.target.id, node
+    """What has a name at the top level; of several of a name ``dict`` keeps the last."""
+    return ((name, node) for node in tree.body if (name := _name(node)) is not None)
+
+
+def _name(node: ast.stmt) -> str | None:
+    """Of a function, a class or an assignment to one name."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return node.name
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return None
 
 
 def _first(node: ast.stmt) -> int:

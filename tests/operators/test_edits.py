@@ -253,6 +253,19 @@ def test_fenced_pairs_are_a_text_and_what_takes_its_place() -> None:
     assert "3 fenced blocks" in refusal(answer + "```\nx\n```\n")
 
 
+def fenced(*texts: str) -> str:
+    return "".join(f"This:\n```python\n{text}```\n" for text in texts)
+
+
+def test_what_is_only_quoted_is_no_edit() -> None:
+    """Two places of the program, to speak of them; or the old version of a function, and then the whole new program."""
+    assert "two fenced blocks" in refusal(fenced("RATE = 0.001\n", "        work(step)\n"))
+    old = PROGRAM[PROGRAM.index("def train") : PROGRAM.index("\n\ndef other")]
+    assert "two fenced blocks" in refusal(fenced(old, PROGRAM.replace("0.001", "0.002")))
+    shorter = changed(fenced(old, "def train(session):\n    return {}\n"))["train.py"]
+    assert shorter == PROGRAM.replace(old, "def train(session):\n    return {}\n"), "the last lines of what is quoted"
+
+
 def test_definitions_take_the_place_of_their_names() -> None:
     files = {"train.py": PROGRAM + "\n\ndef predict(state, task):\n    return None\n"}
     answer = "```python\nimport math\n\nSTEPS = 4\n\n\ndef train(session):\n    return math.sqrt(STEPS)\n```\n"
@@ -269,6 +282,38 @@ def test_definitions_take_the_place_of_their_names() -> None:
     )
     assert "leaves out a part of itself" in reason
     assert shown.strip() == "# ... as before"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "reason", "shown"),
+    [
+        (["import torch\ntorch.set_num_threads(1)\n\n\ndef train(session):\n    return 1\n"], "a place of its own",
+         "torch.set_num_threads(1)"),
+        (["A, B = 1, 2\n\n\ndef train(session):\n    return A\n"], "a place of its own", "A, B = 1, 2"),
+        (["def forward(self, x):\n    return x\n\n\ndef train(session):\n    return 1\n"], "a place of its own",
+         "def forward(self, x):"),
+        (["def train(session):\n    return 1\n", "def train(session):\n    for step in range(3): work(step)\n"],
+         "defined twice, in different ways", "train"),
+        (["def train(session):\n    rate = 1\n    # Rest of the training code\n"], "leaves out a part of itself",
+         "# Rest of the training code"),
+        (["def train(session):\n    ...\n    rate = 1\n"], "leaves out a part of itself", "..."),
+    ],
+)  # fmt: skip
+def test_definitions_are_taken_as_a_whole_or_not_at_all(blocks: list[str], reason: str, shown: str) -> None:
+    """What has no place in the program was dropped before; of two versions the last was taken, new or old."""
+    files = {"train.py": PROGRAM + "\n\ndef predict(state, task):\n    return None  # and so on ...\n"}
+    said, text = refused_of(fenced(*blocks), files)
+    assert reason in said
+    assert text == shown
+
+
+def test_what_changes_nothing_may_stand_beside_definitions() -> None:
+    guard = "\n\nif __name__ == '__main__':\n    prepare.standalone(train, predict)\n"
+    files = {"train.py": PROGRAM + "\n\ndef predict(state, task):\n    return None\n\n\nwork = print\nwork(1)\n"}
+    new = "def train(session):\n    # decay for the rest of the time\n    return 1\n"
+    answer = fenced(f'"""What changes."""\n\nRATE = 0.001\n\n\n{new}\n\nwork(1)\n{guard}')
+    old = PROGRAM[PROGRAM.index("def train") : PROGRAM.index("\n\ndef other")]
+    assert changed(answer, files)["train.py"] == files["train.py"].replace(old, new)
 
 
 def refused_of(answer: str, files: dict[str, str]) -> tuple[str, str]:
