@@ -25,18 +25,20 @@ from train.slots import Slot, make_slots
 
 STAGES = ("read", "applied", "parsed", "accepted", "ran")
 _REFUSED_AT = (
-    ("applied", r"the search text|names a file"),
+    ("applied", r"the search text is not in|the search text occurs|names a file"),
     ("parsed", r"does not parse"),
-    ("read", r"first line must|IDEA|neither a search|no end|fenced block|backticks|cut off|was empty|characters;|"
-             r"one or the other|PLACE|search text is empty|whole new file|place"),
+    ("read", r"neither a search|has no end|is not complete|fenced block|backticks|cut off|was empty|characters;|"
+             r"one or the other|PLACE|search text is empty|leaves out a part|defined twice"),
 )  # fmt: skip
 _CLASSES = (
     ("the answer was cut off", r"cut off"),
-    ("no idea", r"IDEA"),
     ("the search text is not there", r"the search text is not in"),
     ("the search text is there several times", r"the search text occurs"),
     ("no block and no file", r"neither a search"),
-    ("a block without an end", r"has no end"),
+    ("a block without an end", r"has no end|is not complete"),
+    ("several files in one", r"fenced blocks for|one or the other"),
+    ("half of a definition", r"leaves out a part|a place of its own|defined twice"),
+    ("a name that is nowhere defined", r"nowhere defined"),
     ("a file that may not be changed", r"names a file"),
     ("does not parse", r"does not parse"),
     ("nothing changed", r"nothing changed|equals one of its parents"),

@@ -15,7 +15,7 @@ from judging import class_of, reached, refused_at
 from proposals import ROUND, Book, Maker, judged, numbers, settings, summary
 
 from archive.records import LlmCall
-from operators.edits import Unusable, read_answer
+from operators.edits import Unusable, apply, read_answer
 from prepare.load import find_file
 from search import assemble
 
@@ -53,11 +53,12 @@ def test_the_tree_fits_the_seed_program(config: Any) -> None:
         ("nonsense", "read", "no block and no file"),
         ("IDEA: x\n", "read", "no block and no file"),
         (EDIT.replace("BATCH = 8", "nowhere").format(1), "applied", "the search text is not there"),
+        (EDIT.partition(">>>>>>>")[0], "read", "a block without an end"),
+        (EDIT.partition("=======")[0], "read", "a block without an end"),
+        ("```\nx = 1\n```\n```\nx = 2\n```\n", "read", "several files in one"),
     ],
 )
 def test_refusals_are_sorted_by_what_the_reader_says(answer: str, stage: str, kind: str) -> None:
-    from operators.edits import apply
-
     with pytest.raises(Unusable) as refused:
         apply(read_answer(answer, ("train.py",)), {"train.py": "BATCH = 8\n"})
     assert refused_at(str(refused.value)) == stage
