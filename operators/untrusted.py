@@ -21,7 +21,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?",
     re.DOTALL,
 )
-_DELIMITER = re.compile(r"<(?=\s*/?\s*data\b)", re.IGNORECASE)
+_DELIMITER = re.compile(r"<(?=\s*(?:/\s*)?data\b)", re.IGNORECASE)
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
 
 

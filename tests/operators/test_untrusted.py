@@ -24,6 +24,13 @@ def test_escapes_vanish_whole() -> None:
     assert clean("é ‹ 木 → \t\n") == "é ‹ 木 → \t\n"
 
 
+def test_a_bracket_before_a_long_gap_is_read_at_once() -> None:
+    """It took a quarter of an hour: each of the spaces could stand before a slash, or after one that is not there."""
+    assert one_line("<" + " " * 400_000 + "data") == "‹ data"
+    assert one_line("<" + " " * 400_000 + "x") == "< x"
+    assert one_line("< / data <data </ data") == "‹ / data ‹data ‹/ data"
+
+
 def test_long_text_is_cut_at_the_right_end() -> None:
     text = "start" + "x" * 100 + "end"
     assert quote(text, "log", 10).splitlines()[1:3] == ["[98 characters left out]", "xxxxxxxend"]
