@@ -28,7 +28,7 @@ Number = int | float | bool
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _UNTUNABLE = re.compile(r"(.*_)?(SEED|VOCAB|VOCAB_SIZE|DEVICE|THREADS|VERSION)")
 _NO = re.compile(r"no\b")
-_TUNE_COMMENT = re.compile(r"#.*?\btune:\s*(.*)")
+_TUNE_COMMENT = re.compile(r"\btune:\s*(.*)")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def find_constants(source: str) -> tuple[Constant, ...]:
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
         tail = raw[end : starts[node.end_lineno or node.lineno]].decode("utf-8", "replace")
-        comment = _TUNE_COMMENT.search(tail)
+        comment = _TUNE_COMMENT.search(tail.partition("#")[2])
         found.append(Constant(name, value, start, end, comment[1].strip() if comment else None))
     assigned = _assignments(tree)
     return tuple(constant for constant in found if assigned[constant.name] == 1)

@@ -36,8 +36,9 @@ from operators.constants import Constant, Number
 
 Scale = Literal["linear", "log", "complement"]
 
-_NUM = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_SPAN = re.compile(rf"({_NUM})\s*\.\.\s*({_NUM})(\s+log\b)?(?:\s+step\s+(\d+))?")
+_NUM = r"[-+]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+"""Nothing that ``float`` would not take, and no two repeats beside each other that match the same digits."""
+_SPAN = re.compile(rf"({_NUM})\s*\.\.\s*({_NUM})(\s+log\b)?(?:\s+step\s+(\d{{1,18}})(?!\d))?")
 _CHOICES = re.compile(rf"({_NUM}(?:\s*\|\s*{_NUM})+|True\s*\|\s*False|False\s*\|\s*True)(\s+unordered\b)?")
 
 
@@ -141,6 +142,8 @@ def _listed(text: str, value: Number) -> Range | None:
     if "True" in parts:
         return None
     numbers = [float(part) for part in parts]
+    if not all(map(math.isfinite, numbers)):
+        return None
     if isinstance(value, int) and not all(number.is_integer() for number in numbers):
         return None
     choices: set[Number] = {int(number) if isinstance(value, int) else number for number in numbers}

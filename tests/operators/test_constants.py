@@ -129,6 +129,22 @@ def test_ranges(value: Number, comment: str | None, low: float, high: float, sca
     assert found.scale == scale
 
 
+@pytest.mark.parametrize(
+    ("value", "comment"),
+    [(1.0, "1_..5"), (1.0, "1__0..50"), (4, "1_|2"), (1.0, "1e999|2"), (4, "1" * 5000 + "..2"), (1.0, "1" * 60_000)],
+)
+def test_what_is_no_number_is_no_range(value: Number, comment: str) -> None:
+    """A model or a candidate wrote it: it ends in the usual range, at once, and not in a ValueError."""
+    assert _range(value, comment) == _range(value)
+    assert _range(4, "1..9 step " + "1" * 5000).step == 1
+
+
+def test_a_long_line_is_looked_through_once() -> None:
+    """Once from each of its hashes would take a minute."""
+    (found,) = find_constants("RATE = 1.0  " + "#" * 60_000 + " tune: 1..2\n")
+    assert found.tune == "1..2"
+
+
 @pytest.mark.parametrize("value", [0, -3, -0.5])
 def test_values_that_give_no_scale_are_not_searched(value: Number) -> None:
     assert range_of(Constant("K", value, 0, 0, None)) is None
