@@ -22,6 +22,7 @@ from operators.base import Context, NoCandidate
 from operators.budget import Listing, Parts, TooLong, fit, tokens
 from operators.duplicates import normalised
 from operators.edits import UNSAID, Proposal, Unusable, apply, described, read_answer
+from operators.effects import Effects
 from operators.lessons import Lessons
 from operators.likeness import NEAR, likeness
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
@@ -68,6 +69,7 @@ class Author(ABC):
         self.llm = llm
         self.templates = Templates(prompts)
         self._lessons = Lessons()
+        self._effects = Effects()
 
     @property
     @abstractmethod
@@ -80,13 +82,13 @@ class Author(ABC):
 
     @abstractmethod
     def parts(self, node_id: str, context: Context) -> Parts:
-        """What fills the holes of this operator's template; called with ``tree.lock`` held."""
+        """What fills the holes of this operator's template, but for those that need time; with ``tree.lock`` held."""
 
     def check(self, proposal: Proposal, files: Files, parent: Files) -> None:  # noqa: B027 - most want nothing more
         """What this operator wants of an answer beyond what all do. Raises ``Unusable``."""
 
     def aim(self, context: Context) -> Aim | None:
-        """The kind of change that is to be made, if it is not left open."""
+        """The kind of change that is to be made, if it is not left open. May ask by SQL: ``tree.lock`` is not held."""
         return None
 
     def applies(self, tree: Tree, node_id: str) -> bool:
@@ -111,22 +113,26 @@ class Author(ABC):
 
     def brief(self, move: Propose, context: Context) -> Brief:
         """What is shown, and what the answer will be held against. Raises TooLong."""
+        tree, task, parent = context.tree, context.task, move.parents[0]
         wanted = self.templates.holes(self.template)
+        # Before the lock is taken: SQL and models of the scores take their time, and the search goes on meanwhile.
+        aim = self.aim(context)
         lines: Sequence[str] = ()
-        if "lessons" in wanted:  # before the lock is taken: SQL may be slow, and the search goes on meanwhile
-            tree = context.tree
+        if "lessons" in wanted:
             lines = self._lessons.lines(context.query, context.run, tree.conditions, context.sigma, tree.evaluated)
-        lessons = Listing(tuple(lines), "lessons", "- nothing yet", keep="head")
-        parent = move.parents[0]
-        with context.tree.lock:
-            aim = self.aim(context)
-            parts = dict(self.parts(parent, context), lessons=lessons)
+        effects = self._effects.of(tree, parent, task.editable) if "knobs" in wanted else {}
+        with tree.lock:
+            files = tree[parent].candidate.files
+            parts = dict(
+                self.parts(parent, context),
+                lessons=Listing(tuple(lines), "lessons", "- nothing yet", keep="head"),
+                knobs=briefing.knobs(files, task, effects),
+            )
             if aim is not None:
                 parts |= {"aim": aim.name, "aim_words": aim.words}
             names = (*_COMMON, self.template, *self.more_templates)
             prompt = written(self.templates, self.template, parts, context, self.llm.prompt_tokens)
-            files = context.tree[parent].candidate.files
-            return Brief(prompt, files, _failed(context.tree, parent), aim, self.templates.version(names))
+            return Brief(prompt, files, _failed(tree, parent), aim, self.templates.version(names))
 
     more_templates: tuple[str, ...] = ()
     """Other files of the folder that the prompt is made from."""

@@ -23,6 +23,8 @@ from archive.tree import Tree
 from operators.aims import gain_of
 from operators.budget import Listing
 from operators.constants import find_constants
+from operators.effects import Effect
+from operators.genes import Key
 from operators.lessons import kind_of
 from operators.ranges import described, is_misread, range_of
 from operators.syntax import Unparsable
@@ -79,8 +81,11 @@ def change(tree: Tree, node_id: str, task: Task) -> Listing:
     return Listing(tuple(lines), "diff", "Nothing that could be shown.", keep="head")
 
 
-def knobs(files: Mapping[str, str], task: Task) -> Listing:
-    """The constants that the numeric search changes, with their ranges; and the comments that it cannot read."""
+def knobs(files: Mapping[str, str], task: Task, effects: Mapping[Key, Effect]) -> Listing:
+    """The constants that the numeric search changes, with their ranges; and the comments that it cannot read.
+
+    ``effects``: what is known of some of them.
+    """
     lines = []
     for path in task.editable:
         if not path.endswith(".py") or path not in files:
@@ -96,6 +101,8 @@ def knobs(files: Mapping[str, str], task: Task) -> Listing:
             said = f"- {constant.name}: {described(span)}"
             if is_misread(constant):
                 said += f" (guessed: `tune: {one_line(constant.tune or '', 60)}` is not of the form shown above)"
+            if (effect := effects.get((path, constant.name))) is not None:
+                said += f"; {effect.words}"
             lines.append(said)
     found = Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
     return found

@@ -79,6 +79,18 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What is expected of M programs beside the first of them, in normal scores."""
+
+    mean: Floats
+    deviation: Floats
+    covariance: Floats
+    """[M] with the first program: what is unknown of both alike cancels out of a difference."""
+    chance: Floats
+    """[M] that the program does not fail."""
+
+
+@dataclass(frozen=True)
 class _Setting:
     """One length and noise with its share in the average, and the equations solved for it."""
 
@@ -129,6 +141,8 @@ class GeneModel:
         self._failed = self._placed([trial for trial in trials if trial.state == "failed"])
         pending = self._placed([trial for trial in trials if trial.state == "pending"])
         known = self._kernels(self._known, self._known)
+        self.evidence = -math.inf
+        """Logarithm of the scores' likelihood, but for what is the same for all models of as many scores."""
         self._settings = self._solve(known)
         if len(pending):  # believed at their predicted scores, as if they had landed
             across, among = self._kernels(pending, self._known), self._kernels(pending, pending)
@@ -148,6 +162,24 @@ class GeneModel:
         kernels = self._kernels(places, self._known)
         mean, deviation, improvement = self._moments(kernels)
         return Prediction(mean, deviation, improvement * self._chance(places, kernels[_NEAR]))
+
+    def compare(self, programs: Sequence[Mapping[Key, Number]], code: frozenset[str] = frozenset()) -> Comparison:
+        """M programs of the same code beside the first of them, each given by the values of its constants."""
+        places, base = self._encode(programs, [code] * len(programs)), self._encode(programs[:1], [code])
+        known, prior = self._kernels(places, self._known), self._kernels(base, places)
+        mean, square, product = np.zeros((3, len(places)))
+        total = sum(setting.weight for setting in self._settings)
+        for setting in self._settings:
+            kernel, share = known[setting.length], setting.weight / total
+            expected = kernel @ setting.coefficients
+            whitened, _ = dtrtrs(setting.factor, kernel.T, lower=True)
+            variance = setting.scale * np.maximum(1.0 - (whitened * whitened).sum(axis=0), 1e-9)
+            covariance = setting.scale * (prior[setting.length][0] - whitened[:, 0] @ whitened)
+            mean += share * expected
+            square += share * (variance + expected**2)
+            product += share * (covariance + expected[0] * expected)
+        deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+        return Comparison(mean, deviation, product - mean[0] * mean, self._chance(places, known[_NEAR]))
 
     # ------------------------------------------------------------ the equations
 
@@ -183,6 +215,8 @@ class GeneModel:
         The programs of ``a`` have most values in common, so each differs from the commonest ones in few genes: what
         those change is added to what the commonest have (to its logarithm, for the product).
         """
+        if not len(a):  # nothing that programs could differ in
+            return {length: np.ones((a.shape[1], b.shape[1])) for length in LENGTHS}
         middle = a.shape[1] // 2
         common = np.partition(a, middle, axis=1)[:, middle] if a.shape[1] else np.zeros(len(a))
         program, gene = np.nonzero((a != common[:, None]).T)
@@ -223,6 +257,7 @@ class GeneModel:
             raise ArithmeticError("the gene model cannot be solved for any of its lengths and noises")
         top = max(setting[0] for setting in found)
         weights = np.exp([setting[0] - top for setting in found])
+        self.evidence = float(top) + math.log(weights.sum())
         weights /= weights.sum()
         return tuple(_Setting(float(w), *rest) for w, (_, *rest) in zip(weights, found, strict=True) if w > 0.02)
 

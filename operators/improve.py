@@ -31,7 +31,8 @@ class Improve(Author):
     def aim(self, context: Context) -> Aim:
         """What credit says; of an answer that was paid for in an earlier session, what was asked then."""
         aims = read_aims(self.templates.text("aims"))
-        chosen = due(aims, context.tree, context.sigma, context.rng)
+        with context.tree.lock:
+            chosen = due(aims, context.tree, context.sigma, context.rng)
         paid = self.llm.paid(context.run, context.move_number)
         asked = paid.aim if paid is not None else None
         return next((aim for aim in aims if aim.name == asked), chosen)
@@ -45,7 +46,6 @@ def of_a_scored_program(node_id: str, context: Context) -> Parts:
     tree, files = context.tree, context.tree[node_id].candidate.files
     return {
         "source": briefing.sources(files, context.task),
-        "knobs": briefing.knobs(files, context.task),
         "result": briefing.result(tree, node_id),
         "noise": briefing.noise(context.sigma),
         "ancestors": briefing.ancestors(tree, node_id),

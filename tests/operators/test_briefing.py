@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +14,14 @@ from archived import a_run, stored
 from garden import Garden
 from scripts import edit, metered
 
-from archive.records import Conditions, CurvePoint, Node
+from archive.records import Candidate, Conditions, CurvePoint, Node
 from archive.store import Archive
 from operators import briefing
 from operators.author import Author
+from operators.constants import set_constants
 from operators.debug import Debug
 from operators.draft import Draft
+from operators.effects import Better, Effect, Matters, NoEffect, Study
 from operators.hybrid import Hybrid
 from operators.improve import Improve
 from operators.llm.base import Prompt
@@ -130,13 +134,90 @@ def test_a_curve_and_what_was_made_of_it(garden: Garden) -> None:
 
 
 def test_constants_with_their_ranges_and_those_whose_range_cannot_be_read(garden: Garden) -> None:
-    lines = briefing.knobs({"train.py": SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n"}, garden.task).lines
+    lines = briefing.knobs({"train.py": SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n"}, garden.task, {}).lines
     assert lines == (
         "- RATE: 0.0001..0.01 log",
         "- WIDTH: 16..256 log step 8 (guessed: `tune: about 60` is not of the form shown above)",
         "- DEPTH: 1..12 log",
         "- TIED: False|True",
     )
+
+
+def test_constants_are_told_with_what_the_scores_say_of_them(garden: Garden) -> None:
+    files = {"train.py": SOURCE + "DEPTH = 3\nTIED = True\n", "other.py": "RATE = 0.5\n"}
+    known: dict[tuple[str, str], Effect] = {
+        ("train.py", "RATE"): Matters(Better(0.0031, 0.001, 0.12, 0.05, capped=False)),
+        ("train.py", "WIDTH"): NoEffect((32, 96)),
+        ("train.py", "TIED"): Matters(),
+        ("other.py", "DEPTH"): Matters(),
+        ("train.py", "GONE"): Matters(),
+    }
+    assert briefing.knobs(files, garden.task, known).lines == (
+        "- RATE: 0.0001..0.01 log; matters; 0.0031 is expected to gain 0.12 +- 0.05 on the present 0.001",
+        "- WIDTH: 16..256 log step 8 (guessed: `tune: about 60` is not of the form shown above)"
+        "; no effect seen from 32 to 96",
+        "- DEPTH: 1..12 log",
+        "- TIED: False|True; matters",
+    )
+
+
+RATES = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.003, 0.005, 0.007, 0.009, 0.01)
+GAIN = re.compile(
+    r"- RATE: 0\.0001\.\.0\.01 log; matters; 0\.0\d+ is expected to gain [\d.]+ \+- [\d.]+ on the present 0\.001\n"
+)
+
+
+def tuned(garden: Garden) -> str:
+    """A root whose rate is too low, and children that show it; returns the root."""
+    root = garden.plant(SOURCE, 3.0)
+    for i, rate in enumerate(RATES * 2):
+        text = set_constants(SOURCE, {"RATE": rate, "WIDTH": 64 + 8 * (i % 5)})
+        garden.grow(text, (root.node_id,), score=3.0 - math.log10(rate / 0.001) + 0.001 * i)
+    return root.node_id
+
+
+@pytest.mark.parametrize("kind", [Improve, Hybrid, Simplify])
+def test_the_effects_reach_the_prompt_and_leave_what_is_cached_alone(garden: Garden, kind: type[Author]) -> None:
+    root = tuned(garden)
+    first = shown(garden, kind, root)
+    assert GAIN.search(first.messages[0].text)
+    assert '<data kind="constants">' not in first.messages[0].stable
+    garden.grow(set_constants(SOURCE, {"RATE": 0.0095}), (root,), score=5.0)
+    second = shown(garden, kind, root)
+    assert second.messages[0].stable == first.messages[0].stable
+    lines = [re.findall(r"^- RATE: .*$", prompt.messages[0].text, re.MULTILINE) for prompt in (first, second)]
+    assert len(lines[0]) == len(lines[1]) == 1
+    assert lines[0] != lines[1], "what was learned since is told"
+
+
+def test_the_search_goes_on_while_effects_are_computed_and_sql_is_asked(
+    garden: Garden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tree's lock can be taken by another thread meanwhile."""
+    root = tuned(garden)
+    free: list[bool] = []
+
+    def can_be_taken() -> None:
+        def take() -> None:
+            if garden.tree.lock.acquire(timeout=5):
+                garden.tree.lock.release()
+                free.append(True)
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join()
+
+    def watched(study: Study) -> dict[tuple[str, str], Effect]:
+        can_be_taken()
+        return {}
+
+    def lookup(run: str, move: int, turn: int) -> None:
+        can_be_taken()
+
+    monkeypatch.setattr("operators.effects.effects", watched)
+    meter, _ = metered([edit("    return RATE", "    return 2 * RATE")], lookup=lookup)
+    assert isinstance(garden.ask(Improve(meter), root), Candidate)
+    assert free == [True] * 3, "the aim that was asked for, the effects, the answer that was paid for"
 
 
 def test_debug_is_shown_what_the_last_step_changed(garden: Garden) -> None:
@@ -156,7 +237,7 @@ def test_two_proposals_of_a_run_begin_alike_byte_for_byte(garden: Garden) -> Non
     another = shown(garden, Improve, node["better"])
     assert first.system == second.system == another.system
     assert first.messages[0].stable == second.messages[0].stable != another.messages[0].stable
-    assert len(first.messages[0].stable) > 500
+    assert len(first.messages[0].stable) > 300
     assert "another idea" not in first.text
     assert "another idea" in second.messages[0].text, "what is new comes last"
     beginning = f"[system]\n{first.system}\n\n[user]\n{first.messages[0].stable}"

@@ -136,6 +136,41 @@ def test_what_all_programs_carry_makes_no_difference() -> None:
     assert GeneModel(everywhere, SPACE, "minimise").predict(unseen, frozenset({"old"})).mean == plain.mean
 
 
+def test_programs_that_differ_little_are_compared_more_surely_than_each_is_known() -> None:
+    model = GeneModel(trials(12, noise=0.3), SPACE, "minimise")
+    programs = [{A: 0.9, B: 3}, {A: 0.9, B: 3}, {A: 0.85, B: 3}, {A: 0.1, B: 0}]
+    found, alone = model.compare(programs), model.predict(programs)
+    assert found.mean == pytest.approx(alone.mean)
+    assert found.deviation == pytest.approx(alone.deviation)
+    apart = found.deviation**2 + found.deviation[0] ** 2 - 2 * found.covariance
+    assert apart[:2] == pytest.approx([0.0, 0.0], abs=1e-6)
+    assert apart[2] < 0.5 * found.deviation[2] ** 2
+    assert apart[2] < apart[3]
+    assert found.covariance[0] == pytest.approx(found.deviation[0] ** 2)
+
+
+def test_failures_nearby_lower_the_chance() -> None:
+    failures = [Trial({A: 0.7 + 0.01 * i, B: 0}, None, state="failed") for i in range(-8, 9)]
+    chance = GeneModel([*trials(20), *failures], SPACE, "minimise").compare([{A: 0.7, B: 0}, {A: 0.1, B: 1}]).chance
+    assert chance[0] < 0.6 < chance[1]
+    assert GeneModel(trials(), SPACE, "minimise").compare([{A: 0.7, B: 0}]).chance == pytest.approx([1.0])
+
+
+def test_the_evidence_is_for_what_matters_and_against_what_does_not() -> None:
+    rng = np.random.default_rng(1)
+    idle: Key = ("train.py", "IDLE")
+    known = [Trial({**trial.values, idle: float(rng.random())}, trial.score) for trial in trials(noise=0.05)]
+    wide = SPACE | {idle: Range(0.0, 1.0)}
+
+    def evidence(*keys: Key) -> float:
+        return GeneModel(known, {key: wide[key] for key in keys}, "minimise").evidence
+
+    assert evidence(A, B) > evidence(A, B, idle) + 1
+    assert evidence(A, B) > evidence(A) + 4
+    assert evidence(A, B) > evidence(B) + 4
+    assert evidence(B) > evidence() + 4, "without constants all programs are alike"
+
+
 def test_settings_that_cannot_be_solved_are_left_out() -> None:
     """Programs far outside of the range, run often, beside ones that lack the constant: no valid covariance for all."""
     far = [Trial({A: 20.0 * i, B: 0}, float(i % 3), runs=2000) for i in range(30)]
