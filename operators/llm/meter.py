@@ -55,14 +55,13 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 """Seconds before a call is sent again: at first, and at most."""
 
+_CUT_OFF = "cut off at the limit of tokens"
+"""The reason in the row of an answer that is there but not whole, so that a replay knows it too."""
+
 
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
     """The lookup of a run that starts afresh."""
     return None
-
-
-_CUT_OFF = "cut off at the limit of tokens"
-"""The reason in the row of an answer that is there but not whole, so that a replay knows it too."""
 
 
 def not_written(request: LlmRequest) -> None:
