@@ -212,6 +212,8 @@ def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict
         elif _SEARCH.match(line):
             search, replace, at = _marked(lines, at)
             edits.append(Edit(path, tuple(search), tuple(replace)))
+        elif _REPLACE.match(line):  # the end of something that was not read
+            raise Unusable(_INCOMPLETE)
         elif _FENCE.match(line) and not _wraps_edits(lines, at):
             end = _find(lines, at, _FENCE, "```", "the fenced block")
             if any(map(_REPLACE.match, lines[at:end])):

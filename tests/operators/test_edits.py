@@ -236,6 +236,7 @@ def test_a_block_without_an_end_does_not_take_in_the_next_one() -> None:
     """A file that is no Python would have been given the markers as its text."""
     half = block("RATE = 0.001", "RATE = 1").partition(">>>>>>>")[0]
     assert "is not complete" in refusal(half + block("        work(step)", "        stop(step)"))
+    assert "is not complete" in refusal(block("RATE = 0.001", "RATE = 1") + "=======    x = 1\n>>>>>>> REPLACE\n")
 
 
 def test_a_deletion_whose_markers_share_a_line() -> None:
