@@ -97,7 +97,7 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
 
 
 def read_idea(text: str) -> tuple[str, str]:
-    """The idea, as one clean line, and what follows it. Raises ``Unusable``.
+    """The idea, as one clean line, and the rest: what follows, or all where a block begins above. Raises ``Unusable``.
 
     Where no line says ``IDEA``, the first sentence beside the blocks does: to ask again would cost more than it gives.
     """
@@ -114,7 +114,7 @@ def read_idea(text: str) -> tuple[str, str]:
 
 
 def _begins(lines: Sequence[str]) -> bool:
-    """Whether the answer begins in these lines: what comes after them would be half of it, and not all."""
+    """Whether a block begins in these lines: without them the rest would be half of the answer. A closed fence is a quote."""
     return sum(_FENCE.match(line) is not None for line in lines) % 2 == 1 or any(map(_SEARCH.match, lines))
 
 
