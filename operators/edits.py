@@ -114,7 +114,7 @@ def read_idea(text: str) -> tuple[str, str]:
 
 
 def _begins(lines: Sequence[str]) -> bool:
-    """Whether a block begins in these lines: without them the rest would be half of the answer. A closed fence is a quote."""
+    """Whether a block begins in these lines: the rest would be half of the answer. A closed fence is a quote."""
     return sum(_FENCE.match(line) is not None for line in lines) % 2 == 1 or any(map(_SEARCH.match, lines))
 
 
