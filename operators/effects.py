@@ -17,9 +17,11 @@ For a constant that matters the parent is compared with itself at up to ``_GRID`
 best is told where the expected gain is clear, in the unit of the metric: normal scores are put back to scores by the
 ranks of those that were seen, and never beyond them.
 
-In searches of 25 to 80 programs of ten constants, four of them idle, 0 to 8% of what was said to matter was idle; of
-what was said to have no effect 0 to 6% changed the score by more than a quarter of its spread over the programs; 86 to
-100% of the better values were better, and the gains told were 0.93 to 1.2 times the true ones on average.
+On tables of real trainings (``tests/benchmarks/effects.py``) 3% of what was said to matter was a constant that does
+nothing. Of what had no effect 6% changed the true score by more than a quarter of the deviation of the scores, and 12%
+where programs also differed in code. 45 of 53 better values were better; gains are told too high (in the median 0.70
+deviations of the scores, 0.45 in truth), and 44 of 53 were right within two of the deviations told. At the leader of a
+search better values are rarely told: tune has found them.
 """
 
 from __future__ import annotations
@@ -42,14 +44,14 @@ WARM = 8
 """Scored programs with the same constants before anything is said; as for ``tune``."""
 CLEAR = 4.0
 """In units of the logarithm of the evidence."""
-DOUBTFUL = 1.5
+DOUBTFUL = 2.0
 _FED = 64
 _GRID = 9
 _SURE = 1.5
 """Deviations of a normal score that a gain must have."""
-_WIDER = 1.5
-"""By how much too narrow the model is, which takes what was left out of it for certain: its own deviation covers half
-of the errors where it should cover two thirds."""
+_WIDER = 2.0
+"""The model is too sure, since it takes for certain what was left out of it: its deviations of gains are told so many
+times as wide, and then cover 55% of the errors, and two of them 83%."""
 _LIKELY = 0.5
 """A value at which programs fail more often than this is no better value."""
 _MIDDLES = ndtri((np.arange(9) + 0.5) / 9)

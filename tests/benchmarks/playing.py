@@ -126,7 +126,7 @@ class Played:
 
 def play(table: Table, player: Player, seed: int, evaluations: int = 100, slots: int = 1) -> Played:
     """One search of so many evaluations."""
-    game = _Game(table, player, seed)
+    game = Game(table, player, seed)
     confirms = 0 if player.plan is None else player.plan.candidates * player.plan.confirm_seeds
     game.search(evaluations - confirms, slots)
     picked = game.leader() if player.plan is None else game.fork().nominee(player.plan)
@@ -134,7 +134,7 @@ def play(table: Table, player: Player, seed: int, evaluations: int = 100, slots:
     return Played(np.array(game.best[:evaluations]), picked)
 
 
-class _Game:
+class Game:
     """A search on a table, step by step."""
 
     def __init__(self, table: Table, player: Player, seed: int) -> None:
@@ -210,9 +210,9 @@ class _Game:
 
     # ------------------------------------------------------------ the claim's choice
 
-    def fork(self) -> _Game:
+    def fork(self) -> Game:
         """The same search with its tree told anew, so that what follows here leaves the other one as it is."""
-        other = object.__new__(_Game)
+        other = object.__new__(Game)
         vars(other).update(vars(self))
         other.best, other._told = list(self.best), list(self._told)
         other.tree = _retold(self.tree)

@@ -91,7 +91,7 @@ def test_confirmation_is_paid_from_the_same_evaluations(table: tables.Table) -> 
 def test_known_settings_are_paid_for_again_only_on_purpose(table: tables.Table) -> None:
     def settings(copies: bool) -> list[tables.Setting]:
         player = replace(MUTATED, operators=lambda table: {"mutation": playing.Mutation(table, copies)})
-        game = playing._Game(table, player, seed=5)
+        game = playing.Game(table, player, seed=5)
         game.search(60, 1)
         return [game._setting(node.candidate.files) for node in game.tree.nodes]
 
