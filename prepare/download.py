@@ -27,6 +27,9 @@ from prepare.corpora import PreparationError
 _CHUNK = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _SHA256 = re.compile(r'"([0-9a-f]{64})"')
+_STATED = "X-Linked-ETag"
+"""Where Hugging Face states the SHA-256 of a large file: on the redirect to the store. The store's own ETag may be 64
+hexadecimal digits as well, of another hash: it tells versions apart, and nothing else."""
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be others in a while."""
 
@@ -50,6 +53,18 @@ class Receipt:
 
     size: int
     sha256: str
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows them, and keeps the hash that one of them states."""
+
+    stated = ""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        self.stated = headers.get(_STATED, self.stated)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _Interrupted(Exception):
@@ -143,20 +158,23 @@ def _attempt(url: str, part: Path, advance: Callable[[int], None], timeout: floa
     """One request. Raises _Interrupted, or PreparationError for what no repetition mends."""
     have, version = _size(part), _version(part)
     if version is not None and have == version["size"]:  # it was whole when whoever fetched it was interrupted
-        _check(version["etag"], part)
+        _check(version["stated"], part)
         return
     headers = {"Accept-Encoding": "identity", "User-Agent": "treewright"}
     if have and version is not None:
         headers |= {"Range": f"bytes={have}-", "If-Range": version["etag"]}
+    redirects = _Redirects()
+    opener = urllib.request.build_opener(redirects)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+            stated = response.headers.get(_STATED, redirects.stated)
             total: int | None
             if response.status == 206:
                 total = _goes_on(response, part, have, version)
             else:
-                have, total = 0, _begins(response, part)
+                have, total = 0, _begins(response, part, stated)
             _receive(response, part, have, total, advance)
-            _check(response.headers.get("ETag", ""), part)
+            _check(stated, part)
     except urllib.error.HTTPError as error:
         with error:
             raise _refused(url, part, error) from None
@@ -187,13 +205,13 @@ def _goes_on(response: Any, part: Path, have: int, version: dict[str, Any] | Non
     return int(found[3])
 
 
-def _begins(response: Any, part: Path) -> int | None:
+def _begins(response: Any, part: Path, stated: str) -> int | None:
     """The size of the file, if the server says it. What was there of another version is forgotten."""
     _forget(part)
     length, etag = response.headers.get("Content-Length", ""), response.headers.get("ETag", "")
     total = int(length) if length.isdigit() else None
     if total is not None and etag.startswith('"'):  # a weak one (W/"...") does not promise equal bytes
-        _write(_beside(part, ".json"), {"etag": etag, "size": total})
+        _write(_beside(part, ".json"), {"etag": etag, "size": total, "stated": stated})
     return total
 
 
@@ -212,10 +230,11 @@ def _receive(response: Any, part: Path, have: int, total: int | None, advance: C
         raise _Interrupted(f"{have:,} bytes came where the server had announced {total:,}")
 
 
-def _check(etag: str, part: Path) -> None:
-    """Stores of large files give the SHA-256 of a file as its ETag. Raises _Interrupted, with the part forgotten."""
-    stated = _SHA256.fullmatch(etag)
-    if stated is not None and _sha256(part) != stated[1]:
+def _check(stated: str, part: Path) -> None:
+    """``stated``: the SHA-256 in quotes, or something else, which says nothing. Raises _Interrupted, with the part
+    forgotten."""
+    found = _SHA256.fullmatch(stated)
+    if found is not None and _sha256(part) != found[1]:
         _forget(part)
         raise _Interrupted("what came has not the SHA-256 that the server states")
 
@@ -224,7 +243,7 @@ def _version(part: Path) -> dict[str, Any] | None:
     """Which version of the server's file a part is of; None if that is not known."""
     try:
         facts = json.loads(_beside(part, ".json").read_text())
-        return {"etag": str(facts["etag"]), "size": int(facts["size"])}
+        return {"etag": str(facts["etag"]), "size": int(facts["size"]), "stated": str(facts["stated"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -122,6 +122,16 @@ def test_a_length_that_is_too_short_is_noticed_by_the_hash_that_the_server_state
     assert len(files.asked) == 2
 
 
+def test_a_store_behind_a_redirect_has_a_hash_of_its_own(serve: Serve, path: Path, terms: Terms) -> None:
+    files = serve(Behaviour(), Behaviour(claim=1_000_000), Behaviour(), Behaviour(send=1_000_000))
+    files.store = True
+    fetch(f"{files.url}/shard", path, terms=terms)
+    assert whole(path)
+    # Too little came at first: the hash that the redirect states told. Then the connection broke off.
+    ranges = [None, None, "bytes=1000000-"]
+    assert files.asked == [(place, asked) for asked in ranges for place in ("/shard", "/store/shard")]
+
+
 def test_a_length_that_is_too_short_is_noticed_by_the_format(serve: Serve, path: Path, terms: Terms) -> None:
     files = serve(Behaviour(claim=1_000_000, etag='"opaque"'))
 

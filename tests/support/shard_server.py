@@ -41,6 +41,9 @@ class Files:
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     """(path, Range) of each request."""
     url: str = ""
+    store: bool = False
+    """Send requests on to a store of large files, as Hugging Face does: the redirect states the SHA-256, and the store
+    has an ETag that is another hash."""
 
 
 @contextmanager
@@ -70,7 +73,8 @@ def serving(files: Files) -> Iterator[Files]:
 
 
 def answer(request: BaseHTTPRequestHandler, files: Files, behaviour: Behaviour) -> None:
-    content = files.contents.get(request.path.lstrip("/"))
+    stored = request.path.startswith("/store/")
+    content = files.contents.get(request.path.removeprefix("/store").lstrip("/"))
     if behaviour.status is not None or content is None:
         request.send_response(behaviour.status or 404)
         for name, value in behaviour.headers.items():
@@ -78,7 +82,16 @@ def answer(request: BaseHTTPRequestHandler, files: Files, behaviour: Behaviour) 
         request.send_header("Content-Length", "0")
         request.end_headers()
         return
-    etag = f'"{hashlib.sha256(content).hexdigest()}"' if behaviour.etag is None else behaviour.etag
+    sha = f'"{hashlib.sha256(content).hexdigest()}"'
+    if files.store and not stored:
+        request.send_response(302)
+        request.send_header("Location", f"/store{request.path}")
+        request.send_header("X-Linked-ETag", sha)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+        return
+    own = f'"{hashlib.sha256(b"of the store" + content).hexdigest()}"' if stored else sha
+    etag = own if behaviour.etag is None else behaviour.etag
     asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range") or "")
     fits = request.headers.get("If-Range") in (None, etag)
     begin = int(asked[1]) if asked and fits and not behaviour.ignore_range else 0
@@ -95,6 +108,8 @@ def answer(request: BaseHTTPRequestHandler, files: Files, behaviour: Behaviour) 
     request.send_header("Content-Length", str(len(rest) if behaviour.claim is None else behaviour.claim))
     if etag:
         request.send_header("ETag", etag)
+    if etag == sha:
+        request.send_header("X-Linked-ETag", sha)
     request.end_headers()
     request.wfile.write(rest if behaviour.send is None else rest[: behaviour.send])
     request.close_connection = True
