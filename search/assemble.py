@@ -32,6 +32,12 @@ def executor_kind(config: Mapping[str, Any]) -> Kind:
         kind: Kind = locate(config["executor"]["_target_"])
     except TaskError as error:
         raise SettingsError(f"the executor cannot be made: {error}") from None
+    if missing := [name for name in ("device", "find_slots", "survey", "of") if not hasattr(kind, name)]:
+        target = config["executor"]["_target_"]
+        raise SettingsError(
+            f"the executor cannot be made: {target!r} has no {', '.join(missing)}; expected a class as "
+            "train.local.LocalExecutor is one (see train.executors)"
+        )
     return kind
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from archive.records import Evaluation, Failed, Purpose, Request, Scored
 from prepare.corpora import PreparationError
-from prepare.load import TaskError, task_from
+from prepare.load import TaskError
 from prepare.task import Task
 from search import assemble, settings
 from search.display import clean
@@ -70,16 +70,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rescore(options: argparse.Namespace) -> int:
     program = read_program(options.path, options.commit)
-    config = settings.values_for(options.config_dir, options.overrides, assemble.device_for)
-    task, files = _task_of(program, config, options.overrides)
+    config = _with_its_task(
+        settings.values_for(options.config_dir, options.overrides, assemble.device_for), program, options.overrides
+    )
     try:
+        task = assemble.build_task(config)
         stand = assemble.build_stand(config, task)
     except (ValueError, TypeError) as error:
         raise settings.SettingsError(str(error)) from error
     stop = threading.Event()
     # A search numbers its moves from 0, so these seeds are none of its own.
     requests = [
-        Request("again", "evaluate", move, files, evaluation_seed(int(config["seed"]), -move), purpose)
+        Request("again", "evaluate", move, program.files, evaluation_seed(int(config["seed"]), -move), purpose)
         for purpose in (_PURPOSE[options.split],)
         for move in range(1, options.runs + 1)
     ]
@@ -96,19 +98,16 @@ def _rescore(options: argparse.Namespace) -> int:
     return 0 if all(isinstance(evaluation, Scored) for evaluation in landed) else 1
 
 
-def _task_of(program: Program, config: Mapping[str, Any], typed: Sequence[str]) -> tuple[Task, Mapping[str, str]]:
-    """The task that an export carries; otherwise the one of the settings. Raises SettingsError, TaskError."""
-    try:
-        if program.task is None:
-            return assemble.build_task(config), program.files
-        if chosen := [word for word in typed if word.startswith(("task=", "task."))]:
-            raise settings.SettingsError(
-                f"{chosen[0]} would change the task that the export carries, and its scores could not be compared. "
-                "Leave it out; or copy the train.py elsewhere, to score it under another task."
-            )
-        return task_from(program.task), program.files
-    except ValueError as error:
-        raise settings.SettingsError(str(error)) from error
+def _with_its_task(config: Mapping[str, Any], program: Program, typed: Sequence[str]) -> Mapping[str, Any]:
+    """The settings with the task that an export carries, if it carries one. Raises SettingsError."""
+    if program.task is None:
+        return config
+    if chosen := [word for word in typed if word.startswith(("task=", "task."))]:
+        raise settings.SettingsError(
+            f"{chosen[0]} would change the task that the export carries, and its scores could not be compared. "
+            "Leave it out; or copy the train.py elsewhere, to score it under another task."
+        )
+    return {**config, "task": program.task}
 
 
 def _run(executor: Executor, requests: list[Request], stop: threading.Event, tell: Task | None) -> list[Evaluation]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import command, run, search
+from launching import STUB, command, run, search
 
 import search as asktell
 from search import assemble, settings
 from search.doctor import findings_for
+from search.evaluate import rescore
 from train import ray as ray_module
+from train.executors import ExecutorError
+from train.local import LocalExecutor
 from train.ray import RayExecutor
 from train.ray_cluster import NodeFacts
 from train.ray_seats import Terms
@@ -106,6 +111,22 @@ def test_the_doctor_finds_one_problem_in_slots_that_make_no_sense(tmp_path: Path
     assert "Traceback" not in done.stderr
 
 
+def test_an_executor_hears_of_the_task_that_an_export_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts elsewhere make the task from the configuration: it must not be the one of the settings."""
+    given: dict[str, Any] = {}
+
+    def of(config: Mapping[str, Any], *_: object) -> None:
+        given.update(config)
+        raise ExecutorError("seen enough")
+
+    monkeypatch.setattr(LocalExecutor, "of", of)
+    task = settings.values_for(None, ["llm=none"], lambda _: "cpu")["task"]
+    (tmp_path / "task.json").write_text(json.dumps({**task, "seconds": 3.25}))
+    (tmp_path / "train.py").write_text("X = 1\n")
+    assert rescore([str(tmp_path), *STUB]) == 1
+    assert given["task"]["seconds"] == 3.25
+
+
 @pytest.mark.parametrize("words", [("evaluate", "train.py"), ("ablate", "3fa9")])
 def test_the_commands_beside_say_so_too(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "train.py").write_text("X = 1\n")
@@ -113,6 +134,11 @@ def test_the_commands_beside_say_so_too(tmp_path: Path, words: tuple[str, ...]) 
     assert done.returncode in (1, 2)
     assert "error: no Ray cluster answers at executor.address=127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_class_that_is_no_executor_is_said() -> None:
+    with pytest.raises(settings.SettingsError, match=r"cannot be made: 'train\.slots\.Slot' has no device, find_slots"):
+        assemble.executor_kind({"executor": {"_target_": "train.slots.Slot"}})
 
 
 def test_an_executor_that_does_not_exist_is_said(tmp_path: Path) -> None:
