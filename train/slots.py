@@ -64,8 +64,10 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
             raise ValueError(
                 f"executor.{name} is {value!r}; expected a whole number, or null to let the machine decide"
             )
-    if count is not None and count < 1:
-        raise ValueError(f"executor.slots is {count}; expected a positive number, or null to let the machine decide")
+        if value is not None and value < 1:
+            raise ValueError(
+                f"executor.{name} is {value}; expected a positive number, or null to let the machine decide"
+            )
     cores = usable_cores()
     gpus = visible_gpus()
     if gpus:

@@ -83,9 +83,11 @@ def test_sharing_is_said_with_the_cure(machine) -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_no_slot_at_all_is_refused(count: int) -> None:
+def test_no_slot_and_no_thread_at_all_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"executor.slots is {count}; expected a positive number"):
         make_slots(count)
+    with pytest.raises(ValueError, match=f"executor.threads is {count}; expected a positive number"):
+        make_slots(None, count)
 
 
 @pytest.mark.parametrize(
