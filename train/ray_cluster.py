@@ -29,7 +29,7 @@ def ray_package() -> Any:
     except ImportError as error:
         raise ExecutorError(
             f"executor=ray needs the package ray, and it cannot be imported ({error}): {_INSTALL}"
-        ) from (error)
+        ) from error
     return ray
 
 
@@ -98,11 +98,11 @@ _START = (
 def unreachable(address: str) -> str | None:
     """Why nobody listens at HOST:PORT, or None if somebody does."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         return "expected HOST:PORT"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last two: of no port, and of no name
         return str(error)
     return None
 

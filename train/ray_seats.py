@@ -41,7 +41,7 @@ class Terms:
     """Seconds to wait for hosts at the beginning, and for any slot at all while the search runs."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.patience, bool) or not isinstance(self.patience, int | float) or self.patience <= 0:
+        if isinstance(self.patience, bool) or not isinstance(self.patience, int | float) or not self.patience > 0:
             raise ValueError(f"executor.patience is {self.patience!r}; expected a positive number of seconds")
         if not isinstance(self.mixed, bool):
             raise ValueError(f"executor.mixed is {self.mixed!r}; expected true or false")
@@ -53,6 +53,10 @@ class Terms:
         return cls(
             None if hardware is None else str(hardware), options.get("mixed", False), options.get("patience", 120.0)
         )
+
+    def takes(self, tag: str) -> bool:
+        """Whether hosts of this hardware may be used at all."""
+        return self.hardware is None or self.hardware in tag
 
 
 @dataclass
@@ -150,7 +154,8 @@ class Seats:
         seat.refused = not isinstance(answer, Ready)
         if isinstance(answer, Ready):
             seat.state, seat.ready, seat.failures = "free", answer, 0
-            seat.slot = replace(answer.slot, index=seat.slot.index)
+            # Without its cores: on another node the same numbers are other cores, and none is shared.
+            seat.slot = replace(answer.slot, index=seat.slot.index, cores=())
             return True
         self.drop(seat)
         seat.failures += 1
@@ -164,12 +169,14 @@ class Seats:
 
     def _unfit(self, ready: Ready) -> str | None:
         """Why a host that comes later cannot take the place of a lost one, or None."""
-        if self.agreed is None or ready.conditions == self.agreed or self._terms.mixed:
+        tag = ready.conditions.hardware
+        if self.agreed is None or ready.conditions == self.agreed:
             return None
-        return (
-            f"its hardware is {ready.conditions.hardware!r}, and scores of this run are made on "
-            f"{self.agreed.hardware!r}"
-        )
+        if not self._terms.mixed:
+            return f"its hardware is {tag!r}, and scores of this run are made on {self.agreed.hardware!r}"
+        if not self._terms.takes(tag):
+            return f"its hardware is {tag!r}, and executor.hardware={self._terms.hardware!r} is no part of it"
+        return None
 
     # ------------------------------------------------------------ at the beginning
 
@@ -207,7 +214,7 @@ class Seats:
         known = [seat.ready.conditions for seat in self.living if seat.ready is not None]
         tags = Counter(conditions.hardware for conditions in known)
         there = "; ".join(f"{count} slot{'s' if count > 1 else ''} of {tag!r}" for tag, count in tags.most_common())
-        chosen = [tag for tag in tags if terms.hardware is None or terms.hardware in tag]
+        chosen = [tag for tag in tags if terms.takes(tag)]
         if not chosen:
             raise ExecutorError(f"executor.hardware={terms.hardware!r} is no part of any node's hardware: {there}")
         if len(chosen) > 1 and not terms.mixed:

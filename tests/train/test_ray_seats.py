@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
 import time
@@ -21,7 +22,7 @@ from train.ray import HeadLost, RayExecutor
 from train.ray_cluster import Demand, NodeFacts, connect, demand_for, slots_for, unreachable
 from train.ray_host import Look, Ready, Recipe, Refused
 from train.ray_seats import MIXED, Terms
-from train.slots import Slot
+from train.slots import Slot, sharing
 
 HERE = Conditions("corpus", 10.0, "H100")
 RECIPE = Recipe({}, {}, "auto", 1, 4, "/", (), {}, "digest", "corpus")
@@ -101,7 +102,7 @@ class Cluster:
 
 
 def ready(node: str = "a", hardware: str = "H100") -> Ready:
-    slot = Slot(0, "cuda", 0, (), 4, "GPU-1")
+    slot = Slot(0, "cuda", 0, (0, 1, 2, 3), 4, "GPU-1")
     return Ready(node, f"id of {node}", replace(HERE, hardware=hardware), "bwrap", f"cuda:0@{node}", slot)
 
 
@@ -171,6 +172,12 @@ def test_requests_go_to_free_hosts_in_order(cluster: Cluster) -> None:
     assert cluster.hosts[0].options["num_gpus"] == 1
     assert cluster.hosts[0].options["num_cpus"] == 4
     assert cluster.hosts[0].options["max_restarts"] == cluster.hosts[0].options["max_task_retries"] == 0
+
+
+def test_cores_of_one_number_on_two_nodes_are_not_shared(cluster: Cluster) -> None:
+    with executor() as ours:
+        assert [slot.index for slot in ours.slots] == [0, 1]
+        assert sharing(ours.slots) is None
 
 
 class Lazy(dict[str, str]):
@@ -384,6 +391,19 @@ def test_one_kind_of_hardware_can_be_chosen(cluster: Cluster) -> None:
         assert any("its hardware is 'A100'" in note for note in ours.notes)
 
 
+def test_of_chosen_hardware_that_is_mixed_others_take_no_place_either(cluster: Cluster) -> None:
+    cluster.comes = lambda number: ready("a", "H100") if number == 1 else ready("b", "H200")
+    with executor(terms=Terms(hardware="H", mixed=True)) as ours:
+        cluster.comes = lambda number: ready("c", "A100") if number == 3 else ready("d", "H300")
+        ours.submit(request("x"))
+        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
+        until(lambda: ours.wait(0.02) is not None and "c" in ours._seats.refused)
+        assert ours.free == 1
+        assert "NOTE: c is not used: its hardware is 'A100', and executor.hardware='H' is no part of it." in ours.notes
+        ours._seats.all[0].again_at = 0.0  # no pause
+        until(lambda: ours.wait(0.02) == [] and ours.free == 2)
+
+
 def test_different_hardware_can_be_compared_all_the_same(cluster: Cluster) -> None:
     cluster.comes = kinds
     with executor(slots=3, terms=Terms(mixed=True)) as ours:
@@ -437,7 +457,7 @@ def test_what_does_not_fit_is_refused(nodes: Any, options: dict[str, Any], error
         slots_for(nodes, demand_for(nodes, options), options.get("slots"))
 
 
-@pytest.mark.parametrize("options", [{"patience": 0}, {"patience": "long"}, {"mixed": "yes"}])
+@pytest.mark.parametrize("options", [{"patience": 0}, {"patience": "long"}, {"patience": math.nan}, {"mixed": "yes"}])
 def test_terms_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"executor\.(patience|mixed) is"):
         Terms.of(options)
@@ -455,6 +475,9 @@ def test_without_the_package_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -
         ("local", "expected 'auto' or the HOST:PORT"),
         ("ray://a:10001", "expected 'auto' or the HOST:PORT"),
         ("nowhere", r"\(expected HOST:PORT\)"),
+        ("127.0.0.1:²", r"\(expected HOST:PORT\)"),
+        ("127.0.0.1:" + "9" * 30, r"no Ray cluster answers at"),
+        ("a..b:6379", r"no Ray cluster answers at executor.address=a..b:6379 "),
         ("127.0.0.1:9", r"no Ray cluster answers at executor.address=127.0.0.1:9 .*`ray start --head`"),
     ],
 )
