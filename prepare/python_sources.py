@@ -12,7 +12,6 @@ of which more than half of the telling lines stand in training files, or in anot
 from __future__ import annotations
 
 import hashlib
-import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
@@ -131,19 +130,25 @@ def _package(path: Path) -> str:
 
 
 def _mounted_packages(mounted: Iterable[Path]) -> tuple[set[str], set[bytes]]:
-    """Names of packages and modules, and traces of files, that a candidate can read."""
+    """Names of packages and modules, and traces of files, that a candidate can read: wherever below these folders."""
     names, traces = set(sys.stdlib_module_names) | set(sys.builtin_module_names), set[bytes]()
-    folders = {Path(sysconfig.get_paths()["stdlib"]), *map(Path, site.getsitepackages())}
-    for place in mounted:
-        folders |= {folder for name in _PACKAGES for folder in place.glob(f"lib*/python3*/{name}")}
-        if place.name in _PACKAGES:
-            folders.add(place)
-    for folder in folders:
-        for path in folder.glob("**/*.py"):
-            names.add(_package(path.relative_to(folder)))
+    library = Path(sysconfig.get_paths()["stdlib"]).resolve()
+    places = set(mounted)
+    for place in places:
+        if any(other != place and _inside(place, other) for other in places):
+            continue  # it is read with that one
+        for path in place.glob("**/*.py"):
+            if (packages := _packages_around(path, library)) is not None:
+                names.add(_package(path.relative_to(packages)))
             if (text := _text(path)) is not None:
                 traces.add(trace(text))
     return {name.lower() for name in names}, traces
+
+
+def _packages_around(path: Path, library: Path) -> Path | None:
+    """The folder of packages that a file lies in; None for one that can only be read as a file."""
+    folder = next((parent for parent in path.parents if parent.name in _PACKAGES), None)
+    return library if folder is None and _inside(path, library) else folder
 
 
 def _files(folders: Iterable[Path], without: set[str]) -> Iterator[tuple[str, Path]]:

@@ -161,6 +161,18 @@ def test_what_is_mounted_here_is_known() -> None:
     assert data._folders == ()
 
 
+def test_packages_are_known_wherever_they_are_mounted(tmp_path: Path) -> None:
+    usr = tmp_path / "usr"
+    package(usr / "local" / "lib" / "python3.12" / "dist-packages", "Debian", 1, count=1)
+    package(usr / "envs" / "other" / "lib" / "python3.9" / "site-packages", "conda", 2, count=1)
+    package(usr / "share", "tool", 3, count=1)
+    names, traces = python_sources._mounted_packages([usr, usr / "local"])
+    assert {"debian", "conda", "json"} <= names
+    assert "tool" not in names  # nobody imports it by that name: another version of it is no copy
+    assert traces == {trace(path.read_bytes()) for path in usr.glob("**/*.py")}
+    assert len(traces) == 3
+
+
 @pytest.mark.usefixtures("quick")
 def test_the_usual_places_are_looked_at(monkeypatch: pytest.MonkeyPatch, environment: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(python_sources, "_PLACES", (f"{tmp_path}/oth*", "/no/such/place/*"))
