@@ -48,7 +48,7 @@ DOUBTFUL = 2.0
 _FED = 64
 _GRID = 9
 _SURE = 1.5
-"""Deviations of a normal score that a gain must have. Without it 7 more are told in the benchmark, most of them wrong."""
+"""Deviations of a normal score that a gain must have. Without it the benchmark tells 7 more, most of them wrong."""
 _WIDER = 2.0
 """The model is too sure, since it takes for certain what was left out of it: its deviations of gains are told so many
 times as wide, and then cover 55% of the errors, and two of them 83%."""
