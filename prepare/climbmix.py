@@ -90,7 +90,7 @@ class ClimbMix:
 
     def fingerprint(self) -> str:
         """Twelve hex digits over the shards' contents, and how they are split."""
-        facts = [[self._receipt(path).sha256 for path in self._paths()], self.evaluation_mb, RULE]
+        facts = [[self._receipt(path).sha256 for path in self._paths()], float(self.evaluation_mb), RULE]
         return f"{self.name}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]}"
 
     def texts(self, split: Literal["train", "val", "select", "holdout"]) -> Iterator[bytes]:
@@ -134,7 +134,7 @@ class ClimbMix:
     def _dealt(self) -> Path:
         """The folder of the evaluation splits: another shard or another size is another folder."""
         last = receipt_of(self._paths()[-1])
-        facts = json.dumps([last.sha256 if last else None, self.evaluation_mb, RULE])
+        facts = json.dumps([last.sha256 if last else None, float(self.evaluation_mb), RULE])
         return self.directory() / f"evaluation-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
     def _deal(self) -> None:

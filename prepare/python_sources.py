@@ -54,7 +54,7 @@ class PythonSources(CachedCorpus):
     @cached_property
     def _directory(self) -> Path:
         """By where was looked, and how it is split: what was found there at first is kept."""
-        facts = repr((sorted(map(str, self._roots())), self.evaluation_mb)).encode()
+        facts = repr((sorted(map(str, self._roots())), float(self.evaluation_mb))).encode()
         return cache_directory() / f"{self.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
 
     def _roots(self) -> tuple[Path, ...]:

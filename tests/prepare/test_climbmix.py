@@ -110,6 +110,13 @@ def test_the_other_size_of_evaluation_is_other_data(files: Files) -> None:
     assert len(one.evaluation("val")) > len(two.evaluation("val"))
 
 
+def test_the_same_size_of_evaluation_is_the_same_data_however_it_is_written(files: Files) -> None:
+    one, two = corpus(files, evaluation_mb=1), corpus(files, evaluation_mb=1.0)
+    one.prepare()
+    assert two.is_prepared()
+    assert one.fingerprint() == two.fingerprint()
+
+
 def test_what_is_no_shard_is_refused(files: Files) -> None:
     files.contents["shard_00001.parquet"] = b"<html>Please log in</html>"
     with pytest.raises(PreparationError, match=r"no parquet file \(it begins with b'<htm'"):

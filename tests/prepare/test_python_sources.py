@@ -124,6 +124,7 @@ def test_evaluation_splits_have_a_limit(environment: Path) -> None:
     data = corpus(environment, evaluation_mb=0.004)
     data.prepare()
     assert all(len(data.evaluation(split)) < 8000 for split in SPLITS)
+    assert corpus(environment, evaluation_mb=1).directory() == corpus(environment, evaluation_mb=1.0).directory()
 
 
 @pytest.mark.usefixtures("quick")
