@@ -15,10 +15,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +26,7 @@ import numpy as np
 from prepare.copies import trace
 from prepare.corpora import EvaluationSplit, PreparationError, cache_directory
 from prepare.download import Receipt, Terms, fetch, receipt_of
+from prepare.folders import MANIFEST, is_whole, make_whole
 from prepare.progress import progress
 from prepare.scoring import Bytes
 
@@ -68,7 +68,7 @@ class ClimbMix:
 
     def is_prepared(self) -> bool:
         there = all(path.is_file() and receipt_of(path) is not None for path in self._paths())
-        return there and (self._dealt() / "manifest.json").is_file()
+        return there and is_whole(self._dealt())
 
     def prepare(self) -> Path:
         """Fetch what is missing, check what is there. Raises PreparationError."""
@@ -82,7 +82,7 @@ class ClimbMix:
                     advance=lambda done, tell=advance: tell(done / 1e6),  # type: ignore[misc]
                     terms=self.terms,
                 )
-        if not (self._dealt() / "manifest.json").is_file():
+        if not is_whole(self._dealt()):
             self._deal()
         for split in SPLITS:
             self._evaluation_texts(split)
@@ -153,21 +153,7 @@ class ClimbMix:
             sizes[split] += len(text)
         if not all(sizes.values()):
             raise PreparationError(f"{self._paths()[-1].name} holds too few documents for three evaluation splits")
-        folder = self._dealt()
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            staged = Path(scratch) / "data"
-            staged.mkdir(mode=0o700)
-            hashes = {}
-            for name, texts in dealt.items():
-                content = json.dumps(texts).encode()
-                (staged / f"{name}.json").write_bytes(content)
-                hashes[name] = hashlib.sha256(content).hexdigest()
-            (staged / "manifest.json").write_text(json.dumps(hashes))
-            try:
-                staged.rename(folder)
-            except OSError:
-                if not (folder / "manifest.json").is_file():  # else another process was quicker, with the same data
-                    raise
+        make_whole(self._dealt(), partial(_write, dealt))
 
     def _evaluation_texts(self, split: EvaluationSplit) -> tuple[bytes, ...]:
         return self._evaluated[split]
@@ -177,7 +163,7 @@ class ClimbMix:
         """Raises PreparationError."""
         folder, found = self._dealt(), {}
         try:
-            hashes = json.loads((folder / "manifest.json").read_text())
+            hashes = json.loads((folder / MANIFEST).read_text())
             for split in SPLITS:
                 content = (folder / f"{split}.json").read_bytes()
                 if hashlib.sha256(content).hexdigest() != hashes[split]:
@@ -192,6 +178,15 @@ class ClimbMix:
                 f"what is in {folder} is damaged. Remove that folder and run: python -m prepare task=NAME"
             ) from error
         return found
+
+
+def _write(splits: Mapping[EvaluationSplit, list[str]], folder: Path) -> None:
+    hashes = {}
+    for split, texts in splits.items():
+        content = json.dumps(texts).encode()
+        (folder / f"{split}.json").write_bytes(content)
+        hashes[split] = hashlib.sha256(content).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(hashes))
 
 
 def _fault(path: Path) -> str | None:

@@ -16,12 +16,13 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from prepare.folders import MANIFEST, is_whole, make_whole
 from prepare.scoring import Bytes
 
 EvaluationSplit = Literal["val", "select", "holdout"]
@@ -44,7 +45,7 @@ Splits = dict[str, list[tuple[str, bytes]]]
 
 
 class CachedCorpus(ABC):
-    """The store that both corpora share: documents by split, written once, verified by their hashes."""
+    """The store that most corpora share: documents by split, written once, verified by their hashes."""
 
     name: str
 
@@ -59,40 +60,22 @@ class CachedCorpus(ABC):
         return (self.directory(),)
 
     def is_prepared(self) -> bool:
-        return (self.directory() / "manifest.json").is_file()
+        return is_whole(self.directory())
 
     def prepare(self) -> Path:
-        directory = self.directory()
         if self.is_prepared():
             self._verify()
-            return directory
-        splits = self._read()
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{self.name}-") as scratch:
-            staged = Path(scratch) / "data"
-            staged.mkdir(mode=0o700)
-            manifest: dict[str, list[list[str]]] = {}
-            for split, documents in splits.items():
-                manifest[split] = []
-                for name, text in documents:
-                    sha = hashlib.sha256(text).hexdigest()
-                    (staged / f"{sha}.bin").write_bytes(text)
-                    manifest[split].append([name, sha])
-            (staged / "manifest.json").write_text(json.dumps(manifest, indent=1))
-            try:
-                staged.rename(directory)  # atomic: a half-prepared corpus is never seen
-            except OSError:
-                if not self.is_prepared():  # else another process was quicker, with the same data
-                    raise
-        return directory
+        else:
+            make_whole(self.directory(), partial(_write, self._read()))
+        return self.directory()
 
     def _manifest(self) -> dict[str, list[list[str]]]:
         if not self.is_prepared():
             raise PreparationError(f"corpus {self.name} is not prepared. Run: python -m prepare")
         try:
-            manifest: dict[str, list[list[str]]] = json.loads((self.directory() / "manifest.json").read_text())
+            manifest: dict[str, list[list[str]]] = json.loads((self.directory() / MANIFEST).read_text())
         except ValueError as error:
-            raise self._damaged("manifest.json") from error
+            raise self._damaged(MANIFEST) from error
         return manifest
 
     def _damaged(self, name: str) -> PreparationError:
@@ -103,7 +86,7 @@ class CachedCorpus(ABC):
     def _verify(self) -> None:
         manifest = self._manifest()
         if not isinstance(manifest, dict) or not {"train", *_EVALUATION} <= set(manifest):
-            raise self._damaged("manifest.json")
+            raise self._damaged(MANIFEST)
         for documents in manifest.values():
             for name, sha in documents:
                 self._document(name, sha)
@@ -135,6 +118,17 @@ class CachedCorpus(ABC):
     def evaluation(self, split: EvaluationSplit) -> Bytes:
         parts = [self._document(n, s) for n, s in self._manifest()[split]]
         return np.frombuffer(b"".join(parts), np.uint8)
+
+
+def _write(splits: Splits, folder: Path) -> None:
+    manifest: dict[str, list[list[str]]] = {}
+    for split, documents in splits.items():
+        manifest[split] = []
+        for name, text in documents:
+            sha = hashlib.sha256(text).hexdigest()
+            (folder / f"{sha}.bin").write_bytes(text)
+            manifest[split].append([name, sha])
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare.corpora import PreparationError
+from prepare.folders import sha256_of
 
 _CHUNK = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -109,7 +109,7 @@ def fetch(
         if (problem := fault(part)) is not None:
             _forget(part)
             raise PreparationError(f"{url} gave a file that is {problem}. Is the address right (data.url)?")
-        found = Receipt(part.stat().st_size, _sha256(part))
+        found = Receipt(part.stat().st_size, sha256_of(part))
         if known is not None and found != known:
             _forget(part)
             raise PreparationError(
@@ -129,7 +129,7 @@ def _kept(path: Path, known: Receipt | None, fault: Callable[[Path], str | None]
         return None
     if known is None and fault(path) is not None:
         return None
-    found = Receipt(path.stat().st_size, _sha256(path))
+    found = Receipt(path.stat().st_size, sha256_of(path))
     if known is None:
         _write(_beside(path, ".json"), {"url": None, "size": found.size, "sha256": found.sha256})
     return found if known in (None, found) else None
@@ -234,7 +234,7 @@ def _check(stated: str, part: Path) -> None:
     """``stated``: the SHA-256 in quotes, or something else, which says nothing. Raises _Interrupted, with the part
     forgotten."""
     found = _SHA256.fullmatch(stated)
-    if found is not None and _sha256(part) != found[1]:
+    if found is not None and sha256_of(part) != found[1]:
         _forget(part)
         raise _Interrupted("what came has not the SHA-256 that the server states")
 
@@ -265,11 +265,6 @@ def _write(path: Path, facts: dict[str, Any]) -> None:
     new = _beside(path, ".new")
     new.write_text(json.dumps(facts))
     os.replace(new, path)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -10,10 +10,8 @@ Each folder has a ``manifest.json`` with the SHA-256 of its files. What is kept 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from prepare.corpora import PreparationError, cache_directory
+from prepare.folders import MANIFEST, is_whole, make_whole, sha256_of
 from prepare.packing import lay_out, pack
 from prepare.progress import Advance, progress
 from prepare.scoring import Tokens, storage
@@ -80,18 +79,18 @@ class Tokenised:
         return self.directory() / f"T{self.context}"
 
     def is_prepared(self) -> bool:
-        return (self._packed / "manifest.json").is_file()
+        return is_whole(self._packed)
 
     def prepare(self) -> None:
         """Make what is missing, check what is there; idempotent. The corpus must be prepared.
 
         Raises PreparationError.
         """
-        if not (self.directory() / "manifest.json").is_file():
-            _atomically(self.directory(), self._tokenise)
+        if not is_whole(self.directory()):
+            make_whole(self.directory(), self._tokenise)
         if not self.is_prepared():
             self._verify(self.directory())
-            _atomically(self._packed, self._pack)
+            make_whole(self._packed, self._pack)
         self._verify(self._packed)
         self._verify(self.directory(), only="vocabulary.json")
 
@@ -120,11 +119,11 @@ class Tokenised:
 
     def cropped(self, split: Split) -> float:
         """The share of a split's tokens that is in no row."""
-        return float(json.loads((self._packed / "manifest.json").read_text())["cropped"][split])
+        return float(json.loads((self._packed / MANIFEST).read_text())["cropped"][split])
 
     # ------------------------------------------------------------ making
 
-    def _tokenise(self, folder: Path) -> dict[str, Any]:
+    def _tokenise(self, folder: Path) -> None:
         source = self.source
         whole = source.text_bytes("train")
         with progress("training the tokenizer", min(whole, _LEARNT_FROM) / 1e6) as advance:
@@ -144,9 +143,9 @@ class Tokenised:
                     done += sum(len(text) for text in batch)
                     advance(done / 1e6)
             np.array(sizes, "<i8").tofile(folder / f"{split}.sizes")
-        return {}
+        _write_manifest(folder)
 
-    def _pack(self, folder: Path) -> dict[str, Any]:
+    def _pack(self, folder: Path) -> None:
         cropped = {}
         for split in SPLITS:
             tokens = _mapped(self.directory() / f"{split}.tokens")
@@ -160,14 +159,14 @@ class Tokenised:
             lay_out(tokens, packing, rows)
             rows.flush()
             cropped[split] = packing.cropped / max(1, len(tokens))
-        return {"cropped": cropped}
+        _write_manifest(folder, cropped=cropped)
 
     # ------------------------------------------------------------ checking
 
     def _verify(self, folder: Path, only: str | None = None) -> None:
         try:
-            files = json.loads((folder / "manifest.json").read_text())["sha256"]
-            good = all(_sha256(folder / name) == sha for name, sha in files.items() if only in (None, name))
+            files = json.loads((folder / MANIFEST).read_text())["sha256"]
+            good = all(sha256_of(folder / name) == sha for name, sha in files.items() if only in (None, name))
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise self._damaged(folder) from error
         if not good:
@@ -220,22 +219,7 @@ def _mapped(path: Path) -> Tokens:
     return np.memmap(path, "<u2", "r")
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _atomically(folder: Path, make: Callable[[Path], dict[str, Any]]) -> None:
-    """Let ``make`` fill a folder and give facts for its manifest; nobody sees it before it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        staged = Path(scratch) / "data"
-        staged.mkdir(mode=0o700)
-        facts = make(staged)
-        hashes = {path.name: _sha256(path) for path in sorted(staged.iterdir())}
-        (staged / "manifest.json").write_text(json.dumps({"sha256": hashes, **facts}, indent=1))
-        try:
-            staged.rename(folder)
-        except OSError:
-            if not (folder / "manifest.json").is_file():  # else another process was quicker, with the same data
-                raise
+def _write_manifest(folder: Path, **facts: Any) -> None:
+    """With the hashes of all files that are there."""
+    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_text(json.dumps({"sha256": hashes, **facts}, indent=1))
