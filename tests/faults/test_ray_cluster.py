@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from launching import STUB, command, environment
 from ledger import evaluations, family, finished, gone, rows, settled
-from ray_nodes import MODULES, RayNodes, until
+from ray_nodes import MODULES, RayNodes
+from underway import until
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
 pytestmark = pytest.mark.slow

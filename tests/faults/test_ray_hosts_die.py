@@ -13,7 +13,8 @@ import pytest
 from launching import HOUSE, toy_conf
 from ledger import gone
 from pretending import HARDWARE, PretendedRay
-from ray_nodes import RayNodes, until
+from ray_nodes import RayNodes
+from underway import until
 
 from archive.records import Evaluation, Failed, Request, Scored
 from search import assemble, settings

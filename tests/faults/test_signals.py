@@ -14,7 +14,7 @@ import psutil
 import pytest
 from launching import HOUSE, environment
 from ledger import gone
-from underway import TRAINS_ON, Underway, sandbox_processes, wait, worker
+from underway import TRAINS_ON, Underway, sandbox_processes, until, worker
 
 from prepare.task import Task
 from train.evaluator import AuditedEvaluator
@@ -186,7 +186,7 @@ def standing_still(folder: Path, seconds: float, phase: str, stopped: float) -> 
     assert process.stdout is not None
     assert process.stdout.readline() == "now\n"
     if phase == "start":
-        wait(lambda: any(each.name() == "sleep" for each in psutil.Process(process.pid).children(recursive=True)))
+        until(lambda: any(each.name() == "sleep" for each in psutil.Process(process.pid).children(recursive=True)))
     process.send_signal(signal.SIGSTOP)
     time.sleep(stopped)
     process.send_signal(signal.SIGCONT)

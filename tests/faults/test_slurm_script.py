@@ -15,7 +15,8 @@ import psutil
 import pytest
 from launching import HOUSE, STUB, environment
 from ledger import evaluations
-from ray_nodes import MODULES, until
+from ray_nodes import MODULES
+from underway import until
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
 pytestmark = pytest.mark.slow

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
 from launching import HOUSE, PATHS
+from underway import until
 
 _STORE = 80_000_000  # bytes of shared memory of each node: the least that Ray takes
 MODULES = os.pathsep.join([str(HOUSE / "tests" / "support"), PATHS])
@@ -90,20 +88,3 @@ def _is_host(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and "PretendedHost" in " ".join(process.cmdline())
     except psutil.Error:
         return False
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not (met := condition()) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert met, "it did not come about in time"
-
-
-def sandboxed(folder: Path) -> list[psutil.Process]:
-    """Processes that run inside a sandbox whose stage is in ``folder``."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if str(folder) in " ".join(process.cmdline()):
-                found.append(process)
-    return found

@@ -69,7 +69,7 @@ class Underway:
 
     def until(self, phase: str, share: float = 0.0) -> None:
         """Wait until it is in that phase, and that share of the phase is over."""
-        wait(lambda: (phase in self.phases and self.share >= share) or bool(self._result))
+        until(lambda: (phase in self.phases and self.share >= share) or bool(self._result))
         assert phase in self.phases, self._result
 
     def result(self) -> Any:
@@ -80,10 +80,11 @@ class Underway:
         return self._result[0]
 
 
-def wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until it holds, which it must in time."""
+    end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "waited in vain"
+        assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
 
 

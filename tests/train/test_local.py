@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from underway import until
 
 from archive.records import Conditions, Evaluation, Failed, Request, Resources, Scored
 from train.evaluator import AuditedEvaluator
@@ -73,13 +74,6 @@ def collect(executor: LocalExecutor, count: int) -> list[str]:
     while len(names) < count and time.monotonic() < end:
         names += [evaluation.request.node_id for evaluation in executor.wait(0.2)]
     return names
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert condition()
 
 
 def test_waiting_ends_when_it_is_woken_and_loses_nothing() -> None:

@@ -9,11 +9,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from orphans import ends, orphan
 
 from archive.records import Request, Scored
 from prepare.task import Task
@@ -27,8 +27,6 @@ from train.local import LocalExecutor
 from train.sandbox import Bare, Bubblewrap, SandboxUnavailable, attempts, find_sandbox
 from train.slots import Slot, device_kind, gpu_slot, hardware_tag, make_slots
 from train.surroundings import environment_for, gpu_devices
-
-HOUSE = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -155,23 +153,12 @@ confine.confine(hello, "none")
 print("confined", flush=True)
 time.sleep(60)
 """
-PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
-print(child.pid, child.stdout.readline(), flush=True)
-"""
 
 
 def test_a_worker_of_a_mac_ends_with_its_parent() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PARENT, WORKER], cwd=HOUSE, capture_output=True, text=True, timeout=60, check=False
-    )
-    pid, _, said = done.stdout.strip().partition(" ")
-    assert said.strip() == "confined", done.stderr
-    until = time.monotonic() + 30
-    while psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until, "it outlived its parent"
-        time.sleep(0.1)
+    number, said = orphan(WORKER)
+    assert said == "confined"
+    ends(number)
 
 
 # ---------------------------------------------------------------- AMD

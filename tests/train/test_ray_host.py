@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -13,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from orphans import ends, orphan
+from underway import until
 
 from archive.records import Evaluation, Request
 from prepare.task import Task
@@ -26,8 +26,6 @@ from train.slots import Slot
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
 from stub_evaluator import StubEvaluator
-
-HOUSE = Path(__file__).resolve().parents[2]
 
 
 class Patient(StubEvaluator):
@@ -81,9 +79,7 @@ def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any]
     landed: list[Evaluation] = []
     thread = threading.Thread(target=lambda: landed.append(host.evaluate(request(config))))
     thread.start()
-    until = time.monotonic() + 20
-    while host.look().phase != "train" and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: host.look().phase == "train")
     assert (host.look().share, host.look().losses[0]) == (0.5, (0.5, 4.0))
     host.cancel()
     thread.join(20)
@@ -160,11 +156,6 @@ def test_hosts_of_a_node_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch
         assert later == (2, 3, 4, 5, 6)
 
 
-PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
-print(child.pid, child.stdout.readline(), flush=True)
-"""
 CHILD = """
 import time
 from train.ray_host import _watch_the_raylet
@@ -175,14 +166,9 @@ time.sleep(600)
 
 
 def test_a_host_ends_with_the_process_that_started_it() -> None:
-    words = [sys.executable, "-c", PARENT, CHILD]
-    done = subprocess.run(words, cwd=HOUSE, capture_output=True, text=True, timeout=120, check=True)
-    number, _, said = done.stdout.strip().partition(" ")
-    assert said.strip() == "watching", done.stderr
-    until = time.monotonic() + 30
-    while psutil.pid_exists(int(number)) and psutil.Process(int(number)).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until, "it outlived its parent"
-        time.sleep(0.1)
+    number, said = orphan(CHILD)
+    assert said == "watching"
+    ends(number)
 
 
 def test_the_digest_is_of_what_makes_scores() -> None:

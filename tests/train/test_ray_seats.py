@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import pickle
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from underway import until
 
 from archive.records import Conditions, Evaluation, Failed, Request, Resources, Scored
 from train import ray as module
@@ -500,10 +500,3 @@ def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_head_is_looked_for_by_its_port() -> None:
     assert unreachable("127.0.0.1:9") is not None
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    assert condition()

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from underway import wait
+from underway import until
 
 from archive.records import Conditions, Evaluation, Request
 from train.curve import Watch
@@ -40,7 +40,7 @@ def seen(words: list[tuple[Any, ...]]) -> Running:
     evaluator = Reporting([*words, ("end", 1.0)])
     with LocalExecutor(evaluator, (Slot(0, "cpu", None, (), 1),)) as executor:
         executor.submit(Request("n", "r", 0, {}, 1, "screen"))
-        wait(lambda: any(one.phase == "end" for one in executor.running()))
+        until(lambda: any(one.phase == "end" for one in executor.running()))
         (running,) = executor.running()
         evaluator.go_on.set()
         with pytest.raises(RuntimeError, match="enough"):
