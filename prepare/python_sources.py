@@ -20,9 +20,8 @@ from functools import cached_property
 from pathlib import Path
 
 from prepare.copies import is_near_copy, lines, trace
-from prepare.corpora import CachedCorpus, EvaluationSplit, PreparationError, Splits, cache_directory
+from prepare.corpora import EVALUATION, SPLITS, CachedCorpus, PreparationError, Splits, cache_directory
 
-SPLITS: tuple[EvaluationSplit, ...] = ("val", "select", "holdout")
 _PLACES = (
     "~/.local/lib", "~/.local/share/*", "~/.virtualenvs/*", "~/.venv", "~/venv", "~/.cache/uv", "~/.pyenv/versions/*",
     "~/anaconda3", "~/anaconda3/envs/*", "~/miniconda3", "~/miniconda3/envs/*", "~/miniforge3", "~/miniforge3/envs/*",
@@ -176,9 +175,9 @@ def _dealt(texts: dict[str, bytes], most: float) -> Splits:
     """By the hash of their names: a tenth to each evaluation split, at most ``most`` bytes, the rest to training."""
     order = sorted(texts, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
     share = min(most, sum(map(len, texts.values())) / 10)
-    splits: Splits = {split: [] for split in ("train", *SPLITS)}
+    splits: Splits = {split: [] for split in SPLITS}
     rest = iter(order)
-    for split in SPLITS:
+    for split in EVALUATION:
         size = 0
         while size < share and (name := next(rest, None)) is not None:
             splits[split].append((name, texts[name]))
@@ -190,7 +189,7 @@ def _dealt(texts: dict[str, bytes], most: float) -> Splits:
 def _without_near_copies(splits: Splits) -> Splits:
     """Leave out files of the evaluation splits that are much like training files, or like those of a split before."""
     known = {line for _, text in splits["train"] for line in lines(text)}
-    for split in SPLITS:
+    for split in EVALUATION:
         own: set[int] = set()
         kept = []
         for name, text in splits[split]:

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from prepare.corpora import EvaluationSplit
 from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
 from prepare.tokenised import Tokenised
 from prepare.tokens import LARGEST
@@ -74,7 +75,7 @@ class Corpus(Protocol):
         """The training split as whole documents."""
         ...
 
-    def evaluation(self, split: Literal["val", "select", "holdout"]) -> Bytes:
+    def evaluation(self, split: EvaluationSplit) -> Bytes:
         """One evaluation split as a single byte string."""
         ...
 
@@ -220,7 +221,7 @@ class Task:
         stream = np.concatenate([documents[i] for i in rng.permutation(len(documents))])
         return np.roll(stream, int(rng.integers(len(stream)))).tobytes()
 
-    def evaluation_rows(self, split: Literal["val", "select", "holdout"]) -> Symbols:
+    def evaluation_rows(self, split: EvaluationSplit) -> Symbols:
         """[rows, context + 1] symbols of one evaluation split, the same for every candidate.
 
         Raises ValueError if the split holds less.

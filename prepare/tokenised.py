@@ -15,19 +15,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from prepare.corpora import PreparationError, cache_directory
+from prepare.corpora import SPLITS, PreparationError, Split, cache_directory
 from prepare.folders import MANIFEST, is_whole, make_whole, sha256_of
 from prepare.packing import lay_out, pack
 from prepare.progress import Advance, progress
 from prepare.scoring import Tokens, storage
 from prepare.tokens import Tokenizer, Vocabulary
 
-Split = Literal["train", "val", "select", "holdout"]
-SPLITS: tuple[Split, ...] = ("train", "val", "select", "holdout")
 RULE = 1
 """The version of how texts are encoded and packed: part of the fingerprint."""
 _LEARNT_FROM = 256_000_000

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prepare.copies import plain
+from prepare.corpora import EVALUATION
 from prepare.load import find_file
 from prepare.scoring import Bytes
 from prepare.task import Task
@@ -108,7 +109,7 @@ class Gates:
 
     @classmethod
     def of(cls, task: Task) -> Gates:
-        index = TextIndex.of([task.corpus.evaluation(split) for split in ("val", "select", "holdout")])
+        index = TextIndex.of([task.corpus.evaluation(split) for split in EVALUATION])
         if task.tokenised is None:
             return cls(task, index)
         seed = find_file(task.seed_file).read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ import pytest
 from shard_server import Behaviour, Files, serving
 
 from prepare.__main__ import main
-from prepare.climbmix import SPLITS, ClimbMix
-from prepare.corpora import PreparationError
+from prepare.climbmix import ClimbMix
+from prepare.corpora import EVALUATION, PreparationError
 from prepare.download import Terms
 from prepare.task import Metric, Task
 from prepare.tokenised import Texts
@@ -68,7 +68,7 @@ def test_shards_come_once_and_are_dealt(files: Files) -> None:
     assert data.prepare() == data.directory()
     assert data.is_prepared()
     assert [path for path, _ in files.asked] == ["/shard_00000.parquet", "/shard_00001.parquet", "/shard_00003.parquet"]
-    splits = {split: list(data.texts(split)) for split in SPLITS}
+    splits = {split: list(data.texts(split)) for split in EVALUATION}
     for split, texts in splits.items():
         assert data.evaluation(split).tobytes() == b"".join(texts)
         assert 4000 <= sum(map(len, texts)) < 5000
@@ -92,7 +92,7 @@ def test_more_shards_fetch_only_what_is_missing_and_evaluate_on_the_same(files: 
     few.prepare()
     many.prepare()
     assert [path for path, _ in files.asked[3:]] == ["/shard_00002.parquet"]
-    assert all(np.array_equal(few.evaluation(split), many.evaluation(split)) for split in SPLITS)
+    assert all(np.array_equal(few.evaluation(split), many.evaluation(split)) for split in EVALUATION)
     assert few.fingerprint() != many.fingerprint()
 
 
