@@ -2,8 +2,8 @@
 
 Beside the corpora in the cache directory, in two steps, since a task with another context needs only the second again:
 
-    tokens/CORPUS-vVOCAB/            vocabulary.json, and for each split SPLIT.tokens (16 bits each) and SPLIT.sizes
-    tokens/CORPUS-vVOCAB/T2048/      for each split SPLIT.rows (16 bits each, rows of 2049)
+    tokens/CORPUS-vVOCAB-RULE/         vocabulary.json, and for each split SPLIT.tokens (16 bits each) and SPLIT.sizes
+    tokens/CORPUS-vVOCAB-RULE/T2048/   for each split SPLIT.rows (16 bits each, rows of 2049)
 
 Each folder has a ``manifest.json`` with the SHA-256 of its files. What is kept is checked before it is used.
 """
@@ -27,10 +27,10 @@ from prepare.scoring import Tokens, storage
 from prepare.tokens import Tokenizer, Vocabulary
 
 RULE = 1
-"""The version of how texts are encoded and packed: part of the fingerprint."""
+"""The version of how texts are encoded and packed: part of the fingerprint, and of the folder's name."""
 _LEARNT_FROM = 256_000_000
-"""Bytes of the training split, at most, that the tokenizer is trained on."""
-_BATCH = 8_000_000  # bytes of text that are encoded together
+"""Characters of the training split, about, that the tokenizer is trained on: whole texts until they are as many."""
+_BATCH = 8_000_000  # characters that are encoded together
 
 
 @runtime_checkable
@@ -70,7 +70,7 @@ class Tokenised:
 
     def directory(self) -> Path:
         """Of the tokens; the rows are in a folder inside."""
-        return cache_directory() / "tokens" / f"{self.source.fingerprint()}-v{self.vocab}"
+        return cache_directory() / "tokens" / f"{self.source.fingerprint()}-v{self.vocab}-{RULE}"
 
     @property
     def _packed(self) -> Path:

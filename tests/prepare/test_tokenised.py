@@ -139,6 +139,16 @@ def test_the_tokenizer_is_part_of_the_fingerprint_and_sees_the_training_split_al
     assert "bpe300-" in task.fingerprint()
 
 
+def test_another_rule_makes_everything_anew(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    task.prepare()
+    before = task.fingerprint()
+    monkeypatch.setattr(tokenised, "RULE", 2)
+    again = dataclasses.replace(task)
+    assert not again.is_prepared()
+    again.prepare()
+    assert again.fingerprint() != before
+
+
 @pytest.mark.parametrize("name", ["T32/val.rows", "T32/manifest.json", "T32/train.rows", "vocabulary.json"])
 def test_what_is_damaged_is_noticed(task: Task, name: str) -> None:
     task.prepare()
