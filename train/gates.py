@@ -13,7 +13,7 @@ on one split, and a third of it on each where it is not known which plays are wh
 The structure of the code carries some more, which nobody can count.
 
 **What is common** is no quotation on a task that reads tokens: its text may be programs, or pages about them, and these
-share the names of libraries with every honest program (``train.commons``). There a quotation has 36 letters.
+share the names of libraries with every honest program (``train.commons``). There a quotation has 35 letters.
 
 **A fixed seed** gains nothing: the order of the training stream follows the evaluator's seed, so that a lucky
 initialisation meets other data in every run. What is obvious is refused, for clearness; ``int("7")`` is not chased.
@@ -41,7 +41,7 @@ from train.spellings import spellings
 SHARED = 24
 """Letters and digits in a row, whatever stands between them, that a source may not share with an evaluation split."""
 BEYOND = 12
-"""Letters more that must be shared where some are common: what stands beside something common agrees by chance."""
+"""Windows in a row that must be secret where some are common: what stands beside something common agrees by chance."""
 _DISTINCT = 8  # a row of equal letters is no quotation
 
 
