@@ -52,7 +52,7 @@ class ClimbMix:
     terms: Terms = field(default_factory=Terms)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.shards <= self.last:
+        if not isinstance(self.shards, int) or not 1 <= self.shards <= self.last:
             raise ValueError(f"data.shards is {self.shards}; expected 1 to {self.last:,}")
         if not self.evaluation_mb > 0:
             raise ValueError(f"data.evaluation_mb is {self.evaluation_mb}; expected a positive number")

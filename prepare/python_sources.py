@@ -59,6 +59,8 @@ class PythonSources(CachedCorpus):
     def _roots(self) -> tuple[Path, ...]:
         if self.roots is None:
             return tuple(root for place in _PLACES for root in _matching(place))
+        if isinstance(self.roots, str):
+            raise PreparationError(f"data.roots is {self.roots!r}; expected a list: 'data.roots=[{self.roots}]'")
         missing = [root for root in self.roots if not Path(root).expanduser().is_dir()]
         if missing:
             raise PreparationError(f"data.roots names {missing[0]!r}, which is no folder")

@@ -17,7 +17,7 @@ import numpy as np
 from prepare.corpora import EvaluationSplit
 from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
 from prepare.tokenised import Tokenised
-from prepare.tokens import LARGEST
+from prepare.tokens import LARGEST, SMALLEST
 
 Buffer = bytes | memoryview
 """Training data as it is handed over: symbols, each in ``scoring.storage(vocab)``."""
@@ -165,10 +165,10 @@ class Task:
                 raise ValueError(f"task.{name} is {value}; expected a number of at least 1")
         if self.encoding not in ("bytes", "tokens"):
             raise ValueError(f"task.encoding is {self.encoding!r}; expected bytes or tokens")
-        if self.vocab > (most := 256 if self.encoding == "bytes" else LARGEST):
-            raise ValueError(
-                f"task.vocab is {self.vocab}; expected at most {most:,} with task.encoding={self.encoding}"
-            )
+        least, most = (1, 256) if self.encoding == "bytes" else (SMALLEST, LARGEST)
+        if not least <= self.vocab <= most:
+            bound = f"at most {most:,}" if self.vocab > most else f"at least {least:,}"
+            raise ValueError(f"task.vocab is {self.vocab}; expected {bound} with task.encoding={self.encoding}")
 
     @cached_property
     def tokenised(self) -> Tokenised | None:

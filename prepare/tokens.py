@@ -22,7 +22,8 @@ from prepare.scoring import Tokens
 
 LARGEST = 32_768
 """A vocabulary may not be larger: training data is handed over as 16-bit numbers with a sign."""
-_BYTES = 256
+SMALLEST = 257
+"""``BOS`` and the single bytes."""
 _PATTERN = r" ?\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 """What a token may join: a word with the space before it, two digits, a run of signs, line ends, or spaces."""
 
@@ -87,9 +88,9 @@ class Tokenizer:
 
         Raises PreparationError if the library is missing, ValueError for a vocabulary that is too small or too large.
         """
-        if not 1 + _BYTES <= vocab <= LARGEST:
+        if not SMALLEST <= vocab <= LARGEST:
             raise ValueError(
-                f"task.vocab is {vocab}; expected {1 + _BYTES:,} to {LARGEST:,} for a task with task.encoding=tokens"
+                f"task.vocab is {vocab}; expected {SMALLEST:,} to {LARGEST:,} for a task with task.encoding=tokens"
             )
         trained = _library().Tokenizer()
         trained.train_from_iterator(iter(texts), vocab - 1, pattern=_PATTERN)

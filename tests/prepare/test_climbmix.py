@@ -149,7 +149,9 @@ def test_damaged_evaluation_splits_are_noticed(files: Files) -> None:
         corpus(files).prepare()
 
 
-@pytest.mark.parametrize("options", [{"shards": 0}, {"shards": LAST + 1}, {"evaluation_mb": 0}])
+@pytest.mark.parametrize(
+    "options", [{"shards": 0}, {"shards": LAST + 1}, {"shards": 1.5}, {"shards": "two"}, {"evaluation_mb": 0}]
+)
 def test_numbers_that_make_no_sense_are_refused(files: Files, options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"data\."):
         corpus(files, **options)

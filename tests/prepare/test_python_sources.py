@@ -141,6 +141,8 @@ def test_too_little_is_refused_with_the_cure(environment: Path) -> None:
 def test_roots_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(PreparationError, match=r"data\.roots names '/no/such/folder'"):
         PythonSources(roots=["/no/such/folder"]).prepare()
+    with pytest.raises(PreparationError, match=r"expected a list: 'data\.roots=\[/opt\]'"):
+        PythonSources(roots="/opt").prepare()  # a text is a list of letters, too
 
 
 @pytest.mark.usefixtures("quick")

@@ -216,7 +216,8 @@ def test_all_folders_that_hold_text_are_known(task: Task) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"encoding": "letters"}, "expected bytes or tokens"), ({"vocab": 40_000}, "at most 32,768"),
-     ({"encoding": "bytes"}, "at most 256 with task.encoding=bytes")],
+     ({"encoding": "bytes"}, "at most 256 with task.encoding=bytes"), ({"vocab": 256}, "at least 257"),
+     ({"encoding": "bytes", "vocab": 0}, "at least 1 with")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
