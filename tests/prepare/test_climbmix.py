@@ -10,12 +10,12 @@ import duckdb
 import numpy as np
 import pytest
 from shard_server import Behaviour, Files, serving
+from small_tasks import task_on_tokens
 
 from prepare.__main__ import main
 from prepare.climbmix import ClimbMix
 from prepare.corpora import EVALUATION, PreparationError
 from prepare.download import Terms
-from prepare.task import Metric, Task
 from prepare.tokenised import Texts
 
 LAST = 3
@@ -158,18 +158,7 @@ def test_numbers_that_make_no_sense_are_refused(files: Files, options: dict[str,
 
 
 def test_a_task_on_its_tokens(files: Files) -> None:
-    task = Task(
-        name="web",
-        corpus=corpus(files),
-        metric=Metric("val_bpb", "minimise"),
-        seed_file="train/seeds/gpt.py",
-        program="train/seeds/gpt.md",
-        seconds=1.0,
-        context=32,
-        vocab=300,
-        encoding="tokens",
-        rows=8,
-    )
+    task = task_on_tokens(corpus(files), rows=8)
     task.prepare()
     assert task.is_prepared()
     assert task.evaluation_rows("holdout").shape == (8, 33)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_tasks import task_on_tokens
 
 from prepare import tokenised
 from prepare.corpora import Folder, PreparationError
 from prepare.packing import BOS
 from prepare.scoring import Measure, storage
-from prepare.task import Metric, Task
+from prepare.task import Task
 
 SPLITS = ("val", "select", "holdout")
 
@@ -30,26 +32,14 @@ def texts(folder: Path, count: int = 40) -> Path:
     return folder
 
 
-def make_task(folder: Path, **changes: object) -> Task:
-    task = Task(
-        name="own",
-        corpus=Folder("own", str(folder)),
-        metric=Metric("val_bpb", "minimise"),
-        seed_file="train/seeds/gpt.py",
-        program="train/seeds/gpt.md",
-        seconds=1.0,
-        context=32,
-        vocab=300,
-        encoding="tokens",
-        rows=16,
-    )
-    return dataclasses.replace(task, **changes)  # type: ignore[arg-type]
+def corpus(folder: Path) -> Folder:
+    return Folder("own", str(folder))
 
 
 @pytest.fixture
 def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     monkeypatch.setenv("TREEWRIGHT_CACHE", str(tmp_path / "cache"))
-    return make_task(texts(tmp_path / "texts"))
+    return task_on_tokens(corpus(texts(tmp_path / "texts")))
 
 
 def test_rows_hold_the_texts_of_their_split(task: Task) -> None:
@@ -195,7 +185,7 @@ def test_too_little_text_is_refused_with_the_cure(task: Task) -> None:
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path, task: Task) -> None:
     (tmp_path / "texts" / "latin.txt").write_bytes("naïve".encode("latin-1") * 30)
     with pytest.raises(PreparationError, match="is not UTF-8 text"):
-        make_task(tmp_path / "texts").prepare()
+        task_on_tokens(corpus(tmp_path / "texts")).prepare()
 
 
 def test_a_corpus_without_texts_is_refused() -> None:
@@ -221,12 +211,12 @@ def test_all_folders_that_hold_text_are_known(task: Task) -> None:
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_task(tmp_path, **changes)
+        task_on_tokens(corpus(tmp_path), **changes)
 
 
 def test_the_digest_is_of_the_tokens(task: Task) -> None:
     task.prepare()
     assert task.tokenised is not None
     path = task.tokenised.directory() / "vocabulary.json"
-    assert len(task.tokenised.vocabulary.digest()) == 12
-    assert hashlib.sha256(path.read_bytes()).hexdigest()
+    tokens = ["", *json.loads(path.read_text())]  # the first is BOS
+    assert task.tokenised.vocabulary.digest() == hashlib.sha256("\0".join(tokens).encode()).hexdigest()[:12]
