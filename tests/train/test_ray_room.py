@@ -1,0 +1,92 @@
+"""What a Ray cluster has room for, and how one is joined: what does not fit and cannot be joined is refused."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from train import ray_cluster
+from train.executors import ExecutorError
+from train.ray_cluster import Demand, NodeFacts, connect, demand_for, slots_for, unreachable
+
+NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "head", 4, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "demand", "slots"),
+    [
+        ({}, Demand(1, 4), 4),
+        ({"threads": 8}, Demand(1, 8), 2),
+        ({"gpus": 0}, Demand(0, 1), 20),
+        ({"gpus": 0, "threads": 4, "slots": 3}, Demand(0, 4), 3),
+        ({"gpus": 1, "slots": 1}, Demand(1, 4), 1),
+    ],
+)
+def test_what_fits_is_counted(options: dict[str, Any], demand: Demand, slots: int) -> None:
+    assert demand_for(NODES, options) == demand
+    assert slots_for(NODES, demand, options.get("slots")) == slots
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "error", "words"),
+    [
+        (
+            NODES,
+            {"slots": 5},
+            ExecutorError,
+            r"room for 4 of 5 slots with 1 GPU and 4 cores each: a: 8 cores, 2 GPUs; ",
+        ),
+        (NODES, {"slots": 5}, ExecutorError, r"Ray would wait for ever for the rest: use executor\.slots=4"),
+        (NODES, {"threads": 9}, ExecutorError, r"room for 0 of 1 slot with 1 GPU and 9 cores each"),
+        (NODES[2:], {"gpus": 1}, ExecutorError, r"no node of the Ray cluster has a GPU: head: 4 cores\. Start a node"),
+        ((), {}, ExecutorError, r"room for 0 of 1 slot .*it has no node"),
+        (NODES, {"gpus": 2}, ValueError, r"executor\.gpus is 2; expected 1"),
+        (NODES, {"threads": 0}, ValueError, r"executor\.threads is 0; expected a positive"),
+        (NODES, {"slots": "two"}, ValueError, r"executor\.slots is 'two'; expected a positive"),
+    ],
+)
+def test_what_does_not_fit_is_refused(nodes: Any, options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        slots_for(nodes, demand_for(nodes, options), options.get("slots"))
+
+
+def test_without_the_package_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ExecutorError, match=r"needs the package ray.*pip install 'treewright\[ray\]'"):
+        connect("auto")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("local", "expected 'auto' or the HOST:PORT"),
+        ("ray://a:10001", "expected 'auto' or the HOST:PORT"),
+        ("nowhere", r"\(expected HOST:PORT\)"),
+        ("127.0.0.1:²", r"\(expected HOST:PORT\)"),
+        ("127.0.0.1:" + "9" * 30, r"no Ray cluster answers at"),
+        ("a..b:6379", r"no Ray cluster answers at executor.address=a..b:6379 "),
+        ("127.0.0.1:9", r"no Ray cluster answers at executor.address=127.0.0.1:9 .*`ray start --head`"),
+    ],
+)
+def test_an_address_without_a_cluster_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str, words: str
+) -> None:
+    monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(ExecutorError, match=words):
+        connect(address)
+
+
+def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setattr(ray_cluster, "head_address", lambda: "a:6379")
+    connect("auto")
+    connect("another-name:6379")
+    with pytest.raises(ExecutorError, match=r"'a:6380', and this process has joined the Ray cluster a:6379 before"):
+        connect("a:6380")
+
+
+def test_a_head_is_looked_for_by_its_port() -> None:
+    assert unreachable("127.0.0.1:9") is not None
