@@ -25,7 +25,7 @@ from search.engine import Search
 from search.frame import BOLD, GREEN, RED, YELLOW, Fact, Frame, SlotRow, duration
 from search.pace import Pace
 from search.statistics import screening_sigma
-from train.local import Running
+from train.executors import Running
 
 REDRAW_SECONDS = 0.25
 """Between two redraws of the slots, at least."""

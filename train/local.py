@@ -21,8 +21,6 @@ from train.devices import neighbours
 from train.executors import Evaluator, Running, Scorer, keep_loss
 from train.slots import Slot, device_kind, hardware_tag, make_slots, refuse_unlike, sharing
 
-__all__ = ["Evaluator", "LocalExecutor", "Running"]
-
 
 class LocalExecutor:
     """Slots of this machine. Use as a context manager: on leaving, running evaluations are ended."""

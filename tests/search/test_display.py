@@ -22,7 +22,7 @@ from search.display import LiveDisplay, PlainDisplay, clean, describe_landing, m
 from search.loop import Session
 from search.pace import Pace
 from search.policies.scores import FlatUcb
-from train.local import Running
+from train.executors import Running
 from train.slots import Slot
 
 OUTLOOK = Outlook("searching", 2, 17, None, target=False)

@@ -16,7 +16,7 @@ from search.budget import Budget
 from search.claim import ClaimPlan
 from search.course import Course, Ending
 from search.loop import Session
-from train.local import Running
+from train.executors import Running
 
 SECONDS = 10.0
 

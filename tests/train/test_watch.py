@@ -11,7 +11,8 @@ from underway import until
 
 from archive.records import Conditions, Evaluation, Request
 from train.curve import Watch
-from train.local import LocalExecutor, Running
+from train.executors import Running
+from train.local import LocalExecutor
 from train.slots import Slot
 
 
