@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 _NAME = re.compile(r"([a-z]+)(?:_(\d+)gb)?")
-_OTHER_DEVICES = (Path("/dev/dxg"), Path("/dev/kfd"))  # of WSL and of ROCm, which torch calls cuda, too
 _SLACK = 0.92
 """A device of 24 GB shows 22 to 25 GB: it may have that share of what a preset's name says."""
 
@@ -60,9 +59,14 @@ def merged(values: Mapping[str, Any], preset: Mapping[str, Any], typed: Collecti
     return result
 
 
+def has_device_files(devices: Path = Path("/dev")) -> bool:
+    """Whether torch could find a GPU here: a device file of NVIDIA's, of WSL, or of ROCm, which it calls cuda, too."""
+    return any(devices.glob("nvidia[0-9]*")) or any((devices / name).exists() for name in ("dxg", "kfd"))
+
+
 def this_machine() -> str:
     """The device on which a program would run here: the first GPU that torch sees, else ``cpu``."""
-    if not any(Path("/dev").glob("nvidia[0-9]*")) and not any(map(Path.exists, _OTHER_DEVICES)):
+    if not has_device_files():
         return "cpu"  # importing torch to hear the same takes a second and a half
     import torch
 

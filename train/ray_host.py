@@ -31,8 +31,8 @@ from prepare.load import TaskError, task_from
 from train.executors import evaluator_from, keep_loss
 from train.sandbox import SandboxUnavailable, find_sandbox
 from train.slots import Slot, gpu_slot, usable_cores, visible_gpus
+from train.surroundings import HOUSE
 
-_HOUSE = Path(__file__).resolve().parent.parent
 _WATCH_SECONDS = 1.0
 _OURS = ("TREEWRIGHT_CACHE", "XDG_CACHE_HOME")
 """Variables of the driver that a node takes over where it has none of its own."""
@@ -43,8 +43,8 @@ def source_digest() -> str:
     """Of our own modules: a node with others would not make the same scores."""
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for package in ("archive", "prepare", "train"):
-        for path in sorted(set((_HOUSE / package).rglob("*.py")) - set((_HOUSE / "train" / "seeds").glob("*.py"))):
-            digest.update(f"{path.relative_to(_HOUSE)}\0".encode() + path.read_bytes())
+        for path in sorted(set((HOUSE / package).rglob("*.py")) - set((HOUSE / "train" / "seeds").glob("*.py"))):
+            digest.update(f"{path.relative_to(HOUSE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

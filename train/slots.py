@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from prepare.presets import has_device_files
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -72,26 +74,25 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
     gpus = visible_gpus()
     if gpus:
         count = count or len(gpus)
-        if count > len(gpus):
-            raise ValueError(
-                f"executor.slots is {count}, and torch sees {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}: one "
-                "candidate at a time runs on a device, since two would slow each other by chance. Leave executor.slots "
-                "out"
-            )
+        _refuse_more(count, len(gpus), f"torch sees {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}")
         share = max(1, len(cores) // count)
         return tuple(gpu_slot(i, gpus[i], _share(cores, i, share), threads or share) for i in range(count))
     if has_mps():
-        if (count or 1) > 1:
-            raise ValueError(
-                f"executor.slots is {count}, and there is one GPU (mps): one candidate at a time runs on a device, "
-                "since two would slow each other by chance. Leave executor.slots out"
-            )
+        _refuse_more(count or 1, 1, "there is one GPU (mps)")
         return (Slot(index=0, device="mps", gpu=None, cores=(), threads=threads or len(cores)),)
     threads = threads or 1
     count = count or max(1, len(cores) // threads)
     return tuple(
         Slot(index=i, device="cpu", gpu=None, cores=_share(cores, i, threads), threads=threads) for i in range(count)
     )
+
+
+def _refuse_more(count: int, devices: int, told: str) -> None:
+    if count > devices:
+        raise ValueError(
+            f"executor.slots is {count}, and {told}: one candidate at a time runs on a device, since two would slow "
+            "each other by chance. Leave executor.slots out"
+        )
 
 
 def gpu_slot(index: int, gpu: int, cores: tuple[int, ...], threads: int) -> Slot:
@@ -167,8 +168,7 @@ def device_kind() -> str:
 
 def visible_gpus(devices: Path = Path("/dev")) -> tuple[int, ...]:
     """Numbers of the GPUs that torch sees, NVIDIA's or AMD's; empty on a machine without one."""
-    there = any(devices.glob("nvidia[0-9]*")) or any((devices / name).exists() for name in ("dxg", "kfd"))
-    if not there:
+    if not has_device_files(devices):
         return ()  # importing torch to hear the same takes a second and a half
     import torch
 
@@ -238,11 +238,8 @@ def hardware_tag(slot: Slot) -> str:
 
 
 def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return " ".join(line.split(":", 1)[1].split())
-    except OSError:
-        return platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
     return platform.processor() or platform.machine()
