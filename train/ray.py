@@ -98,7 +98,7 @@ class RayExecutor:
         self._closed = False
         self._error: BaseException | None = None
         self._next_look = 0
-        self._tended = self._headed = self._head_seen = time.monotonic()
+        self._tended = self._head_seen = time.monotonic()
         self._head = head_address()
         self._seats = Seats(slots, recipe, terms, self.host_class)
         try:
@@ -345,7 +345,7 @@ class RayExecutor:
         if self._closed or now - self._tended < _TEND_SECONDS:
             return
         self._tended = now
-        if now - self._headed >= _HEAD_SECONDS and not self._head_is_there(now):
+        if now - self._head_seen >= _HEAD_SECONDS and not self._head_is_there(now):
             return
         self._look_in()
         for seat in self._seats.all:
@@ -373,7 +373,7 @@ class RayExecutor:
         """Whether anything can be asked of the cluster now. Gives up when the head has been gone for long."""
         problem = unreachable(self._head)
         if problem is None:
-            self._headed = self._head_seen = time.monotonic()  # a head that is missed is looked for every second
+            self._head_seen = time.monotonic()  # a head that is missed is looked for every second
         elif now - self._head_seen > _HEAD_PATIENCE:
             words = f"the head of the Ray cluster does not answer at {self._head}"
             for seat in self._seats.all:
