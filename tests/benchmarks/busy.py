@@ -24,15 +24,17 @@ one JSON object; of the grid it has the pairs (search_, steady_).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -106,6 +108,13 @@ class Usage:
 
 def measure(setting: Setting) -> Usage:
     """Run one search and read its archive. Raises RuntimeError if it fails."""
+    with searched(setting) as (archive, took):
+        return _read(archive, setting, took)
+
+
+@contextlib.contextmanager
+def searched(setting: Setting) -> Iterator[tuple[Path, float]]:
+    """The archive of one search, and how many seconds the whole command took. Raises RuntimeError if it fails."""
     with tempfile.TemporaryDirectory(prefix="busy-bench-") as name, _api(setting) as api:
         folder, stub = Path(name), setting.evaluation is not None
         began = time.monotonic()
@@ -113,7 +122,7 @@ def measure(setting: Setting) -> Usage:
         took = time.monotonic() - began
         if done.returncode != 0:
             raise RuntimeError(f"the search failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-        return _read(folder / "treewright.duckdb", setting, took)
+        yield folder / "treewright.duckdb", took
 
 
 def _api(setting: Setting) -> MessagesApi:
@@ -167,7 +176,11 @@ def spans_wall(spans: list[Span]) -> float:
 
 def _steady(spans: list[Span], slots: int) -> float:
     begin = min((began for began, *_, proposed in spans if proposed), default=math.nan)
-    end = max(began for began, *_ in spans)
+    return share_between(spans, slots, begin, end=max(began for began, *_ in spans))
+
+
+def share_between(spans: Sequence[tuple[Any, ...]], slots: int, begin: float, end: float) -> float:
+    """Of the slots' time from ``begin`` to ``end``; spans begin with their start and end."""
     inside = sum(max(0.0, min(ended, end) - max(began, begin)) for began, ended, *_ in spans)
     return inside / (slots * (end - begin)) if end > begin else math.nan
 

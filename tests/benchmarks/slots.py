@@ -43,9 +43,8 @@ import duckdb
 
 sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("support", "search")]
 
-from busy import CLAIM, KEY, Setting
-from launching import STUB, command, environment, search
-from messages_api import MessagesApi
+from busy import CLAIM, Setting, searched, share_between
+from launching import STUB, command, environment
 
 
 @dataclass(frozen=True)
@@ -84,27 +83,19 @@ _SPANS = """
 def use(slots: int, evaluations: int, seconds: float, latency: float, operators: str) -> Usage:
     """One search, read from its archive. Raises RuntimeError if it fails."""
     setting = Many(slots, slots * evaluations, latency, seconds, seconds, operators)
-    with (
-        tempfile.TemporaryDirectory(prefix="slots-bench-") as name,
-        MessagesApi(latency=setting.delays(), quality=setting.quality()) as api,
-    ):
-        words = (*setting.words, f"llm.base_url={api.url}")
-        done = search(Path(name), *words, timeout=7200, ANTHROPIC_API_KEY=KEY)
-        if done.returncode:
-            raise RuntimeError(f"the search failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-        with duckdb.connect(str(Path(name) / "treewright.duckdb"), read_only=True) as archive:
-            spans = archive.execute(_SPANS).fetchall()
-            refused, answers = archive.execute(
-                "SELECT (SELECT count(*) FROM refusals), (SELECT count(*) FROM llm_calls)"
-            ).fetchall()[0]
+    with searched(setting) as (path, _), duckdb.connect(str(path), read_only=True) as archive:
+        spans = archive.execute(_SPANS).fetchall()
+        refused, answers = archive.execute(
+            "SELECT (SELECT count(*) FROM refusals), (SELECT count(*) FROM llm_calls)"
+        ).fetchall()[0]
     searching = [(began, ended) for began, ended, screen in spans if screen]
     first, last = searching[0][0], max(ended for _, ended in searching)
     filled = next(began for began, _ in searching if _busy_at(began, searching) == slots)
     final = searching[-1][0]  # after the last start there is nothing left for a slot that becomes free
     usage = Usage(
-        _share(searching, slots, first, last),
-        _share(searching, slots, filled, final),
-        _share([span[:2] for span in spans], slots, first, max(span[1] for span in spans)),
+        share_between(searching, slots, first, last),
+        share_between(searching, slots, filled, final),
+        share_between(spans, slots, first, max(span[1] for span in spans)),
     )
     print(
         f"  {slots:>2} slots, {len(spans)} trainings of {seconds:g} s, {answers} answers in {latency:g} s, {refused} "
@@ -116,11 +107,6 @@ def use(slots: int, evaluations: int, seconds: float, latency: float, operators:
 
 def _busy_at(moment: float, spans: Sequence[tuple[float, float]]) -> int:
     return sum(began <= moment < ended for began, ended in spans)
-
-
-def _share(spans: Sequence[tuple[float, float]], slots: int, begin: float, end: float) -> float:
-    inside = sum(max(0.0, min(ended, end) - max(began, begin)) for began, ended in spans)
-    return inside / (slots * (end - begin)) if end > begin else float("nan")
 
 
 def drive(slots: int, evaluations: int, seconds: float) -> Spent:
