@@ -33,7 +33,7 @@ def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]
         parser.add_argument("--seconds", type=float, help="training seconds (those of the task)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of the task or its data: data=python")
-        options = parser.parse_args()
+        options = parser.parse_intermixed_args()
         task = task_beside(program, settings=options.settings)
         seconds = task.seconds if options.seconds is None else options.seconds
         task.prepare()

@@ -14,6 +14,7 @@ import pytest
 
 from prepare.corpora import Folder, Plays
 from prepare.load import HOUSE, TaskError, find_file, locate, task_beside, task_from
+from prepare.standalone import main
 from prepare.task import Metric, Task
 
 CONFIG: dict[str, Any] = {
@@ -47,6 +48,12 @@ def test_the_task_that_we_bring(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(task.corpus, Plays)
     assert find_file(task.seed_file).name == "shakespeare.py"
     assert find_file(task.program).suffix == ".md"
+
+
+def test_settings_may_stand_on_both_sides_of_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "none.py"), "task.rows=2", "--seed", "1", "task.seconds=1"])
+    with pytest.raises(SystemExit, match="error: no task for"):
+        main(lambda session: {}, lambda state, info: None)
 
 
 @pytest.mark.parametrize("metric", [None, {}, {"name": "val_bpb"}, {"name": "val_bpb", "direction": None}, "val_bpb"])
