@@ -57,6 +57,7 @@ PEAK_TFLOPS = {
     "A100": 312.0,
     "B200": 2250.0,
     "L40S": 362.0,
+    "L40": 181.0,
     "L4": 121.0,
     "RTX 4090": 165.2,
     "RTX 3090": 71.0,
@@ -191,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> Mapping[str, Any]:
     parser.add_argument("--peak-tflops", type=float, help="dense bf16 of this device, if it is not in the table")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of the task or its data: data.shards=2")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     device = this_machine()
     cuda = device.startswith("cuda")
     name = torch.cuda.get_device_name(0) if cuda else "cpu"

@@ -40,6 +40,7 @@ def test_operations_of_a_token(benchmark: ModuleType) -> None:
         ("NVIDIA H100 PCIe", 756.0),
         ("NVIDIA A100-SXM4-80GB", 312.0),
         ("NVIDIA L40S", 362.0),
+        ("NVIDIA L40", 181.0),
         ("NVIDIA L4", 121.0),
         ("NVIDIA GeForce GTX 1080", None),
     ],
