@@ -46,12 +46,14 @@ class Code:
         return self._of[node_id]
 
 
-def history(tree: Tree, keys: Collection[Key], limit: int, code: Code | None = None) -> list[Trial]:
+def history(
+    tree: Tree, keys: Collection[Key], limit: int, code: Code | None = None, always: bool = False
+) -> list[Trial]:
     """What is known of programs with any of these constants, in order of arrival: at most ``limit`` scored ones,
     half of them the best and half the latest; then pending ones and failed children of tune.
 
     Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached. ``code`` remembers what it
-    has found from one call to the next.
+    has found from one call to the next; ``always``: it is read also where all programs have the same constants.
     """
     code = Code() if code is None else code
     names = frozenset(keys)
@@ -72,7 +74,7 @@ def history(tree: Tree, keys: Collection[Key], limit: int, code: Code | None = N
     if not picked:
         return []
     # Where all have the same constants code is left out: reading whole lineages would double what a proposal costs.
-    mixed = any(values_of(tree.nodes[i].candidate.files).keys() != names for i in picked)
+    mixed = always or any(values_of(tree.nodes[i].candidate.files).keys() != names for i in picked)
     trials = []
     for i in sorted(picked):
         node, runs = tree.nodes[i], int(tree.runs[i])

@@ -236,6 +236,17 @@ def test_programs_with_other_code_tell_of_the_constants_too() -> None:
     assert "GATE" not in told(garden, block.node_id), "all of them have 0.5"
 
 
+def test_where_code_differs_nothing_is_said_to_have_no_effect() -> None:
+    """Code of the same constants counts, too: it hides what a constant does."""
+    garden = planted(seed=1)
+    assert any(isinstance(effect, NoEffect) for effect in told(garden).values())
+    block = garden.grow(SOURCE + "\n\ndef block(x):\n    return x\n", (garden.tree.root,), "improve", score=2.9)
+    for node_id in (garden.tree.root, block.node_id):
+        found = told(garden, node_id)
+        assert isinstance(found["RATE"], Matters)
+        assert not any(isinstance(effect, NoEffect) for effect in found.values())
+
+
 # ---------------------------------------------------------------- from ranks to scores
 
 
@@ -281,9 +292,9 @@ def test_the_gain_is_never_more_than_between_the_worst_and_the_best() -> None:
 
 def test_the_words_are_short_and_no_code() -> None:
     plain = Better(0.0031, 0.001, 0.1234, 0.0512, capped=False)
-    assert Matters(plain).words == "matters; 0.0031 is expected to gain 0.12 +- 0.05 on the present 0.001"
-    capped = replace(plain, value=True, present=False, capped=True)
-    assert Matters(capped).words == "matters; True is expected to gain at least 0.12 +- 0.05 on the present False"
+    assert Matters(plain).words == "matters; 0.0031 is expected to be better than the present 0.001"
+    switched = replace(plain, value=True, present=False)
+    assert Matters(switched).words == "matters; True is expected to be better than the present False"
     assert Matters().words == "matters"
     assert NoEffect((0.05, 0.2)).words == "no effect seen from 0.05 to 0.2"
     assert NoEffect((1, 6)).words == "no effect seen from 1 to 6"
