@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
 
 from prepare.copies import plain
-from train import commons
+from train import commons, gates
 from train.commons import Commons
 from train.gates import TextIndex
 
@@ -101,3 +101,24 @@ def test_the_index_asks_what_is_common(known: tuple[Commons, list[int]]) -> None
     assert index.quotes(program + b" the comm and so on", judge) is None  # it goes on alike for a few letters
     assert index.quotes(SECRET[:30].encode(), judge) is None
     assert index.quotes(SECRET[:45].encode(), judge) is not None
+
+
+def test_a_long_quotation_is_told_by_its_beginning(
+    known: tuple[Commons, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, _ = known
+    rng = np.random.default_rng(0)
+    text = rng.integers(97, 123, size=5000, dtype=np.uint8)
+    index, asked, secret = TextIndex.of([text]), [], judge.secret
+
+    def watched(windows: Iterable[bytes]) -> set[bytes]:
+        asked.extend(drawn := list(windows))
+        return secret(drawn)
+
+    monkeypatch.setattr(judge, "secret", watched)
+    assert index.quotes(text.tobytes(), judge) is not None
+    assert len(asked) < 1000
+    # And one that begins at the end of what is asked together is seen as well.
+    monkeypatch.setattr(gates, "_TOGETHER", 5)
+    assert index.quotes(text[:35].tobytes(), judge) is not None
+    assert index.quotes(text[:34].tobytes(), judge) is None
