@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,6 +71,7 @@ class ClimbMix:
 
     def prepare(self) -> Path:
         """Fetch what is missing, check what is there. Raises PreparationError."""
+        _library()  # before a gigabyte is fetched
         paths = self._paths()
         for number, path in enumerate(paths):
             with progress(f"shard {number + 1} of {len(paths)}", 90.0) as advance:
@@ -199,6 +200,17 @@ def _fault(path: Path) -> str | None:
     return f"no parquet file (it begins with {begins!r} and ends with {ends!r}; expected {_MAGIC!r})"
 
 
+def _library() -> Any:
+    try:
+        import duckdb  # not at the top: an exported program brings this package along, and may have other data
+    except ImportError as error:
+        raise PreparationError(
+            "the shards of climbmix are read with the library duckdb, which is not installed here. "
+            "Run: pip install duckdb"
+        ) from error
+    return duckdb
+
+
 def _texts(path: Path) -> Iterator[bytes]:
     """The column ``text`` of a shard, in its order. Raises PreparationError."""
     with _reading(path) as connection:
@@ -218,8 +230,7 @@ def _text_bytes(path: Path) -> int:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own. Raises PreparationError for a file that is no shard."""
-    import duckdb  # an exported program brings this package along, and has no use for shards
-
+    duckdb = _library()
     with duckdb.connect() as connection:
         try:
             yield connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +132,13 @@ def test_what_is_no_shard_is_refused(files: Files) -> None:
 def test_a_shard_that_is_not_there_names_the_address(files: Files) -> None:
     with pytest.raises(PreparationError, match=r"shard_00000\.parquet cannot be had: the server answered 404"):
         corpus(files, url=f"{files.url}/elsewhere").prepare()
+
+
+def test_without_the_library_nothing_is_fetched(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(PreparationError, match="Run: pip install duckdb"):
+        corpus(files).prepare()
+    assert files.asked == []
 
 
 def test_nothing_is_used_before_it_is_prepared(files: Files) -> None:
