@@ -71,6 +71,12 @@ def commit_message(subject: Subject, step: Step) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
+def _libraries(config: Mapping[str, Any], corpus: str) -> list[str]:
+    """What a program and our ``prepare`` import: the last two only for data that ask for them."""
+    tokens, shards = config.get("encoding") == "tokens", corpus == "prepare.climbmix.ClimbMix"
+    return ["torch", "numpy", *(["rustbpe"] if tokens else []), *(["duckdb"] if shards else [])]
+
+
 def readme(subject: Subject, step: Step) -> str:
     """How to run the program, what it scored, how it was made; in Markdown, foreign text as code."""
     corpus = subject.config.get("corpus")
@@ -84,7 +90,7 @@ def readme(subject: Subject, step: Step) -> str:
         "",
         "## Run it",
         "",
-        "    pip install torch numpy",
+        f"    pip install {' '.join(_libraries(subject.config, target))}",
         f"    cd {subject.folder} && python -m prepare && python train.py",
         *foreign,
         "",

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from export_book import Book, git
+from export_book import TASK, Book, git
 
 from archive.display import one_line
 from archive.export import export_lineage, what_to_type
@@ -46,6 +46,18 @@ def test_the_message_has_score_claim_and_trailers(family: Book, repo: Path) -> N
     assert "val_bpb 3.1 bpb (mean of 2 screening runs on val" in text
     assert "    Champion: the interval excludes zero" in text
     assert "cd shakespeare && python -m prepare && python train.py" in text
+
+
+@pytest.mark.parametrize(
+    ("corpus", "libraries"),
+    [("climbmix.ClimbMix", "torch numpy rustbpe duckdb"), ("corpora.Folder", "torch numpy rustbpe")],
+)
+def test_the_readme_installs_what_the_data_ask_for(repo: Path, corpus: str, libraries: str) -> None:
+    book = Book()
+    book.run(task={**TASK, "encoding": "tokens", "corpus": {"_target_": f"prepare.{corpus}"}})
+    book.node("a")
+    export_lineage(book, "a", "best", repo)
+    assert f"    pip install {libraries}\n" in git(repo, "show", "best:shakespeare/README.md")
 
 
 def test_failures_and_missing_scores_are_words(family: Book, repo: Path) -> None:
