@@ -27,7 +27,7 @@ from prepare.copies import trace
 from prepare.corpora import EVALUATION, EvaluationSplit, PreparationError, Split, cache_directory
 from prepare.download import Receipt, Terms, fetch, receipt_of
 from prepare.folders import MANIFEST, is_whole, make_whole
-from prepare.progress import progress
+from prepare.progress import Advance, progress
 from prepare.scoring import Bytes
 
 if TYPE_CHECKING:
@@ -75,13 +75,7 @@ class ClimbMix:
         paths = self._paths()
         for number, path in enumerate(paths):
             with progress(f"shard {number + 1} of {len(paths)}", 90.0) as advance:
-                fetch(
-                    f"{self.url.rstrip('/')}/{path.name}",
-                    path,
-                    fault=_fault,
-                    advance=lambda done, tell=advance: tell(done / 1e6),  # type: ignore[misc]
-                    terms=self.terms,
-                )
+                self._fetch(path, advance)
         if not is_whole(self._dealt()):
             self._deal()
         for split in EVALUATION:
@@ -118,6 +112,11 @@ class ClimbMix:
         return np.frombuffer(b"".join(self._evaluation_texts(split)), np.uint8)
 
     # ------------------------------------------------------------ shards and splits
+
+    def _fetch(self, path: Path, advance: Advance) -> None:
+        url = f"{self.url.rstrip('/')}/{path.name}"
+        found = fetch(url, path, fault=_fault, advance=lambda done: advance(done / 1e6), terms=self.terms)
+        advance(found.size / 1e6)  # of one that was there, too
 
     def _paths(self) -> tuple[Path, ...]:
         """The shards for training, then the last one."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,7 @@ import pytest
 from shard_server import Behaviour, Files, serving
 from small_tasks import task_on_tokens
 
+from prepare import climbmix
 from prepare.__main__ import main
 from prepare.climbmix import ClimbMix
 from prepare.corpora import EVALUATION, PreparationError
@@ -86,6 +88,20 @@ def test_shards_come_once_and_are_dealt(files: Files) -> None:
     again.prepare()
     assert len(files.asked) == 3
     assert again.fingerprint() == data.fingerprint()
+
+
+def test_a_shard_that_is_there_is_not_shown_as_missing(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus(files).prepare()
+    told: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def watched(what: str, total: float) -> Iterator[Callable[[float], None]]:
+        yield lambda done: told.update({what: done})
+
+    monkeypatch.setattr(climbmix, "progress", watched)
+    corpus(files).prepare()
+    sizes = [len(files.contents[f"shard_{number:05d}.parquet"]) / 1e6 for number in (0, 1, LAST)]
+    assert told == {f"shard {place + 1} of 3": size for place, size in enumerate(sizes)}
 
 
 def test_more_shards_fetch_only_what_is_missing_and_evaluate_on_the_same(files: Files) -> None:
