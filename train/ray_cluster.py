@@ -24,6 +24,7 @@ _INSTALL = "pip install 'treewright[ray]'"
 def ray_package() -> Any:
     """The package ``ray``. Raises ExecutorError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a search is reported to anybody
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # 20 tries at half a minute each, to join what is no head
     try:
         import ray
     except ImportError as error:
@@ -77,8 +78,10 @@ def connect(address: str) -> None:
             f"executor.address is {address!r}; expected 'auto' or the HOST:PORT of a running cluster. The search is "
             "the driver: start it on a machine of the cluster (`ray start --address=HOST:PORT` makes it one)"
         )
-    if address != "auto" and (problem := unreachable(address)) is not None:
-        raise ExecutorError(f"no Ray cluster answers at executor.address={address} ({problem}). {_START}")
+    there = _automatic() if address == "auto" else address
+    if there is not None and (problem := unreachable(there)) is not None:
+        found = "" if there == address else f", which is {there} here"
+        raise ExecutorError(f"no Ray cluster answers at executor.address={address}{found} ({problem}). {_START}")
     try:
         # Its own log lines are for whoever runs the cluster: they are in the files of `ray logs`.
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)
@@ -93,6 +96,19 @@ _START = (
     "Start one with `ray start --head` here and `ray start --address=HOST:PORT` on the other machines, or give the "
     "address of one that runs"
 )
+
+
+def _automatic() -> str | None:
+    """HOST:PORT that Ray would join for ``auto``; None where it finds none, or does not tell.
+
+    It goes by a file that a cluster leaves behind when it is killed, and would try for minutes to join the dead one.
+    """
+    with contextlib.suppress(ImportError, ConnectionError, OSError, ValueError):  # ray.init says it in its own words
+        from ray._private.services import canonicalize_bootstrap_address
+
+        found = canonicalize_bootstrap_address("auto")
+        return None if found is None else str(found)
+    return None
 
 
 def unreachable(address: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,6 +78,26 @@ def test_an_address_without_a_cluster_is_refused_at_once(
     monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: False))
     with pytest.raises(ExecutorError, match=words):
         connect(address)
+
+
+def test_a_cluster_that_was_killed_is_not_joined_for_minutes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has left the file behind by which ``auto`` finds it."""
+    ray = pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
+
+    def init(**_: object) -> None:
+        raise AssertionError("Ray was left to try")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", frozenset)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("192.0.2.1:9")
+    monkeypatch.setattr(ray_cluster, "unreachable", lambda address: f"nobody at {address}")
+    with pytest.raises(
+        ExecutorError, match=r"address=auto, which is 192\.0\.2\.1:9 here \(nobody at 192\.0\.2\.1:9\)\. Start"
+    ):
+        connect("auto")
 
 
 def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
