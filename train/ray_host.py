@@ -43,7 +43,7 @@ def source_digest() -> str:
     """Of our own modules: a node with others would not make the same scores."""
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for package in ("archive", "prepare", "train"):
-        for path in sorted(set((HOUSE / package).rglob("*.py")) - set((HOUSE / "train" / "seeds").glob("*.py"))):
+        for path in sorted(set((HOUSE / package).rglob("[!.]*.py")) - set((HOUSE / "train" / "seeds").glob("*.py"))):
             digest.update(f"{path.relative_to(HOUSE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

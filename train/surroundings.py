@@ -81,7 +81,7 @@ def stage_library(stage: Path) -> None:
     library = stage / "library"
     for package in ("prepare", "train/confine"):
         target = library / Path(package).name
-        shutil.copytree(HOUSE / package, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(HOUSE / package, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     shutil.copy(HOUSE / "train" / "worker.py", library / "worker.py")
     for path in (library, *library.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -20,6 +20,7 @@ from archive.records import Evaluation, Request
 from prepare.task import Task
 from search import assemble, settings
 from train import ray_host as module
+from train import surroundings
 from train.curve import Watch
 from train.ray_host import Host, Ready, Recipe, Refused, source_digest
 from train.slots import Slot
@@ -174,3 +175,18 @@ def test_a_host_ends_with_the_process_that_started_it() -> None:
 def test_the_digest_is_of_what_makes_scores() -> None:
     assert source_digest() == source_digest()
     assert len(source_digest()) == 12
+
+
+def test_the_lock_of_an_editor_is_no_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Some editors keep a link to nowhere beside a file that is being changed."""
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "train" / "confine").mkdir(parents=True)
+    for name in ("prepare/task.py", "train/confine/filters.py", "train/worker.py"):
+        (tmp_path / name).write_text("X = 1\n")
+    (tmp_path / "prepare" / ".#task.py").symlink_to("somebody@somewhere.1234")
+    for place in (module, surroundings):
+        monkeypatch.setattr(place, "HOUSE", tmp_path)
+    assert len(source_digest.__wrapped__()) == 12
+    (tmp_path / "stage").mkdir()
+    surroundings.stage_library(tmp_path / "stage")
+    assert [path.name for path in (tmp_path / "stage" / "library" / "prepare").iterdir()] == ["task.py"]
