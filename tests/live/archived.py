@@ -49,7 +49,7 @@ _LAST = "one repair did not help: "
 
 
 def proposals(path: Path) -> list[Row]:
-    """What came of each proposal that a model was asked for and answered."""
+    """What came of each proposal that a model was asked for and answered, and that was made into a node or refused."""
     connection = connect(path, read_only=True)
     schema.prepare_reading(connection, path)
     try:
@@ -64,6 +64,8 @@ def _judged(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     rows = []
     for values in asked.fetchall():
         row = dict(zip(names, values, strict=True))
+        if row["node_id"] is None and row["refused"] is None:
+            continue  # the search ended before the answer was used
         told = _told(row)
         drawn = (row["idea"] or "").partition("; conflicts drawn: ")[2]  # a crossover goes on without the model
         refused = drawn or row["refused"]
