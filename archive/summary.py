@@ -19,6 +19,13 @@ _STEPS = 5
 """Steps of the lineage that are told: those with the largest gains."""
 _SHORT = 8
 _LABEL = 16
+_RANKED_OUT = """
+    SELECT count(*) FROM suspects WHERE run = ? AND (
+        origin <> node_id OR node_id IN (SELECT node_id FROM scores)
+        OR node_id IN (SELECT node_id FROM findings WHERE cheats))
+"""
+"""Suspects that a person should know of. One that never had a score and did not cheat, a program that is too large for
+instance, is a failure like others."""
 
 
 def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
@@ -29,6 +36,7 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     facts["best"] = _best(reader, facts)
     facts["steps"] = _steps(reader, facts["best"])
     facts["ablation"] = _ablation(reader, name, facts["best"])
+    facts["ranked_out"] = _count(reader, _RANKED_OUT, name) if facts["suspects"] else 0
     facts["trust"] = rows(reader, "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [name])
     facts["holdout_reads"] = holdout_reads(reader, name)
     facts["operators"] = _tally(reader, "SELECT operator, count(*) FROM nodes WHERE run = ? GROUP BY ALL", name)
@@ -103,8 +111,8 @@ def _real(facts: Mapping[str, Any]) -> list[str]:
         lines = ["nobody knows: nothing was trained again on fresh seeds, and a screening score may be luck"]
     else:
         lines = [f"{verdict['kind'].replace('_', ' ')}: {cell(verdict['reason'], 600)}"]
-    if facts["suspects"]:
-        lines.append(f"{_many(facts['suspects'], 'node')} suspect, ranked out: SELECT node_id, because FROM suspects")
+    if facts["ranked_out"]:
+        lines.append(f"{_many(facts['ranked_out'], 'node')} suspect, ranked out: SELECT node_id, because FROM suspects")
     return [
         *lines,
         f"scores are {trust or 'none'}; the holdout of this text was read {_many(facts['holdout_reads'], 'time')}",

@@ -85,6 +85,23 @@ def test_without_a_claim_nothing_is_called_better(path: Path, capsys: pytest.Cap
     assert "Is it real      no champion: no improvement beyond noise\n" in told(capsys, path)
 
 
+@pytest.mark.parametrize("violation", [False, True])
+def test_a_program_that_was_too_large_is_a_failure_and_one_that_cheats_a_suspect(
+    path: Path, capsys: pytest.CaptureFixture[str], violation: bool
+) -> None:
+    with Archive.open(path) as archive:
+        diary, nodes = a_family(archive)
+        diary.record(failed(request_for(diary.child(nodes[0]), 60), "invalid", violation=violation))
+    assert ("1 node suspect, ranked out" in told(capsys, path)) == violation
+
+
+def test_a_score_that_another_run_refutes_is_ranked_out(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        diary, nodes = a_family(archive)
+        diary.record(failed(request_for(nodes[4], 60), "invalid"))
+    assert "1 node suspect, ranked out" in told(capsys, path)
+
+
 def test_before_the_first_score(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Archive.open(path) as archive:
         Diary(archive, a_run("day")).child(operator="seed")
