@@ -128,6 +128,7 @@ def read_places(text: str, count: int) -> Answered:
 
 def _shown(place: Place, number: int) -> str:
     versions = (("before", place.base), ("A", place.a), ("B", place.b))
-    return f"PLACE {number} in {place.path}\n\n" + "\n\n".join(
+    # Not in the form of an answer: a small model would give it back as one.
+    return f"Open place number {number}, of {place.path}.\n\n" + "\n\n".join(
         f"{name}:\n{quote(''.join(lines), 'source', _LONGEST, keep='head')}" for name, lines in versions
     )
