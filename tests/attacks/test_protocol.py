@@ -42,7 +42,7 @@ def test_no_file_in_a_sandbox_holds_the_text(toy_task: Task, run_candidate, eval
 
     assert "/library/worker.py" in search([(HOUSE / "train/worker.py").read_bytes()[:40]], "/library")
     everything = search(needles, "/")
-    assert "found [] " in everything, everything
+    assert "found []" in everything, everything
     assert int(everything.split("read ")[1].split()[0]) > 1000
 
 
