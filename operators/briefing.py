@@ -104,8 +104,7 @@ def knobs(files: Mapping[str, str], task: Task, effects: Mapping[Key, Effect]) -
             if (effect := effects.get((path, constant.name))) is not None:
                 said += f"; {effect.words}"
             lines.append(said)
-    found = Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
-    return found
+    return Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
 
 
 def result(tree: Tree, node_id: str) -> str:

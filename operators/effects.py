@@ -41,14 +41,11 @@ from operators.constants import Number
 from operators.genes import GeneModel, Key, Trial, normal_scores
 from operators.ranges import Range
 from operators.trials import Code, history, values_of
-from operators.tune import search_space
+from operators.tune import FED, WARM, Values, search_space
 
-WARM = 8
-"""Scored programs with the same constants before anything is said; as for ``tune``."""
 CLEAR = 4.0
 """In units of the logarithm of the evidence."""
 DOUBTFUL = 2.0
-_FED = 64
 _GRID = 9
 _SURE = 1.5
 """Deviations of a normal score that a gain must have."""
@@ -59,7 +56,6 @@ _LIKELY = 0.5
 _MIDDLES = ndtri((np.arange(9) + 0.5) / 9)
 """Nine equally likely places of a normal variable."""
 
-Values = Mapping[Key, Number]
 Space = Mapping[Key, Range]
 
 
@@ -134,7 +130,7 @@ class Effects:
         with tree.lock:
             files = tree[node_id].candidate.files
             start, space = values_of(files), search_space(files, editable)
-            trials = history(tree, start.keys(), _FED, self._code, always=True) if space else []
+            trials = history(tree, start.keys(), FED, self._code, always=True) if space else []
             # Of pending ones the model believes what it expects: right for proposals, and no news here.
             trials = [trial for trial in trials if trial.state != "pending"]
             alike = sum(trial.score is not None and trial.values.keys() == start.keys() for trial in trials)

@@ -27,7 +27,7 @@ parallel slots get different proposals. *Failed* ones have no score; they lower 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -168,12 +168,7 @@ class GeneModel:
         places, base = self._encode(programs, [code] * len(programs)), self._encode(programs[:1], [code])
         known, prior = self._kernels(places, self._known), self._kernels(base, places)
         mean, square, product = np.zeros((3, len(places)))
-        total = sum(setting.weight for setting in self._settings)
-        for setting in self._settings:
-            kernel, share = known[setting.length], setting.weight / total
-            expected = kernel @ setting.coefficients
-            whitened, _ = dtrtrs(setting.factor, kernel.T, lower=True)
-            variance = setting.scale * np.maximum(1.0 - (whitened * whitened).sum(axis=0), 1e-9)
+        for setting, share, expected, variance, whitened in self._each(known):
             covariance = setting.scale * (prior[setting.length][0] - whitened[:, 0] @ whitened)
             mean += share * expected
             square += share * (variance + expected**2)
@@ -267,17 +262,21 @@ class GeneModel:
         ``kernels``: by length, [M, N] covariances with the programs that are known.
         """
         mean, square, improvement = np.zeros((3, len(kernels[LENGTHS[0]])))
-        total = sum(setting.weight for setting in self._settings)
-        for setting in self._settings:
-            kernel, share = kernels[setting.length], setting.weight / total
-            expected = kernel @ setting.coefficients
-            whitened, _ = dtrtrs(setting.factor, kernel.T, lower=True)
-            explained = (whitened * whitened).sum(axis=0)
-            spread = np.sqrt(setting.scale * np.maximum(1.0 - explained, 1e-9))
+        for setting, share, expected, variance, _ in self._each(kernels):
+            spread = np.sqrt(variance)
             mean += share * expected
             square += share * (spread**2 + expected**2)
             improvement += share * expected_improvement(expected, spread, setting.best)
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0)), improvement
+
+    def _each(self, kernels: Mapping[float, Floats]) -> Iterator[tuple[_Setting, float, Floats, Floats, Floats]]:
+        """Each setting with its share in the average, and by it [M] means and variances and [N, M] whitened kernels."""
+        total = sum(setting.weight for setting in self._settings)
+        for setting in self._settings:
+            kernel = kernels[setting.length]
+            whitened, _ = dtrtrs(setting.factor, kernel.T, lower=True)
+            variance = setting.scale * np.maximum(1.0 - (whitened * whitened).sum(axis=0), 1e-9)
+            yield setting, setting.weight / total, kernel @ setting.coefficients, variance, whitened
 
     def _chance(self, places: _Places, kernel: Floats) -> Floats:
         """[M] chances of success: successes and failures nearby, counted by kernel, over a Beta prior."""

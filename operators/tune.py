@@ -38,6 +38,11 @@ from operators.trials import Code, history, rewritten, values_of
 
 Values = Mapping[Key, Number]
 
+WARM = 8
+"""Scored programs with the same constants before the model takes over."""
+FED = 64
+"""Scored programs given to it."""
+
 _FEW = 12
 """A list of choices that is no longer is tried whole."""
 _TOGETHER = 48
@@ -56,8 +61,8 @@ class Tune:
     def __init__(
         self,
         name: str = "tune",
-        warm: int = 8,
-        fed: int = 64,
+        warm: int = WARM,
+        fed: int = FED,
         tries: int = 12,
         proposer: Literal["genes", "tpe"] = "genes",
     ) -> None:

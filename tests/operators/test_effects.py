@@ -12,8 +12,9 @@ from garden import Garden
 
 from archive.records import Direction
 from operators.constants import Number, read_constants, set_constants
-from operators.effects import WARM, Better, Effect, Effects, Matters, NoEffect, Scale, effects, tried
+from operators.effects import Better, Effect, Effects, Matters, NoEffect, Scale, effects, tried
 from operators.genes import Key, Trial
+from operators.tune import WARM
 
 SOURCE = """\
 RATE = 0.001  # tune: 1e-4..1e-1 log
