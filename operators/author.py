@@ -63,9 +63,12 @@ class Author(ABC):
     arity = 1
     needs_llm = True
 
-    def __init__(self, llm: Meter, name: str, prompts: str | None = None) -> None:
-        """``prompts``: a folder whose templates come before those of this repository. Raises ValueError."""
-        self.name = name
+    def __init__(self, llm: Meter, name: str | None = None, prompts: str | None = None) -> None:
+        """``name``: that of its template unless it is given.
+
+        ``prompts``: a folder whose templates come before those of this repository. Raises ValueError.
+        """
+        self.name = self.template if name is None else name
         self.llm = llm
         self.templates = Templates(prompts)
         self._lessons = Lessons()

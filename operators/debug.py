@@ -15,11 +15,11 @@ class Debug(Author):
 
     template = "debug"
 
-    def __init__(self, llm: Meter, name: str = "debug", prompts: str | None = None, tries: int = 2) -> None:
+    def __init__(self, llm: Meter, name: str | None = None, prompts: str | None = None, tries: int = 2) -> None:
         """Raises ValueError for less than one try."""
         super().__init__(llm, name, prompts)
         if tries < 1:
-            raise ValueError(f"operators.{name}.tries is {tries}; expected at least 1 repair of a failed node")
+            raise ValueError(f"operators.{self.name}.tries is {tries}; expected at least 1 repair of a failed node")
         self.tries = tries
 
     def suits(self, tree: Tree, node_id: str) -> bool:

@@ -14,16 +14,12 @@ from operators.author import Author
 from operators.base import Context
 from operators.budget import Parts
 from operators.edits import Proposal, Unusable
-from operators.llm.meter import Meter
 
 
 class Draft(Author):
     """Another approach than the ones in the tree."""
 
     template = "draft"
-
-    def __init__(self, llm: Meter, name: str = "draft", prompts: str | None = None) -> None:
-        super().__init__(llm, name, prompts)
 
     def suits(self, tree: Tree, node_id: str) -> bool:
         return node_id == tree.root and tree.scored(node_id)

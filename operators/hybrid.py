@@ -16,7 +16,6 @@ from operators.budget import Parts
 from operators.constants import Constant, find_constants
 from operators.edits import Proposal, Unusable
 from operators.improve import of_a_scored_program
-from operators.llm.meter import Meter
 from operators.ranges import is_misread
 from operators.syntax import Unparsable, parse
 from operators.untrusted import one_line
@@ -28,9 +27,6 @@ class Hybrid(Author):
     """A new structure with new constants, each with the range in which it is to be searched."""
 
     template = "hybrid"
-
-    def __init__(self, llm: Meter, name: str = "hybrid", prompts: str | None = None) -> None:
-        super().__init__(llm, name, prompts)
 
     def suits(self, tree: Tree, node_id: str) -> bool:
         return tree.scored(node_id)

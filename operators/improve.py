@@ -21,7 +21,7 @@ class Improve(Author):
     template = "improve"
     more_templates = ("aims",)
 
-    def __init__(self, llm: Meter, name: str = "improve", prompts: str | None = None) -> None:
+    def __init__(self, llm: Meter, name: str | None = None, prompts: str | None = None) -> None:
         super().__init__(llm, name, prompts)
         read_aims(self.templates.text("aims"))  # a file that cannot be read is told at the start
 

@@ -11,16 +11,12 @@ from operators.budget import Parts
 from operators.edits import Proposal, Unusable
 from operators.improve import of_a_scored_program
 from operators.likeness import size
-from operators.llm.meter import Meter
 
 
 class Simplify(Author):
     """Less program for the same score. At an equal score, within noise, the search prefers the shorter one."""
 
     template = "simplify"
-
-    def __init__(self, llm: Meter, name: str = "simplify", prompts: str | None = None) -> None:
-        super().__init__(llm, name, prompts)
 
     def suits(self, tree: Tree, node_id: str) -> bool:
         return tree.scored(node_id)
