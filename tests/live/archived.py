@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
-from judging import class_of, mean, reached
+from judging import mean, reached, summary
 
 from archive import schema
 from archive.database import connect
@@ -30,7 +29,7 @@ _PROPOSALS = """
     SELECT c.run, c.move, any_value(c.operator) AS operator, count(*) AS turns,
            max(p.text) FILTER (c.turn = 1) AS second_prompt, any_value(r.reason) AS refused,
            any_value(n.node_id) AS node_id, any_value(n.idea) AS idea,
-           any_value(e.outcome) AS outcome, any_value(g.gain) AS gain, any_value(z.sigma) AS sigma,
+           any_value(e.outcome) AS fate, any_value(g.gain) AS gain, any_value(z.sigma) AS sigma,
            sum(c.tokens_in) AS tokens_in, sum(c.tokens_out) AS tokens_out, sum(c.seconds) AS seconds
     FROM llm_calls AS c
     LEFT JOIN sources AS p ON p.sha = c.prompt_sha
@@ -92,8 +91,8 @@ def figures(rows: Sequence[Row]) -> Row:
         "repairs": sum(row["turns"] > 1 for row in rows),
         "repairs_that_helped": sum(row["turns"] > 1 for row in made),
         "accepted": len(made),
-        "ran": sum(row["outcome"] == "scored" for row in made),
-        "trained": sum(row["outcome"] is not None for row in made),
+        "ran": sum(row["fate"] == "scored" for row in made),
+        "trained": sum(row["fate"] is not None for row in made),
         "improved": sum(row["gain"] > 0 for row in compared),
         "beyond_noise": sum(row["gain"] > NOISE * (row["sigma"] or 0.0) for row in compared),
         "calls": calls,
@@ -103,23 +102,10 @@ def figures(rows: Sequence[Row]) -> Row:
     }
 
 
-def summary(rows: Sequence[Row]) -> Row:
-    return {
-        **figures(rows),
-        "refused_first": dict(Counter(class_of(row["told"]) for row in rows if row["told"]).most_common()),
-        "refused_last": dict(Counter(class_of(row["reason"]) for row in rows if row["reason"]).most_common()),
-        "fates": dict(Counter(row["outcome"] for row in rows if row["outcome"]).most_common()),
-        "operators": {
-            name: figures([row for row in rows if row["operator"] == name])
-            for name in dict.fromkeys(row["operator"] for row in rows)
-        },
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archives", nargs="+", type=Path, help="files in which searches with a model are")
-    print(json.dumps(summary([row for path in parser.parse_args().archives for row in proposals(path)])))
+    print(json.dumps(summary([row for path in parser.parse_args().archives for row in proposals(path)], figures)))
 
 
 if __name__ == "__main__":

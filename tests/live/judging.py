@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -108,6 +109,27 @@ def _said(evaluation: Evaluation) -> dict[str, Any]:
     if isinstance(evaluation, Scored):
         return {"outcome": "scored", "score": evaluation.score}
     return {"outcome": evaluation.outcome, "reason": evaluation.reason[:300], "log": evaluation.log[-4000:]}
+
+
+def summary(rows: Sequence[Mapping[str, Any]], figures: Callable[[Sequence[Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Figures of all rows and of each operator's, and what answers were refused and programs ended for.
+
+    Rows have ``operator``, ``told`` (of the first answer), ``reason`` (of the last one) and ``fate``; None: not so.
+    """
+
+    def counted(said: Iterable[str | None]) -> dict[str, int]:
+        return dict(Counter(word for word in said if word).most_common())
+
+    return {
+        **figures(rows),
+        "refused_first": counted(row["told"] and class_of(row["told"]) for row in rows),
+        "refused_last": counted(row["reason"] and class_of(row["reason"]) for row in rows),
+        "fates": counted(row["fate"] for row in rows),
+        "operators": {
+            name: figures([row for row in rows if row["operator"] == name])
+            for name in dict.fromkeys(row["operator"] for row in rows)
+        },
+    }
 
 
 def share(hits: Iterable[object]) -> float | None:

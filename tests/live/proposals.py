@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from grown import SIGMA, grown
-from judging import Bench, class_of, mean, reached, share
+from judging import Bench, mean, reached, share, summary
 from model import NAME
 
 from archive.records import Candidate, LlmCall, Propose
@@ -299,17 +298,6 @@ def figures(rows: Sequence[Row]) -> Row:
     }
 
 
-def summary(rows: Sequence[Row]) -> Row:
-    operators = dict.fromkeys(row["operator"] for row in rows)
-    return {
-        **figures(rows),
-        "refused_first": dict(Counter(class_of(row["told"]) for row in rows if row["told"]).most_common()),
-        "refused_last": dict(Counter(class_of(row["reason"]) for row in rows if row["reason"]).most_common()),
-        "fates": dict(Counter(row["fate"] for row in rows if row["fate"]).most_common()),
-        "operators": {name: figures([row for row in rows if row["operator"] == name]) for name in operators},
-    }
-
-
 def settings(url: str, model: str, prompt_tokens: int, longest: int, temperature: str = "null") -> Row:
     words = [f"llm.base_url={url}", f"llm.model={model}", f"llm.prompt_tokens={prompt_tokens}"]
     words += [f"llm.max_tokens={longest}", "llm.stream=false"]  # llama-cpp-python counts no tokens of a stream
@@ -351,7 +339,7 @@ def main() -> None:
         assemble.seed_files(task, config), options.prompts, options.read_again, options.repaired,
     )  # fmt: skip
     make(maker, range(4) if options.quick else options.proposals, 0 if options.quick else options.pairs)
-    print(json.dumps({"label": options.label, **summary(judged(book, options.label, options.read_again))}))
+    print(json.dumps({"label": options.label, **summary(judged(book, options.label, options.read_again), figures)}))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from grown import STEPS, edited, grown
-from judging import class_of, reached, refused_at
-from proposals import ROUND, Book, Maker, judged, numbers, settings, summary
+from judging import class_of, reached, refused_at, summary
+from proposals import ROUND, Book, Maker, figures, judged, numbers, settings
 
 from archive.records import LlmCall
 from operators.edits import Unusable, apply, read_answer
@@ -88,9 +88,9 @@ def test_answers_are_paid_for_once_and_can_be_read_again(config: Any, tmp_path: 
     maker.propose(number + 1)  # nobody has answered this one, and nobody is asked
     (row,) = judged(Book.open(book.path), "new", paid="old")
     assert (row["first"], row["last"], row["turns"]) == ((), ("read", "applied", "parsed", "accepted"), 2)
-    figures = summary([row])
-    assert (figures["first_read"], figures["accepted"], figures["repairs_that_helped"]) == (0.0, 1.0, 1)
-    assert figures["tokens_in"] == 200
+    found = summary([row], figures)
+    assert (found["first_read"], found["accepted"], found["repairs_that_helped"]) == (0.0, 1.0, 1)
+    assert found["tokens_in"] == 200
     assert "was not recorded" in book.rows[-1]["refused"]
 
 
