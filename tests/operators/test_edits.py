@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext
 
 import pytest
 
@@ -176,23 +176,23 @@ LONG = 390_000
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "refused"),
     [
-        "\n" * LONG + "x",
-        "IDEA: a" + " *" * (LONG // 2) + "x",
-        "* " * (LONG // 2) + ":",
-        "FILE:" + "_" * LONG + "x y",
-        "```\n\n" * (LONG // 5),
-        block("e" * LONG, ""),
-        block("e\n" * (LONG // 2), ""),
-        block("RATE = 0.001", "RATE = 0.001") * (LONG // 70),
+        ("\n" * LONG + "x", "neither a search/replace block"),
+        ("IDEA: a" + " *" * (LONG // 2) + "x", "neither a search/replace block"),
+        ("* " * (LONG // 2) + ":", "neither a search/replace block"),
+        ("FILE:" + "_" * LONG + "x y", "neither a search/replace block"),
+        ("```\n\n" * (LONG // 5), "there are 39000 fenced blocks"),
+        (block("e" * LONG, ""), "the search text is not in train.py"),
+        (block("e\n" * (LONG // 2), ""), "the search text is not in train.py"),
+        (block("RATE = 0.001", "RATE = 0.001") * (LONG // 70), None),
     ],
     ids=("lines", "idea", "sentence", "file", "fences", "line", "search", "blocks"),
 )
-def test_a_long_answer_is_read_at_once(answer: str) -> None:
+def test_a_long_answer_is_read_at_once(answer: str, refused: str | None) -> None:
     """Seconds for all of them together; where a pattern goes over the same text again and again it would be days."""
-    with suppress(Unusable):
-        apply(read_answer(answer, ("train.py",)), {"train.py": PROGRAM})
+    with nullcontext() if refused is None else pytest.raises(Unusable, match=refused):
+        assert apply(read_answer(answer, ("train.py",)), {"train.py": PROGRAM}) == {"train.py": PROGRAM}
 
 
 def test_a_path_with_underscores() -> None:
