@@ -31,6 +31,7 @@ from operators.names import undefined
 from operators.syntax import Unparsable, parse
 from operators.templates import Templates
 from operators.untrusted import one_line, quote
+from operators.worth import Worths
 
 TURNS = 2
 _COMMON = ("system", "repair")
@@ -73,6 +74,7 @@ class Author(ABC):
         self.templates = Templates(prompts)
         self._lessons = Lessons()
         self._effects = Effects()
+        self._worths = Worths()
 
     @property
     @abstractmethod
@@ -124,12 +126,14 @@ class Author(ABC):
         if "lessons" in wanted:
             lines = self._lessons.lines(context.query, context.run, tree.conditions, context.sigma, tree.evaluated)
         effects = self._effects.of(tree, parent, task.editable) if "knobs" in wanted else {}
+        worths = self._worths.of(tree, parent, task.editable) if "worths" in wanted else ()
         with tree.lock:
             files = tree[parent].candidate.files
             parts = dict(
                 self.parts(parent, context),
                 lessons=Listing(tuple(lines), "lessons", "- nothing yet", keep="head"),
                 knobs=briefing.knobs(files, task, effects),
+                worths=briefing.worths(tree, worths),
             )
             if aim is not None:
                 parts |= {"aim": aim.name, "aim_words": aim.words}

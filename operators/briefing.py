@@ -29,11 +29,13 @@ from operators.lessons import kind_of
 from operators.ranges import described, is_misread, range_of
 from operators.syntax import Unparsable
 from operators.untrusted import clean, one_line, quote
+from operators.worth import Worth
 from prepare.task import Task
 
 _ANCESTORS = 10
 _SIBLINGS = 16
 _IN_FLIGHT = 12
+_WORTHS = 12
 _LOG = 4000
 _LINE = 300
 _FRAME = re.compile(r'^  File "([^"]+)", line \d')
@@ -105,6 +107,16 @@ def knobs(files: Mapping[str, str], task: Task, effects: Mapping[Key, Effect]) -
                 said += f"; {effect.words}"
             lines.append(said)
     return Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
+
+
+def worths(tree: Tree, found: Sequence[Worth]) -> Listing:
+    """What is known of single changes of the code, the most certain first."""
+    lines = []
+    for worth in found[:_WORTHS]:
+        where = "in this program" if worth.carried else "in others"
+        idea = one_line(tree[worth.node_id].candidate.idea)
+        lines.append(f"- {worth.node_id[:8]}, {where}: {idea}: {worth.words}")
+    return Listing(tuple(lines), "attempts", "- nothing certain yet", keep="head")
 
 
 def result(tree: Tree, node_id: str) -> str:

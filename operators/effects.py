@@ -37,10 +37,11 @@ from scipy.special import ndtri
 
 from archive.records import Direction
 from archive.tree import Floats, Tree
+from operators.changes import Changes
 from operators.constants import Number
 from operators.genes import GeneModel, Key, Trial, normal_scores
 from operators.ranges import Range
-from operators.trials import Code, history, values_of
+from operators.trials import history, values_of
 from operators.tune import FED, WARM, Values, search_space
 
 CLEAR = 4.0
@@ -118,7 +119,7 @@ class Effects:
     """Reads the tree under its lock and computes outside of it. Thread-safe."""
 
     def __init__(self) -> None:
-        self._code = Code()
+        self._changes = Changes()
 
     def of(self, tree: Tree, node_id: str, editable: Sequence[str]) -> dict[Key, Effect]:
         """By constant, those of which something is known. A pure function of the tree."""
@@ -130,13 +131,13 @@ class Effects:
         with tree.lock:
             files = tree[node_id].candidate.files
             start, space = values_of(files), search_space(files, editable)
-            trials = history(tree, start.keys(), FED, self._code, always=True) if space else []
+            trials = history(tree, start.keys(), FED, self._changes, always=True) if space else []
             # Of pending ones the model believes what it expects: right for proposals, and no news here.
             trials = [trial for trial in trials if trial.state != "pending"]
             alike = sum(trial.score is not None and trial.values.keys() == start.keys() for trial in trials)
             if alike < WARM:
                 return None
-            code = self._code.of(tree, node_id)
+            code = self._changes.of(tree, node_id)
         return Study(start, code, space, trials, tree.direction)
 
 

@@ -1,9 +1,9 @@
 """genes: what edits of a program are worth, learned from the scores of all programs that carry some of them.
 
-Every edit over the root is a gene: the value of a constant, and each change of the code (``operators.trials`` names
-them by the node that made them). A Gaussian process over the genes says of a program that nobody has trained how it
-would rank, and how sure that is; ``tune`` proposes where the expected improvement is largest. So what was learned of a
-learning rate is not lost when a block is added, and a block that shifts the best learning rate is seen to do so.
+Every edit over the root is a gene: the value of a constant, and each change of the code (``operators.changes``). A
+Gaussian process over the genes says of a program that nobody has trained how it would rank, and how sure that is;
+``tune`` proposes where the expected improvement is largest, and ``graft`` the change of the code. So what was learned
+of a learning rate is not lost when a block is added, and a block that shifts the best learning rate is seen to do so.
 
 *Scores* are seen as normal scores of their ranks, so a monotone change of the metric changes nothing, and one diverged
 run does not flatten the rest. A mean of ``r`` runs has the noise of one run divided by ``r``.
@@ -44,6 +44,9 @@ from operators.ranges import Range
 Key = tuple[str, str]
 """(path, name) of a constant."""
 
+Codes = frozenset[str] | Sequence[frozenset[str]]
+"""Changes of the code: those of all programs, or of each."""
+
 LENGTHS = (0.25, 0.6, 1.5)
 """In widths of a range."""
 NOISES = (0.05, 0.3, 1.5)
@@ -66,6 +69,7 @@ class Trial:
     state: Literal["scored", "pending", "failed"] = "scored"
     code: frozenset[str] = frozenset()
     """Names of the changes of the code over the root's."""
+    node_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,19 +157,21 @@ class GeneModel:
             both = {n: np.block([[known[n], across[n].T], [across[n], among[n]]]) for n in LENGTHS}
             self._settings = self._solve(both)
 
-    def predict(self, programs: Sequence[Mapping[Key, Number]], code: frozenset[str] = frozenset()) -> Prediction:
-        """[M] predictions for M programs of the same code, each given by the values of its constants.
+    def predict(self, programs: Sequence[Mapping[Key, Number]], code: Codes = frozenset()) -> Prediction:
+        """[M] predictions for M programs, each given by the values of its constants.
 
-        Changes of the code that no trial has, or that all have, make no difference.
+        ``code``: the changes of the code of all of them, or of each. Changes that no trial has, or that all have, make
+        no difference.
         """
-        places = self._encode(programs, [code] * len(programs))
+        places = self._encode(programs, _of_each(code, len(programs)))
         kernels = self._kernels(places, self._known)
         mean, deviation, improvement = self._moments(kernels)
         return Prediction(mean, deviation, improvement * self._chance(places, kernels[_NEAR]))
 
-    def compare(self, programs: Sequence[Mapping[Key, Number]], code: frozenset[str] = frozenset()) -> Comparison:
-        """M programs of the same code beside the first of them, each given by the values of its constants."""
-        places, base = self._encode(programs, [code] * len(programs)), self._encode(programs[:1], [code])
+    def compare(self, programs: Sequence[Mapping[Key, Number]], code: Codes = frozenset()) -> Comparison:
+        """M programs beside the first of them; as for ``predict``."""
+        codes = _of_each(code, len(programs))
+        places, base = self._encode(programs, codes), self._encode(programs[:1], codes[:1])
         known, prior = self._kernels(places, self._known), self._kernels(base, places)
         mean, square, product = np.zeros((3, len(places)))
         for setting, share, expected, variance, whitened in self._each(known):
@@ -286,6 +292,10 @@ class GeneModel:
         failed = self._kernels(places, self._failed)[_NEAR].sum(axis=1)
         chance: Floats = (_SUCCESS + succeeded) / (_SUCCESS + _FAILURE + succeeded + failed)
         return chance
+
+
+def _of_each(code: Codes, count: int) -> Sequence[frozenset[str]]:
+    return [code] * count if isinstance(code, frozenset) else code
 
 
 def _distance(a: Floats, b: Floats) -> NDArray[np.float32]:

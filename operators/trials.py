@@ -4,8 +4,7 @@ At most ``limit`` scored ones, so that a proposal costs the same in a tree of 10
 that parallel slots get different proposals. A child that failed although only constants were changed is marked too;
 other failures may be the code's fault and are left out.
 
-``Code`` names the changes of the code that a program carries: the nodes of its lineage whose step was more than new
-values of constants. A merge carries what both of its parents carry, and a step that takes code out is a change, too.
+Each comes with the changes of the code that it carries: see ``operators.changes``.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 
 from archive.records import Node
 from archive.tree import Tree
+from operators.changes import Changes
 from operators.constants import Number, find_constants, set_constants
 from operators.genes import Key, Trial
 from operators.syntax import Unparsable
@@ -26,28 +26,8 @@ _RECENT = 256
 """How far back pending and failed nodes are looked for; older ones are long decided."""
 
 
-class Code:
-    """The changes of the code in each program of a tree. Kept by node, since programs never change."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, frozenset[str]] = {}
-
-    def of(self, tree: Tree, node_id: str) -> frozenset[str]:
-        """Ids of the nodes that made them."""
-        front = [node_id]
-        while front:
-            node = tree[front[-1]]
-            if unknown := [parent for parent in node.parents if parent not in self._of]:
-                front += unknown
-                continue
-            inherited = frozenset[str]().union(*(self._of[parent] for parent in node.parents))
-            own = len(node.parents) == 1 and not _sets_constants(node, tree)
-            self._of[front.pop()] = inherited | {node.node_id} if own else inherited
-        return self._of[node_id]
-
-
 def history(
-    tree: Tree, keys: Collection[Key], limit: int, code: Code | None = None, always: bool = False
+    tree: Tree, keys: Collection[Key], limit: int, code: Changes | None = None, always: bool = False
 ) -> list[Trial]:
     """What is known of programs with any of these constants, in order of arrival: at most ``limit`` scored ones,
     half of them the best and half the latest; then pending ones and failed children of tune.
@@ -55,7 +35,7 @@ def history(
     Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached. ``code`` remembers what it
     has found from one call to the next; ``always``: it is read also where all programs have the same constants.
     """
-    code = Code() if code is None else code
+    code = Changes() if code is None else code
     names = frozenset(keys)
     means = tree.means
     scored = np.flatnonzero(tree.eligible())
@@ -79,11 +59,11 @@ def history(
     for i in sorted(picked):
         node, runs = tree.nodes[i], int(tree.runs[i])
         carried = code.of(tree, node.node_id) if mixed else frozenset[str]()
-        trials.append(Trial(values_of(node.candidate.files), float(means[i]), runs, code=carried))
+        trials.append(Trial(values_of(node.candidate.files), float(means[i]), runs, code=carried, node_id=node.node_id))
     return trials + _undecided(tree, names, code if mixed else None)
 
 
-def _undecided(tree: Tree, names: frozenset[Key], code: Code | None) -> list[Trial]:
+def _undecided(tree: Tree, names: frozenset[Key], code: Changes | None) -> list[Trial]:
     """Recent nodes without a score: pending ones, and children of tune that failed."""
     trials: list[Trial] = []
     for i in range(max(0, len(tree.nodes) - _RECENT), len(tree.nodes)):

@@ -29,12 +29,13 @@ from archive.records import Candidate, Direction, Propose
 from archive.tree import Tree
 from operators import tpe
 from operators.base import Context, NoCandidate
+from operators.changes import Changes
 from operators.constants import Number, find_constants
 from operators.duplicates import normalised
 from operators.genes import GeneModel, Key, Trial, normal_scores
 from operators.ranges import Range, range_of
 from operators.syntax import Unparsable
-from operators.trials import Code, history, rewritten, values_of
+from operators.trials import history, rewritten, values_of
 
 Values = Mapping[Key, Number]
 
@@ -77,7 +78,7 @@ class Tune:
         self.fed = fed
         self.tries = tries
         self.proposer = proposer
-        self._code = Code()
+        self._changes = Changes()
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         return not math.isnan(tree.means[tree.index[node_id]])
@@ -92,9 +93,9 @@ class Tune:
                     "`RATE = 0.001  # tune: 1e-4..1e-2 log` to have it searched."
                 )
             start = values_of(parent.candidate.files)
-            trials = history(context.tree, start.keys(), self.fed, self._code)
+            trials = history(context.tree, start.keys(), self.fed, self._changes)
             mixed = any(trial.code for trial in trials)
-            code = self._code.of(context.tree, parent.node_id) if mixed else frozenset[str]()
+            code = self._changes.of(context.tree, parent.node_id) if mixed else frozenset[str]()
             charges = int(context.tree.charges[context.tree.index[parent.node_id]])
         settings = self._settings(start, code, space, trials, charges, context.tree.direction, context.rng)
         for values in islice(settings, self.tries):

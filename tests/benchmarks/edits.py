@@ -1,6 +1,7 @@
 """What is won by counting edits of the code as genes: searches over constants and blocks of code, with scripted edits.
 
     python tests/benchmarks/edits.py [--quick] [--seeds 20] [--workers 2]
+    python tests/benchmarks/edits.py --worth [--first 0]
 
 A language model is stood in for by ``edit``, which adds one of eight blocks to a program or (one time in ten) takes
 one out. A block is worth something or does harm; half of them move the best value of one constant, and half bring a
@@ -9,9 +10,14 @@ constant of their own, on which their worth depends. Everything else is the real
 child in five crashes. What counts is how far the best program has come on the way from the median of the table to the
 best program of all, by true scores: at the end, and on average over the evaluations (a search that is early is better).
 
-    genes     tune as it ships: every program that has some of the constants informs it
+    genes     tune as it ships, every program that has some of the constants informs it; and graft, which takes the
+              most promising change of the code over from other branches
+    ungrafted the same without graft
     alike     tune knows only programs with exactly the same constants, and takes their code for the same
     tpe       tune with Optuna's TPE, which knows as much as ``alike``
+
+With ``--worth`` it is asked instead what ``operators.worth`` says of the blocks, at the best program of each search by
+its scores, and how often that is so: in truth a block helps or does harm to this very program.
 
 The last line is one JSON object: the three figures, and the mean differences of ``genes`` to the two others on equal
 landscapes, with their standard errors.
@@ -29,7 +35,7 @@ from typing import Any, cast
 import numpy as np
 import tables
 from numpy.typing import NDArray
-from playing import Player, in_processes, play, summary
+from playing import Game, Player, in_processes, play, summary
 from policies import player
 
 from archive.records import Candidate, Propose
@@ -37,14 +43,17 @@ from archive.tree import Tree
 from operators import tune
 from operators.base import Context, NoCandidate, Operator
 from operators.build import build_operators
+from operators.changes import Changes
 from operators.constants import read_constants
 from operators.genes import Key, Trial
-from operators.trials import Code, history
+from operators.trials import history
+from operators.worth import Worth, Worths
 
 BLOCKS = 8
 RATES = (1, 2, 3, 4, 5)
 EVALUATIONS = 100
-ARMS = ("genes", "alike", "tpe")
+GRAFT = 0.3
+ARMS = ("genes", "ungrafted", "alike", "tpe")
 PLACES = (("hpobench", "car"), ("hpobench", "segment"), ("hpobench", "phoneme"), ("hpobench", "vehicle"))
 
 Setting = tuple[int, ...]
@@ -137,6 +146,21 @@ class Landscape:
         best, median = self._bounds
         return min(0.0, (self.true(setting) - median) / (median - best))
 
+    def worth(self, tree: Tree, program: str, found: Worth) -> float:
+        """By how much a program is truly better with a change than without it, in what one block is worth."""
+        after = self._of(tree, found.node_id)
+        before = self._of(tree, tree[found.node_id].parents[0])
+        here = list(self._of(tree, program))
+        first = len(self.table.sizes)
+        block = next(place for place in range(first, len(here)) if bool(after[place]) != bool(before[place]))
+        have, lack = list(here), list(here)
+        present = here[block] or after[block] or before[block]
+        have[block], lack[block] = (present, 0) if after[block] else (0, present)
+        return (self.true(tuple(lack)) - self.true(tuple(have))) / self._unit
+
+    def _of(self, tree: Tree, node_id: str) -> Setting:
+        return self.setting(read_constants(tree[node_id].candidate.files["train.py"]))
+
     # ------------------------------------------------------------ programs
 
     def start(self, rng: np.random.Generator) -> Setting:
@@ -192,7 +216,7 @@ class Edit:
         return Candidate({"train.py": text}, move.parents, self.name, f"block {block}")
 
 
-def alike(tree: Tree, keys: Collection[Key], limit: int, code: Code | None = None) -> list[Trial]:
+def alike(tree: Tree, keys: Collection[Key], limit: int, code: Changes | None = None) -> list[Trial]:
     """What ``tune`` was fed with before code counted: programs of exactly these constants, their code left out."""
     found = history(tree, keys, limit, code)
     return [Trial(t.values, t.score, t.runs, t.state) for t in found if t.values.keys() == set(keys)]
@@ -205,6 +229,8 @@ def arm(name: str, landscape: Landscape) -> Player:
         "tune": {"_target_": "operators.tune.Tune", "weight": 1.0, "proposer": "tpe" if name == "tpe" else "genes"},
         "crossover": {"_target_": "operators.crossover.Crossover", "weight": 0.2},
     }
+    if name == "genes":
+        entries["graft"] = {"_target_": "operators.graft.Graft", "weight": GRAFT}
     box = build_operators(entries, None)
     operators: Mapping[str, Operator] = {**box.operators, "edit": Edit(landscape)}
     return Player(usual.policy, lambda table: operators, {**box.weights, "edit": 1.0}, usual.plan)
@@ -232,13 +258,65 @@ def run(job: Job) -> tuple[Job, Way]:
     return job, Way(-float(played.best[-1]), -float(played.best.mean()))
 
 
+# ---------------------------------------------------------------- what is said of blocks
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is known of one change of the code, and the truth: by how much it is better, in what one block is worth."""
+
+    worth: Worth
+    truth: float
+
+
+def said(job: Job) -> tuple[Job, list[Said]]:
+    """All that could be said of the blocks at the leader of one search, unclear or not."""
+    landscape = Landscape(tables.load(*job.place), job.seed)
+    game = Game(cast(tables.Table, landscape), arm("genes", landscape), job.seed)
+    game.search(EVALUATIONS, 1)
+    leader = game.tree.leader() or game.tree.root
+    found = Worths().all(game.tree, leader, ("train.py",))
+    return job, [Said(worth, landscape.worth(game.tree, leader, worth)) for worth in found]
+
+
+def report(found: Sequence[Said]) -> dict[str, Any]:
+    """How often a statement is true, and how much of what there is to say is said."""
+    clear = [one for one in found if one.worth.clear]
+    line: dict[str, Any] = {"changes": len(found)}
+    for carried in (True, False):
+        for helps in (True, False):
+            ones = [one for one in clear if (one.worth.carried, one.worth.gain > 0) == (carried, helps)]
+            wrong = sum((one.truth > 0) != helps for one in ones)
+            key = f"{'carried' if carried else 'lacking'}_{'helps' if helps else 'harms'}"
+            line |= {key: len(ones), f"{key}_wrong": wrong}
+            print(f"{key:14} said of {len(ones):4}, wrong of {wrong:3}")
+    for least in (1.0, 1.5, 2.0, 2.5, 3.0):
+        ones = [one for one in found if abs(one.worth.gain) >= least * one.worth.deviation]
+        ones = [one for one in ones if min(one.worth.having, one.worth.lacking) >= 2]
+        wrong = sum((one.truth > 0) != (one.worth.gain > 0) for one in ones)
+        print(f"from {least} deviations on: said of {len(ones)} of {len(found)}, wrong of {wrong}")
+    return line
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20, help="searches on each of the four landscapes (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--quick", action="store_true", help="one landscape and 2 seeds: a look, not a result")
+    parser.add_argument("--worth", action="store_true", help="what is said of the blocks, and how often it is true")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     options = parser.parse_args()
     places, seeds = (PLACES[:1], 2) if options.quick else (PLACES, options.seeds)
+    if options.worth:
+        jobs = [Job("genes", place, seed) for place in places for seed in range(options.first, options.first + seeds)]
+        found = [one for _, many in in_processes(said, jobs, options.workers) for one in many]
+        print(json.dumps({"seeds": seeds, "first": options.first, **report(found), "quick": options.quick}))
+        return
+    compare(places, seeds, options)
+
+
+def compare(places: Sequence[tuple[str, str]], seeds: int, options: argparse.Namespace) -> None:
+    """The three arms on equal landscapes."""
     jobs = [Job(name, place, seed) for place in places for seed in range(seeds) for name in ARMS]
     found = dict(in_processes(run, jobs, options.workers))
     line: dict[str, Any] = {"seeds": seeds, "landscapes": len(places), "quick": options.quick}

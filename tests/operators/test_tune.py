@@ -13,10 +13,11 @@ from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
+from operators.changes import Changes
 from operators.constants import Number, read_constants, set_constants
 from operators.genes import GeneModel
 from operators.tpe import suggest
-from operators.trials import Code, history
+from operators.trials import history
 from operators.tune import Tune, search_space
 
 SOURCE = """\
@@ -172,22 +173,15 @@ def test_a_failure_by_constants_is_no_score_and_other_failures_are_left_out(gard
     assert trials[-1].values["train.py", "WIDTH"] == 256
 
 
-def test_programs_are_told_apart_by_what_changed_their_code(garden: Garden) -> None:
-    """Each change of the code is named by its node; constants are none, a merge carries those of both sides."""
+def test_programs_come_with_the_changes_of_their_code(garden: Garden) -> None:
     root = garden.plant(SOURCE, 1.0)
-    block = garden.grow(SOURCE + "def block():\n    return 1\n", (root.node_id,), "improve", score=0.9)
-    tuned = garden.grow(set_constants(block.candidate.files["train.py"], {"WIDTH": 96}), (block.node_id,), score=0.8)
     other = garden.grow("import math\n" + SOURCE + "GAIN = 0.5\n", (root.node_id,), "hybrid", score=0.7)
-    merged = "import math\n" + tuned.candidate.files["train.py"] + "GAIN = 0.5\n"
-    both = garden.grow(merged, (tuned.node_id, other.node_id), "crossover", score=0.6)
-    shorter = garden.grow(merged.replace("import math\n", ""), (both.node_id,), "prune", score=0.6)
-    code = Code()
-    assert code.of(garden.tree, root.node_id) == set()
-    assert code.of(garden.tree, tuned.node_id) == {block.node_id}
-    assert code.of(garden.tree, both.node_id) == {block.node_id, other.node_id}
-    assert code.of(garden.tree, shorter.node_id) == {block.node_id, other.node_id, shorter.node_id}
-    trials = history(garden.tree, {("train.py", "GAIN")}, 80, code)
-    assert [trial.code for trial in trials] == [code.of(garden.tree, n.node_id) for n in (other, both, shorter)]
+    tuned = garden.grow(set_constants(other.candidate.files["train.py"], {"WIDTH": 96}), (other.node_id,), score=0.8)
+    changes = Changes()
+    trials = history(garden.tree, {("train.py", "GAIN")}, 80, changes)
+    assert [trial.node_id for trial in trials] == [other.node_id, tuned.node_id]
+    assert [trial.code for trial in trials] == [changes.of(garden.tree, other.node_id)] * 2
+    assert len(trials[0].code) == 1
 
 
 def test_what_was_learned_of_the_constants_outlives_a_change_of_the_code(garden: Garden) -> None:
