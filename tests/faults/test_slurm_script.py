@@ -49,22 +49,26 @@ def script(folder: Path, *words: str) -> Path:
     return folder / "job"
 
 
+def allocation(folder: Path) -> dict[str, str]:
+    """The environment of a job."""
+    return environment(
+        PATH=f"{folder}:{os.environ['PATH']}",
+        PYTHONPATH=MODULES,
+        SLURM_JOB_ID=str(os.getpid()),
+        SLURM_JOB_NODELIST="one,two",
+        SLURM_CPUS_PER_TASK="2",
+        HOME=str(folder),
+        RAY_TMPDIR="/tmp",
+    )
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     words = (*STUB, "run=night", "operators=numeric", f"evaluator.diary={tmp_path / 'diary'}", "evaluator.delay=0.3")
     path = script(tmp_path, *words, "budget.evaluations=400")
-    variables = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "PYTHONPATH": MODULES,
-        "SLURM_JOB_ID": str(os.getpid()),
-        "SLURM_JOB_NODELIST": "one,two",
-        "SLURM_CPUS_PER_TASK": "2",
-        "HOME": str(tmp_path),
-        "RAY_TMPDIR": "/tmp",
-    }
     with (tmp_path / "output").open("w") as stream:
         process = subprocess.Popen(
-            [path], cwd=tmp_path, env=environment(**variables), stdout=stream, stderr=stream, text=True,
+            [path], cwd=tmp_path, env=allocation(tmp_path), stdout=stream, stderr=stream, text=True,
             start_new_session=True,
         )  # fmt: skip
     seen: dict[int, psutil.Process] = {}
@@ -98,3 +102,13 @@ def test_a_search_runs_in_an_allocation_and_is_ended_in_good_order(tmp_path: Pat
     assert "Stopped. Everything that finished is in the archive" in output.read_text()
     assert len(evaluations(archive)) >= 12
     until(lambda: job.family() == [], PATIENCE)  # type: ignore[attr-defined]
+
+
+def test_a_node_on_which_ray_does_not_start_ends_the_job(tmp_path: Path) -> None:
+    path = script(tmp_path, "true")
+    (tmp_path / "srun").write_text('#!/bin/sh\ncase "$*" in *hostname*) echo 127.0.0.1;; *) exit 3;; esac\n')
+    done = subprocess.run(
+        [path], cwd=tmp_path, env=allocation(tmp_path), capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    assert "Ray did not start on every node." in done.stderr
