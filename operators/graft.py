@@ -19,6 +19,7 @@ from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.crossover import merge
 from operators.duplicates import normalised
+from operators.names import undefined
 from operators.resolve import Place
 from operators.syntax import Unparsable, parse
 from operators.trials import rewritten, values_of
@@ -68,7 +69,7 @@ class Graft:
         self._worths = Worths()
         self._read: dict[str, _Read] = {}
         """By run."""
-        self._latest: tuple[tuple[str, str, int], list[_Grafted]] | None = None
+        self._latest: tuple[tuple[str, str, int, int], list[_Grafted]] | None = None
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         """A scored node that lacks a change which fits, and of which something may be hoped."""
@@ -79,8 +80,10 @@ class Graft:
 
         A pure function of the tree. The latest answer is kept, since a policy asks before it chooses.
         """
-        asked = (tree.run, node_id, tree.evaluated)
-        if self._latest is None or self._latest[0] != asked:
+        with tree.lock:
+            asked = (tree.run, node_id, len(tree), tree.evaluated)
+        latest = self._latest  # another thread may put its own there
+        if latest is None or latest[0] != asked:
             with tree.lock:
                 program = tree[node_id].candidate.files
                 codes = self._codes(tree)
@@ -88,8 +91,8 @@ class Graft:
                 offers = [] if comparison is None else self._untried(tree, comparison, codes)
             offers = [] if comparison is None else _by_promise(comparison, offers)
             grafts = (_grafted(offer, program) for offer in offers[: self.tries])
-            self._latest = asked, [graft for graft in grafts if graft is not None]
-        return self._latest[1]
+            self._latest = latest = asked, [graft for graft in grafts if graft is not None]
+        return latest[1]
 
     def _untried(self, tree: Tree, comparison: Comparison, codes: Collection[frozenset[str]]) -> list[_Offer]:
         """The changes that no program has on top of those of this one."""
@@ -135,7 +138,7 @@ def _by_promise(comparison: Comparison, offers: list[_Offer]) -> list[_Offer]:
 
 
 def _grafted(offer: _Offer, program: Files) -> _Grafted | None:
-    """None where the lines that the step changed are others in this program, or what comes of it does not parse."""
+    """None where the lines that the step changed are others in this program, or what comes of it cannot run."""
     change, conflicts = offer.change, list[Place]()
     try:
         # Of a constant that both have changed the program's value stays.
@@ -148,5 +151,7 @@ def _grafted(offer: _Offer, program: Files) -> _Grafted | None:
             if path.endswith(".py"):
                 parse(text, path)
     except Unparsable:
+        return None
+    if set(undefined(files)) - set(undefined(program)):  # it stands on another change that this program lacks
         return None
     return _Grafted(change.maker, files)

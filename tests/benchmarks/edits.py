@@ -1,26 +1,26 @@
 """What is won by counting edits of the code as genes: searches over constants and blocks of code, with scripted edits.
 
-    python tests/benchmarks/edits.py [--quick] [--seeds 20] [--workers 2]
+    python tests/benchmarks/edits.py [--quick] [--seeds 20] [--blocks 8] [--workers 2]
     python tests/benchmarks/edits.py --worth [--first 0]
 
-A language model is stood in for by ``edit``, which adds one of eight blocks to a program or (one time in ten) takes
-one out. A block is worth something or does harm; half of them move the best value of one constant, and half bring a
-constant of their own, on which their worth depends. Everything else is the real search: policy, ``tune``,
+A language model is stood in for by ``edit``, which adds one of ``--blocks`` blocks to a program or (one time in ten)
+takes one out. A block is worth something or does harm; half of them move the best value of one constant, and half bring
+a constant of their own, on which their worth depends. Everything else is the real search: policy, ``tune``,
 ``crossover``, claim; the constants and their scores are tables of real trainings (HPOBench-MLP). 100 evaluations, one
 child in five crashes. What counts is how far the best program has come on the way from the median of the table to the
 best program of all, by true scores: at the end, and on average over the evaluations (a search that is early is better).
 
-    genes     tune as it ships, every program that has some of the constants informs it; and graft, which takes the
-              most promising change of the code over from other branches
-    ungrafted the same without graft
-    alike     tune knows only programs with exactly the same constants, and takes their code for the same
-    tpe       tune with Optuna's TPE, which knows as much as ``alike``
+    genes      tune as it ships, every program that has some of the constants informs it; and graft, which takes the
+               most promising change of the code over from other branches
+    ungrafted  the same without graft
+    alike      tune knows only programs with exactly the same constants, and takes their code for the same
+    tpe        tune with Optuna's TPE, which knows as much as ``alike``
 
 With ``--worth`` it is asked instead what ``operators.worth`` says of the blocks, at the best program of each search by
 its scores, and how often that is so: in truth a block helps or does harm to this very program.
 
-The last line is one JSON object: the three figures, and the mean differences of ``genes`` to the two others on equal
-landscapes, with their standard errors.
+The last line is one JSON object: the figures, and the mean differences of ``genes`` to the others on equal landscapes,
+with their standard errors.
 """
 
 from __future__ import annotations
@@ -49,10 +49,8 @@ from operators.genes import Key, Trial
 from operators.trials import history
 from operators.worth import Worth, Worths
 
-BLOCKS = 8
 RATES = (1, 2, 3, 4, 5)
 EVALUATIONS = 100
-GRAFT = 0.3
 ARMS = ("genes", "ungrafted", "alike", "tpe")
 PLACES = (("hpobench", "car"), ("hpobench", "segment"), ("hpobench", "phoneme"), ("hpobench", "vehicle"))
 
@@ -66,6 +64,7 @@ class Landscape:
 
     table: tables.Table
     seed: int
+    blocks: int = 8
 
     @property
     def family(self) -> str:
@@ -79,10 +78,10 @@ class Landscape:
     def _draws(self) -> Mapping[str, NDArray[Any]]:
         rng = np.random.default_rng([self.seed, 99])
         return {
-            "worth": rng.normal(0.0, 1.0, BLOCKS),
-            "moved": rng.integers(len(self.table.sizes), size=BLOCKS),
-            "steps": np.where(np.arange(BLOCKS) % 4 < 2, rng.integers(-2, 3, size=BLOCKS), 0),
-            "rate": rng.integers(len(RATES), size=BLOCKS),
+            "worth": rng.normal(0.0, 1.0, self.blocks),
+            "moved": rng.integers(len(self.table.sizes), size=self.blocks),
+            "steps": np.where(np.arange(self.blocks) % 4 < 2, rng.integers(-2, 3, size=self.blocks), 0),
+            "rate": rng.integers(len(RATES), size=self.blocks),
         }
 
     @cached_property
@@ -126,13 +125,15 @@ class Landscape:
     def _bounds(self) -> tuple[float, float]:
         """The true score of the best program of all, and the median one without blocks."""
         indices = np.indices(self.table.sizes).reshape(len(self.table.sizes), -1)
+        worth, moving = self._draws["worth"], np.flatnonzero(self._draws["steps"])
+        others = np.delete(worth, moving)
         best = np.inf
-        for number in range(2**BLOCKS):
-            here = [block for block in range(BLOCKS) if number >> block & 1]
+        for number in range(2 ** len(moving)):  # each of the others is in the best program if it helps
+            here = [int(block) for place, block in enumerate(moving) if number >> place & 1]
             places = self._moved(indices, here)
             reached = self._mean[np.ravel_multi_index(tuple(places), self.table.sizes)].min()
-            best = min(best, float(reached) + self._unit * float(self._draws["worth"][here].sum()))
-        return best, float(np.median(self._mean))
+            best = min(best, float(reached) + self._unit * float(worth[here].sum()))
+        return best + self._unit * float(others[others < 0].sum()), float(np.median(self._mean))
 
     def place(self, setting: Setting) -> Setting:
         return setting
@@ -164,7 +165,7 @@ class Landscape:
     # ------------------------------------------------------------ programs
 
     def start(self, rng: np.random.Generator) -> Setting:
-        return (*self.table.start(rng), *(0,) * BLOCKS)
+        return (*self.table.start(rng), *(0,) * self.blocks)
 
     def program(self, setting: Setting) -> str:
         """The table's constants; then a place for each block, with lines between, so that merges find their way."""
@@ -181,7 +182,7 @@ class Landscape:
 
     def setting(self, constants: Mapping[str, Any]) -> Setting:
         blocks = []
-        for block in range(BLOCKS):
+        for block in range(self.blocks):
             has = constants[f"HAS_{block}_VERSION"]
             blocks.append(has * (1 + RATES.index(constants.get(f"RATE_{block}", RATES[0]))))
         return (*self.table.setting(constants), *blocks)
@@ -203,9 +204,10 @@ class Edit:
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         source = context.tree[move.parents[0]].candidate.files["train.py"]
         setting = list(self._landscape.setting(read_constants(source)))
-        first = len(setting) - BLOCKS
-        present = [b for b in range(BLOCKS) if setting[first + b]]
-        absent = [b for b in range(BLOCKS) if not setting[first + b]]
+        blocks = self._landscape.blocks
+        first = len(setting) - blocks
+        present = [b for b in range(blocks) if setting[first + b]]
+        absent = [b for b in range(blocks) if not setting[first + b]]
         if absent and (not present or context.rng.random() < 0.9):
             block = absent[int(context.rng.integers(len(absent)))]
             setting[first + block] = 1 + (int(context.rng.integers(len(RATES))) if block % 2 else 0)
@@ -230,7 +232,7 @@ def arm(name: str, landscape: Landscape) -> Player:
         "crossover": {"_target_": "operators.crossover.Crossover", "weight": 0.2},
     }
     if name == "genes":
-        entries["graft"] = {"_target_": "operators.graft.Graft", "weight": GRAFT}
+        entries["graft"] = {"_target_": "operators.graft.Graft", "weight": 0.2}
     box = build_operators(entries, None)
     operators: Mapping[str, Operator] = {**box.operators, "edit": Edit(landscape)}
     return Player(usual.policy, lambda table: operators, {**box.weights, "edit": 1.0}, usual.plan)
@@ -241,6 +243,10 @@ class Job:
     arm: str
     place: tuple[str, str]
     seed: int
+    blocks: int = 8
+
+    def landscape(self) -> Landscape:
+        return Landscape(tables.load(*self.place), self.seed, self.blocks)
 
 
 @dataclass(frozen=True)
@@ -252,7 +258,7 @@ class Way:
 
 
 def run(job: Job) -> tuple[Job, Way]:
-    landscape = Landscape(tables.load(*job.place), job.seed)
+    landscape = job.landscape()
     tune.history = alike if job.arm == "alike" else history  # type: ignore[attr-defined]
     played = play(cast(tables.Table, landscape), arm(job.arm, landscape), job.seed, EVALUATIONS)
     return job, Way(-float(played.best[-1]), -float(played.best.mean()))
@@ -271,7 +277,7 @@ class Said:
 
 def said(job: Job) -> tuple[Job, list[Said]]:
     """All that could be said of the blocks at the leader of one search, unclear or not."""
-    landscape = Landscape(tables.load(*job.place), job.seed)
+    landscape = job.landscape()
     game = Game(cast(tables.Table, landscape), arm("genes", landscape), job.seed)
     game.search(EVALUATIONS, 1)
     leader = game.tree.leader() or game.tree.root
@@ -304,33 +310,36 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--quick", action="store_true", help="one landscape and 2 seeds: a look, not a result")
     parser.add_argument("--worth", action="store_true", help="what is said of the blocks, and how often it is true")
+    parser.add_argument("--blocks", type=int, default=8, help="blocks of code that there are (default 8)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     options = parser.parse_args()
     places, seeds = (PLACES[:1], 2) if options.quick else (PLACES, options.seeds)
+    pairs = [(place, seed) for place in places for seed in range(options.first, options.first + seeds)]
+    line = {"seeds": seeds, "first": options.first, "blocks": options.blocks, "quick": options.quick}
     if options.worth:
-        jobs = [Job("genes", place, seed) for place in places for seed in range(options.first, options.first + seeds)]
+        jobs = [Job("genes", place, seed, options.blocks) for place, seed in pairs]
         found = [one for _, many in in_processes(said, jobs, options.workers) for one in many]
-        print(json.dumps({"seeds": seeds, "first": options.first, **report(found), "quick": options.quick}))
-        return
-    compare(places, seeds, options)
+        line |= report(found)
+    else:
+        line |= compared(pairs, options.blocks, options.workers)
+    print(json.dumps(line))
 
 
-def compare(places: Sequence[tuple[str, str]], seeds: int, options: argparse.Namespace) -> None:
-    """The three arms on equal landscapes."""
-    jobs = [Job(name, place, seed) for place in places for seed in range(seeds) for name in ARMS]
-    found = dict(in_processes(run, jobs, options.workers))
-    line: dict[str, Any] = {"seeds": seeds, "landscapes": len(places), "quick": options.quick}
-    pairs = [(place, seed) for place in places for seed in range(seeds)]
+def compared(pairs: Sequence[tuple[tuple[str, str], int]], blocks: int, workers: int) -> dict[str, Any]:
+    """The arms on equal landscapes."""
+    jobs = [Job(name, *pair, blocks) for pair in pairs for name in ARMS]
+    found = dict(in_processes(run, jobs, workers))
+    line: dict[str, Any] = {}
     for figure in ("end", "mean"):
-        values = {name: np.array([getattr(found[Job(name, *pair)], figure) for pair in pairs]) for name in ARMS}
+        values = {name: np.array([getattr(found[Job(name, *pair, blocks)], figure) for pair in pairs]) for name in ARMS}
         for name in ARMS:
             mean, error = summary(values[name])
-            print(f"{figure:4} {name:6} {mean:.3f} ± {error:.3f}")
+            print(f"{figure:4} {name:9} {mean:.3f} ± {error:.3f}")
             line[f"{name}_{figure}"] = round(mean, 4)
         for other in ARMS[1:]:
             mean, error = summary(values["genes"] - values[other])
             line[f"over_{other}_{figure}"], line[f"over_{other}_{figure}_error"] = round(mean, 4), round(error, 4)
-    print(json.dumps(line))
+    return line
 
 
 if __name__ == "__main__":

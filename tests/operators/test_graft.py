@@ -64,6 +64,18 @@ def test_what_was_tried_together_is_not_tried_again_with_other_constants() -> No
     assert graft.applies(garden.tree, bad.node_id), "bad and gated were never together"
 
 
+def test_what_is_on_its_way_is_not_tried_a_second_time() -> None:
+    garden, graft = planted(), Graft()
+    bad = garden.tree.nodes[2]
+    asked = 0
+    while graft.applies(garden.tree, bad.node_id):
+        child = garden.ask(graft, bad.node_id)
+        assert isinstance(child, Candidate)
+        garden.grow(dict(child.files), child.parents, "graft", child.idea)
+        asked += 1
+    assert asked == 1, "good is there already, and bad and gated were never together"
+
+
 def test_what_surely_does_harm_is_left() -> None:
     garden = planted()
     both = garden.tree.nodes[5]
@@ -79,6 +91,28 @@ def test_a_step_whose_lines_are_others_here_is_left() -> None:
     refused = garden.ask(Graft(), program.node_id)
     assert isinstance(refused, NoCandidate)
     assert "lacks no change that fits" in refused.reason
+
+
+def test_a_change_that_stands_on_another_one_is_left_until_that_is_there() -> None:
+    garden = planted()
+    gated = garden.tree.nodes[3]
+    text = gated.candidate.files["train.py"].replace(
+        "def train(x):\n    return x", "def train(x):\n    return gated(x)"
+    )
+    using = garden.grow(text, (gated.node_id,), "improve", score=1.0)
+    garden.grow(set_constants(text, {"GATE": 0.1}), (using.node_id,), score=1.0)
+    bad = garden.tree.nodes[2]
+    for _ in range(4):
+        child = garden.ask(Graft(), bad.node_id)
+        if isinstance(child, NoCandidate):
+            break
+        assert "gated(x)" not in child.files["train.py"] or "def gated" in child.files["train.py"]
+        garden.grow(dict(child.files), child.parents, "graft", child.idea, score=3.0)
+    good = garden.tree.nodes[5]
+    assert "def gated" in good.candidate.files["train.py"]
+    child = garden.ask(Graft(), good.node_id)
+    assert isinstance(child, Candidate)
+    assert "return gated(x)" in child.files["train.py"]
 
 
 def test_a_change_keeps_its_name_on_the_way() -> None:
