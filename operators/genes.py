@@ -93,6 +93,12 @@ class Comparison:
     chance: Floats
     """[M] that the program does not fail."""
 
+    def differences(self) -> list[tuple[float, float]]:
+        """By how much each program after the first is better than that, with the deviation of the difference."""
+        gains = self.mean - self.mean[0]
+        variances = np.maximum(self.deviation**2 + self.deviation[0] ** 2 - 2 * self.covariance, 1e-12)
+        return list(zip(gains[1:].tolist(), np.sqrt(variances[1:]).tolist(), strict=True))
+
 
 @dataclass(frozen=True)
 class _Setting:

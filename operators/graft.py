@@ -23,7 +23,7 @@ from operators.names import undefined
 from operators.resolve import Place
 from operators.syntax import Unparsable, parse
 from operators.trials import rewritten, values_of
-from operators.worth import Change, Comparison, Worths
+from operators.worth import Change, Variants, Worths
 
 _HOPELESS = 1.0
 """Deviations by which a change is expected to do harm, from which on it is not tried."""
@@ -87,17 +87,17 @@ class Graft:
             with tree.lock:
                 program = tree[node_id].candidate.files
                 codes = self._codes(tree)
-                comparison = None if len(codes) < 2 else self._worths.comparison(tree, node_id, tuple(program))
-                offers = [] if comparison is None else self._untried(tree, comparison, codes)
-            offers = [] if comparison is None else _by_promise(comparison, offers)
+                variants = None if len(codes) < 2 else self._worths.variants(tree, node_id, tuple(program))
+                offers = [] if variants is None else self._untried(tree, variants, codes)
+            offers = [] if variants is None else _by_promise(variants, offers)
             grafts = (_grafted(offer, program) for offer in offers[: self.tries])
             self._latest = latest = asked, [graft for graft in grafts if graft is not None]
         return latest[1]
 
-    def _untried(self, tree: Tree, comparison: Comparison, codes: Collection[frozenset[str]]) -> list[_Offer]:
+    def _untried(self, tree: Tree, variants: Variants, codes: Collection[frozenset[str]]) -> list[_Offer]:
         """The changes that no program has on top of those of this one."""
-        have = comparison.study.code
-        lacking = [change for change in comparison.changes if change.name not in have]
+        have = variants.study.code
+        lacking = [change for change in variants.changes if change.name not in have]
         fresh = [change for change in lacking if have | {change.name} not in codes]
         return [_Offer(change, tree[change.maker.parents[0]].candidate.files) for change in fresh]
 
@@ -119,22 +119,21 @@ class Graft:
         return NoCandidate(f"{program_id[:8]} lacks no change that fits and of which something may be hoped")
 
 
-def _by_promise(comparison: Comparison, offers: list[_Offer]) -> list[_Offer]:
+def _by_promise(variants: Variants, offers: list[_Offer]) -> list[_Offer]:
     """The largest expected improvement first; those that are expected to do harm, for certain, are left out."""
     if not offers:
         return []
-    study = comparison.study
-    others = [comparison.other(offer.change) for offer in offers]
+    study = variants.study
+    others = [variants.other(offer.change) for offer in offers]
     programs, codes = [study.start, *(values for values, _ in others)], [study.code, *(code for _, code in others)]
     try:
-        model = comparison.model()
+        model = variants.model()
         improvement, found = model.predict(programs, codes).improvement, model.compare(programs, codes)
     except ArithmeticError:  # the model cannot be solved for such programs: the latest change first
         return offers[::-1]
-    variance = found.deviation**2 + found.deviation[0] ** 2 - 2 * found.covariance
-    hopeful = found.mean - found.mean[0] > -_HOPELESS * np.sqrt(np.maximum(variance, 0.0))
+    hopeful = [gain > -_HOPELESS * deviation for gain, deviation in found.differences()]
     order = np.argsort(-improvement[1:], kind="stable")
-    return [offers[int(place)] for place in order if hopeful[1 + place]]
+    return [offers[int(place)] for place in order if hopeful[place]]
 
 
 def _grafted(offer: _Offer, program: Files) -> _Grafted | None:

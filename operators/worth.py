@@ -9,7 +9,7 @@ is and without one change that it carries, or with one that others carry and it 
 that were tuned meanwhile, other changes) is what the model is there to allow for. Constants that a change brought come
 and go with it, at the values that they have in the program, or in the best one that has the change.
 
-A change is said to help or to do harm where the expected difference is ``_SURE`` of its deviations or more, and at
+A change is said to help or to do harm where the expected difference is ``SURE`` of its deviations or more, and at
 least ``_LEAST`` programs with it and as many without it were scored. Of the others nothing is said.
 """
 
@@ -27,7 +27,8 @@ from operators.genes import GeneModel, Key, Trial
 from operators.trials import history, values_of
 from operators.tune import FED, WARM, Values, search_space
 
-_SURE = 1.5
+SURE = 1.5
+"""Deviations of an expected difference from which on it is told as one."""
 _LEAST = 2
 
 
@@ -48,7 +49,7 @@ class Worth:
 
     @property
     def clear(self) -> bool:
-        return abs(self.gain) >= _SURE * self.deviation and min(self.having, self.lacking) >= _LEAST
+        return abs(self.gain) >= SURE * self.deviation and min(self.having, self.lacking) >= _LEAST
 
     @property
     def words(self) -> str:
@@ -68,7 +69,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Variants:
     """A program, and every change of the code that it could lose or gain, by age."""
 
     study: Study
@@ -100,16 +101,16 @@ class Worths:
     def all(self, tree: Tree, node_id: str, editable: Sequence[str]) -> list[Worth]:
         """Of every change that some scored programs have and others lack, by age; none before ``WARM`` are scored."""
         with tree.lock:
-            comparison = self.comparison(tree, node_id, editable)
-        if comparison is None:
+            variants = self.variants(tree, node_id, editable)
+        if variants is None or not variants.changes:
             return []
         try:
-            return _worths(comparison)
+            return _worths(variants)
         except ArithmeticError:  # the model cannot be solved for such programs, and so tells nothing
             return []
 
-    def comparison(self, tree: Tree, node_id: str, editable: Sequence[str]) -> Comparison | None:
-        """None where fewer than ``WARM`` are scored, or do not differ in code. With ``tree.lock`` held."""
+    def variants(self, tree: Tree, node_id: str, editable: Sequence[str]) -> Variants | None:
+        """None where fewer than ``WARM`` are scored. With ``tree.lock`` held."""
         files = tree[node_id].candidate.files
         start, space = values_of(files), search_space(files, editable)
         trials = history(tree, start.keys(), FED, self.changes, always=True) if start else []
@@ -119,11 +120,9 @@ class Worths:
             return None
         code = self.changes.of(tree, node_id)
         changes = self._changes(tree, node_id, scored)
-        if not changes:
-            return None
         for change in changes:
             space = {**_space(change, editable), **space}
-        return Comparison(Study(start, code, space, trials, tree.direction), changes)
+        return Variants(Study(start, code, space, trials, tree.direction), changes)
 
     def _changes(self, tree: Tree, node_id: str, scored: Sequence[Trial]) -> list[Change]:
         sign = 1 if tree.direction == "minimise" else -1
@@ -151,19 +150,17 @@ def _space(change: Change, editable: Sequence[str]) -> Space:
     return {key: span for key, span in found.items() if key in change.brought}
 
 
-def _worths(comparison: Comparison) -> list[Worth]:
+def _worths(variants: Variants) -> list[Worth]:
     """The program beside itself without each change that it has, and with each that it lacks."""
-    study = comparison.study
-    others = [comparison.other(change) for change in comparison.changes]
+    study = variants.study
+    others = [variants.other(change) for change in variants.changes]
     programs, codes = [study.start, *(values for values, _ in others)], [study.code, *(code for _, code in others)]
-    found = comparison.model().compare(programs, codes)
+    found = variants.model().compare(programs, codes)
     scored = [trial.code for trial in study.trials if trial.score is not None]
     worths = []
-    for place, change in enumerate(comparison.changes, 1):
+    for change, (gain, deviation) in zip(variants.changes, found.differences(), strict=True):
         carried = change.name in study.code
-        gain = float(found.mean[place] - found.mean[0])
-        variance = float(found.deviation[place] ** 2 + found.deviation[0] ** 2 - 2 * found.covariance[place])
         having = sum(change.name in code for code in scored)
-        told = -gain if carried else gain, max(variance, 1e-12) ** 0.5
+        told = -gain if carried else gain, deviation
         worths.append(Worth(change.maker.node_id, carried, *told, having, len(scored) - having))
     return worths

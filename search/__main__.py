@@ -1,4 +1,4 @@
-"""``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``, ``python -m search doctor|evaluate|ablate``; see ``--help``."""
+"""``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``; or with ``doctor``, ``evaluate``, ``ablate``, ``explain``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _HERE = {"", str(Path.cwd())}
 sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(Path.cwd())]
 
 
-_BESIDE = {"evaluate": ("search.evaluate", "rescore"), "ablate": ("search.ablate", "ablate")}
+_BESIDE = {
+    "evaluate": ("search.evaluate", "rescore"),
+    "ablate": ("search.ablate", "ablate"),
+    "explain": ("search.explain", "explain"),
+}
 """Commands beside the search, with options of their own: where each is, so that only the one that is asked is read."""
 
 

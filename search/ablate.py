@@ -198,6 +198,16 @@ def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str,
 
 def _subject(archive: Archive, start: str) -> Subject:
     """The node whose id begins so, and its steps. Raises AblationError or QueryError."""
+    run, node_id, tree = located(archive, start)
+    removals, entangled = _steps(tree, node_id)
+    if not removals:
+        reasons = "; ".join(f"{node[:8]}: {why}" for node, _, why in entangled) or "it is the seed program itself"
+        raise AblationError(f"no step of {node_id[:8]} can be taken out: {reasons}")
+    return Subject(run, node_id, tree[node_id].candidate.files, removals, entangled)
+
+
+def located(archive: Archive, start: str) -> tuple[Run, str, Tree]:
+    """The node whose id begins so, its run, and the tree under its latest conditions. Raises as ``_subject`` does."""
     node_id = the_one(start, archive.query(NAMED, [start, start]))
     ((name,),) = archive.query("SELECT run FROM nodes WHERE node_id = ?", [node_id])
     run = archive.run(name)
@@ -207,12 +217,7 @@ def _subject(archive: Archive, start: str) -> Subject:
     )
     if run is None or not last:
         raise AblationError(f"run {name!r} has no training yet; there is nothing to compare")
-    tree = archive.tree(run, Conditions(last[0][2], last[0][0], last[0][1]))
-    removals, entangled = _steps(tree, node_id)
-    if not removals:
-        reasons = "; ".join(f"{node[:8]}: {why}" for node, _, why in entangled) or "it is the seed program itself"
-        raise AblationError(f"no step of {node_id[:8]} can be taken out: {reasons}")
-    return Subject(run, node_id, tree[node_id].candidate.files, removals, entangled)
+    return run, node_id, archive.tree(run, Conditions(last[0][2], last[0][0], last[0][1]))
 
 
 def _steps(tree: Tree, node_id: str) -> tuple[tuple[Removal, ...], tuple[tuple[str, str, str], ...]]:

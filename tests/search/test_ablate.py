@@ -126,3 +126,39 @@ def test_what_cannot_be_ablated_is_said(night: Path, tmp_path: Path) -> None:
         assert said in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
     assert not (night.parent / "nowhere.duckdb").exists()
+
+
+# ---------------------------------------------------------------- the same from what is known already
+
+
+def explain(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "-m", "search", "explain", *words], folder, timeout=60)
+
+
+def test_what_each_difference_is_worth_is_told_without_a_training(night: Path) -> None:
+    before = one(night, "count(*) FROM evaluations")
+    done = explain(night.parent, verdict(night)[:10])
+    assert done.returncode == 0, done.stderr
+    told = re.findall(r"^  (\S+ \S+ -> \S+) +([+-][\d.]+) ± ([\d.]+)  (helps|does harm|not clear)$", done.stdout, re.M)
+    assert len(told) >= 2, done.stdout
+    gains = [float(gain) for _, gain, _, _ in told]
+    assert gains == sorted(gains, reverse=True)
+    assert "helps" in {verdict for *_, verdict in told}, done.stdout
+    assert one(night, "count(*) FROM evaluations") == before
+
+
+def test_what_cannot_be_explained_is_said(night: Path) -> None:
+    root = one(night, "any_value(node_id) FROM nodes WHERE run = 'night' AND number = 0")
+    done = explain(night.parent, root)
+    assert done.returncode == 0
+    assert "differs from the seed program in nothing" in done.stdout
+    for words, said in (
+        (("zzz",), "no node has an id that starts with"),
+        ((root, "archive=nowhere.duckdb"), "there is no archive"),
+        ((root, "task.seconds=3"), "only archive= can be set here"),
+    ):
+        done = explain(night.parent, *words)
+        assert done.returncode != 0
+        assert said in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (night.parent / "nowhere.duckdb").exists()
