@@ -401,7 +401,7 @@ def test_help_shows_commands_that_are_understood(tmp_path: Path) -> None:
     ]
     assert len(examples) >= 4
     for example in examples:
-        if example[3:4] in (["evaluate"], ["ablate"]):
+        if example[3:4] in (["evaluate"], ["ablate"], ["explain"]):
             done = run([sys.executable, *example[1:4], "--help"], tmp_path)
             assert (done.returncode, example[4] in done.stdout) == (0, True), done.stderr
         elif "doctor" not in example:
