@@ -1,6 +1,6 @@
 """Do edits as genes help in real searches? ``shakespeare``, tune and scripted edits of the code, equal evaluations.
 
-    python tests/benchmarks/shakespeare.py [--seeds 1,2,3] [--evaluations 60] [--seconds 5] [--archive FILE] [--quick]
+    python tests/benchmarks/shakespeare.py [--seeds 1,2,3] [--evaluations 32] [--seconds 4] [--archive FILE] [--quick]
 
 Each search is `python -m search` with ``tune``, ``crossover`` and ``code_edits.CodeEdits``, as often as ``tune``:
 
@@ -31,7 +31,7 @@ from default_run import verdicts
 HERE = Path(__file__).parent
 ARMS = ("genes", "tpe")
 EDITING = "+operators.edit._target_=code_edits.CodeEdits"
-CLAIM = ("claim.candidates=2", "claim.confirm_seeds=2", "claim.report_seeds=4", "claim.most_report_seeds=4")
+CLAIM = ("claim.candidates=2", "claim.confirm_seeds=1", "claim.report_seeds=3", "claim.most_report_seeds=3")
 
 
 def search(arm: str, seed: int, archive: Path, options: argparse.Namespace) -> None:
@@ -78,13 +78,13 @@ def _error(values: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="1,2,3", help="search seeds (%(default)s)")
-    parser.add_argument("--evaluations", type=int, default=60, help="trainings of each search (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="seconds of each training (%(default)s)")
+    parser.add_argument("--evaluations", type=int, default=32, help="trainings of each search (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each training (%(default)s)")
     parser.add_argument("--archive", type=Path, help="keep the runs in this file (default: a temporary one)")
-    parser.add_argument("--quick", action="store_true", help="one seed, 16 trainings of a second: a look, not a result")
+    parser.add_argument("--quick", action="store_true", help="one seed, 14 short trainings: a look, not a result")
     options = parser.parse_args()
     if options.quick:
-        options.seeds, options.evaluations, options.seconds = "1", 16, 1.0
+        options.seeds, options.evaluations, options.seconds = "1", 14, 0.5
     seeds = [int(seed) for seed in options.seeds.split(",")]
     with tempfile.TemporaryDirectory(prefix="treewright-bench-") as folder:
         archive = options.archive or Path(folder) / "runs.duckdb"
