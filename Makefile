@@ -1,4 +1,5 @@
 # make run: a first result on a bare machine. make test: the fast suite. Both do all of their own set-up.
+# make test-all: fast and slow. make nightly: all of that and the nightly tier. See tests/README.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,20 +7,30 @@ STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 , := ,
 
-.PHONY: run test test-all lint setup browser clean
+.PHONY: run test test-slow test-all nightly data lint setup browser clean
 
 run: $(STAMP)
 	$(BIN)/python -m prepare
 	$(BIN)/python -m search
 
-# API keys are unset, so that no test can spend money.
-test: $(DEV)
-	@$(BIN)/python -m prepare
-	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest -m "not slow"
+# API keys are unset, so that no test can spend money. WORKERS processes, each on a core of its own.
+WORKERS ?= 2
+PYTEST = env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-test-all: $(DEV) browser
+test: $(DEV) data
+	$(PYTEST) -m "not slow and not nightly"
+
+test-slow: $(DEV) data browser
+	$(PYTEST) -m "slow and not nightly"
+
+test-all: $(DEV) data browser
+	$(PYTEST) -m "not nightly"
+
+nightly: $(DEV) data browser
+	$(PYTEST)
+
+data: $(DEV)
 	@$(BIN)/python -m prepare
-	env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest
 
 # Pages are tested in a real browser. Where none can be installed, those tests are skipped and say so.
 browser:

@@ -21,6 +21,15 @@ from train.slots import make_slots
 CANDIDATES = Path(__file__).parent / "train" / "candidates"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker of pytest-xdist cores of its own, so that candidates of two workers never share one."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    if worker is not None and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        number, count = int(worker.removeprefix("gw")), min(int(workers), len(cores))
+        os.sched_setaffinity(0, cores[number % count :: count])
+
+
 def write_texts(folder: Path, files: int = 16, words: int = 1000) -> Path:
     """Text files of made-up words, in a made-up language that is the same every time."""
     rng = np.random.default_rng(1616)
