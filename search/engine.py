@@ -54,6 +54,7 @@ from search.policies.base import OperatorView, Policy, Telling
 from search.simplicity import in_words, shorter_equal
 from search.statistics import screening_sigma
 from train.curve import pace_of
+from train.faults import fault
 
 LOST_TRIES = 3
 """How often a training that the machine lost is begun again before the search stops."""
@@ -193,6 +194,7 @@ class Search:
                     self._queue(record, move.node_id, move.purpose)
                 else:
                     self._make(record)
+            fault("move")
             self._begin_thinking()
 
     def _views(self, free: int, lookahead: int) -> Mapping[str, OperatorView] | None:
@@ -394,6 +396,7 @@ class Search:
         digest = normalised(candidate.files)
         node = Node(node_id, self.run.run, number, record.number, candidate, self.parts.clock(), digest)
         self.tree.add(self.archive.add(node))
+        fault("node")
         self._known.add(digest)
         self._queue(record, node_id, "screen")
 
@@ -402,11 +405,13 @@ class Search:
     def tell(self, evaluation: Evaluation) -> None:
         """Record what came of a training. Raises SearchStopped if the search cannot go on after it."""
         self._asked.discard(evaluation.request.move)
+        fault("landed")
         with self.archive.transaction():
             marked = self.tree.record(self.archive.record(evaluation))
             if isinstance(evaluation, Failed) and evaluation.violation:
                 self._say_who_is_suspect(evaluation.request.node_id, marked)
             self._follow_leader()
+        fault("commit")
         if evaluation.outcome == "lost":
             self._again(evaluation)
         elif self._lookahead is not None:

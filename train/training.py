@@ -23,6 +23,7 @@ from prepare.task import Buffer, Task
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
 from train.curve import Divergence, MedianRule, Watch
+from train.faults import fault
 
 _GRACE = 0.02
 """Share of the budget by which a state may be late."""
@@ -98,6 +99,7 @@ class Training:
     def _attempt(self, stream: Buffer, rehearsed: bool) -> bytes:
         rehearsal = self._rehearsal(len(stream)) if rehearsed else None
         with self.cells.open("training", "train", rehearsal=rehearsal) as cell:
+            fault("launch")
             try:
                 passed = rehearsed and self._rehearse(cell)
                 patience = self.task.limits.startup_seconds + self.task.seconds
@@ -106,6 +108,7 @@ class Training:
                         budget = self._until_start(cell, time.monotonic() + patience)
                     with self.progress.phase("train"):
                         state = self._until_state(cell, budget, stream)
+                fault("train")
                 self._within_cores(cell)
                 self.progress.metrics.update(_count(state, self.task))
                 with self.progress.phase("check"):

@@ -20,6 +20,7 @@ from train import audit
 from train.cell import Cell, Ended
 from train.cells import Cells, Progress
 from train.curve import MedianRule, Watch
+from train.faults import fault
 from train.speed import around, machine_speed
 from train.training import Training
 
@@ -120,6 +121,7 @@ class Trial:
                 answer = self._ask(cell, message, batch, size, deadline, "scoring", limit)
                 self._charge(time.monotonic() - began, cell.usage.cpu_seconds - cpu)
                 parts.append(np.frombuffer(answer, np.float64).reshape(len(batch), self.task.context))
+            fault("score")
         claims = np.concatenate(parts)
         if not np.isfinite(claims).all() or claims.max() > 0.0:
             impossible = bool((claims > 0.0).any())  # the worker normalises: only forged ones are above 0
@@ -157,6 +159,7 @@ class Trial:
                     shape, message["positions"] = [len(rows), vocab], plan.told[batch].tolist()
                 answer = self._ask(cell, message, rows, 4 * math.prod(shape), deadline, "the audit", limit)
                 parts.append(plan.read(batch, np.frombuffer(answer, np.float32).reshape(shape)))
+            fault("audit")
         return np.concatenate(parts)
 
     def _ask(

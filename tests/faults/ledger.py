@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import psutil
 
 from archive.query import open_reader
+from train import owner
+from train.cgroup import MemoryGroups, find_groups
 
 
 def rows(archive: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -74,3 +77,16 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+@functools.cache
+def where_groups_are() -> MemoryGroups | None:
+    return find_groups()  # which sweeps, and so is asked once, before there is something to be found
+
+
+def memory_groups() -> list[Path]:
+    """Those that are left by processes which are no more."""
+    if (groups := where_groups_are()) is None:
+        return []
+    folders = groups.base.glob("treewright-*")
+    return [folder for folder in folders if owner.fate(folder.name.removeprefix("treewright-")) == "dead"]

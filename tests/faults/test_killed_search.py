@@ -1,8 +1,10 @@
-"""``kill -9`` of a whole search at random instants, many times, and a last session that finishes it."""
+"""``kill -9`` of a whole search at random instants, many times, and a last session that finishes it.
+
+CI kills at named points instead: see ``test_fault_points.py``.
+"""
 
 from __future__ import annotations
 
-import functools
 import random
 import shutil
 import signal
@@ -14,16 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 from launching import HOUSE, begin, environment, search, toy_conf
-from ledger import evaluations, family, finished, gone, rows, settled
-
-from train import owner
-from train.cgroup import MemoryGroups, find_groups
-
-pytestmark = pytest.mark.slow
+from ledger import evaluations, family, finished, gone, memory_groups, rows, settled
 
 SLOTS = 2
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("delay", "budget"), [(0.05, 300), (0.2, 120)])
 def test_kill_at_any_instant_loses_nothing_and_repeats_nothing(tmp_path: Path, delay: float, budget: int) -> None:
     """Twelve kills each, from the first imports on to the middle of a batch of results."""
@@ -59,6 +58,8 @@ def test_kill_at_any_instant_loses_nothing_and_repeats_nothing(tmp_path: Path, d
     assert len(set(trained)) == budget, "what was in flight was trained again, not given up"
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(5))
 def test_killed_with_sandboxes_at_work_leaves_nothing(tmp_path: Path, part: int) -> None:
     """Ten kills in each of five searches with real sandboxes: fifty instants, from launching to auditing.
@@ -113,19 +114,7 @@ def wait_for_a_stage(process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.01)
 
 
-@functools.cache
-def where_groups_are() -> MemoryGroups | None:
-    return find_groups()  # which sweeps, and so is asked once, before there is something to be found
-
-
-def memory_groups() -> list[Path]:
-    """Those that are left by processes which are no more."""
-    if (groups := where_groups_are()) is None:
-        return []
-    folders = groups.base.glob("treewright-*")
-    return [folder for folder in folders if owner.fate(folder.name.removeprefix("treewright-")) == "dead"]
-
-
+@pytest.mark.slow
 def test_sql_while_the_search_runs_and_while_it_dies(tmp_path: Path) -> None:
     archive = tmp_path / "treewright.duckdb"
     process = begin(tmp_path, "run=night", "budget.evaluations=500", "evaluator.delay=0.05")
