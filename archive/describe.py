@@ -77,11 +77,18 @@ def _libraries(config: Mapping[str, Any], corpus: str) -> list[str]:
     return ["torch", "numpy", *(["rustbpe"] if tokens else []), *(["duckdb"] if shards else [])]
 
 
+def _foreign(target: str) -> list[str]:
+    return [
+        f"Its data come from the class `{target}`, which is none of ours, and `task.json` may not name it. Take the",
+        "task from your own settings instead: `python -m search evaluate . task=NAME --config-dir DIR`.",
+    ]
+
+
 def readme(subject: Subject, step: Step) -> str:
     """How to run the program, what it scored, how it was made; in Markdown, foreign text as code."""
     corpus = subject.config.get("corpus")
     target = str(corpus.get("_target_") or "") if isinstance(corpus, dict) else ""
-    foreign = [] if target.startswith("prepare.") else ["", f"Its data comes from `{_code(target)}`: install that too."]
+    foreign = [] if target.startswith("prepare.") else ["", *_foreign(_code(target))]
     lines = [
         f"# `{_code(subject.task)}`, node {step.node_id}",
         "",

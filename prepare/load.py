@@ -1,35 +1,25 @@
 """From a task's configuration (a mapping, as YAML or JSON gives it) to a ``Task``.
 
 The same loader serves the search, the standalone run of a seed program and an exported branch, which carries its
-configuration as ``task.json``.
+configuration as ``task.json``. What a user typed or wrote under conf/ may name any class; what was read from data goes
+through ``prepare.known`` first.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prepare.known import TaskError, known_task, locate
 from prepare.presets import chosen, merged, this_machine
 from prepare.task import Limits, Metric, Task
 
+__all__ = ["HOUSE", "TaskError", "find_file", "is_exported", "locate", "task_beside", "task_from", "task_named"]
+
 HOUSE = Path(__file__).resolve().parent.parent
 """The folder that holds our packages; paths in a task's configuration are relative to it, if not found from here."""
-
-
-class TaskError(Exception):
-    """A task's configuration is not usable; the message says which key and what was expected."""
-
-
-def locate(target: str) -> Any:
-    """The object that a dotted ``_target_`` names. Raises TaskError."""
-    module, _, name = target.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TaskError(f"_target_ {target!r} cannot be imported ({error}); expected package.module.Class") from error
 
 
 def task_from(config: Mapping[str, Any]) -> Task:
@@ -80,11 +70,18 @@ def task_beside(program: Path, device: str | None = None, settings: Sequence[str
     if exported.is_file():
         if settings:
             raise TaskError(f"{settings[0]!r} cannot be set here: the task of an exported branch is {exported}")
-        return task_from(json.loads(exported.read_text()))
+        return task_from(known_task(_exported(exported)))
     config = HOUSE / "conf" / "task" / f"{program.stem}.yaml"
     if config.is_file():
         return task_named(program.stem, settings, device or this_machine())
     raise TaskError(f"no task for {program}: expected {exported} or {config}")
+
+
+def _exported(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{path} cannot be read: {error}. Export the node again.") from None
 
 
 def task_named(name: str, overrides: Sequence[str], device: str) -> Task:

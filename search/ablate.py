@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from archive.store import Archive
 from archive.tree import Tree
 from operators.ablate import Ablate, Removal, without
 from prepare.corpora import PreparationError
-from prepare.load import TaskError, find_file, task_from
+from prepare.known import TaskError, known_evaluator, known_task
+from prepare.load import task_from
 from prepare.task import Task
 from search import assemble, settings
 from search.display import clean, make_display
@@ -40,9 +42,13 @@ from train.sandbox import SandboxUnavailable
 
 _NAME = "ablate"
 _WIDTH = 56
+_SETTABLE = ("archive=", "executor", "sandbox=")
+_NAMED_AGAIN = ("task=", "task.", "data=", "data.", "evaluator=", "evaluator.")
+"""Settings that must be those of the run: typed where the run has a class of the user's own."""
 _DESCRIPTION = """\
 Which steps of a node's lineage carry its gain? Each step is taken out in turn, and what is left is trained on fresh
 seeds and judged on val. The runs are recorded in the archive, as run ablation-ID; the same command goes on with them.
+A run with a corpus or an evaluator class of your own needs them named again: task=NAME evaluator=NAME --config-dir DIR.
 """
 
 
@@ -65,15 +71,15 @@ class Subject:
 def ablate(arguments: Sequence[str]) -> int:
     """Returns the exit status: 0 done, 1 it could not be done, 130 stopped by Ctrl-C. Raises SettingsError."""
     options = _parser().parse_intermixed_args(arguments)
-    if strange := [word for word in options.overrides if not word.startswith(("archive=", "executor", "sandbox="))]:
+    if strange := [word for word in options.overrides if not word.startswith((*_SETTABLE, *_NAMED_AGAIN))]:
         raise settings.SettingsError(
             f"{strange[0]}: the task and the protocol are those of the node's own run; only archive=, sandbox= and "
-            "executor.*= can be set here"
+            "executor.*= can be set here, and task= and evaluator= be named again"
         )
     config = settings.values_for(options.config_dir, options.overrides, assemble.device_for)
     try:
         with ExitStack() as stack:
-            return _ablate(options.node, options.runs, config, stack)
+            return _ablate(options, config, stack)
     except (
         AblationError,
         ArchiveError,
@@ -96,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("node", metavar="ID", help="any start of a node's id that fits one node")
-    parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="archive=, sandbox=, executor.*=")
+    parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="archive=, sandbox=, executor.*=, task=")
     parser.add_argument(
         "--runs",
         type=settings.whole_number(2),
@@ -111,13 +117,14 @@ def _parser() -> argparse.ArgumentParser:
 # ---------------------------------------------------------------- the run
 
 
-def _ablate(node: str, runs: int, chosen: Mapping[str, Any], stack: ExitStack) -> int:
+def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitStack) -> int:
+    runs: int = options.runs
     path = Path(str(chosen["archive"]))
     if not path.exists():
         raise AblationError(f"there is no archive {path}; name it with archive=FILE")
     archive = stack.enter_context(Archive.open(path))
-    subject = _subject(archive, node)
-    config = _config(subject, chosen)
+    subject = _subject(archive, options.node)
+    config = _config(subject, chosen, options.overrides)
     try:
         task = task_from(config["task"])
         stand = assemble.build_stand(config, task)
@@ -166,11 +173,18 @@ def _turn(search: Search, executor: Executor, landed: Callable[..., None], total
         landed(search, evaluation, total)
 
 
-def _config(subject: Subject, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the node's run, under which its score was made, with this machine's slots and sandbox."""
+def _config(subject: Subject, chosen: Mapping[str, Any], typed: Sequence[str]) -> dict[str, Any]:
+    """The settings of the node's run, under which its score was made, with this machine's slots and sandbox.
+
+    The archive may come from elsewhere, so its task and its evaluator name known classes, or are those that the user
+    has named again. Raises TaskError or SettingsError.
+    """
     recorded: dict[str, Any] = dict(subject.run.config)
+    again, of_run = partial(_named_again, recorded, chosen), recorded.get
     return {
         **recorded,
+        "task": again("task") if _is_typed(typed, "task", "data") else known_task(of_run("task")),
+        "evaluator": again("evaluator") if _is_typed(typed, "evaluator") else known_evaluator(of_run("evaluator")),
         "run": f"ablation-{subject.node_id[:8]}",
         "executor": chosen["executor"],
         "sandbox": chosen["sandbox"],
@@ -180,11 +194,25 @@ def _config(subject: Subject, chosen: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _is_typed(typed: Sequence[str], *groups: str) -> bool:
+    return any(word.startswith((f"{group}=", f"{group}.")) for word in typed for group in groups)
+
+
+def _named_again(recorded: Mapping[str, Any], chosen: Mapping[str, Any], group: str) -> Any:
+    """What the user's own settings say of a group. Raises SettingsError unless the run was started with the same."""
+    if changed := settings.differences(recorded.get(group), settings.as_json(chosen[group]), group):
+        raise settings.SettingsError(
+            "the task and the protocol are those of the node's own run, and these settings differ from them:\n  "
+            + "\n  ".join(clean(line, 200) for line in changed)
+        )
+    return chosen[group]
+
+
 def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str, str]], str | None]) -> Parts:
     operator = Ablate(_NAME, subject.removals)
     return Parts(
         task=task,
-        program=find_file(task.program).read_text(),
+        program="",  # the task's text is for prompts, and nothing is asked of a model here
         policy=Ablation(len(subject.removals), runs),
         operators={_NAME: operator},
         views={_NAME: OperatorView(_NAME, operator.arity, 1.0, operator.applies)},

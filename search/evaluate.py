@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from archive.records import Evaluation, Failed, Purpose, Request, Scored
 from prepare.corpora import PreparationError
-from prepare.load import TaskError
+from prepare.known import TaskError, known_task
 from prepare.task import Task
 from search import assemble, settings
 from search.display import clean
@@ -35,7 +35,8 @@ _PURPOSE: Mapping[str, Purpose] = {"val": "screen", "select": "confirm"}
 
 _DESCRIPTION = """\
 Scores a program again: PATH is a train.py, the folder of an export, or a git repository (with --commit).
-An export is scored under the task that it carries, another file under the task of the settings (task=...).
+An export is scored under the task that it carries, another file under the task of the settings (task=...). A task with
+a corpus class of your own is taken from your settings only: name it (task=NAME --config-dir DIR); it must be the same.
 """
 
 
@@ -99,15 +100,23 @@ def _rescore(options: argparse.Namespace) -> int:
 
 
 def _with_its_task(config: Mapping[str, Any], program: Program, typed: Sequence[str]) -> Mapping[str, Any]:
-    """The settings with the task that an export carries, if it carries one. Raises SettingsError."""
+    """The settings with the task that an export carries, if it carries one.
+
+    The same task from the user's own settings takes its place. Raises SettingsError for another one, and TaskError for
+    a class in the export that is not on the list.
+    """
     if program.task is None:
         return config
-    if chosen := [word for word in typed if word.startswith(("task=", "task."))]:
+    chosen = [word for word in typed if word.startswith(("task=", "task.", "data=", "data."))]
+    if not chosen:
+        return {**config, "task": known_task(program.task)}
+    if changed := settings.differences(program.task, settings.as_json(config["task"])):
         raise settings.SettingsError(
-            f"{chosen[0]} would change the task that the export carries, and its scores could not be compared. "
-            "Leave it out; or copy the train.py elsewhere, to score it under another task."
+            f"{chosen[0]} would change the task that the export carries, and its scores could not be compared:\n  "
+            + "\n  ".join(clean(line, 200) for line in changed)
+            + "\nLeave it out; or copy the train.py elsewhere, to score it under another task."
         )
-    return {**config, "task": program.task}
+    return config
 
 
 def _run(executor: Executor, requests: list[Request], stop: threading.Event, tell: Task | None) -> list[Evaluation]:

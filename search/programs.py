@@ -147,7 +147,7 @@ def _git(repository: Path, *arguments: str) -> str:
 def _task(text: str) -> Mapping[str, Any]:
     try:
         task = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProgramError(f"task.json cannot be read: {error}. Export the node again.") from None
     if not isinstance(task, dict):
         raise ProgramError(f"task.json holds a {type(task).__name__}; expected an object. Export the node again.")

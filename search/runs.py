@@ -18,7 +18,7 @@ from archive.tree import Tree
 from prepare.load import find_file
 from prepare.task import Task
 from search.engine import Search
-from search.settings import SettingsError, differences
+from search.settings import SettingsError, as_json, differences
 
 LEADERS_AGAIN = 5
 """Nodes that are trained again, beside the root, when a run goes on with other hardware."""
@@ -76,7 +76,7 @@ def open_run(
         if start:
             archive.start_run(run)
         return Opened(run, archive.tree(run, conditions), resumed=False, other_hardware=None)
-    if changed := differences(known.identity, _plain(identity(config) | contents)):
+    if changed := differences(known.identity, as_json(identity(config) | contents)):
         raise RunChanged(
             f"run {known.run!r} was started with other settings, and cannot go on with these:\n  "
             + "\n  ".join(changed)
@@ -93,13 +93,6 @@ def _contents(task: Task, conditions: Conditions, program: Mapping[str, str] | N
     else:
         text = find_file(task.seed_file).read_text(errors="replace")
     return {"contents": {"seed_file": sha256(text)[:12], "corpus": conditions.fingerprint}}
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back: tuples are lists, keys are strings."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, contents: dict[str, Any], now: float) -> Run:
@@ -120,8 +113,8 @@ def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, contents: 
         direction=task.metric.direction,
         policy=str(config.get("chosen", {}).get("policy") or config["policy"].get("_target_")),
         seed=seed,
-        config=_plain({key: value for key, value in config.items() if key != "llm"}),
-        identity=_plain(identity(config) | contents),
+        config=as_json({key: value for key, value in config.items() if key != "llm"}),
+        identity=as_json(identity(config) | contents),
         created_at=now,
     )
 

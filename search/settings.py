@@ -263,3 +263,10 @@ def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
             lines += differences(before.get(key), after.get(key), name)
         return lines
     return [] if before == after else [f"{prefix}: {before!r} -> {after!r}"]
+
+
+def as_json(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists, keys are strings."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, (list, tuple)) else value

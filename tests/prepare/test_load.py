@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,22 @@ def test_a_program_alone_without_its_task_says_so(house: dict[str, str], tmp_pat
     done = run(["train.py"], house, tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: no task for train.py")
+
+
+@pytest.mark.parametrize("command", [["train.py"], ["-m", "prepare"]])
+def test_a_task_beside_a_program_cannot_name_code(house: dict[str, str], tmp_path: Path, command: list[str]) -> None:
+    owned = json.loads(
+        '{"name":"x","metric":{"name":"m","direction":"minimise"},'
+        '"corpus":{"_target_":"os.system","command":"touch owned"},'
+        '"seed_file":"a","program":"b","seconds":1,"context":1}'
+    )
+    (tmp_path / "task.json").write_text(json.dumps(owned))
+    shutil.copytree(HOUSE / "prepare", tmp_path / "prepare")  # as in an export
+    done = run(command, house, tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "error: task.corpus names the class 'os.system'; expected one of prepare.corpora.Plays, " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.slow

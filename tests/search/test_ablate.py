@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
-from launching import HOUSE, one, run, search, sql
+from launching import HOUSE, STUB, one, run, search, sql
 
 from operators.ablate import Removal, without
 
+COMMAND = {"_target_": "os.system", "command": "touch owned"}
+AUDITED = {"_target_": "train.evaluator.AuditedEvaluator"}
 BEFORE = "A = 1\nB = 2\n\n\ndef f(x):\n    return x\n\n\ndef g(x):\n    y = x\n    return y\n"
 
 
@@ -64,8 +69,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ablate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    conf = ("--config-dir", str(HOUSE / "tests" / "conf"))
-    return run([sys.executable, "-m", "search", "ablate", *words, *conf], folder, timeout=120)
+    return run([sys.executable, "-m", "search", "ablate", *words, *STUB], folder, timeout=120)
 
 
 def verdict(archive: Path) -> str:
@@ -119,13 +123,80 @@ def test_what_cannot_be_ablated_is_said(night: Path, tmp_path: Path) -> None:
         ((root,), "it is the seed program itself"),
         (("zzz",), "no node has an id that starts with"),
         ((root, "archive=nowhere.duckdb"), "there is no archive"),
-        ((root, "task.seconds=3"), "those of the node's own run"),
+        ((root, "policy=greedy"), "those of the node's own run"),
+        ((verdict(night), "task.seconds=3"), "task.seconds: 10.0 -> 3"),
+        ((verdict(night), "evaluator.noise=0.5"), "evaluator.noise: 0.01 -> 0.5"),
     ):
         done = ablate(night.parent, *words)
         assert done.returncode != 0
         assert said in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
     assert not (night.parent / "nowhere.duckdb").exists()
+
+
+# ---------------------------------------------------------------- an archive from elsewhere
+
+
+def crafted(night: Path, folder: Path, *path: str, section: object) -> Path:
+    """A copy of the archive whose run has another value at ``path`` of its configuration."""
+    folder.mkdir(exist_ok=True)
+    copy = folder / "treewright.duckdb"
+    shutil.copy(night, copy)
+    with duckdb.connect(str(copy)) as connection:
+        ((text,),) = connection.execute("SELECT config FROM runs WHERE run = 'night'").fetchall()
+        config = json.loads(text)
+        inner = config
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = section
+        connection.execute("UPDATE runs SET config = ? WHERE run = 'night'", [json.dumps(config)])
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "section", "said"),
+    [
+        (("task", "corpus"), COMMAND, "task.corpus names the class 'os.system'"),
+        (("task", "limits"), {"memory_mb": COMMAND}, "task.limits.memory_mb has the key '_target_'"),
+        (("task",), {**COMMAND, "name": "x"}, "the task is made by the class 'os.system'"),
+        (("task",), "touch owned", "the task is a str"),
+        (("evaluator",), COMMAND, "evaluator names the class 'os.system'"),
+        (("evaluator",), {**AUDITED, "median_rule": COMMAND}, "evaluator.median_rule has the key '_target_'"),
+    ],
+)
+def test_an_archive_cannot_name_code(
+    night: Path, tmp_path: Path, path: tuple[str, ...], section: object, said: str
+) -> None:
+    copy = crafted(night, tmp_path, *path, section=section)
+    words = ["--config-dir", str(HOUSE / "tests" / "conf"), *(["evaluator=stub"] if path[0] == "task" else [])]
+    done = run([sys.executable, "-m", "search", "ablate", verdict(copy), *words], tmp_path, timeout=60)
+    assert done.returncode == 1, done.stderr + done.stdout
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "owned").exists()
+    assert one(copy, "count(*) FROM runs") == one(night, "count(*) FROM runs")
+
+
+def test_other_parts_of_a_recorded_configuration_are_not_made(night: Path, tmp_path: Path) -> None:
+    """Policy, operators, model and executor of a recorded run are replaced, or never looked at."""
+    copy = night
+    for key in ("policy", "operators", "llm", "executor", "data"):
+        section: object = {"tune": COMMAND} if key == "operators" else COMMAND
+        (tmp_path / key).mkdir()
+        copy = crafted(copy, tmp_path / key, key, section=section)
+    folder = copy.parent
+    done = ablate(folder, verdict(copy), "--runs", "2")
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "owned").exists()
+
+
+def test_a_class_of_the_user_s_own_is_named_again(night: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "search", "ablate", verdict(night), "--config-dir", str(HOUSE / "tests" / "conf")]
+    done = run(words, night.parent)
+    assert done.returncode == 1
+    assert "evaluator names the class 'stub_evaluator.StubEvaluator'; expected one of train.evaluator" in done.stderr
+    assert "evaluator=NAME" in done.stderr
+    assert "--config-dir DIR" in done.stderr
 
 
 # ---------------------------------------------------------------- the same from what is known already

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from launching import HOUSE, STUB, run, search, toy_conf
+import yaml
+from launching import HOUSE, PATHS, STUB, run, search, toy_conf
 
 from search.programs import ProgramError, Recorded, read_program
 from search.statistics import Interval, NoInterval, expects
@@ -74,6 +77,63 @@ def test_an_export_keeps_its_own_task(exported: Path, tmp_path: Path) -> None:
     assert "would change the task" in done.stderr
 
 
+# ---------------------------------------------------------------- an export from elsewhere
+
+OWNED = json.loads("""
+{"name":"x","metric":{"name":"m","direction":"minimise"},"corpus":{"_target_":"os.system","command":"touch owned"},
+ "seed_file":"a","program":"b","seconds":1,"context":1}
+""")
+
+
+def planted(folder: Path, task: object = OWNED) -> Path:
+    """An export-like folder whose task.json is crafted, in a repository where it is committed."""
+    (folder / "repo" / "x").mkdir(parents=True)
+    (folder / "repo" / "x" / "train.py").write_text("X = 1\n")
+    (folder / "repo" / "x" / "task.json").write_text(json.dumps(task))
+    git(folder / "repo", "init", "-q")
+    git(folder / "repo", "add", ".")
+    git(folder / "repo", "commit", "-q", "-m", "one")
+    return folder / "repo"
+
+
+@pytest.mark.parametrize("way", ["folder", "file", "commit"])
+def test_an_export_cannot_name_code(tmp_path: Path, way: str) -> None:
+    repo = planted(tmp_path)
+    words = {"folder": ["x"], "file": ["x/train.py"], "commit": [".", "--commit", "main"]}[way]
+    done = evaluate(repo, *words)
+    assert done.returncode == 1, done.stderr
+    assert "error: task.corpus names the class 'os.system'; expected one of prepare.corpora.Plays, " in done.stderr
+    assert "evaluate PATH task=NAME --config-dir DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in tmp_path.rglob("owned")]
+
+
+def test_a_class_of_the_user_s_own_comes_from_the_user_s_settings(tmp_path: Path) -> None:
+    """The same task, named on the command line, is taken from there; another one is refused with the difference."""
+    conf = toy_conf(tmp_path / "own")
+    file = conf / "task" / "toy.yaml"
+    file.write_text(file.read_text().replace("prepare.corpora.Folder", "corpus_of_mine.Mine"))
+    (tmp_path / "corpus_of_mine.py").write_text("import prepare.corpora\nclass Mine(prepare.corpora.Folder): ...\n")
+    (conf / "evaluator").mkdir()
+    shutil.copy(HOUSE / "tests" / "conf" / "evaluator" / "stub.yaml", conf / "evaluator")
+    values = yaml.safe_load(file.read_text())
+    repo = planted(tmp_path, values)
+    shutil.copy(SEED, repo / "x" / "train.py")
+    named = ["task=toy", "--config-dir", str(conf), "evaluator=stub"]
+    paths = {"PYTHONPATH": os.pathsep.join([PATHS, str(tmp_path)])}
+    command = [sys.executable, "-m", "search", "evaluate", str(repo / "x"), "--runs", "1"]
+
+    done = run([*command, *named[1:]], tmp_path, **paths)
+    assert done.returncode == 1
+    assert "task.corpus names the class 'corpus_of_mine.Mine'" in done.stderr
+    done = run([*command, *named], tmp_path, **paths)
+    assert done.returncode == 0, done.stderr
+    assert "task toy" in done.stdout
+    done = run([*command, *named, "task.seconds=2"], tmp_path, **paths)
+    assert done.returncode == 2
+    assert "seconds: 1.0 -> 2" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_real_evaluator_agrees_with_an_export(tmp_path: Path) -> None:
     """Search, export, score again: with sandboxes and a second of training."""
@@ -115,6 +175,9 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         (tmp_path / "task.json").write_text(task)
         with pytest.raises(ProgramError, match=words):
             read_program(tmp_path)
+    (tmp_path / "task.json").write_text("[" * 100_000)
+    with pytest.raises(ProgramError, match="cannot be read"):
+        read_program(tmp_path)
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
