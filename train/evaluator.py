@@ -1,4 +1,4 @@
-"""The audited evaluator: train, score and audit one candidate in three sandboxes that share nothing writable.
+"""The audited evaluator: train, score and audit one candidate in three sandboxes that share no writable file.
 
     1. train   the candidate gets the training bytes when its clock starts; a state file comes out, nothing else counts
     2. score   code and state, and the evaluation rows: one log-probability for each target is claimed
