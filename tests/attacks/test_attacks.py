@@ -1,22 +1,34 @@
-"""Every attack of the list, twice: it works where a candidate is trusted, and here it does not.
+"""Every attack of the list, twice: it works where a candidate is trusted (at night), and here it does not.
 
     pytest tests/attacks/test_attacks.py -k look_ahead
 
-Each is one program in ``candidates/``, which declares how it must end (see ``attacking``). After each, an honest
-program in the same evaluator still gets the score that it had before.
+Each is one program in ``candidates/``, which declares how it must end (see ``attacking``). After each, the host is as
+it was. After one in ten, and after each that aims at later runs, an honest program still gets the score that it had
+before. After a change in this folder run all of ``pytest tests/attacks``: that an attack works where it is trusted is
+checked at night, except for a few.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+
 import pytest
 from attacking import LIST, SECRET, Attack, NaiveRun, World, all_attacks, program
+from host import Host
 
 from archive.records import Evaluation, Failed, Scored
 from prepare.task import Task
+from train.evaluator import AuditedEvaluator
 
 SEED = 11
 ATTACKS = all_attacks()
-MARKED = [pytest.param(each, id=each.name, marks=() if each.fast else pytest.mark.slow) for each in ATTACKS]
+EVERY = 10
+"""How many attacks share one look at the honest program's score."""
+
+
+def marked(fast: tuple[pytest.MarkDecorator, ...], others: pytest.MarkDecorator) -> list[object]:
+    return [pytest.param(each, id=each.name, marks=fast if each.fast else others) for each in ATTACKS]
 
 
 def score_of(evaluation: Evaluation) -> float:
@@ -24,30 +36,31 @@ def score_of(evaluation: Evaluation) -> float:
     return evaluation.score
 
 
-@pytest.fixture(scope="module")
-def honest(run_candidate, toy_seed: str) -> float:
-    """The honest program's score before any attack."""
-    return score_of(run_candidate(toy_seed, seed=SEED))
+# ---------------------------------------------------------------- where it is trusted
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, toy_task: Task) -> World:
     return World(tmp_path_factory.mktemp("world"), toy_task)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trusted(world: World, toy_seed: str) -> float:
     """The honest program's score where it is trusted. A busy machine may keep it from being in time: then once more."""
-    for _ in range(5):
-        run = world.run([toy_seed], "apart", SEED, patience=60.0)
-        if run.scores[0] is not None:
-            break
-    assert run.scores[0] is not None, run
-    assert (run.alive, run.trophy, run.left, SECRET in str(run.outputs)) == (True, None, 0, False), run
+    runs = (world.run([toy_seed], "apart", SEED, patience=60.0) for _ in range(5))
+    run = next(filter(is_clean, runs), None)
+    assert run is not None, "in none of five runs was the honest program scored, in time, and all of it gone"
+    assert run.scores[0] is not None
     return run.scores[0]
 
 
-@pytest.mark.parametrize("attack", MARKED)
+def is_clean(run: NaiveRun) -> bool:
+    """What must hold after an honest program: else every attack would seem to work."""
+    assert (run.trophy, SECRET in str(run.outputs)) == (None, False), run
+    return run.scores[0] is not None and run.alive and run.left == 0
+
+
+@pytest.mark.parametrize("attack", marked((pytest.mark.slow,), pytest.mark.nightly))
 def test_it_works_where_it_is_trusted(
     attack: Attack, world: World, trusted: float, toy_seed: str, toy_task: Task
 ) -> None:
@@ -75,10 +88,48 @@ def harmed(attack: Attack, run: NaiveRun, trusted: float, task: Task) -> bool:
     return {"trophy": run.trophy is not None, "process": run.left > 0, "dead": not run.alive}[attack.harm]
 
 
-@pytest.mark.parametrize("attack", MARKED)
-def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: str, toy_task: Task) -> None:
-    for _ in range(attack.runs):
-        evaluation = run_candidate(program(attack, toy_task), seed=SEED)
+# ---------------------------------------------------------------- here
+
+
+@pytest.fixture(scope="session")
+def honest(run_candidate, toy_seed: str) -> float:
+    """The honest program's score before any attack."""
+    return score_of(run_candidate(toy_seed, seed=SEED))
+
+
+@pytest.fixture(scope="session")
+def honest_again(run_candidate, toy_seed: str, honest: float) -> Iterator[Callable[[Attack], None]]:
+    """Call it after each attack: the honest program must get its score, after one in ten and after the last one."""
+    numbers = itertools.count(1)
+
+    def again() -> None:
+        assert score_of(run_candidate(toy_seed, seed=SEED)) == pytest.approx(honest, abs=1e-6)
+
+    def after(attack: Attack) -> None:
+        if next(numbers) % EVERY == 0 or attack.harm == "later":
+            again()
+
+    yield after
+    again()
+
+
+@pytest.fixture
+def host(evaluator: AuditedEvaluator, toy_task: Task, honest: float) -> Host:
+    return Host(evaluator.groups, *toy_task.corpus.locations())
+
+
+@pytest.mark.parametrize("attack", marked((), pytest.mark.slow))
+def test_it_fails_here(
+    attack: Attack,
+    run_candidate,
+    honest: float,
+    honest_again: Callable[[Attack], None],
+    toy_task: Task,
+    host: Host,
+) -> None:
+    with host.watching():
+        for _ in range(attack.runs):
+            evaluation = run_candidate(program(attack, toy_task), seed=SEED)
     if attack.ends == "scored":
         assert score_of(evaluation) >= honest - 1e-6
     else:
@@ -87,7 +138,9 @@ def test_it_fails_here(attack: Attack, run_candidate, honest: float, toy_seed: s
         assert attack.reason in evaluation.reason, evaluation.log
         assert evaluation.violation or "audit disagrees" not in evaluation.reason
     assert attack.harm != "text" or not quotes(repr(evaluation), toy_task)
-    assert score_of(run_candidate(toy_seed, seed=SEED)) == pytest.approx(honest, abs=1e-6)
+    assert host.seen or not evaluation.resources.phases, "the processes of a sandbox are seen"
+    host.untouched()
+    honest_again(attack)
 
 
 def quotes(text: str, task: Task, length: int = 20) -> bool:

@@ -267,6 +267,10 @@ class World:
 
 
 def _counted(command: list[str]) -> list[str]:
-    """The command, and after it the number of processes that are there besides this shell and the world's first."""
-    count = "sleep 0.3; n=0; for p in /proc/[0-9]*; do n=$((n+1)); done; echo $((n-2)) > left"
+    """The command, and after it the number of processes that are there besides this shell and the world's first.
+
+    What has ended may take a moment to be gone: up to three seconds, on a busy machine.
+    """
+    look = "n=0; for p in /proc/[0-9]*; do n=$((n+1)); done; echo $((n-2)) > left"
+    count = f"for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.3; {look}; [ $n = 2 ] && break; done"
     return ["/bin/sh", "-c", f'"$@"; {count}', "sh", *command]
