@@ -16,17 +16,18 @@ import shlex  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 
-from archive import commands, display  # noqa: E402
+from archive.cli import commands  # noqa: E402
+from archive.cli.tail import follow  # noqa: E402
 from archive.errors import ArchiveError, QueryRefused  # noqa: E402
-from archive.follow import follow  # noqa: E402
-from archive.query import (  # noqa: E402
+from archive.query import tables as display  # noqa: E402
+from archive.query.query import (  # noqa: E402
     DEFAULT_NAME,
     ENVIRONMENT_VARIABLE,
     ArchiveReader,
     open_reader,
     which_archive,
 )
-from archive.select import MOST_ROWS, SECONDS, Result  # noqa: E402
+from archive.query.select import MOST_ROWS, SECONDS, Result  # noqa: E402
 
 _HELP = """\
 python -m archive                       a prompt for SQL; .help tells what it knows
@@ -233,7 +234,7 @@ def _run(options: argparse.Namespace) -> int:
     """One command or statement. Returns the exit status."""
     name, words, limit = options.words[0], options.words[1:], options.limit or 20
     if name == "merge":
-        from archive.merge import merge
+        from archive.storage.merge import merge
 
         for line in merge(Path(options.archive or which_archive()), [Path(word) for word in words]):
             print(display.printable(line))
@@ -267,7 +268,7 @@ def _run(options: argparse.Namespace) -> int:
     elif name == "report":
         _report(reader, options)
     elif name == "serve":
-        from archive.serve import serve
+        from archive.report.serve import serve
 
         serve(reader, options.run, options.port or 0)
     elif name in tables:
@@ -282,7 +283,7 @@ def _run(options: argparse.Namespace) -> int:
 def _compare(reader: ArchiveReader, by: str | None, names: Sequence[str]) -> Result:
     if names and by is None:
         return commands.compare(reader, names)
-    from archive.compare import by_key  # its intervals need scipy
+    from archive.cli.compare import by_key  # its intervals need scipy
 
     return by_key(reader, by, names)
 
@@ -293,7 +294,7 @@ def _again() -> bool:
 
 
 def _check_archive(reader: ArchiveReader, options: argparse.Namespace) -> int:
-    from archive.verify import verify
+    from archive.query.verify import verify
 
     found = verify(reader)
     if found.rows or options.json or options.csv or options.parquet:
@@ -305,7 +306,7 @@ def _check_archive(reader: ArchiveReader, options: argparse.Namespace) -> int:
 
 def _converse(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """The prompt: each statement and short form is answered as if it had been typed alone."""
-    from archive.prompt import converse, history
+    from archive.cli.shell import converse, history
 
     def answer(text: str) -> None:
         words = shlex.split(text) if text.split(" ", 1)[0] in _AT_THE_PROMPT else [text]
@@ -327,7 +328,7 @@ def _converse(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
 
 def _print(result: Result, options: argparse.Namespace) -> None:
     if options.parquet:
-        from archive.parquet import write_parquet
+        from archive.query.parquet import write_parquet
 
         write_parquet(result, Path(options.parquet))
         print(f"{options.parquet}: {len(result.rows)} rows")
@@ -346,7 +347,7 @@ def _print(result: Result, options: argparse.Namespace) -> None:
 
 
 def _export(reader: ArchiveReader, options: argparse.Namespace) -> None:
-    from archive import export
+    from archive.export import export
 
     start = options.words[1] if len(options.words) > 1 else None
     repo = Path(options.repo or ".")
@@ -379,7 +380,7 @@ def _export(reader: ArchiveReader, options: argparse.Namespace) -> None:
 
 
 def _summarise(reader: ArchiveReader, options: argparse.Namespace) -> None:
-    from archive.summary import summary_facts, summary_text
+    from archive.cli.summary import summary_facts, summary_text
 
     with reader.held():
         facts = summary_facts(reader, options.run)

@@ -204,8 +204,8 @@ class Resources:
     memory_by: str | None = None
     """How the memory was measured and limited: ``cgroup1``, ``cgroup2`` or ``watch``; None where nobody said."""
     machine_speed: float | None = None
-    """Trusted workloads a second on the slot's core, measured around the training (see ``train.speed``); None where
-    nobody measured."""
+    """Trusted workloads a second on the slot's core, measured around the training (see ``train.sandbox.speed_probe``);
+    None where nobody measured."""
 
     @property
     def wall_seconds(self) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from archive.records import Candidate, Move, Propose
 from archive.tree import Tree
-from operators.lessons import Query
+from operators.rewrite.prompt.insights import Query
 from prepare.task import Task
 
 
@@ -37,7 +37,8 @@ class Context:
     program: str
     """The text of the task's ``program.md``."""
     known: Container[str] = frozenset()
-    """``operators.duplicates.normalised`` of every candidate so far, so that an operator can try once more itself."""
+    """``operators.languages.fingerprint.normalised`` of every candidate so far, so that an operator can try once more
+    itself."""
     gate: Callable[[Mapping[str, str]], str | None] = _passes
     """Why files would be refused before they are trained, or None: an answer can be repaired while there is time."""
     query: Query | None = None

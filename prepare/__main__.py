@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare.corpora import EVALUATION, SPLITS, PreparationError
+from prepare.data.corpora import EVALUATION, SPLITS, PreparationError
 from prepare.load import HOUSE, TaskError, task_beside
 from prepare.task import Task
 

@@ -39,12 +39,12 @@ class Known:
 
 
 CORPORA = (
-    Known("prepare.corpora.Plays"),
-    Known("prepare.corpora.Folder", frozenset({"name", "path", "pattern", "forbidden_packages"})),
-    Known("prepare.climbmix.ClimbMix", frozenset({"shards", "evaluation_mb"})),
-    Known("prepare.python_sources.PythonSources", frozenset({"roots", "least_mb", "evaluation_mb"})),
+    Known("prepare.data.corpora.Plays"),
+    Known("prepare.data.corpora.Folder", frozenset({"name", "path", "pattern", "forbidden_packages"})),
+    Known("prepare.data.climbmix.ClimbMix", frozenset({"shards", "evaluation_mb"})),
+    Known("prepare.data.python_sources.PythonSources", frozenset({"roots", "least_mb", "evaluation_mb"})),
 )
-EVALUATORS = (Known("train.evaluator.AuditedEvaluator", frozenset({"median_rule"})),)
+EVALUATORS = (Known("train.language_model.evaluator.AuditedEvaluator", frozenset({"median_rule"})),)
 
 _DEEPEST = 20
 _CURE = (

@@ -33,7 +33,7 @@ def task_from(config: Mapping[str, Any]) -> Task:
         )
     corpus = dict(values.get("corpus") or {})
     if "_target_" not in corpus:
-        raise TaskError("task.corpus has no _target_; expected for example 'prepare.corpora.Plays'")
+        raise TaskError("task.corpus has no _target_; expected for example 'prepare.data.corpora.Plays'")
     try:
         values["metric"] = Metric(**metric)
         values["limits"] = Limits(**(values.get("limits") or {}))

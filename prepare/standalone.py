@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from prepare.corpora import PreparationError
+from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, is_exported, task_beside
 from prepare.scoring import target_log_probs
 from prepare.session import Session, TaskInfo, as_tensor

@@ -14,10 +14,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from prepare.corpora import EvaluationSplit
+from prepare.data.corpora import EvaluationSplit
+from prepare.data.tokenised import Tokenised
+from prepare.data.tokens import LARGEST, SMALLEST
 from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
-from prepare.tokenised import Tokenised
-from prepare.tokens import LARGEST, SMALLEST
 
 Buffer = bytes | memoryview
 """Training data as it is handed over: symbols, each in ``scoring.storage(vocab)``."""
@@ -87,7 +87,7 @@ class Limits:
     startup_seconds: float = 20.0
     """Imports and set-up before the clock; more is charged to the budget."""
     rehearsal_seconds: float = 1.0
-    """The rehearsal's training, at most (see ``prepare.rehearsal``); 0 for none. All of a rehearsal, its imports
+    """The rehearsal's training, at most (see ``prepare.smoke_test``); 0 for none. All of a rehearsal, its imports
     included, is broken off after ``startup_seconds``, and the training begins without one."""
     check_seconds: float = 30.0
     score_seconds: float = 60.0
@@ -106,7 +106,8 @@ class Limits:
     log_kb: int = 64
     source_kb: int = 64
     literal_bytes: int = 4096
-    """Bytes that literals and names can carry, compressed and all together; see ``train.gates``."""
+    """Bytes that literals and names can carry, compressed and all together; see
+    ``train.language_model.static_checks``."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Task:
     vocab: int = 256
     encoding: Literal["bytes", "tokens"] = "bytes"
     """What the model reads. ``tokens``: of a tokenizer of ``vocab`` tokens that is trained on the training split; the
-    data are then rows of context + 1 tokens that begin with token 0 (see ``prepare.packing``)."""
+    data are then rows of context + 1 tokens that begin with token 0 (see ``prepare.data.packing``)."""
     rows: int = 512
     """Evaluation rows drawn from a split: [rows, context + 1] bytes or tokens."""
     batch: int = 64
@@ -136,7 +137,7 @@ class Task:
     constants: dict[str, float] = field(default_factory=dict)
     """A preset: module-level constants of the seed program to set before the search begins."""
     audit_screen: int = 128
-    """Audited positions of a screening; see ``train.audit``."""
+    """Audited positions of a screening; see ``train.language_model.audit``."""
     audit_claim: int = 8192
     """Audited positions of a leader, a confirmation and a report, at most: as many as ``audit_unseen`` needs."""
     audit_unseen: float = 0.004

@@ -1,6 +1,6 @@
 """The search: loop, budgets, policies, statistics, progress. ``python -m search --help``.
 
-In a notebook ``search.Search`` is the same search to ask and to tell (``search/asktell.py``). The names below are
+In a notebook ``search.Search`` is the same search to ask and to tell (``search/api.py``). The names below are
 loaded when they are first used, so that ``import search`` costs nothing.
 """
 
@@ -10,11 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.asktell import Search as Search
-    from search.budget import Budget as Budget
-    from search.owntask import OwnTask as OwnTask
+    from search.api import Search as Search
+    from search.function_task import OwnTask as OwnTask
+    from search.run.budget import Budget as Budget
 
-_HOMES = {"Search": "search.asktell", "Budget": "search.budget", "OwnTask": "search.owntask"}
+_HOMES = {"Search": "search.api", "Budget": "search.run.budget", "OwnTask": "search.function_task"}
 
 __all__ = ["Budget", "OwnTask", "Search"]
 

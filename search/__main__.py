@@ -19,9 +19,9 @@ sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(
 
 
 _BESIDE = {
-    "evaluate": ("search.evaluate", "rescore"),
-    "ablate": ("search.ablate", "ablate"),
-    "explain": ("search.explain", "explain"),
+    "evaluate": ("search.cli.evaluate", "rescore"),
+    "ablate": ("search.cli.ablate", "ablate"),
+    "explain": ("search.cli.explain", "explain"),
 }
 """Commands beside the search, with options of their own: where each is, so that only the one that is asked is read."""
 
@@ -51,18 +51,19 @@ _FAILED: list[str] = []
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def _search(config: DictConfig) -> None:
-    from search import assemble, command, sweeps  # after Hydra has dealt with --help and the like
+    from search import factory  # after Hydra has dealt with --help and the like
+    from search.cli import multirun, run  # after Hydra has dealt with --help and the like
 
     chosen = HydraConfig.get()
     try:
-        values = settings.resolve(config, assemble.device_for(config), settings.parted(sys.argv[1:]))
+        values = settings.resolve(config, factory.device_for(config), settings.parted(sys.argv[1:]))
     except settings.SettingsError as error:
         sys.exit(f"error: {error}")
     values["chosen"] = {group: name for group, name in chosen.runtime.choices.items() if "/" not in group}
     words, typed = settings.parted(sys.argv[1:]), tuple(chosen.overrides.task)
     if words.sweeps:
-        values |= sweeps.one_of(words.swept, typed, values["run"], _STARTED)
-    status = command.run(values, words.lasting, typed)
+        values |= multirun.one_of(words.swept, typed, values["run"], _STARTED)
+    status = run.run(values, words.lasting, typed)
     if status == 1 and words.sweeps:
         _FAILED.append(" ".join(f"{key}={value}" for key, value in values["sweep"]["values"].items()))
     elif status:
@@ -88,7 +89,7 @@ def _answer(arguments: list[str]) -> None:
     if {"--help", "-h"} & set(words.options):
         words = settings.Words(("--help",), ())
     elif "doctor" in words.overrides:
-        from search.doctor import examine
+        from search.cli.doctor import examine
 
         sys.exit(examine([word for word in arguments if word != "doctor"]))
     else:
@@ -106,8 +107,8 @@ def _answer(arguments: list[str]) -> None:
 
 def _close(words: settings.Words) -> None:
     """The end of a sweep."""
-    from search.summary import archive_command
-    from search.sweeps import closing
+    from search.cli.multirun import closing
+    from search.display.summary import archive_command
 
     named = [word.partition("=")[2] for word in words.overrides if word.startswith("archive=")]
     print(closing(_FAILED, archive_command(named[-1] if named else "treewright.duckdb")))

@@ -212,9 +212,9 @@ def resolve(config: DictConfig, device: str, words: Words | None = None) -> dict
 
     What was typed wins over the preset, and so does a value that differs from the task file's own, since an experiment
     chose it. ``words``: what was typed, with the user's conf folder, where that task file may lie. What follows from
-    the budget is filled in, too: see ``search.budget.completed``.
+    the budget is filled in, too: see ``search.run.budget.completed``.
     """
-    from search.budget import completed  # not at the top: ``--help`` does without numpy
+    from search.run.budget import completed  # not at the top: ``--help`` does without numpy
 
     words = words or Words((), ())
     folders = [str(Path(words.folder).resolve())] if words.folder is not None else []

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from archive.records import Evaluation, Purpose, Request
-from prepare.corpora import Folder
+from prepare.data.corpora import Folder
 from prepare.task import Limits, Metric, Task
-from train.curve import Watch
-from train.evaluator import AuditedEvaluator
-from train.sandbox import find_sandbox
-from train.slots import make_slots
+from train.hardware.slots import make_slots
+from train.language_model.curve import Watch
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import find_sandbox
 
 CANDIDATES = Path(__file__).parent / "train" / "candidates"
 

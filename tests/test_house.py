@@ -83,11 +83,11 @@ def test_nobody_imports_a_seed_program() -> None:
 
 
 def test_the_worker_needs_only_what_a_sandbox_has() -> None:
-    """train/worker.py runs inside the sandbox, where nothing of ours but ``prepare`` is mounted."""
-    text = (HOUSE / "train" / "worker.py").read_text()
-    roots = {name.partition(".")[0] for name in imported(text, "train")}
-    assert roots <= SANDBOX_MAY_IMPORT, f"train/worker.py imports {sorted(roots - SANDBOX_MAY_IMPORT)}"
-    for path in (HOUSE / "train" / "confine").glob("*.py"):
+    """train/language_model/worker.py runs inside the sandbox, where nothing of ours but ``prepare`` is mounted."""
+    text = (HOUSE / "train" / "language_model" / "worker.py").read_text()
+    roots = {name.partition(".")[0] for name in imported(text, "train.language_model")}
+    assert roots <= SANDBOX_MAY_IMPORT, f"train/language_model/worker.py imports {sorted(roots - SANDBOX_MAY_IMPORT)}"
+    for path in (HOUSE / "train" / "sandbox" / "confine").glob("*.py"):
         roots = {name.partition(".")[0] for name in imported(path.read_text(), "confine")}
         assert roots <= sys.stdlib_module_names | {"confine"}, f"{path} imports more than the standard library"
 
@@ -115,9 +115,9 @@ def test_no_module_is_called_utils() -> None:
 @pytest.mark.parametrize(
     ("text", "room", "found"),
     [
-        ("import train.local", "archive", {"train"}),
+        ("import train.executors.local", "archive", {"train"}),
         ("from prepare import task", "archive", {"prepare"}),
-        ("def f():\n    from search.loop import Search", "operators", {"search"}),
+        ("def f():\n    from search.run.loop import Search", "operators", {"search"}),
         ("if TYPE_CHECKING:\n    import operators.base as base", "train", {"operators"}),
         ("import importlib\nimportlib.import_module('archive.tree')", "prepare", {"archive"}),
         ("__import__('search')", "train", {"search"}),

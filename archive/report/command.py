@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive.errors import ArchiveError
-from archive.query import Reader
+from archive.query.query import Reader
 from archive.report.details import details
 from archive.report.facts import gather
 from archive.report.page import offline_page

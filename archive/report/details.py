@@ -10,9 +10,9 @@ from typing import Any
 
 from patiencediff import PatienceSequenceMatcher
 
-from archive.display import printable
-from archive.query import Reader
-from archive.report.ask import PART, rows
+from archive.query.query import Reader
+from archive.query.questions import PART, rows
+from archive.query.tables import printable
 
 _DIFF_LINES = 400
 _LOG = 1500

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from operators.lessons import Query
 from operators.llm.several import Credit
+from operators.rewrite.prompt.insights import Query
 
 # A move has ended once its candidate was refused, or its node was screened. A child that has no mean gained nothing.
 # Only what was trained under the same conditions is compared.

@@ -47,7 +47,7 @@ Outcome = Literal["answered", "refused", "failed"]
 """Of a sending; see ``LlmCall``."""
 
 DEFAULT_PROMPT_TOKENS = 30_000
-"""What a model is shown for one proposal, at most, as ``operators.budget`` estimates it."""
+"""What a model is shown for one proposal, at most, as ``operators.rewrite.prompt.truncation`` estimates it."""
 DEFAULT_CONCURRENCY = 16
 """Calls in flight at once, at most: two slots of 15 s that live on answers of a minute want 13."""
 

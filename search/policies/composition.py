@@ -22,18 +22,18 @@ import numpy as np
 
 from archive.records import Propose, Stop, Wait
 from archive.tree import Floats, Tree
-from search.policies.annals import Mask
 from search.policies.base import Choice, Operators, OperatorView
 from search.policies.credit import Credit, FixedWeights
-from search.policies.drafting import Drafting
-from search.policies.mating import Mating, RankMating
-from search.policies.opening import Opening
-from search.policies.population import Pool, Population
-from search.policies.recheck import Recheck
-from search.policies.repair import Repair
-from search.policies.samplers import Sampler, Uniform, draw
-from search.policies.scores import Equal, NodeScore
-from search.policies.widening import Widening
+from search.policies.phases.baseline import Opening
+from search.policies.phases.debug import Repair
+from search.policies.phases.drafts import Drafting
+from search.policies.phases.replicate import Recheck
+from search.policies.phases.stagnation import Widening
+from search.policies.population.islands import Pool, Population
+from search.policies.population.partners import Mating, RankMating
+from search.policies.selection.samplers import Sampler, Uniform, draw
+from search.policies.selection.scores import Equal, NodeScore
+from search.policies.tree_cache import Mask
 
 TRIES = 64
 """Nodes looked at for one that an operator applies to, before the policy gives up."""

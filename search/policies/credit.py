@@ -15,9 +15,9 @@ import numpy as np
 
 from archive.records import Node
 from archive.tree import Floats, Ints, Tree
-from search.policies import checks
-from search.policies.annals import annals
+from search.policies import validation
 from search.policies.base import Operators
+from search.policies.tree_cache import annals
 
 Unit = Literal["proposal", "evaluation", "second"]
 UNITS = ("proposal", "evaluation", "second")
@@ -70,10 +70,10 @@ class AsymmetricUcb:
     floor: float = 0.1
 
     def __post_init__(self) -> None:
-        checks.number("credit.c", self.c, 0)
-        checks.number("credit.decay", self.decay, 0.5, 0.999)
-        checks.choice("credit.per", self.per, UNITS)
-        checks.number("credit.floor", self.floor, 0.001, 1, why="so that no operator is starved")
+        validation.number("credit.c", self.c, 0)
+        validation.number("credit.decay", self.decay, 0.5, 0.999)
+        validation.choice("credit.per", self.per, UNITS)
+        validation.number("credit.floor", self.floor, 0.001, 1, why="so that no operator is starved")
 
     def weights(self, tree: Tree, operators: Operators) -> Mapping[str, float]:
         means, counts = self._merits(tree, operators)

@@ -29,7 +29,7 @@ from archive.records import (
     Scored,
     node_id_for,
 )
-from archive.store import Archive
+from archive.storage.store import Archive
 from archive.tree import Tree
 
 HOUSE = Path(__file__).resolve().parents[2]

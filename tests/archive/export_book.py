@@ -14,14 +14,14 @@ import duckdb
 import pytest
 
 import archive
+from archive.query.select import Result
 from archive.records import sha256
-from archive.select import Result
 
-SCHEMA = "".join(Path(archive.__file__).with_name(name).read_text() for name in ("schema.sql", "views.sql"))
+SCHEMA = "".join((Path(archive.__file__).parent / "storage" / name).read_text() for name in ("schema.sql", "views.sql"))
 BIRTH = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 TASK = {
     "name": "shakespeare",
-    "corpus": {"_target_": "prepare.corpora.Plays"},
+    "corpus": {"_target_": "prepare.data.corpora.Plays"},
     "metric": {"name": "val_bpb", "direction": "minimise", "unit": "bpb"},
 }
 

@@ -21,9 +21,9 @@ from archive_sample import (
 )
 
 from archive.__main__ import _ARGUMENTS
-from archive.query import ArchiveReader, open_reader
+from archive.query.query import ArchiveReader, open_reader
 from archive.records import Decision, Event, Propose
-from archive.store import Archive
+from archive.storage.store import Archive
 
 PAGE = (HOUSE / "docs" / "sql.md").read_text(encoding="utf-8")
 SECTIONS = re.findall(r"^### ([^\n]+)$(.*?)```sql\n(.+?)\n```", PAGE, re.MULTILINE | re.DOTALL)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from export_book import TASK, Book, git
 
-from archive import export
 from archive.errors import ArchiveError
-from archive.export import ExportError, export_lineage, what_to_type
+from archive.export import export
+from archive.export.export import ExportError, export_lineage, what_to_type
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -89,7 +89,7 @@ def test_files_that_a_node_drops_are_gone(repo: Path) -> None:
 def test_everything_lies_in_one_folder_that_carries_what_train_needs(family: Book, repo: Path) -> None:
     export_lineage(family, None, "best", repo)
     assert git(repo, "ls-tree", "--name-only", "best").split() == ["shakespeare"]
-    package = Path(export.__file__).resolve().parent.parent / "prepare"
+    package = Path(export.__file__).resolve().parents[2] / "prepare"
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()
         assert git(repo, "show", f"best:shakespeare/prepare/{name}") == path.read_text()
@@ -113,7 +113,7 @@ def test_what_prepare_imports_is_what_the_readme_installs(family: Book, repo: Pa
     installed = re.search(r"pip install (.*)", git(repo, "show", "best:shakespeare/README.md"))
     assert installed is not None
     needed = set()
-    for path in (Path(export.__file__).resolve().parent.parent / "prepare").rglob("*.py"):
+    for path in (Path(export.__file__).resolve().parents[2] / "prepare").rglob("*.py"):
         for statement in ast.parse(path.read_text()).body:
             if isinstance(statement, ast.Import):
                 needed |= {alias.name.split(".")[0] for alias in statement.names}

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from export_book import BIRTH, TASK, Book, git
 
-from archive import export
-from archive.export import ExportError, export_lineage
-from archive.query import open_reader
+from archive.export import export
+from archive.export.export import ExportError, export_lineage
+from archive.query.query import open_reader
+from archive.query.select import Result
 from archive.records import Candidate, Conditions, Node, Request, Resources, Run, Scored
-from archive.select import Result
-from archive.store import Archive
+from archive.storage.store import Archive
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -188,8 +188,8 @@ def fill(path: Path) -> None:
 
 SEARCH = """
 import sys
-from archive.server import SqlServer
-from archive.store import Archive
+from archive.query.server import SqlServer
+from archive.storage.store import Archive
 with Archive.open(sys.argv[1]) as archive, SqlServer(archive):
     print("ready", flush=True)
     sys.stdin.read()

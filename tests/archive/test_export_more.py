@@ -13,9 +13,9 @@ from archive_sample import Diary, a_call, a_family, a_run
 from export_book import Book, git
 
 from archive.errors import ArchiveError
-from archive.export import ExportError, export_leaves, export_lineage, export_patches
-from archive.query import open_reader
-from archive.store import Archive
+from archive.export.export import ExportError, export_leaves, export_lineage, export_patches
+from archive.query.query import open_reader
+from archive.storage.store import Archive
 
 pytestmark = pytest.mark.usefixtures("alone")
 HOUSE = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from export_book import TASK, Book, git
 
-from archive.display import one_line
-from archive.export import export_lineage, what_to_type
+from archive.export.export import export_lineage, what_to_type
+from archive.query.tables import one_line
 
 pytestmark = pytest.mark.usefixtures("alone")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from archive_sample import START, a_family, request_for, scored
 
-from archive.follow import follow
-from archive.query import open_reader
+from archive.cli.tail import follow
+from archive.query.query import open_reader
+from archive.query.server import SqlServer
 from archive.records import Decision, Event
-from archive.server import SqlServer
-from archive.store import Archive
+from archive.storage.store import Archive
 
 
 def test_tail_goes_on_with_what_happens(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from archive_sample import HERE, Diary, a_run
 
 from archive.errors import ArchiveFull
-from archive.store import Archive
+from archive.storage.store import Archive
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from archive_sample import HERE, Diary, a_call, a_run
 
-from archive.query import open_reader
+from archive.query.query import open_reader
+from archive.query.verify import verify
 from archive.records import Node, Propose, node_id_for, sha256
-from archive.store import Archive
-from archive.verify import verify
+from archive.storage.store import Archive
 
 
 def test_an_aim_and_a_template_are_kept_and_read_back(tmp_path: Path) -> None:

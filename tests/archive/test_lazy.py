@@ -8,7 +8,7 @@ from pathlib import Path
 from archive_sample import a_family, request_for, scored
 
 from archive.records import CurvePoint
-from archive.store import Archive
+from archive.storage.store import Archive
 
 CURVE = (CurvePoint(1, 0.5, 3.0), CurvePoint(2, 1.0, 2.5))
 

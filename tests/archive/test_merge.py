@@ -25,11 +25,11 @@ from archive_sample import (
 
 from archive.__main__ import main
 from archive.errors import ArchiveError, ArchiveLocked, ArchiveMissing
-from archive.merge import merge
-from archive.query import open_reader
+from archive.query.query import open_reader
+from archive.query.verify import verify
 from archive.records import Decision, Event, Propose, Run
-from archive.store import Archive
-from archive.verify import verify
+from archive.storage.merge import merge
+from archive.storage.store import Archive
 
 OLD = Path(__file__).with_name("data") / "schema_1.duckdb.gz"
 TABLES = ("runs", "nodes", "parents", "files", "sources", "moves", "refusals", "evaluations", "curves",

@@ -10,7 +10,7 @@ import pytest
 from archive_sample import HERE, Diary, a_call, a_run, failed, request_for, scored
 
 from archive.records import Node, Propose
-from archive.store import Archive
+from archive.storage.store import Archive
 from operators.llm.credit import credits_at
 from operators.llm.several import Credit
 

@@ -9,10 +9,10 @@ import pytest
 from archive_sample import START, Diary, a_call, a_family, a_run, an_ablation, failed, request_for, scored
 
 from archive.__main__ import main
-from archive.query import open_reader
+from archive.cli.summary import summary_facts
+from archive.query.query import open_reader
 from archive.records import Decision, Node
-from archive.store import Archive
-from archive.summary import summary_facts
+from archive.storage.store import Archive
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from archive_sample import HOUSE, a_family
 
-from archive.prompt import converse
-from archive.store import Archive
+from archive.cli.shell import converse
+from archive.storage.store import Archive
 
 
 def conversation(*lines: str | type[BaseException]) -> tuple[list[str], list[str], list[str]]:

@@ -18,12 +18,12 @@ import duckdb
 import pytest
 from archive_sample import HERE, HOUSE, START, Diary, a_family, a_run, failed, request_for, scored
 
-from archive import display
 from archive.__main__ import main
-from archive.query import open_reader
+from archive.query import tables
+from archive.query.query import open_reader
+from archive.query.select import Result
 from archive.records import Decision, Event, Node
-from archive.select import Result
-from archive.store import Archive
+from archive.storage.store import Archive
 
 
 @pytest.fixture(scope="module")
@@ -387,7 +387,7 @@ def test_a_table_never_passes_on_escapes_or_lines(
     monkeypatch.setenv("TERM", "dumb")
     evil = "\x1b[2J\x1b]0;owned\x07a\rb\nfake row\x9b31m \u202e[red]bold[/red]"
     stream = out()
-    display.print_table(Result(("id", evil), [("1", evil), ("2", "x" * 500)]), stream)
+    tables.print_table(Result(("id", evil), [("1", evil), ("2", "x" * 500)]), stream)
     shown = stream.getvalue()
     assert all(c.isprintable() or c == "\n" for c in shown)
     assert not any(line.startswith("fake row") for line in shown.splitlines())
@@ -413,8 +413,8 @@ SEARCH = """
 import itertools, sys, time
 sys.path.insert(0, sys.argv[2])
 from archive_sample import Diary
-from archive.server import SqlServer
-from archive.store import Archive
+from archive.query.server import SqlServer
+from archive.storage.store import Archive
 with Archive.open(sys.argv[1]) as archive, SqlServer(archive) if sys.argv[3] == "serve" else archive:
     diary = Diary(archive)
     root = diary.child(operator="seed")

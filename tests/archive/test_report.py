@@ -14,12 +14,12 @@ import pytest
 from archive_sample import Diary, a_curve, a_family, failed, request_for, scored
 
 from archive.errors import ArchiveError, QueryError
-from archive.query import open_reader
+from archive.query.query import open_reader
 from archive.report.command import write_report
 from archive.report.details import details, diff
 from archive.report.facts import gather
 from archive.report.page import live_page, offline_page, policy
-from archive.store import Archive
+from archive.storage.store import Archive
 
 SCRIPT = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 

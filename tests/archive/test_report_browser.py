@@ -12,12 +12,12 @@ import pytest
 from archive_sample import Diary, a_family, failed, request_for
 from browser import chromium
 
-from archive.query import open_reader
+from archive.query.query import open_reader
+from archive.query.server import SqlServer
 from archive.records import Node
 from archive.report.command import write_report
-from archive.serve import Board, make_app
-from archive.server import SqlServer
-from archive.store import Archive
+from archive.report.serve import Board, make_app
+from archive.storage.store import Archive
 
 pytestmark = pytest.mark.slow
 

@@ -10,12 +10,12 @@ import duckdb
 import pytest
 from archive_sample import HERE, a_run, failed, request_for
 
-from archive import schema
-from archive.database import connect
 from archive.errors import ArchiveError
-from archive.query import open_reader
+from archive.query.query import open_reader
 from archive.records import Resources
-from archive.store import Archive
+from archive.storage import schema
+from archive.storage.database import connect
+from archive.storage.store import Archive
 
 DATA = Path(__file__).with_name("data")
 OLDER = sorted(DATA.glob("schema_*.duckdb.gz"))

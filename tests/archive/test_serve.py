@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from archive_sample import Diary, a_family
 
-from archive.query import open_reader
-from archive.serve import Board, make_app
-from archive.store import Archive
+from archive.query.query import open_reader
+from archive.report.serve import Board, make_app
+from archive.storage.store import Archive
 
 TestClient = pytest.importorskip("starlette.testclient").TestClient
 HOUSE = Path(__file__).resolve().parents[2]

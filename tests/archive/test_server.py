@@ -19,14 +19,14 @@ import duckdb
 import pytest
 from archive_sample import HERE, a_family, request_for, scored
 
-from archive import query
-from archive.database import connect
 from archive.errors import ArchiveError, ArchiveLocked, QueryError, QueryRefused
-from archive.query import ArchiveReader, open_reader
-from archive.select import Result, run_select
-from archive.server import SqlServer
-from archive.store import Archive
-from archive.wire import decoded, encoded, receive, send, socket_path
+from archive.query import query
+from archive.query.query import ArchiveReader, open_reader
+from archive.query.select import Result, run_select
+from archive.query.server import SqlServer
+from archive.query.wire import decoded, encoded, receive, send, socket_path
+from archive.storage.database import connect
+from archive.storage.store import Archive
 
 
 @pytest.fixture
@@ -323,7 +323,7 @@ def test_a_search_is_asked_without_a_try_at_its_file(tmp_path: Path, monkeypatch
 
 def test_a_client_without_a_pause_leaves_the_search_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query is followed by a rest of thrice its length; a question that comes later does not wait."""
-    from archive import server as module
+    from archive.query import server as module
 
     now, rests = [100.0], list[float]()
 

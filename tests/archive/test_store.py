@@ -43,10 +43,10 @@ from archive.records import (
     Resources,
     Spending,
 )
-from archive.schema import SCHEMA_VERSION
-from archive.sources import Sources
-from archive.store import Archive
-from archive.writer import Writer
+from archive.storage.schema import SCHEMA_VERSION
+from archive.storage.sources import Sources
+from archive.storage.store import Archive
+from archive.storage.writer import Writer
 
 
 @pytest.fixture
@@ -70,7 +70,8 @@ def another_process(code: str, *arguments: Path | str) -> Iterator[subprocess.Po
 
 
 HOLD = (
-    "import sys; from archive.store import Archive; a = Archive.open(sys.argv[1]); print('open', flush=True); input()"
+    "import sys; from archive.storage.store import Archive; "
+    "a = Archive.open(sys.argv[1]); print('open', flush=True); input()"
 )
 LOOK = (
     "import sys, duckdb, time; c = duckdb.connect(sys.argv[1], read_only=True); print(1, flush=True); time.sleep(0.4)"
@@ -136,7 +137,7 @@ def test_a_locked_archive_names_the_process_and_its_command(tmp_path: Path) -> N
         with pytest.raises(ArchiveLocked) as caught:
             Archive.open(path, patience=0.1)
         assert caught.value.pid == holder.pid
-        for word in (str(holder.pid), "archive.store", "archive=OTHER.duckdb", "kill -INT"):
+        for word in (str(holder.pid), "archive.storage.store", "archive=OTHER.duckdb", "kill -INT"):
             assert word in str(caught.value)
 
 
@@ -466,7 +467,7 @@ WRITE = """
 import itertools, sys
 sys.path.insert(0, sys.argv[2])
 from archive_sample import Diary
-from archive.store import Archive
+from archive.storage.store import Archive
 with Archive.open(sys.argv[1]) as archive:
     diary = Diary(archive)
     node = diary.child(operator="seed")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from archive.records import Propose, Replicate
-from archive.store import Archive
+from archive.storage.store import Archive
 from archive.tree import Tree
 
 

@@ -12,10 +12,10 @@ import pytest
 from archive_sample import ELSEWHERE, HERE, Diary, a_call, a_family, a_run, failed, request_for, scored
 from scipy.stats import spearmanr
 
-from archive.commands import leaderboard
-from archive.query import open_reader
+from archive.cli.commands import leaderboard
+from archive.query.query import open_reader
 from archive.records import CurvePoint, Decision, Node, Propose, Resources
-from archive.store import Archive
+from archive.storage.store import Archive
 
 
 @pytest.fixture

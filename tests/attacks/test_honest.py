@@ -16,7 +16,7 @@ import pytest
 
 from archive.records import Scored
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
+from train.language_model.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "honest"
 FAST = {"tied_weights", "ngrams"}

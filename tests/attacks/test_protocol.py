@@ -16,7 +16,7 @@ import pytest
 
 from archive.records import Failed
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
+from train.language_model.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "probes"
 HOUSE = Path(__file__).parent.parent.parent
@@ -40,7 +40,7 @@ def test_no_file_in_a_sandbox_holds_the_text(toy_task: Task, run_candidate, eval
         source = program("file_walk").replace("NEEDLES = []", f"NEEDLES = {hidden}")
         return run_candidate(source.replace('TOP = "/"', f"TOP = {top!r}"), by=by).reason
 
-    assert "/library/worker.py" in search([(HOUSE / "train/worker.py").read_bytes()[:40]], "/library")
+    assert "/library/worker.py" in search([(HOUSE / "train/language_model/worker.py").read_bytes()[:40]], "/library")
     everything = search(needles, "/")
     assert "found []" in everything, everything
     assert int(everything.split("read ")[1].split()[0]) > 1000

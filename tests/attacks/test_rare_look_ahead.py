@@ -14,8 +14,8 @@ import pytest
 from prepare.load import HOUSE, task_beside
 from prepare.scoring import Floats
 from prepare.task import Task
-from train import audit
-from train.reference import ngram_log_probs
+from train.language_model import audit
+from train.language_model.ngram import ngram_log_probs
 
 HIDDEN = 0.011 / 4  # a quarter of the smallest seed deviation that was measured, in bits per byte
 

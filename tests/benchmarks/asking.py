@@ -37,9 +37,8 @@ from pathlib import Path
 
 from preload import DEEP, DEPTH, WIDE, node_at, preload
 
-from archive import schema
-from archive.database import connect
-from archive.query import open_reader
+from archive.query.query import open_reader
+from archive.query.server import SqlServer
 from archive.records import (
     Candidate,
     Conditions,
@@ -51,13 +50,14 @@ from archive.records import (
     Scored,
     node_id_for,
 )
-from archive.server import SqlServer
-from archive.store import Archive
+from archive.storage import schema
+from archive.storage.database import connect
+from archive.storage.store import Archive
 
 HOUSE = Path(__file__).resolve().parents[2]
 ASKER = """
 import sys
-from archive.query import open_reader
+from archive.query.query import open_reader
 reader = open_reader(sys.argv[1])
 print("ready", flush=True)
 while True:

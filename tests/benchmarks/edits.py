@@ -16,8 +16,8 @@ best program of all, by true scores: at the end, and on average over the evaluat
     alike      tune knows only programs with exactly the same constants, and takes their code for the same
     tpe        tune with Optuna's TPE, which knows as much as ``alike``
 
-With ``--worth`` it is asked instead what ``operators.worth`` says of the blocks, at the best program of each search by
-its scores, and how often that is so: in truth a block helps or does harm to this very program.
+With ``--worth`` it is asked instead what ``operators.analysis.edit_effects`` says of the blocks, at the best program
+of each search by its scores, and how often that is so: in truth a block helps or does harm to this very program.
 
 The last line is one JSON object: the figures, and the mean differences of ``genes`` to the others on equal landscapes,
 with their standard errors.
@@ -40,14 +40,14 @@ from policies import player
 
 from archive.records import Candidate, Propose
 from archive.tree import Tree
-from operators import tune
+from operators.analysis.edit_effects import Worth, Worths
 from operators.base import Context, NoCandidate, Operator
-from operators.build import build_operators
-from operators.changes import Changes
-from operators.constants import read_constants
-from operators.genes import Key, Trial
-from operators.trials import history
-from operators.worth import Worth, Worths
+from operators.factory import build_operators
+from operators.languages.code_changes import Changes
+from operators.languages.parameters import read_constants
+from operators.numeric import tune
+from operators.numeric.observations import history
+from operators.numeric.surrogate import Key, Trial
 
 RATES = (1, 2, 3, 4, 5)
 EVALUATIONS = 100
@@ -228,11 +228,15 @@ def arm(name: str, landscape: Landscape) -> Player:
     """The default search with ``edit`` beside its operators, as often as ``tune``."""
     usual = player("ucb")
     entries: Any = {
-        "tune": {"_target_": "operators.tune.Tune", "weight": 1.0, "proposer": "tpe" if name == "tpe" else "genes"},
-        "crossover": {"_target_": "operators.crossover.Crossover", "weight": 0.2},
+        "tune": {
+            "_target_": "operators.numeric.tune.Tune",
+            "weight": 1.0,
+            "proposer": "tpe" if name == "tpe" else "genes",
+        },
+        "crossover": {"_target_": "operators.recombine.crossover.Crossover", "weight": 0.2},
     }
     if name == "genes":
-        entries["graft"] = {"_target_": "operators.graft.Graft", "weight": 0.2}
+        entries["graft"] = {"_target_": "operators.recombine.graft.Graft", "weight": 0.2}
     box = build_operators(entries, None)
     operators: Mapping[str, Operator] = {**box.operators, "edit": Edit(landscape)}
     return Player(usual.policy, lambda table: operators, {**box.weights, "edit": 1.0}, usual.plan)

@@ -1,4 +1,5 @@
-"""Whether what a language model is told of constants (``operators.effects``) is true, where the truth can be looked up.
+"""Whether what a language model is told of constants (``operators.analysis.sensitivity``) is true, where the truth can
+be looked up.
 
     python tests/benchmarks/effects.py [--quick] [--seeds 10] [--workers 2] [--held-out]
 
@@ -31,9 +32,9 @@ from edits import Landscape, arm
 from playing import PATH, Game, in_processes
 from policies import player
 
-from operators.constants import Number, read_constants, set_constants
-from operators.effects import Effects, Matters
-from operators.tune import search_space
+from operators.analysis.sensitivity import Effects, Matters
+from operators.languages.parameters import Number, read_constants, set_constants
+from operators.numeric.tune import search_space
 
 MOMENTS = (16, 32, 64, 100)
 PLACES = (

@@ -41,20 +41,20 @@ from typing import Any
 from unittest.mock import patch
 
 from archive.records import Candidate, Evaluation, Propose, Scored
-from archive.store import Archive
+from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.constants import set_constants
-from search import assemble
-from search.budget import Budget
-from search.course import Course
-from search.engine import Search, SearchStopped
-from search.loop import Session
+from operators.languages.parameters import set_constants
+from search import factory
 from search.policies.base import OperatorView
-from search.runs import open_run
+from search.run.budget import Budget
+from search.run.controller import Course
+from search.run.engine import Search, SearchStopped
+from search.run.loop import Session
+from search.run.resume import open_run
 from search.settings import SettingsError, compose_settings, resolve
-from train.slots import make_slots, visible_gpus
-from train.training import Training
+from train.hardware.slots import make_slots, visible_gpus
+from train.language_model.training import Training
 
 PASSES: Mapping[str, Sequence[str]] = {
     "without": ("task.limits.rehearsal_seconds=0",),
@@ -241,23 +241,23 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
         "policy.recheck.runs=1",
     )
     config = resolve(compose_settings([*fixed, *words]), device)
-    task = assemble.build_task(config)
+    task = factory.build_task(config)
     task.corpus.prepare()
-    evaluator = assemble.build_evaluator(config, task, assemble.build_sandbox(config))
+    evaluator = factory.build_evaluator(config, task, factory.build_sandbox(config))
     display = _Silent()
     with (
         tempfile.TemporaryDirectory(prefix="evaluator-bench-") as folder,
         Archive.open(Path(folder) / "archive.duckdb") as archive,
-        assemble.build_executor(config, evaluator, make_slots(slots, None)) as executor,
+        factory.build_executor(config, evaluator, make_slots(slots, None)) as executor,
     ):
         opened = open_run(archive, config, task, executor.conditions, time.time())
-        parts = assemble.build_parts(config, task, evaluator, assemble.Llm(None, ""), time.time)
+        parts = factory.build_parts(config, task, evaluator, factory.Llm(None, ""), time.time)
         if entries:
             operator = Streamed(entries)
             view = OperatorView(operator.name, 1, 1.0, operator.applies)
             parts = replace(parts, operators={operator.name: operator}, views={operator.name: view})
         search = _Timed(parts, archive, opened.run, opened.tree)
-        search.begin(assemble.seed_files(task, config))
+        search.begin(factory.seed_files(task, config))
         # No claim: what is measured here is the search.
         course = Course(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
         Session(course, executor, display, threading.Event()).run()
@@ -332,7 +332,7 @@ def gates(
 ) -> dict[str, Any]:
     """The same stream with and without what ends hopeless trainings early."""
     config = resolve(compose_settings(["llm=none", *words]), device)
-    entries = stream(assemble.seed_files(assemble.build_task(config), config)["train.py"], candidates)
+    entries = stream(factory.seed_files(factory.build_task(config), config)["train.py"], candidates)
     found: dict[str, Any] = {"candidates": candidates, "broken": sum(bool(entry.broken) for entry in entries)}
     reference: dict[str, float] = {}
     for name in passes:

@@ -20,8 +20,8 @@ import tables
 from playing import PATH, Game, in_processes
 from policies import player
 
-from operators.constants import read_constants
-from operators.explain import explained
+from operators.analysis.explain import explained
+from operators.languages.parameters import read_constants
 
 
 @dataclass(frozen=True)

@@ -40,15 +40,15 @@ import numpy as np
 import torch
 
 from archive.records import Evaluation, Request, Scored
-from operators.constants import read_constants
+from operators.languages.parameters import read_constants
 from prepare.load import task_named
 from prepare.presets import this_machine
 from prepare.session import Session, TaskInfo, as_tensor
 from prepare.task import Task
-from search.assemble import seed_files
-from train.evaluator import AuditedEvaluator
-from train.sandbox import find_sandbox
-from train.slots import make_slots
+from search.factory import seed_files
+from train.hardware.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import find_sandbox
 
 PEAK_TFLOPS = {
     "H200": 989.5,

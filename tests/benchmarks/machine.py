@@ -6,10 +6,10 @@ The seed program of the default task is trained again and again, one at a time o
 evaluator; in turn with nothing beside it, one busy process on its core, nothing, two. `--quick`: three runs of two
 seconds. From the runs:
 
-    correlation       of the score with the logarithm of the machine's speed (see train/speed.py)
+    correlation       of the score with the logarithm of the machine's speed (see train/sandbox/speed_probe.py)
     steps             the same with the logarithm of the steps that fitted, which the candidate reports about itself
-    share, p          of the variance that speed accounts for, and the p value of the slope (see search/speed.py)
-    sigma, sigma_at_equal_speed
+    share, p          of the variance that speed accounts for, and the p value of the slope (see
+    search/claims/machine_speed.py) sigma, sigma_at_equal_speed
     workload_s        CPU seconds of the two measurements around one training
 
 The last line is one JSON object.
@@ -41,11 +41,11 @@ from archive.records import (
     Scored,
 )
 from archive.tree import Tree
-from search import assemble
+from search import factory
+from search.claims.machine_speed import speed_effect
 from search.settings import compose_settings, resolve
-from search.speed import speed_effect
-from train.slots import Slot, make_slots
-from train.speed import machine_speed
+from train.hardware.slots import Slot, make_slots
+from train.sandbox.speed_probe import machine_speed
 
 BUSY = (0, 1, 0, 2)
 
@@ -66,8 +66,8 @@ def busy_processes(count: int, slot: Slot) -> Iterator[None]:
 def trained(runs: int, overrides: list[str]) -> Tree:
     """A tree whose root has so many screenings."""
     config = resolve(compose_settings(overrides), "cpu")
-    task = assemble.build_task(config)
-    stand, files, slot = assemble.build_stand(config, task), assemble.seed_files(task, config), make_slots(None)[-1]
+    task = factory.build_task(config)
+    stand, files, slot = factory.build_stand(config, task), factory.seed_files(task, config), make_slots(None)[-1]
     tree = Tree("machine", task.metric.direction, stand.evaluator.conditions(slot))
     for number in range(runs):
         move = Replicate("root") if number else Propose(ROOT_OPERATOR, ())

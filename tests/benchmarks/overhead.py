@@ -32,7 +32,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `python -m search` does
 
 import duckdb
 
-from archive.database import connect
 from archive.records import (
     ROOT_OPERATOR,
     Candidate,
@@ -46,10 +45,11 @@ from archive.records import (
     node_id_for,
     sha256,
 )
-from archive.store import Archive
+from archive.storage.database import connect
+from archive.storage.store import Archive
 from prepare.task import Task
-from search import assemble
-from search.engine import Search
+from search import factory
+from search.run.engine import Search
 from search.settings import compose_settings, resolve
 
 WARMING = 10
@@ -58,7 +58,7 @@ CONDITIONS = Conditions("benchmark", 10.0, "stub")
 
 def padded_seed(task: Task, config: Mapping[str, Any], size: int = 20_000) -> str:
     """The seed program, brought to ``size`` bytes with a function that does nothing new."""
-    source = assemble.seed_files(task, config)["train.py"]
+    source = factory.seed_files(task, config)["train.py"]
     rng = random.Random(0)
     words = [f"{rng.getrandbits(32):08x}" for _ in range(400)]
     lines = []
@@ -149,8 +149,8 @@ def driver_ms(folder: Path, config: Mapping[str, Any], task: Task, source: str, 
     rng, spent = random.Random(2), []
     with Archive.open(path) as archive:
         tree = archive.tree(run, CONDITIONS)
-        llm = assemble.Llm(None, "")
-        parts = assemble.build_parts(config, task, _NoGate(), llm, time.time)
+        llm = factory.Llm(None, "")
+        parts = factory.build_parts(config, task, _NoGate(), llm, time.time)
         search = Search(parts, archive, run, tree)
         for _ in range(WARMING + nodes):
             began = time.process_time()
@@ -233,8 +233,8 @@ def main() -> None:
     options = parser.parse_args()
     nodes, large, programs, tries = (40, 20_000, 1000, 1) if options.quick else (options.nodes, 100_000, 1000, 5)
     config = resolve(compose_settings(["operators=numeric", "llm=none"]), "cpu")
-    task = assemble.build_task(config)
-    seed = assemble.seed_files(task, config)["train.py"]
+    task = factory.build_task(config)
+    seed = factory.seed_files(task, config)["train.py"]
     padded = padded_seed(task, config)
     with tempfile.TemporaryDirectory(prefix="treewright-bench-") as name:
         folder = Path(name)

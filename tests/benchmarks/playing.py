@@ -30,14 +30,14 @@ from archive.records import (
     Run,
     Scored,
 )
-from archive.store import Archive
+from archive.storage.store import Archive
 from archive.tree import Floats, Tree
 from operators.base import Context, NoCandidate, Operator
-from operators.constants import read_constants, set_constants
+from operators.languages.parameters import read_constants, set_constants
 from prepare.task import Corpus, Metric, Task
-from search.claim import ClaimPlan, next_moves
-from search.engine import Parts, Search
+from search.claims.claim import ClaimPlan, next_moves
 from search.policies.base import OperatorView, Policy
+from search.run.engine import Parts, Search
 
 Job, Found = TypeVar("Job"), TypeVar("Found")
 

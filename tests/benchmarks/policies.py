@@ -29,8 +29,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from playing import CRASHES, Mutation, Played, Player, in_processes, play, summary
 
-from operators.build import build_operators
-from search.claim import ClaimPlan
+from operators.factory import build_operators
+from search.claims.claim import ClaimPlan
 
 CONF = Path(__file__).parents[2] / "conf"
 EVALUATIONS = 100

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archive.database import connect
 from archive.records import Run, sha256
-from archive.store import Archive
+from archive.storage.database import connect
+from archive.storage.store import Archive
 
 WIDE = Run("wide", "wide", "bench", "val_bpb", "minimise", "ucb", 0, {"task": {"name": "bench"}}, {}, 1.7e9)
 DEEP = Run("deep", "deep", "bench", "val_bpb", "minimise", "ucb", 0, {"task": {"name": "bench"}}, {}, 1.7e9 - 1e6)

@@ -18,7 +18,8 @@ nothing does.
                               start-up and summary drop out
     driver_mb_256             memory of that driver at its largest
     ray_ms                    with --ray: CPU milliseconds of the driver for one evaluation that goes through
-                              `train.ray`: request, progress and result; on a cluster of one node here
+                              `train.executors.ray.executor`: request, progress and result; on a cluster of one node
+                              here
 
 `--quick`: trainings and answers of 1 s, 10 for each slot, and a driver with few trainings: a minute or two, and no
 figure to compare. The last line is one JSON object.
@@ -152,15 +153,15 @@ def through_ray(evaluations: int, seconds: float) -> dict[str, float]:
     from stub_evaluator import StubEvaluator
 
     from archive.records import Request
-    from search import assemble, settings
-    from train.sandbox import Bare
+    from search import factory, settings
+    from train.sandbox.base import Bare
 
     with RayNodes(nodes=1, cpus=4, gpus=4) as nodes:
         words = ["executor=ray", f"executor.address={nodes.address}"]
         config: dict[str, Any] = settings.values_for(None, words, lambda _: "cpu")
         config |= {"evaluator": {"_target_": "stub_evaluator.StubEvaluator", "delay": seconds}, "sandbox": "none"}
-        task = assemble.build_task(config)
-        files = assemble.seed_files(task, config)
+        task = factory.build_task(config)
+        files = factory.seed_files(task, config)
         slots = PretendedRay.find_slots(config["executor"])
         with PretendedRay.of(config, StubEvaluator(task, Bare()), slots) as executor:
             began, used = time.monotonic(), _cpu()

@@ -26,8 +26,8 @@ from archive.records import Direction, Move, Propose, Replicate, Stop, Wait
 from archive.tree import Tree
 from search.policies import Composition, Policy
 from search.policies.base import Operators
-from search.policies.opening import Opening
-from search.policies.recheck import Recheck
+from search.policies.phases.baseline import Opening
+from search.policies.phases.replicate import Recheck
 
 REPO = Path(__file__).parents[2]
 GOLDEN = REPO / "tests" / "golden"

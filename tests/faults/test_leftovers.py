@@ -18,8 +18,8 @@ import pytest
 
 from archive.records import Request
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
-from train.slots import make_slots
+from train.hardware.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ from ray_nodes import RayNodes
 from underway import until
 
 from archive.records import Evaluation, Failed, Request, Scored
-from search import assemble, settings
-from train.executors import ExecutorError
-from train.ray import RayExecutor
+from search import factory, settings
+from train.executors.base import ExecutorError
+from train.executors.ray.executor import RayExecutor
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
 pytestmark = pytest.mark.slow
@@ -45,9 +45,9 @@ def landed(executor: RayExecutor, count: int = 1) -> list[Evaluation]:
 
 
 def made(config: dict[str, Any], kind: type[RayExecutor]) -> RayExecutor:
-    task = assemble.build_task(config)
+    task = factory.build_task(config)
     task.prepare()
-    evaluator = assemble.build_evaluator(config, task, assemble.build_sandbox(config))
+    evaluator = factory.build_evaluator(config, task, factory.build_sandbox(config))
     return kind.of(config, evaluator, kind.find_slots(config["executor"]))
 
 
@@ -56,7 +56,7 @@ def test_candidates_run_in_our_sandboxes_there_and_end_with_their_host(
 ) -> None:
     monkeypatch.setenv("TREEWRIGHT_CACHE", str(tmp_path / "cache"))
     overrides = ["task=toy", "executor=ray", f"executor.address={nodes.address}", "executor.slots=1"]
-    config = settings.values_for(str(toy_conf(tmp_path)), overrides, assemble.device_for)
+    config = settings.values_for(str(toy_conf(tmp_path)), overrides, factory.device_for)
     with made(config, RayExecutor) as executor:
         executor.submit(request("honest", (CANDIDATES / "bigram.py").read_text()))
         (scored,) = landed(executor)
@@ -110,7 +110,7 @@ def test_nodes_of_different_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyP
         until(lambda: nodes.hosts() == [])
 
         config["executor"] |= {"hardware": "H1"}
-        source = assemble.seed_files(assemble.build_task(config), config)["train.py"]
+        source = factory.seed_files(factory.build_task(config), config)["train.py"]
         with made(config, PretendedRay) as executor:
             assert (executor.free, executor.conditions.hardware) == (1, "H100")
             executor.submit(request("a", source))

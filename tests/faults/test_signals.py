@@ -17,7 +17,7 @@ from ledger import gone
 from underway import TRAINS_ON, Underway, sandbox_processes, until, worker
 
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
+from train.language_model.evaluator import AuditedEvaluator
 
 pytestmark = pytest.mark.slow
 
@@ -154,8 +154,8 @@ import sys, threading
 sys.path[:0] = ["tests/support", "tests", "."]
 from pathlib import Path
 import conftest, dataclasses
-from train.evaluator import AuditedEvaluator
-from train.sandbox import find_sandbox
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import find_sandbox
 from underway import Underway, TRAINS_ON
 class Factory:
     def mktemp(self, name):

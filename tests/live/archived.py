@@ -20,8 +20,8 @@ from typing import Any
 import duckdb
 from judging import mean, reached, summary
 
-from archive import schema
-from archive.database import connect
+from archive.storage import schema
+from archive.storage.database import connect
 
 Row = dict[str, Any]
 NOISE = 2 * 2**0.5

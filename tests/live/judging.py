@@ -20,9 +20,9 @@ from typing import Any
 
 from archive.records import Evaluation, Request, Scored
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
-from train.sandbox import Sandbox
-from train.slots import Slot, make_slots
+from train.hardware.slots import Slot, make_slots
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import Sandbox
 
 STAGES = ("read", "applied", "parsed", "accepted", "ran")
 _REFUSED_AT = (

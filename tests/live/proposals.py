@@ -27,20 +27,20 @@ from judging import Bench, mean, reached, share, summary
 from model import NAME
 
 from archive.records import Candidate, LlmCall, Propose
-from operators import author
-from operators.aims import Aim, read_aims
-from operators.author import Author
 from operators.base import Context, Operator
-from operators.build import Books, build_meter, build_operators
-from operators.improve import Improve
+from operators.factory import Books, build_meter, build_operators
 from operators.llm.base import Answer, Cost, Prompt, Unavailable
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
-from operators.templates import Templates
+from operators.rewrite import operator as author
+from operators.rewrite.improve import Improve
+from operators.rewrite.operator import Author
+from operators.rewrite.prompt.change_kinds import Aim, read_aims
+from operators.rewrite.prompt.templates import Templates
 from prepare.load import find_file
-from search import assemble
+from search import factory
 from search.settings import compose_settings, resolve
-from train.sandbox import find_sandbox
+from train.sandbox.base import find_sandbox
 
 Row = dict[str, Any]
 URL = "http://127.0.0.1:8080/v1"
@@ -331,12 +331,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="four proposals and no pairs")
     options = parser.parse_args()
     config = settings(options.url, options.model, options.prompt_tokens, options.longest, options.temperature)
-    task = assemble.build_task(config)
+    task = factory.build_task(config)
     task.corpus.prepare()
     book = Book.open(options.out)
     maker = Maker(
         config, book, options.label, Bench.of(task, find_sandbox("auto")), find_file(task.program).read_text(),
-        assemble.seed_files(task, config), options.prompts, options.read_again, options.repaired,
+        factory.seed_files(task, config), options.prompts, options.read_again, options.repaired,
     )  # fmt: skip
     make(maker, range(4) if options.quick else options.proposals, 0 if options.quick else options.pairs)
     print(json.dumps({"label": options.label, **summary(judged(book, options.label, options.read_again), figures)}))

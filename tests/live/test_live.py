@@ -22,10 +22,10 @@ from judging import Bench, summary
 from proposals import NAME, Book, Maker, figures, judged, make, settings
 
 from operators.base import NoCandidate
-from operators.build import build_meter
+from operators.factory import build_meter
 from prepare.load import find_file
-from search import assemble
-from train.sandbox import find_sandbox
+from search import factory
+from train.sandbox.base import find_sandbox
 
 URL = os.environ.get("TREEWRIGHT_LIVE")
 MODEL = os.environ.get("TREEWRIGHT_LIVE_MODEL", NAME)
@@ -44,11 +44,11 @@ def config() -> Any:
 @pytest.fixture(scope="module")
 def book(config: Any, tmp_path_factory: pytest.TempPathFactory) -> Book:
     """All that was asked and answered; one set for all tests here."""
-    task = assemble.build_task(config)
+    task = factory.build_task(config)
     task.corpus.prepare()
     bench = Bench.of(task, find_sandbox("auto"))
     book = Book.open(tmp_path_factory.mktemp("live") / "live.jsonl")
-    program, seed = find_file(task.program).read_text(), assemble.seed_files(task, config)
+    program, seed = find_file(task.program).read_text(), factory.seed_files(task, config)
     make(Maker(config, book, "test", bench, program, seed), range(PROPOSALS), 0)
     return book
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from garden import Garden
 
 from archive.records import Run
-from archive.store import Archive
+from archive.storage.store import Archive
 
 
 def a_run(name: str = "night") -> Run:

@@ -26,7 +26,7 @@ from archive.records import (
 )
 from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
-from operators.duplicates import normalised
+from operators.languages.fingerprint import normalised
 from prepare.task import Corpus, Metric, Task
 
 CONDITIONS = Conditions("corpus", 10.0, "cpu")

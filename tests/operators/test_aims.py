@@ -13,9 +13,9 @@ from garden import Garden
 from scripts import edit, metered
 
 from archive.records import Candidate, LlmCall
-from operators.aims import Aim, due, gain_of, read_aims, reward
-from operators.improve import Improve
-from operators.templates import Templates
+from operators.rewrite.improve import Improve
+from operators.rewrite.prompt.change_kinds import Aim, due, gain_of, read_aims, reward
+from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
 AIMS = read_aims(Templates().text("aims"))

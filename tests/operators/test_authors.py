@@ -13,18 +13,18 @@ from garden import Garden
 from scripts import edit, metered, whole
 
 from archive.records import Candidate, Conditions, CurvePoint, LlmCall
-from operators.author import Author
 from operators.base import NoCandidate
-from operators.constants import find_constants
-from operators.debug import Debug
-from operators.draft import Draft
-from operators.improve import Improve
+from operators.languages.parameters import find_constants
+from operators.languages.syntax import parse
 from operators.llm.base import Answer, Prompt, Unavailable
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
-from operators.ranges import range_of
-from operators.syntax import parse
-from operators.templates import Templates
+from operators.numeric.search_space import range_of
+from operators.rewrite.debug import Debug
+from operators.rewrite.draft import Draft
+from operators.rewrite.improve import Improve
+from operators.rewrite.operator import Author
+from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return {}\n"
 GOOD = "IDEA: a higher rate\n<<<<<<< SEARCH\nRATE = 0.001\n=======\nRATE = 0.002\n>>>>>>> REPLACE\n"

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import conf
-from operators.build import build_meter, build_operators, left_out, missing_key
+from operators.factory import build_meter, build_operators, left_out, missing_key
 from operators.llm.base import Prompt
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible

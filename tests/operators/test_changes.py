@@ -5,8 +5,8 @@ from __future__ import annotations
 from garden import Garden
 
 from archive.records import Node
-from operators.changes import Changes
-from operators.constants import set_constants
+from operators.languages.code_changes import Changes
+from operators.languages.parameters import set_constants
 
 SOURCE = "RATE = 0.001\n\n\ndef model(x):\n    return x\n\n\ndef train(x):\n    return model(x)\n"
 BLOCK = "\n\ndef block(x):\n    return GAIN * x\n\n\nGAIN = 0.5\n"

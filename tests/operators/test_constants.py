@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.constants import Constant, Number, find_constants, read_constants, set_constants
-from operators.ranges import Range, described, range_of
-from operators.syntax import Unparsable
+from operators.languages.parameters import Constant, Number, find_constants, read_constants, set_constants
+from operators.languages.syntax import Unparsable
+from operators.numeric.search_space import Range, described, range_of
 
 SOURCE = '''\
 """A program — with ümläuts."""

@@ -6,8 +6,8 @@ from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.constants import read_constants
-from operators.crossover import Crossover
+from operators.languages.parameters import read_constants
+from operators.recombine.crossover import Crossover
 
 BASE = """\
 RATE = 0.001

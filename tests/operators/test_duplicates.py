@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operators.duplicates import normalised
+from operators.languages.fingerprint import normalised
 
 PROGRAM = '''\
 """Train."""

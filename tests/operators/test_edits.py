@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from operators.edits import Unusable, apply, read_answer
+from operators.rewrite.answers.search_replace import Unusable, apply, read_answer
 
 PROGRAM = """\
 RATE = 0.001

@@ -11,10 +11,10 @@ import pytest
 from garden import Garden
 
 from archive.records import Direction
-from operators.constants import Number, read_constants, set_constants
-from operators.effects import Better, Effect, Effects, Matters, NoEffect, Scale, effects, tried
-from operators.genes import Key, Trial
-from operators.tune import WARM
+from operators.analysis.sensitivity import Better, Effect, Effects, Matters, NoEffect, Scale, effects, tried
+from operators.languages.parameters import Number, read_constants, set_constants
+from operators.numeric.surrogate import Key, Trial
+from operators.numeric.tune import WARM
 
 SOURCE = """\
 RATE = 0.001  # tune: 1e-4..1e-1 log

@@ -7,8 +7,8 @@ from garden import Garden
 from test_worth import BAD, GOOD, SOURCE, loss, planted
 
 from archive.records import Direction
-from operators.constants import set_constants
-from operators.explain import explained
+from operators.analysis.explain import explained
+from operators.languages.parameters import set_constants
 
 
 @pytest.mark.parametrize("direction", ["minimise", "maximise"])

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.genes import GeneModel, Key, Trial, expected_improvement, normal_scores
-from operators.ranges import Range
+from operators.numeric.search_space import Range
+from operators.numeric.surrogate import GeneModel, Key, Trial, expected_improvement, normal_scores
 
 A: Key = ("train.py", "A")
 B: Key = ("train.py", "B")

@@ -8,8 +8,8 @@ from test_worth import BAD, GATED, GOOD, SOURCE, loss, planted
 
 from archive.records import Candidate, Node
 from operators.base import NoCandidate
-from operators.constants import read_constants, set_constants
-from operators.graft import Graft
+from operators.languages.parameters import read_constants, set_constants
+from operators.recombine.graft import Graft
 
 
 def grown(garden: Garden, text: str, *parents: Node, idea: str = "an idea") -> Node:

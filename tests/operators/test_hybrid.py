@@ -8,10 +8,10 @@ from scripts import edit, metered
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.hybrid import Hybrid
-from operators.ranges import Range, is_misread, range_of
-from operators.templates import Templates
-from operators.tune import Tune, search_space
+from operators.numeric.search_space import Range, is_misread, range_of
+from operators.numeric.tune import Tune, search_space
+from operators.rewrite.hybrid import Hybrid
+from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return fit(RATE)\n"
 GATED = edit(
@@ -60,7 +60,7 @@ def test_constants_outside_of_the_grammar_are_reported(garden: Garden, replace: 
 
 def test_the_grammar_that_prompts_teach_is_the_one_that_is_read() -> None:
     """Every example of the system text, as a program: each has the range that it says, and none is misread."""
-    from operators.constants import find_constants
+    from operators.languages.parameters import find_constants
 
     lines = [line for line in Templates().text("system").splitlines() if line.startswith("    ") and " = " in line]
     found = {c.name: c for c in find_constants("\n".join(line.strip() for line in lines) + "\n")}

@@ -13,15 +13,15 @@ from garden import Garden
 from scripts import edit, metered, whole
 
 from archive.records import Candidate, LlmCall
-from operators.author import Author
 from operators.base import NoCandidate
-from operators.crossover import Crossover
-from operators.debug import Debug
-from operators.draft import Draft
-from operators.hybrid import Hybrid
-from operators.improve import Improve
 from operators.llm.base import Prompt
-from operators.simplify import Simplify
+from operators.recombine.crossover import Crossover
+from operators.rewrite.debug import Debug
+from operators.rewrite.draft import Draft
+from operators.rewrite.hybrid import Hybrid
+from operators.rewrite.improve import Improve
+from operators.rewrite.operator import Author
+from operators.rewrite.simplify import Simplify
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
 ATTACKS = [

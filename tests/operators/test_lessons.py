@@ -14,9 +14,9 @@ from scripts import edit, metered
 
 from archive.records import Conditions
 from archive.report.lessons import tally
-from archive.store import Archive
-from operators.improve import Improve
-from operators.lessons import Lessons, learned
+from archive.storage.store import Archive
+from operators.rewrite.improve import Improve
+from operators.rewrite.prompt.insights import Lessons, learned
 
 SOURCE = "RATE = 0.001\n"
 

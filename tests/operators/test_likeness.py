@@ -10,8 +10,8 @@ from scripts import edit, metered, whole
 
 from archive.records import Candidate, LlmCall
 from operators.base import NoCandidate
-from operators.improve import Improve
-from operators.likeness import NEAR, likeness, size
+from operators.languages.similarity import NEAR, likeness, size
+from operators.rewrite.improve import Improve
 
 PARENT = """\
 import torch

@@ -10,8 +10,8 @@ from scripts import edit, metered
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.improve import Improve
-from operators.names import undefined
+from operators.languages.undefined_names import undefined
+from operators.rewrite.improve import Improve
 
 HOUSE = Path(__file__).resolve().parents[2]
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    rows = session.start()\n    return fit(rows, RATE)\n"

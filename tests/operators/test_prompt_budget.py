@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scripts import metered
 
 from operators.base import NoCandidate
-from operators.budget import LEFT_OUT_FIRST, Listing, TooLong, fit, tokens
-from operators.debug import Debug
-from operators.improve import Improve
+from operators.rewrite.debug import Debug
+from operators.rewrite.improve import Improve
+from operators.rewrite.prompt.truncation import LEFT_OUT_FIRST, Listing, TooLong, fit, tokens
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
 

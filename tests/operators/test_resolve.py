@@ -8,10 +8,10 @@ from scripts import metered
 
 from archive.records import Candidate, LlmCall
 from operators.base import NoCandidate
-from operators.crossover import Crossover
-from operators.edits import Unusable
 from operators.llm.base import KeyRefused, Overloaded
-from operators.resolve import read_places
+from operators.recombine.conflicts import read_places
+from operators.recombine.crossover import Crossover
+from operators.rewrite.answers.search_replace import Unusable
 
 BASE = """\
 RATE = 0.001

@@ -11,7 +11,7 @@ from model_server import Fail, Raw, Say
 from openai_api import MODEL, OpenAiApi
 
 from archive.records import LlmCall
-from operators.build import secrets_of
+from operators.factory import secrets_of
 from operators.llm.base import Answer, AnswerRefused, LlmError, Message, Prompt, Ticket
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible

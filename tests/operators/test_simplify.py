@@ -9,9 +9,9 @@ from test_worth import BAD, loss, planted
 
 from archive.records import Candidate, Node
 from operators.base import NoCandidate
-from operators.constants import set_constants
-from operators.prune import Prune
-from operators.simplify import Simplify
+from operators.languages.parameters import set_constants
+from operators.recombine.prune import Prune
+from operators.rewrite.simplify import Simplify
 
 SOURCE = """\
 RATE = 0.001

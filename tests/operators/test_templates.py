@@ -9,9 +9,9 @@ from garden import Garden
 from scripts import edit, metered
 
 from archive.records import LlmCall, sha256
-from operators.improve import Improve
-from operators.simplify import Simplify
-from operators.templates import OWN, Templates
+from operators.rewrite.improve import Improve
+from operators.rewrite.prompt.templates import OWN, Templates
+from operators.rewrite.simplify import Simplify
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
 

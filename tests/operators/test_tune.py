@@ -13,12 +13,12 @@ from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.changes import Changes
-from operators.constants import Number, read_constants, set_constants
-from operators.genes import GeneModel
-from operators.tpe import suggest
-from operators.trials import history
-from operators.tune import Tune, search_space
+from operators.languages.code_changes import Changes
+from operators.languages.parameters import Number, read_constants, set_constants
+from operators.numeric.observations import history
+from operators.numeric.surrogate import GeneModel
+from operators.numeric.tpe import suggest
+from operators.numeric.tune import Tune, search_space
 
 SOURCE = """\
 SEED = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.untrusted import clean, one_line, quote
+from operators.sanitize import clean, one_line, quote
 
 
 @given(st.text(st.sampled_from("</data> \n\tDATA=x\x1b[]0;\x07\x9b\u202e\u200b"), max_size=60))

@@ -7,8 +7,8 @@ import pytest
 from garden import Garden
 
 from archive.records import Direction, Node
-from operators.constants import read_constants, set_constants
-from operators.worth import Worth, Worths
+from operators.analysis.edit_effects import Worth, Worths
+from operators.languages.parameters import read_constants, set_constants
 
 SOURCE = "RATE = 0.001  # tune: 1e-4..1e-1 log\n\n\ndef train(x):\n    return x\n\n\ndef last(x):\n    return x\n"
 GOOD = "\n\ndef good(x):\n    return x\n"

@@ -14,12 +14,12 @@ import pytest
 from shard_server import Behaviour, Files, serving
 from small_tasks import task_on_tokens
 
-from prepare import climbmix
 from prepare.__main__ import main
-from prepare.climbmix import ClimbMix
-from prepare.corpora import EVALUATION, PreparationError
-from prepare.download import Terms
-from prepare.tokenised import Texts
+from prepare.data import climbmix
+from prepare.data.climbmix import ClimbMix
+from prepare.data.corpora import EVALUATION, PreparationError
+from prepare.data.download import Terms
+from prepare.data.tokenised import Texts
 
 LAST = 3
 

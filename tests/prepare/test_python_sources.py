@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import rich.table
 
-from prepare import python_sources
-from prepare.copies import is_near_copy, lines, trace
-from prepare.corpora import PreparationError
-from prepare.python_sources import PythonSources, mounted_folders
-from train.sandbox import Bubblewrap
+from prepare.data import python_sources
+from prepare.data.copies import is_near_copy, lines, trace
+from prepare.data.corpora import PreparationError
+from prepare.data.python_sources import PythonSources, mounted_folders
+from train.sandbox.base import Bubblewrap
 
 SPLITS = ("val", "select", "holdout")
 

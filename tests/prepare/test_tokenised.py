@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from small_tasks import task_on_tokens
 
-from prepare import tokenised
-from prepare.corpora import Folder, PreparationError
-from prepare.packing import BOS
+from prepare.data import tokenised
+from prepare.data.corpora import Folder, PreparationError
+from prepare.data.packing import BOS
 from prepare.scoring import Measure, storage
 from prepare.task import Task
 

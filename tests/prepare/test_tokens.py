@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prepare.corpora import PreparationError
-from prepare.packing import BOS
-from prepare.tokens import Tokenizer, Vocabulary
+from prepare.data.corpora import PreparationError
+from prepare.data.packing import BOS
+from prepare.data.tokens import Tokenizer, Vocabulary
 
 TEXTS = [
     f"def function_{i}(self, value):\n    return self.values[{i}] + value  # naïve: 你好 {i}\n\n" for i in range(400)

@@ -12,20 +12,20 @@ import pytest
 from stub_evaluator import StubEvaluator
 
 from archive.records import Evaluation
-from archive.store import Archive
+from archive.storage.store import Archive
 from operators.llm.base import LanguageModel
 from operators.llm.meter import Meter
-from search import assemble
-from search.budget import Budget
-from search.claim import ClaimPlan
-from search.course import Course, Ending
-from search.engine import Search
-from search.loop import Session
-from search.runs import Opened, catch_up, open_run
+from search import factory
+from search.claims.claim import ClaimPlan
+from search.run.budget import Budget
+from search.run.controller import Course, Ending
+from search.run.engine import Search
+from search.run.loop import Session
+from search.run.resume import Opened, catch_up, open_run
 from search.settings import compose_settings, resolve
-from train.local import LocalExecutor
-from train.sandbox import Bare
-from train.slots import Slot
+from train.executors.local import LocalExecutor
+from train.hardware.slots import Slot
+from train.sandbox.base import Bare
 
 
 class Quiet:
@@ -77,10 +77,10 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
     ) -> Bench:
         """``model``: answers for the operators that want one, at most for so many ``dollars``."""
         config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
-        task = assemble.build_task(config)
+        task = factory.build_task(config)
         evaluator = StubEvaluator(task, Bare(), **(stub or {}))
         places = tuple(Slot(index=i, device="cpu", gpu=None, cores=(), threads=1) for i in range(slots))
-        files = {"train.py": source} if source is not None else assemble.seed_files(task, config)
+        files = {"train.py": source} if source is not None else factory.seed_files(task, config)
         display, stop = Quiet(), threading.Event()
         if stop_at_once:
             stop.set()
@@ -88,14 +88,14 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             display.after = lambda evaluation: stop.set() if len(display.landings) >= stop_after else None
         with Archive.open(tmp_path / "archive.duckdb") as archive, LocalExecutor(evaluator, places) as executor:
             opened = open_run(archive, config, task, executor.conditions, 0.0)
-            llm = assemble.build_llm(config, archive, opened.run.run)
+            llm = factory.build_llm(config, archive, opened.run.run)
             if model is not None:
                 record, answer, spent = archive.record_call, archive.answer, archive.spending(opened.run.run)
                 caps: Any = {"max_dollars": dollars, "max_tokens": 10**9, "concurrency": concurrency}
                 caps["requested"] = archive.record_request
-                llm = assemble.Llm(Meter(model, **caps, record=record, lookup=answer, spent=spent), "a model")
-            parts = assemble.build_parts(config, task, evaluator, llm, lambda: 0.0)
-            lookahead = assemble.build_lookahead(parts, llm, slots)
+                llm = factory.Llm(Meter(model, **caps, record=record, lookup=answer, spent=spent), "a model")
+            parts = factory.build_parts(config, task, evaluator, llm, lambda: 0.0)
+            lookahead = factory.build_lookahead(parts, llm, slots)
             search = Search(parts, archive, opened.run, opened.tree, lookahead)
             search.begin(files)
             course = Course(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)

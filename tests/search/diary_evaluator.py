@@ -6,10 +6,10 @@ import threading
 
 from archive.records import Evaluation, Request
 from prepare.task import Task
-from train.curve import Watch
-from train.evaluator import AuditedEvaluator
-from train.sandbox import Sandbox
-from train.slots import Slot
+from train.hardware.slots import Slot
+from train.language_model.curve import Watch
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import Sandbox
 
 
 class DiaryEvaluator(AuditedEvaluator):

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from archive.records import Conditions, CurvePoint, Evaluation, Failed, Request, Resources, Scored
-from operators.constants import read_constants
+from operators.languages.parameters import read_constants
 from prepare.task import Task
-from train.sandbox import Sandbox
-from train.slots import Slot
+from train.hardware.slots import Slot
+from train.sandbox.base import Sandbox
 
 
 class StubEvaluator:

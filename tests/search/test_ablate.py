@@ -13,10 +13,10 @@ import duckdb
 import pytest
 from launching import HOUSE, STUB, one, run, search, sql
 
-from operators.ablate import Removal, without
+from operators.recombine.ablate import Removal, without
 
 COMMAND = {"_target_": "os.system", "command": "touch owned"}
-AUDITED = {"_target_": "train.evaluator.AuditedEvaluator"}
+AUDITED = {"_target_": "train.language_model.evaluator.AuditedEvaluator"}
 BEFORE = "A = 1\nB = 2\n\n\ndef f(x):\n    return x\n\n\ndef g(x):\n    y = x\n    return y\n"
 
 

@@ -18,11 +18,11 @@ from launching import search as command
 
 import search
 from archive.records import Candidate, Propose, Replicate, Request, Wait
-from archive.store import Archive
+from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from search import asktell, owntask
-from search.runs import RunChanged
+from search import api, function_task
+from search.run.resume import RunChanged
 from search.settings import SettingsError
 
 PROGRAM = "X = 1.0  # tune: -2..2\nY = 1.0  # tune: -2..2\n"
@@ -58,19 +58,19 @@ def test_importing_it_costs_nothing() -> None:
         [sys.executable, "-c", code], cwd=HOUSE, env=environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-    assert search.Search is asktell.Search
+    assert search.Search is api.Search
     assert set(search.__all__) <= set(dir(search))
     with pytest.raises(AttributeError, match="no attribute 'Serach'"):
         search.Serach  # type: ignore[attr-defined]  # noqa: B018
 
 
-@pytest.mark.parametrize("module", [asktell, owntask])
+@pytest.mark.parametrize("module", [api, function_task])
 def test_the_example_of_the_docstring_works(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = str(module.__doc__)
     example = textwrap.dedent("\n".join(line for line in text.splitlines() if line.startswith("    ") or not line))
     names: dict[str, Any] = {}
-    if module is asktell:  # without sandboxes, and of 10 seconds no more than a moment
+    if module is api:  # without sandboxes, and of 10 seconds no more than a moment
         assert "seed=1)" in example
         example = example.replace("seed=1)", f"seed=1, overrides={STUBBED})")
         monkeypatch.syspath_prepend(str(HOUSE / "tests" / "search"))
@@ -78,7 +78,7 @@ def test_the_example_of_the_docstring_works(module: Any, tmp_path: Path, monkeyp
     else:
         names = {"OwnTask": search.OwnTask}
     exec(example, names)
-    if module is owntask:
+    if module is function_task:
         assert names["score"](Request("n", "r", 0, names["task"].files, 1, "screen")) == pytest.approx(0.49)
     else:
         assert (tmp_path / "notes.duckdb").is_file()
@@ -263,7 +263,7 @@ def test_what_a_function_does_is_an_outcome() -> None:
 
 
 def test_a_program_that_does_not_parse_costs_no_call() -> None:
-    evaluator = owntask.FunctionEvaluator(BOWL)
+    evaluator = function_task.FunctionEvaluator(BOWL)
     assert "does not parse" in str(evaluator.gate({"train.py": "X = ("}))
     assert evaluator.gate({"train.py": "X = 1", "notes.txt": "("}) is None
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from search.budget import Budget, Room, Use, completed
-from search.claim import ClaimPlan
+from search.claims.claim import ClaimPlan
+from search.run.budget import Budget, Room, Use, completed
 from search.settings import check, parted, resolve
 
 PLAN = ClaimPlan()

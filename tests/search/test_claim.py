@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from growing import CONDITIONS, TUNE, Growth, Result, play
 
-from archive.compare import NOBODY
+from archive.cli.compare import NOBODY
 from archive.records import Conditions, Replicate
 from archive.tree import Tree
-from search.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
+from search.claims.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
+from search.claims.statistics import Difference
 from search.policies import Composition
-from search.policies.opening import Opening
-from search.policies.samplers import Uniform
-from search.policies.scores import Equal
-from search.statistics import Difference
+from search.policies.phases.baseline import Opening
+from search.policies.selection.samplers import Uniform
+from search.policies.selection.scores import Equal
 
 PLAN = ClaimPlan()
 

@@ -11,10 +11,10 @@ from growing import Growth
 from test_claim import PLAN, Runs, names
 
 from archive.records import Replicate
-from archive.store import Archive
-from search import engine
-from search.claim import ClaimPlan, next_moves, verdict
-from search.simplicity import Standing, code_size, equal, shorter_equal, shortest_equal
+from archive.storage.store import Archive
+from search.claims.claim import ClaimPlan, next_moves, verdict
+from search.claims.parsimony import Standing, code_size, equal, shorter_equal, shortest_equal
+from search.run import engine
 
 SHORT = "A = 1\n"
 LONG = "A = 1\nB = A + 1\nC = A * B\n"

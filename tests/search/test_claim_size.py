@@ -9,10 +9,10 @@ import pytest
 from growing import Growth
 
 from archive.records import Replicate
-from search.claim import ClaimPlan, NoClaim, fit, sized
-from search.plan import LEAST_SEEDS
+from search.claims.claim import ClaimPlan, NoClaim, fit, sized
+from search.claims.plan import LEAST_SEEDS
+from search.claims.statistics import Difference, power, runs_for, welch
 from search.settings import compose_settings, resolve
-from search.statistics import Difference, power, runs_for, welch
 
 
 def noisy_root(sigma: float) -> Growth:

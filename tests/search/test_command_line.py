@@ -14,8 +14,8 @@ import duckdb
 import pytest
 from launching import PATHS, STUB, command, environment, one, run, search, sql, toy_conf
 
-from archive.store import Archive
-from search.command import run as command_run
+from archive.storage.store import Archive
+from search.cli.run import run as command_run
 from search.settings import check, resolve
 
 ESCAPE = "\x1b"
@@ -318,7 +318,7 @@ def test_a_seed_program_that_crashes_stops_with_its_traceback(tmp_path: Path) ->
     assert "the seed program did not get a score (crashed" in done.stderr
     assert "KeyError: 'no such key'" in done.stderr
     assert "nothing to search from" in done.stderr
-    assert "search/engine.py" not in done.stderr  # the candidate's traceback, and none of ours
+    assert "search/run/engine.py" not in done.stderr  # the candidate's traceback, and none of ours
     assert sql(tmp_path / "treewright.duckdb", "SELECT DISTINCT outcome FROM evaluations") == [{"outcome": "crashed"}]
 
 

@@ -17,13 +17,13 @@ from stub_evaluator import StubEvaluator
 from archive.records import Evaluation, Failed, Request
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
-from search.course import Outlook
-from search.display import LiveDisplay, PlainDisplay, clean, describe_landing, make_display, time_left
-from search.loop import Session
-from search.pace import Pace
-from search.policies.scores import FlatUcb
-from train.executors import Running
-from train.slots import Slot
+from search.display.live import LiveDisplay, PlainDisplay, clean, describe_landing, make_display, time_left
+from search.display.throughput import Pace
+from search.policies.selection.scores import FlatUcb
+from search.run.controller import Outlook
+from search.run.loop import Session
+from train.executors.base import Running
+from train.hardware.slots import Slot
 
 OUTLOOK = Outlook("searching", 2, 17, None, target=False)
 

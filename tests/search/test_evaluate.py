@@ -14,8 +14,8 @@ import pytest
 import yaml
 from launching import HOUSE, PATHS, STUB, run, search, toy_conf
 
-from search.programs import ProgramError, Recorded, read_program
-from search.statistics import Interval, NoInterval, expects
+from search.claims.statistics import Interval, NoInterval, expects
+from search.cli.programs import ProgramError, Recorded, read_program
 
 SEED = HOUSE / "train" / "seeds" / "shakespeare.py"
 
@@ -102,7 +102,7 @@ def test_an_export_cannot_name_code(tmp_path: Path, way: str) -> None:
     words = {"folder": ["x"], "file": ["x/train.py"], "commit": [".", "--commit", "main"]}[way]
     done = evaluate(repo, *words)
     assert done.returncode == 1, done.stderr
-    assert "error: task.corpus names the class 'os.system'; expected one of prepare.corpora.Plays, " in done.stderr
+    assert "error: task.corpus names the class 'os.system'; expected one of prepare.data.corpora.Plays, " in done.stderr
     assert "evaluate PATH task=NAME --config-dir DIR" in done.stderr
     assert "Traceback" not in done.stderr
     assert not [path for path in tmp_path.rglob("owned")]
@@ -112,8 +112,10 @@ def test_a_class_of_the_user_s_own_comes_from_the_user_s_settings(tmp_path: Path
     """The same task, named on the command line, is taken from there; another one is refused with the difference."""
     conf = toy_conf(tmp_path / "own")
     file = conf / "task" / "toy.yaml"
-    file.write_text(file.read_text().replace("prepare.corpora.Folder", "corpus_of_mine.Mine"))
-    (tmp_path / "corpus_of_mine.py").write_text("import prepare.corpora\nclass Mine(prepare.corpora.Folder): ...\n")
+    file.write_text(file.read_text().replace("prepare.data.corpora.Folder", "corpus_of_mine.Mine"))
+    (tmp_path / "corpus_of_mine.py").write_text(
+        "import prepare.data.corpora\nclass Mine(prepare.data.corpora.Folder): ...\n"
+    )
     (conf / "evaluator").mkdir()
     shutil.copy(HOUSE / "tests" / "conf" / "evaluator" / "stub.yaml", conf / "evaluator")
     values = yaml.safe_load(file.read_text())

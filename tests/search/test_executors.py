@@ -11,15 +11,15 @@ import pytest
 from launching import STUB, command, run, search
 
 import search as asktell
-from search import assemble, settings
-from search.doctor import findings_for
-from search.evaluate import rescore
-from train import ray as ray_module
-from train.executors import ExecutorError
-from train.local import LocalExecutor
-from train.ray import RayExecutor
-from train.ray_cluster import NodeFacts
-from train.ray_seats import Terms
+from search import factory, settings
+from search.cli.doctor import findings_for
+from search.cli.evaluate import rescore
+from train.executors.base import ExecutorError
+from train.executors.local import LocalExecutor
+from train.executors.ray import executor as ray_module
+from train.executors.ray.cluster import NodeFacts
+from train.executors.ray.executor import RayExecutor
+from train.executors.ray.pool import Terms
 
 NODES = (NodeFacts("1", "a", 16, 4), NodeFacts("2", "b", 8, 0))
 NOWHERE = ("executor=ray", "executor.address=127.0.0.1:9")
@@ -39,7 +39,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def config(*overrides: str) -> dict[str, Any]:
-    return settings.values_for(None, ["executor=ray", "llm=none", *overrides], assemble.device_for)
+    return settings.values_for(None, ["executor=ray", "llm=none", *overrides], factory.device_for)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def config(*overrides: str) -> dict[str, Any]:
 def test_slots_follow_from_the_cluster_and_the_settings(
     joined: list[str], overrides: tuple[str, ...], slots: int, device: str, threads: int
 ) -> None:
-    made = assemble.build_slots(config(*overrides))
+    made = factory.build_slots(config(*overrides))
     assert len(made) == slots
     assert {(slot.device, slot.threads) for slot in made} == {(device, threads)}
 
@@ -72,7 +72,7 @@ def test_the_other_settings_arrive(joined: list[str]) -> None:
     options = config(*words)["executor"]
     assert Terms.of(options) == Terms("H100", True, 7)
     assert set(joined) == {"a:6379"}
-    assert assemble.executor_kind({"executor": options}) is RayExecutor
+    assert factory.executor_kind({"executor": options}) is RayExecutor
 
 
 def test_the_doctor_describes_the_cluster(joined: list[str]) -> None:
@@ -138,7 +138,7 @@ def test_the_commands_beside_say_so_too(tmp_path: Path, words: tuple[str, ...]) 
 
 def test_a_class_that_is_no_executor_is_said() -> None:
     with pytest.raises(settings.SettingsError, match=r"cannot be made: 'train\.slots\.Slot' has no device, find_slots"):
-        assemble.executor_kind({"executor": {"_target_": "train.slots.Slot"}})
+        factory.executor_kind({"executor": {"_target_": "train.hardware.slots.Slot"}})
 
 
 def test_an_executor_that_does_not_exist_is_said(tmp_path: Path) -> None:

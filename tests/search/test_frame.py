@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from search.frame import RED, Fact, Frame, SlotRow, curve, duration
+from search.display.frame import RED, Fact, Frame, SlotRow, curve, duration
 
 FALLING = tuple((share / 100, 5.0 - share / 25) for share in range(1, 51))
 IDEAS = ("LEARNING_RATE 0.001 -> 0.0031 " * 5, "学习率调整" * 30, "e\u0301" * 90, "🚀" * 50, "")

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from operators.constants import find_constants
-from operators.ranges import is_misread
-from prepare.climbmix import ClimbMix
-from prepare.corpora import Folder
+from operators.languages.parameters import find_constants
+from operators.numeric.search_space import is_misread
+from prepare.data.climbmix import ClimbMix
+from prepare.data.corpora import Folder
+from prepare.data.python_sources import PythonSources
 from prepare.load import HOUSE, TaskError, task_beside, task_from, task_named
-from prepare.python_sources import PythonSources
 from prepare.task import Task
-from search.assemble import seed_files
+from search.factory import seed_files
 from search.settings import SettingsError, check, compose_settings, parted, resolve
-from train.program import bare, carried, parse
+from train.language_model.program import bare, carried, parse
 
 DEVICES = ("cpu", "mps", "cuda", "cuda_8gb", "cuda_24gb", "cuda_80gb", "cuda_150gb")
 

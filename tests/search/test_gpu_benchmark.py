@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from prepare.load import HOUSE, task_named
-from search.assemble import seed_files
+from search.factory import seed_files
 
 
 @pytest.fixture(scope="module")

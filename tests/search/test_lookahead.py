@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from search.lookahead import SAFETY, Lookahead, Outage, proposals_ahead
+from search.run.lookahead import SAFETY, Lookahead, Outage, proposals_ahead
 
 
 def test_the_rule_by_hand() -> None:

@@ -11,12 +11,12 @@ import pytest
 
 import search
 from archive.records import Conditions, Evaluation, Request
-from archive.store import Archive
-from search.budget import Budget
-from search.claim import ClaimPlan
-from search.course import Course, Ending
-from search.loop import Session
-from train.executors import Running
+from archive.storage.store import Archive
+from search.claims.claim import ClaimPlan
+from search.run.budget import Budget
+from search.run.controller import Course, Ending
+from search.run.loop import Session
+from train.executors.base import Running
 
 SECONDS = 10.0
 
@@ -200,7 +200,7 @@ def test_a_claim_that_takes_longer_is_reckoned_with(play: Callable[..., Played])
     played = play(Budget(hours=0.5), takes=takes)
     assert played.purposes()["confirm"] == 6
     assert played.purposes()["report"] == 8
-    assert played.seconds <= 1800.0 + 15.0  # half a training of the claim, as is said in search/budget.py
+    assert played.seconds <= 1800.0 + 15.0  # half a training of the claim, as is said in search/run/budget.py
 
 
 def test_evaluations_alone(play: Callable[..., Played]) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from archive.query import open_reader
+from archive.query.query import open_reader
 from archive.records import sha256
 from operators.llm.base import Prompt
 from operators.llm.scripted import Scripted
-from operators.templates import Templates
+from operators.rewrite.prompt.templates import Templates
 from search.settings import compose_settings, resolve
 
 Start = Callable[..., Any]

@@ -16,7 +16,7 @@ from model_server import TOKENS_IN, TOKENS_OUT, Act, Fail, Hang, ModelServer, Ra
 from openai_api import MODEL as QWEN
 from openai_api import OpenAiApi
 
-from archive.store import Archive
+from archive.storage.store import Archive
 from operators.llm.base import LanguageModel
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible

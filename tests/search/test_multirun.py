@@ -15,12 +15,12 @@ from launching import search as command
 from launching import sql
 
 import search
-from archive.compare import by_key
+from archive.cli.compare import by_key
 from archive.errors import QueryError
-from archive.query import open_reader
+from archive.query.query import open_reader
 from archive.records import Request
-from archive.store import Archive
-from search.sweeps import closing, name_of, one_of
+from archive.storage.store import Archive
+from search.cli.multirun import closing, name_of, one_of
 
 
 def compare(folder: Path, *words: str) -> list[dict[str, Any]]:

@@ -13,14 +13,14 @@ from scipy.stats import rankdata
 from archive.records import Conditions, Propose, Replicate, Stop, Wait
 from search.policies import Composition, OperatorView
 from search.policies.base import Choice, Operators, attempts
-from search.policies.drafting import Drafting
-from search.policies.mating import RankMating, related
-from search.policies.opening import Opening
-from search.policies.recheck import Recheck
-from search.policies.repair import Repair
-from search.policies.samplers import Argmax, EpsilonGreedy, Uniform
-from search.policies.scores import Equal, FlatUcb, KeptLine, Rank
-from search.policies.widening import Widening
+from search.policies.phases.baseline import Opening
+from search.policies.phases.debug import Repair
+from search.policies.phases.drafts import Drafting
+from search.policies.phases.replicate import Recheck
+from search.policies.phases.stagnation import Widening
+from search.policies.population.partners import RankMating, related
+from search.policies.selection.samplers import Argmax, EpsilonGreedy, Uniform
+from search.policies.selection.scores import Equal, FlatUcb, KeptLine, Rank
 
 UCB = Composition(FlatUcb(), Argmax(), opening=Opening(1))
 ONLY_TUNE = {"tune": TUNE}

@@ -12,9 +12,9 @@ from growing import ALL, CROSSOVER, DEBUG, TUNE, Growth, play
 from archive.records import Propose
 from search.policies import Composition, OperatorView
 from search.policies.credit import AsymmetricUcb, FixedWeights
-from search.policies.opening import Opening
-from search.policies.samplers import Argmax
-from search.policies.scores import FlatUcb
+from search.policies.phases.baseline import Opening
+from search.policies.selection.samplers import Argmax
+from search.policies.selection.scores import FlatUcb
 
 TWO = {"tune": TUNE, "leap": OperatorView("leap", 1, 1.0, lambda tree, node_id: True)}
 

@@ -13,12 +13,12 @@ from growing import ALL, Growth, play
 from omegaconf import OmegaConf
 
 from archive.records import Propose
-from archive.store import Archive
-from search import assemble
+from archive.storage.store import Archive
+from search import factory
 from search.policies import Composition
 from search.policies.credit import AsymmetricUcb
-from search.policies.elites import Elites
-from search.policies.population import Islands
+from search.policies.population.elites import Elites
+from search.policies.population.islands import Islands
 from search.settings import SettingsError, compose_settings, resolve
 
 FOLDER = Path(__file__).parents[2] / "conf" / "policy"
@@ -85,7 +85,7 @@ def keys(name: str) -> dict[str, Any]:
 
 def built(name: str, *overrides: str) -> Composition:
     words = ["operators=numeric", "llm=none", f"policy={name}", *overrides]
-    policy = assemble.build_policy(resolve(compose_settings(words), "cpu"))
+    policy = factory.build_policy(resolve(compose_settings(words), "cpu"))
     assert isinstance(policy, Composition)
     return policy
 
@@ -120,7 +120,7 @@ def test_nonsense_is_answered_with_the_name_of_the_key(name: str) -> None:
         OmegaConf.update(file, key, 3 if isinstance(value, bool | str) else -1)
         named = re.escape(f"policy.{key.replace('.0.', '.')} is ") + ".*; expected"
         with pytest.raises(SettingsError, match=named):
-            assemble.build_policy({"policy": OmegaConf.to_container(file)})
+            factory.build_policy({"policy": OmegaConf.to_container(file)})
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,11 @@ def test_other_nonsense(override: str, said: str) -> None:
 
 
 CREDIT = "policy.credit._target_=search.policies.credit.AsymmetricUcb"
-ISLANDS = "policy.population={_target_:search.policies.population.Islands,count:3,every:10}"
-ELITES = "{_target_:search.policies.elites.Elites,bins:4,descriptors:[{_target_:search.policies.descriptors.Length}]}"
+ISLANDS = "policy.population={_target_:search.policies.population.islands.Islands,count:3,every:10}"
+ELITES = (
+    "{_target_:search.policies.population.elites.Elites,bins:4,"
+    "descriptors:[{_target_:search.policies.population.descriptors.Length}]}"
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

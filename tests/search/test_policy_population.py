@@ -13,16 +13,16 @@ from growing import ALL, CROSSOVER, NUMERIC, TUNE, Growth, Result, play
 from archive.records import Node, Propose, Replicate
 from archive.tree import Tree
 from search.policies import Composition
-from search.policies.annals import annals
-from search.policies.descriptors import ChangedConstants, Descriptor, Length, Measured
-from search.policies.elites import Elites
-from search.policies.mating import RankMating
-from search.policies.opening import Opening
-from search.policies.population import Islands, Pool
-from search.policies.repair import Repair
-from search.policies.samplers import Argmax, Uniform
-from search.policies.scores import Equal, Rank
-from search.policies.widening import Widening
+from search.policies.phases.baseline import Opening
+from search.policies.phases.debug import Repair
+from search.policies.phases.stagnation import Widening
+from search.policies.population.descriptors import ChangedConstants, Descriptor, Length, Measured
+from search.policies.population.elites import Elites
+from search.policies.population.islands import Islands, Pool
+from search.policies.population.partners import RankMating
+from search.policies.selection.samplers import Argmax, Uniform
+from search.policies.selection.scores import Equal, Rank
+from search.policies.tree_cache import annals
 
 NAN = math.nan
 LENGTH = Elites([Length(log=False)], bins=2, exploration=0.0)

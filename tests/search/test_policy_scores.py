@@ -14,12 +14,22 @@ from scipy.special import expit
 from archive.records import Propose, Replicate
 from archive.tree import Floats
 from search.policies import Composition
-from search.policies.backups import backed_up, visits
-from search.policies.descent import Descent
-from search.policies.opening import Opening
-from search.policies.samplers import Argmax, Proportional, RankSoftmax, Sampler
-from search.policies.scores import Equal, FlatUcb, KeptLine, MadSigmoid, NodeScore, NoveltyWeighted, Puct, Rank, Value
-from search.policies.thompson import Sums, Thompson
+from search.policies.phases.baseline import Opening
+from search.policies.selection.backups import backed_up, visits
+from search.policies.selection.samplers import Argmax, Proportional, RankSoftmax, Sampler
+from search.policies.selection.scores import (
+    Equal,
+    FlatUcb,
+    KeptLine,
+    MadSigmoid,
+    NodeScore,
+    NoveltyWeighted,
+    Puct,
+    Rank,
+    Value,
+)
+from search.policies.selection.thompson import Sums, Thompson
+from search.policies.selection.uct import Descent
 
 NAN = math.nan
 SCORES: list[NodeScore] = [

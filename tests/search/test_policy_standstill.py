@@ -13,15 +13,15 @@ import pytest
 from growing import ALL, TUNE, Growth
 
 from archive.records import Propose, Replicate
-from archive.store import Archive
+from archive.storage.store import Archive
 from search.policies import Composition
-from search.policies.mating import RankMating
-from search.policies.opening import Opening
-from search.policies.population import Islands
-from search.policies.repair import Repair
-from search.policies.samplers import Argmax
-from search.policies.scores import FlatUcb, Rank
-from search.policies.widening import Standstill, Widening
+from search.policies.phases.baseline import Opening
+from search.policies.phases.debug import Repair
+from search.policies.phases.stagnation import Standstill, Widening
+from search.policies.population.islands import Islands
+from search.policies.population.partners import RankMating
+from search.policies.selection.samplers import Argmax
+from search.policies.selection.scores import FlatUcb, Rank
 
 GREEDY = Composition(Rank(), Argmax(), opening=Opening(1), widening=Widening(patience=4))
 

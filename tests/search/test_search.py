@@ -14,16 +14,16 @@ import pytest
 from model_server import an_edit
 
 from archive.records import Evaluation
-from archive.store import Archive
+from archive.storage.store import Archive
 from operators.llm import base
 from operators.llm.base import Answer, Prompt
 from operators.llm.scripted import Scripted
-from operators.tune import Tune
+from operators.numeric.tune import Tune
 from prepare.load import find_file
-from search import lookahead, loop
-from search.engine import Search, SearchStopped, evaluation_seed
-from search.runs import RunChanged
-from train.local import LocalExecutor
+from search.run import lookahead, loop
+from search.run.engine import Search, SearchStopped, evaluation_seed
+from search.run.resume import RunChanged
+from train.executors.local import LocalExecutor
 
 Start = Callable[..., Any]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.runs import identity
+from search.run.resume import identity
 from search.settings import SettingsError, check, compose_settings, differences, parted, resolve
 
 
@@ -35,8 +35,8 @@ def test_unreadable_override_is_answered_in_one_line() -> None:
     ("override", "path", "value"),
     [
         ("task=shakespeare", ("task", "name"), "shakespeare"),
-        ("policy=greedy", ("policy", "score", "_target_"), "search.policies.scores.Rank"),
-        ("operators=tune", ("operators", "tune", "_target_"), "operators.tune.Tune"),
+        ("policy=greedy", ("policy", "score", "_target_"), "search.policies.selection.scores.Rank"),
+        ("operators=tune", ("operators", "tune", "_target_"), "operators.numeric.tune.Tune"),
         ("seed=7", ("seed",), 7),
         ("run=NAME", ("run",), "NAME"),
         ("archive=FILE", ("archive",), "FILE"),

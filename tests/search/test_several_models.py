@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from model_server import an_edit
 
-from archive.store import Archive
+from archive.storage.store import Archive
 from operators.llm.base import Answer, Prompt, Ticket
 from operators.llm.credit import credits_at
 from operators.llm.scripted import Scripted
@@ -97,7 +97,7 @@ def test_a_model_is_chosen_when_its_move_is_in_the_archive(
     start: Callable[..., Any], opened: list[Archive], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However quick the thread is: the credit at a move that is not there would be that of nobody."""
-    monkeypatch.setattr("search.engine.ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr("search.run.engine.ThreadPoolExecutor", AtOnce)
     found: list[int] = []
 
     def credits(run: str, move: int) -> Mapping[str, Credit]:

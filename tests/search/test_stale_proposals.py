@@ -1,6 +1,6 @@
 """Proposals that come back to another tree than they were asked for in: what is done with each kind.
 
-The rules are in ``search/lookahead.py``.
+The rules are in ``search/run/lookahead.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model_server import an_edit
 from stub_evaluator import StubEvaluator
 
 from archive.records import Evaluation, Failed, Request, Scored
-from archive.store import Archive
+from archive.storage.store import Archive
 from operators.llm.base import Answer, Prompt
 from operators.llm.scripted import Scripted
 

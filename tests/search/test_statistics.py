@@ -12,9 +12,9 @@ import pytest
 from growing import Growth
 from scipy.stats import ttest_1samp, ttest_ind
 
-from archive.query import open_reader
+from archive.query.query import open_reader
 from archive.records import Replicate
-from search.statistics import (
+from search.claims.statistics import (
     Difference,
     Interval,
     NoInterval,

@@ -11,8 +11,8 @@ from scipy.stats import linregress
 from test_claim import PLAN
 
 from archive.records import Conditions, Replicate
-from search.claim import next_moves
-from search.speed import SpeedEffect, adjusted_means, in_words, speed_effect
+from search.claims.claim import next_moves
+from search.claims.machine_speed import SpeedEffect, adjusted_means, in_words, speed_effect
 
 Pair = tuple[float, float | None]
 """(score, speed) of one run."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from archive.store import Archive
-from search import summary
-from search.speed import SpeedEffect
-from search.statistics import power
+from archive.storage.store import Archive
+from search.claims.machine_speed import SpeedEffect
+from search.claims.statistics import power
+from search.display import summary
 
 Start = Callable[..., Any]
 

@@ -12,18 +12,18 @@ from growing import ALL, Growth
 from stub_evaluator import StubEvaluator
 
 from archive.records import Evaluation, Failed, Propose, Replicate, Request
-from archive.store import Archive
+from archive.storage.store import Archive
 from archive.tree import Tree
-from search.claim import ClaimPlan, next_moves, verdict
-from search.display import describe_landing
-from search.engine import Search
+from search.claims.claim import ClaimPlan, next_moves, verdict
+from search.claims.statistics import screening_sigma
+from search.display.live import describe_landing
+from search.display.summary import summarise
 from search.policies import Composition
-from search.policies.opening import Opening
-from search.policies.repair import Repair
-from search.policies.samplers import Argmax
-from search.policies.scores import KeptLine, Rank
-from search.statistics import screening_sigma
-from search.summary import summarise
+from search.policies.phases.baseline import Opening
+from search.policies.phases.debug import Repair
+from search.policies.selection.samplers import Argmax
+from search.policies.selection.scores import KeptLine, Rank
+from search.run.engine import Search
 
 Start = Callable[..., Any]
 

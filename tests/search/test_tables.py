@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.constants import read_constants
-from operators.ranges import Range
-from operators.tune import Tune, search_space
-from search.claim import ClaimPlan
+from operators.languages.parameters import read_constants
+from operators.numeric.search_space import Range
+from operators.numeric.tune import Tune, search_space
+from search.claims.claim import ClaimPlan
 from search.policies import Composition
-from search.policies.opening import Opening
-from search.policies.samplers import Argmax
-from search.policies.scores import FlatUcb
+from search.policies.phases.baseline import Opening
+from search.policies.selection.samplers import Argmax
+from search.policies.selection.scores import FlatUcb
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import playing

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prepare.task import Task
-from train.sandbox import bubblewrap_binaries
+from train.sandbox.base import bubblewrap_binaries
 
 HOUSE = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = HOUSE / "tests" / "attacks" / "candidates"

@@ -23,7 +23,7 @@ _OURS = ("ANTHROPIC_", "OPENAI_", "OPENROUTER_", "TREEWRIGHT_ARCHIVE", "PYTEST_"
 
 _TOY = """\
 name: toy
-corpus: {{_target_: prepare.corpora.Folder, name: toy, path: {texts}}}
+corpus: {{_target_: prepare.data.corpora.Folder, name: toy, path: {texts}}}
 metric: {{name: val_bpb, direction: minimise, lower: 0.0, upper: 64.0, unit: bpb}}
 seed_file: {candidates}/{seed}
 program: {candidates}/program.md

@@ -10,9 +10,9 @@ from typing import Any
 
 import psutil
 
-from archive.query import open_reader
-from train import owner
-from train.cgroup import MemoryGroups, find_groups
+from archive.query.query import open_reader
+from train.sandbox import owner
+from train.sandbox.cgroup import MemoryGroups, find_groups
 
 
 def rows(archive: Path, statement: str) -> list[tuple[Any, ...]]:

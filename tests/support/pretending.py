@@ -6,9 +6,9 @@ import os
 from dataclasses import replace
 
 from archive.records import Conditions, Evaluation, Request
-from train.ray import RayExecutor
-from train.ray_host import Host, Ready, Recipe, Refused
-from train.slots import Slot
+from train.executors.ray.executor import RayExecutor
+from train.executors.ray.worker import Host, Ready, Recipe, Refused
+from train.hardware.slots import Slot
 
 HARDWARE = "TREEWRIGHT_TEST_HARDWARE"
 """Of a node: what its hosts call their hardware."""

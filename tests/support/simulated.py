@@ -27,16 +27,16 @@ from archive.records import (
     Scored,
     Stop,
 )
-from archive.store import Archive
+from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context
 from prepare.task import Task
-from search import assemble
-from search.budget import Budget
-from search.claim import ClaimPlan
-from search.course import Course
-from search.engine import Parts, Search
+from search import factory
+from search.claims.claim import ClaimPlan
 from search.policies.base import Choice, Operators, OperatorView, Policy
+from search.run.budget import Budget
+from search.run.controller import Course
+from search.run.engine import Parts, Search
 from search.settings import compose_settings, resolve
 
 CONDITIONS = Conditions("simulated", 10.0, "simulated")
@@ -146,8 +146,8 @@ class Simulator:
 
     def __init__(self, *overrides: str) -> None:
         config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
-        self.task: Task = assemble.build_task(config)
-        self.policy: Policy = assemble.build_policy(config)
+        self.task: Task = factory.build_task(config)
+        self.policy: Policy = factory.build_policy(config)
         self.claim = ClaimPlan(**config["claim"])
         self.evaluations = int(config["budget"]["evaluations"])
 

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 
 from archive.records import Evaluation, Request
-from train.evaluator import AuditedEvaluator
-from train.slots import make_slots
+from train.hardware.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
 
 TRAINS_ON = """
 import time

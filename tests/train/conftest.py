@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from train.surroundings import site_folders
+from train.sandbox.environment import site_folders
 
 HOUSE = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from prepare.scoring import Bytes, Floats
-from train import audit
-from train.audit import (
+from train.language_model import audit
+from train.language_model.audit import (
     Expectation,
     Suspicion,
     compare,
@@ -23,7 +23,7 @@ from train.audit import (
     suspect,
     suspect_within,
 )
-from train.reference import ORDERS, ngram_log_probs
+from train.language_model.ngram import ORDERS, ngram_log_probs
 
 ROWS, CONTEXT = 20, 16
 FILLER = bytes([255]) * 1000  # a byte that the rows do not hold

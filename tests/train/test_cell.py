@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from train import cell as module
-from train.cell import Cell, Ended
-from train.cgroup import MemoryGroup, MemoryGroups, find_groups
-from train.log import TailBuffer, last_line
+from train.sandbox import process as module
+from train.sandbox.cgroup import MemoryGroup, MemoryGroups, find_groups
+from train.sandbox.log import TailBuffer, last_line
+from train.sandbox.process import Cell, Ended
 
 SPEAK = """
 import os, socket, struct, sys, time

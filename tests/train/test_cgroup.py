@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from train import cgroup as module
-from train import owner
-from train.cgroup import ENTER, MemoryGroup, MemoryGroups, find_groups
+from train.sandbox import cgroup as module
+from train.sandbox import owner
+from train.sandbox.cgroup import ENTER, MemoryGroup, MemoryGroups, find_groups
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_groups_of_the_dead_are_swept_and_those_of_the_living_are_not(real: Memo
     code = f"""
 import os, subprocess, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from train.cgroup import *
+from train.sandbox.cgroup import *
 from pathlib import Path
 group = MemoryGroups(Path({str(real.base)!r}), {real.version}).make(100)
 daemon = subprocess.Popen(["/bin/sh", "-c", ENTER, str(group.door), "/bin/sleep", "1000"],

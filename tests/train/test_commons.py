@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
-from prepare.copies import plain
-from train import commons, gates
-from train.commons import Commons
-from train.gates import TextIndex
+from prepare.data.copies import plain
+from train.language_model import commons, static_checks
+from train.language_model.commons import Commons
+from train.language_model.static_checks import TextIndex
 
 COMMON = "torch.nn.functional.scaled_dot_product_attention(query, key, value)"
 OWN = "self.squared_rectified_linear_units_of_the_seed(x)"
@@ -119,6 +119,6 @@ def test_a_long_quotation_is_told_by_its_beginning(
     assert index.quotes(text.tobytes(), judge) is not None
     assert len(asked) < 1000
     # And one that begins at the end of what is asked together is seen as well.
-    monkeypatch.setattr(gates, "_TOGETHER", 5)
+    monkeypatch.setattr(static_checks, "_TOGETHER", 5)
     assert index.quotes(text[:35].tobytes(), judge) is not None
     assert index.quotes(text[:34].tobytes(), judge) is None

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from train.confine import filters
-from train.confine.filters import Strictness, Unconfinable, program
+from train.sandbox.confine import filters
+from train.sandbox.confine.filters import Strictness, Unconfinable, program
 
-HOUSE = Path(filters.__file__).parents[2]
+HOUSE = Path(filters.__file__).parents[3]
 HEADERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")
 only_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="calls are made by their x86_64 numbers")
 STRICT = "Strictness(sockets=True, other_processes=True, metadata=True)"
 
 PROLOGUE = '''
 import ctypes, os, signal, sys
-from train.confine.filters import Strictness, install
+from train.sandbox.confine.filters import Strictness, install
 system = ctypes.CDLL(None, use_errno=True)
 def call(number, *arguments):
     ctypes.set_errno(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archive.records import CurvePoint
-from train.curve import Divergence, MedianRule, pace_of
+from train.language_model.curve import Divergence, MedianRule, pace_of
 
 BUDGET = 10.0
 

@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from train.descent import descendants
+from train.sandbox.process_tree import descendants
 
 TREE = """
 import subprocess, sys, threading, time

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from train import devices
-from train.devices import DeviceInUse, Leases, Load, Meter, Nvidia, neighbours
-from train.slots import Slot
+from train.hardware import devices
+from train.hardware.devices import DeviceInUse, Leases, Load, Meter, Nvidia, neighbours
+from train.hardware.slots import Slot
 
 UUID = "GPU-0ff1ce"
 GPU = Slot(index=0, device="cuda", gpu=0, cores=(0,), threads=1, uuid=UUID, minor=3)

@@ -15,10 +15,10 @@ import pytest
 from archive.records import Evaluation, Failed, Request, Scored
 from prepare.scoring import bits_per_byte, target_log_probs
 from prepare.task import Task
-from train import owner
-from train.evaluator import AuditedEvaluator
-from train.sandbox import Bare, Bubblewrap, SandboxUnavailable
-from train.slots import make_slots
+from train.hardware.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox import owner
+from train.sandbox.base import Bare, Bubblewrap, SandboxUnavailable
 
 PROGRAMS = Path(__file__).parent / "candidates"
 

@@ -19,8 +19,8 @@ import torch
 
 from prepare.load import HOUSE
 from prepare.task import Limits, Task
-from train.gates import SHARED, Gates
-from train.program import bare
+from train.language_model.program import bare
+from train.language_model.static_checks import SHARED, Gates
 
 PREDICT = "def predict(state, task): ...\n"
 BARE = "def train(session): ...\n" + PREDICT

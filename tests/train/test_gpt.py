@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from archive.records import Evaluation, Scored
-from operators.constants import set_constants
+from operators.languages.parameters import set_constants
+from prepare.data.packing import BOS
 from prepare.load import HOUSE, task_named
-from prepare.packing import BOS
-from prepare.rehearsal import made_up_rows
+from prepare.smoke_test import made_up_rows
 from prepare.task import Task
-from train import trial
-from train.evaluator import AuditedEvaluator
-from train.sandbox import find_sandbox
+from train.language_model import evaluation as trial
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import find_sandbox
 
 LOOK_AHEAD = (HOUSE / "tests/attacks/candidates/look_ahead.py").read_text()
 
@@ -165,8 +165,8 @@ def test_gates_know_the_text_of_a_task_on_tokens(gpt_task: Task, gpt: AuditedEva
 def test_data_in_a_folder_that_candidates_see_are_refused(
     gpt_task: Task,
 ) -> None:
-    from train.evaluator import _refuse_leaks
-    from train.sandbox import SandboxUnavailable
+    from train.language_model.evaluator import _refuse_leaks
+    from train.sandbox.base import SandboxUnavailable
 
     class Open:
         def mounted(self) -> tuple[Path, ...]:

@@ -16,9 +16,9 @@ import pytest
 from underway import until
 
 from archive.records import Conditions, Evaluation, Failed, Request, Resources, Scored
-from train.evaluator import AuditedEvaluator
-from train.local import LocalExecutor
-from train.slots import Slot, make_slots
+from train.executors.local import LocalExecutor
+from train.hardware.slots import Slot, make_slots
+from train.language_model.evaluator import AuditedEvaluator
 
 SLOTS = tuple(Slot(index=i, device="cpu", gpu=None, cores=(), threads=1) for i in range(2))
 HOUSE = Path(__file__).parent.parent.parent
@@ -175,10 +175,10 @@ sys.path[:0] = ["tests", "."]
 from pathlib import Path
 import conftest
 from archive.records import Request
-from train.evaluator import AuditedEvaluator
-from train.local import LocalExecutor
-from train.sandbox import find_sandbox
-from train.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
+from train.executors.local import LocalExecutor
+from train.sandbox.base import find_sandbox
+from train.hardware.slots import make_slots
 class Factory:
     def mktemp(self, name):
         return Path(sys.argv[1])

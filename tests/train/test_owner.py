@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from train import owner
+from train.sandbox import owner
 
 HOUSE = Path(__file__).parents[2]
 SAY = "import sys; from train import owner; print(owner.tag(), flush=True); sys.stdin.read()"

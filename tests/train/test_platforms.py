@@ -17,16 +17,18 @@ from orphans import ends, orphan
 
 from archive.records import Request, Scored
 from prepare.task import Task
-from search import assemble, settings
-from search.doctor import findings_for
-from train import owner, slots, training
-from train.confine import landlock
-from train.devices import Leases, Nvidia, neighbours
-from train.evaluator import AuditedEvaluator
-from train.local import LocalExecutor
-from train.sandbox import Bare, Bubblewrap, SandboxUnavailable, attempts, find_sandbox
-from train.slots import Slot, device_kind, gpu_slot, hardware_tag, make_slots
-from train.surroundings import environment_for, gpu_devices
+from search import factory, settings
+from search.cli.doctor import findings_for
+from train.executors.local import LocalExecutor
+from train.hardware import slots
+from train.hardware.devices import Leases, Nvidia, neighbours
+from train.hardware.slots import Slot, device_kind, gpu_slot, hardware_tag, make_slots
+from train.language_model import training
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox import owner
+from train.sandbox.base import Bare, Bubblewrap, SandboxUnavailable, attempts, find_sandbox
+from train.sandbox.confine import landlock
+from train.sandbox.environment import environment_for, gpu_devices
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_a_mac_without_that_gpu_runs_on_its_cores(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("mac")
 def test_the_doctor_of_a_mac_finds_one_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = settings.values_for(None, ["llm=none"], assemble.device_for)
+    config = settings.values_for(None, ["llm=none"], factory.device_for)
     problems = [finding for finding in findings_for(config) if finding.level == "problem"]
     assert [finding.what for finding in problems] == ["sandbox"]
     assert "no sandbox of ours for Darwin" in problems[0].words

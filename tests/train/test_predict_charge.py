@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from prepare.task import Task
-from train.cell import Ended
-from train.trial import Trial
+from train.language_model.evaluation import Trial
+from train.sandbox.process import Ended
 
 
 def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1) -> None:

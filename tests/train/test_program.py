@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from prepare.load import HOUSE
-from train.program import Unclear, bare, carried, literals, names, parse
+from train.language_model.program import Unclear, bare, carried, literals, names, parse
 
 SOURCE = '''"""A docstring
 of two lines."""
@@ -72,7 +72,9 @@ def test_a_traceback_names_the_same_line() -> None:
     assert caught.traceback[-1].lineno + 1 == 6
 
 
-@pytest.mark.parametrize("path", ["train/seeds/shakespeare.py", "search/engine.py", "train/audit.py"])
+@pytest.mark.parametrize(
+    "path", ["train/seeds/shakespeare.py", "search/run/engine.py", "train/language_model/audit.py"]
+)
 def test_the_program_means_the_same(path: str) -> None:
     text = (HOUSE / path).read_text()
     left = bare(text)

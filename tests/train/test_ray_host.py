@@ -18,12 +18,12 @@ from underway import until
 
 from archive.records import Evaluation, Request
 from prepare.task import Task
-from search import assemble, settings
-from train import ray_host as module
-from train import surroundings
-from train.curve import Watch
-from train.ray_host import Host, Ready, Recipe, Refused, source_digest
-from train.slots import Slot
+from search import factory, settings
+from train.executors.ray import worker as module
+from train.executors.ray.worker import Host, Ready, Recipe, Refused, source_digest
+from train.hardware.slots import Slot
+from train.language_model.curve import Watch
+from train.sandbox import environment
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
 from stub_evaluator import StubEvaluator
@@ -58,8 +58,8 @@ def recipe(config: dict[str, Any]) -> Recipe:
 
 
 def request(config: Mapping[str, Any]) -> Request:
-    task = assemble.build_task(config)
-    return Request("node", "run", 3, assemble.seed_files(task, config), 11, "screen")
+    task = factory.build_task(config)
+    return Request("node", "run", 3, factory.seed_files(task, config), 11, "screen")
 
 
 def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], recipe: Recipe) -> None:
@@ -159,7 +159,7 @@ def test_hosts_of_a_node_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch
 
 CHILD = """
 import time
-from train.ray_host import _watch_the_raylet
+from train.executors.ray.worker import _watch_the_raylet
 _watch_the_raylet()
 print("watching", flush=True)
 time.sleep(600)
@@ -181,12 +181,12 @@ def test_the_lock_of_an_editor_is_no_source(monkeypatch: pytest.MonkeyPatch, tmp
     """Some editors keep a link to nowhere beside a file that is being changed."""
     (tmp_path / "prepare").mkdir()
     (tmp_path / "train" / "confine").mkdir(parents=True)
-    for name in ("prepare/task.py", "train/confine/filters.py", "train/worker.py"):
+    for name in ("prepare/task.py", "train/sandbox/confine/filters.py", "train/language_model/worker.py"):
         (tmp_path / name).write_text("X = 1\n")
     (tmp_path / "prepare" / ".#task.py").symlink_to("somebody@somewhere.1234")
-    for place in (module, surroundings):
+    for place in (module, environment):
         monkeypatch.setattr(place, "HOUSE", tmp_path)
     assert len(source_digest.__wrapped__()) == 12
     (tmp_path / "stage").mkdir()
-    surroundings.stage_library(tmp_path / "stage")
+    environment.stage_library(tmp_path / "stage")
     assert [path.name for path in (tmp_path / "stage" / "library" / "prepare").iterdir()] == ["task.py"]

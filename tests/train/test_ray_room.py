@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from train import ray_cluster
-from train.executors import ExecutorError
-from train.ray_cluster import Demand, NodeFacts, connect, demand_for, slots_for, unreachable
+from train.executors.base import ExecutorError
+from train.executors.ray import cluster
+from train.executors.ray.cluster import Demand, NodeFacts, connect, demand_for, slots_for, unreachable
 
 NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "head", 4, 0))
 
@@ -75,7 +75,7 @@ def test_without_the_package_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -
 def test_an_address_without_a_cluster_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch, address: str, words: str
 ) -> None:
-    monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: False))
+    monkeypatch.setattr(cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: False))
     with pytest.raises(ExecutorError, match=words):
         connect(address)
 
@@ -93,7 +93,7 @@ def test_a_cluster_that_was_killed_is_not_joined_for_minutes(monkeypatch: pytest
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("192.0.2.1:9")
-    monkeypatch.setattr(ray_cluster, "unreachable", lambda address: f"nobody at {address}")
+    monkeypatch.setattr(cluster, "unreachable", lambda address: f"nobody at {address}")
     with pytest.raises(
         ExecutorError, match=r"address=auto, which is 192\.0\.2\.1:9 here \(nobody at 192\.0\.2\.1:9\)\. Start"
     ):
@@ -101,8 +101,8 @@ def test_a_cluster_that_was_killed_is_not_joined_for_minutes(monkeypatch: pytest
 
 
 def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: True))
-    monkeypatch.setattr(ray_cluster, "head_address", lambda: "a:6379")
+    monkeypatch.setattr(cluster, "ray_package", lambda: SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setattr(cluster, "head_address", lambda: "a:6379")
     connect("auto")
     connect("another-name:6379")
     with pytest.raises(ExecutorError, match=r"'a:6380', and this process has joined the Ray cluster a:6379 before"):

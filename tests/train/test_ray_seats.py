@@ -14,14 +14,15 @@ import pytest
 from underway import until
 
 from archive.records import Conditions, Evaluation, Failed, Request, Resources, Scored
-from train import ray as module
-from train import ray_cluster, ray_seats
-from train.executors import ExecutorError
-from train.ray import HeadLost, RayExecutor
-from train.ray_cluster import NodeFacts
-from train.ray_host import Look, Ready, Recipe, Refused
-from train.ray_seats import MIXED, Terms
-from train.slots import Slot, sharing
+from train.executors.base import ExecutorError
+from train.executors.ray import cluster as ray_cluster
+from train.executors.ray import executor as module
+from train.executors.ray import pool
+from train.executors.ray.cluster import NodeFacts
+from train.executors.ray.executor import HeadLost, RayExecutor
+from train.executors.ray.pool import MIXED, Terms
+from train.executors.ray.worker import Look, Ready, Recipe, Refused
+from train.hardware.slots import Slot, sharing
 
 HERE = Conditions("corpus", 10.0, "H100")
 RECIPE = Recipe({}, {}, "auto", 1, 4, "/", (), {}, "digest", "corpus")
@@ -108,13 +109,13 @@ def ready(node: str = "a", hardware: str = "H100") -> Ready:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    for place in (ray_cluster, ray_seats, module):
+    for place in (ray_cluster, pool, module):
         monkeypatch.setattr(place, "ray_package", lambda: made)
     for name, value in (("head_address", lambda: "head:6379"), ("unreachable", lambda address: made.head)):
         monkeypatch.setattr(module, name, value)
-    for place in (module, ray_seats):
+    for place in (module, pool):
         monkeypatch.setattr(place, "living_nodes", lambda: NODES)
-    monkeypatch.setattr(ray_seats, "_elsewhere", lambda avoided: ("not", *sorted(avoided)))
+    monkeypatch.setattr(pool, "_elsewhere", lambda avoided: ("not", *sorted(avoided)))
     monkeypatch.setattr(module, "_TEND_SECONDS", 0.01)
     monkeypatch.setattr(module, "_HEAD_SECONDS", 0.01)
     monkeypatch.setattr(module, "_HEAD_PATIENCE", 0.05)

@@ -9,8 +9,8 @@ import pytest
 
 from archive.records import Failed, Scored
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
-from train.sandbox import find_sandbox
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import find_sandbox
 
 CANDIDATES = Path(__file__).parent / "candidates"
 FOUND = "(found in the rehearsal, before any training time was spent)"

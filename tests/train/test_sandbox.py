@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from nobody import as_nobody
 
-from train import sandbox as module
-from train.confine.landlock import abi
-from train.landlock import AS_A_USER, Landlock
-from train.sandbox import Bare, Bubblewrap, SandboxUnavailable, find_sandbox, stage_library
-from train.slots import Slot
-from train.surroundings import NOBODY
+from train.hardware.slots import Slot
+from train.sandbox import base as module
+from train.sandbox.base import Bare, Bubblewrap, SandboxUnavailable, find_sandbox, stage_library
+from train.sandbox.confine.landlock import abi
+from train.sandbox.environment import NOBODY
+from train.sandbox.landlock import AS_A_USER, Landlock
 
 SLOT = Slot(index=2, device="cpu", gpu=None, cores=(0,), threads=1)
-HOUSE = Path(module.__file__).parent.parent
+HOUSE = Path(module.__file__).parents[2]
 
 
 def test_an_unknown_choice_names_the_known_ones() -> None:
@@ -151,9 +151,9 @@ os.environ["TREEWRIGHT_CACHE"] = str(home / "cache")
 sys.path[:0] = ["tests", "."]
 import conftest
 from archive.records import Request
-from train.evaluator import AuditedEvaluator
-from train.sandbox import find_sandbox
-from train.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import find_sandbox
+from train.hardware.slots import make_slots
 class Factory:
     def mktemp(self, name):
         return home
@@ -188,7 +188,7 @@ def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path], tier: str) -
 
 @pytest.mark.slow
 def test_an_honest_candidate_scores_the_same_on_every_tier(run_candidate, toy_task, toy_seed: str) -> None:
-    from train.evaluator import AuditedEvaluator
+    from train.language_model.evaluator import AuditedEvaluator
 
     scores = {}
     for tier in ("bwrap", "landlock"):

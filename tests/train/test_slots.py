@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from train import slots as module
-from train.local import LocalExecutor
-from train.sandbox import Bubblewrap
-from train.slots import Slot, driver_version, hardware_tag, make_slots, minor_of, sharing, usable_cores
+from train.executors.local import LocalExecutor
+from train.hardware import slots as module
+from train.hardware.slots import Slot, driver_version, hardware_tag, make_slots, minor_of, sharing, usable_cores
+from train.sandbox.base import Bubblewrap
 
 
 @pytest.fixture

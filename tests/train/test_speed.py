@@ -12,9 +12,9 @@ import pytest
 from underway import sandbox_processes
 
 from archive.records import Failed, Scored
-from train import trial
-from train.slots import make_slots
-from train.speed import around, machine_speed
+from train.hardware.slots import make_slots
+from train.language_model import evaluation as trial
+from train.sandbox.speed_probe import around, machine_speed
 
 CORES = make_slots(1)[0].cores
 

@@ -8,9 +8,9 @@ import pytest
 
 from archive.records import CurvePoint, Evaluation, Failed, Purpose, Request, Scored
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
-from train.sandbox import find_sandbox
-from train.slots import make_slots
+from train.hardware.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
+from train.sandbox.base import find_sandbox
 
 PROGRAM = """
 import time

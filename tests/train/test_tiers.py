@@ -23,9 +23,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from train.cell import Cell, Ended
-from train.sandbox import Sandbox, SandboxUnavailable, find_sandbox, stage_library
-from train.slots import Slot
+from train.hardware.slots import Slot
+from train.sandbox.base import Sandbox, SandboxUnavailable, find_sandbox, stage_library
+from train.sandbox.process import Cell, Ended
 
 SLOT = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
 HOUSE = Path(__file__).resolve().parents[2]
@@ -135,7 +135,7 @@ def test_files_elsewhere_can_be_neither_read_nor_changed(ground: Ground, open_fo
     secret.chmod(0o666)
     said = lines(
         ground.run(f"""
-for path in ({str(secret)!r}, "/etc/passwd", {str(HOUSE / "train" / "evaluator.py")!r}):
+for path in ({str(secret)!r}, "/etc/passwd", {str(HOUSE / "train" / "language_model" / "evaluator.py")!r}):
     print("read", path, tried(open, path), sep=": ")
 print("list", tried(os.listdir, {str(open_folder)!r}), sep=": ")
 print("write", tried(open, {str(secret)!r}, "r+"), sep=": ")
@@ -337,7 +337,7 @@ import sys, time
 sys.path[:0] = sys.argv[1:3]
 import test_tiers
 from pathlib import Path
-from train.sandbox import find_sandbox
+from train.sandbox.base import find_sandbox
 ground = test_tiers.Ground(find_sandbox(sys.argv[3]), Path(sys.argv[4]))
 with ground.cell(sys.argv[5]) as cell:
     cell.finish(deadline=time.monotonic() + 100)

@@ -10,10 +10,10 @@ import pytest
 from underway import until
 
 from archive.records import Conditions, Evaluation, Request
-from train.curve import Watch
-from train.executors import Running
-from train.local import LocalExecutor
-from train.slots import Slot
+from train.executors.base import Running
+from train.executors.local import LocalExecutor
+from train.hardware.slots import Slot
+from train.language_model.curve import Watch
 
 
 class Reporting:

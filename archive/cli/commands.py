@@ -1,0 +1,191 @@
+"""The short forms of ``python -m archive``: each asks a reader a few questions and gives a table or a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from archive.errors import QueryError
+from archive.query.query import Reader
+from archive.query.select import Result
+from archive.query.tables import cell, plain, printable
+
+_SHOWN_IDS = 8
+
+
+def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
+    """The best nodes of a run (default: the one worked on last)."""
+    # As the view has it, but ranked and joined with what they are among the first alone: that halves the time.
+    sql = """
+        WITH board AS MATERIALIZED (
+            SELECT s.run, s.node_id, s.score, s.runs, q.because AS suspect,
+                   if(r.direction = 'minimise', 1, -1) AS sign
+            FROM scores AS s JOIN runs AS r USING (run) LEFT JOIN suspects AS q ON q.node_id = s.node_id
+            WHERE s.run = $1 ORDER BY suspect IS NOT NULL, sign * s.score, s.scored_at LIMIT $2
+        )
+        SELECT if(suspect IS NULL, rank() OVER (ORDER BY suspect IS NOT NULL, sign * b.score), NULL) AS place,
+               b.node_id, b.score, b.runs, sign * root.score - sign * b.score AS gain_on_root,
+               n.operator, n.idea, suspect
+        FROM board AS b JOIN nodes AS n USING (node_id) LEFT JOIN baselines AS root ON root.run = b.run
+        ORDER BY suspect IS NOT NULL, sign * b.score, n.number
+    """
+    return reader.query(sql, [which_run(reader, run), limit])
+
+
+def lineage(reader: Reader, start: str) -> Result:
+    """A node's ancestors and the node, parents before children."""
+    return reader.query(
+        "SELECT node_id, operator, parents, score, runs, gain, idea, suspect FROM lineage(?)", [full_id(reader, start)]
+    )
+
+
+def runs(reader: Reader) -> Result:
+    """One row a run, the oldest first."""
+    return reader.query("SELECT * FROM run_summary")
+
+
+def events(reader: Reader, run: str | None, limit: int) -> Result:
+    """What a person would want to read in the morning: the last ``limit`` events of a run, oldest first."""
+    sql = (
+        "SELECT happened_at, kind, node_id, message FROM "
+        "(SELECT *, rowid AS place FROM events WHERE run = ? ORDER BY rowid DESC LIMIT ?) ORDER BY place"
+    )
+    return reader.query(sql, [which_run(reader, run), limit])
+
+
+def which_run(reader: Reader, run: str | None) -> str:
+    """``run`` itself if there is one of that name, or the run that was worked on last. Raises QueryError.
+
+    An ablation is about another run: it counts only where it is named, or alone.
+    """
+    sql = (
+        "SELECT run FROM runs AS r ORDER BY policy = 'ablation', greatest(created_at, "
+        "(SELECT max(chosen_at) FROM moves AS m WHERE m.run = r.run)) DESC, r.rowid DESC"
+    )
+    known = [str(name) for (name,) in reader.query(sql).rows]
+    if not known:
+        raise QueryError("the archive holds no run yet; start one with: python -m search")
+    if run is None:
+        return known[0]
+    if run not in known:
+        raise QueryError(f"there is no run {run!r} in the archive; it holds: {', '.join(map(cell, known))}")
+    return run
+
+
+NAMED = (
+    "SELECT node_id, operator, idea FROM nodes WHERE starts_with(node_id, ?) ORDER BY node_id = ? DESC, node_id "
+    f"LIMIT {_SHOWN_IDS + 1}"
+)
+"""The nodes whose ids start so, for ``the_one``; its parameters are the start, twice."""
+
+
+def full_id(reader: Reader, start: str) -> str:
+    """The one node whose id starts so. Raises QueryError, with the candidates if there are several."""
+    return the_one(start, reader.query(NAMED, [start, start]).rows)
+
+
+def the_one(start: str, found: Sequence[tuple[Any, ...]]) -> str:
+    """The id among the rows of ``NAMED``. Raises QueryError, with the candidates if there are several."""
+    if start and found and (len(found) == 1 or found[0][0] == start):
+        return str(found[0][0])
+    if not start or not found:
+        raise QueryError(f"no node has an id that starts with {start!r}; see: python -m archive leaderboard")
+    shown = [f"  {node_id}  {cell(operator)}: {cell(idea)}" for node_id, operator, idea in found[:_SHOWN_IDS]]
+    more = ["  ..."] if len(found) > _SHOWN_IDS else []
+    raise QueryError("\n".join([f"{start!r} is the start of several ids; give more digits:", *shown, *more]))
+
+
+# ---------------------------------------------------------------- show
+
+
+def node_facts(reader: Reader, start: str) -> dict[str, Any]:
+    """Everything about a node as plain JSON values. Scores of a claim's splits are left out: see ``views.sql``."""
+    node_id = full_id(reader, start)
+
+    def rows(sql: str) -> list[dict[str, Any]]:
+        result = reader.query(sql, [node_id])
+        return [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
+
+    (facts,) = rows("SELECT node_id, run, number, move, operator, idea, lines, created_at FROM nodes WHERE node_id = ?")
+    # The last of its family is the node itself.
+    facts |= rows("SELECT score, runs, deviation, suspect FROM kin([?]) ORDER BY number DESC LIMIT 1")[0]
+    facts["parents"] = [
+        row["parent_id"] for row in rows("SELECT parent_id FROM parents WHERE node_id = ? ORDER BY place")
+    ]
+    facts["children"] = [
+        row["node_id"]
+        for row in rows(
+            "SELECT node_id FROM nodes WHERE node_id IN (SELECT node_id FROM parents WHERE parent_id = ?) "
+            "ORDER BY number"
+        )
+    ]
+    facts["evaluations"] = rows(
+        "SELECT purpose, seed, outcome, if(split = 'val', score, NULL) AS score, trust, seconds, steps, device, "
+        "hardware, if(purpose = 'screen', reason, NULL) AS reason, "
+        "if(purpose = 'screen', right(log, 2000), '') AS log, finished_at "
+        "FROM evaluations WHERE node_id = ? ORDER BY arrival, finished_at"
+    )
+    facts["decisions"] = rows("SELECT kind, reason, decided_at FROM decisions WHERE node_id = ? ORDER BY decided_at")
+    facts["files"] = {
+        row["path"]: row["text"] for row in rows("SELECT path, text FROM programs WHERE node_id = ? ORDER BY path")
+    }
+    return facts
+
+
+def node_text(facts: dict[str, Any]) -> str:
+    """``node_facts`` for a person."""
+    score = "none yet" if facts["score"] is None else f"{facts['score']:.6g} on val, {facts['runs']} run(s)"
+    lines = [
+        f"node      {facts['node_id']} (number {facts['number']} of run {cell(facts['run'])})",
+        f"operator  {cell(facts['operator'])}",
+        f"parents   {', '.join(facts['parents']) or 'none: the seed program'}",
+        f"children  {', '.join(facts['children']) or 'none'}",
+        f"idea      {cell(facts['idea'], 2000)}",
+        f"made      {facts['created_at']} UTC",
+        f"score     {score}",
+    ]
+    if facts["suspect"] is not None:
+        lines.append(f"suspect   {cell(facts['suspect'], 300)}: its scores prove nothing")
+    lines += [f"decision  {row['kind']}: {cell(row['reason'], 300)}" for row in facts["decisions"]]
+    for row in facts["evaluations"]:
+        result = f"{row['score']:.6g}" if row["score"] is not None else row["outcome"]
+        why = f": {cell(row['reason'], 300)}" if row["reason"] else ""
+        lines.append(
+            f"{row['purpose']:<8}  {result}{why} (seed {row['seed']}, {row['seconds']:.1f} s on {cell(row['device'])}, "
+            f"{row['trust']})"
+        )
+        if row["outcome"] != "scored" and row["log"].strip():
+            lines += [f"          | {line}" for line in printable(row["log"]).splitlines()[-15:]]
+    for path, text in facts["files"].items():
+        lines += ["", f"---- {cell(path)}", printable(text)]
+    return "\n".join(lines).rstrip("\n")
+
+
+# ---------------------------------------------------------------- two nodes, several runs
+
+
+def difference(reader: Reader, a: str, b: str) -> str:
+    """The unified diff from the files of one node to those of another; a sentence if they are equal."""
+    import difflib  # with what it needs, as long as a question takes
+
+    ids = full_id(reader, a), full_id(reader, b)
+    old, new = ({str(path): str(text) for path, text in _files(reader, node_id)} for node_id in ids)
+    lines: list[str] = []
+    for path in sorted(old.keys() | new.keys()):
+        before, after = (files.get(path, "").splitlines() for files in (old, new))
+        names = [f"{node_id[:8]}/{cell(path)}" for node_id in ids]
+        lines += difflib.unified_diff(before, after, names[0], names[1], lineterm="")
+    return printable("\n".join(lines)) or f"{ids[0][:8]} and {ids[1][:8]} have the same text"
+
+
+def _files(reader: Reader, node_id: str) -> list[tuple[Any, ...]]:
+    return reader.query("SELECT path, text FROM programs WHERE node_id = ?", [node_id]).rows
+
+
+def compare(reader: Reader, names: Sequence[str]) -> Result:
+    """Runs side by side: a column each, a line for each fact of ``run_summary``."""
+    known = [which_run(reader, name) for name in names]
+    found = reader.query(f"FROM run_summary WHERE run IN ({', '.join('?' * len(known))})", known)
+    by_name = {row[0]: row for row in found.rows}
+    rows = [(fact, *(by_name[name][place] for name in known)) for place, fact in enumerate(found.columns) if place]
+    return Result(("fact", *known), rows)

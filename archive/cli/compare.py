@@ -1,0 +1,181 @@
+"""Runs against each other: by what was swept over, with the spread over the runs that share it.
+
+    python -m search -m policy=ucb,greedy,hillclimb seed=1,2,3
+    python -m archive compare                     # a row a policy, over its three seeds
+
+``best`` is the mean over the runs of their leaders' screening means: the same trainings chose the leaders, so it
+flatters all rows, and those with more evaluations more. ``gain`` is what the claims say, from fresh seeds on the
+holdout: the mean over the runs of the reported gain over the root, 0 where no node was better than the root, runs
+without a claim left out. Standard errors are over the runs; ``low`` and ``high`` are the 95% interval of the mean gain
+(Student's t over the runs), or for a single run that of its own claim. Scores made under other conditions (text,
+seconds, hardware) are never averaged: they get rows of their own, and columns that say so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archive.cli.commands import which_run
+from archive.errors import QueryError
+from archive.interval import Interval, mean_interval
+from archive.query.query import Reader
+from archive.query.select import Result
+
+_RUNS = """
+    SELECT s.run, s.task, s.direction, s.policy, s.seed, r.config, s.evaluations, s.leader_score, s.champion,
+           p.fingerprint, p.budget_seconds, p.hardware, s.dollars
+    FROM run_summary AS s JOIN runs AS r USING (run) LEFT JOIN present_conditions AS p USING (run)
+    ORDER BY s.created_at, s.run
+"""
+_VERDICTS = """
+    SELECT run, arg_max(reason, decided_at), arg_max(detail, decided_at) FROM decisions
+    WHERE kind IN ('champion', 'no_champion') GROUP BY run
+"""
+NOBODY = "no improvement beyond noise: no node has a better screening mean"
+"""How the verdict begins that cost nothing: words of search/claims/claim.py, whose test holds the two together."""
+_APART = ("task", "fingerprint", "budget_seconds", "hardware")
+"""What must be equal for two scores to be averaged."""
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What the last claim of a run said."""
+
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    facts: Mapping[str, Any]
+    config: Mapping[str, Any]
+    claim: _Claim | None
+
+    @property
+    def swept(self) -> Mapping[str, Any]:
+        """Key -> value of the sweep that the run belongs to; empty if to none."""
+        sweep = self.config.get("sweep")
+        return sweep["values"] if isinstance(sweep, dict) and isinstance(sweep.get("values"), dict) else {}
+
+    @property
+    def sweep(self) -> str | None:
+        sweep = self.config.get("sweep")
+        return str(sweep.get("id")) if isinstance(sweep, dict) else None
+
+    def value(self, key: str) -> str | None:
+        """What a setting was in this run: ``policy``, ``seed``, ``task.seconds``; None if it is not known."""
+        if key in self.swept:
+            return str(self.swept[key])
+        if key in ("policy", "seed", "task"):
+            return str(self.facts[key])
+        chosen = self.config.get("chosen")
+        if isinstance(chosen, dict) and key in chosen:
+            return str(chosen[key])
+        found: Any = self.config
+        for part in key.split("."):
+            if not isinstance(found, dict) or part not in found:
+                return None
+            found = found[part]
+        return found if isinstance(found, str) else json.dumps(found)
+
+    @property
+    def conditions(self) -> tuple[Any, ...]:
+        return tuple(self.facts[name] for name in _APART)
+
+
+def by_key(reader: Reader, by: str | None, names: Sequence[str] = ()) -> Result:
+    """A row for each value of the keys ``by`` (comma-separated), the best first.
+
+    ``names``: the runs to look at; default: those of the last sweep, or where the last run belongs to none, all runs of
+    its task. ``by``: default: what that sweep swept over but for the seed, else ``policy``. Raises QueryError.
+    """
+    runs = _chosen(_runs(reader), [which_run(reader, name) for name in names])
+    if by is not None:
+        keys = [key.strip() for key in by.split(",") if key.strip()]
+    else:
+        keys = [key for key in runs[-1].swept if key != "seed"] or ["policy"]
+    for key in keys:
+        if all(run.value(key) is None for run in runs):
+            known = ", ".join(sorted({key for run in runs for key in run.swept} | {"policy", "seed", "operators"}))
+            raise QueryError(f"no run says what {key!r} was; expected a setting, such as {known}")
+    groups: dict[tuple[Any, ...], list[_Run]] = {}
+    for run in runs:
+        groups.setdefault((*(run.value(key) for key in keys), *run.conditions), []).append(run)
+    several = [place for place in range(len(_APART)) if len({run.conditions[place] for run in runs}) > 1]
+    apart = [name for place, name in enumerate(_APART) if place in several and name not in keys]
+    rows = [_row(members, keys, apart) for members in groups.values()]
+    rows.sort(key=lambda row: row[0])
+    columns = (*keys, *apart, "runs", "evaluations", "best", "best_se", "champions", "gain", "low", "high", "gain_se")
+    return Result(columns, [row[1] for row in rows])
+
+
+def _runs(reader: Reader) -> list[_Run]:
+    verdicts = {run: _claim(reason, json.loads(detail)) for run, reason, detail in reader.query(_VERDICTS).rows}
+    found = reader.query(_RUNS)
+    runs = []
+    for row in found.rows:
+        facts = dict(zip(found.columns, row, strict=True))
+        config = json.loads(facts.pop("config"))
+        runs.append(_Run(facts, config if isinstance(config, dict) else {}, verdicts.get(facts["run"])))
+    return runs
+
+
+def _claim(reason: str, detail: Any) -> _Claim | None:
+    """None where it could not be made. Where no node was better than the root, that is what is taken home."""
+    if isinstance(detail, dict) and "gain" in detail:
+        return _Claim(float(detail["gain"]), float(detail["low"]), float(detail["high"]))
+    return _Claim(0.0, math.nan, math.nan) if reason.startswith(NOBODY) else None
+
+
+def _chosen(runs: Sequence[_Run], names: Sequence[str]) -> list[_Run]:
+    if not runs:
+        raise QueryError("the archive holds no run yet; start several with: python -m search -m policy=ucb,greedy")
+    if names:
+        return [run for run in runs if run.facts["run"] in names]
+    runs = [run for run in runs if run.facts["evaluations"]] or runs  # one that has not begun tells nothing
+    last = runs[-1]
+    if last.sweep is not None:
+        return [run for run in runs if run.sweep == last.sweep]
+    return [run for run in runs if run.facts["task"] == last.facts["task"]]
+
+
+def _row(members: Sequence[_Run], keys: Sequence[str], apart: Sequence[str]) -> tuple[float, tuple[Any, ...]]:
+    """(what to sort by, cells)."""
+    first = members[0]
+    scores = [float(run.facts["leader_score"]) for run in members if run.facts["leader_score"] is not None]
+    best, best_se, _, _ = _mean(scores)
+    claims = [run.claim for run in members if run.claim is not None]
+    gain, gain_se, low, high = _mean([claim.gain for claim in claims])
+    if len(claims) == 1:
+        low, high = (None if math.isnan(end) else end for end in (claims[0].low, claims[0].high))
+    cells = (
+        *(first.value(key) for key in keys),
+        *(first.facts[name] for name in apart),
+        len(members),
+        sum(int(run.facts["evaluations"]) for run in members) / len(members),
+        best,
+        best_se,
+        sum(run.facts["champion"] is not None for run in members),
+        gain,
+        low,
+        high,
+        gain_se,
+    )
+    if best is None:
+        return math.inf, cells
+    return (best if first.facts["direction"] == "minimise" else -best), cells
+
+
+def _mean(values: Sequence[float]) -> tuple[float | None, float | None, float | None, float | None]:
+    """(mean, standard error, low, high); None for what so few values do not tell."""
+    if not values:
+        return None, None, None, None
+    found = mean_interval(values)
+    if not isinstance(found, Interval):
+        return sum(values) / len(values), None, None, None
+    return found.mean, found.deviation / math.sqrt(found.n), found.low, found.high

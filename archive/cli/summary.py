@@ -1,0 +1,174 @@
+"""``python -m archive summary``: the questions of the morning. What won, is it real, why, what was tried, what did it
+cost, and how do I take it home.
+
+Only counts, decisions and screening scores are told; of a claim the verdict's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archive.cli.commands import which_run
+from archive.query.ablations import NO_EFFECT, ablations
+from archive.query.query import Reader
+from archive.query.questions import holdout_reads, last_verdict, rows
+from archive.query.tables import cell
+
+_STEPS = 5
+"""Steps of the lineage that are told: those with the largest gains."""
+_SHORT = 8
+_LABEL = 16
+_RANKED_OUT = """
+    SELECT count(*) FROM suspects WHERE run = ? AND (
+        origin <> node_id OR node_id IN (SELECT node_id FROM scores)
+        OR node_id IN (SELECT node_id FROM findings WHERE cheats))
+"""
+"""Suspects that a person should know of. One that never had a score and did not cheat, a program that is too large for
+instance, is a failure like others."""
+
+
+def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
+    """Plain JSON values about a run (default: the one worked on last). Raises QueryError."""
+    name = which_run(reader, run)
+    (facts,) = rows(reader, "SELECT * FROM run_summary WHERE run = ?", [name])
+    facts["verdict"] = last_verdict(reader, name)
+    facts["best"] = _best(reader, facts)
+    facts["steps"] = _steps(reader, facts["best"])
+    facts["ablation"] = _ablation(reader, name, facts["best"])
+    facts["ranked_out"] = _count(reader, _RANKED_OUT, name) if facts["suspects"] else 0
+    facts["trust"] = rows(reader, "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [name])
+    facts["holdout_reads"] = holdout_reads(reader, name)
+    facts["operators"] = _tally(reader, "SELECT operator, count(*) FROM nodes WHERE run = ? GROUP BY ALL", name)
+    facts["outcomes"] = _tally(reader, "SELECT outcome, count(*) FROM evaluations WHERE run = ? GROUP BY ALL", name)
+    facts["refused"] = _count(reader, "SELECT count(*) FROM refusals WHERE run = ?", name)
+    sql = "SELECT sum(wall_seconds) / 3600 AS device_hours FROM evaluations WHERE run = ?"
+    facts["device_hours"] = rows(reader, sql, [name])[0]["device_hours"] or 0.0
+    sql = "SELECT count(*) AS calls, count(*) - count(dollars) AS unpriced FROM llm_calls WHERE run = ?"
+    return facts | rows(reader, sql, [name])[0]
+
+
+def _best(reader: Reader, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What won: the champion, or else the leader."""
+    node = facts["champion"] or facts["leader"]
+    found = rows(reader, "SELECT node_id, operator, idea FROM nodes WHERE node_id = ?", [node])
+    return found[0] if found else None
+
+
+def _ablation(reader: Reader, run: str, best: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if best is None or not reader.query("SELECT run FROM runs WHERE policy = 'ablation'").rows:
+        return None  # known at once, where the view would look at everything
+    return next((found for found in ablations(reader, run) if found["node"] == best["node_id"]), None)
+
+
+def _steps(reader: Reader, best: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    if best is None:
+        return []
+    sql = f"SELECT node_id, operator, gain, idea FROM lineage(?) WHERE gain > 0 ORDER BY gain DESC LIMIT {_STEPS}"
+    return rows(reader, sql, [best["node_id"]])
+
+
+def _count(reader: Reader, sql: str, run: str) -> int:
+    return int(reader.query(sql, [run]).rows[0][0])
+
+
+def _tally(reader: Reader, sql: str, run: str) -> dict[str, int]:
+    return {str(name): int(count) for name, count in reader.query(f"{sql} ORDER BY 2 DESC, 1", [run]).rows}
+
+
+# ---------------------------------------------------------------- in words
+
+
+def summary_text(facts: Mapping[str, Any], archive_option: str) -> str:
+    """The same for a person. ``archive_option``: what a command needs to find the archive again."""
+    head = f"Run {cell(facts['run'])}: {cell(facts['task'])}, {cell(facts['metric'])} ({facts['direction']})"
+    parts = {
+        "What won": _won(facts),
+        "Is it real": _real(facts),
+        "Why": _why(facts),
+        "What was tried": _tried(facts),
+        "What it cost": _cost(facts),
+        "Take it home": _home(facts, archive_option),
+    }
+    lines = [head, ""]
+    for question, answers in parts.items():
+        for place, answer in enumerate(answers):
+            lines.append(f"{question if place == 0 else '':<{_LABEL}}{answer}")
+    return "\n".join(lines)
+
+
+def _won(facts: Mapping[str, Any]) -> list[str]:
+    best = facts["best"]
+    if best is None:
+        return ["nothing yet: no node has a score"]
+    said = f"{best['node_id'][:_SHORT]} ({cell(best['operator'])}: {cell(best['idea'], 90)})"
+    return [said if facts["champion"] else f"nothing that has been shown to be better; the leader is {said}"]
+
+
+def _real(facts: Mapping[str, Any]) -> list[str]:
+    verdict, trust = facts["verdict"], ", ".join(f"{row['trust']} (sandbox {row['sandbox']})" for row in facts["trust"])
+    if verdict is None:
+        lines = ["nobody knows: nothing was trained again on fresh seeds, and a screening score may be luck"]
+    else:
+        lines = [f"{verdict['kind'].replace('_', ' ')}: {cell(verdict['reason'], 600)}"]
+    if facts["ranked_out"]:
+        lines.append(f"{_many(facts['ranked_out'], 'node')} suspect, ranked out: SELECT node_id, because FROM suspects")
+    return [
+        *lines,
+        f"scores are {trust or 'none'}; the holdout of this text was read {_many(facts['holdout_reads'], 'time')}",
+    ]
+
+
+def _why(facts: Mapping[str, Any]) -> list[str]:
+    if facts["ablation"] is not None:
+        lines = ["each step taken out and the rest trained again: by how much it is worse without it"]
+        steps = [step for step in facts["ablation"]["steps"] if step["verdict"] != NO_EFFECT]
+        lines += [f"  {step['node'][:_SHORT]}  {_worth(step)}  {cell(step['idea'])}" for step in steps]
+        others = len(facts["ablation"]["steps"]) - len(steps)
+        return [*lines, f"  {_many(others, 'step')} with {NO_EFFECT}"] if others else lines
+    if not facts["steps"]:
+        return ["no step of its lineage gained anything"]
+    lines = ["the largest gains of its lineage; they are of single screenings, chosen, and look larger than they are"]
+    return lines + [
+        f"  {step['node_id'][:_SHORT]}  {step['gain']:+.4g}  {cell(step['operator'])}: {cell(step['idea'])}"
+        for step in facts["steps"]
+    ]
+
+
+def _worth(step: Mapping[str, Any]) -> str:
+    if step["low"] is None:
+        return str(step["verdict"])
+    return f"{step['worth']:+.4g} ({step['low']:+.4g} to {step['high']:+.4g}, {step['verdict']})"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _tried(facts: Mapping[str, Any]) -> list[str]:
+    def said(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{count:,} {cell(name)}" for name, count in counts.items()) or "none"
+
+    trainings, refused = sum(facts["outcomes"].values()), _many(facts["refused"], "proposal")
+    return [
+        f"{_many(facts['nodes'], 'candidate')} ({said(facts['operators'])}); {refused} refused",
+        f"{_many(trainings, 'training')} ({said(facts['outcomes'])})",
+    ]
+
+
+def _cost(facts: Mapping[str, Any]) -> list[str]:
+    time = f"{facts['training_hours']:.3g} hours of training, {facts['device_hours']:.3g} device hours in all"
+    if not facts["calls"]:
+        return [f"{time}; no language model was asked"]
+    unpriced = f", and {facts['unpriced']:,} of unknown price" if facts["unpriced"] else ""
+    return [f"{time}; ${facts['dollars'] or 0.0:.2f} for {_many(facts['calls'], 'call')} of language models{unpriced}"]
+
+
+def _home(facts: Mapping[str, Any], archive_option: str) -> list[str]:
+    if facts["best"] is None:
+        return ["there is nothing to take home yet"]
+    node = facts["best"]["node_id"][:_SHORT]
+    lines = [f"python -m archive export {node} --branch best{archive_option}"]
+    if facts["ablation"] is None and facts["champion"]:
+        lines.append(f"python -m search ablate {node}{archive_option.replace('--archive ', 'archive=')}")
+    return lines

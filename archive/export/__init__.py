@@ -1,0 +1,1 @@
+"""Export of lineages as git branches."""

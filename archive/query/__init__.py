@@ -1,0 +1,1 @@
+"""Read access: queries from a file or a running search, result tables, standard questions."""

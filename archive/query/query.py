@@ -1,0 +1,167 @@
+"""Reading an archive from another process: from its file while that is free, else from the search that has it open.
+
+    reader = open_reader("treewright.duckdb")
+    reader.query("SELECT node_id, score FROM leaderboard WHERE run = ?", ["shakespeare-1"])
+
+The file is opened for each query alone (or for the few of one command: ``held``) and closed at once, since a reader
+that stays would keep the next search out.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+
+from archive import errors
+from archive.errors import ArchiveError, ArchiveLocked, ArchiveMissing, QueryError
+from archive.query.select import MOST_BYTES, MOST_ROWS, SECONDS, Result, run_select
+from archive.query.wire import WireError, decoded, encoded, receive, send, short_address, socket_path
+from archive.storage import schema
+from archive.storage.database import connect, normalised
+
+DEFAULT_NAME = "treewright.duckdb"
+ENVIRONMENT_VARIABLE = "TREEWRIGHT_ARCHIVE"
+
+_MOST_ANSWER_BYTES = 4 * MOST_BYTES
+"""Text grows in JSON, and a person's patience with it does not."""
+
+_STARTING = 1.0
+"""Seconds that a search may take between opening its archive and answering."""
+
+_ERRORS = {
+    kind.__name__: kind for kind in (QueryError, errors.QueryRefused, ArchiveError, errors.ArchiveFull, ArchiveMissing)
+}
+
+
+class Reader(Protocol):
+    """Whoever answers read-only SQL over an archive."""
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+        """Raises QueryError, QueryRefused or another ArchiveError."""
+        ...
+
+
+class ArchiveReader:
+    """An archive by its path; each query goes to the file or to the search, whichever can answer."""
+
+    def __init__(self, path: Path, *, seconds: float = SECONDS, most_rows: int = MOST_ROWS) -> None:
+        self.path = path
+        self._seconds = seconds
+        self._most_rows = most_rows
+        self._holds = False
+        self._held: duckdb.DuckDBPyConnection | None = None
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+        """Raises QueryError, QueryRefused, ArchiveMissing, ArchiveLocked, NotAnArchive or ArchiveError."""
+        give_up = time.monotonic() + _STARTING
+        while True:
+            # The search first: that there is none is known at once, and a file that is locked takes long to fail.
+            connection = self._connect() if self._held is None else None
+            if connection is not None:
+                with connection:
+                    return self._from_search(connection, sql, parameters)
+            try:
+                return self._from_file(sql, parameters)
+            except ArchiveLocked as locked:
+                if time.monotonic() >= give_up:
+                    raise self._nobody_answers(locked) from locked
+                time.sleep(0.05)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a file that is free is opened once for all queries. For a moment only: a search waits meanwhile."""
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+            if self._held is not None:
+                self._held.close()
+            self._held = None
+
+    def _from_file(self, sql: str, parameters: Sequence[Any]) -> Result:
+        connection = self._held or self._open()
+        if self._holds:
+            self._held = connection
+        try:
+            return run_select(connection, sql, parameters, seconds=self._seconds, most_rows=self._most_rows)
+        finally:
+            if not self._holds:
+                connection.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        connection = connect(self.path, read_only=True)
+        try:
+            schema.prepare_reading(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self) -> socket.socket | None:
+        """To the search's socket; None if nobody listens there, or not to us."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self._seconds)
+        try:
+            with short_address(socket_path(self.path)) as address:
+                connection.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError, PermissionError):
+            connection.close()
+            return None
+        except OSError as error:
+            connection.close()
+            raise ArchiveError(f"cannot reach the search at {socket_path(self.path)}: {error}") from error
+        return connection
+
+    def _from_search(self, connection: socket.socket, sql: str, parameters: Sequence[Any]) -> Result:
+        question = {"sql": sql, "parameters": [encoded(value) for value in parameters], "seconds": self._seconds}
+        deadline = time.monotonic() + self._seconds + 10.0
+        try:
+            send(connection, question, deadline)
+            answer = receive(connection, _MOST_ANSWER_BYTES, deadline)
+        except WireError as error:
+            raise ArchiveError(f"the search that has {self.path} open gave no answer ({error}); try again") from error
+        return _understood(answer)
+
+    def _nobody_answers(self, locked: ArchiveLocked) -> ArchiveLocked:
+        return ArchiveLocked(f"{locked}. It does not answer SQL on {socket_path(self.path)}", locked.pid)
+
+
+def which_archive(path: Path | str | None = None) -> Path:
+    """The path that is meant, which may lead nowhere: ``path``, $TREEWRIGHT_ARCHIVE, or the default's name."""
+    return normalised(path or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
+
+
+def open_reader(
+    path: Path | str | None = None, *, seconds: float = SECONDS, most_rows: int = MOST_ROWS
+) -> ArchiveReader:
+    """A reader of ``path``; by default of $TREEWRIGHT_ARCHIVE or ``treewright.duckdb`` in the current directory.
+
+    Raises ArchiveMissing, with where it looked.
+    """
+    chosen = which_archive(path)
+    if not chosen.exists():
+        raise ArchiveMissing(
+            f"there is no archive at {chosen}. Name one with --archive FILE or the environment variable "
+            f"{ENVIRONMENT_VARIABLE}, or make one: python -m search"
+        )
+    return ArchiveReader(chosen, seconds=seconds, most_rows=most_rows)
+
+
+def _understood(answer: Any) -> Result:
+    """The result that a search sent, or the error it raised."""
+    match answer:
+        case {"columns": list(columns), "rows": list(rows), "truncated": bool(truncated)}:
+            values = [tuple(decoded(value) for value in row) for row in rows]
+            return Result(tuple(columns), values, truncated, tuple(map(str, answer.get("types", ()))))
+        case {"error": str(kind), "message": str(message)}:
+            raise _ERRORS.get(kind, ArchiveError)(message)
+        case _:
+            raise ArchiveError("the search's answer is not understood; do both sides run the same version?")

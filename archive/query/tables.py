@@ -1,0 +1,171 @@
+"""Answers on a terminal or for another program: a table for people, JSON, CSV.
+
+What an archive holds was partly written by candidates and models. A table never lets it reach the terminal as escape
+sequences, and never lets it start a line of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, NoReturn, TextIO
+
+from archive.query.select import Result
+
+_WIDEST = 60
+"""Characters of a cell in a table."""
+
+_NARROWEST = 9
+"""Columns of a terminal below which a table's cell says too little; then rows are shown one below the other."""
+
+_NUMBERS = (int, float, Decimal)
+
+_ESCAPE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
+    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC: titles, links
+    r"|\x1b."
+)
+
+
+def as_json(result: Result) -> str:
+    """An array with an object a row. NaN and the infinities, which JSON lacks, are null."""
+    rows = [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
+    return json.dumps(rows, indent=2)
+
+
+def as_csv(result: Result, *, for_terminal: bool = False) -> str:
+    """A header line, then a line a row; NULL is empty, a list is JSON."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(result.columns)
+    for row in result.rows:
+        cells = [json.dumps(value) if isinstance(value, list | dict) else value for value in map(plain, row)]
+        writer.writerow([printable(cell) if for_terminal and isinstance(cell, str) else cell for cell in cells])
+    return out.getvalue().rstrip("\n")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can say it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else None
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def printable(text: str) -> str:
+    """``text`` with its lines and tabs, and every other control character made visible as U+FFFD."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def one_line(text: str, limit: int) -> str:
+    """``text`` as one line of at most ``limit`` printable characters: no escapes, controls, or hidden directions."""
+    printable = "".join(c if c.isprintable() else " " for c in _ESCAPE.sub(" ", text))
+    line = " ".join(printable.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def cell(value: Any, widest: int = _WIDEST) -> str:
+    """A value as one printable line of at most ``widest`` characters."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
+    if isinstance(value, list | tuple | Mapping):
+        value = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(plain(value))
+    return one_line(str(value), widest)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def print_table(result: Result, out: TextIO | None = None) -> None:
+    """A table: by rich on a terminal, in plain aligned text elsewhere."""
+    out = out or sys.stdout
+    if not result.columns:
+        return
+    if not out.isatty():
+        print(_aligned(result), file=out)
+    elif len(result.columns) * (_NARROWEST + 2) > shutil.get_terminal_size().columns:
+        print(_stacked(result), file=out)
+    else:
+        _print_rich(result, out)
+
+
+def _is_number(result: Result, place: int) -> bool:
+    values = [row[place] for row in result.rows if row[place] is not None]
+    return bool(values) and all(isinstance(value, _NUMBERS) and not isinstance(value, bool) for value in values)
+
+
+def _aligned(result: Result) -> str:
+    lines = [tuple(cell(name) for name in result.columns), *(tuple(map(cell, row)) for row in result.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numeric = [_is_number(result, place) for place in range(len(widths))]
+    ruled = [lines[0], tuple("-" * width for width in widths), *lines[1:]]
+    return "\n".join(_join(line, widths, numeric) for line in ruled)
+
+
+def _join(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    aligned = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True)]
+    return "  ".join(aligned).rstrip()
+
+
+def _stacked(result: Result) -> str:
+    """For rows that are wider than the terminal: a line a column, a block a row."""
+    width = max(len(cell(name)) for name in result.columns)
+    widest = max(_WIDEST, shutil.get_terminal_size().columns - width - 3)
+    blocks = [
+        "\n".join(
+            f"{cell(name):<{width}}  {cell(value, widest)}" for name, value in zip(result.columns, row, strict=True)
+        )
+        for row in result.rows
+    ]
+    return "\n\n".join(blocks) if blocks else "(no rows)"
+
+
+def _print_rich(result: Result, out: TextIO) -> None:
+    from rich import box  # only a terminal is worth its 40 ms
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(result.columns):
+        justify = "right" if _is_number(result, place) else "left"
+        table.add_column(Text(cell(name)), justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    for row in result.rows:
+        table.add_row(*(Text(cell(value)) for value in row))  # Text, so that nothing is taken for markup
+    Console(file=out).print(table)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once, with what was printed. Freeing what a large query used would take 20 ms more."""
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def silence_stdout() -> None:
+    """After a reader of the pipe has gone (``| head``), so that the interpreter's last flush does not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

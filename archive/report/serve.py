@@ -1,0 +1,151 @@
+"""``python -m archive serve``: the report, live, in a browser on this machine (extra ``[web]``).
+
+It reads the archive as any reader does, also while a search writes, and the page follows what lands. It listens on
+127.0.0.1 alone. Every address holds a secret word made at the start, since other people may work on this machine; and
+a request that names another host is refused, so that no web page elsewhere can reach it by a name of its own.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from archive.cli.commands import which_run
+from archive.errors import ArchiveError, QueryError
+from archive.query.query import Reader
+from archive.query.tables import plain
+from archive.report.details import details
+from archive.report.facts import gather
+from archive.report.page import live_page, policy
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_HOST = "127.0.0.1"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+_VERSION = """
+SELECT concat_ws('/', (SELECT count(*) FROM nodes WHERE run = $1), (SELECT count(*) FROM evaluations WHERE run = $1),
+                 (SELECT count(*) FROM decisions WHERE run = $1), (SELECT count(*) FROM llm_calls WHERE run = $1))"""
+
+
+class Board:
+    """What is served: the facts of a run as they are now, gathered once for each state of the archive."""
+
+    def __init__(self, reader: Reader, run: str | None) -> None:
+        self._reader = reader
+        self._run = run
+        self._lock = threading.Lock()
+        self._held: tuple[str, dict[str, Any]] | None = None
+
+    def facts(self, since: str | None) -> dict[str, Any] | None:
+        """The facts with their ``version``; None if that is still ``since``. Raises ArchiveError."""
+        with self._lock:
+            run = which_run(self._reader, self._run)
+            version = f"{run}/{self._reader.query(_VERSION, [run]).rows[0][0]}"
+            if version == since:
+                return None
+            if self._held is None or self._held[0] != version:
+                self._held = (version, {**gather(self._reader, run), "version": version})
+            return self._held[1]
+
+    def node(self, node_id: str) -> dict[str, Any] | None:
+        """What a click on a node shows; None if there is no such node. Raises ArchiveError."""
+        if not self._reader.query("SELECT 1 FROM nodes WHERE node_id = ?", [node_id]).rows:
+            return None
+        sql = "SELECT parent_id FROM parents WHERE node_id = ? AND place = 0"
+        above = [str(row[0]) for row in self._reader.query(sql, [node_id]).rows]
+        return next(details(self._reader, [node_id, *above], [[1] if above else [], *([] for _ in above)]))
+
+
+def make_app(board: Board, token: str, port: int) -> Starlette:
+    """The application: ``/TOKEN/``, ``/TOKEN/facts`` and ``/TOKEN/node/ID``; anything else gets 404."""
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
+    from starlette.responses import Response as Plain
+    from starlette.routing import Route
+
+    hosts = {f"{name}:{port}" for name in (_HOST, "localhost")}
+    headers = {**_HEADERS, "Content-Security-Policy": f"{policy(chr(39) + 'self' + chr(39))}; frame-ancestors 'none'"}
+    nothing = PlainTextResponse("There is nothing at this address. Use the one that was printed.\n", 404, headers)
+
+    def guarded(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+        async def respond(request: Request) -> Response:
+            told = str(request.path_params["token"]).encode("utf-8", "replace")
+            if request.headers.get("host", "").lower() not in hosts or not hmac.compare_digest(told, token.encode()):
+                return nothing
+            try:
+                return await run_in_threadpool(answer, request)
+            except QueryError as error:
+                return PlainTextResponse(f"{error}\n", 404, headers)
+            except ArchiveError as error:
+                return PlainTextResponse(f"{error}\n", 503, headers)
+
+        return respond
+
+    def facts(request: Request) -> Response:
+        found = board.facts(request.query_params.get("since"))
+        return Plain(status_code=204, headers=headers) if found is None else JSONResponse(_finite(found), 200, headers)
+
+    def node(request: Request) -> Response:
+        found = board.node(str(request.path_params["node"]))
+        return nothing if found is None else JSONResponse(_finite(found), 200, headers)
+
+    page = live_page()
+    app = Starlette(
+        routes=[
+            Route("/{token}/", guarded(lambda request: HTMLResponse(page, 200, headers))),
+            Route("/{token}/facts", guarded(facts)),
+            Route("/{token}/node/{node}", guarded(node)),
+        ],
+        exception_handlers={404: lambda request, error: nothing, 405: lambda request, error: nothing},
+    )
+    app.router.redirect_slashes = False  # a redirect would confirm the word, and name the host that was asked for
+    return app
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinities; they come as null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return plain(value)
+
+
+def serve(reader: Reader, run: str | None, port: int) -> None:
+    """Print the address and serve until Ctrl-C. ``port`` 0: any that is free. Raises ArchiveError."""
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise ArchiveError(f"serve needs two packages more ({error}): pip install 'treewright[web]'") from error
+    door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((_HOST, port))
+            door.listen(64)  # from here on the printed address answers, if a little late
+        except OSError as error:
+            raise ArchiveError(
+                f"port {port} of {_HOST} cannot be used: {error.strerror}; try another --port"
+            ) from error
+        token, bound = secrets.token_urlsafe(24), int(door.getsockname()[1])
+        app = make_app(Board(reader, run), token, bound)
+        print(f"http://{_HOST}:{bound}/{token}/", flush=True)
+        print("The address is a secret of yours: whoever has it can read the archive. Ctrl-C ends it.", flush=True)
+        config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off")
+        uvicorn.Server(config).run(sockets=[door])

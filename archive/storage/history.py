@@ -1,0 +1,199 @@
+"""Reading back what a search has written: a run's tree from its rows, in the order in which they came."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from heapq import merge
+from typing import Any, Protocol
+
+from archive.records import (
+    Conditions,
+    CurvePoint,
+    Decision,
+    Evaluation,
+    LlmCall,
+    MoveRecord,
+    Node,
+    Refusal,
+    Run,
+    Spending,
+)
+from archive.storage import rows
+from archive.storage.lazy import StoredCurve, StoredFiles
+from archive.tree import Tree
+
+Key = tuple[str, int, str]
+"""(node_id, seed, purpose) of an evaluation."""
+
+_CURVES_KEPT = 64
+"""Curves in memory: whoever looks at one point looks at more."""
+
+_OF_EVALUATION = rows.EVALUATION.replace(", log,", ", CASE outcome WHEN 'scored' THEN '' ELSE log END AS log,")
+
+
+class Query(Protocol):
+    """Runs one trusted statement over what is committed."""
+
+    def __call__(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+
+class History:
+    """What was recorded, as records again."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._points = lru_cache(maxsize=_CURVES_KEPT)(self._read_points)
+        self._held: dict[Key, tuple[CurvePoint, ...]] = {}
+
+    def run(self, name: str) -> Run | None:
+        found = self._query(f"SELECT {rows.RUN} FROM runs WHERE run = ?", [name])
+        return rows.run_of(found[0]) if found else None
+
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(map(rows.run_of, self._query(f"SELECT {rows.RUN} FROM runs ORDER BY created_at, rowid")))
+
+    def last_arrival(self) -> int:
+        """The highest number given to a row; 0 in an empty archive."""
+        tables = ("moves", "refusals", "nodes", "evaluations")
+        return max(int(self._query(f"SELECT coalesce(max(arrival), 0) FROM {table}")[0][0]) for table in tables)
+
+    def keys(self, run: str) -> set[Key]:
+        """Which evaluations the run has; ``lost`` ones may come again."""
+        sql = "SELECT node_id, seed, purpose FROM evaluations WHERE run = ? AND outcome <> 'lost'"
+        return {(node_id, seed, purpose) for node_id, seed, purpose in self._query(sql, [run])}
+
+    # ------------------------------------------------------------ the tree
+
+    def tree(self, run: Run, conditions: Conditions, load: Callable[[str], str]) -> Tree:
+        """The run's tree. ``load``: SHA-256 -> text, called when a text is looked at."""
+        tree = Tree(run.run, run.direction, conditions)
+        nodes = dict(self._nodes(run.run, load))
+        arrived: Iterator[tuple[int, int, MoveRecord | Node | Evaluation | Refusal]] = merge(
+            self._moves(run.run),
+            ((arrival, 1, node) for arrival, node in nodes.values()),
+            self._evaluations(run.run, {node_id: node for node_id, (_, node) in nodes.items()}),
+            self._refusals(run.run),
+            key=lambda item: item[:2],
+        )
+        for _, _, record in arrived:
+            if isinstance(record, MoveRecord):
+                tree.choose(record)
+            elif isinstance(record, Node):
+                tree.add(record)
+            elif isinstance(record, Refusal):
+                tree.refuse(record)
+            else:
+                tree.record(record)
+        return tree
+
+    def _moves(self, run: str) -> Iterator[tuple[int, int, MoveRecord]]:
+        for row in self._query(f"SELECT {rows.MOVE} FROM moves WHERE run = ? ORDER BY arrival, rowid", [run]):
+            yield row[-1], 0, rows.move_of(row)
+
+    def _refusals(self, run: str) -> Iterator[tuple[int, int, Refusal]]:
+        for row in self._query(f"SELECT {rows.REFUSAL} FROM refusals WHERE run = ? ORDER BY arrival, rowid", [run]):
+            yield row[-1], 3, rows.refusal_of(row)
+
+    def _nodes(self, run: str, load: Callable[[str], str]) -> Iterator[tuple[str, tuple[int, Node]]]:
+        """(node_id, (arrival, node)) in order of arrival."""
+        parents: dict[str, list[str]] = defaultdict(list)
+        files: dict[str, dict[str, str]] = defaultdict(dict)
+        ours = "JOIN nodes USING (node_id) WHERE run = ?"
+        for node_id, parent in self._query(f"SELECT node_id, parent_id FROM parents {ours} ORDER BY place", [run]):
+            parents[node_id].append(parent)
+        for node_id, path, sha in self._query(
+            f"SELECT node_id, path, sha FROM files {ours} ORDER BY files.rowid", [run]
+        ):
+            files[node_id][path] = sha
+        for row in self._query(f"SELECT {rows.NODE} FROM nodes WHERE run = ? ORDER BY arrival, rowid", [run]):
+            node_id = row[0]
+            yield node_id, (row[-1], rows.node_of(row, parents[node_id], StoredFiles(files[node_id], load)))
+
+    def _evaluations(self, run: str, nodes: dict[str, Node]) -> Iterator[tuple[int, int, Evaluation]]:
+        curves = self._curves(run)
+        sql = f"SELECT {_OF_EVALUATION} FROM evaluations WHERE run = ? ORDER BY arrival, rowid"
+        for row in self._query(sql, [run]):
+            node_id, seed, purpose, outcome = row[1], row[3], row[4], row[6]
+            curve = curves.get((node_id, seed, purpose), ()) if outcome != "lost" else ()
+            yield row[-1], 2, rows.evaluation_of(row, nodes[node_id].candidate.files, curve)
+
+    # ------------------------------------------------------------ curves
+
+    def _curves(self, run: str) -> dict[Key, StoredCurve]:
+        sql = (
+            "SELECT node_id, seed, purpose, min(curves.rowid), count(*) FROM curves JOIN nodes USING (node_id) "
+            "WHERE run = ? GROUP BY ALL"
+        )
+        return {
+            (node_id, seed, purpose): self.stored_curve((node_id, seed, purpose), first, length)
+            for node_id, seed, purpose, first, length in self._query(sql, [run])
+        }
+
+    def stored_curve(self, key: Key, first: int, length: int) -> StoredCurve:
+        """The curve whose points are the ``length`` rows from number ``first`` on: rows are never deleted."""
+        return StoredCurve(length, lambda: self._held.get(key) or self._points(key, first, length))
+
+    def hold_points(self, key: Key, points: tuple[CurvePoint, ...]) -> None:
+        """Answer with these until ``release_points``: they are not committed, so a query would find none of them."""
+        self._held[key] = points
+
+    def release_points(self, key: Key) -> None:
+        self._held.pop(key, None)
+
+    def _read_points(self, key: Key, first: int, length: int) -> tuple[CurvePoint, ...]:
+        sql = (
+            "SELECT step, elapsed, loss FROM curves WHERE rowid BETWEEN ? AND ? "
+            "AND node_id = ? AND seed = ? AND purpose = ? ORDER BY rowid"
+        )
+        return tuple(CurvePoint(*point) for point in self._query(sql, [first, first + length - 1, *key]))
+
+    # ------------------------------------------------------------ calls, decisions, time
+
+    def answer(self, run: str, move: int, turn: int, load: Callable[[str], str]) -> LlmCall | None:
+        """The last call for this turn of a move that was answered or refused."""
+        sql = (
+            f"SELECT {rows.LLM_CALL} FROM llm_calls WHERE run = ? AND move = ? AND turn = ? AND outcome <> 'failed' "
+            "ORDER BY rowid DESC LIMIT 1"
+        )
+        found = self._query(sql, [run, move, turn])
+        return rows.llm_call_of(found[0], load(found[0][7]), load(found[0][8])) if found else None
+
+    def spending(self, run: str) -> Spending:
+        """Totals over all calls of the run, and over what was sent and cut off with its process."""
+        sql = """
+            WITH calls AS (SELECT * FROM llm_calls WHERE run = $run),
+            cut AS (SELECT * FROM llm_requests WHERE run = $run AND request NOT IN
+                    (SELECT request FROM calls WHERE request IS NOT NULL))
+            SELECT count(*), coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0)::BIGINT,
+                   coalesce(sum(dollars), 0), count(*) - count(dollars),
+                   count(*) FILTER (tokens_in IS NULL OR tokens_out IS NULL),
+                   (coalesce(sum(coalesce(charged_tokens, tokens_in + tokens_out)), 0)
+                    + (SELECT coalesce(sum(tokens_at_most), 0) FROM cut))::BIGINT,
+                   coalesce(sum(coalesce(charged_dollars, dollars)), 0)
+                   + (SELECT coalesce(sum(dollars_at_most), 0) FROM cut)
+            FROM calls
+        """
+        return Spending(*self._query(sql.replace("$run", "?"), [run] * 2)[0])
+
+    def decisions(self, run: str) -> tuple[Decision, ...]:
+        sql = f"SELECT {rows.DECISION} FROM decisions WHERE run = ? ORDER BY rowid"
+        return tuple(map(rows.decision_of, self._query(sql, [run])))
+
+    def seconds_used(self, run: str) -> float:
+        """The sum over sessions of the time from the ``session`` event to the last row before the next one."""
+        sql = """
+            WITH starts AS (SELECT happened_at AS at FROM events WHERE run = $run AND kind = 'session'),
+            signs AS (
+                SELECT chosen_at AS at FROM moves WHERE run = $run
+                UNION ALL SELECT refused_at FROM refusals WHERE run = $run
+                UNION ALL SELECT finished_at FROM evaluations WHERE run = $run
+                UNION ALL SELECT happened_at FROM events WHERE run = $run
+                UNION ALL SELECT called_at FROM llm_calls WHERE run = $run
+            ),
+            sessions AS (SELECT starts.at AS began, max(signs.at) AS ended FROM signs ASOF JOIN starts
+                         ON signs.at >= starts.at GROUP BY ALL)
+            SELECT coalesce(sum(epoch(ended) - epoch(began)), 0) FROM sessions
+        """
+        return float(self._query(sql.replace("$run", "?"), [run] * 6)[0][0])

@@ -1,0 +1,181 @@
+"""``python -m archive merge``: the runs of other archives (of other machines, say) in one, each of them once.
+
+A run is known by its ``run_id``, a text by its hash, so that a merge may be repeated: what is there already is left
+alone, and a run that has gone on since brings only what is new. A run of the same name but another id gets its id's
+start added to its name. Everything, or nothing, is written, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from archive.errors import ArchiveError, ArchiveMissing
+from archive.storage import schema
+from archive.storage.database import CATALOG, connect, normalised
+from archive.storage.store import Archive
+
+_OTHER = "other"
+
+_KEYS = {
+    "moves": ("run", "move"),
+    "refusals": ("run", "move"),
+    "nodes": ("node_id",),
+    "parents": ("node_id", "place"),
+    "files": ("node_id", "path"),
+    "evaluations": ("node_id", "seed", "purpose"),
+    "curves": ("node_id", "seed", "purpose"),
+    "llm_requests": ("request",),
+    "llm_calls": ("run", "move", "turn", "called_at"),
+    "decisions": ("run", "kind", "node_id", "decided_at"),
+    "events": ("run", "kind", "message", "happened_at"),
+}
+"""Table -> what makes a row of it the same in two archives. Times are of the machine that wrote the row."""
+
+_ARRIVES = ("moves", "refusals", "nodes", "evaluations")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of the other archive, and what it is called here."""
+
+    name: str
+    run_id: str
+    here: str
+    known: bool
+
+
+def merge(target: Path, others: Sequence[Path]) -> Iterator[str]:
+    """Bring every run of ``others`` into ``target``, which is made if it is missing. Yields a line for each run.
+
+    Raises ArchiveMissing, ArchiveLocked, NotAnArchive, ArchiveFull, or ArchiveError for a run that went on separately.
+    """
+    target = normalised(target)
+    paths = [normalised(path) for path in others]
+    for path in paths:
+        if not path.exists():
+            raise ArchiveMissing(f"there is no archive at {path}; nothing was merged")
+        if path == target:
+            raise ArchiveError(f"{path} cannot be merged with itself; name the others after merge, it with --archive")
+    Archive.open(target).close()  # makes it, or brings it forward
+    for path in paths:
+        yield from _merge_one(target, path)
+
+
+def _merge_one(target: Path, path: Path) -> Iterator[str]:
+    connection = connect(target, read_only=False, beside={_OTHER: path})
+    try:
+        schema.check(connection, path, _OTHER)
+        connection.execute("BEGIN")
+        lines = [_bring(connection, run, path) for run in _runs(connection)]
+        connection.execute("COMMIT")
+        connection.execute("CHECKPOINT")
+    except duckdb.Error as error:
+        raise ArchiveError(f"cannot merge {path}: {str(error).splitlines()[0]}; nothing of it was merged") from error
+    finally:
+        connection.close()
+    yield from lines or [f"{path.name}: no runs"]
+
+
+def _runs(connection: duckdb.DuckDBPyConnection) -> list[_Run]:
+    here = dict(connection.execute("SELECT run_id, run FROM runs").fetchall())
+    taken = set(here.values())
+    runs = []
+    for name, run_id in connection.execute(f"SELECT run, run_id FROM {_OTHER}.main.runs ORDER BY rowid").fetchall():
+        called = here.get(run_id) or (name if name not in taken else f"{name}@{run_id[:6]}")
+        taken.add(called)
+        runs.append(_Run(name, run_id, called, run_id in here))
+    return runs
+
+
+def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> str:
+    """The rows of one run that are not here yet. Returns what to tell about it."""
+    columns = schema.columns_as_now(connection, _OTHER, CATALOG)
+    _refuse_separate_ways(connection, run, path)
+    if not run.known:
+        names = columns["runs"] or {}
+        connection.execute(
+            f"INSERT INTO runs ({', '.join(names)}) SELECT {_selected(names)} FROM {_OTHER}.main.runs "
+            "WHERE run_id = $2",
+            [run.here, run.run_id],
+        )
+    shift = _shift(connection, run)
+    counts = {table: _copy(connection, table, columns[table], run, shift) for table in _KEYS}
+    _copy_sources(connection)
+    as_what = f" (here {run.here})" if run.here != run.name else ""
+    return (
+        f"{path.name}: {run.name}{as_what}: {counts['nodes']} new nodes, {counts['evaluations']} new evaluations"
+        f"{', the rest was here' if run.known else ''}"
+    )
+
+
+def _refuse_separate_ways(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> None:
+    """Two copies of one run that were both gone on with have different moves of the same number: they stay apart."""
+    moves = "SELECT move, kind, operator, parents, node_id, seed FROM {} WHERE run = '{}'"
+    ours = moves.format("moves", _escaped(run.here))
+    theirs = moves.format(f"{_OTHER}.main.moves", _escaped(run.name))
+    differ = connection.execute(
+        f"SELECT count(*) FROM (FROM ({ours}) EXCEPT FROM ({theirs})), (FROM ({theirs}) EXCEPT FROM ({ours}))"
+    ).fetchall()[0][0]
+    texts = f"SELECT count(*) FROM files AS a JOIN {_OTHER}.main.files AS b USING (node_id, path) WHERE a.sha <> b.sha"
+    if run.known and (differ or connection.execute(texts).fetchall()[0][0]):
+        raise ArchiveError(
+            f"run {run.name!r} of {path} went on separately there and here: its moves differ, and one run cannot be "
+            "both. Keep the two archives apart; nothing of this one was merged"
+        )
+
+
+def _shift(connection: duckdb.DuckDBPyConnection, run: _Run) -> int:
+    """What to add to the order of arrival, so that all that is new comes after all that is here."""
+    last = " UNION ALL ".join(f"SELECT max(arrival) AS a FROM {table}" for table in _ARRIVES)
+    return int(connection.execute(f"SELECT coalesce(max(a), 0) FROM ({last})").fetchall()[0][0])
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str] | None, run: _Run, shift: int
+) -> int:
+    """Insert the run's rows of one table that are not here, in their order. Returns how many."""
+    if columns is None:
+        return 0
+    has_run = "run" in columns
+    of_run = "o.run = $2" if has_run else f"o.node_id IN (SELECT node_id FROM {_OTHER}.main.nodes WHERE run = $2)"
+    same = " AND ".join(f"h.{key} = {'$1' if key == 'run' else f'o.{key}'}" for key in _KEYS[table])
+    if table == "evaluations":  # of lost ones there may be several
+        same += " AND if(o.outcome = 'lost', h.outcome = 'lost' AND h.started_at = o.started_at, h.outcome <> 'lost')"
+    before = _count(connection, table)
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {_selected(columns, shift)} "
+        f"FROM {_OTHER}.main.{table} AS o WHERE {of_run} AND $1 IS NOT NULL "
+        f"AND NOT EXISTS (FROM {CATALOG}.main.{table} AS h WHERE {same}) ORDER BY o.rowid",
+        [run.here, run.name],
+    )
+    return _count(connection, table) - before
+
+
+def _selected(columns: dict[str, str], shift: int = 0) -> str:
+    """The select list: this archive's name of the run is $1, and arrivals are shifted."""
+    said = {"run": "$1", "arrival": f"arrival + {shift}"}
+    return ", ".join(said.get(column, expression) for column, expression in columns.items())
+
+
+def _copy_sources(connection: duckdb.DuckDBPyConnection) -> None:
+    """Texts that something here names now and that are not here yet."""
+    named = (
+        "SELECT sha FROM files UNION SELECT prompt_sha FROM llm_calls UNION SELECT answer_sha FROM llm_calls "
+        "UNION SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL"
+    )
+    connection.execute(
+        f"INSERT INTO sources SELECT sha, text FROM {_OTHER}.main.sources WHERE sha IN ({named}) "
+        "AND sha NOT IN (SELECT sha FROM sources) ORDER BY rowid"
+    )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("'", "''")

@@ -1,0 +1,160 @@
+"""The schema of an archive: made once, migrated forward by the first newer writer, and read at any age.
+
+    schema.sql            the tables as a new file has them
+    migrations/NNN.sql    how a file of schema NNN - 1 becomes one of schema NNN; one transaction for all that it lacks
+    views.sql             the views, made anew by every writer
+
+A reader changes nothing. What an older file lacks (or one whose views are of another day), it adds in memory, beside
+the file: columns with their defaults, empty tables, and the views of this version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import duckdb
+
+from archive.errors import NotAnArchive
+from archive.storage.database import CATALOG
+
+SCHEMA_VERSION = 5
+
+_FOLDER = Path(__file__).parent
+_READS_ROWIDS = ("events", "runs")
+"""Tables of which readers ask for ``rowid``, which a view has only as a column."""
+
+
+@cache
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _views_digest() -> str:
+    return hashlib.sha256(_text("views.sql").encode()).hexdigest()[:16]
+
+
+def create(connection: duckdb.DuckDBPyConnection, now: float) -> None:
+    """Tables and views in an empty database, in one transaction. ``now``: Unix seconds."""
+    connection.execute("BEGIN")
+    connection.execute(_text("schema.sql"))
+    _put_views(connection, now)
+    connection.execute("COMMIT")
+
+
+def upgrade(connection: duckdb.DuckDBPyConnection, now: float) -> None:
+    """Bring a checked file forward to this version's schema and views, in one transaction; rows stay as they are."""
+    connection.execute("BEGIN")
+    version, _ = _state(connection)
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        connection.execute(_text(f"migrations/{number:03}.sql"))
+    _put_views(connection, now)
+    connection.execute("COMMIT")
+
+
+def _put_views(connection: duckdb.DuckDBPyConnection, now: float) -> None:
+    """Also where the digest says that they are there: somebody may have changed them by hand."""
+    connection.execute(_text("views.sql"))
+    wanted = (SCHEMA_VERSION, _views_digest())
+    if _state(connection) != wanted:
+        connection.execute(
+            "INSERT INTO meta (schema_version, views, created_at) VALUES (?, ?, make_timestamp(?))",
+            [*wanted, int(1e6 * now)],
+        )
+
+
+def _state(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
+    """(version, digest of the views) of the file; version 0 before the first row."""
+    version = connection.execute("SELECT coalesce(max(schema_version), 0) FROM meta").fetchall()[0][0]
+    if version < 2:
+        return version, ""
+    return version, connection.execute("SELECT coalesce(views, '') FROM meta ORDER BY rowid DESC LIMIT 1").fetchall()[
+        0
+    ][0]
+
+
+def check(connection: duckdb.DuckDBPyConnection, path: Path, catalog: str = CATALOG) -> None:
+    """Raises NotAnArchive if the database is no archive, or one of a newer schema than ours."""
+    is_ours = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name IN ('meta', 'runs', 'nodes')",
+        [catalog],
+    ).fetchall()
+    if is_ours != [(3,)]:
+        raise NotAnArchive(f"{path} is a DuckDB database, but not a Treewright archive; name another file")
+    versions = connection.execute(f"SELECT max(schema_version) FROM {catalog}.main.meta").fetchall()
+    version = versions[0][0]
+    if version is None or version > SCHEMA_VERSION:
+        raise NotAnArchive(
+            f"{path} has schema version {version}, and this Treewright knows versions up to {SCHEMA_VERSION}: it was "
+            "written by a newer one. Upgrade (git pull, then make setup), or use another file with archive=OTHER.duckdb"
+        )
+
+
+# ---------------------------------------------------------------- readers of any file
+
+
+def prepare_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make a connection to a file, open for reading, answer as if a writer of this version had opened it.
+
+    Raises NotAnArchive.
+    """
+    if _is_present(connection):
+        return
+    check(connection, path)
+    connection.execute("CREATE SCHEMA memory.now")
+    connection.execute("USE memory.now")
+    connection.execute(_text("schema.sql"))
+    connection.execute("USE memory.main")
+    for statement in _stand_ins(connection):
+        connection.execute(statement)
+    connection.execute(_text("views.sql"))
+
+
+def _is_present(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the file has this version's schema and views. One question, since every reader waits for the answer."""
+    try:
+        found = connection.execute("SELECT max(schema_version), arg_max(views, rowid) FROM meta").fetchall()
+    except duckdb.Error:  # no such table, or none with these columns: check() says what the file is instead
+        return False
+    return found == [(SCHEMA_VERSION, _views_digest())]
+
+
+def _stand_ins(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """A view over each table of the file that has this version's columns; an empty table where the file has none."""
+    statements = []
+    for table, columns in columns_as_now(connection, CATALOG, "memory", "now").items():
+        if columns is None:
+            statements.append(f"CREATE VIEW {table} AS FROM memory.now.{table}")
+            continue
+        chosen = ", ".join([*columns.values(), *(["rowid"] if table in _READS_ROWIDS else [])])
+        statements.append(f"CREATE VIEW {table} AS SELECT {chosen} FROM {CATALOG}.main.{table}")
+    return statements
+
+
+def columns_as_now(
+    connection: duckdb.DuckDBPyConnection, catalog: str, model: str, schema: str = "main"
+) -> dict[str, dict[str, str] | None]:
+    """How to select from each table of an attached file what tables of this version hold: column -> expression.
+
+    ``model``, ``schema``: where tables of this version are. None for a table that the file does not have.
+    """
+    found = connection.execute(
+        "SELECT table_name, list(column_name) FROM duckdb_columns() WHERE database_name = ? GROUP BY table_name",
+        [catalog],
+    ).fetchall()
+    present = {table: set(columns) for table, columns in found}
+    wanted: dict[str, dict[str, str] | None] = {}
+    for table, column, kind, default in connection.execute(
+        "SELECT c.table_name, column_name, data_type, column_default FROM duckdb_columns() AS c "
+        "JOIN duckdb_tables() AS t USING (database_name, schema_name, table_name) "
+        "WHERE c.database_name = ? AND c.schema_name = ? ORDER BY c.table_name, column_index",
+        [model, schema],
+    ).fetchall():
+        if table not in present:
+            wanted[table] = None
+            continue
+        columns = wanted.setdefault(table, {})
+        assert columns is not None
+        columns[column] = column if column in present[table] else f"CAST({default or 'NULL'} AS {kind}) AS {column}"
+    return wanted

@@ -1,0 +1,319 @@
+"""The archive for its one writer, the search: append-only records in a DuckDB file, durable when a method returns.
+
+    with Archive.open("treewright.duckdb") as archive:
+        archive.start_run(run)
+        tree = archive.tree(run, conditions)     # empty, or where an earlier session stopped
+
+Every method that writes is one transaction; ``with archive.transaction():`` makes one of several. All methods may be
+called from any thread. Readers get cursors of their own (``archive.reading()``) and never hold up the writer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+
+from archive.errors import ArchiveError, ArchiveLocked
+from archive.records import (
+    Conditions,
+    CurvePoint,
+    Decision,
+    Evaluation,
+    Event,
+    LlmCall,
+    LlmRequest,
+    MoveRecord,
+    Node,
+    Refusal,
+    Run,
+    Scored,
+    Spending,
+)
+from archive.storage import rows, schema
+from archive.storage.database import connect, connect_in_memory, create_atomically, full_error, is_full, normalised
+from archive.storage.history import History
+from archive.storage.lazy import StoredCurve, StoredFiles
+from archive.storage.sources import Sources
+from archive.storage.writer import Writer
+from archive.tree import Tree
+
+_ADD_CURVE = (
+    "INSERT INTO curves (node_id, seed, purpose, step, elapsed, loss) "
+    "SELECT ?, ?, ?, unnest(?::BIGINT[]), unnest(?::DOUBLE[]), unnest(?::DOUBLE[])"
+)
+
+
+class Archive:
+    """The rows of all runs in one file. Open it with ``Archive.open``."""
+
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, clock: Callable[[], float]) -> None:
+        """``connection``: open for writing, with our schema; it is closed by this object."""
+        self.path = path
+        self._clock = clock
+        self._writer = Writer(path, connection)
+        self._history = History(self.query)
+        self._sources = Sources(path, self._writer, self.query)
+        self._ids: set[str] | None = None
+        self._keys: dict[str, set[tuple[str, int, str]]] = {}
+        self._curve_points = int(self.query("SELECT count(*) FROM curves")[0][0])
+        self._arrivals = self._history.last_arrival()
+
+    @classmethod
+    def open(cls, path: Path | str, *, clock: Callable[[], float] = time.time, patience: float = 2.0) -> Archive:
+        """Open ``path`` for writing; folders, file and schema are made where they are missing.
+
+        ``patience``: seconds to wait for whoever has the file open: a reader closes it in a moment.
+        Raises ArchiveLocked, NotAnArchive, ArchiveFull or ArchiveError, each saying what to do.
+        """
+        path = normalised(path)
+        is_new = create_atomically(path, lambda connection: schema.create(connection, clock()))
+        connection = _connect_patiently(path, patience)
+        try:
+            schema.check(connection, path)
+            if not is_new:
+                schema.upgrade(connection, clock())
+            return cls(path, connection, clock)
+        except duckdb.Error as error:
+            connection.close()
+            if is_full(str(error)):
+                raise full_error(path) from error
+            raise ArchiveError(f"cannot use the archive {path}: {error}") from error
+        except ArchiveError:
+            connection.close()
+            raise
+
+    @classmethod
+    def in_memory(cls, *, clock: Callable[[], float] = time.time) -> Archive:
+        """An archive without a file, for a notebook or a test: it is gone when it is closed."""
+        connection = connect_in_memory()
+        schema.create(connection, clock())
+        return cls(Path(":memory:"), connection, clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write everything into the file itself and let go of it. Closing twice does nothing."""
+        self._writer.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything written inside becomes durable together at the end; nothing does if the block raises.
+
+        Reads inside do not see it yet.
+        """
+        with self._writer.transaction():
+            yield
+
+    # ------------------------------------------------------------ runs
+
+    def start_run(self, run: Run) -> None:
+        """A new run. Raises ValueError if the archive has one of that name."""
+        with self.transaction():
+            if self.run(run.run) is not None:
+                raise ValueError(f"run {run.run!r} is in {self.path} already; resume it, or choose another name")
+            self._writer.write(rows.insert("runs", rows.RUN), rows.run_row(run))
+
+    def run(self, name: str) -> Run | None:
+        """The run of that name."""
+        return self._history.run(name)
+
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, oldest first."""
+        return self._history.runs()
+
+    # ------------------------------------------------------------ what the loop writes
+
+    def choose(self, record: MoveRecord) -> None:
+        """A move was chosen. Record it before acting on it, so that a resumed search goes on with it."""
+        with self.transaction():
+            row = rows.move_row(record, self._clock(), self._arrival())
+            self._writer.write(rows.insert("moves", rows.MOVE), row)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """No candidate came of a move."""
+        with self.transaction():
+            row = rows.refusal_row(refusal, self._clock(), self._arrival())
+            self._writer.write(rows.insert("refusals", rows.REFUSAL), row)
+
+    def add(self, node: Node) -> Node:
+        """A candidate joins the tree. Returns the node with its files left in the archive, to keep in memory.
+
+        Raises ValueError if there is a node of that id.
+        """
+        files = {path: rows.storable(text) for path, text in node.candidate.files.items()}
+        with self.transaction():
+            self._claim_id(node.node_id)
+            shas = {path: self._sources.add(text) for path, text in files.items()}
+            self._writer.write(rows.insert("nodes", rows.NODE), rows.node_row(node, files, self._arrival()))
+            for place, parent in enumerate(node.parents):
+                row = (node.node_id, parent, place)
+                self._writer.write(rows.insert("parents", "node_id, parent_id, place"), row)
+            for path, sha in shas.items():
+                self._writer.write(rows.insert("files", "node_id, path, sha"), (node.node_id, path, sha))
+        return replace(node, candidate=replace(node.candidate, files=StoredFiles(shas, self.source)))
+
+    def record(self, evaluation: Evaluation) -> Evaluation:
+        """An evaluation landed, with its curve. Returns it as a tree should keep it in memory.
+
+        That is without the log of a scored one, and with a curve that is loaded when somebody looks at it.
+
+        Raises ValueError for a second one with the same node, seed and purpose (``lost`` ones do not count), and for
+        a score that is not a finite number.
+        """
+        request = evaluation.request
+        if isinstance(evaluation, Scored) and not math.isfinite(evaluation.score):
+            raise ValueError(f"node {request.node_id} was scored {evaluation.score}; a failure is recorded as Failed")
+        with self.transaction():
+            if evaluation.outcome != "lost":
+                self._claim_key(request.run, (request.node_id, request.seed, request.purpose))
+            row = rows.evaluation_row(evaluation, self._arrival())
+            self._writer.write(rows.insert("evaluations", rows.EVALUATION), row)
+            curve = self._add_curve(evaluation)
+        return replace(evaluation, curve=curve, log="" if evaluation.outcome == "scored" else evaluation.log)
+
+    def record_request(self, request: LlmRequest) -> None:
+        """A prompt that is about to be sent, and the most that it can cost."""
+        with self.transaction():
+            self._writer.write(rows.insert("llm_requests", rows.LLM_REQUEST), rows.llm_request_row(request))
+
+    def record_call(self, call: LlmCall) -> None:
+        """An answer of a language model that was paid for, with its prompt and the templates behind it."""
+        with self.transaction():
+            prompt, answer = (self._sources.add(rows.storable(text)) for text in (call.prompt, call.answer))
+            template = self._sources.add(rows.storable(call.template)) if call.template else None
+            row = rows.llm_call_row(call, prompt, answer, template)
+            self._writer.write(rows.insert("llm_calls", rows.LLM_CALL), row)
+
+    def decide(self, decision: Decision) -> None:
+        """Who leads, or was crowned, and why."""
+        with self.transaction():
+            self._writer.write(rows.insert("decisions", rows.DECISION), rows.decision_row(decision))
+
+    def note(self, event: Event) -> None:
+        """Something a person would want to read in the morning."""
+        with self.transaction():
+            self._writer.write(rows.insert("events", rows.EVENT), rows.event_row(event))
+
+    def _arrival(self) -> int:
+        self._arrivals += 1
+        return self._arrivals
+
+    def _claim_id(self, node_id: str) -> None:
+        if self._ids is None:
+            self._ids = {found for (found,) in self.query("SELECT node_id FROM nodes")}
+        ids = self._ids
+        if node_id in ids:
+            raise ValueError(f"node {node_id} is in {self.path} already")
+        ids.add(node_id)
+        self._writer.on_failure(lambda: ids.discard(node_id))
+
+    def _claim_key(self, run: str, key: tuple[str, int, str]) -> None:
+        """(node, seed, purpose) is taken, unless the transaction fails. Sets in memory, since an index costs more."""
+        keys = self._keys.get(run)
+        if keys is None:
+            keys = self._keys[run] = self._history.keys(run)
+        if key in keys:
+            node_id, seed, purpose = key
+            raise ValueError(f"node {node_id} was evaluated with seed {seed} for {purpose} already, in {self.path}")
+        keys.add(key)
+        self._writer.on_failure(lambda: keys.discard(key))
+
+    def _add_curve(self, evaluation: Evaluation) -> StoredCurve | tuple[()]:
+        """The points of a ``lost`` evaluation are dropped, since it is run again."""
+        first, curve = self._curve_points, evaluation.curve
+        if not curve or evaluation.outcome == "lost":
+            return ()
+        request = evaluation.request
+        key = (request.node_id, request.seed, request.purpose)
+        columns = rows.curve_columns(curve)
+        self._writer.write(_ADD_CURVE, (*key, *columns))
+        self._curve_points += len(curve)
+        self._writer.on_failure(lambda: self._forget_points(first))
+        # Other threads see the tree, and in it this curve, before the transaction is committed.
+        self._history.hold_points(key, tuple(map(CurvePoint, *columns)))
+        self._writer.at_end(lambda: self._history.release_points(key))
+        return self._history.stored_curve(key, first, len(curve))
+
+    def _forget_points(self, first: int) -> None:
+        self._curve_points = first
+
+    # ------------------------------------------------------------ what a session reads
+
+    def tree(self, run: Run, conditions: Conditions) -> Tree:
+        """The run's tree exactly as the search left it, from its rows in their order of arrival.
+
+        What is large stays in the file: texts and curves are loaded when they are looked at, and the logs of scored
+        evaluations are left out (see ``record``).
+        """
+        return self._history.tree(run, conditions, self.source)
+
+    def answer(self, run: str, move: int, turn: int) -> LlmCall | None:
+        """What a model answered for this turn of a move, so that a resumed search does not pay twice.
+
+        Calls that failed were not answered, and do not count.
+        """
+        return self._history.answer(run, move, turn, self.source)
+
+    def spending(self, run: str) -> Spending:
+        """What the run has spent on language models so far."""
+        return self._history.spending(run)
+
+    def spent(self, run: str) -> float | None:
+        """Dollars that the run is known to have spent on language models; None if it asked none."""
+        spending = self.spending(run)
+        return spending.dollars if spending.calls else None
+
+    def seconds_used(self, run: str) -> float:
+        """Wall seconds of the run's earlier sessions, each from its ``session`` event to the last row before the next.
+
+        Time between sessions does not count.
+        """
+        return self._history.seconds_used(run)
+
+    def decisions(self, run: str) -> tuple[Decision, ...]:
+        """The run's decisions, oldest first."""
+        return self._history.decisions(run)
+
+    def last_verdict(self, run: str) -> tuple[str, str, str] | None:
+        """(kind, node_id, reason) of the last claim: ``champion`` or ``no_champion``."""
+        verdicts = [d for d in self.decisions(run) if d.kind != "leader"]
+        return (verdicts[-1].kind, verdicts[-1].node_id, verdicts[-1].reason) if verdicts else None
+
+    def source(self, sha: str) -> str:
+        """The text of that SHA-256. Raises KeyError if there is none."""
+        return self._sources.text(sha)
+
+    # ------------------------------------------------------------ readers
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of one's own to look at what is committed. Interrupted if the writer needs its memory."""
+        with self._writer.reading() as cursor:
+            yield cursor
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one trusted statement over what is committed. Statements of people go through ``SqlServer``."""
+        with self._writer.reading(ours=True) as cursor:
+            return cursor.execute(sql, list(parameters)).fetchall()
+
+
+def _connect_patiently(path: Path, patience: float) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return connect(path, read_only=False)
+        except ArchiveLocked:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)

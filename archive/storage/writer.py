@@ -1,0 +1,196 @@
+"""The one connection that writes: statements are collected, then committed in one transaction that can be repeated.
+
+Nothing is sent to DuckDB before the outermost ``transaction()`` ends, so that a block that raises leaves no trace, and
+so that a transaction that was refused memory (a reader's query may have taken it) can be tried again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from archive.errors import ArchiveError
+from archive.storage.database import CATALOG, full_error, is_full
+
+_TRIES = 5
+"""Of a transaction that finds no memory; other people's readers are interrupted before each but the first."""
+
+_READERS_END = 5.0
+"""Seconds for interrupted readers to be gone when the archive is closed."""
+
+
+class Writer:
+    """Transactions on one connection, and the cursors of its readers. Thread safe."""
+
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self._path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._statements: list[tuple[str, tuple[Any, ...]]] = []
+        self._undo: list[Callable[[], object]] = []
+        self._at_end: list[Callable[[], object]] = []
+        self._failure: ArchiveError | None = None
+        self._reader_lock = threading.Condition()
+        self._reader_source = connection.cursor()
+        self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._own: set[duckdb.DuckDBPyConnection] = set()
+        self._closed = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Collect what ``write`` is given and commit it at the end of the outermost block."""
+        with self._lock:
+            self._must_be_usable()
+            mark = len(self._statements), len(self._undo)
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self._commit()
+            except BaseException:
+                self._forget(*mark)
+                raise
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._statements, self._undo = [], []
+                    actions, self._at_end = self._at_end, []
+                    for action in actions:
+                        action()
+
+    def write(self, sql: str, parameters: tuple[Any, ...]) -> None:
+        """One statement of the open transaction."""
+        self._statements.append((sql, parameters))
+
+    def on_failure(self, undo: Callable[[], object]) -> None:
+        """Call ``undo`` if the open transaction does not succeed."""
+        self._undo.append(undo)
+
+    def at_end(self, action: Callable[[], object]) -> None:
+        """Call ``action`` when the outermost open block has ended, either way."""
+        self._at_end.append(action)
+
+    def _forget(self, statements: int, undo: int) -> None:
+        """Of a block that raised nothing is written, also when an outer block catches the exception and goes on."""
+        del self._statements[statements:]
+        while len(self._undo) > undo:
+            self._undo.pop()()
+
+    def _must_be_usable(self) -> None:
+        if self._closed:
+            raise ArchiveError(f"the archive {self._path} is closed")
+        if self._failure is not None:
+            raise self._failure
+
+    def _commit(self) -> None:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                self._run()
+                return
+            except duckdb.OutOfMemoryException as error:
+                self._roll_back()
+                if attempt == _TRIES:
+                    raise ArchiveError(
+                        f"DuckDB found no memory to write to {self._path}, though its readers were stopped: {error}"
+                    ) from error
+                self._interrupt_readers()
+                time.sleep(0.02 * attempt)
+            except duckdb.Error as error:
+                self._roll_back()
+                raise self._explain(error) from error
+
+    def _run(self) -> None:
+        self._connection.execute("BEGIN")
+        for sql, parameters in self._statements:
+            self._connection.execute(sql, parameters)
+        self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        with suppress(duckdb.Error):  # a failed COMMIT has rolled back already
+            self._connection.execute("ROLLBACK")
+
+    def _explain(self, error: duckdb.Error) -> Exception:
+        """A full disk ends the session: what DuckDB keeps in memory cannot be trusted to be on the disk any more."""
+        text = str(error)
+        if is_full(text):
+            self._failure = full_error(self._path)
+            return self._failure
+        if isinstance(error, duckdb.ConstraintException):
+            return ValueError(f"the archive {self._path} refuses the row: {text.splitlines()[0]}")
+        if isinstance(error, duckdb.IOException | duckdb.FatalException):
+            self._failure = ArchiveError(
+                f"cannot write to the archive {self._path}: {text.splitlines()[0]}. What was recorded before is safe; "
+                "mend this, then resume the search with run=NAME"
+            )
+            return self._failure
+        return error
+
+    # ------------------------------------------------------------ readers
+
+    @contextmanager
+    def reading(self, ours: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor on the same database, which sees what is committed.
+
+        ``ours``: for a question of the search itself. It is small, and whoever asks cannot go on without the answer, so
+        it is interrupted only when the archive is closed.
+        """
+        with self._reader_lock:
+            if self._closed:
+                raise ArchiveError(f"the archive {self._path} is closed")
+            cursor = self._reader_source.cursor()
+            self._readers.add(cursor)
+            if ours:
+                self._own.add(cursor)
+        try:
+            self._turn_to_archive(cursor)
+            yield cursor
+        finally:
+            with self._reader_lock:
+                cursor.close()
+                self._readers.discard(cursor)
+                self._own.discard(cursor)
+                self._reader_lock.notify_all()
+
+    def _turn_to_archive(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        try:
+            cursor.execute(f"USE {CATALOG}")
+        except duckdb.InterruptException as error:
+            raise ArchiveError(f"the archive {self._path} is being closed, or its search needs the memory") from error
+
+    def _interrupt_readers(self) -> None:
+        with self._reader_lock:
+            for cursor in self._readers - self._own:
+                cursor.interrupt()
+
+    def close(self) -> None:
+        """Interrupt the readers, checkpoint, and release the file. Raises ArchiveFull if the disk is full."""
+        with self._lock, self._reader_lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._stop_readers()
+            try:
+                self._reader_source.close()
+                if self._failure is None:
+                    self._connection.execute("CHECKPOINT")
+            except duckdb.Error as error:
+                if is_full(str(error)):
+                    raise full_error(self._path) from error
+                raise ArchiveError(f"cannot close the archive {self._path}: {error}") from error
+            finally:
+                self._connection.close()
+
+    def _stop_readers(self) -> None:
+        """Interrupt until all are gone: an interrupt that comes between two statements has no effect."""
+        give_up = time.monotonic() + _READERS_END
+        while self._readers and time.monotonic() < give_up:
+            for cursor in self._readers:
+                cursor.interrupt()
+            self._reader_lock.wait(0.02)

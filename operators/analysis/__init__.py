@@ -1,0 +1,1 @@
+"""Sensitivity and attribution from recorded scores; nothing is evaluated."""

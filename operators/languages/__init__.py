@@ -1,0 +1,1 @@
+"""Source-code analysis: parameters, code changes, fingerprints, undefined names."""

@@ -1,0 +1,1 @@
+"""Numeric search over a program's parameters: Gaussian-process surrogate, TPE."""

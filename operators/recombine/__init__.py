@@ -1,0 +1,1 @@
+"""Operators that recombine existing programs: crossover, graft, prune, ablate."""

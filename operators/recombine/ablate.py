@@ -1,0 +1,77 @@
+"""ablate: a program with one step of its lineage taken out again, to see what that step is worth. No language model.
+
+Taking a step out is a three-way merge with the step as the base: the program keeps all that came after it, and gets
+back what stood there before. Lines of it that later steps have changed again are theirs by now, and stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from archive.records import Candidate, Propose
+from archive.tree import Tree
+from operators.base import Context, NoCandidate
+from operators.languages.fingerprint import normalised
+from operators.languages.syntax import Unparsable, parse
+from operators.recombine.crossover import merge
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A program without one step: the step's node, its idea in words, and the files that are left."""
+
+    node_id: str
+    idea: str
+    files: Mapping[str, str]
+    partial: bool = False
+    """Later steps changed some of it again, and that stays."""
+
+    @property
+    def words(self) -> str:
+        """The idea of the program that is left. ``search ablate`` and the view ``ablations`` find the step by it."""
+        but = ", but for what later steps changed again" if self.partial else ""
+        return f"without {self.node_id[:8]}: {self.idea}{but}"
+
+
+def without(
+    node_id: str, idea: str, program: Mapping[str, str], step: Mapping[str, str], before: Mapping[str, str]
+) -> Removal | str:
+    """``program`` without what ``step`` changed in ``before``; or the reason why that cannot be had."""
+    try:
+        merged = merge(step, program, before, lambda: 0)
+        for path, text in merged.files.items():
+            if path.endswith(".py"):
+                parse(text, path)
+    except Unparsable as error:
+        return f"what is left without it does not parse: {error}"
+    if normalised(merged.files) == normalised(program):
+        return "nothing of it is left: later steps replaced it"
+    return Removal(node_id, idea, merged.files, bool(merged.drawn))
+
+
+class Ablate:
+    """Hands out the removals in order: the first proposal of a run is the first removal, and so on."""
+
+    arity = 1
+    needs_llm = False
+
+    def __init__(self, name: str, removals: tuple[Removal, ...]) -> None:
+        self.name = name
+        self.removals = removals
+
+    def applies(self, tree: Tree, node_id: str) -> bool:
+        return node_id == tree.root
+
+    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
+        """The n-th proposal of the run, counted from its moves: a resume hands out the same."""
+        numbers = sorted(n for n, record in context.tree.moves.items() if _asks(record.move, self.name))
+        place = numbers.index(context.move_number)
+        if place >= len(self.removals):
+            return NoCandidate(f"all {len(self.removals)} steps have been taken out")
+        removal = self.removals[place]
+        return Candidate(removal.files, move.parents, self.name, removal.words)
+
+
+def _asks(move: object, name: str) -> bool:
+    return isinstance(move, Propose) and move.operator == name

@@ -1,0 +1,134 @@
+"""The conflicts of a merge, resolved by a language model that is told what both sides wanted.
+
+It is shown the merged program with an open place for each conflict, the three versions of each place, and the ideas
+that led to both parents. It answers with the lines of every place:
+
+    IDEA: the gate of A in front of the wider block of B
+
+    PLACE 1
+    ```
+        x = x + self.gate(x) * self.block(x)
+    ```
+
+What it writes is held against what all candidates are held against, with one repair turn
+(``operators.rewrite.operator``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from archive.records import Candidate, Propose
+from operators.base import Context, NoCandidate
+from operators.llm.base import Answer
+from operators.llm.meter import Meter, Ticket
+from operators.rewrite.answers.search_replace import Unusable, read_idea
+from operators.rewrite.operator import converse, well_formed, whole, written
+from operators.rewrite.prompt import sections
+from operators.rewrite.prompt.templates import Templates
+from operators.rewrite.prompt.truncation import TooLong
+from operators.sanitize import quote
+
+_PLACE = re.compile(r"^[\s*#_`]*PLACE\s+(\d{1,4})[\s*#_`:]*$")
+_LONGEST = 6000
+"""Characters of one version of a place that are shown."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Lines that both parents changed, each with its line end: as they were, and as each of them has them now."""
+
+    path: str
+    base: tuple[str, ...]
+    a: tuple[str, ...]
+    b: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The idea of the merged program, and the lines of each place in order."""
+
+    idea: str
+    places: tuple[tuple[str, ...], ...]
+
+
+class Resolver:
+    """Asks the model about the conflicts of one merge."""
+
+    def __init__(self, llm: Meter, name: str, prompts: str | None) -> None:
+        """``name``: of the operator that asks. Raises ValueError for a folder that has no templates."""
+        self.llm = llm
+        self.name = name
+        self.templates = Templates(prompts)
+
+    def resolve(
+        self,
+        move: Propose,
+        context: Context,
+        ancestor: str,
+        draft: Mapping[str, str],
+        places: Sequence[Place],
+        settled: Callable[[Answered], Candidate],
+    ) -> Candidate | NoCandidate:
+        """The candidate that ``settled`` makes of an answer, or why there is none.
+
+        ``draft``: the merged files with a line for each open place. ``settled`` raises ``Unusable``.
+        """
+        with context.tree.lock:
+            parts = {
+                "noise": sections.noise(context.sigma),
+                "source": sections.sources(draft, context.task),
+                "conflicts": "\n\n".join(_shown(place, number) for number, place in enumerate(places, 1)),
+            }
+            for side, parent in zip("ab", move.parents, strict=True):
+                parts[f"{side}_result"] = sections.result(context.tree, parent)
+                older = {*context.tree.ancestors(ancestor), ancestor}
+                parts[f"{side}_ideas"] = sections.ancestors(context.tree, parent, older).shown()
+        try:
+            prompt = written(self.templates, "resolve", parts, context, self.llm.prompt_tokens)
+        except TooLong as error:
+            return NoCandidate(str(error))
+        version = self.templates.version(("system", "repair", "resolve"))
+
+        def read(answer: Answer, last: bool) -> Candidate:
+            whole(answer)
+            candidate = settled(read_places(answer.text, len(places)))
+            well_formed(candidate.files, context)
+            return candidate
+
+        def ticket(turn: int) -> Ticket:
+            return Ticket(context.run, context.move_number, turn, self.name, template=version)
+
+        return converse(self.llm, prompt, ticket, self.templates, read)
+
+
+def read_places(text: str, count: int) -> Answered:
+    """Raises ``Unusable`` unless there is one block for each of the places 1 to ``count``, and no other."""
+    idea, rest = read_idea(text)
+    lines = rest.splitlines()
+    found: dict[int, tuple[str, ...]] = {}
+    at = 0
+    while at < len(lines):
+        if named := _PLACE.match(lines[at]):
+            number = int(named[1])
+            start = next((i for i in range(at + 1, len(lines)) if lines[i].startswith("```")), len(lines))
+            end = next((i for i in range(start + 1, len(lines)) if lines[i].startswith("```")), len(lines))
+            if end == len(lines):
+                raise Unusable(f"PLACE {number} has no block between lines of three backticks")
+            if number in found or not 1 <= number <= count:
+                raise Unusable(f"PLACE {number} is given twice, or is none of the places 1 to {count}")
+            found[number] = tuple(f"{line}\n" for line in lines[start + 1 : end])
+            at = end
+        at += 1
+    if missing := [number for number in range(1, count + 1) if number not in found]:
+        raise Unusable(f"PLACE {missing[0]} is missing; give a block for each of the {count} places")
+    return Answered(idea, tuple(found[number] for number in range(1, count + 1)))
+
+
+def _shown(place: Place, number: int) -> str:
+    versions = (("before", place.base), ("A", place.a), ("B", place.b))
+    # Not in the form of an answer: a small model would give it back as one.
+    return f"Open place number {number}, of {place.path}.\n\n" + "\n\n".join(
+        f"{name}:\n{quote(''.join(lines), 'source', _LONGEST, keep='head')}" for name, lines in versions
+    )

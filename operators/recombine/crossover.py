@@ -1,0 +1,274 @@
+"""crossover: a three-way merge of two nodes over their lowest common ancestor. A language model helps, if there is one.
+
+Constants are merged by name first, since those on neighbouring lines would conflict in a merge of lines: a constant
+that one parent changed is taken from that parent; one that both changed differently is drawn. All three versions
+then get the merged values, so that the merge of lines (``merge3``) sees nothing but the code. A hunk that both parents
+changed differently goes to the model, with both ideas stated (``operators.recombine.conflicts``); without a model, or
+where its answer cannot be used, the hunk is drawn from either, whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from merge3 import Merge3
+
+from archive.records import Candidate, Propose
+from archive.tree import Tree
+from operators.base import Context, NoCandidate
+from operators.languages.fingerprint import normalised
+from operators.languages.parameters import Number, read_constants, set_constants
+from operators.languages.syntax import Unparsable, parse
+from operators.llm.meter import Meter
+from operators.recombine.conflicts import Answered, Place, Resolver
+from operators.rewrite.answers.search_replace import Unusable
+
+Files = Mapping[str, str]
+Choose = Callable[[], int]
+"""Settles a conflict: 0 for the first version, 1 for the second."""
+Settle = Callable[[Place], Sequence[str] | None]
+"""The lines for a place that both changed, or None to have it drawn."""
+
+
+@dataclass
+class Share:
+    """What one parent brought to a merge."""
+
+    constants: list[str] = field(default_factory=list)
+    hunks: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.constants or self.hunks)
+
+    def __str__(self) -> str:
+        parts = [", ".join(self.constants)] if self.constants else []
+        if self.hunks:
+            parts.append(f"{self.hunks} block{'s' if self.hunks > 1 else ''} of code")
+        return " and ".join(parts) or "nothing"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The files of a merge and what each parent brought. ``drawn`` counts the conflicts that chance decided."""
+
+    files: dict[str, str]
+    a: Share
+    b: Share
+    drawn: int
+
+
+class Crossover:
+    """Joins what two nodes changed since their lowest common ancestor."""
+
+    arity = 2
+
+    def __init__(
+        self, name: str = "crossover", tries: int = 4, llm: Meter | None = None, prompts: str | None = None
+    ) -> None:
+        """``tries``: how often conflicts are drawn again when the result is known or does not parse.
+
+        ``prompts``: a folder whose templates come before those of this repository. Raises ValueError.
+        """
+        self.name = name
+        self.tries = tries
+        self._resolver = None if llm is None else Resolver(llm, name, prompts)
+
+    @property
+    def needs_llm(self) -> bool:
+        """Not once the model can answer no more: conflicts are drawn then."""
+        return self._resolver is not None and self._resolver.llm.closed is None
+
+    def applies(self, tree: Tree, node_id: str) -> bool:
+        return tree.scored(node_id)
+
+    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
+        if len(set(move.parents)) != 2:
+            return NoCandidate(f"a crossover needs two different parents, and got {len(set(move.parents))}")
+        a, b = move.parents
+        with context.tree.lock:
+            ancestor = context.tree.common_ancestor(a, b)
+            if ancestor in (a, b):
+                return NoCandidate(f"{ancestor[:8]} is an ancestor of the other parent: nothing to merge")
+            base, left, right = (context.tree[node].candidate.files for node in (ancestor, a, b))
+        why = ""
+        if self._resolver is not None and self.needs_llm:
+            resolved = self._resolved(self._resolver, move, context, ancestor, (base, left, right))
+            if isinstance(resolved, Candidate):
+                return resolved
+            why = "" if resolved is None else f"; conflicts drawn: {resolved.reason[:150]}"
+        reason = ""
+        for _ in range(self.tries):
+            try:
+                merged = merge(base, left, right, lambda: int(context.rng.integers(2)))
+            except Unparsable as error:
+                return NoCandidate(f"{a[:8]} and {b[:8]} cannot be merged: {error}")
+            reason = _fault(merged, left, right, context)
+            if not reason:
+                idea = f"merge of {a[:8]} and {b[:8]}: {merged.a} of the one, {merged.b} of the other"
+                return Candidate(merged.files, move.parents, self.name, idea + why)
+            if not merged.drawn:
+                break
+        return NoCandidate(f"merge of {a[:8]} and {b[:8]}: {reason}")
+
+    def _resolved(
+        self, resolver: Resolver, move: Propose, context: Context, ancestor: str, versions: tuple[Files, Files, Files]
+    ) -> Candidate | NoCandidate | None:
+        """The merge with its conflicts written by the model; why there is none; or None where nothing conflicts."""
+        draws = int(context.rng.integers(2**31))
+        places: list[Place] = []
+
+        def open_place(place: Place) -> tuple[str]:
+            places.append(place)
+            return (f"### PLACE {len(places)} ###\n",)
+
+        try:
+            draft = merge(*versions, _drawing(draws), open_place)
+        except Unparsable as error:
+            return NoCandidate(str(error))
+        if not places:
+            return None
+
+        def settled(answered: Answered) -> Candidate:
+            rest = iter(answered.places)
+            merged = merge(*versions, _drawing(draws), lambda place: next(rest))
+            if fault := _fault(merged, *versions[1:], context) or context.gate(merged.files):
+                raise Unusable(fault)
+            idea = f"merge of {move.parents[0][:8]} and {move.parents[1][:8]}: {answered.idea}"
+            return Candidate(merged.files, move.parents, self.name, idea)
+
+        return resolver.resolve(move, context, ancestor, draft.files, places, settled)
+
+
+def _drawing(seed: int) -> Choose:
+    """Draws that come out the same each time that a merge is done anew."""
+    rng = np.random.default_rng(seed)
+    return lambda: int(rng.integers(2))
+
+
+def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
+    """Why a merge is no candidate; empty if it is one."""
+    if any(merged.files == dict(files) for files in (a, b)):  # the common case when little differs; spares a parse
+        return "the result equals one of its parents"
+    try:
+        for path, text in merged.files.items():
+            if path.endswith(".py"):
+                parse(text, path)
+    except Unparsable as error:
+        return f"the result does not parse: {error}"
+    identity = normalised(merged.files)
+    if identity in (normalised(a), normalised(b)):
+        return "the result equals one of its parents"
+    return "the result is known already" if identity in context.known else ""
+
+
+def _undecided(place: Place) -> None:
+    """Leaves every place to chance."""
+
+
+def merge(base: Files, a: Files, b: Files, choose: Choose, settle: Settle = _undecided) -> Merged:
+    """The three-way merge of all files. Raises ``Unparsable``.
+
+    ``settle`` writes a place in the code that both changed; ``choose`` decides where it gives none, and between values
+    of a constant.
+    """
+    files: dict[str, str] = {}
+    shares = Share(), Share()
+    drawn = 0
+    for path in sorted({*base, *a, *b}):
+        text: str | None
+        if path in base and path in a and path in b:
+            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, choose, settle)
+        else:
+            text, conflicts = _merge_presence((base.get(path), a.get(path), b.get(path)), shares, choose)
+        drawn += conflicts
+        if text is not None:
+            files[path] = text
+    return Merged(files, *shares, drawn)
+
+
+def _merge_presence(
+    versions: tuple[str | None, str | None, str | None], shares: tuple[Share, Share], choose: Choose
+) -> tuple[str | None, int]:
+    """A file that is missing somewhere is taken whole: from the parent that changed it, or drawn."""
+    base, a, b = versions
+    if a == b:
+        return a, 0
+    conflict = base not in (a, b)
+    winner = choose() if conflict else int(a == base)
+    shares[winner].hunks += 1
+    return versions[1 + winner], int(conflict)
+
+
+def _merge_text(
+    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], choose: Choose, settle: Settle
+) -> tuple[str, int]:
+    """``versions``: base, a, b."""
+    base, a, b = versions
+    drawn = 0
+    if path.endswith(".py"):
+        values, drawn = _merge_constants(read_constants(base), read_constants(a), read_constants(b), shares, choose)
+        base, a, b = (set_constants(text, values) for text in versions)
+    base_lines, a_lines, b_lines = (text.splitlines(keepends=True) for text in (base, a, b))
+    lines: list[str] = []
+    for region in Merge3(base_lines, a_lines, b_lines, sequence_matcher=_matcher()).merge_regions():
+        match region:
+            case ("unchanged", start, end):
+                lines += base_lines[start:end]
+            case ("same", start, end):
+                lines += a_lines[start:end]
+            case ("a", start, end):
+                lines += a_lines[start:end]
+                shares[0].hunks += 1
+            case ("b", start, end):
+                lines += b_lines[start:end]
+                shares[1].hunks += 1
+            case (_, start, end, a_start, a_end, b_start, b_end):
+                sides = a_lines[a_start:a_end], b_lines[b_start:b_end]
+                written = settle(Place(path, tuple(base_lines[start or 0 : end or 0]), *map(tuple, sides)))
+                if written is not None:
+                    lines += written
+                    continue
+                winner = choose()
+                lines += sides[winner]
+                shares[winner].hunks += 1
+                drawn += 1
+    return "".join(lines), drawn
+
+
+def _matcher() -> Any:
+    # difflib's is quadratic in lines that repeat (blank ones, mostly): 47 ms for 20 KB, against 1 ms.
+    from patiencediff import PatienceSequenceMatcher
+
+    return PatienceSequenceMatcher
+
+
+def _merge_constants(
+    base: Mapping[str, Number],
+    a: Mapping[str, Number],
+    b: Mapping[str, Number],
+    shares: tuple[Share, Share],
+    choose: Choose,
+) -> tuple[dict[str, Number], int]:
+    """Three-way by name, for the constants that all three have; the others are code and left to the line merge."""
+    values: dict[str, Number] = {}
+    drawn = 0
+    for name in base:
+        if name not in a or name not in b:
+            continue
+        if _equal(a[name], b[name]):
+            values[name] = a[name]
+            continue
+        conflict = not _equal(a[name], base[name]) and not _equal(b[name], base[name])
+        winner = choose() if conflict else int(_equal(a[name], base[name]))
+        values[name] = (a, b)[winner][name]
+        shares[winner].constants.append(f"{name} {values[name]!r}")
+        drawn += conflict
+    return values, drawn
+
+
+def _equal(x: Number, y: Number) -> bool:
+    """Equal in value and kind: ``1`` and ``1.0`` are different literals, and may mean different things."""
+    return x == y and type(x) is type(y)

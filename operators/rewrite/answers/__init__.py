@@ -1,0 +1,1 @@
+"""Parsing of language-model answers: search/replace edits, whole and partial files."""

@@ -1,0 +1,322 @@
+"""What a model answers, read strictly: an idea, and either search/replace blocks or whole files.
+
+    IDEA: warm up for longer, since the loss spikes at the start
+
+    <<<<<<< SEARCH
+    WARMUP = 0.05
+    =======
+    WARMUP = 0.1
+    >>>>>>> REPLACE
+
+or, after the idea, one whole file in a fenced block. Where several files may change, ``FILE: path`` before a block
+says which one it is about. A search text is whole lines; it must occur exactly once: as written, or else with
+white space disregarded. An answer that is anything else raises ``Unusable`` with a reason that the model can act on.
+
+Two more forms leave no doubt and are read, since models answer so whatever they are asked for: fenced blocks in pairs,
+of which the first is a text of the file and the second what takes its place; and fenced definitions that take the place
+of those of the same name (``operators.rewrite.answers.partial_files``). What is read is held against the same checks
+as any answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import accumulate
+
+from operators.rewrite.answers.partial_files import Misplaced, is_excerpt, merged, repeats
+from operators.sanitize import one_line
+
+_MAX_ANSWER = 400_000
+# No two repeats beside each other may match the same text: on a long line that would take hours. Where a pattern is
+# searched for in the whole answer, what its line begins with ends with the line.
+_IDEA = re.compile(r"^[ \t*#_>`]*IDEA[ \t*_]*:[\s*_]*(\S[^\n]*)", re.MULTILINE)
+_FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:(?:[*_]*\s)?[\s*`]*([^\s`*]+)(?:[\s*`][\s*_`]*)?$", re.IGNORECASE)
+_SEARCH = re.compile(r"^\s*<{5,9}(?!<)")
+_MIDDLE = re.compile(r"^\s*={7}(?!=)(?: (?=\S))?(.*)$")
+_REPLACE = re.compile(r"^\s*>{5,9}(?!>)")
+_FENCE = re.compile(r"^\s*```")
+_DECORATION = " \t*_"
+UNSAID = "no idea was given"
+"""The idea of an answer that has no words beside its program."""
+FORM = (
+    "a line `<<<<<<< SEARCH`, whole lines copied from the file, a line `=======`, the lines that take their place, "
+    "and a line `>>>>>>> REPLACE`"
+)
+_INCOMPLETE = f"a search/replace block is not complete; it is {FORM}"
+_COMPARED = 200
+"""Characters of a line that are compared when the nearest one is looked for."""
+
+
+class Unusable(ValueError):
+    """An answer from which no candidate comes; the message tells the model what to do differently.
+
+    ``shown``: words of a program or of the answer that belong to it. They are data, and to be quoted as such.
+    """
+
+    def __init__(self, message: str, shown: str = "") -> None:
+        super().__init__(message)
+        self.shown = shown
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace the lines ``search`` of ``path`` by ``replace``."""
+
+    path: str
+    search: tuple[str, ...]
+    replace: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An answer as it was read. Either ``edits`` or ``blocks`` is not empty."""
+
+    idea: str
+    edits: tuple[Edit, ...]
+    blocks: Mapping[str, tuple[str, ...]]
+    """The fenced blocks of each path: one that is the whole file, or what ``apply`` can make of them."""
+
+
+def read_answer(text: str, editable: Sequence[str]) -> Proposal:
+    """Raises ``Unusable``."""
+    idea, rest = read_idea(text)
+    edits, blocks = _blocks(rest.splitlines(), editable)
+    if edits and blocks:
+        raise Unusable("the answer has both search/replace blocks and a whole file; give one or the other")
+    if not edits and not blocks:
+        raise Unusable(
+            f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block "
+            f"is {FORM}"
+        )
+    for path in (*(edit.path for edit in edits), *blocks):
+        if path not in editable:
+            raise Unusable(f"the answer names a file that may not be changed; only {', '.join(editable)} may", path)
+    return Proposal(idea, tuple(edits), {path: tuple(found) for path, found in blocks.items()})
+
+
+def read_idea(text: str) -> tuple[str, str]:
+    """The idea, as one clean line, and the rest: what follows, or all where a block begins above. Raises ``Unusable``.
+
+    Where no line says ``IDEA``, the first sentence beside the blocks does: to ask again would cost more than it gives.
+    """
+    if not text.strip():
+        raise Unusable("the answer was empty")
+    if len(text) > _MAX_ANSWER:
+        raise Unusable(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
+    idea = _IDEA.search(text)
+    if idea is None:
+        return one_line(_first_sentence(text) or UNSAID, 300), text
+    before, after = text[: idea.start()], text[idea.end() :]
+    said = one_line(idea[1].strip().rstrip(_DECORATION), 300) or UNSAID
+    return said, before + after if _begins(before.splitlines()) else after
+
+
+def _begins(lines: Sequence[str]) -> bool:
+    """Whether a block begins in these lines: the rest would be half of the answer. A closed fence is a quote."""
+    return sum(_FENCE.match(line) is not None for line in lines) % 2 == 1 or any(map(_SEARCH.match, lines))
+
+
+def _first_sentence(text: str) -> str | None:
+    """The first line of words outside of all blocks; not one that only announces what comes, with a colon."""
+    inside = False
+    for line in text.splitlines():
+        if _FENCE.match(line):
+            inside = not inside
+        elif _SEARCH.match(line) or _REPLACE.match(line):
+            inside = _REPLACE.match(line) is None
+        elif not inside:
+            said = line.strip().lstrip(f"{_DECORATION}#>-").rstrip(_DECORATION)
+            *words, last = said.split() or [""]
+            if len(words) >= 3 and ":" not in last and not any("`" in word for word in words):
+                return said
+    return None
+
+
+def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
+    """The files after the proposal. Raises ``Unusable`` for an edit that does not fit."""
+    changed = dict(files)
+    for path, blocks in proposal.blocks.items():
+        changed[path] = _written(path, files.get(path, ""), blocks)
+    for number, edit in enumerate(proposal.edits, 1):
+        try:
+            changed[edit.path] = _replace(changed.get(edit.path, ""), edit)
+        except Unusable as error:
+            raise Unusable(f"block {number}: {error}", error.shown) from None
+    return changed
+
+
+def described(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """The idea of a change of which nothing was said: its first new line."""
+    for path, text in sorted(after.items()):
+        known = {line.strip() for line in before.get(path, "").splitlines()}
+        new = next((line for line in text.splitlines() if line.strip() and line.strip() not in known), None)
+        if new is not None:
+            return f"{UNSAID}; it begins with `{one_line(new, 120)}`"
+    return f"{UNSAID}; it only takes something out"
+
+
+def _written(path: str, old: str, blocks: Sequence[str]) -> str:
+    """The file that fenced blocks make: the one that is all of it, pairs of texts, or definitions. Raises Unusable."""
+    if len(blocks) == 1 and not is_excerpt(old, blocks[0]):
+        return blocks[0]
+    if (paired := _paired(path, old, blocks)) is not None:
+        return paired
+    if not all(is_excerpt(old, block) for block in blocks):
+        count = "two" if len(blocks) == 2 else str(len(blocks))
+        raise Unusable(
+            f"there are {count} fenced blocks for {path}; give the whole file in one, or what changes in "
+            f"search/replace blocks. A search/replace block is {FORM}"
+        )
+    try:
+        return merged(old, blocks)
+    except Misplaced as error:
+        raise Unusable(str(error), error.shown) from None
+
+
+def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
+    """The file where each second block took the place of the text before it; None where that is not what they are.
+
+    They are not where both are texts of the file, quoted to speak of them, or where the second is more than the first:
+    a whole program, with the functions that the file has beside the quoted one.
+    """
+    if len(blocks) % 2:
+        return None
+    new = old
+    for search, replace in zip(blocks[::2], blocks[1::2], strict=True):
+        if _holds(old, replace) and not _holds(search, replace):
+            return None
+        try:
+            new = _replace(new, Edit(path, tuple(search.splitlines()), tuple(replace.splitlines())))
+        except Unusable:
+            return None
+    return None if repeats(old, new) else new
+
+
+def _holds(text: str, part: str) -> bool:
+    """Whether ``part`` is whole lines of ``text``, blank ones around it aside."""
+    lines = [line.rstrip() for line in _trimmed(part.splitlines())]
+    return bool(lines) and bool(_places([line.rstrip() for line in text.splitlines()], lines))
+
+
+def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict[str, list[str]]]:
+    edits: list[Edit] = []
+    blocks: dict[str, list[str]] = {}
+    path = editable[0]
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        if named := _FILE.match(line):
+            path = named[1]
+        elif _SEARCH.match(line):
+            search, replace, at = _marked(lines, at)
+            edits.append(Edit(path, tuple(search), tuple(replace)))
+        elif _REPLACE.match(line):  # the end of something that was not read
+            raise Unusable(_INCOMPLETE)
+        elif _FENCE.match(line) and not _wraps_edits(lines, at):
+            end = _find(lines, at, _FENCE, "```", "the fenced block")
+            if any(map(_REPLACE.match, lines[at:end])):
+                raise Unusable(_INCOMPLETE)
+            blocks.setdefault(path, []).append("\n".join(lines[at + 1 : end]) + "\n")
+            at = end
+        at += 1
+    return edits, blocks
+
+
+def _marked(lines: list[str], start: int) -> tuple[list[str], list[str], int]:
+    """The search text and the replacement of the block that starts there, and its last line.
+
+    Two slips leave no doubt: an end marker in front of the middle one, and text on the middle marker's line.
+    """
+    middle = _find(lines, start, _MIDDLE, "=======", "the search text")
+    search = lines[start + 1 : middle]
+    while search and (_REPLACE.match(search[-1]) or not search[-1].strip()):
+        search.pop()
+    behind = _MIDDLE.sub(r"\1", lines[middle])
+    if _REPLACE.match(behind):
+        return search, [], middle
+    end = _find(lines, middle, _REPLACE, ">>>>>>> REPLACE", "the replacement")
+    replace = [*([behind] if behind.strip() else []), *lines[middle + 1 : end]]
+    if any(map(_SEARCH.match, replace)):
+        raise Unusable(_INCOMPLETE)
+    return search, replace, end
+
+
+def _wraps_edits(lines: list[str], at: int) -> bool:
+    """Whether a fence is decoration around search/replace blocks, or the end of such a decoration."""
+    following = _first_filled(lines, range(at + 1, len(lines)))
+    before = _first_filled(lines, range(at - 1, -1, -1))
+    return any((_SEARCH.match(following), _FILE.match(following), _REPLACE.match(before)))
+
+
+def _first_filled(lines: list[str], places: range) -> str:
+    return next((lines[i] for i in places if lines[i].strip()), "")
+
+
+def _find(lines: list[str], start: int, marker: re.Pattern[str], name: str, what: str) -> int:
+    for at in range(start + 1, len(lines)):
+        if marker.match(lines[at]):
+            return at
+    raise Unusable(f"{what} that starts with `{lines[start][:20]}` has no end; expected a line `{name}`")
+
+
+def _replace(text: str, edit: Edit) -> str:
+    lines = text.split("\n")
+    if not any(line.strip() for line in edit.search):
+        raise Unusable("the search text is empty; to write a new file give it whole")
+    search = _trimmed(edit.search)
+    replace = list(_trimmed(edit.replace))
+    places = _places([line.rstrip() for line in lines], [line.rstrip() for line in search])
+    if not places:
+        places = _places([" ".join(line.split()) for line in lines], [" ".join(line.split()) for line in search])
+        replace = _reindented(replace, search[0], lines[places[0]]) if places else replace
+    if not places:
+        raise Unusable(f"the search text is not in {edit.path}, whose nearest text is this", _nearest(lines, search))
+    if len(places) > 1:
+        where = ", ".join(str(place + 1) for place in places[:5])
+        raise Unusable(
+            f"the search text occurs {len(places)} times in {edit.path} (lines {where}); add lines around it"
+        )
+    lines[places[0] : places[0] + len(search)] = replace
+    return "\n".join(lines)
+
+
+def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
+    """Without blank lines at both ends of a text that has others: models add them."""
+    filled = [i for i, line in enumerate(lines) if line.strip()]
+    return tuple(lines[filled[0] : filled[-1] + 1]) if filled else ()
+
+
+def _places(lines: list[str], search: list[str]) -> list[int]:
+    size = len(search)
+    return [i for i in range(len(lines) - size + 1) if lines[i] == search[0] and lines[i : i + size] == search]
+
+
+def _reindented(replace: list[str], asked: str, found: str) -> list[str]:
+    """The replacement, moved by as much as the first line of the search text was off."""
+    old, new = _indent(asked), _indent(found)
+    return [new + line[len(old) :] if line.startswith(old) and line.strip() else line for line in replace]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _nearest(lines: list[str], search: Sequence[str]) -> str:
+    """The window of the file that shares most with the search text, for the model to see its mistake."""
+    wanted = {line.strip() for line in search if line.strip()}
+    hits = [line.strip() in wanted for line in lines]
+    size = min(len(search), len(lines))
+    sums = list(accumulate(hits, initial=0))
+    best = max(range(len(lines) - size + 1), key=lambda i: sums[i + size] - sums[i])
+    if not any(hits[best : best + size]):
+        first = next(line for line in search if line.strip()).strip()
+        matcher = SequenceMatcher(b=first[:_COMPARED], autojunk=False)
+
+        def likeness(i: int) -> float:
+            matcher.set_seq1(lines[i].strip()[:_COMPARED])
+            return matcher.real_quick_ratio() and matcher.ratio()
+
+        best = min(max(range(min(len(lines), 2000)), key=likeness), len(lines) - size)
+    return "\n".join(lines[best : best + min(size, 30)])

@@ -1,0 +1,40 @@
+"""debug: a language model repairs a program that failed, from its outcome, reason and log. Its children are few."""
+
+from __future__ import annotations
+
+from archive.tree import Tree
+from operators.base import Context
+from operators.llm.meter import Meter
+from operators.rewrite.operator import Author
+from operators.rewrite.prompt import sections
+from operators.rewrite.prompt.truncation import Parts
+
+
+class Debug(Author):
+    """The smallest change that makes a failed program run. At most ``tries`` of them for one node."""
+
+    template = "debug"
+
+    def __init__(self, llm: Meter, name: str | None = None, prompts: str | None = None, tries: int = 2) -> None:
+        """Raises ValueError for less than one try."""
+        super().__init__(llm, name, prompts)
+        if tries < 1:
+            raise ValueError(f"operators.{self.name}.tries is {tries}; expected at least 1 repair of a failed node")
+        self.tries = tries
+
+    def suits(self, tree: Tree, node_id: str) -> bool:
+        """A failed node is a parent to nothing else, so its charges are the tries so far, refused ones included."""
+        return tree.charges[tree.index[node_id]] < self.tries and sections.has_failed(tree, node_id)
+
+    def parts(self, node_id: str, context: Context) -> Parts:
+        tree = context.tree
+        parents = tree[node_id].parents
+        return {
+            "source": sections.sources(tree[node_id].candidate.files, context.task),
+            "change": sections.change(tree, node_id, context.task),
+            "failure": sections.failure(tree, node_id),
+            "log": sections.log(tree, node_id),
+            "ancestors": sections.ancestors(tree, node_id),
+            "siblings": sections.siblings(tree, node_id),
+            "parent": sections.result(tree, parents[0]) if parents else "It has no parent.",
+        }

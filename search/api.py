@@ -1,0 +1,304 @@
+"""A search for a notebook: ``ask`` gives the next training, ``tell`` takes what came of it.
+
+    import search
+
+    with search.Search("shakespeare", "ucb", operators="numeric", archive="notes.duckdb", seed=1) as s:
+        while (request := s.ask()) is not None:
+            s.tell(s.evaluate(request))
+        print(s.summary())
+
+It is the search of ``python -m search``, which is one of its users: the same budgets, moves and claim, and the same
+rows in the archive, so that a run can be gone on with from either side. Task, policy and operators are names of files
+under ``conf/``, or objects of your own; a task can be a function (``search.OwnTask``). Several trainings may be asked
+for before any is told, from one thread; None then means that something must be told first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from archive.records import Evaluation, Node, Request
+from archive.storage.store import Archive
+from archive.tree import Tree
+from operators.base import Operator
+from prepare.task import Task
+from search import factory, settings
+from search.claims.claim import ClaimPlan
+from search.factory import Given, Llm
+from search.function_task import FunctionEvaluator, OwnTask
+from search.policies.base import Policy
+from search.run import engine
+from search.run.budget import Budget
+from search.run.controller import Course, Ending
+from search.run.resume import Opened, catch_up, open_run
+from search.settings import SettingsError
+from train.executors.base import Evaluator, Scorer
+from train.executors.local import LocalExecutor
+from train.hardware.slots import Slot, sharing
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """What a search needs beside its settings."""
+
+    task: Task
+    files: Mapping[str, str]
+    """Of the root."""
+    evaluator: Scorer
+    slots: tuple[Slot, ...]
+    given: Given = field(default_factory=Given)
+
+
+class Search(Course):
+    """One run, to ask and to tell. Not thread-safe: one thread asks and tells. Close it, or use it with ``with``."""
+
+    def __init__(
+        self,
+        task: str | Task | OwnTask = "shakespeare",
+        policy: str | Policy = "ucb",
+        *,
+        operators: str | Mapping[str, Operator] | Sequence[Operator] = "auto",
+        archive: Archive | Path | str | None = None,
+        seed: int = 0,
+        run: str | None = None,
+        budget: Budget | Mapping[str, Any] | int | None = None,
+        claim: bool = True,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        """A new run, or with ``run`` that one gone on with if there is one of that name.
+
+        ``archive``: a file, an archive that is open, or None for one in memory. ``budget``: a number of evaluations, a
+        ``search.Budget`` or its fields (``{"hours": 8}``); None: what the settings say, 29 evaluations. ``claim``:
+        whether the winner is tested on fresh seeds at the end, from the same budget. ``overrides``: more settings, as
+        ``python -m search`` takes them: ``["task.seconds=3", "sandbox=none"]``.
+
+        Raises SettingsError, RunChanged, ArchiveError, TaskError, SandboxUnavailable, PreparationError or LlmError,
+        each with a message that says what to do.
+        """
+        config = _settled(task, policy, operators, overrides)
+        config |= {"seed": seed, "run": run, "archive": str(archive)}
+        if budget is not None:
+            config["budget"] = _limits(budget)
+        if not claim:
+            config["claim"] = None
+        outfit = _outfit(task, config, _given(task, policy, operators))
+        owned = None if isinstance(archive, Archive) else _opened(archive)
+        try:
+            self._open(config, outfit, owned or archive)  # type: ignore[arg-type]
+        except BaseException:
+            if owned is not None:
+                owned.close()
+            raise
+        self._owned = owned
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], outfit: Outfit, archive: Archive) -> Search:
+        """From resolved settings: what ``python -m search`` does. Raises SettingsError, RunChanged or LlmError."""
+        new = cls.__new__(cls)
+        new._owned = None
+        new._open(config, outfit, archive)
+        return new
+
+    def _open(self, config: Mapping[str, Any], outfit: Outfit, archive: Archive) -> None:
+        try:
+            budget = Budget(**config["budget"])
+            plan = None if config["claim"] is None else ClaimPlan(**config["claim"])
+        except (ValueError, TypeError) as error:
+            raise SettingsError(str(error)) from error
+        task, slots = outfit.task, outfit.slots
+        conditions = outfit.evaluator.conditions(slots[0])
+        self._outfit = outfit
+        own = outfit.files if outfit.given.program is not None else None
+        self._opened = open_run(archive, config, task, conditions, time.time(), own, start=False)
+        run = self._opened.run
+        try:
+            self._llm = factory.build_llm(config, archive, run.run) if outfit.given.operators is None else Llm(None, "")
+            if self._llm.meter is None and (useless := budget.needs_model()) is not None:
+                raise SettingsError(useless)
+            parts = factory.build_parts(config, task, outfit.evaluator, self._llm, time.time, outfit.given)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        lookahead = factory.build_lookahead(parts, self._llm, len(slots))
+        core = engine.Search(parts, archive, run, self._opened.tree, lookahead)
+        super().__init__(core, budget, plan, slots=len(slots), used=archive.seconds_used(run.run))
+        self._begun = False
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def opened(self) -> Opened:
+        """The run, and whether it is gone on with."""
+        return self._opened
+
+    @property
+    def llm(self) -> Llm:
+        """The language model, and a line that says what is in force."""
+        return self._llm
+
+    @property
+    def archive(self) -> Archive:
+        return self.engine.archive
+
+    @property
+    def tree(self) -> Tree:
+        return self.engine.tree
+
+    @property
+    def best(self) -> Node | None:
+        """The champion, once there is one; else the leader, which is not shown to be an improvement."""
+        verdict = self.ending.verdict if self.ending is not None else None
+        found = verdict.node_id if verdict is not None and verdict.kind == "champion" else self.tree.leader()
+        return None if found is None else self.tree[found]
+
+    # ------------------------------------------------------------ what it does
+
+    def begin(self) -> None:
+        """Plant the root, or take up what was not finished. ``ask`` does it if nobody has."""
+        if self._begun:
+            return
+        self._begun = True
+        core, slots = self.engine, self._outfit.slots
+        if not self._opened.resumed:
+            self.archive.start_run(self._opened.run)
+        core.note("session", f"{'resumed' if self._opened.resumed else 'started'} with {len(slots)} slots")
+        if (shared := sharing(slots)) is not None:
+            core.note("sharing", shared)
+        core.begin(self._outfit.files)
+        if self._opened.other_hardware is not None and self.room > 0:
+            catch_up(core, self._opened.other_hardware)
+
+    def ask(self, free: int = 1, *, patient: bool = True) -> Request | None:
+        """The next training, or None: when the run has ended (see ``ending``), or something must be told first."""
+        self.begin()
+        return super().ask(free, patient=patient)
+
+    def evaluate(self, request: Request) -> Evaluation:
+        """Train and score on this machine, and wait for it: in a sandbox, or by the function of an ``OwnTask``."""
+        evaluator = self._outfit.evaluator
+        if not isinstance(evaluator, Evaluator):
+            raise TypeError("the slots of this search are not in this process: its executor evaluates")
+        return evaluator.evaluate(request, self._outfit.slots[0], threading.Event(), _nobody)
+
+    def summary(self) -> str:
+        """The result in words, as ``python -m search`` prints it."""
+        from search.display.summary import summarise
+
+        ending = self.ending or Ending("not finished", None, finished=False)
+        path = str(self.archive.path)
+        return summarise(self.engine, ending, self.archive, None if path == ":memory:" else path)
+
+    def close(self) -> None:
+        """Wait for a model's answers that are paid for, and let go of the archive, if it was opened here."""
+        self.engine.close()
+        if self._owned is not None:
+            self._owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _nobody(phase: str, share: float, loss: float | None = None, /) -> None:
+    """Looks on while a candidate is evaluated."""
+
+
+def _opened(archive: Path | str | None) -> Archive:
+    return Archive.in_memory() if archive is None else Archive.open(archive)
+
+
+# ---------------------------------------------------------------- names and objects
+
+
+def _limits(budget: Budget | Mapping[str, Any] | int) -> dict[str, Any]:
+    """All keys of a budget. Raises SettingsError for one that there is not, and for nonsense."""
+    try:
+        if not isinstance(budget, Budget):
+            budget = Budget(evaluations=budget) if isinstance(budget, int) else Budget(**budget)
+    except (TypeError, ValueError) as error:
+        names = ", ".join(part.name for part in fields(Budget))
+        raise SettingsError(
+            f"budget={budget!r}: {error}. A budget is a number of evaluations, or has {names}"
+        ) from error
+    return {part.name: getattr(budget, part.name) for part in fields(budget)}
+
+
+def _settled(task: object, policy: object, operators: object, overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved settings: names are choices of ``conf/``, objects are described for the record."""
+    chosen = {"task": task, "policy": policy, "operators": operators}
+    names = {group: name for group, name in chosen.items() if isinstance(name, str)}
+    words = [*(f"{group}={name}" for group, name in names.items()), *overrides]
+    if isinstance(task, OwnTask) and not any(word.startswith("llm=") for word in words):
+        words.append("llm=none")  # see search/function_task.py
+    config = settings.values_for(None, words, factory.device_for)
+    config["chosen"] = {group: names.get(group) or _title(value) for group, value in chosen.items()}
+    if isinstance(task, OwnTask):
+        config["task"] = task.settings
+    elif isinstance(task, Task):
+        config["task"] = _described(task)
+    if not isinstance(policy, str):
+        config["policy"] = _described(policy)
+    if not isinstance(operators, str):
+        config["operators"] = {name: _described(each) for name, each in _by_name(operators).items()}
+    return config
+
+
+def _title(value: object) -> str:
+    return value.name if isinstance(value, Task | OwnTask) else type(value).__name__
+
+
+def _by_name(operators: Any) -> dict[str, Operator]:
+    return dict(operators) if isinstance(operators, Mapping) else {each.name: each for each in operators}
+
+
+def _given(task: object, policy: Any, operators: object) -> Given:
+    return Given(
+        program=task.instructions if isinstance(task, OwnTask) else None,
+        policy=None if isinstance(policy, str) else policy,
+        operators=None if isinstance(operators, str) else _by_name(operators),
+    )
+
+
+def _outfit(task: object, config: Mapping[str, Any], given: Given) -> Outfit:
+    """What trains and scores. Raises SettingsError, and what the parts raise."""
+    try:
+        if isinstance(task, OwnTask):
+            slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
+            return Outfit(task.task, task.files, FunctionEvaluator(task), (slot,), given)
+        real = task if isinstance(task, Task) else factory.build_task(config)
+        files = factory.seed_files(real, config)
+        if factory.executor_kind(config) is not LocalExecutor:
+            raise SettingsError(
+                "ask and tell train in this process: leave executor= out, or use `python -m search`, which keeps the "
+                "slots of a cluster busy"
+            )
+        stand = factory.build_stand(config, real)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(str(error)) from error
+    return Outfit(real, files, stand.evaluator, stand.slots, given)
+
+
+def _described(value: Any) -> dict[str, Any]:
+    """An object as plain values: its class, and what it was made with where it tells. Part of a run's identity."""
+    kind = type(value)
+    described: dict[str, Any] = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+    if is_dataclass(value):
+        for part in fields(value):
+            described[part.name] = _plain(getattr(value, part.name))
+    return described
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _described(value)

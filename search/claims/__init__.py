@@ -1,0 +1,1 @@
+"""Claims: confirmation on fresh seeds, sample sizes, intervals."""

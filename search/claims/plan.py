@@ -1,0 +1,128 @@
+"""What a claim may cost: finalists, seeds, how many of them the noise asks for, and what is given up first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from scipy.special import chdtri
+
+from archive.tree import Tree
+from search.claims.statistics import CONFIDENCE, runs_for, screening_sigma
+
+SURE = 2 / 3
+"""Confidence of the upper bound of sigma that a claim's size is reckoned from."""
+LEAST_SEEDS = 2
+"""Report seeds a side without which there is no interval."""
+
+
+@dataclass(frozen=True)
+class ClaimPlan:
+    """How much a claim may cost. Raises ValueError for numbers that make no claim."""
+
+    candidates: int = 3
+    """Finalists of the confirm stage."""
+    confirm_seeds: int = 2
+    report_seeds: int = 4
+    """For each of the two sides, at least, as far as the budget goes."""
+    most_report_seeds: int = 12
+    """For each of the two sides, at most, however large the seed deviation is."""
+    smallest_gain: float | None = None
+    """The smallest gain worth claiming, in the metric's unit; None: ``report_seeds`` whatever the seed deviation."""
+    power: float = 0.8
+    """How likely a gain of that size is to be found."""
+    confidence: float = CONFIDENCE
+    least_report_seeds: int | None = None
+    """How far ``fit`` lowers ``report_seeds`` before it gives up a candidate; None: not at all."""
+    limit: int | None = None
+    """Trainings that the claim may cost, replacements of failed ones included; None: ``evaluations``. See ``fit``."""
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < LEAST_SEEDS:
+            raise ValueError(
+                f"the claim has {self.candidates} candidates, {self.confirm_seeds} confirm seeds and "
+                f"{self.report_seeds} report seeds; expected at least 1, 1 and {LEAST_SEEDS}"
+            )
+        for name in ("confidence", "power"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"the claim's {name} is {getattr(self, name)}; expected a number such as 0.95")
+        if self.smallest_gain is not None and not 0 < self.smallest_gain < math.inf:
+            raise ValueError(
+                f"the claim's smallest_gain is {self.smallest_gain}; expected a positive number in the metric's unit, "
+                "or null for the same number of seeds whatever the noise"
+            )
+
+    @property
+    def evaluations(self) -> int:
+        """Trainings of a claim in which none fails."""
+        return (self.candidates * self.confirm_seeds if self.candidates > 1 else 0) + 2 * self.report_seeds
+
+
+@dataclass(frozen=True)
+class NoClaim:
+    """No claim can be made, and why."""
+
+    reason: str
+
+
+def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
+    """The plan with as many report seeds as find ``smallest_gain`` with ``power``, by the seed deviation of screenings.
+
+    Between ``report_seeds`` and ``most_report_seeds``; the formula is that of ``search.claims.statistics.power``.
+    Where the leader is ahead of the root by more than luck explains, that lead is what is to be found, which takes
+    fewer runs (``_sure_lead``). Runs of the claim count for none of this, so the number of seeds does not depend on
+    what they say. The deviation is an estimate, after three runs of the root a coarse one, so an upper bound of it is
+    used (``_bounded_sigma``): in simulation the power is then about what was asked for, on average.
+    """
+    sigma = _bounded_sigma(tree)
+    if plan.smallest_gain is None or not sigma:
+        return plan
+    gain = max(plan.smallest_gain, _sure_lead(tree, sigma))
+    wanted = runs_for(gain / sigma, plan.power, plan.most_report_seeds, plan.confidence)
+    return replace(plan, report_seeds=max(plan.report_seeds, wanted), least_report_seeds=plan.report_seeds)
+
+
+def _bounded_sigma(tree: Tree) -> float | None:
+    """An upper bound of the screenings' deviation, with confidence ``SURE``: ``sigma sqrt(dof / chi2(1 - SURE, dof))``.
+
+    Source: Browne (1995), "On the use of a pilot sample for sample size determination": reckoned with the estimate
+    itself, a test has less power than it was made for more often than not.
+    """
+    sigma = screening_sigma(tree)
+    dof = int((tree.runs[(tree.runs >= 2) & ~tree.suspects] - 1).sum())
+    return None if sigma is None else sigma * math.sqrt(dof / float(chdtri(dof, SURE)))
+
+
+def _sure_lead(tree: Tree, sigma: float) -> float:
+    """How far the leader's screening mean is ahead of the root's, less what luck makes of the best of n candidates.
+
+    ``sigma * sqrt(2 ln n)``, an upper bound of the expected maximum of n equal ones. Screenings choose the size of a
+    claim here, and never enter it.
+    """
+    leader = tree.leader()
+    if leader is None or not tree.runs[0]:
+        return 0.0
+    lead = abs(tree.mean(leader) - tree.mean(tree.root))  # a leader is never worse than the root
+    return lead - sigma * math.sqrt(2 * math.log(len(tree)))
+
+
+def fit(plan: ClaimPlan, evaluations_left: int) -> ClaimPlan | NoClaim:
+    """The plan shrunk to what can be paid: first fewer report seeds, as far as that goes, then fewer candidates.
+
+    With one candidate left and still too little, fewer report seeds again, at least 2 a side. What is left beyond the
+    plan's cost becomes its ``limit``, for the replacement of failed runs. Within a claim pass
+    ``evaluations_left + spent(tree)``, so that the plan does not shrink as its own trainings land.
+    """
+    least = plan.least_report_seeds or plan.report_seeds
+    for candidates in range(plan.candidates, 0, -1):
+        for seeds in range(plan.report_seeds, least - 1, -1):
+            smaller = replace(plan, candidates=candidates, report_seeds=seeds, limit=evaluations_left)
+            if smaller.evaluations <= evaluations_left:
+                return smaller
+    seeds = evaluations_left // 2
+    if seeds >= LEAST_SEEDS:
+        return replace(plan, candidates=1, report_seeds=seeds, limit=evaluations_left)
+    return NoClaim(
+        f"a claim needs at least {2 * LEAST_SEEDS} trainings with fresh seeds ({LEAST_SEEDS} each of the root and the "
+        f"best node), and the budget has {max(evaluations_left, 0)} left. Raise budget.evaluations and resume."
+    )

@@ -1,0 +1,314 @@
+"""``python -m search ablate ID``: which steps of a lineage carry its gain?
+
+Each step is taken out of the program in turn (``operators/recombine/ablate.py``) and what is left is trained on fresh
+seeds and judged on val, beside the whole program. It is a run of its own in the same archive, called ``ablation-ID``:
+nothing paid for is lost, and the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from archive.cli.commands import NAMED, the_one
+from archive.errors import ArchiveError
+from archive.query.server import SqlServer
+from archive.records import Conditions, Run
+from archive.storage.store import Archive
+from archive.tree import Tree
+from operators.recombine.ablate import Ablate, Removal, without
+from prepare.data.corpora import PreparationError
+from prepare.known import TaskError, known_evaluator, known_task
+from prepare.load import task_from
+from prepare.task import Task
+from search import factory, settings
+from search.claims.statistics import Difference, NoInterval, mean_interval, welch
+from search.cli.signals import stoppable
+from search.display.live import clean, make_display
+from search.policies.base import OperatorView
+from search.policies.phases.ablation import Ablation
+from search.run.engine import Parts, Search, SearchStopped
+from search.run.resume import RunChanged, open_run
+from train.executors.base import Executor, ExecutorError
+from train.sandbox.base import SandboxUnavailable
+
+_NAME = "ablate"
+_WIDTH = 56
+_SETTABLE = ("archive=", "executor", "sandbox=")
+_NAMED_AGAIN = ("task=", "task.", "data=", "data.", "evaluator=", "evaluator.")
+"""Settings that must be those of the run: typed where the run has a class of the user's own."""
+_DESCRIPTION = """\
+Which steps of a node's lineage carry its gain? Each step is taken out in turn, and what is left is trained on fresh
+seeds and judged on val. The runs are recorded in the archive, as run ablation-ID; the same command goes on with them.
+A run with a corpus or an evaluator class of your own needs them named again: task=NAME evaluator=NAME --config-dir DIR.
+"""
+
+
+class AblationError(Exception):
+    """There is nothing to take out, or it cannot be told; the message says why."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The node whose lineage is asked about: its run, its program, and its steps taken out or not."""
+
+    run: Run
+    node_id: str
+    files: Mapping[str, str]
+    removals: tuple[Removal, ...]
+    entangled: tuple[tuple[str, str, str], ...]
+    """(node, idea, why not) of the steps that cannot be taken out."""
+
+
+def ablate(arguments: Sequence[str]) -> int:
+    """Returns the exit status: 0 done, 1 it could not be done, 130 stopped by Ctrl-C. Raises SettingsError."""
+    options = _parser().parse_intermixed_args(arguments)
+    if strange := [word for word in options.overrides if not word.startswith((*_SETTABLE, *_NAMED_AGAIN))]:
+        raise settings.SettingsError(
+            f"{strange[0]}: the task and the protocol are those of the node's own run; only archive=, sandbox= and "
+            "executor.*= can be set here, and task= and evaluator= be named again"
+        )
+    config = settings.values_for(options.config_dir, options.overrides, factory.device_for)
+    try:
+        with ExitStack() as stack:
+            return _ablate(options, config, stack)
+    except (
+        AblationError,
+        ArchiveError,
+        ExecutorError,
+        PreparationError,
+        RunChanged,
+        SandboxUnavailable,
+        SearchStopped,
+        TaskError,
+    ) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m search ablate",
+        usage="python -m search ablate ID [--runs N] [archive=FILE] [sandbox=...] [executor.slots=N]",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("node", metavar="ID", help="any start of a node's id that fits one node")
+    parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="archive=, sandbox=, executor.*=, task=")
+    parser.add_argument(
+        "--runs",
+        type=settings.whole_number(2),
+        default=3,
+        metavar="N",
+        help="trainings of each program (3; 2 for an interval)",
+    )
+    parser.add_argument("--config-dir", metavar="DIR", help="the conf/ folder that the run was started with")
+    return parser
+
+
+# ---------------------------------------------------------------- the run
+
+
+def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitStack) -> int:
+    runs: int = options.runs
+    path = Path(str(chosen["archive"]))
+    if not path.exists():
+        raise AblationError(f"there is no archive {path}; name it with archive=FILE")
+    archive = stack.enter_context(Archive.open(path))
+    subject = _subject(archive, options.node)
+    config = _config(subject, chosen, options.overrides)
+    try:
+        task = task_from(config["task"])
+        stand = factory.build_stand(config, task)
+    except (ValueError, TypeError) as error:
+        raise settings.SettingsError(str(error)) from error
+    stop = threading.Event()
+    stack.enter_context(stoppable(stop))
+    executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots))
+    opened = open_run(archive, config, task, executor.conditions, time.time())
+    parts = _parts(subject, runs, task, stand.evaluator.gate)
+    search = Search(parts, archive, opened.run, opened.tree)
+    stack.callback(search.close)
+    stack.enter_context(SqlServer(archive))
+    display = make_display(sys.stdout)
+    stack.enter_context(display)
+    count = len(subject.removals)
+    total = runs * (1 + count)
+    display.said(
+        f"{count} of {count + len(subject.entangled)} steps of {subject.node_id[:8]} can be taken out. "
+        f"{total} trainings of {task.seconds:g} s on val, as run {opened.run.run!r}."
+    )
+    search.begin(subject.files)
+    try:
+        while search.stopped is None and not stop.is_set():
+            _turn(search, executor, display.landed, total)
+            display.tick(search, executor.running(), total)
+    finally:
+        executor.close()
+        for evaluation in executor.wait(0):
+            search.tell(evaluation)
+    display.close()
+    display.said(report(subject, search.tree, task))
+    if search.stopped is None:
+        display.said("\nStopped. Everything that finished is in the archive; the same command goes on with it.")
+        return 130
+    return 0
+
+
+def _turn(search: Search, executor: Executor, landed: Callable[..., None], total: int) -> None:
+    """Keep the slots busy, and record what has ended: the whole loop, as a user of ask and tell writes it."""
+    search.fill(executor.free, 0)
+    while executor.free > 0 and (request := search.ask("screen")) is not None:
+        executor.submit(request)
+    for evaluation in executor.wait(0.25):
+        search.tell(evaluation)
+        landed(search, evaluation, total)
+
+
+def _config(subject: Subject, chosen: Mapping[str, Any], typed: Sequence[str]) -> dict[str, Any]:
+    """The settings of the node's run, under which its score was made, with this machine's slots and sandbox.
+
+    The archive may come from elsewhere, so its task and its evaluator name known classes, or are those that the user
+    has named again. Raises TaskError or SettingsError.
+    """
+    recorded: dict[str, Any] = dict(subject.run.config)
+    again, of_run = partial(_named_again, recorded, chosen), recorded.get
+    return {
+        **recorded,
+        "task": again("task") if _is_typed(typed, "task", "data") else known_task(of_run("task")),
+        "evaluator": again("evaluator") if _is_typed(typed, "evaluator") else known_evaluator(of_run("evaluator")),
+        "run": f"ablation-{subject.node_id[:8]}",
+        "executor": chosen["executor"],
+        "sandbox": chosen["sandbox"],
+        "policy": {"_target_": "search.policies.phases.ablation.Ablation"},
+        "operators": {_NAME: {"node": subject.node_id}},
+        "chosen": {**dict(recorded.get("chosen") or {}), "policy": "ablation"},
+    }
+
+
+def _is_typed(typed: Sequence[str], *groups: str) -> bool:
+    return any(word.startswith((f"{group}=", f"{group}.")) for word in typed for group in groups)
+
+
+def _named_again(recorded: Mapping[str, Any], chosen: Mapping[str, Any], group: str) -> Any:
+    """What the user's own settings say of a group. Raises SettingsError unless the run was started with the same."""
+    if changed := settings.differences(recorded.get(group), settings.as_json(chosen[group]), group):
+        raise settings.SettingsError(
+            "the task and the protocol are those of the node's own run, and these settings differ from them:\n  "
+            + "\n  ".join(clean(line, 200) for line in changed)
+        )
+    return chosen[group]
+
+
+def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str, str]], str | None]) -> Parts:
+    operator = Ablate(_NAME, subject.removals)
+    return Parts(
+        task=task,
+        program="",  # the task's text is for prompts, and nothing is asked of a model here
+        policy=Ablation(len(subject.removals), runs),
+        operators={_NAME: operator},
+        views={_NAME: OperatorView(_NAME, operator.arity, 1.0, operator.applies)},
+        gate=gate,
+        clock=time.time,
+    )
+
+
+# ---------------------------------------------------------------- the lineage
+
+
+def _subject(archive: Archive, start: str) -> Subject:
+    """The node whose id begins so, and its steps. Raises AblationError or QueryError."""
+    run, node_id, tree = located(archive, start)
+    removals, entangled = _steps(tree, node_id)
+    if not removals:
+        reasons = "; ".join(f"{node[:8]}: {why}" for node, _, why in entangled) or "it is the seed program itself"
+        raise AblationError(f"no step of {node_id[:8]} can be taken out: {reasons}")
+    return Subject(run, node_id, tree[node_id].candidate.files, removals, entangled)
+
+
+def located(archive: Archive, start: str) -> tuple[Run, str, Tree]:
+    """The node whose id begins so, its run, and the tree under its latest conditions. Raises as ``_subject`` does."""
+    node_id = the_one(start, archive.query(NAMED, [start, start]))
+    ((name,),) = archive.query("SELECT run FROM nodes WHERE node_id = ?", [node_id])
+    run = archive.run(name)
+    last = archive.query(
+        "SELECT budget_seconds, hardware, fingerprint FROM evaluations WHERE run = ? ORDER BY arrival DESC LIMIT 1",
+        [name],
+    )
+    if run is None or not last:
+        raise AblationError(f"run {name!r} has no training yet; there is nothing to compare")
+    return run, node_id, archive.tree(run, Conditions(last[0][2], last[0][0], last[0][1]))
+
+
+def _steps(tree: Tree, node_id: str) -> tuple[tuple[Removal, ...], tuple[tuple[str, str, str], ...]]:
+    """Every edit of the lineage, oldest first. A crossover is no edit: it only joins those of its two branches."""
+    files = tree[node_id].candidate.files
+    removals: list[Removal] = []
+    entangled: list[tuple[str, str, str]] = []
+    for step in (tree[each] for each in tree.lineage(node_id)):
+        if len(step.parents) != 1:
+            continue
+        idea, before = clean(step.candidate.idea, 200), tree[step.parents[0]].candidate.files
+        left = without(step.node_id, idea, files, step.candidate.files, before)
+        if isinstance(left, str):
+            entangled.append((step.node_id, idea, left))
+        else:
+            removals.append(left)
+    return tuple(removals), tuple(entangled)
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def report(subject: Subject, tree: Tree, task: Task) -> str:
+    """What each step carries: how much worse the program is without it, with the 95% interval."""
+    unit, whole = task.metric.unit, tree.scores(tree.root)
+    interval = mean_interval(whole)
+    known = f"{interval.mean:.4f} {unit}, " if not isinstance(interval, NoInterval) else ""
+    lines = ["", f"The whole program: {known}{len(whole)} runs on val. Without ..."]
+    carried = [_carried(subject, tree, place) for place in range(len(subject.removals))]
+    carried.sort(key=lambda item: -(item[1].gain if isinstance(item[1], Difference) else -1e300))
+    for removal, found in carried:
+        mark = "*" if removal.partial else " "
+        lines.append(f"  {removal.node_id[:8]}{mark} {_worth(found, unit):<{_WIDTH}} {clean(removal.idea, 60)}")
+    for node_id, idea, why in subject.entangled:
+        lines.append(f"  {node_id[:8]}  {why:<{_WIDTH}} {clean(idea, 60)}")
+    if any(removal.partial for removal in subject.removals):
+        lines.append("* later steps changed some of it again, and that stayed")
+    count = len(subject.removals)
+    if count > 1:
+        lines.append(
+            f"Each interval is 95% by itself; of {count} steps without effect, {0.05 * count:.1f} are expected to show "
+            "one. Steps can hide each other: two that do the same are each worth nothing alone."
+        )
+    return "\n".join(lines)
+
+
+def _carried(subject: Subject, tree: Tree, place: int) -> tuple[Removal, Difference | NoInterval]:
+    removal = subject.removals[place]
+    node = next((n for n in tree.nodes if n.candidate.idea.startswith(f"without {removal.node_id[:8]}:")), None)
+    if node is None:
+        return removal, NoInterval("not trained yet, or refused")
+    if (failures := tree.failures(node.node_id)) and not tree.scores(node.node_id):
+        return removal, NoInterval(f"the program fails without it ({failures[-1].outcome})")
+    found = welch(tree.scores(node.node_id), tree.scores(tree.root), tree.direction)
+    return removal, found
+
+
+def _worth(found: Difference | NoInterval, unit: str) -> str:
+    if isinstance(found, NoInterval):
+        return found.reason
+    interval = f"({found.low:+.4f} to {found.high:+.4f})"
+    if found.low > 0:
+        return f"worse by {found.gain:.4f} {unit} {interval}"
+    if found.high < 0:
+        return f"better by {-found.gain:.4f} {unit} {interval}"
+    return f"no effect beyond noise: {found.gain:+.4f} {interval}"

@@ -1,0 +1,238 @@
+"""``python -m search doctor [OVERRIDES]``: is this machine ready, before a night is spent?
+
+Checks what the search would need with the same overrides, changes nothing, and says for each finding what it means.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from operators.factory import build_meter
+from operators.llm.base import LlmError
+from prepare.data.corpora import PreparationError
+from prepare.load import TaskError
+from prepare.task import Task
+from search import factory, settings
+from search.claims.claim import ClaimPlan
+from search.display.summary import this_python
+from search.run.budget import Budget
+from train.executors.base import ExecutorError
+from train.executors.local import LocalExecutor
+from train.hardware.devices import neighbours
+from train.sandbox.base import SandboxUnavailable, attempts
+from train.sandbox.landlock import LACKS
+
+_GIGABYTES = 2.0
+_OVERHEAD = 7.5
+"""Seconds of an evaluation on the default task beside its training: three starts, scoring, audit (measured)."""
+_TOKENS_IN, _TOKENS_OUT = 8_000, 4_000
+"""A typical proposal; used for the estimate of cost alone."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. A ``problem`` keeps the search from starting."""
+
+    level: Literal["ok", "note", "problem"]
+    what: str
+    words: str
+
+
+def examine(arguments: list[str]) -> int:
+    """Print the findings; returns 0 if the search can start, else 1. Raises SettingsError for a wrong override."""
+    config = settings.check(arguments)
+    values = settings.resolve(config, _device_for(config), settings.parted(arguments))
+    findings = list(findings_for(values))
+    for finding in findings:
+        print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
+    problems = sum(finding.level == "problem" for finding in findings)
+    print(
+        f"\nReady: {this_python()} -m search"
+        if not problems
+        else f"\n{problems} problem(s) to mend before a search can start."
+    )
+    return 1 if problems else 0
+
+
+def _device_for(config: Mapping[str, Any]) -> str:
+    """Where no device can be found out, that is a finding, and the task's values for a CPU are shown."""
+    try:
+        return factory.device_for(config)
+    except settings.SettingsError:
+        return "cpu"
+
+
+def findings_for(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """All findings, each check on its own, so that one failure does not hide the next."""
+    task, finding = _task(config)
+    yield finding
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _budget(config),
+        lambda: _sandbox(config),
+        lambda: _device(config),
+        lambda: _memory(config, task),
+        lambda: _disk(config),
+        lambda: _model(config, task),
+        lambda: _pace(config, task),
+    ]
+    if task is not None:
+        ready = task
+        checks.insert(1, lambda: _data(ready))
+    for check in checks:
+        yield from check()
+
+
+def _task(config: Mapping[str, Any]) -> tuple[Task | None, Finding]:
+    try:
+        task = factory.build_task(config)
+        factory.seed_files(task, config)
+    except (TaskError, ValueError, settings.SettingsError) as error:
+        return None, Finding("problem", "task", str(error))
+    words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s a training"
+    return task, Finding("ok", "task", words)
+
+
+def _budget(config: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        budget = Budget(**config["budget"])
+        ClaimPlan(**config["claim"])
+    except (ValueError, TypeError) as error:
+        yield Finding("problem", "budget", str(error))
+        return
+    useless = budget.needs_model() if factory.why_no_model(config) is not None else None
+    yield Finding("ok", "budget", budget.describe()) if useless is None else Finding("problem", "budget", useless)
+
+
+def _data(task: Task) -> Iterator[Finding]:
+    try:
+        if not task.is_prepared():
+            words = f"{task.corpus.name} is not prepared yet; the search does that first (it may need the network)"
+            yield Finding("note", "data", words)
+            return
+        task.prepare()  # verifies what is there
+        yield Finding("ok", "data", f"{task.fingerprint()}, evaluation splits outside of every sandbox")
+    except (PreparationError, OSError) as error:
+        yield Finding("problem", "data", str(error))
+
+
+def _sandbox(config: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        sandbox = factory.build_sandbox(config)
+    except (SandboxUnavailable, ValueError) as error:
+        yield Finding("problem", "sandbox", str(error))
+        return
+    if sandbox.tier == "none":
+        yield Finding("note", "sandbox", "none: candidates run as you, with your files and your network")
+        return
+    user = "an unprivileged user of its own" if os.geteuid() == 0 else "you, confined"
+    yield Finding("ok", "sandbox", f"{sandbox.tier}: no network, no other files or processes; runs as {user}")
+    if sandbox.tier == "landlock":
+        yield Finding("note", "sandbox", f"landlock lacks, compared with bwrap: {LACKS}")
+    if str(config["sandbox"]) == "auto":
+        yield from _other_tiers(sandbox.tier)
+
+
+def _other_tiers(used: str) -> Iterator[Finding]:
+    """What else would work here, or why it would not."""
+    for tier, other, problem in attempts():
+        if tier != used:
+            works = f"sandbox={tier} works here too" if other is not None else problem
+            yield Finding("ok" if other is not None else "note", "sandbox", works)
+
+
+def _device(config: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        words = factory.executor_kind(config).survey(config["executor"])
+        slots = factory.build_slots(config)
+    except (ValueError, ExecutorError) as error:
+        yield Finding("problem", "slots", str(error))
+        return
+    yield Finding("ok", "device", words)
+    for note in neighbours(slots):
+        yield Finding("note", "device", note)
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if load > 0.5:
+        yield Finding(
+            "note",
+            "load",
+            f"the machine is busy (load {load:.0%} a core): a time budget measures the machine's speed too",
+        )
+
+
+def _memory(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+    if task is None:
+        return
+    if factory.executor_kind(config) is not LocalExecutor:
+        return  # this machine's says nothing of the nodes
+    try:
+        slots = factory.build_slots(config)
+    except ValueError:
+        return  # said with the device
+    free = psutil.virtual_memory().available / 1e9
+    wanted = task.limits.memory_mb / 1000 * len(slots)
+    level: Literal["ok", "note"] = "ok" if free >= wanted else "note"
+    yield Finding(
+        level, "memory", f"{free:.1f} GB free; all slots together may use {wanted:.1f} GB (task.limits.memory_mb)"
+    )
+
+
+def _disk(config: Mapping[str, Any]) -> Iterator[Finding]:
+    folder = Path(str(config["archive"])).resolve().parent
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    writable = os.access(existing, os.W_OK)
+    if not writable:
+        yield Finding("problem", "disk", f"{folder} is not writable; set archive=FILE")
+    elif free < _GIGABYTES:
+        yield Finding("problem", "disk", f"{free:.1f} GB free in {folder}; at least {_GIGABYTES:g} GB are wanted")
+    else:
+        yield Finding("ok", "disk", f"{free:.0f} GB free in {folder}")
+
+
+def _model(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+    if (reason := factory.why_no_model(config)) is not None:
+        yield Finding("note", "model", reason)
+        return
+    try:
+        meter = build_meter(config["llm"])
+        assert meter is not None  # why_no_model has said that there is one
+        meter.check()
+    except (LlmError, ValueError) as error:
+        yield Finding("problem", "model", str(error))
+        return
+    yield Finding("ok", "model", meter.describe() + factory.models_left_out(config["llm"]))
+    if meter.price is not None:
+        dollars = meter.price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
+        words = f"about ${dollars:.3f} a proposal, if it reads {_TOKENS_IN:,} tokens and writes {_TOKENS_OUT:,}"
+        if hourly := _hourly(config, task):
+            words += f"; at most about ${dollars * hourly:.2f} an hour, until the cap"
+        yield Finding("ok", "cost", words)
+
+
+def _hourly(config: Mapping[str, Any], task: Task | None) -> float:
+    """Trainings an hour on all slots together; 0 where that cannot be said."""
+    if task is None:
+        return 0.0
+    try:
+        slots = len(factory.build_slots(config))
+    except (ValueError, ExecutorError):
+        return 0.0
+    return 3600 / (task.seconds + _OVERHEAD) * slots
+
+
+def _pace(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+    """Experiments an hour."""
+    hourly = _hourly(config, task)
+    if task is None or not hourly:
+        return
+    words = f"about {hourly:.0f} trainings an hour on all slots ({task.seconds:g} s + {_OVERHEAD:g} s around each)"
+    if evaluations := config["budget"].get("evaluations"):
+        words += f"; {evaluations} take {evaluations / hourly * 60:.0f} min"
+    yield Finding("ok", "pace", words)

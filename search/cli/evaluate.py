@@ -1,0 +1,231 @@
+"""``python -m search evaluate PATH``: score a file, an exported folder or a commit again, under the task's protocol.
+
+The same evaluator, sandbox and audit as in a search, with fresh seeds. Nothing is written to an archive. A commit of an
+export says what was recorded for it; the answer then tells whether the new runs agree with that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from archive.records import Evaluation, Failed, Purpose, Request, Scored
+from prepare.data.corpora import PreparationError
+from prepare.known import TaskError, known_task
+from prepare.task import Task
+from search import factory, settings
+from search.claims.statistics import Interval, NoInterval, expects, mean_interval
+from search.cli.programs import Program, ProgramError, Recorded, read_program
+from search.cli.signals import stoppable
+from search.display.live import clean
+from search.run.engine import evaluation_seed
+from train.executors.base import Executor, ExecutorError
+from train.sandbox.base import SandboxUnavailable
+
+_PURPOSE: Mapping[str, Purpose] = {"val": "screen", "select": "confirm"}
+"""The holdout is for claims: it is not offered, so that nobody reads it by the way."""
+
+_DESCRIPTION = """\
+Scores a program again: PATH is a train.py, the folder of an export, or a git repository (with --commit).
+An export is scored under the task that it carries, another file under the task of the settings (task=...). A task with
+a corpus class of your own is taken from your settings only: name it (task=NAME --config-dir DIR); it must be the same.
+"""
+
+
+def rescore(arguments: Sequence[str]) -> int:
+    """Returns the exit status: 0 if every run was scored, 1 if not, 130 after Ctrl-C. Raises SettingsError."""
+    options = _parser().parse_intermixed_args(arguments)
+    try:
+        return _rescore(options)
+    except (ExecutorError, ProgramError, PreparationError, TaskError, SandboxUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m search evaluate",
+        usage="python -m search evaluate PATH [--commit REV] [--runs N] [--split val|select] [NAME=VALUE] ...",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", type=Path)
+    parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="settings, as of python -m search")
+    parser.add_argument("--commit", metavar="REV", help="a branch or commit of the repository PATH")
+    parser.add_argument(
+        "--runs", type=settings.whole_number(1), default=3, metavar="N", help="trainings, each with its own seed (3)"
+    )
+    parser.add_argument("--split", choices=sorted(_PURPOSE), default="val", help="the text to judge on (val)")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own conf/ folder beside ours")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    return parser
+
+
+def _rescore(options: argparse.Namespace) -> int:
+    program = read_program(options.path, options.commit)
+    config = _with_its_task(
+        settings.values_for(options.config_dir, options.overrides, factory.device_for), program, options.overrides
+    )
+    try:
+        task = factory.build_task(config)
+        stand = factory.build_stand(config, task)
+    except (ValueError, TypeError) as error:
+        raise settings.SettingsError(str(error)) from error
+    stop = threading.Event()
+    # A search numbers its moves from 0, so these seeds are none of its own.
+    requests = [
+        Request("again", "evaluate", move, program.files, evaluation_seed(int(config["seed"]), -move), purpose)
+        for purpose in (_PURPOSE[options.split],)
+        for move in range(1, options.runs + 1)
+    ]
+    with ExitStack() as stack:
+        executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots[: options.runs]))
+        stack.enter_context(stoppable(stop))
+        if not options.json:
+            print(f"{program.name}: task {task.name}, {len(requests)} runs of {task.seconds:g} s on {options.split}")
+        landed = _run(executor, requests, stop, None if options.json else task)
+    report = Report(task, options.split, program.recorded, tuple(landed), stopped=stop.is_set())
+    print(json.dumps(report.facts(), indent=2) if options.json else report.text(), flush=True)
+    if stop.is_set():
+        return 130
+    return 0 if all(isinstance(evaluation, Scored) for evaluation in landed) else 1
+
+
+def _with_its_task(config: Mapping[str, Any], program: Program, typed: Sequence[str]) -> Mapping[str, Any]:
+    """The settings with the task that an export carries, if it carries one.
+
+    The same task from the user's own settings takes its place. Raises SettingsError for another one, and TaskError for
+    a class in the export that is not on the list.
+    """
+    if program.task is None:
+        return config
+    chosen = [word for word in typed if word.startswith(("task=", "task.", "data=", "data."))]
+    if not chosen:
+        return {**config, "task": known_task(program.task)}
+    if changed := settings.differences(program.task, settings.as_json(config["task"])):
+        raise settings.SettingsError(
+            f"{chosen[0]} would change the task that the export carries, and its scores could not be compared:\n  "
+            + "\n  ".join(clean(line, 200) for line in changed)
+            + "\nLeave it out; or copy the train.py elsewhere, to score it under another task."
+        )
+    return config
+
+
+def _run(executor: Executor, requests: list[Request], stop: threading.Event, tell: Task | None) -> list[Evaluation]:
+    """All runs, in the order in which they end; each is told as it lands. Ends early when asked to stop."""
+    for request in requests:
+        executor.submit(request)
+    landed: list[Evaluation] = []
+    while len(landed) < len(requests) and not stop.is_set():
+        for evaluation in executor.wait(0.25):
+            landed.append(evaluation)
+            if tell is not None:
+                print(f"  {_one(evaluation, tell)}", flush=True)
+    return landed
+
+
+def _one(evaluation: Evaluation, task: Task) -> str:
+    seed = f"seed {evaluation.request.seed:<11}"
+    if isinstance(evaluation, Scored):
+        steps = f", {evaluation.resources.steps:,} steps" if evaluation.resources.steps is not None else ""
+        return (
+            f"{seed}{evaluation.score:.4f} {task.metric.unit} ({evaluation.trust}, sandbox {evaluation.sandbox}{steps})"
+        )
+    reason = evaluation.reason if isinstance(evaluation, Failed) else ""
+    return f"{seed}{evaluation.outcome}: {clean(reason, 300)}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of it."""
+
+    task: Task
+    split: str
+    recorded: Recorded | None
+    evaluations: tuple[Evaluation, ...]
+    stopped: bool
+
+    @property
+    def scores(self) -> list[float]:
+        return [evaluation.score for evaluation in self.evaluations if isinstance(evaluation, Scored)]
+
+    @property
+    def expected(self) -> Interval | NoInterval | None:
+        """Where the recorded mean is expected if the program is the same; None if nothing comparable was recorded."""
+        if self.recorded is None or self.split != "val":
+            return None
+        return expects(self.scores, self.recorded.runs)
+
+    @property
+    def agrees(self) -> bool | None:
+        if self.recorded is None or not isinstance(self.expected, Interval):
+            return None
+        return self.expected.low <= self.recorded.score <= self.expected.high
+
+    def facts(self) -> dict[str, object]:
+        """Plain JSON values."""
+        interval = mean_interval(self.scores)
+        return {
+            "task": self.task.name,
+            "metric": self.task.metric.name,
+            "split": self.split,
+            "runs": [
+                {
+                    "seed": evaluation.request.seed,
+                    "outcome": evaluation.outcome,
+                    "score": evaluation.score if isinstance(evaluation, Scored) else None,
+                    "reason": evaluation.reason if isinstance(evaluation, Failed) else None,
+                    "trust": evaluation.trust,
+                    "sandbox": evaluation.sandbox,
+                    "hardware": evaluation.conditions.hardware,
+                }
+                for evaluation in self.evaluations
+            ],
+            "mean": math.fsum(self.scores) / len(self.scores) if self.scores else None,
+            "interval": [interval.low, interval.high] if isinstance(interval, Interval) else None,
+            "recorded": self.recorded.score if self.recorded is not None else None,
+            "agrees": self.agrees,
+        }
+
+    def text(self) -> str:
+        """For a person."""
+        unit, interval = self.task.metric.unit, mean_interval(self.scores)
+        lines = ["Stopped."] if self.stopped else []
+        if isinstance(interval, Interval):
+            lines.append(
+                f"mean {interval.mean:.4f} {unit} on {self.split}, 95% interval {interval.low:.4f} to "
+                f"{interval.high:.4f} ({interval.n} runs, deviation {interval.deviation:.4f})"
+            )
+        elif self.scores:
+            lines.append(f"{self.scores[0]:.4f} {unit} on {self.split}, one run: no interval")
+        else:
+            lines.append("no run was scored")
+        return "\n".join([*lines, *self._comparison(unit)])
+
+    def _comparison(self, unit: str) -> list[str]:
+        recorded, expected = self.recorded, self.expected
+        if recorded is None:
+            return []
+        times = "1 run" if recorded.runs == 1 else f"{recorded.runs} runs"
+        said = f"recorded {recorded.score:.4f} {unit} (mean of {times} on val)"
+        if expected is None:
+            return [f"{said}: another text, so not compared"]
+        if isinstance(expected, NoInterval):
+            return [f"{said}: not compared, {expected.reason}"]
+        verdict: Literal["agrees", "does NOT agree"] = "agrees" if self.agrees else "does NOT agree"
+        between = f"{expected.low:.4f} to {expected.high:.4f}"
+        lines = [f"{said}: {verdict}; by these runs it is expected in {between} (95%)"]
+        if not self.agrees:
+            lines.append(
+                "A time budget measures the machine too: compare on the machine that recorded it, with nothing else "
+                "running, before you mistrust the record."
+            )
+        return lines

@@ -1,0 +1,129 @@
+"""One run from a composed configuration to its summary: what ``python -m search`` does after the command line."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from archive.errors import ArchiveError
+from archive.query.server import SqlServer
+from archive.storage.store import Archive
+from operators.llm.base import LlmError
+from operators.llm.secrets import without_user
+from prepare.data.corpora import PreparationError
+from prepare.load import TaskError
+from search import factory
+from search.api import Outfit, Search
+from search.claims.claim import ClaimPlan
+from search.cli.signals import stoppable
+from search.display.live import make_display
+from search.display.summary import archive_command, summarise, this_python
+from search.run.budget import Budget
+from search.run.engine import SearchStopped
+from search.run.loop import Session
+from search.run.resume import RunChanged
+from search.settings import SettingsError
+from train.executors.base import Executor, ExecutorError
+from train.sandbox.base import SandboxUnavailable
+
+EXPECTED = (
+    ArchiveError,
+    ExecutorError,
+    LlmError,
+    PreparationError,
+    RunChanged,
+    SandboxUnavailable,
+    SearchStopped,
+    SettingsError,
+    TaskError,
+)
+"""Errors whose message is written for the person at the terminal; others are ours and keep their traceback."""
+
+
+def run(config: Mapping[str, Any], options: Sequence[str], overrides: Sequence[str]) -> int:
+    """Run or resume one search. Returns the exit status: 0 done, 1 it could not go on, 130 stopped by Ctrl-C.
+
+    ``options`` and ``overrides`` are what was typed, for the command that resumes.
+    """
+    try:
+        with ExitStack() as stack:
+            return _run(config, [*options, *overrides], stack)
+    except EXPECTED as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> int:
+    try:
+        Budget(**config["budget"]), ClaimPlan(**config["claim"])  # before the data are prepared
+        task = factory.build_task(config)
+        files = factory.seed_files(task, config)
+        stand = factory.build_stand(config, task)
+    except ValueError as error:  # of a setting; later ones would be ours, and keep their traceback
+        raise SettingsError(str(error)) from error
+    except TypeError as error:
+        raise SettingsError(
+            f"a setting has a value of another kind than is expected ({error}). Given: {shlex.join(typed) or 'nothing'}"
+        ) from error
+    stop = threading.Event()
+    # From here on nothing is cut short by Ctrl-C: DuckDB would make errors of its own of it.
+    stack.enter_context(stoppable(stop))
+    archive = stack.enter_context(Archive.open(str(config["archive"])))
+    executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots))
+    search = Search.of(config, Outfit(task, files, executor.evaluator, executor.slots), archive)
+    engine = search.engine
+    stack.callback(engine.close)
+    stack.enter_context(SqlServer(archive))
+    display = make_display(sys.stdout)
+    stack.enter_context(display)
+    display.said(search.llm.line)
+    display.said(_greeting(search, executor, str(config["archive"]), stand.sandbox.tier))
+    search.begin()
+    session = Session(search, executor, display, stop)
+    display.follow(session.outlook, search.llm.meter)
+    try:
+        ending = session.run()
+    except ExecutorError:
+        display.said(_how_to_resume(engine.run.run, typed))
+        raise
+    finally:  # what has ended is recorded, however the session ends
+        executor.close()
+        session.drain()
+    if waiting := engine.thinking:
+        answers = "an answer" if waiting == 1 else f"{waiting} answers"
+        display.said(f"Waiting for {answers} of the language model: what is on its way is paid for.")
+    engine.close()
+    display.close()
+    if not ending.finished:
+        display.said(_how_to_resume(engine.run.run, typed))
+        return 130
+    display.said(summarise(engine, ending, archive, str(config["archive"])))
+    return 0
+
+
+def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> str:
+    run, task, slots = search.opened.run, search.engine.parts.task, executor.slots
+    resumed = f"Going on with run {run.run!r}, {search.tree.evaluated} trainings so far"
+    verb = resumed if search.opened.resumed else f"Run {run.run!r}"
+    device = slots[0].device if slots[0].gpu is None else executor.conditions.hardware
+    lines = [
+        f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s a training, "
+        f"budget {search.budget.describe()}.",
+        f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
+        f"Look in at any time: {archive_command(archive)} leaderboard",
+    ]
+    lines += executor.notes
+    if tier == "none":
+        lines.append("WARNING: sandbox=none. Candidates run as you, with your files and your network.")
+    return "\n".join(lines)
+
+
+def _how_to_resume(run: str, typed: Sequence[str]) -> str:
+    # A password in an address is not for whoever sees this terminal or its log: to be typed again.
+    rest = [shlex.quote(without_user(word)) for word in typed if not word.startswith("run=")]
+    command = " ".join([f"{this_python()} -m search", *rest, shlex.quote(f"run={run}")])
+    return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"

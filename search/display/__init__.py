@@ -1,0 +1,1 @@
+"""Terminal output: live display, throughput, final summary."""

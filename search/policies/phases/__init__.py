@@ -1,0 +1,1 @@
+"""Phases of a search: baseline runs, replication, drafts, debugging, stagnation."""

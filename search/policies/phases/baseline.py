@@ -1,0 +1,52 @@
+"""The opening: the root is scored once, then trained again until its seed deviation is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from archive.records import Failed, Replicate, Stop, Wait
+from archive.tree import Tree
+from search.policies import validation
+from search.policies.base import attempts
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Nothing is proposed before the root's first score; it is replicated to ``root_runs`` screenings.
+
+    Slots that would wait for the first score begin with the replicates at once. Failed and pending screenings count, so
+    a root that fails now and then cannot keep the search here. Proposals do not wait for the replicates: those are
+    merely chosen first. A root that fails its first runs stops the search, because there is nothing to search from.
+    Raises ValueError for ``root_runs`` < 1.
+    """
+
+    ordinal: ClassVar[bool] = True
+    root_runs: int = 3
+
+    def __post_init__(self) -> None:
+        validation.whole("opening.root_runs", self.root_runs, 1)
+
+    def choose(self, tree: Tree) -> Replicate | Wait | Stop | None:
+        """What the opening still asks for, or None when it is over."""
+        if len(tree) == 0:
+            return Wait("the root is not in the tree yet")
+        tried = attempts(tree, tree.root)
+        if tree.runs[0] == 0:
+            return self._first_score(tree, tried)
+        return self._replicate(tree, tried)
+
+    def _replicate(self, tree: Tree, tried: int) -> Replicate | None:
+        if tried >= self.root_runs:
+            return None
+        return Replicate(tree.root, reason=f"seed deviation of the root: run {tried + 1} of {self.root_runs}")
+
+    def _first_score(self, tree: Tree, tried: int) -> Replicate | Wait | Stop:
+        if tree.waiting(tree.root) or tree[tree.root].move in tree.open_moves:
+            failed = bool(tree.failures(tree.root))  # then no more is spent on it before one of its runs has scored
+            return (None if failed else self._replicate(tree, tried)) or Wait("the root is not scored yet")
+        if tried == 0:  # after a change of hardware, for example
+            return Replicate(tree.root, reason="the root has no score under the present conditions")
+        last = tree.evaluations[tree.root][-1]
+        why = f"{last.outcome}: {last.reason}" if isinstance(last, Failed) else last.outcome
+        return Stop(f"the seed program failed its first run ({why}), so there is nothing to search from")

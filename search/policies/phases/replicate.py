@@ -1,0 +1,42 @@
+"""The recheck: a leader that many children were bred from, on the word of one run, is trained again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from archive.records import Replicate
+from archive.tree import Tree
+from search.policies import validation
+from search.policies.base import attempts
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Replicates the leader up to ``runs`` screenings once it has ``after`` children or attempts.
+
+    The best of many single runs looks better than it is, and a lucky leader draws children that cannot beat its luck.
+    So the ranking hangs on that one run, and a second one is worth its price. It costs at most one evaluation in
+    ``after + 1``, and none in a short search; replicating every candidate is a bad bargain at equal budget.
+    ``runs = 1`` turns it off. Raises ValueError for ``runs`` or ``after`` below 1.
+    """
+
+    ordinal: ClassVar[bool] = True
+    runs: int = 1
+    after: int = 10
+
+    def __post_init__(self) -> None:
+        validation.whole("recheck.runs", self.runs, 1)
+        validation.whole("recheck.after", self.after, 1)
+
+    def choose(self, tree: Tree) -> Replicate | None:
+        """The replicate that the ranking hangs on, or None."""
+        leader = tree.leader() if self.runs > 1 else None
+        if leader is None or leader == tree.root:
+            return None
+        charges = int(tree.charges[tree.index[leader]])
+        tried = attempts(tree, leader)
+        # Each further run waits for as many further children, or a leader that is hard to beat would use up its runs.
+        if tried >= self.runs or charges < self.after * tried:
+            return None
+        return Replicate(leader, reason=f"it leads on {tried} run(s) and has {charges} children or attempts")

@@ -1,0 +1,1 @@
+"""Populations: islands, MAP-Elites grids, descriptors, crossover partners."""

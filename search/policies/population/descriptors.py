@@ -1,0 +1,115 @@
+"""Descriptors: what kind of program a node is, whatever its score. They span the grid of MAP-Elites.
+
+A descriptor maps a tree to [N] float64, NaN where it is not known (yet). What it says of a node never changes once it
+is known, and depends on the node's program and its first screening alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from archive.records import Node, Scored
+from archive.tree import Floats, Tree
+from operators.languages.parameters import Number, read_constants
+from operators.languages.syntax import Unparsable
+from search.policies import validation
+from search.policies.tree_cache import Mask, annals
+
+RESOURCES = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_device_mb", "steps")
+
+
+class Descriptor(Protocol):
+    """One axis of the grid."""
+
+    def __call__(self, tree: Tree) -> Floats:
+        """[N] where each node lies on the axis; NaN where that is not known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A fact that the evaluator measured beside the score, in the node's first scored screening.
+
+    ``name``: a metric such as ``parameters`` or ``state_bytes``, or what the training used: ``steps``, ``seconds``,
+    ``cpu_seconds``, ``peak_memory_mb``, ``peak_device_mb``. ``log``: equal ratios are equal distances.
+    """
+
+    name: str
+    log: bool = True
+
+    def __post_init__(self) -> None:
+        validation.text("population.elites.descriptors.name", self.name)
+        validation.truth("population.elites.descriptors.log", self.log)
+
+    def __call__(self, tree: Tree) -> Floats:
+        told = annals(tree).told(tree, self, self._tell, _scored(tree))
+        return _scaled(told, self.log)
+
+    def _tell(self, tree: Tree, node: Node) -> float | None:
+        first = next((e for e in tree.comparable(node.node_id) if isinstance(e, Scored)), None)
+        if first is None:
+            return None
+        return first.metrics.get(self.name, getattr(first.resources, self.name, None) if self._is_resource else None)
+
+    @property
+    def _is_resource(self) -> bool:
+        return self.name in RESOURCES
+
+
+@dataclass(frozen=True)
+class Length:
+    """Characters of the program, all of its files together."""
+
+    log: bool = True
+
+    def __post_init__(self) -> None:
+        validation.truth("population.elites.descriptors.log", self.log)
+
+    def __call__(self, tree: Tree) -> Floats:
+        told = annals(tree).told(tree, "length", _length, np.ones(len(tree), dtype=np.bool_))
+        return _scaled(told, self.log)
+
+
+@dataclass(frozen=True)
+class ChangedConstants:
+    """How many module-level constants differ from the root's: changed, added or taken away."""
+
+    def __call__(self, tree: Tree) -> Floats:
+        return annals(tree).told(tree, "changed", _changed, np.ones(len(tree), dtype=np.bool_))
+
+
+def _length(tree: Tree, node: Node) -> float:
+    return float(sum(map(len, node.candidate.files.values())))
+
+
+def _changed(tree: Tree, node: Node) -> float | None:
+    here, there = _constants(node), _constants(tree.nodes[0])
+    if here is None or there is None:
+        return None
+    return float(sum(here.get(name) != there.get(name) for name in here.keys() | there.keys()))
+
+
+def _constants(node: Node) -> dict[tuple[str, str], Number] | None:
+    """The constants of all Python files; None where one cannot be read as Python."""
+    found: dict[tuple[str, str], Number] = {}
+    for path, text in node.candidate.files.items():
+        if path.endswith(".py"):
+            try:
+                found |= {(path, name): value for name, value in read_constants(text).items()}
+            except Unparsable:
+                return None
+    return found
+
+
+def _scored(tree: Tree) -> Mask:
+    ready: Mask = tree.runs > 0
+    return ready
+
+
+def _scaled(told: Floats, log: bool) -> Floats:
+    """With ``log``, ``ln(1 + x)``; what is not at least 0 and finite is not known then."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(told) & (told >= 0), np.log1p(told), np.nan) if log else told

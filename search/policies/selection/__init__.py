@@ -1,0 +1,1 @@
+"""Parent selection: node scores, samplers, tree descent."""

@@ -1,0 +1,64 @@
+"""Backups: what a node learns from the nodes below it.
+
+A backup maps (tree, [N] values with NaN where a node is out) to values and visits of whole subtrees. A crossover
+belongs to the subtree of its first parent. Visits are charges: children made or attempted, so a failed, refused or
+pending child counts as a visit on the way up, and never as a score. A crossover is charged to both of its parents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from archive.tree import Floats, Tree
+from search.policies.tree_cache import annals
+
+Rule = Literal["max", "mean"]
+RULES = ("max", "mean")
+
+
+@dataclass(frozen=True)
+class Backed:
+    """``values`` [N]: the subtree's, NaN where no node of it is in. ``visits`` [N]: 1 plus the charges in it."""
+
+    values: Floats
+    visits: Floats
+
+
+def backed_up(tree: Tree, values: Floats, rule: Rule) -> Backed:
+    """The best (``max``) or the average (``mean``) value of each node's subtree, itself included.
+
+    Source: max as in single-player tree search (Schadd et al. 2008), mean as in UCT (Kocsis and Szepesvari 2006,
+    "Bandit based Monte-Carlo planning"). The best of a subtree is what a search for one good program is after; the mean
+    follows its failures of taste as well.
+    """
+    inside = ~np.isnan(values)
+    if rule == "max":
+        best = np.where(inside, values, -np.inf)
+        climb(tree, np.maximum, best)
+        told = np.where(np.isneginf(best), np.nan, best)
+    else:
+        total, count = np.where(inside, values, 0.0), inside.astype(np.float64)
+        climb(tree, np.add, total, count)
+        told = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return Backed(told, 1.0 + visits(tree))
+
+
+def visits(tree: Tree) -> Floats:
+    """[N] children made or attempted below each node, its own included."""
+    counted = tree.charges.astype(np.float64)
+    climb(tree, np.add, counted)
+    return counted
+
+
+def climb(tree: Tree, ufunc: np.ufunc, *columns: Floats) -> None:
+    """Fold each column in place from the leaves to the root by first parents, one level of the tree at a time."""
+    depths, places = annals(tree).depths, tree.places
+    order = np.argsort(depths, kind="stable")
+    starts = np.searchsorted(depths[order], np.arange(depths.max(initial=0) + 2))
+    for level in range(len(starts) - 2, 0, -1):
+        nodes = order[starts[level] : starts[level + 1]]
+        for column in columns:
+            ufunc.at(column, places[nodes], column[nodes])

@@ -1,0 +1,1 @@
+"""One run: ask/tell engine, budget, run controller, slot loop, proposal lookahead, resume."""

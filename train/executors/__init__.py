@@ -1,0 +1,1 @@
+"""Executors: where evaluations run (this machine, a Ray cluster)."""

@@ -1,0 +1,1 @@
+"""Ray executor: cluster connection, worker pool, worker actors."""

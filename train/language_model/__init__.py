@@ -1,0 +1,1 @@
+"""Evaluation of language-model training programs: train, score, audit."""

@@ -1,0 +1,204 @@
+"""The audited evaluator: train, score and audit one candidate in three sandboxes that share no writable file.
+
+    1. train   the candidate gets the training bytes when its clock starts; a state file comes out, nothing else counts
+    2. score   code and state, and the evaluation rows: one log-probability for each target is claimed
+    3. audit   a fresh sandbox that never sees the rows; secret positions are computed again (see
+    ``train.language_model.audit``)
+
+The parent keeps the clock, the seeds and the arithmetic. An ``Evaluation`` always comes back: a failure is a row
+with a reason and the tail of the log, never a number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from archive.records import (
+    SPLIT_OF,
+    Conditions,
+    Evaluation,
+    Failed,
+    Request,
+    Resources,
+    Scored,
+    Split,
+)
+from prepare.scoring import Floats, Symbols
+from prepare.task import Task
+from train.hardware.devices import DeviceInUse, Lease, Leases
+from train.hardware.slots import Slot, hardware_tag
+from train.language_model.curve import MedianRule, Watch
+from train.language_model.evaluation import Judgement, Trial
+from train.language_model.ngram import ngram_log_probs
+from train.language_model.program import bare
+from train.language_model.static_checks import Gates
+from train.sandbox import owner
+from train.sandbox.base import Sandbox, SandboxUnavailable, stage_library
+from train.sandbox.cgroup import find_groups
+from train.sandbox.factory import Cells, Progress
+from train.sandbox.process import Ended
+
+_STAGE = "treewright-"
+
+
+class AuditedEvaluator:
+    """Scores candidates of one task. Thread-safe: one evaluation per slot runs at a time, each in its own thread."""
+
+    def __init__(
+        self,
+        task: Task,
+        sandbox: Sandbox,
+        *,
+        memory_groups: bool = True,
+        median_rule: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``memory_groups``: let the kernel limit memory where it can (see ``train.sandbox.cgroup``), rather than
+        watch it.
+
+        ``median_rule``: the fields of ``train.language_model.curve.MedianRule``; None: no run is stopped for being
+        behind."""
+        self.task = task
+        self.sandbox = sandbox
+        self.groups = find_groups() if memory_groups else None
+        self.leases = Leases()
+        self._median_rule = None if median_rule is None else MedianRule(**median_rule)
+        self._clock = clock
+        self._gates = Gates.of(task)
+        self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
+        self._measures = {split: task.measure(rows) for split, rows in self._rows.items()}
+        self._references: dict[Split, Floats] = {}
+        self._referring = threading.Lock()
+        self._fingerprint = task.fingerprint()
+        _refuse_unfit(task, self._rows.values())
+        _refuse_leaks(task, sandbox)
+        _sweep()
+
+    def gate(self, files: Mapping[str, str]) -> str | None:
+        """The reason why these files are not worth a training, or None. Costs no budget; runs nothing."""
+        return self._gates.refuse(files)
+
+    def reference(self, split: Split) -> Floats:
+        """The yardstick for claims about a split, made when it is first asked for; see
+        ``train.language_model.ngram``."""
+        with self._referring:
+            if split not in self._references:
+                sample = self.task.training_sample()
+                self._references[split] = ngram_log_probs(sample, self._rows[split], max(256, self.task.vocab))
+            return self._references[split]
+
+    def conditions(self, slot: Slot) -> Conditions:
+        """What a score made in ``slot`` may be compared with."""
+        return Conditions(self._fingerprint, self.task.seconds, hardware_tag(slot))
+
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:
+        """Train, score and audit. ``watch`` is told now and then how far it is.
+
+        Blocks for the whole evaluation. Never raises for what a candidate does.
+        """
+        started, began, progress, lease = self._clock(), time.monotonic(), Progress(), Lease()
+        try:
+            if (reason := self.gate(request.files)) is not None:
+                raise Ended("invalid", reason)
+            with (
+                self.leases.lease(slot, cancelled) as lease,
+                tempfile.TemporaryDirectory(prefix=f"{_STAGE}{owner.tag()}-", ignore_cleanup_errors=True) as folder,
+            ):
+                stage = Path(folder)
+                stage.chmod(0o711)  # the sandbox's user passes through it
+                self._stage(stage, request.files)
+                cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
+                judgement = Judgement(self._rows, self._measures, self.reference, self._median_rule)
+                score, audited = Trial(judgement, cells, watch).run()
+            metrics = {**progress.metrics, **lease.metrics}
+            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics}
+        except Ended as ended:
+            outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
+        except DeviceInUse as error:
+            outcome = {"outcome": "lost", "reason": str(error)}
+        except OSError as error:  # the machine's failure (a full disk, no process to be had), not the candidate's
+            outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
+        common: dict[str, Any] = {
+            "request": request,
+            "conditions": self.conditions(slot),
+            "resources": Resources(
+                seconds=progress.seconds,
+                phases=progress.phases,
+                cpu_seconds=progress.cpu_seconds,
+                peak_memory_mb=progress.peak_memory_mb,
+                steps=progress.steps,
+                peak_device_mb=lease.peak_mb,
+                memory_by=self.groups.name if self.groups is not None else "watch",
+                machine_speed=progress.machine_speed,
+            ),
+            "trust": "audited",
+            "sandbox": self.sandbox.tier,
+            "device": slot.device if slot.gpu is None else f"cuda:{slot.gpu}",
+            "started_at": started,
+            "finished_at": started + time.monotonic() - began,  # the wall clock may be set meanwhile
+            "log": progress.log,
+            "curve": tuple(progress.curve),
+        }
+        return Scored(**common, **outcome) if "score" in outcome else Failed(**common, **outcome)
+
+    def _stage(self, stage: Path, files: Mapping[str, str]) -> None:
+        stage_library(stage)
+        for path, text in files.items():
+            target = stage / "candidate" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(bare(text), encoding="utf-8")  # comments and docstrings carry nothing into a sandbox
+        for path_ in (stage / "candidate", *(stage / "candidate").rglob("*")):
+            path_.chmod(0o755 if path_.is_dir() else 0o644)
+
+
+def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
+    """Raises ValueError if the corpus and the task's numbers do not go together."""
+    trained = task.training_size()
+    if trained <= task.context + 1:
+        raise ValueError(
+            f"the training split has {trained:,} {task.encoding}; task.context is {task.context}, so it needs more"
+        )
+    if (largest := max(int(part.max()) for part in rows)) >= task.vocab:
+        raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 takes every byte")
+
+
+def _sweep() -> None:
+    """Remove the stages of processes that were killed: their names say whose they were."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_STAGE}*-*"):
+        fate = owner.fate(folder.name.removeprefix(_STAGE))
+        if fate is None or fate == "alive":
+            continue
+        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            facts = folder.lstat()
+            # Unknown: of before a reboot, or of another container that shares the folder. No training takes a day.
+            done = fate == "dead" or facts.st_mtime < time.time() - 86_400
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and done:
+                shutil.rmtree(folder)
+
+
+def _refuse_leaks(task: Task, sandbox: Sandbox) -> None:
+    """Raises SandboxUnavailable if the evaluation text lies where candidates can read it: in a mounted folder."""
+    for location in (place.resolve() for place in task.locations()):
+        for folder in (mounted.resolve() for mounted in sandbox.mounted()):
+            if location.is_relative_to(folder) or folder.is_relative_to(location):
+                raise SandboxUnavailable(
+                    f"the corpus {task.corpus.name!r} has its text in {location}, and candidates can read {folder}. "
+                    "Keep the text elsewhere (task.corpus.path), or set TREEWRIGHT_CACHE to another folder."
+                )
+    for package in task.corpus.forbidden_packages:
+        for folder in sandbox.mounted():
+            for pattern in (package, f"lib*/python*/*-packages/{package}", f"local/lib/python*/*-packages/{package}"):
+                if found := next(folder.glob(pattern), None):
+                    raise SandboxUnavailable(
+                        f"the package {package!r} in {found} holds the evaluation text, and candidates could read it "
+                        f"there. Remove it: {shutil.which('pip') or 'pip'} uninstall {package}"
+                    )

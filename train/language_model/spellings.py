@@ -1,0 +1,125 @@
+"""The obvious ways to write a text into a program other than plainly, undone: what a gate compares with secret text.
+
+Cheap and finite on purpose. Whatever is hidden better is bounded by how much a program may carry
+(``train.language_model.static_checks``)."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import bz2
+import lzma
+import re
+import string
+import unicodedata
+import zlib
+from collections.abc import Iterator
+
+from train.language_model.program import literals
+
+_SHORT = 16  # bytes: nothing shorter can hold a quotation
+_UNPACKED = 1_000_000
+
+
+def spellings(text: str, tree: ast.Module) -> Iterator[bytes]:
+    """Everything that this source may spell: itself, and its literals decoded, joined, shifted, turned around."""
+    values = list(literals(tree))
+    for characters in (text, "".join(value for value in values if isinstance(value, str))):
+        yield characters.encode("utf-8", "surrogatepass")
+        yield unicodedata.normalize("NFKC", characters).encode("utf-8", "surrogatepass")  # wide and styled letters
+        yield bytes(ord(character) & 0x7F for character in characters if ord(character) > 0x7F)  # tags
+    strings = [
+        value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+        for value in values
+        if isinstance(value, str | bytes)
+    ]
+    joined = b"".join(strings)
+    for data in (*strings, joined):
+        yield from _unpacked(data)
+    yield from _rotated(joined)
+    yield from (joined[start::step] for step in range(2, 9) for start in range(step))
+    integers = [value for value in values if isinstance(value, int)]
+    yield from _numbers(integers)
+    yield from _numbers([int(digits) for digits in re.findall(rb"\d{1,3}", joined)])
+    for display in _displays(tree):
+        yield from _shifted(display)
+
+
+def _unpacked(data: bytes) -> Iterator[bytes]:
+    """As it is, from hexadecimal and the base codes, decompressed from any of these; each of them backwards too."""
+    if len(data) < _SHORT:
+        return
+    layers = [data]
+    for decode in (binascii.unhexlify, base64.b64decode, base64.b85decode, base64.b32decode, base64.a85decode):
+        try:
+            layers.append(decode(data))
+        except (ValueError, binascii.Error):
+            continue
+    for layer in [*layers, *(layer[::-1] for layer in layers)]:
+        yield layer
+        yield from _decompressed(layer)
+
+
+def _decompressed(data: bytes) -> Iterator[bytes]:
+    """What zlib, gzip, raw deflate, bzip2 and xz make of it: at most a million bytes each."""
+    for unpack in (
+        zlib.decompressobj().decompress,
+        zlib.decompressobj(31).decompress,
+        zlib.decompressobj(-15).decompress,
+        bz2.BZ2Decompressor().decompress,
+        lzma.LZMADecompressor(memlimit=64_000_000).decompress,
+    ):
+        try:
+            yield unpack(data, _UNPACKED)
+        except (OSError, ValueError, zlib.error, lzma.LZMAError):  # it is not that
+            continue
+
+
+def _rotated(data: bytes) -> Iterator[bytes]:
+    """The alphabet turned by 1 to 25 letters."""
+    lower = string.ascii_lowercase.encode()
+    data = data.lower()
+    for turn in range(1, 26):
+        yield data.translate(bytes.maketrans(lower, lower[turn:] + lower[:turn]))
+
+
+def _numbers(numbers: list[int]) -> Iterator[bytes]:
+    """Small ones as bytes, one after the other; large ones as the bytes of their binary form, joined."""
+    yield bytes(number for number in numbers if 0 <= number < 256)
+    large = [number for number in numbers if number >= 1 << 16]
+    big = [number.to_bytes(-(-number.bit_length() // 8), "big") for number in large]
+    yield b"".join(big)
+    yield b"".join(each[::-1] for each in big)
+
+
+def _displays(tree: ast.Module) -> Iterator[list[int]]:
+    """Lists, tuples and sets of whole numbers, negative ones too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Tuple | ast.Set) and len(node.elts) >= _SHORT:
+            yield [number for part in node.elts if (number := _whole(part)) is not None]
+
+
+def _whole(node: ast.expr) -> int | None:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        number = _whole(node.operand)
+        return None if number is None else -number
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value
+    return None
+
+
+def _shifted(numbers: list[int]) -> Iterator[bytes]:
+    """Characters with a constant added or mixed in by exclusive or, and running sums of differences."""
+    if len(numbers) < _SHORT or max(numbers) - min(numbers) > 255:
+        return
+    yield bytes(number & 255 for number in reversed(numbers))
+    for key in range(256):
+        yield bytes((number + key) & 255 for number in numbers)
+        yield bytes((number ^ key) & 255 for number in numbers)
+    total, sums = 0, []
+    for number in numbers:
+        total += number
+        sums.append(total & 255)
+    for key in range(256):
+        yield bytes((value + key) & 255 for value in sums)

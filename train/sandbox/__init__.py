@@ -1,0 +1,1 @@
+"""Sandboxes: bubblewrap, Landlock, resource limits, process supervision."""
