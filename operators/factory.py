@@ -31,11 +31,11 @@ from operators.llm.meter import (
     not_written,
 )
 from operators.llm.secrets import Secrets
-from operators.llm.several import Credits, Several, no_credits
+from operators.llm.several import Credits, ModelRouter, no_credits
 
 
 @dataclass(frozen=True)
-class Toolbox:
+class OperatorSet:
     """The operators by name, and how often each is drawn. ``left_out`` wanted a model and there is none."""
 
     operators: Mapping[str, Operator]
@@ -43,7 +43,7 @@ class Toolbox:
     left_out: tuple[str, ...]
 
 
-def build_operators(entries: Mapping[str, Mapping[str, Any]], llm: Meter | None) -> Toolbox:
+def build_operators(entries: Mapping[str, Mapping[str, Any]], llm: Meter | None) -> OperatorSet:
     """Raises ``ValueError`` where an operator needs a model and there is none, or where nothing is left."""
     operators: dict[str, Operator] = {}
     weights: dict[str, float] = {}
@@ -69,7 +69,7 @@ def build_operators(entries: Mapping[str, Mapping[str, Any]], llm: Meter | None)
         weights[name] = weight
     if not operators:
         raise ValueError("no operator is left to make candidates with; choose operators=numeric")
-    return Toolbox(operators, weights, tuple(left_out))
+    return OperatorSet(operators, weights, tuple(left_out))
 
 
 def missing_key(config: Mapping[str, Any]) -> str | None:
@@ -105,7 +105,7 @@ def _missing(config: Mapping[str, Any]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Books:
+class LlmCallbacks:
     """What a meter is told and asks of the archive. The defaults are for a model that nobody keeps books of."""
 
     record: Record = lambda call: None
@@ -115,12 +115,12 @@ class Books:
     spent: Spending = field(default_factory=Spending)
 
 
-def build_meter(config: Mapping[str, Any], books: Books | None = None) -> Meter | None:
+def build_meter(config: Mapping[str, Any], books: LlmCallbacks | None = None) -> Meter | None:
     """The model of ``conf/llm`` behind its meter; None for ``llm=none`` and where its key is not set.
 
     Raises ValueError for settings that make no sense.
     """
-    books, options = books or Books(), dict(config)
+    books, options = books or LlmCallbacks(), dict(config)
     caps: Any = {
         "max_dollars": float(options.pop("max_dollars", 0.0)),
         "max_tokens": int(options.pop("max_total_tokens", 0)),
@@ -135,10 +135,10 @@ def build_meter(config: Mapping[str, Any], books: Books | None = None) -> Meter 
         options["models"] = {name: m for name, m in (options["models"] or {}).items() if m and name not in without}
         options["weights"] = {name: w for name, w in (options.get("weights") or {}).items() if name not in without}
     try:
-        model: LanguageModel | Several = instantiate(options, _convert_="all")
+        model: LanguageModel | ModelRouter = instantiate(options, _convert_="all")
     except InstantiationException as error:
         raise ValueError(f"the language model cannot be made: {error.__cause__ or error}") from error
-    if isinstance(model, Several):
+    if isinstance(model, ModelRouter):
         model.credits = books.credits
     return Meter(
         model,

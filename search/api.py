@@ -29,12 +29,12 @@ from operators.base import Operator
 from prepare.task import Task
 from search import factory, settings
 from search.claims.claim import ClaimPlan
-from search.factory import Given, Llm
+from search.factory import Llm, Overrides
 from search.function_task import FunctionEvaluator, OwnTask
 from search.policies.base import Policy
 from search.run import engine
 from search.run.budget import Budget
-from search.run.controller import Course, Ending
+from search.run.controller import RunController, RunResult
 from search.run.resume import Opened, catch_up, open_run
 from search.settings import SettingsError
 from train.executors.base import Evaluator, Scorer
@@ -43,7 +43,7 @@ from train.hardware.slots import Slot, sharing
 
 
 @dataclass(frozen=True)
-class Outfit:
+class SearchComponents:
     """What a search needs beside its settings."""
 
     task: Task
@@ -51,10 +51,10 @@ class Outfit:
     """Of the root."""
     evaluator: Scorer
     slots: tuple[Slot, ...]
-    given: Given = field(default_factory=Given)
+    given: Overrides = field(default_factory=Overrides)
 
 
-class Search(Course):
+class Search(RunController):
     """One run, to ask and to tell. Not thread-safe: one thread asks and tells. Close it, or use it with ``with``."""
 
     def __init__(
@@ -97,14 +97,14 @@ class Search(Course):
         self._owned = owned
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], outfit: Outfit, archive: Archive) -> Search:
+    def of(cls, config: Mapping[str, Any], outfit: SearchComponents, archive: Archive) -> Search:
         """From resolved settings: what ``python -m search`` does. Raises SettingsError, RunChanged or LlmError."""
         new = cls.__new__(cls)
         new._owned = None
         new._open(config, outfit, archive)
         return new
 
-    def _open(self, config: Mapping[str, Any], outfit: Outfit, archive: Archive) -> None:
+    def _open(self, config: Mapping[str, Any], outfit: SearchComponents, archive: Archive) -> None:
         try:
             budget = Budget(**config["budget"])
             plan = None if config["claim"] is None else ClaimPlan(**config["claim"])
@@ -124,7 +124,7 @@ class Search(Course):
         except ValueError as error:
             raise SettingsError(str(error)) from error
         lookahead = factory.build_lookahead(parts, self._llm, len(slots))
-        core = engine.Search(parts, archive, run, self._opened.tree, lookahead)
+        core = engine.Engine(parts, archive, run, self._opened.tree, lookahead)
         super().__init__(core, budget, plan, slots=len(slots), used=archive.seconds_used(run.run))
         self._begun = False
 
@@ -188,7 +188,7 @@ class Search(Course):
         """The result in words, as ``python -m search`` prints it."""
         from search.display.summary import summarise
 
-        ending = self.ending or Ending("not finished", None, finished=False)
+        ending = self.ending or RunResult("not finished", None, finished=False)
         path = str(self.archive.path)
         return summarise(self.engine, ending, self.archive, None if path == ":memory:" else path)
 
@@ -257,20 +257,20 @@ def _by_name(operators: Any) -> dict[str, Operator]:
     return dict(operators) if isinstance(operators, Mapping) else {each.name: each for each in operators}
 
 
-def _given(task: object, policy: Any, operators: object) -> Given:
-    return Given(
+def _given(task: object, policy: Any, operators: object) -> Overrides:
+    return Overrides(
         program=task.instructions if isinstance(task, OwnTask) else None,
         policy=None if isinstance(policy, str) else policy,
         operators=None if isinstance(operators, str) else _by_name(operators),
     )
 
 
-def _outfit(task: object, config: Mapping[str, Any], given: Given) -> Outfit:
+def _outfit(task: object, config: Mapping[str, Any], given: Overrides) -> SearchComponents:
     """What trains and scores. Raises SettingsError, and what the parts raise."""
     try:
         if isinstance(task, OwnTask):
             slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
-            return Outfit(task.task, task.files, FunctionEvaluator(task), (slot,), given)
+            return SearchComponents(task.task, task.files, FunctionEvaluator(task), (slot,), given)
         real = task if isinstance(task, Task) else factory.build_task(config)
         files = factory.seed_files(real, config)
         if factory.executor_kind(config) is not LocalExecutor:
@@ -281,7 +281,7 @@ def _outfit(task: object, config: Mapping[str, Any], given: Given) -> Outfit:
         stand = factory.build_stand(config, real)
     except (ValueError, TypeError) as error:
         raise SettingsError(str(error)) from error
-    return Outfit(real, files, stand.evaluator, stand.slots, given)
+    return SearchComponents(real, files, stand.evaluator, stand.slots, given)
 
 
 def _described(value: Any) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from hydra.utils import instantiate
 
 from archive.storage.store import Archive
 from operators.base import Operator
-from operators.factory import Books, build_meter, build_operators, left_out, missing_key
+from operators.factory import LlmCallbacks, build_meter, build_operators, left_out, missing_key
 from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
 from prepare.load import TaskError, find_file, locate, task_from
 from prepare.task import Task
 from search.policies.base import OperatorView, Policy
-from search.run.engine import Parts
+from search.run.engine import EngineParts
 from search.run.lookahead import SAFETY, Lookahead
 from search.settings import SettingsError
 from train.executors.base import Evaluator, Executor, ExecutorError, Kind, Scorer, evaluator_from
@@ -78,7 +78,7 @@ def build_sandbox(config: Mapping[str, Any]) -> Sandbox:
 
 
 @dataclass(frozen=True)
-class Stand:
+class LocalEvaluation:
     """What trains and scores candidates on this machine."""
 
     sandbox: Sandbox
@@ -86,12 +86,12 @@ class Stand:
     evaluator: Evaluator
 
 
-def build_stand(config: Mapping[str, Any], task: Task) -> Stand:
+def build_stand(config: Mapping[str, Any], task: Task) -> LocalEvaluation:
     """With the task's data prepared. Raises SandboxUnavailable, PreparationError, ExecutorError, or ValueError and
     TypeError."""
     sandbox, slots = build_sandbox(config), build_slots(config)
     task.prepare()
-    return Stand(sandbox, slots, build_evaluator(config, task, sandbox))
+    return LocalEvaluation(sandbox, slots, build_evaluator(config, task, sandbox))
 
 
 def seed_files(task: Task, config: Mapping[str, Any]) -> dict[str, str]:
@@ -138,7 +138,7 @@ def build_llm(config: Mapping[str, Any], archive: Archive, run: str) -> Llm:
     options = config["llm"] or {}
     if not wants_llm(config):
         return Llm(None, "No language model: the chosen operators need none.")
-    books = Books(
+    books = LlmCallbacks(
         record=archive.record_call,
         requested=archive.record_request,
         lookup=archive.answer,
@@ -194,7 +194,7 @@ def build_policy(config: Mapping[str, Any]) -> Policy:
 
 
 @dataclass(frozen=True)
-class Given:
+class Overrides:
     """Objects that somebody has brought, in the place of what a configuration names; None for what it does."""
 
     program: str | None = None
@@ -214,12 +214,12 @@ def build_parts(
     evaluator: Scorer,
     llm: Llm,
     clock: Callable[[], float],
-    given: Given = Given(),
-) -> Parts:
+    given: Overrides = Overrides(),
+) -> EngineParts:
     """Everything that a search is made of, but its archive and its tree."""
     operators, views = build_toolbox(config, llm) if given.operators is None else (dict(given.operators), given.views)
     meter = llm.meter
-    parts = Parts(
+    parts = EngineParts(
         task=task,
         program=find_file(task.program).read_text() if given.program is None else given.program,
         policy=given.policy or build_policy(config),
@@ -233,7 +233,7 @@ def build_parts(
     return parts if meter is None else replace(parts, llm_room=meter.room, llm_concurrency=meter.concurrency)
 
 
-def build_lookahead(parts: Parts, llm: Llm, slots: int) -> Lookahead | None:
+def build_lookahead(parts: EngineParts, llm: Llm, slots: int) -> Lookahead | None:
     """None without a language model: what is made in an instant is made from all that is known then.
 
     Where other operators can feed a slot that is free, none is kept as a safety: it would be the staler for nothing.

@@ -31,7 +31,7 @@ from prepare import syntax
 from prepare.scoring import Bytes
 from prepare.task import Metric, Task
 from train.hardware.slots import Slot
-from train.language_model.curve import Watch
+from train.language_model.curve import ProgressCallback
 
 PROGRAM = "train.py"
 """The name of a program that is given as one text."""
@@ -126,7 +126,7 @@ class FunctionEvaluator:
     def conditions(self, slot: Slot) -> Conditions:
         return Conditions(self._task.fingerprint(), self._task.seconds, "function")
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
         """Never raises for what the function does; Ctrl-C goes through."""
         started, began = self.clock(), self.monotonic()
         watch("train", 0.0)

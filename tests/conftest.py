@@ -14,7 +14,7 @@ from archive.records import Evaluation, Purpose, Request
 from prepare.data.corpora import Folder
 from prepare.task import Limits, Metric, Task
 from train.hardware.slots import make_slots
-from train.language_model.curve import Watch
+from train.language_model.curve import ProgressCallback
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
 
@@ -105,7 +105,7 @@ def run_candidate(evaluator: AuditedEvaluator) -> RunCandidate:
         bar: float | None = None,
         by: AuditedEvaluator | None = None,
         cancelled: threading.Event | None = None,
-        watch: Watch = lambda phase, share, loss=None: None,
+        watch: ProgressCallback = lambda phase, share, loss=None: None,
     ) -> Evaluation:
         request = Request("node", "run", 0, {"train.py": source}, seed, purpose, bar)
         return (by or evaluator).evaluate(request, make_slots(1)[0], cancelled or threading.Event(), watch)

@@ -24,7 +24,7 @@ from operators.analysis.sensitivity import Space, Study
 from operators.languages.code_changes import Changes
 from operators.languages.parameters import Number
 from operators.numeric.observations import history, values_of
-from operators.numeric.surrogate import GeneModel, Key, Trial
+from operators.numeric.surrogate import GpSurrogate, Key, Observation
 from operators.numeric.tune import FED, WARM, Values, search_space
 
 SURE = 1.5
@@ -83,9 +83,9 @@ class Variants:
             return left, self.study.code - {change.name}
         return {**change.brought, **self.study.start}, self.study.code | {change.name}
 
-    def model(self) -> GeneModel:
+    def model(self) -> GpSurrogate:
         """Raises ArithmeticError where it cannot be solved, and ValueError for fewer than two scores."""
-        return GeneModel(self.study.trials, self.study.space, self.study.direction)
+        return GpSurrogate(self.study.trials, self.study.space, self.study.direction)
 
 
 class Worths:
@@ -125,9 +125,9 @@ class Worths:
             space = {**_space(change, editable), **space}
         return Variants(Study(start, code, space, trials, tree.direction), changes)
 
-    def _changes(self, tree: Tree, node_id: str, scored: Sequence[Trial]) -> list[Change]:
+    def _changes(self, tree: Tree, node_id: str, scored: Sequence[Observation]) -> list[Change]:
         sign = 1 if tree.direction == "minimise" else -1
-        carriers: dict[str, Trial] = {}
+        carriers: dict[str, Observation] = {}
         for trial in sorted(scored, key=lambda trial: sign * (trial.score or 0.0)):
             for name in sorted(trial.code):
                 carriers.setdefault(name, trial)

@@ -21,7 +21,7 @@ Verdict = Literal["helps", "does harm", "not clear"]
 
 
 @dataclass(frozen=True)
-class Gene:
+class ProgramDifference:
     """One difference from the seed program."""
 
     words: str
@@ -43,7 +43,7 @@ class Gene:
 class Explanation:
     """All differences, what helps most first."""
 
-    genes: tuple[Gene, ...]
+    genes: tuple[ProgramDifference, ...]
     programs: int
     """Scored programs that it follows from."""
 
@@ -64,7 +64,7 @@ def explained(tree: Tree, node_id: str) -> Explanation | None:
     return Explanation(tuple(sorted(genes, key=lambda gene: -gene.gain)), scored)
 
 
-def _genes(variants: Variants, seed: Values) -> Iterator[Gene]:
+def _genes(variants: Variants, seed: Values) -> Iterator[ProgramDifference]:
     study = variants.study
     words: list[tuple[str, str | None]] = []
     programs: list[Values] = [study.start]
@@ -81,7 +81,7 @@ def _genes(variants: Variants, seed: Values) -> Iterator[Gene]:
             programs.append(values)
             codes.append(code)
     for (told, node_id), (gain, deviation) in zip(words, _differences(variants, programs, codes), strict=True):
-        yield Gene(told, node_id, gain, deviation)
+        yield ProgramDifference(told, node_id, gain, deviation)
 
 
 def _differences(

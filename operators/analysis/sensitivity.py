@@ -40,8 +40,8 @@ from archive.tree import Floats, Tree
 from operators.languages.code_changes import Changes
 from operators.languages.parameters import Number
 from operators.numeric.observations import history, values_of
-from operators.numeric.search_space import Range
-from operators.numeric.surrogate import GeneModel, Key, Trial, normal_scores
+from operators.numeric.search_space import ParameterRange
+from operators.numeric.surrogate import GpSurrogate, Key, Observation, normal_scores
 from operators.numeric.tune import FED, WARM, Values, search_space
 
 CLEAR = 4.0
@@ -57,7 +57,7 @@ _LIKELY = 0.5
 _MIDDLES = ndtri((np.arange(9) + 0.5) / 9)
 """Nine equally likely places of a normal variable."""
 
-Space = Mapping[Key, Range]
+Space = Mapping[Key, ParameterRange]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Study:
     start: Values
     code: frozenset[str]
     space: Space
-    trials: Sequence[Trial]
+    trials: Sequence[Observation]
     direction: Direction
 
 
@@ -163,11 +163,11 @@ def effects(study: Study) -> dict[Key, Effect]:
 # ---------------------------------------------------------------- which constants matter
 
 
-def _selected(study: Study) -> tuple[dict[Key, Range], dict[Key, float]]:
+def _selected(study: Study) -> tuple[dict[Key, ParameterRange], dict[Key, float]]:
     """The constants that the evidence is for; and by how much it is higher with each constant than without."""
 
     def evidence(space: Space) -> float:
-        return GeneModel(study.trials, space, study.direction).evidence
+        return GpSurrogate(study.trials, space, study.direction).evidence
 
     kept = dict(study.space)
     best = evidence(kept)
@@ -186,11 +186,11 @@ def _selected(study: Study) -> tuple[dict[Key, Range], dict[Key, float]]:
     return kept, worth
 
 
-def _without(space: Space, keys: Sequence[Key]) -> dict[Key, Range]:
+def _without(space: Space, keys: Sequence[Key]) -> dict[Key, ParameterRange]:
     return {key: span for key, span in space.items() if key not in keys}
 
 
-def tried(trials: Sequence[Trial], key: Key) -> tuple[Number, Number] | None:
+def tried(trials: Sequence[Observation], key: Key) -> tuple[Number, Number] | None:
     """The values at a tenth and at nine tenths of those that were tried; None where they are one."""
     values = sorted(trial.values[key] for trial in trials if trial.score is not None and key in trial.values)
     low, high = values[len(values) // 10], values[-1 - len(values) // 10]
@@ -230,7 +230,7 @@ def _better(kept: Space, study: Study, key: Key, scale: Scale) -> Better | None:
     present = study.start[key]
     values = [value for value in _grid(study.space[key]) if value != present]
     programs = [study.start, *({**study.start, key: value} for value in values)]
-    found = GeneModel(study.trials, kept, study.direction).compare(programs, study.code)
+    found = GpSurrogate(study.trials, kept, study.direction).compare(programs, study.code)
     here, spread = found.mean[0], found.deviation[0]
     # A value that mostly fails is not recommended.
     gains = np.where(found.chance > _LIKELY, found.mean - here, -np.inf)
@@ -251,7 +251,7 @@ def _better(kept: Space, study: Study, key: Key, scale: Scale) -> Better | None:
     return Better(values[best - 1], present, middle, deviation, scale.beyond(here) or scale.beyond(found.mean[best]))
 
 
-def _grid(span: Range) -> list[Number]:
+def _grid(span: ParameterRange) -> list[Number]:
     """Values over the whole range, evenly in its coordinate: all of a short list of choices."""
     if span.choices and len(span.choices) <= _GRID:
         return list(span.choices)

@@ -32,7 +32,7 @@ _TUNE_COMMENT = re.compile(r"\btune:\s*(.*)")
 
 
 @dataclass(frozen=True)
-class Constant:
+class Parameter:
     """One constant, and the bytes [start, end) of its literal in the UTF-8 encoded source."""
 
     name: str
@@ -49,7 +49,7 @@ class Constant:
 
 
 @lru_cache(maxsize=4096)
-def find_constants(source: str) -> tuple[Constant, ...]:
+def find_constants(source: str) -> tuple[Parameter, ...]:
     """All constants in order of appearance. Cached by source. Raises ``Unparsable``."""
     tree = parse(source)
     raw = source.encode("utf-8", "surrogatepass")
@@ -67,7 +67,7 @@ def find_constants(source: str) -> tuple[Constant, ...]:
         end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
         tail = raw[end : starts[node.end_lineno or node.lineno]].decode("utf-8", "replace")
         comment = _TUNE_COMMENT.search(tail.partition("#")[2])
-        found.append(Constant(name, value, start, end, comment[1].strip() if comment else None))
+        found.append(Parameter(name, value, start, end, comment[1].strip() if comment else None))
     assigned = _assignments(tree)
     return tuple(constant for constant in found if assigned[constant.name] == 1)
 

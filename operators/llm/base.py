@@ -65,7 +65,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Ticket:
+class CallId:
     """Which call this is: the ``turn``-th of a move, counted from 0."""
 
     run: str

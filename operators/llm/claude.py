@@ -20,7 +20,7 @@ from operators.llm.base import Answer, AnswerRefused, Cost, Interrupted, KeyRefu
 from operators.llm.prices import price_from, price_of
 from operators.llm.wire import (
     Deadline,
-    Refusal,
+    ServiceRefusal,
     Usage,
     broken,
     count,
@@ -196,7 +196,7 @@ class Claude:
                 return Interrupted(f"{self.name} broke off: {said[:300]}")
             kinds = (error.type, error.error_code)
             hint = f"Set {self._key} to a key that is valid."
-            return Refusal(error.status_code, kinds, said, error.response.headers).error(self.name, hint)
+            return ServiceRefusal(error.status_code, kinds, said, error.response.headers).error(self.name, hint)
         if isinstance(error, anthropic.APIConnectionError):
             return broken(error, self.name, self._timeout)
         if isinstance(error, anthropic.APIError):

@@ -18,7 +18,7 @@ from operators.llm.base import Answer, AnswerRefused, Cost, Interrupted, KeyRefu
 from operators.llm.prices import price_from, price_of
 from operators.llm.wire import (
     Deadline,
-    Refusal,
+    ServiceRefusal,
     Usage,
     broken,
     count,
@@ -117,7 +117,7 @@ class OpenAICompatible:
                 raise
             if listed and self.name not in listed and f"{self.name}:latest" not in listed:
                 some = ", ".join(sorted(str(name)[:60] for name in listed)[:12])
-                response = Refusal(404, (), f"the server has {len(listed)}: {some}", {})
+                response = ServiceRefusal(404, (), f"the server has {len(listed)}: {some}", {})
                 raise response.error(self.name, "")
 
     def _client(self) -> openai.OpenAI:
@@ -198,7 +198,7 @@ class OpenAICompatible:
         if isinstance(error, openai.APIStatusError):
             hint = f"Set {self._key} to a key that is valid." if self._key else "Name the key's variable in llm.key."
             kinds = (error.type, error.code)
-            return Refusal(error.status_code, kinds, _said(error), error.response.headers).error(self.name, hint)
+            return ServiceRefusal(error.status_code, kinds, _said(error), error.response.headers).error(self.name, hint)
         if isinstance(error, openai.APIConnectionError):
             return broken(error, self.name, self._timeout)
         if isinstance(error, openai.APIError):  # said in the middle of a stream: what came before may be billed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from operators.llm.several import Credit
+from operators.llm.several import ModelCredit
 from operators.rewrite.prompt.insights import Query
 
 # A move has ended once its candidate was refused, or its node was screened. A child that has no mean gained nothing.
@@ -47,10 +47,10 @@ FROM asked JOIN ended USING (move) GROUP BY asked
 """
 
 
-def credits_at(query: Query, run: str, move: int) -> Mapping[str, Credit]:
+def credits_at(query: Query, run: str, move: int) -> Mapping[str, ModelCredit]:
     """The credit of each model that was asked in the run, from what had come of its moves when ``move`` was chosen.
 
     The gain is that of the child's mean screening score over the best of its parents' means.
     """
     rows = query(_CREDITS, [run, move, run, run, run, run])
-    return {name: Credit(int(n), float(gain), float(best), dollars) for name, n, gain, best, dollars in rows}
+    return {name: ModelCredit(int(n), float(gain), float(best), dollars) for name, n, gain, best, dollars in rows}

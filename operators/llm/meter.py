@@ -23,21 +23,21 @@ from archive.records import LlmCall, LlmRequest, Spending, sha256
 from operators.llm.base import (
     Answer,
     AnswerRefused,
+    CallId,
     Cost,
     Interrupted,
     LanguageModel,
     LlmError,
     Message,
     Prompt,
-    Ticket,
     Unavailable,
 )
 from operators.llm.caps import Caps
 from operators.llm.prices import Price
 from operators.llm.secrets import Secrets
-from operators.llm.several import Several
+from operators.llm.several import ModelRouter
 
-__all__ = ["Lookup", "Meter", "Record", "Requested", "Spending", "Ticket", "never_paid"]
+__all__ = ["CallId", "Lookup", "Meter", "Record", "Requested", "Spending", "never_paid"]
 
 Record = Callable[[LlmCall], None]
 Requested = Callable[[LlmRequest], None]
@@ -73,7 +73,7 @@ class Meter:
 
     def __init__(
         self,
-        model: LanguageModel | Several,
+        model: LanguageModel | ModelRouter,
         *,
         max_dollars: float,
         max_tokens: int,
@@ -134,7 +134,7 @@ class Meter:
     @property
     def price(self) -> Price | None:
         """Of the one model that there is; None where it is unknown, and for several."""
-        return None if isinstance(self.model, Several) else self.model.price
+        return None if isinstance(self.model, ModelRouter) else self.model.price
 
     @property
     def spending(self) -> Spending:
@@ -171,7 +171,7 @@ class Meter:
         """The first call of a move that was answered in an earlier session of the run: ``complete`` would replay it."""
         return self._lookup(run, move, 0)
 
-    def complete(self, prompt: Prompt, ticket: Ticket) -> Answer:
+    def complete(self, prompt: Prompt, ticket: CallId) -> Answer:
         """The model's answer, or the recorded one of the same ticket. May take minutes. Raises ``LlmError``."""
         paid = self._lookup(ticket.run, ticket.move, ticket.turn)
         if paid is not None and paid.outcome == "refused":
@@ -180,7 +180,9 @@ class Meter:
             return _replayed(paid)
         prompt = self._cleaned(prompt)
         while True:
-            asked, model = self.model.pick(ticket) if isinstance(self.model, Several) else (self.model.name, self.model)
+            asked, model = (
+                self.model.pick(ticket) if isinstance(self.model, ModelRouter) else (self.model.name, self.model)
+            )
             try:
                 return self._patiently(asked, model, prompt, ticket)
             except LlmError as error:
@@ -188,7 +190,7 @@ class Meter:
                     raise
                 # Another of several models is asked instead.
 
-    def _patiently(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: Ticket) -> Answer:
+    def _patiently(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: CallId) -> Answer:
         """Send it, and again where the service is unavailable."""
         for attempt in range(1, model.attempts + 1):
             try:
@@ -207,7 +209,7 @@ class Meter:
         """
         return self._caps.room(in_flight)
 
-    def _once(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: Ticket) -> Answer:
+    def _once(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: CallId) -> Answer:
         """Send it once: reserved and written down before, settled and recorded after, whatever comes of it."""
         worst = model.worst(prompt)
         self._caps.reserve(worst, asked)
@@ -276,7 +278,7 @@ class Meter:
 
     def _close(self, asked: str, reason: str) -> bool:
         """No call to that model can succeed any more. Returns whether that was the last one that could be asked."""
-        if isinstance(self.model, Several) and self.model.close(asked, reason):
+        if isinstance(self.model, ModelRouter) and self.model.close(asked, reason):
             return False
         self._caps.close(reason)
         return True

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive.records import sha256
-from operators.llm.base import Cost, LanguageModel, LlmError, Prompt, Ticket
+from operators.llm.base import CallId, Cost, LanguageModel, LlmError, Prompt
 
 
 @dataclass(frozen=True)
-class Credit:
+class ModelCredit:
     """What came of the moves of one model whose results were in when a move was chosen."""
 
     moves: int
@@ -30,12 +30,12 @@ class Credit:
     """What their calls have cost; None where a price is unknown."""
 
 
-AtThisMove = Callable[[], Mapping[str, Credit]]
-Credits = Callable[[str, int], Mapping[str, Credit]]
+AtThisMove = Callable[[], Mapping[str, ModelCredit]]
+Credits = Callable[[str, int], Mapping[str, ModelCredit]]
 """(run, move) -> the credit of each model at that move; models without one are not in it."""
 
 
-def no_credits(run: str, move: int) -> Mapping[str, Credit]:
+def no_credits(run: str, move: int) -> Mapping[str, ModelCredit]:
     return {}
 
 
@@ -89,7 +89,7 @@ class Bandit:
         best = max(index.values())
         return _drawn({name: weights[name] for name, value in index.items() if value == best}, chance)
 
-    def index(self, credits: Mapping[str, Credit]) -> dict[str, float]:
+    def index(self, credits: Mapping[str, ModelCredit]) -> dict[str, float]:
         """The formula above, for models of which each has at least one ended move."""
         total = sum(credit.moves for credit in credits.values())
         largest = max(credit.best for credit in credits.values()) or 1.0
@@ -104,7 +104,7 @@ class Bandit:
         return found
 
 
-class Several:
+class ModelRouter:
     """Models by name. One that can no longer be asked is left out, and the others go on."""
 
     def __init__(
@@ -138,7 +138,7 @@ class Several:
         """Those that may be drawn."""
         return {name: self._models[name] for name in self._weights}
 
-    def pick(self, ticket: Ticket) -> tuple[str, LanguageModel]:
+    def pick(self, ticket: CallId) -> tuple[str, LanguageModel]:
         """The model for a move, with its name here."""
         open_ = {name: weight for name, weight in self._weights.items() if name not in self._closed}
         chance = int(sha256(f"model/{ticket.run}/{ticket.move}")[:12], 16) / 16**12
@@ -178,5 +178,5 @@ def _drawn(weights: Mapping[str, float], chance: float) -> str:
     return names[-1]
 
 
-def _each(credit: Credit) -> float | None:
+def _each(credit: ModelCredit) -> float | None:
     return None if credit.dollars is None else credit.dollars / credit.moves

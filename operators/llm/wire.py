@@ -183,7 +183,7 @@ def worst_of(prompt: Prompt, tokens_out: int, price: Price | None) -> Cost:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ServiceRefusal:
     """What a service said instead of an answer."""
 
     status: int

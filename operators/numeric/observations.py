@@ -20,7 +20,7 @@ from archive.tree import Tree
 from operators.languages.code_changes import Changes
 from operators.languages.parameters import Number, find_constants, set_constants
 from operators.languages.syntax import Unparsable
-from operators.numeric.surrogate import Key, Trial
+from operators.numeric.surrogate import Key, Observation
 
 _RECENT = 256
 """How far back pending and failed nodes are looked for; older ones are long decided."""
@@ -28,7 +28,7 @@ _RECENT = 256
 
 def history(
     tree: Tree, keys: Collection[Key], limit: int, code: Changes | None = None, always: bool = False
-) -> list[Trial]:
+) -> list[Observation]:
     """What is known of programs with any of these constants, in order of arrival: at most ``limit`` scored ones,
     half of them the best and half the latest; then pending ones and failed children of tune.
 
@@ -59,22 +59,24 @@ def history(
     for i in sorted(picked):
         node, runs = tree.nodes[i], int(tree.runs[i])
         carried = code.of(tree, node.node_id) if mixed else frozenset[str]()
-        trials.append(Trial(values_of(node.candidate.files), float(means[i]), runs, code=carried, node_id=node.node_id))
+        trials.append(
+            Observation(values_of(node.candidate.files), float(means[i]), runs, code=carried, node_id=node.node_id)
+        )
     return trials + _undecided(tree, names, code if mixed else None)
 
 
-def _undecided(tree: Tree, names: frozenset[Key], code: Changes | None) -> list[Trial]:
+def _undecided(tree: Tree, names: frozenset[Key], code: Changes | None) -> list[Observation]:
     """Recent nodes without a score: pending ones, and children of tune that failed."""
-    trials: list[Trial] = []
+    trials: list[Observation] = []
     for i in range(max(0, len(tree.nodes) - _RECENT), len(tree.nodes)):
         node = tree.nodes[i]
         if not math.isnan(tree.means[i]) or names.isdisjoint(values := values_of(node.candidate.files)):
             continue
         carried = frozenset[str]() if code is None else code.of(tree, node.node_id)
         if not tree.failures(node.node_id):
-            trials.append(Trial(values, None, state="pending", code=carried))
+            trials.append(Observation(values, None, state="pending", code=carried))
         elif _only_constants_changed(node, tree):
-            trials.append(Trial(values, None, state="failed", code=carried))
+            trials.append(Observation(values, None, state="failed", code=carried))
     return trials[-32:]
 
 

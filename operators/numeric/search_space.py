@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from operators.languages.parameters import Constant, Number
+from operators.languages.parameters import Number, Parameter
 
 Scale = Literal["linear", "log", "complement"]
 
@@ -43,7 +43,7 @@ _CHOICES = re.compile(rf"({_NUM}(?:\s*\|\s*{_NUM})+|True\s*\|\s*False|False\s*\|
 
 
 @dataclass(frozen=True)
-class Range:
+class ParameterRange:
     """The values that a constant may take."""
 
     low: float
@@ -94,7 +94,7 @@ class Range:
         return math.log(1.0 - value) if self.scale == "complement" else value
 
 
-def range_of(constant: Constant) -> Range | None:
+def range_of(constant: Parameter) -> ParameterRange | None:
     """The range of a constant: of its comment, or derived from its value. None if it is not to be searched."""
     if not constant.searchable:
         return None
@@ -103,12 +103,12 @@ def range_of(constant: Constant) -> Range | None:
     return _derived(constant.value)
 
 
-def is_misread(constant: Constant) -> bool:
+def is_misread(constant: Parameter) -> bool:
     """Whether a comment says ``tune:`` and goes on with something that is not of the grammar above."""
     return constant.tune is not None and constant.searchable and _stated(constant.tune, constant.value) is None
 
 
-def described(span: Range) -> str:
+def described(span: ParameterRange) -> str:
     """A range in the words of the grammar: ``16..512 log step 16``."""
     if span.choices:
         return "|".join(repr(choice) for choice in span.choices) + (" unordered" if span.unordered else "")
@@ -117,7 +117,7 @@ def described(span: Range) -> str:
     return f"{low}..{high}{log}" + (f" step {span.step}" if span.step > 1 else "")
 
 
-def _stated(comment: str, value: Number) -> Range | None:
+def _stated(comment: str, value: Number) -> ParameterRange | None:
     if choices := _CHOICES.match(comment):
         listed = _listed(choices[1], value)
         return replace(listed, unordered=True) if listed is not None and choices[2] else listed
@@ -132,10 +132,10 @@ def _stated(comment: str, value: Number) -> Range | None:
     step = max(1, int(span[4])) if span[4] else 1
     if integer:
         low, high = math.ceil(low), math.floor(high)
-    return Range(low, high, "log" if log else "linear", integer, step) if low < high else None
+    return ParameterRange(low, high, "log" if log else "linear", integer, step) if low < high else None
 
 
-def _listed(text: str, value: Number) -> Range | None:
+def _listed(text: str, value: Number) -> ParameterRange | None:
     parts = [part.strip() for part in text.split("|")]
     if isinstance(value, bool):
         return _derived(value) if set(parts) == {"True", "False"} else None
@@ -147,24 +147,24 @@ def _listed(text: str, value: Number) -> Range | None:
     if isinstance(value, int) and not all(number.is_integer() for number in numbers):
         return None
     choices: set[Number] = {int(number) if isinstance(value, int) else number for number in numbers}
-    return Range(min(choices), max(choices), integer=isinstance(value, int), choices=tuple(sorted(choices)))
+    return ParameterRange(min(choices), max(choices), integer=isinstance(value, int), choices=tuple(sorted(choices)))
 
 
-def _derived(value: Number) -> Range | None:
+def _derived(value: Number) -> ParameterRange | None:
     if isinstance(value, bool):
-        return Range(0, 1, choices=(False, True))
+        return ParameterRange(0, 1, choices=(False, True))
     if value < 0 or (isinstance(value, int) and value == 0):
         return None
     if isinstance(value, int):
         step = 8 if value >= 16 and value % 8 == 0 else 1
         low = max(step, value // 4 // step * step)
-        return Range(low, 4 * value, "log", integer=True, step=step)
+        return ParameterRange(low, 4 * value, "log", integer=True, step=step)
     if value == 0.0:
-        return Range(0.0, 0.5)
+        return ParameterRange(0.0, 0.5)
     if 0.5 <= value < 1.0:
         rest = 1.0 - value
-        return Range(max(value / 2, round(1.0 - 10 * rest, 9)), round(1.0 - rest / 10, 9), "complement")
-    return Range(value / 10, min(10 * value, 0.9) if value < 0.5 else 10 * value, "log")
+        return ParameterRange(max(value / 2, round(1.0 - 10 * rest, 9)), round(1.0 - rest / 10, 9), "complement")
+    return ParameterRange(value / 10, min(10 * value, 0.9) if value < 0.5 else 10 * value, "log")
 
 
 def _nice(value: float) -> float:

@@ -41,7 +41,7 @@ from scipy.special import ndtr, ndtri
 from archive.records import Direction
 from archive.tree import Floats
 from operators.languages.parameters import Number
-from operators.numeric.search_space import Range
+from operators.numeric.search_space import ParameterRange
 
 Key = tuple[str, str]
 """(path, name) of a constant."""
@@ -61,7 +61,7 @@ _SUCCESS, _FAILURE = 2.0, 0.5  # a Beta prior: programs succeed four times in fi
 
 
 @dataclass(frozen=True)
-class Trial:
+class Observation:
     """A known program: the values of its constants, its changes of the code, and what came of it."""
 
     values: Mapping[Key, Number]
@@ -132,10 +132,12 @@ class _Places:
         return _Places(constants, np.concatenate([self.code, others.code], axis=1))
 
 
-class GeneModel:
+class GpSurrogate:
     """A model of the constants of ``space`` and of code, fitted to trials. Deterministic; O(n^3) for n trials."""
 
-    def __init__(self, trials: Sequence[Trial], space: Mapping[Key, Range], direction: Direction) -> None:
+    def __init__(
+        self, trials: Sequence[Observation], space: Mapping[Key, ParameterRange], direction: Direction
+    ) -> None:
         """Raises ValueError if fewer than two trials were scored: nothing could be compared.
 
         A trial may lack constants of ``space``; what else it has is not looked at.
@@ -192,7 +194,7 @@ class GeneModel:
 
     # ------------------------------------------------------------ the equations
 
-    def _placed(self, trials: Sequence[Trial]) -> _Places:
+    def _placed(self, trials: Sequence[Observation]) -> _Places:
         return self._encode([trial.values for trial in trials], [trial.code for trial in trials])
 
     def _encode(self, programs: Sequence[Mapping[Key, Number]], codes: Sequence[frozenset[str]]) -> _Places:

@@ -14,11 +14,13 @@ from typing import Any
 
 from archive.records import Direction
 from operators.languages.parameters import Number
-from operators.numeric.search_space import Range
-from operators.numeric.surrogate import Key, Trial
+from operators.numeric.search_space import ParameterRange
+from operators.numeric.surrogate import Key, Observation
 
 
-def suggest(trials: Sequence[Trial], ranges: Mapping[Key, Range], direction: Direction, seed: int) -> dict[Key, Number]:
+def suggest(
+    trials: Sequence[Observation], ranges: Mapping[Key, ParameterRange], direction: Direction, seed: int
+) -> dict[Key, Number]:
     """What TPE proposes for the constants of ``ranges``, given the trials. Deterministic in ``seed``.
 
     Pending ones count as the worst score seen (the constant liar "CL-max" of Ginsbourger et al. 2010). Failed ones are

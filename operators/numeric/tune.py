@@ -34,8 +34,8 @@ from operators.languages.parameters import Number, find_constants
 from operators.languages.syntax import Unparsable
 from operators.numeric import tpe
 from operators.numeric.observations import history, rewritten, values_of
-from operators.numeric.search_space import Range, range_of
-from operators.numeric.surrogate import GeneModel, Key, Trial, normal_scores
+from operators.numeric.search_space import ParameterRange, range_of
+from operators.numeric.surrogate import GpSurrogate, Key, Observation, normal_scores
 
 Values = Mapping[Key, Number]
 
@@ -109,8 +109,8 @@ class Tune:
         self,
         start: Values,
         code: frozenset[str],
-        space: Mapping[Key, Range],
-        trials: Sequence[Trial],
+        space: Mapping[Key, ParameterRange],
+        trials: Sequence[Observation],
         charges: int,
         direction: Direction,
         rng: np.random.Generator,
@@ -136,9 +136,9 @@ class Tune:
         return [keys[i] for i in sorted(int(i) for i in picked)]
 
 
-def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key, Range]:
+def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key, ParameterRange]:
     """The searchable constants of the editable Python files, with their ranges. Empty if none parses."""
-    space: dict[Key, Range] = {}
+    space: dict[Key, ParameterRange] = {}
     for path in editable:
         if path.endswith(".py") and path in files:
             try:
@@ -152,7 +152,9 @@ def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key,
 # ---------------------------------------------------------------- without a model
 
 
-def local_step(start: Mapping[Key, Number], ranges: Mapping[Key, Range], rng: np.random.Generator) -> dict[Key, Number]:
+def local_step(
+    start: Mapping[Key, Number], ranges: Mapping[Key, ParameterRange], rng: np.random.Generator
+) -> dict[Key, Number]:
     """A normal step from ``start`` in the coordinates of each range, a quarter of its width wide."""
     values = {}
     for key, span in ranges.items():
@@ -174,8 +176,8 @@ def local_step(start: Mapping[Key, Number], ranges: Mapping[Key, Range], rng: np
 def by_genes(
     start: Values,
     code: frozenset[str],
-    space: Mapping[Key, Range],
-    trials: Sequence[Trial],
+    space: Mapping[Key, ParameterRange],
+    trials: Sequence[Observation],
     direction: Direction,
     rng: np.random.Generator,
 ) -> Iterator[Values]:
@@ -187,12 +189,12 @@ def by_genes(
         children.setdefault(_setting(child, keys), child)
     fresh = [child for setting, child in children.items() if setting not in known]
     if fresh:
-        improvement = GeneModel(trials, space, direction).predict(fresh, code).improvement
+        improvement = GpSurrogate(trials, space, direction).predict(fresh, code).improvement
         for place in np.argsort(-improvement, kind="stable"):
             yield fresh[int(place)]
 
 
-def elites(trials: Sequence[Trial], direction: Direction) -> list[Values]:
+def elites(trials: Sequence[Observation], direction: Direction) -> list[Values]:
     """The values of the best scored trials, the best first."""
     scored = [trial for trial in trials if trial.score is not None]
     order = np.argsort(-normal_scores([trial.score or 0.0 for trial in scored], direction), kind="stable")
@@ -200,7 +202,7 @@ def elites(trials: Sequence[Trial], direction: Direction) -> list[Values]:
 
 
 def _children(
-    start: Values, space: Mapping[Key, Range], best: Sequence[Values], rng: np.random.Generator
+    start: Values, space: Mapping[Key, ParameterRange], best: Sequence[Values], rng: np.random.Generator
 ) -> Iterator[Values]:
     """Settings near ``start``: one constant changed, several changed, values of other good programs taken over."""
     keys = list(space)
@@ -222,7 +224,7 @@ def _children(
         yield child
 
 
-def _alone(value: Number, span: Range, rng: np.random.Generator) -> list[Number]:
+def _alone(value: Number, span: ParameterRange, rng: np.random.Generator) -> list[Number]:
     """Other values of one constant: all of a short list of choices, or steps of several sizes and a fresh draw."""
     if span.choices and len(span.choices) <= _FEW:
         return [choice for choice in span.choices if choice != value]
@@ -232,7 +234,7 @@ def _alone(value: Number, span: Range, rng: np.random.Generator) -> list[Number]
     return [other for other in (*steps, _drawn(span, rng)) if other != value]
 
 
-def _fits(value: Number | None, span: Range) -> bool:
+def _fits(value: Number | None, span: ParameterRange) -> bool:
     """Whether a donor has the constant, and in this range."""
     return value is not None and span.low <= value <= span.high
 
@@ -241,7 +243,7 @@ def _setting(values: Values, keys: Sequence[Key]) -> tuple[Number | None, ...]:
     return tuple(map(values.get, keys))
 
 
-def _drawn(span: Range, rng: np.random.Generator) -> Number:
+def _drawn(span: ParameterRange, rng: np.random.Generator) -> Number:
     low, high = span.bounds
     return span.value(float(rng.uniform(low, high)))
 
@@ -253,5 +255,5 @@ def _idea(changed: Mapping[Key, Number], start: Mapping[Key, Number]) -> str:
     return ", ".join(f"{key[1]} {start[key]!r} -> {value!r}" for key, value in changed.items())
 
 
-def _names(space: Mapping[Key, Range]) -> str:
+def _names(space: Mapping[Key, ParameterRange]) -> str:
     return ", ".join(name for _, name in space)

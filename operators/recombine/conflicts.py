@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from archive.records import Candidate, Propose
 from operators.base import Context, NoCandidate
 from operators.llm.base import Answer
-from operators.llm.meter import Meter, Ticket
-from operators.rewrite.answers.search_replace import Unusable, read_idea
+from operators.llm.meter import CallId, Meter
+from operators.rewrite.answers.search_replace import InvalidAnswer, read_idea
 from operators.rewrite.operator import converse, well_formed, whole, written
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.templates import Templates
@@ -73,7 +73,7 @@ class Resolver:
     ) -> Candidate | NoCandidate:
         """The candidate that ``settled`` makes of an answer, or why there is none.
 
-        ``draft``: the merged files with a line for each open place. ``settled`` raises ``Unusable``.
+        ``draft``: the merged files with a line for each open place. ``settled`` raises ``InvalidAnswer``.
         """
         with context.tree.lock:
             parts = {
@@ -97,14 +97,14 @@ class Resolver:
             well_formed(candidate.files, context)
             return candidate
 
-        def ticket(turn: int) -> Ticket:
-            return Ticket(context.run, context.move_number, turn, self.name, template=version)
+        def ticket(turn: int) -> CallId:
+            return CallId(context.run, context.move_number, turn, self.name, template=version)
 
         return converse(self.llm, prompt, ticket, self.templates, read)
 
 
 def read_places(text: str, count: int) -> Answered:
-    """Raises ``Unusable`` unless there is one block for each of the places 1 to ``count``, and no other."""
+    """Raises ``InvalidAnswer`` unless there is one block for each of the places 1 to ``count``, and no other."""
     idea, rest = read_idea(text)
     lines = rest.splitlines()
     found: dict[int, tuple[str, ...]] = {}
@@ -115,14 +115,14 @@ def read_places(text: str, count: int) -> Answered:
             start = next((i for i in range(at + 1, len(lines)) if lines[i].startswith("```")), len(lines))
             end = next((i for i in range(start + 1, len(lines)) if lines[i].startswith("```")), len(lines))
             if end == len(lines):
-                raise Unusable(f"PLACE {number} has no block between lines of three backticks")
+                raise InvalidAnswer(f"PLACE {number} has no block between lines of three backticks")
             if number in found or not 1 <= number <= count:
-                raise Unusable(f"PLACE {number} is given twice, or is none of the places 1 to {count}")
+                raise InvalidAnswer(f"PLACE {number} is given twice, or is none of the places 1 to {count}")
             found[number] = tuple(f"{line}\n" for line in lines[start + 1 : end])
             at = end
         at += 1
     if missing := [number for number in range(1, count + 1) if number not in found]:
-        raise Unusable(f"PLACE {missing[0]} is missing; give a block for each of the {count} places")
+        raise InvalidAnswer(f"PLACE {missing[0]} is missing; give a block for each of the {count} places")
     return Answered(idea, tuple(found[number] for number in range(1, count + 1)))
 
 

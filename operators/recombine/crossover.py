@@ -24,7 +24,7 @@ from operators.languages.parameters import Number, read_constants, set_constants
 from operators.languages.syntax import Unparsable, parse
 from operators.llm.meter import Meter
 from operators.recombine.conflicts import Answered, Place, Resolver
-from operators.rewrite.answers.search_replace import Unusable
+from operators.rewrite.answers.search_replace import InvalidAnswer
 
 Files = Mapping[str, str]
 Choose = Callable[[], int]
@@ -135,7 +135,7 @@ class Crossover:
             rest = iter(answered.places)
             merged = merge(*versions, _drawing(draws), lambda place: next(rest))
             if fault := _fault(merged, *versions[1:], context) or context.gate(merged.files):
-                raise Unusable(fault)
+                raise InvalidAnswer(fault)
             idea = f"merge of {move.parents[0][:8]} and {move.parents[1][:8]}: {answered.idea}"
             return Candidate(merged.files, move.parents, self.name, idea)
 

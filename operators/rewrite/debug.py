@@ -5,12 +5,12 @@ from __future__ import annotations
 from archive.tree import Tree
 from operators.base import Context
 from operators.llm.meter import Meter
-from operators.rewrite.operator import Author
+from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
-from operators.rewrite.prompt.truncation import Parts
+from operators.rewrite.prompt.truncation import PromptParts
 
 
-class Debug(Author):
+class Debug(LlmOperator):
     """The smallest change that makes a failed program run. At most ``tries`` of them for one node."""
 
     template = "debug"
@@ -26,7 +26,7 @@ class Debug(Author):
         """A failed node is a parent to nothing else, so its charges are the tries so far, refused ones included."""
         return tree.charges[tree.index[node_id]] < self.tries and sections.has_failed(tree, node_id)
 
-    def parts(self, node_id: str, context: Context) -> Parts:
+    def parts(self, node_id: str, context: Context) -> PromptParts:
         tree = context.tree
         parents = tree[node_id].parents
         return {

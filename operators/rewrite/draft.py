@@ -10,13 +10,13 @@ from collections.abc import Mapping
 
 from archive.tree import Tree
 from operators.base import Context
-from operators.rewrite.answers.search_replace import Proposal, Unusable
-from operators.rewrite.operator import Author
+from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal
+from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
-from operators.rewrite.prompt.truncation import Parts
+from operators.rewrite.prompt.truncation import PromptParts
 
 
-class Draft(Author):
+class Draft(LlmOperator):
     """Another approach than the ones in the tree."""
 
     template = "draft"
@@ -24,7 +24,7 @@ class Draft(Author):
     def suits(self, tree: Tree, node_id: str) -> bool:
         return node_id == tree.root and tree.scored(node_id)
 
-    def parts(self, node_id: str, context: Context) -> Parts:
+    def parts(self, node_id: str, context: Context) -> PromptParts:
         return {
             "result": sections.result(context.tree, node_id),
             "noise": sections.noise(context.sigma),
@@ -35,4 +35,4 @@ class Draft(Author):
     def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
         whole = all(files[path] in blocks for path, blocks in proposal.blocks.items())
         if proposal.edits or not whole:
-            raise Unusable("there is no file to change here; give the whole new file in one fenced block")
+            raise InvalidAnswer("there is no file to change here; give the whole new file in one fenced block")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from archive.tree import Tree
 from operators.base import Context
 from operators.llm.meter import Meter
-from operators.rewrite.operator import Author
+from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
-from operators.rewrite.prompt.change_kinds import Aim, due, read_aims
-from operators.rewrite.prompt.truncation import Parts
+from operators.rewrite.prompt.change_kinds import ChangeKind, due, read_aims
+from operators.rewrite.prompt.truncation import PromptParts
 
 
-class Improve(Author):
+class Improve(LlmOperator):
     """One change to the parent that should better the score by more than noise."""
 
     template = "improve"
@@ -28,7 +28,7 @@ class Improve(Author):
     def suits(self, tree: Tree, node_id: str) -> bool:
         return tree.scored(node_id)
 
-    def aim(self, context: Context) -> Aim:
+    def aim(self, context: Context) -> ChangeKind:
         """What credit says; of an answer that was paid for in an earlier session, what was asked then."""
         aims = read_aims(self.templates.text("aims"))
         with context.tree.lock:
@@ -37,11 +37,11 @@ class Improve(Author):
         asked = paid.aim if paid is not None else None
         return next((aim for aim in aims if aim.name == asked), chosen)
 
-    def parts(self, node_id: str, context: Context) -> Parts:
+    def parts(self, node_id: str, context: Context) -> PromptParts:
         return of_a_scored_program(node_id, context)
 
 
-def of_a_scored_program(node_id: str, context: Context) -> Parts:
+def of_a_scored_program(node_id: str, context: Context) -> PromptParts:
     """What is shown of a program that is to be changed. Called with ``tree.lock`` held."""
     tree, files = context.tree, context.tree[node_id].candidate.files
     return {

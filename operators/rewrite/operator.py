@@ -24,13 +24,13 @@ from operators.languages.similarity import NEAR, likeness
 from operators.languages.syntax import Unparsable, parse
 from operators.languages.undefined_names import undefined
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
-from operators.llm.meter import Meter, Ticket
-from operators.rewrite.answers.search_replace import UNSAID, Proposal, Unusable, apply, described, read_answer
+from operators.llm.meter import CallId, Meter
+from operators.rewrite.answers.search_replace import UNSAID, InvalidAnswer, Proposal, apply, described, read_answer
 from operators.rewrite.prompt import sections
-from operators.rewrite.prompt.change_kinds import Aim
-from operators.rewrite.prompt.insights import Lessons
+from operators.rewrite.prompt.change_kinds import ChangeKind
+from operators.rewrite.prompt.insights import Insights
 from operators.rewrite.prompt.templates import Templates
-from operators.rewrite.prompt.truncation import Listing, Parts, TooLong, fit, tokens
+from operators.rewrite.prompt.truncation import Listing, PromptParts, TooLong, fit, tokens
 from operators.sanitize import one_line, quote
 
 TURNS = 2
@@ -46,19 +46,19 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Brief:
+class PromptContext:
     """All that a proposal is made from, read from the tree at one moment."""
 
     prompt: Prompt
     parent: Files
     failed: tuple[tuple[str, Files], ...]
     """Children of the parent that failed: who and how, in words, and their files."""
-    aim: Aim | None
+    aim: ChangeKind | None
     template: str
     """The version of the templates."""
 
 
-class Author(ABC):
+class LlmOperator(ABC):
     """An operator that asks a language model for a changed program."""
 
     arity = 1
@@ -72,7 +72,7 @@ class Author(ABC):
         self.name = self.template if name is None else name
         self.llm = llm
         self.templates = Templates(prompts)
-        self._lessons = Lessons()
+        self._lessons = Insights()
         self._effects = Effects()
         self._worths = Worths()
 
@@ -86,13 +86,13 @@ class Author(ABC):
         """Whether ``node_id`` can be the parent."""
 
     @abstractmethod
-    def parts(self, node_id: str, context: Context) -> Parts:
+    def parts(self, node_id: str, context: Context) -> PromptParts:
         """What fills the holes of this operator's template, but for those that need time; with ``tree.lock`` held."""
 
     def check(self, proposal: Proposal, files: Files, parent: Files) -> None:  # noqa: B027 - most want nothing more
-        """What this operator wants of an answer beyond what all do. Raises ``Unusable``."""
+        """What this operator wants of an answer beyond what all do. Raises ``InvalidAnswer``."""
 
-    def aim(self, context: Context) -> Aim | None:
+    def aim(self, context: Context) -> ChangeKind | None:
         """The kind of change that is to be made, if it is not left open. May ask by SQL: ``tree.lock`` is not held."""
         return None
 
@@ -111,12 +111,12 @@ class Author(ABC):
             idea, files = self._read(answer, brief, context, last)
             return Candidate(files, move.parents, self.name, idea, aim)
 
-        def ticket(turn: int) -> Ticket:
-            return Ticket(context.run, context.move_number, turn, self.name, aim, brief.template)
+        def ticket(turn: int) -> CallId:
+            return CallId(context.run, context.move_number, turn, self.name, aim, brief.template)
 
         return converse(self.llm, brief.prompt, ticket, self.templates, read)
 
-    def brief(self, move: Propose, context: Context) -> Brief:
+    def brief(self, move: Propose, context: Context) -> PromptContext:
         """What is shown, and what the answer will be held against. Raises TooLong."""
         tree, task, parent = context.tree, context.task, move.parents[0]
         wanted = self.templates.holes(self.template)
@@ -139,13 +139,13 @@ class Author(ABC):
                 parts |= {"aim": aim.name, "aim_words": aim.words}
             names = (*_COMMON, self.template, *self.more_templates)
             prompt = written(self.templates, self.template, parts, context, self.llm.prompt_tokens)
-            return Brief(prompt, files, _failed(tree, parent), aim, self.templates.version(names))
+            return PromptContext(prompt, files, _failed(tree, parent), aim, self.templates.version(names))
 
     more_templates: tuple[str, ...] = ()
     """Other files of the folder that the prompt is made from."""
 
-    def _read(self, answer: Answer, brief: Brief, context: Context, last: bool) -> tuple[str, dict[str, str]]:
-        """The idea and the files of an answer. Raises ``Unusable``."""
+    def _read(self, answer: Answer, brief: PromptContext, context: Context, last: bool) -> tuple[str, dict[str, str]]:
+        """The idea and the files of an answer. Raises ``InvalidAnswer``."""
         whole(answer)
         proposal = read_answer(answer.text, context.task.editable)
         files = apply(proposal, brief.parent)
@@ -153,11 +153,11 @@ class Author(ABC):
         self.check(proposal, files, brief.parent)
         identity = normalised(files)
         if identity == normalised(brief.parent):
-            raise Unusable("nothing changed but comments, layout or seeds; change what the program does")
+            raise InvalidAnswer("nothing changed but comments, layout or seeds; change what the program does")
         if identity in context.known:
-            raise Unusable("this very program was tried before; do something else")
+            raise InvalidAnswer("this very program was tried before; do something else")
         if (refusal := context.gate(files)) is not None:
-            raise Unusable(refusal)
+            raise InvalidAnswer(refusal)
         _complete(files, brief.parent)
         if not last:  # told once; a model that insists may have found what was missing
             _unlike(files, brief)
@@ -167,11 +167,11 @@ class Author(ABC):
 def converse(
     llm: Meter,
     prompt: Prompt,
-    ticket: Callable[[int], Ticket],
+    ticket: Callable[[int], CallId],
     templates: Templates,
     read: Callable[[Answer, bool], Result],
 ) -> Result | NoCandidate:
-    """What ``read`` makes of the first answer that it does not find ``Unusable``, of at most two.
+    """What ``read`` makes of the first answer that it does not find ``InvalidAnswer``, of at most two.
 
     ``read`` gets an answer and whether it is the last; ``ticket`` names the call of a turn. Both calls are recorded and
     paid for, whatever comes of them.
@@ -185,7 +185,7 @@ def converse(
             return NoCandidate(said, unavailable=isinstance(error, Unavailable))
         try:
             return read(answer, turn == TURNS - 1)
-        except Unusable as error:
+        except InvalidAnswer as error:
             reason = one_line(f"{error}: {error.shown}" if error.shown else str(error), 500)
             told = {
                 "reason": one_line(str(error), 500),
@@ -203,7 +203,7 @@ def _shown_again(answer: Answer) -> str:
     return f"{answer.text[:_BEGINNING]}\n[...]" if answer.cut_off else answer.text
 
 
-def written(templates: Templates, name: str, parts: Parts, context: Context, limit: int) -> Prompt:
+def written(templates: Templates, name: str, parts: PromptParts, context: Context, limit: int) -> Prompt:
     """The prompt of a template, its parts shortened to ``limit`` tokens in all. Raises TooLong."""
     about = {"task": sections.task(context.task), "program": context.program.strip()}
     system = templates.filled("system", about)
@@ -215,30 +215,32 @@ def written(templates: Templates, name: str, parts: Parts, context: Context, lim
 
 
 def whole(answer: Answer) -> None:
-    """Raises ``Unusable`` for an answer that ended at the limit of tokens."""
+    """Raises ``InvalidAnswer`` for an answer that ended at the limit of tokens."""
     if answer.cut_off:
-        raise Unusable("the answer was cut off at the limit of tokens; give a shorter one, with few and small blocks")
+        raise InvalidAnswer(
+            "the answer was cut off at the limit of tokens; give a shorter one, with few and small blocks"
+        )
 
 
 def well_formed(files: Files, context: Context) -> None:
-    """Raises ``Unusable`` for files that are too long or do not parse."""
+    """Raises ``InvalidAnswer`` for files that are too long or do not parse."""
     limit = 1000 * context.task.limits.source_kb
     for path in context.task.editable:
         size = len(files.get(path, "").encode("utf-8", "replace"))
         if size > limit:
-            raise Unusable(f"{path} would have {size:,} bytes; {limit:,} are allowed")
+            raise InvalidAnswer(f"{path} would have {size:,} bytes; {limit:,} are allowed")
         if path.endswith(".py") and path in files:
             try:
                 parse(files[path], path)
             except Unparsable as error:
-                raise Unusable("the changed file does not parse", str(error)) from None
+                raise InvalidAnswer("the changed file does not parse", str(error)) from None
 
 
 def _complete(files: Files, parent: Files) -> None:
-    """Raises ``Unusable`` for a name that is used and defined nowhere, if the parent could do without it."""
+    """Raises ``InvalidAnswer`` for a name that is used and defined nowhere, if the parent could do without it."""
     before = undefined(parent)
     if new := [name for name in undefined(files) if name not in before]:
-        raise Unusable(
+        raise InvalidAnswer(
             f"`{one_line(new[0], 80)}` is used and nowhere defined; define it, or change every line that uses it"
         )
 
@@ -263,12 +265,12 @@ _FATES = {
 }
 
 
-def _unlike(files: Files, brief: Brief) -> None:
-    """Raises ``Unusable`` for a change that is nearly the one of a sibling that failed."""
+def _unlike(files: Files, brief: PromptContext) -> None:
+    """Raises ``InvalidAnswer`` for a change that is nearly the one of a sibling that failed."""
     for who, sibling in brief.failed:
         alike = likeness(brief.parent, files, sibling)
         if alike >= NEAR:
-            raise Unusable(
+            raise InvalidAnswer(
                 f"this is nearly the change of {who} (likeness {alike:.2f}). Mend what failed there or do something "
                 "else; if this differs in what matters, give it again"
             )

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from archive.tree import Tree
 from operators.base import Context
 from operators.languages.similarity import size
-from operators.rewrite.answers.search_replace import Proposal, Unusable
+from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal
 from operators.rewrite.improve import of_a_scored_program
-from operators.rewrite.operator import Author
-from operators.rewrite.prompt.truncation import Parts
+from operators.rewrite.operator import LlmOperator
+from operators.rewrite.prompt.truncation import PromptParts
 
 
-class Simplify(Author):
+class Simplify(LlmOperator):
     """Less program for the same score. At an equal score, within noise, the search prefers the shorter one."""
 
     template = "simplify"
@@ -21,14 +21,14 @@ class Simplify(Author):
     def suits(self, tree: Tree, node_id: str) -> bool:
         return tree.scored(node_id)
 
-    def parts(self, node_id: str, context: Context) -> Parts:
+    def parts(self, node_id: str, context: Context) -> PromptParts:
         return of_a_scored_program(node_id, context)
 
     def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
         """Comments and layout do not count: what must become less is the syntax tree."""
         before, after = size(parent), size(files)
         if after >= before:
-            raise Unusable(
+            raise InvalidAnswer(
                 f"the program did not become simpler: {after:,} words of syntax, {before:,} before, comments not "
                 "counted; take something out"
             )

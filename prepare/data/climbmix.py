@@ -25,7 +25,7 @@ import numpy as np
 
 from prepare.data.copies import trace
 from prepare.data.corpora import EVALUATION, EvaluationSplit, PreparationError, Split, cache_directory
-from prepare.data.download import Receipt, Terms, fetch, receipt_of
+from prepare.data.download import Receipt, ServerTerms, fetch, receipt_of
 from prepare.data.folders import MANIFEST, is_whole, make_whole
 from prepare.data.progress import Advance, progress
 from prepare.scoring import Bytes
@@ -49,7 +49,7 @@ class ClimbMix:
     name: str = "climbmix"
     last: int = 6542
     forbidden_packages: tuple[str, ...] = ()
-    terms: Terms = field(default_factory=Terms)
+    terms: ServerTerms = field(default_factory=ServerTerms)
 
     def __post_init__(self) -> None:
         if not isinstance(self.shards, int) or not 1 <= self.shards <= self.last:

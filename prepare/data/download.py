@@ -35,7 +35,7 @@ _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
-class Terms:
+class ServerTerms:
     """How patient a download is."""
 
     attempts: int = 6
@@ -90,7 +90,7 @@ def fetch(
     *,
     fault: Callable[[Path], str | None] = lambda path: None,
     advance: Callable[[int], None] = lambda done: None,
-    terms: Terms = Terms(),
+    terms: ServerTerms = ServerTerms(),
 ) -> Receipt:
     """Have the file of ``url`` at ``path``, whole. What is there already is checked and kept.
 
@@ -135,7 +135,7 @@ def _kept(path: Path, known: Receipt | None, fault: Callable[[Path], str | None]
     return found if known in (None, found) else None
 
 
-def _complete(url: str, part: Path, advance: Callable[[int], None], terms: Terms) -> None:
+def _complete(url: str, part: Path, advance: Callable[[int], None], terms: ServerTerms) -> None:
     """Ask again and again until the part is the whole file. Raises PreparationError."""
     failed, wait, furthest = 0, 1.0, _size(part)
     while True:

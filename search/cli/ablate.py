@@ -35,7 +35,7 @@ from search.cli.signals import stoppable
 from search.display.live import clean, make_display
 from search.policies.base import OperatorView
 from search.policies.phases.ablation import Ablation
-from search.run.engine import Parts, Search, SearchStopped
+from search.run.engine import Engine, EngineParts, SearchStopped
 from search.run.resume import RunChanged, open_run
 from train.executors.base import Executor, ExecutorError
 from train.sandbox.base import SandboxUnavailable
@@ -135,7 +135,7 @@ def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitS
     executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots))
     opened = open_run(archive, config, task, executor.conditions, time.time())
     parts = _parts(subject, runs, task, stand.evaluator.gate)
-    search = Search(parts, archive, opened.run, opened.tree)
+    search = Engine(parts, archive, opened.run, opened.tree)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
     display = make_display(sys.stdout)
@@ -163,7 +163,7 @@ def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitS
     return 0
 
 
-def _turn(search: Search, executor: Executor, landed: Callable[..., None], total: int) -> None:
+def _turn(search: Engine, executor: Executor, landed: Callable[..., None], total: int) -> None:
     """Keep the slots busy, and record what has ended: the whole loop, as a user of ask and tell writes it."""
     search.fill(executor.free, 0)
     while executor.free > 0 and (request := search.ask("screen")) is not None:
@@ -208,9 +208,9 @@ def _named_again(recorded: Mapping[str, Any], chosen: Mapping[str, Any], group: 
     return chosen[group]
 
 
-def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str, str]], str | None]) -> Parts:
+def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str, str]], str | None]) -> EngineParts:
     operator = Ablate(_NAME, subject.removals)
-    return Parts(
+    return EngineParts(
         task=task,
         program="",  # the task's text is for prompts, and nothing is asked of a model here
         policy=Ablation(len(subject.removals), runs),

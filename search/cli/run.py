@@ -17,14 +17,14 @@ from operators.llm.secrets import without_user
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError
 from search import factory
-from search.api import Outfit, Search
+from search.api import Search, SearchComponents
 from search.claims.claim import ClaimPlan
 from search.cli.signals import stoppable
 from search.display.live import make_display
 from search.display.summary import archive_command, summarise, this_python
 from search.run.budget import Budget
 from search.run.engine import SearchStopped
-from search.run.loop import Session
+from search.run.loop import SlotLoop
 from search.run.resume import RunChanged
 from search.settings import SettingsError
 from train.executors.base import Executor, ExecutorError
@@ -74,7 +74,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     stack.enter_context(stoppable(stop))
     archive = stack.enter_context(Archive.open(str(config["archive"])))
     executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots))
-    search = Search.of(config, Outfit(task, files, executor.evaluator, executor.slots), archive)
+    search = Search.of(config, SearchComponents(task, files, executor.evaluator, executor.slots), archive)
     engine = search.engine
     stack.callback(engine.close)
     stack.enter_context(SqlServer(archive))
@@ -83,7 +83,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display.said(search.llm.line)
     display.said(_greeting(search, executor, str(config["archive"]), stand.sandbox.tier))
     search.begin()
-    session = Session(search, executor, display, stop)
+    session = SlotLoop(search, executor, display, stop)
     display.follow(session.outlook, search.llm.meter)
     try:
         ending = session.run()

@@ -58,7 +58,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Frame:
+class TerminalFrame:
     """All that is drawn. ``groups`` of facts begin a line each, the most important first."""
 
     slots: Sequence[SlotRow] = ()

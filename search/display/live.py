@@ -21,10 +21,10 @@ from archive.records import Evaluation, Failed, Scored
 from archive.tree import Tree
 from operators.llm.meter import Meter
 from search.claims.statistics import screening_sigma
-from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, Frame, SlotRow, duration
+from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, SlotRow, TerminalFrame, duration
 from search.display.throughput import Pace
-from search.run.controller import Outlook
-from search.run.engine import Search
+from search.run.controller import Forecast
+from search.run.engine import Engine
 from train.executors.base import Running
 
 REDRAW_SECONDS = 0.25
@@ -38,7 +38,7 @@ def clean(text: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 3] + "..."
 
 
-def describe_landing(search: Search, evaluation: Evaluation, total: int | None) -> str:
+def describe_landing(search: Engine, evaluation: Evaluation, total: int | None) -> str:
     """``[ 7/29] 3f2a91c4 tune       3.4121 bpb leads  LEARNING_RATE 0.001 -> 0.0031``."""
     tree, request = search.tree, evaluation.request
     node = tree[request.node_id]
@@ -65,13 +65,13 @@ def describe_landing(search: Search, evaluation: Evaluation, total: int | None) 
     return f"[{done}] {node.node_id[:8]} {name:<9} {outcome}  {idea}"
 
 
-def _leads(search: Search, evaluation: Evaluation) -> bool:
+def _leads(search: Engine, evaluation: Evaluation) -> bool:
     """Whether this screening's node is now the leader."""
     request = evaluation.request
     return isinstance(evaluation, Scored) and request.purpose == "screen" and search.tree.leader() == request.node_id
 
 
-def _suspects_made(search: Search, evaluation: Evaluation) -> str:
+def _suspects_made(search: Engine, evaluation: Evaluation) -> str:
     """What a finding of cheating means for others: its descendants count for nothing from now on."""
     tree, node_id = search.tree, evaluation.request.node_id
     if not (isinstance(evaluation, Failed) and evaluation.violation and tree.suspect(node_id)):
@@ -95,16 +95,16 @@ class PlainDisplay:
     def close(self) -> None:
         self._stream.flush()
 
-    def follow(self, outlook: Callable[[], Outlook], meter: Meter | None) -> None:
+    def follow(self, outlook: Callable[[], Forecast], meter: Meter | None) -> None:
         """A log tells what has been, not what is to come."""
 
-    def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
+    def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
         self.said(describe_landing(search, evaluation, total))
 
     def said(self, message: str) -> None:
         print(message, file=self._stream, flush=True)
 
-    def tick(self, search: Search, running: Sequence[Running], total: int | None) -> None:
+    def tick(self, search: Engine, running: Sequence[Running], total: int | None) -> None:
         """A log needs no heartbeat."""
 
 
@@ -122,7 +122,7 @@ class LiveDisplay:
         self._pace = Pace(clock())
         self._drawn = -math.inf
         self._suspected: tuple[int, tuple[Fact, ...]] = (0, ())
-        self._outlook: Callable[[], Outlook] | None = None
+        self._outlook: Callable[[], Forecast] | None = None
         self._meter: Meter | None = None
 
     def __enter__(self) -> LiveDisplay:
@@ -136,11 +136,11 @@ class LiveDisplay:
         """Take the slots away; what is said afterwards stands alone."""
         self._live.stop()
 
-    def follow(self, outlook: Callable[[], Outlook], meter: Meter | None) -> None:
+    def follow(self, outlook: Callable[[], Forecast], meter: Meter | None) -> None:
         """Show from now on what is still to come, and what the language model has cost, too."""
         self._outlook, self._meter = outlook, meter
 
-    def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
+    def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
         self._pace.landed(self._clock())
         style = "green" if _leads(search, evaluation) else "red" if isinstance(evaluation, Failed) else ""
         # A styled text, not a styled print: that would dye the slots below it, too.
@@ -153,7 +153,7 @@ class LiveDisplay:
             harmless = "".join(c if c.isprintable() else " " for c in line)
             self._console.print(Text(harmless), soft_wrap=line.startswith(" "))
 
-    def tick(self, search: Search, running: Sequence[Running], total: int | None) -> None:
+    def tick(self, search: Engine, running: Sequence[Running], total: int | None) -> None:
         now = self._clock()
         if now - self._drawn < REDRAW_SECONDS:
             return
@@ -164,8 +164,8 @@ class LiveDisplay:
         self._live.update(self._frame(search, running, outlook, slots, total), refresh=True)
 
     def _frame(
-        self, search: Search, running: Sequence[Running], outlook: Outlook | None, slots: int, total: int | None
-    ) -> Frame:
+        self, search: Engine, running: Sequence[Running], outlook: Forecast | None, slots: int, total: int | None
+    ) -> TerminalFrame:
         now, busy = self._clock(), {one.slot.index: one for one in running}
         rows = [
             _row(search, busy[index], now) if index in busy else SlotRow(index)
@@ -178,7 +178,7 @@ class LiveDisplay:
             self._suspects(search.tree),
             _model(search, self._meter),
         )
-        return Frame(rows, [tuple(group) for group in groups])
+        return TerminalFrame(rows, [tuple(group) for group in groups])
 
     def _suspects(self, tree: Tree) -> tuple[Fact, ...]:
         """Looked for when something has landed: nobody becomes suspect otherwise."""
@@ -187,7 +187,7 @@ class LiveDisplay:
         return self._suspected[1]
 
 
-def _row(search: Search, one: Running, now: float) -> SlotRow:
+def _row(search: Engine, one: Running, now: float) -> SlotRow:
     node, request = search.tree[one.request.node_id], one.request
     does = node.candidate.operator if request.purpose == "screen" else request.purpose
     return SlotRow(
@@ -206,7 +206,7 @@ def _row(search: Search, one: Running, now: float) -> SlotRow:
 
 
 def _progress(
-    search: Search, outlook: Outlook | None, total: int | None, rate: float | None, busy: float | None
+    search: Engine, outlook: Forecast | None, total: int | None, rate: float | None, busy: float | None
 ) -> Iterator[Fact]:
     """How far it is, and how fast."""
     tree = search.tree
@@ -222,7 +222,7 @@ def _progress(
         yield Fact(f"slots {busy:.0%} busy")
 
 
-def time_left(outlook: Outlook, rate: float | None) -> float | None:
+def time_left(outlook: Forecast, rate: float | None) -> float | None:
     """Seconds until the run ends: its trainings at the present ``rate`` a second, or its hours, what comes first."""
     known = [] if outlook.seconds is None else [outlook.seconds]
     if outlook.to_come is not None and rate:
@@ -230,7 +230,7 @@ def time_left(outlook: Outlook, rate: float | None) -> float | None:
     return min(known, default=None)
 
 
-def _standing(search: Search) -> Iterator[Fact]:
+def _standing(search: Engine) -> Iterator[Fact]:
     """The leader, the root to compare it with, and the noise."""
     tree, unit = search.tree, search.parts.task.metric.unit
     leader, sigma = tree.leader(), screening_sigma(tree)
@@ -262,7 +262,7 @@ def _suspicions(tree: Tree) -> Iterator[Fact]:
         yield Fact(f"{node_id[:8]} {clean(str(why), 200)}", RED)
 
 
-def _model(search: Search, meter: Meter | None) -> Iterator[Fact]:
+def _model(search: Engine, meter: Meter | None) -> Iterator[Fact]:
     """What the language model does, and what it has cost beside its caps."""
     if meter is None:
         return

@@ -17,8 +17,8 @@ from search.claims.machine_speed import in_words as speed_in_words
 from search.claims.machine_speed import speed_effect
 from search.claims.statistics import Difference, Interval, NoInterval, mean_interval, power, screening_sigma
 from search.display.live import clean
-from search.run.controller import Ending
-from search.run.engine import Search
+from search.run.controller import RunResult
+from search.run.engine import Engine
 
 
 def this_python() -> str:
@@ -30,7 +30,7 @@ def this_python() -> str:
     return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
-def summarise(search: Search, ending: Ending, archive: Archive, archive_option: str | None) -> str:
+def summarise(search: Engine, ending: RunResult, archive: Archive, archive_option: str | None) -> str:
     """Several lines of plain text. ``archive_option``: the archive's file, as it was named; None if it has none."""
     lines = ["", *_outcome(search, ending), "", *_facts(search, archive)]
     if archive_option is None:
@@ -38,7 +38,7 @@ def summarise(search: Search, ending: Ending, archive: Archive, archive_option: 
     return "\n".join([*lines, "", *_next(search, ending, archive_option)])
 
 
-def _outcome(search: Search, ending: Ending) -> list[str]:
+def _outcome(search: Engine, ending: RunResult) -> list[str]:
     tree, unit = search.tree, search.parts.task.metric.unit
     verdict = ending.verdict
     if verdict is None:
@@ -106,7 +106,7 @@ def _interval(interval: Interval, unit: str) -> str:
     )
 
 
-def _facts(search: Search, archive: Archive) -> list[str]:
+def _facts(search: Engine, archive: Archive) -> list[str]:
     """How much was spent, how far the scores can be trusted, how often the holdout was read."""
     run, tree = search.run.run, search.tree
     outcomes = archive.query(
@@ -148,7 +148,7 @@ def _bill(bill: Spending) -> str:
     return f"{words}."
 
 
-def _suspects(search: Search) -> list[str]:
+def _suspects(search: Engine) -> list[str]:
     """Who was found cheating, with what descends from it; nothing if nobody was."""
     tree = search.tree
     found: dict[str, int] = {}
@@ -176,7 +176,7 @@ def archive_command(archive_option: str) -> str:
     return f"{this_python()} -m archive{where}"
 
 
-def _next(search: Search, ending: Ending, archive_option: str) -> list[str]:
+def _next(search: Engine, ending: RunResult, archive_option: str) -> list[str]:
     """Commands that work as printed."""
     node = ending.verdict.node_id if ending.verdict else search.tree.leader()
     command = archive_command(archive_option)

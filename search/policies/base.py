@@ -53,7 +53,7 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class Telling(Protocol):
+class StateReporter(Protocol):
     """A policy that tells when it does something out of the ordinary."""
 
     def state(self, tree: Tree) -> str | None:

@@ -23,14 +23,14 @@ import numpy as np
 from archive.records import Propose, Stop, Wait
 from archive.tree import Floats, Tree
 from search.policies.base import Choice, Operators, OperatorView
-from search.policies.credit import Credit, FixedWeights
-from search.policies.phases.baseline import Opening
-from search.policies.phases.debug import Repair
-from search.policies.phases.drafts import Drafting
-from search.policies.phases.replicate import Recheck
-from search.policies.phases.stagnation import Widening
+from search.policies.credit import FixedWeights, OperatorCredit
+from search.policies.phases.baseline import BaselineRuns
+from search.policies.phases.debug import Debugging
+from search.policies.phases.drafts import InitialDrafts
+from search.policies.phases.replicate import LeaderReplication
+from search.policies.phases.stagnation import StagnationHandling
 from search.policies.population.islands import Pool, Population
-from search.policies.population.partners import Mating, RankMating
+from search.policies.population.partners import PartnerSelection, RankPartner
 from search.policies.selection.samplers import Sampler, Uniform, draw
 from search.policies.selection.scores import Equal, NodeScore
 from search.policies.tree_cache import Mask
@@ -48,13 +48,13 @@ class Composition:
 
     score: NodeScore
     sampler: Sampler
-    opening: Opening = field(default_factory=Opening)
-    recheck: Recheck = field(default_factory=Recheck)
-    drafting: Drafting = field(default_factory=Drafting)
-    repair: Repair = field(default_factory=Repair)
-    mating: Mating = field(default_factory=RankMating)
-    widening: Widening = field(default_factory=Widening)
-    credit: Credit = field(default_factory=FixedWeights)
+    opening: BaselineRuns = field(default_factory=BaselineRuns)
+    recheck: LeaderReplication = field(default_factory=LeaderReplication)
+    drafting: InitialDrafts = field(default_factory=InitialDrafts)
+    repair: Debugging = field(default_factory=Debugging)
+    mating: PartnerSelection = field(default_factory=RankPartner)
+    widening: StagnationHandling = field(default_factory=StagnationHandling)
+    credit: OperatorCredit = field(default_factory=FixedWeights)
     population: Population | None = None
 
     @property

@@ -25,7 +25,7 @@ NEGLIGIBLE = 1e-3
 """Decayed proposals that weigh less than this are not looked at."""
 
 
-class Credit(Protocol):
+class OperatorCredit(Protocol):
     """The weight of each operator now."""
 
     def weights(self, tree: Tree, operators: Operators) -> Mapping[str, float]:

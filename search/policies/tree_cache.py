@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 Tell = Callable[[Tree, Node], float | None]
 
 
-class Annals:
+class TreeCache:
     """What is fixed about a tree's nodes [N] and moves [M]; ``annals(tree)`` brings them up to date."""
 
     def __init__(self) -> None:
@@ -100,13 +100,13 @@ class Annals:
         return self._codes[name]
 
 
-_KEPT: WeakKeyDictionary[Tree, Annals] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Tree, TreeCache] = WeakKeyDictionary()
 
 
-def annals(tree: Tree) -> Annals:
+def annals(tree: Tree) -> TreeCache:
     """The annals of a tree up to its latest node and move. O(what is new)."""
     kept = _KEPT.get(tree)
     if kept is None:
-        kept = _KEPT[tree] = Annals()
+        kept = _KEPT[tree] = TreeCache()
     kept.update(tree)
     return kept

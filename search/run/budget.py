@@ -39,7 +39,7 @@ _WHOLE = ("evaluations", "tokens")
 
 
 @dataclass(frozen=True)
-class Use:
+class BudgetUse:
     """What a run has used, earlier sessions counted in, and what is under way. Seconds are wall seconds."""
 
     evaluations: int = 0
@@ -56,7 +56,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Room:
+class BudgetRemaining:
     """Trainings that may still be begun, and the budget that allows no more."""
 
     trainings: int
@@ -96,7 +96,7 @@ class Budget:
 
     # ------------------------------------------------------------ trainings
 
-    def set_aside(self, plan: ClaimPlan | None, use: Use) -> int:
+    def set_aside(self, plan: ClaimPlan | None, use: BudgetUse) -> int:
         """Trainings that are kept for the claim: what the plan needs, in half of each budget at most."""
         if plan is None:
             return 0
@@ -110,39 +110,39 @@ class Budget:
         affordable = fit(plan, min(halves))
         return 0 if isinstance(affordable, NoClaim) else affordable.evaluations
 
-    def for_search(self, use: Use, aside: int) -> Room:
+    def for_search(self, use: BudgetUse, aside: int) -> BudgetRemaining:
         """What may be begun for the search now, ``aside`` trainings being kept for the claim.
 
         One training may always be: without the root's score nothing is known, not even what a training takes.
         """
         room = _least(self._search_rooms(use, aside))
-        return Room(1) if room.trainings < 1 and use.evaluations == use.in_flight == 0 else room
+        return BudgetRemaining(1) if room.trainings < 1 and use.evaluations == use.in_flight == 0 else room
 
-    def _search_rooms(self, use: Use, aside: int) -> Iterator[Room]:
+    def _search_rooms(self, use: BudgetUse, aside: int) -> Iterator[BudgetRemaining]:
         if self.evaluations is not None:
-            yield Room(self.evaluations - use.evaluations - use.in_flight - aside, "evaluations")
+            yield BudgetRemaining(self.evaluations - use.evaluations - use.in_flight - aside, "evaluations")
         if self.hours is not None:
             left = 3600 * self.hours - use.seconds - math.ceil(aside / use.slots) * use.longest
-            yield Room(math.floor(left / use.each) * use.slots - use.in_flight, "hours")
+            yield BudgetRemaining(math.floor(left / use.each) * use.slots - use.in_flight, "hours")
         if self.device_hours is not None:
             left = 3600 * self.device_hours - use.device_seconds - aside * use.longest
-            yield Room(math.floor(left / use.each) - use.in_flight, "device_hours")
+            yield BudgetRemaining(math.floor(left / use.each) - use.in_flight, "device_hours")
 
-    def for_claim(self, use: Use) -> Room:
+    def for_claim(self, use: BudgetUse) -> BudgetRemaining:
         """What a claim may cost that begins now. By the hour it is rounded: a claim may end half a training late."""
         return _least(self._claim_rooms(use))
 
-    def _claim_rooms(self, use: Use) -> Iterator[Room]:
+    def _claim_rooms(self, use: BudgetUse) -> Iterator[BudgetRemaining]:
         if self.evaluations is not None:
-            yield Room(self.evaluations - use.evaluations - use.in_flight, "evaluations")
+            yield BudgetRemaining(self.evaluations - use.evaluations - use.in_flight, "evaluations")
         if self.hours is not None:
             rounds = round((3600 * self.hours - use.seconds) / use.longest)
-            yield Room(rounds * use.slots - use.in_flight, "hours")
+            yield BudgetRemaining(rounds * use.slots - use.in_flight, "hours")
         if self.device_hours is not None:
             left = 3600 * self.device_hours - use.device_seconds
-            yield Room(round(left / use.longest) - use.in_flight, "device_hours")
+            yield BudgetRemaining(round(left / use.longest) - use.in_flight, "device_hours")
 
-    def seconds_left(self, use: Use) -> float | None:
+    def seconds_left(self, use: BudgetUse) -> float | None:
         """Wall seconds until hours or device hours are used, all slots being busy; None where neither is set."""
         left = []
         if self.hours is not None:
@@ -203,9 +203,9 @@ class Budget:
         return ", ".join(text for name, text in words.items() if getattr(self, name) is not None)
 
 
-def _least(rooms: Iterator[Room]) -> Room:
-    least = min(rooms, key=lambda room: room.trainings, default=Room(_MANY))
-    return Room(max(0, least.trainings), least.limit)
+def _least(rooms: Iterator[BudgetRemaining]) -> BudgetRemaining:
+    least = min(rooms, key=lambda room: room.trainings, default=BudgetRemaining(_MANY))
+    return BudgetRemaining(max(0, least.trainings), least.limit)
 
 
 def completed(config: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from typing import Literal
 
 from archive.records import Decision, Evaluation, Request
 from search.claims.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, sized, spent, verdict
-from search.run.budget import Budget, Room, Use
-from search.run.engine import Search
+from search.run.budget import Budget, BudgetRemaining, BudgetUse
+from search.run.engine import Engine
 
 _LATEST = 64
 """Scored trainings that say what one takes."""
@@ -32,7 +32,7 @@ _WORDS = {"evaluations": "evaluations", "hours": "hours", "device_hours": "devic
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunResult:
     """How a session of a run ended."""
 
     reason: str
@@ -42,7 +42,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Forecast:
     """What is still to come, for a person who looks on."""
 
     stage: Literal["searching", "claiming"]
@@ -55,12 +55,12 @@ class Outlook:
     """Whether it may end sooner, by a score that is good enough."""
 
 
-class Course:
+class RunController:
     """One stretch of a run. Not thread-safe: one thread asks and tells."""
 
     def __init__(
         self,
-        engine: Search,
+        engine: Engine,
         budget: Budget,
         plan: ClaimPlan | None,
         *,
@@ -78,7 +78,7 @@ class Course:
         self.plan = plan
         self.slots = slots
         self.said = said
-        self.ending: Ending | None = None
+        self.ending: RunResult | None = None
         """How the run ended, once it has."""
         self._monotonic = monotonic
         self._began = monotonic() - used
@@ -156,7 +156,7 @@ class Course:
         """Trainings that may still be begun for the search, the claim's share set aside."""
         return self._search_room().trainings
 
-    def _search_room(self) -> Room:
+    def _search_room(self) -> BudgetRemaining:
         use = self.use
         return self.budget.for_search(use, self.budget.set_aside(self._wanted(), use))
 
@@ -212,11 +212,11 @@ class Course:
         self.said(reason)
         plan = self._claim_plan()
         if plan is None:
-            self.ending = Ending(reason, None, finished=True)
+            self.ending = RunResult(reason, None, finished=True)
         elif isinstance(plan, NoClaim):
             self.engine.note("no_claim", plan.reason)
             self.said(plan.reason[0].upper() + plan.reason[1:])
-            self.ending = Ending(f"{reason} {plan.reason}", None, finished=True)
+            self.ending = RunResult(f"{reason} {plan.reason}", None, finished=True)
         else:
             self._claiming = plan
 
@@ -224,7 +224,7 @@ class Course:
         found = verdict(self.engine.tree, plan, self._unit)
         if found is not None:
             self._write_down(found)
-        self.ending = Ending(self._reason, found, finished=True)
+        self.ending = RunResult(self._reason, found, finished=True)
 
     def _claim_plan(self) -> ClaimPlan | NoClaim | None:
         """The plan as far as it can be paid. One that has had its verdict stays as it was: nobody adds seeds to it."""
@@ -274,10 +274,10 @@ class Course:
     # ------------------------------------------------------------ what is used
 
     @property
-    def use(self) -> Use:
+    def use(self) -> BudgetUse:
         """What the run has used so far, and what is in flight; ``search/run/budget.py`` states how it is reckoned."""
         walls = self._walls or [2 * self.engine.parts.task.seconds]
-        return Use(
+        return BudgetUse(
             evaluations=self.engine.tree.evaluated,
             in_flight=self.engine.in_flight,
             seconds=self._monotonic() - self._began,
@@ -294,13 +294,13 @@ class Course:
             self._walls.append(wall)
             self._longest = max(self._longest, wall)
 
-    def outlook(self) -> Outlook:
+    def outlook(self) -> Forecast:
         """What is still to come, while it runs."""
         tree, claiming, use = self.engine.tree, self._claiming, self.use
         if claiming is not None:
-            return Outlook("claiming", use.slots, max(0, claiming.evaluations - spent(tree)), None, target=False)
+            return Forecast("claiming", use.slots, max(0, claiming.evaluations - spent(tree)), None, target=False)
         total = self.budget.evaluations
-        return Outlook(
+        return Forecast(
             "searching",
             use.slots,
             None if total is None else max(0, total - use.evaluations),

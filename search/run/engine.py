@@ -51,7 +51,7 @@ from operators.languages.fingerprint import normalised
 from prepare.task import Task
 from search.claims.parsimony import in_words, shorter_equal
 from search.claims.statistics import screening_sigma
-from search.policies.base import OperatorView, Policy, Telling
+from search.policies.base import OperatorView, Policy, StateReporter
 from search.run.lookahead import Lookahead, Outage
 from train.faults import fault
 from train.language_model.curve import pace_of
@@ -65,7 +65,7 @@ class SearchStopped(Exception):
 
 
 @dataclass(frozen=True)
-class Parts:
+class EngineParts:
     """What a search is put together from."""
 
     task: Task
@@ -87,7 +87,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class _Thought:
+class PendingProposal:
     """What a thread brought back for a move: a candidate, the reason for none, or an error of ours."""
 
     number: int
@@ -101,11 +101,11 @@ def evaluation_seed(run_seed: int, number: int) -> int:
     return int.from_bytes(digest[:4], "little") >> 1
 
 
-class Search:
+class Engine:
     """One run in progress. Not thread-safe: one thread asks and tells."""
 
     def __init__(
-        self, parts: Parts, archive: Archive, run: Run, tree: Tree, lookahead: Lookahead | None = None
+        self, parts: EngineParts, archive: Archive, run: Run, tree: Tree, lookahead: Lookahead | None = None
     ) -> None:
         """``lookahead``: how many proposals to prepare beyond what free slots want; None for none at all."""
         self.parts = parts
@@ -120,7 +120,7 @@ class Search:
         self._outage = Outage()
         self._ready: deque[Request] = deque()
         self._asked: set[int] = set()  # numbers of moves
-        self._thoughts: queue.SimpleQueue[_Thought] = queue.SimpleQueue()
+        self._thoughts: queue.SimpleQueue[PendingProposal] = queue.SimpleQueue()
         self._thinking: dict[int, float] = {}  # move number -> when its proposal was asked for
         self._to_think: deque[tuple[Operator, int, Propose, Context]] = deque()
         self._pool = ThreadPoolExecutor(max_workers=parts.llm_concurrency, thread_name_prefix="proposal")
@@ -279,7 +279,7 @@ class Search:
 
     def _policy_state(self) -> str | None:
         policy = self.parts.policy
-        return policy.state(self.tree) if isinstance(policy, Telling) else None
+        return policy.state(self.tree) if isinstance(policy, StateReporter) else None
 
     @property
     def _next_number(self) -> int:
@@ -352,7 +352,7 @@ class Search:
             result: Candidate | NoCandidate | Exception = self._proposed(operator, move, context)
         except Exception as error:  # noqa: BLE001 - handed to the asking thread, which raises it
             result = error
-        self._thoughts.put(_Thought(number, result, self.parts.monotonic() - began))
+        self._thoughts.put(PendingProposal(number, result, self.parts.monotonic() - began))
         self.wake()
 
     def _collect(self) -> None:

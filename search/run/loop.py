@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive.records import Evaluation
-from search.run.controller import Course, Ending, Outlook
-from search.run.engine import Search, SearchStopped
+from search.run.controller import Forecast, RunController, RunResult
+from search.run.engine import Engine, SearchStopped
 from train.executors.base import Executor, Running
 
 _PATIENCE = 0.25  # seconds between looks at the clock and at a wish to stop; what lands or comes back is taken at once
@@ -25,23 +25,23 @@ _PATIENCE = 0.25  # seconds between looks at the clock and at a wish to stop; wh
 class Display(Protocol):
     """What a person sees while the search runs."""
 
-    def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None: ...
+    def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None: ...
 
     def said(self, message: str) -> None: ...
 
-    def tick(self, search: Search, running: Sequence[Running], total: int | None) -> None: ...
+    def tick(self, search: Engine, running: Sequence[Running], total: int | None) -> None: ...
 
 
 @dataclass
-class Session:
+class SlotLoop:
     """One stretch of running a course on an executor."""
 
-    course: Course
+    course: RunController
     executor: Executor
     display: Display
     stop: threading.Event
 
-    def run(self) -> Ending:
+    def run(self) -> RunResult:
         """Search, then claim."""
         course = self.course
         course.engine.wake = self.executor.wake  # an answer of a model is taken up as it comes
@@ -51,9 +51,9 @@ class Session:
             if course.ending is not None:
                 return course.ending
             self._land()
-        return Ending("stopped by you", None, finished=False)
+        return RunResult("stopped by you", None, finished=False)
 
-    def outlook(self) -> Outlook:
+    def outlook(self) -> Forecast:
         """What is still to come, while it runs."""
         return self.course.outlook()
 

@@ -17,7 +17,7 @@ from archive.storage.store import Archive
 from archive.tree import Tree
 from prepare.load import find_file
 from prepare.task import Task
-from search.run.engine import Search
+from search.run.engine import Engine
 from search.settings import SettingsError, as_json, differences
 
 LEADERS_AGAIN = 5
@@ -127,7 +127,7 @@ def _before(archive: Archive, run: Run, tree: Tree, conditions: Conditions) -> T
     return archive.tree(run, scored[-1]) if scored else None
 
 
-def catch_up(search: Search, before: Tree) -> None:
+def catch_up(search: Engine, before: Tree) -> None:
     """On other hardware nothing is comparable: train the root and the leaders again before anything else."""
     old = before.conditions
     search.note(

@@ -12,7 +12,7 @@ from archive_sample import HERE, Diary, a_call, a_run, failed, request_for, scor
 from archive.records import Node, Propose
 from archive.storage.store import Archive
 from operators.llm.credit import credits_at
-from operators.llm.several import Credit
+from operators.llm.several import ModelCredit
 
 
 class Book(Diary):
@@ -31,7 +31,7 @@ class Book(Diary):
         number = self.asked(model, dollars)
         return self.add(self.tree.moves[number], f"NODE = {number}\n")
 
-    def credits(self, move: int | None = None) -> dict[str, Credit]:
+    def credits(self, move: int | None = None) -> dict[str, ModelCredit]:
         at = self.choose(Propose("improve", (self.root.node_id,))).number if move is None else move
         return dict(credits_at(self.archive.query, self.run.run, at))
 
@@ -75,7 +75,7 @@ def test_repairs_count_for_one_move_and_all_their_cost(book: Book) -> None:
     number = book.asked("a", 0.1)
     book.archive.record_call(a_call(move=number, turn=1, asked="a", charged_dollars=0.2))
     book.screened(book.add(book.tree.moves[number], "X = 1\n"), 2.0)
-    assert book.credits() == {"a": Credit(1, 1.0, 1.0, pytest.approx(0.3))}
+    assert book.credits() == {"a": ModelCredit(1, 1.0, 1.0, pytest.approx(0.3))}
 
 
 def test_an_unknown_price_makes_the_cost_unknown(book: Book) -> None:
@@ -95,7 +95,7 @@ def test_scores_of_other_hardware_are_not_compared(book: Book) -> None:
     node = book.made("a")
     elsewhere = replace(HERE, hardware="another machine")
     book.screened(node, 0.5, conditions=elsewhere)
-    assert book.credits()["a"] == Credit(1, 0.0, 0.0, 0.1)
+    assert book.credits()["a"] == ModelCredit(1, 0.0, 0.0, 0.1)
     book.screened(node, 2.9)
     assert book.credits()["a"].gain == pytest.approx(0.1)
     assert book.credits()["a"].moves == 1

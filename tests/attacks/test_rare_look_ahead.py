@@ -51,7 +51,7 @@ def falsified(honest: Floats, every: int) -> tuple[Floats, np.ndarray, float]:
     return claims, worst, float((claims - honest).mean()) / math.log(2)
 
 
-def unseen(suspicion: audit.Suspicion, places: np.ndarray) -> float:
+def unseen(suspicion: audit.AuditSuspicion, places: np.ndarray) -> float:
     """The probability that none of these positions is drawn, at most (draws are negatively associated)."""
     return float(np.prod(1.0 - np.minimum(1.0, suspicion.chances.ravel()[places])))
 
@@ -77,6 +77,6 @@ def test_a_leader_cannot_hide_it(task: Task, honest: Floats, reference: Floats, 
 def test_uniform_chances_would_not_do(task: Task, honest: Floats) -> None:
     """The test can fail: with the same number of positions, drawn without regard to the claims."""
     _, worst, gain = falsified(honest, 5000)
-    uniform = audit.Suspicion(1024, np.full(honest.shape, 1024 / honest.size), math.nan)
+    uniform = audit.AuditSuspicion(1024, np.full(honest.shape, 1024 / honest.size), math.nan)
     assert gain > HIDDEN
     assert unseen(uniform, worst) > 0.5

@@ -47,7 +47,7 @@ from operators.languages.code_changes import Changes
 from operators.languages.parameters import read_constants
 from operators.numeric import tune
 from operators.numeric.observations import history
-from operators.numeric.surrogate import Key, Trial
+from operators.numeric.surrogate import Key, Observation
 
 RATES = (1, 2, 3, 4, 5)
 EVALUATIONS = 100
@@ -218,10 +218,10 @@ class Edit:
         return Candidate({"train.py": text}, move.parents, self.name, f"block {block}")
 
 
-def alike(tree: Tree, keys: Collection[Key], limit: int, code: Changes | None = None) -> list[Trial]:
+def alike(tree: Tree, keys: Collection[Key], limit: int, code: Changes | None = None) -> list[Observation]:
     """What ``tune`` was fed with before code counted: programs of exactly these constants, their code left out."""
     found = history(tree, keys, limit, code)
-    return [Trial(t.values, t.score, t.runs, t.state) for t in found if t.values.keys() == set(keys)]
+    return [Observation(t.values, t.score, t.runs, t.state) for t in found if t.values.keys() == set(keys)]
 
 
 def arm(name: str, landscape: Landscape) -> Player:

@@ -48,9 +48,9 @@ from operators.languages.parameters import set_constants
 from search import factory
 from search.policies.base import OperatorView
 from search.run.budget import Budget
-from search.run.controller import Course
-from search.run.engine import Search, SearchStopped
-from search.run.loop import Session
+from search.run.controller import RunController
+from search.run.engine import Engine, SearchStopped
+from search.run.loop import SlotLoop
 from search.run.resume import open_run
 from search.settings import SettingsError, compose_settings, resolve
 from train.hardware.slots import make_slots, visible_gpus
@@ -168,17 +168,17 @@ class _Silent:
     def __init__(self) -> None:
         self.landings: list[Evaluation] = []
 
-    def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
+    def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
         self.landings.append(evaluation)
 
     def said(self, message: str) -> None:
         """Nobody listens."""
 
-    def tick(self, search: Search, running: Any, total: int | None) -> None:
+    def tick(self, search: Engine, running: Any, total: int | None) -> None:
         """Nobody looks."""
 
 
-class _Timed(Search):
+class _Timed(Engine):
     """A search that knows what its own work took."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -259,8 +259,8 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
         search = _Timed(parts, archive, opened.run, opened.tree)
         search.begin(factory.seed_files(task, config))
         # No claim: what is measured here is the search.
-        course = Course(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
-        Session(course, executor, display, threading.Event()).run()
+        course = RunController(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
+        SlotLoop(course, executor, display, threading.Event()).run()
         ideas = {node.node_id: node.candidate.idea for node in search.tree.nodes}
         search.close()
         return Trace(

@@ -49,7 +49,7 @@ from archive.storage.database import connect
 from archive.storage.store import Archive
 from prepare.task import Task
 from search import factory
-from search.run.engine import Search
+from search.run.engine import Engine
 from search.settings import compose_settings, resolve
 
 WARMING = 10
@@ -151,7 +151,7 @@ def driver_ms(folder: Path, config: Mapping[str, Any], task: Task, source: str, 
         tree = archive.tree(run, CONDITIONS)
         llm = factory.Llm(None, "")
         parts = factory.build_parts(config, task, _NoGate(), llm, time.time)
-        search = Search(parts, archive, run, tree)
+        search = Engine(parts, archive, run, tree)
         for _ in range(WARMING + nodes):
             began = time.process_time()
             search.fill(1, 0)

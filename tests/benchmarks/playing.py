@@ -37,7 +37,7 @@ from operators.languages.parameters import read_constants, set_constants
 from prepare.task import Corpus, Metric, Task
 from search.claims.claim import ClaimPlan, next_moves
 from search.policies.base import OperatorView, Policy
-from search.run.engine import Parts, Search
+from search.run.engine import Engine, EngineParts
 
 Job, Found = TypeVar("Job"), TypeVar("Found")
 
@@ -147,9 +147,9 @@ class Game:
         start = table.start(np.random.default_rng([seed, 1]))
         self._search.begin({PATH: table.program(start)})
 
-    def _engine(self, tree: Tree) -> Search:
+    def _engine(self, tree: Tree) -> Engine:
         operators = self.player.operators(self.table)
-        parts = Parts(
+        parts = EngineParts(
             task=_task(self.table),
             program="",
             policy=self.player.policy,
@@ -161,7 +161,7 @@ class Game:
             clock=lambda: 0.0,
         )
         run = Run("bench", f"{self.seed:032x}", "table", "score", "minimise", "policy", self.seed, {}, {}, 0.0)
-        return Search(parts, cast(Archive, Nowhere()), run, tree)
+        return Engine(parts, cast(Archive, Nowhere()), run, tree)
 
     def search(self, evaluations: int, slots: int) -> None:
         """Go on to so many evaluations; where nothing new is proposed any more, what is reached stays."""

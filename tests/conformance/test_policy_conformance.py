@@ -26,8 +26,8 @@ from archive.records import Direction, Move, Propose, Replicate, Stop, Wait
 from archive.tree import Tree
 from search.policies import Composition, Policy
 from search.policies.base import Operators
-from search.policies.phases.baseline import Opening
-from search.policies.phases.replicate import Recheck
+from search.policies.phases.baseline import BaselineRuns
+from search.policies.phases.replicate import LeaderReplication
 
 REPO = Path(__file__).parents[2]
 GOLDEN = REPO / "tests" / "golden"
@@ -335,7 +335,7 @@ INDIFFERENT = {"greedy", "hillclimb", "random", "rank_softmax", "map_elites"}
 
 def chosen_parents(policy: Policy, growth: Growth) -> Counter[str]:
     if isinstance(policy, Composition):
-        policy = dataclasses.replace(policy, recheck=Recheck(1))  # a crowded leader would be trained again
+        policy = dataclasses.replace(policy, recheck=LeaderReplication(1))  # a crowded leader would be trained again
     tree, tune = growth.tree, {"tune": ALL["tune"]}
     choices = [policy.choose(tree, np.random.default_rng(seed), tune) for seed in range(200)]
     return Counter(choice.parents[0] for choice in choices if isinstance(choice, Propose))
@@ -354,7 +354,7 @@ def test_invariant_under_any_monotone_change(policy: Policy, change: Callable[[f
     several is not kept by a change that is not linear."""
     if isinstance(policy, Composition):
         patient = dataclasses.replace(policy.widening, patience=None)
-        policy = dataclasses.replace(policy, opening=Opening(1), recheck=Recheck(1), widening=patient)
+        policy = dataclasses.replace(policy, opening=BaselineRuns(1), recheck=LeaderReplication(1), widening=patient)
     if not getattr(policy, "ordinal", False):
         pytest.skip("this policy does not claim to follow the order of scores alone")
     assert moves(policy)[1] == moves(policy, change=change)[1]

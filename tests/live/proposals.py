@@ -28,14 +28,14 @@ from model import NAME
 
 from archive.records import Candidate, LlmCall, Propose
 from operators.base import Context, Operator
-from operators.factory import Books, build_meter, build_operators
+from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.base import Answer, Cost, Prompt, Unavailable
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
 from operators.rewrite import operator as author
 from operators.rewrite.improve import Improve
-from operators.rewrite.operator import Author
-from operators.rewrite.prompt.change_kinds import Aim, read_aims
+from operators.rewrite.operator import LlmOperator
+from operators.rewrite.prompt.change_kinds import ChangeKind, read_aims
 from operators.rewrite.prompt.templates import Templates
 from prepare.load import find_file
 from search import factory
@@ -90,7 +90,7 @@ class Book:
 class Aimed(Improve):
     """Improve with one aim after another, and not the ones that credit would choose: each is to be seen."""
 
-    def aim(self, context: Context) -> Aim:
+    def aim(self, context: Context) -> ChangeKind:
         rounds, place = divmod(context.move_number, len(ROUND))
         aims = read_aims(self.templates.text("aims"))
         return aims[(rounds + sum(name == "improve" for name, _ in ROUND[:place])) % len(aims)]
@@ -164,7 +164,7 @@ class Maker:
         operator, parents = ROUND[number % len(ROUND)]
         asked: set[int] = set()
         made, reasons = self._operator(operator, self._meter(number, asked)), Listening(self.prompts)
-        listening: Any = made if isinstance(made, Author) else getattr(made, "_resolver")  # noqa: B009
+        listening: Any = made if isinstance(made, LlmOperator) else getattr(made, "_resolver")  # noqa: B009
         listening.templates = reasons
         move = Propose(operator, tuple(names[name] for name in parents))
         context = garden.context(
@@ -200,7 +200,7 @@ class Maker:
         if self.paid is not None:
             silent = Scripted([Unavailable("this answer was not recorded")] * 9)
             return Meter(silent, max_dollars=1.0, max_tokens=10**9, record=lambda call: None, lookup=lookup)
-        books = Books(record=record, lookup=lookup)
+        books = LlmCallbacks(record=record, lookup=lookup)
         first, again = (build_meter({**self.config["llm"], "extra": {"seed": seed}}, books) for seed in _seeds(number))
         assert first is not None
         assert again is not None

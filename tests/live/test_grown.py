@@ -15,7 +15,7 @@ from judging import class_of, reached, refused_at, summary
 from proposals import ROUND, Book, Maker, figures, judged, numbers, settings
 
 from archive.records import LlmCall
-from operators.rewrite.answers.search_replace import Unusable, apply, read_answer
+from operators.rewrite.answers.search_replace import InvalidAnswer, apply, read_answer
 from prepare.load import find_file
 from search import factory
 
@@ -59,7 +59,7 @@ def test_the_tree_fits_the_seed_program(config: Any) -> None:
     ],
 )
 def test_refusals_are_sorted_by_what_the_reader_says(answer: str, stage: str, kind: str) -> None:
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(InvalidAnswer) as refused:
         apply(read_answer(answer, ("train.py",)), {"train.py": "BATCH = 8\n"})
     assert refused_at(str(refused.value)) == stage
     assert class_of(str(refused.value)) == kind

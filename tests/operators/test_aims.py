@@ -14,7 +14,7 @@ from scripts import edit, metered
 
 from archive.records import Candidate, LlmCall
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.change_kinds import Aim, due, gain_of, read_aims, reward
+from operators.rewrite.prompt.change_kinds import ChangeKind, due, gain_of, read_aims, reward
 from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
@@ -26,7 +26,7 @@ def test_the_kinds_are_headings_of_a_file() -> None:
              "hyperparameters"]  # fmt: skip
     assert [aim.name for aim in AIMS] == names
     assert all(len(aim.words) > 40 and "\n" not in aim.words for aim in AIMS)
-    assert read_aims("# a\nx\ny\n## b c\nz") == (Aim("a", "x y"), Aim("b c", "z"))
+    assert read_aims("# a\nx\ny\n## b c\nz") == (ChangeKind("a", "x y"), ChangeKind("b c", "z"))
     with pytest.raises(ValueError, match="has no section"):
         read_aims("nothing")
     with pytest.raises(ValueError, match="two sections named 'a'"):

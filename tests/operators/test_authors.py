@@ -23,14 +23,14 @@ from operators.numeric.search_space import range_of
 from operators.rewrite.debug import Debug
 from operators.rewrite.draft import Draft
 from operators.rewrite.improve import Improve
-from operators.rewrite.operator import Author
+from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return {}\n"
 GOOD = "IDEA: a higher rate\n<<<<<<< SEARCH\nRATE = 0.001\n=======\nRATE = 0.002\n>>>>>>> REPLACE\n"
 
 
-def prompted(garden: Garden, kind: type[Author], node: str, **more: Any) -> str:
+def prompted(garden: Garden, kind: type[LlmOperator], node: str, **more: Any) -> str:
     """Everything that the model was shown."""
     meter, model = metered([GOOD, GOOD])
     garden.ask(kind(meter), node, **more)  # type: ignore[call-arg]
@@ -70,7 +70,7 @@ def test_improve_is_shown_what_is_known_and_screened(garden: Garden) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), [(Improve, "parent"), (Draft, "root"), (Debug, "crashed")])
 def test_no_prompt_has_a_score_of_another_split_or_of_other_conditions(
-    garden: Garden, kind: type[Author], name: str
+    garden: Garden, kind: type[LlmOperator], name: str
 ) -> None:
     text = prompted(garden, kind, family(garden)[name])
     assert "7.777" not in text

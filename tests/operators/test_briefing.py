@@ -25,7 +25,7 @@ from operators.rewrite.debug import Debug
 from operators.rewrite.draft import Draft
 from operators.rewrite.hybrid import Hybrid
 from operators.rewrite.improve import Improve
-from operators.rewrite.operator import Author
+from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
 from operators.rewrite.simplify import Simplify
 
@@ -58,7 +58,7 @@ def family(garden: Garden) -> dict[str, str]:
     return {name: node.node_id for name, node in nodes.items()}
 
 
-def shown(garden: Garden, kind: type[Author], node: str, **more: object) -> Prompt:
+def shown(garden: Garden, kind: type[LlmOperator], node: str, **more: object) -> Prompt:
     meter, model = metered([edit("RATE = 0.001", "RATE = 0.002")] * 2)
     garden.ask(kind(meter), node, **more)  # type: ignore[call-arg]
     return model.prompts[0]
@@ -69,7 +69,7 @@ EVERY = [(Improve, "parent"), (Hybrid, "merged"), (Simplify, "better"), (Draft, 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_no_prompt_has_anything_of_the_claim_or_of_other_conditions(
-    garden: Garden, tmp_path: Path, kind: type[Author], name: str
+    garden: Garden, tmp_path: Path, kind: type[LlmOperator], name: str
 ) -> None:
     node = family(garden)[name]
     with Archive.open(tmp_path / "a.duckdb") as archive:
@@ -179,7 +179,7 @@ def test_what_changes_of_the_code_are_worth_is_told_in_one_line_each(garden: Gar
 
 
 @pytest.mark.parametrize("kind", [Improve, Hybrid, Simplify])
-def test_the_worth_of_changes_reaches_the_prompt_and_leaves_what_is_cached_alone(kind: type[Author]) -> None:
+def test_the_worth_of_changes_reaches_the_prompt_and_leaves_what_is_cached_alone(kind: type[LlmOperator]) -> None:
     garden = planted()
     prompt = shown(garden, kind, garden.tree.root)
     told = prompt.messages[0]
@@ -204,7 +204,7 @@ def tuned(garden: Garden) -> str:
 
 
 @pytest.mark.parametrize("kind", [Improve, Hybrid, Simplify])
-def test_the_effects_reach_the_prompt_and_leave_what_is_cached_alone(garden: Garden, kind: type[Author]) -> None:
+def test_the_effects_reach_the_prompt_and_leave_what_is_cached_alone(garden: Garden, kind: type[LlmOperator]) -> None:
     root = tuned(garden)
     first = shown(garden, kind, root)
     assert BETTER.search(first.messages[0].text)

@@ -15,7 +15,7 @@ from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
-from operators.llm.several import Bandit, Several, Weighted
+from operators.llm.several import Bandit, ModelRouter, Weighted
 from search.settings import compose_settings, resolve
 
 CONF = Path(conf.__file__).parent
@@ -167,7 +167,7 @@ def test_several_models_are_those_whose_keys_are_there(keys: pytest.MonkeyPatch)
     meter = built("llm=several", "llm.weights.fast=0", "llm.choose.exploration=0.25", "llm.choose.first=7",
                   "llm.choose.training_dollars=0.5", "llm.models.strong.model=claude-opus-5")  # fmt: skip
     several = meter.model
-    assert isinstance(several, Several)
+    assert isinstance(several, ModelRouter)
     assert list(several.members) == ["strong", "other"]
     assert meter.describe() == "claude-opus-5 and gpt-6.1-terra, at most $2.00 and 1,000,000 tokens"
     bandit = several._chooser

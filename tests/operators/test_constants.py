@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.languages.parameters import Constant, Number, find_constants, read_constants, set_constants
+from operators.languages.parameters import Number, Parameter, find_constants, read_constants, set_constants
 from operators.languages.syntax import Unparsable
-from operators.numeric.search_space import Range, described, range_of
+from operators.numeric.search_space import ParameterRange, described, range_of
 
 SOURCE = '''\
 """A program — with ümläuts."""
@@ -96,8 +96,8 @@ def test_what_is_set_is_read_back_and_the_rest_of_the_tree_is_untouched(rows: li
     assert set_constants(changed, read_constants(source)).count("\n") == source.count("\n")
 
 
-def _range(value: Number, tune: str | None = None) -> Range:
-    found = range_of(Constant("K", value, 0, 0, tune))
+def _range(value: Number, tune: str | None = None) -> ParameterRange:
+    found = range_of(Parameter("K", value, 0, 0, tune))
     assert found is not None
     return found
 
@@ -147,7 +147,7 @@ def test_a_long_line_is_looked_through_once() -> None:
 
 @pytest.mark.parametrize("value", [0, -3, -0.5])
 def test_values_that_give_no_scale_are_not_searched(value: Number) -> None:
-    assert range_of(Constant("K", value, 0, 0, None)) is None
+    assert range_of(Parameter("K", value, 0, 0, None)) is None
 
 
 def test_both_values_of_a_bool() -> None:

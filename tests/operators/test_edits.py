@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from operators.rewrite.answers.search_replace import Unusable, apply, read_answer
+from operators.rewrite.answers.search_replace import InvalidAnswer, apply, read_answer
 
 PROGRAM = """\
 RATE = 0.001
@@ -36,7 +36,7 @@ def changed(
 
 def refused(answer: str, idea: str = "IDEA: it\n") -> tuple[str, str]:
     """What is said, and what of the program is shown."""
-    with pytest.raises(Unusable) as refusal:
+    with pytest.raises(InvalidAnswer) as refusal:
         apply(read_answer(idea + answer, ("train.py",)), {"train.py": PROGRAM})
     return str(refusal.value), refusal.value.shown
 
@@ -77,7 +77,7 @@ def test_a_whole_file_and_decorated_blocks() -> None:
 
 def test_files_are_named() -> None:
     answer = block("x = 1", "x = 2", "model.py") + "FILE: `train.py`\n```\ny = 3\n```\n"
-    with pytest.raises(Unusable, match="one or the other"):
+    with pytest.raises(InvalidAnswer, match="one or the other"):
         changed(answer, {"train.py": "", "model.py": "x = 1\n"}, ("train.py", "model.py"))
     answer = block("x = 1", "x = 2", "model.py") + block("y = 1", "y = 2", "train.py")
     files = changed(answer, {"train.py": "y = 1\n", "model.py": "x = 1\n"}, ("train.py", "model.py"))
@@ -191,7 +191,7 @@ LONG = 390_000
 )
 def test_a_long_answer_is_read_at_once(answer: str, refused: str | None) -> None:
     """Seconds for all of them together; where a pattern goes over the same text again and again it would be days."""
-    with nullcontext() if refused is None else pytest.raises(Unusable, match=refused):
+    with nullcontext() if refused is None else pytest.raises(InvalidAnswer, match=refused):
         assert apply(read_answer(answer, ("train.py",)), {"train.py": PROGRAM}) == {"train.py": PROGRAM}
 
 
@@ -318,6 +318,6 @@ def test_what_changes_nothing_may_stand_beside_definitions() -> None:
 
 
 def refused_of(answer: str, files: dict[str, str]) -> tuple[str, str]:
-    with pytest.raises(Unusable) as refusal:
+    with pytest.raises(InvalidAnswer) as refusal:
         changed(answer, files)
     return str(refusal.value), refusal.value.shown

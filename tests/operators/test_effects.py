@@ -13,7 +13,7 @@ from garden import Garden
 from archive.records import Direction
 from operators.analysis.sensitivity import Better, Effect, Effects, Matters, NoEffect, Scale, effects, tried
 from operators.languages.parameters import Number, read_constants, set_constants
-from operators.numeric.surrogate import Key, Trial
+from operators.numeric.surrogate import Key, Observation
 from operators.numeric.tune import WARM
 
 SOURCE = """\
@@ -128,9 +128,13 @@ def test_what_few_programs_do_not_show_is_not_said_to_be_idle() -> None:
 
 
 def test_few_programs_with_another_value_are_no_range() -> None:
-    trials = [Trial({KEY: 7}, 3.0)] * 38 + [Trial({KEY: 9}, 3.0), Trial({KEY: 1}, 3.0), Trial({}, 3.0)]
+    trials = [Observation({KEY: 7}, 3.0)] * 38 + [
+        Observation({KEY: 9}, 3.0),
+        Observation({KEY: 1}, 3.0),
+        Observation({}, 3.0),
+    ]
     assert tried(trials, KEY) is None
-    trials += [Trial({KEY: 12}, 3.0)] * 10 + [Trial({KEY: 40}, None, state="failed")] * 20
+    trials += [Observation({KEY: 12}, 3.0)] * 10 + [Observation({KEY: 40}, None, state="failed")] * 20
     assert tried(trials, KEY) == (7, 12)
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.numeric.search_space import Range
-from operators.numeric.surrogate import GeneModel, Key, Trial, expected_improvement, normal_scores
+from operators.numeric.search_space import ParameterRange
+from operators.numeric.surrogate import GpSurrogate, Key, Observation, expected_improvement, normal_scores
 
 A: Key = ("train.py", "A")
 B: Key = ("train.py", "B")
-SPACE = {A: Range(0.0, 1.0), B: Range(0, 3, integer=True, choices=(0, 1, 2, 3), unordered=True)}
+SPACE = {A: ParameterRange(0.0, 1.0), B: ParameterRange(0, 3, integer=True, choices=(0, 1, 2, 3), unordered=True)}
 WORTH = (0.0, 1.0, 0.2, 0.4)
 
 
@@ -21,12 +21,12 @@ def loss(a: float, b: int) -> float:
     return (a - 0.7) ** 2 + WORTH[b]
 
 
-def trials(count: int = 40, noise: float = 0.0, seed: int = 0) -> list[Trial]:
+def trials(count: int = 40, noise: float = 0.0, seed: int = 0) -> list[Observation]:
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
         a, b = float(rng.random()), int(rng.integers(4))
-        found.append(Trial({A: a, B: b}, loss(a, b) + noise * float(rng.normal())))
+        found.append(Observation({A: a, B: b}, loss(a, b) + noise * float(rng.normal())))
     return found
 
 
@@ -43,7 +43,7 @@ def test_expected_improvement_is_what_sampling_gives() -> None:
 
 
 def test_it_orders_programs_that_nobody_has_trained() -> None:
-    model = GeneModel(trials(noise=0.05), SPACE, "minimise")
+    model = GpSurrogate(trials(noise=0.05), SPACE, "minimise")
     unseen = [{A: a, B: b} for a in np.linspace(0.03, 0.97, 12) for b in range(4)]
     true = normal_scores([loss(float(values[A]), int(values[B])) for values in unseen], "minimise")
     assert np.corrcoef(model.predict(unseen).mean, true)[0, 1] > 0.9
@@ -53,34 +53,34 @@ def test_a_monotone_change_of_the_metric_changes_nothing() -> None:
     known = trials()
     warped = [replace(trial, score=-math.exp(-3 * (trial.score or 0.0))) for trial in known]
     unseen = [{A: 0.2, B: 0}, {A: 0.9, B: 3}]
-    assert GeneModel(known, SPACE, "minimise").predict(unseen).improvement == pytest.approx(
-        GeneModel(warped, SPACE, "minimise").predict(unseen).improvement
+    assert GpSurrogate(known, SPACE, "minimise").predict(unseen).improvement == pytest.approx(
+        GpSurrogate(warped, SPACE, "minimise").predict(unseen).improvement
     )
 
 
 def test_names_have_no_neighbours_and_amounts_have() -> None:
     """A good value speaks for what is near it, and for no other name."""
-    known = [Trial({A: a, B: 0}, (a - 0.5) ** 2) for a in np.linspace(0.0, 1.0, 9)]
-    known += [Trial({A: 0.5, B: 1}, -1.0)]
-    mean = GeneModel(known, SPACE, "minimise").predict([{A: 0.5, B: b} for b in (0, 1, 2, 3)]).mean
+    known = [Observation({A: a, B: 0}, (a - 0.5) ** 2) for a in np.linspace(0.0, 1.0, 9)]
+    known += [Observation({A: 0.5, B: 1}, -1.0)]
+    mean = GpSurrogate(known, SPACE, "minimise").predict([{A: 0.5, B: b} for b in (0, 1, 2, 3)]).mean
     assert mean[1] == max(mean)
     assert mean[2] == pytest.approx(mean[3])
 
 
 def test_what_is_unknown_is_less_sure_and_more_runs_are_surer() -> None:
-    known = [Trial({A: a, B: 0}, a) for a in (0.1, 0.15, 0.2, 0.25)]
-    far = GeneModel(known, SPACE, "minimise").predict([{A: 0.15, B: 0}, {A: 0.9, B: 2}]).deviation
+    known = [Observation({A: a, B: 0}, a) for a in (0.1, 0.15, 0.2, 0.25)]
+    far = GpSurrogate(known, SPACE, "minimise").predict([{A: 0.15, B: 0}, {A: 0.9, B: 2}]).deviation
     assert far[1] > 1.2 * far[0]
     often = [replace(trial, runs=16) for trial in known]
-    assert GeneModel(often, SPACE, "minimise").predict([{A: 0.15, B: 0}]).deviation[0] < far[0]
+    assert GpSurrogate(often, SPACE, "minimise").predict([{A: 0.15, B: 0}]).deviation[0] < far[0]
 
 
 def test_failures_nearby_lower_what_is_hoped_for() -> None:
     known = trials()
-    failures = [Trial({A: 0.7 + 0.01 * i, B: 0}, None, state="failed") for i in range(-4, 5)]
+    failures = [Observation({A: 0.7 + 0.01 * i, B: 0}, None, state="failed") for i in range(-4, 5)]
     here = [{A: 0.7, B: 0}, {A: 0.1, B: 1}]
-    before = GeneModel(known, SPACE, "minimise").predict(here)
-    after = GeneModel([*known, *failures], SPACE, "minimise").predict(here)
+    before = GpSurrogate(known, SPACE, "minimise").predict(here)
+    after = GpSurrogate([*known, *failures], SPACE, "minimise").predict(here)
     assert after.improvement[0] < 0.75 * before.improvement[0]
     assert after.mean == pytest.approx(before.mean)
     assert after.improvement[1] > 0.8 * before.improvement[1]
@@ -88,12 +88,12 @@ def test_failures_nearby_lower_what_is_hoped_for() -> None:
 
 def test_too_little_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 scored programs, and got 1"):
-        GeneModel([*trials(1), Trial({A: 0.0, B: 0}, None, state="failed")], SPACE, "minimise")
+        GpSurrogate([*trials(1), Observation({A: 0.0, B: 0}, None, state="failed")], SPACE, "minimise")
 
 
 def test_scores_that_are_all_equal_and_many_equal_programs_are_no_trouble() -> None:
-    same = [Trial({A: 0.5, B: 1}, 2.0)] * 30
-    found = GeneModel(same, SPACE, "minimise").predict([{A: 0.5, B: 1}, {A: 0.1, B: 0}])
+    same = [Observation({A: 0.5, B: 1}, 2.0)] * 30
+    found = GpSurrogate(same, SPACE, "minimise").predict([{A: 0.5, B: 1}, {A: 0.1, B: 0}])
     assert np.isfinite(found.improvement).all()
 
 
@@ -103,7 +103,7 @@ def test_a_change_of_the_code_is_a_gene_with_a_worth_of_its_own() -> None:
         replace(trial, score=(trial.score or 0.0) - 0.5 * (i % 2), code=frozenset({"block"} if i % 2 else ()))
         for i, trial in enumerate(trials(noise=0.05))
     ]
-    model = GeneModel(half, SPACE, "minimise")
+    model = GpSurrogate(half, SPACE, "minimise")
     unseen = [{A: a, B: b} for a in np.linspace(0.03, 0.97, 6) for b in range(4)]
     assert (model.predict(unseen, frozenset({"block"})).mean > model.predict(unseen).mean).all()
 
@@ -114,8 +114,8 @@ def test_a_block_may_move_the_best_value_of_a_constant() -> None:
     known = []
     for i in range(60):
         a, b, here = float(rng.random()), int(rng.integers(4)), bool(i % 2)
-        known.append(Trial({A: a, B: b}, loss(a + 0.5 * here, b), code=frozenset({"block"} if here else ())))
-    model = GeneModel(known, SPACE, "minimise")
+        known.append(Observation({A: a, B: b}, loss(a + 0.5 * here, b), code=frozenset({"block"} if here else ())))
+    model = GpSurrogate(known, SPACE, "minimise")
     line = [{A: a, B: 0} for a in np.linspace(0.0, 1.0, 21)]
     with_block, without = model.predict(line, frozenset({"block"})).mean, model.predict(line).mean
     assert abs(float(line[int(with_block.argmax())][A]) - 0.2) < 0.11
@@ -123,8 +123,8 @@ def test_a_block_may_move_the_best_value_of_a_constant() -> None:
 
 
 def test_a_program_that_lacks_a_constant_still_tells_of_the_others() -> None:
-    lacking = [Trial({A: trial.values[A]}, trial.score) for trial in trials(20) if trial.values[B] == 0]
-    model = GeneModel([*trials(6, seed=5), *lacking], SPACE, "minimise")
+    lacking = [Observation({A: trial.values[A]}, trial.score) for trial in trials(20) if trial.values[B] == 0]
+    model = GpSurrogate([*trials(6, seed=5), *lacking], SPACE, "minimise")
     near, far = model.predict([{A: 0.7, B: 0}, {A: 0.05, B: 0}]).mean
     assert near > far
 
@@ -132,12 +132,12 @@ def test_a_program_that_lacks_a_constant_still_tells_of_the_others() -> None:
 def test_what_all_programs_carry_makes_no_difference() -> None:
     everywhere = [replace(trial, code=frozenset({"old"})) for trial in trials()]
     unseen = [{A: 0.3, B: 2}]
-    plain = GeneModel(trials(), SPACE, "minimise").predict(unseen)
-    assert GeneModel(everywhere, SPACE, "minimise").predict(unseen, frozenset({"old"})).mean == plain.mean
+    plain = GpSurrogate(trials(), SPACE, "minimise").predict(unseen)
+    assert GpSurrogate(everywhere, SPACE, "minimise").predict(unseen, frozenset({"old"})).mean == plain.mean
 
 
 def test_programs_that_differ_little_are_compared_more_surely_than_each_is_known() -> None:
-    model = GeneModel(trials(12, noise=0.3), SPACE, "minimise")
+    model = GpSurrogate(trials(12, noise=0.3), SPACE, "minimise")
     programs = [{A: 0.9, B: 3}, {A: 0.9, B: 3}, {A: 0.85, B: 3}, {A: 0.1, B: 0}]
     found, alone = model.compare(programs), model.predict(programs)
     assert found.mean == pytest.approx(alone.mean)
@@ -150,20 +150,20 @@ def test_programs_that_differ_little_are_compared_more_surely_than_each_is_known
 
 
 def test_failures_nearby_lower_the_chance() -> None:
-    failures = [Trial({A: 0.7 + 0.01 * i, B: 0}, None, state="failed") for i in range(-8, 9)]
-    chance = GeneModel([*trials(20), *failures], SPACE, "minimise").compare([{A: 0.7, B: 0}, {A: 0.1, B: 1}]).chance
+    failures = [Observation({A: 0.7 + 0.01 * i, B: 0}, None, state="failed") for i in range(-8, 9)]
+    chance = GpSurrogate([*trials(20), *failures], SPACE, "minimise").compare([{A: 0.7, B: 0}, {A: 0.1, B: 1}]).chance
     assert chance[0] < 0.6 < chance[1]
-    assert GeneModel(trials(), SPACE, "minimise").compare([{A: 0.7, B: 0}]).chance == pytest.approx([1.0])
+    assert GpSurrogate(trials(), SPACE, "minimise").compare([{A: 0.7, B: 0}]).chance == pytest.approx([1.0])
 
 
 def test_the_evidence_is_for_what_matters_and_against_what_does_not() -> None:
     rng = np.random.default_rng(1)
     idle: Key = ("train.py", "IDLE")
-    known = [Trial({**trial.values, idle: float(rng.random())}, trial.score) for trial in trials(noise=0.05)]
-    wide = SPACE | {idle: Range(0.0, 1.0)}
+    known = [Observation({**trial.values, idle: float(rng.random())}, trial.score) for trial in trials(noise=0.05)]
+    wide = SPACE | {idle: ParameterRange(0.0, 1.0)}
 
     def evidence(*keys: Key) -> float:
-        return GeneModel(known, {key: wide[key] for key in keys}, "minimise").evidence
+        return GpSurrogate(known, {key: wide[key] for key in keys}, "minimise").evidence
 
     assert evidence(A, B) > evidence(A, B, idle) + 1
     assert evidence(A, B) > evidence(A) + 4
@@ -173,9 +173,9 @@ def test_the_evidence_is_for_what_matters_and_against_what_does_not() -> None:
 
 def test_settings_that_cannot_be_solved_are_left_out() -> None:
     """Programs far outside of the range, run often, beside ones that lack the constant: no valid covariance for all."""
-    far = [Trial({A: 20.0 * i, B: 0}, float(i % 3), runs=2000) for i in range(30)]
-    lacking = [Trial({B: 0}, 1.0, runs=2000)] * 3
-    model = GeneModel([*far, *lacking], SPACE, "minimise")
+    far = [Observation({A: 20.0 * i, B: 0}, float(i % 3), runs=2000) for i in range(30)]
+    lacking = [Observation({B: 0}, 1.0, runs=2000)] * 3
+    model = GpSurrogate([*far, *lacking], SPACE, "minimise")
     found = model.predict([trial.values for trial in far]).mean
     wanted = normal_scores([trial.score or 0.0 for trial in far], "minimise")
     assert np.corrcoef(found, wanted)[0, 1] > 0.9, "what was run 2,000 times is known"

@@ -8,7 +8,7 @@ from scripts import edit, metered
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.numeric.search_space import Range, is_misread, range_of
+from operators.numeric.search_space import ParameterRange, is_misread, range_of
 from operators.numeric.tune import Tune, search_space
 from operators.rewrite.hybrid import Hybrid
 from operators.rewrite.prompt.templates import Templates
@@ -27,7 +27,7 @@ def test_what_the_model_names_tune_searches(garden: Garden) -> None:
     child = garden.ask(Hybrid(meter), root.node_id)
     assert isinstance(child, Candidate)
     space = search_space(child.files, ("train.py",))
-    assert space["train.py", "GATE"] == Range(0.0, 1.0)
+    assert space["train.py", "GATE"] == ParameterRange(0.0, 1.0)
     assert space["train.py", "STEPS"].choices == (1, 2, 4, 8)
     node = garden.grow(dict(child.files), (root.node_id,), "hybrid", score=2.9)
     settings = [garden.ask(Tune(), node.node_id, seed=seed) for seed in range(12)]
@@ -67,11 +67,11 @@ def test_the_grammar_that_prompts_teach_is_the_one_that_is_read() -> None:
     assert list(found) == ["WIDTH", "RATE", "DROPOUT", "HEADS", "MIXER", "TIED", "CLASSES"]
     assert not any(map(is_misread, found.values()))
     ranges = {name: range_of(constant) for name, constant in found.items()}
-    assert ranges["WIDTH"] == Range(16, 512, "log", integer=True, step=16)
-    assert ranges["RATE"] == Range(1e-4, 1e-1, "log")
-    assert ranges["DROPOUT"] == Range(0.0, 0.5)
+    assert ranges["WIDTH"] == ParameterRange(16, 512, "log", integer=True, step=16)
+    assert ranges["RATE"] == ParameterRange(1e-4, 1e-1, "log")
+    assert ranges["DROPOUT"] == ParameterRange(0.0, 0.5)
     assert ranges["HEADS"] is not None
     assert ranges["HEADS"].choices == (1, 2, 4, 8)
-    assert ranges["MIXER"] == Range(0, 2, integer=True, choices=(0, 1, 2), unordered=True)
+    assert ranges["MIXER"] == ParameterRange(0, 2, integer=True, choices=(0, 1, 2), unordered=True)
     assert ranges["TIED"] is not None
     assert ranges["CLASSES"] is None

@@ -20,7 +20,7 @@ from operators.rewrite.debug import Debug
 from operators.rewrite.draft import Draft
 from operators.rewrite.hybrid import Hybrid
 from operators.rewrite.improve import Improve
-from operators.rewrite.operator import Author
+from operators.rewrite.operator import LlmOperator
 from operators.rewrite.simplify import Simplify
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
@@ -57,14 +57,14 @@ def outside(prompt: Prompt) -> str:
     return _DATA.sub("", "\n".join(f"{m.whole}" for m in prompt.messages if m.role == "user"))
 
 
-EVERY: list[tuple[type[Author], str]] = [
+EVERY: list[tuple[type[LlmOperator], str]] = [
     (Improve, "parent"), (Hybrid, "parent"), (Simplify, "parent"), (Draft, "root"), (Debug, "crashed"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
 @pytest.mark.parametrize(("kind", "name"), EVERY, ids=[kind.__name__ for kind, _ in EVERY])
-def test_nothing_leaves_its_quotation(garden: Garden, attack: str, kind: type[Author], name: str) -> None:
+def test_nothing_leaves_its_quotation(garden: Garden, attack: str, kind: type[LlmOperator], name: str) -> None:
     node = attacked(garden, attack)[name]
     answer = edit(f"RATE = 0.005 {attack}", "RATE = 0.002", f"x {attack}")  # so that the nearest text is shown
     meter, model = metered([answer, answer])

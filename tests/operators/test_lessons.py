@@ -16,7 +16,7 @@ from archive.records import Conditions
 from archive.report.lessons import tally
 from archive.storage.store import Archive
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.insights import Lessons, learned
+from operators.rewrite.prompt.insights import Insights, learned
 
 SOURCE = "RATE = 0.001\n"
 
@@ -103,7 +103,7 @@ def test_they_reach_the_prompt_as_data_and_are_optional(archive: Archive) -> Non
 
 def test_a_writer_that_needs_the_memory_goes_first() -> None:
     """Nothing is learned of that for the time until the run has grown: the next proposal asks again."""
-    lessons = Lessons()
+    lessons = Insights()
 
     def interrupted(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         raise duckdb.InterruptException("interrupted")
@@ -124,7 +124,7 @@ def test_they_are_asked_for_again_when_the_run_has_grown() -> None:
         asked.append(sql)
         return [("crashed", len(asked))] if "outcome, count" in sql else []
 
-    lessons = Lessons()
+    lessons = Insights()
 
     def told(evaluated: int) -> tuple[str, ...]:
         return lessons.lines(query, "night", CONDITIONS, 0.01, evaluated)

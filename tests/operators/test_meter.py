@@ -21,16 +21,16 @@ from operators.llm.base import (
     Overloaded,
     Prompt,
 )
-from operators.llm.meter import LONGEST_PAUSE, Meter, Spending, Ticket, charged_for, pause_before_next
+from operators.llm.meter import LONGEST_PAUSE, CallId, Meter, Spending, charged_for, pause_before_next
 from operators.llm.prices import price_from, price_of
 from operators.llm.scripted import Scripted
-from operators.llm.several import Several
+from operators.llm.several import ModelRouter
 
 PROMPT = Prompt("system", (Message("user", "hello"),))
 
 
-def ticket(move: int = 0, turn: int = 0) -> Ticket:
-    return Ticket("run", move, turn, "improve")
+def ticket(move: int = 0, turn: int = 0) -> CallId:
+    return CallId("run", move, turn, "improve")
 
 
 class Priced:
@@ -422,7 +422,7 @@ def test_a_script_is_spoken_in_order_with_latency() -> None:
 def test_what_a_call_would_cost_is_known_of_one_model() -> None:
     scripted = Meter(Scripted(), max_dollars=1, max_tokens=10**6, record=lambda call: None)
     assert scripted.price == price_of("scripted")
-    both = Several({"a": Scripted(), "b": Scripted()})
+    both = ModelRouter({"a": Scripted(), "b": Scripted()})
     assert Meter(both, max_dollars=1, max_tokens=10**6, record=lambda call: None).price is None
 
 

@@ -11,7 +11,7 @@ from operators.base import NoCandidate
 from operators.llm.base import KeyRefused, Overloaded
 from operators.recombine.conflicts import read_places
 from operators.recombine.crossover import Crossover
-from operators.rewrite.answers.search_replace import Unusable
+from operators.rewrite.answers.search_replace import InvalidAnswer
 
 BASE = """\
 RATE = 0.001
@@ -155,7 +155,7 @@ def test_places_are_read_strictly() -> None:
     text = "**IDEA:** x\n## PLACE 2:\n```python\nb\n```\nwords\nPLACE 1\n```\n```\n"
     answered = read_places(text, 2)
     assert (answered.idea, answered.places) == ("x", ((), ("b\n",)))
-    with pytest.raises(Unusable, match="PLACE 1 is given twice"):
+    with pytest.raises(InvalidAnswer, match="PLACE 1 is given twice"):
         read_places(answer("x") + "PLACE 1\n```\ny\n```\n", 1)
 
 

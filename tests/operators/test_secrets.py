@@ -12,7 +12,7 @@ from openai_api import MODEL, OpenAiApi
 
 from archive.records import LlmCall
 from operators.factory import secrets_of
-from operators.llm.base import Answer, AnswerRefused, LlmError, Message, Prompt, Ticket
+from operators.llm.base import Answer, AnswerRefused, CallId, LlmError, Message, Prompt
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible
 from operators.llm.meter import Meter
@@ -22,7 +22,7 @@ from operators.llm.secrets import HIDDEN, Secrets, without_user
 KEY = "sk-canary-5f1e0c77aa"
 PASSWORD = "pw-canary-8d%2F31"
 BASIC = base64.b64encode(b"someone:pw-canary-8d/31").decode()
-TICKET = Ticket("night", 1, 0, "improve")
+TICKET = CallId("night", 1, 0, "improve")
 
 
 def hidden(url: str = "http://host") -> Secrets:

@@ -20,26 +20,26 @@ from operators.llm.base import (
     QuotaExhausted,
     UnknownModel,
 )
-from operators.llm.meter import Meter, Ticket
+from operators.llm.meter import CallId, Meter
 from operators.llm.scripted import Scripted
-from operators.llm.several import Bandit, Credit, Several, Weighted
+from operators.llm.several import Bandit, ModelCredit, ModelRouter, Weighted
 
 PROMPT = Prompt("system", (Message("user", "hello"),))
 
 
-def ticket(move: int, turn: int = 0, run: str = "night") -> Ticket:
-    return Ticket(run, move, turn, "improve")
+def ticket(move: int, turn: int = 0, run: str = "night") -> CallId:
+    return CallId(run, move, turn, "improve")
 
 
 def scripted(name: str) -> Scripted:
     return Scripted(lambda prompt: name, model=name)
 
 
-def pair(**more: object) -> Several:
-    return Several({"a": scripted("a"), "b": scripted("b")}, **more)  # type: ignore[arg-type]
+def pair(**more: object) -> ModelRouter:
+    return ModelRouter({"a": scripted("a"), "b": scripted("b")}, **more)  # type: ignore[arg-type]
 
 
-def shares(several: Several, moves: int = 2000) -> dict[str, float]:
+def shares(several: ModelRouter, moves: int = 2000) -> dict[str, float]:
     counts = Counter(several.pick(ticket(move))[0] for move in range(moves))
     return {name: count / moves for name, count in counts.items()}
 
@@ -62,7 +62,7 @@ def test_a_move_has_its_model_whenever_it_is_asked_for() -> None:
 
 def test_the_formula_of_the_bandit() -> None:
     bandit = Bandit(exploration=0.5, training_dollars=0.01, first=3)
-    credits = {"dear": Credit(10, 0.8, 0.4, 1.0), "cheap": Credit(30, 0.9, 0.3, 0.3)}
+    credits = {"dear": ModelCredit(10, 0.8, 0.4, 1.0), "cheap": ModelCredit(30, 0.9, 0.3, 0.3)}
     index = bandit.index(credits)
     wide = math.sqrt(2 * math.log(40) / 10)
     assert index["dear"] == pytest.approx((0.08 / 0.4 + 0.5 * wide) / (0.1 + 0.01))
@@ -71,23 +71,23 @@ def test_the_formula_of_the_bandit() -> None:
 
 
 def test_nothing_gained_is_no_division_by_zero() -> None:
-    index = Bandit().index({"a": Credit(1, 0.0, 0.0, 0.0), "b": Credit(1, 0.0, 0.0, 0.0)})
+    index = Bandit().index({"a": ModelCredit(1, 0.0, 0.0, 0.0), "b": ModelCredit(1, 0.0, 0.0, 0.0)})
     assert index["a"] == index["b"] > 0
     assert math.isfinite(index["a"])
 
 
 def test_a_model_of_unknown_price_costs_as_much_as_the_dearest() -> None:
-    index = Bandit().index({"a": Credit(10, 1.0, 0.2, 5.0), "b": Credit(10, 1.0, 0.2, None)})
+    index = Bandit().index({"a": ModelCredit(10, 1.0, 0.2, 5.0), "b": ModelCredit(10, 1.0, 0.2, None)})
     assert index["a"] == index["b"]
 
 
 def test_a_model_that_costs_nothing_is_not_asked_for_ever() -> None:
-    credits = {"free": Credit(100, 0.0, 0.0, 0.0), "paid": Credit(100, 30.0, 1.0, 2.0)}
+    credits = {"free": ModelCredit(100, 0.0, 0.0, 0.0), "paid": ModelCredit(100, 30.0, 1.0, 2.0)}
     assert Bandit(training_dollars=0.05).choose({"free": 1, "paid": 1}, lambda: credits, 0.5) == "paid"
 
 
 def test_models_are_drawn_by_weight_until_each_has_ended_a_few_moves() -> None:
-    known = {"a": Credit(50, 9.0, 1.0, 0.1), "b": Credit(2, 0.0, 0.0, 0.1)}
+    known = {"a": ModelCredit(50, 9.0, 1.0, 0.1), "b": ModelCredit(2, 0.0, 0.0, 0.1)}
     assert Bandit(first=3).choose({"a": 1, "b": 1}, lambda: known, 0.0) == "b"
     assert Bandit(first=2).choose({"a": 1, "b": 1}, lambda: known, 0.0) == "a"
     assert Bandit(first=3).choose({"a": 1, "b": 1}, dict, 0.0) == "a"
@@ -95,15 +95,15 @@ def test_models_are_drawn_by_weight_until_each_has_ended_a_few_moves() -> None:
 
 def gains(chance: Callable[[str, int], float], costs: Mapping[str, float], moves: int) -> Counter[str]:
     """How often the bandit asks each model, where the gain of a move of a model is ``chance(model, move)``."""
-    credits: dict[str, Credit] = {}
+    credits: dict[str, ModelCredit] = {}
     several = pair(choose=Bandit(exploration=0.3), credits=lambda run, move: credits)
     asked: Counter[str] = Counter()
     for move in range(moves):
         name, _ = several.pick(ticket(move))
         asked[name] += 1
         gain = chance(name, move)
-        before = credits.get(name, Credit(0, 0.0, 0.0, 0.0))
-        credits[name] = Credit(
+        before = credits.get(name, ModelCredit(0, 0.0, 0.0, 0.0))
+        credits[name] = ModelCredit(
             before.moves + 1, before.gain + gain, max(before.best, gain), (before.dollars or 0) + costs[name]
         )
     return asked
@@ -132,13 +132,13 @@ class Refuses(Scripted):
         raise self.error
 
 
-def metered(several: Several, calls: list[LlmCall], dollars: float = 1.0) -> Meter:
+def metered(several: ModelRouter, calls: list[LlmCall], dollars: float = 1.0) -> Meter:
     return Meter(several, max_dollars=dollars, max_tokens=10**9, record=calls.append, sleep=lambda seconds: None)
 
 
 def test_a_model_that_can_no_longer_be_asked_leaves_the_others() -> None:
     calls: list[LlmCall] = []
-    several = Several({"bad": Refuses(QuotaExhausted("no credit left")), "good": scripted("good")})
+    several = ModelRouter({"bad": Refuses(QuotaExhausted("no credit left")), "good": scripted("good")})
     meter = metered(several, calls)
     texts = [meter.complete(PROMPT, ticket(move)).text for move in range(20)]
     assert set(texts) == {"good"}
@@ -149,7 +149,7 @@ def test_a_model_that_can_no_longer_be_asked_leaves_the_others() -> None:
 
 def test_when_none_is_left_that_is_the_end() -> None:
     calls: list[LlmCall] = []
-    several = Several({"a": Refuses(QuotaExhausted("no credit")), "b": Refuses(KeyRefused("bad key"))})
+    several = ModelRouter({"a": Refuses(QuotaExhausted("no credit")), "b": Refuses(KeyRefused("bad key"))})
     meter = metered(several, calls)
     with pytest.raises(LlmError) as raised:
         meter.complete(PROMPT, ticket(0))
@@ -171,7 +171,7 @@ def test_the_dearest_falls_out_when_only_the_cheap_one_fits() -> None:
             return Cost(10, self.dollars)
 
     calls: list[LlmCall] = []
-    meter = metered(Several({"dear": Costs("dear", 0.4), "cheap": Costs("cheap", 0.01)}), calls)
+    meter = metered(ModelRouter({"dear": Costs("dear", 0.4), "cheap": Costs("cheap", 0.01)}), calls)
     texts = []
     for move in range(200):
         try:
@@ -186,14 +186,14 @@ def test_the_dearest_falls_out_when_only_the_cheap_one_fits() -> None:
 
 def test_every_model_is_checked_and_named() -> None:
     with pytest.raises(UnknownModel, match=r"llm\.models\.bad: no such model"):
-        metered(Several({"a": scripted("a"), "bad": Refuses(UnknownModel("no such model"))}), []).check()
+        metered(ModelRouter({"a": scripted("a"), "bad": Refuses(UnknownModel("no such model"))}), []).check()
 
 
 def test_names_and_worst_cases_together() -> None:
     several = pair()
     assert several.name == "a and b"
     assert several.worst(PROMPT).dollars is None, "no price of either is known"
-    free = Several({"a": Scripted(), "b": Scripted(max_tokens=9999)})
+    free = ModelRouter({"a": Scripted(), "b": Scripted(max_tokens=9999)})
     assert free.worst(PROMPT) == Cost(free.members["b"].worst(PROMPT).tokens, 0.0)
 
 
@@ -210,7 +210,7 @@ def test_weights_that_make_no_sense_are_refused(weights: dict[str, float], said:
     with pytest.raises(ValueError, match=said):
         pair(weights=weights)
     with pytest.raises(ValueError, match="empty"):
-        Several({})
+        ModelRouter({})
     with pytest.raises(ValueError, match="more than 0"):
         Bandit(training_dollars=0)
     assert Weighted().choose({"a": 1.0}, dict, 0.999999) == "a"

@@ -16,7 +16,7 @@ from operators.base import NoCandidate
 from operators.languages.code_changes import Changes
 from operators.languages.parameters import Number, read_constants, set_constants
 from operators.numeric.observations import history
-from operators.numeric.surrogate import GeneModel
+from operators.numeric.surrogate import GpSurrogate
 from operators.numeric.tpe import suggest
 from operators.numeric.tune import Tune, search_space
 
@@ -143,7 +143,7 @@ def test_a_pending_child_is_not_proposed_again(garden: Garden) -> None:
         return [float(suggest(trials, ranges, "minimise", seed)["train.py", "RATE"]) for seed in range(60)]
 
     def improvement(rate: float) -> float:
-        model = GeneModel(history(garden.tree, keys, 80), ranges, "minimise")
+        model = GpSurrogate(history(garden.tree, keys, 80), ranges, "minimise")
         return float(model.predict([{("train.py", "RATE"): rate}]).improvement[0])
 
     before = rates()

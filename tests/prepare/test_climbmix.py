@@ -18,7 +18,7 @@ from prepare.__main__ import main
 from prepare.data import climbmix
 from prepare.data.climbmix import ClimbMix
 from prepare.data.corpora import EVALUATION, PreparationError
-from prepare.data.download import Terms
+from prepare.data.download import ServerTerms
 from prepare.data.tokenised import Texts
 
 LAST = 3
@@ -57,7 +57,7 @@ def files(shards: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def corpus(files: Files, **options: object) -> ClimbMix:
-    terms = Terms(attempts=3, timeout=20.0, sleep=lambda seconds: None)
+    terms = ServerTerms(attempts=3, timeout=20.0, sleep=lambda seconds: None)
     return dataclasses.replace(
         ClimbMix(shards=2, url=files.url, evaluation_mb=0.004, last=LAST, terms=terms),
         **options,  # type: ignore[arg-type]

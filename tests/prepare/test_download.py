@@ -14,7 +14,7 @@ from shard_server import Behaviour, Files, serving
 
 from prepare.data import download
 from prepare.data.corpora import PreparationError
-from prepare.data.download import Receipt, Terms, fetch, receipt_of
+from prepare.data.download import Receipt, ServerTerms, fetch, receipt_of
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -34,8 +34,8 @@ def naps() -> Naps:
 
 
 @pytest.fixture
-def terms(naps: Naps) -> Terms:
-    return Terms(attempts=4, timeout=20.0, sleep=naps)
+def terms(naps: Naps) -> ServerTerms:
+    return ServerTerms(attempts=4, timeout=20.0, sleep=naps)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def whole(path: Path) -> bool:
     return path.read_bytes() == CONTENT and left == {"shard", "shard.json", "shard.lock"}
 
 
-def test_a_file_comes_whole_and_is_not_fetched_again(serve: Serve, path: Path, terms: Terms) -> None:
+def test_a_file_comes_whole_and_is_not_fetched_again(serve: Serve, path: Path, terms: ServerTerms) -> None:
     files = serve()
     told: list[int] = []
     assert fetch(f"{files.url}/shard", path, terms=terms, advance=told.append) == Receipt(len(CONTENT), SHA)
@@ -72,7 +72,9 @@ def test_a_file_comes_whole_and_is_not_fetched_again(serve: Serve, path: Path, t
     assert len(files.asked) == 1
 
 
-def test_a_dropped_connection_goes_on_where_it_broke_off(serve: Serve, path: Path, terms: Terms, naps: Naps) -> None:
+def test_a_dropped_connection_goes_on_where_it_broke_off(
+    serve: Serve, path: Path, terms: ServerTerms, naps: Naps
+) -> None:
     files = serve(Behaviour(send=1_000_000), Behaviour(send=500_000), Behaviour(send=1))
     fetch(f"{files.url}/shard", path, terms=terms)
     assert whole(path)
@@ -80,7 +82,7 @@ def test_a_dropped_connection_goes_on_where_it_broke_off(serve: Serve, path: Pat
     assert naps == [1.0, 1.0, 1.0]  # something came each time
 
 
-def test_another_process_goes_on_too(serve: Serve, path: Path, terms: Terms) -> None:
+def test_another_process_goes_on_too(serve: Serve, path: Path, terms: ServerTerms) -> None:
     files = serve(Behaviour(send=1_000_000), *[Behaviour(status=503)] * 4)
     with pytest.raises(PreparationError, match=r"could not download .* 503.* What has come is kept"):
         fetch(f"{files.url}/shard", path, terms=terms)
@@ -105,7 +107,7 @@ def test_another_process_goes_on_too(serve: Serve, path: Path, terms: Terms) -> 
     ],
 )
 def test_it_comes_whole_in_the_end(
-    serve: Serve, path: Path, terms: Terms, behaviours: list[Behaviour], requests: int
+    serve: Serve, path: Path, terms: ServerTerms, behaviours: list[Behaviour], requests: int
 ) -> None:
     files = serve(*behaviours)
     fetch(f"{files.url}/shard", path, terms=terms)
@@ -114,7 +116,7 @@ def test_it_comes_whole_in_the_end(
 
 
 def test_a_length_that_is_too_short_is_noticed_by_the_hash_that_the_server_states(
-    serve: Serve, path: Path, terms: Terms
+    serve: Serve, path: Path, terms: ServerTerms
 ) -> None:
     files = serve(Behaviour(claim=1_000_000))
     fetch(f"{files.url}/shard", path, terms=terms)
@@ -122,7 +124,7 @@ def test_a_length_that_is_too_short_is_noticed_by_the_hash_that_the_server_state
     assert len(files.asked) == 2
 
 
-def test_a_store_behind_a_redirect_has_a_hash_of_its_own(serve: Serve, path: Path, terms: Terms) -> None:
+def test_a_store_behind_a_redirect_has_a_hash_of_its_own(serve: Serve, path: Path, terms: ServerTerms) -> None:
     files = serve(Behaviour(), Behaviour(claim=1_000_000), Behaviour(), Behaviour(send=1_000_000))
     files.store = True
     fetch(f"{files.url}/shard", path, terms=terms)
@@ -132,7 +134,7 @@ def test_a_store_behind_a_redirect_has_a_hash_of_its_own(serve: Serve, path: Pat
     assert files.asked == [(place, asked) for asked in ranges for place in ("/shard", "/store/shard")]
 
 
-def test_a_length_that_is_too_short_is_noticed_by_the_format(serve: Serve, path: Path, terms: Terms) -> None:
+def test_a_length_that_is_too_short_is_noticed_by_the_format(serve: Serve, path: Path, terms: ServerTerms) -> None:
     files = serve(Behaviour(claim=1_000_000, etag='"opaque"'))
 
     def fault(file: Path) -> str | None:
@@ -145,7 +147,7 @@ def test_a_length_that_is_too_short_is_noticed_by_the_format(serve: Serve, path:
     assert whole(path)
 
 
-def test_waits_double_while_nothing_comes(serve: Serve, path: Path, terms: Terms, naps: Naps) -> None:
+def test_waits_double_while_nothing_comes(serve: Serve, path: Path, terms: ServerTerms, naps: Naps) -> None:
     files = serve(*[Behaviour(status=503)] * 9)
     with pytest.raises(PreparationError, match="4 attempts"):
         fetch(f"{files.url}/shard", path, terms=terms)
@@ -153,7 +155,7 @@ def test_waits_double_while_nothing_comes(serve: Serve, path: Path, terms: Terms
     assert len(files.asked) == 4
 
 
-def test_a_server_may_say_how_long_to_wait(serve: Serve, path: Path, terms: Terms, naps: Naps) -> None:
+def test_a_server_may_say_how_long_to_wait(serve: Serve, path: Path, terms: ServerTerms, naps: Naps) -> None:
     files = serve(
         Behaviour(status=503, headers={"Retry-After": "7"}), Behaviour(status=429, headers={"Retry-After": "9999"})
     )
@@ -161,7 +163,9 @@ def test_a_server_may_say_how_long_to_wait(serve: Serve, path: Path, terms: Term
     assert naps == [7.0, 30.0]
 
 
-def test_a_server_that_always_begins_anew_does_not_keep_us_for_ever(serve: Serve, path: Path, terms: Terms) -> None:
+def test_a_server_that_always_begins_anew_does_not_keep_us_for_ever(
+    serve: Serve, path: Path, terms: ServerTerms
+) -> None:
     files = serve(*[Behaviour(send=1000, etag=f'"{number}"') for number in range(50)])
     with pytest.raises(PreparationError, match="could not download"):
         fetch(f"{files.url}/shard", path, terms=terms)
@@ -169,7 +173,7 @@ def test_a_server_that_always_begins_anew_does_not_keep_us_for_ever(serve: Serve
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_what_no_repetition_mends_is_not_repeated(serve: Serve, path: Path, terms: Terms, status: int) -> None:
+def test_what_no_repetition_mends_is_not_repeated(serve: Serve, path: Path, terms: ServerTerms, status: int) -> None:
     files = serve(*[Behaviour(status=status)] * 9)
     with pytest.raises(PreparationError, match=rf"answered {status} .*data\.url"):
         fetch(f"{files.url}/shard", path, terms=terms)
@@ -177,13 +181,13 @@ def test_what_no_repetition_mends_is_not_repeated(serve: Serve, path: Path, term
 
 
 @pytest.mark.parametrize("url", ["no-address", "http://127.0.0.1:1/shard", "ftp2://host/x"])
-def test_nobody_there(path: Path, terms: Terms, url: str) -> None:
+def test_nobody_there(path: Path, terms: ServerTerms, url: str) -> None:
     with pytest.raises(PreparationError, match=r"could not download|is no address"):
         fetch(url, path, terms=terms)
     assert not path.exists()
 
 
-def test_a_damaged_file_is_fetched_again(serve: Serve, path: Path, terms: Terms) -> None:
+def test_a_damaged_file_is_fetched_again(serve: Serve, path: Path, terms: ServerTerms) -> None:
     files = serve()
     fetch(f"{files.url}/shard", path, terms=terms)
     path.write_bytes(b"?" + CONTENT[1:])
@@ -194,7 +198,7 @@ def test_a_damaged_file_is_fetched_again(serve: Serve, path: Path, terms: Terms)
     assert whole(path)
 
 
-def test_another_file_than_the_first_time_is_refused(serve: Serve, path: Path, terms: Terms) -> None:
+def test_another_file_than_the_first_time_is_refused(serve: Serve, path: Path, terms: ServerTerms) -> None:
     files = serve()
     fetch(f"{files.url}/shard", path, terms=terms)
     path.unlink()
@@ -204,7 +208,7 @@ def test_another_file_than_the_first_time_is_refused(serve: Serve, path: Path, t
     assert not path.exists()
 
 
-def test_a_file_that_somebody_copied_here_is_taken(path: Path, terms: Terms) -> None:
+def test_a_file_that_somebody_copied_here_is_taken(path: Path, terms: ServerTerms) -> None:
     path.parent.mkdir()
     path.write_bytes(CONTENT)
     assert fetch("http://127.0.0.1:1/shard", path, terms=terms).sha256 == SHA
@@ -212,7 +216,7 @@ def test_a_file_that_somebody_copied_here_is_taken(path: Path, terms: Terms) -> 
 
 
 def test_one_that_was_whole_when_it_was_interrupted_is_not_fetched_again(
-    serve: Serve, path: Path, terms: Terms, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, path: Path, terms: ServerTerms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = serve()
 
@@ -228,7 +232,7 @@ def test_one_that_was_whole_when_it_was_interrupted_is_not_fetched_again(
     assert len(files.asked) == 1
 
 
-def test_several_at_once_fetch_it_once(serve: Serve, path: Path, terms: Terms) -> None:
+def test_several_at_once_fetch_it_once(serve: Serve, path: Path, terms: ServerTerms) -> None:
     files = serve()
     threads = [threading.Thread(target=fetch, args=(f"{files.url}/shard", path)) for _ in range(4)]
     for thread in threads:

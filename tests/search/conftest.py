@@ -18,9 +18,9 @@ from operators.llm.meter import Meter
 from search import factory
 from search.claims.claim import ClaimPlan
 from search.run.budget import Budget
-from search.run.controller import Course, Ending
-from search.run.engine import Search
-from search.run.loop import Session
+from search.run.controller import RunController, RunResult
+from search.run.engine import Engine
+from search.run.loop import SlotLoop
 from search.run.resume import Opened, catch_up, open_run
 from search.settings import compose_settings, resolve
 from train.executors.local import LocalExecutor
@@ -38,14 +38,14 @@ class Quiet:
         self.thinking = 0
         """Proposals asked of a model at the same time, at most."""
 
-    def landed(self, search: Search, evaluation: Evaluation, total: int | None) -> None:
+    def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
         self.landings.append(evaluation)
         self.after(evaluation)
 
     def said(self, message: str) -> None:
         self.lines.append(message)
 
-    def tick(self, search: Search, running: Any, total: int | None) -> None:
+    def tick(self, search: Engine, running: Any, total: int | None) -> None:
         self.thinking = max(self.thinking, search.thinking)
 
 
@@ -53,8 +53,8 @@ class Quiet:
 class Bench:
     """What one session of a search was made of, and how it ended."""
 
-    search: Search
-    ending: Ending
+    search: Engine
+    ending: RunResult
     display: Quiet
     evaluator: StubEvaluator
     opened: Opened
@@ -96,12 +96,12 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
                 llm = factory.Llm(Meter(model, **caps, record=record, lookup=answer, spent=spent), "a model")
             parts = factory.build_parts(config, task, evaluator, llm, lambda: 0.0)
             lookahead = factory.build_lookahead(parts, llm, slots)
-            search = Search(parts, archive, opened.run, opened.tree, lookahead)
+            search = Engine(parts, archive, opened.run, opened.tree, lookahead)
             search.begin(files)
-            course = Course(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
+            course = RunController(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
             if opened.other_hardware is not None and course.room > 0:
                 catch_up(search, opened.other_hardware)
-            ending = Session(course, executor, display, stop).run()
+            ending = SlotLoop(course, executor, display, stop).run()
             search.close()
             return Bench(search, ending, display, evaluator, opened)
 

@@ -7,7 +7,7 @@ import threading
 from archive.records import Evaluation, Request
 from prepare.task import Task
 from train.hardware.slots import Slot
-from train.language_model.curve import Watch
+from train.language_model.curve import ProgressCallback
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import Sandbox
 
@@ -19,7 +19,7 @@ class DiaryEvaluator(AuditedEvaluator):
         super().__init__(task, sandbox)
         self._diary = diary
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
         done = super().evaluate(request, slot, cancelled, watch)
         if done.outcome != "lost":
             with open(self._diary, "a") as diary:

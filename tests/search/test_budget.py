@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from search.claims.claim import ClaimPlan
-from search.run.budget import Budget, Room, Use, completed
+from search.run.budget import Budget, BudgetRemaining, BudgetUse, completed
 from search.settings import check, parted, resolve
 
 PLAN = ClaimPlan()
-USE = Use(evaluations=4, in_flight=2, seconds=100.0, device_seconds=80.0, each=10.0, longest=20.0, slots=2)
+USE = BudgetUse(evaluations=4, in_flight=2, seconds=100.0, device_seconds=80.0, each=10.0, longest=20.0, slots=2)
 
 
 @pytest.mark.parametrize(
@@ -44,35 +44,35 @@ def test_a_target_may_be_negative() -> None:
 
 
 def test_evaluations_count_those_in_flight() -> None:
-    assert Budget(evaluations=30).for_search(USE, aside=14) == Room(30 - 4 - 2 - 14, "evaluations")
-    assert Budget(evaluations=20).for_search(USE, aside=14) == Room(0, "evaluations")
-    assert Budget(evaluations=20).for_claim(replace(USE, in_flight=0)) == Room(16, "evaluations")
+    assert Budget(evaluations=30).for_search(USE, aside=14) == BudgetRemaining(30 - 4 - 2 - 14, "evaluations")
+    assert Budget(evaluations=20).for_search(USE, aside=14) == BudgetRemaining(0, "evaluations")
+    assert Budget(evaluations=20).for_claim(replace(USE, in_flight=0)) == BudgetRemaining(16, "evaluations")
 
 
 def test_by_the_hour_one_more_is_begun_only_if_it_would_land_before_the_claim() -> None:
     """At 100 s of use, with 2 slots: 3 rounds of 20 s are set aside for 5 or 6 trainings of the claim."""
     hours = Budget(hours=200 / 3600)  # 40 s are left for searching: 4 rounds of 10 s, less the two in flight
-    assert hours.for_search(USE, aside=5) == hours.for_search(USE, aside=6) == Room(4 * 2 - 2, "hours")
+    assert hours.for_search(USE, aside=5) == hours.for_search(USE, aside=6) == BudgetRemaining(4 * 2 - 2, "hours")
     late = replace(USE, seconds=130.5)
-    assert hours.for_search(late, aside=6) == Room(0, "hours")
-    assert hours.for_search(replace(late, in_flight=1), aside=4) == Room(2 * 2 - 1, "hours")
+    assert hours.for_search(late, aside=6) == BudgetRemaining(0, "hours")
+    assert hours.for_search(replace(late, in_flight=1), aside=4) == BudgetRemaining(2 * 2 - 1, "hours")
 
 
 def test_device_hours_are_those_of_all_slots_together() -> None:
     device = Budget(device_hours=200 / 3600)  # 120 s are left, and no slot makes more of them
-    assert device.for_search(USE, aside=0) == Room(12 - 2, "device_hours")
-    assert device.for_search(USE, aside=4) == Room(4 - 2, "device_hours")
-    assert device.for_search(replace(USE, seconds=1e9), aside=4) == Room(4 - 2, "device_hours")
-    assert device.for_claim(replace(USE, in_flight=0)) == Room(6, "device_hours")
+    assert device.for_search(USE, aside=0) == BudgetRemaining(12 - 2, "device_hours")
+    assert device.for_search(USE, aside=4) == BudgetRemaining(4 - 2, "device_hours")
+    assert device.for_search(replace(USE, seconds=1e9), aside=4) == BudgetRemaining(4 - 2, "device_hours")
+    assert device.for_claim(replace(USE, in_flight=0)) == BudgetRemaining(6, "device_hours")
     assert device.seconds_left(USE) == 60.0
 
 
 def test_together_the_first_that_is_used_decides() -> None:
     both = Budget(evaluations=10, hours=1.0, device_hours=1.0, tokens=5, dollars=1.0)
-    assert both.for_search(USE, 0) == Room(4, "evaluations")
-    assert replace(both, hours=160 / 3600).for_search(USE, 0) == Room(4, "evaluations")
-    assert replace(both, hours=131 / 3600).for_search(USE, 0) == Room(4, "evaluations")
-    assert replace(both, hours=125 / 3600).for_search(USE, 0) == Room(2, "hours")
+    assert both.for_search(USE, 0) == BudgetRemaining(4, "evaluations")
+    assert replace(both, hours=160 / 3600).for_search(USE, 0) == BudgetRemaining(4, "evaluations")
+    assert replace(both, hours=131 / 3600).for_search(USE, 0) == BudgetRemaining(4, "evaluations")
+    assert replace(both, hours=125 / 3600).for_search(USE, 0) == BudgetRemaining(2, "hours")
     assert replace(both, hours=125 / 3600).seconds_left(USE) == 25.0
 
 
@@ -84,9 +84,9 @@ def test_tokens_and_dollars_limit_no_trainings_and_keep_nothing_for_the_claim() 
 
 
 def test_the_root_is_trained_whatever_the_clock_says() -> None:
-    fresh = Use(each=20.0, longest=20.0)
+    fresh = BudgetUse(each=20.0, longest=20.0)
     for budget in (Budget(hours=1e-6), Budget(device_hours=1e-6)):
-        assert budget.for_search(fresh, 0) == Room(1)
+        assert budget.for_search(fresh, 0) == BudgetRemaining(1)
         assert budget.for_search(replace(fresh, in_flight=1), 0).trainings == 0
         assert budget.for_search(replace(fresh, evaluations=1), 0).trainings == 0
 

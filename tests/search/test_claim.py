@@ -14,7 +14,7 @@ from archive.tree import Tree
 from search.claims.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
 from search.claims.statistics import Difference
 from search.policies import Composition
-from search.policies.phases.baseline import Opening
+from search.policies.phases.baseline import BaselineRuns
 from search.policies.selection.samplers import Uniform
 from search.policies.selection.scores import Equal
 
@@ -426,7 +426,7 @@ def claimed(candidates: int, seed: int, gain: float = 0.0) -> tuple[Tree, Verdic
         return float(rng.normal() - (gain if node_id != root else 0.0))
 
     root = growth.root(float(rng.normal()))
-    policy = Composition(Equal(), Uniform(), opening=Opening(3))
+    policy = Composition(Equal(), Uniform(), opening=BaselineRuns(3))
     play(growth, policy, {"tune": TUNE}, candidates + 2, result, seed)
     while (end := verdict(growth.tree, PLAN)) is None:
         for move in next_moves(growth.tree, PLAN):

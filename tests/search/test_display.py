@@ -20,12 +20,12 @@ from operators.llm.scripted import Scripted
 from search.display.live import LiveDisplay, PlainDisplay, clean, describe_landing, make_display, time_left
 from search.display.throughput import Pace
 from search.policies.selection.scores import FlatUcb
-from search.run.controller import Outlook
-from search.run.loop import Session
+from search.run.controller import Forecast
+from search.run.loop import SlotLoop
 from train.executors.base import Running
 from train.hardware.slots import Slot
 
-OUTLOOK = Outlook("searching", 2, 17, None, target=False)
+OUTLOOK = Forecast("searching", 2, 17, None, target=False)
 
 
 def test_text_of_candidates_cannot_steer_a_terminal() -> None:
@@ -237,7 +237,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(
 
 
 def test_the_time_left_is_by_trainings_or_by_hours_what_comes_first() -> None:
-    outlook = Outlook("searching", 2, 20, 60.0, target=False)
+    outlook = Forecast("searching", 2, 20, 60.0, target=False)
     assert time_left(outlook, 1.0) == 20.0
     assert time_left(outlook, 0.1) == 60.0
     assert time_left(outlook, None) == 60.0
@@ -248,16 +248,16 @@ def test_the_time_left_is_by_trainings_or_by_hours_what_comes_first() -> None:
 def test_the_outlook_counts_down_through_search_and_claim(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[Outlook, int]] = []
-    run = Session.run
+    seen: list[tuple[Forecast, int]] = []
+    run = SlotLoop.run
 
-    def followed(self: Session) -> Any:
+    def followed(self: SlotLoop) -> Any:
         monkeypatch.setattr(
             self.display, "tick", lambda search, *_: seen.append((self.outlook(), search.tree.evaluated))
         )
         return run(self)
 
-    monkeypatch.setattr(Session, "run", followed)
+    monkeypatch.setattr(SlotLoop, "run", followed)
     start("budget.evaluations=29", "budget.hours=2", slots=2)
     searching = [(outlook, done) for outlook, done in seen if outlook.stage == "searching"]
     claiming = [outlook for outlook, _ in seen if outlook.stage == "claiming"]

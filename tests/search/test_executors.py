@@ -19,7 +19,7 @@ from train.executors.local import LocalExecutor
 from train.executors.ray import executor as ray_module
 from train.executors.ray.cluster import NodeFacts
 from train.executors.ray.executor import RayExecutor
-from train.executors.ray.pool import Terms
+from train.executors.ray.pool import HardwarePolicy
 
 NODES = (NodeFacts("1", "a", 16, 4), NodeFacts("2", "b", 8, 0))
 NOWHERE = ("executor=ray", "executor.address=127.0.0.1:9")
@@ -70,7 +70,7 @@ def test_the_preset_of_a_task_is_that_of_the_clusters_gpus(joined: list[str]) ->
 def test_the_other_settings_arrive(joined: list[str]) -> None:
     words = ("executor.address=a:6379", "executor.hardware=H100", "executor.mixed=true", "executor.patience=7")
     options = config(*words)["executor"]
-    assert Terms.of(options) == Terms("H100", True, 7)
+    assert HardwarePolicy.of(options) == HardwarePolicy("H100", True, 7)
     assert set(joined) == {"a:6379"}
     assert factory.executor_kind({"executor": options}) is RayExecutor
 

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from search.display.frame import RED, Fact, Frame, SlotRow, curve, duration
+from search.display.frame import RED, Fact, SlotRow, TerminalFrame, curve, duration
 
 FALLING = tuple((share / 100, 5.0 - share / 25) for share in range(1, 51))
 IDEAS = ("LEARNING_RATE 0.001 -> 0.0031 " * 5, "学习率调整" * 30, "e\u0301" * 90, "🚀" * 50, "")
@@ -22,22 +22,22 @@ FACTS = (
 )
 
 
-def frame(slots: int) -> Frame:
+def frame(slots: int) -> TerminalFrame:
     rows = [
         SlotRow(i, "3f2a91c4", "crossover", "train", i / 16, 7.0, FALLING, IDEAS[i % len(IDEAS)])
         if i % 4 != 3
         else SlotRow(i)
         for i in range(slots)
     ]
-    return Frame(rows, FACTS)
+    return TerminalFrame(rows, FACTS)
 
 
-def texts(drawn: Frame, width: int, height: int, ascii_only: bool = False) -> list[str]:
+def texts(drawn: TerminalFrame, width: int, height: int, ascii_only: bool = False) -> list[str]:
     lines = drawn.lines(width, height, ascii_only)
     return ["".join(segment.text for segment in line) for line in lines]
 
 
-def printed(drawn: Frame, **options: object) -> str:
+def printed(drawn: TerminalFrame, **options: object) -> str:
     stream = io.StringIO()
     Console(file=stream, force_terminal=True, width=100, height=30, **options).print(drawn)  # type: ignore[arg-type]
     return stream.getvalue()
@@ -115,7 +115,7 @@ def test_losses_need_not_be_sane(losses: list[tuple[float, float]]) -> None:
     done, rest = curve(losses, 1.0, 12)
     assert (len(done), rest) == (12, "")
     row = SlotRow(0, "3f2a91c4", "tune", "train", 1.0, 1.0, losses, "")
-    assert all(cell_len(line) <= 80 for line in texts(Frame([row]), 80, 24))
+    assert all(cell_len(line) <= 80 for line in texts(TerminalFrame([row]), 80, 24))
 
 
 # ---------------------------------------------------------------- colours and characters
@@ -132,7 +132,7 @@ def test_no_color_means_none() -> None:
 
 def test_a_terminal_without_unicode_gets_none_of_ours() -> None:
     rows = [SlotRow(0, "3f2a91c4", "tune", "train", 0.5, 1.0, FALLING, "an idea"), SlotRow(1)]
-    lines = texts(Frame(rows, FACTS), 100, 30, ascii_only=True)
+    lines = texts(TerminalFrame(rows, FACTS), 100, 30, ascii_only=True)
     assert all(line.isascii() for line in lines)
     assert "#" in lines[1]
 

@@ -14,8 +14,8 @@ from archive.records import Conditions, Evaluation, Request
 from archive.storage.store import Archive
 from search.claims.claim import ClaimPlan
 from search.run.budget import Budget
-from search.run.controller import Course, Ending
-from search.run.loop import Session
+from search.run.controller import RunController, RunResult
+from search.run.loop import SlotLoop
 from train.executors.base import Running
 
 SECONDS = 10.0
@@ -104,9 +104,9 @@ class Nobody:
 class Played:
     """A session on made-up slots, and how it ended."""
 
-    course: Course
+    course: RunController
     slots: Slots
-    ending: Ending
+    ending: RunResult
     began: float
     words: list[str]
 
@@ -145,9 +145,9 @@ def play(archive: Archive) -> Callable[..., Played]:
         with search.Search(TASK, operators="tune", archive=archive, run=run) as s:
             s.engine.parts = replace(s.engine.parts, llm_closed=closed)
             s.engine.begin(TASK.files)
-            course = Course(s.engine, budget, plan, slots=count, used=used, monotonic=clock)
+            course = RunController(s.engine, budget, plan, slots=count, used=used, monotonic=clock)
             slots = Slots(clock, s.evaluate, count, takes)
-            session = Session(course, slots, display, stop)
+            session = SlotLoop(course, slots, display, stop)
             if stop_after is not None:
                 display.landed = lambda *_: stop.set() if len(slots.landed) >= stop_after else None  # type: ignore
             began = clock.now
@@ -308,4 +308,4 @@ def test_a_larger_budget_goes_on_searching_and_claims_anew(play: Callable[..., P
 def test_without_a_plan_nothing_is_claimed(play: Callable[..., Played]) -> None:
     played = play(Budget(evaluations=12), plan=None)
     assert played.purposes() == {"screen": 12}
-    assert played.ending == Ending("The evaluations for searching are used.", None, finished=True)
+    assert played.ending == RunResult("The evaluations for searching are used.", None, finished=True)

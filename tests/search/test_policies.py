@@ -13,16 +13,16 @@ from scipy.stats import rankdata
 from archive.records import Conditions, Propose, Replicate, Stop, Wait
 from search.policies import Composition, OperatorView
 from search.policies.base import Choice, Operators, attempts
-from search.policies.phases.baseline import Opening
-from search.policies.phases.debug import Repair
-from search.policies.phases.drafts import Drafting
-from search.policies.phases.replicate import Recheck
-from search.policies.phases.stagnation import Widening
-from search.policies.population.partners import RankMating, related
+from search.policies.phases.baseline import BaselineRuns
+from search.policies.phases.debug import Debugging
+from search.policies.phases.drafts import InitialDrafts
+from search.policies.phases.replicate import LeaderReplication
+from search.policies.phases.stagnation import StagnationHandling
+from search.policies.population.partners import RankPartner, related
 from search.policies.selection.samplers import Argmax, EpsilonGreedy, Uniform
 from search.policies.selection.scores import Equal, FlatUcb, KeptLine, Rank
 
-UCB = Composition(FlatUcb(), Argmax(), opening=Opening(1))
+UCB = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(1))
 ONLY_TUNE = {"tune": TUNE}
 
 
@@ -109,7 +109,7 @@ def test_samplers() -> None:
 
 
 def test_the_opening_replicates_and_proposes_nothing_before_the_first_score() -> None:
-    policy = Composition(FlatUcb(), Argmax(), opening=Opening(3))
+    policy = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(3))
     growth = Growth()
     assert isinstance(choose(policy, growth, ONLY_TUNE), Wait)
     seed_move = growth.choose(Propose("seed", ()))
@@ -129,7 +129,7 @@ def test_the_opening_replicates_and_proposes_nothing_before_the_first_score() ->
 def test_a_root_that_fails_now_and_then_does_not_hold_up_the_search() -> None:
     growth = Growth()
     growth.root(3.0, "timed_out", 3.1)
-    assert Opening(3).choose(growth.tree) is None
+    assert BaselineRuns(3).choose(growth.tree) is None
     assert attempts(growth.tree, growth.tree.root) == 3
 
 
@@ -142,7 +142,7 @@ def test_a_root_that_fails_its_first_run_stops_the_search() -> None:
 
 
 def test_no_more_is_spent_on_a_root_that_failed_while_its_other_runs_are_under_way() -> None:
-    policy = Composition(FlatUcb(), Argmax(), opening=Opening(3))
+    policy = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(3))
     growth = Growth()
     record = growth.choose(Propose("seed", ()))
     root = growth.add(record)
@@ -178,7 +178,7 @@ def test_recheck_waits_for_children_and_stops_at_its_runs() -> None:
     growth = Growth()
     growth.root(3.0)
     leader = growth.child(2.0)
-    recheck = Recheck(runs=2, after=3)
+    recheck = LeaderReplication(runs=2, after=3)
     for _ in range(3):
         assert recheck.choose(growth.tree) is None
         growth.child(2.5, leader)
@@ -191,9 +191,9 @@ def test_recheck_waits_for_children_and_stops_at_its_runs() -> None:
     for _ in range(20):
         growth.child(2.5, leader)
     assert recheck.choose(growth.tree) is None, "a failed one counts too"
-    assert Recheck(runs=1, after=1).choose(growth.tree) is None
+    assert LeaderReplication(runs=1, after=1).choose(growth.tree) is None
     with pytest.raises(ValueError, match="at least 1"):
-        Recheck(runs=0)
+        LeaderReplication(runs=0)
 
 
 def test_recheck_leaves_the_root_to_the_opening() -> None:
@@ -201,14 +201,14 @@ def test_recheck_leaves_the_root_to_the_opening() -> None:
     growth.root(3.0)
     for _ in range(9):
         growth.child(4.0)
-    assert Recheck(runs=5, after=1).choose(growth.tree) is None
+    assert LeaderReplication(runs=5, after=1).choose(growth.tree) is None
 
 
 # ---------------------------------------------------------------- drafting and repair
 
 
 def test_the_first_drafts_come_from_the_root() -> None:
-    policy = dataclasses.replace(UCB, drafting=Drafting(count=3))
+    policy = dataclasses.replace(UCB, drafting=InitialDrafts(count=3))
     growth = Growth()
     root = growth.root(3.0)
     for _ in range(3):
@@ -219,7 +219,7 @@ def test_the_first_drafts_come_from_the_root() -> None:
 
 
 def test_without_a_draft_operator_the_root_still_gets_its_children() -> None:
-    policy = Composition(Rank(), Argmax(), opening=Opening(1), drafting=Drafting(count=2))
+    policy = Composition(Rank(), Argmax(), opening=BaselineRuns(1), drafting=InitialDrafts(count=2))
     growth = Growth()
     root = growth.root(3.0)
     best = growth.child(1.0)
@@ -229,7 +229,7 @@ def test_without_a_draft_operator_the_root_still_gets_its_children() -> None:
 
 
 def test_repair_debugs_failed_leaves_only() -> None:
-    policy = dataclasses.replace(UCB, repair=Repair(probability=1.0))
+    policy = dataclasses.replace(UCB, repair=Debugging(probability=1.0))
     growth = Growth()
     growth.root(3.0)
     assert choose(policy, growth, {"tune": TUNE, "debug": DEBUG}).operator == "tune"  # type: ignore[union-attr]
@@ -248,10 +248,10 @@ def test_repair_gives_up_at_its_depth_and_without_an_operator() -> None:
     for _ in range(2):
         node = growth.child("crashed", node, operator="debug")
     rng = np.random.default_rng(0)
-    assert Repair(1.0, max_depth=3).choose(growth.tree, rng, ALL) == Propose("debug", (node,))
-    assert Repair(1.0, max_depth=2).choose(growth.tree, rng, ALL) is None
-    assert Repair(1.0).choose(growth.tree, rng, NUMERIC) is None
-    assert Repair(0.0).choose(growth.tree, rng, ALL) is None
+    assert Debugging(1.0, max_depth=3).choose(growth.tree, rng, ALL) == Propose("debug", (node,))
+    assert Debugging(1.0, max_depth=2).choose(growth.tree, rng, ALL) is None
+    assert Debugging(1.0).choose(growth.tree, rng, NUMERIC) is None
+    assert Debugging(0.0).choose(growth.tree, rng, ALL) is None
 
 
 # ---------------------------------------------------------------- operators and mating
@@ -294,9 +294,9 @@ def test_a_crossover_needs_an_unrelated_partner_of_the_better_half() -> None:
     below = growth.child(1.9, a)
     growth.child("crashed", b)
     tree, rng = growth.tree, np.random.default_rng(0)
-    partners = {RankMating().partner(tree, tree.index[a], rng) for _ in range(50)}
+    partners = {RankPartner().partner(tree, tree.index[a], rng) for _ in range(50)}
     assert partners == {tree.index[b]}
-    partners = {RankMating().partner(tree, tree.index[b], rng) for _ in range(100)}
+    partners = {RankPartner().partner(tree, tree.index[b], rng) for _ in range(100)}
     assert partners == {tree.index[a], tree.index[below]}
     assert tree.index[poor] not in partners
 
@@ -306,7 +306,7 @@ def test_partners_are_drawn_by_rank() -> None:
     growth.root(9.0)
     nodes = [growth.child(float(score)) for score in range(1, 12)]
     tree, rng = growth.tree, np.random.default_rng(0)
-    drawn = [RankMating().partner(tree, 11, rng) for _ in range(600)]
+    drawn = [RankPartner().partner(tree, 11, rng) for _ in range(600)]
     counts = [drawn.count(tree.index[node_id]) for node_id in nodes[:5]]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 2 * counts[4] > 0
@@ -334,7 +334,7 @@ def test_related_sees_through_a_crossover() -> None:
 
 
 def test_a_suspect_node_is_not_improved() -> None:
-    policy = Composition(Rank(), Argmax(), opening=Opening(1))
+    policy = Composition(Rank(), Argmax(), opening=BaselineRuns(1))
     growth = Growth()
     growth.root(3.0)
     honest, cheat = growth.child(2.0), growth.child(0.1)
@@ -349,7 +349,7 @@ def test_a_suspect_node_is_not_improved() -> None:
 
 
 def test_refusals_widen_the_search() -> None:
-    policy = Composition(Rank(), Argmax(), opening=Opening(1), widening=Widening(3, 6))
+    policy = Composition(Rank(), Argmax(), opening=BaselineRuns(1), widening=StagnationHandling(3, 6))
     growth = Growth()
     root = growth.root(3.0)
     best, other = growth.child(1.0), growth.child(2.0)
@@ -366,7 +366,7 @@ def test_refusals_widen_the_search() -> None:
 
 
 def test_refusals_stop_the_search_with_a_reason() -> None:
-    policy = dataclasses.replace(UCB, widening=Widening(2, 4))
+    policy = dataclasses.replace(UCB, widening=StagnationHandling(2, 4))
     growth = Growth()
     root = growth.root(3.0)
     for operator in ("tune", "tune", "crossover", "tune"):
@@ -377,7 +377,7 @@ def test_refusals_stop_the_search_with_a_reason() -> None:
     assert "4 proposals in a row" in stop.reason
     assert "crossover (1), tune (3)" in stop.reason
     with pytest.raises(ValueError, match="widen_after <= stop_after"):
-        Widening(5, 4)
+        StagnationHandling(5, 4)
 
 
 # ---------------------------------------------------------------- does it search at all
@@ -398,7 +398,7 @@ def test_ucb_beats_random_on_a_random_walk() -> None:
         play(growth, policy, ONLY_TUNE, 60, result, seed)
         return min(heights.values())
 
-    random = Composition(Equal(), Uniform(), opening=Opening(1))
+    random = Composition(Equal(), Uniform(), opening=BaselineRuns(1))
     gains = [best(random, seed) - best(UCB, seed) for seed in range(12)]
     assert np.mean(gains) > 3
 

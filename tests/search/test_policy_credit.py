@@ -12,7 +12,7 @@ from growing import ALL, CROSSOVER, DEBUG, TUNE, Growth, play
 from archive.records import Propose
 from search.policies import Composition, OperatorView
 from search.policies.credit import AsymmetricUcb, FixedWeights
-from search.policies.phases.baseline import Opening
+from search.policies.phases.baseline import BaselineRuns
 from search.policies.selection.samplers import Argmax
 from search.policies.selection.scores import FlatUcb
 
@@ -104,7 +104,7 @@ def test_no_operator_is_ever_starved() -> None:
     """One operator never gains anything; it is still drawn, at least by the floor's share of its prior."""
     growth = Growth()
     growth.root(1000.0)
-    policy = Composition(FlatUcb(), Argmax(), opening=Opening(1), credit=AsymmetricUcb(c=0.05, floor=0.1))
+    policy = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(1), credit=AsymmetricUcb(c=0.05, floor=0.1))
     rng = np.random.default_rng(0)
 
     def result(node_id: str) -> float:
@@ -133,7 +133,7 @@ def test_credit_pays_where_one_operator_is_better() -> None:
         made = play(growth, policy, TWO, 60, result, seed)
         return sum(isinstance(move, Propose) and move.operator == "leap" for move in made)
 
-    fixed = Composition(FlatUcb(), Argmax(), opening=Opening(1))
+    fixed = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(1))
     learning = dataclasses.replace(fixed, credit=AsymmetricUcb(c=0.1))
     assert np.mean([leaps(learning, seed) - leaps(fixed, seed) for seed in range(6)]) > 8
 
@@ -151,7 +151,7 @@ def test_an_operator_without_weight_stays_out_and_debugging_is_left_to_repair() 
 def test_it_is_a_function_of_the_tree_alone() -> None:
     growth = Growth()
     growth.root(3.0)
-    policy = Composition(FlatUcb(), Argmax(), opening=Opening(1), credit=AsymmetricUcb())
+    policy = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(1), credit=AsymmetricUcb())
     rng = np.random.default_rng(0)
     play(growth, policy, ALL, 60, lambda node_id: float(rng.random()), slots=3)
     growth.child(None)

@@ -13,13 +13,13 @@ from growing import ALL, CROSSOVER, NUMERIC, TUNE, Growth, Result, play
 from archive.records import Node, Propose, Replicate
 from archive.tree import Tree
 from search.policies import Composition
-from search.policies.phases.baseline import Opening
-from search.policies.phases.debug import Repair
-from search.policies.phases.stagnation import Widening
+from search.policies.phases.baseline import BaselineRuns
+from search.policies.phases.debug import Debugging
+from search.policies.phases.stagnation import StagnationHandling
 from search.policies.population.descriptors import ChangedConstants, Descriptor, Length, Measured
 from search.policies.population.elites import Elites
 from search.policies.population.islands import Islands, Pool
-from search.policies.population.partners import RankMating
+from search.policies.population.partners import RankPartner
 from search.policies.selection.samplers import Argmax, Uniform
 from search.policies.selection.scores import Equal, Rank
 from search.policies.tree_cache import annals
@@ -29,7 +29,7 @@ LENGTH = Elites([Length(log=False)], bins=2, exploration=0.0)
 
 
 def policy(population: Islands, **parts: object) -> Composition:
-    return Composition(Equal(), Uniform(), opening=Opening(1), population=population, **parts)  # type: ignore[arg-type]
+    return Composition(Equal(), Uniform(), opening=BaselineRuns(1), population=population, **parts)  # type: ignore[arg-type]
 
 
 def at_random(seed: int, crash: float = 0.0) -> object:
@@ -121,7 +121,7 @@ def test_a_child_of_a_visitor_stays_where_it_was_bred() -> None:
 def test_failed_nodes_are_debugged_at_home() -> None:
     growth = Growth()
     growth.root(1.0)
-    islands = policy(Islands(count=4, every=0), repair=Repair(1.0))
+    islands = policy(Islands(count=4, every=0), repair=Debugging(1.0))
     play(growth, islands, ALL, 120, at_random(3, crash=0.5), seed=1)  # type: ignore[arg-type]
     home = homes(growth.tree, 4)
     debugged = [n for n, node in enumerate(growth.tree.nodes) if node.candidate.operator == "debug"]
@@ -131,7 +131,7 @@ def test_failed_nodes_are_debugged_at_home() -> None:
 
 def test_a_widened_search_leaves_its_island() -> None:
     growth = grown(Islands(count=4, every=0))
-    islands = policy(Islands(count=4, every=0), widening=Widening(widen_after=3))
+    islands = policy(Islands(count=4, every=0), widening=StagnationHandling(widen_after=3))
     turn = [homes(growth.tree, 4)[growth.tree.index[first_parent(islands, growth, seed)]] for seed in range(20)]
     assert set(turn) <= {0, len(growth.tree.moves) % 4}
     for _ in range(4):
@@ -146,7 +146,7 @@ def test_an_island_where_nothing_can_be_done_does_not_end_the_search() -> None:
     growth.root(3.0)
     first = growth.child(2.0)
     second = growth.child(2.5)
-    islands = policy(Islands(count=len(growth.tree.moves) + 1, every=0), mating=RankMating(best=1.0))
+    islands = policy(Islands(count=len(growth.tree.moves) + 1, every=0), mating=RankPartner(best=1.0))
     assert places(pool(Islands(count=len(growth.tree.moves) + 1, every=0), growth.tree).parents) == [0]
     move = islands.choose(growth.tree, np.random.default_rng(0), {"crossover": CROSSOVER})
     assert isinstance(move, Propose)
@@ -270,7 +270,7 @@ def test_elites_keep_a_kind_alive_that_ranks_alone_would_drop() -> None:
     def result(node_id: str) -> Result:
         return float(rng.random()) + (0.0 if growth.tree.index[node_id] % 2 else 5.0)
 
-    play(growth, policy(Islands(count=1, elites=LENGTH), repair=Repair(0.0)), {"tune": TUNE}, 100, result)
+    play(growth, policy(Islands(count=1, elites=LENGTH), repair=Debugging(0.0)), {"tune": TUNE}, 100, result)
     charges = growth.tree.charges
     assert charges[::2].sum() > 30
     assert charges[1::2].sum() > 30
@@ -292,11 +292,11 @@ def test_a_crossover_across_branches_has_no_partner_on_its_own_branch() -> None:
     tree, rng = growth.tree, np.random.default_rng(0)
     at = tree.index
     assert annals(tree).branches.tolist() == [0, 1, 2, 1, 1]
-    anywhere = {RankMating(best=1.0).partner(tree, at[below], rng) for _ in range(60)}
+    anywhere = {RankPartner(best=1.0).partner(tree, at[below], rng) for _ in range(60)}
     assert anywhere == {at[b], at[sister]}
-    across = {RankMating(best=1.0, across=True).partner(tree, at[below], rng) for _ in range(60)}
+    across = {RankPartner(best=1.0, across=True).partner(tree, at[below], rng) for _ in range(60)}
     assert across == {at[b]}
-    assert RankMating(best=1.0, across=True).partner(tree, at[b], rng, tree.index[b] == np.arange(5)) is None
+    assert RankPartner(best=1.0, across=True).partner(tree, at[b], rng, tree.index[b] == np.arange(5)) is None
 
 
 def test_crossovers_get_the_share_that_is_set() -> None:
@@ -305,17 +305,17 @@ def test_crossovers_get_the_share_that_is_set() -> None:
     for score in range(1, 12):
         growth.child(float(score))
 
-    def share(mating: RankMating, operators: Mapping[str, object] = NUMERIC) -> float:
-        chooser = Composition(Rank(), Argmax(), opening=Opening(1), mating=mating)
+    def share(mating: RankPartner, operators: Mapping[str, object] = NUMERIC) -> float:
+        chooser = Composition(Rank(), Argmax(), opening=BaselineRuns(1), mating=mating)
         made = [chooser.choose(growth.tree, np.random.default_rng(seed), operators) for seed in range(600)]  # type: ignore[arg-type]
         return sum(isinstance(m, Propose) and m.operator == "crossover" for m in made) / 600
 
-    assert share(RankMating()) == pytest.approx(0.5, abs=0.06), "by the weights, which are equal"
-    assert share(RankMating(share=0.15)) == pytest.approx(0.15, abs=0.05)
-    assert share(RankMating(share=0.0)) == 0.0
-    assert share(RankMating(share=0.0), {"crossover": CROSSOVER}) == 1.0, "where nothing else applies"
-    assert share(RankMating(share=1.0), {"tune": TUNE}) == 0.0
+    assert share(RankPartner()) == pytest.approx(0.5, abs=0.06), "by the weights, which are equal"
+    assert share(RankPartner(share=0.15)) == pytest.approx(0.15, abs=0.05)
+    assert share(RankPartner(share=0.0)) == 0.0
+    assert share(RankPartner(share=0.0), {"crossover": CROSSOVER}) == 1.0, "where nothing else applies"
+    assert share(RankPartner(share=1.0), {"tune": TUNE}) == 0.0
     alone = Growth()
     alone.root(9.0)
-    chooser = Composition(Rank(), Argmax(), opening=Opening(1), mating=RankMating(share=1.0))
+    chooser = Composition(Rank(), Argmax(), opening=BaselineRuns(1), mating=RankPartner(share=1.0))
     assert chooser.choose(alone.tree, np.random.default_rng(0), NUMERIC) == Propose("tune", (alone.tree.root,))

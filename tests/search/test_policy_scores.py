@@ -14,7 +14,7 @@ from scipy.special import expit
 from archive.records import Propose, Replicate
 from archive.tree import Floats
 from search.policies import Composition
-from search.policies.phases.baseline import Opening
+from search.policies.phases.baseline import BaselineRuns
 from search.policies.selection.backups import backed_up, visits
 from search.policies.selection.samplers import Argmax, Proportional, RankSoftmax, Sampler
 from search.policies.selection.scores import (
@@ -271,7 +271,7 @@ def test_progressive_widening_gives_more_children_to_what_is_visited_more() -> N
     def grown(descent: Descent) -> Growth:
         growth = Growth()
         growth.root(3.0)
-        policy = Composition(Value(), descent, opening=Opening(1))
+        policy = Composition(Value(), descent, opening=BaselineRuns(1))
         rng = np.random.default_rng(0)
         play(growth, policy, {"tune": TUNE}, 80, lambda node_id: float(rng.random()))
         return growth
@@ -368,7 +368,7 @@ def test_a_policy_claims_to_follow_order_alone_only_if_all_its_parts_do(policy: 
 
 
 @pytest.mark.parametrize(
-    "policy", [Composition(Value(norm="minmax"), Descent(c=0.1, backup="mean"), opening=Opening(1))]
+    "policy", [Composition(Value(norm="minmax"), Descent(c=0.1, backup="mean"), opening=BaselineRuns(1))]
 )
 def test_what_does_not_claim_it_does_follow_distances(policy: Composition) -> None:
     def moves(power: float) -> list[object]:

@@ -15,19 +15,19 @@ from growing import ALL, TUNE, Growth
 from archive.records import Propose, Replicate
 from archive.storage.store import Archive
 from search.policies import Composition
-from search.policies.phases.baseline import Opening
-from search.policies.phases.debug import Repair
-from search.policies.phases.stagnation import Standstill, Widening
+from search.policies.phases.baseline import BaselineRuns
+from search.policies.phases.debug import Debugging
+from search.policies.phases.stagnation import StagnationHandling, Standstill
 from search.policies.population.islands import Islands
-from search.policies.population.partners import RankMating
+from search.policies.population.partners import RankPartner
 from search.policies.selection.samplers import Argmax
 from search.policies.selection.scores import FlatUcb, Rank
 
-GREEDY = Composition(Rank(), Argmax(), opening=Opening(1), widening=Widening(patience=4))
+GREEDY = Composition(Rank(), Argmax(), opening=BaselineRuns(1), widening=StagnationHandling(patience=4))
 
 
 def standstill(growth: Growth, patience: int = 4) -> Standstill | None:
-    return Widening(patience=patience).standstill(growth.tree)
+    return StagnationHandling(patience=patience).standstill(growth.tree)
 
 
 def stuck() -> Growth:
@@ -60,7 +60,7 @@ def test_it_begins_when_patience_is_used_and_ends_with_an_improvement() -> None:
     assert standstill(growth) == Standstill(best, 5)
     growth.child(1.9)
     assert standstill(growth) is None
-    assert Widening().standstill(stuck().tree) is None, "off unless patience is set"
+    assert StagnationHandling().standstill(stuck().tree) is None, "off unless patience is set"
 
 
 def test_improvements_within_noise_do_not_count_but_add_up() -> None:
@@ -104,19 +104,19 @@ def test_half_of_the_choices_are_made_on_other_branches() -> None:
     drawn = parents(GREEDY, growth, {"tune": TUNE})
     assert set(drawn) == {1, 6}, "the leader, and the best of the other branch"
     assert 0.4 < drawn[6] / 300 < 0.6
-    all_the_time = dataclasses.replace(GREEDY, widening=Widening(patience=4, elsewhere=1.0))
+    all_the_time = dataclasses.replace(GREEDY, widening=StagnationHandling(patience=4, elsewhere=1.0))
     assert set(parents(all_the_time, growth, {"tune": TUNE})) == {6}
-    never = dataclasses.replace(GREEDY, widening=Widening(patience=4, elsewhere=0.0))
+    never = dataclasses.replace(GREEDY, widening=StagnationHandling(patience=4, elsewhere=0.0))
     assert set(parents(never, growth, {"tune": TUNE})) == {1}
 
 
 def test_drafts_come_and_the_usual_operators_step_back() -> None:
-    growth, policy = stuck(), dataclasses.replace(GREEDY, repair=Repair(0.0), mating=RankMating(best=1.0))
+    growth, policy = stuck(), dataclasses.replace(GREEDY, repair=Debugging(0.0), mating=RankPartner(best=1.0))
     made = [policy.choose(growth.tree, np.random.default_rng(seed), ALL) for seed in range(400)]
     drawn = Counter(m.operator for m in made if isinstance(m, Propose))
     assert drawn["draft"] > 80
     assert drawn["crossover"] > 2 * drawn["tune"], "the last four proposals were all by tune"
-    patient = dataclasses.replace(policy, widening=Widening())
+    patient = dataclasses.replace(policy, widening=StagnationHandling())
     made = [patient.choose(growth.tree, np.random.default_rng(seed), ALL) for seed in range(400)]
     drawn = Counter(m.operator for m in made if isinstance(m, Propose))
     assert drawn["draft"] == 0
@@ -159,7 +159,7 @@ def test_the_words_stay_the_same_for_as_long_as_it_lasts() -> None:
 def test_refusals_are_told_too() -> None:
     growth = Growth()
     root = growth.root(3.0)
-    policy = Composition(FlatUcb(), Argmax(), opening=Opening(1), widening=Widening(2, 9))
+    policy = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(1), widening=StagnationHandling(2, 9))
     for number in range(4):
         assert (policy.state(growth.tree) is not None) == (number >= 2)
         growth.refuse(Propose("tune", (root,)))
@@ -198,4 +198,4 @@ def test_a_resume_within_an_episode_does_not_note_it_again(start: Start, tmp_pat
 @pytest.mark.parametrize("patience", [0, 2.5, "soon"])
 def test_a_patience_that_makes_no_sense_is_refused(patience: Any) -> None:
     with pytest.raises(ValueError, match=r"policy\.widening\.patience is .*whole number"):
-        Widening(patience=patience)
+        StagnationHandling(patience=patience)

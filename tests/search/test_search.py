@@ -21,7 +21,7 @@ from operators.llm.scripted import Scripted
 from operators.numeric.tune import Tune
 from prepare.load import find_file
 from search.run import lookahead, loop
-from search.run.engine import Search, SearchStopped, evaluation_seed
+from search.run.engine import Engine, SearchStopped, evaluation_seed
 from search.run.resume import RunChanged
 from train.executors.local import LocalExecutor
 
@@ -141,14 +141,14 @@ class Author(Scripted):
 def at_record(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """(purpose, evaluations in flight) whenever an evaluation is about to be recorded."""
     seen: list[tuple[str, int]] = []
-    real = Search.tell
+    real = Engine.tell
 
-    def tell(self: Search, evaluation: Evaluation) -> None:
+    def tell(self: Engine, evaluation: Evaluation) -> None:
         executor: Any = self.wake.__self__  # type: ignore[attr-defined]
         seen.append((evaluation.request.purpose, executor.in_flight))
         real(self, evaluation)
 
-    monkeypatch.setattr(Search, "tell", tell)
+    monkeypatch.setattr(Engine, "tell", tell)
     return seen
 
 

@@ -12,10 +12,10 @@ import pytest
 from model_server import an_edit
 
 from archive.storage.store import Archive
-from operators.llm.base import Answer, Prompt, Ticket
+from operators.llm.base import Answer, CallId, Prompt
 from operators.llm.credit import credits_at
 from operators.llm.scripted import Scripted
-from operators.llm.several import Bandit, Credit, Several
+from operators.llm.several import Bandit, ModelCredit, ModelRouter
 
 
 class Talker(Scripted):
@@ -46,12 +46,12 @@ def chosen(path: Path) -> list[tuple[int, str]]:
 def recomputed(path: Path, moves: list[int]) -> list[tuple[int, str]]:
     """What the bandit says for these moves when all of the archive is there."""
     with Archive.open(path) as archive:
-        several = Several(
+        several = ModelRouter(
             {"slow": Scripted(), "quick": Scripted()},
             choose=Bandit(first=2),
             credits=partial(credits_at, archive.query),
         )
-        return [(move, several.pick(Ticket("night", move, 0, "improve"))[0]) for move in moves]
+        return [(move, several.pick(CallId("night", move, 0, "improve"))[0]) for move in moves]
 
 
 @pytest.fixture
@@ -69,11 +69,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Archive]:
 
 
 @pytest.fixture
-def several(opened: list[Archive]) -> Callable[[], Several]:
+def several(opened: list[Archive]) -> Callable[[], ModelRouter]:
     """Two models and a bandit that asks the archive of the search that it is part of."""
 
-    def make() -> Several:
-        return Several(
+    def make() -> ModelRouter:
+        return ModelRouter(
             {"slow": Talker("slow", 0.04), "quick": Talker("quick", 0.02)},
             choose=Bandit(first=2),
             credits=lambda run, move: credits_at(opened[-1].query, run, move),
@@ -100,11 +100,11 @@ def test_a_model_is_chosen_when_its_move_is_in_the_archive(
     monkeypatch.setattr("search.run.engine.ThreadPoolExecutor", AtOnce)
     found: list[int] = []
 
-    def credits(run: str, move: int) -> Mapping[str, Credit]:
+    def credits(run: str, move: int) -> Mapping[str, ModelCredit]:
         found.append(opened[-1].query("SELECT count(*) FROM moves WHERE run = ? AND move = ?", [run, move])[0][0])
         return {}
 
-    models = Several({"slow": Talker("slow", 0.0), "quick": Talker("quick", 0.0)}, choose=Bandit(), credits=credits)
+    models = ModelRouter({"slow": Talker("slow", 0.0), "quick": Talker("quick", 0.0)}, choose=Bandit(), credits=credits)
     start(*OVERRIDES, "budget.evaluations=12", model=models)
     assert found
     assert set(found) == {1}
@@ -112,7 +112,7 @@ def test_a_model_is_chosen_when_its_move_is_in_the_archive(
 
 @pytest.mark.slow
 def test_each_moves_model_follows_from_the_archive_also_after_a_resume(
-    start: Callable[..., Any], tmp_path: Path, several: Callable[[], Several]
+    start: Callable[..., Any], tmp_path: Path, several: Callable[[], ModelRouter]
 ) -> None:
     path = tmp_path / "archive.duckdb"
     common: dict[str, Any] = {"concurrency": 4, "stub": {"delay": 0.03}}

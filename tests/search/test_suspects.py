@@ -19,11 +19,11 @@ from search.claims.statistics import screening_sigma
 from search.display.live import describe_landing
 from search.display.summary import summarise
 from search.policies import Composition
-from search.policies.phases.baseline import Opening
-from search.policies.phases.debug import Repair
+from search.policies.phases.baseline import BaselineRuns
+from search.policies.phases.debug import Debugging
 from search.policies.selection.samplers import Argmax
 from search.policies.selection.scores import KeptLine, Rank
-from search.run.engine import Search
+from search.run.engine import Engine
 
 Start = Callable[..., Any]
 
@@ -112,7 +112,7 @@ def test_a_cheat_and_its_broken_heirs_are_not_debugged_but_an_honest_invalid_is(
     cheat = growth.child(None)
     growth.land(next(iter(growth.tree.open_moves.values())), "invalid", violation=True)
     heir = growth.child("crashed", cheat)
-    policy = Composition(Rank(), Argmax(), opening=Opening(1), repair=Repair(probability=1.0))
+    policy = Composition(Rank(), Argmax(), opening=BaselineRuns(1), repair=Debugging(probability=1.0))
     for number in range(20):
         move = policy.choose(growth.tree, np.random.default_rng(number), ALL)
         assert isinstance(move, Propose)
@@ -205,13 +205,13 @@ def test_a_search_writes_down_who_cheated_and_who_leads_instead(
     monkeypatch.setattr(StubEvaluator, "evaluate", _found_out(StubEvaluator.evaluate))
     recorded = []
 
-    def tell(self: Search, evaluation: Evaluation) -> None:
+    def tell(self: Engine, evaluation: Evaluation) -> None:
         told(self, evaluation)
         leaders = [d.node_id for d in self.archive.decisions(self.run.run) if d.kind == "leader"]
         recorded.append(leaders[-1] == self.tree.leader())
 
-    told = Search.tell
-    monkeypatch.setattr(Search, "tell", tell)
+    told = Engine.tell
+    monkeypatch.setattr(Engine, "tell", tell)
     bench = start("budget.evaluations=60", "policy.recheck.runs=2", "policy.recheck.after=4", slots=1)
     tree = bench.search.tree
     with Archive.open(tmp_path / "archive.duckdb") as archive:

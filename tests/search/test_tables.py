@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from operators.languages.parameters import read_constants
-from operators.numeric.search_space import Range
+from operators.numeric.search_space import ParameterRange
 from operators.numeric.tune import Tune, search_space
 from search.claims.claim import ClaimPlan
 from search.policies import Composition
-from search.policies.phases.baseline import Opening
+from search.policies.phases.baseline import BaselineRuns
 from search.policies.selection.samplers import Argmax
 from search.policies.selection.scores import FlatUcb
 
@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import playing
 import tables
 
-POLICY = Composition(FlatUcb(), Argmax(), opening=Opening(root_runs=1))
+POLICY = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(root_runs=1))
 TUNED = playing.Player(POLICY, lambda table: {"tune": Tune()}, {}, ClaimPlan(candidates=3, confirm_seeds=2))
 MUTATED = playing.Player(POLICY, lambda table: {"mutation": playing.Mutation(table, copies=True)}, {})
 
@@ -55,7 +55,7 @@ def test_a_program_is_its_setting(table: tables.Table) -> None:
     program = table.program(setting)
     assert table.setting(read_constants(program)) == setting
     space = search_space({"train.py": program}, ("train.py",))
-    assert set(space.values()) == {Range(0, 1, integer=True, choices=(0, 1), unordered=True)}
+    assert set(space.values()) == {ParameterRange(0, 1, integer=True, choices=(0, 1), unordered=True)}
     assert len(space) == 8
 
 

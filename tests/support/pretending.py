@@ -7,22 +7,22 @@ from dataclasses import replace
 
 from archive.records import Conditions, Evaluation, Request
 from train.executors.ray.executor import RayExecutor
-from train.executors.ray.worker import Host, Ready, Recipe, Refused
+from train.executors.ray.worker import Ready, Refused, Worker, WorkerSpec
 from train.hardware.slots import Slot
 
 HARDWARE = "TREEWRIGHT_TEST_HARDWARE"
 """Of a node: what its hosts call their hardware."""
 
 
-class PretendedHost(Host):
+class PretendedHost(Worker):
     """Believes Ray that there is a GPU."""
 
-    def _find_slot(self, recipe: Recipe, index: int) -> Slot:
+    def _find_slot(self, recipe: WorkerSpec, index: int) -> Slot:
         if not recipe.gpus:
             return Slot(index, "cpu", None, (), recipe.threads)
         return Slot(index, "cuda", 0, (), recipe.threads, uuid=f"GPU-{index}")
 
-    def _prepare(self, recipe: Recipe, index: int) -> Ready | Refused:
+    def _prepare(self, recipe: WorkerSpec, index: int) -> Ready | Refused:
         found = super()._prepare(recipe, index)
         return found if isinstance(found, Refused) else replace(found, conditions=_here(found.conditions))
 

@@ -35,8 +35,8 @@ from search import factory
 from search.claims.claim import ClaimPlan
 from search.policies.base import Choice, Operators, OperatorView, Policy
 from search.run.budget import Budget
-from search.run.controller import Course
-from search.run.engine import Parts, Search
+from search.run.controller import RunController
+from search.run.engine import Engine, EngineParts
 from search.settings import compose_settings, resolve
 
 CONDITIONS = Conditions("simulated", 10.0, "simulated")
@@ -163,9 +163,9 @@ class Simulator:
         run = Run(f"run-{seed}", f"id-{seed}", "simulated", "score", scenario.direction, "simulated", seed, {}, {}, 0.0)
         archive.start_run(run)
         tree, world = archive.tree(run, CONDITIONS), World(scenario, seed)
-        search = Search(self._parts(scenario), archive, run, tree)
+        search = Engine(self._parts(scenario), archive, run, tree)
         search.begin({"train.py": "X = -1\n"})
-        course = Course(search, Budget(evaluations=scenario.evaluations), scenario.plan, monotonic=lambda: 0.0)
+        course = RunController(search, Budget(evaluations=scenario.evaluations), scenario.plan, monotonic=lambda: 0.0)
         clock = 0.0
         while (request := course.ask()) is not None:
             clock += 1.0
@@ -173,12 +173,12 @@ class Simulator:
         search.close()
         return _result(course, archive, world)
 
-    def _parts(self, scenario: Scenario) -> Parts:
+    def _parts(self, scenario: Scenario) -> EngineParts:
         operator = Numbers()
         views: Mapping[str, OperatorView] = {
             operator.name: OperatorView(operator.name, operator.arity, 1.0, operator.applies)
         }
-        return Parts(
+        return EngineParts(
             task=self.task,
             program="",
             policy=Until(self.policy, scenario.candidates),
@@ -204,7 +204,7 @@ def scored(request: Request, score: float, at: float) -> Evaluation:
     )
 
 
-def _result(course: Course, archive: Archive, world: World) -> Result:
+def _result(course: RunController, archive: Archive, world: World) -> Result:
     """From the decision that the search wrote down, and from the truth."""
     engine, ending = course.engine, course.ending
     assert ending is not None

@@ -13,8 +13,8 @@ import pytest
 from prepare.scoring import Bytes, Floats
 from train.language_model import audit
 from train.language_model.audit import (
+    AuditSuspicion,
     Expectation,
-    Suspicion,
     compare,
     could_beat,
     draw,
@@ -41,13 +41,13 @@ def rows() -> Bytes:
     return np.random.default_rng(5).integers(0, 200, size=(ROWS, CONTEXT + 1)).astype(np.uint8)
 
 
-def evenly(k: int, rows: int = ROWS, context: int = CONTEXT) -> Suspicion:
-    return Suspicion(k, np.full((rows, context), k / (rows * context)), math.nan)
+def evenly(k: int, rows: int = ROWS, context: int = CONTEXT) -> AuditSuspicion:
+    return AuditSuspicion(k, np.full((rows, context), k / (rows * context)), math.nan)
 
 
-def unevenly(k: int) -> Suspicion:
+def unevenly(k: int) -> AuditSuspicion:
     weight = np.random.default_rng(8).exponential(size=(ROWS, CONTEXT)) + 0.05
-    return Suspicion(k, np.minimum(1.0, audit._scale(weight, k) * weight), math.nan)
+    return AuditSuspicion(k, np.minimum(1.0, audit._scale(weight, k) * weight), math.nan)
 
 
 # ---------------------------------------------------------------- what is sent
@@ -152,7 +152,7 @@ def at(values: Floats, plan: audit.Plan) -> Floats:
 
 
 @pytest.mark.parametrize("suspicion", [evenly(30), unevenly(30)], ids=["even", "uneven"])
-def test_the_score_is_unbiased_whatever_is_claimed(rows: Bytes, suspicion: Suspicion) -> None:
+def test_the_score_is_unbiased_whatever_is_claimed(rows: Bytes, suspicion: AuditSuspicion) -> None:
     """mean(claimed) + correction over many audits is the honest mean, for claims of pure fiction."""
     honest = -np.random.default_rng(3).exponential(2.0, size=(ROWS, CONTEXT))
     claims = -np.random.default_rng(4).exponential(0.5, size=(ROWS, CONTEXT))
@@ -254,7 +254,7 @@ def by_a_little(honest: Floats, expected: Expectation) -> tuple[Floats, Floats]:
 CHEATS = [to_zero, to_the_median, to_the_floor, anywhere, columns, whole_rows, by_a_little]
 
 
-def falsify(honest: Floats, reference: Floats, lift: Lift, budget: float) -> tuple[Floats, Floats, Suspicion]:
+def falsify(honest: Floats, reference: Floats, lift: Lift, budget: float) -> tuple[Floats, Floats, AuditSuspicion]:
     """(claims, which are false, how they are suspected): as many false ones as make a sum of chances of ``budget``."""
     values, eagerness = lift(honest, expect(honest, reference))
     order = np.argsort(-eagerness, axis=None)

@@ -16,7 +16,7 @@ import pytest
 from train.sandbox import process as module
 from train.sandbox.cgroup import MemoryGroup, MemoryGroups, find_groups
 from train.sandbox.log import TailBuffer, last_line
-from train.sandbox.process import Cell, Ended
+from train.sandbox.process import Aborted, SandboxProcess
 
 SPEAK = """
 import os, socket, struct, sys, time
@@ -26,7 +26,7 @@ def frame(text, payload=b"", size=None):
     return struct.pack("<4sIQ", b"TW01", len(text), len(payload) if size is None else size) + text + payload
 """
 
-Launch = Callable[..., Cell]
+Launch = Callable[..., SandboxProcess]
 
 
 @pytest.fixture(scope="session")
@@ -44,17 +44,17 @@ def groups(request: pytest.FixtureRequest, memory_groups: MemoryGroups | None) -
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    cells: list[Cell] = []
+    cells: list[SandboxProcess] = []
 
     def start(
         code: str,
         memory_mb: int = 1000,
         cancelled: threading.Event | None = None,
         groups: MemoryGroups | None = None,
-    ) -> Cell:
+    ) -> SandboxProcess:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-I", "-S", "-c", SPEAK + code, str(theirs.fileno())]
-        cell = Cell(
+        cell = SandboxProcess(
             command,
             {},
             ours,
@@ -74,12 +74,12 @@ def launch() -> Iterator[Launch]:
         cell.kill()
 
 
-def receive(cell: Cell, seconds: float = 10.0, max_payload: int = 1000):
+def receive(cell: SandboxProcess, seconds: float = 10.0, max_payload: int = 1000):
     return cell.receive(deadline=time.monotonic() + seconds, max_payload=max_payload, late="it was late")
 
 
-def ended(action: Callable[[], object]) -> Ended:
-    with pytest.raises(Ended) as caught:
+def ended(action: Callable[[], object]) -> Aborted:
+    with pytest.raises(Aborted) as caught:
         action()
     return caught.value
 
@@ -255,7 +255,7 @@ def test_a_launch_that_fails_leaves_no_group(memory_groups: MemoryGroups | None)
     before = set(memory_groups.base.glob("treewright-*"))
     ours, theirs = socket.socketpair()
     with pytest.raises(ValueError, match="null byte"):
-        Cell(
+        SandboxProcess(
             ["nothing\0here"],
             {},
             ours,
@@ -340,7 +340,7 @@ def test_killing_twice_is_harmless_and_leaves_no_descriptor(launch: Launch) -> N
 def test_a_command_that_is_missing_is_said_and_leaves_no_descriptor(launch: Launch, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     ours, theirs = socket.socketpair()
-    with Cell(
+    with SandboxProcess(
         [str(tmp_path / "nothing-here")],
         {},
         ours,

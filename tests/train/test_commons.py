@@ -9,7 +9,7 @@ import pytest
 
 from prepare.data.copies import plain
 from train.language_model import commons, static_checks
-from train.language_model.commons import Commons
+from train.language_model.commons import PublicText
 from train.language_model.static_checks import TextIndex
 
 COMMON = "torch.nn.functional.scaled_dot_product_attention(query, key, value)"
@@ -23,7 +23,7 @@ def rows(text: str) -> set[bytes]:
 
 
 @pytest.fixture
-def known() -> tuple[Commons, list[int]]:
+def known() -> tuple[PublicText, list[int]]:
     """With a seed program and ten training texts, the last with what is common; and how often they were read."""
     read: list[int] = []
 
@@ -32,10 +32,10 @@ def known() -> tuple[Commons, list[int]]:
         yield from [b"nothing to see here, move along please, gentlemen"] * 9
         yield f"def forward(self):\n    return {COMMON.upper()}\n".encode()
 
-    return Commons(f"y = {OWN}\n", training), read
+    return PublicText(f"y = {OWN}\n", training), read
 
 
-def test_what_stands_in_training_or_in_the_seed_program_is_common(known: tuple[Commons, list[int]]) -> None:
+def test_what_stands_in_training_or_in_the_seed_program_is_common(known: tuple[PublicText, list[int]]) -> None:
     judge, _ = known
     assert judge.secret(rows(COMMON)) == set()
     assert judge.secret(rows(OWN)) == set()
@@ -44,7 +44,7 @@ def test_what_stands_in_training_or_in_the_seed_program_is_common(known: tuple[C
     assert judge.secret([]) == set()
 
 
-def test_a_verdict_is_found_once(known: tuple[Commons, list[int]]) -> None:
+def test_a_verdict_is_found_once(known: tuple[PublicText, list[int]]) -> None:
     judge, read = known
     for _ in range(3):
         judge.secret(rows(COMMON))
@@ -62,14 +62,14 @@ def test_a_reading_that_breaks_off_leaves_no_verdict() -> None:
             raise OSError("no such file")
         yield COMMON.encode()
 
-    judge = Commons("", training)
+    judge = PublicText("", training)
     with pytest.raises(OSError, match="no such file"):
         judge.secret(rows(COMMON))
     broken.clear()
     assert judge.secret(rows(COMMON)) == set()
 
 
-def test_texts_that_follow_each_other_are_not_one(known: tuple[Commons, list[int]]) -> None:
+def test_texts_that_follow_each_other_are_not_one(known: tuple[PublicText, list[int]]) -> None:
     judge, _ = known
     assert judge.secret(rows("move along please, gentlemen nothing to see")) != set()
 
@@ -84,14 +84,14 @@ def test_of_a_large_training_split_the_first_part_is_read(monkeypatch: pytest.Mo
             read.append(number)
             yield f"{number} {COMMON if number in (4, 900) else 'other words'}".ljust(100).encode()
 
-    judge = Commons("", training)
+    judge = PublicText("", training)
     assert judge.secret(rows(COMMON)) == set()
     assert len(read) < 8
     assert judge.secret(rows(SECRET)) == rows(SECRET)
     assert max(read) < 12
 
 
-def test_the_index_asks_what_is_common(known: tuple[Commons, list[int]]) -> None:
+def test_the_index_asks_what_is_common(known: tuple[PublicText, list[int]]) -> None:
     judge, _ = known
     index = TextIndex.of([np.frombuffer(f"{COMMON} {SECRET}".encode(), np.uint8)])
     program = f"y = {COMMON}".encode()
@@ -104,7 +104,7 @@ def test_the_index_asks_what_is_common(known: tuple[Commons, list[int]]) -> None
 
 
 def test_a_long_quotation_is_told_by_its_beginning(
-    known: tuple[Commons, list[int]], monkeypatch: pytest.MonkeyPatch
+    known: tuple[PublicText, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judge, _ = known
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from train.hardware import devices
-from train.hardware.devices import DeviceInUse, Leases, Load, Meter, Nvidia, neighbours
+from train.hardware.devices import DeviceInUse, GpuMeter, Leases, Load, Nvidia, neighbours
 from train.hardware.slots import Slot
 
 UUID = "GPU-0ff1ce"
@@ -217,7 +217,7 @@ def test_a_lock_that_is_a_link_is_not_followed(machine: Machine, tmp_path: Path)
 
 
 def test_the_watcher_is_ended_with_the_lease(machine: Machine) -> None:
-    with Meter(Nvidia(str(machine.smi)), UUID) as meter:
+    with GpuMeter(Nvidia(str(machine.smi)), UUID) as meter:
         process = meter._process
         assert process is not None
         assert process.poll() is None

@@ -20,7 +20,7 @@ import torch
 from prepare.load import HOUSE
 from prepare.task import Limits, Task
 from train.language_model.program import bare
-from train.language_model.static_checks import SHARED, Gates
+from train.language_model.static_checks import SHARED, StaticChecks
 
 PREDICT = "def predict(state, task): ...\n"
 BARE = "def train(session): ...\n" + PREDICT
@@ -32,8 +32,8 @@ def random_text(size: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def gates(toy_task: Task) -> Gates:
-    return Gates.of(toy_task)
+def gates(toy_task: Task) -> StaticChecks:
+    return StaticChecks.of(toy_task)
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,11 @@ def quotation(toy_task: Task) -> bytes:
     return toy_task.corpus.evaluation("holdout")[500 : 500 + 40].tobytes()
 
 
-def refuse(gates: Gates, text: str) -> str | None:
+def refuse(gates: StaticChecks, text: str) -> str | None:
     return gates.refuse({"train.py": text})
 
 
-def test_the_seed_programs_pass(gates: Gates, toy_seed: str) -> None:
+def test_the_seed_programs_pass(gates: StaticChecks, toy_seed: str) -> None:
     assert refuse(gates, toy_seed) is None
     assert refuse(gates, (HOUSE / "train/seeds/shakespeare.py").read_text()) is None
 
@@ -68,7 +68,7 @@ def test_the_seed_programs_pass(gates: Gates, toy_seed: str) -> None:
         (BARE + f"x = {random_text(9000)!r}\n", "its literals and names carry 6,"),
     ],
 )
-def test_a_refusal_says_why(gates: Gates, text: str, reason: str) -> None:
+def test_a_refusal_says_why(gates: StaticChecks, text: str, reason: str) -> None:
     assert reason in (refuse(gates, text) or "")
 
 
@@ -82,11 +82,11 @@ def test_a_refusal_says_why(gates: Gates, text: str, reason: str) -> None:
         BARE + f"x = {'short ' * 3!r}\n" * 400,
     ],
 )
-def test_what_is_allowed_is_not_refused(gates: Gates, text: str) -> None:
+def test_what_is_allowed_is_not_refused(gates: StaticChecks, text: str) -> None:
     assert refuse(gates, text) is None
 
 
-def test_other_files_are_refused(gates: Gates) -> None:
+def test_other_files_are_refused(gates: StaticChecks) -> None:
     reason = gates.refuse({"train.py": BARE, "../prepare/scoring.py": ""})
     assert reason is not None
     assert "'../prepare/scoring.py' is not among the files that may change (train.py)" in reason
@@ -147,12 +147,12 @@ SPELLINGS: dict[str, Callable[[bytes], str]] = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_quotation_is_seen_in_every_obvious_spelling(gates: Gates, quotation: bytes, spelling: str) -> None:
+def test_a_quotation_is_seen_in_every_obvious_spelling(gates: StaticChecks, quotation: bytes, spelling: str) -> None:
     found = refuse(gates, f"{BARE}x = {SPELLINGS[spelling](quotation)}\n")
     assert "contains text of an evaluation split" in (found or "")
 
 
-def test_only_a_long_quotation_counts(gates: Gates, toy_task: Task, quotation: bytes) -> None:
+def test_only_a_long_quotation_counts(gates: StaticChecks, toy_task: Task, quotation: bytes) -> None:
     assert refuse(gates, f"{BARE}# {quotation[: SHARED - 3].decode()}\n") is None
     training = toy_task.corpus.documents()[0][100:160].tobytes().decode()
     assert refuse(gates, f"{BARE}# {training}\n") is None
@@ -186,12 +186,12 @@ HIDING_PLACES: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("place", HIDING_PLACES)
-def test_what_a_program_can_carry_is_bounded(gates: Gates, place: str) -> None:
+def test_what_a_program_can_carry_is_bounded(gates: StaticChecks, place: str) -> None:
     """More than four kilobytes of what does not compress are refused, wherever literals and names are."""
     assert "its literals and names carry" in (refuse(gates, BARE + HIDING_PLACES[place]()) or "")
 
 
-def test_comments_and_docstrings_carry_nothing_and_do_not_count(gates: Gates) -> None:
+def test_comments_and_docstrings_carry_nothing_and_do_not_count(gates: StaticChecks) -> None:
     secret = random_text(9000)
     remarks = f'"""{secret}"""\n{BARE}def f():\n    """{secret}"""\n\n\n# {secret}\n'
     assert refuse(gates, remarks) is None
@@ -199,7 +199,7 @@ def test_comments_and_docstrings_carry_nothing_and_do_not_count(gates: Gates) ->
 
 
 @pytest.mark.parametrize("path", ["optim/adam.py", "optim/optimizer.py", "optim/lr_scheduler.py", "nn/modules/rnn.py"])
-def test_large_honest_programs_pass(gates: Gates, path: str) -> None:
+def test_large_honest_programs_pass(gates: StaticChecks, path: str) -> None:
     """Of 40 to 60 KB: many names, options and messages, by people who knew nothing of this gate."""
     text = (Path(torch.__file__).parent / path).read_text()
     text = text if len(text) < 60_000 else text[: text.rindex("\nclass ", 0, 60_000)]
@@ -207,7 +207,7 @@ def test_large_honest_programs_pass(gates: Gates, path: str) -> None:
     assert refuse(gates, text + "\n" + BARE) is None
 
 
-def test_a_program_may_grow_to_ten_times_the_seed(gates: Gates) -> None:
+def test_a_program_may_grow_to_ten_times_the_seed(gates: StaticChecks) -> None:
     own = (HOUSE / "train/seeds/shakespeare.py").read_text()
     assert (
         refuse(gates, own + "".join(own.replace("Block", f"Block{i}").replace("GPT", f"GPT{i}") for i in range(9)))
@@ -226,11 +226,11 @@ def test_dashes_are_no_quotation(toy_task: Task) -> None:
 
             return np.frombuffer(b"-" * 200 + b" " * 100, np.uint8)
 
-    gates = Gates.of(dataclasses.replace(toy_task, corpus=Ruled()))
+    gates = StaticChecks.of(dataclasses.replace(toy_task, corpus=Ruled()))
     assert refuse(gates, f"{BARE}# {'-' * 80}\n# {' ' * 60}\n") is None
 
 
 def test_the_limits_are_the_tasks(toy_task: Task) -> None:
-    gates = Gates.of(dataclasses.replace(toy_task, limits=Limits(source_kb=1, literal_bytes=30)))
+    gates = StaticChecks.of(dataclasses.replace(toy_task, limits=Limits(source_kb=1, literal_bytes=30)))
     assert "1,000 are allowed" in (refuse(gates, BARE + "#" * 2000) or "")
     assert "30 are allowed" in (refuse(gates, BARE + f"x = {'abcdefgh' * 5!r}\n") or "")

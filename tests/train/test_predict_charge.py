@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from prepare.task import Task
-from train.language_model.evaluation import Trial
-from train.sandbox.process import Ended
+from train.language_model.evaluation import EvaluationPipeline
+from train.sandbox.process import Aborted
 
 
 def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1) -> None:
@@ -21,7 +21,7 @@ def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str =
         progress=SimpleNamespace(seconds=trained),
     )
     judgement: Any = None
-    Trial(judgement, cells, lambda phase, share, loss=None: None)._charge(wall, cpu)
+    EvaluationPipeline(judgement, cells, lambda phase, share, loss=None: None)._charge(wall, cpu)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,6 @@ def test_the_allowance_and_what_training_left_over_may_be_used(toy_task: Task, s
     ],
 )
 def test_training_in_predict_is_timed_out(toy_task: Task, spent: dict[str, Any]) -> None:
-    with pytest.raises(Ended, match="3 s of computing that predict is given") as ended:
+    with pytest.raises(Aborted, match="3 s of computing that predict is given") as ended:
         charge(toy_task, **spent)
     assert (ended.value.outcome, ended.value.violation) == ("timed_out", False)

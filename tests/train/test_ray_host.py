@@ -20,9 +20,9 @@ from archive.records import Evaluation, Request
 from prepare.task import Task
 from search import factory, settings
 from train.executors.ray import worker as module
-from train.executors.ray.worker import Host, Ready, Recipe, Refused, source_digest
+from train.executors.ray.worker import Ready, Refused, Worker, WorkerSpec, source_digest
 from train.hardware.slots import Slot
-from train.language_model.curve import Watch
+from train.language_model.curve import ProgressCallback
 from train.sandbox import environment
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
@@ -32,7 +32,7 @@ from stub_evaluator import StubEvaluator
 class Patient(StubEvaluator):
     """Reports a loss now and then until it is cancelled."""
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:  # type: ignore[override]
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:  # type: ignore[override]
         while not cancelled.is_set() and self.delay:
             watch("train", 0.5, 4.0)
             time.sleep(0.01)
@@ -53,8 +53,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.fixture
-def recipe(config: dict[str, Any]) -> Recipe:
-    return Recipe.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
+def recipe(config: dict[str, Any]) -> WorkerSpec:
+    return WorkerSpec.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
 
 
 def request(config: Mapping[str, Any]) -> Request:
@@ -62,8 +62,8 @@ def request(config: Mapping[str, Any]) -> Request:
     return Request("node", "run", 3, factory.seed_files(task, config), 11, "screen")
 
 
-def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], recipe: Recipe) -> None:
-    host = Host()
+def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], recipe: WorkerSpec) -> None:
+    host = Worker()
     ready = host.prepare(recipe, 5)
     assert isinstance(ready, Ready), ready
     assert (ready.node_id, ready.tier, ready.slot.index, ready.slot.device) == ("this node", "none", 5, "cpu")
@@ -74,8 +74,8 @@ def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], recipe: Re
     assert (landed.request.move, landed.request.files) == (3, {}), "the driver has the files"
 
 
-def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any], recipe: Recipe) -> None:
-    host = Host()
+def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any], recipe: WorkerSpec) -> None:
+    host = Worker()
     host.prepare(replace(recipe, evaluator={**recipe.evaluator, "delay": 60.0}), 0)
     landed: list[Evaluation] = []
     thread = threading.Thread(target=lambda: landed.append(host.evaluate(request(config))))
@@ -99,8 +99,8 @@ def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any]
         ({"task": {"name": "x"}}, r"does not say whether its metric"),
     ],
 )
-def test_a_host_that_cannot_serve_says_why(recipe: Recipe, change: dict[str, Any], words: str) -> None:
-    refused = Host().prepare(replace(recipe, **change), 0)
+def test_a_host_that_cannot_serve_says_why(recipe: WorkerSpec, change: dict[str, Any], words: str) -> None:
+    refused = Worker().prepare(replace(recipe, **change), 0)
     assert isinstance(refused, Refused)
     assert refused.node_id == "this node"
     assert re.search(words, refused.reason), refused.reason
@@ -112,7 +112,7 @@ def test_a_host_is_where_the_driver_is(config: dict[str, Any], tmp_path: Path, m
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("TREEWRIGHT_CACHE", "/somewhere")
     sys.path.append(str(tmp_path / "ours"))
-    recipe = Recipe.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
+    recipe = WorkerSpec.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
     sys.path.remove(str(tmp_path / "ours"))
     monkeypatch.chdir("/")
     monkeypatch.delenv("TREEWRIGHT_CACHE")
@@ -126,7 +126,9 @@ def test_a_host_is_where_the_driver_is(config: dict[str, Any], tmp_path: Path, m
     assert os.environ["TREEWRIGHT_CACHE"] == "/of the node", "what a node has of its own stays"
 
 
-def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(
+    recipe: WorkerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside, most = [0], [0]
 
     def prepare(task: Task) -> None:
@@ -136,7 +138,7 @@ def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(recipe: Recipe, m
         inside[0] -= 1
 
     monkeypatch.setattr(Task, "prepare", prepare)
-    threads = [threading.Thread(target=Host().prepare, args=(recipe, index)) for index in range(4)]
+    threads = [threading.Thread(target=Worker().prepare, args=(recipe, index)) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

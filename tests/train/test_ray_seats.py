@@ -20,13 +20,13 @@ from train.executors.ray import executor as module
 from train.executors.ray import pool
 from train.executors.ray.cluster import NodeFacts
 from train.executors.ray.executor import HeadLost, RayExecutor
-from train.executors.ray.pool import MIXED, Terms
-from train.executors.ray.worker import Look, Ready, Recipe, Refused
+from train.executors.ray.pool import MIXED, HardwarePolicy
+from train.executors.ray.worker import ProgressSnapshot, Ready, Refused, WorkerSpec
 from train.hardware.slots import Slot, sharing
 
 HERE = Conditions("corpus", 10.0, "H100")
-RECIPE = Recipe({}, {}, "auto", 1, 4, "/", (), {}, "digest", "corpus")
-USUAL = Terms()
+RECIPE = WorkerSpec({}, {}, "auto", 1, 4, "/", (), {}, "digest", "corpus")
+USUAL = HardwarePolicy()
 NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "head", 4, 0))
 
 
@@ -123,7 +123,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return made
 
 
-def executor(slots: int = 2, terms: Terms = USUAL) -> RayExecutor:
+def executor(slots: int = 2, terms: HardwarePolicy = USUAL) -> RayExecutor:
     scorer: Any = SimpleNamespace(gate=lambda files: None)
     made = tuple(Slot(i, "cuda", None, (), 4) for i in range(slots))
     return RayExecutor(scorer, made, RECIPE, terms, clock=lambda: 1000.0)
@@ -259,7 +259,7 @@ def test_progress_is_looked_at(cluster: Cluster) -> None:
         ours.submit(request("a"))
         host = cluster.hosts[0]
         until(lambda: ours.wait(0.02) == [] and "look" in host.asked)
-        host.answer("look", Look("train", 0.25, ((0.1, 4.0),)))
+        host.answer("look", ProgressSnapshot("train", 0.25, ((0.1, 4.0),)))
         until(lambda: ours.wait(0.02) == [] and ours.running()[0].share == 0.25)
         (running,) = ours.running()
         assert (running.phase, running.losses) == ("train", ((0.1, 4.0),))
@@ -312,7 +312,7 @@ def test_a_head_that_comes_back_in_time_is_no_loss(cluster: Cluster, monkeypatch
 
 
 def test_a_cluster_that_has_lost_all_its_slots_is_not_waited_for_for_ever(cluster: Cluster) -> None:
-    with executor(slots=1, terms=Terms(patience=0.2)) as ours:
+    with executor(slots=1, terms=HardwarePolicy(patience=0.2)) as ours:
         cluster.comes = lambda number: None
         ours.submit(request("a"))
         cluster.hosts[0].answer("evaluate", ActorDied("gone"))
@@ -347,12 +347,12 @@ def test_hosts_that_all_refuse_end_it_with_their_reasons(cluster: Cluster) -> No
 def test_nodes_that_others_use_are_waited_for_and_then_said(cluster: Cluster) -> None:
     cluster.comes = lambda number: None
     with pytest.raises(ExecutorError, match=r"2 wait for a node with room: `ray status` shows"):
-        executor(terms=Terms(patience=0.1))
+        executor(terms=HardwarePolicy(patience=0.1))
 
 
 def test_slots_without_a_host_yet_join_later(cluster: Cluster) -> None:
     cluster.comes = lambda number: ready("a") if number == 1 else None
-    with executor(terms=Terms(patience=0.1)) as ours:
+    with executor(terms=HardwarePolicy(patience=0.1)) as ours:
         assert (len(ours.slots), ours.free) == (2, 1)
         assert any("1 of 2 slots have no host yet" in note for note in ours.notes)
         cluster.hosts[1].answer("prepare", ready("b"))
@@ -372,12 +372,12 @@ def test_nodes_of_different_hardware_are_not_compared_unasked(cluster: Cluster) 
     with pytest.raises(ExecutorError, match=r"2 slots of 'H100'; 1 slot of 'A100'\. .*\(executor\.hardware=NAME\)"):
         executor(slots=3)
     with pytest.raises(ExecutorError, match=r"executor.hardware='V100' is no part of any node's hardware: 3 slots of"):
-        executor(slots=3, terms=Terms(hardware="V100"))
+        executor(slots=3, terms=HardwarePolicy(hardware="V100"))
 
 
 def test_one_kind_of_hardware_can_be_chosen(cluster: Cluster) -> None:
     cluster.comes = kinds
-    with executor(slots=3, terms=Terms(hardware="H")) as ours:
+    with executor(slots=3, terms=HardwarePolicy(hardware="H")) as ours:
         assert [slot.index for slot in ours.slots] == [0, 1]
         assert ours.conditions.hardware == "H100"
         assert cluster.hosts[2].killed
@@ -393,7 +393,7 @@ def test_one_kind_of_hardware_can_be_chosen(cluster: Cluster) -> None:
 
 def test_of_chosen_hardware_that_is_mixed_others_take_no_place_either(cluster: Cluster) -> None:
     cluster.comes = lambda number: ready("a", "H100") if number == 1 else ready("b", "H200")
-    with executor(terms=Terms(hardware="H", mixed=True)) as ours:
+    with executor(terms=HardwarePolicy(hardware="H", mixed=True)) as ours:
         cluster.comes = lambda number: ready("c", "A100") if number == 3 else ready("d", "H300")
         ours.submit(request("x"))
         cluster.hosts[0].answer("evaluate", ActorDied("gone"))
@@ -406,7 +406,7 @@ def test_of_chosen_hardware_that_is_mixed_others_take_no_place_either(cluster: C
 
 def test_different_hardware_can_be_compared_all_the_same(cluster: Cluster) -> None:
     cluster.comes = kinds
-    with executor(slots=3, terms=Terms(mixed=True)) as ours:
+    with executor(slots=3, terms=HardwarePolicy(mixed=True)) as ours:
         assert ours.free == 3
         assert ours.conditions.hardware == MIXED
         ours.submit(request("a"))
@@ -419,4 +419,4 @@ def test_different_hardware_can_be_compared_all_the_same(cluster: Cluster) -> No
 @pytest.mark.parametrize("options", [{"patience": 0}, {"patience": "long"}, {"patience": math.nan}, {"mixed": "yes"}])
 def test_terms_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"executor\.(patience|mixed) is"):
-        Terms.of(options)
+        HardwarePolicy.of(options)

@@ -25,7 +25,7 @@ import pytest
 
 from train.hardware.slots import Slot
 from train.sandbox.base import Sandbox, SandboxUnavailable, find_sandbox, stage_library
-from train.sandbox.process import Cell, Ended
+from train.sandbox.process import Aborted, SandboxProcess
 
 SLOT = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
 HOUSE = Path(__file__).resolve().parents[2]
@@ -53,11 +53,11 @@ class Ground:
     sandbox: Sandbox
     stage: Path
 
-    def cell(self, program: str) -> Cell:
+    def cell(self, program: str) -> SandboxProcess:
         (self.stage / "candidate" / "train.py").write_text(program)
         ours, theirs = socket.socketpair()
         inside = self.sandbox.wrap(self.stage, theirs.fileno(), SLOT, SCRATCH_MB)
-        return Cell(
+        return SandboxProcess(
             inside.command,
             inside.environment,
             ours,
@@ -74,13 +74,13 @@ class Ground:
         with self.cell(program) as cell:
             try:
                 cell.finish(deadline=time.monotonic() + 60)
-            except Ended as ended:
+            except Aborted as ended:
                 pytest.fail(f"{ended.reason}\n{cell.log}")
             cell.kill()
             return cell.log
 
-    def ended(self, program: str) -> Ended:
-        with self.cell(program) as cell, pytest.raises(Ended) as caught:
+    def ended(self, program: str) -> Aborted:
+        with self.cell(program) as cell, pytest.raises(Aborted) as caught:
             cell.finish(deadline=time.monotonic() + 60)
         return caught.value
 

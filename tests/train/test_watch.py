@@ -13,7 +13,7 @@ from archive.records import Conditions, Evaluation, Request
 from train.executors.base import Running
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot
-from train.language_model.curve import Watch
+from train.language_model.curve import ProgressCallback
 
 
 class Reporting:
@@ -29,7 +29,7 @@ class Reporting:
     def conditions(self, slot: Slot) -> Conditions:
         return Conditions("corpus", 1.0, "machine")
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
         for word in self.words:
             watch(*word)
         self.go_on.wait(60)

@@ -17,7 +17,7 @@ from archive.records import Conditions, Evaluation, Request
 from prepare.load import locate
 from prepare.task import Task
 from train.hardware.slots import Slot
-from train.language_model.curve import Watch
+from train.language_model.curve import ProgressCallback
 from train.sandbox.base import Sandbox
 
 _LOSSES = 128
@@ -40,7 +40,9 @@ class Scorer(Protocol):
 class Evaluator(Scorer, Protocol):
     """What an executor needs of an evaluator: ``AuditedEvaluator`` is one, the tests have others."""
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation: ...
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback
+    ) -> Evaluation: ...
 
 
 def evaluator_from(settings: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:

@@ -19,7 +19,7 @@ from prepare.presets import with_memory
 from train.executors.base import Evaluator, Running, Scorer, keep_loss
 from train.hardware.devices import neighbours
 from train.hardware.slots import Slot, device_kind, hardware_tag, make_slots, refuse_unlike, sharing
-from train.language_model.curve import Watch
+from train.language_model.curve import ProgressCallback
 
 
 class LocalExecutor:
@@ -142,7 +142,7 @@ class LocalExecutor:
         for thread in self._threads:
             thread.join()
 
-    def _watch(self, slot: Slot, request: Request) -> Watch:
+    def _watch(self, slot: Slot, request: Request) -> ProgressCallback:
         began = time.monotonic()
         losses: list[tuple[float, float]] = []
 

@@ -97,7 +97,7 @@ class Nvidia:
         ]
 
 
-class Meter:
+class GpuMeter:
     """The peak of a device's memory while it runs. Use as a context manager."""
 
     def __init__(self, nvidia: Nvidia, uuid: str) -> None:
@@ -113,7 +113,7 @@ class Meter:
             if (load := _load(line)) is not None:
                 self.peak_mb = load.used_mb if self.peak_mb is None else max(self.peak_mb, load.used_mb)
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> GpuMeter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,7 +181,7 @@ class Leases:
     def _measured(self, uuid: str, cancelled: threading.Event) -> Iterator[Lease]:
         load = self._emptied(uuid, cancelled)
         lease = Lease() if load is None else Lease(load.used_mb, None, self._others_busy(uuid, load, cancelled))
-        meter = Meter(self.nvidia, uuid)
+        meter = GpuMeter(self.nvidia, uuid)
         try:
             with meter:
                 yield lease

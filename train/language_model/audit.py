@@ -98,7 +98,7 @@ def expect(claims: Floats, reference: Floats, nats: float = math.log(2)) -> Expe
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class AuditSuspicion:
     """How a draw of ``k`` positions is spread over the evaluation rows, and what it leaves unseen."""
 
     k: int
@@ -108,7 +108,7 @@ class Suspicion:
     """Bits per byte that false claims can add before this audit sees them with 95% certainty."""
 
 
-def suspect(expected: Expectation, k: int) -> Suspicion:
+def suspect(expected: Expectation, k: int) -> AuditSuspicion:
     """Chances that grow with what each claim could have gained; ``k`` of all positions is also the most."""
     claims, k = expected.claims, min(k, expected.claims.size)
     depth = _DEPTH * math.log(max(k, 2)) * expected.spread
@@ -117,7 +117,7 @@ def suspect(expected: Expectation, k: int) -> Suspicion:
     scale = _scale(weight, k)
     below = float(np.maximum(floor - claims, 0.0).mean())
     falsified = -math.log(1 - CERTAINTY) / (scale * claims.size) if scale < math.inf else 0.0
-    return Suspicion(k, np.minimum(1.0, scale * weight), (falsified + below) / expected.nats if falsified else 0.0)
+    return AuditSuspicion(k, np.minimum(1.0, scale * weight), (falsified + below) / expected.nats if falsified else 0.0)
 
 
 def _scale(weight: Floats, k: int) -> float:
@@ -131,7 +131,7 @@ def _scale(weight: Floats, k: int) -> float:
     return float(factor[np.argmax(factor * ordered[:k] <= 1.0)])
 
 
-def suspect_within(expected: Expectation, hidden: float, least: int, most: int) -> Suspicion:
+def suspect_within(expected: Expectation, hidden: float, least: int, most: int) -> AuditSuspicion:
     """The smallest audit of ``least`` to ``most`` positions that leaves at most ``hidden`` bits per byte unseen.
 
     Where ``most`` positions are not enough they are taken, and ``unseen`` says what they leave.
@@ -188,7 +188,7 @@ class Plan:
         return log_probs_of(picked, self.targets[part])
 
 
-def draw(rows: Symbols, filler: bytes | memoryview, suspicion: Suspicion, batch: int) -> Plan:
+def draw(rows: Symbols, filler: bytes | memoryview, suspicion: AuditSuspicion, batch: int) -> Plan:
     """Draw the positions with the operating system's randomness, and lay out what is sent.
 
     rows: [N, T + 1] evaluation rows. filler: symbols of the training split, more than T, stored as those of the rows.

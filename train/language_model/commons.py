@@ -19,7 +19,7 @@ _MOST = 300_000_000
 _BLOCK = 8_000_000
 
 
-class Commons:
+class PublicText:
     """Verdicts on rows of letters, each found once. Thread-safe."""
 
     def __init__(self, seed: str, training: Callable[[], Iterator[bytes]]) -> None:

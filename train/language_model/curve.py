@@ -14,7 +14,7 @@ from typing import Protocol
 from archive.records import CurvePoint
 
 
-class Watch(Protocol):
+class ProgressCallback(Protocol):
     """Who looks on while a candidate is evaluated, and is told now and then."""
 
     def __call__(self, phase: str, share: float, loss: float | None = None, /) -> None:

@@ -18,10 +18,10 @@ from prepare.scoring import Floats, Measure, Symbols
 from prepare.task import Buffer, Task
 from train.faults import fault
 from train.language_model import audit
-from train.language_model.curve import MedianRule, Watch
+from train.language_model.curve import MedianRule, ProgressCallback
 from train.language_model.training import Training
-from train.sandbox.factory import Cells, Progress
-from train.sandbox.process import Cell, Ended
+from train.sandbox.factory import Progress, SandboxFactory
+from train.sandbox.process import Aborted, SandboxProcess
 from train.sandbox.speed_probe import around, machine_speed
 
 _WHOLE_ROW = 1 << 20
@@ -29,7 +29,7 @@ _WHOLE_ROW = 1 << 20
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ScoringContext:
     """What trials are judged by; all trials of an evaluator share it."""
 
     rows: Mapping[Split, Symbols]
@@ -43,12 +43,12 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Trial:
+class EvaluationPipeline:
     """One evaluation of one candidate."""
 
-    judgement: Judgement
-    cells: Cells
-    watch: Watch
+    judgement: ScoringContext
+    cells: SandboxFactory
+    watch: ProgressCallback
 
     @property
     def task(self) -> Task:
@@ -76,10 +76,10 @@ class Trial:
         audited = measure.only_counted_at(plan.places, self._audited(state, plan))
         result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
         if reason is not None:
-            raise Ended("invalid", reason, violation=True)
+            raise Aborted("invalid", reason, violation=True)
         score = measure.bits_per_byte(float(claims.mean()) + result.correction)
         if (reason := self.task.metric.check(score)) is not None:
-            raise Ended("invalid", reason)
+            raise Aborted("invalid", reason)
         return score, result
 
     def _trained(self, stream: Buffer) -> bytes:
@@ -90,7 +90,7 @@ class Trial:
         self.progress.machine_speed = around(before, machine_speed(cores))
         return state
 
-    def _suspicion(self, claims: Floats) -> audit.Suspicion:
+    def _suspicion(self, claims: Floats) -> audit.AuditSuspicion:
         """A claim that would lead, and every confirmation and report, is audited until it can hide next to nothing."""
         task, request = self.task, self.cells.request
         bar, measure = request.bar, self.judgement.measures[self.split]
@@ -125,7 +125,7 @@ class Trial:
         claims = np.concatenate(parts)
         if not np.isfinite(claims).all() or claims.max() > 0.0:
             impossible = bool((claims > 0.0).any())  # the worker normalises: only forged ones are above 0
-            raise Ended("invalid", "a log-probability was not a finite number of at most 0", violation=impossible)
+            raise Aborted("invalid", "a log-probability was not a finite number of at most 0", violation=impossible)
         return claims
 
     def _charge(self, wall: float, cpu: float) -> None:
@@ -138,7 +138,7 @@ class Trial:
         spent = wall if slot.device == "cuda" else cpu / max(1, slot.threads)
         if spent > limits.predict_seconds + max(0.0, self.task.seconds - self.progress.seconds):
             # Not how long: that is the candidate's to choose, and it has seen the text.
-            raise Ended(
+            raise Aborted(
                 "timed_out",
                 f"scoring took more than the {limits.predict_seconds:g} s of computing that predict is given, and than "
                 "what was left of the training seconds: train in train(), make predict cheaper, or hand in the state "
@@ -164,7 +164,7 @@ class Trial:
 
     def _ask(
         self,
-        cell: Cell,
+        cell: SandboxProcess,
         message: Mapping[str, object],
         rows: Symbols,
         size: int,
@@ -178,7 +178,7 @@ class Trial:
         answer = cell.receive(deadline=deadline, max_payload=size, late=late).payload
         if len(answer) != size:
             reason = f"{what}: an answer of {len(answer):,} bytes came where {size:,} were due"
-            raise Ended("invalid", reason, violation=True)
+            raise Aborted("invalid", reason, violation=True)
         return answer
 
 
@@ -192,5 +192,5 @@ def _withheld(what: str) -> Iterator[None]:
     }
     try:
         yield
-    except Ended as ended:
-        raise Ended(ended.outcome, reasons.get(ended.outcome, ended.reason), ended.violation) from None
+    except Aborted as ended:
+        raise Aborted(ended.outcome, reasons.get(ended.outcome, ended.reason), ended.violation) from None

@@ -36,16 +36,16 @@ from prepare.scoring import Floats, Symbols
 from prepare.task import Task
 from train.hardware.devices import DeviceInUse, Lease, Leases
 from train.hardware.slots import Slot, hardware_tag
-from train.language_model.curve import MedianRule, Watch
-from train.language_model.evaluation import Judgement, Trial
+from train.language_model.curve import MedianRule, ProgressCallback
+from train.language_model.evaluation import EvaluationPipeline, ScoringContext
 from train.language_model.ngram import ngram_log_probs
 from train.language_model.program import bare
-from train.language_model.static_checks import Gates
+from train.language_model.static_checks import StaticChecks
 from train.sandbox import owner
 from train.sandbox.base import Sandbox, SandboxUnavailable, stage_library
 from train.sandbox.cgroup import find_groups
-from train.sandbox.factory import Cells, Progress
-from train.sandbox.process import Ended
+from train.sandbox.factory import Progress, SandboxFactory
+from train.sandbox.process import Aborted
 
 _STAGE = "treewright-"
 
@@ -73,7 +73,7 @@ class AuditedEvaluator:
         self.leases = Leases()
         self._median_rule = None if median_rule is None else MedianRule(**median_rule)
         self._clock = clock
-        self._gates = Gates.of(task)
+        self._gates = StaticChecks.of(task)
         self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
         self._measures = {split: task.measure(rows) for split, rows in self._rows.items()}
         self._references: dict[Split, Floats] = {}
@@ -100,7 +100,7 @@ class AuditedEvaluator:
         """What a score made in ``slot`` may be compared with."""
         return Conditions(self._fingerprint, self.task.seconds, hardware_tag(slot))
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: Watch) -> Evaluation:
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
         """Train, score and audit. ``watch`` is told now and then how far it is.
 
         Blocks for the whole evaluation. Never raises for what a candidate does.
@@ -108,7 +108,7 @@ class AuditedEvaluator:
         started, began, progress, lease = self._clock(), time.monotonic(), Progress(), Lease()
         try:
             if (reason := self.gate(request.files)) is not None:
-                raise Ended("invalid", reason)
+                raise Aborted("invalid", reason)
             with (
                 self.leases.lease(slot, cancelled) as lease,
                 tempfile.TemporaryDirectory(prefix=f"{_STAGE}{owner.tag()}-", ignore_cleanup_errors=True) as folder,
@@ -116,12 +116,12 @@ class AuditedEvaluator:
                 stage = Path(folder)
                 stage.chmod(0o711)  # the sandbox's user passes through it
                 self._stage(stage, request.files)
-                cells = Cells(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
-                judgement = Judgement(self._rows, self._measures, self.reference, self._median_rule)
-                score, audited = Trial(judgement, cells, watch).run()
+                cells = SandboxFactory(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
+                judgement = ScoringContext(self._rows, self._measures, self.reference, self._median_rule)
+                score, audited = EvaluationPipeline(judgement, cells, watch).run()
             metrics = {**progress.metrics, **lease.metrics}
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics}
-        except Ended as ended:
+        except Aborted as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:
             outcome = {"outcome": "lost", "reason": str(error)}

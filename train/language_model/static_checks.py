@@ -37,7 +37,7 @@ from prepare.data.corpora import EVALUATION
 from prepare.load import find_file
 from prepare.scoring import Bytes
 from prepare.task import Task
-from train.language_model.commons import Commons
+from train.language_model.commons import PublicText
 from train.language_model.program import Unclear, bare, carried, parse
 from train.language_model.spellings import spellings
 
@@ -61,7 +61,7 @@ class TextIndex:
         joined = b"\0".join(plain(text.tobytes()) for text in texts)
         return cls(np.sort(_window_hashes(np.frombuffer(joined, np.uint8))), joined)
 
-    def quotes(self, data: bytes, commons: Commons | None = None) -> bytes | None:
+    def quotes(self, data: bytes, commons: PublicText | None = None) -> bytes | None:
         """The first SHARED letters and digits of ``data`` that also stand in the text, or None.
 
         ``commons``: what is no secret though it stands there. Then it takes BEYOND windows in a row that are secret.
@@ -103,21 +103,21 @@ def _window_hashes(data: Bytes) -> NDArray[np.uint64]:
 
 
 @dataclass(frozen=True)
-class Gates:
+class StaticChecks:
     """All gates of one task."""
 
     task: Task
     index: TextIndex
-    commons: Commons | None = None
+    commons: PublicText | None = None
     """What is no secret though an evaluation split holds it; None: all that it holds is secret."""
 
     @classmethod
-    def of(cls, task: Task) -> Gates:
+    def of(cls, task: Task) -> StaticChecks:
         index = TextIndex.of([task.corpus.evaluation(split) for split in EVALUATION])
         if task.tokenised is None:
             return cls(task, index)
         seed = find_file(task.seed_file).read_text(encoding="utf-8")
-        return cls(task, index, Commons(seed, partial(task.tokenised.source.texts, "train")))
+        return cls(task, index, PublicText(seed, partial(task.tokenised.source.texts, "train")))
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Why these files are not run, or None."""

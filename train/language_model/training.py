@@ -21,9 +21,9 @@ from archive.records import CurvePoint
 from prepare.smoke_test import TEXT_BYTES
 from prepare.task import Buffer, Task
 from train.faults import fault
-from train.language_model.curve import Divergence, MedianRule, Watch
-from train.sandbox.factory import Cells, Progress
-from train.sandbox.process import Cell, Ended
+from train.language_model.curve import Divergence, MedianRule, ProgressCallback
+from train.sandbox.factory import Progress, SandboxFactory
+from train.sandbox.process import Aborted, SandboxProcess
 
 _GRACE = 0.02
 """Share of the budget by which a state may be late."""
@@ -47,13 +47,13 @@ def _found_in_rehearsal() -> Iterator[None]:
     """Say of a failure that it showed before any of the budget was spent; a rehearsal that takes too long is none."""
     try:
         yield
-    except Ended as ended:
+    except Aborted as ended:
         if ended.outcome == "timed_out":
             raise _Again from None
         if ended.outcome == "lost":
             raise
         where = "found in the rehearsal, before any training time was spent"
-        raise Ended(ended.outcome, f"{ended.reason} ({where})", ended.violation) from None
+        raise Aborted(ended.outcome, f"{ended.reason} ({where})", ended.violation) from None
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def _once_more(progress: Progress, early: float, allowed: bool) -> Iterator[None
     """Where it is ``allowed``: turn a failure within the first ``early`` seconds of the training into ``_Again``."""
     try:
         yield
-    except Ended as ended:
+    except Aborted as ended:
         if allowed and ended.outcome in _RETRIED and progress.seconds <= early:
             raise _Again from None
         raise
@@ -71,8 +71,8 @@ def _once_more(progress: Progress, early: float, allowed: bool) -> Iterator[None
 class Training:
     """One training of a candidate."""
 
-    cells: Cells
-    watch: Watch
+    cells: SandboxFactory
+    watch: ProgressCallback
     median_rule: MedianRule | None = None
     divergence: Divergence = field(default_factory=Divergence)
 
@@ -125,7 +125,7 @@ class Training:
         seconds = self.task.limits.rehearsal_seconds
         return {"seconds": seconds, "bytes": min(size, TEXT_BYTES), "shapes": self._shapes()}
 
-    def _rehearse(self, cell: Cell) -> bool:
+    def _rehearse(self, cell: SandboxProcess) -> bool:
         """All of the program once, on a made-up text; whether it went through. Raises Ended for what no training mends.
 
         What the candidate tells about it can only hurt itself: the limits hold for the real state as well.
@@ -140,25 +140,25 @@ class Training:
                     _within_limits(elements, size, self.task)
                 frame = cell.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
             if frame.kind != "rehearsed":
-                raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
+                raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
         cell.forget_output()  # the log is that of the training
         cell.send({"type": "go on"}, deadline=deadline + self.task.limits.startup_seconds)
         return frame.message.get("passed") is True
 
     # ------------------------------------------------------------ training
 
-    def _until_start(self, cell: Cell, deadline: float) -> float:
+    def _until_start(self, cell: SandboxProcess, deadline: float) -> float:
         """Wait for ``session.start()``; the seconds granted, less what the start-up took beyond its allowance."""
         allowance = self.task.limits.startup_seconds
         began, stalled = time.monotonic(), cell.stalled
         late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
         frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
-            raise Ended("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
+            raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
         late_by = time.monotonic() - began - (cell.stalled - stalled) - allowance
         return max(0.0, self.task.seconds - max(0.0, late_by))
 
-    def _until_state(self, cell: Cell, budget: float, stream: Buffer) -> bytes:
+    def _until_state(self, cell: SandboxProcess, budget: float, stream: Buffer) -> bytes:
         data = _sealed_memfd(stream)
         try:
             began = time.monotonic()
@@ -181,25 +181,25 @@ class Training:
                 reports += 1
                 if reports > _REPORTS_PER_SECOND * (1.0 + self.progress.seconds):
                     reason = f"train() sent {reports:,} reports in {self.progress.seconds:.1f} s"
-                    raise Ended("invalid", f"{reason}; report with session.report(), which sends 20 a second", True)
+                    raise Aborted("invalid", f"{reason}; report with session.report(), which sends 20 a second", True)
                 self._reported(frame.message)
             else:
-                raise Ended("invalid", f"train() sent an unexpected message, {frame.kind[:40]!r}", violation=True)
+                raise Aborted("invalid", f"train() sent an unexpected message, {frame.kind[:40]!r}", violation=True)
 
     def _reported(self, message: Mapping[str, Any]) -> None:
         """A point of the candidate's own curve: it can end the run early, and counts for nothing else."""
         step, loss = message.get("step"), message.get("loss")
         if not isinstance(step, int) or not isinstance(loss, float) or abs(step) > 2**60:
-            raise Ended("invalid", "session.report() sent something else than a step and a loss", violation=True)
+            raise Aborted("invalid", "session.report() sent something else than a step and a loss", violation=True)
         if not math.isfinite(loss):
-            raise Ended("stopped", f"it reported a loss of {loss} at step {step}: the training has diverged")
+            raise Aborted("stopped", f"it reported a loss of {loss} at step {step}: the training has diverged")
         self.progress.steps = step
         curve = self.progress.curve
         if len(curve) >= _CURVE_POINTS:
             del curve[1::2]  # a long training: its past is kept in less detail
         curve.append(CurvePoint(step, self.progress.seconds, loss))
         if (reason := self._hopeless(curve)) is not None:
-            raise Ended("stopped", reason)
+            raise Aborted("stopped", reason)
         self.watch("train", min(1.0, self.progress.seconds / self.task.seconds), loss)
 
     def _hopeless(self, curve: Sequence[CurvePoint]) -> str | None:
@@ -211,18 +211,18 @@ class Training:
             return None
         return self.median_rule.reason(curve, pace, self.task.seconds)
 
-    def _within_cores(self, cell: Cell) -> None:
+    def _within_cores(self, cell: SandboxProcess) -> None:
         """A slot's cores are a habit that a process may leave; the CPU time that it used tells if it did."""
         cores, wall = len(self.cells.slot.cores), time.monotonic() - cell.launched
         if cores and cell.usage.cpu_seconds > 1.1 * cores * wall + 0.5:
-            raise Ended(
+            raise Aborted(
                 "invalid",
                 f"it used {cell.usage.cpu_seconds:.1f} s of CPU time in {wall:.1f} s, but its slot has "
                 f"{cores} core{'s' if cores > 1 else ''}: the number of threads and their cores are not to be changed",
                 violation=True,
             )
 
-    def _check(self, cell: Cell, state: bytes) -> None:
+    def _check(self, cell: SandboxProcess, state: bytes) -> None:
         """Let ``predict`` run once where its traceback may be read. Its answers are not used."""
         deadline = time.monotonic() + self.task.limits.check_seconds
         cell.send({"type": "check", "shapes": self._shapes()}, state, deadline=deadline)
@@ -231,7 +231,7 @@ class Training:
             if cell.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind == "checked":
                 break
         else:
-            raise Ended("invalid", "it sent messages without end while predict was checked", violation=True)
+            raise Aborted("invalid", "it sent messages without end while predict was checked", violation=True)
         cell.finish(deadline=deadline + 5.0)
 
     def _shapes(self) -> list[list[int]]:
@@ -279,7 +279,7 @@ def _count(state: bytes, task: Task) -> dict[str, float]:
     try:
         tensors: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(state)  # type: ignore[no-untyped-call]
     except (safetensors.SafetensorError, UnicodeError):
-        raise Ended("invalid", "the state is not a safetensors file", violation=True) from None
+        raise Aborted("invalid", "the state is not a safetensors file", violation=True) from None
     elements = sum(math.prod(tensor["shape"]) for _, tensor in tensors)
     _within_limits(elements, len(state), task)
     return {"parameters": float(elements), "state_bytes": float(len(state))}
@@ -289,8 +289,8 @@ def _within_limits(elements: int, size: int, task: Task) -> None:
     """Raises Ended if a state is too large: its elements, or the bytes of its file."""
     limits = task.limits
     if elements > limits.parameters:
-        raise Ended("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
+        raise Aborted("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
     # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
     allowed = min(limits.state_mb * 1e6, 8 * limits.parameters + 1_000_000)
     if size > allowed:
-        raise Ended("invalid", f"the state has {size / 1e6:.1f} MB; {allowed / 1e6:.3g} MB are allowed")
+        raise Aborted("invalid", f"the state has {size / 1e6:.1f} MB; {allowed / 1e6:.3g} MB are allowed")

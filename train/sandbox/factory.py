@@ -16,7 +16,7 @@ from prepare.task import Task
 from train.hardware.slots import Slot
 from train.sandbox.base import Sandbox
 from train.sandbox.cgroup import MemoryGroups
-from train.sandbox.process import Cell, Ended
+from train.sandbox.process import Aborted, SandboxProcess
 
 _LAUNCH_SECONDS = 120.0  # for a sandbox to import its packages, from a cold disk too
 
@@ -54,7 +54,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Cells:
+class SandboxFactory:
     """Opens the sandboxes of one evaluation, one after another."""
 
     task: Task
@@ -69,7 +69,7 @@ class Cells:
     """Where memory is limited by the kernel; see ``train.sandbox.process``."""
 
     @contextlib.contextmanager
-    def open(self, what: str, mode: str, **words: object) -> Iterator[Cell]:
+    def open(self, what: str, mode: str, **words: object) -> Iterator[SandboxProcess]:
         """A fresh sandbox with the candidate's files, greeted and ready (packages imported, the candidate not).
 
         ``words``: what else the greeting says to a worker of this mode.
@@ -78,7 +78,7 @@ class Cells:
         ours, theirs = socket.socketpair()
         inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot, limits.scratch_mb)
         with pinned(slot.cores):
-            cell = Cell(
+            cell = SandboxProcess(
                 inside.command,
                 inside.environment,
                 ours,
@@ -110,14 +110,14 @@ class Cells:
                 self.progress.cpu_seconds += cell.usage.cpu_seconds
                 self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, cell.usage.peak_memory_mb)
 
-    def _greet(self, cell: Cell, hello: dict[str, object]) -> None:
+    def _greet(self, cell: SandboxProcess, hello: dict[str, object]) -> None:
         """Before the candidate is imported nothing of it can have gone wrong: what fails here is the machine's."""
         deadline = time.monotonic() + _LAUNCH_SECONDS
         try:
             cell.send(hello, deadline=deadline)
             cell.receive(deadline=deadline, max_payload=0, late=f"it was not ready within {_LAUNCH_SECONDS:g} s")
-        except Ended as ended:
-            raise Ended("lost", f"the sandbox did not start: {ended.reason}") from None
+        except Aborted as ended:
+            raise Aborted("lost", f"the sandbox did not start: {ended.reason}") from None
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ still while the machine sleeps, as the candidate does. Where the search alone is
 candidate runs on and its time passes: if a deadline lies in such a standstill, nobody can tell whether it was kept,
 and the evaluation is ``lost``.
 
-Every way in which it can end early is an ``Ended`` with the outcome and a reason that a person can act on. The
+Every way in which it can end early is an ``Aborted`` with the outcome and a reason that a person can act on. The
 launching thread must stay in here while the process runs: ``--die-with-parent`` follows the thread.
 
 What the process sends is bounded at this end: bytes that are not taken yet wait in the socket and in the pipe, so a
@@ -47,7 +47,7 @@ _KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
 _KEEPER_SECONDS = 20.0  # for a keeper to end all and to empty the scratch folder
 
 
-class Ended(Exception):
+class Aborted(Exception):
     """The process ended, or was ended, before it did what was asked.
 
     ``violation``: no honest mistake looks like that (see ``archive.records.Failed``).
@@ -68,7 +68,7 @@ class Usage:
     cpu_seconds: float = 0.0
 
 
-class Cell:
+class SandboxProcess:
     """A running sandboxed process. Use as a context manager: on leaving, nothing of it is left running."""
 
     def __init__(
@@ -133,7 +133,7 @@ class Cell:
         os.set_blocking(self._output, False)
         self._output_open = True
 
-    def __enter__(self) -> Cell:
+    def __enter__(self) -> SandboxProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,7 +183,7 @@ class Cell:
                     return frame
             except MalformedFrame as error:
                 large = isinstance(error, OversizedFrame) and too_large is not None
-                raise Ended("invalid", f"{self.what}: {too_large if large else error}", not large) from error
+                raise Aborted("invalid", f"{self.what}: {too_large if large else error}", not large) from error
             if self._hung_up:
                 raise self._gone()
             self._pump(deadline, late)
@@ -201,10 +201,10 @@ class Cell:
     def _pump(self, deadline: float, late: str, writing: bool = False) -> None:
         """Wait for one round of readiness; read what is there; look after memory, the clock and a cancellation."""
         if self._cancelled.is_set():
-            raise Ended("lost", "the search was stopped while it ran")
+            raise Aborted("lost", "the search was stopped while it ran")
         now = time.monotonic()
         if now >= deadline:
-            raise Ended("timed_out", late)
+            raise Aborted("timed_out", late)
         self._watch(now)
         ended = self._process.poll() is not None
         listening = not self._hung_up and not self._decoder.full
@@ -229,7 +229,7 @@ class Cell:
             return
         self.stalled += seconds
         if time.monotonic() >= deadline:
-            raise Ended(
+            raise Aborted(
                 "lost",
                 f"{self.what}: the search itself stood still for {seconds:.0f} s (it was stopped, or the machine was), "
                 "so nobody can tell whether the time was kept",
@@ -272,15 +272,15 @@ class Cell:
         if held > self._memory_mb:
             raise self._out_of_memory(held)
 
-    def _out_of_memory(self, held_mb: float) -> Ended:
+    def _out_of_memory(self, held_mb: float) -> Aborted:
         if self._group is not None and self._group.kills() and not self._group.was_full():
-            return Ended(
+            return Aborted(
                 "out_of_memory",
                 f"{self.what}: the whole machine ran out of memory, and the kernel ended it; it had used "
                 f"{self.usage.peak_memory_mb:,.0f} MB, and {self._memory_mb:,} MB are allowed",
             )
         self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held_mb)
-        return Ended(
+        return Aborted(
             "out_of_memory",
             f"{self.what}: it used {held_mb:,.0f} MB of memory, all processes, shared memory and scratch files "
             f"together; {self._memory_mb:,} MB are allowed",
@@ -338,7 +338,7 @@ class Cell:
                 return
             self._read_output()
 
-    def _gone(self) -> Ended:
+    def _gone(self) -> Aborted:
         """Why it hung up: told from the exit status and the last line that it printed."""
         status = self._wait(3.0)
         last = last_line(self.log)
@@ -346,18 +346,18 @@ class Cell:
             return self._out_of_memory(float(self._memory_mb))
         if status is None:
             if self._stopped():
-                return Ended("lost", f"{self.what}: somebody has stopped the sandbox (SIGSTOP)")
-            return Ended("crashed", f"{self.what}: it closed its session without an answer")
+                return Aborted("lost", f"{self.what}: somebody has stopped the sandbox (SIGSTOP)")
+            return Aborted("crashed", f"{self.what}: it closed its session without an answer")
         if status < 0 and self._contained is True:  # what it does to itself comes as a positive status from in there
-            return Ended("lost", f"{self.what}: the sandbox was ended from outside, by {_signal_name(-status)}")
+            return Aborted("lost", f"{self.what}: the sandbox was ended from outside, by {_signal_name(-status)}")
         if _speaks_of_memory(last):
-            return Ended("out_of_memory", f"{self.what}: {last}")
+            return Aborted("out_of_memory", f"{self.what}: {last}")
         if status < 0 or status > 128:
             signalled = _signal_name(-status if status < 0 else status - 128)
-            return Ended("crashed", f"{self.what}: it was ended by {signalled}")
+            return Aborted("crashed", f"{self.what}: it was ended by {signalled}")
         if status == 0:
-            return Ended("crashed", f"{self.what}: it left before it had answered (exit status 0)")
-        return Ended("crashed", f"{self.what}: {last}" if last else f"{self.what}: exit status {status}")
+            return Aborted("crashed", f"{self.what}: it left before it had answered (exit status 0)")
+        return Aborted("crashed", f"{self.what}: {last}" if last else f"{self.what}: exit status {status}")
 
     def _stopped(self) -> bool:
         """Whether the sandbox itself stands still. Nobody in it can do that."""

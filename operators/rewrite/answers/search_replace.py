@@ -10,7 +10,8 @@
 
 or, after the idea, one whole file in a fenced block. Where several files may change, ``FILE: path`` before a block
 says which one it is about. A search text is whole lines; it must occur exactly once: as written, or else with
-white space disregarded. An answer that is anything else raises ``Unusable`` with a reason that the model can act on.
+white space disregarded. An answer that is anything else raises ``InvalidAnswer`` with a reason that the model can act
+on.
 
 Two more forms leave no doubt and are read, since models answer so whatever they are asked for: fenced blocks in pairs,
 of which the first is a text of the file and the second what takes its place; and fenced definitions that take the place
@@ -49,7 +50,7 @@ _COMPARED = 200
 """Characters of a line that are compared when the nearest one is looked for."""
 
 
-class Unusable(ValueError):
+class InvalidAnswer(ValueError):
     """An answer from which no candidate comes; the message tells the model what to do differently.
 
     ``shown``: words of a program or of the answer that belong to it. They are data, and to be quoted as such.
@@ -80,31 +81,34 @@ class Proposal:
 
 
 def read_answer(text: str, editable: Sequence[str]) -> Proposal:
-    """Raises ``Unusable``."""
+    """Raises ``InvalidAnswer``."""
     idea, rest = read_idea(text)
     edits, blocks = _blocks(rest.splitlines(), editable)
     if edits and blocks:
-        raise Unusable("the answer has both search/replace blocks and a whole file; give one or the other")
+        raise InvalidAnswer("the answer has both search/replace blocks and a whole file; give one or the other")
     if not edits and not blocks:
-        raise Unusable(
+        raise InvalidAnswer(
             f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block "
             f"is {FORM}"
         )
     for path in (*(edit.path for edit in edits), *blocks):
         if path not in editable:
-            raise Unusable(f"the answer names a file that may not be changed; only {', '.join(editable)} may", path)
+            raise InvalidAnswer(
+                f"the answer names a file that may not be changed; only {', '.join(editable)} may", path
+            )
     return Proposal(idea, tuple(edits), {path: tuple(found) for path, found in blocks.items()})
 
 
 def read_idea(text: str) -> tuple[str, str]:
-    """The idea, as one clean line, and the rest: what follows, or all where a block begins above. Raises ``Unusable``.
+    """The idea, as one clean line, and the rest: what follows, or all where a block begins above. Raises
+    ``InvalidAnswer``.
 
     Where no line says ``IDEA``, the first sentence beside the blocks does: to ask again would cost more than it gives.
     """
     if not text.strip():
-        raise Unusable("the answer was empty")
+        raise InvalidAnswer("the answer was empty")
     if len(text) > _MAX_ANSWER:
-        raise Unusable(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
+        raise InvalidAnswer(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
     idea = _IDEA.search(text)
     if idea is None:
         return one_line(_first_sentence(text) or UNSAID, 300), text
@@ -135,15 +139,15 @@ def _first_sentence(text: str) -> str | None:
 
 
 def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
-    """The files after the proposal. Raises ``Unusable`` for an edit that does not fit."""
+    """The files after the proposal. Raises ``InvalidAnswer`` for an edit that does not fit."""
     changed = dict(files)
     for path, blocks in proposal.blocks.items():
         changed[path] = _written(path, files.get(path, ""), blocks)
     for number, edit in enumerate(proposal.edits, 1):
         try:
             changed[edit.path] = _replace(changed.get(edit.path, ""), edit)
-        except Unusable as error:
-            raise Unusable(f"block {number}: {error}", error.shown) from None
+        except InvalidAnswer as error:
+            raise InvalidAnswer(f"block {number}: {error}", error.shown) from None
     return changed
 
 
@@ -165,14 +169,14 @@ def _written(path: str, old: str, blocks: Sequence[str]) -> str:
         return paired
     if not all(is_excerpt(old, block) for block in blocks):
         count = "two" if len(blocks) == 2 else str(len(blocks))
-        raise Unusable(
+        raise InvalidAnswer(
             f"there are {count} fenced blocks for {path}; give the whole file in one, or what changes in "
             f"search/replace blocks. A search/replace block is {FORM}"
         )
     try:
         return merged(old, blocks)
     except Misplaced as error:
-        raise Unusable(str(error), error.shown) from None
+        raise InvalidAnswer(str(error), error.shown) from None
 
 
 def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
@@ -189,7 +193,7 @@ def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
             return None
         try:
             new = _replace(new, Edit(path, tuple(search.splitlines()), tuple(replace.splitlines())))
-        except Unusable:
+        except InvalidAnswer:
             return None
     return None if repeats(old, new) else new
 
@@ -213,11 +217,11 @@ def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict
             search, replace, at = _marked(lines, at)
             edits.append(Edit(path, tuple(search), tuple(replace)))
         elif _REPLACE.match(line):  # the end of something that was not read
-            raise Unusable(_INCOMPLETE)
+            raise InvalidAnswer(_INCOMPLETE)
         elif _FENCE.match(line) and not _wraps_edits(lines, at):
             end = _find(lines, at, _FENCE, "```", "the fenced block")
             if any(map(_REPLACE.match, lines[at:end])):
-                raise Unusable(_INCOMPLETE)
+                raise InvalidAnswer(_INCOMPLETE)
             blocks.setdefault(path, []).append("\n".join(lines[at + 1 : end]) + "\n")
             at = end
         at += 1
@@ -239,7 +243,7 @@ def _marked(lines: list[str], start: int) -> tuple[list[str], list[str], int]:
     end = _find(lines, middle, _REPLACE, ">>>>>>> REPLACE", "the replacement")
     replace = [*([behind] if behind.strip() else []), *lines[middle + 1 : end]]
     if any(map(_SEARCH.match, replace)):
-        raise Unusable(_INCOMPLETE)
+        raise InvalidAnswer(_INCOMPLETE)
     return search, replace, end
 
 
@@ -258,13 +262,13 @@ def _find(lines: list[str], start: int, marker: re.Pattern[str], name: str, what
     for at in range(start + 1, len(lines)):
         if marker.match(lines[at]):
             return at
-    raise Unusable(f"{what} that starts with `{lines[start][:20]}` has no end; expected a line `{name}`")
+    raise InvalidAnswer(f"{what} that starts with `{lines[start][:20]}` has no end; expected a line `{name}`")
 
 
 def _replace(text: str, edit: Edit) -> str:
     lines = text.split("\n")
     if not any(line.strip() for line in edit.search):
-        raise Unusable("the search text is empty; to write a new file give it whole")
+        raise InvalidAnswer("the search text is empty; to write a new file give it whole")
     search = _trimmed(edit.search)
     replace = list(_trimmed(edit.replace))
     places = _places([line.rstrip() for line in lines], [line.rstrip() for line in search])
@@ -272,10 +276,12 @@ def _replace(text: str, edit: Edit) -> str:
         places = _places([" ".join(line.split()) for line in lines], [" ".join(line.split()) for line in search])
         replace = _reindented(replace, search[0], lines[places[0]]) if places else replace
     if not places:
-        raise Unusable(f"the search text is not in {edit.path}, whose nearest text is this", _nearest(lines, search))
+        raise InvalidAnswer(
+            f"the search text is not in {edit.path}, whose nearest text is this", _nearest(lines, search)
+        )
     if len(places) > 1:
         where = ", ".join(str(place + 1) for place in places[:5])
-        raise Unusable(
+        raise InvalidAnswer(
             f"the search text occurs {len(places)} times in {edit.path} (lines {where}); add lines around it"
         )
     lines[places[0] : places[0] + len(search)] = replace

@@ -34,16 +34,16 @@ _SECTION = re.compile(r"^#+[ \t]*([^\n]+?)[ \t]*\n(.*?)(?=^#|\Z)", re.MULTILINE 
 
 
 @dataclass(frozen=True)
-class Aim:
+class ChangeKind:
     """A kind of change, and what the model is told about it."""
 
     name: str
     words: str
 
 
-def read_aims(text: str) -> tuple[Aim, ...]:
+def read_aims(text: str) -> tuple[ChangeKind, ...]:
     """The sections of ``aims.md``. Raises ValueError where there is none, or two of one name."""
-    aims = tuple(Aim(name, " ".join(words.split())) for name, words in _SECTION.findall(text))
+    aims = tuple(ChangeKind(name, " ".join(words.split())) for name, words in _SECTION.findall(text))
     if not aims:
         raise ValueError("aims.md has no section; expected headings such as `# architecture`, with words below each")
     names = [aim.name for aim in aims]
@@ -52,7 +52,7 @@ def read_aims(text: str) -> tuple[Aim, ...]:
     return aims
 
 
-def due(aims: Sequence[Aim], tree: Tree, sigma: float | None, rng: np.random.Generator) -> Aim:
+def due(aims: Sequence[ChangeKind], tree: Tree, sigma: float | None, rng: np.random.Generator) -> ChangeKind:
     """The aim of the next proposal."""
     won = np.zeros(len(aims))
     lost = np.zeros(len(aims))

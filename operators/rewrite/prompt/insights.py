@@ -50,7 +50,7 @@ _GROWTH = 50
 """The share of a run's evaluations, as its inverse, after which lessons are asked for again."""
 
 
-class Lessons:
+class Insights:
     """What was learned, asked again whenever the run has grown enough to know better. Thread-safe.
 
     Proposals that come at the same time wait for one answer instead of asking for it each.

@@ -52,7 +52,7 @@ class Listing:
         return quote("\n".join(line for line in lines if line is not None), self.kind, limit=1_000_000)
 
 
-Parts = Mapping[str, str | Listing]
+PromptParts = Mapping[str, str | Listing]
 
 
 def tokens(text: str) -> int:
@@ -60,7 +60,7 @@ def tokens(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass")) // 3 + 1
 
 
-def fit(parts: Parts, used: int, limit: int) -> dict[str, str]:
+def fit(parts: PromptParts, used: int, limit: int) -> dict[str, str]:
     """All parts as text, shortened until they have at most ``limit - used`` tokens together. Raises TooLong.
 
     ``used``: tokens of what stands around the parts.

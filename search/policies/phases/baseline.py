@@ -12,7 +12,7 @@ from search.policies.base import attempts
 
 
 @dataclass(frozen=True)
-class Opening:
+class BaselineRuns:
     """Nothing is proposed before the root's first score; it is replicated to ``root_runs`` screenings.
 
     Slots that would wait for the first score begin with the replicates at once. Failed and pending screenings count, so

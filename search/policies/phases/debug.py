@@ -16,7 +16,7 @@ from search.policies.tree_cache import Mask
 
 
 @dataclass(frozen=True)
-class Repair:
+class Debugging:
     """With ``probability``, a failed leaf that a debugging operator applies to is drawn uniformly and given to it.
 
     A leaf has no children, pending and refused ones counted. A leaf at the end of ``max_depth`` failed nodes in a row

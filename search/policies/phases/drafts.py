@@ -15,7 +15,7 @@ from search.policies.base import Operators
 
 
 @dataclass(frozen=True)
-class Drafting:
+class InitialDrafts:
     """The first ``count`` proposals start from the root; a widened search drafts with probability ``share``.
 
     ``operators`` names those that write a whole new program. Where a search has none of them, the first proposals are

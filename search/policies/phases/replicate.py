@@ -12,7 +12,7 @@ from search.policies.base import attempts
 
 
 @dataclass(frozen=True)
-class Recheck:
+class LeaderReplication:
     """Replicates the leader up to ``runs`` screenings once it has ``after`` children or attempts.
 
     The best of many single runs looks better than it is, and a lucky leader draws children that cannot beat its luck.

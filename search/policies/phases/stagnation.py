@@ -26,7 +26,7 @@ class Standstill:
 
 
 @dataclass(frozen=True)
-class Widening:
+class StagnationHandling:
     """After ``widen_after`` refusals in a row any scored node may be the parent; after ``stop_after`` the search stops.
 
     With ``patience``, a search also widens once so many candidates were trained in a row without one that improves on

@@ -14,7 +14,7 @@ from search.policies.selection.values import ranks
 from search.policies.tree_cache import Mask, annals
 
 
-class Mating(Protocol):
+class PartnerSelection(Protocol):
     """Draws a partner."""
 
     @property
@@ -28,7 +28,7 @@ class Mating(Protocol):
 
 
 @dataclass(frozen=True)
-class RankMating:
+class RankPartner:
     """A scored node of the better half, unrelated in a straight line, drawn with ``p ~ rank^(1 / temperature)``.
 
     Two nodes of which one descends from the other have nothing to merge. ``temperature`` 0.2 is the rank softmax of

@@ -42,8 +42,8 @@ from train.executors.ray.cluster import (
     slots_for,
     unreachable,
 )
-from train.executors.ray.pool import Event, Seat, Seats, Terms, answer_of, told
-from train.executors.ray.worker import Host, Look, Recipe, gpu_memory
+from train.executors.ray.pool import HardwarePolicy, WorkerEvent, WorkerHandle, WorkerPool, answer_of, told
+from train.executors.ray.worker import ProgressSnapshot, Worker, WorkerSpec, gpu_memory
 from train.hardware.slots import Slot
 
 _LOOKS = 20
@@ -77,14 +77,14 @@ class _Scorer:
 class RayExecutor:
     """Slots of a Ray cluster. Use as a context manager: on leaving, running evaluations are ended."""
 
-    host_class: type[Host] = Host
+    host_class: type[Worker] = Worker
 
     def __init__(
         self,
         evaluator: Evaluator,
         slots: Sequence[Slot],
-        recipe: Recipe,
-        terms: Terms,
+        recipe: WorkerSpec,
+        terms: HardwarePolicy,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -101,7 +101,7 @@ class RayExecutor:
         self._next_look = 0
         self._tended = self._head_seen = time.monotonic()
         self._head = head_address()
-        self._seats = Seats(slots, recipe, terms, self.host_class)
+        self._seats = WorkerPool(slots, recipe, terms, self.host_class)
         try:
             self._seats.gather()
             self._agreed = self._seats.agree()
@@ -122,7 +122,7 @@ class RayExecutor:
     @staticmethod
     def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:
         """As many as there will be; which GPU and cores each has is known when its host is there."""
-        Terms.of(options)
+        HardwarePolicy.of(options)
         nodes, demand = _plan(options)
         count = slots_for(nodes, demand, options.get("slots"))
         device = "cuda" if demand.gpus else "cpu"
@@ -140,8 +140,8 @@ class RayExecutor:
         options = config["executor"]
         _, demand = _plan(options)
         fingerprint = evaluator.conditions(Slot(0, "cpu", None, (), 1)).fingerprint
-        recipe = Recipe.of(config, demand.gpus, demand.cpus, fingerprint)
-        return cls(evaluator, slots, recipe, Terms.of(options))
+        recipe = WorkerSpec.of(config, demand.gpus, demand.cpus, fingerprint)
+        return cls(evaluator, slots, recipe, HardwarePolicy.of(options))
 
     def __enter__(self) -> RayExecutor:
         return self
@@ -274,12 +274,12 @@ class RayExecutor:
                 return
             if seat.state == "free":
                 request = self._waiting.popleft()
-                seat.state, seat.request, seat.look = "busy", request, Look("start", 0.0, ())
+                seat.state, seat.request, seat.look = "busy", request, ProgressSnapshot("start", 0.0, ())
                 seat.began, seat.started_at = time.monotonic(), self._clock()
                 sent = replace(request, files=dict(request.files))  # the archive's own read from it when asked
                 self._seats.ask("evaluated", seat, seat.host.evaluate.remote(sent))
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: WorkerEvent) -> None:
         seat, answer = event.seat, answer_of(event)
         if event.serial != seat.serial:
             return  # of a host that was given up: what it did is lost, and was said to be
@@ -287,7 +287,7 @@ class RayExecutor:
             if self._seats.welcome(seat, answer):
                 self._dispatch()
         elif event.question == "looked":
-            if isinstance(answer, Look) and seat.state == "busy":
+            if isinstance(answer, ProgressSnapshot) and seat.state == "busy":
                 seat.look = answer
         elif not isinstance(answer, BaseException):
             self._finish(seat, answer)
@@ -299,7 +299,7 @@ class RayExecutor:
             node = seat.ready.node if seat.ready is not None else "a node"
             self._lose(seat, f"the Ray worker on {node} is gone ({told(answer)})")
 
-    def _finish(self, seat: Seat, evaluation: Evaluation) -> None:
+    def _finish(self, seat: WorkerHandle, evaluation: Evaluation) -> None:
         request, seat.state, seat.request = seat.request, "free", None
         assert request is not None
         if evaluation.outcome != "lost" or not self._closed:
@@ -317,7 +317,7 @@ class RayExecutor:
         began, ended = evaluation.started_at + skew, evaluation.finished_at + skew
         return replace(evaluation, started_at=began, finished_at=ended)
 
-    def _lose(self, seat: Seat, reason: str) -> None:
+    def _lose(self, seat: WorkerHandle, reason: str) -> None:
         """Its host is gone with what it was doing."""
         request, ready = seat.request, seat.ready
         if request is not None and ready is not None and not self._closed:

@@ -1,8 +1,8 @@
 """The driver's side of the hosts of a Ray cluster: asking for them, taking their answers, giving them up.
 
-A ``Seat`` is a slot of the executor with the host (``train.executors.ray.worker``) that serves it now, if one does.
-Every answer of a host is an ``Event`` with the serial number of the host it was asked of: what one that was given up
-still sends is nobody's. Answers come by callback; nothing here polls.
+A ``WorkerHandle`` is a slot of the executor with the host (``train.executors.ray.worker``) that serves it now, if one
+does. Every answer of a host is an ``Event`` with the serial number of the host it was asked of: what one that was
+given up still sends is nobody's. Answers come by callback; nothing here polls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from archive.records import Conditions, Request
 from train.executors.base import ExecutorError
 from train.executors.ray.cluster import describe, end, living_nodes, ray_package
-from train.executors.ray.worker import Host, Look, Ready, Recipe, Refused
+from train.executors.ray.worker import ProgressSnapshot, Ready, Refused, Worker, WorkerSpec
 from train.hardware.slots import Slot
 
 MIXED = "mixed hardware (executor.mixed=true)"
@@ -32,7 +32,7 @@ Question = Literal["ready", "evaluated", "looked"]
 
 
 @dataclass(frozen=True)
-class Terms:
+class HardwarePolicy:
     """What hosts are accepted. ``hardware``: a part of their tag; None for any, as long as all have the same."""
 
     hardware: str | None = None
@@ -47,7 +47,7 @@ class Terms:
             raise ValueError(f"executor.mixed is {self.mixed!r}; expected true or false")
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Terms:
+    def of(cls, options: Mapping[str, Any]) -> HardwarePolicy:
         """From ``executor`` in the configuration. Raises ValueError."""
         hardware = options.get("hardware")
         return cls(
@@ -60,7 +60,7 @@ class Terms:
 
 
 @dataclass
-class Seat:
+class WorkerHandle:
     """A slot of the executor, and the host that serves it."""
 
     slot: Slot
@@ -72,7 +72,7 @@ class Seat:
     began: float = 0.0
     """Monotonic, of the evaluation."""
     started_at: float = 0.0
-    look: Look = field(default_factory=lambda: Look("start", 0.0, ()))
+    look: ProgressSnapshot = field(default_factory=lambda: ProgressSnapshot("start", 0.0, ()))
     refused: bool = False
     """Its last host could not serve."""
     failures: int = 0
@@ -86,21 +86,23 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Event:
+class WorkerEvent:
     """A host's answer."""
 
     question: Question
-    seat: Seat
+    seat: WorkerHandle
     serial: int
     answer: Future[Any]
 
 
-class Seats:
+class WorkerPool:
     """All seats of an executor. Events are put into ``events`` by threads of Ray, and taken by the executor's."""
 
-    def __init__(self, slots: Iterable[Slot], recipe: Recipe, terms: Terms, host_class: type[Host]) -> None:
-        self.all = [Seat(slot) for slot in slots]
-        self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    def __init__(
+        self, slots: Iterable[Slot], recipe: WorkerSpec, terms: HardwarePolicy, host_class: type[Worker]
+    ) -> None:
+        self.all = [WorkerHandle(slot) for slot in slots]
+        self.events: queue.SimpleQueue[WorkerEvent | None] = queue.SimpleQueue()
         self.refused: dict[str, str] = {}
         """Name of a node -> why it is not used."""
         self.agreed: Conditions | None = None
@@ -108,14 +110,14 @@ class Seats:
         self._recipe, self._terms, self._host_class = recipe, terms, host_class
 
     @property
-    def living(self) -> list[Seat]:
+    def living(self) -> list[WorkerHandle]:
         return [seat for seat in self.all if seat.lives]
 
     @property
-    def busy(self) -> list[Seat]:
+    def busy(self) -> list[WorkerHandle]:
         return [seat for seat in self.all if seat.state == "busy"]
 
-    def begin(self, seat: Seat) -> None:
+    def begin(self, seat: WorkerHandle) -> None:
         """Ask for a host. It comes when a node has room; nothing of it is ever tried again by Ray."""
         actor = (
             ray_package()
@@ -134,20 +136,20 @@ class Seats:
         seat.host = actor.remote()
         self.ask("ready", seat, seat.host.prepare.remote(self._recipe, seat.slot.index))
 
-    def ask(self, question: Question, seat: Seat, reference: Any) -> None:
+    def ask(self, question: Question, seat: WorkerHandle, reference: Any) -> None:
         """Let the answer come as an event."""
         future: Future[Any] = reference.future()
         serial = seat.serial
-        future.add_done_callback(lambda answer: self.events.put(Event(question, seat, serial, answer)))
+        future.add_done_callback(lambda answer: self.events.put(WorkerEvent(question, seat, serial, answer)))
 
-    def drop(self, seat: Seat) -> None:
+    def drop(self, seat: WorkerHandle) -> None:
         """Have nothing more to do with its host; what it was doing is nobody's any more."""
         if seat.host is not None:
             end(seat.host)
         seat.host, seat.state, seat.request = None, "gone", None
         seat.serial += 1
 
-    def welcome(self, seat: Seat, answer: Ready | Refused | BaseException) -> bool:
+    def welcome(self, seat: WorkerHandle, answer: Ready | Refused | BaseException) -> bool:
         """A host has come, or none will; whether it serves."""
         if isinstance(answer, Ready) and (reason := self._unfit(answer)) is not None:
             answer = Refused(answer.node, answer.node_id, reason)
@@ -235,7 +237,7 @@ class Seats:
         return self.agreed
 
 
-def answer_of(event: Event) -> Any:
+def answer_of(event: WorkerEvent) -> Any:
     """What the host said, or the exception that came instead."""
     error = event.answer.exception()
     return event.answer.result() if error is None else error

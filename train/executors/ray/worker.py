@@ -49,7 +49,7 @@ def source_digest() -> str:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class WorkerSpec:
     """What a host is made from: plain values of the resolved configuration, and where the driver is."""
 
     task: Mapping[str, Any]
@@ -67,7 +67,7 @@ class Recipe:
     """Of the driver's data; see ``Conditions``."""
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], gpus: int, threads: int, fingerprint: str) -> Recipe:
+    def of(cls, config: Mapping[str, Any], gpus: int, threads: int, fingerprint: str) -> WorkerSpec:
         return cls(
             task=config["task"],
             evaluator=config["evaluator"],
@@ -104,7 +104,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Look:
+class ProgressSnapshot:
     """How far a host's evaluation is."""
 
     phase: str
@@ -112,17 +112,17 @@ class Look:
     losses: tuple[tuple[float, float], ...]
 
 
-class Host:
+class Worker:
     """The actor. Ray runs its methods in threads: one evaluates, others look and cancel."""
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
-        self._look = Look("start", 0.0, ())
+        self._look = ProgressSnapshot("start", 0.0, ())
         self._cores = contextlib.ExitStack()
         self._node = platform.node()
         _watch_the_raylet()
 
-    def prepare(self, recipe: Recipe, index: int) -> Ready | Refused:
+    def prepare(self, recipe: WorkerSpec, index: int) -> Ready | Refused:
         """Make everything ready; ``index`` is the slot's number in the whole cluster."""
         try:
             return self._prepare(recipe, index)
@@ -131,17 +131,17 @@ class Host:
 
     def evaluate(self, request: Request) -> Evaluation:
         """One evaluation, as in ``LocalExecutor``. Raises only for a mistake of ours."""
-        self._look = Look("start", 0.0, ())
+        self._look = ProgressSnapshot("start", 0.0, ())
         losses: list[tuple[float, float]] = []
 
         def watch(phase: str, share: float, loss: float | None = None, /) -> None:
             keep_loss(losses, share, loss)
-            self._look = Look(phase, share, tuple(losses))
+            self._look = ProgressSnapshot(phase, share, tuple(losses))
 
         evaluation = self._evaluator.evaluate(request, self._slot, self._cancelled, watch)
         return replace(evaluation, device=self._device, request=replace(request, files={}))  # the driver has them
 
-    def look(self) -> Look:
+    def look(self) -> ProgressSnapshot:
         return self._look
 
     def cancel(self) -> None:
@@ -150,7 +150,7 @@ class Host:
 
     # ------------------------------------------------------------ at the beginning
 
-    def _prepare(self, recipe: Recipe, index: int) -> Ready | Refused:
+    def _prepare(self, recipe: WorkerSpec, index: int) -> Ready | Refused:
         if (found := source_digest()) != recipe.digest:
             return self._refused(
                 f"Treewright or Python has another version there ({found}, the search has {recipe.digest}): install "
@@ -177,7 +177,7 @@ class Host:
     def _refused(self, reason: str) -> Refused:
         return Refused(self._node, _node_id(), reason)
 
-    def _find_slot(self, recipe: Recipe, index: int) -> Slot | None:
+    def _find_slot(self, recipe: WorkerSpec, index: int) -> Slot | None:
         """None if there is no GPU where one was given."""
         cores = self._cores.enter_context(_cores(recipe.threads))
         if not recipe.gpus:
@@ -211,7 +211,7 @@ def _device_name(slot: Slot) -> str:
     return f"{slot.device}:{given[0] if given else slot.gpu}"
 
 
-def _move_in(recipe: Recipe) -> None:
+def _move_in(recipe: WorkerSpec) -> None:
     """Be where the driver is, as far as this node has it."""
     for path in recipe.paths:
         if path not in sys.path and os.path.isdir(path):
