@@ -17,16 +17,16 @@ from ray_nodes import MODULES, RayNodes
 from underway import until
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 SLOTS = 4
 PATIENCE = 180
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[RayNodes]:
-    with RayNodes() as made:
-        yield made
+def nodes(cluster: RayNodes) -> Iterator[RayNodes]:
+    with cluster.having(2):
+        yield cluster
 
 
 class Driver:
@@ -78,28 +78,28 @@ def lost(archive: Path) -> list[tuple[Any, ...]]:
     return rows(archive, "SELECT node_id, seed, reason FROM evaluations WHERE outcome = 'lost'")
 
 
-def test_two_hundred_candidates_and_a_node_that_dies_in_the_middle(tmp_path: Path, nodes: RayNodes) -> None:
+def test_a_hundred_candidates_and_a_node_that_dies_in_the_middle(tmp_path: Path, nodes: RayNodes) -> None:
     """What it was doing runs again elsewhere, nothing is doubled, and a new node takes its place."""
-    driver = Driver(tmp_path, nodes, "budget.evaluations=200", "evaluator.delay=0.5")
+    driver = Driver(tmp_path, nodes, "budget.evaluations=100", "evaluator.delay=0.5")
     try:
-        driver.until_landed(40)
+        driver.until_landed(10)
         assert len(nodes.hosts()) == SLOTS
         nodes.kill(nodes.nodes.pop())
-        driver.until_landed(80)
+        driver.until_landed(25)
         nodes.nodes.append(nodes.add())
         until(lambda: len(nodes.hosts()) == SLOTS or driver.process.poll() is not None, PATIENCE)
         assert driver.process.poll() is None, driver.told
         assert driver.end() == 0, driver.told
     finally:
         driver.kill()
-    assert len(evaluations(driver.archive)) == 200
+    assert len(evaluations(driver.archive)) == 100
     settled(driver.archive)
     given_up = lost(driver.archive)
     assert 1 <= len(given_up) <= 2, "what ran on the node, and nothing else"
     assert all("the Ray worker on" in reason for *_, reason in given_up)
     trained = finished(driver.diary)
-    assert len(set(trained)) == 200
-    assert len(trained) - 200 <= len(given_up), "only what was lost was trained again"
+    assert len(set(trained)) == 100
+    assert len(trained) - 100 <= len(given_up), "only what was lost was trained again"
     devices = rows(driver.archive, "SELECT DISTINCT device FROM evaluations")
     assert all(re.fullmatch(r"cuda:[01]@\S+", device) for (device,) in devices)
     nodes.hosts_gone()
@@ -153,8 +153,10 @@ def test_more_slots_than_there_are_is_refused_before_anything_is_written(tmp_pat
     assert not driver.archive.exists()
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_a_head_that_dies_ends_the_search_and_all_hosts(tmp_path: Path) -> None:
-    """The last test of this file: a second cluster, which it breaks."""
+    """With clusters of its own, since it breaks the first."""
     with RayNodes() as nodes:
         driver = Driver(tmp_path, nodes, "budget.evaluations=500", "evaluator.delay=1.0")
         try:

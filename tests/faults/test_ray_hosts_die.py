@@ -22,16 +22,16 @@ from train.executors.base import ExecutorError
 from train.executors.ray.executor import RayExecutor
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 CANDIDATES = HOUSE / "tests" / "train" / "candidates"
 PATIENCE = 180.0
 
 
 @pytest.fixture
-def nodes() -> Iterator[RayNodes]:
-    with RayNodes(nodes=1, cpus=2, gpus=0) as made:
-        yield made
+def nodes(cluster: RayNodes) -> Iterator[RayNodes]:
+    with cluster.having(1, gpus=0):
+        yield cluster
 
 
 def request(name: str, source: str) -> Request:
@@ -96,6 +96,8 @@ def sandboxes(nodes: RayNodes) -> list[psutil.Process]:
     return [process for process in found if process.is_running()]
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_nodes_of_different_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused; one chosen, and only its nodes used even when a host is lost; or compared all the same."""
     monkeypatch.syspath_prepend(str(HOUSE / "tests" / "search"))

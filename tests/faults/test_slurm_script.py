@@ -19,7 +19,7 @@ from ray_nodes import MODULES
 from underway import until
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 PATIENCE = 240.0
 SRUN = """\

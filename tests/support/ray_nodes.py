@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -63,6 +64,17 @@ class RayNodes:
         """As a machine dies: all at once."""
         self.look()
         self._cluster.remove_node(node, allow_graceful=False)
+
+    @contextlib.contextmanager
+    def having(self, nodes: int, cpus: int = 2, gpus: int = 2) -> Iterator[None]:
+        """So many nodes, which are removed in the end, and gone from Ray's own list."""
+        self.nodes = [self.add(cpus, gpus) for _ in range(nodes)]
+        try:
+            yield
+        finally:
+            while self.nodes:
+                self.kill(self.nodes.pop())
+            self._cluster.wait_for_nodes()
 
     def kill_head(self) -> None:
         self.look()
