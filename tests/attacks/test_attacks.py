@@ -19,7 +19,7 @@ from host import Host
 
 from archive.records import Evaluation, Failed, Scored
 from prepare.task import Task
-from train.evaluator import AuditedEvaluator
+from train.language_model.evaluator import AuditedEvaluator
 
 SEED = 11
 ATTACKS = all_attacks()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from host import Host
 
-from train import owner
+from train.sandbox import owner
 
 
 def test_nothing_done_is_untouched(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import psutil
 from launching import HOUSE
 from ledger import gone
 
-from train import owner
-from train.cgroup import MemoryGroups
-from train.surroundings import site_folders
+from train.sandbox import owner
+from train.sandbox.cgroup import MemoryGroups
+from train.sandbox.environment import site_folders
 
 _PACKAGES = ("archive", "conf", "operators", "prepare", "search", "tests/train/candidates", "train")
 PATIENCE = 10.0
