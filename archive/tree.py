@@ -4,7 +4,7 @@ Arrays are aligned with ``nodes`` (order of arrival), so that a policy is a few 
 
     tree.means     [N] float64  mean screening score under the run's conditions; NaN where there is none
     tree.runs      [N] int64    scored screenings behind each mean
-    tree.charges   [N] int64    children made or attempted: scored, failed, pending and refused ones
+    tree.visits   [N] int64    children made or attempted: scored, failed, pending and refused ones
     tree.places    [N] int64    place of the first parent in ``nodes``; -1 for the root
     tree.suspects  [N] bool     nodes whose scores prove nothing; see ``Suspicion``
 
@@ -87,15 +87,15 @@ class Tree:
         self.lock = threading.RLock()
         self._means = Column(np.float64, np.nan)
         self._runs = Column(np.int64, 0)
-        self._charges = Column(np.int64, 0)
+        self._visits = Column(np.int64, 0)
         self._places = Column(np.int64, -1)
         self._failures = Column(np.int64, 0)
         self._suspects = Column(np.bool_, False)
-        self._tainted = Column(np.bool_, False)
+        self._contaminated = Column(np.bool_, False)
         self._origins: dict[str, str] = {}
         """Tainted node -> the cheating node that it is, or descends from."""
         self._columns = (
-            self._means, self._runs, self._charges, self._places, self._failures, self._suspects, self._tainted,
+            self._means, self._runs, self._visits, self._places, self._failures, self._suspects, self._contaminated,
         )  # fmt: skip
         self._keys: set[tuple[str, int, Purpose]] = set()
         self._ranks: Floats | None = None
@@ -116,8 +116,8 @@ class Tree:
         return self._runs.view
 
     @property
-    def charges(self) -> Ints:
-        return self._charges.view
+    def visits(self) -> Ints:
+        return self._visits.view
 
     @property
     def places(self) -> Ints:
@@ -143,7 +143,7 @@ class Tree:
 
         Nobody works on what was found cheating, or descends from it.
         """
-        failed: NDArray[np.bool_] = (self._failures.view > 0) & np.isnan(self.means) & ~self._tainted.view
+        failed: NDArray[np.bool_] = (self._failures.view > 0) & np.isnan(self.means) & ~self._contaminated.view
         return failed
 
     def suspect(self, node_id: str) -> bool:
@@ -271,7 +271,7 @@ class Tree:
             self.moves[record.number] = record
             self.open_moves[record.number] = record
             if isinstance(record.move, Propose):
-                self._charge(record.move.parents)
+                self._visit(record.move.parents)
 
     def refuse(self, refusal: Refusal) -> None:
         """No candidate came of a move. Its parents were charged when it was chosen."""
@@ -296,7 +296,7 @@ class Tree:
                 self._places.view[-1] = self.index[node.parents[0]]
                 self.refused_in_a_row = 0
             for origin in filter(None, map(self._origins.get, node.parents)):
-                self._taint(node.node_id, origin)
+                self._contaminate(node.node_id, origin)
             self._ranks = None
 
     def record(self, evaluation: Evaluation) -> tuple[str, ...]:
@@ -306,7 +306,7 @@ class Tree:
         """
         with self.lock:
             self._record(evaluation)
-            return self._distrust(evaluation)
+            return self._quarantine(evaluation)
 
     def _record(self, evaluation: Evaluation) -> None:
         request = evaluation.request
@@ -328,20 +328,20 @@ class Tree:
             runs[i] += 1
             self._ranks = None
 
-    def _distrust(self, evaluation: Evaluation) -> tuple[str, ...]:
+    def _quarantine(self, evaluation: Evaluation) -> tuple[str, ...]:
         """Mark the node, and all that descends from it if it cheats."""
         node_id = evaluation.request.node_id
         if not isinstance(evaluation, Failed) or node_id == self.root:
             return ()
         if evaluation.violation:
-            return self._taint(node_id, node_id)
+            return self._contaminate(node_id, node_id)
         if evaluation.outcome != "invalid" or self.suspect(node_id):
             return ()
         self._suspects.view[self.index[node_id]] = True
         self._ranks = None
         return (node_id,)
 
-    def _taint(self, node_id: str, origin: str) -> tuple[str, ...]:
+    def _contaminate(self, node_id: str, origin: str) -> tuple[str, ...]:
         """A node and its descendants become suspect because of ``origin``. Each is visited once in a tree's life."""
         marked, front = [], [node_id]
         while front:
@@ -351,11 +351,11 @@ class Tree:
             self._origins[member] = origin
             if not self._suspects.view[place]:
                 marked.append(member)
-            self._suspects.view[place] = self._tainted.view[place] = True
+            self._suspects.view[place] = self._contaminated.view[place] = True
             front.extend(self.graph.successors(member))
         self._ranks = None
         return tuple(marked)
 
-    def _charge(self, parents: Sequence[str]) -> None:
+    def _visit(self, parents: Sequence[str]) -> None:
         for parent in parents:
-            self._charges.view[self.index[parent]] += 1
+            self._visits.view[self.index[parent]] += 1

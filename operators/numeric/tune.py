@@ -96,8 +96,8 @@ class Tune:
             trials = history(context.tree, start.keys(), self.fed, self._changes)
             mixed = any(trial.code for trial in trials)
             code = self._changes.of(context.tree, parent.node_id) if mixed else frozenset[str]()
-            charges = int(context.tree.charges[context.tree.index[parent.node_id]])
-        settings = self._settings(start, code, space, trials, charges, context.tree.direction, context.rng)
+            visits = int(context.tree.visits[context.tree.index[parent.node_id]])
+        settings = self._settings(start, code, space, trials, visits, context.tree.direction, context.rng)
         for values in islice(settings, self.tries):
             changed = {key: value for key, value in values.items() if value != start[key]}
             files = rewritten(parent.candidate.files, changed)
@@ -111,7 +111,7 @@ class Tune:
         code: frozenset[str],
         space: Mapping[Key, ParameterRange],
         trials: Sequence[Observation],
-        charges: int,
+        visits: int,
         direction: Direction,
         rng: np.random.Generator,
     ) -> Iterator[Values]:
@@ -123,14 +123,14 @@ class Tune:
         if self.proposer == "genes" and scored >= max(2, self.warm):
             yield from by_genes(start, code, space, trials, direction, rng)
         while True:
-            ranges = {key: space[key] for key in self._choose(list(space), len(trials), charges, rng)}
+            ranges = {key: space[key] for key in self._choose(list(space), len(trials), visits, rng)}
             if scored < max(1, self.warm) or self.proposer == "genes":
                 yield local_step(start, ranges, rng)
             else:
                 yield tpe.suggest(trials, ranges, direction, int(rng.integers(2**31)))
 
-    def _choose(self, keys: list[Key], known: int, charges: int, rng: np.random.Generator) -> list[Key]:
-        bold = max(0.4, self.warm / (self.warm + known), charges / (charges + 16))
+    def _choose(self, keys: list[Key], known: int, visits: int, rng: np.random.Generator) -> list[Key]:
+        bold = max(0.4, self.warm / (self.warm + known), visits / (visits + 16))
         count = min(len(keys), 1 + int(rng.binomial(2, bold)))
         picked = rng.choice(len(keys), size=count, replace=False)
         return [keys[i] for i in sorted(int(i) for i in picked)]

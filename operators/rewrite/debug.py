@@ -24,7 +24,7 @@ class Debug(LlmOperator):
 
     def suits(self, tree: Tree, node_id: str) -> bool:
         """A failed node is a parent to nothing else, so its charges are the tries so far, refused ones included."""
-        return tree.charges[tree.index[node_id]] < self.tries and sections.has_failed(tree, node_id)
+        return tree.visits[tree.index[node_id]] < self.tries and sections.has_failed(tree, node_id)
 
     def parts(self, node_id: str, context: Context) -> PromptParts:
         tree = context.tree

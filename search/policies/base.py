@@ -48,7 +48,7 @@ class Policy(Protocol):
     """
 
     def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
-        """The next move. Moves that are pending are in ``tree.open_moves``, and charged in ``tree.charges``."""
+        """The next move. Moves that are pending are in ``tree.open_moves``, and charged in ``tree.visits``."""
         ...
 
 
@@ -61,7 +61,7 @@ class StateReporter(Protocol):
         ...
 
 
-def attempts(tree: Tree, node_id: str) -> int:
+def screening_count(tree: Tree, node_id: str) -> int:
     """Screenings of a node under the present conditions: scored, failed and pending ones."""
     failed = sum(e.outcome not in ("scored", "lost") for e in tree.comparable(node_id))
     first_pending = tree[node_id].move in tree.open_moves

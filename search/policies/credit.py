@@ -17,7 +17,7 @@ from archive.records import Node
 from archive.tree import Floats, Ints, Tree
 from search.policies import validation
 from search.policies.base import Operators
-from search.policies.tree_cache import annals
+from search.policies.tree_cache import cache_of
 
 Unit = Literal["proposal", "evaluation", "second"]
 UNITS = ("proposal", "evaluation", "second")
@@ -91,7 +91,7 @@ class AsymmetricUcb:
 
     def _merits(self, tree: Tree, operators: Operators) -> tuple[dict[str, float], dict[str, float]]:
         """Mean gain by unit of budget, and decayed number of proposals, by operator."""
-        known = annals(tree)
+        known = cache_of(tree)
         window = math.ceil(math.log(NEGLIGIBLE) / math.log(self.decay))
         numbers = np.flatnonzero(known.proposals >= 0)[-window:]
         codes, made = known.proposals[numbers], known.made[numbers]
@@ -113,14 +113,14 @@ class AsymmetricUcb:
         if self.per == "evaluation":
             return np.where(made >= 0, 1.0, 0.0)
         ready = (tree.runs > 0) | tree.failed()
-        seconds = np.nan_to_num(annals(tree).told(tree, "seconds", _first_seconds, ready))
+        seconds = np.nan_to_num(cache_of(tree).cached_feature(tree, "seconds", _first_seconds, ready))
         return np.where(made >= 0, seconds[made], 0.0)
 
 
 def _gains(tree: Tree, made: Ints) -> Floats:
     """[K] ``max(0, rank(child) - rank(best parent))`` of the nodes at these places; 0 for -1 and without a score."""
-    ranks, mates = tree.ranks(), annals(tree).mates
-    first, second = tree.places[made], mates[made]
+    ranks, second_parents = tree.ranks(), cache_of(tree).second_parents
+    first, second = tree.places[made], second_parents[made]
     with np.errstate(invalid="ignore"):
         parents = np.fmax(np.where(first >= 0, ranks[first], np.nan), np.where(second >= 0, ranks[second], np.nan))
         gains = np.where(made >= 0, ranks[made] - parents, np.nan)

@@ -18,20 +18,20 @@ from archive.records import Node, Propose
 from archive.tree import Floats, Ints, Tree
 
 Mask = NDArray[np.bool_]
-Tell = Callable[[Tree, Node], float | None]
+Feature = Callable[[Tree, Node], float | None]
 
 
 class TreeCache:
-    """What is fixed about a tree's nodes [N] and moves [M]; ``annals(tree)`` brings them up to date."""
+    """What is fixed about a tree's nodes [N] and moves [M]; ``cache_of(tree)`` brings them up to date."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         """The operators of ``proposals``, by code."""
         self._codes: dict[str, int] = {}
-        self._moves, self._mates = Column(np.int64), Column(np.int64)
+        self._moves, self._second_parents = Column(np.int64), Column(np.int64)
         self._depths, self._branches = Column(np.int64), Column(np.int64)
         self._proposals, self._made = Column(np.int64), Column(np.int64)
-        self._told: dict[Hashable, tuple[Column, Column]] = {}
+        self._features: dict[Hashable, tuple[Column, Column]] = {}
 
     @property
     def moves(self) -> Ints:
@@ -39,9 +39,9 @@ class TreeCache:
         return self._moves.view
 
     @property
-    def mates(self) -> Ints:
+    def second_parents(self) -> Ints:
         """[N] the place of the second parent; -1 where there is none."""
-        return self._mates.view
+        return self._second_parents.view
 
     @property
     def depths(self) -> Ints:
@@ -73,18 +73,18 @@ class TreeCache:
         for place in range(len(self.moves), len(tree.nodes)):
             node, parent = tree.nodes[place], int(tree.places[place])
             self._moves.append(node.move)
-            self._mates.append(tree.index[node.parents[1]] if len(node.parents) > 1 else -1)
+            self._second_parents.append(tree.index[node.parents[1]] if len(node.parents) > 1 else -1)
             self._depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
             self._branches.append((place if parent == 0 else self.branches[parent]) if parent >= 0 else 0)
             if node.move < len(self.made):
                 self.made[node.move] = place
 
-    def told(self, tree: Tree, key: Hashable, tell: Tell, ready: Mask) -> Floats:
+    def cached_feature(self, tree: Tree, key: Hashable, tell: Feature, ready: Mask) -> Floats:
         """[N] ``tell(tree, node)`` of each node, NaN where it tells nothing. Each is asked once, when it is ready.
 
         ``key`` names the question, ``ready`` [N] says where its answer will not change any more.
         """
-        answers, asked = self._told.setdefault(key, (Column(np.float64, np.nan), Column(np.bool_)))
+        answers, asked = self._features.setdefault(key, (Column(np.float64, np.nan), Column(np.bool_)))
         answers.extend(len(tree))
         asked.extend(len(tree))
         for place in np.flatnonzero(ready & ~asked.view):
@@ -100,13 +100,13 @@ class TreeCache:
         return self._codes[name]
 
 
-_KEPT: WeakKeyDictionary[Tree, TreeCache] = WeakKeyDictionary()
+_CACHES: WeakKeyDictionary[Tree, TreeCache] = WeakKeyDictionary()
 
 
-def annals(tree: Tree) -> TreeCache:
+def cache_of(tree: Tree) -> TreeCache:
     """The annals of a tree up to its latest node and move. O(what is new)."""
-    kept = _KEPT.get(tree)
+    kept = _CACHES.get(tree)
     if kept is None:
-        kept = _KEPT[tree] = TreeCache()
+        kept = _CACHES[tree] = TreeCache()
     kept.update(tree)
     return kept

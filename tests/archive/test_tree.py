@@ -27,7 +27,7 @@ def picture(tree: Tree) -> dict[str, Any]:
         "row": tree.refused_in_a_row,
         "edges": [(a, list(tree.graph.successors(a)), list(tree.graph.predecessors(a))) for a in tree.graph],
         "means": [repr(x) for x in tree.means],
-        "arrays": [list(tree.runs), list(tree.charges), list(tree.places), list(tree.failed())],
+        "arrays": [list(tree.runs), list(tree.visits), list(tree.places), list(tree.failed())],
         "ranks": [repr(x) for x in tree.ranks()],
         "evaluated": tree.evaluated,
         "leader": tree.leader(),
@@ -166,6 +166,6 @@ def test_kinship(tmp_path: Path) -> None:
     assert tree.common_ancestor(broken.node_id, best.node_id) == good.node_id
     assert tree.common_ancestor(good.node_id, bad.node_id) == root.node_id
     assert set(tree.children(good.node_id)) == {broken.node_id, best.node_id}
-    assert list(tree.charges) == [2, 3, 1, 0, 0]  # children and the refused proposal
+    assert list(tree.visits) == [2, 3, 1, 0, 0]  # children and the refused proposal
     assert list(tree.failed()) == [False, False, False, True, False]
     assert tree.leader() == best.node_id

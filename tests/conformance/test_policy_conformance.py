@@ -76,7 +76,7 @@ def moves(
 
 
 def state(tree: Tree) -> object:
-    arrays = (tree.means, tree.runs, tree.charges, tree.places)
+    arrays = (tree.means, tree.runs, tree.visits, tree.places)
     return [a.tolist() for a in arrays], list(tree.moves), list(tree.open_moves), tree.refused_in_a_row
 
 

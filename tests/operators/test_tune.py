@@ -94,9 +94,9 @@ def test_a_child_changes_constants_within_their_ranges(garden: Garden, count: in
 def test_a_parent_that_was_tried_often_makes_bolder_moves(garden: Garden) -> None:
     tune, keys = Tune(), [("train.py", name) for name in "abcdef"]
 
-    def changes(scored: int, charges: int) -> float:
+    def changes(scored: int, visits: int) -> float:
         rng = np.random.default_rng(0)
-        return float(np.mean([len(tune._choose(keys, scored, charges, rng)) for _ in range(400)]))
+        return float(np.mean([len(tune._choose(keys, scored, visits, rng)) for _ in range(400)]))
 
     assert changes(0, 0) == 3.0
     assert changes(200, 0) == pytest.approx(1.8, abs=0.1)

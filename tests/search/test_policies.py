@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from archive.records import Conditions, Propose, Replicate, Stop, Wait
 from search.policies import Composition, OperatorView
-from search.policies.base import Choice, Operators, attempts
+from search.policies.base import Choice, Operators, screening_count
 from search.policies.phases.baseline import BaselineRuns
 from search.policies.phases.debug import Debugging
 from search.policies.phases.drafts import InitialDrafts
@@ -40,8 +40,8 @@ def test_flat_ucb_is_its_formula() -> None:
     growth.child(4.0)
     growth.child("crashed")
     growth.child(None, good)
-    charges = np.array([3, 1, 0])
-    expected = np.array([0.5, 1.0, 0.0]) + 0.1 * np.sqrt(math.log(1 + 4) / (1 + charges))
+    visits = np.array([3, 1, 0])
+    expected = np.array([0.5, 1.0, 0.0]) + 0.1 * np.sqrt(math.log(1 + 4) / (1 + visits))
     scores = FlatUcb(c=0.1)(growth.tree)
     assert scores[:3] == pytest.approx(expected)
     assert np.isnan(scores[3:]).all()
@@ -130,7 +130,7 @@ def test_a_root_that_fails_now_and_then_does_not_hold_up_the_search() -> None:
     growth = Growth()
     growth.root(3.0, "timed_out", 3.1)
     assert BaselineRuns(3).choose(growth.tree) is None
-    assert attempts(growth.tree, growth.tree.root) == 3
+    assert screening_count(growth.tree, growth.tree.root) == 3
 
 
 def test_a_root_that_fails_its_first_run_stops_the_search() -> None:

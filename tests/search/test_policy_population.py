@@ -22,7 +22,7 @@ from search.policies.population.islands import Islands, Pool
 from search.policies.population.partners import RankPartner
 from search.policies.selection.samplers import Argmax, Uniform
 from search.policies.selection.scores import Equal, Rank
-from search.policies.tree_cache import annals
+from search.policies.tree_cache import cache_of
 
 NAN = math.nan
 LENGTH = Elites([Length(log=False)], bins=2, exploration=0.0)
@@ -207,7 +207,7 @@ def test_a_node_is_asked_once() -> None:
 
     ready = np.array([True, True, False, True, True, True])
     for _ in range(3):
-        told = annals(growth.tree).told(growth.tree, "number", tell, ready)
+        told = cache_of(growth.tree).cached_feature(growth.tree, "number", tell, ready)
     assert asked == [0, 1, 3, 4, 5]
     assert told == pytest.approx([0, NAN, NAN, 3, 4, 5], nan_ok=True)
 
@@ -271,9 +271,9 @@ def test_elites_keep_a_kind_alive_that_ranks_alone_would_drop() -> None:
         return float(rng.random()) + (0.0 if growth.tree.index[node_id] % 2 else 5.0)
 
     play(growth, policy(Islands(count=1, elites=LENGTH), repair=Debugging(0.0)), {"tune": TUNE}, 100, result)
-    charges = growth.tree.charges
-    assert charges[::2].sum() > 30
-    assert charges[1::2].sum() > 30
+    visits = growth.tree.visits
+    assert visits[::2].sum() > 30
+    assert visits[1::2].sum() > 30
 
 
 def test_elites_need_a_descriptor() -> None:
@@ -291,7 +291,7 @@ def test_a_crossover_across_branches_has_no_partner_on_its_own_branch() -> None:
     below, sister = growth.child(1.5, a), growth.child(1.6, a)
     tree, rng = growth.tree, np.random.default_rng(0)
     at = tree.index
-    assert annals(tree).branches.tolist() == [0, 1, 2, 1, 1]
+    assert cache_of(tree).branches.tolist() == [0, 1, 2, 1, 1]
     anywhere = {RankPartner(best=1.0).partner(tree, at[below], rng) for _ in range(60)}
     assert anywhere == {at[b], at[sister]}
     across = {RankPartner(best=1.0, across=True).partner(tree, at[below], rng) for _ in range(60)}

@@ -15,7 +15,7 @@ from archive.records import Propose, Replicate
 from archive.tree import Floats
 from search.policies import Composition
 from search.policies.phases.baseline import BaselineRuns
-from search.policies.selection.backups import backed_up, visits
+from search.policies.selection.backups import backed_up, subtree_visits
 from search.policies.selection.samplers import Argmax, Proportional, RankSoftmax, Sampler
 from search.policies.selection.scores import (
     Equal,
@@ -56,7 +56,7 @@ CHARGES = np.array([3, 1, 0, 1, 1, 0, 0])
 def test_ranks_and_charges_of_the_family_are_what_the_tests_below_reckon_with() -> None:
     tree = family().tree
     np.testing.assert_array_equal(tree.ranks(), RANKS)
-    np.testing.assert_array_equal(tree.charges, CHARGES)
+    np.testing.assert_array_equal(tree.visits, CHARGES)
 
 
 # ---------------------------------------------------------------- node scores
@@ -65,7 +65,7 @@ def test_ranks_and_charges_of_the_family_are_what_the_tests_below_reckon_with() 
 def test_puct_is_its_formula() -> None:
     """Visits are backed up to ancestors: 6 proposals below the root, 2 below node 1, 1 below node 4."""
     visited = np.array([6, 2, 0, 1, 1, 0, 0])
-    np.testing.assert_array_equal(visits(family().tree), visited)
+    np.testing.assert_array_equal(subtree_visits(family().tree), visited)
     valid = ~np.isnan(RANKS)
     expected = RANKS + 2.0 * (1 / 5) * math.sqrt(visited[valid].sum()) / (1 + visited)
     assert Puct(c=2.0)(family().tree) == pytest.approx(expected, nan_ok=True)
@@ -147,7 +147,7 @@ def test_backups_climb_through_failed_nodes_and_take_no_score_from_them() -> Non
     best, mean = backed_up(tree, RANKS, "max"), backed_up(tree, RANKS, "mean")
     assert best.values == pytest.approx(np.array([1.0, 1.0, 0.0, 0.5, 1.0, NAN, 0.5]), nan_ok=True)
     assert mean.values == pytest.approx(np.array([0.5, 0.875, 0.0, 0.5, 1.0, NAN, 0.5]), nan_ok=True)
-    assert best.visits.tolist() == [7, 3, 1, 2, 2, 1, 1]
+    assert best.subtree_visits.tolist() == [7, 3, 1, 2, 2, 1, 1]
 
 
 def test_backups_are_a_walk_over_all_descendants() -> None:
@@ -170,7 +170,7 @@ def test_backups_are_a_walk_over_all_descendants() -> None:
         mean = [float(np.mean(those)) if those else NAN for those in inside]
         assert backed_up(tree, values, "max").values == pytest.approx(np.array(best), nan_ok=True)
         assert backed_up(tree, values, "mean").values == pytest.approx(np.array(mean), nan_ok=True)
-        assert visits(tree).tolist() == [tree.charges[sorted(members)].sum() for members in below]
+        assert subtree_visits(tree).tolist() == [tree.visits[sorted(members)].sum() for members in below]
 
 
 # ---------------------------------------------------------------- samplers
@@ -240,7 +240,7 @@ def test_uct_goes_where_its_formula_says() -> None:
         for backup in ("max", "mean"):
             backed = backed_up(growth.tree, scores, backup)  # type: ignore[arg-type]
             children = np.array([1, 2, 3])
-            index = backed.values[children] + c * np.sqrt(np.log(7) / backed.visits[children])
+            index = backed.values[children] + c * np.sqrt(np.log(7) / backed.subtree_visits[children])
             first = int(children[np.argmax(index)])
             place = descend(growth, Descent(c, backup, children=1))  # type: ignore[arg-type]
             assert place is not None
@@ -276,10 +276,10 @@ def test_progressive_widening_gives_more_children_to_what_is_visited_more() -> N
         play(growth, policy, {"tune": TUNE}, 80, lambda node_id: float(rng.random()))
         return growth
 
-    assert grown(Descent(children=3)).tree.charges.max() == 3
+    assert grown(Descent(children=3)).tree.visits.max() == 3
     tree = grown(Descent(children=1, growth=0.5)).tree
-    assert tree.charges[0] == 9, "80 proposals, one visit more: fewer than 81^0.5"
-    assert (tree.charges <= np.ceil(np.sqrt(1 + visits(tree)))).all()
+    assert tree.visits[0] == 9, "80 proposals, one visit more: fewer than 81^0.5"
+    assert (tree.visits <= np.ceil(np.sqrt(1 + subtree_visits(tree)))).all()
 
 
 # ---------------------------------------------------------------- the descent of AB-MCTS-A

@@ -95,7 +95,7 @@ def test_failures_are_rows_and_charge_their_parents(start: Start, tmp_path: Path
     tree = bench.search.tree
     for node in tree.nodes[1:]:
         if not tree.runs[tree.index[node.node_id]]:
-            assert all(tree.charges[tree.index[parent]] >= 1 for parent in node.parents)
+            assert all(tree.visits[tree.index[parent]] >= 1 for parent in node.parents)
 
 
 def test_a_seed_program_that_fails_stops_the_search_with_its_traceback(start: Start) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from archive.records import Propose, Replicate, Stop, Wait
 from archive.tree import Tree
-from search.policies.base import Choice, Operators, attempts
+from search.policies.base import Choice, Operators, screening_count
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,8 @@ class Ablation:
         )
         if proposed < self.removals:
             return Propose(self.operator, (tree.root,))
-        tried = {
-            node.node_id: attempts(tree, node.node_id) for node in tree.nodes if not self._hopeless(tree, node.node_id)
-        }
+        worth_running = (node.node_id for node in tree.nodes if not self._hopeless(tree, node.node_id))
+        tried = {node_id: screening_count(tree, node_id) for node_id in worth_running}
         least = min(tried.values(), default=self.runs)
         if least < self.runs:
             return Replicate(next(node_id for node_id, count in tried.items() if count == least))

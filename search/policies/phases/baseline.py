@@ -8,7 +8,7 @@ from typing import ClassVar
 from archive.records import Failed, Replicate, Stop, Wait
 from archive.tree import Tree
 from search.policies import validation
-from search.policies.base import attempts
+from search.policies.base import screening_count
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class BaselineRuns:
         """What the opening still asks for, or None when it is over."""
         if len(tree) == 0:
             return Wait("the root is not in the tree yet")
-        tried = attempts(tree, tree.root)
+        tried = screening_count(tree, tree.root)
         if tree.runs[0] == 0:
             return self._first_score(tree, tried)
         return self._replicate(tree, tried)

@@ -44,7 +44,7 @@ class Debugging:
         if not names or rng.random() >= self.probability:
             return None
         failed = tree.failed()
-        leaves = np.flatnonzero(failed & (tree.charges == 0) & (True if members is None else members))
+        leaves = np.flatnonzero(failed & (tree.visits == 0) & (True if members is None else members))
         for _ in range(min(self.tries, len(leaves))):
             drawn = int(rng.integers(len(leaves)))
             leaf = int(leaves[drawn])

@@ -33,7 +33,7 @@ class InitialDrafts:
 
     def due(self, tree: Tree) -> bool:
         """Whether the root still lacks some of its first ``count`` children, pending and refused ones counted."""
-        return int(tree.charges[0]) < self.count
+        return int(tree.visits[0]) < self.count
 
     def choose(self, tree: Tree, operators: Operators) -> Propose | None:
         """A draft from the root by the first drafting operator that applies to it."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from archive.records import Replicate
 from archive.tree import Tree
 from search.policies import validation
-from search.policies.base import attempts
+from search.policies.base import screening_count
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class LeaderReplication:
         leader = tree.leader() if self.runs > 1 else None
         if leader is None or leader == tree.root:
             return None
-        charges = int(tree.charges[tree.index[leader]])
-        tried = attempts(tree, leader)
+        visits = int(tree.visits[tree.index[leader]])
+        tried = screening_count(tree, leader)
         # Each further run waits for as many further children, or a leader that is hard to beat would use up its runs.
-        if tried >= self.runs or charges < self.after * tried:
+        if tried >= self.runs or visits < self.after * tried:
             return None
-        return Replicate(leader, reason=f"it leads on {tried} run(s) and has {charges} children or attempts")
+        return Replicate(leader, reason=f"it leads on {tried} run(s) and has {visits} children or attempts")

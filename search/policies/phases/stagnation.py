@@ -13,7 +13,7 @@ from archive.tree import Tree
 from search.claims.statistics import screening_sigma
 from search.policies import validation
 from search.policies.selection.values import oriented
-from search.policies.tree_cache import Mask, annals
+from search.policies.tree_cache import Mask, cache_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class StagnationHandling:
         """At a standstill and with probability ``elsewhere``: [N] the nodes of other branches than the leader's."""
         if self.standstill(tree) is None or rng.random() >= self.elsewhere:
             return None
-        leader, branches = tree.leader(), annals(tree).branches
+        leader, branches = tree.leader(), cache_of(tree).branches
         assert leader is not None  # there is a best that does not improve
         others: Mask = (branches != branches[tree.index[leader]]) & tree.eligible()
         others[0] = False  # the root is everybody's ancestor, and drafts start there

@@ -16,7 +16,7 @@ from archive.tree import Floats, Tree
 from operators.languages.parameters import Number, read_constants
 from operators.languages.syntax import Unparsable
 from search.policies import validation
-from search.policies.tree_cache import Mask, annals
+from search.policies.tree_cache import Mask, cache_of
 
 RESOURCES = ("seconds", "cpu_seconds", "peak_memory_mb", "peak_device_mb", "steps")
 
@@ -45,7 +45,7 @@ class Measured:
         validation.truth("population.elites.descriptors.log", self.log)
 
     def __call__(self, tree: Tree) -> Floats:
-        told = annals(tree).told(tree, self, self._tell, _scored(tree))
+        told = cache_of(tree).cached_feature(tree, self, self._tell, _scored(tree))
         return _scaled(told, self.log)
 
     def _tell(self, tree: Tree, node: Node) -> float | None:
@@ -69,7 +69,7 @@ class Length:
         validation.truth("population.elites.descriptors.log", self.log)
 
     def __call__(self, tree: Tree) -> Floats:
-        told = annals(tree).told(tree, "length", _length, np.ones(len(tree), dtype=np.bool_))
+        told = cache_of(tree).cached_feature(tree, "length", _length, np.ones(len(tree), dtype=np.bool_))
         return _scaled(told, self.log)
 
 
@@ -78,7 +78,7 @@ class ChangedConstants:
     """How many module-level constants differ from the root's: changed, added or taken away."""
 
     def __call__(self, tree: Tree) -> Floats:
-        return annals(tree).told(tree, "changed", _changed, np.ones(len(tree), dtype=np.bool_))
+        return cache_of(tree).cached_feature(tree, "changed", _changed, np.ones(len(tree), dtype=np.bool_))
 
 
 def _length(tree: Tree, node: Node) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from archive.tree import Tree
 from search.policies import validation
 from search.policies.population.elites import Elites
-from search.policies.tree_cache import Mask, annals
+from search.policies.tree_cache import Mask, cache_of
 
 Mates = Literal["same", "other", "any"]
 MATES = ("same", "other", "any")
@@ -85,7 +85,7 @@ class Islands:
 
     def _home(self, tree: Tree, island: int) -> Mask:
         """[N] True for the nodes of an island, the root included."""
-        home: Mask = annals(tree).moves % self.count == island
+        home: Mask = cache_of(tree).moves % self.count == island
         home[:1] = True
         return home
 

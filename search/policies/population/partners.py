@@ -11,7 +11,7 @@ from archive.tree import Tree
 from search.policies import validation
 from search.policies.selection.samplers import draw
 from search.policies.selection.values import ranks
-from search.policies.tree_cache import Mask, annals
+from search.policies.tree_cache import Mask, cache_of
 
 
 class PartnerSelection(Protocol):
@@ -58,7 +58,7 @@ class RankPartner:
             weights = np.where(ranked >= 1 - self.best, ranked ** (1 / self.temperature), 0.0)
         weights[first] = 0.0
         if self.across:
-            branches = annals(tree).branches
+            branches = cache_of(tree).branches
             weights[branches == branches[first]] = 0.0
         for _ in range(self.tries):
             if not (weights > 0).any():

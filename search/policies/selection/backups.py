@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from archive.tree import Floats, Tree
-from search.policies.tree_cache import annals
+from search.policies.tree_cache import cache_of
 
 Rule = Literal["max", "mean"]
 RULES = ("max", "mean")
@@ -21,10 +21,10 @@ RULES = ("max", "mean")
 
 @dataclass(frozen=True)
 class Backed:
-    """``values`` [N]: the subtree's, NaN where no node of it is in. ``visits`` [N]: 1 plus the charges in it."""
+    """``values`` [N]: the subtree's, NaN where it has none. ``subtree_visits`` [N]: 1 plus the visits in it."""
 
     values: Floats
-    visits: Floats
+    subtree_visits: Floats
 
 
 def backed_up(tree: Tree, values: Floats, rule: Rule) -> Backed:
@@ -43,19 +43,19 @@ def backed_up(tree: Tree, values: Floats, rule: Rule) -> Backed:
         total, count = np.where(inside, values, 0.0), inside.astype(np.float64)
         climb(tree, np.add, total, count)
         told = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return Backed(told, 1.0 + visits(tree))
+    return Backed(told, 1.0 + subtree_visits(tree))
 
 
-def visits(tree: Tree) -> Floats:
+def subtree_visits(tree: Tree) -> Floats:
     """[N] children made or attempted below each node, its own included."""
-    counted = tree.charges.astype(np.float64)
+    counted = tree.visits.astype(np.float64)
     climb(tree, np.add, counted)
     return counted
 
 
 def climb(tree: Tree, ufunc: np.ufunc, *columns: Floats) -> None:
     """Fold each column in place from the leaves to the root by first parents, one level of the tree at a time."""
-    depths, places = annals(tree).depths, tree.places
+    depths, places = cache_of(tree).depths, tree.places
     order = np.argsort(depths, kind="stable")
     starts = np.searchsorted(depths[order], np.arange(depths.max(initial=0) + 2))
     for level in range(len(starts) - 2, 0, -1):

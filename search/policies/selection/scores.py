@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from archive.tree import Floats, Tree
 from search.policies import validation
-from search.policies.selection.backups import visits
+from search.policies.selection.backups import subtree_visits
 from search.policies.selection.values import NORMS, Norm, among, normalised, oriented, ranks
 from search.policies.tree_cache import Mask
 
@@ -60,9 +60,9 @@ class FlatUcb(_Normed):
         validation.number("score.c", self.c, 0, why="0 is greedy")
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
-        charges = tree.charges
-        total = charges[among(tree, members)].sum()
-        scores: Floats = normalised(tree, self.norm, members) + self.c * np.sqrt(np.log1p(total) / (1.0 + charges))
+        visits = tree.visits
+        total = visits[among(tree, members)].sum()
+        scores: Floats = normalised(tree, self.norm, members) + self.c * np.sqrt(np.log1p(total) / (1.0 + visits))
         return scores
 
 
@@ -82,7 +82,7 @@ class Puct(_Normed):
         validation.number("score.c", self.c, 0, why="0 is greedy")
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
-        valid, visited = among(tree, members), visits(tree)
+        valid, visited = among(tree, members), subtree_visits(tree)
         prior = self.c / max(1, int(valid.sum()))
         scores: Floats = normalised(tree, self.norm, members) + prior * np.sqrt(visited[valid].sum()) / (1.0 + visited)
         return scores
@@ -142,7 +142,7 @@ class MadSigmoid:
         with np.errstate(invalid="ignore"):  # 0 times infinity, which is replaced
             limit = np.where(away == 0, 0.0, np.sign(away) * np.inf)
         steps = self.slope * away / spread if spread > 0 else limit
-        return np.asarray(expit(steps) / (1.0 + tree.charges), dtype=np.float64)
+        return np.asarray(expit(steps) / (1.0 + tree.visits), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class NoveltyWeighted(_Normed):
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
         values = normalised(tree, self.norm, members)
-        return np.asarray(expit(self.slope * (values - self.centre)) / (1.0 + tree.charges), dtype=np.float64)
+        return np.asarray(expit(self.slope * (values - self.centre)) / (1.0 + tree.visits), dtype=np.float64)
 
 
 @dataclass(frozen=True)

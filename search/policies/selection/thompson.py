@@ -73,7 +73,7 @@ class Thompson:
         place = 0
         while True:
             below = np.flatnonzero(tree.places == place)
-            unscored = max(0.0, float(tree.charges[place] - own.count[below].sum()))
+            unscored = max(0.0, float(tree.visits[place] - own.count[below].sum()))
             below = below[every.count[below] > 0]
             if inside[place] and (not len(below) or self._wider(own.of(below), every.of(below), unscored, rng)):
                 return place

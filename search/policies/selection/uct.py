@@ -39,14 +39,14 @@ class Descent:
 
     def __call__(self, tree: Tree, scores: Floats, rng: np.random.Generator) -> int | None:
         backed = backed_up(tree, scores, self.backup)
-        visits, place = backed.visits, 0
+        subtree_visits, place = backed.subtree_visits, 0
         if np.isnan(backed.values[0]):
             return None
         while True:
             below = np.flatnonzero(tree.places == place)
             below = below[~np.isnan(backed.values[below])]
-            wanted = tree.charges[place] < max(1.0, self.children * visits[place] ** self.growth)
+            wanted = tree.visits[place] < max(1.0, self.children * subtree_visits[place] ** self.growth)
             if not np.isnan(scores[place]) and (wanted or not len(below)):
                 return place
-            bonus = self.c * np.sqrt(np.log(visits[place]) / visits[below])
+            bonus = self.c * np.sqrt(np.log(subtree_visits[place]) / subtree_visits[below])
             place = int(below[np.argmax(backed.values[below] + bonus)])
