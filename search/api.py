@@ -151,7 +151,7 @@ class Search(RunController):
     @property
     def best(self) -> Node | None:
         """The champion, once there is one; else the leader, which is not shown to be an improvement."""
-        verdict = self.ending.verdict if self.ending is not None else None
+        verdict = self.result.verdict if self.result is not None else None
         found = verdict.node_id if verdict is not None and verdict.kind == "champion" else self.tree.leader()
         return None if found is None else self.tree[found]
 
@@ -173,7 +173,7 @@ class Search(RunController):
             catch_up(core, self._opened.other_hardware)
 
     def ask(self, free: int = 1, *, patient: bool = True) -> Request | None:
-        """The next training, or None: when the run has ended (see ``ending``), or something must be told first."""
+        """The next training, or None: when the run has ended (see ``result``), or something must be told first."""
         self.begin()
         return super().ask(free, patient=patient)
 
@@ -188,9 +188,9 @@ class Search(RunController):
         """The result in words, as ``python -m search`` prints it."""
         from search.display.summary import summarise
 
-        ending = self.ending or RunResult("not finished", None, finished=False)
+        result = self.result or RunResult("not finished", None, finished=False)
         path = str(self.archive.path)
-        return summarise(self.engine, ending, self.archive, None if path == ":memory:" else path)
+        return summarise(self.engine, result, self.archive, None if path == ":memory:" else path)
 
     def close(self) -> None:
         """Wait for a model's answers that are paid for, and let go of the archive, if it was opened here."""

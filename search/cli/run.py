@@ -84,9 +84,9 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display.said(_greeting(search, executor, str(config["archive"]), stand.sandbox.tier))
     search.begin()
     session = SlotLoop(search, executor, display, stop)
-    display.follow(session.outlook, search.llm.meter)
+    display.follow(session.forecast, search.llm.meter)
     try:
-        ending = session.run()
+        result = session.run()
     except ExecutorError:
         display.said(_how_to_resume(engine.run.run, typed))
         raise
@@ -98,10 +98,10 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
         display.said(f"Waiting for {answers} of the language model: what is on its way is paid for.")
     engine.close()
     display.close()
-    if not ending.finished:
+    if not result.finished:
         display.said(_how_to_resume(engine.run.run, typed))
         return 130
-    display.said(summarise(engine, ending, archive, str(config["archive"])))
+    display.said(summarise(engine, result, archive, str(config["archive"])))
     return 0
 
 

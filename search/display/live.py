@@ -95,7 +95,7 @@ class PlainDisplay:
     def close(self) -> None:
         self._stream.flush()
 
-    def follow(self, outlook: Callable[[], Forecast], meter: Meter | None) -> None:
+    def follow(self, forecast: Callable[[], Forecast], meter: Meter | None) -> None:
         """A log tells what has been, not what is to come."""
 
     def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
@@ -122,7 +122,7 @@ class LiveDisplay:
         self._pace = Pace(clock())
         self._drawn = -math.inf
         self._suspected: tuple[int, tuple[Fact, ...]] = (0, ())
-        self._outlook: Callable[[], Forecast] | None = None
+        self._forecast: Callable[[], Forecast] | None = None
         self._meter: Meter | None = None
 
     def __enter__(self) -> LiveDisplay:
@@ -136,9 +136,9 @@ class LiveDisplay:
         """Take the slots away; what is said afterwards stands alone."""
         self._live.stop()
 
-    def follow(self, outlook: Callable[[], Forecast], meter: Meter | None) -> None:
+    def follow(self, forecast: Callable[[], Forecast], meter: Meter | None) -> None:
         """Show from now on what is still to come, and what the language model has cost, too."""
-        self._outlook, self._meter = outlook, meter
+        self._forecast, self._meter = forecast, meter
 
     def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
         self._pace.landed(self._clock())
@@ -158,13 +158,13 @@ class LiveDisplay:
         if now - self._drawn < REDRAW_SECONDS:
             return
         self._drawn = now
-        outlook = self._outlook() if self._outlook is not None else None
-        slots = outlook.slots if outlook is not None else 1 + max((one.slot.index for one in running), default=-1)
+        forecast = self._forecast() if self._forecast is not None else None
+        slots = forecast.slots if forecast is not None else 1 + max((one.slot.index for one in running), default=-1)
         self._pace.looked(now, len(running), slots)
-        self._live.update(self._frame(search, running, outlook, slots, total), refresh=True)
+        self._live.update(self._frame(search, running, forecast, slots, total), refresh=True)
 
     def _frame(
-        self, search: Engine, running: Sequence[Running], outlook: Forecast | None, slots: int, total: int | None
+        self, search: Engine, running: Sequence[Running], forecast: Forecast | None, slots: int, total: int | None
     ) -> TerminalFrame:
         now, busy = self._clock(), {one.slot.index: one for one in running}
         rows = [
@@ -173,7 +173,7 @@ class LiveDisplay:
         ]
         rate = self._pace.rate(now, max(1, slots))
         groups = (
-            _progress(search, outlook, total, rate, self._pace.busy()),
+            _progress(search, forecast, total, rate, self._pace.busy()),
             _standing(search),
             self._suspects(search.tree),
             _model(search, self._meter),
@@ -206,27 +206,27 @@ def _row(search: Engine, one: Running, now: float) -> SlotRow:
 
 
 def _progress(
-    search: Engine, outlook: Forecast | None, total: int | None, rate: float | None, busy: float | None
+    search: Engine, forecast: Forecast | None, total: int | None, rate: float | None, busy: float | None
 ) -> Iterator[Fact]:
     """How far it is, and how fast."""
     tree = search.tree
     yield Fact(f"{tree.evaluated}" + (f" of {total}" if total else "") + " trainings", BOLD)
-    if outlook is not None:
-        yield Fact(outlook.stage)
-        left = time_left(outlook, rate)
+    if forecast is not None:
+        yield Fact(forecast.stage)
+        left = time_left(forecast, rate)
         if left is not None:
-            yield Fact(f"{'at most' if outlook.target else 'about'} {duration(left)} left")
+            yield Fact(f"{'at most' if forecast.target else 'about'} {duration(left)} left")
     if rate is not None:
         yield Fact(f"{3600 * rate:,.0f} an hour")
     if busy is not None:
         yield Fact(f"slots {busy:.0%} busy")
 
 
-def time_left(outlook: Forecast, rate: float | None) -> float | None:
+def time_left(forecast: Forecast, rate: float | None) -> float | None:
     """Seconds until the run ends: its trainings at the present ``rate`` a second, or its hours, what comes first."""
-    known = [] if outlook.seconds is None else [outlook.seconds]
-    if outlook.to_come is not None and rate:
-        known.append(outlook.to_come / rate)
+    known = [] if forecast.seconds is None else [forecast.seconds]
+    if forecast.to_come is not None and rate:
+        known.append(forecast.to_come / rate)
     return min(known, default=None)
 
 

@@ -30,17 +30,17 @@ def this_python() -> str:
     return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
-def summarise(search: Engine, ending: RunResult, archive: Archive, archive_option: str | None) -> str:
+def summarise(search: Engine, result: RunResult, archive: Archive, archive_option: str | None) -> str:
     """Several lines of plain text. ``archive_option``: the archive's file, as it was named; None if it has none."""
-    lines = ["", *_outcome(search, ending), "", *_facts(search, archive)]
+    lines = ["", *_outcome(search, result), "", *_facts(search, archive)]
     if archive_option is None:
         return "\n".join(lines)
-    return "\n".join([*lines, "", *_next(search, ending, archive_option)])
+    return "\n".join([*lines, "", *_next(search, result, archive_option)])
 
 
-def _outcome(search: Engine, ending: RunResult) -> list[str]:
+def _outcome(search: Engine, result: RunResult) -> list[str]:
     tree, unit = search.tree, search.parts.task.metric.unit
-    verdict = ending.verdict
+    verdict = result.verdict
     if verdict is None:
         leader = tree.leader()
         if leader is None:
@@ -176,9 +176,9 @@ def archive_command(archive_option: str) -> str:
     return f"{this_python()} -m archive{where}"
 
 
-def _next(search: Engine, ending: RunResult, archive_option: str) -> list[str]:
+def _next(search: Engine, result: RunResult, archive_option: str) -> list[str]:
     """Commands that work as printed."""
-    node = ending.verdict.node_id if ending.verdict else search.tree.leader()
+    node = result.verdict.node_id if result.verdict else search.tree.leader()
     command = archive_command(archive_option)
     lines = [
         f"Everything is in {archive_option} (run {search.run.run!r}). Next:",

@@ -4,7 +4,7 @@
     course.tell(evaluation)            what came of it
 
 ``None`` means that nothing can be begun before something that was asked is told, or that the run has ended: then
-``course.ending`` says how. The engine (``search/run/engine.py``) knows moves and proposals; when there is no more
+``controller.result`` says how. The engine (``search/run/engine.py``) knows moves and proposals; when there is no more
 budget for them, and what becomes of the winner, is decided here. ``search/run/loop.py`` keeps slots busy with it, and
 ``search/api.py`` puts one together for a notebook.
 """
@@ -78,7 +78,7 @@ class RunController:
         self.plan = plan
         self.slots = slots
         self.said = said
-        self.ending: RunResult | None = None
+        self.result: RunResult | None = None
         """How the run ended, once it has."""
         self._monotonic = monotonic
         self._began = monotonic() - used
@@ -101,7 +101,7 @@ class RunController:
 
         ``patient``: wait for a language model where nothing but its answer can come next.
         """
-        while self.ending is None:
+        while self.result is None:
             self.prepare(free)
             if (request := self._take()) is not None:
                 return request
@@ -125,7 +125,7 @@ class RunController:
             # No more than can start now: when a finalist fails, its other runs are not worth their cost.
             for move in next_moves(tree, self._claiming)[: max(0, free - engine.queued("confirm", "report"))]:
                 engine.replicate(move)
-        elif self.ending is None and self._over() is None:
+        elif self.result is None and self._over() is None:
             room = 0 if self._model_used() else self.room
             free = min(free, room)
             engine.fill(free, min(engine.ahead, room - free))
@@ -212,11 +212,11 @@ class RunController:
         self.said(reason)
         plan = self._claim_plan()
         if plan is None:
-            self.ending = RunResult(reason, None, finished=True)
+            self.result = RunResult(reason, None, finished=True)
         elif isinstance(plan, NoClaim):
             self.engine.note("no_claim", plan.reason)
             self.said(plan.reason[0].upper() + plan.reason[1:])
-            self.ending = RunResult(f"{reason} {plan.reason}", None, finished=True)
+            self.result = RunResult(f"{reason} {plan.reason}", None, finished=True)
         else:
             self._claiming = plan
 
@@ -224,7 +224,7 @@ class RunController:
         found = verdict(self.engine.tree, plan, self._unit)
         if found is not None:
             self._write_down(found)
-        self.ending = RunResult(self._reason, found, finished=True)
+        self.result = RunResult(self._reason, found, finished=True)
 
     def _claim_plan(self) -> ClaimPlan | NoClaim | None:
         """The plan as far as it can be paid. One that has had its verdict stays as it was: nobody adds seeds to it."""
@@ -294,7 +294,7 @@ class RunController:
             self._walls.append(wall)
             self._longest = max(self._longest, wall)
 
-    def outlook(self) -> Forecast:
+    def forecast(self) -> Forecast:
         """What is still to come, while it runs."""
         tree, claiming, use = self.engine.tree, self._claiming, self.use
         if claiming is not None:

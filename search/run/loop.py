@@ -36,26 +36,26 @@ class Display(Protocol):
 class SlotLoop:
     """One stretch of running a course on an executor."""
 
-    course: RunController
+    controller: RunController
     executor: Executor
     display: Display
     stop: threading.Event
 
     def run(self) -> RunResult:
         """Search, then claim."""
-        course = self.course
-        course.engine.wake = self.executor.wake  # an answer of a model is taken up as it comes
-        course.said = self.display.said
+        controller = self.controller
+        controller.engine.wake = self.executor.wake  # an answer of a model is taken up as it comes
+        controller.said = self.display.said
         while not self.stop.is_set():
             self._submit()
-            if course.ending is not None:
-                return course.ending
+            if controller.result is not None:
+                return controller.result
             self._land()
         return RunResult("stopped by you", None, finished=False)
 
-    def outlook(self) -> Forecast:
+    def forecast(self) -> Forecast:
         """What is still to come, while it runs."""
-        return self.course.outlook()
+        return self.controller.forecast()
 
     def drain(self) -> None:
         """Record what ended while the executor was being closed: it was trained, and is not trained again."""
@@ -64,9 +64,9 @@ class SlotLoop:
 
     def _submit(self) -> None:
         """Give every free slot what there is for it; with none free, proposals are made ahead all the same."""
-        self.course.slots = max(1, self.executor.free + self.executor.in_flight)
-        self.course.prepare(max(0, self.executor.free))
-        while (free := self.executor.free) > 0 and (request := self.course.ask(free, patient=False)) is not None:
+        self.controller.slots = max(1, self.executor.free + self.executor.in_flight)
+        self.controller.prepare(max(0, self.executor.free))
+        while (free := self.executor.free) > 0 and (request := self.controller.ask(free, patient=False)) is not None:
             self.executor.submit(request)
 
     def _land(self) -> None:
@@ -74,11 +74,11 @@ class SlotLoop:
         if landed and not self.stop.is_set():
             self._hand_on()
         self._take(landed)
-        self.display.tick(self.course.engine, self.executor.running(), self.course.budget.evaluations)
+        self.display.tick(self.controller.engine, self.executor.running(), self.controller.budget.evaluations)
 
     def _hand_on(self) -> None:
         """Give freed slots what is ready, before what landed is recorded."""
-        while self.executor.free > 0 and (request := self.course.hand_on()) is not None:
+        while self.executor.free > 0 and (request := self.controller.hand_on()) is not None:
             self.executor.submit(request)
 
     def _take(self, landed: Sequence[Evaluation]) -> None:
@@ -86,9 +86,9 @@ class SlotLoop:
         ended: SearchStopped | None = None
         for evaluation in landed:
             try:
-                self.course.tell(evaluation)
+                self.controller.tell(evaluation)
             except SearchStopped as stopped:
                 ended = stopped
-            self.display.landed(self.course.engine, evaluation, self.course.budget.evaluations)
+            self.display.landed(self.controller.engine, evaluation, self.controller.budget.evaluations)
         if ended is not None:
             raise ended

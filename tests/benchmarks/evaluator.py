@@ -259,8 +259,8 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
         search = _Timed(parts, archive, opened.run, opened.tree)
         search.begin(factory.seed_files(task, config))
         # No claim: what is measured here is the search.
-        course = RunController(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
-        SlotLoop(course, executor, display, threading.Event()).run()
+        controller = RunController(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
+        SlotLoop(controller, executor, display, threading.Event()).run()
         ideas = {node.node_id: node.candidate.idea for node in search.tree.nodes}
         search.close()
         return Trace(

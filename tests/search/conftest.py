@@ -54,7 +54,7 @@ class Bench:
     """What one session of a search was made of, and how it ended."""
 
     search: Engine
-    ending: RunResult
+    result: RunResult
     display: Quiet
     evaluator: StubEvaluator
     opened: Opened
@@ -98,11 +98,11 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             lookahead = factory.build_lookahead(parts, llm, slots)
             search = Engine(parts, archive, opened.run, opened.tree, lookahead)
             search.begin(files)
-            course = RunController(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
-            if opened.other_hardware is not None and course.room > 0:
+            controller = RunController(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
+            if opened.other_hardware is not None and controller.room > 0:
                 catch_up(search, opened.other_hardware)
-            ending = SlotLoop(course, executor, display, stop).run()
+            result = SlotLoop(controller, executor, display, stop).run()
             search.close()
-            return Bench(search, ending, display, evaluator, opened)
+            return Bench(search, result, display, evaluator, opened)
 
     return run

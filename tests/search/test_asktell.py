@@ -82,7 +82,7 @@ def test_the_example_of_the_docstring_works(module: Any, tmp_path: Path, monkeyp
         assert names["score"](Request("n", "r", 0, names["task"].files, 1, "screen")) == pytest.approx(0.49)
     else:
         assert (tmp_path / "notes.duckdb").is_file()
-        assert "95% interval" in names["s"].summary.__self__.ending.verdict.reason
+        assert "95% interval" in names["s"].summary.__self__.result.verdict.reason
 
 
 def test_a_function_of_ones_own_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,11 +91,11 @@ def test_a_function_of_ones_own_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
         asked = finish(s)
         assert len(asked) == 40
         assert {request.purpose for request in asked} == {"screen", "confirm", "report"}
-        assert s.ending is not None
-        assert s.ending.verdict is not None
-        assert s.ending.verdict.kind == "champion"
+        assert s.result is not None
+        assert s.result.verdict is not None
+        assert s.result.verdict.kind == "champion"
         assert s.best is not None
-        assert s.best.node_id == s.ending.verdict.node_id
+        assert s.best.node_id == s.result.verdict.node_id
         assert s.archive.query("SELECT DISTINCT trust, sandbox FROM evaluations") == [("self_reported", "none")]
         assert "Champion" in s.summary()
         assert "Everything is in" not in s.summary(), "there is no file to look into"
@@ -112,8 +112,8 @@ def test_without_a_claim_all_of_the_budget_is_searched_with() -> None:
     with search.Search(BOWL, "greedy", operators="numeric", budget=12, claim=False) as s:
         assert {request.purpose for request in finish(s)} == {"screen"}
         assert s.tree.evaluated == 12
-        assert s.ending is not None
-        assert s.ending.verdict is None
+        assert s.result is not None
+        assert s.result.verdict is None
         assert s.best is not None
         assert s.best.node_id == s.tree.leader()
 
@@ -209,7 +209,7 @@ def test_several_may_be_asked_before_any_is_told() -> None:
         first = [s.ask(), s.ask(), s.ask()]
         assert all(first)
         assert s.ask() is None, "the root and its replicates are under way, and nothing else can be chosen"
-        assert s.ending is None
+        assert s.result is None
         for request in reversed(first):
             assert request is not None
             s.tell(s.evaluate(request))

@@ -237,12 +237,12 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(
 
 
 def test_the_time_left_is_by_trainings_or_by_hours_what_comes_first() -> None:
-    outlook = Forecast("searching", 2, 20, 60.0, target=False)
-    assert time_left(outlook, 1.0) == 20.0
-    assert time_left(outlook, 0.1) == 60.0
-    assert time_left(outlook, None) == 60.0
-    assert time_left(replace(outlook, seconds=None), None) is None
-    assert time_left(replace(outlook, to_come=None, seconds=None), 1.0) is None
+    forecast = Forecast("searching", 2, 20, 60.0, target=False)
+    assert time_left(forecast, 1.0) == 20.0
+    assert time_left(forecast, 0.1) == 60.0
+    assert time_left(forecast, None) == 60.0
+    assert time_left(replace(forecast, seconds=None), None) is None
+    assert time_left(replace(forecast, to_come=None, seconds=None), 1.0) is None
 
 
 def test_the_outlook_counts_down_through_search_and_claim(
@@ -253,19 +253,19 @@ def test_the_outlook_counts_down_through_search_and_claim(
 
     def followed(self: SlotLoop) -> Any:
         monkeypatch.setattr(
-            self.display, "tick", lambda search, *_: seen.append((self.outlook(), search.tree.evaluated))
+            self.display, "tick", lambda search, *_: seen.append((self.forecast(), search.tree.evaluated))
         )
         return run(self)
 
     monkeypatch.setattr(SlotLoop, "run", followed)
     start("budget.evaluations=29", "budget.hours=2", slots=2)
-    searching = [(outlook, done) for outlook, done in seen if outlook.stage == "searching"]
-    claiming = [outlook for outlook, _ in seen if outlook.stage == "claiming"]
+    searching = [(forecast, done) for forecast, done in seen if forecast.stage == "searching"]
+    claiming = [forecast for forecast, _ in seen if forecast.stage == "claiming"]
     assert searching
-    assert all(outlook.to_come == 29 - done for outlook, done in searching)
-    assert all(7000 < (outlook.seconds or 0.0) <= 7200 and outlook.slots == 2 for outlook, _ in searching)
+    assert all(forecast.to_come == 29 - done for forecast, done in searching)
+    assert all(7000 < (forecast.seconds or 0.0) <= 7200 and forecast.slots == 2 for forecast, _ in searching)
     assert claiming[0].to_come > claiming[-1].to_come == 0
-    assert all(outlook.seconds is None for outlook in claiming)
+    assert all(forecast.seconds is None for forecast in claiming)
 
 
 def test_the_rate_is_of_whole_rounds_and_falls_when_nothing_lands() -> None:

@@ -104,9 +104,9 @@ class Nobody:
 class Played:
     """A session on made-up slots, and how it ended."""
 
-    course: RunController
+    controller: RunController
     slots: Slots
-    ending: RunResult
+    result: RunResult
     began: float
     words: list[str]
 
@@ -145,13 +145,13 @@ def play(archive: Archive) -> Callable[..., Played]:
         with search.Search(TASK, operators="tune", archive=archive, run=run) as s:
             s.engine.parts = replace(s.engine.parts, llm_closed=closed)
             s.engine.begin(TASK.files)
-            course = RunController(s.engine, budget, plan, slots=count, used=used, monotonic=clock)
+            controller = RunController(s.engine, budget, plan, slots=count, used=used, monotonic=clock)
             slots = Slots(clock, s.evaluate, count, takes)
-            session = SlotLoop(course, slots, display, stop)
+            session = SlotLoop(controller, slots, display, stop)
             if stop_after is not None:
                 display.landed = lambda *_: stop.set() if len(slots.landed) >= stop_after else None  # type: ignore
             began = clock.now
-            return Played(course, slots, session.run(), began, display.words)
+            return Played(controller, slots, session.run(), began, display.words)
 
     return play
 
@@ -220,7 +220,7 @@ def test_tokens_and_dollars_end_a_search_that_would_go_on_without_the_model(play
     played = play(Budget(dollars=0.1), closed=closed)
     assert played.words == ["The dollars for searching are used (budget.dollars=0.1): the cap of $0.10"]
     assert played.purposes()["report"] == 8, "a claim needs no model, and there is no other limit"
-    assert played.ending.verdict is not None
+    assert played.result.verdict is not None
 
 
 def test_a_cap_of_the_model_alone_ends_nothing(play: Callable[..., Played]) -> None:
@@ -246,7 +246,7 @@ def test_the_first_that_is_used_ends_it_and_all_hold(
     played = play(budget)
     assert played.words == [words]
     assert archive.query("SELECT message FROM events WHERE kind = 'searched'") == [(words,)]
-    assert played.ending.verdict is not None
+    assert played.result.verdict is not None
     assert len(played.slots.landed) <= (budget.evaluations or 0)
     assert played.seconds <= 3600 * (budget.hours or 0)
     assert sum(e.resources.wall_seconds for _, e in played.slots.landed) <= 3600 * (budget.device_hours or 1e9)
@@ -258,9 +258,9 @@ def test_a_small_budget_gets_a_small_claim_or_a_reason(play: Callable[..., Playe
     assert played.purposes()["report"] == 6  # half of 12 trainings, and one finalist
     assert "confirm" not in played.purposes()
     played = play(Budget(**{limit: 30 / 3600}), run="short", count=1)
-    assert played.ending.verdict is None
+    assert played.result.verdict is None
     assert f"a claim needs at least 4 trainings with fresh seeds, and budget.{limit} has room for 0" in (
-        played.ending.reason
+        played.result.reason
     )
 
 
@@ -270,7 +270,7 @@ def test_a_small_budget_gets_a_small_claim_or_a_reason(play: Callable[..., Playe
 def test_device_hours_of_earlier_sessions_count(play: Callable[..., Played]) -> None:
     budget = Budget(device_hours=400 / 3600)
     first = play(budget, stop_after=10)
-    assert not first.ending.finished
+    assert not first.result.finished
     assert first.slots.in_flight <= 1, "it was begun on the other slot, and ended with the session"
     second = play(budget)
     landed = [*first.slots.landed, *second.slots.landed]
@@ -282,7 +282,7 @@ def test_hours_of_earlier_sessions_count(play: Callable[..., Played]) -> None:
     play(Budget(hours=400 / 3600), stop_after=10)
     second = play(Budget(hours=400 / 3600), used=300.0)
     assert second.seconds <= 100.0
-    assert second.ending.verdict is not None
+    assert second.result.verdict is not None
 
 
 def test_a_verdict_gets_no_more_seeds_when_the_hours_have_room(play: Callable[..., Played], archive: Archive) -> None:
@@ -293,7 +293,7 @@ def test_a_verdict_gets_no_more_seeds_when_the_hours_have_room(play: Callable[..
     assert shrunk.purposes()["report"] == 6
     again = play(Budget(hours=125 / 3600), run="short", count=1, used=85.0)
     assert again.slots.landed == []
-    assert again.ending.verdict == shrunk.ending.verdict
+    assert again.result.verdict == shrunk.result.verdict
     assert len(kinds(archive)) == 2
 
 
@@ -301,11 +301,11 @@ def test_a_larger_budget_goes_on_searching_and_claims_anew(play: Callable[..., P
     play(Budget(device_hours=300 / 3600))
     more = play(Budget(device_hours=700 / 3600))
     assert more.purposes()["screen"] > 10
-    assert more.ending.verdict is not None
-    assert "claim 2 of this run" in more.ending.verdict.reason
+    assert more.result.verdict is not None
+    assert "claim 2 of this run" in more.result.verdict.reason
 
 
 def test_without_a_plan_nothing_is_claimed(play: Callable[..., Played]) -> None:
     played = play(Budget(evaluations=12), plan=None)
     assert played.purposes() == {"screen": 12}
-    assert played.ending == RunResult("The evaluations for searching are used.", None, finished=True)
+    assert played.result == RunResult("The evaluations for searching are used.", None, finished=True)

@@ -85,9 +85,9 @@ def test_a_search_with_every_kind_of_trouble_goes_on(
     budget = "budget.evaluations=34"
     bench = start("operators=llm", "claim.candidates=1", "claim.report_seeds=2", budget, model=model, concurrency=MOST)
     archive = tmp_path / "archive.duckdb"
-    assert bench.ending.finished, bench.ending.reason
+    assert bench.result.finished, bench.result.reason
     # A claim reports on pairs, so one evaluation may be left.
-    assert 33 <= one(archive, "SELECT count(*) FROM evaluations") <= 34, bench.ending.reason
+    assert 33 <= one(archive, "SELECT count(*) FROM evaluations") <= 34, bench.result.reason
     assert len(api.asked) >= 2 * len(TROUBLES), "all of them came"
     nothing_is_lost(archive, api)
     # What was named is known, to the token and the cent; what was not is unknown, and counts at the most.
@@ -112,7 +112,7 @@ def test_a_quota_that_runs_out_in_the_middle(start: Callable[..., Any], tmp_path
         words = (f"operators={operators}", "budget.evaluations=30", "claim.candidates=1", "claim.report_seeds=2")
         bench = start(*words, model=model, concurrency=2, stub={"delay": 0.05})
     archive = tmp_path / "archive.duckdb"
-    assert bench.ending.finished
+    assert bench.result.finished
     nothing_is_lost(archive, api)
     assert 4 <= len(api.asked) <= 5, "those in flight, and no more"
     assert (
@@ -121,8 +121,8 @@ def test_a_quota_that_runs_out_in_the_middle(start: Callable[..., Any], tmp_path
     if operators == "auto":
         assert one(archive, "SELECT count(*) FROM evaluations") == 30
     else:
-        assert "cannot be asked any more: no credit left" in bench.ending.reason
-        assert bench.ending.verdict is not None
+        assert "cannot be asked any more: no credit left" in bench.result.reason
+        assert bench.result.verdict is not None
 
 
 def test_a_model_that_is_never_there_ends_the_search_with_a_reason(start: Callable[..., Any], tmp_path: Path) -> None:
@@ -130,6 +130,6 @@ def test_a_model_that_is_never_there_ends_the_search_with_a_reason(start: Callab
         api.act = lambda number: Fail(404, "not_found_error", "model: claude-9")
         model = Claude("claude-9", base_url=api.url, api_key="sk-x", timeout=20.0)
         bench = start("operators=llm", "budget.evaluations=20", model=model, concurrency=1)
-    assert bench.ending.finished
-    assert "no model 'claude-9'" in bench.ending.reason
+    assert bench.result.finished
+    assert "no model 'claude-9'" in bench.result.reason
     nothing_is_lost(tmp_path / "archive.duckdb", api)

@@ -36,9 +36,9 @@ def rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 def test_a_search_spends_its_budget_and_finds_a_champion(start: Start, tmp_path: Path) -> None:
     bench = start(slots=1)
     assert bench.search.tree.evaluated == 29
-    assert bench.ending.finished
-    assert bench.ending.verdict.kind == "champion"
-    assert bench.ending.verdict.difference.low > 0
+    assert bench.result.finished
+    assert bench.result.verdict.kind == "champion"
+    assert bench.result.verdict.difference.low > 0
     purposes = Counter(e.request.purpose for e in bench.display.landings)
     assert purposes == {"screen": 15, "confirm": 6, "report": 8}
     assert len(bench.search.tree) == 13  # 12 experiments and the root, which was run three times
@@ -56,34 +56,34 @@ def test_seeds_are_the_evaluators_and_never_repeat(start: Start) -> None:
 def test_screening_scores_never_enter_the_claim(start: Start) -> None:
     bench = start()
     reported = [e for e in bench.display.landings if e.request.purpose == "report"]
-    verdict = bench.ending.verdict
+    verdict = bench.result.verdict
     assert sorted(verdict.baseline + verdict.champion) == sorted(e.score for e in reported)
 
 
 def test_no_improvement_is_said_when_there_is_none(start: Start) -> None:
     """With noise far above every effect nobody may be crowned (false positives are simulated elsewhere)."""
-    verdicts = [start(f"seed={seed}", f"run=r{seed}", stub={"noise": 5.0}).ending.verdict for seed in range(4)]
+    verdicts = [start(f"seed={seed}", f"run=r{seed}", stub={"noise": 5.0}).result.verdict for seed in range(4)]
     assert sum(v.kind == "champion" for v in verdicts) <= 1
     assert any("no improvement beyond noise" in v.reason for v in verdicts)
 
 
 def test_target_stops_the_search(start: Start) -> None:
     bench = start("budget.target=3.12", "budget.evaluations=200", stub={"noise": 0.0001})
-    assert "target" in bench.ending.reason
+    assert "target" in bench.result.reason
     assert bench.search.tree.evaluated < 60
 
 
 def test_hours_stop_the_search_and_leave_time_for_the_claim(start: Start) -> None:
     bench = start("budget.evaluations=null", "budget.hours=0.001", stub={"delay": 0.05})
-    assert bench.ending.finished
-    assert bench.ending.verdict is not None
+    assert bench.result.finished
+    assert bench.result.verdict is not None
     assert bench.search.tree.runs[0] >= 1  # a short budget is searched with, not only set aside
 
 
 def test_a_small_budget_makes_no_claim_and_says_so(start: Start) -> None:
     bench = start("budget.evaluations=5")
-    assert bench.ending.verdict is None
-    assert "a claim needs at least 4 trainings" in bench.ending.reason
+    assert bench.result.verdict is None
+    assert "a claim needs at least 4 trainings" in bench.result.reason
     assert bench.search.tree.evaluated <= 5
 
 
@@ -217,13 +217,13 @@ def test_dollars_end_a_search_and_what_they_have_bought_is_tried(start: Start, t
     model = Author(model="claude-sonnet-5-5", latency=0.05)
     words = ("operators=llm", "budget.dollars=0.15", "run=night")
     bench = start(*words, slots=2, model=model, dollars=0.15, stub={"delay": 0.01})
-    assert bench.ending.reason.startswith("The dollars for searching are used (budget.dollars=0.15): the cap")
-    assert bench.ending.verdict is not None
+    assert bench.result.reason.startswith("The dollars for searching are used (budget.dollars=0.15): the cap")
+    assert bench.result.verdict is not None
     assert 0.05 < rows(tmp_path, "SELECT sum(dollars) FROM llm_calls")[0][0] <= 0.15
     assert bench.search.tree.open_moves == {}, "nothing that was paid for was left untried"
     again = start(*words, slots=2, model=model, dollars=0.15)
     assert again.evaluator.asked == [], "what earlier sessions spent counts"
-    assert again.ending.verdict == bench.ending.verdict
+    assert again.result.verdict == bench.result.verdict
 
 
 def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on_it(
@@ -260,11 +260,11 @@ def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(start: Start, tm
 
 def test_a_stopped_search_goes_on_where_it_was(start: Start, tmp_path: Path) -> None:
     first = start("run=night", stop_after=7)
-    assert not first.ending.finished
+    assert not first.result.finished
     known = rows(tmp_path, "SELECT node_id, seed, purpose, score FROM evaluations ORDER BY ALL")
     second = start("run=night")
     assert second.opened.resumed
-    assert second.ending.finished
+    assert second.result.finished
     after = rows(tmp_path, "SELECT node_id, seed, purpose, score FROM evaluations ORDER BY ALL")
     assert len(after) == 29
     assert set(known) <= set(after)
@@ -292,7 +292,7 @@ def test_budgets_may_grow_on_resume_and_a_second_claim_follows(start: Start, tmp
     start("run=night")
     bench = start("run=night", "budget.evaluations=60")
     assert bench.search.tree.evaluated == 60
-    assert "claim 2 of this run" in bench.ending.verdict.reason
+    assert "claim 2 of this run" in bench.result.verdict.reason
     kinds = rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'")
     assert kinds == [(2,)]
 
@@ -301,14 +301,14 @@ def test_a_finished_run_started_again_spends_nothing_and_says_the_same(start: St
     first = start("run=night")
     second = start("run=night")
     assert second.evaluator.asked == []
-    assert second.ending.verdict == first.ending.verdict
+    assert second.result.verdict == first.result.verdict
     assert rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'") == [(1,)]
 
 
 def test_a_stop_in_the_middle_of_the_claim_resumes_the_claim(start: Start) -> None:
     start("run=night", stop_after=20)
     bench = start("run=night")
-    assert bench.ending.verdict is not None
+    assert bench.result.verdict is not None
     assert bench.search.tree.evaluated == 29
 
 
@@ -329,13 +329,13 @@ def test_on_other_hardware_the_root_and_the_leaders_are_run_again_first(start: S
     assert len(set(again)) >= 5
     scored = [n for n in bench.search.tree.nodes if bench.search.tree.runs[bench.search.tree.index[n.node_id]]]
     assert len(scored) >= 6
-    assert bench.ending.verdict is not None
+    assert bench.result.verdict is not None
 
 
 def test_a_root_that_failed_once_elsewhere_does_not_end_a_resume(start: Start) -> None:
     start("run=night", slots=1, stop_after=4, stub={"fail_every": 2})  # move 2 is a replicate of the root
     bench = start("run=night", "budget.evaluations=40", stub={"hardware": "another"})
-    assert bench.ending.verdict is not None
+    assert bench.result.verdict is not None
 
 
 def test_catching_up_is_asked_for_once(start: Start, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_an_operator_that_stumbles_refuses_and_the_search_goes_on(
 
     monkeypatch.setattr(Tune, "propose", stumble)
     bench = start("operators=tune", slots=1)
-    assert "refused" in bench.ending.reason or bench.search.stopped is not None
+    assert "refused" in bench.result.reason or bench.search.stopped is not None
     reasons = rows(tmp_path, "SELECT DISTINCT reason FROM refusals")
     assert reasons == [("the operator tune failed on it: OverflowError: int too large",)]
 

@@ -117,10 +117,10 @@ def test_each_moves_model_follows_from_the_archive_also_after_a_resume(
     path = tmp_path / "archive.duckdb"
     common: dict[str, Any] = {"concurrency": 4, "stub": {"delay": 0.03}}
     first = start(*OVERRIDES, "budget.evaluations=40", model=several(), stop_after=12, **common)
-    assert not first.ending.finished
+    assert not first.result.finished
     before = chosen(path)
     second = start(*OVERRIDES, "budget.evaluations=40", model=several(), **common)
-    assert second.ending.finished
+    assert second.result.finished
     after = chosen(path)
     assert after[: len(before)] == before
     assert len(after) > len(before) + 5

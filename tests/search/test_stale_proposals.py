@@ -67,7 +67,7 @@ def test_a_proposal_whose_parent_was_overtaken_is_trained_and_judged_by_the_tree
     bench = start(
         "operators=all", *WORDS, "budget.evaluations=40", model=Scripted(slow), concurrency=1, stub={"noise": 0.0}
     )
-    assert bench.ending.finished
+    assert bench.result.finished
     path = tmp_path / "archive.duckdb"
     ((node, parent, move, made),) = rows(
         path,
@@ -139,7 +139,7 @@ def test_a_proposal_whose_parent_was_found_cheating_meanwhile_is_refused_and_cos
     words = ("operators=llm", *WORDS, *others, "budget.evaluations=40")
     recheck = ("policy.recheck.runs=2", "policy.recheck.after=2")
     bench = start(*words, *recheck, model=Scripted(cheat.answer), concurrency=8, slots=1, stub={"delay": 0.02})
-    assert bench.ending.finished
+    assert bench.result.finished
     path = tmp_path / "archive.duckdb"
     refused = rows(path, "SELECT move, parents FROM refusals WHERE reason LIKE '%is suspect: found cheating%'")
     assert refused
@@ -176,7 +176,7 @@ def test_no_answer_is_asked_for_that_could_not_be_trained(start: Callable[..., A
         return an_edit(count[0])
 
     bench = start("operators=llm", *WORDS, "budget.evaluations=14", model=Scripted(answer, latency=0.05), concurrency=8)
-    assert bench.ending.finished
+    assert bench.result.finished
     path = tmp_path / "archive.duckdb"
     untrained = "SELECT count(*) FROM nodes ANTI JOIN evaluations USING (node_id)"
     assert rows(path, untrained) == [(0,)]

@@ -19,12 +19,12 @@ Start = Callable[..., Any]
 
 def told(bench: Any, folder: Path) -> str:
     with Archive.open(folder / "archive.duckdb") as archive:
-        return summary.summarise(bench.search, bench.ending, archive, "a.duckdb")
+        return summary.summarise(bench.search, bench.result, archive, "a.duckdb")
 
 
 def test_a_champion_is_reported_by_its_fresh_replicates_alone(start: Start, tmp_path: Path) -> None:
     bench = start(slots=1)
-    text, verdict = told(bench, tmp_path), bench.ending.verdict
+    text, verdict = told(bench, tmp_path), bench.result.verdict
     assert text.startswith(f"\nChampion {verdict.node_id[:8]} (")
     assert "95% interval" in verdict.reason
     assert "4 fresh seeds each" in verdict.reason
@@ -39,7 +39,7 @@ def test_a_champion_is_reported_by_its_fresh_replicates_alone(start: Start, tmp_
 def test_no_improvement_beyond_noise_is_said_first_and_what_could_have_been_seen(start: Start, tmp_path: Path) -> None:
     for seed in range(5):
         bench = start(f"seed={seed}", f"run=r{seed}", "task.smallest_gain=2.0", stub={"noise": 5.0})
-        if (found := bench.ending.verdict.difference) is not None and not found.significant and found.high > 0:
+        if (found := bench.result.verdict.difference) is not None and not found.significant and found.high > 0:
             break
     text = told(bench, tmp_path)
     assert text.startswith("\nNo improvement beyond noise: ")
@@ -53,7 +53,7 @@ def test_no_improvement_beyond_noise_is_said_first_and_what_could_have_been_seen
 
 def test_a_worse_nominee_is_called_worse(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = start("budget.evaluations=12")
-    found = bench.ending.verdict.difference
+    found = bench.result.verdict.difference
     worse = {"gain": -found.gain, "low": -found.high, "high": -found.low}
     words = summary._in_plain_words(type(found)(**{**vars(found), **worse}), False, 0.1, "bpb")
     assert words == "On seeds that the search never used it is worse than the root."
@@ -87,5 +87,5 @@ def test_leader_finalists_nominee_and_champion_are_rows_with_reasons(start: Star
     assert finalists == {"finalist 1 of 3", "finalist 2 of 3", "finalist 3 of 3"}
     reports = {node_id: reason for purpose, node_id, reason in moves if purpose == "report"}
     assert reports[bench.search.tree.root] == "baseline of the claim"
-    assert reports[bench.ending.verdict.node_id].startswith("would-be champion")
+    assert reports[bench.result.verdict.node_id].startswith("would-be champion")
     assert all(reason for *_, reason in (*decided, *moves))

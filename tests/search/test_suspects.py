@@ -218,7 +218,7 @@ def test_a_search_writes_down_who_cheated_and_who_leads_instead(
         events = archive.query("SELECT node_id, message FROM events WHERE kind = 'cheating'")
         changes = archive.query("SELECT reason FROM decisions WHERE kind = 'leader' AND contains(reason, 'suspect')")
         rebuilt = archive.tree(bench.search.run, tree.conditions)
-        summary = summarise(bench.search, bench.ending, archive, "a.duckdb")
+        summary = summarise(bench.search, bench.result, archive, "a.duckdb")
     ((cheat, message),) = events
     assert "found cheating (it lied); suspect with it" in message
     assert len(suspects(tree)) > 1

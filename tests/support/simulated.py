@@ -1,8 +1,8 @@
-"""Whole searches whose scores are drawn: everything is real but the trainings, so that a thousand take minutes.
+"""Whole searches with drawn scores: everything is real but the evaluations, so that a thousand take minutes.
 
-The policy of the settings, the tree, the engine, the course with its budget, the claim and the decisions it writes down
-are those of ``python -m search``. Candidates are numbers, and a score is the node's true mean plus normal noise; the
-root's sigma is 1, so gains and intervals are in sigma. What a search says of its winner is compared with the truth.
+Policy, tree, engine, controller, budget, claim and the recorded decisions are those of ``python -m search``. Candidates
+are numbers, and a score is the node's true mean plus normal noise; the root's sigma is 1, so gains and intervals are in
+sigma. The reported winner is compared with the truth.
 """
 
 from __future__ import annotations
@@ -165,13 +165,14 @@ class Simulator:
         tree, world = archive.tree(run, CONDITIONS), World(scenario, seed)
         search = Engine(self._parts(scenario), archive, run, tree)
         search.begin({"train.py": "X = -1\n"})
-        course = RunController(search, Budget(evaluations=scenario.evaluations), scenario.plan, monotonic=lambda: 0.0)
+        budget = Budget(evaluations=scenario.evaluations)
+        controller = RunController(search, budget, scenario.plan, monotonic=lambda: 0.0)
         clock = 0.0
-        while (request := course.ask()) is not None:
+        while (request := controller.ask()) is not None:
             clock += 1.0
-            course.tell(scored(request, world.score(tree, request.node_id), clock))
+            controller.tell(scored(request, world.score(tree, request.node_id), clock))
         search.close()
-        return _result(course, archive, world)
+        return _result(controller, archive, world)
 
     def _parts(self, scenario: Scenario) -> EngineParts:
         operator = Numbers()
@@ -204,12 +205,12 @@ def scored(request: Request, score: float, at: float) -> Evaluation:
     )
 
 
-def _result(course: RunController, archive: Archive, world: World) -> Result:
+def _result(controller: RunController, archive: Archive, world: World) -> Result:
     """From the decision that the search wrote down, and from the truth."""
-    engine, ending = course.engine, course.ending
-    assert ending is not None
+    engine, result = controller.engine, controller.result
+    assert result is not None
     kind, node_id, _ = archive.last_verdict(engine.run.run) or ("", "", "")
-    difference = ending.verdict.difference if ending.verdict is not None else None
+    difference = result.verdict.difference if result.verdict is not None else None
     return Result(
         champion=kind == "champion",
         true_gain=world.gains.get(node_id) if difference is not None else None,
