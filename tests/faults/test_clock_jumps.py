@@ -8,7 +8,7 @@ import pytest
 from launching import PATHS, search, toy_conf
 from ledger import evaluations, rows, settled
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clock")]
 
 JUMPS = """
 # Imported by the interpreter when it starts: each look at the wall clock is off by another amount.

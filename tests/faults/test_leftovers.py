@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from host import Host
 
 from archive.records import Request
 from prepare.task import Task
@@ -63,6 +64,19 @@ def littering(seed: str, kind: str) -> str:
     return source.replace("    data = session.start().long()", "    litter()\n    data = session.start().long()")
 
 
+@pytest.fixture(scope="session")
+def honest(run_candidate, toy_seed: str) -> Iterator[float]:
+    """The honest program's score before all of them; it is the same after the last."""
+    score = run_candidate(toy_seed).score
+    yield score
+    assert run_candidate(toy_seed).score == pytest.approx(score, abs=1e-6)
+
+
+@pytest.fixture
+def host(evaluator: AuditedEvaluator, toy_task: Task) -> Host:
+    return Host(evaluator.groups, *toy_task.corpus.locations())
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -71,7 +85,7 @@ def littering(seed: str, kind: str) -> str:
     ],
 )
 def test_litter_under_every_name_changes_nothing(
-    run_candidate, toy_seed: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_candidate, toy_seed: str, kind: str, honest: float, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An honest program that also leaves such things in each folder it can write to is scored as ever."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -81,8 +95,8 @@ def test_litter_under_every_name_changes_nothing(
     if kind not in ("sparse terabyte", "hard link"):  # those two are refused
         assert "left 0" not in result.log, result.log
     assert list(tmp_path.iterdir()) == [], "our folders are removed, whatever is in them"
-    honest = run_candidate(toy_seed)
-    assert (honest.outcome, honest.score) == ("scored", pytest.approx(result.score, abs=1e-3))
+    assert result.score == pytest.approx(honest, abs=1e-3)
+    host.untouched()
 
 
 STATES = {
@@ -125,13 +139,14 @@ if safetensors.torch.imported == 2:  # the first time was the rehearsal
 
 
 @pytest.mark.parametrize("kind", list(STATES))
-def test_a_state_that_is_none_is_invalid_with_the_reason(run_candidate, toy_seed: str, kind: str) -> None:
+@pytest.mark.usefixtures("honest")
+def test_a_state_that_is_none_is_invalid_with_the_reason(run_candidate, toy_seed: str, kind: str, host: Host) -> None:
     """What the worker would send is replaced, as a candidate can do in its own process."""
     save, outcome, reason = STATES[kind]
     source = f"{IN_THE_REAL_RUN}    safetensors.torch.save = {save}\n{toy_seed}"
     result = run_candidate(source)
     assert (result.outcome, reason in result.reason) == (outcome, True), result.reason
-    assert run_candidate(toy_seed).outcome == "scored"
+    host.untouched()
 
 
 # ---------------------------------------------------------------- a full disk

@@ -19,7 +19,7 @@ from underway import TRAINS_ON, Underway, sandbox_processes, until, worker
 from prepare.task import Task
 from train.language_model.evaluator import AuditedEvaluator
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clock")]
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from launching import HOUSE, STUB, one, run, search, sql
+from inside import run, search
+from launching import HOUSE, STUB, one, sql
 
 from operators.recombine.ablate import Removal, without
 

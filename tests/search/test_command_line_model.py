@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from launching import begin, one, search, sql
+from inside import search
+from launching import begin, one, sql
 from messages_api import TOKENS_IN, TOKENS_OUT, MessagesApi
 from model_server import Say
 from openai_api import OpenAiApi

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from launching import HOUSE, PATHS, STUB, run, search, toy_conf
+from inside import run, search
+from launching import HOUSE, PATHS, STUB, toy_conf
+from launching import run as launched
 
 from search.claims.statistics import Interval, NoInterval, expects
 from search.cli.programs import ProgramError, Recorded, read_program
@@ -125,13 +127,13 @@ def test_a_class_of_the_user_s_own_comes_from_the_user_s_settings(tmp_path: Path
     paths = {"PYTHONPATH": os.pathsep.join([PATHS, str(tmp_path)])}
     command = [sys.executable, "-m", "search", "evaluate", str(repo / "x"), "--runs", "1"]
 
-    done = run([*command, *named[1:]], tmp_path, **paths)
+    done = launched([*command, *named[1:]], tmp_path, **paths)
     assert done.returncode == 1
     assert "task.corpus names the class 'corpus_of_mine.Mine'" in done.stderr
-    done = run([*command, *named], tmp_path, **paths)
+    done = launched([*command, *named], tmp_path, **paths)
     assert done.returncode == 0, done.stderr
     assert "task toy" in done.stdout
-    done = run([*command, *named, "task.seconds=2"], tmp_path, **paths)
+    done = launched([*command, *named, "task.seconds=2"], tmp_path, **paths)
     assert done.returncode == 2
     assert "seconds: 1.0 -> 2" in done.stderr
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import STUB, command, run, search
+from inside import search
+from launching import STUB, command, run
 
 import search as asktell
 from search import factory, settings

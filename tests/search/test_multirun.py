@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from launching import run as execute
-from launching import search as command
+from inside import run as execute
+from inside import search as command
 from launching import sql
 
 import search

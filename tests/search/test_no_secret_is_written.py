@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from launching import begin, run, search
+from inside import run, search
+from launching import begin
 from messages_api import MessagesApi
 from model_server import Act, Fail, Raw, Say, an_edit
 

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from launching import command, environment
 
+pytestmark = pytest.mark.xdist_group("terminal")
+
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 PATIENCE = 90.0
 

@@ -85,7 +85,9 @@ def begin(folder: Path, *words: str, stub: bool = True, **variables: str) -> sub
 
 def sql(archive: Path, statement: str) -> list[dict[str, Any]]:
     """The rows that ``python -m archive`` gives, by column."""
-    done = run([sys.executable, "-m", "archive", statement, "--json", "--archive", str(archive)], archive.parent)
+    from inside import archive as command
+
+    done = command(archive.parent, statement, "--json", "--archive", str(archive))
     assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows

@@ -12,6 +12,8 @@ from prepare.task import Task
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
 
+pytestmark = pytest.mark.xdist_group("clock")
+
 CANDIDATES = Path(__file__).parent / "candidates"
 FOUND = "(found in the rehearsal, before any training time was spent)"
 

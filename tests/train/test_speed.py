@@ -16,6 +16,8 @@ from train.hardware.slots import make_slots
 from train.language_model import evaluation as trial
 from train.sandbox.speed_probe import around, machine_speed
 
+pytestmark = pytest.mark.xdist_group("clock")
+
 CORES = make_slots(1)[0].cores
 
 

@@ -12,6 +12,8 @@ from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
 
+pytestmark = pytest.mark.xdist_group("clock")
+
 PROGRAM = """
 import time
 import torch
