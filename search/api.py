@@ -168,7 +168,7 @@ class Search(RunController):
         core.note("session", f"{'resumed' if self._opened.resumed else 'started'} with {len(slots)} slots")
         if (shared := sharing(slots)) is not None:
             core.note("sharing", shared)
-        core.begin(self._outfit.files)
+        core.start(self._outfit.files)
         if self._opened.other_hardware is not None and self.room > 0:
             catch_up(core, self._opened.other_hardware)
 

@@ -146,7 +146,7 @@ def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitS
         f"{count} of {count + len(subject.entangled)} steps of {subject.node_id[:8]} can be taken out. "
         f"{total} trainings of {task.seconds:g} s on val, as run {opened.run.run!r}."
     )
-    search.begin(subject.files)
+    search.start(subject.files)
     try:
         while search.stopped is None and not stop.is_set():
             _turn(search, executor, display.landed, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
 import threading
@@ -83,6 +84,8 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display.said(search.llm.line)
     display.said(_greeting(search, executor, str(config["archive"]), stand.sandbox.tier))
     search.begin()
+    gc.freeze()  # the tree stays for the whole session: up to 100,000 nodes that the collector need not walk again
+    stack.callback(gc.unfreeze)
     session = SlotLoop(search, executor, display, stop)
     display.follow(session.forecast, search.llm.meter)
     try:
@@ -93,7 +96,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     finally:  # what has ended is recorded, however the session ends
         executor.close()
         session.drain()
-    if waiting := engine.thinking:
+    if waiting := engine.pending:
         answers = "an answer" if waiting == 1 else f"{waiting} answers"
         display.said(f"Waiting for {answers} of the language model: what is on its way is paid for.")
     engine.close()

@@ -266,12 +266,12 @@ def _model(search: Engine, meter: Meter | None) -> Iterator[Fact]:
     """What the language model does, and what it has cost beside its caps."""
     if meter is None:
         return
-    thinking, closed = search.thinking, search.parts.llm_closed()
-    answers = f"{thinking} answer{'s' if thinking != 1 else ''} on the way"
+    pending, closed = search.pending, search.parts.llm_closed()
+    answers = f"{pending} answer{'s' if pending != 1 else ''} on the way"
     if closed is not None:
-        yield Fact("model: not asked any more" + (f", {answers}" if thinking else ""), YELLOW)
-    elif search.pausing:
-        yield Fact("model: paused, its service cannot answer" + (f", {answers}" if thinking else ""), YELLOW)
+        yield Fact("model: not asked any more" + (f", {answers}" if pending else ""), YELLOW)
+    elif search.paused:
+        yield Fact("model: paused, its service cannot answer" + (f", {answers}" if pending else ""), YELLOW)
     else:
         yield Fact(f"model: {answers}")
     if search.ready:

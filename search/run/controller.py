@@ -128,7 +128,7 @@ class RunController:
         elif self.result is None and self._over() is None:
             room = 0 if self._model_used() else self.room
             free = min(free, room)
-            engine.fill(free, min(engine.ahead, room - free))
+            engine.fill(free, min(engine.wanted_ahead, room - free))
 
     def hand_on(self) -> Request | None:
         """A training to begin before what has landed is told: a slot need not wait for the disk.
@@ -147,7 +147,7 @@ class RunController:
             return None
         plan = self._claiming
         together = {} if plan is None else {"confirm": plan.confirm_seeds, "report": plan.report_seeds}
-        return self.engine.informed(request, together.get(request.purpose, 1))
+        return self.engine.annotate(request, together.get(request.purpose, 1))
 
     # ------------------------------------------------------------ the stages
 
@@ -170,7 +170,7 @@ class RunController:
         room = self._search_room()
         if room.trainings < 1:
             return f"The {_WORDS[room.limit]} for searching are used."
-        return None if engine.thinking or engine.ready else self._model_used()  # what is paid for is tried
+        return None if engine.pending or engine.ready else self._model_used()  # what is paid for is tried
 
     def _last_end(self) -> str:
         """Why the search of an earlier session was over; empty if none was."""
@@ -192,7 +192,7 @@ class RunController:
             self._conclude(self._claiming)
         elif (over := self._over()) is not None:
             self._begin_claim(over)
-        elif engine.thinking or engine.pausing:
+        elif engine.pending or engine.paused:
             return False
         else:
             engine.stopped = self._no_move()
@@ -200,7 +200,7 @@ class RunController:
 
     def _no_move(self) -> str:
         """Why nothing is left to do: most often, since only a language model could and it cannot be asked."""
-        model = self.engine.words_of_closed()
+        model = self.engine.closed_sentence()
         return f"the policy has no move, and nothing that could change that is under way.{model}"
 
     # ------------------------------------------------------------ claiming

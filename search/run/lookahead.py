@@ -1,25 +1,26 @@
-"""How many proposals to have ready or on their way, so that a slot does not wait for a language model.
+"""Number of proposals to have ready or pending, so that a slot does not wait for a language model.
 
-A slot takes a proposal every E seconds (the mean evaluation), an answer takes L seconds (the mean proposal), and only
-a share p of the proposals becomes a candidate. While one answer is awaited, ``m = slots * L / (E * p)`` proposals are
-used up. The base-stock rule keeps that many under way, and a safety of 1.5 deviations of a Poisson demand beside:
+A slot takes a proposal every E seconds (the mean evaluation), an answer takes L seconds (the mean proposal), and a
+share p of the proposals becomes a candidate. While one answer is awaited, ``m = slots * L / (E * p)`` proposals are
+used up. The base-stock rule keeps that many pending, plus a safety of 1.5 standard deviations of a Poisson demand:
 
     ahead = max(slots, ceil(m + 1.5 * sqrt(m)))
 
 In simulations with L / E from 0.25 to 4, lognormal latencies (deviation of the logarithm up to 1) and a fifth of the
-answers unusable, slots were busy at least 97% of the time. A proposal made that early does not know what landed since
-(about ``ahead`` evaluations), so more than the rule asks for would only make the search blinder.
+answers unusable, slots were busy at least 97% of the time. A proposal made that early is ignorant of the results that
+land meanwhile (about ``ahead`` evaluations), so more proposals than the rule asks for would make the search worse
+informed.
 
-What is done with a proposal that comes back to another tree than it was asked for in:
+Proposals that finish after the tree has changed:
 
-    its parent was found cheating meanwhile    refused with that reason; no training is spent on it
-    somebody made the same program meanwhile   refused as a duplicate
-    its parent was overtaken, or run again     trained in its turn, and judged by the tree of now: it is paid for, one
-       and found worse                         result more or less is mostly noise, and the policy, which counts what
-                                               is pending, has spread what is on its way over several parents
-    the budget is nearly used                  never asked for: what is on its way is at most what can be trained
+    the parent was found cheating meanwhile    refused with that reason; no evaluation is spent
+    the same program was added meanwhile       refused as a duplicate
+    the parent was overtaken, or replicated    evaluated, and judged by the present tree: it is paid for, one result
+       and found worse                         more or less is mostly noise, and the policy, which counts pending
+                                               proposals, has spread them over several parents
+    the budget is nearly used                  not requested: pending proposals never exceed the evaluations left
 
-The prompt names what is in flight, so that those who are asked at the same time need not say the same.
+The prompt names what is in flight, so that simultaneous proposals need not be the same.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ from collections import deque
 from dataclasses import dataclass, field
 
 SAFETY = 1.5
-"""Standard deviations of the demand that are kept beside its mean, where nothing but a model makes candidates."""
+"""Standard deviations of the demand kept beside its mean, where only a language model makes candidates."""
 _RECENT = 32
 """Proposals and evaluations that the means are taken over."""
+_PAUSES = (1.0, 60.0)
+"""Seconds: the first pause of an outage, and the longest."""
 
 
 def proposals_ahead(slots: int, evaluation: float, proposal: float, usable: float, safety: float) -> int:
-    """Proposals to have beyond those that free slots want; see the formula above. At least one for each slot.
+    """Return the proposals to have beyond those that free slots want, by the formula above; at least one for each slot.
 
     ``evaluation`` and ``proposal`` are mean seconds, ``usable`` the share of proposals that become candidates.
     """
@@ -45,7 +48,7 @@ def proposals_ahead(slots: int, evaluation: float, proposal: float, usable: floa
 
 @dataclass
 class Lookahead:
-    """Keeps the rule supplied with what this session has measured."""
+    """The rule applied to the latencies of this session."""
 
     slots: int
     safety: float = SAFETY
@@ -53,20 +56,20 @@ class Lookahead:
     _proposals: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     _usable: deque[bool] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
-    def proposed(self, seconds: float, usable: bool) -> None:
-        """A proposal that a model was asked for has come back, repair turns included."""
+    def record_proposal(self, seconds: float, usable: bool) -> None:
+        """Record how long a model's proposal took, repair turns included, and whether it became a candidate."""
         self._proposals.append(seconds)
         self._usable.append(usable)
 
-    def evaluated(self, seconds: float) -> None:
-        """An evaluation has landed, after that many wall seconds in its slot."""
+    def record_evaluation(self, seconds: float) -> None:
+        """Record the wall seconds that an evaluation occupied its slot."""
         self._evaluations.append(seconds)
 
     def wanted(self, waited: float) -> int:
-        """Proposals to have ready or on their way, beyond what free slots want.
+        """Return the proposals to have ready or pending, beyond what free slots want.
 
-        ``waited``: seconds that the oldest of those on their way has taken so far. Until one has come back, the model
-        is taken to need that long, and at least as long as an evaluation; before any evaluation, two for each slot.
+        ``waited``: age of the oldest pending proposal in seconds. Until one has finished, a proposal is assumed to take
+        that long, and at least as long as an evaluation; before any evaluation the answer is two for each slot.
         """
         if not self._evaluations:
             return 2 * self.slots
@@ -76,33 +79,29 @@ class Lookahead:
         return proposals_ahead(self.slots, evaluation, proposal, usable, self.safety)
 
 
-_PAUSES = (1.0, 60.0)
-"""Seconds: the first pause of an outage, and the longest."""
-
-
 @dataclass
 class Outage:
-    """What a search does while the model's service cannot answer: one call at a time, after ever longer pauses.
+    """Back-off while the model's service cannot answer: one call at a time, after ever longer pauses.
 
-    Otherwise all that are asked ahead would fail within seconds, and a search that lives on a model would stop for too
-    many refusals in a row, because of a service that was busy for a minute.
+    Otherwise all proposals made ahead would fail within seconds, and a search that depends on a model would stop for
+    too many refusals in a row because a service was busy for a minute.
     """
 
     _failures: int = 0
     _until: float = 0.0
 
-    def told(self, unavailable: bool, now: float) -> None:
-        """A call has come back at ``now`` (monotonic seconds)."""
+    def record(self, unavailable: bool, now: float) -> None:
+        """Record the end of a call at ``now`` (monotonic seconds)."""
         self._failures = self._failures + 1 if unavailable else 0
         first, longest = _PAUSES
         self._until = now + min(longest, first * 2.0 ** min(self._failures - 1, 16))
 
-    def may_ask(self, now: float, in_flight: int) -> bool:
-        """Whether one more call may be made beside ``in_flight`` others."""
+    def allows(self, now: float, in_flight: int) -> bool:
+        """Return whether one more call may be made beside ``in_flight`` others."""
         return not self._failures or (in_flight == 0 and now >= self._until)
 
-    def pausing(self, now: float) -> bool:
-        """Whether a call will be made again after a while, though none is on its way now."""
+    def paused(self, now: float) -> bool:
+        """Return whether a pause is running, after which a call will be made again."""
         return self._failures > 0 and now < self._until
 
 

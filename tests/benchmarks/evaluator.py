@@ -257,7 +257,7 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
             view = OperatorView(operator.name, 1, 1.0, operator.applies)
             parts = replace(parts, operators={operator.name: operator}, views={operator.name: view})
         search = _Timed(parts, archive, opened.run, opened.tree)
-        search.begin(factory.seed_files(task, config))
+        search.start(factory.seed_files(task, config))
         # No claim: what is measured here is the search.
         controller = RunController(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
         SlotLoop(controller, executor, display, threading.Event()).run()

@@ -145,7 +145,7 @@ class Game:
         self.tree = Tree("bench", "minimise", CONDITIONS)
         self._search = self._engine(self.tree)
         start = table.start(np.random.default_rng([seed, 1]))
-        self._search.begin({PATH: table.program(start)})
+        self._search.start({PATH: table.program(start)})
 
     def _engine(self, tree: Tree) -> Engine:
         operators = self.player.operators(self.table)

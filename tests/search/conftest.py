@@ -35,7 +35,7 @@ class Quiet:
         self.lines: list[str] = []
         self.landings: list[Evaluation] = []
         self.after: Callable[[Evaluation], None] = lambda evaluation: None
-        self.thinking = 0
+        self.pending = 0
         """Proposals asked of a model at the same time, at most."""
 
     def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
@@ -46,7 +46,7 @@ class Quiet:
         self.lines.append(message)
 
     def tick(self, search: Engine, running: Any, total: int | None) -> None:
-        self.thinking = max(self.thinking, search.thinking)
+        self.pending = max(self.pending, search.pending)
 
 
 @dataclass
@@ -97,7 +97,7 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             parts = factory.build_parts(config, task, evaluator, llm, lambda: 0.0)
             lookahead = factory.build_lookahead(parts, llm, slots)
             search = Engine(parts, archive, opened.run, opened.tree, lookahead)
-            search.begin(files)
+            search.start(files)
             controller = RunController(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
             if opened.other_hardware is not None and controller.room > 0:
                 catch_up(search, opened.other_hardware)

@@ -168,9 +168,9 @@ def test_the_model_s_troubles_are_said(start: Callable[..., Any]) -> None:
     bench, screen = start(slots=1), Screen()
     screen.display.follow(lambda: OUTLOOK, metered())
     with screen.display:
-        bench.search._thinking[7] = 0.0
+        bench.search._proposals._added_at[7] = 0.0
         assert "model: 1 answer on the way" in screen.drawn(bench.search, [])
-        bench.search._outage.told(True, bench.search.parts.monotonic() + 1e6)
+        bench.search._proposals.outage.record(True, bench.search.parts.monotonic() + 1e6)
         assert "model: paused, its service cannot answer, 1 answer on the way" in screen.drawn(bench.search, [])
         bench.search.parts = replace(bench.search.parts, llm_closed=lambda: "no money left")
         shown = screen.drawn(bench.search, [])

@@ -30,48 +30,48 @@ def test_nonsense_from_a_dead_model_or_an_instant_evaluation_stays_finite() -> N
 def test_what_is_assumed_until_it_is_measured() -> None:
     lookahead = Lookahead(3)
     assert lookahead.wanted(0.0) == 6
-    lookahead.evaluated(300.0)
+    lookahead.record_evaluation(300.0)
     assert lookahead.wanted(0.0) == proposals_ahead(3, 300.0, 300.0, 1.0, SAFETY) == 6
     assert lookahead.wanted(900.0) == proposals_ahead(3, 300.0, 900.0, 1.0, SAFETY) == 14, "it takes longer"
-    lookahead.proposed(60.0, usable=True)
+    lookahead.record_proposal(60.0, usable=True)
     assert lookahead.wanted(900.0) == 3, "one that is late says nothing against the mean"
 
 
 def test_old_measurements_are_forgotten() -> None:
     lookahead = Lookahead(1)
-    lookahead.evaluated(10.0)
+    lookahead.record_evaluation(10.0)
     for seconds in [1000.0] * 5 + [1.0] * 32:
-        lookahead.proposed(seconds, usable=True)
+        lookahead.record_proposal(seconds, usable=True)
     assert lookahead.wanted(0.0) == 1
 
 
 def test_an_outage_is_probed_one_call_at_a_time_after_ever_longer_pauses() -> None:
     outage = Outage()
-    assert outage.may_ask(0.0, in_flight=5)
-    assert not outage.pausing(0.0)
+    assert outage.allows(0.0, in_flight=5)
+    assert not outage.paused(0.0)
     pauses, now = [], 0.0
     for _ in range(9):
-        outage.told(unavailable=True, now=now)
-        assert outage.pausing(now)
-        pauses.append(next(s for s in range(1, 100) if outage.may_ask(now + s, in_flight=0)))
+        outage.record(unavailable=True, now=now)
+        assert outage.paused(now)
+        pauses.append(next(s for s in range(1, 100) if outage.allows(now + s, in_flight=0)))
         now += pauses[-1]
-        assert not outage.pausing(now)
-        assert not outage.may_ask(now, in_flight=1)
+        assert not outage.paused(now)
+        assert not outage.allows(now, in_flight=1)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    outage.told(unavailable=False, now=now)
-    assert outage.may_ask(now, in_flight=5)
+    outage.record(unavailable=False, now=now)
+    assert outage.allows(now, in_flight=5)
 
 
 def busy_share(slots: int, ratio: float, spread: float, refused: float, fixed: int | None = None) -> float:
     """The share of time that slots are busy in 300 simulated evaluations; ``ratio`` is latency to evaluation."""
     rng, order, lookahead = np.random.default_rng(0), count(), Lookahead(slots)
     events: list[tuple[float, int, float, bool | None]] = []
-    now, busy, landed, ready, thinking, free = 0.0, 0.0, 0, 0, 0, slots
+    now, busy, landed, ready, pending, free = 0.0, 0.0, 0, 0, 0, slots
     while landed < 300:
-        while ready + thinking < free + (lookahead.wanted(now) if fixed is None else fixed):
+        while ready + pending < free + (lookahead.wanted(now) if fixed is None else fixed):
             seconds = ratio * float(np.exp(spread * rng.normal() - spread**2 / 2))
             heapq.heappush(events, (now + seconds, next(order), seconds, bool(rng.random() >= refused)))
-            thinking += 1
+            pending += 1
         while free and ready:
             seconds = float(rng.uniform(0.9, 1.1))
             heapq.heappush(events, (now + seconds, next(order), seconds, None))
@@ -79,10 +79,10 @@ def busy_share(slots: int, ratio: float, spread: float, refused: float, fixed: i
         now, _, seconds, usable = heapq.heappop(events)
         if usable is None:
             landed, free = landed + 1, free + 1
-            lookahead.evaluated(seconds)
+            lookahead.record_evaluation(seconds)
         else:
-            thinking, ready = thinking - 1, ready + usable
-            lookahead.proposed(seconds, usable)
+            pending, ready = pending - 1, ready + usable
+            lookahead.record_proposal(seconds, usable)
     return busy / (slots * now)
 
 

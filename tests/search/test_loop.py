@@ -144,7 +144,7 @@ def play(archive: Archive) -> Callable[..., Played]:
         clock, stop, display = Clock(), threading.Event(), Nobody()
         with search.Search(TASK, operators="tune", archive=archive, run=run) as s:
             s.engine.parts = replace(s.engine.parts, llm_closed=closed)
-            s.engine.begin(TASK.files)
+            s.engine.start(TASK.files)
             controller = RunController(s.engine, budget, plan, slots=count, used=used, monotonic=clock)
             slots = Slots(clock, s.evaluate, count, takes)
             session = SlotLoop(controller, slots, display, stop)

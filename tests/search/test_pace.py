@@ -16,7 +16,7 @@ def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> No
     tree.evaluations[tree.root] = [replace(each, curve=curve) for each in tree.evaluations[tree.root]]
 
     def pace(node_id: str, purpose: Purpose = "screen") -> tuple[CurvePoint, ...]:
-        return tuple(search.informed(Request(node_id, search.run.run, 99, {}, 1, purpose)).pace)
+        return tuple(search.annotate(Request(node_id, search.run.run, 99, {}, 1, purpose)).pace)
 
     child = next(node.node_id for node in tree.nodes if node.node_id != tree.root and tree.scores(node.node_id))
     assert pace(child) == ()  # it has a score: its mean must not leave out its worse runs

@@ -193,7 +193,7 @@ def test_a_slow_model_is_asked_for_more_at_once_but_never_for_more_than_allowed(
     few = Author(latency=0.2)
     bench = start("operators=llm", "budget.evaluations=24", "run=few", slots=1, model=few, stub=stub, concurrency=3)
     assert few.most == 3
-    assert bench.display.thinking == 3, "what could not be asked for yet is not chosen yet"
+    assert bench.display.pending == 3, "what could not be asked for yet is not chosen yet"
 
 
 def test_no_answer_is_bought_that_the_budget_cannot_try(start: Start) -> None:

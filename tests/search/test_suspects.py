@@ -224,7 +224,7 @@ def test_a_search_writes_down_who_cheated_and_who_leads_instead(
     assert len(suspects(tree)) > 1
     assert all(cheat in tree.ancestors(node_id) | {node_id} for node_id in suspects(tree))
     assert len(changes) == 1
-    assert "which led, is suspect" in changes[0][0]
+    assert "; the previous leader " in changes[0][0]
     assert all(recorded)  # also at the moment when the leader was found out
     assert suspects(rebuilt) == suspects(tree)
     assert rebuilt.leader() == tree.leader()

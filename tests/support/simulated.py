@@ -164,7 +164,7 @@ class Simulator:
         archive.start_run(run)
         tree, world = archive.tree(run, CONDITIONS), World(scenario, seed)
         search = Engine(self._parts(scenario), archive, run, tree)
-        search.begin({"train.py": "X = -1\n"})
+        search.start({"train.py": "X = -1\n"})
         budget = Budget(evaluations=scenario.evaluations)
         controller = RunController(search, budget, scenario.plan, monotonic=lambda: 0.0)
         clock = 0.0

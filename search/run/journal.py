@@ -1,0 +1,66 @@
+"""Events and leader decisions of one run, written to the archive. They steer nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from archive.records import Decision, Event, Run
+from archive.storage.store import Archive
+from archive.tree import Tree
+from search.policies.base import Policy, StateReporter
+
+
+class RunJournal:
+    """Records changes of leader and of policy state once each, and events as they come."""
+
+    def __init__(self, archive: Archive, run: Run, tree: Tree, policy: Policy, clock: Callable[[], float]) -> None:
+        self._archive = archive
+        self._run = run
+        self._tree = tree
+        self._policy = policy
+        self._clock = clock
+        self._leader = tree.leader()
+        self._state = self._state_recorded_before()
+
+    def note(self, kind: str, message: str, node_id: str | None = None) -> None:
+        """Append an event."""
+        self._archive.note(Event(self._run.run, kind, message, self._clock(), node_id))
+
+    def record_leader(self) -> None:
+        """Record a decision if the leader has changed. A leader has the best screening mean, which claims nothing."""
+        leader = self._tree.leader()
+        if leader is None or leader == self._leader:
+            return
+        before, self._leader = self._leader, leader
+        mean, runs = self._tree.mean(leader), int(self._tree.runs[self._tree.index[leader]])
+        reason = f"best mean screening score so far: {mean:.4f} in {runs} run{'s' if runs > 1 else ''}"
+        if before is not None and (suspicion := self._tree.suspicion(before)):
+            reason += f"; the previous leader {before[:8]} is suspect: {suspicion}"
+        detail = {"mean": mean, "runs": runs}
+        self._archive.decide(Decision(self._run.run, "leader", leader, reason, detail, self._clock()))
+
+    def record_suspects(self, node_id: str, marked: Sequence[str]) -> None:
+        """Note that a node was found cheating, and which of ``marked``, the newly suspect nodes, descend from it."""
+        suspicion = self._tree.suspicion(node_id)
+        if suspicion is None:  # the root, whose program is the task's own
+            return
+        descendants = [member[:8] for member in marked if member != node_id]
+        named = ", ".join(descendants[:8]) + (", ..." if len(descendants) > 8 else "")
+        also = f"; suspect with it: {len(descendants)} descendants ({named})" if descendants else ""
+        self.note("cheating", f"{suspicion}{also}", node_id)
+
+    def record_policy_state(self) -> None:
+        """Note when the policy begins to handle a stagnation: once, however long that lasts."""
+        state = self._policy_state()
+        if state is not None and self._state is None:
+            self.note("widened", state)
+        self._state = state
+
+    def _state_recorded_before(self) -> str | None:
+        """Return the policy's present state if an earlier session has noted it."""
+        state = self._policy_state()
+        noted = "SELECT count(*) FROM events WHERE run = ? AND kind = 'widened' AND message = ?"
+        return state if state and self._archive.query(noted, [self._run.run, state])[0][0] else None
+
+    def _policy_state(self) -> str | None:
+        return self._policy.state(self._tree) if isinstance(self._policy, StateReporter) else None
