@@ -4,7 +4,7 @@ An entry of ``conf/operators/*.yaml`` is a name with ``_target_``, the operator'
 
     weight   how often a policy draws it, relative to the others
     llm      ``required``: without a model the search stops with a reason; ``optional``: it is left out then;
-             ``helps``: it works without one, too; ``beside``: it asks none, and is left out where nobody edits code
+             ``helps``: it works without one, too
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def build_operators(entries: Mapping[str, Mapping[str, Any]], llm: Meter | None)
         options = dict(entry)
         weight, needs = float(options.pop("weight", 1.0)), options.pop("llm", None)
         if needs is not None:
-            if llm is None and needs in ("optional", "beside"):
+            if llm is None and needs == "optional":
                 left_out.append(name)
                 continue
             if llm is None and needs != "helps":
@@ -60,8 +60,7 @@ def build_operators(entries: Mapping[str, Mapping[str, Any]], llm: Meter | None)
                     f"operator {name!r} needs a language model and there is none. Set ANTHROPIC_API_KEY, or choose "
                     "operators=numeric, which needs no key."
                 )
-            if needs != "beside":
-                options["llm"] = llm
+            options["llm"] = llm
         try:
             operators[name] = instantiate(options, name=name)
         except InstantiationException as error:

@@ -1,101 +1,123 @@
-"""Programs that have constants in common: what a model of the genes is fed with.
+"""Known programs as observations for numeric search: parameter values, scores, pending and failed ones.
 
-At most ``limit`` scored ones, so that a proposal costs the same in a tree of 100,000 nodes. Pending ones are marked, so
-that parallel slots get different proposals. A child that failed although only constants were changed is marked too;
-other failures may be the code's fault and are left out.
-
-Each comes with the changes of the code that it carries: see ``operators.languages.code_changes``.
+At most ``limit`` scored programs are returned, so that a proposal costs the same in a tree of 100,000 nodes. Pending
+ones are included, so that parallel slots get different proposals; so are children that failed although only parameters
+were changed. Other failures may be caused by the code and are left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 
 from archive.records import Node
 from archive.tree import Tree
-from operators.languages.code_changes import Changes
 from operators.languages.parameters import Number, find_constants, set_constants
 from operators.languages.syntax import Unparsable
-from operators.numeric.surrogate import Key, Observation
+
+Key = tuple[str, str]
+"""(path, name) of a parameter."""
+Values = Mapping[Key, Number]
+Files = Mapping[str, str]
 
 _RECENT = 256
-"""How far back pending and failed nodes are looked for; older ones are long decided."""
+"""Latest nodes among which pending and failed ones are searched; older ones were decided long ago."""
+_UNDECIDED = 32
+"""Pending and failed programs that are returned."""
 
 
-def history(
-    tree: Tree, keys: Collection[Key], limit: int, code: Changes | None = None, always: bool = False
-) -> list[Observation]:
-    """What is known of programs with any of these constants, in order of arrival: at most ``limit`` scored ones,
-    half of them the best and half the latest; then pending ones and failed children of tune.
+@dataclass(frozen=True)
+class Observation:
+    """A known program: the values of its parameters, and its result."""
 
-    Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached. ``code`` remembers what it
-    has found from one call to the next; ``always``: it is read also where all programs have the same constants.
+    values: Values
+    score: float | None
+    """None unless it was scored."""
+    runs: int = 1
+    state: Literal["scored", "pending", "failed"] = "scored"
+    same_code: bool = True
+    """Whether it differs in values of parameters only from the program that is asked about."""
+
+
+def observe(tree: Tree, files: Files, limit: int) -> list[Observation]:
+    """Return known programs that share a parameter with the program ``files``, in order of arrival.
+
+    First at most ``limit`` scored ones, half of them the best and half the latest; then recent pending ones and failed
+    children of ``tune``. Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached.
     """
-    code = Changes() if code is None else code
-    names = frozenset(keys)
-    means = tree.means
+    start = values_of(files)
+    observed = []
+    for i in _picked(tree, start, limit):
+        other = tree.nodes[i].candidate.files
+        same = differ_in_values_only(files, other)
+        observed.append(Observation(values_of(other), float(tree.means[i]), int(tree.runs[i]), same_code=same))
+    return observed + _undecided(tree, files, start) if observed else []
+
+
+def _picked(tree: Tree, start: Values, limit: int) -> list[int]:
+    """Return the indices of at most ``limit`` scored nodes that share a parameter with ``start``, sorted."""
+    names, means = start.keys(), tree.means
     scored = np.flatnonzero(tree.eligible())
     if not len(scored):
         return []
     badness = means[scored] if tree.direction == "minimise" else -means[scored]
-    # Twice as many as needed, since some will have other constants.
+    # Twice as many as needed, since some share no parameter.
     half = min(limit, len(scored))
     best = scored[np.argpartition(badness, half - 1)[:half]]
     best = best[np.argsort(means[best] if tree.direction == "minimise" else -means[best], kind="stable")]
-    alike = (i for i in best if not names.isdisjoint(values_of(tree.nodes[i].candidate.files)))
-    picked = {int(i) for i in islice(alike, limit // 2)}
+    related = (i for i in best if not names.isdisjoint(values_of(tree.nodes[i].candidate.files)))
+    picked = {int(i) for i in islice(related, limit // 2)}
     recent = scored[: -limit - 1 : -1]
     latest = (i for i in recent if not names.isdisjoint(values_of(tree.nodes[i].candidate.files)))
     picked.update(int(i) for i in islice((i for i in latest if int(i) not in picked), limit - len(picked)))
-    if not picked:
-        return []
-    # Where all have the same constants code is left out: reading whole lineages would double what a proposal costs.
-    mixed = always or any(values_of(tree.nodes[i].candidate.files).keys() != names for i in picked)
-    trials = []
-    for i in sorted(picked):
-        node, runs = tree.nodes[i], int(tree.runs[i])
-        carried = code.of(tree, node.node_id) if mixed else frozenset[str]()
-        trials.append(
-            Observation(values_of(node.candidate.files), float(means[i]), runs, code=carried, node_id=node.node_id)
-        )
-    return trials + _undecided(tree, names, code if mixed else None)
+    return sorted(picked)
 
 
-def _undecided(tree: Tree, names: frozenset[Key], code: Changes | None) -> list[Observation]:
-    """Recent nodes without a score: pending ones, and children of tune that failed."""
-    trials: list[Observation] = []
+def _undecided(tree: Tree, files: Files, start: Values) -> list[Observation]:
+    """Return recent programs without a score: pending ones, and failed ones that only changed parameters."""
+    observed: list[Observation] = []
     for i in range(max(0, len(tree.nodes) - _RECENT), len(tree.nodes)):
         node = tree.nodes[i]
-        if not math.isnan(tree.means[i]) or names.isdisjoint(values := values_of(node.candidate.files)):
+        if not math.isnan(tree.means[i]) or start.keys().isdisjoint(values := values_of(node.candidate.files)):
             continue
-        carried = frozenset[str]() if code is None else code.of(tree, node.node_id)
-        if not tree.failures(node.node_id):
-            trials.append(Observation(values, None, state="pending", code=carried))
-        elif _only_constants_changed(node, tree):
-            trials.append(Observation(values, None, state="failed", code=carried))
-    return trials[-32:]
+        failed = bool(tree.failures(node.node_id))
+        if not failed or _failed_by_values(node, tree):
+            same = differ_in_values_only(files, node.candidate.files)
+            observed.append(Observation(values, None, state="failed" if failed else "pending", same_code=same))
+    return observed[-_UNDECIDED:]
 
 
-def _only_constants_changed(node: Node, tree: Tree) -> bool:
-    """Whether a failure is the constants' fault: its parent scored, and set to its constants is the same text."""
+def _failed_by_values(node: Node, tree: Tree) -> bool:
+    """Return whether a failed node differs from a scored only parent in values of parameters only."""
     if len(node.parents) != 1 or not tree.scored(node.parents[0]):
         return False
-    return _sets_constants(node, tree)
+    return differ_in_values_only(tree[node.parents[0]].candidate.files, node.candidate.files)
 
 
-def _sets_constants(node: Node, tree: Tree) -> bool:
-    """Whether the node is its one parent with other values of the same constants, and nothing else."""
-    files, parent = node.candidate.files, tree[node.parents[0]].candidate.files
-    values = values_of(files)
-    return values.keys() == values_of(parent).keys() and rewritten(parent, values) == dict(files)
+def differ_in_values_only(a: Files, b: Files) -> bool:
+    """Return whether two programs are the same text but for the values of their parameters."""
+    return a.keys() == b.keys() and all(_skeleton(path, a[path]) == _skeleton(path, b[path]) for path in a)
 
 
-def values_of(files: Mapping[str, str]) -> dict[Key, Number]:
-    """All constants of all Python files; a file that does not parse has none."""
+@lru_cache(maxsize=512)
+def _skeleton(path: str, text: str) -> str:
+    """Return the text of a file with all parameters set to 0; unchanged if it is no Python."""
+    if not path.endswith(".py"):
+        return text
+    with suppress(Unparsable):
+        return set_constants(text, {parameter.name: 0 for parameter in find_constants(text)})
+    return text
+
+
+def values_of(files: Files) -> dict[Key, Number]:
+    """Return the parameters of all Python files; a file that does not parse has none."""
     values: dict[Key, Number] = {}
     for path, text in files.items():
         if path.endswith(".py"):
@@ -106,7 +128,8 @@ def values_of(files: Mapping[str, str]) -> dict[Key, Number]:
     return values
 
 
-def rewritten(files: Mapping[str, str], values: Mapping[Key, Number]) -> dict[str, str]:
+def rewritten(files: Files, values: Values) -> dict[str, str]:
+    """Return the files with these values of parameters; all other text stays."""
     by_path: dict[str, dict[str, Number]] = {}
     for (path, name), value in values.items():
         by_path.setdefault(path, {})[name] = value

@@ -1,19 +1,18 @@
-"""tune: numeric search over a program's ALL_CAPS constants. Needs no language model.
+"""tune: numeric search over the parameters of a program (its ALL_CAPS constants). Needs no language model.
 
-For a parent with ``d`` searchable constants (``operators.numeric.search_space`` says over which range) and ``n``
-scored programs with the same constants:
+For a parent with ``d`` searchable parameters (``operators.numeric.search_space`` defines their ranges) and ``n``
+scored programs with the same parameters:
 
-*While n < 8* (``warm``): ``1 + Binomial(2, p)`` constants change, at most ``d``, uniformly drawn, with
-``p = max(0.4, 8 / (8 + n), c / (c + 16))`` for ``c`` earlier children of this parent: a young tree is bold, and
-so is a parent that was tried a lot. Each makes a normal step in coordinates (log-normal for widths and rates) with a
-deviation of a quarter of the range; steps under 0.3 deviations are drawn again, since noise would hide them.
+*While n < 8* (``warm``): ``1 + Binomial(2, p)`` parameters change, at most ``d``, drawn uniformly, with
+``p = max(0.4, 8 / (8 + n), c / (c + 16))`` for ``c`` earlier children of this parent: steps are bold in a young tree
+and at a parent that was often tried. Each parameter makes a normal step in its encoding (log-normal for widths and
+rates) with a deviation of a quarter of the range; steps under 0.3 deviations are redrawn, since noise would hide them.
 
-*From then on* the model of ``operators.numeric.surrogate``, which knows of other programs too, chooses among some two
-hundred children of the parent: every constant changed alone, several changed together, and values taken over from
-other good programs (a value that did well somewhere is a gene that can be joined with others). The child with the
-largest expected improvement is proposed; one that is known already gives way to the next.
+*From then on* the surrogate of ``operators.numeric.surrogate`` ranks some two hundred children of the parent by
+expected improvement: each parameter changed alone, several changed together, and values taken over from other good
+programs. Programs that lack some of the parameters inform it, too. The best child that is not known yet is proposed.
 
-``proposer: tpe`` takes Optuna's TPE instead, over one to three drawn constants; see ``operators.numeric.tpe``.
+``proposer: tpe`` uses Optuna's TPE instead, over one to three drawn parameters; see ``operators.numeric.tpe``.
 """
 
 from __future__ import annotations
@@ -28,33 +27,32 @@ import numpy as np
 from archive.records import Candidate, Direction, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.code_changes import Changes
 from operators.languages.fingerprint import normalised
 from operators.languages.parameters import Number, find_constants
 from operators.languages.syntax import Unparsable
 from operators.numeric import tpe
-from operators.numeric.observations import history, rewritten, values_of
+from operators.numeric.observations import Key, Observation, Values, observe, rewritten, values_of
 from operators.numeric.search_space import ParameterRange, range_of
-from operators.numeric.surrogate import GpSurrogate, Key, Observation, normal_scores
-
-Values = Mapping[Key, Number]
+from operators.numeric.surrogate import GpSurrogate, normal_scores
 
 WARM = 8
-"""Scored programs with the same constants before the model takes over."""
+"""Scored programs with the same parameters before the surrogate is used."""
 FED = 64
-"""Scored programs given to it."""
+"""Scored programs that it is fitted to."""
 
 _FEW = 12
-"""A list of choices that is no longer is tried whole."""
+"""A list of choices up to this length is tried in full."""
 _TOGETHER = 48
-"""Children in which several constants change; and as many that take over values of others."""
+"""Children in which several parameters change; and as many that take over values of others."""
 _ELITES = 8
 _SCALES = (0.25, 0.25, 0.08, 0.08)
-"""Deviations of the steps of one constant alone, in widths of its range."""
+"""Deviations of the steps of one parameter alone, in widths of its range."""
+
+Space = Mapping[Key, ParameterRange]
 
 
 class Tune:
-    """Changes one or several constants of the parent."""
+    """Change one or several parameters of the parent."""
 
     arity = 1
     needs_llm = False
@@ -65,20 +63,26 @@ class Tune:
         warm: int = WARM,
         fed: int = FED,
         tries: int = 12,
-        proposer: Literal["genes", "tpe"] = "genes",
+        proposer: Literal["surrogate", "tpe", "genes"] = "surrogate",
     ) -> None:
-        """``warm``: scored programs before the model takes over. ``fed``: scored programs given to it.
+        """Set up the operator.
 
-        ``tries``: known settings before it gives up. Raises ValueError for a proposer that there is not.
+        Args:
+            warm: Scored programs before the surrogate is used.
+            fed: Scored programs that it is fitted to.
+            tries: Known settings after which the proposal is refused.
+            proposer: ``genes`` is the former name of ``surrogate``.
+
+        Raises:
+            ValueError: Unknown proposer.
         """
-        if proposer not in ("genes", "tpe"):
-            raise ValueError(f"tune has proposer={proposer!r}; expected genes or tpe. Set operators.tune.proposer.")
+        if proposer not in ("surrogate", "tpe", "genes"):
+            raise ValueError(f"tune has proposer={proposer!r}; expected surrogate or tpe. Set operators.tune.proposer.")
         self.name = name
         self.warm = warm
         self.fed = fed
         self.tries = tries
-        self.proposer = proposer
-        self._changes = Changes()
+        self.proposer = "tpe" if proposer == "tpe" else "surrogate"
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         return not math.isnan(tree.means[tree.index[node_id]])
@@ -86,48 +90,46 @@ class Tune:
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         with context.tree.lock:
             parent = context.tree[move.parents[0]]
-            space = search_space(parent.candidate.files, context.task.editable)
+            files = parent.candidate.files
+            space = search_space(files, context.task.editable)
             if not space:
                 return NoCandidate(
                     "nothing to tune: no module-level ALL_CAPS constant with a numeric value. Write one as "
                     "`RATE = 0.001  # tune: 1e-4..1e-2 log` to have it searched."
                 )
-            start = values_of(parent.candidate.files)
-            trials = history(context.tree, start.keys(), self.fed, self._changes)
-            mixed = any(trial.code for trial in trials)
-            code = self._changes.of(context.tree, parent.node_id) if mixed else frozenset[str]()
+            observations = observe(context.tree, files, self.fed)
             visits = int(context.tree.visits[context.tree.index[parent.node_id]])
-        settings = self._settings(start, code, space, trials, visits, context.tree.direction, context.rng)
+        start = values_of(files)
+        settings = self._settings(start, space, observations, visits, context.tree.direction, context.rng)
         for values in islice(settings, self.tries):
             changed = {key: value for key, value in values.items() if value != start[key]}
-            files = rewritten(parent.candidate.files, changed)
-            if changed and normalised(files) not in context.known:
-                return Candidate(files, move.parents, self.name, _idea(changed, start))
+            child = rewritten(files, changed)
+            if changed and normalised(child) not in context.known:
+                return Candidate(child, move.parents, self.name, _idea(changed, start))
         return NoCandidate(f"tune found no new setting of {_names(space)} in {self.tries} tries: all are known already")
 
     def _settings(
         self,
         start: Values,
-        code: frozenset[str],
-        space: Mapping[Key, ParameterRange],
-        trials: Sequence[Observation],
+        space: Space,
+        observations: Sequence[Observation],
         visits: int,
         direction: Direction,
         rng: np.random.Generator,
     ) -> Iterator[Values]:
-        """Settings to try, the most wanted first."""
-        own = [trial for trial in trials if trial.values.keys() == start.keys()]
-        if self.proposer == "tpe":  # it knows nothing of other constants, nor of code
-            trials = own
-        scored = sum(trial.score is not None for trial in own)
-        if self.proposer == "genes" and scored >= max(2, self.warm):
-            yield from by_genes(start, code, space, trials, direction, rng)
+        """Yield settings to try, the most promising first."""
+        own = [one for one in observations if one.values.keys() == start.keys()]
+        if self.proposer == "tpe":  # TPE needs the same parameters everywhere
+            observations = own
+        scored = sum(one.score is not None for one in own)
+        if self.proposer == "surrogate" and scored >= max(2, self.warm):
+            yield from by_expected_improvement(start, space, observations, direction, rng)
         while True:
-            ranges = {key: space[key] for key in self._choose(list(space), len(trials), visits, rng)}
-            if scored < max(1, self.warm) or self.proposer == "genes":
+            ranges = {key: space[key] for key in self._choose(list(space), len(observations), visits, rng)}
+            if scored < max(1, self.warm) or self.proposer == "surrogate":
                 yield local_step(start, ranges, rng)
             else:
-                yield tpe.suggest(trials, ranges, direction, int(rng.integers(2**31)))
+                yield tpe.suggest(observations, ranges, direction, int(rng.integers(2**31)))
 
     def _choose(self, keys: list[Key], known: int, visits: int, rng: np.random.Generator) -> list[Key]:
         bold = max(0.4, self.warm / (self.warm + known), visits / (visits + 16))
@@ -137,7 +139,7 @@ class Tune:
 
 
 def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key, ParameterRange]:
-    """The searchable constants of the editable Python files, with their ranges. Empty if none parses."""
+    """Return the searchable parameters of the editable Python files with their ranges. Empty if none parses."""
     space: dict[Key, ParameterRange] = {}
     for path in editable:
         if path.endswith(".py") and path in files:
@@ -149,13 +151,13 @@ def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key,
     return space
 
 
-# ---------------------------------------------------------------- without a model
+# ---------------------------------------------------------------- without the surrogate
 
 
 def local_step(
-    start: Mapping[Key, Number], ranges: Mapping[Key, ParameterRange], rng: np.random.Generator
+    start: Values, ranges: Space, rng: np.random.Generator
 ) -> dict[Key, Number]:
-    """A normal step from ``start`` in the coordinates of each range, a quarter of its width wide."""
+    """Return a normal step from ``start`` in each encoded range, with a deviation of a quarter of its width."""
     values = {}
     for key, span in ranges.items():
         low, high = span.bounds
@@ -170,41 +172,40 @@ def local_step(
     return values
 
 
-# ---------------------------------------------------------------- with the model of the genes
+# ---------------------------------------------------------------- with the surrogate
 
 
-def by_genes(
+def by_expected_improvement(
     start: Values,
-    code: frozenset[str],
-    space: Mapping[Key, ParameterRange],
-    trials: Sequence[Observation],
+    space: Space,
+    observations: Sequence[Observation],
     direction: Direction,
     rng: np.random.Generator,
 ) -> Iterator[Values]:
-    """Children of ``start`` that no trial of the same ``code`` has, the largest expected improvement first."""
+    """Yield children of ``start`` that no program of the same code is, the largest expected improvement first."""
     keys = tuple(space)
-    known = {_setting(trial.values, keys) for trial in trials if trial.code == code} | {_setting(start, keys)}
+    known = {_setting(one.values, keys) for one in observations if one.same_code} | {_setting(start, keys)}
     children: dict[tuple[Number | None, ...], Values] = {}
-    for child in _children(start, space, elites(trials, direction), rng):
+    for child in _children(start, space, elites(observations, direction), rng):
         children.setdefault(_setting(child, keys), child)
     fresh = [child for setting, child in children.items() if setting not in known]
     if fresh:
-        improvement = GpSurrogate(trials, space, direction).predict(fresh, code).improvement
+        improvement = GpSurrogate(observations, space, direction).predict(fresh).improvement
         for place in np.argsort(-improvement, kind="stable"):
             yield fresh[int(place)]
 
 
-def elites(trials: Sequence[Observation], direction: Direction) -> list[Values]:
-    """The values of the best scored trials, the best first."""
-    scored = [trial for trial in trials if trial.score is not None]
-    order = np.argsort(-normal_scores([trial.score or 0.0 for trial in scored], direction), kind="stable")
+def elites(observations: Sequence[Observation], direction: Direction) -> list[Values]:
+    """Return the values of the best scored programs, the best first."""
+    scored = [one for one in observations if one.score is not None]
+    order = np.argsort(-normal_scores([one.score or 0.0 for one in scored], direction), kind="stable")
     return [scored[int(place)].values for place in order[:_ELITES]]
 
 
 def _children(
-    start: Values, space: Mapping[Key, ParameterRange], best: Sequence[Values], rng: np.random.Generator
+    start: Values, space: Space, best: Sequence[Values], rng: np.random.Generator
 ) -> Iterator[Values]:
-    """Settings near ``start``: one constant changed, several changed, values of other good programs taken over."""
+    """Yield settings near ``start``: one parameter changed, several changed, values of other good programs taken."""
     keys = list(space)
     alone = {key: _alone(start[key], space[key], rng) for key in keys}
     for key in keys:
@@ -225,7 +226,7 @@ def _children(
 
 
 def _alone(value: Number, span: ParameterRange, rng: np.random.Generator) -> list[Number]:
-    """Other values of one constant: all of a short list of choices, or steps of several sizes and a fresh draw."""
+    """Return other values of one parameter: a short list of choices in full, or steps of several sizes and a draw."""
     if span.choices and len(span.choices) <= _FEW:
         return [choice for choice in span.choices if choice != value]
     low, high = span.bounds
@@ -235,7 +236,7 @@ def _alone(value: Number, span: ParameterRange, rng: np.random.Generator) -> lis
 
 
 def _fits(value: Number | None, span: ParameterRange) -> bool:
-    """Whether a donor has the constant, and in this range."""
+    """Return whether a donor has the parameter, and within this range."""
     return value is not None and span.low <= value <= span.high
 
 
@@ -248,12 +249,9 @@ def _drawn(span: ParameterRange, rng: np.random.Generator) -> Number:
     return span.value(float(rng.uniform(low, high)))
 
 
-# ---------------------------------------------------------------- in words
-
-
-def _idea(changed: Mapping[Key, Number], start: Mapping[Key, Number]) -> str:
+def _idea(changed: Values, start: Values) -> str:
     return ", ".join(f"{key[1]} {start[key]!r} -> {value!r}" for key, value in changed.items())
 
 
-def _names(space: Mapping[Key, ParameterRange]) -> str:
+def _names(space: Space) -> str:
     return ", ".join(name for _, name in space)

@@ -1,1 +1,1 @@
-"""Operators that recombine existing programs: crossover, graft, prune, ablate."""
+"""Operators that recombine existing programs: crossover, prune, ablate."""

@@ -1,9 +1,9 @@
-"""prune: takes one step of a program's lineage out again, if that makes it shorter. Needs no language model.
+"""prune: remove one step of a program's lineage again, if that makes it shorter. Needs no language model.
 
-A step that does harm by all programs with it and without it (``operators.analysis.edit_effects``) goes first; then the
-one that gained least over its parent: what was added and gained nothing is what a simpler program can do without. It
-is the reverse of a merge (``operators.recombine.ablate``), so that all that came later stays. Steps that only set
-constants are left to ``tune``."""
+The step that gained least over its parent goes first: code that was added and gained nothing is what a simpler program
+can do without. The removal is a reversed merge (``operators.recombine.ablate``), so that all later steps stay. Steps
+that only set parameters are left to ``tune``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 
 from archive.records import Candidate, Node, Propose
 from archive.tree import Tree
-from operators.analysis.edit_effects import Worths
 from operators.base import Context, NoCandidate
 from operators.languages.fingerprint import normalised
 from operators.languages.similarity import size
@@ -31,7 +30,6 @@ class Prune:
         self.name = name
         self._grown: dict[str, bool] = {}
         self._prunable: dict[str, bool] = {}
-        self._worths = Worths()
 
     def applies(self, tree: Tree, node_id: str) -> bool:
         """A scored node with a step in its lineage that made the program longer."""
@@ -39,13 +37,11 @@ class Prune:
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         program_id = move.parents[0]
-        known = self._worths.of(context.tree, program_id, context.task.editable)
-        worth = {one.node_id: one.gain for one in known if one.carried}
         reasons = ["it has no step that made it longer"]
         with context.tree.lock:
             program = context.tree[program_id].candidate.files
             steps = [step for step in _steps(context.tree, program_id) if self._grew(context.tree, step)]
-            steps.sort(key=lambda step: _order(context.tree, step, worth.get(step.node_id, 0.0)))
+            steps.sort(key=lambda step: _order(context.tree, step))
             stages = [
                 (step, step.candidate.files, context.tree[step.parents[0]].candidate.files) for step in steps
             ]  # texts are loaded when they are looked at
@@ -81,10 +77,10 @@ def _steps(tree: Tree, node_id: str) -> Iterator[Node]:
     return (node for node in map(tree.__getitem__, tree.lineage(node_id)) if len(node.parents) == 1)
 
 
-def _order(tree: Tree, step: Node, worth: float) -> tuple[float, bool, float]:
-    """In which steps are tried: by what is known of their worth; by their gains; then those that nobody knows."""
+def _order(tree: Tree, step: Node) -> tuple[bool, float]:
+    """Return the sort key of a step: the smallest gain first, steps of unknown gain last."""
     gain = gain_of(tree, step.node_id)
-    return worth, gain is None, gain or 0.0
+    return gain is None, gain or 0.0
 
 
 def _fault(found: Removal, program: Files, context: Context) -> str:

@@ -16,8 +16,6 @@ from typing import TypeVar
 
 from archive.records import Candidate, Propose
 from archive.tree import Tree
-from operators.analysis.edit_effects import Worths
-from operators.analysis.sensitivity import Effects
 from operators.base import Context, NoCandidate
 from operators.languages.fingerprint import normalised
 from operators.languages.similarity import NEAR, likeness
@@ -73,8 +71,6 @@ class LlmOperator(ABC):
         self.llm = llm
         self.templates = Templates(prompts)
         self._lessons = Insights()
-        self._effects = Effects()
-        self._worths = Worths()
 
     @property
     @abstractmethod
@@ -120,20 +116,17 @@ class LlmOperator(ABC):
         """What is shown, and what the answer will be held against. Raises TooLong."""
         tree, task, parent = context.tree, context.task, move.parents[0]
         wanted = self.templates.holes(self.template)
-        # Before the lock is taken: SQL and models of the scores take their time, and the search goes on meanwhile.
+        # Before the lock is taken: SQL takes its time, and the search goes on meanwhile.
         aim = self.aim(context)
         lines: Sequence[str] = ()
         if "lessons" in wanted:
             lines = self._lessons.lines(context.query, context.run, tree.conditions, context.sigma, tree.evaluated)
-        effects = self._effects.of(tree, parent, task.editable) if "knobs" in wanted else {}
-        worths = self._worths.of(tree, parent, task.editable) if "worths" in wanted else ()
         with tree.lock:
             files = tree[parent].candidate.files
             parts = dict(
                 self.parts(parent, context),
                 lessons=Listing(tuple(lines), "lessons", "- nothing yet", keep="head"),
-                knobs=sections.knobs(files, task, effects),
-                worths=sections.worths(tree, worths),
+                knobs=sections.knobs(files, task),
             )
             if aim is not None:
                 parts |= {"aim": aim.name, "aim_words": aim.words}

@@ -1,7 +1,8 @@
-"""``python -m search explain ID``: what each difference of a node from the seed program is worth.
+"""``python -m search explain ID``: how much a node gains by each parameter that differs from the seed program.
 
-An estimate from all scores of the node's run (``operators/analysis/explain.py``); nothing is trained and nothing is
-written."""
+An estimate from the scores of the node's run (``operators/numeric/parameter_effects.py``). No evaluation is made and
+nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from archive.errors import ArchiveError
 from archive.storage.store import Archive
-from operators.analysis.explain import Explanation, explained
+from operators.numeric.parameter_effects import Explanation, explain_parameters
+from operators.numeric.tune import WARM
 from search.cli.ablate import AblationError, located
 from search.display.live import clean
 from search.settings import SettingsError
@@ -20,13 +22,14 @@ from search.settings import SettingsError
 _ARCHIVE = "treewright.duckdb"
 _WIDTH = 64
 _DESCRIPTION = """\
-What is each difference of a node from the seed program worth? An estimate, by the scores of all programs of its run
-that have it and all that lack it. Nothing is trained; `python -m search ablate ID` measures it.
+Estimate how much a node gains by each parameter whose value differs from the seed program's, from the scores of all
+programs of its run with the same code. No evaluation is made; `python -m search ablate ID` measures, changes of the
+code included.
 """
 
 
 def explain(arguments: Sequence[str]) -> int:
-    """Returns the exit status: 0 done, 1 it could not be done. Raises SettingsError."""
+    """Return the exit status: 0 done, 1 not possible. Raises SettingsError."""
     parser = argparse.ArgumentParser(
         prog="python -m search explain",
         usage="python -m search explain ID [archive=FILE]",
@@ -40,35 +43,37 @@ def explain(arguments: Sequence[str]) -> int:
         raise SettingsError(f"{strange[0]}: only archive= can be set here")
     named = [word.partition("=")[2] for word in options.overrides]
     try:
-        print(_told(Path(named[-1] if named else _ARCHIVE), options.node))
+        print(_explained(Path(named[-1] if named else _ARCHIVE), options.node))
     except (AblationError, ArchiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _told(path: Path, start: str) -> str:
+def _explained(path: Path, start: str) -> str:
     if not path.exists():
         raise AblationError(f"there is no archive {path}; name it with archive=FILE")
     with Archive.open(path) as archive:
         _, node_id, tree = located(archive, start)
-        found = explained(tree, node_id)
+        found = explain_parameters(tree, node_id)
         if found is None:
-            raise AblationError(f"too few programs of {tree.run!r} are scored to tell: 8 are needed")
-        return told(node_id, found)
+            raise AblationError(
+                f"too few programs of {tree.run!r} with the code of {node_id[:8]} are scored: {WARM} are needed. "
+                f"python -m search ablate {node_id[:8]} measures instead."
+            )
+        return described(node_id, found)
 
 
-def told(node_id: str, found: Explanation) -> str:
-    """What helps most first, a line each."""
-    if not found.genes:
-        return f"{node_id[:8]} differs from the seed program in nothing that the scores could tell of."
-    lines = [
-        f"By the scores of {found.programs} programs, {node_id[:8]} is better by so many deviations of the scores than "
-        "it would be without"
-    ]
-    for gene in found.genes:
-        whose = f"{gene.node_id[:8]} " if gene.node_id else ""
-        words = clean(whose + gene.words, _WIDTH)
-        lines.append(f"  {words:<{_WIDTH}} {gene.gain:+.2f} ± {gene.deviation:.2f}  {gene.verdict}")
-    lines.append(f"An estimate: nothing was trained for it. python -m search ablate {node_id[:8]} measures it.")
-    return "\n".join(lines)
+def described(node_id: str, found: Explanation) -> str:
+    """Return one line for each parameter, the most helpful first."""
+    short = node_id[:8]
+    left_out = f"Changes of the code are not judged: python -m search ablate {short} measures them."
+    if not found.effects:
+        none = f"{short} differs from the seed program in no parameter."
+        return f"{none} {left_out}" if found.code_changed else none
+    lines = [f"Gain of {short} by each parameter, in deviations of the scores ({found.programs} programs, same code):"]
+    for effect in found.effects:
+        words = clean(f"{effect.name} {effect.seed_value!r} -> {effect.value!r}", _WIDTH)
+        lines.append(f"  {words:<{_WIDTH}} {effect.gain:+.2f} ± {effect.deviation:.2f}  {effect.verdict}")
+    lines.append(f"These are estimates: no evaluation was made. python -m search ablate {short} measures.")
+    return "\n".join([*lines, left_out] if found.code_changed else lines)

@@ -20,8 +20,8 @@ import tables
 from playing import PATH, Game, in_processes
 from policies import player
 
-from operators.analysis.explain import explained
 from operators.languages.parameters import read_constants
+from operators.numeric.parameter_effects import explain_parameters
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,13 @@ def run(job: Job) -> Counter[str]:
         read_constants(game.tree[node_id].candidate.files[PATH])
         for node_id in (game.tree.leader() or game.tree.root, game.tree.root)
     )
-    found = explained(game.tree, game.tree.leader() or game.tree.root)
+    found = explain_parameters(game.tree, game.tree.leader() or game.tree.root)
     said: Counter[str] = Counter()
-    for gene in () if found is None else found.genes:
-        name = gene.words.split()[0]
-        back = {**leader, name: root[name]}
+    for effect in () if found is None else found.effects:
+        back = {**leader, effect.name: root[effect.name]}
         truth = float(means[table.place(table.setting(back))] - means[table.place(table.setting(leader))])
-        said[gene.verdict] += 1
-        said[f"{gene.verdict}, wrongly"] += (gene.verdict, truth > 0) in (("helps", False), ("does harm", True))
+        said[effect.verdict] += 1
+        said[f"{effect.verdict}, wrongly"] += (effect.verdict, truth > 0) in (("helps", False), ("does harm", True))
     return said
 
 

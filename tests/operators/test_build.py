@@ -32,7 +32,7 @@ def meter() -> Meter:
 
 
 AUTHORS = ["improve", "hybrid", "simplify", "draft", "debug"]
-EVERYTHING = ["tune", "crossover", "graft", "prune", *AUTHORS]
+EVERYTHING = ["tune", "crossover", "prune", *AUTHORS]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from garden import Garden
 from scripts import edit, metered
-from test_worth import BAD, loss, planted
 
-from archive.records import Candidate, Node
+from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.languages.parameters import set_constants
 from operators.recombine.prune import Prune
 from operators.rewrite.simplify import Simplify
 
@@ -127,30 +125,3 @@ def test_prune_leaves_merges_alone(garden: Garden) -> None:
     assert isinstance(pruned, Candidate)
     assert "back(state)" in pruned.files["train.py"]
     assert "clip" not in pruned.files["train.py"]
-
-
-def test_prune_begins_with_what_does_harm_by_all_programs_with_it_and_without_it() -> None:
-    """A block that came with a better rate seems to gain; elsewhere it does harm. Another gained nothing."""
-    garden = planted()
-    root, good, bad = garden.tree.nodes[:3]
-
-    def grown(text: str, parent: Node, idea: str = "rate", worse: float = 0.0) -> Node:
-        return garden.grow(text, (parent.node_id,), "improve", idea, score=loss(text) + worse)
-
-    def idle(text: str) -> str:
-        return text.replace("def last", "def idle(x):\n    return x\n\n\ndef last")
-
-    for node in (root, good, bad):
-        other = grown(idle(node.candidate.files["train.py"]), node, "idle")
-        for rate in (0.002, 0.005):
-            grown(set_constants(other.candidate.files["train.py"], {"RATE": rate}), other)
-    slow = grown(set_constants(good.candidate.files["train.py"], {"RATE": 0.00012}), good)
-    text = BAD.strip() + "\n\n\n" + good.candidate.files["train.py"]
-    lucky = grown(text, slow, "bad")
-    assert loss(text) < loss(slow.candidate.files["train.py"])
-    last = grown(idle(text), lucky, "idle", worse=0.01)
-    tuned = grown(set_constants(idle(text), {"RATE": 0.0011}), last)
-    pruned = garden.ask(Prune(), tuned.node_id)
-    assert isinstance(pruned, Candidate)
-    assert pruned.idea.startswith(f"without {lucky.node_id[:8]}: bad")
-    assert "def bad" not in pruned.files["train.py"]

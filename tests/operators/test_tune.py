@@ -13,9 +13,8 @@ from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.languages.code_changes import Changes
 from operators.languages.parameters import Number, read_constants, set_constants
-from operators.numeric.observations import history
+from operators.numeric.observations import observe
 from operators.numeric.surrogate import GpSurrogate
 from operators.numeric.tpe import suggest
 from operators.numeric.tune import Tune, search_space
@@ -116,9 +115,9 @@ def climb(garden: Garden, seed: int, operator: Tune) -> float:
     return float(np.min(sign * garden.tree.means))
 
 
-@pytest.mark.parametrize("proposer", ["genes", "tpe"])
+@pytest.mark.parametrize("proposer", ["surrogate", "tpe"])
 def test_thirty_steps_beat_thirty_random_steps(
-    gardens: Callable[..., Garden], proposer: Literal["genes", "tpe"]
+    gardens: Callable[..., Garden], proposer: Literal["surrogate", "tpe"]
 ) -> None:
     """The random kernel is tune's own cold one, which never learns from what was scored."""
     learned = [climb(gardens(), seed, Tune(proposer=proposer)) for seed in range(10)]
@@ -133,25 +132,25 @@ def test_the_direction_is_heeded(gardens: Callable[..., Garden]) -> None:
 
 
 def test_a_pending_child_is_not_proposed_again(garden: Garden) -> None:
-    """The liar: with a proposal pending, TPE moves away from it, and so does the gene model."""
+    """The liar: with a proposal pending, TPE moves away from it, and so does the surrogate."""
     root = forest(garden, 30)
     ranges = {key: span for key, span in search_space({"train.py": SOURCE}, ("train.py",)).items() if key[1] == "RATE"}
-    keys = {("train.py", name) for name in read_constants(SOURCE)}
+    files = {"train.py": SOURCE}
 
     def rates() -> list[float]:
-        trials = history(garden.tree, keys, 80)
+        trials = observe(garden.tree, files, 80)
         return [float(suggest(trials, ranges, "minimise", seed)["train.py", "RATE"]) for seed in range(60)]
 
     def improvement(rate: float) -> float:
-        model = GpSurrogate(history(garden.tree, keys, 80), ranges, "minimise")
+        model = GpSurrogate(observe(garden.tree, files, 80), ranges, "minimise")
         return float(model.predict([{("train.py", "RATE"): rate}]).improvement[0])
 
     before = rates()
     favourite = float(np.median(before))
-    trials, hoped = history(garden.tree, keys, 80), improvement(favourite)
+    trials, hoped = observe(garden.tree, files, 80), improvement(favourite)
     for _ in range(8):
         garden.grow(SOURCE.replace("0.001", repr(favourite)), (root,))
-    pending = history(garden.tree, keys, 80)[len(trials) :]
+    pending = observe(garden.tree, files, 80)[len(trials) :]
     assert [(trial.values["train.py", "RATE"], trial.state) for trial in pending] == [(favourite, "pending")] * 8
     assert improvement(favourite) < 0.7 * hoped
 
@@ -168,20 +167,32 @@ def test_a_failure_by_constants_is_no_score_and_other_failures_are_left_out(gard
     broken = garden.grow(SOURCE + "raise RuntimeError\n", (root,), "improve")
     garden.fail(broken)
     garden.grow("OTHER = 5\n", (root,), "draft", score=0.0)
-    trials = history(garden.tree, {("train.py", name) for name in read_constants(SOURCE)}, 80)
+    trials = observe(garden.tree, {"train.py": SOURCE}, 80)
     assert [trial.state for trial in trials] == ["scored"] * 4 + ["failed"], "nothing in common, nothing to learn from"
     assert trials[-1].values["train.py", "WIDTH"] == 256
 
 
-def test_programs_come_with_the_changes_of_their_code(garden: Garden) -> None:
+def test_programs_are_marked_that_differ_in_values_only(garden: Garden) -> None:
     root = garden.plant(SOURCE, 1.0)
     other = garden.grow("import math\n" + SOURCE + "GAIN = 0.5\n", (root.node_id,), "hybrid", score=0.7)
-    tuned = garden.grow(set_constants(other.candidate.files["train.py"], {"WIDTH": 96}), (other.node_id,), score=0.8)
-    changes = Changes()
-    trials = history(garden.tree, {("train.py", "GAIN")}, 80, changes)
-    assert [trial.node_id for trial in trials] == [other.node_id, tuned.node_id]
-    assert [trial.code for trial in trials] == [changes.of(garden.tree, other.node_id)] * 2
-    assert len(trials[0].code) == 1
+    files = other.candidate.files
+    tuned = garden.grow(set_constants(files["train.py"], {"WIDTH": 96}), (other.node_id,), score=0.8)
+    garden.grow(set_constants(files["train.py"], {"WIDTH": 32}), (other.node_id,))
+    assert [(one.score, one.same_code) for one in observe(garden.tree, files, 80)] == [
+        (1.0, False), (0.7, True), (0.8, True), (None, True)
+    ]  # fmt: skip
+    assert [one.same_code for one in observe(garden.tree, root.candidate.files, 80)] == [True, False, False, False]
+    assert observe(garden.tree, {"train.py": "GAIN = 1.0\n"}, 80)[0].values["train.py", "GAIN"] == 0.5
+    assert tuned
+
+
+def test_a_setting_that_was_tried_with_other_code_is_tried_with_this_code(garden: Garden) -> None:
+    root = garden.plant("FLAG = True\nCHOICE = 1  # tune: 1|2\n", 1.0)
+    for flag, choice in ((True, 2), (False, 1), (False, 2)):
+        garden.grow(set_constants("FLAG = True\nCHOICE = 1  # tune: 1|2\n", {"FLAG": flag, "CHOICE": choice}),
+                    (root.node_id,), score=1.0 - choice)  # fmt: skip
+    block = garden.grow("FLAG = True\nCHOICE = 1  # tune: 1|2\nprint(FLAG)\n", (root.node_id,), "improve", score=0.5)
+    assert "CHOICE 1 -> 2" in child(garden, block.node_id, operator=Tune(warm=2)).idea
 
 
 def test_what_was_learned_of_the_constants_outlives_a_change_of_the_code(garden: Garden) -> None:
@@ -200,7 +211,7 @@ def test_what_was_learned_of_the_constants_outlives_a_change_of_the_code(garden:
 def test_only_the_best_and_the_latest_are_fed(garden: Garden) -> None:
     root = forest(garden, 100)
     means = garden.tree.means
-    trials = history(garden.tree, {("train.py", name) for name in read_constants(SOURCE)}, 20)
+    trials = observe(garden.tree, {"train.py": SOURCE}, 20)
     scores = [trial.score for trial in trials]
     assert len(scores) == 20
     assert set(np.sort(means)[:10]) <= set(scores)
@@ -245,5 +256,9 @@ def test_optuna_is_silent(garden: Garden, capfd: pytest.CaptureFixture[str], cap
 
 
 def test_a_proposer_that_there_is_not_is_refused_with_the_key() -> None:
-    with pytest.raises(ValueError, match=r"expected genes or tpe. Set operators.tune.proposer"):
+    with pytest.raises(ValueError, match=r"expected surrogate or tpe. Set operators.tune.proposer"):
         Tune(proposer="oracle")  # type: ignore[arg-type]
+
+
+def test_the_former_name_of_the_surrogate_is_accepted() -> None:
+    assert Tune(proposer="genes").proposer == Tune().proposer == "surrogate"

@@ -207,7 +207,7 @@ def explain(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run([sys.executable, "-m", "search", "explain", *words], folder, timeout=60)
 
 
-def test_what_each_difference_is_worth_is_told_without_a_training(night: Path) -> None:
+def test_what_each_parameter_gains_is_estimated_without_an_evaluation(night: Path) -> None:
     before = one(night, "count(*) FROM evaluations")
     done = explain(night.parent, verdict(night)[:10])
     assert done.returncode == 0, done.stderr
@@ -223,7 +223,7 @@ def test_what_cannot_be_explained_is_said(night: Path) -> None:
     root = one(night, "any_value(node_id) FROM nodes WHERE run = 'night' AND number = 0")
     done = explain(night.parent, root)
     assert done.returncode == 0
-    assert "differs from the seed program in nothing" in done.stdout
+    assert "differs from the seed program in no parameter" in done.stdout
     for words, said in (
         (("zzz",), "no node has an id that starts with"),
         ((root, "archive=nowhere.duckdb"), "there is no archive"),

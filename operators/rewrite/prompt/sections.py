@@ -20,12 +20,9 @@ import numpy as np
 
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
-from operators.analysis.edit_effects import Worth
-from operators.analysis.sensitivity import Effect
 from operators.languages.parameters import find_constants
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import described, is_misread, range_of
-from operators.numeric.surrogate import Key
 from operators.rewrite.prompt.change_kinds import gain_of
 from operators.rewrite.prompt.insights import kind_of
 from operators.rewrite.prompt.truncation import Listing
@@ -35,7 +32,6 @@ from prepare.task import Task
 _ANCESTORS = 10
 _SIBLINGS = 16
 _IN_FLIGHT = 12
-_WORTHS = 12
 _LOG = 4000
 _LINE = 300
 _FRAME = re.compile(r'^  File "([^"]+)", line \d')
@@ -83,11 +79,8 @@ def change(tree: Tree, node_id: str, task: Task) -> Listing:
     return Listing(tuple(lines), "diff", "Nothing that could be shown.", keep="head")
 
 
-def knobs(files: Mapping[str, str], task: Task, effects: Mapping[Key, Effect]) -> Listing:
-    """The constants that the numeric search changes, with their ranges; and the comments that it cannot read.
-
-    ``effects``: what is known of some of them.
-    """
+def knobs(files: Mapping[str, str], task: Task) -> Listing:
+    """The constants that the numeric search changes, with their ranges; and the comments that it cannot read."""
     lines = []
     for path in task.editable:
         if not path.endswith(".py") or path not in files:
@@ -103,20 +96,8 @@ def knobs(files: Mapping[str, str], task: Task, effects: Mapping[Key, Effect]) -
             said = f"- {constant.name}: {described(span)}"
             if is_misread(constant):
                 said += f" (guessed: `tune: {one_line(constant.tune or '', 60)}` is not of the form shown above)"
-            if (effect := effects.get((path, constant.name))) is not None:
-                said += f"; {effect.words}"
             lines.append(said)
     return Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
-
-
-def worths(tree: Tree, found: Sequence[Worth]) -> Listing:
-    """What is known of single changes of the code, the most certain first."""
-    lines = []
-    for worth in found[:_WORTHS]:
-        where = "in this program" if worth.carried else "in others"
-        idea = one_line(tree[worth.node_id].candidate.idea)
-        lines.append(f"- {worth.node_id[:8]}, {where}: {idea}: {worth.words}")
-    return Listing(tuple(lines), "attempts", "- nothing certain yet", keep="head")
 
 
 def result(tree: Tree, node_id: str) -> str:

@@ -8,10 +8,9 @@ A prompt has at most ``llm.prompt_tokens`` tokens, by an estimate that is rather
     3. the list of the best programs, the worst first
     4. what was tried on the parent already, the oldest first
     5. how the parent came about, the oldest step first
-    6. what changes of the code are worth, the least certain first
-    7. its tunable constants, the last first
-    8. the last step's change, its end first
-    9. the log of a failure, its start first
+    6. its tunable constants, the last first
+    7. the last step's change, its end first
+    8. the log of a failure, its start first
 
 The task, the program itself, its score and what is asked are never cut: if they alone do not fit, there is no prompt. A
 repair turn adds the model's own answer, which is not counted here.
@@ -25,7 +24,7 @@ from typing import Literal
 
 from operators.sanitize import quote
 
-LEFT_OUT_FIRST = ("lessons", "in_flight", "best", "siblings", "ancestors", "worths", "knobs", "change", "log")
+LEFT_OUT_FIRST = ("lessons", "in_flight", "best", "siblings", "ancestors", "knobs", "change", "log")
 
 
 class TooLong(ValueError):

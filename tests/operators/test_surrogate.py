@@ -1,4 +1,4 @@
-"""The gene model: what it sees, what it learns, and what it leaves alone."""
+"""The surrogate: what it predicts, with what uncertainty, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from operators.numeric.observations import Key, Observation
 from operators.numeric.search_space import ParameterRange
-from operators.numeric.surrogate import GpSurrogate, Key, Observation, expected_improvement, normal_scores
+from operators.numeric.surrogate import GpSurrogate, expected_improvement, normal_scores
 
 A: Key = ("train.py", "A")
 B: Key = ("train.py", "B")
@@ -97,29 +98,6 @@ def test_scores_that_are_all_equal_and_many_equal_programs_are_no_trouble() -> N
     assert np.isfinite(found.improvement).all()
 
 
-def test_a_change_of_the_code_is_a_gene_with_a_worth_of_its_own() -> None:
-    """Half the programs carry a block that helps: it is expected to help where nobody has tried it."""
-    half = [
-        replace(trial, score=(trial.score or 0.0) - 0.5 * (i % 2), code=frozenset({"block"} if i % 2 else ()))
-        for i, trial in enumerate(trials(noise=0.05))
-    ]
-    model = GpSurrogate(half, SPACE, "minimise")
-    unseen = [{A: a, B: b} for a in np.linspace(0.03, 0.97, 6) for b in range(4)]
-    assert (model.predict(unseen, frozenset({"block"})).mean > model.predict(unseen).mean).all()
-
-
-def test_a_block_may_move_the_best_value_of_a_constant() -> None:
-    """Genes interact: with the block the best A is 0.2 and not 0.7; both kinds of programs tell of B."""
-    rng = np.random.default_rng(3)
-    known = []
-    for i in range(60):
-        a, b, here = float(rng.random()), int(rng.integers(4)), bool(i % 2)
-        known.append(Observation({A: a, B: b}, loss(a + 0.5 * here, b), code=frozenset({"block"} if here else ())))
-    model = GpSurrogate(known, SPACE, "minimise")
-    line = [{A: a, B: 0} for a in np.linspace(0.0, 1.0, 21)]
-    with_block, without = model.predict(line, frozenset({"block"})).mean, model.predict(line).mean
-    assert abs(float(line[int(with_block.argmax())][A]) - 0.2) < 0.11
-    assert abs(float(line[int(without.argmax())][A]) - 0.7) < 0.11
 
 
 def test_a_program_that_lacks_a_constant_still_tells_of_the_others() -> None:
@@ -129,46 +107,8 @@ def test_a_program_that_lacks_a_constant_still_tells_of_the_others() -> None:
     assert near > far
 
 
-def test_what_all_programs_carry_makes_no_difference() -> None:
-    everywhere = [replace(trial, code=frozenset({"old"})) for trial in trials()]
-    unseen = [{A: 0.3, B: 2}]
-    plain = GpSurrogate(trials(), SPACE, "minimise").predict(unseen)
-    assert GpSurrogate(everywhere, SPACE, "minimise").predict(unseen, frozenset({"old"})).mean == plain.mean
 
 
-def test_programs_that_differ_little_are_compared_more_surely_than_each_is_known() -> None:
-    model = GpSurrogate(trials(12, noise=0.3), SPACE, "minimise")
-    programs = [{A: 0.9, B: 3}, {A: 0.9, B: 3}, {A: 0.85, B: 3}, {A: 0.1, B: 0}]
-    found, alone = model.compare(programs), model.predict(programs)
-    assert found.mean == pytest.approx(alone.mean)
-    assert found.deviation == pytest.approx(alone.deviation)
-    apart = found.deviation**2 + found.deviation[0] ** 2 - 2 * found.covariance
-    assert apart[:2] == pytest.approx([0.0, 0.0], abs=1e-6)
-    assert apart[2] < 0.5 * found.deviation[2] ** 2
-    assert apart[2] < apart[3]
-    assert found.covariance[0] == pytest.approx(found.deviation[0] ** 2)
-
-
-def test_failures_nearby_lower_the_chance() -> None:
-    failures = [Observation({A: 0.7 + 0.01 * i, B: 0}, None, state="failed") for i in range(-8, 9)]
-    chance = GpSurrogate([*trials(20), *failures], SPACE, "minimise").compare([{A: 0.7, B: 0}, {A: 0.1, B: 1}]).chance
-    assert chance[0] < 0.6 < chance[1]
-    assert GpSurrogate(trials(), SPACE, "minimise").compare([{A: 0.7, B: 0}]).chance == pytest.approx([1.0])
-
-
-def test_the_evidence_is_for_what_matters_and_against_what_does_not() -> None:
-    rng = np.random.default_rng(1)
-    idle: Key = ("train.py", "IDLE")
-    known = [Observation({**trial.values, idle: float(rng.random())}, trial.score) for trial in trials(noise=0.05)]
-    wide = SPACE | {idle: ParameterRange(0.0, 1.0)}
-
-    def evidence(*keys: Key) -> float:
-        return GpSurrogate(known, {key: wide[key] for key in keys}, "minimise").evidence
-
-    assert evidence(A, B) > evidence(A, B, idle) + 1
-    assert evidence(A, B) > evidence(A) + 4
-    assert evidence(A, B) > evidence(B) + 4
-    assert evidence(B) > evidence() + 4, "without constants all programs are alike"
 
 
 def test_settings_that_cannot_be_solved_are_left_out() -> None:
@@ -179,3 +119,14 @@ def test_settings_that_cannot_be_solved_are_left_out() -> None:
     found = model.predict([trial.values for trial in far]).mean
     wanted = normal_scores([trial.score or 0.0 for trial in far], "minimise")
     assert np.corrcoef(found, wanted)[0, 1] > 0.9, "what was run 2,000 times is known"
+
+
+def test_programs_that_differ_little_are_compared_more_surely_than_each_is_known() -> None:
+    model = GpSurrogate(trials(12, noise=0.3), SPACE, "minimise")
+    programs = [{A: 0.9, B: 3}, {A: 0.9, B: 3}, {A: 0.85, B: 3}, {A: 0.1, B: 0}]
+    gains, alone = model.gains(programs), model.predict(programs)
+    assert [gain for gain, _ in gains] == pytest.approx((alone.mean - alone.mean[0])[1:])
+    same, near, far = (deviation for _, deviation in gains)
+    assert same == pytest.approx(0.0, abs=1e-3)
+    assert near**2 < 0.5 * alone.deviation[2] ** 2
+    assert near < far

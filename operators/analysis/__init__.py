@@ -1,1 +1,0 @@
-"""Sensitivity and attribution from recorded scores; nothing is evaluated."""
