@@ -138,7 +138,8 @@ def test_the_commands_beside_say_so_too(tmp_path: Path, words: tuple[str, ...]) 
 
 
 def test_a_class_that_is_no_executor_is_said() -> None:
-    with pytest.raises(settings.SettingsError, match=r"cannot be made: 'train\.hardware\.slots\.Slot' has no device, find_slots"):
+    said = r"cannot be made: 'train\.hardware\.slots\.Slot' has no device, find_slots"
+    with pytest.raises(settings.SettingsError, match=said):
         factory.executor_kind({"executor": {"_target_": "train.hardware.slots.Slot"}})
 
 
