@@ -10,16 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archive.records import Request as Request
     from search.api import Search as Search
     from search.function_task import OwnTask as OwnTask
     from search.run.budget import Budget as Budget
 
-_HOMES = {"Search": "search.api", "Budget": "search.run.budget", "OwnTask": "search.function_task"}
+    __version__: str
 
-__all__ = ["Budget", "OwnTask", "Search"]
+_HOMES = {
+    "Search": "search.api",
+    "Budget": "search.run.budget",
+    "OwnTask": "search.function_task",
+    "Request": "archive.records",
+}
+
+__all__ = ["Budget", "OwnTask", "Request", "Search", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("treewright")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,48 @@
+"""An operator of one's own: a random step of one constant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from archive.records import Candidate, Propose
+from archive.tree import Tree
+from operators.base import Context, NoCandidate
+from operators.languages.parameters import find_constants, set_constants
+from operators.numeric.search_space import range_of
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Move one constant of the parent by a normal step, inside the range that its ``tune:`` comment gives."""
+
+    name: str
+    """The key under ``conf/operators``; the search passes it."""
+    scale: float = 0.2
+    """Standard deviation of the step, as a share of the range."""
+
+    arity: ClassVar[int] = 1
+    needs_llm: ClassVar[bool] = False
+
+    def applies(self, tree: Tree, node_id: str) -> bool:
+        """Return whether the node can be the parent. Policies ask often: keep it cheap."""
+        return tree.scored(node_id)
+
+    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
+        """Return a child, or the reason why there is none. Must not write anywhere."""
+        files = dict(context.tree[move.parents[0]].candidate.files)
+        path = context.task.editable[0]
+        ranges = {each: span for each in find_constants(files[path]) if (span := range_of(each)) is not None}
+        if not ranges:
+            return NoCandidate("the program has no constant with a range")
+        constant = list(ranges)[context.rng.integers(len(ranges))]
+        span = ranges[constant]
+        low, high = span.bounds
+        place = span.coordinate(constant.value) + context.rng.normal(0, self.scale * (high - low))
+        value = span.value(float(np.clip(place, low, high)))
+        if value == constant.value:
+            return NoCandidate(f"{constant.name} would stay {value:g}")
+        files[path] = set_constants(files[path], {constant.name: value})
+        return Candidate(files, move.parents, self.name, f"{constant.name} {constant.value:g} -> {value:g}")

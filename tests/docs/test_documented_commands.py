@@ -1,0 +1,183 @@
+"""Every command on every page works: cheap ones run here, long ones are parsed, and each of the rest has a reason.
+
+A command that this module does not know fails its test.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from pages import HOUSE, PAGES, Command, commands
+
+import search
+from archive.__main__ import main as archive_main
+from archive.query.query import open_reader
+from archive.records import Request
+from search.cli.explain import explain
+from search.settings import check
+
+COMMANDS = {each.text: each for page in PAGES for each in commands(page)}
+SEARCH = {"treewright", "python -m search"}
+ARCHIVE = {"treewright-archive", "python -m archive"}
+
+ELSEWHERE = {
+    "python -m archive serve": "answers until Ctrl-C: tests/archive/test_serve.py",
+    "python -m archive tail": "follows until Ctrl-C: tests/archive/test_follow.py",
+    "python train/seeds/shakespeare.py": "trains for 10 s: tests/prepare/test_standalone.py",
+    "python train.py": "an exported program trains for 10 s: tests/archive/test_export.py",
+    "cd shakespeare": "the folder in an export: tests/archive/test_export.py",
+    "git checkout best": "the branch of the export above: tests/archive/test_export_git.py",
+}
+"""Commands that are neither run nor parsed here, with the reason and the test that has the job."""
+
+SAMPLE = {"../my-model": "elsewhere"}
+"""Words of the pages -> what stands for them here."""
+
+
+def bowl(request: Request) -> float:
+    """Return the height of a paraboloid at the program's constants."""
+    values: dict[str, float] = {}
+    exec(request.files["train.py"], values)
+    return (values["X"] - 0.3) ** 2 + (values["Y"] + 1.0) ** 2
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a user has it: an archive with two finished runs, copies of it, a git repository, a conf folder."""
+    folder = tmp_path_factory.mktemp("desk")
+    task = search.OwnTask(bowl, "X = 1.0  # tune: -2..2\nY = 1.0  # tune: -2..2\n", direction="minimise")
+    for seed, run in enumerate(("night", "shakespeare-1")):
+        with search.Search(task, operators="numeric", archive=folder / "treewright.duckdb", seed=seed, run=run) as s:
+            while (request := s.ask()) is not None:
+                s.tell(s.evaluate(request))
+    for name in ("laptop", "server"):
+        shutil.copy(folder / "treewright.duckdb", folder / f"{name}.duckdb")
+    for repository in (folder, folder / "elsewhere"):
+        subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    (folder / "my_conf" / "task").mkdir(parents=True)
+    (folder / "my_conf" / "task" / "notes.yaml").write_text("defaults: [shakespeare, _self_]\nname: notes\n")
+    return folder
+
+
+@pytest.fixture
+def here(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(desk)
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "TREEWRIGHT_ARCHIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return desk
+
+
+def words_of(command: Command, desk: Path) -> list[str]:
+    """The words after the program's name, with real ids in the places of the documented ones."""
+    text = re.sub(r"\s>\s\S+$", "", command.text)
+    words = Command(command.page, text).words
+    words = words[1:] if words[0].startswith("treewright") else words[3:]
+    here = {**SAMPLE, ".": str(HOUSE / command.folder)}
+    words = [here.get(word, word) for word in words]
+    if "3fa9" in text:
+        reader = open_reader(desk / "treewright.duckdb")
+        (root,), (child,) = reader.query("SELECT node_id FROM nodes WHERE run = 'night' ORDER BY number LIMIT 2").rows
+        words = [word.replace("3fa9", child).replace("71c0", root) for word in words]
+    return words
+
+
+def program_of(command: Command) -> str:
+    """``python -m search``, ``make``, ``pip`` ...: what the command starts, after variables that it sets."""
+    words = [re.sub(r"^\.venv/bin/", "", word) for word in command.words if not re.match(r"[A-Z_]+=", word)]
+    return " ".join(words[:3]) if words[0] == "python" and "-m" in words else words[0]
+
+
+def run_archive(words: list[str]) -> None:
+    assert archive_main(words) == 0
+
+
+def parse_search(words: list[str]) -> None:
+    """The settings compose; of a command beside the search, its own options are understood, too. ``explain`` runs."""
+    if words == ["--help"]:
+        return
+    if words[0] == "explain":
+        assert explain(words[1:]) == 0
+        return
+    if words[0] in ("evaluate", "ablate"):
+        options = import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
+        words = list(options.overrides)
+    check([word for word in words if word != "doctor"])
+
+
+def parse_prepare(words: list[str]) -> None:
+    """The task that would be prepared exists and its settings compose."""
+    known = [word for word in words if not word.startswith(("shards=", "device="))]
+    shards = [f"data.{word}" for word in words if word.startswith("shards=")]
+    check([*known, *shards])
+
+
+def check_pip(words: list[str]) -> None:
+    """Extras in ``pip install -e '.[a,b]'`` are extras of this project."""
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    extras = {extra for word in words for found in re.findall(r"\[(.+)\]", word) for extra in found.split(",")}
+    assert extras <= project["optional-dependencies"].keys()
+
+
+def check_make(words: list[str]) -> None:
+    targets = re.findall(r"^([\w-]+):", (HOUSE / "Makefile").read_text(), re.MULTILINE)
+    assert {word for word in words[1:] if "=" not in word} <= set(targets)
+
+
+def check_pytest(words: list[str]) -> None:
+    """Paths that are given to pytest exist."""
+    for word in words:
+        if word.startswith("tests"):
+            assert (HOUSE / word.partition("::")[0]).exists(), word
+
+
+def check_script(words: list[str]) -> None:
+    assert (HOUSE / words[1]).is_file(), words[1]
+
+
+OTHERS: dict[str, Callable[[list[str]], None]] = {
+    "pip": check_pip,
+    "make": check_make,
+    "python -m pytest": check_pytest,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_every_command_works(command: Command, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program, plain = program_of(command), command.text.replace(".venv/bin/", "")
+    if plain in ELSEWHERE:
+        return
+    if program in ARCHIVE:
+        run_archive(words_of(command, here))
+        assert capsys.readouterr().out
+    elif program in SEARCH:
+        parse_search(words_of(command, here))
+    elif program == "python -m prepare":
+        parse_prepare(words_of(command, here))
+    elif program == "python" and plain.startswith(("python examples/", "python tests/", "python docs/")):
+        check_script(plain.split())
+    else:
+        assert program in OTHERS, f"{command.page}: no check for {command.text!r}; add one, or a reason"
+        OTHERS[program](command.words)
+
+
+def test_every_reason_is_for_a_command_that_is_there() -> None:
+    assert ELSEWHERE.keys() <= {text.replace(".venv/bin/", "") for text in COMMANDS}
+
+
+def test_no_command_is_written_outside_of_the_blocks_that_are_run() -> None:
+    """A block that begins with a command has the language ``sh``; ``docs/slurm.md`` has a test of its own."""
+    from pages import blocks
+
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language not in ("sh", "bash"):
+                assert not re.match(r"(\.venv/bin/)?(python -m|make |pip |treewright)", block.text), block
+
+
