@@ -39,7 +39,7 @@ from search.run.resume import Opened, catch_up, open_run
 from search.settings import SettingsError
 from train.executors.base import Evaluator, Scorer
 from train.executors.local import LocalExecutor
-from train.hardware.slots import Slot, sharing
+from train.hardware.slots import Slot, shared_cores_warning
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Search(RunController):
         if not self._opened.resumed:
             self.archive.start_run(self._opened.run)
         core.note("session", f"{'resumed' if self._opened.resumed else 'started'} with {len(slots)} slots")
-        if (shared := sharing(slots)) is not None:
+        if (shared := shared_cores_warning(slots)) is not None:
             core.note("sharing", shared)
         core.start(self._outfit.files)
         if self._opened.other_hardware is not None and self.room > 0:

@@ -21,15 +21,15 @@ from search.policies.base import OperatorView, Policy
 from search.run.engine import EngineParts
 from search.run.lookahead import SAFETY, Lookahead
 from search.settings import SettingsError
-from train.executors.base import Evaluator, Executor, ExecutorError, Kind, Scorer, evaluator_from
+from train.executors.base import Evaluator, Executor, ExecutorError, ExecutorType, Scorer, evaluator_from
 from train.hardware.slots import Slot
 from train.sandbox.base import Sandbox, find_sandbox
 
 
-def executor_kind(config: Mapping[str, Any]) -> Kind:
+def executor_kind(config: Mapping[str, Any]) -> ExecutorType:
     """The class of the executor. Raises SettingsError."""
     try:
-        kind: Kind = locate(config["executor"]["_target_"])
+        kind: ExecutorType = locate(config["executor"]["_target_"])
     except TaskError as error:
         raise SettingsError(f"the executor cannot be made: {error}") from None
     if missing := [name for name in ("device", "find_slots", "survey", "of") if not hasattr(kind, name)]:

@@ -31,7 +31,7 @@ from prepare import syntax
 from prepare.scoring import Bytes
 from prepare.task import Metric, Task
 from train.hardware.slots import Slot
-from train.language_model.curve import ProgressCallback
+from train.progress import ProgressCallback
 
 PROGRAM = "train.py"
 """The name of a program that is given as one text."""

@@ -17,8 +17,8 @@ from archive.records import Evaluation, Purpose, Request
 from prepare.data.corpora import Folder
 from prepare.task import Limits, Metric, Task
 from train.hardware.slots import make_slots
-from train.language_model.curve import ProgressCallback
 from train.language_model.evaluator import AuditedEvaluator
+from train.progress import ProgressCallback
 from train.sandbox.base import find_sandbox
 
 CANDIDATES = Path(__file__).parent / "train" / "candidates"

@@ -25,9 +25,9 @@ from search.display.summary import this_python
 from search.run.budget import Budget
 from train.executors.base import ExecutorError
 from train.executors.local import LocalExecutor
-from train.hardware.devices import neighbours
-from train.sandbox.base import SandboxUnavailable, attempts
-from train.sandbox.landlock import LACKS
+from train.hardware.devices import gpu_warnings
+from train.sandbox.base import SandboxUnavailable, probe_tiers
+from train.sandbox.landlock import LIMITATIONS
 
 _GIGABYTES = 2.0
 _OVERHEAD = 7.5
@@ -134,14 +134,14 @@ def _sandbox(config: Mapping[str, Any]) -> Iterator[Finding]:
     user = "an unprivileged user of its own" if os.geteuid() == 0 else "you, confined"
     yield Finding("ok", "sandbox", f"{sandbox.tier}: no network, no other files or processes; runs as {user}")
     if sandbox.tier == "landlock":
-        yield Finding("note", "sandbox", f"landlock lacks, compared with bwrap: {LACKS}")
+        yield Finding("note", "sandbox", f"landlock lacks, compared with bwrap: {LIMITATIONS}")
     if str(config["sandbox"]) == "auto":
         yield from _other_tiers(sandbox.tier)
 
 
 def _other_tiers(used: str) -> Iterator[Finding]:
     """What else would work here, or why it would not."""
-    for tier, other, problem in attempts():
+    for tier, other, problem in probe_tiers():
         if tier != used:
             works = f"sandbox={tier} works here too" if other is not None else problem
             yield Finding("ok" if other is not None else "note", "sandbox", works)
@@ -155,7 +155,7 @@ def _device(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("problem", "slots", str(error))
         return
     yield Finding("ok", "device", words)
-    for note in neighbours(slots):
+    for note in gpu_warnings(slots):
         yield Finding("note", "device", note)
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     if load > 0.5:

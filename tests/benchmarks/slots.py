@@ -154,7 +154,7 @@ def through_ray(evaluations: int, seconds: float) -> dict[str, float]:
 
     from archive.records import Request
     from search import factory, settings
-    from train.sandbox.base import Bare
+    from train.sandbox.base import NoSandbox
 
     with RayNodes(nodes=1, cpus=4, gpus=4) as nodes:
         words = ["executor=ray", f"executor.address={nodes.address}"]
@@ -163,7 +163,7 @@ def through_ray(evaluations: int, seconds: float) -> dict[str, float]:
         task = factory.build_task(config)
         files = factory.seed_files(task, config)
         slots = PretendedRay.find_slots(config["executor"])
-        with PretendedRay.of(config, StubEvaluator(task, Bare()), slots) as executor:
+        with PretendedRay.of(config, StubEvaluator(task, NoSandbox()), slots) as executor:
             began, used = time.monotonic(), _cpu()
             executor.wait(5.0)  # what it costs to be there at all
             idle = (_cpu() - used) / (time.monotonic() - began)

@@ -25,7 +25,7 @@ from search.run.resume import Opened, catch_up, open_run
 from search.settings import compose_settings, resolve
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot
-from train.sandbox.base import Bare
+from train.sandbox.base import NoSandbox
 
 
 class Quiet:
@@ -78,7 +78,7 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
         """``model``: answers for the operators that want one, at most for so many ``dollars``."""
         config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
         task = factory.build_task(config)
-        evaluator = StubEvaluator(task, Bare(), **(stub or {}))
+        evaluator = StubEvaluator(task, NoSandbox(), **(stub or {}))
         places = tuple(Slot(index=i, device="cpu", gpu=None, cores=(), threads=1) for i in range(slots))
         files = {"train.py": source} if source is not None else factory.seed_files(task, config)
         display, stop = Quiet(), threading.Event()

@@ -7,8 +7,8 @@ import threading
 from archive.records import Evaluation, Request
 from prepare.task import Task
 from train.hardware.slots import Slot
-from train.language_model.curve import ProgressCallback
 from train.language_model.evaluator import AuditedEvaluator
+from train.progress import ProgressCallback
 from train.sandbox.base import Sandbox
 
 

@@ -35,7 +35,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(ray_module, "connect", addresses.append)
     monkeypatch.setattr(ray_module, "living_nodes", lambda: NODES)
     monkeypatch.setattr(ray_module, "head_address", lambda: "a:6379")
-    monkeypatch.setattr(ray_module, "least_memory", lambda nodes, ask: 80 * 10**9)
+    monkeypatch.setattr(ray_module, "smallest_gpu_memory", lambda nodes, probe: 80 * 10**9)
     return addresses
 
 

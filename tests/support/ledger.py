@@ -89,4 +89,4 @@ def memory_groups() -> list[Path]:
     if (groups := where_groups_are()) is None:
         return []
     folders = groups.base.glob("treewright-*")
-    return [folder for folder in folders if owner.fate(folder.name.removeprefix("treewright-")) == "dead"]
+    return [folder for folder in folders if owner.status(folder.name.removeprefix("treewright-")) == "dead"]

@@ -17,13 +17,13 @@ HARDWARE = "TREEWRIGHT_TEST_HARDWARE"
 class PretendedHost(Worker):
     """Believes Ray that there is a GPU."""
 
-    def _find_slot(self, recipe: WorkerSpec, index: int) -> Slot:
-        if not recipe.gpus:
-            return Slot(index, "cpu", None, (), recipe.threads)
-        return Slot(index, "cuda", 0, (), recipe.threads, uuid=f"GPU-{index}")
+    def _find_slot(self, spec: WorkerSpec, index: int) -> Slot:
+        if not spec.gpus:
+            return Slot(index, "cpu", None, (), spec.threads)
+        return Slot(index, "cuda", 0, (), spec.threads, uuid=f"GPU-{index}")
 
-    def _prepare(self, recipe: WorkerSpec, index: int) -> Ready | Refused:
-        found = super()._prepare(recipe, index)
+    def _prepare(self, spec: WorkerSpec, index: int) -> Ready | Refused:
+        found = super()._prepare(spec, index)
         return found if isinstance(found, Refused) else replace(found, conditions=_here(found.conditions))
 
     def evaluate(self, request: Request) -> Evaluation:
@@ -36,4 +36,4 @@ def _here(conditions: Conditions) -> Conditions:
 
 
 class PretendedRay(RayExecutor):
-    host_class = PretendedHost
+    worker_class = PretendedHost

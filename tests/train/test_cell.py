@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from train.sandbox import process as module
+from train.sandbox.abort import Aborted
 from train.sandbox.cgroup import MemoryGroup, MemoryGroups, find_groups
 from train.sandbox.log import TailBuffer, last_line
-from train.sandbox.process import Aborted, SandboxProcess
+from train.sandbox.process import SandboxProcess
 
 SPEAK = """
 import os, socket, struct, sys, time
@@ -59,7 +60,7 @@ def launch() -> Iterator[Launch]:
             {},
             ours,
             theirs,
-            what="the test",
+            label="the test",
             contained=False,
             memory_mb=memory_mb,
             log_bytes=4000,
@@ -109,8 +110,8 @@ door.recv(1)
         ("raise ValueError('an ordinary mistake')", "crashed", "the test: ValueError: an ordinary mistake"),
         ("print('half of a line', end='', flush=True); os._exit(7)", "crashed", "the test: half of a line"),
         ("os._exit(7)", "crashed", "exit status 7"),
-        ("os._exit(0)", "crashed", "it left before it had answered"),
-        ("os.kill(os.getpid(), 9)", "crashed", "ended by SIGKILL (perhaps by the system, for want of memory)"),
+        ("os._exit(0)", "crashed", "it exited without a result"),
+        ("os.kill(os.getpid(), 9)", "crashed", "ended by SIGKILL (perhaps by the kernel, for lack of memory)"),
         ("os.kill(os.getpid(), 40)", "crashed", "ended by signal 40"),
         ("raise MemoryError('no more')", "out_of_memory", "MemoryError: no more"),
         ("print('bwrap: told by the candidate', flush=True); os._exit(1)", "crashed", "bwrap: told by the candidate"),
@@ -139,7 +140,7 @@ def test_a_flood_of_messages_stays_in_the_socket(launch: Launch) -> None:
     cell = launch("flood = frame('{}') * 1000\nwhile True: door.sendall(flood)")
     caught = ended(lambda: cell.send({}, bytes(10_000_000), deadline=time.monotonic() + 0.5))
     assert caught.outcome == "timed_out"
-    assert len(cell._decoder._buffer) < 3_000_000
+    assert len(cell._channel._decoder._buffer) < 3_000_000
 
 
 def test_a_flood_of_output_is_cut_and_held_up(launch: Launch) -> None:
@@ -147,7 +148,7 @@ def test_a_flood_of_output_is_cut_and_held_up(launch: Launch) -> None:
     assert ended(lambda: receive(cell, seconds=0.5)).outcome == "timed_out"
     assert len(cell.log) < 4100
     assert "bytes left out" in cell.log
-    assert cell._log._dropped < 20_000_000  # it could print gigabytes in this time
+    assert cell._output._buffer._dropped < 20_000_000  # it could print gigabytes in this time
 
 
 BOMBS = {
@@ -239,10 +240,10 @@ def test_a_group_is_gone_with_its_cell(launch: Launch, memory_groups: MemoryGrou
         pytest.skip("no memory group can be made here")
     cell = launch(LEAVES_CHILDREN, groups=memory_groups)
     assert receive(cell).kind == "forked"
-    group = cell._group
+    group = cell._monitor.group
     assert group is not None
     assert len(group.processes()) == 4
-    cell._seen.clear()  # as if none had ever been looked at: the group knows them all the same
+    cell._monitor._seen.clear()  # as if none had ever been looked at: the group knows them all the same
     daemons = [psutil.Process(number) for number in group.processes() if number != cell._process.pid]
     cell.kill()
     assert psutil.wait_procs(daemons, timeout=5)[1] == []
@@ -260,7 +261,7 @@ def test_a_launch_that_fails_leaves_no_group(memory_groups: MemoryGroups | None)
             {},
             ours,
             theirs,
-            what="the test",
+            label="the test",
             contained=False,
             memory_mb=100,
             log_bytes=100,
@@ -281,7 +282,7 @@ def test_a_deadline_that_passed_while_the_search_stood_still_blames_nobody(
     caught = ended(lambda: cell.receive(deadline=really() + 100, max_payload=10, late="it was late"))
     monkeypatch.undo()
     assert caught.outcome == "lost", caught.reason
-    assert "the search itself stood still for 3600 s" in caught.reason
+    assert "the search itself did not run for 3600 s" in caught.reason
     assert cell.stalled > 3599
 
 
@@ -318,8 +319,8 @@ def test_what_it_leaves_behind_holds_nobody_up_and_is_ended(launch: Launch) -> N
     cell = launch(LEAVES_CHILDREN)
     assert receive(cell).kind == "forked"
     began = time.monotonic()
-    assert "it left before it had answered" in ended(lambda: receive(cell, seconds=60)).reason
-    daemons = list(cell._seen.values())
+    assert "it exited without a result" in ended(lambda: receive(cell, seconds=60)).reason
+    daemons = list(cell._monitor._seen.values())
     cell.kill()
     assert time.monotonic() - began < 20
     assert len(daemons) == 3
@@ -345,7 +346,7 @@ def test_a_command_that_is_missing_is_said_and_leaves_no_descriptor(launch: Laun
         {},
         ours,
         theirs,
-        what="the test",
+        label="the test",
         contained=False,
         memory_mb=100,
         log_bytes=1000,
@@ -397,10 +398,10 @@ def test_a_machine_out_of_memory_is_told_from_a_limit(launch: Launch, memory_gro
             self.group = group
 
         def __getattr__(self, name: str) -> object:
-            return {"kills": lambda: 1, "was_full": lambda: False}.get(name) or getattr(self.group, name)
+            return {"oom_kills": lambda: 1, "reached_limit": lambda: False}.get(name) or getattr(self.group, name)
 
-    assert cell._group is not None
-    cell._group = Counters(cell._group)  # type: ignore[assignment]
+    assert cell._monitor.group is not None
+    cell._monitor.group = Counters(cell._monitor.group)  # type: ignore[assignment]
     caught = ended(lambda: receive(cell))
     assert caught.outcome == "out_of_memory"
     assert "the whole machine ran out of memory" in caught.reason

@@ -11,7 +11,7 @@ import pytest
 
 from train.sandbox import cgroup as module
 from train.sandbox import owner
-from train.sandbox.cgroup import ENTER, MemoryGroup, MemoryGroups, find_groups
+from train.sandbox.cgroup import ENTER_GROUP, MemoryGroup, MemoryGroups, find_groups
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,11 @@ def real() -> MemoryGroups:
 
 
 def inside(group: MemoryGroup, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["/bin/sh", "-c", ENTER, str(group.door), *words], stdout=subprocess.PIPE)
+    return subprocess.Popen(["/bin/sh", "-c", ENTER_GROUP, str(group.procs_file), *words], stdout=subprocess.PIPE)
 
 
 def test_a_process_is_in_its_group_before_it_runs(real: MemoryGroups) -> None:
-    group = real.make(100)
+    group = real.create(100)
     process = inside(group, "/bin/cat", "/proc/self/cgroup")
     said = process.communicate(timeout=20)[0].decode()
     assert group.folder.name in said
@@ -37,22 +37,22 @@ def test_a_process_is_in_its_group_before_it_runs(real: MemoryGroups) -> None:
 
 
 def test_the_limit_holds_and_the_kill_is_counted(real: MemoryGroups) -> None:
-    group = real.make(100)
+    group = real.create(100)
     try:
-        assert group.kills() == 0
-        assert not group.was_full()
+        assert group.oom_kills() == 0
+        assert not group.reached_limit()
         process = inside(group, sys.executable, "-I", "-S", "-c", "hoard = b'1' * 200_000_000; print('done')")
         assert process.communicate(timeout=30)[0] == b""
-        assert group.kills() >= 1
-        assert group.was_full()
-        assert group.held() < 100_000_000
+        assert group.oom_kills() >= 1
+        assert group.reached_limit()
+        assert group.used_bytes() < 100_000_000
     finally:
         group.kill()
         assert group.remove()
 
 
 def test_killing_reaches_all_of_it_also_what_forks_all_the_time(real: MemoryGroups) -> None:
-    group = real.make(500)
+    group = real.create(500)
     code = """
 import os, time
 for _ in range(20):
@@ -64,7 +64,7 @@ while True:
     process = inside(group, sys.executable, "-I", "-S", "-c", code.replace("range(20)", "range(3)"))
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
-    assert group.kill(patience=30.0)
+    assert group.kill(timeout=30.0)
     assert group.processes() == []
     assert group.remove()
     process.wait()
@@ -78,8 +78,8 @@ import os, subprocess, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from train.sandbox.cgroup import *
 from pathlib import Path
-group = MemoryGroups(Path({str(real.base)!r}), {real.version}).make(100)
-daemon = subprocess.Popen(["/bin/sh", "-c", ENTER, str(group.door), "/bin/sleep", "1000"],
+group = MemoryGroups(Path({str(real.base)!r}), {real.version}).create(100)
+daemon = subprocess.Popen(["/bin/sh", "-c", ENTER_GROUP, str(group.procs_file), "/bin/sleep", "1000"],
                           start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 while not group.processes(): pass
 print(group.folder, daemon.pid, flush=True)
@@ -87,9 +87,9 @@ os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     folder, daemon = done.stdout.split()
-    living = real.make(100)
+    living = real.create(100)
     try:
-        real.sweep()
+        real.remove_stale()
         assert not Path(folder).exists()
         assert not _lives(int(daemon))
         assert living.folder.exists(), "its process is alive: this one"
@@ -117,7 +117,7 @@ def test_only_groups_of_the_dead_go(tmp_path: Path) -> None:
     ]
     for name in (*kept, f"treewright-{place}-{dead}-5-ab", f"treewright-{place}-{os.getpid()}-5-ab"):
         (groups.base / name).mkdir()
-    groups.sweep()
+    groups.remove_stale()
     assert sorted(each.name for each in groups.base.iterdir()) == sorted(kept)
 
 
@@ -176,11 +176,11 @@ def test_version_2_wants_the_controller_handed_to_us(tmp_path: Path) -> None:
 
 
 def test_version_2_is_limited_without_swap_and_killed_as_a_whole(tmp_path: Path) -> None:
-    group = MemoryGroups(tmp_path, 2).make(100)
+    group = MemoryGroups(tmp_path, 2).create(100)
     wrote = {name: (group.folder / name).read_text() for name in ("memory.max", "memory.swap.max", "memory.oom.group")}
     assert wrote == {"memory.max": str(100_000_000 // 4096 * 4096), "memory.swap.max": "0", "memory.oom.group": "1"}
     (group.folder / "memory.stat").write_text("anon 1000\nfile 700\nkernel 5\nshmem 30\nfile_mapped 7\n")
     (group.folder / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 1\n")
-    assert (group.held(), group.kills(), group.was_full()) == (1030, 2, True)
+    assert (group.used_bytes(), group.oom_kills(), group.reached_limit()) == (1030, 2, True)
     (group.folder / "memory.events").write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 1\n")
-    assert (group.kills(), group.was_full()) == (1, False), "the whole machine was out of memory"
+    assert (group.oom_kills(), group.reached_limit()) == (1, False), "the whole machine was out of memory"

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from train.sandbox.confine import filters
-from train.sandbox.confine.filters import Strictness, Unconfinable, program
+from train.sandbox.confine.filters import FilterOptions, Unconfinable, program
 
 HOUSE = Path(filters.__file__).parents[3]
 HEADERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")
 only_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="calls are made by their x86_64 numbers")
-STRICT = "Strictness(sockets=True, other_processes=True, metadata=True)"
+STRICT = "FilterOptions(sockets=True, other_processes=True, metadata=True)"
 
 PROLOGUE = '''
 import ctypes, os, signal, sys
-from train.sandbox.confine.filters import Strictness, install
+from train.sandbox.confine.filters import FilterOptions, install
 system = ctypes.CDLL(None, use_errno=True)
 def call(number, *arguments):
     ctypes.set_errno(0)
@@ -37,9 +37,9 @@ def make(number, remove, *arguments):
 '''
 
 
-def run(text: str, strictness: str | None) -> str:
+def run(text: str, options: str | None) -> str:
     """What a program prints, with the filter or, to see that the attack is one, without."""
-    install = f"install({strictness})\n" if strictness else ""
+    install = f"install({options})\n" if options else ""
     done = subprocess.run(
         [sys.executable, "-c", PROLOGUE + install + text],
         cwd=HOUSE,
@@ -52,8 +52,8 @@ def run(text: str, strictness: str | None) -> str:
     return done.stdout.strip()
 
 
-def errors(calls: str, strictness: str | None) -> list[int]:
-    return [int(word) for word in run(f"print(*[{calls}])", strictness).split()]
+def errors(calls: str, options: str | None) -> list[int]:
+    return [int(word) for word in run(f"print(*[{calls}])", options).split()]
 
 
 REFUSED = dict[str, tuple[int | None, int | None]]()
@@ -133,22 +133,22 @@ def test_an_attack_works_without_the_filter_and_fails_with_it(attack: str, tmp_p
 @only_x86_64
 def test_input_cannot_be_put_into_a_terminal() -> None:
     text = "import os; a, b = os.openpty(); print(call(16, b, 0x5412, ctypes.c_char_p(b'x')))"
-    assert int(run(text, "Strictness()")) == errno.EPERM
+    assert int(run(text, "FilterOptions()")) == errno.EPERM
     high = text.replace("0x5412", "0x100005412")  # the kernel looks at 32 bits of it
-    assert int(run(high, "Strictness()")) == errno.EPERM
+    assert int(run(high, "FilterOptions()")) == errno.EPERM
 
 
 @only_x86_64
 def test_another_table_of_numbers_is_no_way_round() -> None:
     """The x32 numbers, and the 32-bit calls of ``int 0x80`` (socket is 359 there, getpid 20)."""
-    assert int(run("print(call(0x40000000 + 39))", "Strictness()")) == errno.EPERM
+    assert int(run("print(call(0x40000000 + 39))", "FilterOptions()")) == errno.EPERM
     text = """
 import mmap
 page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 page.write(bytes.fromhex("b814000000cd80c3"))  # mov eax, 20; int 0x80; ret
 print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))())
 """
-    assert int(run(text, "Strictness()")) == -errno.EPERM
+    assert int(run(text, "FilterOptions()")) == -errno.EPERM
 
 
 def test_honest_calls_go_on() -> None:
@@ -176,7 +176,7 @@ import threading
 answers, go = [], threading.Event()
 thread = threading.Thread(target=lambda: (go.wait(), answers.append(call(272, 0x10000000))))
 thread.start()
-install(Strictness(unmapped_memory=False))
+install(FilterOptions(unmapped_memory=False))
 go.set(); thread.join()
 print(answers[0], call(319, b"x", 0))
 """
@@ -186,19 +186,19 @@ print(answers[0], call(319, b"x", 0))
 @only_x86_64
 def test_shared_segments_are_refused_where_the_machine_would_share_them() -> None:
     """On a GPU slot without namespaces: memory files are left, System V memory and queues are not."""
-    loose = "Strictness(unmapped_memory=False, other_processes=True)"
+    loose = "FilterOptions(unmapped_memory=False, other_processes=True)"
     assert errors("make(29, 31, 0, 4096, 0o1600), make(68, 71, 0, 0o1600), call(319, b'x', 0)", loose) == [1, 1, 0]
-    assert errors("make(29, 31, 0, 4096, 0o1600)", "Strictness(unmapped_memory=False)") == [0]
+    assert errors("make(29, 31, 0, 4096, 0o1600)", "FilterOptions(unmapped_memory=False)") == [0]
 
 
 def test_an_unknown_machine_is_refused() -> None:
     with pytest.raises(Unconfinable, match="system calls of riscv64 are not known here; expected x86_64 or aarch64"):
-        program(Strictness(), "riscv64")
+        program(FilterOptions(), "riscv64")
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_no_jump_leaves_the_program(machine: str) -> None:
-    code = program(Strictness(True, True, True, True), machine)
+    code = program(FilterOptions(True, True, True, True), machine)
     assert code[-1] == (0x06, 0, 0, 0x7FFF0000)
     for place, (operation, true, false, _) in enumerate(code):
         if operation in (0x15, 0x35, 0x45):
@@ -209,4 +209,4 @@ def test_no_jump_leaves_the_program(machine: str) -> None:
 def test_root_is_left_out_of_nothing() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    assert int(run("print(call(165, b'none', b'/mnt', b'tmpfs', 0, 0))", "Strictness()")) == errno.EPERM
+    assert int(run("print(call(165, b'none', b'/mnt', b'tmpfs', 0, 0))", "FilterOptions()")) == errno.EPERM

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from train.hardware import devices
-from train.hardware.devices import DeviceInUse, GpuMeter, Leases, Load, Nvidia, neighbours
+from train.hardware.devices import DeviceInUse, DeviceLoad, GpuMeter, Leases, NvidiaSmi, gpu_warnings
 from train.hardware.slots import Slot
 
 UUID = "GPU-0ff1ce"
@@ -43,7 +43,7 @@ class Machine:
         os.replace(self.folder / "new", self.folder / "used")
 
     def leases(self, patience: float = 0.5) -> Leases:
-        return Leases(Nvidia(str(self.smi)), self.folder, patience)
+        return Leases(NvidiaSmi(str(self.smi)), self.folder, patience)
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def never() -> threading.Event:
 
 def test_memory_in_use_is_asked_for_by_uuid(machine: Machine) -> None:
     machine.use(1000)
-    assert Nvidia(str(machine.smi)).load(UUID) == Load(pytest.approx(1048.576))
-    assert Nvidia(str(machine.smi)).load("GPU-another") is None
+    assert NvidiaSmi(str(machine.smi)).load(UUID) == DeviceLoad(pytest.approx(1048.576))
+    assert NvidiaSmi(str(machine.smi)).load("GPU-another") is None
     machine.use("[N/A]")
-    assert Nvidia(str(machine.smi)).load(UUID) is None
+    assert NvidiaSmi(str(machine.smi)).load(UUID) is None
 
 
 def test_without_nvidia_smi_nothing_is_measured_and_nothing_fails(tmp_path: Path) -> None:
-    nvidia = Nvidia(str(tmp_path / "missing"))
+    nvidia = NvidiaSmi(str(tmp_path / "missing"))
     assert nvidia.load(UUID) is None
     with Leases(nvidia, tmp_path).lease(GPU, never()) as lease:
         pass
@@ -84,19 +84,19 @@ def test_the_peak_is_what_came_on_top(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("printed", "load"),
     [
-        ("1000, 17", Load(1048.576, 0.17)),
-        ("1000, [N/A]", Load(1048.576)),
-        ("1000", Load(1048.576)),
+        ("1000, 17", DeviceLoad(1048.576, 0.17)),
+        ("1000, [N/A]", DeviceLoad(1048.576)),
+        ("1000", DeviceLoad(1048.576)),
         ("[N/A], 17", None),
     ],
 )
-def test_the_load_is_read_as_far_as_it_is_told(machine: Machine, printed: str, load: Load | None) -> None:
+def test_the_load_is_read_as_far_as_it_is_told(machine: Machine, printed: str, load: DeviceLoad | None) -> None:
     machine.use(printed)
-    assert Nvidia(str(machine.smi)).load(UUID) == load
+    assert NvidiaSmi(str(machine.smi)).load(UUID) == load
 
 
 def test_somebody_elses_load_is_in_the_record(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr(devices, "_UTILIZATION_SECONDS", 0.01)
     machine.use("8000, 60")
     with machine.leases().lease(GPU, never()) as lease:
         pass
@@ -109,20 +109,20 @@ def test_what_the_last_candidate_left_of_a_second_is_not_somebody_elses_load(mac
     threading.Timer(0.3, machine.use, ["4, 2"]).start()
     with machine.leases().lease(GPU, never()) as lease:
         pass
-    assert lease.others_busy == 0.02
+    assert lease.others_utilization == 0.02
 
 
 def test_a_person_is_told_of_others_on_the_gpus(machine: Machine, tmp_path: Path) -> None:
-    nvidia = Nvidia(str(machine.smi))
+    nvidia = NvidiaSmi(str(machine.smi))
     machine.use("4, 3")
-    assert neighbours((GPU, CPU), nvidia) == []
+    assert gpu_warnings((GPU, CPU), nvidia) == []
     machine.use("8000, 3")
-    assert "other processes have 8,389 MB of GPU 0 (GPU-0ff1ce) and keep it 3% busy" in neighbours((GPU,), nvidia)[0]
+    assert "other processes have 8,389 MB of GPU 0 (GPU-0ff1ce) and keep it 3% busy" in gpu_warnings((GPU,), nvidia)[0]
     machine.use("4, 50")
-    assert "keep it 50% busy" in neighbours((GPU,), nvidia)[0]
-    (note,) = neighbours((GPU,), Nvidia(str(tmp_path / "missing")))
+    assert "keep it 50% busy" in gpu_warnings((GPU,), nvidia)[0]
+    (note,) = gpu_warnings((GPU,), NvidiaSmi(str(tmp_path / "missing")))
     assert note.startswith("memory and load of the GPU are not measured, since there is no nvidia-smi")
-    assert neighbours((CPU,), Nvidia(str(tmp_path / "missing"))) == []
+    assert gpu_warnings((CPU,), NvidiaSmi(str(tmp_path / "missing"))) == []
 
 
 def test_a_slot_of_a_cpu_has_no_device_memory() -> None:
@@ -157,7 +157,7 @@ def test_a_device_that_is_not_empty_is_not_given_to_the_next(machine: Machine) -
     leases = machine.leases()
     with leases.lease(GPU, never()):
         machine.use(4000)  # and it stays: something of the candidate's is still there
-    with pytest.raises(DeviceInUse, match=r"has 4,194 MB in use, where 4 MB were before .* within 0.5 s"):
+    with pytest.raises(DeviceInUse, match=r"has 4,194 MB in use, 4 MB before .* within 0.5 s"):
         leases.lease(GPU, never()).__enter__()
     machine.use(200)  # as little as the driver itself may keep
     with leases.lease(GPU, never()) as lease:
@@ -217,7 +217,7 @@ def test_a_lock_that_is_a_link_is_not_followed(machine: Machine, tmp_path: Path)
 
 
 def test_the_watcher_is_ended_with_the_lease(machine: Machine) -> None:
-    with GpuMeter(Nvidia(str(machine.smi)), UUID) as meter:
+    with GpuMeter(NvidiaSmi(str(machine.smi)), UUID) as meter:
         process = meter._process
         assert process is not None
         assert process.poll() is None
@@ -237,7 +237,7 @@ def test_what_others_had_of_the_device_is_a_metric_of_the_score(
 ) -> None:
     @contextlib.contextmanager
     def lease(slot: Slot, cancelled: threading.Event):
-        yield devices.Lease(before_mb=700.0, others_busy=0.25)
+        yield devices.Lease(before_mb=700.0, others_utilization=0.25)
 
     monkeypatch.setattr(evaluator.leases, "lease", lease)
     metrics = run_candidate(toy_seed).metrics

@@ -18,7 +18,7 @@ from prepare.task import Task
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox import owner
-from train.sandbox.base import Bare, Bubblewrap, SandboxUnavailable
+from train.sandbox.base import Bubblewrap, NoSandbox, SandboxUnavailable
 
 PROGRAMS = Path(__file__).parent / "candidates"
 
@@ -116,7 +116,7 @@ SLOW_FAILURES = [
     ("huge_state", "invalid", "the state has 5,000,000 elements; 100,000 are allowed"),
     ("writes_data", "crashed", "SIGSEGV (perhaps it wrote to the training data, which is read-only"),
     ("starts_twice", "crashed", "session.start() was called twice"),
-    ("leaves", "crashed", "it left before it had answered (exit status 0)"),
+    ("leaves", "crashed", "it exited without a result (exit status 0)"),
     ("closes_session", "crashed", "it closed its session without an answer"),
     ("dropout", "invalid", "predict must be causal, deterministic (no dropout)"),
     ("no_numbers", "invalid", "a log-probability was not a finite number"),
@@ -174,7 +174,7 @@ def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.Monk
 
 
 def test_no_sandbox_works_and_says_so(run_candidate, toy_task: Task, toy_seed: str) -> None:
-    evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, Bare()))
+    evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, NoSandbox()))
     assert isinstance(evaluation, Scored), evaluation
     assert evaluation.sandbox == "none"
     assert evaluation.score == pytest.approx(bigram_score(toy_task, "val"), abs=1e-5)
@@ -218,7 +218,7 @@ def test_what_the_gate_refuses_is_never_run(run_candidate) -> None:
 
 
 def test_text_in_a_mounted_folder_is_refused(toy_task: Task, tmp_path: Path) -> None:
-    class Showing(Bare):
+    class Showing(NoSandbox):
         def mounted(self) -> tuple[Path, ...]:
             return (tmp_path,)
 
@@ -230,7 +230,7 @@ def test_text_in_a_mounted_folder_is_refused(toy_task: Task, tmp_path: Path) -> 
 
 
 def test_a_package_that_holds_the_text_is_refused(toy_task: Task, tmp_path: Path) -> None:
-    class Showing(Bare):
+    class Showing(NoSandbox):
         def mounted(self) -> tuple[Path, ...]:
             return (tmp_path,)
 
@@ -246,7 +246,7 @@ def test_a_package_that_holds_the_text_is_refused(toy_task: Task, tmp_path: Path
 )
 def test_a_task_that_does_not_fit_its_text_is_refused(toy_task: Task, change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        AuditedEvaluator(dataclasses.replace(toy_task, **change), Bare())
+        AuditedEvaluator(dataclasses.replace(toy_task, **change), NoSandbox())
 
 
 def test_other_seeds_bring_the_data_in_another_order(toy_task: Task) -> None:
@@ -276,7 +276,7 @@ def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, mo
     (tmp_path / young).mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / f"treewright-{place}-{number}-1-link").symlink_to(tmp_path / "outside")
-    AuditedEvaluator(toy_task, Bare())
+    AuditedEvaluator(toy_task, NoSandbox())
     left = [*kept, young, "outside", f"treewright-{place}-{number}-1-link"]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(left)
 

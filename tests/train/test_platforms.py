@@ -21,14 +21,15 @@ from search import factory, settings
 from search.cli.doctor import findings_for
 from train.executors.local import LocalExecutor
 from train.hardware import slots
-from train.hardware.devices import Leases, Nvidia, neighbours
-from train.hardware.slots import Slot, device_kind, gpu_slot, hardware_tag, make_slots
+from train.hardware.devices import Leases, NvidiaSmi, gpu_warnings
+from train.hardware.slots import Slot, device_kind, gpu_slot, make_slots
+from train.hardware.vendors import hardware_tag, vendor_of
 from train.language_model import training
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox import owner
-from train.sandbox.base import Bare, Bubblewrap, SandboxUnavailable, attempts, find_sandbox
+from train.sandbox.base import Bubblewrap, NoSandbox, SandboxUnavailable, find_sandbox, probe_tiers
 from train.sandbox.confine import landlock
-from train.sandbox.environment import environment_for, gpu_devices
+from train.sandbox.environment import environment_for
 
 
 @pytest.fixture
@@ -60,11 +61,9 @@ def amd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("mac")
 def test_a_mac_has_no_sandbox_and_says_what_to_do() -> None:
-    assert list(attempts()) == []
+    assert list(probe_tiers()) == []
     for choice in ("auto", "bwrap", "landlock"):
-        with pytest.raises(
-            SandboxUnavailable, match=r"no sandbox of ours for Darwin\. .*sandbox=none .*Linux container"
-        ):
+        with pytest.raises(SandboxUnavailable, match=r"no sandbox for Darwin\. .*sandbox=none .*Linux container"):
             find_sandbox(choice)
     assert find_sandbox("none").tier == "none"
     assert landlock.abi() == 0
@@ -78,10 +77,10 @@ def test_a_mac_has_one_slot_on_its_gpu() -> None:
     assert slot.threads == os.cpu_count()
     assert " mps x1 / " in hardware_tag(slot)
     assert environment_for(slot)["CUDA_VISIBLE_DEVICES"] == ""
-    assert gpu_devices(slot) == []
+    assert vendor_of(slot).device_files(slot) == []
     with pytest.raises(ValueError, match=r"executor\.slots is 2, and there is one GPU \(mps\)"):
         make_slots(2)
-    assert "not measured" in neighbours((slot,))[0]
+    assert "not measured" in gpu_warnings((slot,))[0]
 
 
 @pytest.mark.usefixtures("mac")
@@ -91,7 +90,7 @@ def test_a_mac_without_that_gpu_runs_on_its_cores(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert device_kind() == "cpu"
     assert len(make_slots(None)) == os.cpu_count()
-    assert neighbours(make_slots(1)) == []
+    assert gpu_warnings(make_slots(1)) == []
 
 
 @pytest.mark.usefixtures("mac")
@@ -99,7 +98,7 @@ def test_the_doctor_of_a_mac_finds_one_problem(monkeypatch: pytest.MonkeyPatch) 
     config = settings.values_for(None, ["llm=none"], factory.device_for)
     problems = [finding for finding in findings_for(config) if finding.level == "problem"]
     assert [finding.what for finding in problems] == ["sandbox"]
-    assert "no sandbox of ours for Darwin" in problems[0].words
+    assert "no sandbox for Darwin" in problems[0].words
 
 
 @pytest.mark.usefixtures("mac")
@@ -107,7 +106,7 @@ def test_a_candidate_is_scored_without_a_sandbox_and_the_record_says_so(toy_task
     """Everything of the parent's that Linux alone has is missing; the worker runs on Linux all the same."""
     slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
     request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "screen")
-    evaluator = AuditedEvaluator(toy_task, Bare(), memory_groups=False)
+    evaluator = AuditedEvaluator(toy_task, NoSandbox(), memory_groups=False)
     landed = evaluator.evaluate(request, slot, threading.Event(), lambda phase, share, loss=None: None)
     assert isinstance(landed, Scored), landed
     assert (landed.sandbox, landed.trust, landed.resources.memory_by) == ("none", "audited", "watch")
@@ -135,12 +134,12 @@ def test_without_proc_an_owner_is_known_by_its_clock(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "stat", lambda path, **more: nothing() if "/proc" in str(path) else stat(path, **more))
     owner._place.cache_clear()
     try:
-        assert owner.fate(owner.tag()) == "alive"
+        assert owner.status(owner.tag()) == "alive"
         sleeper = subprocess.Popen(["sleep", "60"])
         born = int(psutil.Process(sleeper.pid).create_time())
         sleeper.kill()
         sleeper.wait()
-        assert owner.fate(f"boot-{sleeper.pid}-{born}") == "dead"
+        assert owner.status(f"boot-{sleeper.pid}-{born}") == "dead"
     finally:
         owner._place.cache_clear()
 
@@ -148,7 +147,7 @@ def test_without_proc_an_owner_is_known_by_its_clock(monkeypatch: pytest.MonkeyP
 WORKER = """
 import os, sys, time
 sys.platform = "darwin"
-sys.path[:0] = ["train", "."]
+sys.path[:0] = ["train/sandbox", "."]
 import confine
 hello = {"processes": 0, "file_bytes": 10**9, "die_with": os.getppid(), "task": {"device": "mps"}}
 confine.confine(hello, "none")
@@ -182,7 +181,7 @@ def test_a_slot_on_amds_gpus() -> None:
 
 @pytest.mark.usefixtures("amd")
 def test_what_cannot_be_measured_on_amds_gpus_is_said() -> None:
-    (note,) = neighbours(make_slots(2), Nvidia("/bin/true"))
+    (note,) = gpu_warnings(make_slots(2), NvidiaSmi("/bin/true"))
     assert "memory and load of the GPUs are not measured" in note
     with Leases().lease(make_slots(1)[0], threading.Event()) as lease:
         pass
@@ -204,7 +203,7 @@ def test_a_candidate_sees_the_gpu_that_this_process_means(
     monkeypatch.setattr(slots, "gpu_identity", lambda gpu: (None, None))
     slot = gpu_slot(0, gpu, (), 1)
     assert environment_for(slot)["CUDA_VISIBLE_DEVICES"] == name
-    assert gpu_devices(slot)[0] == f"/dev/nvidia{number}"
+    assert vendor_of(slot).device_files(slot)[0] == f"/dev/nvidia{number}"
 
 
 def test_torch_is_not_asked_where_no_device_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

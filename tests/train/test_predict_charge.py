@@ -10,7 +10,7 @@ import pytest
 
 from prepare.task import Task
 from train.language_model.evaluation import EvaluationPipeline
-from train.sandbox.process import Aborted
+from train.sandbox.abort import Aborted
 
 
 def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1) -> None:

@@ -22,7 +22,7 @@ from search import factory, settings
 from train.executors.ray import worker as module
 from train.executors.ray.worker import Ready, Refused, Worker, WorkerSpec, source_digest
 from train.hardware.slots import Slot
-from train.language_model.curve import ProgressCallback
+from train.progress import ProgressCallback
 from train.sandbox import environment
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
@@ -42,7 +42,7 @@ class Patient(StubEvaluator):
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(module, "_node_id", lambda: "this node")
-    monkeypatch.setattr(module, "_watch_the_raylet", lambda: None)
+    monkeypatch.setattr(module, "_exit_with_raylet", lambda: None)
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -53,7 +53,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.fixture
-def recipe(config: dict[str, Any]) -> WorkerSpec:
+def spec(config: dict[str, Any]) -> WorkerSpec:
     return WorkerSpec.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
 
 
@@ -62,27 +62,27 @@ def request(config: Mapping[str, Any]) -> Request:
     return Request("node", "run", 3, factory.seed_files(task, config), 11, "screen")
 
 
-def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], recipe: WorkerSpec) -> None:
-    host = Worker()
-    ready = host.prepare(recipe, 5)
+def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], spec: WorkerSpec) -> None:
+    worker = Worker()
+    ready = worker.prepare(spec, 5)
     assert isinstance(ready, Ready), ready
     assert (ready.node_id, ready.tier, ready.slot.index, ready.slot.device) == ("this node", "none", 5, "cpu")
     assert ready.conditions.hardware == "stub"
     assert ready.device == f"cpu@{ready.node}"
-    landed = host.evaluate(request(config))
+    landed = worker.evaluate(request(config))
     assert (landed.outcome, landed.device) == ("scored", ready.device)
     assert (landed.request.move, landed.request.files) == (3, {}), "the driver has the files"
 
 
-def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any], recipe: WorkerSpec) -> None:
-    host = Worker()
-    host.prepare(replace(recipe, evaluator={**recipe.evaluator, "delay": 60.0}), 0)
+def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any], spec: WorkerSpec) -> None:
+    worker = Worker()
+    worker.prepare(replace(spec, evaluator={**spec.evaluator, "delay": 60.0}), 0)
     landed: list[Evaluation] = []
-    thread = threading.Thread(target=lambda: landed.append(host.evaluate(request(config))))
+    thread = threading.Thread(target=lambda: landed.append(worker.evaluate(request(config))))
     thread.start()
-    until(lambda: host.look().phase == "train")
-    assert (host.look().share, host.look().losses[0]) == (0.5, (0.5, 4.0))
-    host.cancel()
+    until(lambda: worker.progress().phase == "train")
+    assert (worker.progress().share, worker.progress().losses[0]) == (0.5, (0.5, 4.0))
+    worker.cancel()
     thread.join(20)
     assert len(landed) == 1
 
@@ -90,17 +90,17 @@ def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any]
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"digest": "another"}, r"has another version there .*the search has another\): install the same on all nodes"),
-        ({"fingerprint": "other texts"}, r"its data are others \(stub-corpus, the search has other texts\)"),
-        ({"gpus": 1}, r"Ray has given it a GPU, and torch sees none there"),
+        ({"digest": "another"}, r"has another version there .*; the search has another\): install the same"),
+        ({"fingerprint": "other texts"}, r"its data differ \(stub-corpus; the search has other texts\)"),
+        ({"gpus": 1}, r"Ray has assigned a GPU to it, but torch sees none there"),
         ({"sandbox": "docker"}, r"sandbox=docker is unknown"),
         ({"evaluator": {"_target_": "nowhere.Evaluator"}}, r"_target_ 'nowhere.Evaluator' cannot be imported"),
         ({"evaluator": {"_target_": "stub_evaluator.StubEvaluator", "nonsense": 1}}, r"unexpected keyword .*nonsense"),
         ({"task": {"name": "x"}}, r"does not say whether its metric"),
     ],
 )
-def test_a_host_that_cannot_serve_says_why(recipe: WorkerSpec, change: dict[str, Any], words: str) -> None:
-    refused = Worker().prepare(replace(recipe, **change), 0)
+def test_a_host_that_cannot_serve_says_why(spec: WorkerSpec, change: dict[str, Any], words: str) -> None:
+    refused = Worker().prepare(replace(spec, **change), 0)
     assert isinstance(refused, Refused)
     assert refused.node_id == "this node"
     assert re.search(words, refused.reason), refused.reason
@@ -112,22 +112,22 @@ def test_a_host_is_where_the_driver_is(config: dict[str, Any], tmp_path: Path, m
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("TREEWRIGHT_CACHE", "/somewhere")
     sys.path.append(str(tmp_path / "ours"))
-    recipe = WorkerSpec.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
+    spec = WorkerSpec.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
     sys.path.remove(str(tmp_path / "ours"))
     monkeypatch.chdir("/")
     monkeypatch.delenv("TREEWRIGHT_CACHE")
-    module._move_in(replace(recipe, paths=(*recipe.paths, "/no/such/folder")))
+    module._adopt_environment(replace(spec, paths=(*spec.paths, "/no/such/folder")))
     assert Path.cwd() == tmp_path / "here"
     assert os.environ["TREEWRIGHT_CACHE"] == "/somewhere"
     assert str(tmp_path / "ours") in sys.path
     assert "/no/such/folder" not in sys.path
     monkeypatch.setenv("TREEWRIGHT_CACHE", "/of the node")
-    module._move_in(replace(recipe, folder="/no/such/folder"))
+    module._adopt_environment(replace(spec, folder="/no/such/folder"))
     assert os.environ["TREEWRIGHT_CACHE"] == "/of the node", "what a node has of its own stays"
 
 
 def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(
-    recipe: WorkerSpec, monkeypatch: pytest.MonkeyPatch
+    spec: WorkerSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, most = [0], [0]
 
@@ -138,7 +138,7 @@ def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(
         inside[0] -= 1
 
     monkeypatch.setattr(Task, "prepare", prepare)
-    threads = [threading.Thread(target=Worker().prepare, args=(recipe, index)) for index in range(4)]
+    threads = [threading.Thread(target=Worker().prepare, args=(spec, index)) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -161,8 +161,8 @@ def test_hosts_of_a_node_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch
 
 CHILD = """
 import time
-from train.executors.ray.worker import _watch_the_raylet
-_watch_the_raylet()
+from train.executors.ray.worker import _exit_with_raylet
+_exit_with_raylet()
 print("watching", flush=True)
 time.sleep(600)
 """
@@ -182,7 +182,8 @@ def test_the_digest_is_of_what_makes_scores() -> None:
 def test_the_lock_of_an_editor_is_no_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Some editors keep a link to nowhere beside a file that is being changed."""
     (tmp_path / "prepare").mkdir()
-    (tmp_path / "train" / "confine").mkdir(parents=True)
+    (tmp_path / "train" / "sandbox" / "confine").mkdir(parents=True)
+    (tmp_path / "train" / "language_model").mkdir()
     for name in ("prepare/task.py", "train/sandbox/confine/filters.py", "train/language_model/worker.py"):
         (tmp_path / name).write_text("X = 1\n")
     (tmp_path / "prepare" / ".#task.py").symlink_to("somebody@somewhere.1234")

@@ -11,7 +11,7 @@ import pytest
 
 from train.executors.base import ExecutorError
 from train.executors.ray import cluster
-from train.executors.ray.cluster import Demand, NodeFacts, connect, demand_for, slots_for, unreachable
+from train.executors.ray.cluster import Demand, NodeFacts, connect, connection_problem, demand_for, slots_for
 
 NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "head", 4, 0))
 
@@ -40,7 +40,7 @@ def test_what_fits_is_counted(options: dict[str, Any], demand: Demand, slots: in
             ExecutorError,
             r"room for 4 of 5 slots with 1 GPU and 4 cores each: a: 8 cores, 2 GPUs; ",
         ),
-        (NODES, {"slots": 5}, ExecutorError, r"Ray would wait for ever for the rest: use executor\.slots=4"),
+        (NODES, {"slots": 5}, ExecutorError, r"Ray would wait forever for the rest: use executor\.slots=4"),
         (NODES, {"threads": 9}, ExecutorError, r"room for 0 of 1 slot with 1 GPU and 9 cores each"),
         (NODES[2:], {"gpus": 1}, ExecutorError, r"no node of the Ray cluster has a GPU: head: 4 cores\. Start a node"),
         ((), {}, ExecutorError, r"room for 0 of 1 slot .*it has no node"),
@@ -93,7 +93,7 @@ def test_a_cluster_that_was_killed_is_not_joined_for_minutes(monkeypatch: pytest
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("192.0.2.1:9")
-    monkeypatch.setattr(cluster, "unreachable", lambda address: f"nobody at {address}")
+    monkeypatch.setattr(cluster, "connection_problem", lambda address: f"nobody at {address}")
     with pytest.raises(
         ExecutorError, match=r"address=auto, which is 192\.0\.2\.1:9 here \(nobody at 192\.0\.2\.1:9\)\. Start"
     ):
@@ -110,4 +110,4 @@ def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_head_is_looked_for_by_its_port() -> None:
-    assert unreachable("127.0.0.1:9") is not None
+    assert connection_problem("127.0.0.1:9") is not None

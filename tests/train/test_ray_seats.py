@@ -22,10 +22,10 @@ from train.executors.ray.cluster import NodeFacts
 from train.executors.ray.executor import HeadLost, RayExecutor
 from train.executors.ray.pool import MIXED, HardwarePolicy
 from train.executors.ray.worker import ProgressSnapshot, Ready, Refused, WorkerSpec
-from train.hardware.slots import Slot, sharing
+from train.hardware.slots import Slot, shared_cores_warning
 
 HERE = Conditions("corpus", 10.0, "H100")
-RECIPE = WorkerSpec({}, {}, "auto", 1, 4, "/", (), {}, "digest", "corpus")
+SPEC = WorkerSpec({}, {}, "auto", 1, 4, "/", (), {}, "digest", "corpus")
 USUAL = HardwarePolicy()
 NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "head", 4, 0))
 
@@ -76,29 +76,29 @@ class Cluster:
         self.head: str | None = None
         self.exceptions = SimpleNamespace(RayTaskError=TaskError)
 
-    def remote(self, host_class: type) -> Any:
+    def remote(self, worker_class: type) -> Any:
         def options(**chosen: Any) -> Any:
             return SimpleNamespace(remote=lambda: self._new(chosen))
 
         return SimpleNamespace(options=options)
 
     def _new(self, chosen: dict[str, Any]) -> Any:
-        host = Host(chosen)
-        self.hosts.append(host)
-        number, prepare = len(self.hosts), host.__getattr__("prepare").remote
+        worker = Host(chosen)
+        self.hosts.append(worker)
+        number, prepare = len(self.hosts), worker.__getattr__("prepare").remote
 
         def first(*arguments: Any) -> Any:
             reference = prepare(*arguments)
             if (answer := self.comes(number)) is not None:
-                host.answer("prepare", answer)
+                worker.answer("prepare", answer)
             return reference
 
-        host.__dict__["prepare"] = SimpleNamespace(remote=first)
-        return host
+        worker.__dict__["prepare"] = SimpleNamespace(remote=first)
+        return worker
 
-    def kill(self, host: Host, no_restart: bool) -> None:
+    def kill(self, worker: Host, no_restart: bool) -> None:
         assert no_restart
-        host.killed = True
+        worker.killed = True
 
 
 def ready(node: str = "a", hardware: str = "H100") -> Ready:
@@ -111,22 +111,22 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
     for place in (ray_cluster, pool, module):
         monkeypatch.setattr(place, "ray_package", lambda: made)
-    for name, value in (("head_address", lambda: "head:6379"), ("unreachable", lambda address: made.head)):
+    for name, value in (("head_address", lambda: "head:6379"), ("connection_problem", lambda address: made.head)):
         monkeypatch.setattr(module, name, value)
     for place in (module, pool):
         monkeypatch.setattr(place, "living_nodes", lambda: NODES)
-    monkeypatch.setattr(pool, "_elsewhere", lambda avoided: ("not", *sorted(avoided)))
-    monkeypatch.setattr(module, "_TEND_SECONDS", 0.01)
-    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.01)
-    monkeypatch.setattr(module, "_HEAD_PATIENCE", 0.05)
+    monkeypatch.setattr(pool, "_other_nodes", lambda avoided: ("not", *sorted(avoided)))
+    monkeypatch.setattr(module, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_HEAD_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_HEAD_TIMEOUT", 0.05)
     monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.1)
     return made
 
 
-def executor(slots: int = 2, terms: HardwarePolicy = USUAL) -> RayExecutor:
+def executor(slots: int = 2, hardware_policy: HardwarePolicy = USUAL) -> RayExecutor:
     scorer: Any = SimpleNamespace(gate=lambda files: None)
     made = tuple(Slot(i, "cuda", None, (), 4) for i in range(slots))
-    return RayExecutor(scorer, made, RECIPE, terms, clock=lambda: 1000.0)
+    return RayExecutor(scorer, made, SPEC, hardware_policy, clock=lambda: 1000.0)
 
 
 def request(name: str) -> Request:
@@ -163,12 +163,12 @@ def test_requests_go_to_free_hosts_in_order(cluster: Cluster) -> None:
         second.answer("evaluate", scored(second.request))
         assert names(ours.wait(5)) == [("b", "scored")]
         assert second.request.node_id == "c"
-        for host in (first, second):
-            host.answer("evaluate", scored(host.request))
+        for worker in (first, second):
+            worker.answer("evaluate", scored(worker.request))
         assert sorted(names(ours.wait(5)) + names(ours.wait(0))) == [("a", "scored"), ("c", "scored")]
         assert (ours.free, ours.in_flight, ours.running()) == (2, 0, ())
         assert ours.evaluator.conditions(ours.slots[0]) == ours.conditions == HERE
-    assert all(host.killed for host in cluster.hosts)
+    assert all(worker.killed for worker in cluster.hosts)
     assert cluster.hosts[0].options["num_gpus"] == 1
     assert cluster.hosts[0].options["num_cpus"] == 4
     assert cluster.hosts[0].options["max_restarts"] == cluster.hosts[0].options["max_task_retries"] == 0
@@ -177,7 +177,7 @@ def test_requests_go_to_free_hosts_in_order(cluster: Cluster) -> None:
 def test_cores_of_one_number_on_two_nodes_are_not_shared(cluster: Cluster) -> None:
     with executor() as ours:
         assert [slot.index for slot in ours.slots] == [0, 1]
-        assert sharing(ours.slots) is None
+        assert shared_cores_warning(ours.slots) is None
 
 
 class Lazy(dict[str, str]):
@@ -220,10 +220,10 @@ def test_a_host_that_dies_gives_lost_and_another_takes_its_place(cluster: Cluste
 def test_what_a_host_sends_after_it_was_given_up_counts_for_nothing(cluster: Cluster) -> None:
     with executor(slots=1) as ours:
         ours.submit(request("a"))
-        host = cluster.hosts[0]
-        seat = ours._seats.all[0]
-        ours._lose(seat, "given up")
-        host.answer("evaluate", scored(host.request))  # its node had only been unreachable for a while
+        worker = cluster.hosts[0]
+        handle = ours._pool.handles[0]
+        ours._lose(handle, "given up")
+        worker.answer("evaluate", scored(worker.request))  # its node had only been unreachable for a while
         assert names(ours.wait(1)) == [("a", "lost")]
         until(lambda: ours.wait(0.02) == [] and ours.free == 1)
         ours.submit(request("a"))
@@ -257,9 +257,9 @@ def test_what_is_recorded_goes_by_our_clock_and_has_our_request(cluster: Cluster
 def test_progress_is_looked_at(cluster: Cluster) -> None:
     with executor() as ours:
         ours.submit(request("a"))
-        host = cluster.hosts[0]
-        until(lambda: ours.wait(0.02) == [] and "look" in host.asked)
-        host.answer("look", ProgressSnapshot("train", 0.25, ((0.1, 4.0),)))
+        worker = cluster.hosts[0]
+        until(lambda: ours.wait(0.02) == [] and "progress" in worker.asked)
+        worker.answer("progress", ProgressSnapshot("train", 0.25, ((0.1, 4.0),)))
         until(lambda: ours.wait(0.02) == [] and ours.running()[0].share == 0.25)
         (running,) = ours.running()
         assert (running.phase, running.losses) == ("train", ((0.1, 4.0),))
@@ -279,7 +279,7 @@ def test_closing_hands_out_what_had_finished_and_gives_up_the_rest(cluster: Clus
     ours.close()
     assert names(ours.wait(0)) == [("finished", "scored")]
     assert "cancel" in hosts[1].asked
-    assert all(host.killed for host in hosts)
+    assert all(worker.killed for worker in hosts)
     assert ours.in_flight == 0
     with pytest.raises(RuntimeError, match="closed"):
         ours.submit(request("too late"))
@@ -301,7 +301,7 @@ def test_without_a_head_all_is_lost_and_the_search_ends(cluster: Cluster) -> Non
 
 
 def test_a_head_that_comes_back_in_time_is_no_loss(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_HEAD_PATIENCE", 60.0)
+    monkeypatch.setattr(module, "_HEAD_TIMEOUT", 60.0)
     with executor(slots=1) as ours:
         ours.submit(request("a"))
         cluster.head = "Connection refused"
@@ -312,7 +312,7 @@ def test_a_head_that_comes_back_in_time_is_no_loss(cluster: Cluster, monkeypatch
 
 
 def test_a_cluster_that_has_lost_all_its_slots_is_not_waited_for_for_ever(cluster: Cluster) -> None:
-    with executor(slots=1, terms=HardwarePolicy(patience=0.2)) as ours:
+    with executor(slots=1, hardware_policy=HardwarePolicy(patience=0.2)) as ours:
         cluster.comes = lambda number: None
         ours.submit(request("a"))
         cluster.hosts[0].answer("evaluate", ActorDied("gone"))
@@ -341,20 +341,20 @@ def test_hosts_that_all_refuse_end_it_with_their_reasons(cluster: Cluster) -> No
     cluster.comes = lambda number: Refused("b", "id of b", "its data are others")
     with pytest.raises(ExecutorError, match=r"no slot .* could be made ready in 120 s\. b: its data are others"):
         executor()
-    assert all(host.killed for host in cluster.hosts)
+    assert all(worker.killed for worker in cluster.hosts)
 
 
 def test_nodes_that_others_use_are_waited_for_and_then_said(cluster: Cluster) -> None:
     cluster.comes = lambda number: None
-    with pytest.raises(ExecutorError, match=r"2 wait for a node with room: `ray status` shows"):
-        executor(terms=HardwarePolicy(patience=0.1))
+    with pytest.raises(ExecutorError, match=r"2 wait for a node with free resources: `ray status` shows"):
+        executor(hardware_policy=HardwarePolicy(patience=0.1))
 
 
 def test_slots_without_a_host_yet_join_later(cluster: Cluster) -> None:
     cluster.comes = lambda number: ready("a") if number == 1 else None
-    with executor(terms=HardwarePolicy(patience=0.1)) as ours:
+    with executor(hardware_policy=HardwarePolicy(patience=0.1)) as ours:
         assert (len(ours.slots), ours.free) == (2, 1)
-        assert any("1 of 2 slots have no host yet" in note for note in ours.notes)
+        assert any("1 of 2 slots have no worker yet" in note for note in ours.notes)
         cluster.hosts[1].answer("prepare", ready("b"))
         until(lambda: ours.wait(0.02) == [] and ours.free == 2)
 
@@ -371,13 +371,13 @@ def test_nodes_of_different_hardware_are_not_compared_unasked(cluster: Cluster) 
     cluster.comes = kinds
     with pytest.raises(ExecutorError, match=r"2 slots of 'H100'; 1 slot of 'A100'\. .*\(executor\.hardware=NAME\)"):
         executor(slots=3)
-    with pytest.raises(ExecutorError, match=r"executor.hardware='V100' is no part of any node's hardware: 3 slots of"):
-        executor(slots=3, terms=HardwarePolicy(hardware="V100"))
+    with pytest.raises(ExecutorError, match=r"executor.hardware='V100' matches no node's hardware: 3 slots of"):
+        executor(slots=3, hardware_policy=HardwarePolicy(hardware="V100"))
 
 
 def test_one_kind_of_hardware_can_be_chosen(cluster: Cluster) -> None:
     cluster.comes = kinds
-    with executor(slots=3, terms=HardwarePolicy(hardware="H")) as ours:
+    with executor(slots=3, hardware_policy=HardwarePolicy(hardware="H")) as ours:
         assert [slot.index for slot in ours.slots] == [0, 1]
         assert ours.conditions.hardware == "H100"
         assert cluster.hosts[2].killed
@@ -393,20 +393,20 @@ def test_one_kind_of_hardware_can_be_chosen(cluster: Cluster) -> None:
 
 def test_of_chosen_hardware_that_is_mixed_others_take_no_place_either(cluster: Cluster) -> None:
     cluster.comes = lambda number: ready("a", "H100") if number == 1 else ready("b", "H200")
-    with executor(terms=HardwarePolicy(hardware="H", mixed=True)) as ours:
+    with executor(hardware_policy=HardwarePolicy(hardware="H", mixed=True)) as ours:
         cluster.comes = lambda number: ready("c", "A100") if number == 3 else ready("d", "H300")
         ours.submit(request("x"))
         cluster.hosts[0].answer("evaluate", ActorDied("gone"))
-        until(lambda: ours.wait(0.02) is not None and "c" in ours._seats.refused)
+        until(lambda: ours.wait(0.02) is not None and "c" in ours._pool.refused)
         assert ours.free == 1
-        assert "NOTE: c is not used: its hardware is 'A100', and executor.hardware='H' is no part of it." in ours.notes
-        ours._seats.all[0].again_at = 0.0  # no pause
+        assert "NOTE: c is not used: its hardware is 'A100', and executor.hardware='H' does not match." in ours.notes
+        ours._pool.handles[0].retry_at = 0.0  # no pause
         until(lambda: ours.wait(0.02) == [] and ours.free == 2)
 
 
 def test_different_hardware_can_be_compared_all_the_same(cluster: Cluster) -> None:
     cluster.comes = kinds
-    with executor(slots=3, terms=HardwarePolicy(mixed=True)) as ours:
+    with executor(slots=3, hardware_policy=HardwarePolicy(mixed=True)) as ours:
         assert ours.free == 3
         assert ours.conditions.hardware == MIXED
         ours.submit(request("a"))

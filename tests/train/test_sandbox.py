@@ -12,10 +12,10 @@ from nobody import as_nobody
 
 from train.hardware.slots import Slot
 from train.sandbox import base as module
-from train.sandbox.base import Bare, Bubblewrap, SandboxUnavailable, find_sandbox, stage_library
+from train.sandbox.base import Bubblewrap, NoSandbox, SandboxUnavailable, find_sandbox, stage_library
 from train.sandbox.confine.landlock import abi
-from train.sandbox.environment import NOBODY
-from train.sandbox.landlock import AS_A_USER, Landlock
+from train.sandbox.environment import FIRST_UID
+from train.sandbox.landlock import MIN_ABI_USER, Landlock
 
 SLOT = Slot(index=2, device="cpu", gpu=None, cores=(0,), threads=1)
 HOUSE = Path(module.__file__).parents[2]
@@ -111,7 +111,7 @@ def test_for_root_an_outer_sandbox_drops_to_a_user_of_the_slot(monkeypatch: pyte
     outer, inner = command[:split], command[split:]
     assert binds(outer)["/candidate"] == str(tmp_path / "candidate")
     assert binds(inner)["/candidate"] == "/candidate"
-    user = str(NOBODY + SLOT.index)
+    user = str(FIRST_UID + SLOT.index)
     assert inner[1:5] == ("--reuid", user, "--regid", user)
     assert "--die-with-parent" in outer
     assert "--unshare-pid" in outer
@@ -129,7 +129,7 @@ def test_a_gpu_slot_shows_its_device_only(tmp_path: Path) -> None:
 
 def test_no_variable_of_ours_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret-of-ours")
-    for sandbox in (Bare(), Bubblewrap(Path("/usr/bin/bwrap")), Landlock(version=7)):
+    for sandbox in (NoSandbox(), Bubblewrap(Path("/usr/bin/bwrap")), Landlock(version=7)):
         inside = sandbox.wrap(tmp_path, 7, SLOT)
         assert "sk-secret" not in str(inside)
 
@@ -173,8 +173,8 @@ shutil.rmtree(home)
 @pytest.mark.parametrize("tier", ["bwrap", "landlock"])
 def test_an_ordinary_user_can_evaluate(commoner: tuple[Path, Path], tier: str) -> None:
     house, python = commoner
-    if tier == "landlock" and abi() < AS_A_USER:
-        pytest.skip(f"needs Landlock {AS_A_USER}")
+    if tier == "landlock" and abi() < MIN_ABI_USER:
+        pytest.skip(f"needs Landlock {MIN_ABI_USER}")
     done = as_nobody([str(python), "-c", PROGRAM, tier], house, timeout=120)
     assert done.returncode == 0, done.stderr
     outcomes = [line.split()[1:4] for line in done.stdout.splitlines() if line.startswith("OUTCOME")]

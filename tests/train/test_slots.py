@@ -8,7 +8,9 @@ import pytest
 
 from train.executors.local import LocalExecutor
 from train.hardware import slots as module
-from train.hardware.slots import Slot, driver_version, hardware_tag, make_slots, minor_of, sharing, usable_cores
+from train.hardware import vendors
+from train.hardware.slots import Slot, device_minor, make_slots, shared_cores_warning, usable_cores
+from train.hardware.vendors import driver_version, hardware_tag
 from train.sandbox.base import Bubblewrap
 
 
@@ -56,7 +58,7 @@ def test_a_gpu_a_slot_and_the_cores_are_dealt(machine) -> None:
 
 def test_a_gpu_is_never_shared(machine) -> None:
     machine([0, 1, 2, 3], gpus=(0, 1))
-    with pytest.raises(ValueError, match=r"executor.slots is 3, and torch sees 2 GPUs: one candidate at a time"):
+    with pytest.raises(ValueError, match=r"executor.slots is 3, and torch sees 2 GPUs: a device runs one candidate"):
         make_slots(3)
 
 
@@ -67,19 +69,19 @@ def test_no_core_is_shared_unless_more_slots_are_asked_for(machine, cores: int, 
     machine(list(range(cores)), gpus=gpus)
     slots = make_slots(None, threads)
     used = [core for slot in slots for core in slot.cores]
-    assert (len(used) == len(set(used))) == (sharing(slots) is None)
+    assert (len(used) == len(set(used))) == (shared_cores_warning(slots) is None)
     if len(gpus) <= cores:
-        assert sharing(slots) is None
+        assert shared_cores_warning(slots) is None
 
 
 def test_sharing_is_said_with_the_cure(machine) -> None:
     machine([0, 1])
-    said = sharing(make_slots(3))
+    said = shared_cores_warning(make_slots(3))
     assert said is not None
     assert said.startswith("3 slots share core 0: ")
     assert "executor.slots=2 would not" in said
-    assert sharing(make_slots(2)) is None
-    assert "2 slots share cores 0, 1" in str(sharing(make_slots(2, threads=2)))
+    assert shared_cores_warning(make_slots(2)) is None
+    assert "2 slots share cores 0, 1" in str(shared_cores_warning(make_slots(2, threads=2)))
 
 
 @pytest.mark.parametrize("count", [0, -1])
@@ -126,8 +128,8 @@ def test_a_device_file_has_a_number_of_its_own(tmp_path: Path) -> None:
         (tmp_path / f"0000:{bus}.0" / "information").write_text(text)
     (tmp_path / "0000:ff:00.0").mkdir()
     (tmp_path / "0000:ff:00.0" / "information").write_text("GPU UUID: GPU-cccc\nDevice Minor: none\n")
-    assert [minor_of(f"GPU-{each}", tmp_path) for each in ("aaaa", "bbbb", "cccc", "dddd")] == [3, 0, None, None]
-    assert minor_of("GPU-aaaa", tmp_path / "nothing") is None
+    assert [device_minor(f"GPU-{each}", tmp_path) for each in ("aaaa", "bbbb", "cccc", "dddd")] == [3, 0, None, None]
+    assert device_minor("GPU-aaaa", tmp_path / "nothing") is None
 
 
 def test_the_tag_of_a_gpu_names_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -137,19 +139,19 @@ def test_the_tag_of_a_gpu_names_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_
     assert driver_version(tmp_path / "version") == "575.57.08"
     assert driver_version(tmp_path / "missing") == "unknown"
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: f"NVIDIA H200 number {gpu}")
-    monkeypatch.setattr(module, "driver_version", lambda: "575.57.08")
+    monkeypatch.setattr(vendors, "driver_version", lambda: "575.57.08")
     tag = hardware_tag(Slot(index=0, device="cuda", gpu=1, cores=(0,), threads=1))
     assert tag.startswith("NVIDIA H200 number 1 x1 / driver 575.57.08 / cuda ")
 
 
 def test_gpus_of_different_kinds_are_not_taken_together(machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine([0, 1, 2, 3], gpus=(0, 1, 2))
-    monkeypatch.setattr(module, "hardware_tag", lambda slot: "A100" if slot.gpu == 1 else "H100")
+    monkeypatch.setattr(vendors, "hardware_tag", lambda slot: "A100" if slot.gpu == 1 else "H100")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
     words = r"\(H100: GPU 0, 2; A100: GPU 1\).*Choose those of one kind with CUDA_VISIBLE_DEVICES=4,6"
     with pytest.raises(ValueError, match=words):
         LocalExecutor.find_slots({})
-    monkeypatch.setattr(module, "hardware_tag", lambda slot: "H100")
+    monkeypatch.setattr(vendors, "hardware_tag", lambda slot: "H100")
     assert len(LocalExecutor.find_slots({})) == 3
 
 

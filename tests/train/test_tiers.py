@@ -24,8 +24,9 @@ import psutil
 import pytest
 
 from train.hardware.slots import Slot
+from train.sandbox.abort import Aborted
 from train.sandbox.base import Sandbox, SandboxUnavailable, find_sandbox, stage_library
-from train.sandbox.process import Aborted, SandboxProcess
+from train.sandbox.process import SandboxProcess
 
 SLOT = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
 HOUSE = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ class Ground:
             inside.environment,
             ours,
             theirs,
-            what="attack",
+            label="attack",
             contained=self.sandbox.contained,
             memory_mb=500,
             log_bytes=20_000,

@@ -13,7 +13,7 @@ from archive.records import Conditions, Evaluation, Request
 from train.executors.base import Running
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot
-from train.language_model.curve import ProgressCallback
+from train.progress import ProgressCallback
 
 
 class Reporting:

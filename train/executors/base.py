@@ -1,13 +1,12 @@
-"""What every executor is: where evaluations run, and what may be asked of it before it is made.
+"""Interfaces of executors and evaluators.
 
-An executor is a class that ``executor._target_`` names. ``LocalExecutor`` has the slots of this machine,
-``RayExecutor`` those of a Ray cluster. Its class is asked first (``Kind``): which preset of the task applies, and how
-many slots there are. What cannot be had is refused there, before anything is spent.
+An executor runs evaluations on slots: ``LocalExecutor`` on those of this machine, ``RayExecutor`` on those of a Ray
+cluster. ``executor._target_`` in the configuration names its class. Before one is made, its class (``ExecutorType``)
+says which preset of the task applies and how many slots there are, and refuses what is not available.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,38 +16,39 @@ from archive.records import Conditions, Evaluation, Request
 from prepare.load import locate
 from prepare.task import Task
 from train.hardware.slots import Slot
-from train.language_model.curve import ProgressCallback
+from train.progress import ProgressCallback
 from train.sandbox.base import Sandbox
-
-_LOSSES = 128
-"""Points of a curve that are kept for the progress display."""
 
 
 class ExecutorError(Exception):
-    """Evaluations cannot be run, or cannot go on; the message says what was expected, what is there, what to do."""
+    """Evaluations cannot be run or continued; the message says what was expected, what was found, what to do."""
 
 
 class Scorer(Protocol):
-    """What a search needs of an evaluator in its own process: the gate before a training, and what compares."""
+    """Part of an evaluator that the search uses in its own process."""
 
-    def gate(self, files: Mapping[str, str]) -> str | None: ...
+    def gate(self, files: Mapping[str, str]) -> str | None:
+        """Check a candidate's files without running them; return the reason for a refusal, or None."""
+        ...
 
-    def conditions(self, slot: Slot) -> Conditions: ...
+    def conditions(self, slot: Slot) -> Conditions:
+        """Return the conditions of scores made on this slot; only scores of equal conditions are compared."""
+        ...
 
 
 @runtime_checkable
 class Evaluator(Scorer, Protocol):
-    """What an executor needs of an evaluator: ``AuditedEvaluator`` is one, the tests have others."""
+    """Evaluates candidates; ``AuditedEvaluator`` is the one for language models."""
 
-    def evaluate(
-        self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback
-    ) -> Evaluation: ...
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
+        """Run one evaluation on ``slot``. Setting ``cancelled`` ends it as ``lost``. Raises only for bugs."""
+        ...
 
 
 def evaluator_from(settings: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:
-    """The evaluator that the settings name (``evaluator`` in the configuration).
+    """Build the evaluator that ``evaluator`` in the configuration names.
 
-    Raises TaskError if there is no such class, and what that raises for its options: TypeError, ValueError.
+    Raises TaskError if there is no such class, and the class's errors for its options: TypeError, ValueError.
     """
     options = {key: value for key, value in settings.items() if key != "_target_"}
     evaluator: Evaluator = locate(settings["_target_"])(task, sandbox, **options)
@@ -57,59 +57,48 @@ def evaluator_from(settings: Mapping[str, Any], task: Task, sandbox: Sandbox) ->
 
 @dataclass(frozen=True)
 class Running:
-    """What a slot is doing, for the progress display."""
+    """A busy slot's state, for the progress display."""
 
     slot: Slot
     request: Request
     phase: str
     share: float
-    """Of the training budget, in [0, 1]."""
+    """Used part of the time budget, in [0, 1]."""
     since: float
-    """time.monotonic() when it began."""
+    """Start of the evaluation, as time.monotonic()."""
     losses: Sequence[tuple[float, float]] = ()
-    """(share, loss) as the candidate has reported them so far: its own words. Grows until the evaluation ends."""
-
-
-def keep_loss(losses: list[tuple[float, float]], share: float, loss: float | None) -> None:
-    """Add a point of the curve. A training that has begun again begins its curve again; a long one is thinned out."""
-    if loss is None or not math.isfinite(loss):
-        return
-    if losses and share < losses[-1][0]:
-        losses.clear()
-    if len(losses) >= _LOSSES:
-        del losses[1::2]
-    losses.append((share, loss))
+    """(share, loss) points that the candidate has reported so far, unverified. Grows until the evaluation ends."""
 
 
 class Executor(Protocol):
-    """Slots that take requests and hand out evaluations. Use as a context manager."""
+    """Runs evaluations on slots. Use as a context manager."""
 
     @property
     def slots(self) -> tuple[Slot, ...]: ...
 
     @property
     def evaluator(self) -> Scorer:
-        """The gate, and the conditions under which scores are made here."""
+        """The static gate, and the conditions under which scores are made."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of this executor before it begins, a line each."""
+        """Notes and warnings for the user before the search begins, one line each."""
         ...
 
     @property
     def free(self) -> int:
-        """Slots for which nothing is submitted; negative when requests wait."""
+        """Slots minus submitted evaluations; negative while requests queue."""
         ...
 
     @property
     def in_flight(self) -> int:
-        """Submitted and not yet handed out by ``wait``."""
+        """Evaluations submitted and not yet returned by ``wait``."""
         ...
 
     @property
     def conditions(self) -> Conditions:
-        """What scores made here may be compared with."""
+        """Conditions of the scores made here."""
         ...
 
     def running(self) -> Sequence[Running]: ...
@@ -117,15 +106,15 @@ class Executor(Protocol):
     def submit(self, request: Request) -> None: ...
 
     def wait(self, seconds: float) -> list[Evaluation]:
-        """What has ended; waits for the first up to ``seconds``. Raises what a slot raised, and ExecutorError."""
+        """Return finished evaluations; wait up to ``seconds`` for the first. Raises slot errors and ExecutorError."""
         ...
 
     def wake(self) -> None:
-        """Let ``wait`` return at once, from any thread."""
+        """Make ``wait`` return at once. Thread-safe."""
         ...
 
     def close(self) -> None:
-        """End what runs. What had finished is still handed out by ``wait(0)``."""
+        """End running evaluations. Finished ones are still returned by ``wait(0)``."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -133,22 +122,22 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class Kind(Protocol):
-    """The class of an executor. ``options`` are the keys of ``executor`` in the configuration.
+class ExecutorType(Protocol):
+    """The class of an executor. ``options``: the keys of ``executor`` in the configuration.
 
-    All raise ValueError for a value that makes no sense, ExecutorError where there is not what was asked for.
+    All methods raise ValueError for an invalid option, and ExecutorError if what is asked for is not available.
     """
 
     def device(self, options: Mapping[str, Any]) -> str:
-        """Its name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``): which of a task's presets applies."""
+        """Return the device's name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``), which selects a preset."""
         ...
 
     def find_slots(self, options: Mapping[str, Any]) -> tuple[Slot, ...]: ...
 
     def survey(self, options: Mapping[str, Any]) -> str:
-        """The slots in words, for the doctor."""
+        """Describe the slots in words."""
         ...
 
     def of(self, config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:
-        """Make it. ``config``: the whole resolved configuration; ``evaluator``: the one of this process."""
+        """Make the executor. ``config``: the resolved configuration; ``evaluator``: the one of this process."""
         ...

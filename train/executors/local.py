@@ -1,9 +1,9 @@
-"""Evaluations on this machine: one thread and one candidate at a time for each slot.
+"""Evaluations on this machine: a thread and at most one candidate per slot.
 
-    executor.submit(request)          # any number; they wait for a slot in order
+    executor.submit(request)          # any number; requests queue in order
     for evaluation in executor.wait(0.5): ...
 
-A thread stays inside its evaluation until that ends, because a sandbox dies with the thread that launched it.
+A thread stays inside its evaluation until the evaluation ends, because a sandbox dies with the thread that launched it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 from archive.records import Conditions, Evaluation, Request
 from prepare.presets import with_memory
-from train.executors.base import Evaluator, Running, Scorer, keep_loss
-from train.hardware.devices import neighbours
-from train.hardware.slots import Slot, device_kind, hardware_tag, make_slots, refuse_unlike, sharing
-from train.language_model.curve import ProgressCallback
+from train.executors.base import Evaluator, Running, Scorer
+from train.hardware.devices import gpu_warnings
+from train.hardware.slots import Slot, device_kind, make_slots, shared_cores_warning
+from train.hardware.vendors import hardware_tag, require_same_hardware
+from train.progress import ProgressCallback, append_loss
 
 
 class LocalExecutor:
@@ -47,7 +48,7 @@ class LocalExecutor:
     @staticmethod
     def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:
         slots = make_slots(options.get("slots"), options.get("threads"))
-        refuse_unlike(slots)
+        require_same_hardware(slots)
         return slots
 
     @staticmethod
@@ -72,27 +73,27 @@ class LocalExecutor:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        shared = sharing(self.slots)
-        return (*([f"NOTE: {shared}."] if shared else []), *(f"NOTE: {note}." for note in neighbours(self.slots)))
+        shared = shared_cores_warning(self.slots)
+        return (*([f"NOTE: {shared}."] if shared else []), *(f"NOTE: {note}." for note in gpu_warnings(self.slots)))
 
     @property
     def in_flight(self) -> int:
-        """Submitted and not yet handed out by ``wait``."""
+        """Evaluations submitted and not yet returned by ``wait``."""
         return self._in_flight
 
     @property
     def free(self) -> int:
-        """Slots for which nothing is submitted; negative when requests wait."""
+        """Slots minus submitted evaluations; negative while requests queue."""
         return len(self.slots) - self._in_flight
 
     @property
     def conditions(self) -> Conditions:
-        """What scores made here may be compared with; all slots of one executor are alike."""
+        """Conditions of the scores made here, the same for all slots."""
         return self._evaluator.conditions(self.slots[0])
 
     def running(self) -> tuple[Running, ...]:
-        """What each busy slot does now."""
-        snapshot = self._running.copy()  # in one step: the slots' threads write to it
+        """Return the state of each busy slot."""
+        snapshot = self._running.copy()  # atomic: the slots' threads write to it
         return tuple(snapshot[index] for index in sorted(snapshot))
 
     def submit(self, request: Request) -> None:
@@ -103,9 +104,9 @@ class LocalExecutor:
         self._waiting.put(request)
 
     def wait(self, seconds: float) -> list[Evaluation]:
-        """The evaluations that have ended; waits up to ``seconds`` for the first. Raises what a slot raised.
+        """Return finished evaluations; wait up to ``seconds`` for the first. Raises a slot's error.
 
-        What had ended before an error is handed out first, and the error by the next call, so that nothing is lost.
+        Results that arrived before an error are returned first, and the next call raises it, so that nothing is lost.
         """
         done: list[Evaluation] = []
         woken = False
@@ -128,13 +129,13 @@ class LocalExecutor:
         raise error
 
     def wake(self) -> None:
-        """Let ``wait`` return with what there is, now or when it is called next. From any thread."""
+        """Make the current or next ``wait`` return at once. Thread-safe."""
         self._done.put(None)
 
     def close(self) -> None:
-        """End what runs and wait for the threads. What has not finished by then is given up, not recorded.
+        """End running evaluations and join the threads. Unfinished evaluations are not recorded.
 
-        What had finished is still handed out by ``wait(0)``.
+        Finished ones are still returned by ``wait(0)``.
         """
         self._cancelled.set()
         for _ in self._threads:
@@ -142,12 +143,12 @@ class LocalExecutor:
         for thread in self._threads:
             thread.join()
 
-    def _watch(self, slot: Slot, request: Request) -> ProgressCallback:
+    def _progress_callback(self, slot: Slot, request: Request) -> ProgressCallback:
         began = time.monotonic()
         losses: list[tuple[float, float]] = []
 
         def watch(phase: str, share: float, loss: float | None = None, /) -> None:
-            keep_loss(losses, share, loss)
+            append_loss(losses, share, loss)
             self._running[slot.index] = Running(slot, request, phase, share, began, losses)
 
         return watch
@@ -156,11 +157,11 @@ class LocalExecutor:
         while (request := self._waiting.get()) is not None:
             if self._cancelled.is_set():
                 return
-            watch = self._watch(slot, request)
+            watch = self._progress_callback(slot, request)
             watch("start", 0.0)
             try:
                 evaluation: Evaluation | BaseException = self._evaluator.evaluate(request, slot, self._cancelled, watch)
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits, which raises it
+            except BaseException as error:  # noqa: BLE001 - ``wait`` raises it in the caller's thread
                 evaluation = error
             finally:
                 self._running.pop(slot.index, None)

@@ -1,11 +1,10 @@
-"""GPUs as the driver knows them: which device file is whose, how much of its memory is in use, and whose turn it is.
+"""GPU leases, and the memory and load of GPUs as ``nvidia-smi`` reports them.
 
-A slot's device is leased: one candidate at a time runs on it, in this process and in all others of this user
-(``Leases``), and it must be as empty as before the last candidate when the next one comes. What other processes leave
-of the device is looked at before each candidate and becomes part of the record (``Load``): a training beside somebody
-else's is slower. It is read with ``nvidia-smi``; where there is none (AMD's GPUs, a Mac's), nothing is measured and
-nothing is verified, and ``neighbours`` says so. During a lease one ``nvidia-smi`` prints the memory in use once a
-second; that takes none of the candidate's time on the device.
+A slot's device is leased (``Leases``) to one candidate at a time, among all searches of this user. A lease begins when
+the device is as empty as before the last candidate. Memory use and load of other processes are measured before each
+candidate and recorded (``DeviceLoad``), because they slow a candidate down. Without ``nvidia-smi`` (AMD, Apple) nothing
+is measured or checked, and ``gpu_warnings`` says so. During a lease one ``nvidia-smi`` process reports the memory in
+use once a second, which takes no time of the candidate's on the device.
 """
 
 from __future__ import annotations
@@ -26,44 +25,44 @@ from typing import IO
 from train.hardware.slots import Slot
 
 SLACK_MB = 256.0
-"""Memory in use may be that much above what it was before the last candidate: less than the context of one process."""
-_OCCUPIED_MB = 1000.0  # an idle device has less: what the driver and a desktop need
-_EMPTY_SECONDS = 15.0  # for the driver to take back what an ended process had
-_ANSWER_SECONDS = 20.0  # nvidia-smi wakes a sleeping driver
-BUSY = 0.1
-"""Share of the time in which somebody else's kernels ran, from which a person is told of it."""
-_SAMPLE_SECONDS = 1.2
-"""A utilisation is that of the last second at most: after so long it is no more the last candidate's."""
+"""Allowed growth of the memory in use since before the last candidate; smaller than one process's CUDA context."""
+_OCCUPIED_MB = 1000.0  # an idle device uses less: driver and desktop
+_EMPTY_SECONDS = 15.0  # for the driver to reclaim an ended process's memory
+_ANSWER_SECONDS = 20.0  # nvidia-smi may have to wake the driver
+BUSY_THRESHOLD = 0.1
+"""Utilisation by other processes from which the user is warned, in [0, 1]."""
+_UTILIZATION_SECONDS = 1.2
+"""Seconds after which a utilisation, an average over at most the last second, excludes the last candidate."""
 
 
 class DeviceInUse(Exception):
-    """A device is not free for the next candidate; the message says what is on it. The machine's failure."""
+    """A device is not free for the next candidate; the message says what is in use. The machine's failure."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """What is on a device, all processes together."""
+class DeviceLoad:
+    """Memory in use and utilisation of a device, all processes together."""
 
     used_mb: float
-    busy: float | None = None
-    """Share of the last second in which a kernel ran, in [0, 1]; None where it is not told."""
+    utilization: float | None = None
+    """Share of the last second in which a kernel ran, in [0, 1]; None if not reported."""
 
 
 @dataclass(frozen=True)
-class Nvidia:
-    """``nvidia-smi``, and the few questions that are asked of it."""
+class NvidiaSmi:
+    """Queries of ``nvidia-smi``."""
 
     command: str = "nvidia-smi"
 
     @property
-    def there(self) -> bool:
+    def available(self) -> bool:
         return shutil.which(self.command) is not None
 
-    def load(self, uuid: str) -> Load | None:
-        """What is on a device now; None if nvidia-smi is missing or does not say."""
+    def load(self, uuid: str) -> DeviceLoad | None:
+        """Return the current load of a device; None if nvidia-smi is missing or does not report it."""
         try:
             done = subprocess.run(
-                self._ask(uuid),
+                self._query(uuid),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -73,13 +72,13 @@ class Nvidia:
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return _load(done.stdout) if done.returncode == 0 else None
+        return _parse_load(done.stdout) if done.returncode == 0 else None
 
-    def watch(self, uuid: str) -> subprocess.Popen[str] | None:
-        """One that prints the memory in use every second, until it is ended or nobody reads; None if it is missing."""
+    def stream(self, uuid: str) -> subprocess.Popen[str] | None:
+        """Start a process that prints the load every second until it is killed; None if nvidia-smi is missing."""
         try:
             return subprocess.Popen(
-                [*self._ask(uuid), "--loop-ms=1000"],
+                [*self._query(uuid), "--loop-ms=1000"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -88,7 +87,7 @@ class Nvidia:
         except OSError:
             return None
 
-    def _ask(self, uuid: str) -> list[str]:
+    def _query(self, uuid: str) -> list[str]:
         return [
             self.command,
             "--query-gpu=memory.used,utilization.gpu",
@@ -98,11 +97,11 @@ class Nvidia:
 
 
 class GpuMeter:
-    """The peak of a device's memory while it runs. Use as a context manager."""
+    """Measures the peak memory of a device. Use as a context manager."""
 
-    def __init__(self, nvidia: Nvidia, uuid: str) -> None:
+    def __init__(self, nvidia: NvidiaSmi, uuid: str) -> None:
         self.peak_mb: float | None = None
-        self._process = nvidia.watch(uuid)
+        self._process = nvidia.stream(uuid)
         self._thread: threading.Thread | None = None
         if self._process is not None and self._process.stdout is not None:
             self._thread = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
@@ -110,7 +109,7 @@ class GpuMeter:
 
     def _read(self, lines: IO[str]) -> None:
         for line in lines:
-            if (load := _load(line)) is not None:
+            if (load := _parse_load(line)) is not None:
                 self.peak_mb = load.used_mb if self.peak_mb is None else max(self.peak_mb, load.used_mb)
 
     def __enter__(self) -> GpuMeter:
@@ -128,59 +127,59 @@ class GpuMeter:
 
 @dataclass
 class Lease:
-    """A slot that one candidate has for itself. ``peak_mb`` is known when the lease is over."""
+    """Exclusive use of a slot by one candidate. ``peak_mb`` is set when the lease ends."""
 
     before_mb: float | None = None
-    """In use on the device before the candidate came."""
+    """Memory in use on the device before the candidate started."""
     peak_mb: float | None = None
-    """The most that was in use on the device beyond that; None without a GPU, or where it cannot be told."""
-    others_busy: float | None = None
-    """Share of the time in which other processes computed on the device before the candidate came, in [0, 1]."""
+    """Peak memory in use minus ``before_mb``; None without a GPU, or if not measured."""
+    others_utilization: float | None = None
+    """Utilisation of the device by other processes before the candidate started, in [0, 1]."""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What others had of the device, for the record; empty where it is not known."""
-        facts = {"device_others_mb": self.before_mb, "device_others_busy": self.others_busy}
+        """Use of the device by other processes, for the record; empty if not measured."""
+        facts = {"device_others_mb": self.before_mb, "device_others_busy": self.others_utilization}
         return {name: value for name, value in facts.items() if value is not None}
 
 
 @dataclass
 class Leases:
-    """Who may use which slot and device. Thread-safe; one for all slots of a process."""
+    """Grants leases of slots and devices. Thread-safe; one for all slots of a process."""
 
-    nvidia: Nvidia = field(default_factory=Nvidia)
+    nvidia: NvidiaSmi = field(default_factory=NvidiaSmi)
     folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
-    """Where searches of this machine meet: a lock file for each GPU."""
-    patience: float = _EMPTY_SECONDS
-    _taken: set[str] = field(default_factory=set)
-    _floor: dict[str, float] = field(default_factory=dict)
+    """Folder of the lock files, one per GPU, shared by all searches of this machine."""
+    empty_seconds: float = _EMPTY_SECONDS
+    _leased: set[str] = field(default_factory=set)
+    _idle_mb: dict[str, float] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
     def lease(self, slot: Slot, cancelled: threading.Event) -> Iterator[Lease]:
-        """Have the slot alone. Waits while another search's candidate is on its device.
+        """Lease the slot. Waits while another search of this user runs a candidate on the same device.
 
-        Raises DeviceInUse if the device does not become empty, or if ``cancelled`` is set before it was free;
-        RuntimeError if the slot or its device is leased in this process already, which is a mistake of ours.
+        Raises DeviceInUse if the device does not become empty or ``cancelled`` is set while waiting. Raises
+        RuntimeError, which is a bug, if this process already leases the slot or device.
         """
         keys = {f"slot {slot.index}", *([f"GPU {slot.uuid}"] if slot.uuid else [])}
         with self._guard:
-            if clash := keys & self._taken:
+            if clash := keys & self._leased:
                 raise RuntimeError(f"{', '.join(sorted(clash))} is taken: one candidate at a time runs in a slot")
-            self._taken |= keys
+            self._leased |= keys
         try:
             if slot.uuid is None:
                 yield Lease()
             else:
-                with self._alone(slot.uuid, cancelled):
+                with self._file_lock(slot.uuid, cancelled):
                     yield from self._measured(slot.uuid, cancelled)
         finally:
             with self._guard:
-                self._taken -= keys
+                self._leased -= keys
 
     def _measured(self, uuid: str, cancelled: threading.Event) -> Iterator[Lease]:
-        load = self._emptied(uuid, cancelled)
-        lease = Lease() if load is None else Lease(load.used_mb, None, self._others_busy(uuid, load, cancelled))
+        load = self._wait_until_empty(uuid, cancelled)
+        lease = Lease() if load is None else Lease(load.used_mb, None, self._others_utilization(uuid, load, cancelled))
         meter = GpuMeter(self.nvidia, uuid)
         try:
             with meter:
@@ -189,33 +188,35 @@ class Leases:
             if meter.peak_mb is not None and lease.before_mb is not None:
                 lease.peak_mb = max(0.0, meter.peak_mb - lease.before_mb)
 
-    def _emptied(self, uuid: str, cancelled: threading.Event) -> Load | None:
-        """Wait until the device is as empty as it was before; what is on it then."""
-        until = time.monotonic() + self.patience
+    def _wait_until_empty(self, uuid: str, cancelled: threading.Event) -> DeviceLoad | None:
+        """Wait until the device is as empty as before the last candidate; return its load then."""
+        until = time.monotonic() + self.empty_seconds
         while (load := self.nvidia.load(uuid)) is not None:
             used = load.used_mb
-            floor = self._floor.get(uuid, used)
-            if used <= floor + SLACK_MB:
-                self._floor[uuid] = min(floor, used)
+            idle = self._idle_mb.get(uuid, used)
+            if used <= idle + SLACK_MB:
+                self._idle_mb[uuid] = min(idle, used)
                 return load
             if time.monotonic() >= until or cancelled.wait(0.2):
                 raise DeviceInUse(
-                    f"the GPU {uuid} has {used:,.0f} MB in use, where {floor:,.0f} MB were before the last candidate, "
-                    f"and did not become empty within {self.patience:g} s; nvidia-smi shows what is on it"
+                    f"the GPU {uuid} has {used:,.0f} MB in use, {idle:,.0f} MB before the last candidate, "
+                    f"and did not become empty within {self.empty_seconds:g} s; nvidia-smi shows what is on it"
                 )
         return None
 
-    def _others_busy(self, uuid: str, load: Load, cancelled: threading.Event) -> float | None:
-        """How busy the device is while no candidate of ours is on it: one that looks busy is looked at twice."""
-        if load.busy is None or load.busy < BUSY:
-            return load.busy
-        cancelled.wait(_SAMPLE_SECONDS)
+    def _others_utilization(self, uuid: str, load: DeviceLoad, cancelled: threading.Event) -> float | None:
+        """Return the utilisation while no candidate runs; a busy device is measured twice."""
+        if load.utilization is None or load.utilization < BUSY_THRESHOLD:
+            return load.utilization
+        cancelled.wait(_UTILIZATION_SECONDS)
         again = self.nvidia.load(uuid)
-        return load.busy if again is None or again.busy is None else min(load.busy, again.busy)
+        if again is None or again.utilization is None:
+            return load.utilization
+        return min(load.utilization, again.utilization)
 
     @contextlib.contextmanager
-    def _alone(self, uuid: str, cancelled: threading.Event) -> Iterator[None]:
-        """Wait for our turn among the searches of this machine. Another user's cannot be waited for."""
+    def _file_lock(self, uuid: str, cancelled: threading.Event) -> Iterator[None]:
+        """Hold the GPU's lock file among this user's searches. Lock files of other users are ignored."""
         path = self.folder / f"treewright-{uuid}.lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -237,38 +238,38 @@ class Leases:
             os.close(descriptor)
 
 
-def neighbours(slots: Sequence[Slot], nvidia: Nvidia = Nvidia()) -> list[str]:
-    """What to tell a person, before a search begins, of other processes on its GPUs; a sentence each."""
+def gpu_warnings(slots: Sequence[Slot], nvidia: NvidiaSmi = NvidiaSmi()) -> list[str]:
+    """Return warnings about other processes on the slots' GPUs, one sentence each."""
     gpus = [slot for slot in slots if slot.gpu is not None]
     if not gpus:
         mps = any(slot.device == "mps" for slot in slots)
-        return ["the memory and the load of an mps device are not measured: nothing tells them"] if mps else []
-    if any(slot.amd for slot in gpus) or not nvidia.there:
+        return ["memory and load of an mps device are not measured, since macOS does not report them"] if mps else []
+    if any(slot.amd for slot in gpus) or not nvidia.available:
         return [
             f"memory and load of the GPU{'s' if len(gpus) > 1 else ''} are not measured, since there is no nvidia-smi "
-            "for them: whether others compute beside a candidate is not noticed, and peak_device_mb stays empty"
+            "for them: other processes beside a candidate go unnoticed, and peak_device_mb stays empty"
         ]
     found = []
     for slot in gpus:
         load = nvidia.load(slot.uuid) if slot.uuid is not None else None
-        if load is not None and ((load.busy or 0.0) >= BUSY or load.used_mb > _OCCUPIED_MB):
-            busy = "" if load.busy is None else f" and keep it {load.busy:.0%} busy"
+        if load is not None and ((load.utilization or 0.0) >= BUSY_THRESHOLD or load.used_mb > _OCCUPIED_MB):
+            busy = "" if load.utilization is None else f" and keep it {load.utilization:.0%} busy"
             found.append(
                 f"other processes have {load.used_mb:,.0f} MB of GPU {slot.gpu} ({slot.uuid}){busy}: candidates beside "
-                "them are slower, by a different amount each time. What was there before each training is recorded "
+                "them are slowed by a varying amount. Their use before each evaluation is recorded "
                 "(metrics device_others_mb, device_others_busy)"
             )
     return found
 
 
-def _load(text: str) -> Load | None:
-    """``4, 17``: mebibytes and per cent; the second may be missing or in words."""
+def _parse_load(text: str) -> DeviceLoad | None:
+    """Parse ``4, 17`` (MiB, per cent); the second value may be missing or not a number."""
     used, _, busy = text.partition(",")
     try:
         megabytes = float(used.strip()) * 1.048576
     except ValueError:
         return None
     try:
-        return Load(megabytes, float(busy.strip()) / 100.0)
+        return DeviceLoad(megabytes, float(busy.strip()) / 100.0)
     except ValueError:
-        return Load(megabytes)
+        return DeviceLoad(megabytes)

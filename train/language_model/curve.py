@@ -9,16 +9,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from archive.records import CurvePoint
-
-
-class ProgressCallback(Protocol):
-    """Who looks on while a candidate is evaluated, and is told now and then."""
-
-    def __call__(self, phase: str, share: float, loss: float | None = None, /) -> None:
-        """``share`` of the training budget used, in [0, 1]; ``loss`` where the candidate has just reported one."""
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,13 @@ from prepare.scoring import Floats, Measure, Symbols
 from prepare.task import Buffer, Task
 from train.faults import fault
 from train.language_model import audit
-from train.language_model.curve import MedianRule, ProgressCallback
+from train.language_model.curve import MedianRule
 from train.language_model.training import Training
-from train.sandbox.factory import Progress, SandboxFactory
-from train.sandbox.process import Aborted, SandboxProcess
-from train.sandbox.speed_probe import around, machine_speed
+from train.progress import Progress, ProgressCallback
+from train.sandbox.abort import Aborted
+from train.sandbox.factory import SandboxFactory
+from train.sandbox.process import SandboxProcess
+from train.sandbox.speed_probe import harmonic_mean, machine_speed
 
 _WHOLE_ROW = 1 << 20
 """Bytes of one row's logits, at most, for which an audit takes the logits of all its positions."""
@@ -87,7 +89,7 @@ class EvaluationPipeline:
         cores = self.cells.slot.cores
         self.progress.machine_speed = before = machine_speed(cores)
         state = Training(self.cells, self.watch, self.judgement.median_rule).run(stream)
-        self.progress.machine_speed = around(before, machine_speed(cores))
+        self.progress.machine_speed = harmonic_mean(before, machine_speed(cores))
         return state
 
     def _suspicion(self, claims: Floats) -> audit.AuditSuspicion:

@@ -35,17 +35,19 @@ from archive.records import (
 from prepare.scoring import Floats, Symbols
 from prepare.task import Task
 from train.hardware.devices import DeviceInUse, Lease, Leases
-from train.hardware.slots import Slot, hardware_tag
-from train.language_model.curve import MedianRule, ProgressCallback
+from train.hardware.slots import Slot
+from train.hardware.vendors import hardware_tag
+from train.language_model.curve import MedianRule
 from train.language_model.evaluation import EvaluationPipeline, ScoringContext
 from train.language_model.ngram import ngram_log_probs
 from train.language_model.program import bare
 from train.language_model.static_checks import StaticChecks
+from train.progress import Progress, ProgressCallback
 from train.sandbox import owner
+from train.sandbox.abort import Aborted
 from train.sandbox.base import Sandbox, SandboxUnavailable, stage_library
 from train.sandbox.cgroup import find_groups
-from train.sandbox.factory import Progress, SandboxFactory
-from train.sandbox.process import Aborted
+from train.sandbox.factory import SandboxFactory
 
 _STAGE = "treewright-"
 
@@ -174,13 +176,13 @@ def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
 def _sweep() -> None:
     """Remove the stages of processes that were killed: their names say whose they were."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_STAGE}*-*"):
-        fate = owner.fate(folder.name.removeprefix(_STAGE))
-        if fate is None or fate == "alive":
+        status = owner.status(folder.name.removeprefix(_STAGE))
+        if status is None or status == "alive":
             continue
         with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
             facts = folder.lstat()
             # Unknown: of before a reboot, or of another container that shares the folder. No training takes a day.
-            done = fate == "dead" or facts.st_mtime < time.time() - 86_400
+            done = status == "dead" or facts.st_mtime < time.time() - 86_400
             if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and done:
                 shutil.rmtree(folder)
 

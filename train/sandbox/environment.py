@@ -1,4 +1,4 @@
-"""What every sandbox is made of, whichever tier: the environment, the packages, the devices of a candidate."""
+"""Parts common to all sandboxes: environment variables, packages, the staged library, and a probe."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ from pathlib import Path
 from typing import Literal
 
 from train.hardware.slots import Slot
+from train.hardware.vendors import vendor_of
 
 Tier = Literal["bwrap", "landlock", "none"]
 Contained = bool | Literal["keeper"]
-"""True: a process namespace, whose end takes every process inside with it; "keeper": its first process sees to that,
-and SIGTERM asks it to; False: nothing does."""
+"""How all processes of a sandbox are ended.
+
+True: by a process namespace, whose end kills every process inside. "keeper": by the first process, on SIGTERM.
+False: not at all.
+"""
 
 HOUSE = Path(__file__).resolve().parents[2]
-NOBODY = 1_918_000_000  # the first of the users that no machine has
+FIRST_UID = 1_918_000_000  # first of the user numbers that no machine assigns
 
 
 @dataclass(frozen=True)
-class Inside:
-    """How to start the worker: the whole command line, and what its arguments call things."""
+class SandboxCommand:
+    """Command line and environment that start the worker in a sandbox."""
 
     command: tuple[str, ...]
     environment: dict[str, str]
 
 
 def environment_for(slot: Slot) -> dict[str, str]:
-    """The whole environment of a candidate: no key and no secret of ours is in it."""
+    """Return the complete environment of a candidate. It holds no keys and no secrets."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": "/tmp",
-        "USER": "candidate",  # torch.compile asks who it is, and this user is in no password file
+        "USER": "candidate",  # torch.compile asks for the user's name, which is in no password file
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -44,40 +48,18 @@ def environment_for(slot: Slot) -> dict[str, str]:
         "MKL_NUM_THREADS": str(slot.threads),
         "OPENBLAS_NUM_THREADS": str(slot.threads),
     }
-    if slot.gpu is None:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    elif slot.amd:
-        environment["HIP_VISIBLE_DEVICES"] = slot.name
-    else:
-        # The candidate sees one device, by its UUID: a number would count what is visible there. torch calls it cuda:0.
-        environment["CUDA_VISIBLE_DEVICES"] = slot.name
-        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    return environment
+    return {**environment, **vendor_of(slot).environment(slot)}
 
 
 def site_folders() -> tuple[Path, ...]:
-    """The folders of installed packages: one, or two on systems that part them."""
+    """Return the folders of installed packages: one, or two on systems that separate platform-specific ones."""
     paths = sysconfig.get_paths()
     folders = dict.fromkeys(Path(paths[name]).resolve() for name in ("platlib", "purelib"))
     return tuple(folder for folder in folders if folder.is_dir())
 
 
-def gpu_devices(slot: Slot) -> list[str]:
-    """The device files that a candidate may use; none without a GPU."""
-    if slot.gpu is None:
-        return []
-    if slot.amd:  # which of its files is whose torch does not tell: all, and the environment names one
-        return ["/dev/kfd", "/dev/dri"]
-    return [f"/dev/{name}" for name in (f"nvidia{slot.file_number}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")]
-
-
-def gpu_facts(slot: Slot) -> list[str]:
-    """Folders in which an AMD GPU's driver tells what there is: ROCm finds no device without them. Facts only."""
-    return ["/sys/class/kfd", "/sys/class/drm", "/sys/devices"] if slot.amd else []
-
-
 def stage_library(stage: Path) -> None:
-    """Copy what every sandbox mounts of ours (``prepare``, ``confine``, the worker) to where any user may read it."""
+    """Copy the modules that every sandbox mounts (``prepare``, ``confine``, the worker), readable by any user."""
     library = stage / "library"
     for package in ("prepare", "train/sandbox/confine"):
         target = library / Path(package).name
@@ -87,15 +69,15 @@ def stage_library(stage: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-TRIAL = (
+PROBE_SCRIPT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from confine import filters; "
-    "filters.install(filters.Strictness(sockets=True, other_processes=True, metadata=True))"
+    "filters.install(filters.FilterOptions(sockets=True, other_processes=True, metadata=True))"
 )
-"""What is tried in a sandbox to see that it can be made here, and a filter in it. Its argument is the library."""
+"""Script that installs a filter in a sandbox, to test that both can be made. Its argument: the library folder."""
 
 
-def probe(inside: Callable[[Path, Slot], Inside]) -> str | None:
-    """Run what ``inside`` makes of a stage and a slot: None if it ends well, else what it said."""
+def probe(inside: Callable[[Path, Slot], SandboxCommand]) -> str | None:
+    """Run the command that ``inside`` returns for a stage and a slot; return None if it succeeds, else its error."""
     slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
     with tempfile.TemporaryDirectory(prefix="treewright-probe-", ignore_cleanup_errors=True) as folder:
         stage = Path(folder)

@@ -1,6 +1,13 @@
-"""What a candidate printed: kept within a limit, and quoted with care. It is untrusted text."""
+"""Output of a candidate, which is untrusted text: read without blocking, kept within a limit, quoted with care."""
 
 from __future__ import annotations
+
+import os
+import select
+import time
+from typing import IO
+
+_BYTES_PER_CHECK = 1 << 20  # read between two resource checks; a program that prints more is held up
 
 
 class TailBuffer:
@@ -28,8 +35,69 @@ class TailBuffer:
         return f"{head}\n... {self._dropped:,} bytes left out ...\n{tail}"
 
 
+class OutputReader:
+    """Reads a process's output pipe into a TailBuffer. Bounded per check, so a flood blocks the process that prints."""
+
+    def __init__(self, pipe: IO[bytes], limit: int) -> None:
+        self._pipe = pipe
+        self._limit = limit
+        self._buffer = TailBuffer(limit)
+        self._open = True
+        self._left = _BYTES_PER_CHECK
+        os.set_blocking(pipe.fileno(), False)
+
+    def fileno(self) -> int:
+        return self._pipe.fileno()
+
+    @property
+    def text(self) -> str:
+        """The output, cut in the middle."""
+        return self._buffer.text()
+
+    @property
+    def readable(self) -> bool:
+        """True while more output may be read before the next check."""
+        return self._open and self._left > 0
+
+    def allow_more(self) -> None:
+        """Renew the number of bytes that may be read until the next check."""
+        self._left = _BYTES_PER_CHECK
+
+    def read(self) -> None:
+        try:
+            data = os.read(self.fileno(), 1 << 16)
+        except BlockingIOError:
+            return
+        self._left -= len(data)
+        if data:
+            self._buffer.feed(data)
+        else:
+            self._open = False
+
+    def drain(self, reads: int, timeout: float = 0.0) -> None:
+        """Read at most ``reads`` times: processes left behind may print forever. Waits ``timeout`` s for output."""
+        for _ in range(reads):
+            if not self._open:
+                time.sleep(timeout)
+                return
+            poll = select.poll()
+            poll.register(self.fileno(), select.POLLIN)
+            if not poll.poll(1000 * timeout):
+                return
+            self.read()
+
+    def clear(self) -> None:
+        """Drop all output so far."""
+        self.drain(64)
+        self._buffer = TailBuffer(self._limit)
+
+    def close(self) -> None:
+        self._open = False
+        self._pipe.close()
+
+
 def last_line(log: str) -> str:
-    """The last line with something in it: of a Python traceback, the error itself. Without control characters."""
+    """Return the last non-empty line (the error itself, of a Python traceback), without control characters."""
     for line in reversed(log.splitlines()):
         if cleaned := "".join(c for c in line if c.isprintable()).strip():
             return cleaned[:300]

@@ -1,13 +1,12 @@
-"""What a process tree holds, seen from outside: where no memory group can be made (see ``train.sandbox.cgroup``).
+"""Memory of a process tree measured from outside, for machines without memory groups (see ``train.sandbox.cgroup``).
 
-Seen at each look, about 12 times a second: the resident pages of every process (if their plain sum passes the limit,
-pages that several share are counted once); memory files that a process holds open, mapped or not; the files in a
-sandbox's own scratch folders.
+Measured about 12 times a second: the resident pages of every process (shared pages are counted once if the plain sum
+exceeds the limit), memory files that a process holds open, mapped or not, and files in the sandbox's own scratch
+folders.
 
-Not seen: what is taken and given back between two looks; a memory file that is held only by a mapping of somebody
-who has not touched it, or by a message on its way through a socket; System V segments that nobody has attached;
-memory of the kernel (pipes, sockets, page tables); what the system has swapped out. A candidate that takes memory
-faster than it is looked at can still bring the machine to its limit before it is ended.
+Not measured: memory taken and released between two checks; memory files held only by an untouched mapping or by a
+message in a socket; unattached System V segments; kernel memory (pipes, sockets, page tables); swapped-out pages. So a
+candidate that allocates faster than it is checked can reach the machine's limit before it is ended.
 """
 
 from __future__ import annotations
@@ -19,30 +18,31 @@ from collections.abc import Iterator, Sequence
 
 import psutil
 
-_DESCRIPTORS = 4096  # looked at in a process; a limit of ours on its open files is below that
+_DESCRIPTORS = 4096  # most descriptors read per process; RLIMIT_NOFILE is not above it
 _SCRATCH = ("tmp", "dev/shm")
 
 
-def resident(process: psutil.Process) -> int:
-    """Resident bytes, shared pages included. Raises psutil.Error."""
+def resident_bytes(process: psutil.Process) -> int:
+    """Return resident bytes, shared pages included. Raises psutil.Error."""
     return int(process.memory_info().rss)
 
 
-def files(processes: Sequence[psutil.Process]) -> int:
-    """Bytes of the memory files and scratch files of these processes, each counted once."""
+def file_bytes(processes: Sequence[psutil.Process]) -> int:
+    """Return the bytes of these processes' memory files and scratch files, each counted once."""
     found = dict[tuple[int, int], int]()
     for process in processes:
-        with contextlib.suppress(OSError):  # it may end while it is looked at
+        with contextlib.suppress(OSError):  # it ended meanwhile
             found.update(_memory_files(process.pid))
             found.update(_scratch(process.pid))
     return sum(found.values())
 
 
-def shared_once(processes: Sequence[psutil.Process], in_files: int) -> float:
-    """Bytes held, each page counted once, at least; infinite where the system does not tell.
+def deduplicated_bytes(processes: Sequence[psutil.Process], in_files: int) -> float:
+    """Return a lower bound of the bytes held, each page counted once; infinite if the kernel does not report it.
 
-    ``in_files``: what ``files`` gave. Those of its pages that are mapped are in the processes' share, too, and which
-    ones cannot be told: the larger of the two stands for both, so that no honest program ends for pages counted twice.
+    ``in_files``: the result of ``file_bytes``. Mapped pages of those files are also in the processes' proportional
+    share, and it is unknown which. The larger of the two counts for both, so no honest program is ended for pages
+    counted twice.
     """
     own, shared = 0, 0
     for process in processes:
@@ -75,7 +75,7 @@ def _memory_files(process: int) -> Iterator[tuple[tuple[int, int], int]]:
 
 
 def _scratch(process: int) -> Iterator[tuple[tuple[int, int], int]]:
-    """The folders in memory that its sandbox has for itself; not those that it shares with this process."""
+    """Yield the in-memory folders of the process's own sandbox, not those shared with this process."""
     for name in _SCRATCH:
         with contextlib.suppress(OSError):
             inside = f"/proc/{process}/root/{name}"

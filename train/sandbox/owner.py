@@ -1,7 +1,8 @@
-"""Whose a temporary thing is: what a killed search leaves is cleaned up by the next, and nothing of a living one.
+"""Tags in the names of temporary files that identify the process that made them.
 
-A name carries the boot of the machine, the process namespace, and the number and birth of the process that made it:
-a number alone is given again, and means nothing on another machine or in another container that shares the folder.
+A search removes what a killed search has left, and nothing of a living one. A tag holds the machine's boot, the process
+namespace, and the process's number and start time: a number alone is reused, and is meaningless on another machine or
+in another container that shares the folder.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from typing import Literal
 
 import psutil
 
-Fate = Literal["alive", "dead", "unknown"]
+Status = Literal["alive", "dead", "unknown"]
 """``unknown``: of another boot, machine or container."""
 
 _NAME = re.compile(r"([0-9a-z]+)-([0-9]+)-([0-9]+)(?:-|$)")
 
 
 def tag() -> str:
-    """Three parts joined by dashes, the same for as long as this process lives."""
+    """Return this process's tag: three parts joined by dashes, constant while it lives."""
     return f"{_place()}-{os.getpid()}-{_birth(os.getpid())}"
 
 
-def fate(name: str) -> Fate | None:
-    """What has become of the process whose ``tag`` the name begins with; more may follow behind a dash.
+def status(name: str) -> Status | None:
+    """Return whether the process still lives whose ``tag`` begins ``name``; more may follow after a dash.
 
-    None: the name begins with no tag. Whatever bears it is none of ours.
+    None: the name begins with no tag, so it is not Treewright's.
     """
     if (found := _NAME.match(name)) is None:
         return None
@@ -39,7 +40,7 @@ def fate(name: str) -> Fate | None:
 
 @functools.cache
 def _place() -> str:
-    """Boot and process namespace, as one word."""
+    """Return boot and process namespace as one word."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
     except OSError:  # a kernel without it
@@ -51,9 +52,9 @@ def _place() -> str:
 
 
 def _birth(process: int) -> int | None:
-    """When it was started, in clock ticks since the machine was (no wall clock, which can be set); None if gone.
+    """Return a process's start in clock ticks since boot, which setting the clock does not change; None if it is gone.
 
-    Where there is no /proc, by the wall clock, in seconds.
+    Without /proc: seconds of the wall clock.
     """
     try:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])

@@ -1,6 +1,6 @@
-"""The processes that descend from one: the kernel's own lists, which cost a hundredth of a walk through all of /proc.
+"""Descendants of a process, from the kernel's lists of children: 1% of the cost of reading all of /proc.
 
-A look is taken many times a second beside a training, on the same cores, so what it costs is taken from the training.
+Checks run many times a second on the cores of the candidate, so their cost reduces its compute.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import psutil
 
 
 def descendants(process: psutil.Process) -> list[psutil.Process]:
-    """The living descendants of ``process``. A child may be missed while a sibling ends; the next look sees it.
+    """Return the living descendants of ``process``; one may be missed while its sibling ends, until the next check.
 
-    Raises psutil.NoSuchProcess if it is gone. Source of the lists: proc(5), ``/proc/PID/task/TID/children``, which not
-    every kernel keeps.
+    Raises psutil.NoSuchProcess if the process is gone. Source: proc(5), ``/proc/PID/task/TID/children``, which not
+    every kernel has; without it, psutil is asked.
     """
     if not os.path.exists(f"/proc/{process.pid}/task/{process.pid}/children"):
         found: list[psutil.Process] = process.children(recursive=True)
@@ -28,13 +28,13 @@ def descendants(process: psutil.Process) -> list[psutil.Process]:
                 waiting.append(child)
     found = []
     for number in sorted(known - {process.pid}):
-        with contextlib.suppress(psutil.Error):  # gone meanwhile
+        with contextlib.suppress(psutil.Error):  # ended meanwhile
             found.append(psutil.Process(number))
     return found
 
 
 def _children(number: int) -> list[int]:
-    """Of all threads of a process; none if it is gone."""
+    """Return the children of all threads of a process; none if it is gone."""
     try:
         threads = os.listdir(f"/proc/{number}/task")
     except OSError:

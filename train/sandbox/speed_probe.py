@@ -1,15 +1,15 @@
-"""How fast the machine is around a training: a small workload of our own, timed on the slot's cores.
+"""Machine speed around an evaluation: a small trusted workload, timed on the slot's cores.
 
-A training has a budget in seconds, so a busy or throttled machine trains fewer steps, and its speed is part of the
-noise of a score. ``machine_speed`` times a fixed piece of work in the parent, once before the training sandbox is
-launched and once after it has been closed. No process of the candidate is alive at either time, so a candidate cannot
-make its machine look slow. Candidates in other slots can, as far as slots share caches and memory: that is noise.
+An evaluation has a budget in seconds, so a busy or throttled machine does fewer training steps, and its speed is part
+of a score's noise. ``machine_speed`` times a fixed workload in the parent, before the training sandbox is launched and
+after it has been closed. No process of the candidate is alive then, so a candidate cannot make its machine look slow.
+Candidates in other slots can, as far as slots share caches and memory bandwidth: that is noise.
 
-What it tells: the share of a core that the system gives one busy thread there, and how fast that core computes. What it
-does not tell: what happened in the middle of the training, and anything about a GPU; there it is the host's speed.
+It measures the share of a core that one busy thread gets, and how fast that core computes; not what happened in the
+middle of the training, nor a GPU's speed.
 
-The price is about a tenth of a second of wall time a training, outside of the candidate's clock: 1% of a budget of ten
-seconds. What is made of the number: see ``search.claims.machine_speed``. It never enters a claim's interval.
+It costs about 0.1 s of wall time per evaluation, outside the candidate's time: 1% of a budget of 10 s. The speed is
+used in ``search.claims.machine_speed`` and never enters a claim's interval.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy as np
 from train.sandbox.factory import pinned
 
 _SIZE = 256
-_ROUNDS = 4  # 14 ms each on the machine that this was written on
+_ROUNDS = 4  # 14 ms each on the development machine
 
 
 def machine_speed(cores: tuple[int, ...]) -> float:
-    """Workloads a second, by the wall clock, that one thread of ours does on ``cores``; higher is faster.
+    """Return workloads per second of wall time that one thread does on ``cores``; higher is faster.
 
-    A workload is four products of fixed integer matrices [256, 256]: numpy's own loops, which use one thread and let
-    other threads of this process run meanwhile. BLAS would not do, since it brings threads of its own.
+    A workload is four products of fixed integer matrices [256, 256]: numpy's own loops, which use one thread and
+    release the lock of the interpreter. BLAS is not used, since it starts threads of its own.
     """
     left = np.arange(_SIZE * _SIZE, dtype=np.int32).reshape(_SIZE, _SIZE) % 7
     right, product = left.T.copy(), np.empty_like(left)
@@ -39,6 +39,6 @@ def machine_speed(cores: tuple[int, ...]) -> float:
         return 1.0 / max(1e-9, time.monotonic() - began)
 
 
-def around(before: float, after: float) -> float:
-    """One figure for a training from the speeds before and after it: the harmonic mean, as if it ran half at each."""
+def harmonic_mean(before: float, after: float) -> float:
+    """Combine the speeds before and after: the harmonic mean, as if half of the work was done at each."""
     return 2.0 / (1.0 / before + 1.0 / after)

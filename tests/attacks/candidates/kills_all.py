@@ -6,7 +6,7 @@ import signal
 
 ATTACK = 28
 ENDS = "crashed"
-REASON = "it left before it had answered"
+REASON = "it exited without a result"
 HARM = "dead"
 
 

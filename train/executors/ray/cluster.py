@@ -1,7 +1,7 @@
-"""A Ray cluster as it is: the connection, what its nodes have, and how many evaluations fit on them.
+"""Connection to a running Ray cluster, its nodes, and how many evaluations fit on them.
 
-Ray waits for ever for what no node can give. So the nodes are asked first, and what does not fit is refused with what
-is there. Nothing here starts a cluster: it is joined where it runs (``ray start``, see docs/slurm.md).
+Ray waits forever for resources that no node has, so requests are checked against the nodes first, and refused with the
+available resources named. Nothing here starts a cluster (``ray start``, see docs/slurm.md).
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Any
 from train.executors.base import ExecutorError
 
 _REACH_SECONDS = 5.0
-_ANSWER_SECONDS = 30.0  # for a process of Ray to start and to import torch
+_ANSWER_SECONDS = 30.0  # for a Ray process to start and to import torch
 _INSTALL = "pip install 'treewright[ray]'"
 
 
 def ray_package() -> Any:
-    """The package ``ray``. Raises ExecutorError if it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a search is reported to anybody
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # 20 tries at half a minute each, to join what is no head
+    """Import and return the package ``ray``. Raises ExecutorError if it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # default 20, half a minute each, on a wrong address
     try:
         import ray
     except ImportError as error:
         raise ExecutorError(
-            f"executor=ray needs the package ray, and it cannot be imported ({error}): {_INSTALL}"
+            f"executor=ray needs the package ray, which cannot be imported ({error}): {_INSTALL}"
         ) from error
     return ray
 
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """A living node of the cluster, and all that it was started with."""
+    """A living node of the cluster, with the resources it was started with."""
 
     node_id: str
     name: str
@@ -46,31 +46,31 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class Demand:
-    """What one evaluation gets: whole GPUs (0 or 1) and cores, reserved for it on one node."""
+    """Resources of one evaluation, reserved on one node: whole GPUs (0 or 1) and cores."""
 
     gpus: int
     cpus: int
 
-    def room(self, node: NodeFacts) -> int:
-        """How many evaluations fit on an empty node at a time."""
+    def capacity(self, node: NodeFacts) -> int:
+        """Return how many evaluations fit on an empty node at a time."""
         by_cpu = int(node.cpus // self.cpus)
         return min(by_cpu, int(node.gpus)) if self.gpus else by_cpu
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         cores = f"{self.cpus} core{'s' if self.cpus > 1 else ''}"
         return f"1 GPU and {cores}" if self.gpus else cores
 
 
 def connect(address: str) -> None:
-    """Join the cluster, if this process has not yet. Raises ExecutorError."""
+    """Join the cluster unless this process has joined it. Raises ExecutorError."""
     ray = ray_package()
     if ray.is_initialized():
-        here = head_address()  # a machine has many names, and a cluster one port
+        here = head_address()  # compared by port: a machine has several names, a cluster one port
         if address != "auto" and address.rpartition(":")[2] != here.rpartition(":")[2]:
             raise ExecutorError(
                 f"executor.address is {address!r}, and this process has joined the Ray cluster {here} before: "
-                "one process works on one cluster"
+                "a process can use one cluster only"
             )
         return
     if address == "local" or address.startswith("ray://"):
@@ -78,17 +78,17 @@ def connect(address: str) -> None:
             f"executor.address is {address!r}; expected 'auto' or the HOST:PORT of a running cluster. The search is "
             "the driver: start it on a machine of the cluster (`ray start --address=HOST:PORT` makes it one)"
         )
-    there = _automatic() if address == "auto" else address
-    if there is not None and (problem := unreachable(there)) is not None:
+    there = _auto_address() if address == "auto" else address
+    if there is not None and (problem := connection_problem(there)) is not None:
         found = "" if there == address else f", which is {there} here"
         raise ExecutorError(f"no Ray cluster answers at executor.address={address}{found} ({problem}). {_START}")
     try:
-        # Its own log lines are for whoever runs the cluster: they are in the files of `ray logs`.
+        # Ray's log lines are for the cluster's operator, who finds them with `ray logs`.
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        told = str(error).strip().split("\n")[0]
+        error_line = str(error).strip().split("\n")[0]
         raise ExecutorError(
-            f"the Ray cluster at executor.address={address} cannot be joined: {told} {_START}"
+            f"the Ray cluster at executor.address={address} cannot be joined: {error_line} {_START}"
         ) from error
 
 
@@ -98,12 +98,12 @@ _START = (
 )
 
 
-def _automatic() -> str | None:
-    """HOST:PORT that Ray would join for ``auto``; None where it finds none, or does not tell.
+def _auto_address() -> str | None:
+    """Return the HOST:PORT that Ray would join for ``auto``; None if it finds none.
 
-    It goes by a file that a cluster leaves behind when it is killed, and would try for minutes to join the dead one.
+    Ray trusts a file that a killed cluster leaves behind, and would try for minutes to join it.
     """
-    with contextlib.suppress(ImportError, ConnectionError, OSError, ValueError):  # ray.init says it in its own words
+    with contextlib.suppress(ImportError, ConnectionError, OSError, ValueError):  # ray.init reports these itself
         from ray._private.services import canonicalize_bootstrap_address
 
         found = canonicalize_bootstrap_address("auto")
@@ -111,25 +111,25 @@ def _automatic() -> str | None:
     return None
 
 
-def unreachable(address: str) -> str | None:
-    """Why nobody listens at HOST:PORT, or None if somebody does."""
+def connection_problem(address: str) -> str | None:
+    """Return why HOST:PORT does not accept connections, or None if it does."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         return "expected HOST:PORT"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
-    except (OSError, OverflowError, UnicodeError) as error:  # the last two: of no port, and of no name
+    except (OSError, OverflowError, UnicodeError) as error:  # the last two: invalid port, invalid host name
         return str(error)
     return None
 
 
 def head_address() -> str:
-    """HOST:PORT of the cluster's head, as it is known to this process."""
+    """Return HOST:PORT of the cluster's head, as known to this process."""
     return str(ray_package().get_runtime_context().gcs_address)
 
 
 def living_nodes() -> tuple[NodeFacts, ...]:
-    """All nodes, also those in use by others."""
+    """Return all living nodes, including those in use by others."""
     found = []
     for node in ray_package().nodes():
         if node["Alive"]:
@@ -139,15 +139,15 @@ def living_nodes() -> tuple[NodeFacts, ...]:
     return tuple(sorted(found, key=lambda node: (node.name, node.node_id)))
 
 
-def least_memory(nodes: Sequence[NodeFacts], ask: Callable[[], int | None]) -> int | None:
-    """Bytes of the smallest GPU, one looked at on each node; None where that cannot be told.
+def smallest_gpu_memory(nodes: Sequence[NodeFacts], probe: Callable[[], int | None]) -> int | None:
+    """Return the bytes of the smallest GPU, probing one per node; None if unknown.
 
-    ``ask`` runs there. A node whose GPUs are all in use does not answer in time, and is left out.
+    ``probe`` runs on the node. A node whose GPUs are all in use does not answer in time and is left out.
     """
     ray = ray_package()
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task = ray.remote(ask)
+    task = ray.remote(probe)
     asked = [
         task.options(
             num_gpus=1,
@@ -163,15 +163,16 @@ def least_memory(nodes: Sequence[NodeFacts], ask: Callable[[], int | None]) -> i
         ray.cancel(reference, force=True)
     found = []
     for reference in answered:
-        with contextlib.suppress(ray.exceptions.RayError):  # its node went away, or has no torch
+        with contextlib.suppress(ray.exceptions.RayError):  # the node is gone, or has no torch
             found.append(ray.get(reference))
     return min((memory for memory in found if memory is not None), default=None)
 
 
 def demand_for(nodes: Sequence[NodeFacts], options: Mapping[str, Any]) -> Demand:
-    """What an evaluation gets, by ``executor.gpus`` and ``executor.threads``. Raises ExecutorError or ValueError.
+    """Determine the resources of an evaluation from ``executor.gpus`` and ``executor.threads``.
 
-    Left open, an evaluation gets a GPU where any node has one, and its share of that node's cores; else one core.
+    Default: a GPU if any node has one, with that node's cores divided by its GPUs; else one core.
+    Raises ExecutorError or ValueError.
     """
     gpus, threads = options.get("gpus"), options.get("threads")
     if gpus not in (None, 0, 1) or isinstance(gpus, bool):
@@ -194,22 +195,22 @@ def demand_for(nodes: Sequence[NodeFacts], options: Mapping[str, Any]) -> Demand
 
 
 def slots_for(nodes: Sequence[NodeFacts], demand: Demand, wanted: int | None) -> int:
-    """How many evaluations at a time. Raises ExecutorError for more than fit, ValueError for no number."""
+    """Return the number of concurrent evaluations. Raises ExecutorError if fewer fit, or ValueError."""
     if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1):
         raise ValueError(f"executor.slots is {wanted!r}; expected a positive whole number, or null for all that fit")
-    room = sum(demand.room(node) for node in nodes)
-    if room < (wanted or 1):
-        asked = f"{wanted or 1} slot{'s' if (wanted or 1) > 1 else ''} with {demand.words} each"
-        cure = f"use executor.slots={room}, " if room else ""
+    capacity = sum(demand.capacity(node) for node in nodes)
+    if capacity < (wanted or 1):
+        asked = f"{wanted or 1} slot{'s' if (wanted or 1) > 1 else ''} with {demand.text} each"
+        cure = f"use executor.slots={capacity}, " if capacity else ""
         raise ExecutorError(
-            f"the Ray cluster has room for {room} of {asked}: {describe(nodes)}. Ray would wait for ever for the rest: "
-            f"{cure}ask for less (executor.threads, executor.gpus), or add nodes"
+            f"the Ray cluster has room for {capacity} of {asked}: {describe(nodes)}. Ray would wait forever for the "
+            f"rest: {cure}use fewer cores or no GPU (executor.threads, executor.gpus), or add nodes"
         )
-    return wanted or room
+    return wanted or capacity
 
 
 def describe(nodes: Sequence[NodeFacts]) -> str:
-    """``a: 8 cores, 2 GPUs; b: 8 cores``."""
+    """Format nodes as ``a: 8 cores, 2 GPUs; b: 8 cores``."""
     if not nodes:
         return "it has no node"
     return "; ".join(
@@ -219,7 +220,7 @@ def describe(nodes: Sequence[NodeFacts]) -> str:
     )
 
 
-def end(actor: Any) -> None:
-    """Kill an actor's process at once; what it has started ends with it."""
-    with contextlib.suppress(Exception):  # it is gone already, or the cluster is
+def kill_actor(actor: Any) -> None:
+    """Kill an actor's process at once; its child processes end with it."""
+    with contextlib.suppress(Exception):  # the actor or the cluster is gone already
         ray_package().kill(actor, no_restart=True)

@@ -1,11 +1,11 @@
-"""One slot on a node of a Ray cluster: an actor that holds the trusted half of the evaluations there.
+"""Ray actor that serves one slot on a node: the trusted half of its evaluations.
 
-It prepares the task's data once a node, makes the evaluator, and says what it is (``Ready``) or why it cannot serve
-(``Refused``). Candidates run in its sandboxes as they do on a single machine. Evaluation data comes from the node's own
-cache, never through Ray's object store, whose memory every process of that user can read.
+It prepares the task's data once per node, builds the evaluator, and reports its conditions (``Ready``) or why it cannot
+serve (``Refused``). Candidates run in its sandboxes as on a single machine. Evaluation data is read from the node's own
+cache, never through Ray's object store, whose memory every process of the same user can read.
 
-Nothing outlives it: its sandboxes die with its process, and it dies with the node's raylet (``_watch_the_raylet``).
-Ray itself ends it when the driver is gone.
+Lifetime: sandboxes die with this process, this process with the node's raylet (``_exit_with_raylet``), and Ray ends it
+when the driver is gone.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ from typing import Any
 from archive.records import Conditions, Evaluation, Request
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
-from train.executors.base import evaluator_from, keep_loss
+from train.executors.base import evaluator_from
 from train.hardware.slots import Slot, gpu_slot, usable_cores, visible_gpus
+from train.progress import append_loss
 from train.sandbox.base import SandboxUnavailable, find_sandbox
 from train.sandbox.environment import HOUSE
 
 _WATCH_SECONDS = 1.0
-_OURS = ("TREEWRIGHT_CACHE", "XDG_CACHE_HOME")
-"""Variables of the driver that a node takes over where it has none of its own."""
+_VARIABLES = ("TREEWRIGHT_CACHE", "XDG_CACHE_HOME")
+"""Driver variables that a node takes over if it has none of its own."""
 
 
 @functools.cache
 def source_digest() -> str:
-    """Of our own modules: a node with others would not make the same scores."""
+    """Hash Treewright's modules and the Python version; nodes with other ones would not make comparable scores."""
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for package in ("archive", "prepare", "train"):
         for path in sorted(set((HOUSE / package).rglob("[!.]*.py")) - set((HOUSE / "train" / "seeds").glob("*.py"))):
@@ -50,7 +51,7 @@ def source_digest() -> str:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a host is made from: plain values of the resolved configuration, and where the driver is."""
+    """Everything a worker is built from: plain values of the resolved configuration, and the driver's environment."""
 
     task: Mapping[str, Any]
     evaluator: Mapping[str, Any]
@@ -58,13 +59,13 @@ class WorkerSpec:
     gpus: int
     threads: int
     folder: str
-    """The driver's current folder: relative paths of the settings are meant from there, where a node has it."""
+    """The driver's current folder, to which relative paths of the configuration refer, if the node has it."""
     paths: tuple[str, ...]
-    """The driver's ``sys.path``, for classes of the user's own."""
+    """The driver's ``sys.path``, so that user-defined classes can be imported."""
     variables: Mapping[str, str]
     digest: str
     fingerprint: str
-    """Of the driver's data; see ``Conditions``."""
+    """Fingerprint of the driver's data; see ``Conditions``."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], gpus: int, threads: int, fingerprint: str) -> WorkerSpec:
@@ -76,7 +77,7 @@ class WorkerSpec:
             threads=threads,
             folder=os.getcwd(),
             paths=tuple(sys.path),
-            variables={name: os.environ[name] for name in _OURS if name in os.environ},
+            variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
             digest=source_digest(),
             fingerprint=fingerprint,
         )
@@ -84,7 +85,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class Ready:
-    """A host that can evaluate."""
+    """Reply of a worker that can evaluate."""
 
     node: str
     node_id: str
@@ -96,7 +97,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Refused:
-    """A host that cannot, and why."""
+    """Reply of a worker that cannot serve, with the reason."""
 
     node: str
     node_id: str
@@ -105,7 +106,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class ProgressSnapshot:
-    """How far a host's evaluation is."""
+    """Progress of a worker's current evaluation."""
 
     phase: str
     share: float
@@ -113,78 +114,78 @@ class ProgressSnapshot:
 
 
 class Worker:
-    """The actor. Ray runs its methods in threads: one evaluates, others look and cancel."""
+    """Actor class. Ray runs its methods in threads: one evaluates while others report progress or cancel."""
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
-        self._look = ProgressSnapshot("start", 0.0, ())
+        self._progress = ProgressSnapshot("start", 0.0, ())
         self._cores = contextlib.ExitStack()
         self._node = platform.node()
-        _watch_the_raylet()
+        _exit_with_raylet()
 
-    def prepare(self, recipe: WorkerSpec, index: int) -> Ready | Refused:
-        """Make everything ready; ``index`` is the slot's number in the whole cluster."""
+    def prepare(self, spec: WorkerSpec, index: int) -> Ready | Refused:
+        """Prepare data and evaluator. ``index``: the slot's number in the whole cluster."""
         try:
-            return self._prepare(recipe, index)
+            return self._prepare(spec, index)
         except (PreparationError, TaskError, SandboxUnavailable, ValueError, TypeError, OSError) as error:
             return self._refused(f"{error}")
 
     def evaluate(self, request: Request) -> Evaluation:
-        """One evaluation, as in ``LocalExecutor``. Raises only for a mistake of ours."""
-        self._look = ProgressSnapshot("start", 0.0, ())
+        """Run one evaluation, as ``LocalExecutor`` does. Raises only for bugs."""
+        self._progress = ProgressSnapshot("start", 0.0, ())
         losses: list[tuple[float, float]] = []
 
         def watch(phase: str, share: float, loss: float | None = None, /) -> None:
-            keep_loss(losses, share, loss)
-            self._look = ProgressSnapshot(phase, share, tuple(losses))
+            append_loss(losses, share, loss)
+            self._progress = ProgressSnapshot(phase, share, tuple(losses))
 
         evaluation = self._evaluator.evaluate(request, self._slot, self._cancelled, watch)
-        return replace(evaluation, device=self._device, request=replace(request, files={}))  # the driver has them
+        return replace(evaluation, device=self._device, request=replace(request, files={}))  # the driver has the files
 
-    def look(self) -> ProgressSnapshot:
-        return self._look
+    def progress(self) -> ProgressSnapshot:
+        return self._progress
 
     def cancel(self) -> None:
-        """End the evaluation that runs; it is then ``lost``."""
+        """Cancel the running evaluation, which becomes ``lost``."""
         self._cancelled.set()
 
-    # ------------------------------------------------------------ at the beginning
+    # ------------------------------------------------------------ start-up
 
-    def _prepare(self, recipe: WorkerSpec, index: int) -> Ready | Refused:
-        if (found := source_digest()) != recipe.digest:
+    def _prepare(self, spec: WorkerSpec, index: int) -> Ready | Refused:
+        if (found := source_digest()) != spec.digest:
             return self._refused(
-                f"Treewright or Python has another version there ({found}, the search has {recipe.digest}): install "
-                "the same on all nodes",
+                f"Treewright or Python has another version there ({found}; the search has {spec.digest}): install "
+                "the same version on all nodes",
             )
-        _move_in(recipe)
-        slot = self._find_slot(recipe, index)
+        _adopt_environment(spec)
+        slot = self._find_slot(spec, index)
         if slot is None:
             return self._refused(
-                "Ray has given it a GPU, and torch sees none there: `python -c 'import torch; "
+                "Ray has assigned a GPU to it, but torch sees none there: `python -c 'import torch; "
                 "print(torch.cuda.is_available())'` on that node should say True",
             )
-        task, sandbox = task_from(recipe.task), find_sandbox(recipe.sandbox)
-        with _alone("prepare"):  # the first of a node prepares, the others find it done
+        task, sandbox = task_from(spec.task), find_sandbox(spec.sandbox)
+        with _exclusive("prepare"):  # the first worker of a node prepares; the others find the data
             task.prepare()
-        self._evaluator = evaluator_from(recipe.evaluator, task, sandbox)
+        self._evaluator = evaluator_from(spec.evaluator, task, sandbox)
         self._slot = slot
         conditions = self._evaluator.conditions(slot)
-        if conditions.fingerprint != recipe.fingerprint:
-            return self._refused(f"its data are others ({conditions.fingerprint}, the search has {recipe.fingerprint})")
+        if conditions.fingerprint != spec.fingerprint:
+            return self._refused(f"its data differ ({conditions.fingerprint}; the search has {spec.fingerprint})")
         self._device = f"{_device_name(slot)}@{self._node}"
         return Ready(self._node, _node_id(), conditions, sandbox.tier, self._device, slot)
 
     def _refused(self, reason: str) -> Refused:
         return Refused(self._node, _node_id(), reason)
 
-    def _find_slot(self, recipe: WorkerSpec, index: int) -> Slot | None:
-        """None if there is no GPU where one was given."""
-        cores = self._cores.enter_context(_cores(recipe.threads))
-        if not recipe.gpus:
-            return Slot(index, "cpu", None, cores, recipe.threads)
-        if not visible_gpus():  # Ray shows an actor the GPU that it has, and no other
+    def _find_slot(self, spec: WorkerSpec, index: int) -> Slot | None:
+        """Build the slot; None if Ray assigned a GPU that torch does not see."""
+        cores = self._cores.enter_context(_cores(spec.threads))
+        if not spec.gpus:
+            return Slot(index, "cpu", None, cores, spec.threads)
+        if not visible_gpus():  # Ray makes only the assigned GPU visible to an actor
             return None
-        return gpu_slot(index, 0, cores, recipe.threads)
+        return gpu_slot(index, 0, cores, spec.threads)
 
 
 def _node_id() -> str:
@@ -194,7 +195,7 @@ def _node_id() -> str:
 
 
 def gpu_memory() -> int | None:
-    """Bytes of the GPU that Ray has given to this process; None where torch sees none. For a task of its own."""
+    """Return the bytes of the GPU assigned to this process, None if torch sees none. Runs as a Ray task."""
     if not visible_gpus():
         return None
     import torch
@@ -211,19 +212,19 @@ def _device_name(slot: Slot) -> str:
     return f"{slot.device}:{given[0] if given else slot.gpu}"
 
 
-def _move_in(recipe: WorkerSpec) -> None:
-    """Be where the driver is, as far as this node has it."""
-    for path in recipe.paths:
+def _adopt_environment(spec: WorkerSpec) -> None:
+    """Take over the driver's import paths, variables and folder, as far as this node has them."""
+    for path in spec.paths:
         if path not in sys.path and os.path.isdir(path):
             sys.path.append(path)
-    for name, value in recipe.variables.items():
+    for name, value in spec.variables.items():
         os.environ.setdefault(name, value)
     with contextlib.suppress(OSError):
-        os.chdir(recipe.folder)
+        os.chdir(spec.folder)
 
 
-def _watch_the_raylet() -> None:
-    """End this process soon after its parent, whatever Ray's own looks do and whenever they come.
+def _exit_with_raylet() -> None:
+    """Start a thread that ends this process within about a second of its parent, independently of Ray's own checks.
 
     The raylet ends when its node is stopped, and a minute after the cluster's head is gone.
     """
@@ -237,12 +238,12 @@ def _watch_the_raylet() -> None:
     threading.Thread(target=watch, name="raylet-watch", daemon=True).start()
 
 
-# ---------------------------------------------------------------- what the hosts of a node share
+# ---------------------------------------------------------------- locks between the workers of a node
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """One host of this node and user at a time."""
+def _exclusive(name: str) -> Iterator[None]:
+    """Hold a lock between the workers of this node and user."""
     descriptor = _lock_file(name)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -253,9 +254,9 @@ def _alone(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cores(wanted: int) -> Iterator[tuple[int, ...]]:
-    """So many cores that no other host of this node has; none at all where they do not suffice.
+    """Reserve ``wanted`` cores that no other worker of this node holds; yield none if too few are free.
 
-    Ray counts cores, and leaves it to the system where a process runs. Candidates are quieter on cores of their own.
+    Ray counts cores but does not pin processes. Scores are less noisy on pinned, unshared cores.
     """
     with contextlib.ExitStack() as held:
         found: list[int] = []

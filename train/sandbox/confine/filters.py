@@ -1,9 +1,9 @@
-"""A seccomp filter: the system calls that no candidate needs and that attacks are made of are refused by the kernel.
+"""A seccomp filter that refuses system calls which no candidate needs and attacks use.
 
-``program`` builds it as classic BPF for x86_64 and aarch64; ``install`` puts it on every thread of this process, and
-all that it starts inherit it. A refused call fails with EPERM like any other error; ``clone3`` and ``memfd_create``
-fail with ENOSYS, because libraries fall back to ``clone`` and to a temporary file then. Numbers are those of the
-kernel's asm/unistd.h; the filter checks which table a call is numbered by (a 32-bit or x32 call is refused).
+``program`` builds it as classic BPF for x86_64 and aarch64; ``install`` applies it to every thread of this process, and
+children inherit it. A refused call fails with EPERM; ``clone3`` and ``memfd_create`` fail with ENOSYS, because
+libraries then fall back to ``clone`` and a temporary file. Numbers are from the kernel's asm/unistd.h; the filter
+checks a call's architecture and refuses 32-bit and x32 calls.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the tables below, AUDIT_ARCH_*
 
-# Names, then the numbers on x86_64 and on aarch64 (None: no such call there).
-Numbers = Mapping[str, tuple[int | None, int | None]]
+# Name -> numbers on x86_64 and on aarch64 (None: no such call).
+Syscalls = Mapping[str, tuple[int | None, int | None]]
 
-TRACING: Numbers = {
+TRACING: Syscalls = {
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -30,8 +30,8 @@ TRACING: Numbers = {
     "perf_event_open": (298, 241),
     "lookup_dcookie": (212, 18),
 }
-KEYRINGS: Numbers = {"keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218)}
-KERNEL_SURFACE: Numbers = {
+KEYRINGS: Syscalls = {"keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218)}
+KERNEL_SURFACE: Syscalls = {
     "bpf": (321, 280),
     "userfaultfd": (323, 282),
     "io_uring_setup": (425, 425),
@@ -45,7 +45,7 @@ KERNEL_SURFACE: Numbers = {
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
 }
-MOUNTS: Numbers = {
+MOUNTS: Syscalls = {
     "mount": (165, 40),
     "umount2": (166, 39),
     "pivot_root": (155, 41),
@@ -59,8 +59,8 @@ MOUNTS: Numbers = {
     "mount_setattr": (442, 442),
     "open_tree_attr": (467, 467),
 }
-NAMESPACES: Numbers = {"unshare": (272, 97), "setns": (308, 268)}
-MACHINE: Numbers = {
+NAMESPACES: Syscalls = {"unshare": (272, 97), "setns": (308, 268)}
+MACHINE: Syscalls = {
     "kexec_load": (246, 104),
     "kexec_file_load": (320, 294),
     "init_module": (175, 105),
@@ -81,16 +81,16 @@ MACHINE: Numbers = {
     "ioperm": (173, None),
     "vhangup": (153, 58),
 }
-# The cores of a slot are fixed, and so is its share of them.
-SCHEDULING: Numbers = {
+# A slot's cores, and its share of them, are fixed.
+SCHEDULING: Syscalls = {
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
     "ioprio_set": (251, 30),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
 }
-# Memory that no process maps: a watch on the memory of processes does not see it.
-UNMAPPED_MEMORY: Numbers = {
+# Memory that no process maps, which measuring processes misses.
+UNMAPPED_MEMORY: Syscalls = {
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
     "shmat": (30, 196),
@@ -102,12 +102,12 @@ UNMAPPED_MEMORY: Numbers = {
     "semctl": (66, 191),
     "mq_open": (240, 180),
 }
-# Without a network namespace. A pair of connected stream sockets can be had, and leads nowhere else.
-SOCKETS: Numbers = {"socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201)}
-# Without a mount namespace: names of files elsewhere, as they come and go.
-NOTICES: Numbers = {"inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27)}
-# Landlock does not cover these; where a candidate runs as its user they would reach all of the user's files.
-METADATA: Numbers = {
+# Without a network namespace. Pairs of connected stream sockets are allowed: they cannot reach other addresses.
+SOCKETS: Syscalls = {"socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201)}
+# Without a mount namespace: these would show names of files elsewhere, as they are created and removed.
+NOTICES: Syscalls = {"inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27)}
+# Landlock does not cover these, which would reach all files of the user that a candidate shares.
+METADATA: Syscalls = {
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -131,11 +131,11 @@ METADATA: Numbers = {
     "truncate": (76, 45),
     "file_setattr": (469, 469),
 }
-ABSENT: Numbers = {"clone3": (435, 435)}  # its flags lie in memory, where a filter cannot look
-MEMORY_FILES: Numbers = {"memfd_create": (319, 279)}
+ABSENT: Syscalls = {"clone3": (435, 435)}  # its flags lie in memory, which a filter cannot read
+MEMORY_FILES: Syscalls = {"memfd_create": (319, 279)}
 EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SCHEDULING)
 
-# Refused or not by what is asked for: see ``_conditions``.
+# Refused depending on arguments: see ``_conditions``.
 BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
     "clone": (56, 220),
     "ioctl": (16, 29),
@@ -148,49 +148,49 @@ BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
 }
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # what types into a terminal
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # simulate terminal input
 _PERSONALITY_QUERY = 0xFFFFFFFF
 _SOCK_TYPE, _SOCK_STREAM = 0xF, 1
 _X32 = 0x40000000
 
-_LD, _AND = 0x20, 0x54  # load a word of the call's description; and with a constant
+_LD, _AND = 0x20, 0x54  # load a word of struct seccomp_data; bitwise and with a constant
 _JEQ, _JGE, _JSET, _RET = 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # where they lie in struct seccomp_data
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SET_MODE_FILTER = 1
-_TSYNC, _SPEC_ALLOW = 1, 4  # all threads; and no slower speculation, which older kernels would else put on the process
+_TSYNC, _SPEC_ALLOW = 1, 4  # all threads; keep speculative execution, which older kernels otherwise slow down
 
 Instruction = tuple[int, int, int, int]
-"""Code, how many instructions to skip if true and if false, constant: struct sock_filter."""
+"""struct sock_filter: code, instructions to skip if true, if false, constant."""
 
 
 class Unconfinable(OSError):
-    """The kernel or the machine cannot do what confining a candidate takes; the message says what is missing."""
+    """The kernel or the machine lacks a feature needed to confine a candidate; the message names it."""
 
 
 @dataclass(frozen=True)
-class Strictness:
-    """What else is refused, beside what no sandbox allows."""
+class FilterOptions:
+    """System calls to refuse in addition to ``EVERYWHERE``."""
 
     unmapped_memory: bool = True
-    """Memory files, System V memory, message queues. A GPU's libraries need memory files."""
+    """Memory files, System V memory, message queues. Not with a GPU, whose libraries need memory files."""
     sockets: bool = False
-    """Everything but a pair of stream sockets: where there is no network namespace."""
+    """All sockets except pairs of stream sockets: for sandboxes without a network namespace."""
     other_processes: bool = False
-    """Limits, notices, shared segments that reach beyond the sandbox: where it has no such namespaces."""
+    """Limits, notifications and shared segments of other processes: for sandboxes without such namespaces."""
     metadata: bool = False
-    """Modes, owners, times and attributes of files: where the candidate runs as somebody who owns files."""
+    """Modes, owners, times and attributes of files: for candidates whose user owns files outside."""
 
 
-def install(strictness: Strictness) -> None:
-    """Put the filter on all threads of this process, for good. Raises Unconfinable if the kernel refuses."""
+def install(options: FilterOptions) -> None:
+    """Apply the filter to all threads of this process, irreversibly. Raises Unconfinable if the kernel refuses it."""
     machine = platform.machine()
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program(strictness, machine))
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program(options, machine))
     buffer = ctypes.create_string_buffer(code, len(code))
-    # struct sock_fprog: a count of 16 bits, padding, a pointer.
+    # struct sock_fprog: a 16-bit count, padding, a pointer.
     described = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer)))
     system = ctypes.CDLL(None, use_errno=True)
     forbid_new_privileges()
@@ -200,56 +200,56 @@ def install(strictness: Strictness) -> None:
 
 
 def forbid_new_privileges() -> None:
-    """No program that this process starts gains anything by being setuid. Raises Unconfinable."""
+    """Make setuid bits ineffective for this process and its children. Raises Unconfinable."""
     system = ctypes.CDLL(None, use_errno=True)
     if system.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise Unconfinable(f"no_new_privs was refused: {os.strerror(ctypes.get_errno())}")
 
 
-def program(strictness: Strictness, machine: str) -> list[Instruction]:
-    """The filter's instructions. Raises Unconfinable for a machine whose numbers are not known."""
+def program(options: FilterOptions, machine: str) -> list[Instruction]:
+    """Build the filter's instructions. Raises Unconfinable for an unknown architecture."""
     if machine not in _MACHINES:
         raise Unconfinable(f"the system calls of {machine} are not known here; expected {' or '.join(_MACHINES)}")
     column, architecture = _MACHINES[machine]
     code = [_load(_ARCHITECTURE), (_JEQ, 1, 0, architecture), _refuse(), _load(_NUMBER)]
     if machine == "x86_64":
         code += [(_JGE, 0, 1, _X32), _refuse()]
-    absent: list[Numbers] = [ABSENT]
-    refused: list[Numbers] = [*EVERYWHERE]
-    if strictness.unmapped_memory:
+    absent: list[Syscalls] = [ABSENT]
+    refused: list[Syscalls] = [*EVERYWHERE]
+    if options.unmapped_memory:
         absent.append(MEMORY_FILES)
-    if strictness.unmapped_memory or strictness.other_processes:
-        refused.append(UNMAPPED_MEMORY)  # what other processes could meet one in, too
-    if strictness.sockets:
+    if options.unmapped_memory or options.other_processes:
+        refused.append(UNMAPPED_MEMORY)  # also a way to reach other processes
+    if options.sockets:
         refused.append(SOCKETS)
-    if strictness.other_processes:
+    if options.other_processes:
         refused.append(NOTICES)
-    if strictness.metadata:
+    if options.metadata:
         refused.append(METADATA)
     for number in _column(refused, column):
         code += [(_JEQ, 0, 1, number), _refuse()]
     for number in _column(absent, column):
         code += [(_JEQ, 0, 1, number), _refuse(errno.ENOSYS)]
-    for number, tests in _conditions(strictness, column):
+    for number, tests in _conditions(options, column):
         code += [(_JEQ, 0, len(tests), number), *tests]
     return [*code, (_RET, 0, 0, _ALLOW)]
 
 
-def _conditions(strictness: Strictness, column: int) -> Iterable[tuple[int, list[Instruction]]]:
-    """Calls that depend on their arguments: each a number, and instructions that return in any case."""
+def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list[Instruction]]]:
+    """Yield the calls whose arguments decide: number, and instructions that always return."""
     yield BY_ARGUMENT["clone"][column], [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES), _refuse(), _allow()]
     typed = [(_JEQ, 1, 0, _TIOCSTI), (_JEQ, 0, 1, _TIOCLINUX), _refuse(), _allow()]
     yield BY_ARGUMENT["ioctl"][column], [_argument(1), *typed]
     yield BY_ARGUMENT["personality"][column], _unless(0, _PERSONALITY_QUERY)
-    # One's own nice value may be made worse; another process's, a group's or a user's may not be touched.
+    # A process may lower its own priority, but not touch those of other processes, groups or users.
     yield BY_ARGUMENT["setpriority"][column], [_argument(0), (_JEQ, 1, 0, 0), _refuse(), *_unless(1, 0)]
     yield BY_ARGUMENT["sched_setscheduler"][column], _unless(0, 0)
     yield BY_ARGUMENT["sched_setparam"][column], _unless(0, 0)
-    if strictness.sockets:
-        # A pair of datagram sockets could each send to any address.
+    if options.sockets:
+        # Each end of a pair of datagram sockets could send to any address.
         stream = [(_AND, 0, 0, _SOCK_TYPE), (_JEQ, 1, 0, _SOCK_STREAM), _refuse(), _allow()]
         yield BY_ARGUMENT["socketpair"][column], [_argument(1), *stream]
-    if strictness.other_processes:
+    if options.other_processes:
         yield BY_ARGUMENT["prlimit64"][column], _unless(0, 0)
 
 
@@ -257,7 +257,7 @@ def _unless(place: int, value: int) -> list[Instruction]:
     return [_argument(place), (_JEQ, 1, 0, value), _refuse(), _allow()]
 
 
-def _column(tables: Iterable[Numbers], column: int) -> list[int]:
+def _column(tables: Iterable[Syscalls], column: int) -> list[int]:
     return [number for table in tables for pair in table.values() if (number := pair[column]) is not None]
 
 
@@ -266,7 +266,7 @@ def _load(offset: int) -> Instruction:
 
 
 def _argument(place: int) -> Instruction:
-    """The low half of an argument: both machines are little-endian, and the kernel takes these as 32 bits."""
+    """Load the low half of an argument: both architectures are little-endian, and the kernel uses 32 bits of these."""
     return _load(_ARGUMENTS + 8 * place)
 
 

@@ -1,11 +1,11 @@
-"""The first process of a sandbox made of Landlock: it starts the worker in it, and takes all its descendants along.
+"""The keeper: first process of a Landlock sandbox, which starts the worker in it and kills all descendants in the end.
 
     python -I -S -c BOOT LIBRARY SPECIFICATION COMMAND...
 
-The keeper is ours and stays outside of what it enforces. All that loses its parent in the sandbox becomes its child
-(PR_SET_CHILD_SUBREAPER), so nothing can leave by ending its parents. It ends when the worker has ended, on SIGTERM, or
-when its own parent is gone, and each time it first ends every process that is left and empties the scratch folder.
-Where it is killed itself (SIGKILL), the worker dies with it, and others that the worker has started may not.
+The keeper is trusted and is not confined itself. Orphaned processes of the sandbox become its children
+(PR_SET_CHILD_SUBREAPER), so none can leave by ending its parents. It exits when the worker has ended, on SIGTERM, or
+when its own parent is gone; before that it kills every remaining process and empties the scratch folder. If the keeper
+itself is killed (SIGKILL), the worker dies with it, but children of the worker may not.
 """
 
 from __future__ import annotations
@@ -35,100 +35,100 @@ _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_READ_SEARCH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
-_LOOK_SECONDS = 0.25  # between two looks at the scratch folder
-_SHARE = 50  # a look takes a fiftieth of the time at most: the keeper runs on the cores of its candidate
+_CHECK_SECONDS = 0.25  # between two checks of the scratch folder
+_SHARE = 50  # a check takes at most 1/50 of the time, since the keeper runs on the candidate's cores
 _MOST_ENTRIES, _MOST_DEPTH = 50_000, 40
 _HANDLED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
 @dataclass(frozen=True)
 class Specification:
-    """What ``train.sandbox.base`` asks for; it travels as JSON."""
+    """Parameters from ``train.sandbox.landlock``, passed as JSON."""
 
     parent: int
-    """The process that must live."""
+    """The process whose end also ends the sandbox."""
     version: int
-    """Of Landlock."""
+    """Landlock ABI."""
     user: int | None
-    """To become this user; None: to stay who we are."""
+    """User to switch to; None: stay the same user."""
     search: bool
-    """With the right to pass folders that are closed to that user (CAP_DAC_READ_SEARCH); Landlock bounds it."""
+    """Keep CAP_DAC_READ_SEARCH, to pass folders closed to that user; Landlock still restricts the readable files."""
     readable: Sequence[str]
     devices: Sequence[str]
     folder: str
-    """Where the scratch folder is made."""
+    """Folder in which the scratch folder is created."""
     scratch_mb: int
     environment: Mapping[str, str]
 
 
 class _ScratchFull(Exception):
-    """More in the scratch folder than is allowed."""
+    """The scratch folder exceeds a limit."""
 
 
-def main(specification: str, command: list[str]) -> NoReturn:
-    """Run ``command`` in the sandbox; leave with its exit status (128 + the signal that ended it)."""
-    asked = Specification(**json.loads(specification))
+def main(text: str, command: list[str]) -> NoReturn:
+    """Run ``command`` in the sandbox of the JSON specification; exit with its status (128 + signal if killed)."""
+    specification = Specification(**json.loads(text))
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     system = ctypes.CDLL(None, use_errno=True)
     system.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     system.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != asked.parent:
+    if os.getppid() != specification.parent:
         os._exit(1)
-    scratch = f"{asked.folder}/scratch-{os.getpid()}"
+    scratch = f"{specification.folder}/scratch-{os.getpid()}"
     os.mkdir(scratch, 0o700)
     top = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if asked.user is not None:
-        os.fchown(top, asked.user, asked.user)
+    if specification.user is not None:
+        os.fchown(top, specification.user, specification.user)
     status = 1
     try:
-        status = _watch(_start(asked, scratch, command), top, asked)
+        status = _supervise(_start(specification, scratch, command), top, specification)
     except _ScratchFull as full:
         _end_all()
         print(f"OSError: [Errno 28] No space left on device: {full}", file=sys.stderr, flush=True)
     finally:
         _end_all()
-        with contextlib.suppress(OSError), _acting_as(asked.user):
+        with contextlib.suppress(OSError), _acting_as(specification.user):
             _empty(top)
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(status)
 
 
-# ---------------------------------------------------------------- the start
+# ---------------------------------------------------------------- start
 
 
-def _start(asked: Specification, scratch: str, command: list[str]) -> int:
-    """The process number of the worker."""
+def _start(specification: Specification, scratch: str, command: list[str]) -> int:
+    """Start the worker in the sandbox; return its process number."""
     keeper = os.getpid()
-    environment = {**asked.environment, "HOME": scratch, "TMPDIR": scratch}
-    if asked.user is None:
+    environment = {**specification.environment, "HOME": scratch, "TMPDIR": scratch}
+    if specification.user is None:
         environment[TASKS_BEFORE] = str(_tasks_of(os.getuid()))
     if (worker := os.fork()) != 0:
         return worker
     try:
         os.setsid()
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
-            score.write("1000")  # the first to go when the machine's memory ends, before the keeper and the search
-        rules = Ruleset(asked.version)
-        rules.allow_all(asked.readable, READ)
-        rules.allow_all(asked.devices, DEVICE)
+            score.write("1000")  # killed first if the machine runs out of memory, before the keeper and the search
+        rules = Ruleset(specification.version)
+        rules.allow_all(specification.readable, READ)
+        rules.allow_all(specification.devices, DEVICE)
         rules.allow(scratch, SCRATCH)
-        if asked.user is not None:
-            _become(asked.user, asked.search)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+        if specification.user is not None:
+            _become(specification.user, specification.search)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which would clear it
         if os.getppid() != keeper:
             os._exit(1)
         os.chdir(scratch)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         rules.enforce()
         os.execve(command[0], command, environment)
-    except OSError as error:  # Unconfinable is one, too
+    except OSError as error:  # includes Unconfinable
         print(f"the sandbox could not be made: {error}", file=sys.stderr, flush=True)
     finally:
         os._exit(1)
 
 
 def _become(user: int, search: bool) -> None:
-    """For good: a user that owns nothing, in no group, without a capability (or with the one that is named)."""
+    """Switch irreversibly to a user that owns nothing, without groups; ``search``: keep CAP_DAC_READ_SEARCH only."""
     system = ctypes.CDLL(None, use_errno=True)
     os.setgroups([])
     os.setresgid(user, user, user)
@@ -145,55 +145,54 @@ def _become(user: int, search: bool) -> None:
 
 
 def _tasks_of(user: int) -> int:
-    """Processes and threads of a user, as far as this process can see them."""
+    """Count the visible processes and threads of a user."""
     count = 0
     for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # gone meanwhile
+        with contextlib.suppress(OSError):  # ended meanwhile
             if os.stat(f"/proc/{name}").st_uid == user:
                 count += len(os.listdir(f"/proc/{name}/task"))
     return count
 
 
-# ---------------------------------------------------------------- the watch
+# ---------------------------------------------------------------- supervision
 
 
-def _watch(worker: int, top: int, asked: Specification) -> int:
-    """Until the worker has ended (its status) or the end was asked for. Raises _ScratchFull."""
-    next_look = time.monotonic() + _LOOK_SECONDS
+def _supervise(worker: int, top: int, specification: Specification) -> int:
+    """Wait until the worker has ended, or an end was requested; return the exit status. Raises _ScratchFull."""
+    next_check = time.monotonic() + _CHECK_SECONDS
     while True:
-        patience = max(0.0, next_look - time.monotonic())
-        heard = signal.sigtimedwait(_HANDLED, patience)
+        heard = signal.sigtimedwait(_HANDLED, max(0.0, next_check - time.monotonic()))
         if heard is not None and heard.si_signo != signal.SIGCHLD:
             return 128 + heard.si_signo
         for process, status in _reaped():
             if process == worker:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
-        if (began := time.monotonic()) >= next_look:
-            if os.getppid() != asked.parent:  # should its end not have been signalled
+        if (began := time.monotonic()) >= next_check:
+            if os.getppid() != specification.parent:  # in case the signal of the parent's death was missed
                 return 128 + signal.SIGTERM
-            _look(top, asked)
-            # A folder that takes long to look through is looked at more seldom.
-            next_look = time.monotonic() + max(_LOOK_SECONDS, _SHARE * (time.monotonic() - began))
+            _check_scratch(top, specification)
+            # A folder that takes long to check is checked less often.
+            next_check = time.monotonic() + max(_CHECK_SECONDS, _SHARE * (time.monotonic() - began))
 
 
 def _reaped() -> Iterator[tuple[int, int]]:
-    """Children that have ended: number and status."""
+    """Yield number and status of children that have ended."""
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
             yield ended
 
 
-def _look(top: int, asked: Specification) -> None:
-    """Raises _ScratchFull. Files that have no name any more are seen where the system shows who has them open."""
+def _check_scratch(top: int, specification: Specification) -> None:
+    """Check the scratch folder, and unlinked files that are still open, where visible. Raises _ScratchFull."""
     held, _ = _within(top, 0, 0)
     held += _nameless(os.fstat(top).st_dev)
-    if held > asked.scratch_mb * 1_000_000:
-        raise _ScratchFull(f"its scratch folder held {held / 1e6:,.0f} MB; {asked.scratch_mb:,} MB are allowed")
+    if held > specification.scratch_mb * 1_000_000:
+        raise _ScratchFull(f"its scratch folder held {held / 1e6:,.0f} MB; {specification.scratch_mb:,} MB are allowed")
 
 
 def _within(folder: int, entries: int, depth: int) -> tuple[int, int]:
-    """Bytes on disk below an open folder, and ``entries`` plus how many files and folders there are."""
+    """Return the bytes on disk below an open folder, and ``entries`` plus the number of files and folders there."""
     held = 0
     if depth > _MOST_DEPTH:
         raise _ScratchFull(f"its scratch folder holds folders nested more than {_MOST_DEPTH} deep")
@@ -212,7 +211,7 @@ def _within(folder: int, entries: int, depth: int) -> tuple[int, int]:
                     f"its scratch folder holds {entry.name[:80]!r}, which cannot be looked into"
                 ) from None
             except OSError:
-                continue  # gone, or something else by now
+                continue  # removed or replaced meanwhile
             try:
                 more, entries = _within(inner, entries, depth + 1)
                 held += more
@@ -222,10 +221,10 @@ def _within(folder: int, entries: int, depth: int) -> tuple[int, int]:
 
 
 def _nameless(device: int) -> int:
-    """Bytes of files on ``device`` that have been removed and are still open in the sandbox."""
+    """Return the bytes of unlinked files on ``device`` that are still open in the sandbox."""
     found: dict[int, int] = {}
     for process in _descendants():
-        with contextlib.suppress(OSError):  # gone, or not ours to see
+        with contextlib.suppress(OSError):  # ended, or not readable
             for number in os.listdir(f"/proc/{process}/fd"):
                 facts = os.stat(f"/proc/{process}/fd/{number}")
                 if facts.st_nlink == 0 and facts.st_dev == device and stat.S_ISREG(facts.st_mode):
@@ -235,7 +234,7 @@ def _nameless(device: int) -> int:
 
 @contextlib.contextmanager
 def _acting_as(user: int | None) -> Iterator[None]:
-    """With the rights of the sandbox's user on files. For the end alone: it cancels PR_SET_PDEATHSIG."""
+    """Access files as the sandbox's user. Only at the end, because it clears PR_SET_PDEATHSIG."""
     if user is None:
         yield
         return
@@ -248,15 +247,15 @@ def _acting_as(user: int | None) -> Iterator[None]:
         os.setegid(0)
 
 
-# ---------------------------------------------------------------- the end
+# ---------------------------------------------------------------- end
 
 
 def _end_all() -> None:
-    """End every descendant and wait until there is none. A group that multiplies is stopped as a whole first."""
+    """Kill every descendant and wait until there is none. Multiplying processes are all stopped first."""
     pause = 0.001
     while True:
         stopped: set[int] = set()
-        for _ in range(20):  # stopped processes count against their limit, so that what is left to be born runs out
+        for _ in range(20):  # stopped processes count towards the process limit, so new ones run out
             new = _descendants() - stopped
             if not new:
                 break
@@ -280,7 +279,7 @@ def _signal(processes: set[int], number: signal.Signals) -> None:
 
 
 def _descendants() -> set[int]:
-    """All processes below this one; those that have ended and are not yet reaped are among them."""
+    """Return all descendants, including zombies."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as facts:
@@ -297,7 +296,7 @@ def _descendants() -> set[int]:
 
 
 def _empty(top: int) -> None:
-    """Remove all that is in an open folder. Folders are moved up first: no depth and no length of a path matters."""
+    """Empty an open folder. Nested folders are moved up first, so depth and path length do not matter."""
     moved = 0
     prefix = f".{os.urandom(8).hex()}-"
     while names := os.listdir(top):
@@ -305,7 +304,7 @@ def _empty(top: int) -> None:
             if not _is_folder(name, top):
                 os.unlink(name, dir_fd=top)
                 continue
-            os.chmod(name, 0o700, dir_fd=top)  # nobody is left who could put a link there now
+            os.chmod(name, 0o700, dir_fd=top)  # no process is left that could replace it by a link
             inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
             try:
                 for child in os.listdir(inner):

@@ -1,7 +1,7 @@
-"""Landlock, by its three system calls: what this process and all that it starts may open, and whom they may signal.
+"""Landlock by its three system calls: which files this process and its children may open, and which processes signal.
 
-See Documentation/userspace-api/landlock.rst of the kernel, from which the numbers come. Every version (ABI) handles
-more; what a kernel does not know is left out, and ``train.sandbox.base`` decides which version is enough.
+Numbers: Documentation/userspace-api/landlock.rst of the kernel. Each version (ABI) handles more rights; those unknown
+to the running kernel are left out, and ``train.sandbox.landlock`` decides which version is sufficient.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from .filters import Unconfinable, forbid_new_privileges
 
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every machine
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
 _VERSION = 1
 _PATH_BENEATH = 1
 
@@ -32,21 +32,21 @@ DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 SCRATCH = (_IN_ABI_1 | _REFER | _TRUNCATE) & ~(_MAKE_CHAR | _MAKE_SOCK | _MAKE_BLOCK)
 
 _TCP = 0b11  # bind and connect; since ABI 4
-_SCOPES = 0b11  # abstract unix sockets and signals stay within the sandbox; since ABI 6
+_SCOPES = 0b11  # confine abstract unix sockets and signals to the sandbox; since ABI 6
 
 
 def abi() -> int:
-    """The version that this kernel has; 0 if it has none, or has it turned off."""
+    """Return the kernel's Landlock ABI; 0 if it has none, or has it turned off."""
     if not sys.platform.startswith("linux"):
         return 0
     return max(0, int(_system().syscall(_CREATE_RULESET, None, 0, _VERSION)))
 
 
 class Ruleset:
-    """What will be allowed. Folders and files are opened when they are added; ``enforce`` takes effect for good."""
+    """A set of allowed paths. Paths are opened when they are added; ``enforce`` is irreversible."""
 
     def __init__(self, version: int) -> None:
-        """Raises Unconfinable if the kernel has no Landlock."""
+        """Create an empty ruleset of this ABI. Raises Unconfinable if the kernel has no Landlock."""
         self._handled = _IN_ABI_1 | sum(right for since, right in _ADDED.items() if version >= since)
         attributes = struct.pack("=Q", self._handled)
         if version >= 4:
@@ -58,7 +58,7 @@ class Ruleset:
         )
 
     def allow(self, path: str, rights: int) -> None:
-        """``rights`` on ``path`` and all below it. What does not exist is skipped. Raises Unconfinable."""
+        """Allow ``rights`` on ``path`` and everything below it. A missing path is skipped. Raises Unconfinable."""
         with contextlib.suppress(FileNotFoundError):
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
@@ -74,7 +74,7 @@ class Ruleset:
             self.allow(path, rights)
 
     def enforce(self) -> None:
-        """From here on, for this thread and all that it starts. Raises Unconfinable."""
+        """Apply the ruleset to this thread and its future children. Raises Unconfinable."""
         forbid_new_privileges()
         _checked(_system().syscall(_RESTRICT_SELF, self._ruleset, 0), "landlock_restrict_self")
         os.close(self._ruleset)

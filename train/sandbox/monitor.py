@@ -1,0 +1,108 @@
+"""Memory and CPU time of a sandbox's process tree, and its memory limit.
+
+The kernel limits memory if a memory group exists (``train.sandbox.cgroup``); otherwise the processes' memory is
+measured at every check (``train.sandbox.memory``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from train.sandbox import memory
+from train.sandbox.abort import Aborted
+from train.sandbox.cgroup import MemoryGroup
+from train.sandbox.process_tree import descendants
+
+
+@dataclass
+class ResourceUsage:
+    """Resources that a process tree has used so far."""
+
+    peak_memory_mb: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class ResourceMonitor:
+    """Measures a process and its descendants, and remembers the latter so that they can be killed in the end."""
+
+    def __init__(self, pid: int, label: str, memory_mb: int, group: MemoryGroup | None) -> None:
+        """``label``: begins the reasons. ``group``: the memory group of the process, None if there is none."""
+        self.usage = ResourceUsage()
+        self.group = group
+        self._pid = pid
+        self._label = label
+        self._memory_mb = memory_mb
+        self._ended_cpu = 0.0
+        self._cpu_by_pid: dict[int, float] = {}
+        self._seen: dict[int, psutil.Process] = {}
+
+    def check(self) -> None:
+        """Measure once. Raises Aborted above the memory limit."""
+        processes = self.processes()
+        self._count_cpu(processes)
+        if self.was_oom_killed():
+            raise self.out_of_memory()
+        held = (self.group.used_bytes() if self.group is not None else self._measured_memory(processes)) / 1e6
+        self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held)
+        if held > self._memory_mb:
+            raise self.out_of_memory(held)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the process and its living descendants, and remember the latter."""
+        with contextlib.suppress(psutil.Error):
+            parent = psutil.Process(self._pid)
+            found = [parent, *descendants(parent)]
+            self._seen.update((process.pid, process) for process in found[1:])
+            return found
+        return []
+
+    def kill_seen(self) -> None:
+        """Kill every descendant that was ever seen, including those that have left the process tree."""
+        for process in self._seen.values():
+            with contextlib.suppress(psutil.Error):  # gone; or, in a sandbox made as root, not ours to signal
+                process.kill()  # psutil checks that the number has not passed to another process
+
+    def was_oom_killed(self) -> bool:
+        """Return whether the kernel has killed a process of the memory group for lack of memory."""
+        return self.group is not None and self.group.oom_kills() > 0
+
+    def out_of_memory(self, used_mb: float | None = None) -> Aborted:
+        """Explain an end by the memory limit, or by the whole machine's memory. ``used_mb``: default, the limit."""
+        if self.group is not None and self.was_oom_killed() and not self.group.reached_limit():
+            return Aborted(
+                "out_of_memory",
+                f"{self._label}: the whole machine ran out of memory, and the kernel ended it; it had used "
+                f"{self.usage.peak_memory_mb:,.0f} MB, and {self._memory_mb:,} MB are allowed",
+            )
+        used_mb = float(self._memory_mb) if used_mb is None else used_mb
+        self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, used_mb)
+        return Aborted(
+            "out_of_memory",
+            f"{self._label}: it used {used_mb:,.0f} MB of memory, all processes, shared memory and scratch files "
+            f"together; {self._memory_mb:,} MB are allowed",
+        )
+
+    def _count_cpu(self, processes: Sequence[psutil.Process]) -> None:
+        by_pid = dict[int, float]()
+        for process in processes:
+            with contextlib.suppress(psutil.Error):  # it ended since it was listed
+                times = process.cpu_times()
+                by_pid[process.pid] = times.user + times.system
+        self._ended_cpu += sum(cpu for pid, cpu in self._cpu_by_pid.items() if pid not in by_pid)
+        self._cpu_by_pid = by_pid
+        self.usage.cpu_seconds = self._ended_cpu + sum(by_pid.values())
+
+    def _measured_memory(self, processes: Sequence[psutil.Process]) -> float:
+        """Return the bytes that the processes hold; shared pages are counted once only if the limit depends on it."""
+        in_files = memory.file_bytes(processes)
+        held = float(in_files)
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                held += memory.resident_bytes(process)
+        if held / 1e6 > self._memory_mb:
+            held = min(held, memory.deduplicated_bytes(processes, in_files))
+        return held
