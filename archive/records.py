@@ -204,7 +204,7 @@ class Resources:
     memory_by: str | None = None
     """How the memory was measured and limited: ``cgroup1``, ``cgroup2`` or ``watch``; None where nobody said."""
     machine_speed: float | None = None
-    """Trusted workloads a second on the slot's core, measured around the training (see ``train.sandbox.speed_probe``);
+    """Trusted workloads a second on the slot's core, measured around the training (see ``train.hardware.speed``);
     None where nobody measured."""
 
     @property

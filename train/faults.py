@@ -1,15 +1,15 @@
-"""Named points at which a test kills this process: ``TREEWRIGHT_FAULT=score`` or, at the third time, ``score:3``.
+"""Named points at which a test can kill this process: ``TREEWRIGHT_FAULT=score`` or, at the third pass, ``score:3``.
 
-    move      a move is committed, nothing of it has begun
+    move      a move is committed, and its proposal has not begun
     node      a candidate is written, and not committed yet
     launch    the training sandbox is open
     train     the state has arrived, the training sandbox is still open
     score     the claims have arrived, the scoring sandbox is still open
     audit     the audited logits have arrived, the auditing sandbox is still open
-    landed    an evaluation has reached the search and is not recorded
+    landed    an evaluation has reached the search, and is not recorded yet
     commit    an evaluation is recorded
 
-See tests/faults/test_fault_points.py. Without the variable a point costs one look-up.
+See tests/faults/test_fault_points.py. Without the variable a point costs one dictionary look-up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _passed = itertools.count(1)
 
 
 def fault(point: Point) -> None:
-    """Kill this process with SIGKILL if the environment asks for that at this point."""
+    """Kill this process with SIGKILL if TREEWRIGHT_FAULT names this point."""
     if (wanted := os.environ.get("TREEWRIGHT_FAULT")) is None:
         return
     name, _, time = wanted.partition(":")

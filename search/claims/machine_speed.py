@@ -1,6 +1,6 @@
 """Machine speed as a covariate: does it explain scores, how much, and what do means say at equal speed?
 
-Beside every training a small workload of our own is timed (``train.sandbox.speed_probe``). Among runs of the same
+Beside every training a small workload of our own is timed (``train.hardware.speed``). Among runs of the same
 program for the same purpose, score is regressed on the logarithm of that speed. Where the slope differs from zero by a
 t test:
 

@@ -6,7 +6,7 @@ The seed program of the default task is trained again and again, one at a time o
 evaluator; in turn with nothing beside it, one busy process on its core, nothing, two. `--quick`: three runs of two
 seconds. From the runs:
 
-    correlation       of the score with the logarithm of the machine's speed (see train/sandbox/speed_probe.py)
+    correlation       of the score with the logarithm of the machine's speed (see train/hardware/speed.py)
     steps             the same with the logarithm of the steps that fitted, which the candidate reports about itself
     share, p          of the variance that speed accounts for, and the p value of the slope (see
     search/claims/machine_speed.py) sigma, sigma_at_equal_speed
@@ -45,7 +45,7 @@ from search import factory
 from search.claims.machine_speed import speed_effect
 from search.settings import compose_settings, resolve
 from train.hardware.slots import Slot, make_slots
-from train.sandbox.speed_probe import machine_speed
+from train.hardware.speed import machine_speed
 
 BUSY = (0, 1, 0, 2)
 

@@ -83,11 +83,11 @@ def test_a_hundred_candidates_and_a_node_that_dies_in_the_middle(tmp_path: Path,
     driver = Driver(tmp_path, nodes, "budget.evaluations=100", "evaluator.delay=0.5")
     try:
         driver.until_landed(10)
-        assert len(nodes.hosts()) == SLOTS
+        assert len(nodes.workers()) == SLOTS
         nodes.kill(nodes.nodes.pop())
         driver.until_landed(25)
         nodes.nodes.append(nodes.add())
-        until(lambda: len(nodes.hosts()) == SLOTS or driver.process.poll() is not None, PATIENCE)
+        until(lambda: len(nodes.workers()) == SLOTS or driver.process.poll() is not None, PATIENCE)
         assert driver.process.poll() is None, driver.told
         assert driver.end() == 0, driver.told
     finally:
@@ -102,7 +102,7 @@ def test_a_hundred_candidates_and_a_node_that_dies_in_the_middle(tmp_path: Path,
     assert len(trained) - 100 <= len(given_up), "only what was lost was trained again"
     devices = rows(driver.archive, "SELECT DISTINCT device FROM evaluations")
     assert all(re.fullmatch(r"cuda:[01]@\S+", device) for (device,) in devices)
-    nodes.hosts_gone()
+    nodes.workers_gone()
 
 
 def test_a_killed_driver_leaves_no_host_and_its_run_goes_on(tmp_path: Path, nodes: RayNodes) -> None:
@@ -110,10 +110,10 @@ def test_a_killed_driver_leaves_no_host_and_its_run_goes_on(tmp_path: Path, node
     driver = Driver(tmp_path, nodes, *words)
     try:
         driver.until_landed(15)
-        assert len(nodes.hosts()) == SLOTS
+        assert len(nodes.workers()) == SLOTS
         driver.process.send_signal(signal.SIGKILL)
         driver.process.wait()
-        nodes.hosts_gone()
+        nodes.workers_gone()
         known = evaluations(driver.archive)
         assert len(known) >= 14
         assert known <= set(finished(driver.diary))
@@ -127,7 +127,7 @@ def test_a_killed_driver_leaves_no_host_and_its_run_goes_on(tmp_path: Path, node
     settled(driver.archive)
     trained = finished(driver.diary)
     assert len(trained) - len(set(trained)) <= SLOTS, "trained again only what was in flight"
-    nodes.hosts_gone()
+    nodes.workers_gone()
 
 
 def test_ctrl_c_keeps_what_has_ended_and_leaves_no_host(tmp_path: Path, nodes: RayNodes) -> None:
@@ -141,7 +141,7 @@ def test_ctrl_c_keeps_what_has_ended_and_leaves_no_host(tmp_path: Path, nodes: R
     assert "Stopped. Everything that finished is in the archive" in driver.told
     assert lost(driver.archive) == []
     assert len(evaluations(driver.archive)) >= 8
-    nodes.hosts_gone()
+    nodes.workers_gone()
 
 
 def test_more_slots_than_there_are_is_refused_before_anything_is_written(tmp_path: Path, nodes: RayNodes) -> None:
@@ -161,7 +161,7 @@ def test_a_head_that_dies_ends_the_search_and_all_hosts(tmp_path: Path) -> None:
         driver = Driver(tmp_path, nodes, "budget.evaluations=500", "evaluator.delay=1.0")
         try:
             driver.until_landed(6)
-            hosts = nodes.hosts()
+            hosts = nodes.workers()
             assert len(hosts) == SLOTS
             nodes.kill_head()
             assert driver.end() == 1, driver.told

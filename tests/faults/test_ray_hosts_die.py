@@ -109,15 +109,15 @@ def test_nodes_of_different_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyP
         config["evaluator"] = {"_target_": "stub_evaluator.StubEvaluator", "delay": 1.0}
         with pytest.raises(ExecutorError, match=r"2 slots of 'A100'; 1 slot of 'H100'\. Scores of different hardware"):
             made(config, PretendedRay)
-        until(lambda: nodes.hosts() == [])
+        until(lambda: nodes.workers() == [])
 
         config["executor"] |= {"hardware": "H1"}
         source = factory.seed_files(factory.build_task(config), config)["train.py"]
         with made(config, PretendedRay) as executor:
             assert (executor.free, executor.conditions.hardware) == (1, "H100")
             executor.submit(request("a", source))
-            until(lambda: len(nodes.hosts()) == 1)  # those that were sent away have gone
-            (host,) = nodes.hosts()
+            until(lambda: len(nodes.workers()) == 1)  # those that were sent away have gone
+            (host,) = nodes.workers()
             os.kill(host.pid, signal.SIGKILL)
             assert [each.outcome for each in landed(executor)] == ["lost"]
             executor.submit(request("a", source))

@@ -1,4 +1,4 @@
-"""Hosts and executors for clusters whose GPUs are pretended: Ray counts them, torch sees none."""
+"""Workers and executors for clusters whose GPUs are pretended: Ray counts them, torch sees none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from train.executors.ray.worker import Ready, Refused, Worker, WorkerSpec
 from train.hardware.slots import Slot
 
 HARDWARE = "TREEWRIGHT_TEST_HARDWARE"
-"""Of a node: what its hosts call their hardware."""
+"""Of a node: the hardware tag of its workers."""
 
 
-class PretendedHost(Worker):
+class PretendedWorker(Worker):
     """Believes Ray that there is a GPU."""
 
     def _find_slot(self, spec: WorkerSpec, index: int) -> Slot:
@@ -36,4 +36,4 @@ def _here(conditions: Conditions) -> Conditions:
 
 
 class PretendedRay(RayExecutor):
-    worker_class = PretendedHost
+    worker_class = PretendedWorker

@@ -16,7 +16,7 @@ from underway import until
 
 _STORE = 80_000_000  # bytes of shared memory of each node: the least that Ray takes
 MODULES = os.pathsep.join([str(HOUSE / "tests" / "support"), PATHS])
-"""Where the processes of the cluster find the stub evaluator and the pretending hosts."""
+"""Where the processes of the cluster find the stub evaluator and the pretending workers."""
 
 
 class RayNodes:
@@ -85,18 +85,18 @@ class RayNodes:
         for child in psutil.Process().children(recursive=True):
             self.seen.setdefault(child.pid, child)
 
-    def hosts(self) -> list[psutil.Process]:
-        """Processes that hold a host, and all that these have started."""
+    def workers(self) -> list[psutil.Process]:
+        """Worker processes and their descendants."""
         self.look()
-        return [process for process in self.seen.values() if _is_host(process)]
+        return [process for process in self.seen.values() if _is_worker(process)]
 
-    def hosts_gone(self, seconds: float = 60.0) -> None:
-        """No host is left, after a while."""
-        until(lambda: self.hosts() == [], seconds)
+    def workers_gone(self, seconds: float = 60.0) -> None:
+        """Wait until no worker is left."""
+        until(lambda: self.workers() == [], seconds)
 
 
-def _is_host(process: psutil.Process) -> bool:
+def _is_worker(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and "PretendedHost" in " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and "PretendedWorker" in " ".join(process.cmdline())
     except psutil.Error:
         return False

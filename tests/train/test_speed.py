@@ -13,8 +13,8 @@ from underway import sandbox_processes
 
 from archive.records import Failed, Scored
 from train.hardware.slots import make_slots
+from train.hardware.speed import harmonic_mean, machine_speed
 from train.language_model import evaluation as trial
-from train.sandbox.speed_probe import harmonic_mean, machine_speed
 
 pytestmark = pytest.mark.xdist_group("clock")
 

@@ -54,7 +54,7 @@ class Ground:
     sandbox: Sandbox
     stage: Path
 
-    def cell(self, program: str) -> SandboxProcess:
+    def open(self, program: str) -> SandboxProcess:
         (self.stage / "candidate" / "train.py").write_text(program)
         ours, theirs = socket.socketpair()
         inside = self.sandbox.wrap(self.stage, theirs.fileno(), SLOT, SCRATCH_MB)
@@ -72,17 +72,17 @@ class Ground:
 
     def run(self, program: str) -> str:
         """What the program printed, to its end."""
-        with self.cell(program) as cell:
+        with self.open(program) as process:
             try:
-                cell.finish(deadline=time.monotonic() + 60)
+                process.finish(deadline=time.monotonic() + 60)
             except Aborted as ended:
-                pytest.fail(f"{ended.reason}\n{cell.log}")
-            cell.kill()
-            return cell.log
+                pytest.fail(f"{ended.reason}\n{process.log}")
+            process.kill()
+            return process.log
 
     def ended(self, program: str) -> Aborted:
-        with self.cell(program) as cell, pytest.raises(Aborted) as caught:
-            cell.finish(deadline=time.monotonic() + 60)
+        with self.open(program) as process, pytest.raises(Aborted) as caught:
+            process.finish(deadline=time.monotonic() + 60)
         return caught.value
 
 
@@ -325,9 +325,9 @@ def mark() -> str:
 @pytest.mark.parametrize("how", ["leaves", "is ended"])
 def test_a_daemon_does_not_outlive_its_sandbox(ground: Ground, mark: str, how: str) -> None:
     rest = "" if how == "leaves" else "\ntime.sleep(300)"
-    with ground.cell(DAEMON.format(mark=mark) + rest) as cell:
+    with ground.open(DAEMON.format(mark=mark) + rest) as process:
         if how == "leaves":
-            cell.finish(deadline=time.monotonic() + 60)
+            process.finish(deadline=time.monotonic() + 60)
         else:
             assert until(lambda: len(marked(mark)) == 2)
     assert not marked(mark)
@@ -340,8 +340,8 @@ import test_tiers
 from pathlib import Path
 from train.sandbox.base import find_sandbox
 ground = test_tiers.Ground(find_sandbox(sys.argv[3]), Path(sys.argv[4]))
-with ground.cell(sys.argv[5]) as cell:
-    cell.finish(deadline=time.monotonic() + 100)
+with ground.open(sys.argv[5]) as process:
+    process.finish(deadline=time.monotonic() + 100)
 """
 
 
@@ -389,8 +389,8 @@ while True:
 ''', {mark!r}])
 time.sleep(1)
 """
-    with ground.cell(bomb) as cell:
-        cell.finish(deadline=time.monotonic() + 60)
+    with ground.open(bomb) as process:
+        process.finish(deadline=time.monotonic() + 60)
     assert not marked(mark)
 
 

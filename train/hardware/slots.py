@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,3 +190,17 @@ def device_minor(uuid: str, folder: Path = Path("/proc/driver/nvidia/gpus")) -> 
             if known.get("GPU UUID") == uuid:
                 return int(known["Device Minor"])
     return None
+
+
+@contextlib.contextmanager
+def pinned(cores: tuple[int, ...]) -> Iterator[None]:
+    """Restrict this thread, and processes that it launches meanwhile, to ``cores``; then restore its affinity."""
+    if not cores or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -17,6 +17,7 @@ from archive.records import SPLIT_OF, Audit, Split
 from prepare.scoring import Floats, Measure, Symbols
 from prepare.task import Buffer, Task
 from train.faults import fault
+from train.hardware.speed import harmonic_mean, machine_speed
 from train.language_model import audit
 from train.language_model.curve import MedianRule
 from train.language_model.training import Training
@@ -24,7 +25,6 @@ from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted
 from train.sandbox.factory import SandboxFactory
 from train.sandbox.process import SandboxProcess
-from train.sandbox.speed_probe import harmonic_mean, machine_speed
 
 _WHOLE_ROW = 1 << 20
 """Bytes of one row's logits, at most, for which an audit takes the logits of all its positions."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from archive.records import Request
 from prepare.task import Task
-from train.hardware.slots import Slot
+from train.hardware.slots import Slot, pinned
 from train.progress import Progress
 from train.sandbox.abort import Aborted
 from train.sandbox.base import Sandbox
@@ -91,17 +91,3 @@ class SandboxFactory:
             process.receive(deadline=deadline, max_payload=0, late=f"it was not ready within {_LAUNCH_SECONDS:g} s")
         except Aborted as ended:
             raise Aborted("lost", f"the sandbox did not start: {ended.reason}") from None
-
-
-@contextlib.contextmanager
-def pinned(cores: tuple[int, ...]) -> Iterator[None]:
-    """Restrict this thread, and processes that it launches meanwhile, to ``cores``; then restore its affinity."""
-    if not cores or not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

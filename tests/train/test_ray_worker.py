@@ -62,7 +62,7 @@ def request(config: Mapping[str, Any]) -> Request:
     return Request("node", "run", 3, factory.seed_files(task, config), 11, "screen")
 
 
-def test_a_host_says_what_it_is_and_evaluates(config: dict[str, Any], spec: WorkerSpec) -> None:
+def test_a_worker_says_what_it_is_and_evaluates(config: dict[str, Any], spec: WorkerSpec) -> None:
     worker = Worker()
     ready = worker.prepare(spec, 5)
     assert isinstance(ready, Ready), ready
@@ -99,14 +99,16 @@ def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any]
         ({"task": {"name": "x"}}, r"does not say whether its metric"),
     ],
 )
-def test_a_host_that_cannot_serve_says_why(spec: WorkerSpec, change: dict[str, Any], words: str) -> None:
+def test_a_worker_that_cannot_serve_says_why(spec: WorkerSpec, change: dict[str, Any], words: str) -> None:
     refused = Worker().prepare(replace(spec, **change), 0)
     assert isinstance(refused, Refused)
     assert refused.node_id == "this node"
     assert re.search(words, refused.reason), refused.reason
 
 
-def test_a_host_is_where_the_driver_is(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_runs_where_the_driver_is(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "ours").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -126,7 +128,7 @@ def test_a_host_is_where_the_driver_is(config: dict[str, Any], tmp_path: Path, m
     assert os.environ["TREEWRIGHT_CACHE"] == "/of the node", "what a node has of its own stays"
 
 
-def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(
+def test_the_data_of_a_node_are_prepared_by_one_worker_at_a_time(
     spec: WorkerSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, most = [0], [0]
@@ -146,7 +148,7 @@ def test_the_data_of_a_node_are_prepared_by_one_host_at_a_time(
     assert most == [1]
 
 
-def test_hosts_of_a_node_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_workers_of_a_node_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(module, "usable_cores", lambda: [2, 3, 4, 5, 6])
     with module._cores(2) as first, module._cores(2) as second:
@@ -168,7 +170,7 @@ time.sleep(600)
 """
 
 
-def test_a_host_ends_with_the_process_that_started_it() -> None:
+def test_a_worker_ends_with_the_process_that_started_it() -> None:
     number, said = orphan(CHILD)
     assert said == "watching"
     ends(number)

@@ -45,7 +45,7 @@ def groups(request: pytest.FixtureRequest, memory_groups: MemoryGroups | None) -
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    cells: list[SandboxProcess] = []
+    processes: list[SandboxProcess] = []
 
     def start(
         code: str,
@@ -55,7 +55,7 @@ def launch() -> Iterator[Launch]:
     ) -> SandboxProcess:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-I", "-S", "-c", SPEAK + code, str(theirs.fileno())]
-        cell = SandboxProcess(
+        process = SandboxProcess(
             command,
             {},
             ours,
@@ -67,16 +67,16 @@ def launch() -> Iterator[Launch]:
             cancelled=cancelled or threading.Event(),
             groups=groups,
         )
-        cells.append(cell)
-        return cell
+        processes.append(process)
+        return process
 
     yield start
-    for cell in cells:
-        cell.kill()
+    for process in processes:
+        process.kill()
 
 
-def receive(cell: SandboxProcess, seconds: float = 10.0, max_payload: int = 1000):
-    return cell.receive(deadline=time.monotonic() + seconds, max_payload=max_payload, late="it was late")
+def receive(process: SandboxProcess, seconds: float = 10.0, max_payload: int = 1000):
+    return process.receive(deadline=time.monotonic() + seconds, max_payload=max_payload, late="it was late")
 
 
 def ended(action: Callable[[], object]) -> Aborted:
@@ -86,15 +86,15 @@ def ended(action: Callable[[], object]) -> Aborted:
 
 
 def test_frames_go_both_ways(launch: Launch) -> None:
-    cell = launch("""
+    process = launch("""
 data = door.recv(1000)
 door.sendall(frame('{"type": "first"}', b"payload") + frame('{"type": "second"}')[:5])
 time.sleep(0.1)
 door.sendall(frame('{"type": "second"}')[5:])
 door.recv(1)
 """)
-    cell.send({"type": "hello"}, deadline=time.monotonic() + 10)
-    first, second = receive(cell), receive(cell)
+    process.send({"type": "hello"}, deadline=time.monotonic() + 10)
+    first, second = receive(process), receive(process)
     assert (first.kind, first.payload, second.kind) == ("first", b"payload", "second")
 
 
@@ -118,37 +118,37 @@ door.recv(1)
     ],
 )
 def test_what_it_does_wrong_has_an_outcome_and_a_reason(launch: Launch, code: str, outcome: str, reason: str) -> None:
-    cell = launch(code + "\ntime.sleep(0.5)")
-    caught = ended(lambda: receive(cell))
+    process = launch(code + "\ntime.sleep(0.5)")
+    caught = ended(lambda: receive(process))
     assert (caught.outcome, reason in caught.reason) == (outcome, True), caught.reason
 
 
 def test_time_is_kept_here(launch: Launch) -> None:
-    cell = launch("time.sleep(3600)")
-    caught = ended(lambda: receive(cell, seconds=0.3))
+    process = launch("time.sleep(3600)")
+    caught = ended(lambda: receive(process, seconds=0.3))
     assert (caught.outcome, caught.reason) == ("timed_out", "it was late")
 
 
 def test_one_that_does_not_read_is_late(launch: Launch) -> None:
-    cell = launch("time.sleep(3600)")
-    caught = ended(lambda: cell.send({}, bytes(10_000_000), deadline=time.monotonic() + 0.3))
+    process = launch("time.sleep(3600)")
+    caught = ended(lambda: process.send({}, bytes(10_000_000), deadline=time.monotonic() + 0.3))
     assert caught.outcome == "timed_out"
 
 
 def test_a_flood_of_messages_stays_in_the_socket(launch: Launch) -> None:
     """It sends without end and reads nothing: we go on sending until the deadline, and store next to nothing."""
-    cell = launch("flood = frame('{}') * 1000\nwhile True: door.sendall(flood)")
-    caught = ended(lambda: cell.send({}, bytes(10_000_000), deadline=time.monotonic() + 0.5))
+    process = launch("flood = frame('{}') * 1000\nwhile True: door.sendall(flood)")
+    caught = ended(lambda: process.send({}, bytes(10_000_000), deadline=time.monotonic() + 0.5))
     assert caught.outcome == "timed_out"
-    assert len(cell._channel._decoder._buffer) < 3_000_000
+    assert len(process._channel._decoder._buffer) < 3_000_000
 
 
 def test_a_flood_of_output_is_cut_and_held_up(launch: Launch) -> None:
-    cell = launch("line = 'x' * 65536\nwhile True: print(line)")
-    assert ended(lambda: receive(cell, seconds=0.5)).outcome == "timed_out"
-    assert len(cell.log) < 4100
-    assert "bytes left out" in cell.log
-    assert cell._output._buffer._dropped < 20_000_000  # it could print gigabytes in this time
+    process = launch("line = 'x' * 65536\nwhile True: print(line)")
+    assert ended(lambda: receive(process, seconds=0.5)).outcome == "timed_out"
+    assert len(process.log) < 4100
+    assert "bytes left out" in process.log
+    assert process._output._buffer._dropped < 20_000_000  # it could print gigabytes in this time
 
 
 BOMBS = {
@@ -168,24 +168,24 @@ if os.fork() == 0:
 def test_memory_is_that_of_all_processes_and_of_every_kind(
     launch: Launch, groups: MemoryGroups | None, bomb: str
 ) -> None:
-    cell = launch(BOMBS[bomb] + "\ntime.sleep(3600)", memory_mb=200, groups=groups)
-    caught = ended(lambda: receive(cell, seconds=60))
+    process = launch(BOMBS[bomb] + "\ntime.sleep(3600)", memory_mb=200, groups=groups)
+    caught = ended(lambda: receive(process, seconds=60))
     assert caught.outcome == "out_of_memory", caught.reason
     assert "200 MB are allowed" in caught.reason
-    assert cell.usage.peak_memory_mb >= 200
+    assert process.usage.peak_memory_mb >= 200
 
 
 def test_a_bomb_that_dies_at_once_is_still_told_from_a_crash(launch: Launch, groups: MemoryGroups | None) -> None:
     """The kernel kills between two looks; without a group the look from outside has to be quick enough."""
     if groups is None:
         pytest.skip("nobody limits it between two looks")
-    cell = launch("hoard = b'\\1' * 400_000_000\nos._exit(0)", memory_mb=100, groups=groups)
-    assert ended(lambda: receive(cell, seconds=60)).outcome == "out_of_memory"
+    process = launch("hoard = b'\\1' * 400_000_000\nos._exit(0)", memory_mb=100, groups=groups)
+    assert ended(lambda: receive(process, seconds=60)).outcome == "out_of_memory"
 
 
 def test_shared_memory_counts_once(launch: Launch, groups: MemoryGroups | None) -> None:
     """Nine processes that share 3 x 40 MB of three kinds use 120 MB: loaders of data do that."""
-    cell = launch(
+    process = launch(
         """
 import mmap
 hoard = b'\\1' * 40_000_000
@@ -205,10 +205,10 @@ time.sleep(3600)
         memory_mb=300,
         groups=groups,
     )
-    assert receive(cell, seconds=60).kind == "fine"
-    assert cell.usage.peak_memory_mb > 100
+    assert receive(process, seconds=60).kind == "fine"
+    assert process.usage.peak_memory_mb > 100
     if groups is not None:
-        assert cell.usage.peak_memory_mb < 250
+        assert process.usage.peak_memory_mb < 250
 
 
 def test_reading_files_takes_no_memory(launch: Launch, groups: MemoryGroups | None, tmp_path: Path) -> None:
@@ -219,8 +219,8 @@ def test_reading_files_takes_no_memory(launch: Launch, groups: MemoryGroups | No
             file.write(os.urandom(1_000_000))
         file.flush()
         os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # the cell is the one that fills the cache
-    cell = launch(
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # the sandbox is the one that fills the cache
+    process = launch(
         f"""
 with open({str(large)!r}, "rb") as file:
     while file.read(1 << 20): pass
@@ -231,21 +231,21 @@ time.sleep(3600)
         memory_mb=200,
         groups=groups,
     )
-    assert receive(cell, seconds=60).kind == "fine"
-    assert cell.usage.peak_memory_mb < 190
+    assert receive(process, seconds=60).kind == "fine"
+    assert process.usage.peak_memory_mb < 190
 
 
 def test_a_group_is_gone_with_its_cell(launch: Launch, memory_groups: MemoryGroups | None) -> None:
     if memory_groups is None:
         pytest.skip("no memory group can be made here")
-    cell = launch(LEAVES_CHILDREN, groups=memory_groups)
-    assert receive(cell).kind == "forked"
-    group = cell._monitor.group
+    process = launch(LEAVES_CHILDREN, groups=memory_groups)
+    assert receive(process).kind == "forked"
+    group = process._monitor.group
     assert group is not None
     assert len(group.processes()) == 4
-    cell._monitor._seen.clear()  # as if none had ever been looked at: the group knows them all the same
-    daemons = [psutil.Process(number) for number in group.processes() if number != cell._process.pid]
-    cell.kill()
+    process._monitor._seen.clear()  # as if none had ever been looked at: the group knows them all the same
+    daemons = [psutil.Process(number) for number in group.processes() if number != process._process.pid]
+    process.kill()
     assert psutil.wait_procs(daemons, timeout=5)[1] == []
     assert not group.folder.exists()
 
@@ -275,22 +275,22 @@ def test_a_deadline_that_passed_while_the_search_stood_still_blames_nobody(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after SIGSTOP and SIGCONT to the search: a wait of 0.08 s has taken an hour, by the monotonic clock."""
-    cell = launch("time.sleep(3600)")
+    process = launch("time.sleep(3600)")
     really, jumped = time.monotonic, threading.Event()
     monkeypatch.setattr(module.time, "monotonic", lambda: really() + 3600.0 * jumped.is_set())
     threading.Timer(0.3, jumped.set).start()
-    caught = ended(lambda: cell.receive(deadline=really() + 100, max_payload=10, late="it was late"))
+    caught = ended(lambda: process.receive(deadline=really() + 100, max_payload=10, late="it was late"))
     monkeypatch.undo()
     assert caught.outcome == "lost", caught.reason
     assert "the search itself did not run for 3600 s" in caught.reason
-    assert cell.stalled > 3599
+    assert process.stalled > 3599
 
 
 def test_a_cancellation_ends_the_wait(launch: Launch) -> None:
     cancelled = threading.Event()
-    cell = launch("time.sleep(3600)", cancelled=cancelled)
+    process = launch("time.sleep(3600)", cancelled=cancelled)
     threading.Timer(0.2, cancelled.set).start()
-    assert ended(lambda: receive(cell, seconds=60)).outcome == "lost"
+    assert ended(lambda: receive(process, seconds=60)).outcome == "lost"
 
 
 def test_finish_wants_a_clean_end(launch: Launch) -> None:
@@ -316,12 +316,12 @@ os._exit(0)
 
 def test_what_it_leaves_behind_holds_nobody_up_and_is_ended(launch: Launch) -> None:
     """Daemons in sessions of their own: they hold the socket open, one silent, the others printing without end."""
-    cell = launch(LEAVES_CHILDREN)
-    assert receive(cell).kind == "forked"
+    process = launch(LEAVES_CHILDREN)
+    assert receive(process).kind == "forked"
     began = time.monotonic()
-    assert "it exited without a result" in ended(lambda: receive(cell, seconds=60)).reason
-    daemons = list(cell._monitor._seen.values())
-    cell.kill()
+    assert "it exited without a result" in ended(lambda: receive(process, seconds=60)).reason
+    daemons = list(process._monitor._seen.values())
+    process.kill()
     assert time.monotonic() - began < 20
     assert len(daemons) == 3
     assert psutil.wait_procs(daemons, timeout=5)[1] == []
@@ -330,11 +330,11 @@ def test_what_it_leaves_behind_holds_nobody_up_and_is_ended(launch: Launch) -> N
 def test_killing_twice_is_harmless_and_leaves_no_descriptor(launch: Launch) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        cell = launch("os.fork(); time.sleep(3600)")
-        ended(lambda cell=cell: receive(cell, seconds=0.2))
-        cell.kill()
+        process = launch("os.fork(); time.sleep(3600)")
+        ended(lambda process=process: receive(process, seconds=0.2))
+        process.kill()
         assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
-        cell.kill()
+        process.kill()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -351,16 +351,16 @@ def test_a_command_that_is_missing_is_said_and_leaves_no_descriptor(launch: Laun
         memory_mb=100,
         log_bytes=1000,
         cancelled=threading.Event(),
-    ) as cell:
-        assert "nothing-here: not found" in ended(lambda: receive(cell)).reason
+    ) as process:
+        assert "nothing-here: not found" in ended(lambda: receive(process)).reason
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_when_the_machine_runs_out_of_memory_the_candidate_goes_first(
     launch: Launch, groups: MemoryGroups | None
 ) -> None:
-    cell = launch("print(open('/proc/self/oom_score_adj').read().strip(), flush=True); os._exit(3)", groups=groups)
-    assert ended(lambda: receive(cell)).reason == "the test: 500"
+    process = launch("print(open('/proc/self/oom_score_adj').read().strip(), flush=True); os._exit(3)", groups=groups)
+    assert ended(lambda: receive(process)).reason == "the test: 500"
 
 
 def test_a_log_keeps_its_beginning_and_its_end() -> None:
@@ -391,7 +391,7 @@ def test_a_machine_out_of_memory_is_told_from_a_limit(launch: Launch, memory_gro
     """Cannot be brought about here without harm: the group's own counters are made up."""
     if memory_groups is None:
         pytest.skip("no memory group can be made here")
-    cell = launch("time.sleep(3600)", groups=memory_groups)
+    process = launch("time.sleep(3600)", groups=memory_groups)
 
     class Counters:
         def __init__(self, group: MemoryGroup) -> None:
@@ -400,8 +400,8 @@ def test_a_machine_out_of_memory_is_told_from_a_limit(launch: Launch, memory_gro
         def __getattr__(self, name: str) -> object:
             return {"oom_kills": lambda: 1, "reached_limit": lambda: False}.get(name) or getattr(self.group, name)
 
-    assert cell._monitor.group is not None
-    cell._monitor.group = Counters(cell._monitor.group)  # type: ignore[assignment]
-    caught = ended(lambda: receive(cell))
+    assert process._monitor.group is not None
+    process._monitor.group = Counters(process._monitor.group)  # type: ignore[assignment]
+    caught = ended(lambda: receive(process))
     assert caught.outcome == "out_of_memory"
     assert "the whole machine ran out of memory" in caught.reason

@@ -1,4 +1,4 @@
-"""The Ray executor with a made-up Ray: what it makes of hosts that come, refuse, answer late, and die."""
+"""The Ray executor with a fake Ray: workers that start, refuse, answer late, and die."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "h
 
 
 class TaskError(Exception):
-    """A mistake of ours inside a host, as Ray hands it on."""
+    """A bug inside a worker, as Ray raises it."""
 
 
 class ActorDied(Exception):
-    """The host is gone."""
+    """The worker is gone."""
 
 
-class Host:
+class FakeWorker:
     """An actor whose answers the test gives."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -68,10 +68,10 @@ class Host:
 
 
 class Cluster:
-    """A Ray whose hosts answer ``prepare`` with what ``comes`` says, in order; None: they do not answer."""
+    """A fake Ray whose workers answer ``prepare`` with ``comes(number)``, in order; None: no answer."""
 
     def __init__(self) -> None:
-        self.hosts: list[Host] = []
+        self.workers: list[FakeWorker] = []
         self.comes: Callable[[int], Any] = lambda number: ready(f"node {number}")
         self.head: str | None = None
         self.exceptions = SimpleNamespace(RayTaskError=TaskError)
@@ -83,9 +83,9 @@ class Cluster:
         return SimpleNamespace(options=options)
 
     def _new(self, chosen: dict[str, Any]) -> Any:
-        worker = Host(chosen)
-        self.hosts.append(worker)
-        number, prepare = len(self.hosts), worker.__getattr__("prepare").remote
+        worker = FakeWorker(chosen)
+        self.workers.append(worker)
+        number, prepare = len(self.workers), worker.__getattr__("prepare").remote
 
         def first(*arguments: Any) -> Any:
             reference = prepare(*arguments)
@@ -96,7 +96,7 @@ class Cluster:
         worker.__dict__["prepare"] = SimpleNamespace(remote=first)
         return worker
 
-    def kill(self, worker: Host, no_restart: bool) -> None:
+    def kill(self, worker: FakeWorker, no_restart: bool) -> None:
         assert no_restart
         worker.killed = True
 
@@ -153,13 +153,13 @@ def names(evaluations: list[Evaluation]) -> list[tuple[str, str]]:
 # ---------------------------------------------------------------- evaluations
 
 
-def test_requests_go_to_free_hosts_in_order(cluster: Cluster) -> None:
+def test_requests_go_to_free_workers_in_order(cluster: Cluster) -> None:
     with executor() as ours:
         for name in "abc":
             ours.submit(request(name))
         assert (ours.free, ours.in_flight) == (-1, 3)
         assert [running.request.node_id for running in ours.running()] == ["a", "b"]
-        first, second = cluster.hosts
+        first, second = cluster.workers
         second.answer("evaluate", scored(second.request))
         assert names(ours.wait(5)) == [("b", "scored")]
         assert second.request.node_id == "c"
@@ -168,10 +168,10 @@ def test_requests_go_to_free_hosts_in_order(cluster: Cluster) -> None:
         assert sorted(names(ours.wait(5)) + names(ours.wait(0))) == [("a", "scored"), ("c", "scored")]
         assert (ours.free, ours.in_flight, ours.running()) == (2, 0, ())
         assert ours.evaluator.conditions(ours.slots[0]) == ours.conditions == HERE
-    assert all(worker.killed for worker in cluster.hosts)
-    assert cluster.hosts[0].options["num_gpus"] == 1
-    assert cluster.hosts[0].options["num_cpus"] == 4
-    assert cluster.hosts[0].options["max_restarts"] == cluster.hosts[0].options["max_task_retries"] == 0
+    assert all(worker.killed for worker in cluster.workers)
+    assert cluster.workers[0].options["num_gpus"] == 1
+    assert cluster.workers[0].options["num_cpus"] == 4
+    assert cluster.workers[0].options["max_restarts"] == cluster.workers[0].options["max_task_retries"] == 0
 
 
 def test_cores_of_one_number_on_two_nodes_are_not_shared(cluster: Cluster) -> None:
@@ -191,8 +191,8 @@ def test_files_that_are_read_when_asked_travel_as_text(cluster: Cluster) -> None
     with executor(slots=1) as ours:
         asked = replace(request("a"), files=Lazy({"train.py": "X = 1"}))
         ours.submit(asked)
-        assert cluster.hosts[0].request.files == {"train.py": "X = 1"}
-        cluster.hosts[0].answer("evaluate", scored(replace(asked, files={})))
+        assert cluster.workers[0].request.files == {"train.py": "X = 1"}
+        cluster.workers[0].answer("evaluate", scored(replace(asked, files={})))
         assert ours.wait(5)[0].request is asked
 
 
@@ -202,10 +202,10 @@ def test_waiting_ends_when_it_is_woken(cluster: Cluster) -> None:
         assert ours.wait(3600) == []
 
 
-def test_a_host_that_dies_gives_lost_and_another_takes_its_place(cluster: Cluster) -> None:
+def test_a_worker_that_dies_gives_lost_and_another_takes_its_place(cluster: Cluster) -> None:
     with executor() as ours:
         ours.submit(request("a"))
-        first = cluster.hosts[0]
+        first = cluster.workers[0]
         first.answer("evaluate", ActorDied("The actor died.\n\nIts node has died."))
         (lost,) = ours.wait(5)
         assert isinstance(lost, Failed)
@@ -213,21 +213,21 @@ def test_a_host_that_dies_gives_lost_and_another_takes_its_place(cluster: Cluste
         assert (lost.request.node_id, lost.device, lost.conditions) == ("a", "cuda:0@node 1", HERE)
         assert first.killed, "should it live after all, it is not to go on"
         ours.submit(request("a"))
-        assert cluster.hosts[1].request.node_id == "a", "elsewhere"
-        until(lambda: ours.wait(0.02) == [] and len(cluster.hosts) == 3 and ours.free == 1)
+        assert cluster.workers[1].request.node_id == "a", "elsewhere"
+        until(lambda: ours.wait(0.02) == [] and len(cluster.workers) == 3 and ours.free == 1)
 
 
-def test_what_a_host_sends_after_it_was_given_up_counts_for_nothing(cluster: Cluster) -> None:
+def test_what_a_worker_sends_after_it_was_given_up_counts_for_nothing(cluster: Cluster) -> None:
     with executor(slots=1) as ours:
         ours.submit(request("a"))
-        worker = cluster.hosts[0]
+        worker = cluster.workers[0]
         handle = ours._pool.handles[0]
         ours._lose(handle, "given up")
         worker.answer("evaluate", scored(worker.request))  # its node had only been unreachable for a while
         assert names(ours.wait(1)) == [("a", "lost")]
         until(lambda: ours.wait(0.02) == [] and ours.free == 1)
         ours.submit(request("a"))
-        cluster.hosts[-1].answer("evaluate", scored(request("a")))
+        cluster.workers[-1].answer("evaluate", scored(request("a")))
         assert names(ours.wait(5)) == [("a", "scored")]
         assert ours.wait(0.05) == []
 
@@ -236,8 +236,8 @@ def test_an_error_of_ours_is_raised_and_loses_nothing(cluster: Cluster) -> None:
     with executor() as ours:
         ours.submit(request("fine"))
         ours.submit(request("broken"))
-        cluster.hosts[0].answer("evaluate", scored(request("fine")))
-        cluster.hosts[1].answer("evaluate", TaskError("a mistake of ours"))
+        cluster.workers[0].answer("evaluate", scored(request("fine")))
+        cluster.workers[1].answer("evaluate", TaskError("a mistake of ours"))
         assert names(ours.wait(1)) == [("fine", "scored")]
         with pytest.raises(TaskError, match="a mistake of ours"):
             ours.wait(1)
@@ -248,7 +248,7 @@ def test_what_is_recorded_goes_by_our_clock_and_has_our_request(cluster: Cluster
     with executor(slots=1) as ours:
         asked = replace(request("a"), bar=1.5)
         ours.submit(asked)
-        cluster.hosts[0].answer("evaluate", scored(request("b"), finished_at=4000.0))
+        cluster.workers[0].answer("evaluate", scored(request("b"), finished_at=4000.0))
         (landed,) = ours.wait(5)
         assert (landed.started_at, landed.finished_at) == (990.0, 1000.0)
         assert landed.request is asked
@@ -257,7 +257,7 @@ def test_what_is_recorded_goes_by_our_clock_and_has_our_request(cluster: Cluster
 def test_progress_is_looked_at(cluster: Cluster) -> None:
     with executor() as ours:
         ours.submit(request("a"))
-        worker = cluster.hosts[0]
+        worker = cluster.workers[0]
         until(lambda: ours.wait(0.02) == [] and "progress" in worker.asked)
         worker.answer("progress", ProgressSnapshot("train", 0.25, ((0.1, 4.0),)))
         until(lambda: ours.wait(0.02) == [] and ours.running()[0].share == 0.25)
@@ -269,17 +269,17 @@ def test_closing_hands_out_what_had_finished_and_gives_up_the_rest(cluster: Clus
     ours = executor(slots=3)
     for name in ("finished", "unfinished", "cancelled", "never begun"):
         ours.submit(request(name))
-    hosts = list(cluster.hosts)
-    hosts[0].answer("evaluate", scored(request("finished")))
+    workers = list(cluster.workers)
+    workers[0].answer("evaluate", scored(request("finished")))
     gone: dict[str, Any] = {"outcome": "lost", "reason": "stopped"}
-    facts = {key: value for key, value in vars(scored(hosts[2].request)).items() if key not in ("score", "audit")}
+    facts = {key: value for key, value in vars(scored(workers[2].request)).items() if key not in ("score", "audit")}
     facts.pop("metrics")
-    hosts[2].answer("evaluate", Failed(**facts, **gone))
+    workers[2].answer("evaluate", Failed(**facts, **gone))
     ours.close()
     ours.close()
     assert names(ours.wait(0)) == [("finished", "scored")]
-    assert "cancel" in hosts[1].asked
-    assert all(worker.killed for worker in hosts)
+    assert "cancel" in workers[1].asked
+    assert all(worker.killed for worker in workers)
     assert ours.in_flight == 0
     with pytest.raises(RuntimeError, match="closed"):
         ours.submit(request("too late"))
@@ -307,7 +307,7 @@ def test_a_head_that_comes_back_in_time_is_no_loss(cluster: Cluster, monkeypatch
         cluster.head = "Connection refused"
         ours.wait(0.05)
         cluster.head = None
-        cluster.hosts[0].answer("evaluate", scored(request("a")))
+        cluster.workers[0].answer("evaluate", scored(request("a")))
         assert names(ours.wait(5)) == [("a", "scored")]
 
 
@@ -315,7 +315,7 @@ def test_a_cluster_that_has_lost_all_its_slots_is_not_waited_for_for_ever(cluste
     with executor(slots=1, hardware_policy=HardwarePolicy(patience=0.2)) as ours:
         cluster.comes = lambda number: None
         ours.submit(request("a"))
-        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
+        cluster.workers[0].answer("evaluate", ActorDied("gone"))
         assert names(ours.wait(5)) == [("a", "lost")]
         ours.submit(request("a"))
         with pytest.raises(ExecutorError, match=r"has had no slot for 0.2 s; its nodes now: a: 8 cores, 2 GPUs; b"):
@@ -323,7 +323,7 @@ def test_a_cluster_that_has_lost_all_its_slots_is_not_waited_for_for_ever(cluste
         assert ours.in_flight == 0
 
 
-def test_a_host_that_refuses_is_left_out_and_said(cluster: Cluster) -> None:
+def test_a_worker_that_refuses_is_left_out_and_said(cluster: Cluster) -> None:
     cluster.comes = lambda number: ready("a") if number < 3 else Refused("b", "id of b", "no sandbox there")
     with executor(slots=3) as ours:
         assert len(ours.slots) == ours.free == 2
@@ -331,17 +331,17 @@ def test_a_host_that_refuses_is_left_out_and_said(cluster: Cluster) -> None:
         assert ours.notes[0].startswith("Ray cluster head:6379: 2 on a; H100; sandbox bwrap there.")
         cluster.comes = lambda number: ready("a")
         ours.submit(request("x"))
-        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
-        until(lambda: ours.wait(0.02) is not None and len(cluster.hosts) == 4)
-        assert cluster.hosts[-1].options["scheduling_strategy"] == ("not", "id of b"), "not there again"
-        assert cluster.hosts[0].options["scheduling_strategy"] == "SPREAD"
+        cluster.workers[0].answer("evaluate", ActorDied("gone"))
+        until(lambda: ours.wait(0.02) is not None and len(cluster.workers) == 4)
+        assert cluster.workers[-1].options["scheduling_strategy"] == ("not", "id of b"), "not there again"
+        assert cluster.workers[0].options["scheduling_strategy"] == "SPREAD"
 
 
-def test_hosts_that_all_refuse_end_it_with_their_reasons(cluster: Cluster) -> None:
+def test_workers_that_all_refuse_end_it_with_their_reasons(cluster: Cluster) -> None:
     cluster.comes = lambda number: Refused("b", "id of b", "its data are others")
     with pytest.raises(ExecutorError, match=r"no slot .* could be made ready in 120 s\. b: its data are others"):
         executor()
-    assert all(worker.killed for worker in cluster.hosts)
+    assert all(worker.killed for worker in cluster.workers)
 
 
 def test_nodes_that_others_use_are_waited_for_and_then_said(cluster: Cluster) -> None:
@@ -350,12 +350,12 @@ def test_nodes_that_others_use_are_waited_for_and_then_said(cluster: Cluster) ->
         executor(hardware_policy=HardwarePolicy(patience=0.1))
 
 
-def test_slots_without_a_host_yet_join_later(cluster: Cluster) -> None:
+def test_slots_without_a_worker_yet_join_later(cluster: Cluster) -> None:
     cluster.comes = lambda number: ready("a") if number == 1 else None
     with executor(hardware_policy=HardwarePolicy(patience=0.1)) as ours:
         assert (len(ours.slots), ours.free) == (2, 1)
         assert any("1 of 2 slots have no worker yet" in note for note in ours.notes)
-        cluster.hosts[1].answer("prepare", ready("b"))
+        cluster.workers[1].answer("prepare", ready("b"))
         until(lambda: ours.wait(0.02) == [] and ours.free == 2)
 
 
@@ -363,7 +363,7 @@ def test_slots_without_a_host_yet_join_later(cluster: Cluster) -> None:
 
 
 def kinds(number: int) -> Ready:
-    """Two hosts of one kind, then another kind."""
+    """Two workers of one kind, then another kind."""
     return ready("a", "H100") if number < 3 else ready("b", "A100")
 
 
@@ -380,14 +380,14 @@ def test_one_kind_of_hardware_can_be_chosen(cluster: Cluster) -> None:
     with executor(slots=3, hardware_policy=HardwarePolicy(hardware="H")) as ours:
         assert [slot.index for slot in ours.slots] == [0, 1]
         assert ours.conditions.hardware == "H100"
-        assert cluster.hosts[2].killed
+        assert cluster.workers[2].killed
         cluster.comes = lambda number: ready("c", "A100")
         ours.submit(request("x"))
-        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
-        until(lambda: ours.wait(0.02) is not None and len(cluster.hosts) == 4)
+        cluster.workers[0].answer("evaluate", ActorDied("gone"))
+        until(lambda: ours.wait(0.02) is not None and len(cluster.workers) == 4)
         ours.wait(0.05)
         assert ours.free == 1, "a node of other hardware cannot take the place of a lost one"
-        assert cluster.hosts[3].killed
+        assert cluster.workers[3].killed
         assert any("its hardware is 'A100'" in note for note in ours.notes)
 
 
@@ -396,7 +396,7 @@ def test_of_chosen_hardware_that_is_mixed_others_take_no_place_either(cluster: C
     with executor(hardware_policy=HardwarePolicy(hardware="H", mixed=True)) as ours:
         cluster.comes = lambda number: ready("c", "A100") if number == 3 else ready("d", "H300")
         ours.submit(request("x"))
-        cluster.hosts[0].answer("evaluate", ActorDied("gone"))
+        cluster.workers[0].answer("evaluate", ActorDied("gone"))
         until(lambda: ours.wait(0.02) is not None and "c" in ours._pool.refused)
         assert ours.free == 1
         assert "NOTE: c is not used: its hardware is 'A100', and executor.hardware='H' does not match." in ours.notes
@@ -410,7 +410,7 @@ def test_different_hardware_can_be_compared_all_the_same(cluster: Cluster) -> No
         assert ours.free == 3
         assert ours.conditions.hardware == MIXED
         ours.submit(request("a"))
-        cluster.hosts[0].answer("evaluate", scored(request("a")))
+        cluster.workers[0].answer("evaluate", scored(request("a")))
         (landed,) = ours.wait(5)
         assert landed.conditions == ours.conditions
         assert landed.device == "cuda:0@a (H100)", "what it was made on is in the record all the same"

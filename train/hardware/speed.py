@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from train.sandbox.factory import pinned
+from train.hardware.slots import pinned
 
 _SIZE = 256
 _ROUNDS = 4  # 14 ms each on the development machine
