@@ -158,15 +158,13 @@ class Request:
     files: Mapping[str, str]
     seed: int
     purpose: Purpose
-    bar: float | None = None
-    """The leader's mean: a claim better than it gets the audit of a leader. Not stored."""
-    pace: tuple[CurvePoint, ...] = ()
-    """The baseline's curve, where a run that falls far behind it may be stopped early. Not stored."""
-    sigma: float | None = None
-    """The seed deviation, once it is known: what a leader or a claim may hide follows from it. Not stored."""
-    together: int = 1
-    """Runs whose mean will be believed: their audits add up, so each may hide so many times as much. 0 for the task's
-    own seed program, which nobody has an interest in. Not stored."""
+    strictness: float | None = None
+    """The largest gain, in the metric's unit, that may stay unseen in this evaluation; infinity for the smallest audit,
+    None for the evaluator's default. Only an evaluator that audits reads it. Not stored."""
+    leader_score: float | None = None
+    """The leader's mean: among screenings, ``strictness`` applies only to scores that could beat it. Not stored."""
+    baseline_pace: tuple[CurvePoint, ...] = ()
+    """The baseline's training curve, against which the optional median rule stops slow runs. Not stored."""
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def build_parts(
         gate=evaluator.gate,
         clock=clock,
         llm_closed=partial(_closed, meter),
-        paced=config["evaluator"].get("median_rule") is not None,
+        median_rule=config["evaluator"].get("median_rule") is not None,
     )
     return parts if meter is None else replace(parts, llm_room=meter.room, llm_concurrency=meter.concurrency)
 

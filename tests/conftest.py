@@ -98,19 +98,19 @@ RunCandidate = Callable[..., Evaluation]
 
 @pytest.fixture(scope="session")
 def run_candidate(evaluator: AuditedEvaluator) -> RunCandidate:
-    """``run_candidate(source, seed=, purpose=, bar=, by=)``: one evaluation on the first slot."""
+    """``run_candidate(source, seed=, purpose=, leader_score=, by=)``: one evaluation on the first slot."""
 
     def run(
         source: str,
         *,
         seed: int = 11,
         purpose: Purpose = "screen",
-        bar: float | None = None,
+        leader_score: float | None = None,
         by: AuditedEvaluator | None = None,
         cancelled: threading.Event | None = None,
         watch: ProgressCallback = lambda phase, share, loss=None: None,
     ) -> Evaluation:
-        request = Request("node", "run", 0, {"train.py": source}, seed, purpose, bar)
+        request = Request("node", "run", 0, {"train.py": source}, seed, purpose, leader_score=leader_score)
         return (by or evaluator).evaluate(request, make_slots(1)[0], cancelled or threading.Event(), watch)
 
     return run

@@ -128,7 +128,7 @@ def _facts(search: Engine, archive: Archive) -> list[str]:
         lines.append(f"Seed deviation of a screening: {sigma:.4f} {search.parts.task.metric.unit}".rstrip() + ".")
     if (effect := speed_effect(tree)) is not None:
         lines.append(speed_in_words(effect, search.parts.task.metric.unit))
-    if search.parts.paced:
+    if search.parts.median_rule:
         lines.append(_rung(run, archive))
     corpus = search.parts.task.corpus.name
     lines.append(f"The holdout of {corpus!r} has been read {reads} times in this archive.")

@@ -146,8 +146,8 @@ class RunController:
         if request is None:
             return None
         plan = self._claiming
-        together = {} if plan is None else {"confirm": plan.confirm_seeds, "report": plan.report_seeds}
-        return self.engine.annotate(request, together.get(request.purpose, 1))
+        runs = {} if plan is None else {"confirm": plan.confirm_seeds, "report": plan.report_seeds}
+        return self.engine.annotate(request, runs.get(request.purpose, 1))
 
     # ------------------------------------------------------------ the stages
 

@@ -13,6 +13,7 @@ in the caller's thread.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -51,7 +52,7 @@ from search.run.journal import RunJournal
 from search.run.lookahead import Lookahead
 from search.run.proposals import PendingProposal, ProposalPool, propose
 from train.faults import fault
-from train.language_model.curve import pace_of
+from train.language_model.curve import baseline_pace
 
 LOST_TRIES = 3
 """Losses of one evaluation in a row (its slot or machine went away) after which the search stops."""
@@ -77,7 +78,7 @@ class EngineParts:
     clock: Callable[[], float]
     llm_closed: Callable[[], str | None] = lambda: None
     """Return why the language model can no longer be asked (no money left, key refused), or None."""
-    paced: bool = False
+    median_rule: bool = False
     """Whether the evaluator's median rule is on: screenings then carry the baseline's pace."""
     llm_room: Callable[[int], bool] = lambda in_flight: True
     """Return whether the caps leave room for one more call beside so many in flight."""
@@ -197,19 +198,18 @@ class Engine:
         """Queue an evaluation of a known node: for the claim, or for a resume on other hardware."""
         self._queue(self._choose(move), move.node_id, move.purpose)
 
-    def annotate(self, request: Request, together: int = 1) -> Request:
+    def annotate(self, request: Request, runs: int = 1) -> Request:
         """Add to a request what the evaluator needs to know of the tree: audit strictness and the baseline's pace.
 
-        The leader's mean is the bar (a score that beats it is audited as a leader's). ``together``: how many runs are
-        averaged into the mean that will be believed.
+        A screening also carries the leader's mean: only scores that could beat it are audited that strictly. runs: how
+        many runs are averaged into the mean that will be believed.
         """
-        own = request.node_id == self.tree.root
-        request = replace(request, sigma=screening_sigma(self.tree), together=0 if own else together)
+        request = replace(request, strictness=self._strictness(request.node_id, runs))
         if request.purpose != "screen":
             return request
-        request = replace(request, pace=self._baseline_pace(request.node_id))
+        request = replace(request, baseline_pace=self._baseline_pace(request.node_id))
         leader = self.tree.leader()
-        return request if leader is None else replace(request, bar=self.tree.mean(leader))
+        return request if leader is None else replace(request, leader_score=self.tree.mean(leader))
 
     def close(self) -> None:
         """Wait for pending proposals: they are paid for, and recorded as they come."""
@@ -279,16 +279,28 @@ class Engine:
     def _child_of(self, number: int) -> Node | None:
         return next((node for node in reversed(self.tree.nodes) if node.move == number), None)
 
+    def _strictness(self, node_id: str, runs: int) -> float:
+        """Return the gain that may stay unseen: sigma / 4, or ``task.audit_unseen`` until sigma is known, times runs.
+
+        Infinite for the seed program, which was not written to win. False claims of g_i in run i, audited at K
+        positions, stay unseen with probability exp(-K sum g_i / c), so the mean of n runs is bounded as one run with n
+        K positions would be, and each of them may leave n times as much unseen.
+        """
+        if node_id == self.tree.root:
+            return math.inf
+        sigma = screening_sigma(self.tree)
+        return runs * (sigma / 4 if sigma else self.parts.task.audit_unseen)
+
     def _baseline_pace(self, node_id: str) -> tuple[CurvePoint, ...]:
         """Return the root's loss curve for a candidate's first run, where far slower ones are stopped; else empty.
 
         A node that has a score gets none: its mean would leave out its worse runs.
         """
         root = self.tree.root
-        if not self.parts.paced or node_id == root or self.tree.scores(node_id):
+        if not self.parts.median_rule or node_id == root or self.tree.scores(node_id):
             return ()
         curves = [e.curve for e in self.tree.comparable(root) if isinstance(e, Scored)]
-        return pace_of(curves, self.tree.conditions.budget_seconds)
+        return baseline_pace(curves, self.tree.conditions.budget_seconds)
 
     # ------------------------------------------------------------ proposals
 

@@ -49,7 +49,7 @@ def test_an_unusual_program_is_scored(run_candidate, patient: Task, evaluator: A
     """And audited as a claim is, at more positions than there are rows."""
     task = dataclasses.replace(patient, seconds=SECONDS.get(name, 2.0))
     by = AuditedEvaluator(task, evaluator.sandbox)
-    evaluation = run_candidate((PROGRAMS / f"{name}.py").read_text(), by=by, bar=64.0)
+    evaluation = run_candidate((PROGRAMS / f"{name}.py").read_text(), by=by, leader_score=64.0)
     assert isinstance(evaluation, Scored), (evaluation.reason, evaluation.log[-2000:])
     assert evaluation.audit is not None
     assert evaluation.audit.k == task.audit_claim

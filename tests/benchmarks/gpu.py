@@ -121,7 +121,7 @@ def make_task(options: argparse.Namespace, device: str, scratch: Path) -> Task:
 
 def evaluate(evaluator: AuditedEvaluator, source: str, seed: int) -> Scored:
     """One evaluation on the first slot, audited as a leader is. Exits with the reason if there is no score."""
-    request = Request("seed", "benchmark", 0, {"train.py": source}, seed, "screen", bar=math.inf)
+    request = Request("seed", "benchmark", 0, {"train.py": source}, seed, "screen", leader_score=math.inf)
     found: Evaluation = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda *_: None)
     if not isinstance(found, Scored):
         raise SystemExit(f"error: the seed program has no score: {found.outcome}, {found.reason}\n{found.log[-3000:]}")

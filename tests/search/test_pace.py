@@ -1,12 +1,16 @@
-"""Who is told the baseline's pace: the first screening of a candidate, when the median rule is on, and nobody else."""
+"""What a request carries: the audit's strictness, and for first screenings the baseline's pace (median rule on)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from archive.records import CurvePoint, Purpose, Request
+from search.run import engine
 
 
 def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> None:
@@ -16,7 +20,7 @@ def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> No
     tree.evaluations[tree.root] = [replace(each, curve=curve) for each in tree.evaluations[tree.root]]
 
     def pace(node_id: str, purpose: Purpose = "screen") -> tuple[CurvePoint, ...]:
-        return tuple(search.annotate(Request(node_id, search.run.run, 99, {}, 1, purpose)).pace)
+        return tuple(search.annotate(Request(node_id, search.run.run, 99, {}, 1, purpose)).baseline_pace)
 
     child = next(node.node_id for node in tree.nodes if node.node_id != tree.root and tree.scores(node.node_id))
     assert pace(child) == ()  # it has a score: its mean must not leave out its worse runs
@@ -25,16 +29,24 @@ def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> No
     assert pace(child)[-1].elapsed == budget
     assert pace(child, "confirm") == ()
     assert pace(tree.root) == ()
-    search.parts = replace(search.parts, paced=False)
+    search.parts = replace(search.parts, median_rule=False)
     assert pace(child) == ()
 
 
-def test_the_runs_of_a_claim_are_audited_together(start: Callable[..., Any]) -> None:
-    """And the seed program, which nobody has an interest in, as an ordinary screening."""
+def test_the_runs_of_a_claim_are_audited_together(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean of n runs allows each run n times as much; the seed program gets the audit of an ordinary screening."""
     bench = start("budget.evaluations=29")
     asked = bench.evaluator.asked
-    purposes = {(request.purpose, request.node_id == bench.search.tree.root): request.together for request in asked}
-    assert purposes[("report", True)] == purposes[("screen", True)] == 0
-    assert purposes[("report", False)] == 4
-    assert purposes[("confirm", False)] == 2
-    assert purposes[("screen", False)] == 1
+    search = bench.search
+    strictness = {(request.purpose, request.node_id == search.tree.root): request.strictness for request in asked}
+    assert strictness[("report", True)] == strictness[("screen", True)] == math.inf
+    assert strictness[("report", False)] == 2 * strictness[("confirm", False)] > 0.0
+
+    def of(purpose: Purpose, runs: int, sigma: float | None) -> float | None:
+        monkeypatch.setattr(engine, "screening_sigma", lambda tree: sigma)
+        return search.annotate(Request("child", search.run.run, 99, {}, 1, purpose), runs).strictness
+
+    assert of("report", 4, 0.02) == 4 * 0.005
+    assert of("screen", 1, None) == search.parts.task.audit_unseen

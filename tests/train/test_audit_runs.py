@@ -29,7 +29,7 @@ def test_an_offset_within_the_tolerance_is_taken_back(
     run_candidate, toy_task: Task, honest: Scored, nats: float
 ) -> None:
     """It is scored, as if it had claimed honestly: up to the scatter, a fifth of the offset on 80 positions."""
-    found = run_candidate(offset(nats * toy_task.audit_tolerance), purpose="screen", bar=64.0)
+    found = run_candidate(offset(nats * toy_task.audit_tolerance), purpose="screen", leader_score=64.0)
     assert isinstance(found, Scored), found
     assert found.audit is not None
     assert found.audit.k == toy_task.audit_claim
@@ -45,15 +45,16 @@ def test_an_offset_beyond_the_tolerance_is_invalid(run_candidate, toy_task: Task
     assert "the audit disagrees" in found.reason
 
 
-def test_a_claim_that_ducks_under_the_bar_is_audited_as_a_leader(run_candidate, toy_task: Task, honest: Scored) -> None:
+def test_a_claim_just_below_the_leader_is_audited_like_one(run_candidate, toy_task: Task, honest: Scored) -> None:
     """Its claims do not beat the leader, and its corrected score does."""
-    found = run_candidate(offset(-0.9 * toy_task.audit_tolerance), bar=honest.score + 0.5 * toy_task.audit_tolerance)
+    leader_score = honest.score + 0.5 * toy_task.audit_tolerance
+    found = run_candidate(offset(-0.9 * toy_task.audit_tolerance), leader_score=leader_score)
     assert isinstance(found, Scored), found
     assert found.audit is not None
     assert found.audit.k == toy_task.audit_claim
 
 
 def test_a_score_says_what_it_could_hide(run_candidate, toy_task: Task, honest: Scored) -> None:
-    leader = run_candidate(offset(0.0), bar=64.0)
+    leader = run_candidate(offset(0.0), leader_score=64.0)
     assert isinstance(leader, Scored), leader
     assert 0 < leader.metrics["unseen_bpb"] < honest.metrics["unseen_bpb"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archive.records import CurvePoint
-from train.language_model.curve import Divergence, MedianRule, pace_of
+from train.language_model.curve import Divergence, MedianRule, baseline_pace
 
 BUDGET = 10.0
 
@@ -81,7 +81,7 @@ def test_few_reports_say_nothing() -> None:
 # ---------------------------------------------------------------- the median rule
 
 FALLING = [2.0 + 3.5 * math.exp(-i / 60.0) for i in range(200)]
-PACE = pace_of(
+PACE = baseline_pace(
     [curve(FALLING), curve([1.05 * loss for loss in FALLING]), curve([0.95 * loss for loss in FALLING])], 10.0
 )
 
@@ -105,8 +105,8 @@ def test_the_pace_is_the_median_of_smoothed_runs() -> None:
 
 
 def test_no_run_no_pace() -> None:
-    assert pace_of([], BUDGET) == ()
-    assert pace_of([[], curve(FALLING)], BUDGET) == ()
+    assert baseline_pace([], BUDGET) == ()
+    assert baseline_pace([[], curve(FALLING)], BUDGET) == ()
     assert MedianRule().reason(slow(9.0), (), BUDGET) is None
 
 
@@ -132,7 +132,7 @@ def test_a_late_bloomer_goes_on() -> None:
 
 def test_few_reports_or_negative_losses_say_nothing() -> None:
     assert behind_at(slow(1.5)[::12]) is None
-    negative = pace_of([curve([-loss for loss in FALLING])], BUDGET)
+    negative = baseline_pace([curve([-loss for loss in FALLING])], BUDGET)
     assert MedianRule().reason(slow(1.5), negative, BUDGET) is None
 
 

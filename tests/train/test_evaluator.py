@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import tempfile
 import threading
@@ -85,7 +86,7 @@ def test_progress_is_told(honest: Scored, watched: list[tuple[str, float]]) -> N
 
 def test_a_claim_that_leads_is_audited_as_a_claim(run_candidate, toy_seed: str, honest: Scored, toy_task: Task) -> None:
     """And the same seed gives the same score; 80 positions of 32 rows, so rows are used more than once."""
-    again = run_candidate(toy_seed, bar=honest.score + 1.0)
+    again = run_candidate(toy_seed, leader_score=honest.score + 1.0)
     assert isinstance(again, Scored), again
     assert again.audit is not None
     assert again.audit.k == toy_task.audit_claim
@@ -94,7 +95,7 @@ def test_a_claim_that_leads_is_audited_as_a_claim(run_candidate, toy_seed: str, 
 
 @pytest.mark.slow
 def test_a_report_is_judged_on_the_holdout(run_candidate, toy_seed: str, toy_task: Task) -> None:
-    report = run_candidate(toy_seed, purpose="report", bar=0.0)
+    report = run_candidate(toy_seed, purpose="report", leader_score=0.0)
     assert isinstance(report, Scored), report
     assert report.split == "holdout"
     assert report.audit is not None
@@ -282,15 +283,15 @@ def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, mo
 
 
 @pytest.mark.slow
-def test_runs_that_are_believed_together_are_audited_together(evaluator, toy_seed: str, toy_task: Task) -> None:
-    """A run of a claim may hide as much as all of them together; the task's own seed program is nobody's claim."""
+def test_the_strictness_decides_how_many_positions_are_audited(evaluator, toy_seed: str, toy_task: Task) -> None:
+    """The strictness of a request decides how many positions are audited; infinity gives the smallest audit."""
 
-    def audited(together: int) -> int:
-        request = Request("n", "r", 0, {"train.py": toy_seed}, 11, "report", sigma=0.02, together=together)
+    def audited(strictness: float) -> int:
+        request = Request("n", "r", 0, {"train.py": toy_seed}, 11, "report", strictness=strictness)
         done = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
         assert isinstance(done, Scored), done
         assert done.audit is not None
         return done.audit.k
 
-    assert audited(0) == toy_task.audit_screen
-    assert toy_task.audit_screen <= audited(40) < audited(1)
+    assert audited(math.inf) == toy_task.audit_screen
+    assert toy_task.audit_screen <= audited(40 * 0.005) < audited(0.005)

@@ -246,7 +246,7 @@ def test_an_error_of_ours_is_raised_and_loses_nothing(cluster: Cluster) -> None:
 
 def test_what_is_recorded_goes_by_our_clock_and_has_our_request(cluster: Cluster) -> None:
     with executor(slots=1) as ours:
-        asked = replace(request("a"), bar=1.5)
+        asked = replace(request("a"), leader_score=1.5)
         ours.submit(asked)
         cluster.workers[0].answer("evaluate", scored(request("b"), finished_at=4000.0))
         (landed,) = ours.wait(5)

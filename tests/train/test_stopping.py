@@ -37,7 +37,7 @@ PACE = tuple(CurvePoint(i, 0.1 * i, 1.0) for i in range(1, 10))
 def evaluate(
     by: AuditedEvaluator, loss: str, purpose: Purpose = "screen", pace: tuple[CurvePoint, ...] = ()
 ) -> Evaluation:
-    request = Request("node", "run", 0, {"train.py": PROGRAM.format(loss=loss)}, 11, purpose, pace=pace)
+    request = Request("node", "run", 0, {"train.py": PROGRAM.format(loss=loss)}, 11, purpose, baseline_pace=pace)
     return by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
 
 

@@ -136,6 +136,8 @@ def suspect_within(expected: Expectation, hidden: float, least: int, most: int) 
 
     Where ``most`` positions are not enough they are taken, and ``unseen`` says what they leave.
     """
+    if hidden == math.inf:
+        return suspect(expected, least)
     sizes = range(least, max(least, most))
     place = bisect_left(sizes, -hidden, key=lambda k: -suspect(expected, k).unseen)
     return suspect(expected, least + place)

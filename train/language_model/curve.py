@@ -69,7 +69,7 @@ class MedianRule:
             raise ValueError(f"the median rule's margin is {self.margin}; expected 0 or more")
 
     def reason(self, curve: Sequence[CurvePoint], pace: Sequence[CurvePoint], budget: float) -> str | None:
-        """Why the training is given up, or None. ``pace``: the baseline's curve, see ``pace_of``."""
+        """Why the training is given up, or None. ``pace``: the baseline's curve, see ``baseline_pace``."""
         now = curve[-1].elapsed if curve else 0.0
         reached = [point.loss for point in pace if point.elapsed <= now]
         if now < self.after * budget or not reached:
@@ -87,7 +87,7 @@ class MedianRule:
         )
 
 
-def pace_of(curves: Sequence[Sequence[CurvePoint]], budget: float, points: int = 40) -> tuple[CurvePoint, ...]:
+def baseline_pace(curves: Sequence[Sequence[CurvePoint]], budget: float, points: int = 40) -> tuple[CurvePoint, ...]:
     """The baseline's pace: at ``points`` equal times the median over its runs of the smoothed reported loss.
 
     Each point holds the loss that the baseline had reached a window earlier at the latest, so it is kind to the

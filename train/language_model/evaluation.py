@@ -93,20 +93,17 @@ class EvaluationPipeline:
         return state
 
     def _suspicion(self, claims: Floats) -> audit.AuditSuspicion:
-        """A claim that would lead, and every confirmation and report, is audited until it can hide next to nothing."""
+        """Audit scores that will be believed as strictly as the request asks: leaders, confirmations and reports."""
         task, request = self.task, self.cells.request
-        bar, measure = request.bar, self.judgement.measures[self.split]
+        leader, measure = request.leader_score, self.judgement.measures[self.split]
         expected = audit.expect(claims, measure.only_counted(self.judgement.reference(self.split)), measure.nats)
         claimed = measure.bits_per_byte(float(claims.mean()))
-        leads = bar is not None and audit.could_beat(
-            bar, claimed, task.audit_tolerance, task.metric.direction, measure.nats
+        believed = request.purpose != "screen" or (
+            leader is not None
+            and audit.could_beat(leader, claimed, task.audit_tolerance, task.metric.direction, measure.nats)
         )
-        if request.together == 0 or (not leads and request.purpose == "screen"):
-            return audit.suspect(expected, task.audit_screen)
-        # What is believed is a mean of n runs. False claims of g_i in run i stay unseen with probability
-        # exp(-K sum g_i / c), so their mean is bounded as one run with n K positions would be.
-        hidden = request.together * (request.sigma / 4 if request.sigma else task.audit_unseen)
-        return audit.suspect_within(expected, hidden, task.audit_screen, task.audit_claim)
+        unseen = task.audit_unseen if request.strictness is None else request.strictness
+        return audit.suspect_within(expected, unseen if believed else math.inf, task.audit_screen, task.audit_claim)
 
     def _claims(self, state: bytes, rows: Symbols) -> Floats:
         """Claimed log-probabilities [N, T] of an evaluation split. What this sandbox prints is thrown away."""

@@ -208,7 +208,7 @@ class Training:
         """Why the rest of the budget would be wasted, by the candidate's own words, or None."""
         if (reason := self.divergence.reason(curve, self.task.seconds)) is not None:
             return reason
-        pace = self.cells.request.pace
+        pace = self.cells.request.baseline_pace
         if self.median_rule is None or self.cells.request.purpose != "screen" or not pace:
             return None
         return self.median_rule.reason(curve, pace, self.task.seconds)
