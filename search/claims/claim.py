@@ -15,10 +15,8 @@ Confirm runs are as many for each finalist. Given one by one to whom they decide
 six of them found winners with 0.01 to 0.05 sigma more of true gain in simulations, less than a claim could tell apart;
 top-two sampling was no better than equal numbers (tests/benchmarks/finalists.py).
 
-At equal score shorter code wins (``search.claims.parsimony``): the last place among the finalists goes to a shorter
-node that is equal to the best, if there is one, and of the confirmed finalists the shortest that is equal to the best
-is reported on. Where machine speed explains scores, contenders are compared at equal speed
-(``search.claims.machine_speed``).
+At equal score the shorter program is preferred (``search.claims.parsimony``): of the confirmed finalists, the shortest
+one whose mean is equal to the best is reported on.
 
 A claim is made of the moves since the last move of the search (a proposal or a screening). A search that goes on
 after a verdict therefore begins a new claim, with new seeds; scores of an earlier claim are never used again. Finalists
@@ -42,9 +40,8 @@ from typing import Literal
 import numpy as np
 
 from archive.records import Evaluation, MoveRecord, Purpose, Replicate, Scored
-from archive.tree import Floats, Tree
-from search.claims.machine_speed import adjusted_means
-from search.claims.parsimony import LOOKED_AT, Standing, in_words, shortest_equal, size_in
+from archive.tree import Tree
+from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import LEAST_SEEDS
 from search.claims.plan import ClaimPlan as ClaimPlan
 from search.claims.plan import NoClaim as NoClaim
@@ -216,9 +213,9 @@ def _seed_sigma(tree: Tree, claim: _Claim) -> float | None:
     return screening_sigma(tree, [side.scores for purpose, side in sound if purpose == "confirm"])
 
 
-def _contenders(tree: Tree, claim: _Claim, means: Floats) -> Iterator[str]:
-    """Nodes with a better screening mean than the root's, the best first, the earliest of equals."""
-    keys = means if tree.direction == "minimise" else -means
+def _contenders(tree: Tree, claim: _Claim) -> Iterator[str]:
+    """Yield the nodes with a better screening mean than the root's, the best first, the earliest of equals."""
+    keys = tree.means if tree.direction == "minimise" else -tree.means
     with np.errstate(invalid="ignore"):
         better = np.flatnonzero(keys < keys[0])
     for place in better[np.argsort(keys[better], kind="stable")]:
@@ -237,7 +234,8 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
     left = _limit(plan) - len(claim.moves)
     if any(purpose == "report" for _, purpose in claim.sides):
         return _stand_ins(tree, claim, finalists, left)
-    for node_id in _for_places(tree, claim, finalists, plan.candidates - len(finalists)):
+    others = (node_id for node_id in _contenders(tree, claim) if node_id not in finalists)
+    for node_id in islice(others, max(0, plan.candidates - len(finalists))):
         longer = [*finalists, node_id]
         confirms = sum(claim.side(n, "confirm").missing(plan.confirm_seeds) for n in longer) if finalists else 0
         reports = 2 * (plan.report_seeds if finalists else LEAST_SEEDS)
@@ -247,34 +245,13 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
     return finalists
 
 
-def _for_places(tree: Tree, claim: _Claim, finalists: Sequence[str], free: int) -> list[str]:
-    """The best contenders for the free places; the last place of several is for one that is equal and shorter."""
-    if free <= 0:
-        return []
-    means = adjusted_means(tree)
-    others = (node_id for node_id in _contenders(tree, claim, means) if node_id not in finalists)
-    near = list(islice(others, free + LOOKED_AT))
-    chosen, last = near[: free - 1], near[free - 1 :]
-    ahead = [*finalists, *chosen]
-    if ahead and last:
-        standings = [_screened(tree, means, node_id) for node_id in [*ahead, *last]]
-        preferred, _ = shortest_equal(standings, size_in(tree), tree.direction, screening_sigma(tree))
-        last.sort(key=lambda node_id: node_id != preferred.node_id)
-    return [*chosen, *last[:1]]
-
-
-def _screened(tree: Tree, means: Floats, node_id: str) -> Standing:
-    place = tree.index[node_id]
-    return Standing(node_id, float(means[place]), int(tree.runs[place]))
-
-
 def _stand_ins(tree: Tree, claim: _Claim, finalists: list[str], left: int) -> list[str]:
     """The finalists once reports have begun; the next contender when none is left, as far as two more can be paid."""
     if claim.chosen(tree, "report"):
         return finalists
     if left < LEAST_SEEDS + _root_missing(tree, claim, LEAST_SEEDS):
         return []
-    return finalists or list(islice(_contenders(tree, claim, adjusted_means(tree)), 1))
+    return finalists or list(islice(_contenders(tree, claim), 1))
 
 
 def _root_missing(tree: Tree, claim: _Claim, seeds: int) -> int:
@@ -289,7 +266,7 @@ def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str
     if all(len(side.scores) >= plan.confirm_seeds for side in sides.values()):
         return None
     wanted = [
-        [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}: {_why(tree, claim, finalists, node_id)}")]
+        [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}: {_screened(tree, node_id)}")]
         * missing
         for place, (node_id, side) in enumerate(sides.items(), 1)
         if (missing := side.missing(plan.confirm_seeds))
@@ -297,16 +274,9 @@ def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str
     return _in_turn(wanted)
 
 
-def _why(tree: Tree, claim: _Claim, finalists: Sequence[str], node_id: str) -> str:
-    """Why a node is a finalist: by its screenings, or since it is shorter than others with better ones."""
-    means, place = adjusted_means(tree), tree.index[node_id]
-    screened = f"mean screening score {tree.means[place]:.4g} in {tree.runs[place]} run(s)"
-    if means[place] != tree.means[place]:
-        screened += f", {means[place]:.4g} at equal machine speed"
-    passed = next((n for n in _contenders(tree, claim, means) if n not in finalists), None)
-    if passed is None or not tree.better(means[tree.index[passed]], means[place]):
-        return screened
-    return f"{screened}; {in_words(node_id, finalists[0], tree)}"
+def _screened(tree: Tree, node_id: str) -> str:
+    place = tree.index[node_id]
+    return f"mean screening score {tree.means[place]:.4g} in {tree.runs[place]} run(s)"
 
 
 def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str, str]:
@@ -318,11 +288,13 @@ def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str,
         return finalists[0], f"{_NOMINEE}: the only finalist"
     sides = [(node_id, claim.side(node_id, "confirm").scores) for node_id in finalists]
     standings = [Standing(node_id, float(np.mean(scores)), len(scores)) for node_id, scores in sides]
-    preferred, best = shortest_equal(standings, size_in(tree), tree.direction, _seed_sigma(tree, claim))
+    sizes = {node_id: code_size(tree[node_id].candidate.files) for node_id in finalists}
+    preferred, best = shortest_equal(standings, sizes.__getitem__, tree.direction, _seed_sigma(tree, claim))
     among = f"the best of {len(finalists)} finalists on fresh seeds"
     if preferred == best:
         return best.node_id, f"{_NOMINEE}: {among}"
-    return preferred.node_id, f"{_NOMINEE}, {in_words(preferred.node_id, best.node_id, tree)}, {among}"
+    shorter = f"shorter ({sizes[preferred.node_id]} syntax nodes against {sizes[best.node_id]})"
+    return preferred.node_id, f"{_NOMINEE}, {shorter} and equal within noise to {best.node_id[:8]}, {among}"
 
 
 def _nominated(claim: _Claim, nominee: str) -> tuple[str, str]:

@@ -1,20 +1,17 @@
-"""Machine speed as a covariate: does it explain scores, how much, and what do means say at equal speed?
+"""Machine speed as a covariate: how much of the noise of scores does it explain?
 
-Beside every training a small workload of our own is timed (``train.hardware.speed``). Among runs of the same
-program for the same purpose, score is regressed on the logarithm of that speed. Where the slope differs from zero by a
-t test:
+A fixed workload is timed beside every training (``train.hardware.speed``). Among runs of the same program for the
+same purpose, score is regressed on the logarithm of that speed. The summary prints the share of the variance that speed
+explains, and the seed deviation at equal speed, so that a user knows whether a quieter machine would help.
 
-    screening means are compared at equal speed when the finalists of a claim are chosen (``adjusted_means``)
-    the summary says how much of the noise it is, and what the seed deviation would be at equal speed
-
-It never enters a claim's interval, nor the means that a policy sees: a claim answers noise with fresh seeds, both sides
-in turn. It cannot see what happens in the middle of a training, nor, as yet, the speed of a GPU.
+No decision uses it: a claim answers noise with fresh seeds, both sides in turn. The probe does not see what happens in
+the middle of a training, nor, as yet, the speed of a GPU.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,25 +19,25 @@ from scipy.special import stdtr
 
 from archive.interval import ROUNDING
 from archive.records import Purpose, Scored
-from archive.tree import Floats, Tree
+from archive.tree import Tree
 
 SIGNIFICANT = 0.05
 LEAST_DOF = 3
-"""Degrees of freedom below which a slope says nothing that one would act upon."""
+"""Degrees of freedom below which the slope is not reported as an effect."""
 PURPOSES: tuple[Purpose, ...] = ("screen", "confirm", "report")
 
 Run = tuple[float, float]
-"""(logarithm of the machine's speed, score) of one training."""
+"""(logarithm of the machine's speed, score) of one evaluation."""
 
 
 @dataclass(frozen=True)
 class SpeedEffect:
-    """The common slope of score on log speed among replicates, and what its t test says."""
+    """The common slope of score on log speed among replicates, with its t test."""
 
     slope: float
-    """Change of the score for each unit of the natural logarithm of the machine's speed."""
+    """Change of the score per unit of the natural logarithm of the machine's speed."""
     p: float
-    """Of a slope as far from zero by chance alone, two-sided."""
+    """Two-sided p-value of the slope."""
     dof: int
     share: float
     """Of the variance among replicates that speed accounts for, in [0, 1]."""
@@ -50,22 +47,22 @@ class SpeedEffect:
     """Residual deviation of the regression."""
     slowest: float
     fastest: float
-    """Workloads a second, of all runs that were looked at."""
+    """Workloads a second, of all runs included."""
 
     @property
     def explains(self) -> bool:
-        """Whether machine speed explains scores, so far as that can be told."""
+        """Whether the slope is significant at ``SIGNIFICANT`` with enough degrees of freedom."""
         return self.dof >= LEAST_DOF and self.p < SIGNIFICANT
 
 
-def speed_effect(tree: Tree, purposes: Sequence[Purpose] = PURPOSES) -> SpeedEffect | None:
-    """How machine speed bears on the scores of replicates; None where it was not measured, or nothing was replicated.
+def speed_effect(tree: Tree) -> SpeedEffect | None:
+    """Regress the scores of replicates on machine speed; None where it was not measured, or nothing was replicated.
 
     Analysis of covariance with one slope: speeds and scores are taken from the mean of their group (runs of one node
     for one purpose), ``slope = sum xy / sum xx``, and ``t = slope / sqrt(s^2 / sum xx)`` has ``sum (n_i - 1) - 1``
     degrees of freedom. Source: Fisher, "Statistical Methods for Research Workers", chapter VIII.
     """
-    groups = [group for group in _groups(tree, purposes) if len(group) > 1]
+    groups = [group for group in _groups(tree) if len(group) > 1]
     if not groups:
         return None
     speeds = [math.exp(x) for group in groups for x, _ in group]
@@ -85,26 +82,8 @@ def speed_effect(tree: Tree, purposes: Sequence[Purpose] = PURPOSES) -> SpeedEff
     )
 
 
-def adjusted_means(tree: Tree) -> Floats:
-    """[N] the screening means at equal machine speed, or as they are where speed does not explain screenings.
-
-    ``mean_i - slope * (x_i - x)``: x_i the mean log speed of the node's screenings, x that of all nodes'. A node whose
-    speed was not measured keeps its mean.
-    """
-    effect = speed_effect(tree, ("screen",))
-    if effect is None or not effect.explains:
-        return tree.means
-    speeds = np.full(len(tree), np.nan)
-    for place in np.flatnonzero(tree.eligible()):
-        runs = _runs(tree, tree.nodes[int(place)].node_id, "screen")
-        speeds[place] = np.mean([x for x, _ in runs]) if runs else np.nan
-    away = np.where(np.isnan(speeds), 0.0, speeds - np.nanmean(speeds))
-    adjusted: Floats = tree.means - effect.slope * away
-    return adjusted
-
-
-def in_words(effect: SpeedEffect, unit: str) -> str:
-    """A sentence, of one line or two, for the person who reads the summary."""
+def describe_speed(effect: SpeedEffect, unit: str) -> str:
+    """Return a sentence of one or two lines for the summary."""
     seen = f"{effect.slowest:.3g} to {effect.fastest:.3g} workloads a second"
     if not effect.explains:
         few = f"degrees of freedom: {effect.dof}" if effect.dof < LEAST_DOF else f"p = {effect.p:.2g}"
@@ -117,19 +96,16 @@ def in_words(effect: SpeedEffect, unit: str) -> str:
     )
 
 
-def _groups(tree: Tree, purposes: Sequence[Purpose]) -> Iterator[list[Run]]:
-    """The runs of each node for each purpose, of nodes that are not suspect and have been trained more than once."""
-    sound = ~tree.suspects
-    if tuple(purposes) == ("screen",):  # asked again and again during a claim, of 100,000 nodes
-        sound &= tree.runs > 1
-    for place in np.flatnonzero(sound):
+def _groups(tree: Tree) -> Iterator[list[Run]]:
+    """Yield the runs of each node for each purpose; suspects and nodes with a single evaluation are left out."""
+    for place in np.flatnonzero(~tree.suspects):
         node_id = tree.nodes[int(place)].node_id
         if len(tree.evaluations[node_id]) > 1:
-            yield from (_runs(tree, node_id, purpose) for purpose in purposes)
+            yield from (_runs(tree, node_id, purpose) for purpose in PURPOSES)
 
 
 def _runs(tree: Tree, node_id: str, purpose: Purpose) -> list[Run]:
-    """The comparable scored runs whose machine speed is known."""
+    """Return the comparable scored runs whose machine speed is known."""
     return [
         (math.log(e.resources.machine_speed), e.score)
         for e in tree.comparable(node_id, purpose)

@@ -13,8 +13,7 @@ import numpy as np
 from archive.records import Spending
 from archive.storage.store import Archive
 from search.claims.claim import Verdict
-from search.claims.machine_speed import in_words as speed_in_words
-from search.claims.machine_speed import speed_effect
+from search.claims.machine_speed import describe_speed, speed_effect
 from search.claims.statistics import Difference, Interval, NoInterval, mean_interval, power, screening_sigma
 from search.display.live import clean
 from search.run.controller import RunResult
@@ -127,7 +126,7 @@ def _facts(search: Engine, archive: Archive) -> list[str]:
     if sigma is not None:
         lines.append(f"Seed deviation of a screening: {sigma:.4f} {search.parts.task.metric.unit}".rstrip() + ".")
     if (effect := speed_effect(tree)) is not None:
-        lines.append(speed_in_words(effect, search.parts.task.metric.unit))
+        lines.append(describe_speed(effect, search.parts.task.metric.unit))
     if search.parts.median_rule:
         lines.append(_rung(run, archive))
     corpus = search.parts.task.corpus.name

@@ -1,20 +1,14 @@
-"""At equal score shorter code wins: what counts as equal and as short, and whom a claim prefers by it."""
+"""Parsimony: which scores count as equal, which programs as short, and which finalist a claim reports on."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from growing import Growth
 from test_claim import PLAN, Runs, names
 
 from archive.records import Replicate
-from archive.storage.store import Archive
 from search.claims.claim import ClaimPlan, next_moves, verdict
-from search.claims.parsimony import Standing, code_size, equal, shorter_equal, shortest_equal
-from search.run import engine
+from search.claims.parsimony import Standing, code_size, equal, shortest_equal
 
 SHORT = "A = 1\n"
 LONG = "A = 1\nB = A + 1\nC = A * B\n"
@@ -68,33 +62,6 @@ def test_equal_steps_do_not_add_up() -> None:
     assert preferred.node_id == "1"
 
 
-# ---------------------------------------------------------------- of a leader
-
-
-def test_a_shorter_equal_of_the_leader_is_named() -> None:
-    growth, (leader, short, _) = grown((3.0, LONG), (3.04, SHORT), (3.2, ""))
-    assert shorter_equal(growth.tree, leader) == short
-    assert shorter_equal(growth.tree, short) is None
-    noisy = Growth()
-    noisy.root(3.0, 5.0)
-    child = noisy.child(3.9, text=LONG)
-    assert shorter_equal(noisy.tree, child) == noisy.tree.root, "the root is as good, so far as can be told"
-
-
-def test_the_decision_about_a_leader_names_it(
-    start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "shorter_equal", lambda tree, leader: tree.root if leader != tree.root else None)
-    bench = start("operators=tune", "budget.evaluations=12")
-    with Archive.open(tmp_path / "archive.duckdb") as archive:
-        reasons = dict(archive.query("SELECT node_id, reason FROM decisions WHERE kind = 'leader'"))
-    root = bench.search.tree.root
-    assert len(reasons) > 1
-    for node_id, reason in reasons.items():
-        named = f"; {root[:8]} is shorter (" in reason and reason.endswith(f"equal within noise to {node_id[:8]}")
-        assert named == (node_id != root)
-
-
 # ---------------------------------------------------------------- in a claim
 
 
@@ -105,32 +72,11 @@ def grown(*children: tuple[float, str]) -> tuple[Growth, list[str]]:
     return growth, [growth.child(score, text=text) for score, text in children]
 
 
-def test_the_last_place_among_the_finalists_is_for_a_shorter_equal() -> None:
-    growth, (a, b, _, d) = grown((3.0, LONG), (3.01, LONG), (3.02, LONG), (3.04, SHORT))
+def test_finalists_are_chosen_by_score_alone() -> None:
+    growth, (a, b, c, _) = grown((3.0, LONG), (3.01, LONG), (3.02, LONG), (3.021, SHORT))
     moves = next_moves(growth.tree, PLAN)
-    assert names(moves)[:3] == [(a, "confirm"), (b, "confirm"), (d, "confirm")]
+    assert {node_id for node_id, _ in names(moves)} == {a, b, c}
     assert moves[0].reason == "finalist 1 of 3: mean screening score 3 in 1 run(s)"
-    assert moves[2].reason == (
-        f"finalist 3 of 3: mean screening score 3.04 in 1 run(s); shorter ({size(SHORT)} syntax nodes against "
-        f"{size(LONG)}) and equal within noise to {a[:8]}"
-    )
-    for move in moves[:2]:  # chosen one after another, the places stay
-        growth.choose(move)
-    assert names(next_moves(growth.tree, PLAN))[0] == (d, "confirm")
-
-
-@pytest.mark.parametrize(
-    ("last", "why"),
-    [((3.2, SHORT), "it is worse"), ((3.04, LONG + "D = 4\n"), "it is longer"), ((3.04, LONG), "it is no shorter")],
-)
-def test_others_get_no_place_by_length(last: tuple[float, str], why: str) -> None:
-    growth, (a, b, c, _) = grown((3.0, LONG), (3.01, LONG), (3.02, LONG), last)
-    assert {node_id for node_id, _ in names(next_moves(growth.tree, PLAN))} == {a, b, c}, why
-
-
-def test_a_short_finalist_leaves_the_last_place_to_the_best_mean() -> None:
-    growth, (a, b, c, _) = grown((3.0, LONG), (3.01, SHORT), (3.02, LONG), (3.04, SHORT + "B = 2\n"))
-    assert {node_id for node_id, _ in names(next_moves(growth.tree, PLAN))} == {a, b, c}
 
 
 def test_a_lone_finalist_is_the_best_however_long() -> None:

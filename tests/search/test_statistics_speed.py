@@ -1,4 +1,4 @@
-"""Machine speed as a covariate: found where it explains scores, left out where it does not, used where it is said."""
+"""Machine speed as a covariate: found where it explains scores, and not where it does not."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from growing import Growth
 from scipy.stats import linregress
-from test_claim import PLAN
 
 from archive.records import Conditions, Replicate
-from search.claims.claim import next_moves
-from search.claims.machine_speed import SpeedEffect, adjusted_means, in_words, speed_effect
+from search.claims.machine_speed import SpeedEffect, describe_speed, speed_effect
 
 Pair = tuple[float, float | None]
 """(score, speed) of one run."""
@@ -72,7 +70,6 @@ def test_where_it_explains_nothing_it_is_hardly_ever_used() -> None:
 
 def test_every_purpose_is_compared_with_itself_alone() -> None:
     growth = simulated(-0.3, 0.05, seed=1, purpose="confirm")
-    assert speed_effect(growth.tree, ("screen",)) is None
     effect = speed_effect(growth.tree)
     assert effect is not None
     assert effect.slope == pytest.approx(-0.3, abs=0.1)
@@ -106,37 +103,14 @@ def test_runs_under_other_conditions_and_suspects_say_nothing() -> None:
     assert speed_effect(growth.tree) != first
 
 
-def test_screening_means_are_compared_at_equal_speed_where_it_explains_them() -> None:
-    growth = simulated(-0.3, 0.02, seed=2)
-    slow, fast = child(growth, 3.0, math.exp(2.0)), child(growth, 2.95, math.exp(3.0))
-    tree = growth.tree
-    adjusted = adjusted_means(tree)
-    assert tree.means[tree.index[fast]] < tree.means[tree.index[slow]]
-    assert adjusted[tree.index[slow]] < adjusted[tree.index[fast]] - 0.1
-    unknown = child(growth, 3.0, None)
-    assert adjusted_means(tree)[tree.index[unknown]] == 3.0
-    plain = simulated(0.0, 0.02, seed=2)
-    child(plain, 3.0, math.exp(2.0))
-    assert np.array_equal(adjusted_means(plain.tree), plain.tree.means, equal_nan=True)
-
-
-def test_finalists_are_chosen_at_equal_speed_and_the_reason_says_so() -> None:
-    growth = simulated(-0.3, 0.02, seed=2)
-    slow, fast = child(growth, -3.0, math.exp(2.0)), child(growth, -3.05, math.exp(3.0))
-    first, second, *_ = next_moves(growth.tree, PLAN)
-    assert (first.node_id, second.node_id) == (slow, fast)
-    assert "mean screening score -3 in 1 run(s), -3.1" in first.reason
-    assert first.reason.endswith("at equal machine speed")
-
-
 def test_what_is_said() -> None:
     strong = SpeedEffect(-0.26, 1e-5, 22, 0.57, 0.218, 0.146, 1.77, 17.3)
-    assert in_words(strong, "bpb") == (
+    assert describe_speed(strong, "bpb") == (
         "Machine speed (1.77 to 17.3 workloads a second) explains 57% of the variance between runs of one program "
         "(p = 1e-05):\n  at equal speed the deviation would be 0.1460 bpb instead of 0.2180; a quieter machine tells "
         "candidates apart sooner."
     )
     weak = SpeedEffect(-0.26, 0.4, 22, 0.07, 0.2, 0.19, 16.0, 17.3)
-    assert in_words(weak, "bpb").endswith("is not seen to explain scores of one program (p = 0.4).")
+    assert describe_speed(weak, "bpb").endswith("is not seen to explain scores of one program (p = 0.4).")
     few = SpeedEffect(-0.26, 0.01, 1, 0.9, 0.2, 0.1, 16.0, 17.3)
-    assert in_words(few, "bpb").endswith("(degrees of freedom: 1).")
+    assert describe_speed(few, "bpb").endswith("(degrees of freedom: 1).")
