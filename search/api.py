@@ -169,7 +169,7 @@ class Search(RunController):
         if (shared := shared_cores_warning(slots)) is not None:
             core.note("sharing", shared)
         core.start(self._outfit.files)
-        if self._opened.other_hardware is not None and self.room > 0:
+        if self._opened.other_hardware is not None and self.remaining > 0:
             catch_up(core, self._opened.other_hardware)
 
     def ask(self, free: int = 1, *, patient: bool = True) -> Request | None:

@@ -1,31 +1,31 @@
-"""The claim: what may be said of a search when it ends, from fresh seeds alone.
+"""The claim: confirmation of a search's best node on fresh seeds, when the search ends.
 
-A pure state machine over the tree, so that it resumes by itself. Asked again after every landing it answers with the
-trainings still needed (``next_moves``) or with the ``verdict``:
+A pure state machine over the tree, so that a resume needs no state of its own. Called again after every landing, it
+returns the evaluations still needed (``next_moves``) or the ``verdict``:
 
-    confirm  the best few nodes by screening mean, each better than the root's, are trained again and judged on select
-    report   the best of them and the root get fresh seeds again, judged on holdout: Welch's interval of the difference
+    confirm  the best few nodes by screening mean, each better than the root's, are evaluated again, scored on select
+    report   the best of them and the root get fresh seeds again, scored on holdout: Welch's interval of the difference
 
 Screening scores choose the finalists and never enter the claim. The root is no finalist. With one finalist there is
 nothing to choose and no confirm stage; with none the verdict costs nothing.
 
-How many report runs a side gets follows from the seed deviation and the smallest gain worth claiming: as many as find
-that gain, or a larger one that is to be expected, with the power that was asked for (``search.claims.plan.sized``).
-Confirm runs are as many for each finalist. Given one by one to whom they decide most about (OCBA, Chen et al. 2000),
-six of them found winners with 0.01 to 0.05 sigma more of true gain in simulations, less than a claim could tell apart;
-top-two sampling was no better than equal numbers (tests/benchmarks/finalists.py).
+The number of report runs per side follows from the seed deviation and the smallest gain worth claiming: as many as
+detect that gain, or a larger expected one, with the configured power (``search.claims.plan.sized``). Every finalist
+gets the same number of confirm runs. Allocated one by one to where they matter most (OCBA, Chen et al. 2000), six of
+them found winners with 0.01 to 0.05 sigma more of true gain in simulations, less than a claim could tell apart; top-two
+sampling was no better than equal numbers (tests/benchmarks/finalists.py).
 
 At equal score the shorter program is preferred (``search.claims.parsimony``): of the confirmed finalists, the shortest
 one whose mean is equal to the best is reported on.
 
-A claim is made of the moves since the last move of the search (a proposal or a screening). A search that goes on
+A claim consists of the moves since the last move of the search (a proposal or a screening). A search that continues
 after a verdict therefore begins a new claim, with new seeds; scores of an earlier claim are never used again. Finalists
-cannot change under way: a node that was given a confirm or report move in this claim stays one, whatever lands later.
-So a screening that is still in flight can do no harm, but let it land first: it may be the winner.
+do not change during a claim: a node with a confirm or report move in this claim stays a finalist, whatever lands later.
+So a screening still in flight can do no harm, but let it land first: it may be the winner.
 
 A finalist that fails a claim run (crash, invalid, ...) is out, and so is one that has become suspect. While
-``ClaimPlan.limit`` lasts, the next best by screening takes its place; once reports have begun, the next best by
-confirmation does. The root's failed report runs are tried again with other seeds, until ``report_seeds`` of them have
+``ClaimPlan.limit`` lasts, the next best by screening replaces it; once reports have begun, the next best by
+confirmation does. The root's failed report runs are repeated with other seeds, until ``report_seeds`` of them have
 failed or the limit is reached.
 """
 
@@ -57,13 +57,13 @@ _NOMINEE = "would-be champion"
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a claim ended."""
+    """The outcome of a claim."""
 
     kind: Literal["champion", "no_champion"]
     node_id: str
-    """The champion; else the node that was reported on; else the root."""
+    """The champion; without one the node that was reported on; without that the root."""
     reason: str
-    """In plain words, for the person who reads the report."""
+    """In words, for the summary and the report."""
     baseline: tuple[float, ...] = ()
     """The root's scores on holdout."""
     champion: tuple[float, ...] = ()
@@ -72,7 +72,7 @@ class Verdict:
 
     @property
     def detail(self) -> Mapping[str, object]:
-        """The figures as plain JSON values, for ``Decision.detail``. Holdout scores: no prompt may see them."""
+        """Figures as plain JSON values, for ``Decision.detail``. They hold holdout scores, which no prompt may see."""
         figures: dict[str, object] = {"baseline": list(self.baseline), "champion": list(self.champion)}
         if self.difference is not None:
             d = self.difference
@@ -81,35 +81,36 @@ class Verdict:
 
 
 def next_moves(tree: Tree, plan: ClaimPlan) -> tuple[Replicate, ...]:
-    """The trainings still needed and not yet chosen, most wanted first.
+    """Return the evaluations still needed and not yet chosen, the most important first.
 
-    Empty when what is needed is under way, and when the claim is over: ask ``verdict``. Fewer than all may be chosen at
-    a time. The loop supplies a fresh seed for each.
+    Empty when all of them are in flight, and when the claim is over (see ``verdict``). Fewer than all may be chosen at
+    a time. The engine supplies a fresh seed for each. Raises ValueError for an empty tree.
     """
     step = _step(tree, plan, unit="")
     return () if isinstance(step, Verdict) else step
 
 
 def verdict(tree: Tree, plan: ClaimPlan, unit: str = "") -> Verdict | None:
-    """How the claim ended, or None while a training that matters to it is needed or under way.
+    """Return the outcome of the claim, or None while an evaluation that it depends on is needed or in flight.
 
-    ``unit`` is the metric's, for the reason. Once there is a verdict, it stays until the search or the limit goes on.
+    ``unit`` is the metric's, for the reason. A verdict stays the same until the search continues or the limit grows.
+    Raises ValueError for an empty tree.
     """
     step = _step(tree, plan, unit)
     return step if isinstance(step, Verdict) else None
 
 
 def spent(tree: Tree) -> int:
-    """Trainings of the claim under way that have landed and count against the budget."""
+    """Return the evaluations of the present claim that have landed and count against the budget."""
     return _Claim.of(tree).landed
 
 
-# ---------------------------------------------------------------- what has happened in this claim
+# ---------------------------------------------------------------- the state of a claim
 
 
 @dataclass
 class _Side:
-    """One node's trainings for one purpose within a claim."""
+    """One node's evaluations for one purpose within a claim."""
 
     scores: list[float] = field(default_factory=list)
     failures: list[Evaluation] = field(default_factory=list)
@@ -121,7 +122,7 @@ class _Side:
 
 @dataclass(frozen=True)
 class _Claim:
-    """The claim moves since the last move of the search, and what became of them."""
+    """The claim moves since the last move of the search, and their results."""
 
     moves: tuple[MoveRecord, ...]
     sides: Mapping[tuple[str, Purpose], _Side]
@@ -149,12 +150,12 @@ class _Claim:
         return self.sides.get((node_id, purpose), _Side())
 
     def failure(self, node_id: str) -> Evaluation | None:
-        """The first claim run in which a node failed."""
+        """Return the first failed claim run of a node, or None."""
         failures = [e for purpose in ("confirm", "report") for e in self.side(node_id, purpose).failures]
         return failures[0] if failures else None
 
     def chosen(self, tree: Tree, purpose: Purpose | None = None) -> list[str]:
-        """Nodes with moves in this claim, the root, failed and suspect ones left out, in order of their first move."""
+        """Return the nodes with moves in this claim, by first move; root, failed and suspect nodes left out."""
         named = (node_id for node_id, why in self.sides if purpose in (None, why))
         return [n for n in dict.fromkeys(named) if n != tree.root and not self.failure(n) and not tree.suspect(n)]
 
@@ -164,7 +165,7 @@ def _is_claim(record: MoveRecord) -> bool:
 
 
 def _since_last_search_move(tree: Tree) -> Iterator[MoveRecord]:
-    """The moves of the claim under way, the latest first."""
+    """Yield the moves of the present claim, the latest first."""
     for record in reversed(tree.moves.values()):
         if not _is_claim(record):
             return
@@ -172,13 +173,13 @@ def _since_last_search_move(tree: Tree) -> Iterator[MoveRecord]:
 
 
 def _claims_before(tree: Tree) -> int:
-    """Claims that were followed by more search: claim moves next to which a move of the search comes."""
+    """Count the claims that were followed by more search: claim moves followed by a move of the search."""
     return sum(_is_claim(a) and not _is_claim(b) for a, b in pairwise(tree.moves.values()))
 
 
 def _count(side: _Side, evaluation: Evaluation, tree: Tree) -> None:
     if evaluation.conditions != tree.conditions:
-        return  # it cannot be compared with what comes now
+        return  # made on other hardware or data: not comparable
     if isinstance(evaluation, Scored):
         side.scores.append(evaluation.score)
     else:
@@ -189,7 +190,7 @@ def _count(side: _Side, evaluation: Evaluation, tree: Tree) -> None:
 
 
 def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Verdict:
-    """The trainings needed now (perhaps none, while some are under way), or how the claim ended."""
+    """Return the evaluations needed now (none while some are in flight), or the verdict."""
     if len(tree) == 0:
         raise ValueError("a claim was asked for on an empty tree; expected at least the root with its score")
     if not tree.runs[0]:
@@ -197,7 +198,7 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
     claim = _Claim.of(tree)
     finalists = _finalists(tree, plan, claim)
     if not finalists:
-        return _nobody(tree, claim, unit)
+        return _without_finalist(tree, claim, unit)
     reporting = claim.chosen(tree, "report")
     if len(finalists) > 1 and not reporting:
         confirming = _confirm(tree, plan, claim, finalists)
@@ -208,7 +209,7 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
 
 
 def _seed_sigma(tree: Tree, claim: _Claim) -> float | None:
-    """The seed deviation from screenings and this claim's confirm runs."""
+    """Return the seed deviation from screenings and this claim's confirm runs."""
     sound = ((purpose, side) for (node_id, purpose), side in claim.sides.items() if not tree.suspect(node_id))
     return screening_sigma(tree, [side.scores for purpose, side in sound if purpose == "confirm"])
 
@@ -229,7 +230,7 @@ def _limit(plan: ClaimPlan) -> int:
 
 
 def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
-    """Those chosen before, then the best contenders for the places that are free and can be paid."""
+    """Return the finalists chosen before, then the best contenders for free places that the budget can pay for."""
     finalists = claim.chosen(tree)
     left = _limit(plan) - len(claim.moves)
     if any(purpose == "report" for _, purpose in claim.sides):
@@ -246,7 +247,7 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
 
 
 def _stand_ins(tree: Tree, claim: _Claim, finalists: list[str], left: int) -> list[str]:
-    """The finalists once reports have begun; the next contender when none is left, as far as two more can be paid."""
+    """Return the finalists after reports have begun; if none is left, the next contender that can be paid for."""
     if claim.chosen(tree, "report"):
         return finalists
     if left < LEAST_SEEDS + _root_missing(tree, claim, LEAST_SEEDS):
@@ -255,13 +256,13 @@ def _stand_ins(tree: Tree, claim: _Claim, finalists: list[str], left: int) -> li
 
 
 def _root_missing(tree: Tree, claim: _Claim, seeds: int) -> int:
-    """Report runs that the root lacks, unless it has failed so often that no more are tried."""
+    """Return the report runs that the root lacks; none after too many failures."""
     side = claim.side(tree.root, "report")
     return 0 if len(side.failures) >= max(seeds, LEAST_SEEDS) else side.missing(seeds)
 
 
 def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str]) -> tuple[Replicate, ...] | None:
-    """Confirm runs still to be chosen, one seed of everybody before the next; None when all are scored."""
+    """Return the confirm runs still to be chosen, round by round; None when all are scored."""
     sides = {node_id: claim.side(node_id, "confirm") for node_id in finalists}
     if all(len(side.scores) >= plan.confirm_seeds for side in sides.values()):
         return None
@@ -280,9 +281,10 @@ def _screened(tree: Tree, node_id: str) -> str:
 
 
 def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str, str]:
-    """(the finalist to report on, why): the best confirm mean, or a shorter program that is equal to it.
+    """Return (the finalist to report on, the reason): the best confirm mean, or a shorter program that is equal to it.
 
-    A lone one needs no confirmation. The words hold no figure of select: reasons of moves are for everybody to read.
+    A single finalist needs no confirmation. The reason holds no score on select: reasons of moves are shown before the
+    verdict.
     """
     if len(finalists) == 1:
         return finalists[0], f"{_NOMINEE}: the only finalist"
@@ -298,16 +300,16 @@ def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str,
 
 
 def _nominated(claim: _Claim, nominee: str) -> tuple[str, str]:
-    """The same once its reports have begun: what was said then."""
+    """Return the nominee with the reason recorded when its reports began."""
     moves = (record.move for record in reversed(claim.moves))
-    said = (m.reason for m in moves if isinstance(m, Replicate) and (m.node_id, m.purpose) == (nominee, "report"))
-    return nominee, next(said)
+    reasons = (m.reason for m in moves if isinstance(m, Replicate) and (m.node_id, m.purpose) == (nominee, "report"))
+    return nominee, next(reasons)
 
 
 def _report(
     tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, unit: str
 ) -> tuple[Replicate, ...] | Verdict:
-    """Report runs still to be chosen, or the verdict. The sides take turns, so a drift of the machine meets both."""
+    """Return the report runs still to be chosen, or the verdict. Sides alternate, so that drift affects both."""
     root, side = claim.side(tree.root, "report"), claim.side(nominee, "report")
     wanted = [
         [Replicate(nominee, "report", why)] * side.missing(plan.report_seeds),
@@ -321,12 +323,12 @@ def _report(
 
 
 def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
-    """One of each column in turn, those that lack most first: the same order, however much of it is chosen already."""
+    """Interleave the columns, longest first: the order does not depend on how many moves were chosen already."""
     rounds = range(max(map(len, columns), default=0), 0, -1)
     return tuple(column[0] for lacking in rounds for column in columns if len(column) >= lacking)
 
 
-# ---------------------------------------------------------------- the judgement, in words
+# ---------------------------------------------------------------- the verdict in words
 
 
 def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, unit: str) -> Verdict:
@@ -345,8 +347,8 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, u
     return Verdict("no_champion", nominee, reason, baseline, champion, difference)
 
 
-def _nobody(tree: Tree, claim: _Claim, unit: str) -> Verdict:
-    """The verdict when there is no finalist, or none left."""
+def _without_finalist(tree: Tree, claim: _Claim, unit: str) -> Verdict:
+    """Return the verdict when there is no finalist, or none left."""
     if claim.moves:
         reason = f"no claim: no finalist is left that the budget can pay for{_remarks(tree, claim)}"
         return Verdict("no_champion", tree.root, reason)
@@ -360,7 +362,7 @@ def _nobody(tree: Tree, claim: _Claim, unit: str) -> Verdict:
 
 
 def _remarks(tree: Tree, claim: _Claim) -> str:
-    """Who failed in a claim run, and whether this is not the first claim."""
+    """Describe failed and suspect finalists, and whether this is not the first claim of the run."""
     remarks = []
     root = claim.side(tree.root, "report").failures
     if root:
@@ -378,7 +380,7 @@ def _remarks(tree: Tree, claim: _Claim) -> str:
 
 
 def describe(difference: Difference, unit: str = "") -> str:
-    """A difference in one line: ``3.41 -> 3.08 bpb (gain 0.33, 95% interval 0.30 to 0.36, 4 fresh seeds each)``."""
+    """Format a difference: ``3.41 -> 3.08 bpb (gain 0.33, 95% interval 0.30 to 0.36, 4 fresh seeds each)``."""
     d, digits = difference, _digits(difference)
     seeds = (
         f"{d.baseline_n} fresh seeds each"
@@ -392,7 +394,7 @@ def describe(difference: Difference, unit: str = "") -> str:
 
 
 def _digits(difference: Difference) -> int:
-    """Decimals that the interval's width bears out, and enough that neither end is rounded to zero."""
+    """Return decimals that fit the interval's width, and enough that neither end is rounded to zero."""
     half = (difference.high - difference.low) / 2 or abs(difference.gain) / 10
     digits = min(6, max(2, math.ceil(-math.log10(half)))) if half > 0 else 2
     while digits < 6 and 0 in (round(difference.low, digits), round(difference.high, digits)):

@@ -1,4 +1,4 @@
-"""What a claim may cost: finalists, seeds, how many of them the noise asks for, and what is given up first."""
+"""The plan of a claim: finalists, seeds for the present noise, and what is reduced first to fit the budget."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from archive.tree import Tree
 from search.claims.statistics import CONFIDENCE, runs_for, screening_sigma
 
 SURE = 2 / 3
-"""Confidence of the upper bound of sigma that a claim's size is reckoned from."""
+"""Confidence of the upper bound of sigma by which a claim is sized."""
 LEAST_SEEDS = 2
-"""Report seeds a side without which there is no interval."""
+"""Report seeds per side that an interval needs."""
 
 
 @dataclass(frozen=True)
 class ClaimPlan:
-    """How much a claim may cost. Raises ValueError for numbers that make no claim."""
+    """The size of a claim. Raises ValueError for numbers with which no claim is possible."""
 
     candidates: int = 3
     """Finalists of the confirm stage."""
     confirm_seeds: int = 2
     report_seeds: int = 4
-    """For each of the two sides, at least, as far as the budget goes."""
+    """Per side, at least, as far as the budget allows."""
     most_report_seeds: int = 12
-    """For each of the two sides, at most, however large the seed deviation is."""
+    """Per side, at most, however large the seed deviation is."""
     smallest_gain: float | None = None
     """The smallest gain worth claiming, in the metric's unit; None: ``report_seeds`` whatever the seed deviation."""
     power: float = 0.8
-    """How likely a gain of that size is to be found."""
+    """Probability of detecting a gain of that size."""
     confidence: float = CONFIDENCE
     least_report_seeds: int | None = None
-    """How far ``fit`` lowers ``report_seeds`` before it gives up a candidate; None: not at all."""
+    """How far ``fit`` lowers ``report_seeds`` before it drops a candidate; None: not at all."""
     limit: int | None = None
-    """Trainings that the claim may cost, replacements of failed ones included; None: ``evaluations``. See ``fit``."""
+    """Evaluations that the claim may cost, repeats of failed ones included; None: ``evaluations``. See ``fit``."""
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < LEAST_SEEDS:
@@ -54,25 +54,25 @@ class ClaimPlan:
 
     @property
     def evaluations(self) -> int:
-        """Trainings of a claim in which none fails."""
+        """Evaluations of a claim in which none fails."""
         return (self.candidates * self.confirm_seeds if self.candidates > 1 else 0) + 2 * self.report_seeds
 
 
 @dataclass(frozen=True)
 class NoClaim:
-    """No claim can be made, and why."""
+    """No claim is possible, with the reason."""
 
     reason: str
 
 
 def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
-    """The plan with as many report seeds as find ``smallest_gain`` with ``power``, by the seed deviation of screenings.
+    """Return the plan with as many report seeds as detect ``smallest_gain`` with ``power``.
 
-    Between ``report_seeds`` and ``most_report_seeds``; the formula is that of ``search.claims.statistics.power``.
-    Where the leader is ahead of the root by more than luck explains, that lead is what is to be found, which takes
-    fewer runs (``_sure_lead``). Runs of the claim count for none of this, so the number of seeds does not depend on
-    what they say. The deviation is an estimate, after three runs of the root a coarse one, so an upper bound of it is
-    used (``_bounded_sigma``): in simulation the power is then about what was asked for, on average.
+    Between ``report_seeds`` and ``most_report_seeds``, by the formula of ``search.claims.statistics.power``. Where the
+    leader is ahead of the root by more than luck explains, that lead is the gain to detect, which takes fewer runs
+    (``_sure_lead``). Runs of the claim are not used, so the number of seeds does not depend on their scores. The
+    deviation is a coarse estimate after three runs of the root, so an upper bound of it is used (``_bounded_sigma``):
+    in simulation the mean power is then about the one asked for.
     """
     sigma = _bounded_sigma(tree)
     if plan.smallest_gain is None or not sigma:
@@ -83,10 +83,10 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
 
 
 def _bounded_sigma(tree: Tree) -> float | None:
-    """An upper bound of the screenings' deviation, with confidence ``SURE``: ``sigma sqrt(dof / chi2(1 - SURE, dof))``.
+    """Return ``sigma sqrt(dof / chi2(1 - SURE, dof))``: an upper bound of the screenings' deviation.
 
-    Source: Browne (1995), "On the use of a pilot sample for sample size determination": reckoned with the estimate
-    itself, a test has less power than it was made for more often than not.
+    Source: Browne (1995), "On the use of a pilot sample for sample size determination": sized by the estimate itself, a
+    test has less power than intended more often than not.
     """
     sigma = screening_sigma(tree)
     dof = int((tree.runs[(tree.runs >= 2) & ~tree.suspects] - 1).sum())
@@ -94,10 +94,10 @@ def _bounded_sigma(tree: Tree) -> float | None:
 
 
 def _sure_lead(tree: Tree, sigma: float) -> float:
-    """How far the leader's screening mean is ahead of the root's, less what luck makes of the best of n candidates.
+    """Return the lead of the leader's screening mean over the root's, less the selection bias of the best of n.
 
-    ``sigma * sqrt(2 ln n)``, an upper bound of the expected maximum of n equal ones. Screenings choose the size of a
-    claim here, and never enter it.
+    The bias is ``sigma * sqrt(2 ln n)``, an upper bound of the expected maximum of n equal candidates. Screenings
+    decide the size of a claim here, and never enter it.
     """
     leader = tree.leader()
     if leader is None or not tree.runs[0]:
@@ -107,11 +107,11 @@ def _sure_lead(tree: Tree, sigma: float) -> float:
 
 
 def fit(plan: ClaimPlan, evaluations_left: int) -> ClaimPlan | NoClaim:
-    """The plan shrunk to what can be paid: first fewer report seeds, as far as that goes, then fewer candidates.
+    """Return the plan shrunk to the budget: first fewer report seeds, down to the least, then fewer candidates.
 
-    With one candidate left and still too little, fewer report seeds again, at least 2 a side. What is left beyond the
-    plan's cost becomes its ``limit``, for the replacement of failed runs. Within a claim pass
-    ``evaluations_left + spent(tree)``, so that the plan does not shrink as its own trainings land.
+    With one candidate left and still too little, fewer report seeds again, at least 2 per side. The whole budget
+    becomes the plan's ``limit``, which pays for repeats of failed runs. During a claim pass ``evaluations_left +
+    spent(tree)``, so that the plan does not shrink as its own evaluations land.
     """
     least = plan.least_report_seeds or plan.report_seeds
     for candidates in range(plan.candidates, 0, -1):
@@ -123,6 +123,6 @@ def fit(plan: ClaimPlan, evaluations_left: int) -> ClaimPlan | NoClaim:
     if seeds >= LEAST_SEEDS:
         return replace(plan, candidates=1, report_seeds=seeds, limit=evaluations_left)
     return NoClaim(
-        f"a claim needs at least {2 * LEAST_SEEDS} trainings with fresh seeds ({LEAST_SEEDS} each of the root and the "
-        f"best node), and the budget has {max(evaluations_left, 0)} left. Raise budget.evaluations and resume."
+        f"a claim needs at least {2 * LEAST_SEEDS} evaluations with fresh seeds ({LEAST_SEEDS} each of the root and "
+        f"the best node), and the budget has {max(evaluations_left, 0)} left. Raise budget.evaluations and resume."
     )

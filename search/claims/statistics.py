@@ -1,7 +1,7 @@
-"""What may be concluded from a few noisy scores: seed deviation, intervals, and the difference of two sides.
+"""Statistics of a few noisy scores: seed deviation, intervals, and the difference of two sides.
 
-Pure functions. Where the data cannot carry a conclusion they return ``NoInterval`` with the reason in words, never a
-number that looks like one. Scores are in the unit of the metric; gains are positive where the champion is better.
+Pure functions. Where the data allow no conclusion they return ``NoInterval`` with the reason in words, never a number
+that looks like one. Scores are in the unit of the metric; gains are positive where the champion is better.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from archive.tree import Tree
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the champion's scores are than the baseline's, with the interval of the difference of means."""
+    """The champion's mean gain over the baseline, with its interval."""
 
     gain: float
     """Difference of the means, positive where the champion is better."""
@@ -40,19 +40,19 @@ class Difference:
     baseline_n: int
     champion_n: int
     note: str = ""
-    """What a reader should know about the interval; empty in the ordinary case."""
+    """A caveat about the interval; empty in the ordinary case."""
 
     @property
     def significant(self) -> bool:
-        """Whether the champion is better and the interval excludes zero."""
+        """True if the champion is better and the interval excludes zero."""
         return self.low > 0
 
 
 def pooled_sigma(groups: Sequence[Sequence[float]], floor: float = 0.0) -> float | None:
-    """Seed deviation from the replicates of several nodes: ``sqrt(sum (n_i - 1) s_i^2 / sum (n_i - 1))``, or ``floor``.
+    """Return ``sqrt(sum (n_i - 1) s_i^2 / sum (n_i - 1))`` of the replicates of several nodes, at least ``floor``.
 
     The pooled variance estimator (Snedecor and Cochran, "Statistical Methods"), for groups that share one variance.
-    Groups of fewer than two scores carry no information about it. None when no group carries any.
+    Groups of fewer than two scores are ignored. None when there are no others.
     """
     squares, dof = 0.0, 0
     for scores in groups:
@@ -64,10 +64,10 @@ def pooled_sigma(groups: Sequence[Sequence[float]], floor: float = 0.0) -> float
 
 
 def screening_sigma(tree: Tree, further: Sequence[Sequence[float]] = ()) -> float | None:
-    """Seed deviation of a screening: the root's replicates pooled with all later ones, never below the root's own.
+    """Return the seed deviation of a screening: all replicates pooled, never below the root's own deviation.
 
-    Later replicates belong to leaders, which may have been chosen for being steady; hence the floor. None before the
-    second run of any node. Suspects say nothing about honest runs. ``further``: replicates of other purposes to pool.
+    Later replicates belong to leaders, which may have been selected for a small spread; hence the floor. None before
+    the second run of any node. Suspects are left out. ``further``: replicates of other purposes to pool.
     """
     replicated = [tree.nodes[i].node_id for i in np.flatnonzero((tree.runs >= 2) & ~tree.suspects)]
     floor = deviation(tree.scores(tree.root)) if len(tree) else None
@@ -75,9 +75,9 @@ def screening_sigma(tree: Tree, further: Sequence[Sequence[float]] = ()) -> floa
 
 
 def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) -> Interval | NoInterval:
-    """Where the mean of ``runs`` more runs of the same program is expected: ``mean +- t(n - 1) s sqrt(1/n + 1/runs)``.
+    """Return the prediction interval of the mean of ``runs`` more runs: ``mean +- t(n - 1) s sqrt(1/n + 1/runs)``.
 
-    The prediction interval of a normal sample (Hahn and Meeker, "Statistical Intervals"). Raises ValueError for
+    Of a normal sample (Hahn and Meeker, "Statistical Intervals"). Raises ValueError for
     ``runs`` below 1.
     """
     if runs < 1:
@@ -92,7 +92,7 @@ def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) 
 def welch(
     baseline: Sequence[float], champion: Sequence[float], direction: Direction, confidence: float = CONFIDENCE
 ) -> Difference | NoInterval:
-    """Gain of the champion over the baseline with the two-sided interval of Welch's t.
+    """Return the champion's gain over the baseline with the two-sided interval of Welch's t.
 
     ``gain +- t(dof) * se``, ``se^2 = v_b + v_c`` with ``v = s^2 / n`` of each side, and the Welch-Satterthwaite
     ``dof = se^4 / (v_b^2 / (n_b - 1) + v_c^2 / (n_c - 1))``. The sides need not share a variance or a size.
@@ -100,7 +100,7 @@ def welch(
     involved"; Satterthwaite (1946).
 
     ``NoInterval`` with fewer than 2 scores on a side, or a score that is not finite. Where neither side varies the
-    interval has no width and ``note`` says so: right for a deterministic task, and a reason to look for any other.
+    interval has no width and ``note`` says so: expected of a deterministic task, suspicious for any other.
     """
     for side, scores in (("baseline", baseline), ("champion", champion)):
         if len(scores) < 2:
@@ -123,7 +123,7 @@ def welch(
 
 
 def power(gain: float, runs: int, confidence: float = CONFIDENCE) -> float:
-    """How likely a claim with ``runs`` a side finds a gain of so many sigma: its interval then excludes zero.
+    """Return the probability that a claim with ``runs`` per side detects a gain of so many sigma.
 
     ``P(T' > t(dof))`` for the noncentral t with ``dof = 2 (runs - 1)`` and noncentrality ``gain * sqrt(runs / 2)``.
     Source: the power of the two-sample t test (Johnson, Kotz and Balakrishnan, "Continuous Univariate Distributions",
@@ -137,12 +137,12 @@ def power(gain: float, runs: int, confidence: float = CONFIDENCE) -> float:
 
 
 def runs_for(gain: float, wanted: float, most: int, confidence: float = CONFIDENCE) -> int:
-    """The least runs a side with which a gain of so many sigma has the ``wanted`` power, from 2 to ``most``."""
+    """Return the fewest runs per side that detect a gain of so many sigma with ``wanted`` power, from 2 to ``most``."""
     return next((runs for runs in range(2, most) if power(gain, runs, confidence) >= wanted), max(2, most))
 
 
 def expected_best_of(n: int) -> float:
-    """How many sigma better than their common mean the best of n equal candidates is expected to look.
+    """Return the expected maximum of n standard normal draws: the apparent gain of the best of n equal candidates.
 
     ``E[max] = int_0^inf (1 - F(x)^n) dx - int_-inf^0 F(x)^n dx`` for the standard normal F: 1.63 for 12, 2.51 for 100.
     Raises ValueError for n < 1.

@@ -142,7 +142,7 @@ def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitS
     stack.enter_context(display)
     count = len(subject.removals)
     total = runs * (1 + count)
-    display.said(
+    display.show(
         f"{count} of {count + len(subject.entangled)} steps of {subject.node_id[:8]} can be taken out. "
         f"{total} trainings of {task.seconds:g} s on val, as run {opened.run.run!r}."
     )
@@ -156,9 +156,9 @@ def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitS
         for evaluation in executor.wait(0):
             search.tell(evaluation)
     display.close()
-    display.said(report(subject, search.tree, task))
+    display.show(report(subject, search.tree, task))
     if search.stopped is None:
-        display.said("\nStopped. Everything that finished is in the archive; the same command goes on with it.")
+        display.show("\nStopped. Everything that finished is in the archive; the same command goes on with it.")
         return 130
     return 0
 

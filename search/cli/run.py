@@ -81,8 +81,8 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     stack.enter_context(SqlServer(archive))
     display = make_display(sys.stdout)
     stack.enter_context(display)
-    display.said(search.llm.line)
-    display.said(_greeting(search, executor, str(config["archive"]), stand.sandbox.tier))
+    display.show(search.llm.line)
+    display.show(_greeting(search, executor, str(config["archive"]), stand.sandbox.tier))
     search.begin()
     gc.freeze()  # the tree stays for the whole session: up to 100,000 nodes that the collector need not walk again
     stack.callback(gc.unfreeze)
@@ -91,20 +91,20 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     try:
         result = session.run()
     except ExecutorError:
-        display.said(_how_to_resume(engine.run.run, typed))
+        display.show(_how_to_resume(engine.run.run, typed))
         raise
     finally:  # what has ended is recorded, however the session ends
         executor.close()
         session.drain()
     if waiting := engine.pending:
         answers = "an answer" if waiting == 1 else f"{waiting} answers"
-        display.said(f"Waiting for {answers} of the language model: what is on its way is paid for.")
+        display.show(f"Waiting for {answers} of the language model: what is on its way is paid for.")
     engine.close()
     display.close()
     if not result.finished:
-        display.said(_how_to_resume(engine.run.run, typed))
+        display.show(_how_to_resume(engine.run.run, typed))
         return 130
-    display.said(summarise(engine, result, archive, str(config["archive"])))
+    display.show(summarise(engine, result, archive, str(config["archive"])))
     return 0
 
 

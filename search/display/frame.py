@@ -1,11 +1,11 @@
-"""What a person sees of a running search on a terminal, drawn: a line a slot, and below them the facts.
+"""The terminal frame of a running search: one line per slot, and below them facts about the search.
 
-Pure: everything is handed in, the size of the terminal too, and what comes out are lines that fit it. It is drawn on
-the cores that candidates are trained on, so it is written to be cheap: segments, no tables, nothing is measured twice.
+Pure: the content and the size of the terminal go in, lines that fit come out. It is drawn on the cores that evaluate
+candidates, so it is written to be cheap: segments, no tables, nothing is measured twice.
 
     0  3f2a91c4  tune       train   █▆▅▄▃▃▂▂▂▁······   62%   3.412   7 s  LEARNING_RATE 0.001 -> 0.0031
     1  c98c047c  crossover  audit   █▅▄▃▃▂▂▂▁▁▁▁▁▁▁▁  100%   3.120  13 s  merge of f8ca2672 and 6736c5dd
-    12 of 29 trainings   searching   about 3 min left   214 an hour   slots 96% busy
+    12 of 29 evaluations   searching   about 3 min left   214 an hour   slots 96% busy
     best 3.0925 bpb (c98c047c, 1 run)   root 3.6178 (3 runs)   sigma 0.0187
 """
 
@@ -22,7 +22,7 @@ from rich.style import Style
 
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 _REST, _ASCII_REST = "·", "."
-"""What a training has still before it."""
+"""The remaining part of a progress bar."""
 _GAP = "   "
 """Between two facts on a line."""
 
@@ -33,25 +33,25 @@ _PHASES = {"train": GREEN, "score": YELLOW, "audit": Style(color="magenta")}
 
 @dataclass(frozen=True)
 class SlotRow:
-    """One slot. ``node`` and the rest are empty where it is idle. Text is clean: one line, printable."""
+    """One slot; ``node`` and the following fields are empty while it is idle. Texts are one printable line."""
 
     index: int
     node: str = ""
     does: str = ""
-    """The operator that made the candidate, or what else it is trained for."""
+    """The operator that made the candidate; for a claim, the purpose of the evaluation."""
     phase: str = "idle"
     share: float = 0.0
-    """Of the training budget, in [0, 1]."""
+    """Of the evaluation's own budget, in [0, 1]."""
     seconds: float = 0.0
     """Since the evaluation began."""
     losses: Sequence[tuple[float, float]] = ()
-    """(share of the budget, loss) as the candidate reports them: they show how it goes and count for nothing."""
+    """(share of the budget, loss) as reported by the candidate: shown, and used for nothing else."""
     idea: str = ""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A few clean words that stay together on a line, and how they are dyed."""
+    """A few printable words that stay together on a line, and their style."""
 
     words: str
     style: Style = _NONE
@@ -59,7 +59,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class TerminalFrame:
-    """All that is drawn. ``groups`` of facts begin a line each, the most important first."""
+    """The whole frame. Each group of facts starts a new line, the most important group first."""
 
     slots: Sequence[SlotRow] = ()
     groups: Sequence[Sequence[Fact]] = ()
@@ -72,9 +72,9 @@ class TerminalFrame:
             yield from line
 
     def lines(self, width: int, height: int, ascii_only: bool = False) -> list[list[Segment]]:
-        """At most ``height`` - 2 lines (at least one) of at most ``width`` cells: the lines above want to be seen, too.
+        """Return at most ``height`` - 2 lines (at least one) of at most ``width`` cells: earlier output stays visible.
 
-        Where the terminal is too short, slots and facts are left out from the end; two slots stay as long as they can.
+        In a short terminal slots and facts are left out from the end; two slots stay as long as possible.
         """
         room = max(1, height - 2)
         slots = list(self.slots)
@@ -96,7 +96,7 @@ class TerminalFrame:
 
 
 def _slot_line(row: SlotRow, digits: int, width: int, ascii_only: bool) -> list[Segment]:
-    """One slot. What does not fit is left out: first the idea, then loss and seconds; the curve shrinks last."""
+    """Return the line of a slot. In a narrow one the idea goes first, then loss and seconds; the curve shrinks last."""
     gap = "  " if width >= 60 else " "
     head = f"{row.index:>{digits}}{gap}"
     if not row.node:
@@ -121,20 +121,20 @@ def _slot_line(row: SlotRow, digits: int, width: int, ascii_only: bool) -> list[
 
 
 def _cropped(line: list[Segment], width: int) -> list[Segment]:
-    if sum(len(segment.text) for segment in line[:-1]) + cell_len(line[-1].text) <= width:  # all but the idea is ours
+    if sum(len(segment.text) for segment in line[:-1]) + cell_len(line[-1].text) <= width:  # all but the idea is ASCII
         return line
     return Segment.adjust_line_length(line, width, pad=False)
 
 
 def _fitted(text: str, width: int) -> str:
-    """At most ``width`` cells; a Chinese character takes two, an accent none."""
+    """Crop to ``width`` terminal cells; a Chinese character takes two, a combining accent none."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 3).rstrip() + "..." if width > 6 else set_cell_size(text, width)
 
 
 def _loss(losses: Sequence[tuple[float, float]]) -> str:
-    """The latest loss in six characters at most."""
+    """Format the latest loss in at most six characters."""
     if not losses:
         return ""
     loss = losses[-1][1]
@@ -144,11 +144,11 @@ def _loss(losses: Sequence[tuple[float, float]]) -> str:
 def curve(
     losses: Sequence[tuple[float, float]], share: float, columns: int, ascii_only: bool = False
 ) -> tuple[str, str]:
-    """A curve that grows with the training: the part that is done, drawn, and the part that is still to come.
+    """Draw a progress bar whose heights are the loss curve. Return (the done part, the remaining part).
 
-    ``columns`` stand for the whole training budget. A column has the height of the median of its losses between the
-    lowest and the highest of all columns; one without a report that of the column before it. Without any report the
-    curve is flat: a plain progress bar. Losses need not be sane: they are a candidate's own words.
+    ``columns`` stand for the whole budget of the evaluation. A column has the height of the median of its losses
+    between the lowest and the highest of all columns; one without a report that of the column before it. Without any
+    report the bar is flat. Losses come from the candidate and may be any number.
     """
     blocks, dot = (_ASCII_BLOCKS, _ASCII_REST) if ascii_only else (_BLOCKS, _REST)
     done = min(columns, math.ceil(min(1.0, max(0.0, share)) * columns))
@@ -169,13 +169,13 @@ def curve(
 
 
 def _height(value: float, low: float, high: float, levels: int) -> int:
-    """0 for ``low``, ``levels - 1`` for ``high``. Halved first: a difference of finite numbers can be infinite."""
+    """Map [low, high] to 0 ... ``levels - 1``. Values are halved first, since a difference can overflow."""
     span = high / 2 - low / 2
     return 0 if span <= 0 else min(levels - 1, int((value / 2 - low / 2) / span * (levels - 1) + 0.5))
 
 
 def _flow(groups: Iterable[Sequence[Fact]], width: int) -> Iterator[list[Segment]]:
-    """Facts side by side as long as they fit; each group begins a line, and no fact is longer than one."""
+    """Lay out facts side by side as long as they fit; each group starts a line, and no fact is longer than a line."""
     for group in groups:
         line: list[Segment] = []
         used = 0
@@ -195,7 +195,7 @@ def _flow(groups: Iterable[Sequence[Fact]], width: int) -> Iterator[list[Segment
 
 
 def duration(seconds: float) -> str:
-    """``7 s``, ``4 min``, ``2.5 h``, ``3 days``: rough, for a person who looks in."""
+    """Format a duration roughly: ``7 s``, ``4 min``, ``2.5 h``, ``3 days``."""
     for most, unit, name in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
         if seconds < most:
             value = seconds / unit

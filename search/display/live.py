@@ -1,7 +1,7 @@
-"""What a person sees while a search runs: one line for each training that lands, and, on a terminal, the slots.
+"""Progress of a search: one line per evaluation that lands, and, on a terminal, the state of the slots.
 
-Plain lines when the output is not a terminal. All text that came from a candidate or a model is stripped of control
-characters before it is shown.
+Plain lines when the output is not a terminal. All text from candidates and models is stripped of control characters
+before it is shown.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from archive.tree import Tree
 from operators.llm.meter import Meter
 from search.claims.statistics import screening_sigma
 from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, SlotRow, TerminalFrame, duration
-from search.display.throughput import Pace
+from search.display.throughput import Throughput
 from search.run.controller import Forecast
 from search.run.engine import Engine
 from train.executors.base import Running
 
 REDRAW_SECONDS = 0.25
-"""Between two redraws of the slots, at least."""
+"""Least time between two redraws of the slots."""
 _IDEA = 72
 
 
 def clean(text: str, width: int) -> str:
-    """One line of at most ``width`` printable characters."""
+    """Reduce text to one line of at most ``width`` printable characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= width else line[: width - 3] + "..."
 
 
-def describe_landing(search: Engine, evaluation: Evaluation, total: int | None) -> str:
-    """``[ 7/29] 3f2a91c4 tune       3.4121 bpb leads  LEARNING_RATE 0.001 -> 0.0031``."""
-    tree, request = search.tree, evaluation.request
+def describe_landing(engine: Engine, evaluation: Evaluation, total: int | None) -> str:
+    """Return a line such as ``[ 7/29] 3f2a91c4 tune       3.4121 bpb leads  LEARNING_RATE 0.001 -> 0.0031``."""
+    tree, request = engine.tree, evaluation.request
     node = tree[request.node_id]
     done = f"{tree.evaluated}" if total is None else f"{tree.evaluated:>{len(str(total))}}/{total}"
-    unit = search.parts.task.metric.unit
+    unit = engine.parts.task.metric.unit
     if request.purpose == "screen":
         name = node.candidate.operator
         idea = clean(node.candidate.idea, _IDEA)
@@ -52,8 +52,8 @@ def describe_landing(search: Engine, evaluation: Evaluation, total: int | None) 
     else:
         name, idea = request.purpose, f"fresh seed {request.seed}, for the claim"
     if isinstance(evaluation, Scored):
-        leads = "leads" if _leads(search, evaluation) else "     "
-        # Scores on select and holdout are for the verdict: shown one by one they would only tempt to choose by them.
+        leads = "leads" if _leads(engine, evaluation) else "     "
+        # Single scores on select and holdout are not shown: choosing by them would invalidate the claim.
         figure = f"{evaluation.score:.4f} {unit}" if request.purpose == "screen" else "done"
         outcome = f"{figure:<12} {leads}"
         if suspicion := tree.suspicion(node.node_id):
@@ -61,27 +61,27 @@ def describe_landing(search: Engine, evaluation: Evaluation, total: int | None) 
     else:
         outcome = f"{evaluation.outcome:<18}"
         reason = evaluation.reason if isinstance(evaluation, Failed) else ""
-        idea = clean(reason + _suspects_made(search, evaluation), 2 * _IDEA)
+        idea = clean(reason + _suspects_made(engine, evaluation), 2 * _IDEA)
     return f"[{done}] {node.node_id[:8]} {name:<9} {outcome}  {idea}"
 
 
-def _leads(search: Engine, evaluation: Evaluation) -> bool:
-    """Whether this screening's node is now the leader."""
+def _leads(engine: Engine, evaluation: Evaluation) -> bool:
+    """Return whether this screening's node is now the leader."""
     request = evaluation.request
-    return isinstance(evaluation, Scored) and request.purpose == "screen" and search.tree.leader() == request.node_id
+    return isinstance(evaluation, Scored) and request.purpose == "screen" and engine.tree.leader() == request.node_id
 
 
-def _suspects_made(search: Engine, evaluation: Evaluation) -> str:
-    """What a finding of cheating means for others: its descendants count for nothing from now on."""
-    tree, node_id = search.tree, evaluation.request.node_id
+def _suspects_made(engine: Engine, evaluation: Evaluation) -> str:
+    """Describe a finding of cheating, and how many descendants have become suspect with it."""
+    tree, node_id = engine.tree, evaluation.request.node_id
     if not (isinstance(evaluation, Failed) and evaluation.violation and tree.suspect(node_id)):
         return ""
-    heirs = len(tree.descendants(node_id))
-    return f" (cheating: its {heirs} descendants are suspect, too)" if heirs else " (cheating)"
+    descendants = len(tree.descendants(node_id))
+    return f" (cheating: its {descendants} descendants are suspect, too)" if descendants else " (cheating)"
 
 
 class PlainDisplay:
-    """Lines for a log file or a pipe."""
+    """Plain lines, for a log file or a pipe."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -96,30 +96,31 @@ class PlainDisplay:
         self._stream.flush()
 
     def follow(self, forecast: Callable[[], Forecast], meter: Meter | None) -> None:
-        """A log tells what has been, not what is to come."""
+        """Do nothing: a log has no forecast."""
 
-    def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
-        self.said(describe_landing(search, evaluation, total))
+    def landed(self, engine: Engine, evaluation: Evaluation, total: int | None) -> None:
+        self.show(describe_landing(engine, evaluation, total))
 
-    def said(self, message: str) -> None:
+    def show(self, message: str) -> None:
         print(message, file=self._stream, flush=True)
 
-    def tick(self, search: Engine, running: Sequence[Running], total: int | None) -> None:
-        """A log needs no heartbeat."""
+    def tick(self, engine: Engine, running: Sequence[Running], total: int | None) -> None:
+        """Do nothing: a log has no frame to redraw."""
 
 
 class LiveDisplay:
-    """The same lines, and below them what each slot does and how the search stands.
+    """The same lines, and below them a frame with the slots and the state of the search.
 
-    Drawn by whoever calls ``tick``, four times a second at most: no thread of its own takes the cores of candidates.
+    Drawn in the thread that calls ``tick``, at most four times a second: a thread of its own would take time from the
+    candidates' cores.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock``: the one that ``Running.since`` was read from."""
+        """``clock``: the same one as that of ``Running.since``."""
         self._console = console
         self._clock = clock
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._pace = Pace(clock())
+        self._throughput = Throughput(clock())
         self._drawn = -math.inf
         self._suspected: tuple[int, tuple[Fact, ...]] = (0, ())
         self._forecast: Callable[[], Forecast] | None = None
@@ -133,62 +134,62 @@ class LiveDisplay:
         self.close()
 
     def close(self) -> None:
-        """Take the slots away; what is said afterwards stands alone."""
+        """Remove the frame; later lines are printed alone."""
         self._live.stop()
 
     def follow(self, forecast: Callable[[], Forecast], meter: Meter | None) -> None:
-        """Show from now on what is still to come, and what the language model has cost, too."""
+        """Show the forecast and the cost of the language model from now on."""
         self._forecast, self._meter = forecast, meter
 
-    def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
-        self._pace.landed(self._clock())
-        style = "green" if _leads(search, evaluation) else "red" if isinstance(evaluation, Failed) else ""
-        # A styled text, not a styled print: that would dye the slots below it, too.
-        line = Text(describe_landing(search, evaluation, total), style=style)
+    def landed(self, engine: Engine, evaluation: Evaluation, total: int | None) -> None:
+        self._throughput.landed(self._clock())
+        style = "green" if _leads(engine, evaluation) else "red" if isinstance(evaluation, Failed) else ""
+        # A styled text, not a styled print, which would colour the slots below it, too.
+        line = Text(describe_landing(engine, evaluation, total), style=style)
         self._console.print(line, overflow="ellipsis", no_wrap=True)
 
-    def said(self, message: str) -> None:
-        """Sentences broken between words; indented lines by the terminal alone: a command is copied in one piece."""
+    def show(self, message: str) -> None:
+        """Print a message, wrapped between words. Indented lines are not wrapped, so that commands can be copied."""
         for line in message.split("\n"):
             harmless = "".join(c if c.isprintable() else " " for c in line)
             self._console.print(Text(harmless), soft_wrap=line.startswith(" "))
 
-    def tick(self, search: Engine, running: Sequence[Running], total: int | None) -> None:
+    def tick(self, engine: Engine, running: Sequence[Running], total: int | None) -> None:
         now = self._clock()
         if now - self._drawn < REDRAW_SECONDS:
             return
         self._drawn = now
         forecast = self._forecast() if self._forecast is not None else None
         slots = forecast.slots if forecast is not None else 1 + max((one.slot.index for one in running), default=-1)
-        self._pace.looked(now, len(running), slots)
-        self._live.update(self._frame(search, running, forecast, slots, total), refresh=True)
+        self._throughput.sample(now, len(running), slots)
+        self._live.update(self._frame(engine, running, forecast, slots, total), refresh=True)
 
     def _frame(
-        self, search: Engine, running: Sequence[Running], forecast: Forecast | None, slots: int, total: int | None
+        self, engine: Engine, running: Sequence[Running], forecast: Forecast | None, slots: int, total: int | None
     ) -> TerminalFrame:
         now, busy = self._clock(), {one.slot.index: one for one in running}
         rows = [
-            _row(search, busy[index], now) if index in busy else SlotRow(index)
+            _row(engine, busy[index], now) if index in busy else SlotRow(index)
             for index in sorted({*range(slots), *busy})
         ]
-        rate = self._pace.rate(now, max(1, slots))
+        rate = self._throughput.rate(now, max(1, slots))
         groups = (
-            _progress(search, forecast, total, rate, self._pace.busy()),
-            _standing(search),
-            self._suspects(search.tree),
-            _model(search, self._meter),
+            _progress(engine, forecast, total, rate, self._throughput.busy()),
+            _standing(engine),
+            self._suspects(engine.tree),
+            _model(engine, self._meter),
         )
         return TerminalFrame(rows, [tuple(group) for group in groups])
 
     def _suspects(self, tree: Tree) -> tuple[Fact, ...]:
-        """Looked for when something has landed: nobody becomes suspect otherwise."""
+        """Return the facts about suspects, computed again only when an evaluation has landed."""
         if self._suspected[0] != tree.evaluated:
             self._suspected = tree.evaluated, tuple(_suspicions(tree))
         return self._suspected[1]
 
 
-def _row(search: Engine, one: Running, now: float) -> SlotRow:
-    node, request = search.tree[one.request.node_id], one.request
+def _row(engine: Engine, one: Running, now: float) -> SlotRow:
+    node, request = engine.tree[one.request.node_id], one.request
     does = node.candidate.operator if request.purpose == "screen" else request.purpose
     return SlotRow(
         one.slot.index,
@@ -202,15 +203,15 @@ def _row(search: Engine, one: Running, now: float) -> SlotRow:
     )
 
 
-# ---------------------------------------------------------------- the facts
+# ---------------------------------------------------------------- facts
 
 
 def _progress(
-    search: Engine, forecast: Forecast | None, total: int | None, rate: float | None, busy: float | None
+    engine: Engine, forecast: Forecast | None, total: int | None, rate: float | None, busy: float | None
 ) -> Iterator[Fact]:
-    """How far it is, and how fast."""
-    tree = search.tree
-    yield Fact(f"{tree.evaluated}" + (f" of {total}" if total else "") + " trainings", BOLD)
+    """Yield progress, time left and throughput."""
+    tree = engine.tree
+    yield Fact(f"{tree.evaluated}" + (f" of {total}" if total else "") + " evaluations", BOLD)
     if forecast is not None:
         yield Fact(forecast.stage)
         left = time_left(forecast, rate)
@@ -223,16 +224,16 @@ def _progress(
 
 
 def time_left(forecast: Forecast, rate: float | None) -> float | None:
-    """Seconds until the run ends: its trainings at the present ``rate`` a second, or its hours, what comes first."""
+    """Return the seconds until the run ends: by its evaluations at ``rate`` a second, or by its hours."""
     known = [] if forecast.seconds is None else [forecast.seconds]
     if forecast.to_come is not None and rate:
         known.append(forecast.to_come / rate)
     return min(known, default=None)
 
 
-def _standing(search: Engine) -> Iterator[Fact]:
-    """The leader, the root to compare it with, and the noise."""
-    tree, unit = search.tree, search.parts.task.metric.unit
+def _standing(engine: Engine) -> Iterator[Fact]:
+    """Yield the leader, the root and the seed deviation."""
+    tree, unit = engine.tree, engine.parts.task.metric.unit
     leader, sigma = tree.leader(), screening_sigma(tree)
     if leader is not None and leader != tree.root:
         yield Fact(f"best {_mean(tree, leader)} {unit} ({leader[:8]}, {_runs(tree, leader)})", GREEN)
@@ -252,7 +253,7 @@ def _runs(tree: Tree, node_id: str) -> str:
 
 
 def _suspicions(tree: Tree) -> Iterator[Fact]:
-    """How many nodes count for nothing since there was cheating, and what is said of the latest of them."""
+    """Yield the number of nodes that are suspect because of cheating, and the reason of the latest of them."""
     places = np.flatnonzero(tree.suspects)
     found = [(i, why) for i in map(int, places) if (why := tree.suspicion(tree.nodes[i].node_id)) is not None]
     cheats = [(tree.nodes[i].node_id, why) for i, why in found if why.evaluation.violation]
@@ -262,21 +263,21 @@ def _suspicions(tree: Tree) -> Iterator[Fact]:
         yield Fact(f"{node_id[:8]} {clean(str(why), 200)}", RED)
 
 
-def _model(search: Engine, meter: Meter | None) -> Iterator[Fact]:
-    """What the language model does, and what it has cost beside its caps."""
+def _model(engine: Engine, meter: Meter | None) -> Iterator[Fact]:
+    """Yield the state of the language model, and its cost beside its caps."""
     if meter is None:
         return
-    pending, closed = search.pending, search.parts.llm_closed()
+    pending, closed = engine.pending, engine.parts.llm_closed()
     answers = f"{pending} answer{'s' if pending != 1 else ''} on the way"
     if closed is not None:
         yield Fact("model: not asked any more" + (f", {answers}" if pending else ""), YELLOW)
-    elif search.paused:
+    elif engine.paused:
         yield Fact("model: paused, its service cannot answer" + (f", {answers}" if pending else ""), YELLOW)
     else:
         yield Fact(f"model: {answers}")
-    if search.ready:
-        yield Fact(f"{search.ready} ready")
-    spent = meter.spending  # what counts against the caps: calls of unknown cost at the most they can have cost
+    if engine.ready:
+        yield Fact(f"{engine.ready} ready")
+    spent = meter.spending  # as counted against the caps: a call of unknown cost counts as its maximum
     if meter.priced:
         yield Fact(f"${spent.charged_dollars:.2f} of ${meter.max_dollars:.2f}")
     yield Fact(f"{spent.charged_tokens:,} of {meter.max_tokens:,} tokens")
@@ -285,8 +286,8 @@ def _model(search: Engine, meter: Meter | None) -> Iterator[Fact]:
 
 
 def make_display(stream: TextIO) -> PlainDisplay | LiveDisplay:
-    """Live on a terminal that can move its cursor; plain for a file, a pipe, and a log, whatever FORCE_COLOR says."""
-    if isinstance(stream, io.TextIOWrapper):  # an arrow in an idea must not end a search in a Latin-1 locale
+    """Return a live display for a terminal with cursor control, else a plain one, whatever FORCE_COLOR says."""
+    if isinstance(stream, io.TextIOWrapper):  # a non-Latin-1 character must not raise in a Latin-1 locale
         stream.reconfigure(errors="backslashreplace")
     console = Console(file=stream)
     return LiveDisplay(console) if stream.isatty() and not console.is_dumb_terminal else PlainDisplay(stream)

@@ -1,12 +1,12 @@
-"""A run from its first training to its verdict, as ask and tell: the search while the budget lasts, then the claim.
+"""One run as ask and tell, from its first evaluation to its verdict: the search while the budget lasts, then the claim.
 
-    course.ask() -> Request | None     one training to begin, or None
-    course.tell(evaluation)            what came of it
+    controller.ask() -> Request | None     one evaluation to start, or None
+    controller.tell(evaluation)            record its result
 
-``None`` means that nothing can be begun before something that was asked is told, or that the run has ended: then
-``controller.result`` says how. The engine (``search/run/engine.py``) knows moves and proposals; when there is no more
-budget for them, and what becomes of the winner, is decided here. ``search/run/loop.py`` keeps slots busy with it, and
-``search/api.py`` puts one together for a notebook.
+``None`` means that nothing can start before the result of a pending evaluation is told, or that the run has ended:
+``controller.result`` is set then. The engine (``search/run/engine.py``) handles moves and proposals; the controller
+decides when their budget is used, and runs the claim. ``search/run/loop.py`` keeps slots busy with it, and
+``search/api.py`` makes one for a notebook.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ from search.run.budget import Budget, BudgetRemaining, BudgetUse
 from search.run.engine import Engine
 
 _LATEST = 64
-"""Scored trainings that say what one takes."""
+"""Latest scored evaluations whose wall time predicts that of the next."""
 _PATIENCE = 0.25
-"""Seconds between looks whether a model's service that could not answer may be asked again."""
+"""Seconds between checks whether an unavailable model's service may be asked again."""
 
-_WORDS = {"evaluations": "evaluations", "hours": "hours", "device_hours": "device hours"}
+_LIMIT_NAMES = {"evaluations": "evaluations", "hours": "hours", "device_hours": "device hours"}
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a session of a run ended."""
+    """The end of a session of a run."""
 
     reason: str
     verdict: Verdict | None
     finished: bool
-    """False if it was asked to stop before the budget was used: it can be resumed."""
+    """False if the session was stopped before the budget was used: the run can be resumed."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is still to come, for a person who looks on."""
+    """The remainder of a run, for the display."""
 
     stage: Literal["searching", "claiming"]
     slots: int
     to_come: int | None
-    """Trainings that have not landed yet, those of the claim included; None where no number of them is set."""
+    """Evaluations that have not landed yet, those of the claim included; None where their number is not limited."""
     seconds: float | None
-    """Left of the hours (or device hours) for the whole run; None where they are not what ends it."""
+    """Left of the hours (or device hours) for the whole run; None where neither is limited."""
     target: bool
-    """Whether it may end sooner, by a score that is good enough."""
+    """Whether the run may end sooner, at the target score."""
 
 
 class RunController:
-    """One stretch of a run. Not thread-safe: one thread asks and tells."""
+    """One session of a run. Not thread-safe: one thread asks and tells."""
 
     def __init__(
         self,
@@ -67,27 +67,27 @@ class RunController:
         slots: int = 1,
         used: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
-        said: Callable[[str], None] = lambda message: None,
+        announce: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """``plan``: None for no claim. ``slots``: trainings at a time. ``used``: seconds of the run's earlier sessions.
+        """``plan``: None for no claim. ``slots``: parallel evaluations. ``used``: seconds of earlier sessions.
 
-        ``said`` is told why the search is over, before the claim begins.
+        ``announce``: called with the reason why the search is over, before the claim begins.
         """
         self.engine = engine
         self.budget = budget
         self.plan = plan
         self.slots = slots
-        self.said = said
+        self.announce = announce
         self.result: RunResult | None = None
-        """How the run ended, once it has."""
+        """Set when the run has ended."""
         self._monotonic = monotonic
-        self._began = monotonic() - used
+        self._started_at = monotonic() - used
         self._woken = threading.Event()
         engine.wake = self._woken.set
         self._claiming: ClaimPlan | None = None
-        self._sized = -1, plan  # the number of evaluations that it was reckoned with
+        self._sized = -1, plan  # (evaluations that the plan was sized by, the plan)
         self._reason = ""
-        self._ended_before = self._last_end()
+        self._earlier_end = self._find_earlier_end()
         self._device_seconds = self._longest = 0.0
         self._walls: deque[float] = deque(maxlen=_LATEST)
         for evaluations in engine.tree.evaluations.values():
@@ -97,15 +97,15 @@ class RunController:
     # ------------------------------------------------------------ ask and tell
 
     def ask(self, free: int = 1, *, patient: bool = True) -> Request | None:
-        """A training to begin now, where ``free`` of them could be; see above for None.
+        """Return an evaluation to start now, with ``free`` slots to fill; see the module's docstring for None.
 
-        ``patient``: wait for a language model where nothing but its answer can come next.
+        ``patient``: wait for a language model where only its answer can come next.
         """
         while self.result is None:
             self.prepare(free)
             if (request := self._take()) is not None:
                 return request
-            if self._change_over():
+            if self._advance():
                 continue
             if not patient or self.engine.in_flight:
                 return None
@@ -114,27 +114,27 @@ class RunController:
         return None
 
     def tell(self, evaluation: Evaluation) -> None:
-        """Record what came of a training. Raises SearchStopped if the search cannot go on after it."""
+        """Record the result of an evaluation. Raises SearchStopped if the search cannot continue after it."""
         self._count(evaluation)
         self.engine.tell(evaluation)
 
     def prepare(self, free: int) -> None:
-        """Choose moves for slots that are free, and have proposals made ahead, as far as the budget can try them."""
+        """Choose moves for free slots, and have proposals made ahead, as far as the budget can evaluate them."""
         engine, tree = self.engine, self.engine.tree
         if self._claiming is not None:
-            # No more than can start now: when a finalist fails, its other runs are not worth their cost.
+            # No more than can start now: if a finalist fails, its other runs are not worth their cost.
             for move in next_moves(tree, self._claiming)[: max(0, free - engine.queued("confirm", "report"))]:
                 engine.replicate(move)
         elif self.result is None and self._over() is None:
-            room = 0 if self._model_used() else self.room
-            free = min(free, room)
-            engine.fill(free, min(engine.wanted_ahead, room - free))
+            remaining = 0 if self._model_used() else self.remaining
+            free = min(free, remaining)
+            engine.fill(free, min(engine.wanted_ahead, remaining - free))
 
-    def hand_on(self) -> Request | None:
-        """A training to begin before what has landed is told: a slot need not wait for the disk.
+    def ask_before_tell(self) -> Request | None:
+        """Return an evaluation to start before a landed one is told, so that its slot need not wait for the disk.
 
-        Nothing is chosen here, so the moves stay those of the recorded tree. With a target nothing is given: what has
-        landed may end the search.
+        No move is chosen here, so all moves follow from the recorded tree. With a target, None: the landed evaluation
+        may end the search.
         """
         return self._take() if self._claiming is None and self.budget.target is None else None
 
@@ -152,46 +152,46 @@ class RunController:
     # ------------------------------------------------------------ the stages
 
     @property
-    def room(self) -> int:
-        """Trainings that may still be begun for the search, the claim's share set aside."""
-        return self._search_room().trainings
+    def remaining(self) -> int:
+        """Evaluations that may still be started for the search, those reserved for the claim left out."""
+        return self._remaining_for_search().evaluations
 
-    def _search_room(self) -> BudgetRemaining:
+    def _remaining_for_search(self) -> BudgetRemaining:
         use = self.use
-        return self.budget.for_search(use, self.budget.set_aside(self._wanted(), use))
+        return self.budget.for_search(use, self.budget.reserve(self._wanted(), use))
 
     def _over(self) -> str | None:
-        """Why nothing more is begun for the search, or None."""
+        """Return why no more evaluations are started for the search, or None."""
         engine = self.engine
         if engine.stopped is not None:
             return f"The search stopped: {engine.stopped}"
         if self.budget.reached(engine.tree):
             return f"The target of {self.budget.target:g} is reached by the leader."
-        room = self._search_room()
-        if room.trainings < 1:
-            return f"The {_WORDS[room.limit]} for searching are used."
-        return None if engine.pending or engine.ready else self._model_used()  # what is paid for is tried
+        remaining = self._remaining_for_search()
+        if remaining.evaluations < 1:
+            return f"The {_LIMIT_NAMES[remaining.limit]} for searching are used."
+        return None if engine.pending or engine.ready else self._model_used()  # paid proposals are used
 
-    def _last_end(self) -> str:
-        """Why the search of an earlier session was over; empty if none was."""
+    def _find_earlier_end(self) -> str:
+        """Return why the search of an earlier session was over; empty if it was not."""
         asked = "SELECT message FROM events WHERE run = ? AND kind = 'searched' ORDER BY happened_at DESC LIMIT 1"
         found = self.engine.archive.query(asked, [self.engine.run.run])
         return str(found[0][0]) if found else ""
 
     def _model_used(self) -> str | None:
-        if self._ended_before and self.budget.model_used_before(self._ended_before):
-            return self._ended_before
+        if self._earlier_end and self.budget.model_used_before(self._earlier_end):
+            return self._earlier_end
         return self.budget.model_used(self.engine.parts.llm_closed())
 
-    def _change_over(self) -> bool:
-        """From searching to claiming, or to the end, if it is time. Returns whether it was."""
+    def _advance(self) -> bool:
+        """Go from search to claim, or to the end, if it is time. Return whether the stage has changed."""
         engine = self.engine
         if engine.in_flight:
             return False
         if self._claiming is not None:
             self._conclude(self._claiming)
         elif (over := self._over()) is not None:
-            self._begin_claim(over)
+            self._start_claim(over)
         elif engine.pending or engine.paused:
             return False
         else:
@@ -199,23 +199,23 @@ class RunController:
         return True
 
     def _no_move(self) -> str:
-        """Why nothing is left to do: most often, since only a language model could and it cannot be asked."""
+        """Return why nothing is left to do: mostly because the only operators are those of a closed language model."""
         model = self.engine.closed_sentence()
         return f"the policy has no move, and nothing that could change that is under way.{model}"
 
     # ------------------------------------------------------------ claiming
 
-    def _begin_claim(self, reason: str) -> None:
-        """Train the finalists and the root on fresh seeds from now on, if that can be paid."""
+    def _start_claim(self, reason: str) -> None:
+        """Start the claim, if the budget can pay for it."""
         self._reason = reason
         self.engine.note("searched", reason)
-        self.said(reason)
+        self.announce(reason)
         plan = self._claim_plan()
         if plan is None:
             self.result = RunResult(reason, None, finished=True)
         elif isinstance(plan, NoClaim):
             self.engine.note("no_claim", plan.reason)
-            self.said(plan.reason[0].upper() + plan.reason[1:])
+            self.announce(plan.reason[0].upper() + plan.reason[1:])
             self.result = RunResult(f"{reason} {plan.reason}", None, finished=True)
         else:
             self._claiming = plan
@@ -223,30 +223,30 @@ class RunController:
     def _conclude(self, plan: ClaimPlan) -> None:
         found = verdict(self.engine.tree, plan, self._unit)
         if found is not None:
-            self._write_down(found)
+            self._record_verdict(found)
         self.result = RunResult(self._reason, found, finished=True)
 
     def _claim_plan(self) -> ClaimPlan | NoClaim | None:
-        """The plan as far as it can be paid. One that has had its verdict stays as it was: nobody adds seeds to it."""
+        """Return the plan as far as it can be paid. A plan that has its verdict stays as it was: no seeds are added."""
         if (wanted := self._wanted()) is None:
             return None
         done = spent(self.engine.tree)
         paid = fit(wanted, done)
-        if isinstance(paid, ClaimPlan) and self._is_written(verdict(self.engine.tree, paid, self._unit)):
+        if isinstance(paid, ClaimPlan) and self._is_recorded(verdict(self.engine.tree, paid, self._unit)):
             return paid
-        room = self.budget.for_claim(self.use)
-        if not room.limit:
+        remaining = self.budget.for_claim(self.use)
+        if not remaining.limit:
             return wanted
-        plan = fit(wanted, room.trainings + done)
-        if isinstance(plan, NoClaim) and room.limit != "evaluations":
+        plan = fit(wanted, remaining.evaluations + done)
+        if isinstance(plan, NoClaim) and remaining.limit != "evaluations":
             return NoClaim(
-                f"a claim needs at least 4 trainings with fresh seeds, and budget.{room.limit} has room for "
-                f"{room.trainings + done}. Raise it and resume."
+                f"a claim needs at least 4 evaluations with fresh seeds, and budget.{remaining.limit} has room for "
+                f"{remaining.evaluations + done}. Raise it and resume."
             )
         return plan
 
     def _wanted(self) -> ClaimPlan | None:
-        """The plan with as many seeds as the noise asks for, by the screenings so far."""
+        """Return the plan with as many seeds as the noise of the screenings so far requires."""
         tree = self.engine.tree
         if self.plan is not None and self._sized[0] != tree.evaluated:
             self._sized = tree.evaluated, sized(self.plan, tree)
@@ -256,15 +256,15 @@ class RunController:
     def _unit(self) -> str:
         return self.engine.parts.task.metric.unit
 
-    def _is_written(self, found: Verdict | None) -> bool:
+    def _is_recorded(self, found: Verdict | None) -> bool:
         engine = self.engine
         known = engine.archive.last_verdict(engine.run.run)
         return found is not None and known == (found.kind, found.node_id, found.reason)
 
-    def _write_down(self, found: Verdict) -> None:
-        """One row a verdict, also when a finished run is started again."""
+    def _record_verdict(self, found: Verdict) -> None:
+        """Record the verdict once, also when a finished run is started again."""
         engine = self.engine
-        if not self._is_written(found):
+        if not self._is_recorded(found):
             engine.archive.decide(
                 Decision(
                     engine.run.run, found.kind, found.node_id, found.reason, dict(found.detail), engine.parts.clock()
@@ -275,12 +275,12 @@ class RunController:
 
     @property
     def use(self) -> BudgetUse:
-        """What the run has used so far, and what is in flight; ``search/run/budget.py`` states how it is reckoned."""
+        """The run's use so far, and what is in flight, by the rules of ``search/run/budget.py``."""
         walls = self._walls or [2 * self.engine.parts.task.seconds]
         return BudgetUse(
             evaluations=self.engine.tree.evaluated,
             in_flight=self.engine.in_flight,
-            seconds=self._monotonic() - self._began,
+            seconds=self._monotonic() - self._started_at,
             device_seconds=self._device_seconds,
             each=max(1e-3, sum(walls) / len(walls)),
             longest=max(1e-3, self._longest, *walls),
@@ -295,7 +295,7 @@ class RunController:
             self._longest = max(self._longest, wall)
 
     def forecast(self) -> Forecast:
-        """What is still to come, while it runs."""
+        """Return what is still to come."""
         tree, claiming, use = self.engine.tree, self._claiming, self.use
         if claiming is not None:
             return Forecast("claiming", use.slots, max(0, claiming.evaluations - spent(tree)), None, target=False)

@@ -1,10 +1,10 @@
-"""The loop: slots are kept busy with what the run's course asks for, and what lands is recorded.
+"""The slot loop: starts evaluations on free slots as the run's controller asks for them, and records what lands.
 
     search phase    the policy's moves, until what is left of the budget is needed for the claim
     claim phase     the finalists and the root on fresh seeds; see ``search/claims/claim.py``
 
-``run`` returns when both are over, or when it is asked to stop; it can be called again on the same archive. When one
-phase is over is for ``search/run/controller.py`` to say.
+``run`` returns when both are over, or when a stop is requested; it can be called again on the same archive. The phases
+are those of ``search/run/controller.py``.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from search.run.controller import Forecast, RunController, RunResult
 from search.run.engine import Engine, SearchStopped
 from train.executors.base import Executor, Running
 
-_PATIENCE = 0.25  # seconds between looks at the clock and at a wish to stop; what lands or comes back is taken at once
+_PATIENCE = 0.25
+"""Seconds between checks of the clock and of the stop event; landed evaluations and proposals are taken at once."""
 
 
 class Display(Protocol):
-    """What a person sees while the search runs."""
+    """Progress output. ``search/display/live.py`` has the implementations."""
 
     def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None: ...
 
-    def said(self, message: str) -> None: ...
+    def show(self, message: str) -> None: ...
 
     def tick(self, search: Engine, running: Sequence[Running], total: int | None) -> None: ...
 
 
 @dataclass
 class SlotLoop:
-    """One stretch of running a course on an executor."""
+    """One session: a run's controller on an executor."""
 
     controller: RunController
     executor: Executor
@@ -42,10 +43,10 @@ class SlotLoop:
     stop: threading.Event
 
     def run(self) -> RunResult:
-        """Search, then claim."""
+        """Search, then claim. Raises SearchStopped, and what the executor raises."""
         controller = self.controller
-        controller.engine.wake = self.executor.wake  # an answer of a model is taken up as it comes
-        controller.said = self.display.said
+        controller.engine.wake = self.executor.wake  # a finished proposal is taken up at once
+        controller.announce = self.display.show
         while not self.stop.is_set():
             self._submit()
             if controller.result is not None:
@@ -54,16 +55,16 @@ class SlotLoop:
         return RunResult("stopped by you", None, finished=False)
 
     def forecast(self) -> Forecast:
-        """What is still to come, while it runs."""
+        """Return what is still to come."""
         return self.controller.forecast()
 
     def drain(self) -> None:
-        """Record what ended while the executor was being closed: it was trained, and is not trained again."""
+        """Record what ended while the executor was being closed, so that it need not be evaluated again."""
         while landed := self.executor.wait(0):
-            self._take(landed)
+            self._record(landed)
 
     def _submit(self) -> None:
-        """Give every free slot what there is for it; with none free, proposals are made ahead all the same."""
+        """Start an evaluation on every free slot. Proposals are made ahead even when none is free."""
         self.controller.slots = max(1, self.executor.free + self.executor.in_flight)
         self.controller.prepare(max(0, self.executor.free))
         while (free := self.executor.free) > 0 and (request := self.controller.ask(free, patient=False)) is not None:
@@ -72,17 +73,17 @@ class SlotLoop:
     def _land(self) -> None:
         landed = self.executor.wait(_PATIENCE)
         if landed and not self.stop.is_set():
-            self._hand_on()
-        self._take(landed)
+            self._submit_before_recording()
+        self._record(landed)
         self.display.tick(self.controller.engine, self.executor.running(), self.controller.budget.evaluations)
 
-    def _hand_on(self) -> None:
-        """Give freed slots what is ready, before what landed is recorded."""
-        while self.executor.free > 0 and (request := self.controller.hand_on()) is not None:
+    def _submit_before_recording(self) -> None:
+        """Start what is ready on freed slots, before the landed evaluations are recorded."""
+        while self.executor.free > 0 and (request := self.controller.ask_before_tell()) is not None:
             self.executor.submit(request)
 
-    def _take(self, landed: Sequence[Evaluation]) -> None:
-        """Record all of them, also when one of them ends the search. Raises SearchStopped then."""
+    def _record(self, landed: Sequence[Evaluation]) -> None:
+        """Record all landed evaluations, even if one of them ends the search. Raises SearchStopped then."""
         ended: SearchStopped | None = None
         for evaluation in landed:
             try:

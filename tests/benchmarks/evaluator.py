@@ -171,7 +171,7 @@ class _Silent:
     def landed(self, search: Engine, evaluation: Evaluation, total: int | None) -> None:
         self.landings.append(evaluation)
 
-    def said(self, message: str) -> None:
+    def show(self, message: str) -> None:
         """Nobody listens."""
 
     def tick(self, search: Engine, running: Any, total: int | None) -> None:

@@ -42,7 +42,7 @@ class Quiet:
         self.landings.append(evaluation)
         self.after(evaluation)
 
-    def said(self, message: str) -> None:
+    def show(self, message: str) -> None:
         self.lines.append(message)
 
     def tick(self, search: Engine, running: Any, total: int | None) -> None:
@@ -99,7 +99,7 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             search = Engine(parts, archive, opened.run, opened.tree, lookahead)
             search.start(files)
             controller = RunController(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
-            if opened.other_hardware is not None and controller.room > 0:
+            if opened.other_hardware is not None and controller.remaining > 0:
                 catch_up(search, opened.other_hardware)
             result = SlotLoop(controller, executor, display, stop).run()
             search.close()

@@ -1,4 +1,4 @@
-"""Budgets: what is refused, what is left, what is set aside for the claim, and which one ends the search."""
+"""Budgets: what is refused, what is left, what is reserved for the claim, and which one ends the search."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ def test_a_target_may_be_negative() -> None:
 
 
 def test_evaluations_count_those_in_flight() -> None:
-    assert Budget(evaluations=30).for_search(USE, aside=14) == BudgetRemaining(30 - 4 - 2 - 14, "evaluations")
-    assert Budget(evaluations=20).for_search(USE, aside=14) == BudgetRemaining(0, "evaluations")
+    assert Budget(evaluations=30).for_search(USE, reserved=14) == BudgetRemaining(30 - 4 - 2 - 14, "evaluations")
+    assert Budget(evaluations=20).for_search(USE, reserved=14) == BudgetRemaining(0, "evaluations")
     assert Budget(evaluations=20).for_claim(replace(USE, in_flight=0)) == BudgetRemaining(16, "evaluations")
 
 
 def test_by_the_hour_one_more_is_begun_only_if_it_would_land_before_the_claim() -> None:
-    """At 100 s of use, with 2 slots: 3 rounds of 20 s are set aside for 5 or 6 trainings of the claim."""
+    """At 100 s of use, with 2 slots: 3 rounds of 20 s are reserved for 5 or 6 evaluations of the claim."""
     hours = Budget(hours=200 / 3600)  # 40 s are left for searching: 4 rounds of 10 s, less the two in flight
-    assert hours.for_search(USE, aside=5) == hours.for_search(USE, aside=6) == BudgetRemaining(4 * 2 - 2, "hours")
+    assert hours.for_search(USE, reserved=5) == hours.for_search(USE, reserved=6) == BudgetRemaining(4 * 2 - 2, "hours")
     late = replace(USE, seconds=130.5)
-    assert hours.for_search(late, aside=6) == BudgetRemaining(0, "hours")
-    assert hours.for_search(replace(late, in_flight=1), aside=4) == BudgetRemaining(2 * 2 - 1, "hours")
+    assert hours.for_search(late, reserved=6) == BudgetRemaining(0, "hours")
+    assert hours.for_search(replace(late, in_flight=1), reserved=4) == BudgetRemaining(2 * 2 - 1, "hours")
 
 
 def test_device_hours_are_those_of_all_slots_together() -> None:
     device = Budget(device_hours=200 / 3600)  # 120 s are left, and no slot makes more of them
-    assert device.for_search(USE, aside=0) == BudgetRemaining(12 - 2, "device_hours")
-    assert device.for_search(USE, aside=4) == BudgetRemaining(4 - 2, "device_hours")
-    assert device.for_search(replace(USE, seconds=1e9), aside=4) == BudgetRemaining(4 - 2, "device_hours")
+    assert device.for_search(USE, reserved=0) == BudgetRemaining(12 - 2, "device_hours")
+    assert device.for_search(USE, reserved=4) == BudgetRemaining(4 - 2, "device_hours")
+    assert device.for_search(replace(USE, seconds=1e9), reserved=4) == BudgetRemaining(4 - 2, "device_hours")
     assert device.for_claim(replace(USE, in_flight=0)) == BudgetRemaining(6, "device_hours")
     assert device.seconds_left(USE) == 60.0
 
@@ -76,10 +76,10 @@ def test_together_the_first_that_is_used_decides() -> None:
     assert replace(both, hours=125 / 3600).seconds_left(USE) == 25.0
 
 
-def test_tokens_and_dollars_limit_no_trainings_and_keep_nothing_for_the_claim() -> None:
+def test_tokens_and_dollars_limit_no_evaluations_and_keep_nothing_for_the_claim() -> None:
     budget = Budget(tokens=1, dollars=0.01)
     assert budget.for_search(USE, 0).limit == budget.for_claim(USE).limit == ""
-    assert budget.set_aside(PLAN, USE) == PLAN.evaluations
+    assert budget.reserve(PLAN, USE) == PLAN.evaluations
     assert budget.seconds_left(USE) is None
 
 
@@ -87,15 +87,15 @@ def test_the_root_is_trained_whatever_the_clock_says() -> None:
     fresh = BudgetUse(each=20.0, longest=20.0)
     for budget in (Budget(hours=1e-6), Budget(device_hours=1e-6)):
         assert budget.for_search(fresh, 0) == BudgetRemaining(1)
-        assert budget.for_search(replace(fresh, in_flight=1), 0).trainings == 0
-        assert budget.for_search(replace(fresh, evaluations=1), 0).trainings == 0
+        assert budget.for_search(replace(fresh, in_flight=1), 0).evaluations == 0
+        assert budget.for_search(replace(fresh, evaluations=1), 0).evaluations == 0
 
 
 # ---------------------------------------------------------------- the claim's share
 
 
 @pytest.mark.parametrize(
-    ("budget", "aside"),
+    ("budget", "reserved"),
     [
         (Budget(evaluations=29), 14),
         (Budget(evaluations=10), 4),  # half of it, and that is two seeds a side
@@ -109,9 +109,9 @@ def test_the_root_is_trained_whatever_the_clock_says() -> None:
         (Budget(dollars=1.0), 14),
     ],
 )
-def test_what_the_plan_needs_is_set_aside_and_at_most_half_of_each_budget(budget: Budget, aside: int) -> None:
-    assert budget.set_aside(PLAN, USE) == aside
-    assert budget.set_aside(None, USE) == 0
+def test_what_the_plan_needs_is_reserved_and_at_most_half_of_each_budget(budget: Budget, reserved: int) -> None:
+    assert budget.reserve(PLAN, USE) == reserved
+    assert budget.reserve(None, USE) == 0
 
 
 # ---------------------------------------------------------------- the language model

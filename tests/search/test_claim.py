@@ -87,7 +87,7 @@ def test_fit_gives_up_candidates_first_then_seeds(left: int, candidates: int, re
 def test_fit_says_why_no_claim_can_be_paid(left: int) -> None:
     answer = fit(PLAN, left)
     assert isinstance(answer, NoClaim)
-    assert "at least 4 trainings" in answer.reason
+    assert "at least 4 evaluations" in answer.reason
     assert f"{max(left, 0)} left" in answer.reason
 
 

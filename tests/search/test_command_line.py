@@ -156,7 +156,7 @@ def test_overrides_have_their_effect(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "No language model: the chosen operators need none." in done.stdout
-    assert "Run 'night': shakespeare, val_bpb (minimise), 3 s a training, budget 6 trainings." in done.stdout
+    assert "Run 'night': shakespeare, val_bpb (minimise), 3 s a training, budget 6 evaluations." in done.stdout
     assert "3 slots on cpu, sandbox none" in done.stdout
     assert "WARNING: sandbox=none" in done.stdout
     archive = tmp_path / "sub" / "a.duckdb"
@@ -205,7 +205,7 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
 def test_quick_experiment(tmp_path: Path) -> None:
     done = search(tmp_path, "experiment=quick")
     assert done.returncode == 0, done.stderr
-    assert "2 s a training, budget 10 trainings" in done.stdout
+    assert "2 s a training, budget 10 evaluations" in done.stdout
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 10
 
 
@@ -301,7 +301,7 @@ def test_values_that_cannot_be_used_are_status_1(
 def test_a_budget_that_is_too_small_for_a_claim_says_so(tmp_path: Path) -> None:
     done = search(tmp_path, "budget.evaluations=5")
     assert done.returncode == 0, done.stderr
-    assert "A claim needs at least 4 trainings with fresh seeds" in done.stdout
+    assert "A claim needs at least 4 evaluations with fresh seeds" in done.stdout
     assert "Raise budget.evaluations and resume" in done.stdout
 
 

@@ -18,7 +18,7 @@ from archive.records import Evaluation, Failed, Request
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
 from search.display.live import LiveDisplay, PlainDisplay, clean, describe_landing, make_display, time_left
-from search.display.throughput import Pace
+from search.display.throughput import Throughput
 from search.policies.selection.scores import FlatUcb
 from search.run.controller import Forecast
 from search.run.loop import SlotLoop
@@ -60,7 +60,7 @@ def test_on_a_terminal_the_slots_are_taken_away_before_the_summary(start: Callab
         display.tick(bench.search, [], 4)
         display.landed(bench.search, bench.display.landings[0], 4)
         display.close()
-        display.said("summary")
+        display.show("summary")
     assert "seed" in stream.getvalue()
     assert stream.getvalue().rstrip().endswith("summary")
 
@@ -116,7 +116,7 @@ def test_the_view_says_what_runs_and_how_the_search_stands(start: Callable[..., 
     operator = tree[leader].candidate.operator
     assert re.search(rf"0  {leader[:8]}  {operator:<9}  train   [▁-█]+·+   50%   3.250    28 s  \w+", shown), shown
     assert re.search(rf"1  {tree.root[:8]}  report ", shown)
-    assert f"{tree.evaluated} of 29 trainings   searching   about 85 s left   720 an hour" in shown
+    assert f"{tree.evaluated} of 29 evaluations   searching   about 85 s left   720 an hour" in shown
     runs = "1 run" if tree.runs[tree.index[leader]] == 1 else f"{tree.runs[tree.index[leader]]} runs"
     assert f"best {tree.means[tree.index[leader]]:.4f} bpb ({leader[:8]}, {runs})" in shown
     assert f"root {tree.means[0]:.4f} ({tree.runs[0]} runs)   sigma 0.0" in shown
@@ -149,7 +149,7 @@ def test_ideas_and_phases_cannot_steer_the_terminal(start: Callable[..., Any]) -
     with screen.display:
         before = len(screen.stream.getvalue())
         shown = screen.drawn(bench.search, [replace(busy(tree.root), phase=evil)])
-        screen.display.said(f"a message: {evil}")
+        screen.display.show(f"a message: {evil}")
         raw = screen.stream.getvalue()[before:]
     assert "[bold]:smile: not markup" in shown
     for bad in ("\x1b[2J", "\x1b]", "\x07", "\u202e"):
@@ -204,7 +204,7 @@ def test_suspects_are_shown_with_the_reason(start: Callable[..., Any], monkeypat
 
 def test_commands_are_printed_in_one_piece_and_sentences_between_words() -> None:
     screen = Screen(width=30)
-    screen.display.said("one two three four five six seven\n  python -m archive --archive some.duckdb lineage 3f2a91c4")
+    screen.display.show("one two three four five six seven\n  python -m archive --archive some.duckdb lineage 3f2a91c4")
     lines = screen.stream.getvalue().splitlines()
     assert lines[0].rstrip() == "one two three four five six"
     assert lines[2] == "  python -m archive --archive some.duckdb lineage 3f2a91c4"
@@ -227,7 +227,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(
     with os.fdopen(theirs, "w", encoding="ascii") as stream:
         display = make_display(stream)
         assert isinstance(display, kind)
-        display.said("width \u2192 64")
+        display.show("width \u2192 64")
         stream.flush()
         assert b"\\u2192 64" in os.read(mine, 1000)
     os.close(mine)
@@ -269,7 +269,7 @@ def test_the_outlook_counts_down_through_search_and_claim(
 
 
 def test_the_rate_is_of_whole_rounds_and_falls_when_nothing_lands() -> None:
-    pace = Pace(0.0)
+    pace = Throughput(0.0)
     assert pace.rate(5.0, 2) is None
     for now in (10.0, 10.0, 20.0, 20.1):
         pace.landed(now)
@@ -281,8 +281,8 @@ def test_the_rate_is_of_whole_rounds_and_falls_when_nothing_lands() -> None:
 
 
 def test_the_busy_share_is_by_time() -> None:
-    pace = Pace(0.0)
+    pace = Throughput(0.0)
     assert pace.busy() is None
     for now, running in ((0.0, 0), (1.0, 2), (2.0, 1), (4.0, 0)):
-        pace.looked(now, running, 2)
+        pace.sample(now, running, 2)
     assert pace.busy() == pytest.approx((1.0 + 0.5 + 0.0) / 4)

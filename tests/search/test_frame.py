@@ -15,7 +15,7 @@ from search.display.frame import RED, Fact, SlotRow, TerminalFrame, curve, durat
 FALLING = tuple((share / 100, 5.0 - share / 25) for share in range(1, 51))
 IDEAS = ("LEARNING_RATE 0.001 -> 0.0031 " * 5, "学习率调整" * 30, "e\u0301" * 90, "🚀" * 50, "")
 FACTS = (
-    (Fact("12 of 29 trainings"), Fact("searching"), Fact("about 3 min left"), Fact("214 an hour")),
+    (Fact("12 of 29 evaluations"), Fact("searching"), Fact("about 3 min left"), Fact("214 an hour")),
     (Fact("best 3.0925 bpb (c98c047c, 1 run)"), Fact("root 3.6178 (3 runs)"), Fact("sigma 0.0187")),
     (Fact("3 suspect nodes", RED), Fact("3fa9c1d2 found cheating " * 20, RED)),
     (),
@@ -57,7 +57,7 @@ def test_a_small_terminal_shows_two_slots_and_what_matters_most() -> None:
     lines = texts(frame(16), 40, 10)
     assert lines[0].startswith(" 0 3f2a91c4 crossover train  ")
     assert "and 15 more slots" in lines[1]
-    assert lines[2].startswith("12 of 29 trainings")
+    assert lines[2].startswith("12 of 29 evaluations")
     assert any(line.startswith("best 3.0925 bpb") for line in lines)
 
 
@@ -73,7 +73,7 @@ def test_a_wide_terminal_shows_everything() -> None:
     assert "   7 s" in lines[1]
     assert "3.000" in lines[1]
     assert lines[4].split() == ["3", "idle"]
-    assert lines[5] == "12 of 29 trainings   searching   about 3 min left   214 an hour"
+    assert lines[5] == "12 of 29 evaluations   searching   about 3 min left   214 an hour"
     assert len(lines) == 1 + 4 + 4  # the second of two long facts has a line of its own
 
 

@@ -93,7 +93,7 @@ class Nobody:
     def landed(self, search: Any, evaluation: Evaluation, total: int | None) -> None:
         pass
 
-    def said(self, message: str) -> None:
+    def show(self, message: str) -> None:
         self.words.append(message)
 
     def tick(self, search: Any, running: Any, total: int | None) -> None:
@@ -259,7 +259,7 @@ def test_a_small_budget_gets_a_small_claim_or_a_reason(play: Callable[..., Playe
     assert "confirm" not in played.purposes()
     played = play(Budget(**{limit: 30 / 3600}), run="short", count=1)
     assert played.result.verdict is None
-    assert f"a claim needs at least 4 trainings with fresh seeds, and budget.{limit} has room for 0" in (
+    assert f"a claim needs at least 4 evaluations with fresh seeds, and budget.{limit} has room for 0" in (
         played.result.reason
     )
 

@@ -83,7 +83,7 @@ def test_hours_stop_the_search_and_leave_time_for_the_claim(start: Start) -> Non
 def test_a_small_budget_makes_no_claim_and_says_so(start: Start) -> None:
     bench = start("budget.evaluations=5")
     assert bench.result.verdict is None
-    assert "a claim needs at least 4 trainings" in bench.result.reason
+    assert "a claim needs at least 4 evaluations" in bench.result.reason
     assert bench.search.tree.evaluated <= 5
 
 

@@ -61,7 +61,7 @@ def test_a_worse_nominee_is_called_worse(start: Start, tmp_path: Path, monkeypat
 
 def test_without_a_claim_nothing_is_reported_as_an_improvement(start: Start, tmp_path: Path) -> None:
     text = told(start("budget.evaluations=5"), tmp_path)
-    assert "No claim: nothing was trained again on fresh seeds, so no improvement can be reported." in text
+    assert "No claim: nothing was evaluated again on fresh seeds, so no improvement can be reported." in text
     assert "Those are screening scores, which chose the leader: they may be luck." in text
 
 

@@ -81,7 +81,7 @@ def left_behind(shown: str) -> str:
 @pytest.mark.parametrize(("columns", "rows"), [(40, 10), (120, 40)])
 def test_ctrl_c_takes_the_slots_away(columns: int, rows: int, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, columns, rows, "evaluator.delay=0.5", "budget.evaluations=200")
-    terminal.until(lambda shown: "an hour" in shown and "200 trainings" in shown)
+    terminal.until(lambda shown: "an hour" in shown and "200 evaluations" in shown)
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
     rest = left_behind(terminal.shown)
