@@ -1,33 +1,35 @@
-"""Which node to improve next: compositions of a node score and a sampler.
+"""Policies: which node to improve next. A policy is a composition of a node score, a sampler and phases.
 
-    base.py         what a policy is asked and what it answers: ``Policy``, ``OperatorView``, ``Choice``
-    composition.py  the one composition that all of ``conf/policy/*.yaml`` fill in
+    base.py          the interface: ``Policy``, ``OperatorView``, ``Choice``
+    composition.py   the one composition that every file of ``conf/policy/`` fills in
+    credit.py        operator weights, fixed or learned from the gains so far
+    tree_cache.py    immutable facts of a tree as arrays
+    validation.py    checks of parameters, with errors that name the YAML key
 
-    scores.py       node scores: what is promising (UCB, PUCT, the weights of ShinkaEvolve and others)
-    values.py       the rank or the min-max value of a mean score, which they start from
-    backups.py      what a node learns from the nodes below it: the best or the mean of a subtree, visits
-    samplers.py     from scores to one node: the best, by weight, by rank
-    descent.py      from the root down: UCT, progressive widening
-    thompson.py     from the root down: AB-MCTS-A
+    selection/       one node out of all
+        scores.py       node scores (UCB, PUCT, the weights of ShinkaEvolve and others)
+        values.py       the rank or the min-max value of a mean, which scores start from
+        backups.py      values and visits of subtrees
+        samplers.py     from scores to one node: argmax, proportional, rank softmax
+        uct.py          descent from the root: UCT, progressive widening
+        thompson.py     descent from the root by Thompson sampling: AB-MCTS-A
+    population/      which nodes may be parents now
+        islands.py      islands with migration
+        elites.py       the best of each kind (MAP-Elites)
+        descriptors.py  kinds of programs, by measurements or by code
+        partners.py     the second parent of a crossover
+    phases/          moves that come before the policy's own choice
+        baseline.py     the root is scored, then replicated
+        replicate.py    a leader with a single run and many children is evaluated again
+        drafts.py       new programs from the root
+        debug.py        failed nodes are debugged, never improved
+        stagnation.py   refusals in a row, and a best score that no longer improves
+        ablation.py     the policy of ``python -m search ablate``
 
-    population.py   who may be a parent now: islands with migration
-    elites.py       the best of each kind (MAP-Elites)
-    descriptors.py  what kind a program is, by what was measured or by its code
-    mating.py       the second parent of a crossover
-    credit.py       which operator to use, learned from what each has gained
-
-    opening.py      the root is scored, then replicated
-    recheck.py      a leader whose place hangs on one run is trained again
-    drafting.py     new starts from the root
-    repair.py       failed nodes are debugged, never improved
-    widening.py     what changes when a search is stuck: refusals in a row, a best that does not improve
-
-    annals.py       facts of a tree that never change, as arrays
-    checks.py       numbers from a YAML file are looked at before a part uses them
-    ablation.py     the policy of ``python -m search ablate``
+Imports run one way: base, tree_cache and validation <- selection <- population, phases, credit <- composition.
 
 To add a policy: a class with ``choose`` (or only a node score or a sampler) in one Python file, and one YAML file under
-``conf/policy/`` that names it with ``_target_``. ``tests/conformance`` then runs it without a change there; write its
+``conf/policy/`` that names it with ``_target_``. ``tests/conformance`` then covers it without a change there; write its
 golden sequence with the command in that module's docstring.
 """
 

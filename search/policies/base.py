@@ -1,4 +1,4 @@
-"""What a policy is asked and what it answers, and the questions about a node that several of its parts ask."""
+"""The interface of policies and operators, and the count of screenings that several phases use."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from archive.records import Propose, Replicate, Stop, Wait
 from archive.tree import Tree
 
 Choice = Propose | Replicate | Wait | Stop
-"""A move to make now; or nothing until something pending lands; or nothing ever again."""
+"""A move to make now; ``Wait`` until something pending lands; or ``Stop`` the search."""
 
 
 @dataclass(frozen=True)
 class OperatorView:
-    """All that a policy may know of an operator. Raises ValueError for an arity or a weight that makes no sense."""
+    """An operator as a policy sees it. Raises ValueError for an invalid arity or weight."""
 
     name: str
     arity: int
-    """Parents that it needs: 1, or 2 for a crossover."""
+    """Number of parents: 1, or 2 for a crossover."""
     weight: float
-    """Its share of the draws, relative to the others that apply; 0 leaves it out."""
+    """Its share of the draws, relative to the other operators that apply; 0 excludes it."""
     applies: Callable[[Tree, str], bool]
-    """Whether a node can be its (first) parent."""
+    """Return whether a node can be its (first) parent."""
 
     def __post_init__(self) -> None:
         if self.arity not in (1, 2):
@@ -42,27 +42,27 @@ Operators = Mapping[str, OperatorView]
 
 
 class Policy(Protocol):
-    """Decides the next move: a pure function of (tree, rng), with no I/O, no clock and no state of its own.
+    """Decides the next move: a pure function of (tree, rng), without I/O, clock or state.
 
-    The loop derives ``rng`` from (search seed, move number), so a resumed search chooses as the first one would have.
+    The engine derives ``rng`` from (search seed, move number), so a resumed search makes the same choices.
     """
 
     def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
-        """The next move. Moves that are pending are in ``tree.open_moves``, and charged in ``tree.visits``."""
+        """Return the next move. Pending moves are in ``tree.open_moves``, and counted in ``tree.visits``."""
         ...
 
 
 @runtime_checkable
 class StateReporter(Protocol):
-    """A policy that tells when it does something out of the ordinary."""
+    """A policy that can report an unusual state, such as the handling of stagnation."""
 
     def state(self, tree: Tree) -> str | None:
-        """What is different now, for a person to read; the same words for as long as it lasts, else None. Pure."""
+        """Describe the unusual state, with the same words as long as it lasts; None without one. Pure."""
         ...
 
 
 def screening_count(tree: Tree, node_id: str) -> int:
-    """Screenings of a node under the present conditions: scored, failed and pending ones."""
+    """Count the screenings of a node under the present conditions: scored, failed and pending ones."""
     failed = sum(e.outcome not in ("scored", "lost") for e in tree.comparable(node_id))
     first_pending = tree[node_id].move in tree.open_moves
     return int(tree.runs[tree.index[node_id]]) + failed + tree.waiting(node_id) + first_pending

@@ -1,16 +1,16 @@
-"""The composition behind every ``conf/policy/*.yaml``: a node score and a sampler, with the parts around them.
+"""The composition behind every ``conf/policy/*.yaml``: a node score and a sampler, with phases around them.
 
 The next move is the first of these that has one:
 
     opening    score the root, then replicate it
     widening   stop after too many refusals in a row
-    recheck    replicate the leader where the ranking hangs on one run
+    recheck    replicate the leader where the ranking depends on one run
     drafting   the first proposals, from the root
     repair     debug a failed leaf
     the rest   sampler(score(tree)) picks a scored node; the operators that apply to it are drawn by their credit
 
-``population`` says who takes part in it: everybody (null), an island, the elites. ``mating`` draws the second parent of
-a crossover. A stuck search widens: ``widening`` then says where else to look.
+``population`` restricts the parents: to an island or the elites (null: no restriction). ``mating`` draws the second
+parent of a crossover. When the search stagnates, ``widening`` says where else to look.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from search.policies.selection.scores import Equal, NodeScore
 from search.policies.tree_cache import Mask
 
 TRIES = 64
-"""Nodes looked at for one that an operator applies to, before the policy gives up."""
+"""Nodes to try until an operator applies to one."""
 
 Improvers = Mapping[str, tuple[OperatorView, float]]
-"""Operators for scored nodes with their weights in force."""
+"""Operators for scored nodes with their present weights."""
 
 
 @dataclass(frozen=True)
 class Composition:
-    """A policy put together from parts. A pure function of (tree, rng); see ``search.policies.base.Policy``."""
+    """A policy composed of parts. A pure function of (tree, rng); see ``search.policies.base.Policy``."""
 
     score: NodeScore
     sampler: Sampler
@@ -59,27 +59,27 @@ class Composition:
 
     @property
     def ordinal(self) -> bool:
-        """Whether every part claims to look at the order of scores alone; a part that says nothing claims nothing."""
+        """True if every part declares that it uses only the order of scores; no declaration counts as False."""
         parts = (self.score, self.sampler, self.mating, self.widening, self.credit, self.population)
         return all(getattr(part, "ordinal", False) for part in parts if part is not None)
 
     def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
-        """The next move, ``Wait`` until something lands, or ``Stop`` with the reason."""
-        operators = {name: operators[name] for name in sorted(operators)}  # the order of a config file decides nothing
+        """Return the next move, ``Wait`` until something lands, or ``Stop`` with the reason."""
+        operators = {name: operators[name] for name in sorted(operators)}  # independent of the order in the config file
         return (
             self.opening.choose(tree)
             or self.widening.stop(tree)
             or self.recheck.choose(tree)
-            or self._first_drafts(tree, rng, operators)
+            or self._initial_draft(tree, rng, operators)
             or self._repair_or_improve(tree, rng, operators)
             or self._nothing(tree)
         )
 
     def state(self, tree: Tree) -> str | None:
-        """Why the search is widened now, for a person to read; the same words for as long as it lasts, else None."""
+        """Describe the handling of stagnation, with the same words as long as it lasts; None without it."""
         return self.widening.state(tree)
 
-    def _first_drafts(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
+    def _initial_draft(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
         if not self.drafting.due(tree):
             return None
         return self.drafting.choose(tree, operators) or self._breed(
@@ -90,24 +90,25 @@ class Composition:
         refused = self.widening.refused(tree)
         pool = None if self.population is None or refused else self.population.pool(tree, rng)
         residents = None if pool is None else pool.residents
-        if (mended := self.repair.choose(tree, rng, operators, residents)) is not None:
-            return mended
+        if (debugging := self.repair.choose(tree, rng, operators, residents)) is not None:
+            return debugging
         improvers = self._improvers(tree, operators)
         if refused:
             draft = self.drafting.widen(tree, rng, operators)
             return draft or self._improve(tree, rng, improvers, None, Uniform(), Equal()(tree))
         if (others := self.widening.others(tree, rng)) is not None:
-            elsewhere = self.drafting.widen(tree, rng, operators) or self._among(tree, rng, improvers, pool, others)
+            draft = self.drafting.widen(tree, rng, operators)
+            elsewhere = draft or self._propose_among(tree, rng, improvers, pool, others)
             if elsewhere is not None:
                 return elsewhere
-        # Where nobody of a pool can be improved (no partner for the only operator), the others may still be.
-        move = self._among(tree, rng, improvers, pool, None)
-        return move if move is not None or pool is None else self._among(tree, rng, improvers, None, None)
+        # Without a possible parent in the pool (no partner for the only operator), parents from outside are tried.
+        move = self._propose_among(tree, rng, improvers, pool, None)
+        return move if move is not None or pool is None else self._propose_among(tree, rng, improvers, None, None)
 
-    def _among(
+    def _propose_among(
         self, tree: Tree, rng: np.random.Generator, improvers: Improvers, pool: Pool | None, others: Mask | None
     ) -> Propose | None:
-        """A proposal by the policy's own preference: in the whole tree, in a pool, or in other branches."""
+        """Propose by the policy's own preference: in the whole tree, in a pool, or in other branches."""
         members = others if pool is None else pool.parents if others is None else pool.parents & others
         scores = self.score(tree) if members is None else self.score(tree, members)
         return self._improve(tree, rng, improvers, None if pool is None else pool.partners, self.sampler, scores)
@@ -121,7 +122,7 @@ class Composition:
         sampler: Sampler,
         scores: Floats,
     ) -> Propose | None:
-        """A proposal for the node that the sampler picks, or for the next one that an operator applies to."""
+        """Propose for the node that the sampler picks, or for the next one that an operator applies to."""
         for _ in range(TRIES if improvers else 0):
             place = sampler(tree, scores, rng)
             if place is None:
@@ -132,7 +133,7 @@ class Composition:
         return None
 
     def _improvers(self, tree: Tree, operators: Operators) -> Improvers:
-        """The operators for scored nodes with their weights in force, those without weight left out."""
+        """Return the operators for scored nodes with their present weights, those with weight 0 left out."""
         weights = self.widening.weights(tree, self.credit.weights(tree, operators))
         names = (name for name in operators if weights[name] > 0 and name not in self.repair.operators)
         return {name: (operators[name], weights[name]) for name in names}
@@ -140,7 +141,7 @@ class Composition:
     def _breed(
         self, tree: Tree, place: int, rng: np.random.Generator, improvers: Improvers, partners: Mask | None
     ) -> Propose | None:
-        """A proposal by one of the operators that apply to the node, drawn by weight; None where none does."""
+        """Propose by one of the operators that apply to the node, drawn by weight; None if none applies."""
         parent = tree.nodes[place].node_id
         left = {name: item for name, item in improvers.items() if item[0].applies(tree, parent)}
         for arities in self._arities(left, rng):
@@ -155,7 +156,7 @@ class Composition:
         return None
 
     def _arities(self, left: Improvers, rng: np.random.Generator) -> tuple[tuple[int, ...], ...]:
-        """Which operators are tried first, by their number of parents: all, unless crossovers have a share set."""
+        """Return the order of operators by number of parents: all at once, unless crossovers have a fixed share."""
         if self.mating.share is None or len({view.arity for view, _ in left.values()}) < 2:
             return ((1, 2),)
         return ((2,), (1,)) if rng.random() < self.mating.share else ((1,), (2,))
@@ -170,5 +171,5 @@ class Composition:
 
 
 def _draw(weights: Mapping[str, float], rng: np.random.Generator) -> str:
-    """One name with probability proportional to its weight."""
+    """Draw one name with probability proportional to its weight."""
     return list(weights)[draw(np.array(list(weights.values()), dtype=np.float64), rng)]

@@ -1,7 +1,7 @@
-"""Credit: which operator to use, learned from what each has gained. The weights of the YAML file are the priors.
+"""Operator credit: the weight of each operator, fixed or learned from its gains. Weights in the YAML file are priors.
 
-A credit maps (tree, operators) to one weight a name; an operator is drawn with probability proportional to its weight
-among those that apply. Like everything in a policy it is a pure function of the tree.
+A credit maps (tree, operators) to one weight per name; an operator is drawn with probability proportional to its weight
+among those that apply. Pure functions of the tree, like all parts of a policy.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from search.policies.tree_cache import cache_of
 Unit = Literal["proposal", "evaluation", "second"]
 UNITS = ("proposal", "evaluation", "second")
 NEGLIGIBLE = 1e-3
-"""Decayed proposals that weigh less than this are not looked at."""
+"""Decayed proposals with a smaller weight are ignored."""
 
 
 class OperatorCredit(Protocol):
-    """The weight of each operator now."""
+    """Maps a tree to operator weights."""
 
     def weights(self, tree: Tree, operators: Operators) -> Mapping[str, float]:
-        """A weight of at least 0 for each operator; 0 only for those whose own weight is 0."""
+        """Return a weight of at least 0 for each operator; 0 only for those whose YAML weight is 0."""
         ...
 
 
 @dataclass(frozen=True)
 class FixedWeights:
-    """The weights of the YAML file, whatever comes of them."""
+    """The constant weights of the YAML file."""
 
     ordinal: ClassVar[bool] = True
 
@@ -48,19 +48,19 @@ class AsymmetricUcb:
     """``w_o * max(floor, q_o / max_p q_p)`` with ``q_o = m_o / max_p m_p + c * sqrt(2 ln(1 + sum_p n_p) / (1 + n_o))``.
 
     ``w_o`` is the weight of the YAML file. The gain of a proposal is ``g = max(0, rank(child) - rank(best parent))``,
-    with the ranks in [0, 1] of today: what makes a thing worse costs no more than what fails, since one breakthrough
-    pays for many failures. ``m_o = sum d^age g / sum d^age cost`` over what has come back of an operator's proposals,
-    refused and failed ones with gain 0, age counted in proposals of all operators; ``n_o = sum d^age`` counts the
-    pending ones too, so that slots side by side do not all fall for one operator.
+    with present ranks in [0, 1]: a worse child costs no more than a failed one, since one breakthrough pays for many
+    failures. ``m_o = sum d^age g / sum d^age cost`` over the finished proposals of an operator, refused and failed ones
+    with gain 0, age counted in proposals of all operators; ``n_o = sum d^age`` counts pending ones, too, so that
+    parallel slots do not all choose one operator.
 
-    ``per`` is what a gain is divided by: one ``proposal``; one ``evaluation`` (a refused proposal then costs nothing);
-    or one ``second`` of training. The second term never lets an operator be forgotten, and ``floor`` keeps at least
-    that share of its own weight. No operator with a weight above 0 ever gets 0.
+    ``per`` is the unit of cost: one ``proposal``; one ``evaluation`` (a refused proposal then costs nothing); or one
+    ``second`` of evaluation. The second term keeps exploring every operator, and ``floor`` keeps at least that share of
+    its YAML weight. No operator with a weight above 0 ever gets 0.
 
     Sources: the asymmetric UCB over language models of ShinkaEvolve (Lange, Imajuku and Cetin 2025; decay 0.95, clipped
     gains over the parent, normalised by the best); adaptive operator selection (Fialho et al. 2010, "Analyzing bandit-
     based adaptive operator selection mechanisms"). There the best index is taken; here operators are drawn by it, so
-    that several slots differ and the priors keep their say.
+    that parallel slots differ and the priors keep their influence.
     """
 
     ordinal: ClassVar[bool] = True
@@ -90,7 +90,7 @@ class AsymmetricUcb:
         }
 
     def _merits(self, tree: Tree, operators: Operators) -> tuple[dict[str, float], dict[str, float]]:
-        """Mean gain by unit of budget, and decayed number of proposals, by operator."""
+        """Return mean gain per unit of cost, and decayed number of proposals, by operator."""
         known = cache_of(tree)
         window = math.ceil(math.log(NEGLIGIBLE) / math.log(self.decay))
         numbers = np.flatnonzero(known.proposals >= 0)[-window:]
@@ -107,7 +107,7 @@ class AsymmetricUcb:
         return means, counts
 
     def _costs(self, tree: Tree, made: Ints) -> Floats:
-        """[K] what each proposal has cost, in units of ``per``."""
+        """Return [K] the cost of each proposal, in units of ``per``."""
         if self.per == "proposal":
             return np.ones(len(made))
         if self.per == "evaluation":
@@ -118,7 +118,7 @@ class AsymmetricUcb:
 
 
 def _gains(tree: Tree, made: Ints) -> Floats:
-    """[K] ``max(0, rank(child) - rank(best parent))`` of the nodes at these places; 0 for -1 and without a score."""
+    """Return [K] ``max(0, rank(child) - rank(best parent))`` of the nodes at places [K]; 0 without a score."""
     ranks, second_parents = tree.ranks(), cache_of(tree).second_parents
     first, second = tree.places[made], second_parents[made]
     with np.errstate(invalid="ignore"):
@@ -128,5 +128,5 @@ def _gains(tree: Tree, made: Ints) -> Floats:
 
 
 def _first_seconds(tree: Tree, node: Node) -> float | None:
-    """Training seconds of the node's first run that came to an end."""
+    """Return the seconds of the node's first evaluation that was not lost."""
     return next((e.resources.seconds for e in tree.evaluations[node.node_id] if e.outcome != "lost"), None)

@@ -1,8 +1,8 @@
-"""Facts of a tree that never change once they are known, as arrays: what a policy would else walk the tree for.
+"""Immutable facts of a tree as arrays, extended as the tree grows, so that policies need not walk it.
 
-A node's parents and the move that made it are fixed when it arrives, and what a program measures is fixed when it has
-been trained. So they are read once and kept beside the tree for as long as the tree lives. That is a memory of the
-tree alone: a second tree built from the same rows gives the same arrays, and a policy stays a pure function of it.
+A node's parents and the move that made it are fixed when the node arrives; its measurements are fixed after its first
+evaluation. The cache depends on the tree alone: a second tree built from the same rows gives the same arrays, so a
+policy remains a pure function of the tree.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Feature = Callable[[Tree, Node], float | None]
 
 
 class TreeCache:
-    """What is fixed about a tree's nodes [N] and moves [M]; ``cache_of(tree)`` brings them up to date."""
+    """Immutable facts of a tree's nodes [N] and moves [M]; ``cache_of(tree)`` brings them up to date."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        """The operators of ``proposals``, by code."""
+        """Operator names by the codes in ``proposals``."""
         self._codes: dict[str, int] = {}
         self._moves, self._second_parents = Column(np.int64), Column(np.int64)
         self._depths, self._branches = Column(np.int64), Column(np.int64)
@@ -40,12 +40,12 @@ class TreeCache:
 
     @property
     def second_parents(self) -> Ints:
-        """[N] the place of the second parent; -1 where there is none."""
+        """[N] the place of the second parent; -1 without one."""
         return self._second_parents.view
 
     @property
     def depths(self) -> Ints:
-        """[N] steps from the root by first parents."""
+        """[N] depth below the root by first parents."""
         return self._depths.view
 
     @property
@@ -60,11 +60,11 @@ class TreeCache:
 
     @property
     def made(self) -> Ints:
-        """[M] the place of the node that came of each move; -1 where none has come."""
+        """[M] the place of the node made by each move; -1 without one."""
         return self._made.view
 
     def update(self, tree: Tree) -> None:
-        """Read what has been added since the last time."""
+        """Read the nodes and moves added since the last update."""
         for number in range(len(self.proposals), len(tree.moves)):
             move = tree.moves[number].move
             proposal = isinstance(move, Propose) and bool(move.parents)
@@ -79,19 +79,19 @@ class TreeCache:
             if node.move < len(self.made):
                 self.made[node.move] = place
 
-    def cached_feature(self, tree: Tree, key: Hashable, tell: Feature, ready: Mask) -> Floats:
-        """[N] ``tell(tree, node)`` of each node, NaN where it tells nothing. Each is asked once, when it is ready.
+    def cached_feature(self, tree: Tree, key: Hashable, feature: Feature, ready: Mask) -> Floats:
+        """Return [N] ``feature(tree, node)`` of each node, NaN for None. Computed once per node, when it is ready.
 
-        ``key`` names the question, ``ready`` [N] says where its answer will not change any more.
+        ``key`` identifies the feature; ``ready`` [N] is True where its value will not change any more.
         """
-        answers, asked = self._features.setdefault(key, (Column(np.float64, np.nan), Column(np.bool_)))
-        answers.extend(len(tree))
-        asked.extend(len(tree))
-        for place in np.flatnonzero(ready & ~asked.view):
-            told = tell(tree, tree.nodes[place])
-            answers.view[place] = np.nan if told is None else told
-            asked.view[place] = True
-        return answers.view
+        values, known = self._features.setdefault(key, (Column(np.float64, np.nan), Column(np.bool_)))
+        values.extend(len(tree))
+        known.extend(len(tree))
+        for place in np.flatnonzero(ready & ~known.view):
+            value = feature(tree, tree.nodes[place])
+            values.view[place] = np.nan if value is None else value
+            known.view[place] = True
+        return values.view
 
     def _code(self, name: str) -> int:
         if name not in self._codes:
@@ -104,9 +104,9 @@ _CACHES: WeakKeyDictionary[Tree, TreeCache] = WeakKeyDictionary()
 
 
 def cache_of(tree: Tree) -> TreeCache:
-    """The annals of a tree up to its latest node and move. O(what is new)."""
-    kept = _CACHES.get(tree)
-    if kept is None:
-        kept = _CACHES[tree] = TreeCache()
-    kept.update(tree)
-    return kept
+    """Return the up-to-date cache of a tree. Costs O(new nodes and moves)."""
+    cache = _CACHES.get(tree)
+    if cache is None:
+        cache = _CACHES[tree] = TreeCache()
+    cache.update(tree)
+    return cache

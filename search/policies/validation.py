@@ -1,4 +1,4 @@
-"""Numbers from a YAML file or a command line are looked at before a part uses them; errors name the key to mend."""
+"""Checks of policy parameters. Errors name the YAML key (``policy.KEY``) and the expected value."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Sequence
 
 
 def number(key: str, value: object, least: float, most: float = math.inf, why: str = "") -> None:
-    """Raises ValueError unless ``value`` is a finite number in [least, most]."""
+    """Raise ValueError unless ``value`` is a finite number in [least, most]."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most or math.isinf(value):
         span = f"of at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
         raise ValueError(f"policy.{key} is {value!r}; expected a number {span}{f' ({why})' if why else ''}")
 
 
 def positive(key: str, value: object) -> None:
-    """Raises ValueError unless ``value`` is a finite number above 0."""
+    """Raise ValueError unless ``value`` is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"policy.{key} is {value!r}; expected a number above 0")
 
 
 def whole(key: str, value: object, least: int) -> None:
-    """Raises ValueError unless ``value`` is a whole number of at least ``least``."""
+    """Raise ValueError unless ``value`` is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"policy.{key} is {value!r}; expected a whole number of at least {least}")
 
 
 def choice(key: str, value: object, known: Sequence[str]) -> None:
-    """Raises ValueError unless ``value`` is one of the known words."""
+    """Raise ValueError unless ``value`` is one of ``known``."""
     if value not in known:
         raise ValueError(f"policy.{key} is {value!r}; expected one of {', '.join(known)}")
 
 
 def truth(key: str, value: object) -> None:
-    """Raises ValueError unless ``value`` is true or false."""
+    """Raise ValueError unless ``value`` is true or false."""
     if not isinstance(value, bool):
         raise ValueError(f"policy.{key} is {value!r}; expected true or false")
 
 
 def text(key: str, value: object) -> None:
-    """Raises ValueError unless ``value`` is a word or more."""
+    """Raise ValueError unless ``value`` is a non-empty string."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"policy.{key} is {value!r}; expected a name")

@@ -1,4 +1,4 @@
-"""The policy of ``python -m search ablate``: every removal once, then each node as often as was asked, then an end."""
+"""The policy of ``python -m search ablate``: every removal once, then each node to the wanted number of runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from search.policies.base import Choice, Operators, screening_count
 
 @dataclass(frozen=True)
 class Ablation:
-    """A pure function of the tree. ``removals``: how many proposals there are; ``runs``: trainings of each node."""
+    """A pure function of the tree. ``removals``: number of proposals; ``runs``: screenings of each node."""
 
     removals: int
     runs: int
     operator: str = "ablate"
 
     def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
-        """All nodes get their first run before any gets its second, so that an early end still compares them."""
+        """Return the next move: all nodes get their first run before any gets its second."""
         proposed = sum(
             isinstance(record.move, Propose) and record.move.operator == self.operator for record in tree.moves.values()
         )
@@ -36,5 +36,5 @@ class Ablation:
         return Stop("every step has been taken out as often as was asked")
 
     def _hopeless(self, tree: Tree, node_id: str) -> bool:
-        """A program that fails without a step fails again: it is not worth another run."""
+        """Return whether a node has failed and never scored: a program that fails without a step fails again."""
         return node_id != tree.root and bool(tree.failures(node_id)) and not tree.scores(node_id)

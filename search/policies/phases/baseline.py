@@ -1,4 +1,4 @@
-"""The opening: the root is scored once, then trained again until its seed deviation is known."""
+"""Baseline phase: the root is scored once, then replicated until its seed deviation is known."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from search.policies.base import screening_count
 
 @dataclass(frozen=True)
 class BaselineRuns:
-    """Nothing is proposed before the root's first score; it is replicated to ``root_runs`` screenings.
+    """Screens the root before any proposal, and replicates it to ``root_runs`` screenings.
 
-    Slots that would wait for the first score begin with the replicates at once. Failed and pending screenings count, so
-    a root that fails now and then cannot keep the search here. Proposals do not wait for the replicates: those are
-    merely chosen first. A root that fails its first runs stops the search, because there is nothing to search from.
-    Raises ValueError for ``root_runs`` < 1.
+    Slots that would wait for the first score start with the replicates at once. Failed and pending screenings count, so
+    a root that fails occasionally cannot keep the search in this phase. Proposals do not wait for the replicates, which
+    are merely chosen first. A root that fails its first runs stops the search: there is nothing to search from. Raises
+    ValueError for ``root_runs`` < 1.
     """
 
     ordinal: ClassVar[bool] = True
@@ -28,7 +28,7 @@ class BaselineRuns:
         validation.whole("opening.root_runs", self.root_runs, 1)
 
     def choose(self, tree: Tree) -> Replicate | Wait | Stop | None:
-        """What the opening still asks for, or None when it is over."""
+        """Return the next move of this phase, or None when it is over."""
         if len(tree) == 0:
             return Wait("the root is not in the tree yet")
         tried = screening_count(tree, tree.root)
@@ -43,7 +43,7 @@ class BaselineRuns:
 
     def _first_score(self, tree: Tree, tried: int) -> Replicate | Wait | Stop:
         if tree.waiting(tree.root) or tree[tree.root].move in tree.open_moves:
-            failed = bool(tree.failures(tree.root))  # then no more is spent on it before one of its runs has scored
+            failed = bool(tree.failures(tree.root))  # no more is spent before one of its runs has scored
             return (None if failed else self._replicate(tree, tried)) or Wait("the root is not scored yet")
         if tried == 0:  # after a change of hardware, for example
             return Replicate(tree.root, reason="the root has no score under the present conditions")

@@ -1,4 +1,4 @@
-"""Repair: failed nodes go to debugging operators, and to those alone."""
+"""Debug phase: failed nodes go to debugging operators, and to no others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from search.policies.tree_cache import Mask
 
 @dataclass(frozen=True)
 class Debugging:
-    """With ``probability``, a failed leaf that a debugging operator applies to is drawn uniformly and given to it.
+    """With ``probability``, draws a failed leaf uniformly and proposes a debugging operator for it.
 
-    A leaf has no children, pending and refused ones counted. A leaf at the end of ``max_depth`` failed nodes in a row
-    is given up. ``operators`` names the debugging ones; without them nothing is repaired. Raises ValueError for numbers
-    that make no sense.
+    A leaf has no children, pending and refused ones included. A leaf below ``max_depth`` failed nodes in a row is given
+    up. ``operators`` names the debugging operators; a search without them debugs nothing. Raises ValueError for invalid
+    numbers.
     Source: AIDE (Jiang et al. 2025, "AIDE: AI-driven exploration in the space of code"), with p = 0.5 and depth 3.
     """
 
@@ -39,7 +39,7 @@ class Debugging:
     def choose(
         self, tree: Tree, rng: np.random.Generator, operators: Operators, members: Mask | None = None
     ) -> Propose | None:
-        """A proposal to debug a failed leaf (of the members, in a population), or None."""
+        """Return a proposal to debug a failed leaf (of ``members`` [N], in a population), or None."""
         names = [name for name in self.operators if name in operators and operators[name].weight > 0]
         if not names or rng.random() >= self.probability:
             return None
@@ -58,7 +58,7 @@ class Debugging:
         return None
 
     def _depth(self, tree: Tree, place: int, failed: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
-        """Failed nodes in a row up to and with this one, counted no further than matters."""
+        """Count the failed nodes in a row that end with this one, up to ``max_depth`` + 1."""
         depth = 0
         while place >= 0 and failed[place] and depth <= self.max_depth:
             depth += 1

@@ -1,4 +1,4 @@
-"""Drafting: new starts from the root, at the beginning or when a search is stuck."""
+"""Draft phase: new programs from the root, at the beginning and when a search stagnates."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from search.policies.base import Operators
 
 @dataclass(frozen=True)
 class InitialDrafts:
-    """The first ``count`` proposals start from the root; a widened search drafts with probability ``share``.
+    """The first ``count`` proposals start from the root; a stagnating search drafts with probability ``share``.
 
-    ``operators`` names those that write a whole new program. Where a search has none of them, the first proposals are
-    the root's children by any operator that applies. Raises ValueError for numbers that make no sense.
+    ``operators`` names the operators that write a whole new program. In a search without them, the first proposals are
+    children of the root by any operator that applies. Raises ValueError for invalid numbers.
     """
 
     ordinal: ClassVar[bool] = True
@@ -32,11 +32,11 @@ class InitialDrafts:
         validation.number("drafting.share", self.share, 0, 1)
 
     def due(self, tree: Tree) -> bool:
-        """Whether the root still lacks some of its first ``count`` children, pending and refused ones counted."""
+        """Return whether the root has fewer than ``count`` children, pending and refused ones included."""
         return int(tree.visits[0]) < self.count
 
     def choose(self, tree: Tree, operators: Operators) -> Propose | None:
-        """A draft from the root by the first drafting operator that applies to it."""
+        """Return a draft from the root by the first drafting operator that applies to it, or None."""
         for name in self.operators:
             view = operators.get(name)
             if view is not None and view.weight > 0 and view.applies(tree, tree.root):
@@ -44,5 +44,5 @@ class InitialDrafts:
         return None
 
     def widen(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
-        """A draft with probability ``share``, for a search that is stuck."""
+        """Return a draft with probability ``share``, else None."""
         return self.choose(tree, operators) if rng.random() < self.share else None

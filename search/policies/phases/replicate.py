@@ -1,4 +1,4 @@
-"""The recheck: a leader that many children were bred from, on the word of one run, is trained again."""
+"""Replication of the leader: a leader with a single run and many children is evaluated again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from search.policies.base import screening_count
 class LeaderReplication:
     """Replicates the leader up to ``runs`` screenings once it has ``after`` children or attempts.
 
-    The best of many single runs looks better than it is, and a lucky leader draws children that cannot beat its luck.
-    So the ranking hangs on that one run, and a second one is worth its price. It costs at most one evaluation in
-    ``after + 1``, and none in a short search; replicating every candidate is a bad bargain at equal budget.
-    ``runs = 1`` turns it off. Raises ValueError for ``runs`` or ``after`` below 1.
+    The best of many single runs looks better than it is, and a lucky leader attracts children that cannot beat its
+    luck. So the ranking depends on that one run, and a second one is worth its cost: at most one evaluation in ``after
+    + 1``, and none in a short search. Replicating every candidate is worse at equal budget. ``runs = 1`` turns it off.
+    Raises ValueError for ``runs`` or ``after`` below 1.
     """
 
     ordinal: ClassVar[bool] = True
@@ -30,7 +30,7 @@ class LeaderReplication:
         validation.whole("recheck.after", self.after, 1)
 
     def choose(self, tree: Tree) -> Replicate | None:
-        """The replicate that the ranking hangs on, or None."""
+        """Return a replicate of the leader, or None."""
         leader = tree.leader() if self.runs > 1 else None
         if leader is None or leader == tree.root:
             return None

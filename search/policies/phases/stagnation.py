@@ -1,4 +1,4 @@
-"""Widening: what changes when a search is stuck, by refusals in a row or because its best does not improve any more."""
+"""Stagnation: the changes to a search after refusals in a row, or when its best score no longer improves."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from search.policies.tree_cache import Mask, cache_of
 
 @dataclass(frozen=True)
 class Standstill:
-    """``candidates`` were trained since the node ``since`` improved on the best before it, and none has done so
-    again."""
+    """``candidates`` were evaluated since the node ``since`` improved on the best before it, without an improvement."""
 
     since: str
     candidates: int
@@ -29,17 +28,17 @@ class Standstill:
 class StagnationHandling:
     """After ``widen_after`` refusals in a row any scored node may be the parent; after ``stop_after`` the search stops.
 
-    With ``patience``, a search also widens once so many candidates were trained in a row without one that improves on
-    the best by more than the seed deviation (by anything, where that is not known), until one does. Meanwhile a share
-    ``elsewhere`` of the choices is made away from the leader: drafts, and the policy's own choice among the nodes of
-    all branches but the leader's (a branch goes back to one child of the root). Small steps in a row add up: what
-    counts is the distance to the best at the last improvement. null turns it off.
+    With ``patience``, a search also widens after that many candidates in a row that do not improve on the best by more
+    than the seed deviation (by anything, while that is unknown), until one does. Meanwhile a share ``elsewhere`` of the
+    choices is made away from the leader: drafts, and the policy's own choice among the nodes of all branches but the
+    leader's (a branch descends from one child of the root). Small steps add up: an improvement is measured from the
+    best at the previous improvement. null turns it off.
 
-    While widened, an operator's weight is divided by one plus its share in the proposals that came to nothing, so the
-    others come to the fore: those that change more, where small changes were the usual ones.
+    While widened, an operator's weight is divided by one plus its number of recent fruitless proposals, which favours
+    the operators that were used less.
 
     Source: the winner of FML-bench widened its exploration on stagnation. Raises ValueError unless
-    1 <= widen_after <= stop_after, and for other numbers that make no sense.
+    1 <= widen_after <= stop_after, and for other invalid numbers.
     """
 
     widen_after: int = 5
@@ -61,25 +60,25 @@ class StagnationHandling:
 
     @property
     def ordinal(self) -> bool:
-        """A standstill is told by the seed deviation, which is no matter of order."""
+        """False with ``patience``: a standstill is measured by the seed deviation, not by the order of scores."""
         return self.patience is None
 
     def refused(self, tree: Tree) -> bool:
-        """Whether the latest proposals were refused, as many as widen the search."""
+        """Return whether the latest ``widen_after`` proposals were all refused."""
         return tree.refused_in_a_row >= self.widen_after
 
     def stop(self, tree: Tree) -> Stop | None:
-        """The end of a search whose operators have nothing new to say."""
+        """Return ``Stop`` after ``stop_after`` refusals in a row, else None."""
         if tree.refused_in_a_row < self.stop_after:
             return None
         names = ", ".join(f"{name} ({times})" for name, times in sorted(_latest(tree, tree.refused_in_a_row).items()))
         return Stop(
             f"{tree.refused_in_a_row} proposals in a row came to nothing: {names}. "
-            "The operators seem to have nothing new left; the archive's refusals say why each was turned down."
+            "The operators seem exhausted; the archive's refusals give the reason of each."
         )
 
     def standstill(self, tree: Tree) -> Standstill | None:
-        """What the search is stuck on, once its patience is used; else None."""
+        """Return the present standstill once ``patience`` is exceeded, else None."""
         if self.patience is None or len(tree) <= self.patience:
             return None
         last = _last_improvement(tree, screening_sigma(tree) or 0.0)
@@ -89,7 +88,7 @@ class StagnationHandling:
         return Standstill(tree.nodes[last].node_id, candidates) if candidates >= self.patience else None
 
     def state(self, tree: Tree) -> str | None:
-        """What is different now and since when, in words that stay the same until it ends; None if nothing is."""
+        """Describe the present widening, with the same words until it ends; None without one."""
         if not len(tree):
             return None
         if self.refused(tree):
@@ -106,17 +105,17 @@ class StagnationHandling:
         return None
 
     def others(self, tree: Tree, rng: np.random.Generator) -> Mask | None:
-        """At a standstill and with probability ``elsewhere``: [N] the nodes of other branches than the leader's."""
+        """Return [N] the nodes outside the leader's branch, with probability ``elsewhere`` at a standstill; or None."""
         if self.standstill(tree) is None or rng.random() >= self.elsewhere:
             return None
         leader, branches = tree.leader(), cache_of(tree).branches
-        assert leader is not None  # there is a best that does not improve
+        assert leader is not None  # a standstill has a best node
         others: Mask = (branches != branches[tree.index[leader]]) & tree.eligible()
-        others[0] = False  # the root is everybody's ancestor, and drafts start there
+        others[0] = False  # the root belongs to no branch; drafts start there
         return others
 
     def weights(self, tree: Tree, weights: Mapping[str, float]) -> Mapping[str, float]:
-        """The operators' weights, those of the latest proposals set back while the search is widened."""
+        """Return the operators' weights, lowered for those of the latest proposals while the search is widened."""
         if self.refused(tree):
             recent = _latest(tree, tree.refused_in_a_row)
         elif self.standstill(tree) is not None:
@@ -127,7 +126,7 @@ class StagnationHandling:
 
 
 def _last_improvement(tree: Tree, margin: float) -> int | None:
-    """The place of the last node, in order of arrival, that beat the best at the improvement before by ``margin``."""
+    """Return the place of the last improvement, in order of arrival, by more than ``margin``; None without a score."""
     values = oriented(tree)
     valid = np.flatnonzero(~np.isnan(values))
     if not len(valid):
@@ -142,7 +141,7 @@ def _last_improvement(tree: Tree, margin: float) -> int | None:
 
 
 def _latest(tree: Tree, count: int) -> Counter[str]:
-    """The operators of the latest ``count`` proposals."""
+    """Count the operators of the latest ``count`` proposals."""
     counts: Counter[str] = Counter()
     for record in reversed(tree.moves.values()):
         if counts.total() >= count:

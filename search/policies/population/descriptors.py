@@ -1,6 +1,6 @@
-"""Descriptors: what kind of program a node is, whatever its score. They span the grid of MAP-Elites.
+"""Descriptors: the kind of a program, whatever its score. They are the axes of the MAP-Elites grid.
 
-A descriptor maps a tree to [N] float64, NaN where it is not known (yet). What it says of a node never changes once it
+A descriptor maps a tree to [N] float64, NaN where the value is unknown (yet). The value of a node never changes once it
 is known, and depends on the node's program and its first screening alone.
 """
 
@@ -25,16 +25,16 @@ class Descriptor(Protocol):
     """One axis of the grid."""
 
     def __call__(self, tree: Tree) -> Floats:
-        """[N] where each node lies on the axis; NaN where that is not known."""
+        """Return [N] the position of each node on the axis; NaN where it is unknown."""
         ...
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A fact that the evaluator measured beside the score, in the node's first scored screening.
+    """A quantity measured by the evaluator beside the score, in the node's first scored screening.
 
-    ``name``: a metric such as ``parameters`` or ``state_bytes``, or what the training used: ``steps``, ``seconds``,
-    ``cpu_seconds``, ``peak_memory_mb``, ``peak_device_mb``. ``log``: equal ratios are equal distances.
+    ``name``: a metric such as ``parameters`` or ``state_bytes``, or a resource of the evaluation: ``steps``,
+    ``seconds``, ``cpu_seconds``, ``peak_memory_mb``, ``peak_device_mb``. ``log``: a logarithmic axis.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Measured:
         validation.truth("population.elites.descriptors.log", self.log)
 
     def __call__(self, tree: Tree) -> Floats:
-        told = cache_of(tree).cached_feature(tree, self, self._tell, _scored(tree))
-        return _scaled(told, self.log)
+        values = cache_of(tree).cached_feature(tree, self, self._measurement, _scored(tree))
+        return _scaled(values, self.log)
 
-    def _tell(self, tree: Tree, node: Node) -> float | None:
+    def _measurement(self, tree: Tree, node: Node) -> float | None:
         first = next((e for e in tree.comparable(node.node_id) if isinstance(e, Scored)), None)
         if first is None:
             return None
@@ -69,13 +69,13 @@ class Length:
         validation.truth("population.elites.descriptors.log", self.log)
 
     def __call__(self, tree: Tree) -> Floats:
-        told = cache_of(tree).cached_feature(tree, "length", _length, np.ones(len(tree), dtype=np.bool_))
-        return _scaled(told, self.log)
+        values = cache_of(tree).cached_feature(tree, "length", _length, np.ones(len(tree), dtype=np.bool_))
+        return _scaled(values, self.log)
 
 
 @dataclass(frozen=True)
 class ChangedConstants:
-    """How many module-level constants differ from the root's: changed, added or taken away."""
+    """Number of module-level constants that differ from the root's: changed, added or removed."""
 
     def __call__(self, tree: Tree) -> Floats:
         return cache_of(tree).cached_feature(tree, "changed", _changed, np.ones(len(tree), dtype=np.bool_))
@@ -93,7 +93,7 @@ def _changed(tree: Tree, node: Node) -> float | None:
 
 
 def _constants(node: Node) -> dict[tuple[str, str], Number] | None:
-    """The constants of all Python files; None where one cannot be read as Python."""
+    """Return the constants of all Python files; None if one of them does not parse."""
     found: dict[tuple[str, str], Number] = {}
     for path, text in node.candidate.files.items():
         if path.endswith(".py"):
@@ -109,7 +109,7 @@ def _scored(tree: Tree) -> Mask:
     return ready
 
 
-def _scaled(told: Floats, log: bool) -> Floats:
-    """With ``log``, ``ln(1 + x)``; what is not at least 0 and finite is not known then."""
+def _scaled(values: Floats, log: bool) -> Floats:
+    """Return ``ln(1 + x)`` with ``log``, NaN for negative and infinite values; else the values."""
     with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(told) & (told >= 0), np.log1p(told), np.nan) if log else told
+        return np.where(np.isfinite(values) & (values >= 0), np.log1p(values), np.nan) if log else values

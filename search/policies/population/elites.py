@@ -1,4 +1,4 @@
-"""Elites by descriptor: of each kind of program, the best."""
+"""Elites: the best node of each kind, by descriptors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from search.policies.tree_cache import Mask
 class Elites:
     """A grid of ``bins`` cells along each descriptor, and the best node of each cell.
 
-    An axis reaches from the lowest to the highest value that scored nodes have, so it widens as new kinds are found; a
-    node whose descriptor is not known lies in a cell of its own beside the grid. With probability ``exploration`` the
-    parent may be any member, else only an elite.
+    An axis spans the values of all scored nodes, so it widens as new kinds are found; a node with an unknown descriptor
+    lies in an extra cell beside the grid. With probability ``exploration`` the parent may be any member, else only an
+    elite.
 
     Source: MAP-Elites (Mouret and Clune 2015, "Illuminating search spaces by mapping elites"), with the 10 bins and 20%
-    exploration of OpenEvolve. Raises ValueError for numbers that make no sense.
+    exploration of OpenEvolve. Raises ValueError for invalid numbers.
     """
 
     descriptors: Sequence[Descriptor]
@@ -36,11 +36,11 @@ class Elites:
         validation.number("population.elites.exploration", self.exploration, 0, 1)
 
     def choose(self, tree: Tree, members: Mask, rng: np.random.Generator) -> Mask:
-        """[N] who may be a parent among the members: their elites, or now and then all of them."""
+        """Return [N] the possible parents among the members: their elites, or all with probability ``exploration``."""
         return members if rng.random() < self.exploration else self.best(tree, members)
 
     def best(self, tree: Tree, members: Mask) -> Mask:
-        """[N] True for the best member of each cell, the earliest of equals."""
+        """Return [N] True for the best member of each cell, the earliest of equals."""
         places = np.flatnonzero(members & tree.eligible())
         cells = self.cells(tree)[places]
         order = np.lexsort((places, -tree.ranks()[places], cells))
@@ -50,8 +50,8 @@ class Elites:
         return elites
 
     def cells(self, tree: Tree) -> Ints:
-        """[N] the cell of each node as one number."""
-        told = np.zeros(len(tree), dtype=np.int64)
+        """Return [N] the cell of each node as one number."""
+        cells = np.zeros(len(tree), dtype=np.int64)
         eligible = tree.eligible()
         for descriptor in self.descriptors:
             values = descriptor(tree)
@@ -59,5 +59,5 @@ class Elites:
             low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
             scaled = (values - low) / (high - low) if high > low else np.where(np.isnan(values), np.nan, 0.0)
             bins = np.clip(np.floor(np.nan_to_num(scaled) * self.bins), 0, self.bins - 1).astype(np.int64)
-            told = told * (self.bins + 1) + np.where(np.isnan(scaled), 0, bins + 1)
-        return told
+            cells = cells * (self.bins + 1) + np.where(np.isnan(scaled), 0, bins + 1)
+        return cells

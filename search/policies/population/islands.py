@@ -1,8 +1,8 @@
-"""The population: who may be a parent now, when not everybody may.
+"""Populations: restrictions of which nodes may be parents now.
 
-``Islands`` gives parts of the tree lives of their own, so that a search does not follow one lineage too early; elites
-by descriptor (``elites.py``) keep the best of each kind, whatever its score beside other kinds. Both follow from the
-tree alone, so a resumed search finds the same islands, migrants and elites.
+``Islands`` keeps parts of the tree apart, so that a search does not follow one lineage too early; elites by descriptor
+(``elites.py``) keep the best of each kind, whatever its score beside other kinds. Both follow from the tree alone, so a
+resumed search has the same islands, migrants and elites.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ MATES = ("same", "other", "any")
 
 @dataclass(frozen=True)
 class Pool:
-    """Who takes part in the next move, [N] masks over all nodes, scored or not."""
+    """The nodes that may take part in the next move: [N] masks over all nodes, scored or not."""
 
     parents: Mask
-    """Who may be improved."""
+    """Nodes that may be improved."""
     residents: Mask
-    """Who may be debugged: nodes of this part of the population, the root included."""
+    """Nodes that may be debugged: those of this part of the population, the root included."""
     partners: Mask
-    """Who may be the second parent of a crossover."""
+    """Nodes that may be the second parent of a crossover."""
 
 
 class Population(Protocol):
-    """Who may be a parent now."""
+    """Selects the pool of each move."""
 
     def pool(self, tree: Tree, rng: np.random.Generator) -> Pool:
-        """The pool of the next move."""
+        """Return the pool of the next move."""
         ...
 
 
 @dataclass(frozen=True)
 class Islands:
-    """``count`` islands take turns, with ring migration; on each, only elites by descriptor may be asked for.
+    """``count`` islands that take turns, with ring migration; parents may be restricted to elites by descriptor.
 
     The island of a node is the number of the move that made it modulo ``count``; the next move works on its own island,
-    so a child stays where its parent was chosen, and the islands take equal turns. The root lives on all of them. A
-    widened search ignores the islands, which brings fresh blood as migration does.
+    so a child stays where its parent was chosen, and the islands take equal turns. The root belongs to all of them. A
+    widened search ignores the islands, which mixes them as migration does.
 
-    Migration: at every ``every``-th node of the tree, the best ``share`` of each island (one at least) become visitors
-    of the next island in the ring, and those of the time before go home; what was bred from them there stays. ``every:
-    0`` keeps the islands apart. ``mates``: whether the partner of a crossover is from the ``same`` island (its visitors
+    Migration: at every ``every``-th node of the tree, the best ``share`` of each island (at least one) become visitors
+    of the next island in the ring, and the previous visitors leave; their children on that island stay. ``every: 0``
+    keeps the islands apart. ``mates``: whether the partner of a crossover is from the ``same`` island (visitors
     included), from an ``other`` one, or ``any``.
 
     Sources: islands with ring migration as in OpenEvolve (5 islands, the top 10% every 50); FunSearch (Romera-Paredes
     et al. 2024) and ShinkaEvolve have them too. In OpenEvolve a migrant is a copy that stays; here it is a visitor
-    until the next migration, so that the archive needs no copies. Raises ValueError for numbers that make no sense.
+    until the next migration, so that the archive needs no copies. Raises ValueError for invalid numbers.
     """
 
     ordinal: ClassVar[bool] = True
@@ -80,17 +80,17 @@ class Islands:
         partners = {"same": here, "other": ~residents & tree.eligible(), "any": tree.eligible()}[self.mates]
         if self.elites is None:
             return Pool(here, residents, partners)
-        # The partners are the elites of their own kind even when a parent is drawn from all.
+        # Partners are elites even when a parent is drawn from all members.
         return Pool(self.elites.choose(tree, here, rng), residents, self.elites.best(tree, partners))
 
     def _home(self, tree: Tree, island: int) -> Mask:
-        """[N] True for the nodes of an island, the root included."""
+        """Return [N] True for the nodes of an island, the root included."""
         home: Mask = cache_of(tree).moves % self.count == island
         home[:1] = True
         return home
 
     def _visitors(self, tree: Tree, island: int) -> Mask:
-        """[N] True for those of the island before it in the ring that were its best at the last migration."""
+        """Return [N] True for the best nodes of the previous island in the ring at the last migration."""
         visitors = np.zeros(len(tree), dtype=np.bool_)
         old = len(tree) // self.every * self.every if self.every else 0
         if self.count == 1 or old == 0:

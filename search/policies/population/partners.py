@@ -1,4 +1,4 @@
-"""Mating: the second parent of a crossover."""
+"""Partner selection: the second parent of a crossover."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from search.policies.tree_cache import Mask, cache_of
 
 
 class PartnerSelection(Protocol):
-    """Draws a partner."""
+    """Draws the second parent of a crossover."""
 
     @property
     def share(self) -> float | None:
-        """The share of crossovers in the proposals, where one is possible; None: by the operators' weights."""
+        """Share of crossovers in the proposals, where one is possible; None: by the operators' weights."""
         ...
 
     def partner(self, tree: Tree, first: int, rng: np.random.Generator, members: Mask | None = None) -> int | None:
-        """The place of a partner for the node at place ``first`` among the members, or None where there is none."""
+        """Return the place of a partner for the node at place ``first`` among ``members`` [N], or None."""
         ...
 
 
 @dataclass(frozen=True)
 class RankPartner:
-    """A scored node of the better half, unrelated in a straight line, drawn with ``p ~ rank^(1 / temperature)``.
+    """Draws from the best share of scored nodes, without ancestors and descendants, ``p ~ rank^(1 / temperature)``.
 
-    Two nodes of which one descends from the other have nothing to merge. ``temperature`` 0.2 is the rank softmax of
-    AIRA2 on the rank in [0, 1]. With ``across``, both lie on different branches, which go back to different children of
-    the root. Raises ValueError for numbers that make no sense.
+    A node and its own ancestor have nothing to merge. ``temperature`` 0.2 is the rank softmax of AIRA2 on the rank in
+    [0, 1]. With ``across``, the parents lie on different branches, which descend from different children of the root.
+    Raises ValueError for invalid numbers.
     """
 
     ordinal: ClassVar[bool] = True
     best: float = 0.5
-    """The share of the scored nodes (of the members, in a population) that may be a partner, from the top."""
+    """Share of the scored nodes (of the members, in a population) that may be a partner, from the top."""
     temperature: float = 0.2
     tries: int = 8
     share: float | None = None
@@ -53,7 +53,7 @@ class RankPartner:
         validation.truth("mating.across", self.across)
 
     def partner(self, tree: Tree, first: int, rng: np.random.Generator, members: Mask | None = None) -> int | None:
-        ranked = ranks(tree, members)  # suspects have none
+        ranked = ranks(tree, members)  # NaN for suspects
         with np.errstate(invalid="ignore"):
             weights = np.where(ranked >= 1 - self.best, ranked ** (1 / self.temperature), 0.0)
         weights[first] = 0.0
@@ -71,7 +71,7 @@ class RankPartner:
 
 
 def related(tree: Tree, a: int, b: int) -> bool:
-    """Whether one of two nodes (by place) is an ancestor of the other. Walks up only as far as the older one."""
+    """Return whether one of two nodes (by place) is an ancestor of the other."""
     older, newer = min(a, b), max(a, b)
     seen, front = {newer}, [newer]
     while front:

@@ -1,7 +1,7 @@
 """Samplers: from node scores to one node.
 
-A sampler maps (tree, [N] scores with NaN where a node is out, rng) to a place in ``tree.nodes``, or None if all are
-out. Those that walk down the tree are in ``descent.py`` and ``thompson.py``.
+A sampler maps (tree, [N] scores with NaN for excluded nodes, rng) to a place in ``tree.nodes``, or None if all are
+excluded. Samplers that descend the tree are in ``uct.py`` and ``thompson.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Sampler(Protocol):
     """Draws one node."""
 
     def __call__(self, tree: Tree, scores: Floats, rng: np.random.Generator) -> int | None:
-        """A place whose score is not NaN, or None when there is none."""
+        """Return a place whose score is not NaN, or None without one."""
         ...
 
 
@@ -37,7 +37,7 @@ class Argmax:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Each node that is not out, with equal probability, whatever its score."""
+    """Each node with a score, with equal probability."""
 
     ordinal: ClassVar[bool] = True
 
@@ -81,7 +81,7 @@ class Proportional:
 
 @dataclass(frozen=True)
 class RankSoftmax:
-    """``p_i ~ (N - rank_i + 1)^(1 / temperature)`` with rank 1 the best of the N nodes that are in; ties share a rank.
+    """``p_i ~ (N - rank_i + 1)^(1 / temperature)`` with rank 1 the best of N scored nodes; ties share a rank.
 
     Source: AIRA2, which draws parents so with 15% crossovers; see ``conf/policy/rank_softmax.yaml``. A low temperature
     is nearly greedy. Raises ValueError unless the temperature is above 0.
@@ -103,7 +103,7 @@ class RankSoftmax:
 
 
 def draw(weights: Floats, rng: np.random.Generator) -> int:
-    """A place with probability proportional to its weight; at least one weight is above 0."""
+    """Draw a place with probability proportional to its weight [N]; at least one weight must be above 0."""
     cumulative = np.cumsum(weights)
     drawn = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
     return min(drawn, int(np.flatnonzero(weights)[-1]))

@@ -1,9 +1,9 @@
 """Node scores: how promising each node is.
 
-A node score maps (tree, members) to [N] float64, higher is better, NaN where a node must not be improved: failed,
-unscored and suspect nodes, and those that are no members. ``members`` [N] is the pool that a population chooses from;
-None is everybody. ``ordinal`` says that no raw score is seen, so that any monotone change of the metric leaves the
-score as it is.
+A node score maps (tree, members) to [N] float64, higher is better, NaN for nodes that must not be improved: failed,
+unscored and suspect nodes, and non-members. ``members`` [N] is the pool that a population chooses from; None is all
+nodes. ``ordinal`` declares that only the order of raw scores is used, so that a monotone change of the metric changes
+nothing.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from search.policies.tree_cache import Mask
 
 
 class NodeScore(Protocol):
-    """What is promising."""
+    """Scores all nodes."""
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
-        """[N] float64 aligned with ``tree.nodes``; a new array, NaN where a node must not be improved."""
+        """Return [N] float64 aligned with ``tree.nodes``; a new array, NaN where a node must not be improved."""
         ...
 
 
 @dataclass(frozen=True)
 class _Normed:
-    """A score that starts from the rank of a node's mean, or from its place between the worst and the best."""
+    """A score based on the rank of a node's mean, or on its min-max value."""
 
     norm: Norm = field(default="rank", kw_only=True)
 
@@ -90,7 +90,7 @@ class Puct(_Normed):
 
 @dataclass(frozen=True)
 class Value(_Normed):
-    """The rank in [0, 1] of the node's mean, or its min-max value, and nothing else."""
+    """The rank in [0, 1] of the node's mean, or its min-max value."""
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
         return normalised(tree, self.norm, members)
@@ -98,7 +98,7 @@ class Value(_Normed):
 
 @dataclass(frozen=True)
 class Rank:
-    """The rank in [0, 1] of the node's mean and nothing else: with ``Argmax`` this is greedy search."""
+    """The rank in [0, 1] of the node's mean: with ``Argmax`` this is greedy search."""
 
     ordinal: ClassVar[bool] = True
 
@@ -123,8 +123,8 @@ class MadSigmoid:
     MAD is the median absolute deviation of the members' means from their median, ``n_i`` the children including failed,
     refused and pending ones. Source: ShinkaEvolve (Lange, Imajuku and Cetin 2025), weighted parent sampling with slope
     10, within an island; there children are the correct ones only. Where more than half of the means are equal the MAD
-    is 0, and the sigmoid its limit: 1 above the median, 0 below it, 1/2 at it (ShinkaEvolve puts a fixed number there,
-    which would depend on the metric's unit). Follows differences of raw scores, but neither their unit nor their zero.
+    is 0, and the sigmoid its limit: 1 above the median, 0 below it, 1/2 at it (ShinkaEvolve uses a fixed number there,
+    which would depend on the metric's unit). Depends on differences of raw scores, but not on their unit or zero.
     """
 
     ordinal: ClassVar[bool] = False
@@ -147,11 +147,11 @@ class MadSigmoid:
 
 @dataclass(frozen=True)
 class NoveltyWeighted(_Normed):
-    """``sigmoid(slope * (v_i - centre)) / (1 + n_i)``: good nodes, and of them those with few children.
+    """``sigmoid(slope * (v_i - centre)) / (1 + n_i)``: prefers good nodes with few children.
 
     ``v_i`` in [0, 1] is the rank of the node's mean (``norm``: or its min-max value), ``n_i`` its children including
     failed, refused and pending ones. Source: Darwin Goedel Machine (Zhang et al. 2025), slope 10 and centre 0.5 on an
-    accuracy in [0, 1], children that still work. A rank takes the place of the accuracy, which few metrics have.
+    accuracy in [0, 1], counting children that still work. A rank replaces the accuracy, which few metrics are.
     """
 
     slope: float = 10.0
@@ -159,7 +159,7 @@ class NoveltyWeighted(_Normed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("score.slope", self.slope, 0, why="0 looks at children alone")
+        validation.number("score.slope", self.slope, 0, why="0 uses the number of children alone")
         validation.number("score.centre", self.centre, 0, 1)
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
@@ -172,10 +172,10 @@ class KeptLine:
     """Linear keep-or-revert: 1 for the head of the line, NaN for all others.
 
     The line starts at the root; its next member is the first child (by order of arrival) with a better mean than the
-    present head that is not suspect; all others are reverted and never returned to. Source: the loop of
+    present head that is not suspect; all others are reverted for good. Source: the loop of
     karpathy/autoresearch, one git branch that keeps a commit if the metric improved. Run serially this is exactly that
-    loop. With several slots the children of one head run side by side, and the first to arrive of those that improve
-    on it is kept. In a population each pool that the root is in has a line of its own, of its members alone.
+    loop. With several slots the children of one head run in parallel, and the first improvement to arrive is kept. In a
+    population each pool that contains the root has its own line among its members.
     """
 
     ordinal: ClassVar[bool] = True

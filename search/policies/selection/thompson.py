@@ -1,4 +1,4 @@
-"""Wider or deeper, drawn from what either has brought: the descent of AB-MCTS-A."""
+"""AB-MCTS-A: descent from the root by Thompson sampling of "new child" against "go down"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.policies.selection.backups import climb
 
 @dataclass(frozen=True)
 class Sums:
-    """Observations of some arms: their number, sum and sum of squares, [K] each."""
+    """Sufficient statistics of K arms: number, sum and sum of squares of their observations, [K] each."""
 
     count: Floats
     total: Floats
@@ -24,7 +24,7 @@ class Sums:
         return Sums(self.count[arms], self.total[arms], self.squares[arms])  # type: ignore[call-overload]
 
     def pooled(self) -> Sums:
-        """All arms as one, [1]."""
+        """Return all arms pooled into one, [1]."""
         return Sums(*(np.array([column.sum()]) for column in (self.count, self.total, self.squares)))
 
     def without(self, other: Sums) -> Sums:
@@ -41,14 +41,14 @@ class Thompson:
         k' = k + n, nu' = nu + n, m' = (k m + n a) / k', tau'^2 = (nu tau^2 + S + n k (m - a)^2 / k') / nu'
         sigma^2 ~ nu' tau'^2 / chi2(nu'), and the draw is from N(m', sigma^2 / k')
 
-    "New child" has seen the scores of the node's own children; "go down" those of all nodes further below; a child
-    those of its whole subtree, its own included. Node scores must lie in [0, 1]. An attempt without a score (failed,
-    refused or pending) is a 0 for "new child" of its own parent, so that slots side by side spread out, and is not
-    backed up.
+    The observations of "new child" are the scores of the node's own children; those of "go down" the scores of all
+    nodes further below; those of a child its whole subtree, its own included. Node scores must lie in [0, 1]. An
+    attempt without a score (failed, refused or pending) is a 0 for "new child" of its own parent, so that parallel
+    slots spread out, and is not backed up.
 
     Source: AB-MCTS-A in "Wider or deeper?" (Inoue et al. 2025) with the priors of its public implementation (Gaussian,
-    m = 0, k = 1, nu = 1, tau^2 = 0.1); posterior from Murphy (2012), section 4.6.3. What it does not have is the 0 for
-    attempts without a score: there, only what was scored is seen. Raises ValueError for priors that make no sense.
+    m = 0, k = 1, nu = 1, tau^2 = 0.1); posterior from Murphy (2012), section 4.6.3. The 0 for attempts without a score
+    is an addition: there, only scored nodes count. Raises ValueError for invalid priors.
     """
 
     ordinal: ClassVar[bool] = True
@@ -80,13 +80,13 @@ class Thompson:
             place = int(below[np.argmax(self._draw(every.of(below), rng))])
 
     def _wider(self, own: Sums, every: Sums, unscored: float, rng: np.random.Generator) -> bool:
-        """Whether a new child draws at least as well as what is further down."""
+        """Return whether "new child" draws at least as well as "go down"."""
         made = own.pooled()
         made = Sums(made.count + unscored, made.total, made.squares)
         return bool(self._draw(made, rng)[0] >= self._draw(every.without(own).pooled(), rng)[0])
 
     def _draw(self, seen: Sums, rng: np.random.Generator) -> Floats:
-        """[K] one draw of each arm's mean."""
+        """Draw [K] the mean of each arm from its posterior."""
         count, average = seen.count, seen.total / np.maximum(seen.count, 1)
         scatter = np.maximum(0.0, seen.squares - seen.total * average)
         weight, freedom = self.weight + count, self.freedom + count

@@ -1,4 +1,4 @@
-"""A descent from the root: at each node, either a new child of it, or on to the most promising of its children."""
+"""UCT: descent from the root, at each node to the most promising child or to a new one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from search.policies.selection.backups import RULES, Rule, backed_up
 
 @dataclass(frozen=True)
 class Descent:
-    """UCT with progressive widening: down by ``Q_j + c * sqrt(ln N_parent / N_j)`` to a node that wants a child.
+    """UCT with progressive widening: descends by ``Q_j + c * sqrt(ln N_parent / N_j)`` to a node that gets a new child.
 
     ``Q_j`` is the best (``backup: max``) or the mean (``mean``) of the node scores in the child's subtree, ``N`` one
-    plus the children made or attempted below a node, itself included: failed, refused and pending ones count there and
-    in no Q. A node wants a child while it has fewer than ``max(1, children * N^growth)`` of them, and when no child of
-    it has a value yet. Growth 0 is UCT with a fixed number of children a node, growth 0.5 progressive widening.
+    plus the children made or attempted in a node's subtree: failed, refused and pending ones count in N and in no Q. A
+    node gets a new child while it has fewer than ``max(1, children * N^growth)``, or while none of its children has a
+    value. Growth 0 is UCT with a fixed number of children a node, growth 0.5 progressive widening.
 
     Sources: UCT, Kocsis and Szepesvari (2006), "Bandit based Monte-Carlo planning"; widening, Coulom (2007), "Computing
-    Elo ratings of move patterns", and Chaslot et al. (2008). Raises ValueError for numbers that make no sense.
+    Elo ratings of move patterns", and Chaslot et al. (2008). Raises ValueError for invalid numbers.
     """
 
     ordinal: ClassVar[bool] = True

@@ -1,7 +1,7 @@
-"""What a mean score is worth among others: its rank, or its place between the worst and the best.
+"""Normalised mean scores: ranks and min-max values.
 
-Ranks see the order of the scores and nothing else: one diverged run does not flatten the others, and a change of the
-metric that keeps its order changes nothing. ``members`` [N] says among whom; None is all that may be improved.
+Ranks use the order of the scores alone: one diverged run does not flatten the others, and a monotone change of the
+metric changes nothing. ``members`` [N] restricts the nodes to compare; None is all that may be improved.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ NORMS = ("rank", "minmax")
 
 
 def among(tree: Tree, members: Mask | None) -> Mask:
-    """[N] the members that have a mean and are not suspect."""
+    """Return [N] True for members that have a mean and are not suspect."""
     eligible = tree.eligible()
     return eligible if members is None else eligible & members
 
 
 def normalised(tree: Tree, norm: Norm, members: Mask | None = None) -> Floats:
-    """[N] values in [0, 1], the best 1, NaN for all others than the members. A new array."""
+    """Return [N] values in [0, 1], the best 1, NaN for non-members. A new array."""
     return ranks(tree, members) if norm == "rank" else minmax(tree, members)
 
 
 def ranks(tree: Tree, members: Mask | None = None) -> Floats:
-    """[N] rank in [0, 1] among the members; ties share their average; one alone has 1."""
+    """Return [N] ranks in [0, 1] among the members; ties share their average; a single one has 1."""
     every = tree.ranks()
     if members is None:
         return every.copy()
@@ -37,18 +37,18 @@ def ranks(tree: Tree, members: Mask | None = None) -> Floats:
 
 
 def ranked(values: Floats) -> Floats:
-    """[N] rank in [0, 1] of each value that is not NaN, the highest 1; ties share their average; one alone has 1."""
-    told = np.full(len(values), np.nan)
+    """Return [N] ranks in [0, 1] of all values but NaN, the highest 1; ties share their average; a single one has 1."""
+    result = np.full(len(values), np.nan)
     known = ~np.isnan(values)
     if count := int(known.sum()):
         _, inverse, sizes = np.unique(values[known], return_inverse=True, return_counts=True)
         places = np.cumsum(sizes) - sizes + (sizes - 1) / 2
-        told[known] = places[inverse] / (count - 1) if count > 1 else 1.0
-    return told
+        result[known] = places[inverse] / (count - 1) if count > 1 else 1.0
+    return result
 
 
 def minmax(tree: Tree, members: Mask | None = None) -> Floats:
-    """[N] ``(s - worst) / (best - worst)`` among the members; 1 where all are equal."""
+    """Return [N] ``(s - worst) / (best - worst)`` among the members; 1 where all are equal."""
     values = oriented(tree, members)
     if np.isnan(values).all():
         return values
@@ -57,6 +57,6 @@ def minmax(tree: Tree, members: Mask | None = None) -> Floats:
 
 
 def oriented(tree: Tree, members: Mask | None = None) -> Floats:
-    """[N] means with the sign that makes higher better; NaN for all others than the members."""
+    """Return [N] means with the sign that makes higher better; NaN for non-members."""
     sign = -1.0 if tree.direction == "minimise" else 1.0
     return np.where(among(tree, members), sign * tree.means, np.nan)
