@@ -51,7 +51,7 @@ class SpeedEffect:
 
     @property
     def explains(self) -> bool:
-        """Whether the slope is significant at ``SIGNIFICANT`` with enough degrees of freedom."""
+        """True if the slope is significant at ``SIGNIFICANT`` with enough degrees of freedom."""
         return self.dof >= LEAST_DOF and self.p < SIGNIFICANT
 
 

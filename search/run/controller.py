@@ -3,7 +3,7 @@
     controller.ask() -> Request | None     one evaluation to start, or None
     controller.tell(evaluation)            record its result
 
-``None`` means that nothing can start before the result of a pending evaluation is told, or that the run has ended:
+``None`` means that nothing can start before a pending evaluation lands, or that the run has ended:
 ``controller.result`` is set then. The engine (``search/run/engine.py``) handles moves and proposals; the controller
 decides when their budget is used, and runs the claim. ``search/run/loop.py`` keeps slots busy with it, and
 ``search/api.py`` makes one for a notebook.
@@ -131,7 +131,7 @@ class RunController:
             engine.fill(free, min(engine.wanted_ahead, remaining - free))
 
     def ask_before_tell(self) -> Request | None:
-        """Return an evaluation to start before a landed one is told, so that its slot need not wait for the disk.
+        """Return an evaluation to start before a landed one is recorded: its slot need not wait for the disk.
 
         No move is chosen here, so all moves follow from the recorded tree. With a target, None: the landed evaluation
         may end the search.

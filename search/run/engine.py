@@ -139,7 +139,7 @@ class Engine:
 
     @property
     def paused(self) -> bool:
-        """Whether the language model will be asked again after a pause: its service could not answer."""
+        """True while the service of the language model cannot answer and will be asked again after a pause."""
         return self._proposals.paused
 
     @property

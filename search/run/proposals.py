@@ -78,7 +78,7 @@ class ProposalPool:
 
     @property
     def paused(self) -> bool:
-        """Whether calls are suspended, and will be made again, because the model's service could not answer."""
+        """True while calls are suspended because the model's service could not answer."""
         return self.outage.paused(self._monotonic())
 
     @property
@@ -90,7 +90,7 @@ class ProposalPool:
         return self._lookahead.wanted(max((now - since for since in self._added_at.values()), default=0.0))
 
     def has_room(self) -> bool:
-        """Whether one more proposal may be added now."""
+        """Return whether one more proposal may be added now."""
         return len(self) < self._concurrency and self.outage.allows(self._monotonic(), len(self))
 
     def add(self, proposal: PendingProposal) -> None:
