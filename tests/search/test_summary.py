@@ -29,7 +29,7 @@ def test_a_champion_is_reported_by_its_fresh_replicates_alone(start: Start, tmp_
     assert "95% interval" in verdict.reason
     assert "4 fresh seeds each" in verdict.reason
     assert verdict.reason in text
-    assert "on seeds that the search never used; one that is no better passes at most once in 40 claims." in text
+    assert "on seeds that the search never used; a program that is no better passes at most once in 40 claims." in text
     tree = bench.search.tree
     for node_id in (tree.root, verdict.node_id):
         for score in (*tree.scores(node_id), float(tree.means[tree.index[node_id]])):
