@@ -25,6 +25,16 @@ SPLIT_OF: Mapping[Purpose, Split] = {"screen": "val", "confirm": "select", "repo
 Outcome = Literal["scored", "crashed", "timed_out", "out_of_memory", "invalid", "stopped", "lost"]
 Trust = Literal["audited", "self_reported"]
 Direction = Literal["minimise", "maximise"]
+VerdictCode = Literal["improvement", "within_noise", "none_better", "no_finalist", "no_interval", "root_unscored"]
+"""Why a claim ended as it did: the interval of the gain excludes zero; it does not; no node has a better screening mean
+than the root; the budget can pay for no finalist that is left; too few scores for an interval; a root without a score.
+"""
+SearchedCode = Literal["stopped", "target", "evaluations", "hours", "device_hours", "llm_budget", "llm_closed"]
+"""Why a search was over (events of kind ``searched``): by its policy, at its target, by a limit of its budget, by the
+tokens or dollars of its budget, or since the language model cannot be asked for another reason."""
+WidenedCode = Literal["refusals", "standstill"]
+"""Why a search was widened (events of kind ``widened``)."""
+EventCode = SearchedCode | WidenedCode
 
 ROOT_OPERATOR = "seed"
 """The operator of a run's root: the seed program was made by a person."""
@@ -107,6 +117,9 @@ class Candidate:
     idea: str
     aim: str | None = None
     """The kind of change that the operator was told to make (``architecture``, ``schedule``): our word, no model's."""
+    ablated: str | None = None
+    """Of the operator ``ablate``: the id of the node whose edit was taken out. Its first 8 digits in a run that was
+    started before schema 6."""
 
 
 @dataclass(frozen=True)
@@ -315,6 +328,8 @@ class LlmCall:
     charged_dollars: float | None = None
     """What counts against the caps: the cost as far as it is known, and the most it can be where it is not. None for
     what is known alone."""
+    cut_off: bool = False
+    """Whether the answer ended at the limit of tokens and not where the model ended it."""
 
 
 @dataclass(frozen=True)
@@ -362,6 +377,8 @@ class Decision:
     reason: str
     detail: Mapping[str, object]
     at: float
+    code: VerdictCode | None = None
+    """None for a leader, and for a verdict of before schema 6 whose reason does not tell."""
 
 
 @dataclass(frozen=True)
@@ -373,3 +390,6 @@ class Event:
     message: str
     at: float
     node_id: str | None = None
+    code: EventCode | None = None
+    detail: Mapping[str, object] | None = None
+    """The limits of tokens and dollars, for ``llm_budget``."""

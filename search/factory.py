@@ -227,10 +227,17 @@ def build_parts(
         views=views,
         gate=evaluator.gate,
         clock=clock,
-        llm_closed=partial(_closed, meter),
         median_rule=config["evaluator"].get("median_rule") is not None,
     )
-    return parts if meter is None else replace(parts, llm_room=meter.room, llm_concurrency=meter.concurrency)
+    if meter is None:
+        return parts
+    return replace(
+        parts,
+        llm_closed=lambda: meter.closed,
+        llm_cap=lambda: meter.closing_cap,
+        llm_room=meter.room,
+        llm_concurrency=meter.concurrency,
+    )
 
 
 def build_lookahead(parts: EngineParts, llm: Llm, slots: int) -> Lookahead | None:
@@ -242,7 +249,3 @@ def build_lookahead(parts: EngineParts, llm: Llm, slots: int) -> Lookahead | Non
         return None
     quick = any(not operator.needs_llm for operator in parts.operators.values())
     return Lookahead(slots, safety=0.0 if quick else SAFETY)
-
-
-def _closed(meter: Meter | None) -> str | None:
-    return meter.closed if meter is not None else None

@@ -125,7 +125,7 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
         "if(purpose = 'screen', right(log, 2000), '') AS log, finished_at "
         "FROM evaluations WHERE node_id = ? ORDER BY arrival, finished_at"
     )
-    facts["decisions"] = rows("SELECT kind, reason, decided_at FROM decisions WHERE node_id = ? ORDER BY decided_at")
+    facts["decisions"] = rows("SELECT kind, reason, decided_at FROM decisions WHERE node_id = ? ORDER BY arrival")
     facts["files"] = {
         row["path"]: row["text"] for row in rows("SELECT path, text FROM programs WHERE node_id = ? ORDER BY path")
     }

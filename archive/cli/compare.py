@@ -32,11 +32,9 @@ _RUNS = """
     ORDER BY s.created_at, s.run
 """
 _VERDICTS = """
-    SELECT run, arg_max(reason, decided_at), arg_max(detail, decided_at) FROM decisions
+    SELECT run, arg_max({code: code, detail: detail}, arrival) FROM decisions
     WHERE kind IN ('champion', 'no_champion') GROUP BY run
 """
-NOBODY = "no improvement beyond noise: no node has a better screening mean"
-"""How the verdict begins that cost nothing: words of search/claims/claim.py, whose test holds the two together."""
 _APART = ("task", "fingerprint", "budget_seconds", "hardware")
 """What must be equal for two scores to be averaged."""
 
@@ -115,7 +113,7 @@ def by_key(reader: Reader, by: str | None, names: Sequence[str] = ()) -> Result:
 
 
 def _runs(reader: Reader) -> list[_Run]:
-    verdicts = {run: _claim(reason, json.loads(detail)) for run, reason, detail in reader.query(_VERDICTS).rows}
+    verdicts = {run: _claim(last["code"], json.loads(last["detail"])) for run, last in reader.query(_VERDICTS).rows}
     found = reader.query(_RUNS)
     runs = []
     for row in found.rows:
@@ -125,11 +123,11 @@ def _runs(reader: Reader) -> list[_Run]:
     return runs
 
 
-def _claim(reason: str, detail: Any) -> _Claim | None:
+def _claim(code: str | None, detail: Any) -> _Claim | None:
     """None where it could not be made. Where no node was better than the root, that is what is taken home."""
     if isinstance(detail, dict) and "gain" in detail:
         return _Claim(float(detail["gain"]), float(detail["low"]), float(detail["high"]))
-    return _Claim(0.0, math.nan, math.nan) if reason.startswith(NOBODY) else None
+    return _Claim(0.0, math.nan, math.nan) if code == "none_better" else None
 
 
 def _chosen(runs: Sequence[_Run], names: Sequence[str]) -> list[_Run]:

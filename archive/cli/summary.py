@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.cli.commands import which_run
-from archive.query.ablations import NO_EFFECT, ablations
+from archive.query.ablations import NO_EFFECT, ablations, within_noise
 from archive.query.query import Reader
 from archive.query.questions import holdout_reads, last_verdict, rows
 from archive.query.tables import cell
@@ -122,7 +122,7 @@ def _real(facts: Mapping[str, Any]) -> list[str]:
 def _why(facts: Mapping[str, Any]) -> list[str]:
     if facts["ablation"] is not None:
         lines = ["each step taken out and the rest trained again: by how much it is worse without it"]
-        steps = [step for step in facts["ablation"]["steps"] if step["verdict"] != NO_EFFECT]
+        steps = [step for step in facts["ablation"]["steps"] if not within_noise(step)]
         lines += [f"  {step['node'][:_SHORT]}  {_worth(step)}  {cell(step['idea'])}" for step in steps]
         others = len(facts["ablation"]["steps"]) - len(steps)
         return [*lines, f"  {_many(others, 'step')} with {NO_EFFECT}"] if others else lines

@@ -205,7 +205,7 @@ def _best_node(reader: Reader) -> tuple[str, str]:
     verdicts = _rows(
         reader,
         "SELECT kind, node_id FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion')"
-        " ORDER BY decided_at, kind DESC",
+        " ORDER BY arrival, kind DESC",
         (run,),
     )
     last_of = {str(node): str(kind) for kind, node in verdicts}  # a champion that failed a later claim is none
@@ -312,7 +312,7 @@ def _read_steps(reader: Reader, rows: Sequence[tuple[Any, ...]]) -> list[Step]:
         _rows(
             reader,
             "SELECT node_id, kind, reason, CAST(detail AS VARCHAR) FROM decisions"
-            f" WHERE kind IN ('champion', 'no_champion') AND {among} ORDER BY decided_at",
+            f" WHERE kind IN ('champion', 'no_champion') AND {among} ORDER BY arrival",
             ids,
         )
     )

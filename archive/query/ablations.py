@@ -25,6 +25,11 @@ def ablations(reader: Reader, run: str) -> list[dict[str, Any]]:
     return [{"run": name, "node": node_id, "steps": steps} for (name, node_id), steps in found.items()]
 
 
+def within_noise(step: Mapping[str, Any]) -> bool:
+    """Whether the interval of a step's worth holds zero."""
+    return step["low"] is not None and step["low"] <= 0 <= step["high"]
+
+
 def _step(row: Mapping[str, Any]) -> dict[str, Any]:
     low, high = _interval(row)
     return {

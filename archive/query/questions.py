@@ -28,7 +28,7 @@ def last_verdict(reader: Reader, run: str) -> dict[str, Any] | None:
     """``kind``, ``node_id`` and ``reason`` of the run's last claim; None if there was none."""
     sql = (
         "SELECT kind, node_id, reason FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion') "
-        "ORDER BY decided_at DESC LIMIT 1"
+        "ORDER BY arrival DESC LIMIT 1"
     )
     found = rows(reader, sql, [run])
     return found[0] if found else None

@@ -13,6 +13,7 @@ from archive.records import (
     CurvePoint,
     Decision,
     Evaluation,
+    Event,
     LlmCall,
     MoveRecord,
     Node,
@@ -56,7 +57,7 @@ class History:
 
     def last_arrival(self) -> int:
         """The highest number given to a row; 0 in an empty archive."""
-        tables = ("moves", "refusals", "nodes", "evaluations")
+        tables = ("moves", "refusals", "nodes", "evaluations", "decisions", "events")
         return max(int(self._query(f"SELECT coalesce(max(arrival), 0) FROM {table}")[0][0]) for table in tables)
 
     def keys(self, run: str) -> set[Key]:
@@ -178,8 +179,12 @@ class History:
         return Spending(*self._query(sql.replace("$run", "?"), [run] * 2)[0])
 
     def decisions(self, run: str) -> tuple[Decision, ...]:
-        sql = f"SELECT {rows.DECISION} FROM decisions WHERE run = ? ORDER BY rowid"
+        sql = f"SELECT {rows.DECISION} FROM decisions WHERE run = ? ORDER BY arrival, rowid"
         return tuple(map(rows.decision_of, self._query(sql, [run])))
+
+    def events(self, run: str, kind: str) -> tuple[Event, ...]:
+        sql = f"SELECT {rows.EVENT} FROM events WHERE run = ? AND kind = ? ORDER BY arrival, rowid"
+        return tuple(map(rows.event_of, self._query(sql, [run, kind])))
 
     def seconds_used(self, run: str) -> float:
         """The sum over sessions of the time from the ``session`` event to the last row before the next one."""

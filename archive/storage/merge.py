@@ -35,7 +35,7 @@ _KEYS = {
 }
 """Table -> what makes a row of it the same in two archives. Times are of the machine that wrote the row."""
 
-_ARRIVES = ("moves", "refusals", "nodes", "evaluations")
+_ARRIVES = ("moves", "refusals", "nodes", "evaluations", "decisions", "events")
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,10 @@ def _copy(
 
 def _selected(columns: dict[str, str], shift: int = 0) -> str:
     """The select list: this archive's name of the run is $1, and arrivals are shifted."""
-    said = {"run": "$1", "arrival": f"arrival + {shift}"}
-    return ", ".join(said.get(column, expression) for column, expression in columns.items())
+    said = {**columns, "run": "$1"}
+    if "arrival" in columns:
+        said["arrival"] = f"{columns['arrival']} + {shift}"
+    return ", ".join(said[column] for column in columns)
 
 
 def _copy_sources(connection: duckdb.DuckDBPyConnection) -> None:

@@ -129,7 +129,7 @@ def refusal_of(row: Row) -> Refusal:
 
 # ---------------------------------------------------------------- nodes
 
-NODE = "node_id, run, number, move, operator, idea, lines, digest, created_at, aim, arrival"
+NODE = "node_id, run, number, move, operator, idea, lines, digest, created_at, aim, ablated, arrival"
 
 
 def node_row(node: Node, files: Mapping[str, str], arrival: int) -> Row:
@@ -137,13 +137,13 @@ def node_row(node: Node, files: Mapping[str, str], arrival: int) -> Row:
     candidate = node.candidate
     return (
         node.node_id, node.run, node.number, node.move, candidate.operator, storable(candidate.idea), lines,
-        node.digest, to_time(node.created_at), candidate.aim, arrival,
+        node.digest, to_time(node.created_at), candidate.aim, candidate.ablated, arrival,
     )  # fmt: skip
 
 
 def node_of(row: Row, parents: Sequence[str], files: Mapping[str, str]) -> Node:
-    node_id, run, number, move, operator, idea, _, digest, created_at, aim, _ = row
-    candidate = Candidate(files, tuple(parents), operator, idea, aim)
+    node_id, run, number, move, operator, idea, _, digest, created_at, aim, ablated, _ = row
+    candidate = Candidate(files, tuple(parents), operator, idea, aim, ablated)
     return Node(node_id, run, number, move, candidate, to_seconds(created_at), digest)
 
 
@@ -223,7 +223,7 @@ def _bigint(value: int | None) -> int | None:
 
 LLM_CALL = (
     "run, move, turn, operator, model, outcome, reason, prompt_sha, answer_sha, tokens_in, tokens_out, tokens_cached, "
-    "seconds, dollars, called_at, aim, template_sha, request, asked, charged_tokens, charged_dollars"
+    "seconds, dollars, called_at, aim, template_sha, request, asked, charged_tokens, charged_dollars, cut_off"
 )
 
 
@@ -232,6 +232,7 @@ def llm_call_row(call: LlmCall, prompt_sha: str, answer_sha: str, template_sha: 
         call.run, call.move, call.turn, call.operator, call.model, call.outcome, storable(call.reason), prompt_sha,
         answer_sha, call.tokens_in, call.tokens_out, call.tokens_cached, call.seconds, call.dollars, to_time(call.at),
         call.aim, template_sha, call.request or None, call.asked or None, call.charged_tokens, call.charged_dollars,
+        call.cut_off,
     )  # fmt: skip
 
 
@@ -239,11 +240,12 @@ def llm_call_of(row: Row, prompt: str, answer: str) -> LlmCall:
     """The call as it was made, but for the text of its templates."""
     (
         run, move, turn, operator, model, outcome, reason, _prompt, _answer, tokens_in, tokens_out, tokens_cached,
-        seconds, dollars, at, aim, _template, request, asked, charged_tokens, charged_dollars,
+        seconds, dollars, at, aim, _template, request, asked, charged_tokens, charged_dollars, cut_off,
     ) = row  # fmt: skip
     return LlmCall(
         run, move, turn, operator, model, outcome, prompt, answer, tokens_in, tokens_out, tokens_cached, seconds,
         dollars, to_seconds(at), reason, aim, "", request or "", asked or "", charged_tokens, charged_dollars,
+        cut_off,
     )  # fmt: skip
 
 
@@ -257,24 +259,31 @@ def llm_request_row(request: LlmRequest) -> Row:
     )  # fmt: skip
 
 
-DECISION = "run, kind, node_id, reason, detail, decided_at"
+DECISION = "run, kind, node_id, reason, detail, decided_at, code, arrival"
 
 
-def decision_row(decision: Decision) -> Row:
+def decision_row(decision: Decision, arrival: int) -> Row:
     detail, at = to_json(decision.detail), to_time(decision.at)
-    return (decision.run, decision.kind, decision.node_id, storable(decision.reason), detail, at)
+    reason = storable(decision.reason)
+    return (decision.run, decision.kind, decision.node_id, reason, detail, at, decision.code, arrival)
 
 
 def decision_of(row: Row) -> Decision:
-    run, kind, node_id, reason, detail, at = row
-    return Decision(run, kind, node_id, reason, json.loads(detail), to_seconds(at))
+    run, kind, node_id, reason, detail, at, code, _ = row
+    return Decision(run, kind, node_id, reason, json.loads(detail), to_seconds(at), code)
 
 
-EVENT = "run, kind, message, node_id, happened_at"
+EVENT = "run, kind, message, node_id, happened_at, code, detail, arrival"
 
 
-def event_row(event: Event) -> Row:
-    return (event.run, event.kind, storable(event.message), event.node_id, to_time(event.at))
+def event_row(event: Event, arrival: int) -> Row:
+    message, detail = storable(event.message), None if event.detail is None else to_json(event.detail)
+    return (event.run, event.kind, message, event.node_id, to_time(event.at), event.code, detail, arrival)
+
+
+def event_of(row: Row) -> Event:
+    run, kind, message, node_id, at, code, detail, _ = row
+    return Event(run, kind, message, to_seconds(at), node_id, code, None if detail is None else json.loads(detail))
 
 
 def insert(table: str, columns: str) -> str:

@@ -17,9 +17,10 @@ from pathlib import Path
 import duckdb
 
 from archive.errors import NotAnArchive
+from archive.storage import codes
 from archive.storage.database import CATALOG
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _FOLDER = Path(__file__).parent
 _READS_ROWIDS = ("events", "runs")
@@ -44,11 +45,13 @@ def create(connection: duckdb.DuckDBPyConnection, now: float) -> None:
 
 
 def upgrade(connection: duckdb.DuckDBPyConnection, now: float) -> None:
-    """Bring a checked file forward to this version's schema and views, in one transaction; rows stay as they are."""
+    """Bring a checked file forward to this version's schema and views, in one transaction. Rows keep what they say."""
     connection.execute("BEGIN")
     version, _ = _state(connection)
     for number in range(version + 1, SCHEMA_VERSION + 1):
         connection.execute(_text(f"migrations/{number:03}.sql"))
+        for statement in codes.fill() if number == codes.SINCE else ():
+            connection.execute(statement)
     _put_views(connection, now)
     connection.execute("COMMIT")
 
@@ -127,7 +130,8 @@ def _stand_ins(connection: duckdb.DuckDBPyConnection) -> list[str]:
         if columns is None:
             statements.append(f"CREATE VIEW {table} AS FROM memory.now.{table}")
             continue
-        chosen = ", ".join([*columns.values(), *(["rowid"] if table in _READS_ROWIDS else [])])
+        named = [f"{expression} AS {column}" for column, expression in columns.items()]
+        chosen = ", ".join([*named, *(["rowid"] if table in _READS_ROWIDS else [])])
         statements.append(f"CREATE VIEW {table} AS SELECT {chosen} FROM {CATALOG}.main.{table}")
     return statements
 
@@ -156,5 +160,6 @@ def columns_as_now(
             continue
         columns = wanted.setdefault(table, {})
         assert columns is not None
-        columns[column] = column if column in present[table] else f"CAST({default or 'NULL'} AS {kind}) AS {column}"
+        expression = codes.FROM_PROSE.get(table, {}).get(column) or default or "NULL"
+        columns[column] = column if column in present[table] else f"CAST({expression} AS {kind})"
     return wanted

@@ -1,9 +1,9 @@
--- Schema 5. Append-only: the search inserts, nobody updates or deletes.
+-- Schema 6. Append-only: the search inserts, nobody updates or deletes.
 -- What changes here changes in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The one writer keeps what is unique unique.
 -- Ids that many are compared with are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
 -- Times are UTC. Column names are public interface: people write them in queries.
--- `arrival` numbers the rows of moves, refusals, nodes and evaluations together, in the order in which they came:
+-- `arrival` numbers the rows of moves, refusals, nodes, evaluations, decisions and events in the order in which they came:
 -- a resumed search rebuilds its tree from it. Times cannot serve for that, since clocks stand still and step back.
 
 CREATE TABLE meta (
@@ -66,7 +66,8 @@ CREATE TABLE nodes (
     digest     VARCHAR NOT NULL DEFAULT '',  -- of the normalised syntax tree: equal ones are duplicates
     created_at TIMESTAMP NOT NULL,
     arrival    BIGINT NOT NULL DEFAULT 0,
-    aim        VARCHAR             -- the kind of change that its operator was told to make; NULL where it was told none
+    aim        VARCHAR,            -- the kind of change that its operator was told to make; NULL where it was told none
+    ablated    VARCHAR             -- of operator 'ablate': the node whose edit was taken out; before schema 6 its first 8 digits
 );
 
 CREATE TABLE parents (
@@ -147,7 +148,8 @@ CREATE TABLE llm_calls (
     request       VARCHAR,              -- in llm_requests
     asked         VARCHAR,              -- the model as the configuration names it; `model` is what the server says
     charged_tokens  BIGINT,             -- what counts against the caps: the most it can be where the bill is unknown
-    charged_dollars DOUBLE              -- NULL where the price is unknown
+    charged_dollars DOUBLE,             -- NULL where the price is unknown
+    cut_off         BOOLEAN DEFAULT false  -- the answer ended at the limit of tokens
 );
 
 -- A line before each sending, so that one that is cut off with its process is not forgotten: it has no call then.
@@ -169,7 +171,9 @@ CREATE TABLE decisions (
     node_id    VARCHAR NOT NULL,
     reason     VARCHAR NOT NULL,
     detail     JSON NOT NULL,
-    decided_at TIMESTAMP NOT NULL
+    decided_at TIMESTAMP NOT NULL,
+    code       VARCHAR,                 -- why a claim ended so: VerdictCode in archive/records.py
+    arrival    BIGINT DEFAULT 0
 );
 
 CREATE TABLE events (
@@ -177,5 +181,8 @@ CREATE TABLE events (
     kind        VARCHAR NOT NULL,
     message     VARCHAR NOT NULL,
     node_id     VARCHAR,
-    happened_at TIMESTAMP NOT NULL
+    happened_at TIMESTAMP NOT NULL,
+    code        VARCHAR,                -- what the event is about: EventCode in archive/records.py
+    detail      JSON,
+    arrival     BIGINT DEFAULT 0
 );

@@ -198,12 +198,12 @@ class Archive:
     def decide(self, decision: Decision) -> None:
         """Who leads, or was crowned, and why."""
         with self.transaction():
-            self._writer.write(rows.insert("decisions", rows.DECISION), rows.decision_row(decision))
+            self._writer.write(rows.insert("decisions", rows.DECISION), rows.decision_row(decision, self._arrival()))
 
     def note(self, event: Event) -> None:
         """Something a person would want to read in the morning."""
         with self.transaction():
-            self._writer.write(rows.insert("events", rows.EVENT), rows.event_row(event))
+            self._writer.write(rows.insert("events", rows.EVENT), rows.event_row(event, self._arrival()))
 
     def _arrival(self) -> int:
         self._arrivals += 1
@@ -285,10 +285,14 @@ class Archive:
         """The run's decisions, oldest first."""
         return self._history.decisions(run)
 
-    def last_verdict(self, run: str) -> tuple[str, str, str] | None:
-        """(kind, node_id, reason) of the last claim: ``champion`` or ``no_champion``."""
-        verdicts = [d for d in self.decisions(run) if d.kind != "leader"]
-        return (verdicts[-1].kind, verdicts[-1].node_id, verdicts[-1].reason) if verdicts else None
+    def last_verdict(self, run: str) -> Decision | None:
+        """The decision of the last claim: ``champion`` or ``no_champion``."""
+        verdicts = [decision for decision in self.decisions(run) if decision.kind != "leader"]
+        return verdicts[-1] if verdicts else None
+
+    def events(self, run: str, kind: str) -> tuple[Event, ...]:
+        """The run's events of one kind, oldest first."""
+        return self._history.events(run, kind)
 
     def source(self, sha: str) -> str:
         """The text of that SHA-256. Raises KeyError if there is none."""

@@ -367,11 +367,11 @@ WITH asked AS MATERIALIZED (
     FROM runs WHERE policy = 'ablation'
 ),
 known AS MATERIALIZED (
-    SELECT n.run, n.number, n.idea, avg(s.score) AS score, count(s.score) AS runs, var_samp(s.score) / count(s.score) AS variance,
+    SELECT n.run, n.number, n.ablated, avg(s.score) AS score, count(s.score) AS runs, var_samp(s.score) / count(s.score) AS variance,
            arg_max(s.outcome, s.arrival) AS outcome
     FROM nodes AS n LEFT JOIN screenings AS s ON s.node_id = n.node_id
     WHERE n.run IN (SELECT run FROM asked)
-    GROUP BY n.run, n.number, n.idea
+    GROUP BY n.run, n.number, n.ablated
 )
 SELECT a.run, a.node_id, step.node_id AS step, a.sign * k.score - a.sign * w.score AS worth,
        sqrt(k.variance + w.variance) AS error,
@@ -382,7 +382,7 @@ FROM asked AS a
 JOIN known AS w ON w.run = a.run AND w.number = 0
 JOIN known AS k ON k.run = a.run AND k.number > 0
 JOIN nodes AS subject ON subject.node_id = a.node_id
-JOIN nodes AS step ON step.run = subject.run AND starts_with(step.node_id, k.idea[9:16])  -- 'without 3fa9c2d1: ...'
+JOIN nodes AS step ON step.run = subject.run AND starts_with(step.node_id, k.ablated)
 ORDER BY a.run, worth DESC, k.number;
 
 CREATE OR REPLACE VIEW programs AS
@@ -418,7 +418,7 @@ made AS (SELECT run, count(*) AS nodes FROM nodes GROUP BY run),
 doubted AS (SELECT run, count(*) AS suspects FROM suspect GROUP BY run),
 paid AS (SELECT run, sum(dollars) AS dollars FROM llm_calls GROUP BY run),
 crowned AS (
-    SELECT run, arg_max(node_id, decided_at) AS champion FROM decisions
+    SELECT run, arg_max(node_id, arrival) AS champion FROM decisions
     WHERE kind = 'champion' AND node_id NOT IN (SELECT node_id FROM suspect) GROUP BY run
 )
 SELECT r.run, r.task, r.metric, r.direction, r.policy, r.seed, coalesce(nodes, 0) AS nodes,

@@ -146,12 +146,21 @@ class UnknownModel(LlmError):
     fatal = True
 
 
+@dataclass(frozen=True)
+class Cap:
+    """A limit on what a run may spend on language models."""
+
+    kind: Literal["tokens", "dollars"]
+    limit: float
+
+
 class BudgetSpent(LlmError):
     """``fatal`` once no call of the usual size fits, whatever those in flight give back."""
 
-    def __init__(self, message: str, fatal: bool = False) -> None:
+    def __init__(self, message: str, fatal: bool = False, cap: Cap | None = None) -> None:
         super().__init__(message)
         self.fatal = fatal
+        self.cap = cap
 
 
 class RequestRefused(LlmError):

@@ -11,7 +11,7 @@ import threading
 from dataclasses import replace
 
 from archive.records import Spending
-from operators.llm.base import Answer, BudgetSpent, Cost
+from operators.llm.base import Answer, BudgetSpent, Cap, Cost
 
 _USUAL = 2
 """A call of up to so many times the tokens of the smallest is of the usual size; a larger one that does not fit is
@@ -27,6 +27,7 @@ class Caps:
         self.max_tokens = max_tokens
         self.closed: str | None = None
         """Why no further call can be made, or None."""
+        self.closing_cap: Cap | None = None
         self._lock = threading.Lock()
         self._spent = spent
         self._held = Cost(0, 0.0)
@@ -42,10 +43,11 @@ class Caps:
         """What is reserved for calls in flight."""
         return self._held
 
-    def close(self, reason: str) -> None:
-        """No further call, whatever is left: the key is refused, say."""
+    def close(self, reason: str, cap: Cap | None = None) -> None:
+        """Refuse every further call. ``cap``: the limit that is the reason; None for another, such as a refused key."""
         with self._lock:
-            self.closed = self.closed or reason
+            if self.closed is None:
+                self.closed, self.closing_cap = reason, cap
 
     def room(self, in_flight: int) -> bool:
         """Whether one more call fits beside ``in_flight`` others, each as large as any so far."""
@@ -61,10 +63,11 @@ class Caps:
                 raise BudgetSpent(self.closed)
             smallest = self._smallest[model] = min(self._smallest.get(model, worst.tokens), worst.tokens)
             if (alone := self._excess(worst, Cost(0, 0.0))) is not None:
-                raise BudgetSpent(alone, fatal=worst.tokens <= _USUAL * smallest)
+                reason, cap = alone
+                raise BudgetSpent(reason, fatal=worst.tokens <= _USUAL * smallest, cap=cap)
             self._largest = _larger(worst, self._largest)
             if (excess := self._excess(worst, self._held)) is not None:
-                raise BudgetSpent(f"{excess}, calls in flight counted")
+                raise BudgetSpent(f"{excess[0]}, calls in flight counted")
             self._held = Cost(self._held.tokens + worst.tokens, _sum(self._held.dollars, worst.dollars))
 
     def settle(self, worst: Cost, answer: Answer, charged: Cost) -> None:
@@ -84,15 +87,16 @@ class Caps:
                 charged_dollars=spent.charged_dollars + (charged.dollars or 0.0),
             )
 
-    def _excess(self, worst: Cost, held: Cost) -> str | None:
-        """Why another call does not fit beside what is spent and held, or None."""
+    def _excess(self, worst: Cost, held: Cost) -> tuple[str, Cap] | None:
+        """Why another call does not fit beside what is spent and held, and the cap that forbids it; or None."""
         spent = self._spent
         if spent.charged_tokens + held.tokens + worst.tokens > self.max_tokens:
             unknown = spent.charged_tokens - spent.tokens
             part = f", {unknown:,} of them for calls of unknown bill, at most" if unknown else ""
             return (
                 f"the cap of {self.max_tokens:,} tokens: {spent.charged_tokens:,} spent{part}; "
-                f"a call may take {worst.tokens:,}; raise llm.max_total_tokens to go on"
+                f"a call may take {worst.tokens:,}; raise llm.max_total_tokens to go on",
+                Cap("tokens", self.max_tokens),
             )
         if worst.dollars is None:
             return None
@@ -101,7 +105,8 @@ class Caps:
             part = f", ${dollars:.4f} of it for calls of unknown bill, at most" if dollars > 1e-9 else ""
             return (
                 f"the cap of ${self.max_dollars:.2f}: ${spent.charged_dollars:.4f} spent{part}; "
-                f"a call may cost ${worst.dollars:.4f}; raise llm.max_dollars to go on"
+                f"a call may cost ${worst.dollars:.4f}; raise llm.max_dollars to go on",
+                Cap("dollars", self.max_dollars),
             )
         return None
 

@@ -23,7 +23,9 @@ from archive.records import LlmCall, LlmRequest, Spending, sha256
 from operators.llm.base import (
     Answer,
     AnswerRefused,
+    BudgetSpent,
     CallId,
+    Cap,
     Cost,
     Interrupted,
     LanguageModel,
@@ -56,7 +58,6 @@ LONGEST_PAUSE = 60.0
 """Seconds before a call is sent again: at first, and at most."""
 
 _CUT_OFF = "cut off at the limit of tokens"
-"""The reason in the row of an answer that is there but not whole, so that a replay knows it too."""
 
 
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
@@ -127,6 +128,11 @@ class Meter:
         return self._caps.closed
 
     @property
+    def closing_cap(self) -> Cap | None:
+        """The cap that the next call would exceed, if that is why no call can be made."""
+        return self._caps.closing_cap
+
+    @property
     def priced(self) -> bool:
         """Whether the price is known, so that the cap on dollars can be kept."""
         return self._priced
@@ -186,7 +192,7 @@ class Meter:
             try:
                 return self._patiently(asked, model, prompt, ticket)
             except LlmError as error:
-                if not error.fatal or self._close(asked, str(error)):
+                if not error.fatal or self._close(asked, error):
                     raise
                 # Another of several models is asked instead.
 
@@ -273,14 +279,15 @@ class Meter:
                 at=self._clock(),
                 charged_tokens=charged.tokens,
                 charged_dollars=charged.dollars,
+                cut_off=answer.cut_off and outcome == "answered",
             )
         )
 
-    def _close(self, asked: str, reason: str) -> bool:
+    def _close(self, asked: str, error: LlmError) -> bool:
         """No call to that model can succeed any more. Returns whether that was the last one that could be asked."""
-        if isinstance(self.model, ModelRouter) and self.model.close(asked, reason):
+        if isinstance(self.model, ModelRouter) and self.model.close(asked, str(error)):
             return False
-        self._caps.close(reason)
+        self._caps.close(str(error), error.cap if isinstance(error, BudgetSpent) else None)
         return True
 
     # ------------------------------------------------------------ secrets
@@ -333,4 +340,4 @@ def _known(error: LlmError, model: str, seconds: float) -> Answer:
 
 def _replayed(call: LlmCall) -> Answer:
     tokens = call.tokens_in, call.tokens_out, call.tokens_cached
-    return Answer(call.answer, call.model, *tokens, call.seconds, call.dollars, call.reason == _CUT_OFF)
+    return Answer(call.answer, call.model, *tokens, call.seconds, call.dollars, call.cut_off)

@@ -29,7 +29,7 @@ class Removal:
 
     @property
     def words(self) -> str:
-        """The idea of the program that is left. ``search ablate`` and the view ``ablations`` find the step by it."""
+        """The idea of the program that is left."""
         but = ", but for what later steps changed again" if self.partial else ""
         return f"without {self.node_id[:8]}: {self.idea}{but}"
 
@@ -70,7 +70,7 @@ class Ablate:
         if place >= len(self.removals):
             return NoCandidate(f"all {len(self.removals)} steps have been taken out")
         removal = self.removals[place]
-        return Candidate(removal.files, move.parents, self.name, removal.words)
+        return Candidate(removal.files, move.parents, self.name, removal.words, ablated=removal.node_id)
 
 
 def _asks(move: object, name: str) -> bool:

@@ -23,7 +23,7 @@ from archive.records import Candidate, Propose
 from operators.base import Context, NoCandidate
 from operators.llm.base import Answer
 from operators.llm.meter import CallId, Meter
-from operators.rewrite.answers.search_replace import InvalidAnswer, read_idea
+from operators.rewrite.answers.search_replace import UNSAID, InvalidAnswer, read_idea
 from operators.rewrite.operator import converse, well_formed, whole, written
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.templates import Templates
@@ -123,7 +123,7 @@ def read_places(text: str, count: int) -> Answered:
         at += 1
     if missing := [number for number in range(1, count + 1) if number not in found]:
         raise InvalidAnswer(f"PLACE {missing[0]} is missing; give a block for each of the {count} places")
-    return Answered(idea, tuple(found[number] for number in range(1, count + 1)))
+    return Answered(idea or UNSAID, tuple(found[number] for number in range(1, count + 1)))
 
 
 def _shown(place: Place, number: int) -> str:

@@ -23,7 +23,7 @@ from operators.languages.syntax import Unparsable, parse
 from operators.languages.undefined_names import undefined
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import CallId, Meter
-from operators.rewrite.answers.search_replace import UNSAID, InvalidAnswer, Proposal, apply, described, read_answer
+from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal, apply, described, read_answer
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.change_kinds import ChangeKind
 from operators.rewrite.prompt.insights import Insights
@@ -154,7 +154,7 @@ class LlmOperator(ABC):
         _complete(files, brief.parent)
         if not last:  # told once; a model that insists may have found what was missing
             _unlike(files, brief)
-        return (described(brief.parent, files) if proposal.idea == UNSAID else proposal.idea), files
+        return proposal.idea or described(brief.parent, files), files
 
 
 def converse(

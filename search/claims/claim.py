@@ -39,7 +39,7 @@ from typing import Literal
 
 import numpy as np
 
-from archive.records import Evaluation, MoveRecord, Purpose, Replicate, Scored
+from archive.records import Decision, Evaluation, MoveRecord, Purpose, Replicate, Scored, VerdictCode
 from archive.tree import Tree
 from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import LEAST_SEEDS
@@ -60,6 +60,7 @@ class Verdict:
     """The outcome of a claim."""
 
     kind: Literal["champion", "no_champion"]
+    code: VerdictCode
     node_id: str
     """The champion; without one the node that was reported on; without that the root."""
     reason: str
@@ -69,6 +70,13 @@ class Verdict:
     champion: tuple[float, ...] = ()
     """The reported node's scores on holdout."""
     difference: Difference | None = None
+
+    def is_decision(self, known: Decision) -> bool:
+        """Whether ``known`` is the row of this verdict: the same code for the same node, from the same scores."""
+        own = (self.kind, self.node_id, self.code)
+        return own == (known.kind, known.node_id, known.code) and all(
+            self.detail.get(figure) == known.detail.get(figure) for figure in ("baseline", "champion", "confidence")
+        )
 
     @property
     def detail(self) -> Mapping[str, object]:
@@ -194,7 +202,7 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
     if len(tree) == 0:
         raise ValueError("a claim was asked for on an empty tree; expected at least the root with its score")
     if not tree.runs[0]:
-        return Verdict("no_champion", tree.root, "no claim: the root has no score under the present conditions")
+        return _unclaimed("root_unscored", tree, "no claim: the root has no score under the present conditions")
     claim = _Claim.of(tree)
     finalists = _finalists(tree, plan, claim)
     if not finalists:
@@ -205,7 +213,9 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
         if confirming is not None:
             return confirming
     nominee, why = _nominated(claim, reporting[-1]) if reporting else _nominate(tree, claim, finalists)
-    return _report(tree, plan, claim, nominee, why, unit)
+    if (moves := _report(tree, plan, claim, nominee, why)) is not None:
+        return moves
+    return _judge(tree, plan, claim, nominee, _preferred(tree, claim, finalists, nominee), unit)
 
 
 def _seed_sigma(tree: Tree, claim: _Claim) -> float | None:
@@ -290,13 +300,21 @@ def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str,
         return finalists[0], f"{_NOMINEE}: the only finalist"
     sides = [(node_id, claim.side(node_id, "confirm").scores) for node_id in finalists]
     standings = [Standing(node_id, float(np.mean(scores)), len(scores)) for node_id, scores in sides]
-    sizes = {node_id: code_size(tree[node_id].candidate.files) for node_id in finalists}
-    preferred, best = shortest_equal(standings, sizes.__getitem__, tree.direction, _seed_sigma(tree, claim))
+    preferred, best = shortest_equal(standings, lambda n: _size(tree, n), tree.direction, _seed_sigma(tree, claim))
     among = f"the best of {len(finalists)} finalists on fresh seeds"
     if preferred == best:
         return best.node_id, f"{_NOMINEE}: {among}"
-    shorter = f"shorter ({sizes[preferred.node_id]} syntax nodes against {sizes[best.node_id]})"
-    return preferred.node_id, f"{_NOMINEE}, {shorter} and equal within noise to {best.node_id[:8]}, {among}"
+    return preferred.node_id, f"{_NOMINEE}, {_shorter(tree, preferred.node_id, best.node_id)}, {among}"
+
+
+def _size(tree: Tree, node_id: str) -> int:
+    return code_size(tree[node_id].candidate.files)
+
+
+def _shorter(tree: Tree, node_id: str, than: str) -> str:
+    """Say by how much a program is shorter than one with an equal score."""
+    sizes = f"{_size(tree, node_id)} syntax nodes against {_size(tree, than)}"
+    return f"shorter ({sizes}) and equal within noise to {than[:8]}"
 
 
 def _nominated(claim: _Claim, nominee: str) -> tuple[str, str]:
@@ -306,10 +324,8 @@ def _nominated(claim: _Claim, nominee: str) -> tuple[str, str]:
     return nominee, next(reasons)
 
 
-def _report(
-    tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, unit: str
-) -> tuple[Replicate, ...] | Verdict:
-    """Return the report runs still to be chosen, or the verdict. Sides alternate, so that drift affects both."""
+def _report(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str) -> tuple[Replicate, ...] | None:
+    """Return the report runs still to be chosen; None when all are in. Sides alternate, so that drift affects both."""
     root, side = claim.side(tree.root, "report"), claim.side(nominee, "report")
     wanted = [
         [Replicate(nominee, "report", why)] * side.missing(plan.report_seeds),
@@ -319,7 +335,7 @@ def _report(
     moves = _in_turn(wanted)[: max(0, left)]
     if moves or root.pending or side.pending:
         return moves
-    return _judge(tree, plan, claim, nominee, why, unit)
+    return None
 
 
 def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
@@ -331,31 +347,46 @@ def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
 # ---------------------------------------------------------------- the verdict in words
 
 
-def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str, unit: str) -> Verdict:
+def _preferred(tree: Tree, claim: _Claim, finalists: Sequence[str], nominee: str) -> str:
+    """Return the remark on a nominee that was preferred to the finalist with the best confirm mean; else empty."""
+    sign = 1.0 if tree.direction == "minimise" else -1.0
+    means = {n: sign * float(np.mean(scores)) for n in finalists if (scores := claim.side(n, "confirm").scores)}
+    best = min(means, key=means.__getitem__, default=nominee)
+    if best == nominee or nominee not in means:
+        return ""
+    among = f"the best of {len(means)} finalists on fresh seeds"
+    return f"; {nominee[:8]} was preferred: {_shorter(tree, nominee, best)}, {among}"
+
+
+def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, preferred: str, unit: str) -> Verdict:
     baseline = tuple(claim.side(tree.root, "report").scores)
     champion = tuple(claim.side(nominee, "report").scores)
     difference = welch(baseline, champion, tree.direction, plan.confidence)
-    _, shorter, rival = why.partition(f"{_NOMINEE}, ")
-    remarks = (f"; {nominee[:8]} was preferred: {rival}" if shorter else "") + _remarks(tree, claim)
+    remarks = preferred + _remarks(tree, claim)
     if isinstance(difference, NoInterval):
         reason = f"no claim: {difference.reason}{remarks}"
-        return Verdict("no_champion", nominee, reason, baseline, champion)
+        return Verdict("no_champion", "no_interval", nominee, reason, baseline, champion)
     words = describe(difference, unit)
     if difference.significant:
-        return Verdict("champion", nominee, f"{words}{remarks}", baseline, champion, difference)
+        return Verdict("champion", "improvement", nominee, f"{words}{remarks}", baseline, champion, difference)
     reason = f"no improvement beyond noise: {words}{remarks}"
-    return Verdict("no_champion", nominee, reason, baseline, champion, difference)
+    return Verdict("no_champion", "within_noise", nominee, reason, baseline, champion, difference)
+
+
+def _unclaimed(code: VerdictCode, tree: Tree, reason: str) -> Verdict:
+    """Return the verdict of a claim without a node to report on."""
+    return Verdict("no_champion", code, tree.root, reason)
 
 
 def _without_finalist(tree: Tree, claim: _Claim, unit: str) -> Verdict:
     """Return the verdict when there is no finalist, or none left."""
     if claim.moves:
         reason = f"no claim: no finalist is left that the budget can pay for{_remarks(tree, claim)}"
-        return Verdict("no_champion", tree.root, reason)
+        return _unclaimed("no_finalist", tree, reason)
     score = f"{tree.means[0]:.4g} {unit}".rstrip()
-    return Verdict(
-        "no_champion",
-        tree.root,
+    return _unclaimed(
+        "none_better",
+        tree,
         f"no improvement beyond noise: no node has a better screening mean than the root ({score}), "
         "so nothing was spent on a claim",
     )

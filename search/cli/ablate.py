@@ -294,7 +294,7 @@ def report(subject: Subject, tree: Tree, task: Task) -> str:
 
 def _carried(subject: Subject, tree: Tree, place: int) -> tuple[Removal, Difference | NoInterval]:
     removal = subject.removals[place]
-    node = next((n for n in tree.nodes if n.candidate.idea.startswith(f"without {removal.node_id[:8]}:")), None)
+    node = next((n for n in tree.nodes if removal.node_id.startswith(n.candidate.ablated or "-")), None)
     if node is None:
         return removal, NoInterval("not trained yet, or refused")
     if (failures := tree.failures(node.node_id)) and not tree.scores(node.node_id):

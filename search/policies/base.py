@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from archive.records import Propose, Replicate, Stop, Wait
+from archive.records import Propose, Replicate, Stop, Wait, WidenedCode
 from archive.tree import Tree
 
 Choice = Propose | Replicate | Wait | Stop
@@ -52,12 +52,23 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Widened:
+    """Why the search is widened. ``code`` and ``node_id`` are equal for as long as one episode lasts."""
+
+    code: WidenedCode
+    node_id: str
+    """The node since which it lasts."""
+    words: str
+    """For the user."""
+
+
 @runtime_checkable
 class StateReporter(Protocol):
-    """A policy that can report an unusual state, such as the handling of stagnation."""
+    """A policy that reports when it widens the search."""
 
-    def state(self, tree: Tree) -> str | None:
-        """Describe the unusual state, with the same words as long as it lasts; None without one. Pure."""
+    def state(self, tree: Tree) -> Widened | None:
+        """Return why the search is widened now; None if it is not. Pure."""
         ...
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from archive.records import Propose, Stop, Wait
 from archive.tree import Floats, Tree
-from search.policies.base import Choice, Operators, OperatorView
+from search.policies.base import Choice, Operators, OperatorView, Widened
 from search.policies.credit import FixedWeights, OperatorCredit
 from search.policies.phases.baseline import BaselineRuns
 from search.policies.phases.debug import Debugging
@@ -75,8 +75,8 @@ class Composition:
             or self._nothing(tree)
         )
 
-    def state(self, tree: Tree) -> str | None:
-        """Describe the handling of stagnation, with the same words as long as it lasts; None without it."""
+    def state(self, tree: Tree) -> Widened | None:
+        """Return why the search is widened now; None if it is not."""
         return self.widening.state(tree)
 
     def _initial_draft(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:

@@ -24,9 +24,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
+from archive.records import EventCode
 from archive.tree import Tree
+from operators.llm.base import Cap
 from search.claims.claim import ClaimPlan, NoClaim, fit
 
 DEFAULT_EVALUATIONS = 29
@@ -60,8 +62,19 @@ class BudgetRemaining:
     """Evaluations that may still be started, and the budget that allows no more."""
 
     evaluations: int
-    limit: str = ""
-    """``evaluations``, ``hours`` or ``device_hours``; empty where nothing limits them."""
+    limit: Literal["evaluations", "hours", "device_hours"] | None = None
+    """None where nothing limits them."""
+
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """Why no more evaluations are started for the search."""
+
+    code: EventCode
+    words: str
+    """For the user."""
+    detail: Mapping[str, object] | None = None
+    """The limits of tokens and dollars, for ``llm_budget``."""
 
 
 @dataclass(frozen=True)
@@ -160,24 +173,30 @@ class Budget:
             return False
         return not tree.better(self.target, tree.mean(leader))
 
-    def model_used(self, closed: str | None) -> str | None:
-        """Return why a closed language model ends the search, or None. ``closed``: why it cannot be asked any more."""
-        return f"{words}: {closed}" if closed is not None and (words := self._model_words()) else None
+    def model_used(self, closed: str | None, cap: Cap | None = None) -> SearchEnd | None:
+        """Return the end of a search with a limit on tokens or dollars whose language model cannot be asked any more.
 
-    def model_used_before(self, reason: str) -> bool:
-        """Return whether ``reason`` ended an earlier session because of these same limits: then they are used now, too.
-
-        Without it, the next session would find out only by asking the model once more.
+        ``closed``: why it cannot be asked; None if it can. ``cap``: the limit that is the reason, if one is.
         """
-        words = self._model_words()
-        caps = [f"${self.dollars:.2f}"] if self.dollars is not None else []
-        caps += [f"{self.tokens:,} tokens"] if self.tokens is not None else []
-        return bool(words) and reason.startswith(f"{words}: ") and any(cap in reason[len(words) :] for cap in caps)
+        limits = {name: value for name, value in self._model_limits.items() if value is not None}
+        if closed is None or not limits:
+            return None
+        told = ", ".join(f"budget.{name}={value}" for name, value in limits.items())
+        words = f"The {' or '.join(limits)} for searching are used ({told}): {closed}"
+        if cap is not None and cap.limit == limits.get(cap.kind):
+            return SearchEnd("llm_budget", words, self._model_limits)
+        return SearchEnd("llm_closed", words)
 
-    def _model_words(self) -> str:
-        limits = {name: getattr(self, name) for name in ("tokens", "dollars") if getattr(self, name) is not None}
-        shown = ", ".join(f"budget.{name}={value}" for name, value in limits.items())
-        return f"The {' or '.join(limits)} for searching are used ({shown})" if limits else ""
+    def model_used_before(self, end: SearchEnd) -> bool:
+        """Whether ``end`` ended an earlier session at these very limits: then they are used for this session, too.
+
+        The meter does not know before the first call that the next call does not fit.
+        """
+        return end.code == "llm_budget" and end.detail == self._model_limits
+
+    @property
+    def _model_limits(self) -> dict[str, float | None]:
+        return {"tokens": self.tokens, "dollars": self.dollars}
 
     def needs_model(self) -> str | None:
         """Return the error for a search without a language model that is limited by nothing else; None if it is."""

@@ -20,7 +20,7 @@ from typing import Literal
 
 from archive.records import Decision, Evaluation, Request
 from search.claims.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, sized, spent, verdict
-from search.run.budget import Budget, BudgetRemaining, BudgetUse
+from search.run.budget import Budget, BudgetRemaining, BudgetUse, SearchEnd
 from search.run.engine import Engine
 
 _LATEST = 64
@@ -160,28 +160,30 @@ class RunController:
         use = self.use
         return self.budget.for_search(use, self.budget.reserve(self._wanted(), use))
 
-    def _over(self) -> str | None:
+    def _over(self) -> SearchEnd | None:
         """Return why no more evaluations are started for the search, or None."""
         engine = self.engine
         if engine.stopped is not None:
-            return f"The search stopped: {engine.stopped}"
+            return SearchEnd("stopped", f"The search stopped: {engine.stopped}")
         if self.budget.reached(engine.tree):
-            return f"The target of {self.budget.target:g} is reached by the leader."
+            return SearchEnd("target", f"The target of {self.budget.target:g} is reached by the leader.")
         remaining = self._remaining_for_search()
-        if remaining.evaluations < 1:
-            return f"The {_LIMIT_NAMES[remaining.limit]} for searching are used."
+        if remaining.evaluations < 1 and remaining.limit is not None:
+            return SearchEnd(remaining.limit, f"The {_LIMIT_NAMES[remaining.limit]} for searching are used.")
         return None if engine.pending or engine.ready else self._model_used()  # paid proposals are used
 
-    def _find_earlier_end(self) -> str:
-        """Return why the search of an earlier session was over; empty if it was not."""
-        asked = "SELECT message FROM events WHERE run = ? AND kind = 'searched' ORDER BY happened_at DESC LIMIT 1"
-        found = self.engine.archive.query(asked, [self.engine.run.run])
-        return str(found[0][0]) if found else ""
+    def _find_earlier_end(self) -> SearchEnd | None:
+        """Return why the search of an earlier session was over; None if it was not, or if not recorded."""
+        ends = self.engine.archive.events(self.engine.run.run, "searched")
+        if not ends or ends[-1].code is None:
+            return None
+        return SearchEnd(ends[-1].code, ends[-1].message, ends[-1].detail)
 
-    def _model_used(self) -> str | None:
-        if self._earlier_end and self.budget.model_used_before(self._earlier_end):
+    def _model_used(self) -> SearchEnd | None:
+        if self._earlier_end is not None and self.budget.model_used_before(self._earlier_end):
             return self._earlier_end
-        return self.budget.model_used(self.engine.parts.llm_closed())
+        parts = self.engine.parts
+        return self.budget.model_used(parts.llm_closed(), parts.llm_cap())
 
     def _advance(self) -> bool:
         """Go from search to claim, or to the end, if it is time. Return whether the stage has changed."""
@@ -205,10 +207,10 @@ class RunController:
 
     # ------------------------------------------------------------ claiming
 
-    def _start_claim(self, reason: str) -> None:
+    def _start_claim(self, end: SearchEnd) -> None:
         """Start the claim, if the budget can pay for it."""
-        self._reason = reason
-        self.engine.note("searched", reason)
+        reason = self._reason = end.words
+        self.engine.note("searched", reason, code=end.code, detail=end.detail)
         self.announce(reason)
         plan = self._claim_plan()
         if plan is None:
@@ -259,7 +261,7 @@ class RunController:
     def _is_recorded(self, found: Verdict | None) -> bool:
         engine = self.engine
         known = engine.archive.last_verdict(engine.run.run)
-        return found is not None and known == (found.kind, found.node_id, found.reason)
+        return found is not None and known is not None and found.is_decision(known)
 
     def _record_verdict(self, found: Verdict) -> None:
         """Record the verdict once, also when a finished run is started again."""
@@ -267,7 +269,13 @@ class RunController:
         if not self._is_recorded(found):
             engine.archive.decide(
                 Decision(
-                    engine.run.run, found.kind, found.node_id, found.reason, dict(found.detail), engine.parts.clock()
+                    engine.run.run,
+                    found.kind,
+                    found.node_id,
+                    found.reason,
+                    dict(found.detail),
+                    engine.parts.clock(),
+                    found.code,
                 )
             )
 

@@ -26,6 +26,7 @@ from archive.records import (
     Candidate,
     CurvePoint,
     Evaluation,
+    EventCode,
     Failed,
     Move,
     MoveRecord,
@@ -45,6 +46,7 @@ from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
 from operators.languages.fingerprint import normalised
+from operators.llm.base import Cap
 from prepare.task import Task
 from search.claims.statistics import screening_sigma
 from search.policies.base import OperatorView, Policy
@@ -78,6 +80,8 @@ class EngineParts:
     clock: Callable[[], float]
     llm_closed: Callable[[], str | None] = lambda: None
     """Return why the language model can no longer be asked (no money left, key refused), or None."""
+    llm_cap: Callable[[], Cap | None] = lambda: None
+    """Return the cap that is why it can no longer be asked, if one is."""
     median_rule: bool = False
     """Whether the evaluator's median rule is on: screenings then carry the baseline's pace."""
     llm_room: Callable[[int], bool] = lambda in_flight: True
@@ -220,9 +224,16 @@ class Engine:
         reason = self.parts.llm_closed()
         return "" if reason is None else f" The language model cannot be asked any more: {reason}"
 
-    def note(self, kind: str, message: str, node_id: str | None = None) -> None:
-        """Append an event to the archive."""
-        self._journal.note(kind, message, node_id)
+    def note(
+        self,
+        kind: str,
+        message: str,
+        node_id: str | None = None,
+        code: EventCode | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """Append an event to the archive; ``code`` and ``detail`` are what a resumed search decides on."""
+        self._journal.note(kind, message, node_id, code, detail)
 
     def _usable_operators(self, free: int, ahead: int) -> Mapping[str, OperatorView] | None:
         """Return the operators that the next move may use, or None when enough is ready or pending."""

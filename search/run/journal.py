@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from archive.records import Decision, Event, Run
+from archive.records import Decision, Event, EventCode, Run
 from archive.storage.store import Archive
 from archive.tree import Tree
-from search.policies.base import Policy, StateReporter
+from search.policies.base import Policy, StateReporter, Widened
 
 
 class RunJournal:
@@ -22,9 +22,16 @@ class RunJournal:
         self._leader = tree.leader()
         self._state = self._state_recorded_before()
 
-    def note(self, kind: str, message: str, node_id: str | None = None) -> None:
+    def note(
+        self,
+        kind: str,
+        message: str,
+        node_id: str | None = None,
+        code: EventCode | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
         """Append an event."""
-        self._archive.note(Event(self._run.run, kind, message, self._clock(), node_id))
+        self._archive.note(Event(self._run.run, kind, message, self._clock(), node_id, code, detail))
 
     def record_leader(self) -> None:
         """Record a decision if the leader has changed. A leader has the best screening mean, which claims nothing."""
@@ -53,14 +60,14 @@ class RunJournal:
         """Note when the policy begins to handle a stagnation: once, however long that lasts."""
         state = self._policy_state()
         if state is not None and self._state is None:
-            self.note("widened", state)
+            self.note("widened", state.words, state.node_id, state.code)
         self._state = state
 
-    def _state_recorded_before(self) -> str | None:
+    def _state_recorded_before(self) -> Widened | None:
         """Return the policy's present state if an earlier session has noted it."""
         state = self._policy_state()
-        noted = "SELECT count(*) FROM events WHERE run = ? AND kind = 'widened' AND message = ?"
-        return state if state and self._archive.query(noted, [self._run.run, state])[0][0] else None
+        noted = {(event.code, event.node_id) for event in self._archive.events(self._run.run, "widened")}
+        return state if state is not None and (state.code, state.node_id) in noted else None
 
-    def _policy_state(self) -> str | None:
+    def _policy_state(self) -> Widened | None:
         return self._policy.state(self._tree) if isinstance(self._policy, StateReporter) else None

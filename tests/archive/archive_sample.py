@@ -117,10 +117,11 @@ class Diary:
         self.archive.refuse(refusal)
         self.tree.refuse(refusal)
 
-    def add(self, record: MoveRecord, text: str, idea: str = "") -> Node:
+    def add(self, record: MoveRecord, text: str, idea: str = "", ablated: str | None = None) -> Node:
         assert isinstance(record.move, Propose)
         number = len(self.tree)
-        candidate = Candidate({"train.py": text}, record.move.parents, record.move.operator, idea or f"idea {number}")
+        files, operator = {"train.py": text}, record.move.operator
+        candidate = Candidate(files, record.move.parents, operator, idea or f"idea {number}", ablated=ablated)
         node_id = node_id_for(self.run.run_id, number)
         node = self.archive.add(Node(node_id, self.run.run, number, record.number, candidate, START + number))
         self.tree.add(node)
@@ -131,10 +132,17 @@ class Diary:
         self.tree.record(kept)
         return kept
 
-    def child(self, *parents: Node, text: str | None = None, operator: str = "tune", idea: str = "") -> Node:
+    def child(
+        self,
+        *parents: Node,
+        text: str | None = None,
+        operator: str = "tune",
+        idea: str = "",
+        ablated: str | None = None,
+    ) -> Node:
         """A proposal that becomes a node at once."""
         record = self.choose(Propose(operator, tuple(parent.node_id for parent in parents)))
-        return self.add(record, text if text is not None else f"NODE = {len(self.tree)}\n", idea)
+        return self.add(record, text if text is not None else f"NODE = {len(self.tree)}\n", idea, ablated)
 
     def screened(self, node: Node, *scores: float | None, conditions: Conditions = HERE) -> Node:
         """Screenings with the seeds 0, 1, ... on from those it has; None is a crash."""
@@ -175,5 +183,5 @@ def an_ablation(archive: Archive, subject: Node, whole: Sequence[float], **witho
     root = diary.screened(diary.child(operator="seed"), *whole)
     for step, scores in without.items():
         idea = f"without {step[1:9]}: what it was"
-        diary.screened(diary.child(root, operator="ablate", idea=idea), *scores)
+        diary.screened(diary.child(root, operator="ablate", idea=idea, ablated=step[1:]), *scores)
     return diary

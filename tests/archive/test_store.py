@@ -190,7 +190,8 @@ def test_everything_written_is_read_back(archive: Archive) -> None:
     crash = diary.record(failed(request_for(root, 2), "out_of_memory", curve=a_curve(2)))
     call = a_call()
     archive.record_call(call)
-    decision = Decision("night", "champion", root.node_id, "why", {"low": 0.1, "scores": [1.0, 2.0]}, START)
+    detail = {"low": 0.1, "scores": [1.0, 2.0]}
+    decision = Decision("night", "champion", root.node_id, "why", detail, START, "improvement")
     archive.decide(decision)
     archive.note(Event("night", "lost", "a message", START, root.node_id))
     again = archive.tree(diary.run, HERE).evaluations[root.node_id]
@@ -200,7 +201,7 @@ def test_everything_written_is_read_back(archive: Archive) -> None:
     assert archive.query("SELECT log FROM evaluations WHERE outcome = 'scored'") == [("a long log",)]
     assert archive.answer("night", 1, 0) == call
     assert archive.decisions("night") == (decision,)
-    assert archive.last_verdict("night") == ("champion", root.node_id, "why")
+    assert archive.last_verdict("night") == decision
     assert archive.query("SELECT kind, message, node_id FROM events") == [("lost", "a message", root.node_id)]
 
 

@@ -140,11 +140,11 @@ def test_line_endings_of_the_rest_survive() -> None:
         ("A higher rate learns faster.\n\n```\nx = 1\n```\n", "A higher rate learns faster."),
         ("**A higher rate learns faster**\n```\nx = 1\n```\n", "A higher rate learns faster"),
         ("Here is the new program:\n```\nx = 1\n```\nIt is shorter than before.\n", "It is shorter than before."),
-        ("```\nthis is a comment of the program\n```\n", "no idea was given"),
-        (block("this is a line of the program", "this is another one"), "no idea was given"),
+        ("```\nthis is a comment of the program\n```\n", None),
+        (block("this is a line of the program", "this is another one"), None),
     ],
 )
-def test_the_idea_of_an_answer_that_names_none_is_its_first_sentence(answer: str, idea: str) -> None:
+def test_the_idea_of_an_answer_that_names_none_is_its_first_sentence(answer: str, idea: str | None) -> None:
     assert read_answer(answer, ("train.py",)).idea == idea
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from operators.llm.base import Cap
 from search.claims.claim import ClaimPlan
-from search.run.budget import Budget, BudgetRemaining, BudgetUse, completed
+from search.run.budget import Budget, BudgetRemaining, BudgetUse, SearchEnd, completed
 from search.settings import check, parted, resolve
 
 PLAN = ClaimPlan()
@@ -78,7 +79,7 @@ def test_together_the_first_that_is_used_decides() -> None:
 
 def test_tokens_and_dollars_limit_no_evaluations_and_keep_nothing_for_the_claim() -> None:
     budget = Budget(tokens=1, dollars=0.01)
-    assert budget.for_search(USE, 0).limit == budget.for_claim(USE).limit == ""
+    assert budget.for_search(USE, 0).limit == budget.for_claim(USE).limit is None
     assert budget.reserve(PLAN, USE) == PLAN.evaluations
     assert budget.seconds_left(USE) is None
 
@@ -118,13 +119,18 @@ def test_what_the_plan_needs_is_reserved_and_at_most_half_of_each_budget(budget:
 
 
 def test_a_model_that_is_silent_ends_what_lives_on_its_budget() -> None:
-    said = str(Budget(dollars=1.0).model_used("the cap of $1.00: spent"))
-    assert said == "The dollars for searching are used (budget.dollars=1.0): the cap of $1.00: spent"
-    assert Budget(dollars=1.0).model_used_before(said)
-    assert not Budget(dollars=2.0).model_used_before(said)
-    assert not Budget(dollars=1.0, tokens=5).model_used_before(said)
-    assert not Budget(dollars=1.0).model_used_before(said.replace("of $1.00", "of $0.50")), "another cap held"
-    assert not Budget(evaluations=5).model_used_before(said)
+    end = Budget(dollars=1.0).model_used("the cap of $1.00: spent", Cap("dollars", 1.0))
+    words = "The dollars for searching are used (budget.dollars=1.0): the cap of $1.00: spent"
+    assert end == SearchEnd("llm_budget", words, {"tokens": None, "dollars": 1.0})
+    assert Budget(dollars=1.0).model_used_before(end)
+    assert not Budget(dollars=2.0).model_used_before(end)
+    assert not Budget(dollars=1.0, tokens=5).model_used_before(end)
+    assert not Budget(evaluations=5).model_used_before(end)
+    for cap in (Cap("dollars", 0.5), Cap("tokens", 1.0), None):
+        other = Budget(dollars=1.0).model_used("closed", cap)
+        assert other is not None
+        assert other.code == "llm_closed", "another cap held, or the key was refused"
+        assert not Budget(dollars=1.0).model_used_before(other)
     assert "tokens or dollars" in str(Budget(dollars=1.0, tokens=9).model_used("closed"))
     assert Budget(dollars=1.0).model_used(None) is None
     assert Budget(evaluations=9).model_used("the cap of $1.00") is None, "llm.max_dollars only silences the model"

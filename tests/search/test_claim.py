@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from growing import CONDITIONS, TUNE, Growth, Result, play
 
-from archive.cli.compare import NOBODY
 from archive.records import Conditions, Replicate
 from archive.tree import Tree
 from search.claims.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
@@ -121,7 +120,7 @@ def test_no_better_node_costs_nothing() -> None:
     assert end.reason.startswith(
         "no improvement beyond noise: no node has a better screening mean than the root (3.4 bpb)"
     )
-    assert end.reason.startswith(NOBODY), "by these words python -m archive compare knows it"
+    assert end.code == "none_better", "by it python -m archive compare counts a gain of 0"
     assert next_moves(growth.tree, PLAN) == ()
 
 

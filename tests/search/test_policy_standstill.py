@@ -146,8 +146,10 @@ def test_the_words_stay_the_same_for_as_long_as_it_lasts() -> None:
     growth = stuck()
     said = GREEDY.state(growth.tree)
     assert said is not None
-    assert said.startswith(f"4 candidates have not improved on {growth.tree.nodes[1].node_id[:8]} by more than noise")
-    assert "50% of the choices" in said
+    best = growth.tree.nodes[1].node_id
+    assert (said.code, said.node_id) == ("standstill", best)
+    assert said.words.startswith(f"4 candidates have not improved on {best[:8]} by more than noise")
+    assert "50% of the choices" in said.words
     growth.child(2.0)
     assert GREEDY.state(growth.tree) == said
     assert GREEDY.state(growth.rebuilt()) == said
@@ -163,7 +165,10 @@ def test_refusals_are_told_too() -> None:
     for number in range(4):
         assert (policy.state(growth.tree) is not None) == (number >= 2)
         growth.refuse(Propose("tune", (root,)))
-    assert f"2 proposals in a row came to nothing after node {root[:8]}" in (policy.state(growth.tree) or "")
+    state = policy.state(growth.tree)
+    assert state is not None
+    assert (state.code, state.node_id) == ("refusals", root)
+    assert f"2 proposals in a row came to nothing after node {root[:8]}" in state.words
 
 
 Start = Callable[..., Any]

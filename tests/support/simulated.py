@@ -209,7 +209,8 @@ def _result(controller: RunController, archive: Archive, world: World) -> Result
     """From the decision that the search wrote down, and from the truth."""
     engine, result = controller.engine, controller.result
     assert result is not None
-    kind, node_id, _ = archive.last_verdict(engine.run.run) or ("", "", "")
+    last = archive.last_verdict(engine.run.run)
+    kind, node_id = (last.kind, last.node_id) if last is not None else ("", "")
     difference = result.verdict.difference if result.verdict is not None else None
     return Result(
         champion=kind == "champion",

@@ -40,7 +40,6 @@ _REPLACE = re.compile(r"^\s*>{5,9}(?!>)")
 _FENCE = re.compile(r"^\s*```")
 _DECORATION = " \t*_"
 UNSAID = "no idea was given"
-"""The idea of an answer that has no words beside its program."""
 FORM = (
     "a line `<<<<<<< SEARCH`, whole lines copied from the file, a line `=======`, the lines that take their place, "
     "and a line `>>>>>>> REPLACE`"
@@ -74,7 +73,8 @@ class Edit:
 class Proposal:
     """An answer as it was read. Either ``edits`` or ``blocks`` is not empty."""
 
-    idea: str
+    idea: str | None
+    """None for an answer that has no words beside its program."""
     edits: tuple[Edit, ...]
     blocks: Mapping[str, tuple[str, ...]]
     """The fenced blocks of each path: one that is the whole file, or what ``apply`` can make of them."""
@@ -99,7 +99,7 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
     return Proposal(idea, tuple(edits), {path: tuple(found) for path, found in blocks.items()})
 
 
-def read_idea(text: str) -> tuple[str, str]:
+def read_idea(text: str) -> tuple[str | None, str]:
     """The idea, as one clean line, and the rest: what follows, or all where a block begins above. Raises
     ``InvalidAnswer``.
 
@@ -111,9 +111,10 @@ def read_idea(text: str) -> tuple[str, str]:
         raise InvalidAnswer(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
     idea = _IDEA.search(text)
     if idea is None:
-        return one_line(_first_sentence(text) or UNSAID, 300), text
+        first = _first_sentence(text)
+        return None if first is None else one_line(first, 300) or None, text
     before, after = text[: idea.start()], text[idea.end() :]
-    said = one_line(idea[1].strip().rstrip(_DECORATION), 300) or UNSAID
+    said = one_line(idea[1].strip().rstrip(_DECORATION), 300) or None
     return said, before + after if _begins(before.splitlines()) else after
 
 

@@ -12,6 +12,7 @@ from archive.records import Propose, Stop
 from archive.tree import Tree
 from search.claims.statistics import screening_sigma
 from search.policies import validation
+from search.policies.base import Widened
 from search.policies.selection.values import oriented
 from search.policies.tree_cache import Mask, cache_of
 
@@ -87,21 +88,24 @@ class StagnationHandling:
         candidates = int((tree.eligible() | tree.failed())[last + 1 :].sum())
         return Standstill(tree.nodes[last].node_id, candidates) if candidates >= self.patience else None
 
-    def state(self, tree: Tree) -> str | None:
-        """Describe the present widening, with the same words until it ends; None without one."""
+    def state(self, tree: Tree) -> Widened | None:
+        """Return why the search is widened now and since which node; None if it is not."""
         if not len(tree):
             return None
         if self.refused(tree):
-            return (
-                f"{self.widen_after} proposals in a row came to nothing after node {tree.nodes[-1].node_id[:8]}: "
+            last = tree.nodes[-1].node_id
+            words = (
+                f"{self.widen_after} proposals in a row came to nothing after node {last[:8]}: "
                 "any scored node may be a parent now, and the operators of those proposals step back"
             )
+            return Widened("refusals", last, words)
         if (stuck := self.standstill(tree)) is not None:
-            return (
+            words = (
                 f"{self.patience} candidates have not improved on {stuck.since[:8]} by more than noise: "
                 f"{self.elsewhere:.0%} of the choices are made away from the leader now (drafts, other branches), and "
                 "operators that were used little come to the fore"
             )
+            return Widened("standstill", stuck.since, words)
         return None
 
     def others(self, tree: Tree, rng: np.random.Generator) -> Mask | None:
