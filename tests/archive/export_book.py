@@ -107,8 +107,8 @@ class Book:
             self.insert("evaluations", **{**values, **more})
 
     def decide(self, kind: str, node_id: str, detail: Mapping[str, Any], reason: str = "", run: str = "night") -> None:
-        text = json.dumps(detail)
-        self.insert("decisions", run=run, kind=kind, node_id=node_id, reason=reason, detail=text, decided_at=self.now())
+        facts = {"detail": json.dumps(detail), "decided_at": self.now(), "arrival": self.step()}
+        self.insert("decisions", run=run, kind=kind, node_id=node_id, reason=reason, **facts)
 
 
 def git(repo: Path, *arguments: str) -> str:
