@@ -74,7 +74,9 @@ class Executor(Protocol):
     """Runs evaluations on slots. Use as a context manager."""
 
     @property
-    def slots(self) -> tuple[Slot, ...]: ...
+    def slots(self) -> tuple[Slot, ...]:
+        """All slots, busy or not."""
+        ...
 
     @property
     def evaluator(self) -> Scorer:
@@ -101,9 +103,13 @@ class Executor(Protocol):
         """Conditions of the scores made here."""
         ...
 
-    def running(self) -> Sequence[Running]: ...
+    def running(self) -> Sequence[Running]:
+        """Return the state of each busy slot."""
+        ...
 
-    def submit(self, request: Request) -> None: ...
+    def submit(self, request: Request) -> None:
+        """Queue one evaluation; requests start in order. Raises RuntimeError after ``close``."""
+        ...
 
     def wait(self, seconds: float) -> list[Evaluation]:
         """Return finished evaluations; wait up to ``seconds`` for the first. Raises slot errors and ExecutorError."""
@@ -132,7 +138,9 @@ class ExecutorType(Protocol):
         """Return the device's name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``), which selects a preset."""
         ...
 
-    def find_slots(self, options: Mapping[str, Any]) -> tuple[Slot, ...]: ...
+    def find_slots(self, options: Mapping[str, Any]) -> tuple[Slot, ...]:
+        """Return the slots that an executor with these options would have."""
+        ...
 
     def survey(self, options: Mapping[str, Any]) -> str:
         """Describe the slots in words."""

@@ -53,10 +53,14 @@ class Sandbox(Protocol):
     """Wraps the worker's command line for one slot."""
 
     @property
-    def tier(self) -> Tier: ...
+    def tier(self) -> Tier:
+        """Name of the kind of sandbox, as recorded with every score."""
+        ...
 
     @property
-    def contained(self) -> Contained: ...
+    def contained(self) -> Contained:
+        """How its processes are ended; see ``environment.Contained``."""
+        ...
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
         """Return the command that starts the worker in the sandbox.

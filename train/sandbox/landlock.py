@@ -56,7 +56,7 @@ A sandbox with its own user cannot signal other users and owns no writable file 
 
 LIMITATIONS = (
     "multi-process data loading (no /proc, /dev/shm or sockets); hidden names and process numbers; "
-    "a hard limit on scratch space (it is watched)"
+    "a hard limit on scratch space (it is checked four times a second)"
 )
 """Summary of the limitations above, for the user."""
 

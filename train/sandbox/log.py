@@ -21,6 +21,7 @@ class TailBuffer:
         self._dropped = 0
 
     def feed(self, data: bytes) -> None:
+        """Append output."""
         room = self._head_limit - len(self._head)
         self._head += data[:room]
         self._tail += data[max(0, room) :]
@@ -29,6 +30,7 @@ class TailBuffer:
             self._dropped += excess
 
     def text(self) -> str:
+        """Return the kept output, with a note of how many bytes are left out between."""
         if not self._dropped:
             return (self._head + self._tail).decode("utf-8", "replace")
         head, tail = self._head.decode("utf-8", "replace"), self._tail.decode("utf-8", "replace")
@@ -64,6 +66,7 @@ class OutputReader:
         self._left = _BYTES_PER_CHECK
 
     def read(self) -> None:
+        """Read once what is in the pipe."""
         try:
             data = os.read(self.fileno(), 1 << 16)
         except BlockingIOError:

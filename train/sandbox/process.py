@@ -87,6 +87,7 @@ class SandboxProcess:
 
     @property
     def usage(self) -> ResourceUsage:
+        """Resources used until the last check."""
         return self._monitor.usage
 
     @property

@@ -118,6 +118,7 @@ class WorkerPool:
 
     @property
     def alive(self) -> list[WorkerHandle]:
+        """Handles whose worker can serve, busy or not."""
         return [handle for handle in self.handles if handle.is_alive]
 
     @property

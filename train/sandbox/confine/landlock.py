@@ -70,6 +70,7 @@ class Ruleset:
                 os.close(opened)
 
     def allow_all(self, paths: Sequence[str], rights: int) -> None:
+        """Allow ``rights`` on every path; see ``allow``."""
         for path in paths:
             self.allow(path, rights)
 
