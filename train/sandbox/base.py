@@ -59,7 +59,7 @@ class Sandbox(Protocol):
 
     @property
     def contained(self) -> Contained:
-        """How its processes are ended; see ``environment.Contained``."""
+        """Containment of its processes; see ``environment.Contained``."""
         ...
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
