@@ -9,7 +9,7 @@ It measures the share of a core that one busy thread gets, and how fast that cor
 middle of the training, nor a GPU's speed.
 
 It costs about 0.1 s of wall time per evaluation, outside the candidate's time: 1% of a budget of 10 s. The speed is
-used in ``search.claims.machine_speed`` and never enters a claim's interval.
+reported by ``search.claims.machine_speed`` and decides nothing.
 """
 
 from __future__ import annotations
