@@ -1,7 +1,7 @@
 """Vendor-specific facts of a slot's device: hardware tag, environment variables, device files. One class per vendor.
 
-NVIDIA GPUs and CPUs are the tested ones. AMD (ROCm) and Apple (MPS) are written from their documentation and have not
-been run.
+Only CPUs have been run. NVIDIA (CUDA), AMD (ROCm) and Apple (MPS) are tested with stand-ins; see
+docs/gpus-and-clusters.md.
 """
 
 from __future__ import annotations
