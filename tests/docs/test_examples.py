@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from search import factory
 from search.settings import check, values_for
 
 EXAMPLES = HOUSE / "examples"
-SHORT = ("task.seconds=1", "budget.evaluations=3", "executor.slots=1", "llm=none")
+SHORT = ("task.seconds=1", "executor.slots=1", "llm=none")
 
 
 def run(folder: Path, *words: str, **variables: str) -> str:
@@ -85,11 +86,14 @@ def test_the_notebook_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("folder", "words"),
-    [("corpus", ("task=arithmetic",)), ("plugins", ("policy=tournament", "operators=jitter"))],
-)
-def test_an_example_runs_from_the_command_line(folder: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    archive = f"archive={tmp_path / 'a.duckdb'}"
-    printed = run(EXAMPLES / folder, "-m", "search", "--config-dir", ".", *words, *SHORT, archive)
-    assert "3 scored" in printed
+def test_the_corpus_trains_from_the_command_line(tmp_path: Path) -> None:
+    words = ("task=arithmetic", "budget.evaluations=1", *SHORT, f"archive={tmp_path / 'a.duckdb'}")
+    assert "1 scored" in run(EXAMPLES / "corpus", "-m", "search", "--config-dir", ".", *words)
+
+
+def test_the_plugins_run_from_the_command_line(tmp_path: Path) -> None:
+    """In a copy with the stub evaluator beside them: what is new here is how classes are found."""
+    shutil.copytree(EXAMPLES / "plugins", tmp_path / "plugins")
+    shutil.copytree(HOUSE / "tests" / "conf" / "evaluator", tmp_path / "plugins" / "evaluator")
+    words = ("policy=tournament", "operators=jitter", "evaluator=stub", "budget.evaluations=6", *SHORT)
+    assert "6 scored" in run(tmp_path / "plugins", "-m", "search", "--config-dir", ".", *words)
