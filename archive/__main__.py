@@ -58,8 +58,9 @@ ID is any start of a node's id that fits one node. FILE is $%s, or {DEFAULT_NAME
 
 tables   runs nodes parents files sources moves refusals evaluations curves llm_requests llm_calls decisions
          events
-views    leaderboard progress noise operator_stats kinds model_stats calls spending failures ideas suspects findings
-         throughput rung ablations programs run_summary scores gains lineage('ID') children('ID') kin(['ID', ...])
+views    leaderboard progress noise operator_stats change_kind_stats model_stats calls spending failures ideas suspects
+         violations throughput early_correlation ablations programs run_summary scores gains lineage('ID')
+         children('ID') ancestry(['ID', ...])
 
 examples
   python -m archive "SELECT node_id, score, idea FROM leaderboard LIMIT 5"

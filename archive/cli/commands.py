@@ -108,7 +108,7 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
 
     (facts,) = rows("SELECT node_id, run, number, move, operator, idea, lines, created_at FROM nodes WHERE node_id = ?")
     # The last of its family is the node itself.
-    facts |= rows("SELECT score, runs, deviation, suspect FROM kin([?]) ORDER BY number DESC LIMIT 1")[0]
+    facts |= rows("SELECT score, runs, deviation, suspect FROM ancestry([?]) ORDER BY number DESC LIMIT 1")[0]
     facts["parents"] = [
         row["parent_id"] for row in rows("SELECT parent_id FROM parents WHERE node_id = ? ORDER BY place")
     ]

@@ -22,7 +22,7 @@ _LABEL = 16
 _RANKED_OUT = """
     SELECT count(*) FROM suspects WHERE run = ? AND (
         origin <> node_id OR node_id IN (SELECT node_id FROM scores)
-        OR node_id IN (SELECT node_id FROM findings WHERE cheats))
+        OR node_id IN (SELECT node_id FROM violations WHERE cheats))
 """
 """Suspects that a person should know of. One that never had a score and did not cheat, a program that is too large for
 instance, is a failure like others."""

@@ -53,7 +53,7 @@ CREATE OR REPLACE MACRO why(node_id, origin, reason) AS CASE
 END;
 
 -- Evaluations that speak against their node. Reasons from runs of a claim are not told. A root is the task's own program.
-CREATE OR REPLACE VIEW findings AS
+CREATE OR REPLACE VIEW violations AS
 SELECT run, node_id, arrival, coalesce(violation, false) AS cheats,
        if(purpose = 'screen', reason, 'in a run of the claim') AS reason
 FROM evaluations
@@ -64,7 +64,7 @@ WHERE score IS NULL AND (violation OR outcome = 'invalid')
 -- parent; or invalid in one of their runs, which speaks against the node alone. `since`: the arrival of the evaluation
 -- that shows it.
 CREATE OR REPLACE VIEW suspects AS
-WITH RECURSIVE found AS MATERIALIZED (FROM findings),
+WITH RECURSIVE found AS MATERIALIZED (FROM violations),
 cheats AS MATERIALIZED (
     SELECT run, node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM found WHERE cheats GROUP BY ALL
 ),
@@ -232,7 +232,7 @@ ORDER BY run, operator;
 
 -- By run, operator and aim (the kind of change that the operator was told to make): which kinds gained. `tried`: nodes
 -- that were trained; `improved`: those better than the better of their parents.
-CREATE OR REPLACE VIEW kinds AS
+CREATE OR REPLACE VIEW change_kind_stats AS
 WITH trained AS (
     SELECT n.run, n.node_id, n.operator, n.aim, bool_or(s.outcome = 'scored') AS good
     FROM nodes AS n JOIN screenings AS s ON s.node_id = n.node_id
@@ -336,7 +336,7 @@ ORDER BY run, arrival;
 -- How well the loss that candidates report at 30% of their budget foretells the final score: Spearman's rank
 -- correlation over the `n` scored screenings that had reported one by then (ties share their average rank), positive
 -- where a lower loss goes with a better score. NULL where one of the two never varies.
-CREATE OR REPLACE VIEW rung AS
+CREATE OR REPLACE VIEW early_correlation AS
 WITH early AS (
     SELECT s.run, if(r.direction = 'minimise', s.score, -s.score) AS badness, arg_max(c.loss, (c.elapsed, c.step)) AS loss
     FROM screenings AS s
@@ -440,7 +440,7 @@ ORDER BY r.created_at, r.run;
 -- What is known of the nodes of a list and of all of their ancestors. `gain`: on the better of the scored parents.
 -- `outcome`: of the last screening; NULL while it waits for one. `suspect`: why, as in `suspects`. The ancestors are all
 -- that can make a node suspect, so nothing else of a large archive is looked at.
-CREATE OR REPLACE MACRO kin(ids) AS TABLE
+CREATE OR REPLACE MACRO ancestry(ids) AS TABLE
 WITH RECURSIVE members(node_id) AS (
     SELECT unnest(ids)
     UNION
@@ -453,7 +453,7 @@ known AS MATERIALIZED (
            arg_max(outcome, arrival) AS outcome
     FROM screenings WHERE node_id IN (FROM chosen) GROUP BY node_id
 ),
-found AS MATERIALIZED (FROM findings WHERE node_id IN (FROM chosen)),
+found AS MATERIALIZED (FROM violations WHERE node_id IN (FROM chosen)),
 cheats AS MATERIALIZED (
     SELECT node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM found WHERE cheats GROUP BY node_id
 ),
@@ -489,13 +489,20 @@ ORDER BY n.number;
 -- A node and all of its ancestors, parents before children; a crossover brings the ancestors of both of its parents.
 CREATE OR REPLACE MACRO lineage(id) AS TABLE
 SELECT node_id, operator, parents, score, nullif(runs, 0) AS runs, gain, idea, created_at, suspect
-FROM kin([full_id(id)])
+FROM ancestry([full_id(id)])
 ORDER BY number;
 
 -- What was made of a node. `outcome`: of the last screening; NULL while it waits for one.
 CREATE OR REPLACE MACRO children(id) AS TABLE
 WITH born AS MATERIALIZED (SELECT node_id FROM parents WHERE parent_id = (SELECT full_id(id)))
 SELECT node_id, operator, outcome, score, nullif(runs, 0) AS runs, gain, idea, created_at, suspect
-FROM kin((SELECT list(node_id) FROM born))
+FROM ancestry((SELECT list(node_id) FROM born))
 WHERE node_id IN (FROM born)
 ORDER BY number;
+
+-- ---------------------------------------------------------------- names of before schema 6; they go with schema 7
+
+CREATE OR REPLACE VIEW kinds AS FROM change_kind_stats;
+CREATE OR REPLACE VIEW findings AS FROM violations;
+CREATE OR REPLACE VIEW rung AS FROM early_correlation;
+CREATE OR REPLACE MACRO kin(ids) AS TABLE FROM ancestry(ids);

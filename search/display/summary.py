@@ -163,7 +163,7 @@ def _suspects(engine: Engine) -> list[str]:
 
 def _rung(run: str, archive: Archive) -> str:
     """Return how well the loss used by the median rule predicts the score: whether the rule is worth its use."""
-    known = archive.query("SELECT n, correlation FROM rung WHERE run = ?", [run])
+    known = archive.query("SELECT n, correlation FROM early_correlation WHERE run = ?", [run])
     correlation = "the rank correlation of a screening's reported loss at 30% of the budget with its score"
     if not known or known[0][1] is None:
         return f"Median rule: on; {correlation} is not known yet."

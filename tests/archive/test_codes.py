@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from archive_sample import START, Diary, a_run
+from archive_sample import START, Diary, a_curve, a_family, a_run, failed, request_for, scored
 from test_schema import OLDER
 
 from archive.cli.compare import by_key
@@ -176,3 +176,20 @@ def test_the_last_verdict_is_the_last_one_written_whatever_the_clock_said(tmp_pa
     result = by_key(open_reader(path), None)
     found = dict(zip(result.columns, result.rows[0], strict=True))
     assert (found["gain"], found["low"], found["high"]) == (0.5, 0.25, 0.75)
+
+
+def test_the_old_names_answer_as_the_new_ones_do(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        diary, nodes = a_family(archive)
+        diary.record(failed(request_for(nodes[2], 60), "invalid", violation=True))
+        diary.record(scored(request_for(nodes[3], 9), 3.0, curve=a_curve(4)))
+        ids = f"['{nodes[4].node_id}']"
+        for old, new in (
+            ("kinds", "change_kind_stats"),
+            ("findings", "violations"),
+            ("rung", "early_correlation"),
+            (f"kin({ids})", f"ancestry({ids})"),
+        ):
+            rows = archive.query(f"FROM {new}")
+            assert rows, new
+            assert archive.query(f"FROM {old}") == rows

@@ -42,7 +42,8 @@ def test_kinds_counts_what_was_trained_and_what_gained(tmp_path: Path) -> None:
             diary.screened(_child(diary, root, aim), score)
         _child(diary, root, "speed")  # not trained yet
         found = archive.query(
-            "SELECT aim, tried, scored, failed, improved, round(best_gain, 6) FROM kinds WHERE operator = 'improve'"
+            "SELECT aim, tried, scored, failed, improved, round(best_gain, 6) FROM change_kind_stats "
+            "WHERE operator = 'improve'"
         )
     assert sorted(found, key=str) == [
         ("numerics", 1, 1, 0, 1, 0.5), ("schedule", 3, 2, 1, 1, 0.1), (None, 1, 1, 0, 1, 0.2),

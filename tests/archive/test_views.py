@@ -126,7 +126,7 @@ def test_short_ways_to_an_answer_agree_with_the_long_ones(archive: Archive, dire
         "SELECT score, runs, deviation, because FROM nodes LEFT JOIN scores USING (node_id) "
         "LEFT JOIN suspects USING (node_id) WHERE node_id = ?"
     )
-    family = "SELECT score, nullif(runs, 0), deviation, suspect FROM kin([?]) ORDER BY number DESC LIMIT 1"
+    family = "SELECT score, nullif(runs, 0), deviation, suspect FROM ancestry([?]) ORDER BY number DESC LIMIT 1"
     for node in diary.tree.nodes:
         assert archive.query(family, [node.node_id]) == near(archive.query(whole, [node.node_id]))
     columns = ("place", "node_id", "score", "runs", "gain_on_root", "operator", "idea", "suspect")
@@ -251,7 +251,8 @@ def test_rung_is_the_rank_correlation_of_early_losses_with_final_scores(archive:
     diary.record(scored(request_for(root, 100), 3.0, curve=late))  # reported nothing by then
     diary.record(scored(request_for(root, 101), 3.0, curve=[CurvePoint(1, 0.1, float("nan"))]))
     diary.record(scored(request_for(root, 102, "report"), 3.0, curve=points))
-    assert archive.query("SELECT n, correlation FROM rung") == near([(30, float(spearmanr(early, final)[0]))])
+    found = archive.query("SELECT n, correlation FROM early_correlation")
+    assert found == near([(30, float(spearmanr(early, final)[0]))])
 
 
 def test_failures_show_the_tail_of_the_log(archive: Archive) -> None:

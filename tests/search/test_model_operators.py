@@ -68,7 +68,7 @@ def test_every_operator_makes_children_and_sql_counts_their_kinds(start: Start, 
     assert None not in aims
     assert len(aims) >= 2
     assert ask(tmp_path, "SELECT count(*) FROM nodes WHERE aim IS NOT NULL AND operator <> 'improve'") == [(0,)]
-    kinds = ask(tmp_path, "SELECT sum(tried) FROM kinds WHERE operator = 'improve'")
+    kinds = ask(tmp_path, "SELECT sum(tried) FROM change_kind_stats WHERE operator = 'improve'")
     trained = (
         "SELECT count(DISTINCT n.node_id) FROM nodes AS n JOIN screenings USING (node_id) WHERE operator = 'improve'"
     )

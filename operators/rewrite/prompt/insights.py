@@ -1,8 +1,9 @@
 """Lessons: what the whole archive supports about kinds of change, by SQL over its views, as lines for a prompt.
 
 All runs of the same task count whose scores were made under the conditions of this one (corpus, budget, hardware):
-their gains can be compared, although their nodes cannot be parents here. The counts are those of the view ``kinds``,
-and the sentences those of the report (``archive.report.lessons``), so that a person and the model read the same.
+their gains can be compared, although their nodes cannot be parents here. The counts are those of the view
+``change_kind_stats``, and the sentences those of the report (``archive.report.lessons``), so that a person and the
+model read the same.
 
 Screening scores only: the views have no others. Asking costs 45 ms of CPU time at 1,000 nodes, in the thread that then
 waits for the model, and more in a large archive; so what was learned holds until the run has grown by a fiftieth.
@@ -33,7 +34,7 @@ _RUNS = """
 _KINDS = f"""
     SELECT operator, aim, sum(improved)::BIGINT, sum(tried)::BIGINT, sum(failed)::BIGINT,
            max(best_gain)
-    FROM kinds WHERE run IN ({_RUNS})
+    FROM change_kind_stats WHERE run IN ({_RUNS})
     GROUP BY operator, aim HAVING sum(tried) >= {LEAST}
     ORDER BY sum(improved) / sum(tried) DESC, sum(tried) DESC, operator, aim
 """
