@@ -20,7 +20,7 @@ from archive_sample import (
     scored,
 )
 
-from archive.__main__ import _ARGUMENTS
+from archive.cli.parser import COMMANDS
 from archive.query.query import ArchiveReader, open_reader
 from archive.records import Decision, Event, Propose
 from archive.storage.store import Archive
@@ -70,7 +70,7 @@ def test_everything_that_can_be_asked_is_documented(reader: ArchiveReader) -> No
     assert {"leaderboard", "lineage", "children", "early_correlation", "full_id"} <= there
     tables = {name for (name,) in reader.query("SELECT table_name FROM duckdb_tables()").rows}
     assert there | tables == DOCUMENTED
-    for command in _ARGUMENTS:
+    for command in COMMANDS:
         assert re.search(rf"`[^`]*\b{command}\b", PAGE), f"docs/sql.md does not mention the short form {command}"
 
 

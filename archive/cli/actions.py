@@ -1,0 +1,211 @@
+"""What each command of ``python -m archive`` does: one function a command, from its options to the exit status.
+
+Slow imports (scipy, numpy, git, web) stay inside the functions that need them: a question takes 0.1 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from archive.cli import commands
+from archive.query import tables as display
+from archive.query.query import ArchiveReader, open_reader, which_archive
+from archive.query.select import MOST_ROWS, Result
+
+NO_TABLE = ("summary", "show", "diff", "tail", "export", "merge", "report", "serve")
+"""Commands whose answer is no table, so that it cannot be CSV or Parquet."""
+_LOOK_AGAIN = 1.0
+"""Seconds between two looks of ``tail``."""
+
+Options = argparse.Namespace
+
+
+def _reader(options: Options) -> ArchiveReader:
+    return open_reader(options.archive, seconds=options.timeout)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def sql(options: Options) -> int:
+    reader = _reader(options)
+    return _print(reader.query(sys.stdin.read() if options.statement == "-" else options.statement), options)
+
+
+def leaderboard(options: Options) -> int:
+    return _table(options, lambda reader: commands.leaderboard(reader, options.run, options.limit))
+
+
+def lineage(options: Options) -> int:
+    return _table(options, lambda reader: commands.lineage(reader, options.id))
+
+
+def runs(options: Options) -> int:
+    return _table(options, commands.runs)
+
+
+def events(options: Options) -> int:
+    return _table(options, lambda reader: commands.events(reader, options.run, options.limit))
+
+
+def compare(options: Options) -> int:
+    if options.runs and options.by is None:
+        return _table(options, lambda reader: commands.compare(reader, options.runs))
+    from archive.cli.compare import by_key  # its intervals need scipy
+
+    return _table(options, lambda reader: by_key(reader, options.by, options.runs))
+
+
+def check(options: Options) -> int:
+    from archive.query.verify import verify
+
+    reader = _reader(options)
+    found = verify(reader)
+    if found.rows or options.json or options.csv or options.parquet:
+        _print(found, options)
+    else:
+        print(f"{reader.path}: everything fits together")
+    return 1 if found.rows else 0
+
+
+def _table(options: Options, ask: Callable[[ArchiveReader], Result]) -> int:
+    reader = _reader(options)
+    with reader.held():
+        result = ask(reader)
+    return _print(result, options)
+
+
+def _print(result: Result, options: Options) -> int:
+    if options.parquet:
+        from archive.query.parquet import write_parquet
+
+        write_parquet(result, Path(options.parquet))
+        print(f"{options.parquet}: {len(result.rows)} rows")
+    elif options.json:
+        print(display.as_json(result))
+    elif options.csv:
+        print(display.as_csv(result, for_terminal=sys.stdout.isatty()))
+    else:
+        display.print_table(result)
+    if result.truncated:
+        print(
+            f"cut after {len(result.rows)} rows (at most {MOST_ROWS} rows or 64 MB come at once); "
+            "use LIMIT and OFFSET with ORDER BY to get the rest",
+            file=sys.stderr,
+        )
+    return 0
+
+
+# ---------------------------------------------------------------- texts
+
+
+def summary(options: Options) -> int:
+    from archive.cli.summary import summary_facts, summary_text
+
+    reader = _reader(options)
+    with reader.held():
+        facts = summary_facts(reader, options.run)
+    archive = f" --archive {shlex.quote(options.archive)}" if options.archive else ""
+    print(json.dumps(facts, indent=2) if options.json else summary_text(facts, archive))
+    return 0
+
+
+def show(options: Options) -> int:
+    reader = _reader(options)
+    with reader.held():
+        facts = commands.node_facts(reader, options.id)
+    print(json.dumps(facts, indent=2) if options.json else commands.node_text(facts))
+    return 0
+
+
+def diff(options: Options) -> int:
+    reader = _reader(options)
+    with reader.held():
+        text = commands.difference(reader, options.a, options.b)
+    print(json.dumps({"diff": text}) if options.json else text)
+    return 0
+
+
+def tail(options: Options) -> int:
+    from archive.cli.tail import follow
+
+    reader = _reader(options)
+    for line in follow(reader, commands.which_run(reader, options.run), options.limit, _again):
+        print(line, flush=True)
+    return 0
+
+
+def _again() -> bool:
+    time.sleep(_LOOK_AGAIN)
+    return True
+
+
+# ---------------------------------------------------------------- files
+
+
+def export(options: Options) -> int:
+    from archive.export import export
+
+    reader, repo = _reader(options), Path(options.repo or ".")
+    if options.patch is not None:
+        return _export_patches(reader, options)
+    if not options.all:
+        done = export.export_lineage(reader, options.id, options.branch, repo)
+        print(json.dumps(_facts(done)) if options.json else export.what_to_type(done))
+        return 0
+    leaves = export.export_leaves(reader, options.run, options.branch, repo)
+    if options.json:
+        print(json.dumps([_facts(leaf) for leaf in leaves]))
+        return 0
+    for leaf in leaves:
+        print(f"{leaf.branch}  {leaf.commits} commits, {leaf.tip[:12]}")
+    print(f"wrote {len(leaves)} branches to {leaves[0].repo}, the best first; screening scores claim nothing")
+    return 0
+
+
+def _export_patches(reader: ArchiveReader, options: Options) -> int:
+    from archive.export import export
+
+    folder = Path(options.patch)
+    patches, note = export.export_patches(reader, options.id, folder)
+    facts = {"patches": list(map(str, patches)), "note": note}
+    print(json.dumps(facts) if options.json else export.what_to_apply(folder, len(patches), note))
+    return 0
+
+
+def _facts(exported: object) -> dict[str, object]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(exported).items()}
+
+
+def report(options: Options) -> int:
+    from archive.report.command import write_report
+
+    plots = Path(options.plots) if options.plots is not None else None
+    written = write_report(_reader(options), options.run, Path(options.out), plots)
+    if options.json:
+        print(json.dumps({"run": written.run, "nodes": written.nodes, "files": list(map(str, written.files))}))
+        return 0
+    for file in written.files:
+        print(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def serve(options: Options) -> int:
+    from archive.report.serve import serve
+
+    serve(_reader(options), options.run, options.port)
+    return 0
+
+
+def merge(options: Options) -> int:
+    from archive.storage.merge import merge
+
+    for line in merge(Path(options.archive or which_archive()), [Path(other) for other in options.others]):
+        print(display.printable(line))
+    return 0

@@ -1,0 +1,228 @@
+"""The arguments of ``python -m archive``: a command with its own options, or a SQL statement in place of a command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from archive.cli import actions
+from archive.query.query import DEFAULT_NAME, ENVIRONMENT_VARIABLE
+from archive.query.select import MOST_ROWS, SECONDS
+
+COMMANDS = {
+    "sql": "any read-only SQL, also while a search runs; the word sql may be left out, - reads standard input",
+    "summary": "what won, whether it is real, why, what was tried, what it cost, how to export it",
+    "leaderboard": "the best nodes of a run",
+    "lineage": "how a node came about",
+    "show": "a node: idea, parents, evaluations, source",
+    "diff": "the changes from one node's text to another's",
+    "runs": "the runs in the archive",
+    "compare": "the runs of the last sweep by what was swept, with the spread over seeds; named runs side by side",
+    "events": "what happened in a run",
+    "tail": "the same, and what happens from now on, until Ctrl-C",
+    "export": "the lineage of a node (default: the champion) as a git branch or as patches",
+    "report": "one page that answers most questions, for any browser, offline",
+    "serve": "the same page, live, on this machine",
+    "merge": "bring the runs of other archives into this one",
+    "check": "whether everything in the archive fits together: exit status 1 if not",
+}
+
+_PROGRAM = "python -m archive"
+_USAGE = 'python -m archive COMMAND | "SQL" [options]'
+_EPILOG = f"""\
+python -m archive COMMAND --help lists the options of a command. Without a command: summary on a terminal, else SQL from
+standard input. ID is any start of a node's id that fits one node. FILE is ${ENVIRONMENT_VARIABLE}, or
+{DEFAULT_NAME} in the current directory.
+
+tables   runs nodes parents files sources moves refusals evaluations curves llm_requests llm_calls decisions
+         events
+views    leaderboard progress noise operator_stats change_kind_stats model_stats calls spending failures ideas suspects
+         violations throughput early_correlation ablations programs run_summary scores gains lineage('ID')
+         children('ID') ancestry(['ID', ...])
+
+examples
+  python -m archive "SELECT node_id, score, idea FROM leaderboard LIMIT 5"
+  python -m archive "SELECT text FROM programs WHERE starts_with(node_id, '3fa9')" --json
+  python -m archive "DESCRIBE evaluations"
+  python -m archive "SELECT * FROM curves" --csv > curves.csv
+  python -m archive "SELECT * FROM progress" --parquet progress.parquet
+  python -m archive summary --run shakespeare-1
+  python -m archive leaderboard --run shakespeare-1 --limit 20
+  python -m archive lineage 3fa9
+  python -m archive show 3fa9 --archive elsewhere.duckdb
+  python -m archive diff 3fa9 71c0
+  python -m archive runs --json
+  python -m archive compare
+  python -m archive compare --by policy,operators
+  python -m archive compare shakespeare-1 shakespeare-2
+  python -m archive events --limit 100
+  python -m archive tail --run shakespeare-1
+  python -m archive report --out night.html --plots plots
+  python -m archive serve --port 8000
+  python -m archive export 3fa9 --branch best --repo ../my-model
+  python -m archive export --all --branch night
+  python -m archive export --patch steps
+  python -m archive merge laptop.duckdb server.duckdb --archive all.duckdb
+  python -m archive check && echo fine
+"""
+
+
+def parse(arguments: Sequence[str] | None, on_terminal: bool) -> argparse.Namespace:
+    """Return the options and, as ``action``, the function that takes them. Exits with status 2 for senseless arguments.
+
+    ``on_terminal``: whether standard input is a terminal, so that no statement can come from it.
+    """
+    # The options that all commands share may stand anywhere, so they are taken out first.
+    options, words = _common().parse_known_args(arguments)
+    root = _root()
+    _, unknown = root.parse_known_args(_as_command(root, words, on_terminal), namespace=options)
+    own: argparse.ArgumentParser = options.parser
+    if unknown:
+        own.error(f"{options.command} does not take {' '.join(unknown)}")
+    if (options.csv or options.parquet) and options.command in actions.NO_TABLE:
+        own.error(f"{options.command} gives no table; use --json")
+    if options.command == "export":
+        _check_export(own, options)
+    return options
+
+
+def _as_command(root: argparse.ArgumentParser, words: list[str], on_terminal: bool) -> list[str]:
+    """The words with a command in front."""
+    if not words:
+        return ["summary"] if on_terminal else ["sql", "-"]
+    first = words[0]
+    if first in COMMANDS or first.startswith("--") or first == "-h":
+        return words
+    if len(words) > 1 and not words[1].startswith("-"):
+        root.error(f'put the statement in quotes: python -m archive "{" ".join(words)}"')
+    if first.isidentifier():
+        import difflib
+
+        close = difflib.get_close_matches(first, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
+        root.error(f"unknown command {first!r}; {hint}")
+    return ["sql", *words]
+
+
+def _check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.patch is not None and (options.all or options.repo):
+        parser.error("--patch goes without --all and --repo: patches are files, and git am applies them")
+    if options.all and options.id is not None:
+        parser.error(f"--all exports every leaf, so it takes no id, got: {options.id}")
+
+
+# ---------------------------------------------------------------- the parsers
+
+
+def _common() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=_PROGRAM, usage=_USAGE, add_help=False, allow_abbrev=False)
+    parser.add_argument("--archive", metavar="FILE", help="the archive to read")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print an array of objects")
+    form.add_argument("--csv", action="store_true", help="print comma-separated values with a header line")
+    form.add_argument("--parquet", metavar="FILE", help="write a Parquet file")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=SECONDS, metavar="SECONDS", help=f"of a query (default {SECONDS:g})"
+    )
+    return parser
+
+
+def _root() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        usage=_USAGE,
+        description="Ask an archive, also while a search writes to it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+    )
+    group = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=_PROGRAM)
+    note = "Options of every command: --archive FILE, --json, --csv, --parquet FILE, --timeout SECONDS."
+    for name, words in COMMANDS.items():
+        parser = group.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", epilog=note)
+        parser.set_defaults(action=getattr(actions, name), parser=parser)
+        _OPTIONS[name](parser)
+    return root
+
+
+def _sql(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("statement", metavar="STATEMENT", help="one statement in quotes; - reads standard input")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", metavar="NAME", help="the run (default: worked on last)")
+
+
+def _run_and_limit(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    parser.add_argument("--limit", type=_rows, default=20, metavar="N", help="rows (default 20)")
+
+
+def _node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="the start of a node's id")
+
+
+def _two_nodes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A", help="the start of a node's id")
+    parser.add_argument("b", metavar="B", help="the start of another's")
+
+
+def _nothing(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="the names of runs, to see them side by side")
+    parser.add_argument("--by", metavar="KEY", help="the settings to compare, such as policy,operators")
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    parser.add_argument("id", nargs="?", metavar="ID", help="the start of a node's id")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--branch", metavar="NAME", help="the branch to make")
+    what.add_argument("--patch", metavar="DIR", help="write the steps as patches into this folder, for git am")
+    parser.add_argument("--all", action="store_true", help="every leaf that scored better than the root, as NAME/ID")
+    parser.add_argument("--repo", metavar="DIR", help="the git repository (default: the current directory)")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    parser.add_argument("--out", metavar="FILE", required=True, help="the HTML file to write")
+    parser.add_argument("--plots", metavar="DIR", help="write its plots there too, as PNG and SVG")
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help="the port (default: any that is free)")
+
+
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("others", nargs="+", metavar="OTHER", help="the files of other archives")
+
+
+_OPTIONS = {
+    "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "diff": _two_nodes,
+    "runs": _nothing, "compare": _compare, "events": _run_and_limit, "tail": _run_and_limit, "export": _export,
+    "report": _report, "serve": _serve, "merge": _merge, "check": _nothing,
+}  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0 and up to 86400, got {text}")
+    return value
+
+
+def _rows(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= MOST_ROWS:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST_ROWS}, got {text}")
+    return value
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 (any that is free) to 65535, got {text}")
+    return int(text)
