@@ -106,6 +106,13 @@ def test_files_are_short() -> None:
     assert not long, f"expected fewer than {MOST_LINES} lines; split by what the parts are for: {long}"
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by their base names."""
+    names = [path.name for path in modules("tests") if path.name.startswith("test_")]
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice, f"rename one of each: {sorted(twice)}"
+
+
 def test_no_module_is_called_utils() -> None:
     vague = {"utils", "util", "helpers", "misc", "common"}
     wrong = [path for path in all_files() if vague & {path.stem, path.parent.name}]
