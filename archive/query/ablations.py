@@ -1,4 +1,4 @@
-"""What each step of a lineage is worth, as ``python -m search ablate`` has measured it: the view, with intervals."""
+"""The value of each step of a lineage, as ``python -m search ablate`` measured it, with intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_EFFECT = "no effect beyond noise"
 
 
 def ablations(reader: Reader, run: str) -> list[dict[str, Any]]:
-    """``{"run", "node", "steps"}`` for each ablation of a node of ``run``; the steps that carry most come first.
+    """Return ``{"run", "node", "steps"}`` for each ablation of a node of ``run``, the most valuable steps first.
 
     A step has ``node``, ``worth``, ``low`` and ``high`` (95%, Welch's t; None where a side has a single run), ``runs``,
     ``verdict`` and ``idea``. Nodes are given by their ids.
@@ -26,7 +26,7 @@ def ablations(reader: Reader, run: str) -> list[dict[str, Any]]:
 
 
 def within_noise(step: Mapping[str, Any]) -> bool:
-    """Whether the interval of a step's worth holds zero."""
+    """Return whether the interval of a step's worth contains zero."""
     return step["low"] is not None and step["low"] <= 0 <= step["high"]
 
 

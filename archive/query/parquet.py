@@ -13,7 +13,7 @@ from archive.query.select import Result
 
 
 def write_parquet(result: Result, path: Path) -> None:
-    """Write a new file, or replace one, as a whole. Raises ArchiveError."""
+    """Write the file atomically, replacing an existing one. Raises ArchiveError."""
     if not result.columns:
         raise ArchiveError("the answer has no columns, and a Parquet file needs some")
     types = result.types or ("VARCHAR",) * len(result.columns)
@@ -40,7 +40,7 @@ def _quoted(name: str) -> str:
 
 
 def _distinct(names: tuple[str, ...]) -> list[str]:
-    """Column names of a table differ, also in more than case: ``score``, ``score_2``."""
+    """Make column names unique without regard to case: ``score``, ``score_2``."""
     seen: dict[str, int] = {}
     found = []
     for name in names:

@@ -1,10 +1,10 @@
-"""Reading an archive from another process: from its file while that is free, else from the search that has it open.
+"""Reading an archive from another process: from its file if that is free, else through the search that has it open.
 
     reader = open_reader("treewright.duckdb")
     reader.query("SELECT node_id, score FROM leaderboard WHERE run = ?", ["shakespeare-1"])
 
-The file is opened for each query alone (or for the few of one command: ``held``) and closed at once, since a reader
-that stays would keep the next search out.
+The file is opened for each query (or for the few of one command: ``held``) and closed at once, since an open reader
+would lock out the next search.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ERRORS = {
 
 
 class Reader(Protocol):
-    """Whoever answers read-only SQL over an archive."""
+    """Answers read-only SQL over an archive."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
         """Raises QueryError, QueryRefused or another ArchiveError."""
@@ -49,7 +49,7 @@ class Reader(Protocol):
 
 
 class ArchiveReader:
-    """An archive by its path; each query goes to the file or to the search, whichever can answer."""
+    """An archive by its path; each query goes to the file, or to the search that has it open."""
 
     def __init__(self, path: Path, *, seconds: float = SECONDS, most_rows: int = MOST_ROWS) -> None:
         self.path = path
@@ -76,7 +76,7 @@ class ArchiveReader:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, a file that is free is opened once for all queries. For a moment only: a search waits meanwhile."""
+        """Keep a free file open for all queries of the block. Keep the block short: a search waits meanwhile."""
         self._holds = True
         try:
             yield
@@ -106,7 +106,7 @@ class ArchiveReader:
         return connection
 
     def _connect(self) -> socket.socket | None:
-        """To the search's socket; None if nobody listens there, or not to us."""
+        """Connect to the search's socket; None if no search listens there, or not to this user."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(self._seconds)
         try:
@@ -135,16 +135,16 @@ class ArchiveReader:
 
 
 def which_archive(path: Path | str | None = None) -> Path:
-    """The path that is meant, which may lead nowhere: ``path``, $TREEWRIGHT_ARCHIVE, or the default's name."""
+    """Return the archive's path, which need not exist: ``path``, $TREEWRIGHT_ARCHIVE, or the default name."""
     return normalised(path or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
 
 
 def open_reader(
     path: Path | str | None = None, *, seconds: float = SECONDS, most_rows: int = MOST_ROWS
 ) -> ArchiveReader:
-    """A reader of ``path``; by default of $TREEWRIGHT_ARCHIVE or ``treewright.duckdb`` in the current directory.
+    """Return a reader of ``path``; by default of $TREEWRIGHT_ARCHIVE or ``treewright.duckdb`` in the current directory.
 
-    Raises ArchiveMissing, with where it looked.
+    Raises ArchiveMissing, with the path.
     """
     chosen = which_archive(path)
     if not chosen.exists():
@@ -156,7 +156,7 @@ def open_reader(
 
 
 def _understood(answer: Any) -> Result:
-    """The result that a search sent, or the error it raised."""
+    """Decode the result that a search sent, or raise the error in it."""
     match answer:
         case {"columns": list(columns), "rows": list(rows), "truncated": bool(truncated)}:
             values = [tuple(decoded(value) for value in row) for row in rows]

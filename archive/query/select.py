@@ -1,4 +1,4 @@
-"""One read-only statement of a person, run under a deadline and caps: the same way on a file and on a running search.
+"""One read-only statement of a user, run under a deadline and caps: in the same way on a file and on a running search.
 
 SELECT, WITH, VALUES, FROM, DESCRIBE, SHOW, SUMMARIZE, EXPLAIN      are run
 everything that writes, changes a setting or reaches outside        is refused: QueryRefused
@@ -32,13 +32,13 @@ _CHECKPOINT = re.compile(r"\b(force_)?checkpoint\s*\(", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Result:
-    """What a query gave. ``truncated``: there was more than the caps allow."""
+    """The rows of a query. ``truncated``: there were more than the caps allow."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     truncated: bool = False
     types: tuple[str, ...] = ()
-    """DuckDB's name of each column's type; empty where nobody told."""
+    """DuckDB's name of each column's type; empty if unknown."""
 
 
 def run_select(
@@ -50,7 +50,7 @@ def run_select(
     most_rows: int = MOST_ROWS,
     most_bytes: int = MOST_BYTES,
 ) -> Result:
-    """Run one statement on a cursor that is used for nothing else at the time. Raises QueryError, QueryRefused."""
+    """Run one statement on a cursor that nothing else uses meanwhile. Raises QueryError, QueryRefused."""
     deadline = time.monotonic() + seconds
     with _interrupted_after(cursor, seconds):
         try:
@@ -76,7 +76,7 @@ def run_select(
 
 
 def _check(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raises QueryRefused unless ``sql`` is a single statement that reads."""
+    """Raise QueryRefused unless ``sql`` is a single statement that only reads."""
     statements = cursor.extract_statements(sql)
     if len(statements) != 1:
         count = "an empty statement" if not statements else f"{len(statements)} statements"
@@ -93,7 +93,7 @@ def _check(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def _execute(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any]) -> None:
-    """Run ``sql``; times with a zone are given as UTC, since Python's need a package that may not be there."""
+    """Run ``sql``; times with a zone become UTC, since Python's need a package that may be missing."""
     cursor.execute(sql, parameters)
     types = [str(column[1]) for column in cursor.description or ()]
     if not any("TIME ZONE" in kind or kind.startswith(("TIMESTAMPTZ", "TIMETZ")) for kind in types):
@@ -132,7 +132,7 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, most_rows: int, most_bytes: int, d
 
 
 def _explain(error: duckdb.Error) -> QueryError:
-    """DuckDB's errors in the words of somebody who only wants to read."""
+    """Shorten DuckDB's errors to what a reader of an archive needs."""
     text = str(error).strip()
     if "read-only mode" in text:
         return QueryRefused("the statement would write; the archive is read-only here")

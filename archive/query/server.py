@@ -1,11 +1,11 @@
-"""Read-only SQL on a unix socket, while a search has the archive open and nobody else can.
+"""Read-only SQL on a unix socket, while a search has the archive open and locks out other processes.
 
     with Archive.open(path) as archive, SqlServer(archive):
         ...                                     # python -m archive "SELECT ..." works meanwhile
 
-The socket lies beside the file and belongs to its user alone. Each question gets a thread, a cursor on the same
-database and a deadline; a client that is slow, silent or rude costs its own time only. The writer waits for nobody.
-Questions without a pause get a quarter of the time, all clients together: the cores are the search's.
+The socket lies beside the file and is accessible to its user only. Each query gets a thread, a cursor on the same
+database and a deadline; a slow, silent or malformed client costs its own time only. The writer never waits for readers.
+Continuous queries get a quarter of the time, all clients together: the cores are for the search.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _LONGEST_REST = 5.0
 
 
 class SqlServer:
-    """Serves an open archive until it is closed. Close it before the archive."""
+    """Serves an open archive until ``close``, which comes before closing the archive."""
 
     def __init__(self, archive: Archive, *, most_rows: int = MOST_ROWS, patience: float = _PATIENCE) -> None:
-        """Starts listening. Raises ArchiveError if the socket cannot be made."""
+        """Start listening. Raises ArchiveError if the socket cannot be made."""
         self.path = socket_path(archive.path)
         self._archive = archive
         self._most_rows = most_rows
@@ -66,7 +66,7 @@ class SqlServer:
         self.close()
 
     def close(self) -> None:
-        """Stop listening, hang up on whoever is connected, and remove the socket. Closing twice does nothing."""
+        """Stop listening, close all connections, and remove the socket. Closing twice does nothing."""
         with self._lock:
             if self._closed:
                 return
@@ -85,7 +85,7 @@ class SqlServer:
         self._thread.join(self._patience)
 
     def _listen(self) -> tuple[socket.socket, int]:
-        """A socket nobody else can use at any moment: its rights are set before it listens."""
+        """Create a socket that other users cannot use at any moment: its permissions are set before it listens."""
         self._remove_stale()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -99,7 +99,7 @@ class SqlServer:
             raise ArchiveError(f"cannot serve SQL on {self.path}: {error}") from error
 
     def _remove_stale(self) -> None:
-        """A socket that is there was left by a dead process, since this one holds the lock of the archive."""
+        """Remove an existing socket: a dead process left it, since this one holds the archive's lock."""
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self.path.lstat().st_mode):
                 raise ArchiveError(f"{self.path} is in the way of the archive's socket; move it away")
@@ -137,7 +137,7 @@ class SqlServer:
             answer = self._answer(question)
             send(client, answer, time.monotonic() + _SENDING)
         except WireError:
-            return  # the client is gone or talks nonsense: nobody is left to tell
+            return  # the client is gone or sent no valid request: no answer is possible
         finally:
             with self._lock:
                 self._clients.pop(client, None)
@@ -157,7 +157,7 @@ class SqlServer:
 
     @contextmanager
     def _paced(self) -> Iterator[None]:
-        """Begin when the rest after earlier queries is over; what is done inside makes for the next one."""
+        """Wait for the pause after earlier queries; the time spent inside sets the next pause."""
         while (rest := self._free_at - time.monotonic()) > 0 and not self._closing.wait(rest):
             pass
         began = time.monotonic()
@@ -171,7 +171,7 @@ class SqlServer:
 
 
 def _understood(question: Any) -> tuple[str, list[Any], float]:
-    """(sql, parameters, seconds) of a question. Raises QueryError."""
+    """Return (sql, parameters, seconds) of a request. Raises QueryError."""
     match question:
         case {"sql": str(sql), "parameters": list(parameters), "seconds": int() | float() as seconds}:
             limit = min(float(seconds), _MOST_SECONDS) if seconds > 0 else SECONDS

@@ -1,7 +1,7 @@
-"""Answers on a terminal or for another program: a table for people, JSON, CSV.
+"""Output of results: a table for the terminal, JSON, CSV.
 
-What an archive holds was partly written by candidates and models. A table never lets it reach the terminal as escape
-sequences, and never lets it start a line of its own.
+Parts of an archive were written by candidates and models. In a table they cannot send escape sequences to the terminal
+and cannot start a line of their own.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _ESCAPE = re.compile(
 
 
 def as_json(result: Result) -> str:
-    """An array with an object a row. NaN and the infinities, which JSON lacks, are null."""
+    """Return an array with an object per row. NaN and infinities, which JSON lacks, are null."""
     rows = [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
     return json.dumps(rows, indent=2)
 
 
 def as_csv(result: Result, *, for_terminal: bool = False) -> str:
-    """A header line, then a line a row; NULL is empty, a list is JSON."""
+    """Return a header line, then a line per row; NULL is empty, a list is JSON."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(result.columns)
@@ -55,7 +55,7 @@ def as_csv(result: Result, *, for_terminal: bool = False) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can say it."""
+    """Convert a value to plain JSON types."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
@@ -72,19 +72,19 @@ def plain(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """``text`` with its lines and tabs, and every other control character made visible as U+FFFD."""
+    """Return ``text`` with every control character but newline and tab replaced by U+FFFD."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def one_line(text: str, limit: int) -> str:
-    """``text`` as one line of at most ``limit`` printable characters: no escapes, controls, or hidden directions."""
+    """Return one line of at most ``limit`` printable characters: no escapes, controls, or hidden directions."""
     printable = "".join(c if c.isprintable() else " " for c in _ESCAPE.sub(" ", text))
     line = " ".join(printable.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def cell(value: Any, widest: int = _WIDEST) -> str:
-    """A value as one printable line of at most ``widest`` characters."""
+    """Return a value as one printable line of at most ``widest`` characters."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -100,7 +100,7 @@ def cell(value: Any, widest: int = _WIDEST) -> str:
 
 
 def print_table(result: Result, out: TextIO | None = None) -> None:
-    """A table: by rich on a terminal, in plain aligned text elsewhere."""
+    """Print a table: with rich on a terminal, as plain aligned text elsewhere."""
     out = out or sys.stdout
     if not result.columns:
         return
@@ -131,7 +131,7 @@ def _join(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) 
 
 
 def _stacked(result: Result) -> str:
-    """For rows that are wider than the terminal: a line a column, a block a row."""
+    """Lay out rows that are wider than the terminal: a line per column, a block per row."""
     width = max(len(cell(name)) for name in result.columns)
     widest = max(_WIDEST, shutil.get_terminal_size().columns - width - 3)
     blocks = [
@@ -159,7 +159,7 @@ def _print_rich(result: Result, out: TextIO) -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once, with what was printed. Freeing what a large query used would take 20 ms more."""
+    """Flush the output and end the process at once: freeing the memory of a large query would take 20 ms more."""
     with suppress(BrokenPipeError):
         sys.stdout.flush()
     sys.stderr.flush()
@@ -167,5 +167,5 @@ def leave(status: int) -> NoReturn:
 
 
 def silence_stdout() -> None:
-    """After a reader of the pipe has gone (``| head``), so that the interpreter's last flush does not complain."""
+    """Redirect stdout after its pipe was closed (``| head``), so that the interpreter's last flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

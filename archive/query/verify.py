@@ -1,6 +1,6 @@
-"""Whether an archive fits together: texts and their hashes, orphans in every direction, rows that exist twice.
+"""Integrity check of an archive: texts against their hashes, orphans in every direction, duplicate rows.
 
-Everything is asked in read-only SQL, so that it works on a file and on a running search alike.
+Read-only SQL throughout, so it works on a file and on a running search.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ _EXAMPLES = 3
 
 
 def verify(reader: Reader) -> Result:
-    """(wrong, count, examples) of every kind of damage that is there; no rows for a sound archive.
+    """Return (wrong, count, examples) for every kind of damage found; no rows for a sound archive.
 
-    One statement, so that all of it speaks of one moment of a running search.
+    A single statement, so that all checks see one state of a running search.
     """
     parts = (
         f"SELECT {place} AS place, '{wrong}' AS wrong, count(*) AS count, list(k)[1:{_EXAMPLES}] AS examples "

@@ -1,11 +1,11 @@
-"""What a reader and a running search say to each other over the socket: JSON behind a length of four bytes.
+"""The protocol between a reader and a running search: JSON messages behind a length of four bytes.
 
     question  {"sql": ..., "parameters": [...], "seconds": ...}
     answer    {"columns": [...], "types": [...], "rows": [[...], ...], "truncated": false}
     or        {"error": "QueryError" | "QueryRefused" | ..., "message": ...}
 
-JSON knows fewer types than DuckDB: the others travel as {"$": type, "v": value}, so that a question has the same
-answer from the socket as from the file. Nothing here runs code of the other side (no pickle).
+JSON has fewer types than DuckDB: the others travel as {"$": type, "v": value}, so that a query has the same answer from
+the socket as from the file. No message can run code (no pickle).
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _MOST_NAME_BYTES = 80
 
 
 class WireError(ArchiveError):
-    """The other side hung up, was too slow, or does not speak this language."""
+    """The peer hung up, was too slow, or sent no valid message."""
 
 
 # ---------------------------------------------------------------- where
 
 
 def socket_path(archive: Path) -> Path:
-    """The socket beside an archive file: ``<file>.sock``, or a short name where that would be too long."""
+    """Return the socket beside an archive file: ``<file>.sock``, or a short name where that would be too long."""
     name = f"{archive.name}.sock"
     if len(os.fsencode(name)) > _MOST_NAME_BYTES:
         name = f".{sha256(os.fsencode(archive.name)).hexdigest()[:24]}.sock"
@@ -52,7 +52,7 @@ def socket_path(archive: Path) -> Path:
 
 @contextmanager
 def short_address(path: Path) -> Iterator[str]:
-    """A name for ``path`` that fits into a socket address (107 bytes), valid inside the block.
+    """Yield a name for ``path`` that fits into a socket address (107 bytes), valid inside the block.
 
     A longer one goes through the folder's entry in /proc, which Linux has. Raises ArchiveError elsewhere.
     """
@@ -139,7 +139,7 @@ _FROM_TEXT: dict[str, Callable[[Any], Any]] = {
 
 
 def encoded(value: Any) -> Any:
-    """A value of a row as JSON can carry it. Unknown types become their text."""
+    """Encode a value of a row for JSON. Unknown types become their text."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, list):
@@ -153,7 +153,7 @@ def encoded(value: Any) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    """The value that ``encoded`` was given. Raises WireError for what it cannot have made."""
+    """Decode a value of ``encoded``. Raises WireError for anything else."""
     if isinstance(value, list):
         return [decoded(item) for item in value]
     if not isinstance(value, dict):

@@ -52,7 +52,7 @@ AND nodes.node_id[:8] = regexp_extract(message, ' (?:after node|improved on) ([0
 
 
 def fill() -> Iterator[str]:
-    """The statements that store the codes in a file that has just got its columns."""
+    """Yield the statements that store the codes in a file that has just got their columns."""
     for table, columns in FROM_PROSE.items():
         for column, expression in columns.items():
             yield f"UPDATE {table} SET {column} = {expression} WHERE ({expression}) IS DISTINCT FROM {column}"

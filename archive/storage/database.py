@@ -19,7 +19,7 @@ import duckdb
 from archive.errors import ArchiveError, ArchiveFull, ArchiveLocked, ArchiveMissing, NotAnArchive
 
 CATALOG = "archive"
-"""The name under which the file is attached, whoever opens it."""
+"""The name under which the file is attached, by readers and writers."""
 
 _STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read our files: the first with ZSTD for strings."""
@@ -42,7 +42,7 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 
 def normalised(path: Path | str) -> Path:
-    """The absolute path of an archive, symbolic links resolved: the lock and the socket belong to the real file."""
+    """Return the absolute path of an archive, links resolved: lock and socket belong to the real file."""
     return Path(path).expanduser().resolve()
 
 
@@ -76,7 +76,7 @@ def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = 
 
 
 def connect_in_memory() -> duckdb.DuckDBPyConnection:
-    """An empty database without a file, with the same settings and the same catalog."""
+    """Create an empty database without a file, with the same settings and the same catalog."""
     connection = duckdb.connect(":memory:", config=SETTINGS)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     connection.execute(f"ATTACH ':memory:' AS {CATALOG}")
@@ -87,7 +87,7 @@ def connect_in_memory() -> duckdb.DuckDBPyConnection:
 
 
 def opening_error(path: Path, error: duckdb.Error) -> ArchiveError:
-    """What a failed opening means, in words that help."""
+    """Translate a DuckDB error on opening into an archive error that says what to do."""
     text = str(error)
     if "Could not set lock" in text or "Conflicting lock" in text:
         found = re.search(r"\(PID (\d+)\)", text)
@@ -110,7 +110,7 @@ def opening_error(path: Path, error: duckdb.Error) -> ArchiveError:
 
 
 def locked_error(path: Path, pid: int | None) -> ArchiveLocked:
-    """Who has the file open, with the command line where it can be seen, and what to do about it."""
+    """Return the error that names the process which has the file open, its command line if visible, and what to do."""
     if pid == os.getpid():
         return ArchiveLocked(f"{path} is open in this process already (pid {pid}); close that Archive first", pid)
     who = "another process" if pid is None else f"process {pid}{_command_of(pid)}"
@@ -134,7 +134,7 @@ def _command_of(pid: int) -> str:
 
 
 def is_full(text: str) -> bool:
-    """Whether a DuckDB error means that the disk, or the user's share of it, is full."""
+    """Return whether a DuckDB error means a full disk or an exhausted quota."""
     return "No space left on device" in text or "quota exceeded" in text.lower() or "File too large" in text
 
 
@@ -148,9 +148,9 @@ def full_error(path: Path) -> ArchiveFull:
 
 
 def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], None]) -> bool:
-    """Make a new database file that appears under its name complete, or not at all. Returns whether it made one.
+    """Make a new database file atomically: complete under its name, or not at all. Return whether it was made.
 
-    A file that is there already is left alone, unless it is empty (``touch``, ``mktemp``): then it is replaced.
+    An existing file is left alone, unless it is empty (``touch``, ``mktemp``): then it is replaced.
     Raises ArchiveFull or ArchiveError.
     """
     if path.exists() and not _is_empty_file(path):
@@ -187,7 +187,7 @@ def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], N
 
 
 def _publish(fresh: Path, path: Path) -> None:
-    """Give the new file its name. A hard link fails where another process was faster; a rename would lose its rows."""
+    """Name the new file by a hard link, which fails if another process was faster; a rename would overwrite."""
     if path.exists() and _is_empty_file(path):
         os.replace(fresh, path)
         return

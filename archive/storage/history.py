@@ -1,4 +1,4 @@
-"""Reading back what a search has written: a run's tree from its rows, in the order in which they came."""
+"""Rebuilding records from rows: a run's tree in order of arrival, its calls, decisions and time used."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ Key = tuple[str, int, str]
 """(node_id, seed, purpose) of an evaluation."""
 
 _CURVES_KEPT = 64
-"""Curves in memory: whoever looks at one point looks at more."""
+"""Curves kept in memory: points of one curve are read together."""
 
 _OF_EVALUATION = rows.EVALUATION.replace(", log,", ", CASE outcome WHEN 'scored' THEN '' ELSE log END AS log,")
 
 
 class Query(Protocol):
-    """Runs one trusted statement over what is committed."""
+    """Run one trusted statement over the committed rows."""
 
     def __call__(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
 
 class History:
-    """What was recorded, as records again."""
+    """Reads rows back as records."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
@@ -56,19 +56,19 @@ class History:
         return tuple(map(rows.run_of, self._query(f"SELECT {rows.RUN} FROM runs ORDER BY created_at, rowid")))
 
     def last_arrival(self) -> int:
-        """The highest number given to a row; 0 in an empty archive."""
+        """Return the highest ``arrival`` of all rows; 0 in an empty archive."""
         tables = ("moves", "refusals", "nodes", "evaluations", "decisions", "events")
         return max(int(self._query(f"SELECT coalesce(max(arrival), 0) FROM {table}")[0][0]) for table in tables)
 
     def keys(self, run: str) -> set[Key]:
-        """Which evaluations the run has; ``lost`` ones may come again."""
+        """Return the keys of the run's evaluations; ``lost`` ones are left out, since they are run again."""
         sql = "SELECT node_id, seed, purpose FROM evaluations WHERE run = ? AND outcome <> 'lost'"
         return {(node_id, seed, purpose) for node_id, seed, purpose in self._query(sql, [run])}
 
     # ------------------------------------------------------------ the tree
 
     def tree(self, run: Run, conditions: Conditions, load: Callable[[str], str]) -> Tree:
-        """The run's tree. ``load``: SHA-256 -> text, called when a text is looked at."""
+        """Rebuild the run's tree. ``load``: SHA-256 -> text, called on the first access to a text."""
         tree = Tree(run.run, run.direction, conditions)
         nodes = dict(self._nodes(run.run, load))
         arrived: Iterator[tuple[int, int, MoveRecord | Node | Evaluation | Refusal]] = merge(
@@ -98,7 +98,7 @@ class History:
             yield row[-1], 3, rows.refusal_of(row)
 
     def _nodes(self, run: str, load: Callable[[str], str]) -> Iterator[tuple[str, tuple[int, Node]]]:
-        """(node_id, (arrival, node)) in order of arrival."""
+        """Yield (node_id, (arrival, node)) in order of arrival."""
         parents: dict[str, list[str]] = defaultdict(list)
         files: dict[str, dict[str, str]] = defaultdict(dict)
         ours = "JOIN nodes USING (node_id) WHERE run = ?"
@@ -133,11 +133,11 @@ class History:
         }
 
     def stored_curve(self, key: Key, first: int, length: int) -> StoredCurve:
-        """The curve whose points are the ``length`` rows from number ``first`` on: rows are never deleted."""
+        """Return the curve of the ``length`` rows from number ``first`` on; rows are never deleted."""
         return StoredCurve(length, lambda: self._held.get(key) or self._points(key, first, length))
 
     def hold_points(self, key: Key, points: tuple[CurvePoint, ...]) -> None:
-        """Answer with these until ``release_points``: they are not committed, so a query would find none of them."""
+        """Serve these points until ``release_points``: they are not committed yet, so a query would not find them."""
         self._held[key] = points
 
     def release_points(self, key: Key) -> None:
@@ -153,7 +153,7 @@ class History:
     # ------------------------------------------------------------ calls, decisions, time
 
     def answer(self, run: str, move: int, turn: int, load: Callable[[str], str]) -> LlmCall | None:
-        """The last call for this turn of a move that was answered or refused."""
+        """Return the last call for this turn of a move that was answered or refused."""
         sql = (
             f"SELECT {rows.LLM_CALL} FROM llm_calls WHERE run = ? AND move = ? AND turn = ? AND outcome <> 'failed' "
             "ORDER BY rowid DESC LIMIT 1"
@@ -162,7 +162,7 @@ class History:
         return rows.llm_call_of(found[0], load(found[0][7]), load(found[0][8])) if found else None
 
     def spending(self, run: str) -> Spending:
-        """Totals over all calls of the run, and over what was sent and cut off with its process."""
+        """Return totals over all calls of the run, and over requests that were cut off with their process."""
         sql = """
             WITH calls AS (SELECT * FROM llm_calls WHERE run = $run),
             cut AS (SELECT * FROM llm_requests WHERE run = $run AND request NOT IN
@@ -187,7 +187,7 @@ class History:
         return tuple(map(rows.event_of, self._query(sql, [run, kind])))
 
     def seconds_used(self, run: str) -> float:
-        """The sum over sessions of the time from the ``session`` event to the last row before the next one."""
+        """Return the wall seconds of all sessions: from a ``session`` event to the last row before the next one."""
         sql = """
             WITH starts AS (SELECT happened_at AS at FROM events WHERE run = $run AND kind = 'session'),
             signs AS (

@@ -1,4 +1,4 @@
-"""Texts and curves that stay in the file until somebody looks: a tree of 100,000 programs fits in memory.
+"""Texts and curves that are loaded from the file on first access: a tree of 100,000 programs fits in memory.
 
 StoredFiles   the files of a candidate (a mapping path -> text)
 StoredCurve   the learning curve of an evaluation (a sequence of CurvePoint)
@@ -13,7 +13,7 @@ from archive.records import CurvePoint
 
 
 class StoredFiles(Mapping[str, str]):
-    """The files of a candidate: paths are at hand, a text is loaded when it is asked for."""
+    """The files of a candidate: paths in memory, texts loaded on access."""
 
     __slots__ = ("_load", "_shas")
 
@@ -36,7 +36,7 @@ class StoredFiles(Mapping[str, str]):
 
 
 class StoredCurve(Sequence[CurvePoint]):
-    """The curve of an evaluation: its length is known, the points are loaded when they are asked for."""
+    """The curve of an evaluation: its length in memory, its points loaded on access."""
 
     __slots__ = ("_length", "_load")
 
@@ -58,7 +58,7 @@ class StoredCurve(Sequence[CurvePoint]):
         return self._length
 
     def __eq__(self, other: object) -> bool:
-        """Equal to any sequence of the same points, so that evaluations compare by what they say."""
+        """Compare by points, also with a tuple, so that evaluations compare by value."""
         if not isinstance(other, StoredCurve | tuple):
             return NotImplemented
         return len(other) == len(self) and tuple(other) == self._load()

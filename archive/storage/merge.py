@@ -1,8 +1,8 @@
 """``python -m archive merge``: the runs of other archives (of other machines, say) in one, each of them once.
 
-A run is known by its ``run_id``, a text by its hash, so that a merge may be repeated: what is there already is left
-alone, and a run that has gone on since brings only what is new. A run of the same name but another id gets its id's
-start added to its name. Everything, or nothing, is written, in one transaction.
+A run is identified by its ``run_id``, a text by its hash, so a merge can be repeated: existing rows are left alone, and
+a run that was continued since adds its new rows only. A run of the same name with another id gets the start of its id
+added to its name. Each archive is merged in one transaction.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _KEYS = {
     "decisions": ("run", "kind", "node_id", "decided_at"),
     "events": ("run", "kind", "message", "happened_at"),
 }
-"""Table -> what makes a row of it the same in two archives. Times are of the machine that wrote the row."""
+"""Table -> the columns that identify a row in all archives. Times are those of the machine that wrote the row."""
 
 _ARRIVES = ("moves", "refusals", "nodes", "evaluations", "decisions", "events")
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A run of the other archive, and what it is called here."""
+    """A run of the other archive, with its name in this one."""
 
     name: str
     run_id: str
@@ -49,9 +49,10 @@ class _Run:
 
 
 def merge(target: Path, others: Sequence[Path]) -> Iterator[str]:
-    """Bring every run of ``others`` into ``target``, which is made if it is missing. Yields a line for each run.
+    """Bring every run of ``others`` into ``target``, which is made if it is missing. Yield a line for each run.
 
-    Raises ArchiveMissing, ArchiveLocked, NotAnArchive, ArchiveFull, or ArchiveError for a run that went on separately.
+    Raises ArchiveMissing, ArchiveLocked, NotAnArchive, ArchiveFull, or ArchiveError for a run that was continued in
+    both archives.
     """
     target = normalised(target)
     paths = [normalised(path) for path in others]
@@ -60,7 +61,7 @@ def merge(target: Path, others: Sequence[Path]) -> Iterator[str]:
             raise ArchiveMissing(f"there is no archive at {path}; nothing was merged")
         if path == target:
             raise ArchiveError(f"{path} cannot be merged with itself; name the others after merge, it with --archive")
-    Archive.open(target).close()  # makes it, or brings it forward
+    Archive.open(target).close()  # creates or migrates it
     for path in paths:
         yield from _merge_one(target, path)
 
@@ -92,9 +93,9 @@ def _runs(connection: duckdb.DuckDBPyConnection) -> list[_Run]:
 
 
 def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> str:
-    """The rows of one run that are not here yet. Returns what to tell about it."""
+    """Copy the rows of one run that are missing here. Return the line that reports it."""
     columns = schema.columns_as_now(connection, _OTHER, CATALOG)
-    _refuse_separate_ways(connection, run, path)
+    _refuse_diverged(connection, run, path)
     if not run.known:
         names = columns["runs"] or {}
         connection.execute(
@@ -112,8 +113,8 @@ def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> str:
     )
 
 
-def _refuse_separate_ways(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> None:
-    """Two copies of one run that were both gone on with have different moves of the same number: they stay apart."""
+def _refuse_diverged(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> None:
+    """Raise ArchiveError if the run was continued in both archives: moves of the same number differ then."""
     moves = "SELECT move, kind, operator, parents, node_id, seed FROM {} WHERE run = '{}'"
     ours = moves.format("moves", _escaped(run.here))
     theirs = moves.format(f"{_OTHER}.main.moves", _escaped(run.name))
@@ -123,13 +124,13 @@ def _refuse_separate_ways(connection: duckdb.DuckDBPyConnection, run: _Run, path
     texts = f"SELECT count(*) FROM files AS a JOIN {_OTHER}.main.files AS b USING (node_id, path) WHERE a.sha <> b.sha"
     if run.known and (differ or connection.execute(texts).fetchall()[0][0]):
         raise ArchiveError(
-            f"run {run.name!r} of {path} went on separately there and here: its moves differ, and one run cannot be "
+            f"run {run.name!r} of {path} was continued in both archives: its moves differ, and one run cannot be "
             "both. Keep the two archives apart; nothing of this one was merged"
         )
 
 
 def _shift(connection: duckdb.DuckDBPyConnection, run: _Run) -> int:
-    """What to add to the order of arrival, so that all that is new comes after all that is here."""
+    """Return the offset for ``arrival`` that puts all new rows after all existing ones."""
     last = " UNION ALL ".join(f"SELECT max(arrival) AS a FROM {table}" for table in _ARRIVES)
     return int(connection.execute(f"SELECT coalesce(max(a), 0) FROM ({last})").fetchall()[0][0])
 
@@ -137,7 +138,7 @@ def _shift(connection: duckdb.DuckDBPyConnection, run: _Run) -> int:
 def _copy(
     connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str] | None, run: _Run, shift: int
 ) -> int:
-    """Insert the run's rows of one table that are not here, in their order. Returns how many."""
+    """Insert the run's missing rows of one table, in their order. Return their number."""
     if columns is None:
         return 0
     has_run = "run" in columns
@@ -156,7 +157,7 @@ def _copy(
 
 
 def _selected(columns: dict[str, str], shift: int = 0) -> str:
-    """The select list: this archive's name of the run is $1, and arrivals are shifted."""
+    """Return the select list: the run's name here is $1, and arrivals are shifted."""
     said = {**columns, "run": "$1"}
     if "arrival" in columns:
         said["arrival"] = f"{columns['arrival']} + {shift}"
@@ -164,7 +165,7 @@ def _selected(columns: dict[str, str], shift: int = 0) -> str:
 
 
 def _copy_sources(connection: duckdb.DuckDBPyConnection) -> None:
-    """Texts that something here names now and that are not here yet."""
+    """Copy the missing texts that rows here refer to."""
     named = (
         "SELECT sha FROM files UNION SELECT prompt_sha FROM llm_calls UNION SELECT answer_sha FROM llm_calls "
         "UNION SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL"

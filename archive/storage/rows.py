@@ -1,7 +1,7 @@
 """Records to rows of the schema and back. Pure functions: no database, no clock.
 
-Text that comes from candidates and models may hold anything; it is made storable here (lone surrogates become U+FFFD,
-numbers that fit no column are clamped or written as words), so that no answer of a model can stop a search.
+Text of candidates and models may hold anything; it is made storable here (lone surrogates become U+FFFD, numbers that
+fit no column are clamped or written as words), so that no answer of a model can stop a search.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _INT64 = 2**63 - 1
 
 
 def storable(text: str) -> str:
-    """``text`` with its lone surrogates replaced by U+FFFD: UTF-8, and so DuckDB, has no bytes for them."""
+    """Replace the lone surrogates of ``text`` by U+FFFD: UTF-8, and so DuckDB, cannot encode them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -50,7 +50,7 @@ def storable(text: str) -> str:
 
 
 def to_time(seconds: float) -> datetime:
-    """Unix seconds as the naive UTC time that the TIMESTAMP columns hold (microseconds)."""
+    """Convert Unix seconds to the naive UTC time of the TIMESTAMP columns (microseconds)."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
@@ -59,7 +59,7 @@ def to_seconds(time: datetime) -> float:
 
 
 def to_json(value: object) -> str:
-    """Plain JSON; NaN and the infinities, which JSON lacks, as the words that ``float()`` reads."""
+    """Encode as plain JSON; NaN and infinities, which JSON lacks, as the strings that ``float()`` reads."""
     return storable(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
 
 
@@ -207,7 +207,7 @@ def evaluation_of(row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint
 
 
 def curve_columns(curve: Sequence[CurvePoint]) -> tuple[list[int], list[float], list[float]]:
-    """Steps, elapsed seconds and losses as three lists. A candidate chooses its step numbers, so they are clamped."""
+    """Return steps, elapsed seconds and losses as three lists; steps, which the candidate chooses, are clamped."""
     return (
         [max(-_INT64, min(_INT64, int(point.step))) for point in curve],
         [float(point.elapsed) for point in curve],
@@ -237,7 +237,7 @@ def llm_call_row(call: LlmCall, prompt_sha: str, answer_sha: str, template_sha: 
 
 
 def llm_call_of(row: Row, prompt: str, answer: str) -> LlmCall:
-    """The call as it was made, but for the text of its templates."""
+    """Return the recorded call, without the text of its templates."""
     (
         run, move, turn, operator, model, outcome, reason, _prompt, _answer, tokens_in, tokens_out, tokens_cached,
         seconds, dollars, at, aim, _template, request, asked, charged_tokens, charged_dollars, cut_off,
@@ -287,5 +287,5 @@ def event_of(row: Row) -> Event:
 
 
 def insert(table: str, columns: str) -> str:
-    """The INSERT of one row of these columns."""
+    """Return the INSERT statement for one row of these columns."""
     return f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))})"

@@ -1,11 +1,11 @@
-"""The schema of an archive: made once, migrated forward by the first newer writer, and read at any age.
+"""The schema of an archive: created once, migrated by the first newer writer, readable at any version.
 
     schema.sql            the tables as a new file has them
-    migrations/NNN.sql    how a file of schema NNN - 1 becomes one of schema NNN; one transaction for all that it lacks
-    views.sql             the views, made anew by every writer
+    migrations/NNN.sql    from schema NNN - 1 to NNN; all missing ones are applied in one transaction
+    views.sql             the views, recreated by every writer
 
-A reader changes nothing. What an older file lacks (or one whose views are of another day), it adds in memory, beside
-the file: columns with their defaults, empty tables, and the views of this version.
+A reader changes nothing. What an older file lacks (or one with views of another version) is added in memory, beside the
+file: columns with their defaults or codes (``codes.py``), empty tables, and the views of this version.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SCHEMA_VERSION = 6
 
 _FOLDER = Path(__file__).parent
 _READS_ROWIDS = ("events", "runs")
-"""Tables of which readers ask for ``rowid``, which a view has only as a column."""
+"""Tables whose ``rowid`` is queried; a view has it only as a column."""
 
 
 @cache
@@ -37,7 +37,7 @@ def _views_digest() -> str:
 
 
 def create(connection: duckdb.DuckDBPyConnection, now: float) -> None:
-    """Tables and views in an empty database, in one transaction. ``now``: Unix seconds."""
+    """Create tables and views in an empty database, in one transaction. ``now``: Unix seconds."""
     connection.execute("BEGIN")
     connection.execute(_text("schema.sql"))
     _put_views(connection, now)
@@ -45,7 +45,7 @@ def create(connection: duckdb.DuckDBPyConnection, now: float) -> None:
 
 
 def upgrade(connection: duckdb.DuckDBPyConnection, now: float) -> None:
-    """Bring a checked file forward to this version's schema and views, in one transaction. Rows keep what they say."""
+    """Migrate a checked file to this version's schema and views, in one transaction."""
     connection.execute("BEGIN")
     version, _ = _state(connection)
     for number in range(version + 1, SCHEMA_VERSION + 1):
@@ -57,7 +57,7 @@ def upgrade(connection: duckdb.DuckDBPyConnection, now: float) -> None:
 
 
 def _put_views(connection: duckdb.DuckDBPyConnection, now: float) -> None:
-    """Also where the digest says that they are there: somebody may have changed them by hand."""
+    """Recreate the views, even if the recorded digest matches: they may have been changed by hand."""
     connection.execute(_text("views.sql"))
     wanted = (SCHEMA_VERSION, _views_digest())
     if _state(connection) != wanted:
@@ -68,7 +68,7 @@ def _put_views(connection: duckdb.DuckDBPyConnection, now: float) -> None:
 
 
 def _state(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
-    """(version, digest of the views) of the file; version 0 before the first row."""
+    """Return (version, digest of the views) of the file; version 0 before the first row."""
     version = connection.execute("SELECT coalesce(max(schema_version), 0) FROM meta").fetchall()[0][0]
     if version < 2:
         return version, ""
@@ -78,7 +78,7 @@ def _state(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
 
 
 def check(connection: duckdb.DuckDBPyConnection, path: Path, catalog: str = CATALOG) -> None:
-    """Raises NotAnArchive if the database is no archive, or one of a newer schema than ours."""
+    """Raise NotAnArchive if the database is no archive, or has a newer schema than this version."""
     is_ours = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name IN ('meta', 'runs', 'nodes')",
         [catalog],
@@ -98,7 +98,7 @@ def check(connection: duckdb.DuckDBPyConnection, path: Path, catalog: str = CATA
 
 
 def prepare_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make a connection to a file, open for reading, answer as if a writer of this version had opened it.
+    """Make a read connection answer as if a writer of this version had migrated the file.
 
     Raises NotAnArchive.
     """
@@ -115,7 +115,7 @@ def prepare_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def _is_present(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the file has this version's schema and views. One question, since every reader waits for the answer."""
+    """Return whether the file has this version's schema and views. A single query, since every reader waits for it."""
     try:
         found = connection.execute("SELECT max(schema_version), arg_max(views, rowid) FROM meta").fetchall()
     except duckdb.Error:  # no such table, or none with these columns: check() says what the file is instead
@@ -124,7 +124,7 @@ def _is_present(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _stand_ins(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """A view over each table of the file that has this version's columns; an empty table where the file has none."""
+    """Return statements for a view over each table with this version's columns, or an empty table if it is missing."""
     statements = []
     for table, columns in columns_as_now(connection, CATALOG, "memory", "now").items():
         if columns is None:
@@ -139,9 +139,9 @@ def _stand_ins(connection: duckdb.DuckDBPyConnection) -> list[str]:
 def columns_as_now(
     connection: duckdb.DuckDBPyConnection, catalog: str, model: str, schema: str = "main"
 ) -> dict[str, dict[str, str] | None]:
-    """How to select from each table of an attached file what tables of this version hold: column -> expression.
+    """Return how to select this version's columns from the tables of an attached file: table -> column -> expression.
 
-    ``model``, ``schema``: where tables of this version are. None for a table that the file does not have.
+    ``model``, ``schema``: where empty tables of this version are. None for a table that the file lacks.
     """
     found = connection.execute(
         "SELECT table_name, list(column_name) FROM duckdb_columns() WHERE database_name = ? GROUP BY table_name",

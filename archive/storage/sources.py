@@ -1,7 +1,7 @@
-"""Texts by their SHA-256: which are stored and where, and the ones used last in memory.
+"""Texts by their SHA-256: row numbers in a dictionary, recently used texts in memory.
 
-The place of every text is kept in a dictionary, not in an index of DuckDB's: with an index on it a commit took 8 ms
-after 2,000 programs and went on growing; without, it stays below 1 ms.
+A dictionary instead of a DuckDB index: with an index a commit took 8 ms after 2,000 programs and kept growing; without
+one it stays below 1 ms.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from archive.storage.writer import Writer
 
 _CACHE_BYTES = 64 * 2**20
 _PREFETCH = 128
-"""Texts read at once when they are wanted one after the other, as a resumed search does."""
+"""Texts read at once when they are read in order, as a resumed search does."""
 
 
 class Sources:
@@ -32,7 +32,7 @@ class Sources:
         self._last_read = -_PREFETCH
 
     def add(self, text: str) -> str:
-        """Store ``text`` (UTF-8 can hold it) unless it is there already. Returns its SHA-256."""
+        """Store ``text`` (encodable as UTF-8) unless it is stored already. Return its SHA-256."""
         sha = sha256(text)
         with self._lock:
             places, key = self._known(), bytes.fromhex(sha)
@@ -44,12 +44,12 @@ class Sources:
         return sha
 
     def text(self, sha: str) -> str:
-        """The text of that SHA-256. Raises KeyError if there is none."""
+        """Return the text of that SHA-256. Raises KeyError if there is none."""
         text = self._cache.get(sha)
         return self._read(sha) if text is None else text
 
     def _read(self, sha: str) -> str:
-        """One text takes 6 ms; a stretch of them, when they are wanted in order, less than 0.1 ms each."""
+        """Read one text (6 ms), or a stretch of them if they are read in order (less than 0.1 ms each)."""
         with self._lock:
             place = self._known().get(bytes.fromhex(sha), -1)
             in_order = 0 < place - self._last_read <= 2 * _PREFETCH
@@ -63,7 +63,7 @@ class Sources:
         return found[sha]
 
     def _known(self) -> dict[bytes, int]:
-        """SHA-256 -> row number. Rows are never deleted, so that they count on from 0."""
+        """Return SHA-256 -> row number. Rows are never deleted, so numbers are contiguous from 0."""
         if self._places is None:
             found = self._query("SELECT sha, rowid FROM sources ORDER BY rowid")
             self._places = {bytes.fromhex(sha): place for sha, place in found}
@@ -75,7 +75,7 @@ class Sources:
 
 
 class _Cache:
-    """SHA-256 -> text, the least recently used dropped first."""
+    """A least-recently-used cache: SHA-256 -> text."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes

@@ -1,11 +1,11 @@
-"""The archive for its one writer, the search: append-only records in a DuckDB file, durable when a method returns.
+"""The archive as its single writer, the search, uses it: append-only records in a DuckDB file.
 
     with Archive.open("treewright.duckdb") as archive:
         archive.start_run(run)
         tree = archive.tree(run, conditions)     # empty, or where an earlier session stopped
 
-Every method that writes is one transaction; ``with archive.transaction():`` makes one of several. All methods may be
-called from any thread. Readers get cursors of their own (``archive.reading()``) and never hold up the writer.
+Every method that writes is one transaction and durable when it returns; ``with archive.transaction():`` joins several
+into one. All methods are thread safe. Readers get their own cursors (``archive.reading()``) and never block the writer.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Archive:
     """The rows of all runs in one file. Open it with ``Archive.open``."""
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, clock: Callable[[], float]) -> None:
-        """``connection``: open for writing, with our schema; it is closed by this object."""
+        """``connection``: open for writing, with the present schema; this object closes it."""
         self.path = path
         self._clock = clock
         self._writer = Writer(path, connection)
@@ -67,9 +67,9 @@ class Archive:
 
     @classmethod
     def open(cls, path: Path | str, *, clock: Callable[[], float] = time.time, patience: float = 2.0) -> Archive:
-        """Open ``path`` for writing; folders, file and schema are made where they are missing.
+        """Open ``path`` for writing; missing folders, file and schema are created.
 
-        ``patience``: seconds to wait for whoever has the file open: a reader closes it in a moment.
+        ``patience``: seconds to wait for a process that has the file open, since readers close it soon.
         Raises ArchiveLocked, NotAnArchive, ArchiveFull or ArchiveError, each saying what to do.
         """
         path = normalised(path)
@@ -91,7 +91,7 @@ class Archive:
 
     @classmethod
     def in_memory(cls, *, clock: Callable[[], float] = time.time) -> Archive:
-        """An archive without a file, for a notebook or a test: it is gone when it is closed."""
+        """Create an archive in memory, for a notebook or a test. Its content is lost on close."""
         connection = connect_in_memory()
         schema.create(connection, clock())
         return cls(Path(":memory:"), connection, clock)
@@ -103,14 +103,14 @@ class Archive:
         self.close()
 
     def close(self) -> None:
-        """Write everything into the file itself and let go of it. Closing twice does nothing."""
+        """Checkpoint into the file and release it. Closing twice does nothing."""
         self._writer.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything written inside becomes durable together at the end; nothing does if the block raises.
+        """Commit everything written inside at the end of the block, or nothing if the block raises.
 
-        Reads inside do not see it yet.
+        Reads inside do not see the writes.
         """
         with self._writer.transaction():
             yield
@@ -118,36 +118,36 @@ class Archive:
     # ------------------------------------------------------------ runs
 
     def start_run(self, run: Run) -> None:
-        """A new run. Raises ValueError if the archive has one of that name."""
+        """Record a new run. Raises ValueError if the archive has one of that name."""
         with self.transaction():
             if self.run(run.run) is not None:
                 raise ValueError(f"run {run.run!r} is in {self.path} already; resume it, or choose another name")
             self._writer.write(rows.insert("runs", rows.RUN), rows.run_row(run))
 
     def run(self, name: str) -> Run | None:
-        """The run of that name."""
+        """Return the run of that name, or None."""
         return self._history.run(name)
 
     def runs(self) -> tuple[Run, ...]:
-        """All runs, oldest first."""
+        """Return all runs, oldest first."""
         return self._history.runs()
 
     # ------------------------------------------------------------ what the loop writes
 
     def choose(self, record: MoveRecord) -> None:
-        """A move was chosen. Record it before acting on it, so that a resumed search goes on with it."""
+        """Record a chosen move. Call it before acting on the move, so that a resumed search continues with it."""
         with self.transaction():
             row = rows.move_row(record, self._clock(), self._arrival())
             self._writer.write(rows.insert("moves", rows.MOVE), row)
 
     def refuse(self, refusal: Refusal) -> None:
-        """No candidate came of a move."""
+        """Record that a move gave no candidate."""
         with self.transaction():
             row = rows.refusal_row(refusal, self._clock(), self._arrival())
             self._writer.write(rows.insert("refusals", rows.REFUSAL), row)
 
     def add(self, node: Node) -> Node:
-        """A candidate joins the tree. Returns the node with its files left in the archive, to keep in memory.
+        """Record a node. Return it with files that are loaded from the archive on access.
 
         Raises ValueError if there is a node of that id.
         """
@@ -164,9 +164,9 @@ class Archive:
         return replace(node, candidate=replace(node.candidate, files=StoredFiles(shas, self.source)))
 
     def record(self, evaluation: Evaluation) -> Evaluation:
-        """An evaluation landed, with its curve. Returns it as a tree should keep it in memory.
+        """Record a finished evaluation with its curve. Return it as a tree should keep it in memory.
 
-        That is without the log of a scored one, and with a curve that is loaded when somebody looks at it.
+        The returned one has no log if it was scored, and a curve that is loaded on access.
 
         Raises ValueError for a second one with the same node, seed and purpose (``lost`` ones do not count), and for
         a score that is not a finite number.
@@ -183,12 +183,12 @@ class Archive:
         return replace(evaluation, curve=curve, log="" if evaluation.outcome == "scored" else evaluation.log)
 
     def record_request(self, request: LlmRequest) -> None:
-        """A prompt that is about to be sent, and the most that it can cost."""
+        """Record a prompt that is about to be sent, with its maximal cost."""
         with self.transaction():
             self._writer.write(rows.insert("llm_requests", rows.LLM_REQUEST), rows.llm_request_row(request))
 
     def record_call(self, call: LlmCall) -> None:
-        """An answer of a language model that was paid for, with its prompt and the templates behind it."""
+        """Record the outcome of a language-model call, with its prompt and templates."""
         with self.transaction():
             prompt, answer = (self._sources.add(rows.storable(text)) for text in (call.prompt, call.answer))
             template = self._sources.add(rows.storable(call.template)) if call.template else None
@@ -196,12 +196,12 @@ class Archive:
             self._writer.write(rows.insert("llm_calls", rows.LLM_CALL), row)
 
     def decide(self, decision: Decision) -> None:
-        """Who leads, or was crowned, and why."""
+        """Record a new leader or the verdict of a claim."""
         with self.transaction():
             self._writer.write(rows.insert("decisions", rows.DECISION), rows.decision_row(decision, self._arrival()))
 
     def note(self, event: Event) -> None:
-        """Something a person would want to read in the morning."""
+        """Record an event for the user."""
         with self.transaction():
             self._writer.write(rows.insert("events", rows.EVENT), rows.event_row(event, self._arrival()))
 
@@ -219,7 +219,7 @@ class Archive:
         self._writer.on_failure(lambda: ids.discard(node_id))
 
     def _claim_key(self, run: str, key: tuple[str, int, str]) -> None:
-        """(node, seed, purpose) is taken, unless the transaction fails. Sets in memory, since an index costs more."""
+        """Reserve (node, seed, purpose) unless the transaction fails. In-memory sets are cheaper than an index."""
         keys = self._keys.get(run)
         if keys is None:
             keys = self._keys[run] = self._history.keys(run)
@@ -230,7 +230,7 @@ class Archive:
         self._writer.on_failure(lambda: keys.discard(key))
 
     def _add_curve(self, evaluation: Evaluation) -> StoredCurve | tuple[()]:
-        """The points of a ``lost`` evaluation are dropped, since it is run again."""
+        """Record the curve; that of a ``lost`` evaluation is dropped, since it is run again."""
         first, curve = self._curve_points, evaluation.curve
         if not curve or evaluation.outcome == "lost":
             return ()
@@ -251,63 +251,62 @@ class Archive:
     # ------------------------------------------------------------ what a session reads
 
     def tree(self, run: Run, conditions: Conditions) -> Tree:
-        """The run's tree exactly as the search left it, from its rows in their order of arrival.
+        """Rebuild the run's tree exactly as the search left it, from its rows in order of arrival.
 
-        What is large stays in the file: texts and curves are loaded when they are looked at, and the logs of scored
-        evaluations are left out (see ``record``).
+        Texts and curves are loaded on access, and the logs of scored evaluations are left out (see ``record``).
         """
         return self._history.tree(run, conditions, self.source)
 
     def answer(self, run: str, move: int, turn: int) -> LlmCall | None:
-        """What a model answered for this turn of a move, so that a resumed search does not pay twice.
+        """Return the recorded answer for this turn of a move, so that a resumed search does not pay twice.
 
-        Calls that failed were not answered, and do not count.
+        None without one; failed calls do not count.
         """
         return self._history.answer(run, move, turn, self.source)
 
     def spending(self, run: str) -> Spending:
-        """What the run has spent on language models so far."""
+        """Return the run's spending on language models so far."""
         return self._history.spending(run)
 
     def spent(self, run: str) -> float | None:
-        """Dollars that the run is known to have spent on language models; None if it asked none."""
+        """Return the dollars that the run is known to have spent on language models; None without calls."""
         spending = self.spending(run)
         return spending.dollars if spending.calls else None
 
     def seconds_used(self, run: str) -> float:
-        """Wall seconds of the run's earlier sessions, each from its ``session`` event to the last row before the next.
+        """Return the wall seconds of the run's sessions: from a ``session`` event to the last row before the next one.
 
         Time between sessions does not count.
         """
         return self._history.seconds_used(run)
 
     def decisions(self, run: str) -> tuple[Decision, ...]:
-        """The run's decisions, oldest first."""
+        """Return the run's decisions, oldest first."""
         return self._history.decisions(run)
 
     def last_verdict(self, run: str) -> Decision | None:
-        """The decision of the last claim: ``champion`` or ``no_champion``."""
+        """Return the decision of the last claim (``champion`` or ``no_champion``), or None."""
         verdicts = [decision for decision in self.decisions(run) if decision.kind != "leader"]
         return verdicts[-1] if verdicts else None
 
     def events(self, run: str, kind: str) -> tuple[Event, ...]:
-        """The run's events of one kind, oldest first."""
+        """Return the run's events of one kind, oldest first."""
         return self._history.events(run, kind)
 
     def source(self, sha: str) -> str:
-        """The text of that SHA-256. Raises KeyError if there is none."""
+        """Return the text of that SHA-256. Raises KeyError if there is none."""
         return self._sources.text(sha)
 
     # ------------------------------------------------------------ readers
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of one's own to look at what is committed. Interrupted if the writer needs its memory."""
+        """Yield a cursor over the committed rows. It is interrupted if the writer needs its memory."""
         with self._writer.reading() as cursor:
             yield cursor
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one trusted statement over what is committed. Statements of people go through ``SqlServer``."""
+        """Return the rows of one trusted statement over the committed rows. For users there is ``SqlServer``."""
         with self._writer.reading(ours=True) as cursor:
             return cursor.execute(sql, list(parameters)).fetchall()
 

@@ -1,7 +1,7 @@
-"""The one connection that writes: statements are collected, then committed in one transaction that can be repeated.
+"""The single writing connection: statements are collected, then committed in one transaction that can be retried.
 
-Nothing is sent to DuckDB before the outermost ``transaction()`` ends, so that a block that raises leaves no trace, and
-so that a transaction that was refused memory (a reader's query may have taken it) can be tried again.
+Nothing is sent to DuckDB before the outermost ``transaction()`` ends, so a block that raises leaves no trace, and a
+transaction that ran out of memory (a reader's query may have taken it) can be retried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READERS_END = 5.0
 
 
 class Writer:
-    """Transactions on one connection, and the cursors of its readers. Thread safe."""
+    """Transactions on one connection, and cursors for its readers. Thread safe."""
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self._path = path
@@ -45,7 +45,7 @@ class Writer:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Collect what ``write`` is given and commit it at the end of the outermost block."""
+        """Collect the statements of ``write`` and commit them at the end of the outermost block."""
         with self._lock:
             self._must_be_usable()
             mark = len(self._statements), len(self._undo)
@@ -66,19 +66,19 @@ class Writer:
                         action()
 
     def write(self, sql: str, parameters: tuple[Any, ...]) -> None:
-        """One statement of the open transaction."""
+        """Add a statement to the open transaction."""
         self._statements.append((sql, parameters))
 
     def on_failure(self, undo: Callable[[], object]) -> None:
-        """Call ``undo`` if the open transaction does not succeed."""
+        """Call ``undo`` if the open transaction fails."""
         self._undo.append(undo)
 
     def at_end(self, action: Callable[[], object]) -> None:
-        """Call ``action`` when the outermost open block has ended, either way."""
+        """Call ``action`` when the outermost open block has ended, with or without success."""
         self._at_end.append(action)
 
     def _forget(self, statements: int, undo: int) -> None:
-        """Of a block that raised nothing is written, also when an outer block catches the exception and goes on."""
+        """Drop the statements of a block that raised, also if an outer block catches the exception."""
         del self._statements[statements:]
         while len(self._undo) > undo:
             self._undo.pop()()
@@ -117,7 +117,7 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
     def _explain(self, error: duckdb.Error) -> Exception:
-        """A full disk ends the session: what DuckDB keeps in memory cannot be trusted to be on the disk any more."""
+        """Translate an error of DuckDB. A full disk ends the session: memory and file may differ from then on."""
         text = str(error)
         if is_full(text):
             self._failure = full_error(self._path)
@@ -136,10 +136,10 @@ class Writer:
 
     @contextmanager
     def reading(self, ours: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor on the same database, which sees what is committed.
+        """Yield a cursor on the same database, which sees the committed rows.
 
-        ``ours``: for a question of the search itself. It is small, and whoever asks cannot go on without the answer, so
-        it is interrupted only when the archive is closed.
+        ``ours``: for a query of the search itself. It is small and its caller waits for it, so it is interrupted only
+        when the archive is closed.
         """
         with self._reader_lock:
             if self._closed:
@@ -188,7 +188,7 @@ class Writer:
                 self._connection.close()
 
     def _stop_readers(self) -> None:
-        """Interrupt until all are gone: an interrupt that comes between two statements has no effect."""
+        """Interrupt all readers until they are gone: an interrupt between two statements has no effect."""
         give_up = time.monotonic() + _READERS_END
         while self._readers and time.monotonic() < give_up:
             for cursor in self._readers:
