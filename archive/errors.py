@@ -1,4 +1,4 @@
-"""What can go wrong with an archive, as one tree of exceptions. Every message says what to do next.
+"""Exceptions of the archive. Every message says what to do next.
 
 ArchiveError
 ├── ArchiveMissing   there is no such file
@@ -6,18 +6,18 @@ ArchiveError
 ├── ArchiveLocked    another process writes to it
 ├── ArchiveFull      no space is left on its disk
 └── QueryError       a statement of a reader failed
-    └── QueryRefused     ... or was not even tried: it would write, or reach outside the archive
+    └── QueryRefused     ... or was not run: it would write, or reach outside the archive
 """
 
 from __future__ import annotations
 
 
 class ArchiveError(Exception):
-    """Something is wrong with the archive; the message is meant for a person."""
+    """An error of the archive, with a message for the user."""
 
 
 class ArchiveMissing(ArchiveError):
-    """There is no archive where one was looked for."""
+    """There is no archive at the path."""
 
 
 class NotAnArchive(ArchiveError):
@@ -25,7 +25,7 @@ class NotAnArchive(ArchiveError):
 
 
 class ArchiveLocked(ArchiveError):
-    """Another process has the file open. ``pid`` is that process, where it is known."""
+    """Another process has the file open: ``pid``, if known."""
 
     def __init__(self, message: str, pid: int | None = None) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class ArchiveLocked(ArchiveError):
 
 
 class ArchiveFull(ArchiveError):
-    """The disk is full. Everything that was recorded before is safe."""
+    """The disk is full. All committed rows are safe."""
 
 
 class QueryError(ArchiveError):

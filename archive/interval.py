@@ -1,7 +1,6 @@
-"""The interval of a mean of a few noisy scores: Student's t, for exports and for the search's statistics alike.
+"""Student's t interval of the mean of a few noisy scores.
 
-Where the data cannot carry a conclusion the answer is ``NoInterval`` with the reason in words, never a number that
-looks like one.
+Without enough data the result is ``NoInterval`` with the reason, never a misleading number.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class NoInterval:
-    """No interval can be given, and why."""
+    """The reason why no interval can be given."""
 
     reason: str
 
@@ -38,7 +37,10 @@ class Interval:
 
 
 def deviation(scores: Sequence[float]) -> float | None:
-    """Sample standard deviation, ``sqrt(sum (x - mean)^2 / (n - 1))``; None below two scores. Rounding counts as 0."""
+    """Return the sample standard deviation, ``sqrt(sum (x - mean)^2 / (n - 1))``.
+
+    None below two scores; 0 where only rounding makes them differ.
+    """
     if len(scores) < 2:
         return None
     values = np.asarray(scores, dtype=np.float64)
@@ -47,7 +49,7 @@ def deviation(scores: Sequence[float]) -> float | None:
 
 
 def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> Interval | NoInterval:
-    """Student's t interval of a mean: ``mean +- t(n - 1) * s / sqrt(n)``.
+    """Return Student's t interval of a mean: ``mean +- t(n - 1) * s / sqrt(n)``.
 
     Source: Student (1908), "The probable error of a mean". Scores that are all equal give an interval of no width.
     """
@@ -60,7 +62,7 @@ def mean_interval(scores: Sequence[float], confidence: float = CONFIDENCE) -> In
 
 
 def quantile(confidence: float, dof: float) -> float:
-    """Two-sided quantile of Student's t."""
+    """Return the two-sided quantile of Student's t."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
     return float(stdtrit(dof, (1 + confidence) / 2))

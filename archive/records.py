@@ -1,12 +1,12 @@
-"""The words of the project as frozen dataclasses: what travels between the rooms and what the archive stores.
+"""The records of the project as frozen dataclasses: passed between the packages and stored in the archive.
 
     Move        (operator, parents) chosen by a policy: ``Propose`` a child, or ``Replicate`` a node
     Candidate   the files of one variant, its parents, its operator, its idea
     Node        a candidate in the tree
-    Request     one training asked of an evaluator
+    Request     one evaluation to make
     Evaluation  its outcome: ``Scored`` or ``Failed``, never a sentinel number
 
-Nothing here imports anything of ours, so every room can speak these words.
+This module imports no other package of the project, so all can import it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Purpose = Literal["screen", "confirm", "report"]
-"""Why a node is trained: to steer the search, to choose whom to claim, or to claim."""
+"""Why a node is evaluated: to steer the search, to choose the node to claim, or to claim."""
 
 Split = Literal["val", "select", "holdout"]
 SPLIT_OF: Mapping[Purpose, Split] = {"screen": "val", "confirm": "select", "report": "holdout"}
@@ -37,11 +37,11 @@ WidenedCode = Literal["refusals", "standstill"]
 EventCode = SearchedCode | WidenedCode
 
 ROOT_OPERATOR = "seed"
-"""The operator of a run's root: the seed program was made by a person."""
+"""The operator of a run's root, the seed program."""
 
 
 def sha256(text: str) -> str:
-    """The content address of a source: the SHA-256 of its UTF-8 bytes, in hex."""
+    """Return the content address of a source: the SHA-256 of its UTF-8 bytes, in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -58,7 +58,7 @@ class Propose:
 
 @dataclass(frozen=True)
 class Replicate:
-    """Train a known node again with a fresh seed."""
+    """Evaluate a known node again with a fresh seed."""
 
     node_id: str
     purpose: Purpose = "screen"
@@ -70,21 +70,21 @@ Move = Propose | Replicate
 
 @dataclass(frozen=True)
 class Stop:
-    """A policy's word that the search cannot go on, with the reason for the person who reads it."""
+    """A policy's choice when the search cannot continue, with the reason for the user."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A policy's word that there is nothing sensible to choose until something pending lands."""
+    """A policy's choice when there is no sensible move until a pending result arrives."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class MoveRecord:
-    """A move as the archive keeps it: numbered within its run, from 0 (the root)."""
+    """A move with its number in the run, from 0 (the root)."""
 
     run: str
     number: int
@@ -95,7 +95,7 @@ class MoveRecord:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A move from which no candidate came, with the reason. It charges its parents."""
+    """A move that gave no candidate, with the reason. It counts as a visit of its parents."""
 
     run: str
     move: int
@@ -109,14 +109,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The files of one variant (path -> text), where it comes from, and its idea in words."""
+    """The files of one variant (path -> text), its parents and operator, and its idea in words."""
 
     files: Mapping[str, str]
     parents: tuple[str, ...]
     operator: str
     idea: str
     aim: str | None = None
-    """The kind of change that the operator was told to make (``architecture``, ``schedule``): our word, no model's."""
+    """The kind of change that the operator was asked for (``architecture``, ``schedule``), from a fixed list."""
     ablated: str | None = None
     """Of the operator ``ablate``: the id of the node whose edit was taken out. Its first 8 digits in a run that was
     started before schema 6."""
@@ -151,7 +151,7 @@ def node_id_for(run_id: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What must be equal for two scores to be compared at all."""
+    """Conditions that must be equal for two scores to be comparable."""
 
     fingerprint: str
     """Of the corpus and its splits."""
@@ -163,7 +163,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Request:
-    """One training asked of an evaluator."""
+    """One evaluation to make."""
 
     node_id: str
     run: str
@@ -182,7 +182,7 @@ class Request:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One report of the candidate about itself. It can end a run early and counts for nothing else."""
+    """One progress report of the candidate. It can end a run early and has no other effect."""
 
     step: int
     elapsed: float
@@ -191,7 +191,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Audit:
-    """How far the claims were checked: ``k`` positions, their mean difference (nats), and the worst one."""
+    """The result of an audit: ``k`` positions, their mean difference (nats), and the worst one."""
 
     k: int
     correction: float
@@ -200,7 +200,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Resources:
-    """What an evaluation used."""
+    """Resources used by an evaluation."""
 
     seconds: float
     """Training seconds, by the parent's clock."""
@@ -211,12 +211,12 @@ class Resources:
     """Of the whole process tree, on the host."""
     steps: int | None = None
     peak_device_mb: float | None = None
-    """Of the accelerator; None where there is none, or where it cannot be told."""
+    """Of the accelerator; None without one, or if not measurable."""
     memory_by: str | None = None
-    """How the memory was measured and limited: ``cgroup1``, ``cgroup2`` or ``watch``; None where nobody said."""
+    """How the memory was measured and limited: ``cgroup1``, ``cgroup2`` or ``watch``; None if not recorded."""
     machine_speed: float | None = None
     """Trusted workloads a second on the slot's core, measured around the training (see ``train.hardware.speed``);
-    None where nobody measured."""
+    None if not measured."""
 
     @property
     def wall_seconds(self) -> float:
@@ -225,7 +225,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationBase:
-    """What a scored and a failed evaluation have in common."""
+    """The common part of scored and failed evaluations."""
 
     request: Request
     conditions: Conditions
@@ -248,12 +248,12 @@ class EvaluationBase:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored(EvaluationBase):
-    """An evaluation that ended in a number that may be believed as far as ``trust`` goes."""
+    """An evaluation with a score, which is as reliable as ``trust`` says."""
 
     score: float
     audit: Audit | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Facts beside the score, measured by the evaluator: ``parameters``, ``state_bytes``."""
+    """Further figures measured by the evaluator: ``parameters``, ``state_bytes``."""
 
     @property
     def outcome(self) -> Outcome:
@@ -262,12 +262,12 @@ class Scored(EvaluationBase):
 
 @dataclass(frozen=True, kw_only=True)
 class Failed(EvaluationBase):
-    """An evaluation without a score, and why. ``reason`` is written by us; ``log`` by the candidate."""
+    """An evaluation without a score. ``reason`` comes from the evaluator, ``log`` from the candidate."""
 
     outcome: Outcome
     reason: str
     violation: bool = False
-    """Whether this is what cheating looks like, and no honest mistake: the node's descendants are then suspect."""
+    """Whether the failure shows cheating and no honest mistake: the node's descendants are then suspect."""
 
 
 Evaluation = Scored | Failed
@@ -295,9 +295,9 @@ class Run:
 
 @dataclass(frozen=True)
 class LlmCall:
-    """One sending of a prompt, and what came of it.
+    """One sending of a prompt, and its outcome.
 
-    ``dollars`` is None where the price is unknown, tokens are where the server did not count: never 0.
+    ``dollars`` is None if the price is unknown, token counts are None if the server did not report them: never 0.
     """
 
     run: str
@@ -319,22 +319,21 @@ class LlmCall:
     aim: str | None = None
     """The kind of change that was asked for; see ``Candidate.aim``."""
     template: str = ""
-    """The templates that the prompt was made from, as one text: its hash is their version."""
+    """The templates of the prompt, as one text: its hash is their version."""
     request: str = ""
-    """The name of the ``LlmRequest`` that this is the end of."""
+    """The name of the ``LlmRequest`` that this call completes."""
     asked: str = ""
-    """The model as the configuration names it: one of several, say."""
+    """The model as the configuration names it."""
     charged_tokens: int | None = None
     charged_dollars: float | None = None
-    """What counts against the caps: the cost as far as it is known, and the most it can be where it is not. None for
-    what is known alone."""
+    """Counts against the caps: the cost if known, else its upper bound. None: the known cost counts."""
     cut_off: bool = False
-    """Whether the answer ended at the limit of tokens and not where the model ended it."""
+    """Whether the answer was cut off at the limit of tokens."""
 
 
 @dataclass(frozen=True)
 class LlmRequest:
-    """A prompt that is about to be sent. One without an ``LlmCall`` was cut off with the process that sent it."""
+    """A prompt that is about to be sent. Without an ``LlmCall``, it was cut off with its process."""
 
     request: str
     """Unique in all archives."""
@@ -351,11 +350,10 @@ class LlmRequest:
 
 @dataclass(frozen=True)
 class Spending:
-    """What a run has spent on language models.
+    """A run's spending on language models.
 
-    ``unpriced`` calls are not in ``dollars``, what ``uncounted`` ones did not say is not in ``tokens``. ``charged_*``
-    is what counts against a cap: calls whose bill is unknown, and those that were cut off with the process that made
-    them, are in it at the most that they can have cost.
+    ``unpriced`` calls are not in ``dollars``, ``uncounted`` ones not in ``tokens``. ``charged_*`` counts against the
+    caps: it includes calls of unknown cost, and those cut off with their process, at their upper bound.
     """
 
     calls: int = 0
@@ -369,7 +367,7 @@ class Spending:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who led, who was crowned, and why."""
+    """A new leader, or the verdict of a claim, with the reason."""
 
     run: str
     kind: Literal["leader", "champion", "no_champion"]
@@ -383,7 +381,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a person would want to read in the morning."""
+    """Something that happened in a run, for the user."""
 
     run: str
     kind: str

@@ -1,6 +1,6 @@
-"""What each command of ``python -m archive`` does: one function a command, from its options to the exit status.
+"""The commands of ``python -m archive``: one function each, from its options to the exit status.
 
-Slow imports (scipy, numpy, git, web) stay inside the functions that need them: a question takes 0.1 s.
+Slow imports (scipy, numpy, web) stay inside the functions that need them: a query takes 0.1 s in all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The short forms of ``python -m archive``: each asks a reader a few questions and gives a table or a text."""
+"""Queries behind the commands of ``python -m archive``; each returns a table or a text."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _SHOWN_IDS = 8
 
 
 def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
-    """The best nodes of a run (default: the one worked on last)."""
-    # As the view has it, but ranked and joined with what they are among the first alone: that halves the time.
+    """Return the best nodes of a run (default: the most recently active one)."""
+    # The view, with the limit before the joins: that halves the time.
     sql = """
         WITH board AS MATERIALIZED (
             SELECT s.run, s.node_id, s.score, s.runs, q.because AS suspect,
@@ -33,19 +33,19 @@ def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
 
 
 def lineage(reader: Reader, start: str) -> Result:
-    """A node's ancestors and the node, parents before children."""
+    """Return a node's ancestors and the node, parents before children."""
     return reader.query(
         "SELECT node_id, operator, parents, score, runs, gain, idea, suspect FROM lineage(?)", [full_id(reader, start)]
     )
 
 
 def runs(reader: Reader) -> Result:
-    """One row a run, the oldest first."""
+    """Return a row per run, the oldest first."""
     return reader.query("SELECT * FROM run_summary")
 
 
 def events(reader: Reader, run: str | None, limit: int) -> Result:
-    """What a person would want to read in the morning: the last ``limit`` events of a run, oldest first."""
+    """Return the last ``limit`` events of a run, oldest first."""
     sql = (
         "SELECT happened_at, kind, node_id, message FROM "
         "(SELECT *, rowid AS place FROM events WHERE run = ? ORDER BY rowid DESC LIMIT ?) ORDER BY place"
@@ -54,9 +54,9 @@ def events(reader: Reader, run: str | None, limit: int) -> Result:
 
 
 def which_run(reader: Reader, run: str | None) -> str:
-    """``run`` itself if there is one of that name, or the run that was worked on last. Raises QueryError.
+    """Return ``run``, or the most recently active run. Raises QueryError if there is none of that name.
 
-    An ablation is about another run: it counts only where it is named, or alone.
+    Ablation runs count only if named, or if there is no other run.
     """
     sql = (
         "SELECT run FROM runs AS r ORDER BY policy = 'ablation', greatest(created_at, "
@@ -76,16 +76,16 @@ NAMED = (
     "SELECT node_id, operator, idea FROM nodes WHERE starts_with(node_id, ?) ORDER BY node_id = ? DESC, node_id "
     f"LIMIT {_SHOWN_IDS + 1}"
 )
-"""The nodes whose ids start so, for ``the_one``; its parameters are the start, twice."""
+"""Query for the nodes whose ids start with its parameter (given twice), for ``the_one``."""
 
 
 def full_id(reader: Reader, start: str) -> str:
-    """The one node whose id starts so. Raises QueryError, with the candidates if there are several."""
+    """Return the id of the only node whose id starts with ``start``. Raises QueryError, listing several matches."""
     return the_one(start, reader.query(NAMED, [start, start]).rows)
 
 
 def the_one(start: str, found: Sequence[tuple[Any, ...]]) -> str:
-    """The id among the rows of ``NAMED``. Raises QueryError, with the candidates if there are several."""
+    """Return the only id among the rows of ``NAMED``. Raises QueryError, listing several matches."""
     if start and found and (len(found) == 1 or found[0][0] == start):
         return str(found[0][0])
     if not start or not found:
@@ -99,7 +99,7 @@ def the_one(start: str, found: Sequence[tuple[Any, ...]]) -> str:
 
 
 def node_facts(reader: Reader, start: str) -> dict[str, Any]:
-    """Everything about a node as plain JSON values. Scores of a claim's splits are left out: see ``views.sql``."""
+    """Return everything about a node as plain JSON values, without scores on a claim's splits (see ``views.sql``)."""
     node_id = full_id(reader, start)
 
     def rows(sql: str) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
         return [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
 
     (facts,) = rows("SELECT node_id, run, number, move, operator, idea, lines, created_at FROM nodes WHERE node_id = ?")
-    # The last of its family is the node itself.
+    # The last row is the node itself.
     facts |= rows("SELECT score, runs, deviation, suspect FROM ancestry([?]) ORDER BY number DESC LIMIT 1")[0]
     facts["parents"] = [
         row["parent_id"] for row in rows("SELECT parent_id FROM parents WHERE node_id = ? ORDER BY place")
@@ -133,7 +133,7 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
 
 
 def node_text(facts: dict[str, Any]) -> str:
-    """``node_facts`` for a person."""
+    """Format ``node_facts`` as text."""
     score = "none yet" if facts["score"] is None else f"{facts['score']:.6g} on val, {facts['runs']} run(s)"
     lines = [
         f"node      {facts['node_id']} (number {facts['number']} of run {cell(facts['run'])})",
@@ -145,7 +145,7 @@ def node_text(facts: dict[str, Any]) -> str:
         f"score     {score}",
     ]
     if facts["suspect"] is not None:
-        lines.append(f"suspect   {cell(facts['suspect'], 300)}: its scores prove nothing")
+        lines.append(f"suspect   {cell(facts['suspect'], 300)}: its scores count for nothing")
     lines += [f"decision  {row['kind']}: {cell(row['reason'], 300)}" for row in facts["decisions"]]
     for row in facts["evaluations"]:
         result = f"{row['score']:.6g}" if row["score"] is not None else row["outcome"]
@@ -165,8 +165,8 @@ def node_text(facts: dict[str, Any]) -> str:
 
 
 def difference(reader: Reader, a: str, b: str) -> str:
-    """The unified diff from the files of one node to those of another; a sentence if they are equal."""
-    import difflib  # with what it needs, as long as a question takes
+    """Return the unified diff between the files of two nodes, or a sentence if they are equal."""
+    import difflib  # its import takes as long as a query
 
     ids = full_id(reader, a), full_id(reader, b)
     old, new = ({str(path): str(text) for path, text in _files(reader, node_id)} for node_id in ids)
@@ -183,7 +183,7 @@ def _files(reader: Reader, node_id: str) -> list[tuple[Any, ...]]:
 
 
 def compare(reader: Reader, names: Sequence[str]) -> Result:
-    """Runs side by side: a column each, a line for each fact of ``run_summary``."""
+    """Return runs side by side: a column per run, a row per column of ``run_summary``."""
     known = [which_run(reader, name) for name in names]
     found = reader.query(f"FROM run_summary WHERE run IN ({', '.join('?' * len(known))})", known)
     by_name = {row[0]: row for row in found.rows}

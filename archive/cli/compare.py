@@ -1,14 +1,14 @@
-"""Runs against each other: by what was swept over, with the spread over the runs that share it.
+"""Comparison of runs by the settings of a sweep, with the spread over the runs that share a setting.
 
     python -m search -m policy=ucb,greedy,hillclimb seed=1,2,3
-    python -m archive compare                     # a row a policy, over its three seeds
+    python -m archive compare                     # a row per policy, over its three seeds
 
-``best`` is the mean over the runs of their leaders' screening means: the same trainings chose the leaders, so it
-flatters all rows, and those with more evaluations more. ``gain`` is what the claims say, from fresh seeds on the
-holdout: the mean over the runs of the reported gain over the root, 0 where no node was better than the root, runs
-without a claim left out. Standard errors are over the runs; ``low`` and ``high`` are the 95% interval of the mean gain
-(Student's t over the runs), or for a single run that of its own claim. Scores made under other conditions (text,
-seconds, hardware) are never averaged: they get rows of their own, and columns that say so.
+``best`` is the mean over the runs of their leaders' screening means: the same evaluations chose the leaders, so it is
+biased upwards, more so with more evaluations. ``gain`` is the mean over the runs of the claimed gain over the root,
+from fresh seeds on the holdout; 0 for a run whose nodes were no better than the root, runs without a claim left out.
+Standard errors are over the runs; ``low`` and ``high`` are the 95% interval of the mean gain (Student's t over the
+runs), or for a single run that of its own claim. Scores under different conditions (text, seconds, hardware) are never
+averaged: they get separate rows, and columns with the conditions.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _VERDICTS = """
     WHERE kind IN ('champion', 'no_champion') GROUP BY run
 """
 _APART = ("task", "fingerprint", "budget_seconds", "hardware")
-"""What must be equal for two scores to be averaged."""
+"""Conditions that must be equal for two scores to be averaged."""
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """What the last claim of a run said."""
+    """The result of a run's last claim."""
 
     gain: float
     low: float
@@ -56,7 +56,7 @@ class _Run:
 
     @property
     def swept(self) -> Mapping[str, Any]:
-        """Key -> value of the sweep that the run belongs to; empty if to none."""
+        """Key -> value of the run's sweep; empty without one."""
         sweep = self.config.get("sweep")
         return sweep["values"] if isinstance(sweep, dict) and isinstance(sweep.get("values"), dict) else {}
 
@@ -66,7 +66,7 @@ class _Run:
         return str(sweep.get("id")) if isinstance(sweep, dict) else None
 
     def value(self, key: str) -> str | None:
-        """What a setting was in this run: ``policy``, ``seed``, ``task.seconds``; None if it is not known."""
+        """Return a setting of this run (``policy``, ``seed``, ``task.seconds``); None if it is not recorded."""
         if key in self.swept:
             return str(self.swept[key])
         if key in ("policy", "seed", "task"):
@@ -87,10 +87,10 @@ class _Run:
 
 
 def by_key(reader: Reader, by: str | None, names: Sequence[str] = ()) -> Result:
-    """A row for each value of the keys ``by`` (comma-separated), the best first.
+    """Return a row for each value of the keys ``by`` (comma-separated), the best first.
 
-    ``names``: the runs to look at; default: those of the last sweep, or where the last run belongs to none, all runs of
-    its task. ``by``: default: what that sweep swept over but for the seed, else ``policy``. Raises QueryError.
+    ``names``: the runs to compare; default: those of the last sweep, or without a sweep all runs of the last run's
+    task. ``by``: default: the swept settings but for the seed, else ``policy``. Raises QueryError.
     """
     runs = _chosen(_runs(reader), [which_run(reader, name) for name in names])
     if by is not None:
@@ -124,7 +124,7 @@ def _runs(reader: Reader) -> list[_Run]:
 
 
 def _claim(code: str | None, detail: Any) -> _Claim | None:
-    """None where it could not be made. Where no node was better than the root, that is what is taken home."""
+    """Return None without a claim, and a gain of 0 if no node was better than the root."""
     if isinstance(detail, dict) and "gain" in detail:
         return _Claim(float(detail["gain"]), float(detail["low"]), float(detail["high"]))
     return _Claim(0.0, math.nan, math.nan) if code == "none_better" else None
@@ -135,7 +135,7 @@ def _chosen(runs: Sequence[_Run], names: Sequence[str]) -> list[_Run]:
         raise QueryError("the archive holds no run yet; start several with: python -m search -m policy=ucb,greedy")
     if names:
         return [run for run in runs if run.facts["run"] in names]
-    runs = [run for run in runs if run.facts["evaluations"]] or runs  # one that has not begun tells nothing
+    runs = [run for run in runs if run.facts["evaluations"]] or runs  # a run without evaluations has nothing to compare
     last = runs[-1]
     if last.sweep is not None:
         return [run for run in runs if run.sweep == last.sweep]
@@ -143,7 +143,7 @@ def _chosen(runs: Sequence[_Run], names: Sequence[str]) -> list[_Run]:
 
 
 def _row(members: Sequence[_Run], keys: Sequence[str], apart: Sequence[str]) -> tuple[float, tuple[Any, ...]]:
-    """(what to sort by, cells)."""
+    """Return (sort key, cells)."""
     first = members[0]
     scores = [float(run.facts["leader_score"]) for run in members if run.facts["leader_score"] is not None]
     best, best_se, _, _ = _mean(scores)
@@ -170,7 +170,7 @@ def _row(members: Sequence[_Run], keys: Sequence[str], apart: Sequence[str]) -> 
 
 
 def _mean(values: Sequence[float]) -> tuple[float | None, float | None, float | None, float | None]:
-    """(mean, standard error, low, high); None for what so few values do not tell."""
+    """Return (mean, standard error, low, high); None for what needs more values."""
     if not values:
         return None, None, None, None
     found = mean_interval(values)

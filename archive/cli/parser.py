@@ -87,7 +87,7 @@ def parse(arguments: Sequence[str] | None, on_terminal: bool) -> argparse.Namesp
 
 
 def _as_command(root: argparse.ArgumentParser, words: list[str], on_terminal: bool) -> list[str]:
-    """The words with a command in front."""
+    """Return the words with a command in front."""
     if not words:
         return ["summary"] if on_terminal else ["sql", "-"]
     first = words[0]

@@ -1,7 +1,6 @@
-"""``python -m archive summary``: the questions of the morning. What won, is it real, why, what was tried, what did it
-cost, and how do I take it home.
+"""``python -m archive summary``: what won, whether it is real, why, what was tried, what it cost, how to export it.
 
-Only counts, decisions and screening scores are told; of a claim the verdict's words.
+Only counts, decisions and screening scores are shown; of a claim only the reason of the verdict.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from archive.query.questions import holdout_reads, last_verdict, rows
 from archive.query.tables import cell
 
 _STEPS = 5
-"""Steps of the lineage that are told: those with the largest gains."""
+"""Steps of the lineage that are shown: those with the largest gains."""
 _SHORT = 8
 _LABEL = 16
 _RANKED_OUT = """
@@ -24,12 +23,12 @@ _RANKED_OUT = """
         origin <> node_id OR node_id IN (SELECT node_id FROM scores)
         OR node_id IN (SELECT node_id FROM violations WHERE cheats))
 """
-"""Suspects that a person should know of. One that never had a score and did not cheat, a program that is too large for
-instance, is a failure like others."""
+"""Suspects worth showing. A suspect without a score that did not cheat, such as a program that is too large, is an
+ordinary failure."""
 
 
 def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
-    """Plain JSON values about a run (default: the one worked on last). Raises QueryError."""
+    """Return plain JSON values about a run (default: the most recently active one). Raises QueryError."""
     name = which_run(reader, run)
     (facts,) = rows(reader, "SELECT * FROM run_summary WHERE run = ?", [name])
     facts["verdict"] = last_verdict(reader, name)
@@ -49,7 +48,7 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
 
 
 def _best(reader: Reader, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What won: the champion, or else the leader."""
+    """Return the champion, or else the leader."""
     node = facts["champion"] or facts["leader"]
     found = rows(reader, "SELECT node_id, operator, idea FROM nodes WHERE node_id = ?", [node])
     return found[0] if found else None
@@ -57,7 +56,7 @@ def _best(reader: Reader, facts: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _ablation(reader: Reader, run: str, best: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if best is None or not reader.query("SELECT run FROM runs WHERE policy = 'ablation'").rows:
-        return None  # known at once, where the view would look at everything
+        return None  # cheap to know; the view would scan everything
     return next((found for found in ablations(reader, run) if found["node"] == best["node_id"]), None)
 
 
@@ -80,7 +79,7 @@ def _tally(reader: Reader, sql: str, run: str) -> dict[str, int]:
 
 
 def summary_text(facts: Mapping[str, Any], archive_option: str) -> str:
-    """The same for a person. ``archive_option``: what a command needs to find the archive again."""
+    """Format ``summary_facts`` as text. ``archive_option``: names the archive in the commands shown."""
     head = f"Run {cell(facts['run'])}: {cell(facts['task'])}, {cell(facts['metric'])} ({facts['direction']})"
     parts = {
         "What won": _won(facts),
@@ -102,13 +101,13 @@ def _won(facts: Mapping[str, Any]) -> list[str]:
     if best is None:
         return ["nothing yet: no node has a score"]
     said = f"{best['node_id'][:_SHORT]} ({cell(best['operator'])}: {cell(best['idea'], 90)})"
-    return [said if facts["champion"] else f"nothing that has been shown to be better; the leader is {said}"]
+    return [said if facts["champion"] else f"nothing with a verified improvement; the leader is {said}"]
 
 
 def _real(facts: Mapping[str, Any]) -> list[str]:
     verdict, trust = facts["verdict"], ", ".join(f"{row['trust']} (sandbox {row['sandbox']})" for row in facts["trust"])
     if verdict is None:
-        lines = ["nobody knows: nothing was trained again on fresh seeds, and a screening score may be luck"]
+        lines = ["unverified: no runs on fresh seeds were made, and a screening score may be luck"]
     else:
         lines = [f"{verdict['kind'].replace('_', ' ')}: {cell(verdict['reason'], 600)}"]
     if facts["ranked_out"]:
@@ -121,7 +120,7 @@ def _real(facts: Mapping[str, Any]) -> list[str]:
 
 def _why(facts: Mapping[str, Any]) -> list[str]:
     if facts["ablation"] is not None:
-        lines = ["each step taken out and the rest trained again: by how much it is worse without it"]
+        lines = ["each step taken out and the rest evaluated again: by how much it is worse without it"]
         steps = [step for step in facts["ablation"]["steps"] if not within_noise(step)]
         lines += [f"  {step['node'][:_SHORT]}  {_worth(step)}  {cell(step['idea'])}" for step in steps]
         others = len(facts["ablation"]["steps"]) - len(steps)

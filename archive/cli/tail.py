@@ -1,4 +1,4 @@
-"""``python -m archive tail``: what happens in a run, a line at a time, as it happens."""
+"""``python -m archive tail``: a run's events, decisions and evaluations as they are recorded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SOURCES = {
         "WHEN score IS NULL THEN reason ELSE 'score ' || format('{:.6g}', score) END FROM evaluations WHERE run = ?"
     ),
 }
-"""What is followed: (time, kind, node, words) of each row, in the order in which rows were written."""
+"""Table -> query for (time, kind, node, text) of its rows, in the order of writing."""
 
 
 def follow(reader: Reader, run: str, last: int, wait: Callable[[], bool]) -> Iterator[str]:
-    """Lines of text: the ``last`` ones so far, then new ones, until ``wait()`` between two looks says False."""
+    """Yield the ``last`` lines so far, then new ones, until ``wait()``, called between two polls, returns False."""
     seen = dict.fromkeys(_SOURCES, 0)
     lines = _news(reader, run, seen)
     yield from lines[len(lines) - min(last, len(lines)) :]
@@ -30,7 +30,7 @@ def follow(reader: Reader, run: str, last: int, wait: Callable[[], bool]) -> Ite
 
 
 def _news(reader: Reader, run: str, seen: dict[str, int]) -> list[str]:
-    """Lines for what was written since ``seen``, which moves on."""
+    """Return lines for the rows since ``seen``, and advance it."""
     rows: list[tuple[Any, ...]] = []
     for source, sql in _SOURCES.items():
         while fresh := reader.query(f"{sql} LIMIT 5000 OFFSET {seen[source]}", [run]).rows:

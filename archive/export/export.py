@@ -1,14 +1,14 @@
-"""The lineage of a node as a git branch: one commit a node, a crossover as a merge commit.
+"""The lineage of a node as a git branch: one commit per node, a crossover as a merge commit.
 
     python -m archive export [ID] --branch NAME [--repo DIR]
     python -m archive export --all --branch NAME [--repo DIR]    NAME/ID of every leaf that scored better than the root
     python -m archive export [ID] --patch DIR                    the same steps in a line, as patches for `git am`
 
-The branch is a history of its own whose root is the seed program. Everything lies in one folder named after the task,
-so that nothing at the top of a checkout can shadow our packages:
+The branch is a separate history whose root is the seed program. All files are in one folder named after the task, so
+that nothing at the top of a checkout can shadow the installed packages:
 
     shakespeare/train.py      the node's files
-    shakespeare/prepare/*.py  a copy of our ``prepare`` package, so that train.py runs alone
+    shakespeare/prepare/*.py  a copy of the ``prepare`` package, so that train.py runs alone
     shakespeare/task.json     the resolved task
     shakespeare/README.md     how to run it, what it scored, how it was made
 
@@ -48,12 +48,12 @@ _PATH_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?", re.
 
 
 class ExportError(ArchiveError):
-    """The lineage cannot be exported; the message says what was expected, what came, and what to do."""
+    """The lineage cannot be exported; the message says what was expected, what was found, and what to do."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """A written branch."""
 
     branch: str
     repo: Path
@@ -89,7 +89,7 @@ def export_lineage(reader: Reader, node_id: str | None, branch: str, repo: Path)
 
 
 def export_leaves(reader: Reader, run: str | None, prefix: str, repo: Path) -> list[Exported]:
-    """Every leaf of a run (default: the newest) with a better mean than the root's, as the branch ``prefix/ID``.
+    """Write every leaf of a run (default: the newest) with a better mean than the root as the branch ``prefix/ID``.
 
     Shared steps are shared commits. The best leaf comes first. Raises ExportError, with nothing written.
     """
@@ -124,7 +124,7 @@ def export_leaves(reader: Reader, run: str | None, prefix: str, repo: Path) -> l
 
 
 def export_patches(reader: Reader, node_id: str | None, folder: Path) -> tuple[list[Path], str]:
-    """The steps from the root to a node (None: the champion) as numbered patches in ``folder``; and a note.
+    """Write the steps from the root to a node (None: the champion) as numbered patches in ``folder``. Return a note.
 
     Patches cannot merge: a crossover is one step from its first parent, with all that it took from the second.
     Raises ExportError; ``folder`` must be new or empty.
@@ -151,7 +151,7 @@ def export_patches(reader: Reader, node_id: str | None, folder: Path) -> tuple[l
 
 
 def _first_parents(steps: Sequence[Step]) -> list[Step]:
-    """The chain of first parents that ends in the last step, with no other parent."""
+    """Return the chain of first parents that ends in the last step, other parents left out."""
     by_id = {step.node_id: step for step in steps}
     line = [steps[-1]]
     while line[-1].parents:
@@ -160,7 +160,7 @@ def _first_parents(steps: Sequence[Step]) -> list[Step]:
 
 
 def _family(by_id: Mapping[str, Step], node_id: str) -> set[str]:
-    """The node and its ancestors."""
+    """Return the node and its ancestors."""
     found, waiting = set[str](), [node_id]
     while waiting:
         if (each := waiting.pop()) not in found:
@@ -170,12 +170,12 @@ def _family(by_id: Mapping[str, Step], node_id: str) -> set[str]:
 
 
 def what_to_type(exported: Exported) -> str:
-    """What was done and the next commands, for a person's terminal."""
+    """Return the result and the next commands, for the terminal."""
     repo, branch = shlex.quote(str(exported.repo)), shlex.quote(exported.branch)
     has_work_tree = (exported.repo / ".git").exists()
     checkout = f"checkout {branch}" if has_work_tree else f"worktree add checkout {branch}"
     folder = exported.repo / ("" if has_work_tree else "checkout") / exported.folder
-    # A shell that has no `python`, or another one, would not find torch.
+    # The shell's `python` may be missing or lack torch.
     python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
     count = f"{exported.commits} commit{'s' if exported.commits != 1 else ''}"
     lines = [
@@ -190,7 +190,7 @@ def what_to_type(exported: Exported) -> str:
 
 
 def what_to_apply(folder: Path, count: int, note: str) -> str:
-    """What was written and how to use it, for a person's terminal."""
+    """Return the result and how to apply it, for the terminal."""
     where = shlex.quote(str(folder.expanduser().absolute()))
     lines = [f"wrote {count} patches to {folder}", *([note] if note else []), "Next, in a repository:"]
     return "\n".join([*lines, f"  git am {where}/*.patch        (--directory=SUB puts them into a subfolder)"])
@@ -200,7 +200,7 @@ def what_to_apply(folder: Path, count: int, note: str) -> str:
 
 
 def _best_node(reader: Reader) -> tuple[str, str]:
-    """The champion of the run that was worked on last, or its leader, with a note that says which."""
+    """Return the champion of the most recently active run, or its leader, with a note that says which."""
     run = which_run(reader, None)
     verdicts = _rows(
         reader,
@@ -208,7 +208,7 @@ def _best_node(reader: Reader) -> tuple[str, str]:
         " ORDER BY arrival, kind DESC",
         (run,),
     )
-    last_of = {str(node): str(kind) for kind, node in verdicts}  # a champion that failed a later claim is none
+    last_of = {str(node): str(kind) for kind, node in verdicts}  # a champion that failed a later claim no longer counts
     for _, node in reversed(verdicts):
         if last_of[str(node)] == "champion":
             late = "" if verdicts[-1][0] == "champion" else "; a later claim of this run found no improvement"
@@ -229,7 +229,7 @@ def _best_node(reader: Reader) -> tuple[str, str]:
 
 
 def _doubt(tip: Step) -> str:
-    """What to say of a node that was named by the person."""
+    """Return the note on a node that the user named."""
     if tip.verdict is None:
         return f"node {tip.node_id} is not a champion: it is not shown to be an improvement"
     kind, reason, _ = tip.verdict
@@ -255,7 +255,7 @@ FROM family f LEFT JOIN nodes n USING (node_id) ORDER BY n.number"""
 
 
 def _read_lineage(reader: Reader, *node_ids: str) -> tuple[Subject, tuple[Step, ...]]:
-    """The run, and all ancestors of the nodes and themselves, parents before children."""
+    """Return the run, and the nodes with all their ancestors, parents before children."""
     found: dict[str, tuple[Any, ...]] = {}
     for start in range(0, len(node_ids), _BATCH):
         some = node_ids[start : start + _BATCH]
@@ -357,7 +357,7 @@ def _rows(reader: Reader, sql: str, parameters: Sequence[Any] = ()) -> Sequence[
 
 
 def _grouped(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
-    """Rows by their first column, in order; the first column left out."""
+    """Group rows by their first column, which is left out."""
     groups: dict[str, list[tuple[Any, ...]]] = {}
     for key, *rest in rows:
         groups.setdefault(key, []).append(tuple(rest))
@@ -368,13 +368,13 @@ def _grouped(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]
 
 
 def _folder_for(task: str) -> str:
-    """A folder name made of the task's, that is none of our packages'."""
+    """Return a folder name from the task's name that is no package of this project."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", task).strip("-")[:60] or "task"
     return f"task-{name}" if name.lower() in _OUR_NAMES else name
 
 
 def _check_paths(step: Step) -> None:
-    """Raises ExportError unless every file of a candidate stays in its folder and leaves ours alone."""
+    """Raise ExportError unless all files of a candidate stay in their folder and overwrite none of the export's own."""
     taken: set[str] = set()
     for path in step.files:
         parts = path.split("/")
@@ -393,7 +393,7 @@ def _check_paths(step: Step) -> None:
 
 
 def _fixed_files(subject: Subject) -> dict[str, bytes]:
-    """What every commit of the branch carries unchanged: task.json and a copy of the ``prepare`` package, as text."""
+    """Return the files that all commits share: task.json and a copy of the ``prepare`` package."""
     package = Path(__file__).resolve().parents[2] / "prepare"
     sources = sorted(path.relative_to(package) for path in package.rglob("*.py") if not path.name.startswith("."))
     if not sources:
@@ -404,8 +404,8 @@ def _fixed_files(subject: Subject) -> dict[str, bytes]:
 
 
 def _numbers(value: Any) -> Any:
-    """The archive's JSON holds infinities as words (see ``archive.storage.rows.to_json``), Python's own JSON as
-    numbers."""
+    """Replace infinities, which the archive's JSON has as words (``archive.storage.rows.to_json``), by numbers.
+"""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -414,7 +414,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _commits(reader: Reader, subject: Subject, steps: Sequence[Step], fixed: Mapping[str, bytes]) -> Iterator[Commit]:
-    """One commit a node. A root carries everything; the others what differs from their first parent."""
+    """Yield a commit per node: all files for a root, else the differences from the first parent."""
     known: dict[str, Step] = {}
     for start in range(0, len(steps), _BATCH):
         batch = steps[start : start + _BATCH]
@@ -438,7 +438,7 @@ def _commits(reader: Reader, subject: Subject, steps: Sequence[Step], fixed: Map
 
 
 def _read_texts(reader: Reader, steps: Sequence[Step]) -> dict[str, bytes]:
-    """SHA-256 -> bytes of all files of these nodes."""
+    """Return SHA-256 -> bytes of all files of these nodes."""
     shas = tuple(sorted({sha for step in steps for sha in step.files.values()}))
     texts: dict[str, bytes] = {}
     for start in range(0, len(shas), _BATCH):

@@ -1,8 +1,8 @@
-"""Writing a history into a git repository without touching anything but new branches.
+"""Writing a history into a git repository as new branches; nothing else in it changes.
 
-One ``git fast-import`` process writes all commits: no work tree, no index, no HEAD, no hook is involved. The same
-commits give the same ids everywhere: author, committer and dates are given, and no setting of the person is read that
-could change them. Paths and messages are checked by whoever builds a ``Commit`` (``archive.export.export``).
+One ``git fast-import`` process writes all commits, without work tree, index, HEAD or hooks. The same commits give the
+same ids everywhere: author, committer and dates are fixed, and no user setting that could change them is read. Paths
+and messages must be checked before a ``Commit`` is built (``archive.export.export`` does).
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _KEPT_VARIABLES = ("GIT_EXEC_PATH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "G
 """Where git and its settings are. All other GIT_ variables (GIT_DIR, GIT_INDEX_FILE, ...) could redirect writes."""
 
 _SETTINGS = (
-    f"core.hooksPath={os.devnull}",  # a branch that appears is no reason to run anything (reference-transaction)
+    f"core.hooksPath={os.devnull}",  # no hooks (reference-transaction)
     "core.ignoreCase=false",  # else fast-import folds the case of paths, and ids differ between machines
 )
 
 
 class GitError(Exception):
-    """Git could not do it; the message says what was expected, what came, and what to do."""
+    """Git failed; the message says what was expected, what was found, and what to do."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit. ``key`` names it for the commits that come after it."""
+    """One commit. Later commits refer to it by ``key``."""
 
     key: str
     parents: tuple[str, ...]
@@ -48,7 +48,7 @@ class Commit:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``git -C folder ...`` with a clean environment, to its end. The caller looks at the return code."""
+    """Run ``git -C folder ...`` with a clean environment. The caller checks the return code."""
     try:
         return subprocess.run(
             _command(folder, *arguments),
@@ -64,7 +64,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def check_branch_name(name: str) -> None:
-    """Raises GitError where ``name`` cannot be a branch."""
+    """Raise GitError if ``name`` cannot be a branch."""
     valid = name.isprintable() and not name.startswith("-") and name != "HEAD"
     if not valid or run(Path(os.sep), "check-ref-format", f"refs/heads/{name}").returncode != 0:
         raise GitError(
@@ -73,10 +73,10 @@ def check_branch_name(name: str) -> None:
 
 
 def open_repository(folder: Path, branch: str) -> Path:
-    """The top folder of the repository at ``folder``, ready to receive the new ``branch``.
+    """Return the top folder of the repository at ``folder``, which can receive the new ``branch``.
 
-    A folder that does not exist, or is empty, becomes a repository. Raises GitError for a folder with other content and
-    no repository, a repository that git refuses to open, and a branch that is there already.
+    A missing or empty folder becomes a repository. Raises GitError for a folder with other content and no repository, a
+    repository that git refuses to open, and a branch that exists.
     """
     folder = folder.expanduser().absolute()
     try:
@@ -93,7 +93,7 @@ def open_repository(folder: Path, branch: str) -> Path:
     if found.returncode != 0:
         raise _cannot_open(folder, found.stderr)
     _refuse_taken(folder, branch)
-    top = run(folder, "rev-parse", "--show-toplevel")  # fails in a bare repository, which is as good
+    top = run(folder, "rev-parse", "--show-toplevel")  # fails in a bare repository, which is fine
     return Path((top if top.returncode == 0 else found).stdout.removesuffix("\n"))
 
 
@@ -116,7 +116,7 @@ def fast_import(repository: Path, tips: Mapping[str, str], commits: Iterable[Com
             raise _no_git(error) from error
         assert process.stdin is not None
         try:
-            with contextlib.suppress(BrokenPipeError):  # git has given up; its reason is in `errors`
+            with contextlib.suppress(BrokenPipeError):  # git has failed; its reason is in `errors`
                 _write_stream(process.stdin, tips, commits)
         except BaseException:
             process.kill()
@@ -132,9 +132,9 @@ def fast_import(repository: Path, tips: Mapping[str, str], commits: Iterable[Com
 
 
 def format_patches(repository: Path, branch: str, folder: Path) -> list[Path]:
-    """Every commit of a branch without merges as a mail-style patch in ``folder``, for ``git am``. Raises GitError.
+    """Write the commits of a merge-free branch as mail-style patches in ``folder``, for ``git am``. Raises GitError.
 
-    No setting of the person is read: the same branch gives the same files everywhere.
+    No user setting is read: the same branch gives the same files everywhere.
     """
     command = ["format-patch", "--root", "--no-signature", "--no-renames", "--zero-commit", "--encode-email-headers"]
     done = subprocess.run(
@@ -169,7 +169,7 @@ def _no_git(error: OSError) -> GitError:
 
 
 def _initialise(folder: Path, branch: str) -> None:
-    # HEAD must not point at the branch to come: it would then have commits, but neither index nor files.
+    # HEAD must not point at the new branch: it would have commits, but neither index nor files.
     head = "main" if branch != "main" else "empty"
     made = run(folder, "-c", f"init.defaultBranch={head}", "init", "--quiet", "--template=")
     if made.returncode != 0:
@@ -205,13 +205,13 @@ def _refuse_taken(folder: Path, branch: str) -> None:
 
 
 def _write_stream(stream: IO[bytes], tips: Mapping[str, str], commits: Iterable[Commit]) -> None:
-    """The fast-import language: see git-fast-import(1). Commits are written on the first branch, then all are set."""
+    """Write the stream of git-fast-import(1): commits on the first branch, then all branches are set."""
     marks: dict[str, int] = {}
     ref = f"refs/heads/{next(iter(tips))}"
     for commit in commits:
         mark = marks[commit.key] = len(marks) + 1
         if not commit.parents:
-            stream.write(f"reset {ref}\n\n".encode())  # else it would follow whatever was written last
+            stream.write(f"reset {ref}\n\n".encode())  # else it would follow the last commit written
         stamp = f"{AUTHOR} {max(0, commit.when)} +0000"
         stream.write(f"commit {ref}\nmark :{mark}\nauthor {stamp}\ncommitter {stamp}\n".encode())
         _write_data(stream, commit.message.encode())
@@ -237,6 +237,6 @@ def _write_data(stream: IO[bytes], content: bytes) -> None:
 
 def _close(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # what was buffered has no reader; the return code tells the rest
+    with contextlib.suppress(BrokenPipeError):  # the buffer has no reader any more; the return code matters
         process.stdin.close()
     process.wait()

@@ -1,7 +1,7 @@
-"""What an exported branch says about a node: the commit message with its trailers, and the README beside train.py.
+"""Texts of an exported branch: commit messages with trailers, and the README beside train.py.
 
-Ideas, operators and names are untrusted: they become one printable line, and never begin a line where git, or a person
-who greps, would look for a trailer.
+Ideas, operators and names are untrusted: they become one printable line, and never start a line that git or grep could
+take for a trailer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LIKE_A_TRAILER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)+\s*:", re.ASCII)
 
 @dataclass(frozen=True)
 class Subject:
-    """The run that a lineage belongs to, as far as an export mentions it."""
+    """Facts of the exported run."""
 
     run: str
     task: str
@@ -39,7 +39,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Step:
-    """One node of the lineage with everything its commit says; ``files`` maps path to the SHA-256 of the text."""
+    """One node of the lineage with the facts of its commit; ``files`` maps path to the SHA-256 of the text."""
 
     node_id: str
     operator: str
@@ -58,7 +58,7 @@ class Step:
 
 
 def commit_message(subject: Subject, step: Step) -> str:
-    """Idea; score and claim in words; trailers for machines as the last paragraph."""
+    """Return the idea, score and claim in words, and trailers for programs as the last paragraph."""
     idea = one_line(step.idea, _IDEA_LIMIT) or f"{one_line(step.operator, 40)}, without an idea in words"
     title = one_line(idea, _SUBJECT_WIDTH)
     paragraphs = [f'"{title}"' if _LIKE_A_TRAILER.match(title) else title]
@@ -72,7 +72,7 @@ def commit_message(subject: Subject, step: Step) -> str:
 
 
 def _libraries(config: Mapping[str, Any], corpus: str) -> list[str]:
-    """What a program and our ``prepare`` import: the last two only for data that ask for them."""
+    """Return the packages that a program and ``prepare`` import: the last two only for data that need them."""
     tokens, shards = config.get("encoding") == "tokens", corpus.startswith("prepare.") and corpus.endswith(".ClimbMix")
     return ["torch", "numpy", *(["rustbpe"] if tokens else []), *(["duckdb"] if shards else [])]
 
@@ -85,7 +85,7 @@ def _foreign(target: str) -> list[str]:
 
 
 def readme(subject: Subject, step: Step) -> str:
-    """How to run the program, what it scored, how it was made; in Markdown, foreign text as code."""
+    """Return the README in Markdown: how to run the program, its score, its lineage; untrusted text as code."""
     corpus = subject.config.get("corpus")
     target = str(corpus.get("_target_") or "") if isinstance(corpus, dict) else ""
     foreign = [] if target.startswith("prepare.") else ["", *_foreign(_code(target))]
@@ -138,7 +138,7 @@ def _score_in_words(subject: Subject, step: Step) -> str:
 
 
 def _claim(verdict: tuple[str, str, Mapping[str, Any]]) -> list[str]:
-    """The decision about a node, its reason and all of its figures, a line each."""
+    """Return the decision about a node, its reason and its figures, a line each."""
     kind, reason, detail = verdict
     title = "Champion" if kind == "champion" else "No champion"
     figures = [f"  {one_line(str(key), 40)}: {_figure(value)}" for key, value in detail.items()]
@@ -161,7 +161,7 @@ def _trailers(subject: Subject, step: Step) -> Iterator[tuple[str, str]]:
     if step.scores:
         yield "Score", repr(fmean(step.scores))
     if len(step.scores) > 1:
-        from archive.interval import Interval, mean_interval  # scipy: a tenth of a second that most answers do without
+        from archive.interval import Interval, mean_interval  # scipy takes a tenth of a second to import
 
         if isinstance(interval := mean_interval(step.scores), Interval):
             yield "Interval", f"{interval.low:.6g} to {interval.high:.6g} (95%, {interval.n} runs)"
@@ -181,7 +181,7 @@ def _wrapped(text: str, prefix: str = "") -> str:
 
 
 def _indented(lines: list[str]) -> list[str]:
-    """A Markdown code block, in which nothing is markup."""
+    """Return a Markdown code block, in which nothing is markup."""
     return [f"    {line}" for line in lines]
 
 

@@ -71,7 +71,7 @@ class ArchiveReader:
                 return self._from_file(sql, parameters)
             except ArchiveLocked as locked:
                 if time.monotonic() >= give_up:
-                    raise self._nobody_answers(locked) from locked
+                    raise self._unanswered(locked) from locked
                 time.sleep(0.05)
 
     @contextmanager
@@ -130,7 +130,7 @@ class ArchiveReader:
             raise ArchiveError(f"the search that has {self.path} open gave no answer ({error}); try again") from error
         return _understood(answer)
 
-    def _nobody_answers(self, locked: ArchiveLocked) -> ArchiveLocked:
+    def _unanswered(self, locked: ArchiveLocked) -> ArchiveLocked:
         return ArchiveLocked(f"{locked}. It does not answer SQL on {socket_path(self.path)}", locked.pid)
 
 

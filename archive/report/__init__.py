@@ -1,9 +1,9 @@
-"""The report: one page that answers in the morning what won, whether it is real, what was tried and what it cost.
+"""The report: one page with what won, whether it is real, what was tried and what it cost.
 
-    facts.py     what the page shows of a run, read from an archive by SQL
-    details.py   what a click on a node shows: the diff to its parent, curve, log, cost
-    lessons.py   what was learned: sentences computed from the facts, each with the nodes that it stands on
-    page.py      the page itself (page.html, page.css, page.js), with strict rules on what may run in it
+    facts.py     the data of the page, read from an archive by SQL
+    details.py   the data of a single node: the diff to its parent, curve, log, cost
+    lessons.py   sentences computed from the facts, each with its nodes as evidence
+    page.py      the page itself (page.html, page.css, page.js), with a strict content policy
     plots.py     the same plots as PNG and SVG files
 
 Ideas, logs, diffs and operators come from candidates and models. They travel as data, never as markup: the page sets

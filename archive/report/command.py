@@ -16,7 +16,7 @@ from archive.report.page import offline_page
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, and how much."""
+    """The written files and the number of nodes."""
 
     run: str
     nodes: int
@@ -24,7 +24,7 @@ class Written:
 
 
 def write_report(reader: Reader, run: str | None, out: Path, plots: Path | None = None) -> Written:
-    """Write the page of a run (default: the one worked on last) to ``out``, which appears whole or not at all.
+    """Write the page of a run (default: the most recently active one) to ``out``, atomically.
 
     Raises ArchiveError for a place that cannot be written, or plots without the package that draws them.
     """
@@ -53,7 +53,7 @@ def write_report(reader: Reader, run: str | None, out: Path, plots: Path | None 
 
 
 def _umask() -> int:
-    """The process's mask, which can only be read by setting it."""
+    """Return the process's umask, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

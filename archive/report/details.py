@@ -1,6 +1,6 @@
-"""What a click on a node shows: the diff to its first parent, its curve, the tail of its log, its trainings.
+"""Data of single nodes for the page: the diff to the first parent, the curve, the tail of the log, the evaluations.
 
-All of it was written by a candidate or a model. It is cut to a size, stripped of control characters, and shown as text.
+All of it was written by a candidate or a model. It is truncated, stripped of control characters, and shown as text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CONTEXT = 3
 
 
 def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
-    """One object a node, in the order of ``ids``. ``parents``: places of each node's parents in ``ids``."""
+    """Return an object per node, in the order of ``ids``. ``parents``: positions of each node's parents in ``ids``."""
     texts = _Texts(reader)
     for first in range(0, len(ids), 500):
         part = ids[first : first + 500]
@@ -38,7 +38,7 @@ def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]
 
 
 def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """A unified diff of all files, cut after some hundred lines."""
+    """Return a unified diff of all files, cut after some hundred lines."""
     lines: list[str] = []
     for path in sorted({*before, *after}):
         old, new = before.get(path, ""), after.get(path, "")
@@ -50,7 +50,7 @@ def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def _changed(old: list[str], new: list[str]) -> Iterator[str]:
-    """The hunks. Equal lines at both ends are set aside first: most children differ from their parent in one place."""
+    """Return the hunks. Equal lines at both ends are skipped first: most children differ in one place."""
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:
         head += 1
@@ -72,7 +72,7 @@ def _changed(old: list[str], new: list[str]) -> Iterator[str]:
 
 
 class _Texts:
-    """Files of the nodes that are worked on; what the next part does not need is let go."""
+    """The files of the nodes of one part, released with the next."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -80,7 +80,7 @@ class _Texts:
         self._sources: dict[str, str] = {}
 
     def fetch(self, ids: Sequence[str]) -> None:
-        """Have the files of these nodes at hand, and no others."""
+        """Load the files of these nodes, and release all others."""
         self._files = {}
         for some in _chunks(list(dict.fromkeys(ids)), PART):
             marks = ", ".join("?" * len(some))
@@ -103,7 +103,7 @@ def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def _curves(reader: Reader, ids: Sequence[str]) -> dict[str, list[list[float]]]:
-    """[seconds, loss] of each node's first screening, thinned to ``_POINTS``. Reported by the candidate itself."""
+    """Return [seconds, loss] of each node's first screening, thinned to ``_POINTS``; reported by the candidate."""
     marks = ", ".join("?" * len(ids))
     sql = f"""
     WITH numbered AS (
@@ -123,7 +123,7 @@ def _curves(reader: Reader, ids: Sequence[str]) -> dict[str, list[list[float]]]:
 
 
 def _trainings(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Every training of each node. Reasons, logs and scores of a claim's runs are left out, as in all views."""
+    """Return the evaluations of each node. Reasons, logs and scores of claim runs are left out, as in all views."""
     marks = ", ".join("?" * len(ids))
     sql = f"""
     SELECT node_id, purpose, seed, outcome, if(split = 'val', score, NULL) AS score, trust, sandbox,

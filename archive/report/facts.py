@@ -1,7 +1,7 @@
-"""What the report shows of a run: plain JSON values, read from an archive by SQL in bounded parts.
+"""The data of the report: plain JSON values, read from an archive by SQL in bounded parts.
 
-Scores are screening scores on val, and only comparable ones; of the claim only the verdict's words are shown.
-Times are hours since the run's first training began.
+Scores are comparable screening scores on val; of the claim only the reason of the verdict is included. Times are hours
+since the start of the run's first evaluation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REASON = 300
 
 
 def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
-    """Everything about a run (default: the one worked on last) but what single nodes show when they are clicked.
+    """Return the data of a run (default: the most recently active one), without those of single nodes (``details``).
 
     Raises QueryError if there is no such run, or no run at all.
     """
@@ -82,7 +82,7 @@ ORDER BY n.number"""
 
 
 def _nodes(reader: Reader, run: str) -> dict[str, list[Any]]:
-    """Columns over the run's nodes in order of their numbers; ``parents`` are places in these columns."""
+    """Return columns over the run's nodes in order of their numbers; ``parents`` are positions in these columns."""
     last = int(reader.query("SELECT coalesce(max(number), -1) FROM nodes WHERE run = ?", [run]).rows[0][0])
     found = list(parts(reader, _NODES, run, last))
     place = {row["node_id"]: i for i, row in enumerate(found)}
@@ -119,7 +119,7 @@ def _lineage(reader: Reader, node_id: str | None, place: Mapping[str, int]) -> l
 
 
 def _placed(ablation: Mapping[str, Any], place: Mapping[str, int]) -> dict[str, Any]:
-    """An ablation with places for node ids; the ideas are in the nodes' columns."""
+    """Return an ablation with positions in place of node ids; the ideas are in the nodes' columns."""
     steps = [{**step, "node": place[step["node"]]} for step in ablation["steps"]]
     return {**ablation, "node": place[ablation["node"]], "steps": [{k: s[k] for k in s if k != "idea"} for s in steps]}
 
@@ -128,7 +128,7 @@ def _placed(ablation: Mapping[str, Any], place: Mapping[str, int]) -> dict[str, 
 
 
 def _experiments(reader: Reader, run: str, place: Mapping[str, int]) -> list[list[Any]]:
-    """[node's place, score or null, hours, best mean as known then] of every screening, in order of arrival."""
+    """Return [node's position, score or null, hours, best mean so far] of every screening, in order of arrival."""
     sql = (
         "SELECT node_id, score, hours, best FROM progress WHERE run = ? AND evaluation BETWEEN ? AND ? "
         "ORDER BY evaluation"
@@ -158,6 +158,6 @@ def _verdict(reader: Reader, run: str) -> dict[str, Any] | None:
 
 
 def _sigma(reader: Reader, run: str) -> float | None:
-    """Seed deviation of a screening; None before any node ran twice."""
+    """Return the seed deviation of a screening; None before any node ran twice."""
     found = rows(reader, "SELECT sigma FROM noise WHERE run = ?", [run])
     return float(found[0]["sigma"]) if found else None

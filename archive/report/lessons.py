@@ -1,6 +1,6 @@
-"""What was learned: sentences computed from a run's facts, each with the nodes that it stands on.
+"""Lessons: sentences computed from a run's facts, each with its nodes as evidence.
 
-Nothing here is the opinion of a model. A sentence appears only where the archive supports it, and gives its counts.
+No model is involved. A sentence appears only if the archive supports it, and gives its counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SHOWN = 8
 
 
 def learned(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """``{"text", "nodes"}`` objects; ``nodes`` are places in ``facts["nodes"]``, the most telling first."""
+    """Return ``{"text", "nodes"}`` objects; ``nodes`` are positions in ``facts["nodes"]``, the most relevant first."""
     nodes = facts["nodes"]
     if not nodes["id"]:
         return []
@@ -24,7 +24,7 @@ def learned(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def tally(kind: str, improved: int, tried: int, failed: int) -> str:
-    """What came of one kind of change, in the words that people and models read alike."""
+    """Describe the results of one kind of change, with the same words for the report and for prompts."""
     tail = f", and {failed} failed" if failed else ""
     return f"{kind}: {improved} of {tried} children scored better than their parent{tail}."
 
@@ -34,7 +34,7 @@ def _said(text: str, nodes: Sequence[int]) -> dict[str, Any]:
 
 
 def _steps(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Where the best node's lineage gained the most."""
+    """The largest gains in the best node's lineage."""
     nodes, unit = facts["nodes"], facts["run"]["unit"]
     gains = [(nodes["gain"][i], i) for i in facts["lineage"] if nodes["gain"][i] is not None]
     if not gains:
@@ -54,7 +54,7 @@ def _steps(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _ablated(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Which steps carry the gain, where somebody took them out and trained the rest again."""
+    """The steps that carry the gain, if an ablation was run."""
     for ablation in facts["ablations"]:
         measured = [step for step in ablation["steps"] if step["low"] is not None]
         if not measured:
@@ -71,7 +71,7 @@ def _ablated(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _operators(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    """How often each operator's children beat their parent."""
+    """The share of children that beat their parent, by operator."""
     tried: defaultdict[str, list[int]] = defaultdict(list)
     for i, operator in enumerate(nodes["operator"]):
         if nodes["parents"][i] and nodes["state"][i] != "waiting":
@@ -85,7 +85,7 @@ def _operators(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _noise(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Which of the gains that were kept are no larger than luck."""
+    """The kept gains that are within noise."""
     nodes, sigma = facts["nodes"], facts["sigma"]
     if not sigma:
         return

@@ -1,7 +1,7 @@
-"""The page as one HTML file that works offline: facts and details travel inside it, packed, as data.
+"""The page as one HTML file that works offline, with facts and details embedded as compressed data.
 
-The content policy names the page's own script and style by their hashes and allows nothing else: no other script, no
-request to anywhere. Data stand in blocks that no browser runs, as base64, in which no markup can be spelled.
+The content policy allows the page's own script and style by their hashes and nothing else: no other script, no
+requests. Data are in non-executable blocks, as base64, which cannot contain markup.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The page's text, piece by piece; ``details``: one object a node, in the order of the nodes."""
+    """Yield the page's text in pieces; ``details``: an object per node, in the order of the nodes."""
     before, after = _template(connect="'none'").split("@data@")
     yield before
     yield f'<script type="application/octet-stream" id="facts" data-chunk="{CHUNK}">{_packed(facts)}</script>\n'
@@ -38,12 +38,12 @@ def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]])
 
 
 def live_page() -> str:
-    """The page for a server: it asks ``facts`` and ``node/ID`` of the address that it came from."""
+    """Return the page for a server: it requests ``facts`` and ``node/ID`` from its own address."""
     return _template(connect="'self'").replace("@data@", "")
 
 
 def policy(connect: str) -> str:
-    """The content policy: the page's own script and style by their hashes, and nothing else."""
+    """Return the content policy: the page's own script and style by their hashes, and nothing else."""
     script, style = (_hash(_read(name)) for name in ("page.js", "page.css"))
     return (
         f"default-src 'none'; script-src {script}; style-src {style}; connect-src {connect}; base-uri 'none'; "
@@ -69,7 +69,7 @@ def _block(place: int, held: list[Mapping[str, Any]]) -> str:
 
 
 def _packed(value: object) -> str:
-    """JSON, deflated without a header, in base64."""
+    """Return JSON, deflated without a header, in base64."""
     packer = zlib.compressobj(6, zlib.DEFLATED, -15)
     data = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     return base64.b64encode(packer.compress(data) + packer.flush()).decode()

@@ -1,7 +1,7 @@
-"""The plots of the report as PNG and SVG files: the progress that the field knows, and the tree.
+"""The plots of the report as PNG and SVG files: progress over experiments, and the tree.
 
-Drawn with matplotlib (extra ``[plots]``), which needs no browser. Words of candidates and models are set as plain
-text: no dollar sign starts a formula.
+Drawn with matplotlib (extra ``[plots]``). Text of candidates and models is drawn as plain text: a dollar sign starts no
+formula.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _words(text: str, limit: int = 42) -> str:
 
 
 def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
-    """A dot per training, the best mean so far as a line, the kept steps labelled, with 95% of the seed noise."""
+    """Draw a dot per experiment, the best mean so far as a line, and the improvements with their 95% seed noise."""
     run, nodes, list_ = facts["run"], facts["nodes"], facts["experiments"]
     scored = [(k, score) for k, (_, score, _, _) in enumerate(list_) if score is not None]
     failed = [k for k, (_, score, _, _) in enumerate(list_) if score is None]
@@ -73,8 +73,8 @@ def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
 
 
 def _label(axes: Any, steps: list[tuple[int, float, str]], direction: str) -> None:
-    """Words beside the kept steps, the last ones first: to the right, to the left, or left out for want of room."""
-    axes.figure.draw_without_rendering()  # so that places on the canvas are known
+    """Label the improvements, the last ones first: to the right, to the left, or not at all without room."""
+    axes.figure.draw_without_rendering()  # computes positions on the canvas
     inside = axes.get_window_extent()
     taken: list[Any] = []
     up = 4 if direction == "minimise" else -10
@@ -92,7 +92,7 @@ def _label(axes: Any, steps: list[tuple[int, float, str]], direction: str) -> No
 
 
 def _tree(axes: Any, facts: Mapping[str, Any]) -> None:
-    """Depth to the right; the lineage of the best drawn bold, failures red, the rest by rank."""
+    """Draw the tree, depth to the right: the lineage of the best bold, failures red, other nodes by rank."""
     from matplotlib.collections import LineCollection
 
     nodes = facts["nodes"]

@@ -1,8 +1,8 @@
 """``python -m archive serve``: the report, live, in a browser on this machine (extra ``[web]``).
 
-It reads the archive as any reader does, also while a search writes, and the page follows what lands. It listens on
-127.0.0.1 alone. Every address holds a secret word made at the start, since other people may work on this machine; and
-a request that names another host is refused, so that no web page elsewhere can reach it by a name of its own.
+It reads the archive like any reader, also while a search writes, and the page updates itself. It listens on 127.0.0.1
+only. Every address contains a secret token made at the start, since the machine may have other users; a request that
+names another host is refused, so that no other web page can reach it by DNS rebinding.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SELECT concat_ws('/', (SELECT count(*) FROM nodes WHERE run = $1), (SELECT count
 
 
 class Board:
-    """What is served: the facts of a run as they are now, gathered once for each state of the archive."""
+    """The served data: the facts of a run, gathered once for each state of the archive."""
 
     def __init__(self, reader: Reader, run: str | None) -> None:
         self._reader = reader
@@ -52,7 +52,7 @@ class Board:
         self._held: tuple[str, dict[str, Any]] | None = None
 
     def facts(self, since: str | None) -> dict[str, Any] | None:
-        """The facts with their ``version``; None if that is still ``since``. Raises ArchiveError."""
+        """Return the facts with their ``version``; None if it still equals ``since``. Raises ArchiveError."""
         with self._lock:
             run = which_run(self._reader, self._run)
             version = f"{run}/{self._reader.query(_VERSION, [run]).rows[0][0]}"
@@ -63,7 +63,7 @@ class Board:
             return self._held[1]
 
     def node(self, node_id: str) -> dict[str, Any] | None:
-        """What a click on a node shows; None if there is no such node. Raises ArchiveError."""
+        """Return the details of a node; None if there is no such node. Raises ArchiveError."""
         if not self._reader.query("SELECT 1 FROM nodes WHERE node_id = ?", [node_id]).rows:
             return None
         sql = "SELECT parent_id FROM parents WHERE node_id = ? AND place = 0"
@@ -72,7 +72,7 @@ class Board:
 
 
 def make_app(board: Board, token: str, port: int) -> Starlette:
-    """The application: ``/TOKEN/``, ``/TOKEN/facts`` and ``/TOKEN/node/ID``; anything else gets 404."""
+    """Return the application: ``/TOKEN/``, ``/TOKEN/facts`` and ``/TOKEN/node/ID``; anything else gets 404."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
@@ -114,12 +114,12 @@ def make_app(board: Board, token: str, port: int) -> Starlette:
         ],
         exception_handlers={404: lambda request, error: nothing, 405: lambda request, error: nothing},
     )
-    app.router.redirect_slashes = False  # a redirect would confirm the word, and name the host that was asked for
+    app.router.redirect_slashes = False  # a redirect would confirm the token and name the requested host
     return app
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinities; they come as null."""
+    """Replace infinities, which JSON lacks, by null."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -138,7 +138,7 @@ def serve(reader: Reader, run: str | None, port: int) -> None:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind((_HOST, port))
-            door.listen(64)  # from here on the printed address answers, if a little late
+            door.listen(64)  # from here on the printed address accepts connections
         except OSError as error:
             raise ArchiveError(
                 f"port {port} of {_HOST} cannot be used: {error.strerror}; try another --port"
@@ -146,6 +146,6 @@ def serve(reader: Reader, run: str | None, port: int) -> None:
         token, bound = secrets.token_urlsafe(24), int(door.getsockname()[1])
         app = make_app(Board(reader, run), token, bound)
         print(f"http://{_HOST}:{bound}/{token}/", flush=True)
-        print("The address is a secret of yours: whoever has it can read the archive. Ctrl-C ends it.", flush=True)
+        print("Keep the address secret: it gives read access to the archive. Ctrl-C ends the server.", flush=True)
         config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off")
         uvicorn.Server(config).run(sockets=[door])

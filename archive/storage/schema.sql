@@ -1,15 +1,15 @@
--- Schema 6. Append-only: the search inserts, nobody updates or deletes.
--- What changes here changes in `migrations/`, too: columns are added at the end of a table, and may be NULL.
--- No PRIMARY KEY: its index makes every commit slower as the archive grows. The one writer keeps what is unique unique.
--- Ids that many are compared with are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
--- Times are UTC. Column names are public interface: people write them in queries.
+-- Schema 6. Append-only: rows are inserted by the search, never updated or deleted.
+-- Changes here need a migration in `migrations/`, too: columns are added at the end of a table, and may be NULL.
+-- No PRIMARY KEY: its index makes every commit slower as the archive grows. The single writer checks uniqueness.
+-- Ids that are joined on are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
+-- Times are UTC. Column names are public interface: users write them in queries.
 -- `arrival` numbers the rows of moves, refusals, nodes, evaluations, decisions and events in the order in which they came:
 -- a resumed search rebuilds its tree from it. Times cannot serve for that, since clocks stand still and step back.
 
 CREATE TABLE meta (
-    schema_version INTEGER NOT NULL,   -- a row for the making of the file and one for each change of it
+    schema_version INTEGER NOT NULL,   -- a row for the creation of the file and for each migration
     created_at     TIMESTAMP NOT NULL,
-    views          VARCHAR             -- which text of views.sql was put into the file
+    views          VARCHAR             -- digest of the views.sql in the file
 );
 
 CREATE TABLE runs (
@@ -21,7 +21,7 @@ CREATE TABLE runs (
     policy     VARCHAR NOT NULL,
     seed       BIGINT  NOT NULL,
     config     JSON    NOT NULL,
-    identity   JSON    NOT NULL,   -- what a resume may not change
+    identity   JSON    NOT NULL,   -- settings that a resume may not change
     created_at TIMESTAMP NOT NULL
 );
 
@@ -66,7 +66,7 @@ CREATE TABLE nodes (
     digest     VARCHAR NOT NULL DEFAULT '',  -- of the normalised syntax tree: equal ones are duplicates
     created_at TIMESTAMP NOT NULL,
     arrival    BIGINT NOT NULL DEFAULT 0,
-    aim        VARCHAR,            -- the kind of change that its operator was told to make; NULL where it was told none
+    aim        VARCHAR,            -- the kind of change that its operator was asked for; NULL without one
     ablated    VARCHAR             -- of operator 'ablate': the node whose edit was taken out; before schema 6 its first 8 digits
 );
 
@@ -137,22 +137,22 @@ CREATE TABLE llm_calls (
     reason        VARCHAR NOT NULL,
     prompt_sha    VARCHAR NOT NULL,     -- in sources
     answer_sha    VARCHAR NOT NULL,     -- in sources
-    tokens_in     BIGINT,               -- NULL where the server did not say, as the two below
+    tokens_in     BIGINT,               -- NULL if the server did not report it, as the two below
     tokens_out    BIGINT,
     tokens_cached BIGINT,
     seconds       DOUBLE NOT NULL,
     dollars       DOUBLE,               -- NULL where the price is unknown
     called_at     TIMESTAMP NOT NULL,
     aim           VARCHAR,              -- the kind of change that was asked for
-    template_sha  VARCHAR,              -- in sources: the templates behind the prompt; NULL where nobody said
+    template_sha  VARCHAR,              -- in sources: the templates behind the prompt; NULL if not recorded
     request       VARCHAR,              -- in llm_requests
     asked         VARCHAR,              -- the model as the configuration names it; `model` is what the server says
-    charged_tokens  BIGINT,             -- what counts against the caps: the most it can be where the bill is unknown
+    charged_tokens  BIGINT,             -- counts against the caps: an upper bound if the cost is unknown
     charged_dollars DOUBLE,             -- NULL where the price is unknown
     cut_off         BOOLEAN DEFAULT false  -- the answer ended at the limit of tokens
 );
 
--- A line before each sending, so that one that is cut off with its process is not forgotten: it has no call then.
+-- A row before each sending, so that a call which is cut off with its process is known: it has no row in llm_calls.
 CREATE TABLE llm_requests (
     request         VARCHAR NOT NULL,   -- unique
     run             VARCHAR NOT NULL,

@@ -1,19 +1,18 @@
--- The questions that people ask, as views and table macros; docs/sql.md has an example of each. Every writer makes them
--- anew when it opens the archive.
+-- Views and table macros for the usual questions; docs/sql.md has an example of each. Every writer recreates them when it
+-- opens the archive.
 --
 -- Two rules hold for all of them. Scores are screening scores on val: those of `select` and `holdout` are for the claim
--- alone and stand only in `evaluations`. And only what can be compared is compared: evaluations made under the
+-- only and stand in `evaluations` alone. And only comparable evaluations are compared: those made under the
 -- conditions (corpus, budget, hardware) of the run's most recent one. A `gain` is positive where it is an improvement,
 -- whatever the direction of the metric, and no suspect is on either side of it. An id may be given by any start of it
 -- that fits a single node.
 --
--- 100,000 nodes are to be asked in 50 ms on one thread. So macros reduce to the nodes they are about before they
--- aggregate, and what is used twice is MATERIALIZED. What costs most is comparing ids with each other: a join of all
--- nodes takes 5 to 10 ms, so a view has as few of them as can be.
+-- The target is 50 ms for 100,000 nodes on one thread. So macros select their nodes before they aggregate, and what is
+-- used twice is MATERIALIZED. Joins on ids cost most, 5 to 10 ms for all nodes, so views have as few as possible.
 
--- ---------------------------------------------------------------- what the rest is built from
+-- ---------------------------------------------------------------- base views
 
--- The conditions under which each run works at present.
+-- The conditions of each run's most recent evaluation.
 CREATE OR REPLACE VIEW present_conditions AS
 SELECT run, latest.fingerprint, latest.budget_seconds, latest.hardware
 FROM (
@@ -45,14 +44,14 @@ FROM screenings
 WHERE score IS NOT NULL AND node_id IN (SELECT node_id FROM nodes WHERE number = 0)
 GROUP BY run;
 
--- The words for a suspect; `origin`: the node that was found cheating, NULL where none was.
+-- The reason for a suspect in words; `origin`: the node that was found cheating, NULL if none was.
 CREATE OR REPLACE MACRO why(node_id, origin, reason) AS CASE
     WHEN origin IS NULL THEN printf('invalid in one of its runs (%s)', reason)
     WHEN origin = node_id THEN printf('found cheating (%s)', reason)
     ELSE printf('descends from %s, found cheating (%s)', origin[:8], reason)
 END;
 
--- Evaluations that speak against their node. Reasons from runs of a claim are not told. A root is the task's own program.
+-- Evaluations that make their node suspect. Reasons of claim runs are left out. A root is the task's own program.
 CREATE OR REPLACE VIEW violations AS
 SELECT run, node_id, arrival, coalesce(violation, false) AS cheats,
        if(purpose = 'screen', reason, 'in a run of the claim') AS reason
@@ -60,9 +59,8 @@ FROM evaluations
 WHERE score IS NULL AND (violation OR outcome = 'invalid')
     AND node_id NOT IN (SELECT node_id FROM nodes WHERE number = 0);
 
--- Nodes whose scores prove nothing, and why: found cheating, or descending from one that was (`origin`), through any
--- parent; or invalid in one of their runs, which speaks against the node alone. `since`: the arrival of the evaluation
--- that shows it.
+-- Nodes whose scores do not count, and why: found cheating, or descending from a cheat (`origin`) through any parent; or
+-- invalid in one of their runs, which concerns the node alone. `since`: the arrival of the evaluation that shows it.
 CREATE OR REPLACE VIEW suspects AS
 WITH RECURSIVE found AS MATERIALIZED (FROM violations),
 cheats AS MATERIALIZED (
@@ -86,12 +84,12 @@ SELECT run, node_id, arg_min(origin, (strength, since)) AS origin, arg_min(becau
 FROM reasons
 GROUP BY run, node_id;
 
--- The scores that count: those of nodes that are not suspect.
+-- The scores of nodes that are not suspect.
 CREATE OR REPLACE VIEW sound_scores AS
 SELECT * FROM scores WHERE node_id NOT IN (SELECT node_id FROM suspects);
 
 -- Seed deviation of a screening: pooled over the nodes that ran more than once, never below the root's own. The search
--- reckons with the same number (search/claims/statistics.py).
+-- uses the same number (search/claims/statistics.py).
 CREATE OR REPLACE VIEW noise AS
 SELECT s.run, greatest(sqrt(sum((s.runs - 1) * s.deviation ** 2) / sum(s.runs - 1)),
                        coalesce(max(s.deviation) FILTER (n.number = 0), 0)) AS sigma,
@@ -100,7 +98,7 @@ FROM sound_scores AS s JOIN nodes AS n USING (node_id)
 WHERE s.runs > 1
 GROUP BY s.run;
 
--- What each scored node gained on the better of its scored parents.
+-- The gain of each scored node over the better of its scored parents.
 CREATE OR REPLACE VIEW gains AS
 WITH sound AS MATERIALIZED (FROM sound_scores)
 SELECT n.run, n.node_id, n.operator, s.score,
@@ -129,9 +127,9 @@ CREATE OR REPLACE MACRO full_id(start) AS (
 -- ---------------------------------------------------------------- views
 
 -- `place`: NULL for suspects, which come last, with the reason in `suspect`. Without `place` among the columns that are
--- asked for, nothing is ranked, and the first rows come in two thirds of the time. Runs are told apart by a number while
--- they are ranked: by their names it takes twice as long. (`frame` is not MATERIALIZED: the root's score
--- is then not looked for where nobody asks for it. DuckDB forgets that word anyway when it reads a view from a file.)
+-- asked for, nothing is ranked, and the first rows come in two thirds of the time. Runs are identified by a number while
+-- they are ranked: by name it takes twice as long. (`frame` is not MATERIALIZED, so that the root's score is computed only
+-- if selected. DuckDB drops that keyword anyway when it reads a view from a file.)
 CREATE OR REPLACE VIEW leaderboard AS
 WITH frame AS (
     SELECT r.run, if(r.direction = 'minimise', 1, -1) AS sign, root.score AS root,
@@ -153,8 +151,8 @@ JOIN nodes AS n USING (node_id)
 ORDER BY k.run, k.suspect IS NOT NULL, k.sign * k.score, n.number;
 
 -- Every finished screening in order. `best`: the best mean as it was known at that moment, of the nodes that were not
--- suspect then. A mean holds from its landing until the node's next one, or until the node is suspect; most hold for
--- ever, so that a running minimum has them, and the few others count only where they beat it.
+-- suspect then. A mean is valid until the node's next score, or until the node is suspect; most stay valid, so
+-- that a running minimum covers them, and the few others count only where they beat it.
 CREATE OR REPLACE VIEW progress AS
 WITH landed AS MATERIALIZED (
     SELECT s.run, s.node_id, s.seed, s.outcome, s.score, s.arrival, s.started_at, s.finished_at,
@@ -230,8 +228,8 @@ FULL JOIN spent USING (run, operator)
 FULL JOIN paid USING (run, operator)
 ORDER BY run, operator;
 
--- By run, operator and aim (the kind of change that the operator was told to make): which kinds gained. `tried`: nodes
--- that were trained; `improved`: those better than the better of their parents.
+-- By run, operator and aim (the kind of change that the operator was asked for): which kinds gained. `tried`: evaluated
+-- nodes; `improved`: those better than the better of their parents.
 CREATE OR REPLACE VIEW change_kind_stats AS
 WITH trained AS (
     SELECT n.run, n.node_id, n.operator, n.aim, bool_or(s.outcome = 'scored') AS good
@@ -246,7 +244,7 @@ FROM trained AS t LEFT JOIN gains AS g ON g.node_id = t.node_id
 GROUP BY t.run, t.operator, t.aim
 ORDER BY t.run, t.operator, t.aim;
 
--- By run, model and operator: what was asked, what came of it, and what it cost. `nodes`: candidates that became nodes,
+-- By run, model and operator: calls, results and cost. `nodes`: candidates that became nodes,
 -- of moves that asked this model (a move that asked two counts for both). `seconds`: the mean latency of a call.
 CREATE OR REPLACE VIEW model_stats AS
 WITH asked AS (
@@ -272,7 +270,7 @@ SELECT run, model, operator, calls, answered, refused, failed, round(seconds, 3)
 FROM asked LEFT JOIN made USING (run, model, operator)
 ORDER BY run, model, operator;
 
--- Every call to a language model, with the node that came of its move: NULL where none did. `purpose`: the operator.
+-- Every call to a language model, with the node of its move: NULL if the move gave none. `purpose`: the operator.
 CREATE OR REPLACE VIEW calls AS
 SELECT c.run, c.move, c.turn, n.node_id, c.operator AS purpose, c.aim, c.asked, c.model, c.outcome, c.reason, c.tokens_in,
        c.tokens_cached, c.tokens_out, c.seconds, c.dollars, c.charged_dollars, c.prompt_sha, c.answer_sha, c.template_sha,
@@ -311,7 +309,7 @@ JOIN nodes AS n USING (node_id)
 WHERE e.outcome <> 'scored'
 ORDER BY e.arrival, e.finished_at;
 
--- What was tried, in words, and what came of it. `outcome`: of the last screening; NULL while it waits for one.
+-- The ideas that were tried, and their results. `outcome`: of the last screening; NULL while it waits for one.
 CREATE OR REPLACE VIEW ideas AS
 WITH last AS (SELECT node_id, arg_max(outcome, arrival) AS outcome FROM screenings GROUP BY node_id),
 models AS (SELECT run, move, string_agg(DISTINCT model, ', ' ORDER BY model) AS models FROM llm_calls GROUP BY run, move)
@@ -324,7 +322,7 @@ LEFT JOIN gains AS g ON g.node_id = n.node_id
 LEFT JOIN suspects AS q ON q.node_id = n.node_id
 ORDER BY n.run, n.number;
 
--- What every training used and how fast it went. `cores`: CPU seconds for each second of wall time. `machine_speed`:
+-- Resources and speed of every evaluation. `cores`: CPU seconds for each second of wall time. `machine_speed`:
 -- trusted workloads a second around the training, the same for every candidate; NULL where it was not measured.
 CREATE OR REPLACE VIEW throughput AS
 SELECT run, node_id, purpose, seed, outcome, steps, seconds, steps / nullif(seconds, 0) AS steps_per_second, cpu_seconds,
@@ -333,7 +331,7 @@ SELECT run, node_id, purpose, seed, outcome, steps, seconds, steps / nullif(seco
 FROM evaluations
 ORDER BY run, arrival;
 
--- How well the loss that candidates report at 30% of their budget foretells the final score: Spearman's rank
+-- How well the loss that candidates report at 30% of their budget predicts the final score: Spearman's rank
 -- correlation over the `n` scored screenings that had reported one by then (ties share their average rank), positive
 -- where a lower loss goes with a better score. NULL where one of the two never varies.
 CREATE OR REPLACE VIEW early_correlation AS
@@ -358,7 +356,7 @@ FROM ranked
 GROUP BY run
 ORDER BY run;
 
--- What each step of a node's lineage is worth: by how much `node_id` is worse without the node `step`, in runs on fresh
+-- The value of each step of a node's lineage: by how much `node_id` is worse without the node `step`, in runs on fresh
 -- seeds that `python -m search ablate` made. `worth` is positive where the step helps. `error` is its standard error and
 -- `degrees_of_freedom` are Welch's; both are NULL where a side has a single run, `worth` where nothing has a score.
 CREATE OR REPLACE VIEW ablations AS
@@ -437,9 +435,9 @@ ORDER BY r.created_at, r.run;
 
 -- ---------------------------------------------------------------- macros
 
--- What is known of the nodes of a list and of all of their ancestors. `gain`: on the better of the scored parents.
--- `outcome`: of the last screening; NULL while it waits for one. `suspect`: why, as in `suspects`. The ancestors are all
--- that can make a node suspect, so nothing else of a large archive is looked at.
+-- The nodes of a list and all of their ancestors, with scores and reasons. `gain`: on the better of the scored parents.
+-- `outcome`: of the last screening; NULL while it waits for one. `suspect`: why, as in `suspects`. Only ancestors
+-- can make a node suspect, so nothing else of a large archive is read.
 CREATE OR REPLACE MACRO ancestry(ids) AS TABLE
 WITH RECURSIVE members(node_id) AS (
     SELECT unnest(ids)
@@ -492,7 +490,7 @@ SELECT node_id, operator, parents, score, nullif(runs, 0) AS runs, gain, idea, c
 FROM ancestry([full_id(id)])
 ORDER BY number;
 
--- What was made of a node. `outcome`: of the last screening; NULL while it waits for one.
+-- The children of a node. `outcome`: of the last screening; NULL while it waits for one.
 CREATE OR REPLACE MACRO children(id) AS TABLE
 WITH born AS MATERIALIZED (SELECT node_id FROM parents WHERE parent_id = (SELECT full_id(id)))
 SELECT node_id, operator, outcome, score, nullif(runs, 0) AS runs, gain, idea, created_at, suspect

@@ -127,7 +127,7 @@ class Writer:
         if isinstance(error, duckdb.IOException | duckdb.FatalException):
             self._failure = ArchiveError(
                 f"cannot write to the archive {self._path}: {text.splitlines()[0]}. What was recorded before is safe; "
-                "mend this, then resume the search with run=NAME"
+                "fix this, then resume the search with run=NAME"
             )
             return self._failure
         return error

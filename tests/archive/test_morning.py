@@ -76,8 +76,8 @@ def test_without_a_claim_nothing_is_called_better(path: Path, capsys: pytest.Cap
         diary.record(failed(request_for(nodes[1], 60), "invalid", violation=True))
     out = told(capsys, path)
     leader = nodes[0].node_id[:8]  # the rest is suspect
-    assert f"nothing that has been shown to be better; the leader is {leader}" in out
-    assert "nobody knows: nothing was trained again on fresh seeds" in out
+    assert f"nothing with a verified improvement; the leader is {leader}" in out
+    assert "unverified: no runs on fresh seeds were made" in out
     assert "3 nodes suspect, ranked out" in out
     assert "no language model was asked" in out
     with Archive.open(path) as archive:

@@ -1,2 +1,2 @@
--- 2 -> 3: how fast the machine was around a training. Nobody measured it before.
+-- 2 -> 3: how fast the machine was around a training. It was not measured before.
 ALTER TABLE evaluations ADD COLUMN machine_speed DOUBLE;

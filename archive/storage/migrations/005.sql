@@ -1,5 +1,5 @@
--- 4 -> 5: what was sent is written down before it is sent; tokens that a server does not name are NULL; what counts
--- against the caps. Calls of before count as far as their cost is known.
+-- 4 -> 5: a row for each request before it is sent; tokens that a server does not report are NULL; what counts against
+-- the caps. Earlier calls count as far as their cost is known.
 ALTER TABLE llm_calls ALTER COLUMN tokens_in DROP NOT NULL;
 ALTER TABLE llm_calls ALTER COLUMN tokens_out DROP NOT NULL;
 ALTER TABLE llm_calls ALTER COLUMN tokens_cached DROP NOT NULL;

@@ -1,5 +1,5 @@
--- 5 -> 6: codes for what was decided on sentences, and the order of decisions and events. `archive/storage/codes.py` fills
--- them in rows of before from those sentences, which no later version has to keep.
+-- 5 -> 6: codes in place of sentences that code decided on, and the order of decisions and events. Older rows get them
+-- from those sentences: `archive/storage/codes.py`.
 ALTER TABLE nodes ADD COLUMN ablated VARCHAR;
 ALTER TABLE llm_calls ADD COLUMN cut_off BOOLEAN DEFAULT false;
 ALTER TABLE decisions ADD COLUMN code VARCHAR;
