@@ -83,9 +83,7 @@ def _table(options: Options, ask: Callable[[ArchiveReader], Result]) -> int:
 
 def _print(result: Result, options: Options) -> int:
     if options.parquet:
-        from archive.query.parquet import write_parquet
-
-        write_parquet(result, Path(options.parquet))
+        display.write_parquet(result, Path(options.parquet))
         print(f"{options.parquet}: {len(result.rows)} rows")
     elif options.json:
         print(display.as_json(result))
@@ -133,10 +131,8 @@ def diff(options: Options) -> int:
 
 
 def tail(options: Options) -> int:
-    from archive.cli.tail import follow
-
     reader = _reader(options)
-    for line in follow(reader, commands.which_run(reader, options.run), options.limit, _again):
+    for line in commands.follow(reader, commands.which_run(reader, options.run), options.limit, _again):
         print(line, flush=True)
     return 0
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.cli.commands import which_run
-from archive.query.ablations import NO_EFFECT, ablations, within_noise
 from archive.query.query import Reader
-from archive.query.questions import holdout_reads, last_verdict, rows
+from archive.query.questions import NO_EFFECT, ablations, holdout_reads, last_verdict, rows, within_noise
 from archive.query.tables import cell
 
 _STEPS = 5

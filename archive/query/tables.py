@@ -1,4 +1,4 @@
-"""Output of results: a table for the terminal, JSON, CSV.
+"""Output of results: a table for the terminal, JSON, CSV, Parquet.
 
 Parts of an archive were written by candidates and models. In a table they cannot send escape sequences to the terminal
 and cannot start a line of their own.
@@ -18,8 +18,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+import duckdb
+
+from archive.errors import ArchiveError
 from archive.query.select import Result
 
 _WIDEST = 60
@@ -156,6 +160,43 @@ def _print_rich(result: Result, out: TextIO) -> None:
     for row in result.rows:
         table.add_row(*(Text(cell(value)) for value in row))  # Text, so that nothing is taken for markup
     Console(file=out).print(table)
+
+
+def write_parquet(result: Result, path: Path) -> None:
+    """Write the file atomically, replacing an existing one. Raises ArchiveError."""
+    if not result.columns:
+        raise ArchiveError("the answer has no columns, and a Parquet file needs some")
+    types = result.types or ("VARCHAR",) * len(result.columns)
+    fresh = path.with_name(f".{path.name[:200]}.{os.getpid()}.new")
+    columns = ", ".join(f"{_quoted(name)} {kind}" for name, kind in zip(_distinct(result.columns), types, strict=True))
+    try:
+        with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+            connection.execute(f"CREATE TABLE answer ({columns})")
+            if result.rows:
+                places = ", ".join("?" * len(types))
+                connection.executemany(f"INSERT INTO answer VALUES ({places})", [list(row) for row in result.rows])
+            name = str(fresh).replace("'", "''")
+            connection.execute(f"COPY answer TO '{name}' (FORMAT parquet, COMPRESSION zstd)")
+        os.replace(fresh, path)
+    except (OSError, duckdb.Error) as error:
+        raise ArchiveError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _distinct(names: tuple[str, ...]) -> list[str]:
+    """Make column names unique without regard to case: ``score``, ``score_2``."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        times = seen[name.lower()] = seen.get(name.lower(), 0) + 1
+        found.append(name if times == 1 else f"{name}_{times}")
+    return found
 
 
 def leave(status: int) -> NoReturn:

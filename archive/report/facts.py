@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.cli.commands import which_run
-from archive.query.ablations import ablations
 from archive.query.query import Reader
-from archive.query.questions import PART, holdout_reads, last_verdict, parts, rows
+from archive.query.questions import PART, ablations, holdout_reads, last_verdict, parts, rows
 from archive.query.tables import one_line
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned

@@ -13,9 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from archive.column import Column
 from archive.records import Node, Propose
-from archive.tree import Floats, Ints, Tree
+from archive.tree import Column, Floats, Ints, Tree
 
 Mask = NDArray[np.bool_]
 Feature = Callable[[Tree, Node], float | None]

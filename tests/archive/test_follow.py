@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archive_sample import START, a_family, request_for, scored
 
-from archive.cli.tail import follow
+from archive.cli.commands import follow
 from archive.query.query import open_reader
 from archive.query.server import SqlServer
 from archive.records import Decision, Event
