@@ -1,12 +1,12 @@
-"""The API that a candidate imports, and (in the other modules) the trusted half: tasks, data, metric, scorer.
+"""The API that a language-model candidate imports; the other modules are the trusted part: tasks, data, metric, scorer.
 
-A training candidate is a module with two functions:
+A candidate is a module with two functions:
 
     import prepare
 
     def train(session: prepare.Session) -> dict[str, torch.Tensor]:
         ...                              # build the model: not charged
-        data = session.start()           # the clock starts; the training data arrive, read-only: [N] uint8 bytes, or
+        data = session.start()           # starts the clock; returns the training data, read-only: [N] uint8 bytes, or
                                          # [N] int16 tokens in rows of session.task.context + 1
         while session.remaining() > 0:
             ...
@@ -19,7 +19,7 @@ A training candidate is a module with two functions:
     if __name__ == "__main__":
         prepare.standalone(train, predict)
 
-The candidate never computes, reports or times its own score: that happens elsewhere, where it cannot reach.
+The candidate never computes, reports or times its own score: the evaluator does, in other processes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Session", "TaskInfo", "standalone"]
 
 
 def standalone(train: Train, predict: Predict) -> None:
-    """Run this program alone, on the real data, and print its own score for a person to look at."""
-    from prepare.standalone import main  # not at the top: a sandbox has no use for it
+    """Run this program alone on the real data, and print its self-reported score."""
+    from prepare.standalone import main  # here, since it is not needed in a sandbox
 
     main(train, predict)

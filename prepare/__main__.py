@@ -1,9 +1,9 @@
-"""Make a task's data ready: ``python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]``. Idempotent.
+"""Prepare a task's data: ``python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]``. Idempotent.
 
-``data=python`` and ``shards=10`` choose the text of a task that lets it be chosen, as for the search; ``shards=N`` is
-short for ``data.shards=N``. Keys of the task and its data can be set: ``task.context=1024``, ``data.path=FOLDER``.
+``data=python`` and ``shards=10`` choose the corpus of a task that allows it, as for the search; ``shards=N`` is short
+for ``data.shards=N``. Keys of the task and its data can be set: ``task.context=1024``, ``data.path=FOLDER``.
 ``device=cuda_24gb`` prepares for another machine (a task's presets can change vocabulary and context).
-Works from an exported branch too, where the task is the ``task.json`` beside this package.
+In an exported branch the task is the ``task.json`` next to this package.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare.data.corpora import EVALUATION, SPLITS, PreparationError
-from prepare.load import HOUSE, TaskError, task_beside
+from prepare.load import ROOT, TaskError, task_beside
 from prepare.task import Task
 
 USAGE = "usage: python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]    (default: task=shakespeare)"
 
 
-class _Misused(Exception):
-    """An argument that says nothing to this command."""
+class _UsageError(Exception):
+    """An argument that this command does not know."""
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What stands on the command line."""
+class _Arguments:
+    """The parsed command line."""
 
     name: str
     overrides: tuple[str, ...]
     device: str | None
 
 
-def _asked(arguments: list[str]) -> _Asked:
+def _parsed(arguments: list[str]) -> _Arguments:
     name, device, overrides = "shakespeare", None, []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
-            raise _Misused(f"unknown argument {argument!r}")
+            raise _UsageError(f"unknown argument {argument!r}")
         if key == "task":
             name = value
         elif key == "device":
@@ -47,32 +47,32 @@ def _asked(arguments: list[str]) -> _Asked:
         elif key == "data" or key.startswith(("data.", "task.")):
             overrides.append(argument)
         else:
-            raise _Misused(f"unknown argument {argument!r}")
-    return _Asked(name, tuple(overrides), device)
+            raise _UsageError(f"unknown argument {argument!r}")
+    return _Arguments(name, tuple(overrides), device)
 
 
-def _task(asked: _Asked) -> Task:
-    """Raises TaskError, and ValueError for a device that is none."""
-    exported = HOUSE / "task.json"
-    program = exported if exported.is_file() else Path(f"{asked.name}.py")
-    return task_beside(program, asked.device, asked.overrides)
+def _task(arguments: _Arguments) -> Task:
+    """Load the task. Raises TaskError, or ValueError for an unknown device."""
+    exported = ROOT / "task.json"
+    program = exported if exported.is_file() else Path(f"{arguments.name}.py")
+    return task_beside(program, arguments.device, arguments.overrides)
 
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit status: 0 ready, 1 not ready, 2 wrong usage."""
+    """Run the command. Returns the exit status: 0 prepared, 1 failed, 2 wrong usage."""
     if {"-h", "--help"} & set(arguments):
         print(f"{__doc__}\n{USAGE}")
         return 0
     try:
-        task = _task(_asked(arguments))
+        task = _task(_parsed(arguments))
         corpus = task.corpus
-        known = task.is_prepared()
-        if not known:
+        was_prepared = task.is_prepared()
+        if not was_prepared:
             print(f"preparing {corpus.name} ...", flush=True)
         directory = task.prepare()
-        print(f"{corpus.name}: {'already prepared' if known else 'prepared'} in {directory} ({_shares(task)})")
+        print(f"{corpus.name}: {'already prepared' if was_prepared else 'prepared'} in {directory} ({_shares(task)})")
         print(f"fingerprint {task.corpus.fingerprint() if task.tokenised is None else task.fingerprint()}")
-    except _Misused as error:
+    except _UsageError as error:
         print(f"error: {error}\n{USAGE}", file=sys.stderr)
         return 2
     except (PreparationError, TaskError, ValueError, OSError) as error:
@@ -82,6 +82,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _shares(task: Task) -> str:
+    """Describe the sizes of the splits."""
     if task.tokenised is not None:
         tokens = [(split, task.tokenised.rows(split).size) for split in SPLITS]
         shares = ", ".join(f"{split} {size / 1e6:.2f} million tokens" for split, size in tokens)

@@ -16,9 +16,9 @@ from prepare.known import TaskError, known_task, locate
 from prepare.presets import chosen, merged, this_machine
 from prepare.task import Limits, Metric, Task
 
-__all__ = ["HOUSE", "TaskError", "find_file", "is_exported", "locate", "task_beside", "task_from", "task_named"]
+__all__ = ["ROOT", "TaskError", "find_file", "is_exported", "locate", "task_beside", "task_from", "task_named"]
 
-HOUSE = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds our packages; paths in a task's configuration are relative to it, if not found from here."""
 
 
@@ -48,10 +48,10 @@ def task_from(config: Mapping[str, Any]) -> Task:
 
 def find_file(path: str) -> Path:
     """A file that a task names: relative to the current directory, or to the folder of our packages."""
-    for candidate in (Path(path).expanduser(), HOUSE / path):
+    for candidate in (Path(path).expanduser(), ROOT / path):
         if candidate.is_file():
             return candidate
-    places = " nor in ".join(dict.fromkeys((str(Path.cwd()), str(HOUSE))))
+    places = " nor in ".join(dict.fromkeys((str(Path.cwd()), str(ROOT))))
     raise TaskError(f"the task names the file {path!r}, which is not in {places}")
 
 
@@ -71,7 +71,7 @@ def task_beside(program: Path, device: str | None = None, settings: Sequence[str
         if settings:
             raise TaskError(f"{settings[0]!r} cannot be set here: the task of an exported branch is {exported}")
         return task_from(known_task(_exported(exported)))
-    config = HOUSE / "conf" / "task" / f"{program.stem}.yaml"
+    config = ROOT / "conf" / "task" / f"{program.stem}.yaml"
     if config.is_file():
         return task_named(program.stem, settings, device or this_machine())
     raise TaskError(f"no task for {program}: expected {exported} or {config}")
@@ -109,7 +109,7 @@ def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     held = GlobalHydra.instance().hydra  # whoever runs in this process may have one of its own
     GlobalHydra.instance().hydra = None
     try:
-        with initialize_config_dir(str(HOUSE / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             config = compose("config", overrides=[f"task={name}", *overrides])
             values = OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:

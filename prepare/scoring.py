@@ -1,7 +1,7 @@
-"""The metric's arithmetic: evaluation rows, log-probabilities, bits per byte. One place for all who need it.
+"""The metric's arithmetic: evaluation rows, log-probabilities, bits per byte.
 
-A text reaches a model as ``Bytes`` (a vocabulary of at most 256) or as ``Tokens``. Either way the score is in bits per
-byte of the text: ``Measure`` says how many bytes the targets of a split stand for.
+A model reads text as ``Bytes`` (a vocabulary of at most 256) or as ``Tokens``. Either way the score is in bits per byte
+of the text: ``Measure`` holds the number of bytes that the targets of a split encode.
 """
 
 from __future__ import annotations
@@ -20,55 +20,55 @@ if TYPE_CHECKING:
 Bytes = NDArray[np.uint8]
 Tokens = NDArray[np.uint16]
 Symbols = NDArray[np.unsignedinteger[Any]]
-"""What a model reads: numbers below the vocabulary."""
+"""Input of a model: unsigned integers below the vocabulary's size."""
 Floats = NDArray[np.float64]
 
 
 def storage(vocab: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """How symbols of a vocabulary are kept and sent: a byte each, or two (little-endian) where one is not enough."""
+    """Return the dtype in which symbols are stored and sent: one byte, or two (little-endian) above 256 symbols."""
     return np.dtype(np.uint8) if vocab <= 256 else np.dtype("<u2")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """From the log-probabilities of an evaluation split [N, T] to bits per byte of its text.
+    """Conversion of the log-probabilities of an evaluation split [N, T] to bits per byte of its text.
 
-    A special token stands for no byte of the text. Its target is left out of the sum, as if it had been certain.
+    A special token encodes no byte of the text. Its target is excluded from the sum, as if its probability were 1.
     """
 
     bytes_per_target: float = 1.0
-    """Bytes that the targets stand for, over their number N T (those left out included)."""
+    """Bytes that the targets encode, divided by their number N T (excluded ones included)."""
     counted: NDArray[np.bool_] | None = None
-    """[N, T] False where a target is left out; None: all count."""
+    """[N, T] False where a target is excluded; None: none is."""
 
     @classmethod
     def of(cls, rows: Symbols, lengths: NDArray[np.int64]) -> Measure:
-        """rows: [N, T + 1]. lengths: [vocab] bytes that each token stands for; 0 for special ones."""
+        """Build from rows [N, T + 1] and the bytes of each token, lengths [vocab]; 0 for special tokens."""
         sizes = lengths[rows[:, 1:]]
         return cls(float(sizes.mean()), sizes > 0)
 
     @property
     def nats(self) -> float:
-        """Nats a target, on average over all N T, that one bit per byte is."""
+        """Nats per target, on average over all N T, that equal one bit per byte."""
         return math.log(2) * self.bytes_per_target
 
     def bits_per_byte(self, mean_log_prob: float) -> float:
-        """From the mean log-probability (nats) over all N T targets, those left out being 0."""
+        """Convert the mean log-probability (nats) over all N T targets, where excluded ones count as 0."""
         return -mean_log_prob / self.nats
 
     def only_counted(self, log_probs: Floats) -> Floats:
-        """[N, T] with 0 nats in place of what is left out."""
+        """Return log-probabilities [N, T] with 0 nats at excluded targets."""
         return log_probs if self.counted is None else np.where(self.counted, log_probs, 0.0)
 
     def only_counted_at(self, places: NDArray[np.int64], log_probs: Floats) -> Floats:
-        """The same for single positions: places [K, 2] of rows and columns, log_probs [K]."""
+        """Return log-probabilities [K] of single positions, places [K, 2] (row, column), with 0 at excluded targets."""
         return log_probs if self.counted is None else np.where(self.counted[tuple(places.T)], log_probs, 0.0)
 
 
 def evaluation_rows(text: Bytes, rows: int, context: int) -> Bytes:
-    """[rows, context + 1] windows at evenly spaced places of a split; the same ones for every candidate.
+    """Return windows [rows, context + 1] at evenly spaced offsets of a split; the same ones for every candidate.
 
-    Raises ValueError if the split is shorter than the rows that are asked of it (rows may not overlap).
+    Raises ValueError if the split is too short for rows that do not overlap.
     """
     width = context + 1
     if len(text) < rows * width:
@@ -81,7 +81,7 @@ def evaluation_rows(text: Bytes, rows: int, context: int) -> Bytes:
 
 
 def check_logits(logits: Tensor, batch: int, context: int, vocab: int) -> None:
-    """Raises with what was expected and what came, if ``predict`` returned something else than logits."""
+    """Check that ``logits`` is a floating-point tensor [batch, context, vocab]. Raises TypeError or ValueError."""
     import torch
 
     if not isinstance(logits, torch.Tensor):
@@ -96,7 +96,7 @@ def check_logits(logits: Tensor, batch: int, context: int, vocab: int) -> None:
 
 
 def target_log_probs(model: Callable[[Tensor], Tensor], rows: Symbols, vocab: int, device: str) -> Floats:
-    """Log-probabilities (nats) of the next symbol: rows [B, T + 1] -> [B, T] float64, through logits [B, T, vocab]."""
+    """Return log-probabilities (nats) of the next symbol: rows [B, T + 1] -> [B, T] float64. Checks the logits."""
     import torch
 
     tokens = torch.from_numpy(rows.astype(np.int64)).to(device)
@@ -105,10 +105,10 @@ def target_log_probs(model: Callable[[Tensor], Tensor], rows: Symbols, vocab: in
         logits = model(inputs)
         check_logits(logits, len(rows), rows.shape[1] - 1, vocab)
         log_probs = logits.float().log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    picked: Floats = log_probs.cpu().double().numpy()  # in this order: a Mac's GPU has no float64
+    picked: Floats = log_probs.cpu().double().numpy()  # in this order, since MPS has no float64
     return picked
 
 
 def bits_per_byte(mean_log_prob: float) -> float:
-    """Bits per byte from a mean log-probability in nats a byte: ``-mean / ln 2``."""
+    """Convert a mean log-probability in nats per byte to bits per byte: ``-mean / ln 2``."""
     return -mean_log_prob / math.log(2)

@@ -1,7 +1,7 @@
-"""The session of one training: the clock, the seed and the training data, as a candidate sees them.
+"""The session of one training run, as a candidate sees it: clock, seed and training data.
 
-The object lives inside untrusted code, so it is a convenience and not a guard: the parent process keeps the
-clock that counts, and what is reported here can end a run early and nothing else.
+The object lives in untrusted code, so it is a convenience, not a guard: the parent process keeps the clock that
+counts, and reports can end a run early but have no other effect.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-_REPORT_EVERY = 0.05  # seconds between reports that are sent; a curve needs no more
+_REPORT_EVERY = 0.05  # seconds between reports that are sent
 
 
 def reserve(seconds: float) -> float:
-    """Seconds kept back from ``remaining()`` for writing the state: 2% of the budget, at least 20 ms, at most 2 s."""
+    """Return the seconds kept back for writing the state: 2% of the budget, at least 20 ms, at most 2 s."""
     return min(2.0, max(0.02, 0.02 * seconds))
 
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What ``predict`` may know of the task."""
+    """The properties of the task that ``train`` and ``predict`` may use."""
 
     vocab: int
     context: int
-    """``predict`` must take any 1 <= T <= context."""
+    """Longest input; ``predict`` must accept any length from 1 to context."""
     device: str
-    """Where to compute: ``cpu`` or ``cuda``."""
+    """Device to compute on: ``cpu`` or ``cuda``."""
 
 
 def as_tensor(data: Any, vocab: int) -> Tensor:
-    """Training data as a tensor [N] over a buffer: uint8 for bytes, int16 for tokens (a vocabulary above 256)."""
+    """Return a buffer of training data as a tensor [N]: uint8 for bytes, int16 for tokens (a vocabulary above 256)."""
     import torch
 
     return torch.frombuffer(data, dtype=torch.uint8 if vocab <= 256 else torch.int16)
@@ -57,21 +57,20 @@ class Session:
         self.task = task
         self.seed = seed
         self.seconds = seconds
-        """Training seconds granted; start-up beyond the task's allowance has been taken off after ``start()``."""
+        """Training seconds granted; after ``start()`` less the start-up time beyond the task's allowance."""
         self.device = task.device
         self._begin = begin
         self._tell = tell
         self._clock = clock
         self._started: float | None = None
-        self._told = -math.inf
+        self._reported_at = -math.inf
 
     def start(self) -> Tensor:
-        """Start the clock and receive the training split, read-only, in an order drawn from the seed.
+        """Start the clock and return the training split, read-only, in an order drawn from the seed.
 
-        Bytes: [N] uint8. Tokens: [N] int16, rows of ``task.context + 1`` one after the other, each of which begins
-        with token 0.
+        Bytes: [N] uint8. Tokens: [N] int16, consecutive rows of ``task.context + 1``, each beginning with token 0.
 
-        Do what is slow and not training (imports, building, compiling) before this call. Call it once.
+        Do slow work that is not training (imports, building, compiling) before this call. Call it once.
         """
         if self._started is not None:
             raise RuntimeError("session.start() was called twice; keep the tensor that the first call returned")
@@ -80,25 +79,25 @@ class Session:
         return data
 
     def elapsed(self) -> float:
-        """Seconds since ``start()``."""
+        """Return the seconds since ``start()``."""
         if self._started is None:
             raise RuntimeError("the clock has not started; call session.start() first, it returns the training data")
         return self._clock() - self._started
 
     def remaining(self) -> float:
-        """Seconds left for training; a small reserve for handing over the state is kept back. May be negative."""
+        """Return the seconds left for training, less a small reserve for returning the state. May be negative."""
         return self.seconds - reserve(self.seconds) - self.elapsed()
 
     def progress(self) -> float:
-        """The share of the budget that is used, in [0, 1]; made for schedules."""
+        """Return the used share of the budget, in [0, 1], for example for a learning-rate schedule."""
         return min(1.0, self.elapsed() / max(1e-9, self.seconds - reserve(self.seconds)))
 
     def report(self, *, step: int, loss: float) -> None:
-        """Feed the learning curve. Cheap to call at every step; at most 20 reports a second are sent."""
+        """Report a point of the learning curve. Cheap to call at every step; at most 20 reports per second are sent."""
         if self._started is None:
             raise RuntimeError("session.report() was called before session.start(); there is no training to report yet")
         now = self._clock()
         loss = float(loss)
-        if now - self._told >= _REPORT_EVERY or not math.isfinite(loss):
-            self._told = now
+        if now - self._reported_at >= _REPORT_EVERY or not math.isfinite(loss):
+            self._reported_at = now
             self._tell(int(step), loss)

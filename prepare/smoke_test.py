@@ -33,7 +33,7 @@ class Unfinished(BaseException):
     a program that catches all of these does not catch it."""
 
 
-def made_up_text(seed: int, size: int, vocab: int = 256) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def synthetic_text(seed: int, size: int, vocab: int = 256) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     """[size] bytes below ``vocab``: words of a made-up language in lines, as frequent as words are in real ones.
 
     Not mere noise, in which a program that counts would find ten times as much to count as in a text.
@@ -51,11 +51,11 @@ def made_up_text(seed: int, size: int, vocab: int = 256) -> np.ndarray[tuple[int
     return np.frombuffer(text, np.uint8) % np.uint8(min(vocab, 255))
 
 
-def made_up_rows(seed: int, size: int, context: int) -> Tokens:
+def synthetic_rows(seed: int, size: int, context: int) -> Tokens:
     """Rows [R, context + 1] of tokens that begin with token 0, of ``size`` bytes at most (one row at least)."""
     width = context + 1
     rows = max(1, size // (2 * width))
-    tokens = made_up_text(seed, rows * width).astype(np.uint16).reshape(rows, width) + np.uint16(1)
+    tokens = synthetic_text(seed, rows * width).astype(np.uint16).reshape(rows, width) + np.uint16(1)
     tokens[:, 0] = 0
     return tokens
 
@@ -79,7 +79,7 @@ class RehearsalSession(Session):
             started()
             return text, seconds
 
-        super().__init__(task=task, seed=seed, seconds=seconds, begin=begin, tell=_say_nothing, clock=clock)
+        super().__init__(task=task, seed=seed, seconds=seconds, begin=begin, tell=_ignore_report, clock=clock)
         self._hurry = seconds / rehearsal_seconds
         self._reports = 0
 
@@ -92,12 +92,12 @@ class RehearsalSession(Session):
         self._reports += 1
 
 
-def _say_nothing(step: int, loss: float) -> None:
+def _ignore_report(step: int, loss: float) -> None:
     """Reports of a rehearsal are not sent: it is no training."""
 
 
 @contextmanager
-def broken_off_after(rehearsal_seconds: float) -> Iterator[Callable[[], None]]:
+def time_limit(rehearsal_seconds: float) -> Iterator[Callable[[], None]]:
     """Gives a function that sets an alarm clock: ``Unfinished`` is raised if the block does not end in time after it.
 
     To be used in the main thread, where the exception is raised.

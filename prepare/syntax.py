@@ -1,9 +1,9 @@
-"""Python's parser, for one thread at a time.
+"""A lock around Python's parser, which is not thread-safe.
 
-While CPython turns what it parsed into ``ast`` objects, it keeps its depth of recursion in one place for all threads.
-When the garbage collector lets another thread parse in between, both fail with "SystemError: AST constructor recursion
+While CPython builds ``ast`` objects, it keeps the recursion depth in a variable that all threads share. When the
+garbage collector lets another thread parse in between, both fail with "SystemError: AST constructor recursion
 depth mismatch" (CPython issue 106905; seen with 3.11.7). Proposals are made in threads, so every module that parses
-what a candidate or a model wrote does it here.
+a program does it here.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import ast
 import threading
 
-GIVES_UP = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""How Python's parser says no: also to NUL bytes and to nesting that is too deep."""
+PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""Exceptions of Python's parser, also for NUL bytes and for nesting that is too deep."""
 
 _PARSER = threading.RLock()
 
 
 def parse(source: str) -> ast.Module:
-    """The syntax tree, as from ``ast.parse``. Raises what that raises, one of ``GIVES_UP``."""
+    """Return the syntax tree, as ``ast.parse`` does. Raises one of ``PARSE_ERRORS``."""
     with _PARSER:
         return ast.parse(source)

@@ -1,7 +1,7 @@
 """Frames on the socket between the evaluator and a sandboxed process: a JSON message and a binary payload.
 
-Everything that leaves a sandbox comes through this one door, so there are no result files that could be links,
-pipes or devices. Both sides bound what they accept before they read it.
+All results leave a sandbox through this socket, so there are no result files that could be links, pipes or devices.
+Both sides bound the size of a frame before they read it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ MAX_MESSAGE = 64 * 1024
 
 
 class MalformedFrame(Exception):
-    """The other side does not speak this protocol."""
+    """The received bytes violate the protocol."""
 
 
 class OversizedFrame(MalformedFrame):
-    """It tries to send more than it may."""
+    """The announced payload is larger than allowed."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Frame:
 
 
 def encode(message: dict[str, Any], payload: bytes | memoryview = b"") -> bytes:
-    """The bytes of one frame."""
+    """Return the bytes of one frame."""
     text = json.dumps(message).encode()
     return _HEADER.pack(_MAGIC, len(text), len(payload)) + text + bytes(payload)
 
 
 class Decoder:
-    """Turns received bytes into frames. Raises MalformedFrame before it would wait for more than ``max_payload``.
+    """Incremental decoder of received bytes. Rejects a frame by its header if its payload exceeds ``max_payload``.
 
-    ``feed`` takes what it is given: a reader that does not trust the other side leaves the bytes in the socket while
-    ``full``, so that a flood stops its sender instead of filling our memory.
+    ``feed`` accepts any amount. A reader that does not trust the sender leaves bytes in the socket while ``full`` is
+    true, so that the sender blocks instead of filling the reader's memory.
     """
 
     def __init__(self, max_payload: int) -> None:
@@ -56,14 +56,14 @@ class Decoder:
 
     @property
     def full(self) -> bool:
-        """There is enough in here for a whole frame (or for an error): call ``next`` before feeding more."""
+        """Whether the buffer holds a whole frame or an error for certain: call ``next`` before feeding more."""
         return len(self._buffer) >= _HEADER.size + MAX_MESSAGE + self.max_payload
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
     def next(self) -> Frame | None:
-        """The next whole frame, or None if more bytes are needed."""
+        """Return the next whole frame, or None if more bytes are needed. Raises MalformedFrame."""
         if len(self._buffer) < _HEADER.size:
             return None
         magic, text_size, payload_size = _HEADER.unpack_from(self._buffer)
@@ -87,7 +87,7 @@ class Decoder:
 
 
 class Channel:
-    """The blocking end of the socket, used inside a sandbox. Received file descriptors wait in ``fds``."""
+    """Blocking end of the socket, used inside a sandbox. Received file descriptors are collected in ``fds``."""
 
     def __init__(self, sock: socket.socket, max_payload: int = 1 << 34) -> None:
         self._sock = sock
@@ -98,7 +98,7 @@ class Channel:
         self._sock.sendall(encode(message, payload))
 
     def receive(self) -> Frame:
-        """Waits for one frame. Raises EOFError when the other side is gone."""
+        """Wait for one frame. Raises EOFError if the other side has closed the socket."""
         while (frame := self._decoder.next()) is None:
             data, fds, _, _ = socket.recv_fds(self._sock, 1 << 20, 4)
             if not data:

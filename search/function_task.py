@@ -119,7 +119,7 @@ class FunctionEvaluator:
             if path.endswith(".py"):
                 try:
                     syntax.parse(text)
-                except syntax.GIVES_UP as error:
+                except syntax.PARSE_ERRORS as error:
                     return f"{path} does not parse: {error}"
         return None
 

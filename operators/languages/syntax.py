@@ -22,7 +22,7 @@ def parse(source: str, path: str = "train.py") -> ast.Module:
     except SyntaxError as error:
         line = (error.text or "").strip()[:80]
         raise Unparsable(f"{path} line {error.lineno}: {error.msg}" + (f": {line}" if line else "")) from None
-    except syntax.GIVES_UP as error:
+    except syntax.PARSE_ERRORS as error:
         raise Unparsable(f"{path} does not parse: {error or type(error).__name__}") from None
 
 

@@ -1,13 +1,13 @@
-"""The public climbmix data: web text in 6,543 parquet shards, fetched by HTTP, as many of them as are asked for.
+"""The public climbmix corpus: web text in 6,543 parquet shards, of which the configured number is downloaded.
 
-What is known of it comes from the public repository karpathy/autoresearch (its ``prepare.py``, commit 00e0122): the
+Its layout is taken from the public repository karpathy/autoresearch (its ``prepare.py``, commit 00e0122): the
 address ``huggingface.co/datasets/karpathy/climbmix-400b-shuffle``, files ``shard_00000.parquet`` to
 ``shard_06542.parquet``, a column ``text`` with one document a row, the last shard being for validation. The address is
 ``data.url``.
 
-Shards 0, 1, ... train. The evaluation splits are dealt from the documents of the last one, in their order, until each
-has ``evaluation_mb``; the rest of that shard is not used. No two documents of an evaluation split are the same but for
-layout, and a training document that is the same as one of them is left out.
+Shards 0, 1, ... are the training split. Documents of the last shard are assigned to the evaluation splits, in their
+order, until each has ``evaluation_mb``; the rest of that shard is not used. Documents that differ in layout only are
+used once in the evaluation splits, and left out of the training split if an evaluation split has them.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prepare.data.copies import trace
+from prepare.data.copies import text_digest
 from prepare.data.corpora import EVALUATION, EvaluationSplit, PreparationError, Split, cache_directory
-from prepare.data.download import Receipt, ServerTerms, fetch, receipt_of
-from prepare.data.folders import MANIFEST, is_whole, make_whole
-from prepare.data.progress import Advance, progress
+from prepare.data.download import Receipt, RetryPolicy, fetch, receipt_of
+from prepare.data.folders import MANIFEST, create_folder, is_complete
+from prepare.data.progress import ProgressUpdate, progress
 from prepare.scoring import Bytes
 
 if TYPE_CHECKING:
     import duckdb
 
 RULE = 1
-"""The version of how the evaluation splits are dealt: part of the fingerprint."""
+"""Version of the rule that assigns documents to evaluation splits: part of the fingerprint."""
 _MAGIC = b"PAR1"
-_ROWS = 2048  # documents that are read together
+_ROWS = 2048  # documents per read
 
 
 @dataclass(frozen=True)
 class ClimbMix:
-    """``shards`` shards for training, and evaluation splits from the last shard."""
+    """Corpus of ``shards`` training shards, and evaluation splits from the last shard."""
 
     shards: int = 10
     url: str = "https://huggingface.co/datasets/karpathy/climbmix-400b-shuffle/resolve/main"
@@ -49,7 +49,7 @@ class ClimbMix:
     name: str = "climbmix"
     last: int = 6542
     forbidden_packages: tuple[str, ...] = ()
-    terms: ServerTerms = field(default_factory=ServerTerms)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
         if not isinstance(self.shards, int) or not 1 <= self.shards <= self.last:
@@ -57,7 +57,7 @@ class ClimbMix:
         if not self.evaluation_mb > 0:
             raise ValueError(f"data.evaluation_mb is {self.evaluation_mb}; expected a positive number")
 
-    # ------------------------------------------------------------ what a task asks of a corpus
+    # ------------------------------------------------------------ the protocol ``prepare.task.Corpus``
 
     def directory(self) -> Path:
         return cache_directory() / self.name
@@ -67,45 +67,45 @@ class ClimbMix:
 
     def is_prepared(self) -> bool:
         there = all(path.is_file() and receipt_of(path) is not None for path in self._paths())
-        return there and is_whole(self._dealt())
+        return there and is_complete(self._splits_folder())
 
     def prepare(self) -> Path:
-        """Fetch what is missing, check what is there. Raises PreparationError."""
-        _library()  # before a gigabyte is fetched
+        """Download missing shards, verify the others, and assign the evaluation splits. Raises PreparationError."""
+        _library()  # fail before the download if it is missing
         paths = self._paths()
         for number, path in enumerate(paths):
             with progress(f"shard {number + 1} of {len(paths)}", 90.0) as advance:
                 self._fetch(path, advance)
-        if not is_whole(self._dealt()):
-            self._deal()
+        if not is_complete(self._splits_folder()):
+            self._assign_splits()
         for split in EVALUATION:
             self._evaluation_texts(split)
         return self.directory()
 
     def fingerprint(self) -> str:
-        """Twelve hex digits over the shards' contents, and how they are split."""
+        """Return the corpus's name and twelve hex digits over the shards' contents and the rule of the splits."""
         facts = [[self._receipt(path).sha256 for path in self._paths()], float(self.evaluation_mb), RULE]
         return f"{self.name}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]}"
 
     def texts(self, split: Split) -> Iterator[bytes]:
-        """The documents of a split, one after the other."""
+        """Yield the documents of a split."""
         if split != "train":
             yield from self._evaluation_texts(split)
             return
-        evaluated = {trace(text) for other in EVALUATION for text in self._evaluation_texts(other)}
+        evaluated = {text_digest(text) for other in EVALUATION for text in self._evaluation_texts(other)}
         for path in self._paths()[:-1]:
             for text in _texts(path):
-                if trace(text) not in evaluated:
+                if text_digest(text) not in evaluated:
                     yield text
 
     def text_bytes(self, split: Split) -> int:
-        """The size of a split, about."""
+        """Return the approximate size of a split in bytes."""
         if split != "train":
             return sum(map(len, self._evaluation_texts(split)))
         return sum(_text_bytes(path) for path in self._paths()[:-1])
 
     def documents(self) -> tuple[Bytes, ...]:
-        """All of the training split in memory: 250 MB a shard."""
+        """Return the whole training split, in memory: 250 MB per shard."""
         return tuple(np.frombuffer(text, np.uint8) for text in self.texts("train"))
 
     def evaluation(self, split: EvaluationSplit) -> Bytes:
@@ -113,54 +113,55 @@ class ClimbMix:
 
     # ------------------------------------------------------------ shards and splits
 
-    def _fetch(self, path: Path, advance: Advance) -> None:
+    def _fetch(self, path: Path, advance: ProgressUpdate) -> None:
         url = f"{self.url.rstrip('/')}/{path.name}"
-        found = fetch(url, path, fault=_fault, advance=lambda done: advance(done / 1e6), terms=self.terms)
-        advance(found.size / 1e6)  # of one that was there, too
+        found = fetch(url, path, fault=_invalid_parquet, advance=lambda done: advance(done / 1e6), retry=self.retry)
+        advance(found.size / 1e6)  # also for a shard that was there before
 
     def _paths(self) -> tuple[Path, ...]:
-        """The shards for training, then the last one."""
+        """Return the paths of the training shards, then the last shard."""
         numbers = (*range(self.shards), self.last)
         return tuple(self.directory() / f"shard_{number:05d}.parquet" for number in numbers)
 
     def _receipt(self, path: Path) -> Receipt:
         if (receipt := receipt_of(path)) is None:
             raise PreparationError(
-                f"{path.name} of {self.name} is not here. Run: python -m prepare task=NAME shards={self.shards}"
+                f"{path.name} of {self.name} is not prepared. Run: python -m prepare task=NAME shards={self.shards}"
             )
         return receipt
 
-    def _dealt(self) -> Path:
-        """The folder of the evaluation splits: another shard or another size is another folder."""
+    def _splits_folder(self) -> Path:
+        """Return the folder of the evaluation splits, named by the last shard's hash, their size and the rule."""
         last = receipt_of(self._paths()[-1])
         facts = json.dumps([last.sha256 if last else None, float(self.evaluation_mb), RULE])
         return self.directory() / f"evaluation-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
-    def _deal(self) -> None:
+    def _assign_splits(self) -> None:
+        """Assign documents of the last shard to the evaluation splits, and write them."""
         most = self.evaluation_mb * 1e6
-        dealt: dict[EvaluationSplit, list[str]] = {split: [] for split in EVALUATION}
+        assigned: dict[EvaluationSplit, list[str]] = {split: [] for split in EVALUATION}
         sizes = dict.fromkeys(EVALUATION, 0)
         seen: set[bytes] = set()
         for text in _texts(self._paths()[-1]):
-            if (mark := trace(text)) in seen:
+            if (digest := text_digest(text)) in seen:
                 continue
-            seen.add(mark)
+            seen.add(digest)
             split = min(EVALUATION, key=lambda split: sizes[split])
             if sizes[split] >= most:
                 break
-            dealt[split].append(text.decode())
+            assigned[split].append(text.decode())
             sizes[split] += len(text)
         if not all(sizes.values()):
             raise PreparationError(f"{self._paths()[-1].name} holds too few documents for three evaluation splits")
-        make_whole(self._dealt(), partial(_write, dealt))
+        create_folder(self._splits_folder(), partial(_write, assigned))
 
     def _evaluation_texts(self, split: EvaluationSplit) -> tuple[bytes, ...]:
         return self._evaluated[split]
 
     @cached_property
     def _evaluated(self) -> dict[EvaluationSplit, tuple[bytes, ...]]:
-        """Raises PreparationError."""
-        folder, found = self._dealt(), {}
+        """The documents of the evaluation splits, read once. Raises PreparationError."""
+        folder, found = self._splits_folder(), {}
         try:
             hashes = json.loads((folder / MANIFEST).read_text())
             for split in EVALUATION:
@@ -174,7 +175,7 @@ class ClimbMix:
             ) from error
         except (ValueError, KeyError) as error:
             raise PreparationError(
-                f"what is in {folder} is damaged. Remove that folder and run: python -m prepare task=NAME"
+                f"the data in {folder} is damaged. Remove that folder and run: python -m prepare task=NAME"
             ) from error
         return found
 
@@ -188,20 +189,20 @@ def _write(splits: Mapping[EvaluationSplit, list[str]], folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(hashes))
 
 
-def _fault(path: Path) -> str | None:
-    """What is wrong with a parquet file, by its beginning and its end."""
+def _invalid_parquet(path: Path) -> str | None:
+    """Return why a file is no parquet file, judged by its first and last bytes, or None."""
     with open(path, "rb") as file:
         begins = file.read(4)
         file.seek(max(0, path.stat().st_size - 4))
         ends = file.read(4)
     if begins == ends == _MAGIC and path.stat().st_size >= 12:
         return None
-    return f"no parquet file (it begins with {begins!r} and ends with {ends!r}; expected {_MAGIC!r})"
+    return f"not a parquet file (it begins with {begins!r} and ends with {ends!r}; expected {_MAGIC!r})"
 
 
 def _library() -> Any:
     try:
-        import duckdb  # not at the top: an exported program brings this package along, and may have other data
+        import duckdb  # here, since an exported program carries this package and may use other data
     except ImportError as error:
         raise PreparationError(
             "the shards of climbmix are read with the library duckdb, which is not installed here. "
@@ -211,7 +212,7 @@ def _library() -> Any:
 
 
 def _texts(path: Path) -> Iterator[bytes]:
-    """The column ``text`` of a shard, in its order. Raises PreparationError."""
+    """Yield the column ``text`` of a shard, in its order. Raises PreparationError."""
     with _reading(path) as connection:
         rows = connection.execute("SELECT text FROM read_parquet(?)", [str(path)])
         while batch := rows.fetchmany(_ROWS):
@@ -228,14 +229,14 @@ def _text_bytes(path: Path) -> int:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection of its own. Raises PreparationError for a file that is no shard."""
+    """Open a DuckDB connection. Raises PreparationError for a file that is no shard."""
     duckdb = _library()
     with duckdb.connect() as connection:
         try:
             yield connection
         except duckdb.Error as error:
-            words = str(error).splitlines()[0]
+            message = str(error).splitlines()[0]
             raise PreparationError(
-                f"{path} cannot be read as a shard ({words}); expected a parquet file with a column 'text'. Remove it "
-                "and run: python -m prepare task=NAME"
+                f"{path} cannot be read as a shard ({message}); expected a parquet file with a column 'text'. Remove "
+                "it and run: python -m prepare task=NAME"
             ) from error

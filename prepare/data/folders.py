@@ -1,4 +1,4 @@
-"""Folders of prepared data: each is there as a whole, with its ``manifest.json``, or not at all."""
+"""Folders of prepared data, created atomically: a folder with a ``manifest.json`` is complete."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 MANIFEST = "manifest.json"
 
 
-def is_whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
+    """Return whether the folder exists with its manifest."""
     return (folder / MANIFEST).is_file()
 
 
-def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` put the files of a folder, its manifest included, where nobody sees them; then give it its name.
+def create_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Create a folder atomically: ``fill`` writes its files and manifest to a temporary folder, which is then renamed.
 
-    Another process may be quicker: what it made, of the same data, is kept.
+    If another process has created the folder meanwhile, from the same data, that one is kept.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
@@ -27,11 +28,11 @@ def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
         try:
             staged.rename(folder)  # atomic
         except OSError:
-            if not is_whole(folder):
+            if not is_complete(folder):
                 raise
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file, read piece by piece."""
+    """Return the SHA-256 of a file in hex; reads it in chunks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,17 +1,17 @@
-"""Rows of one length for training and evaluation, each beginning with the token ``BOS``, from texts of all lengths.
+"""Pack tokenised texts of all lengths into rows of one length, each beginning with the token ``BOS``.
 
 The rule:
 
-1. A text that is longer than a row is cut into pieces of a row's length and a rest.
-2. Every piece begins with ``BOS``, also where it goes on with a text: a model can always tell a beginning.
-3. A row is filled from the next ``AHEAD`` pieces: the longest that fits into the room that is left, again and again;
-   of equally long ones the first.
-4. When none fits, the shortest of them is cropped to the room, and the rest of it is in no row. Into a room of one
-   token goes ``BOS`` alone. Rows hold no padding.
-5. The last row, if it is not full, is left out.
+1. A text that is longer than a row is cut into pieces of a row's length and a remainder.
+2. Every piece begins with ``BOS``, including pieces that continue a text.
+3. A row is filled from the next ``AHEAD`` pieces: repeatedly the longest that fits into the remaining space; of equally
+   long ones the first.
+4. When none fits, the shortest of them is cropped to the space, and the rest of it is dropped. A space of one token is
+   filled with ``BOS`` alone. Rows hold no padding.
+5. The last row is dropped if it is not full.
 
-Best fit is the rule of bin packing (Johnson and others, 1974); cropping what does not fit keeps rows full, at the price
-of a few tokens: ``Packing.cropped`` says how many.
+Best fit is a heuristic for bin packing (Johnson and others, 1974); cropping keeps rows full at the price of a few
+tokens, counted in ``Packing.cropped``.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from numpy.typing import NDArray
 from prepare.scoring import Tokens
 
 BOS = 0
-"""The token that begins every row and every piece of a text; it stands for no byte."""
+"""The token that begins every row and every piece of a text; it encodes no byte."""
 AHEAD = 1024
-"""Pieces to choose from. More would crop fewer tokens, and put pieces further from their place in the corpus."""
+"""Pieces to choose from. More would crop fewer tokens, and move pieces further from their place in the corpus."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Which tokens go where: the pieces in the order of the rows, each preceded by ``BOS``."""
+    """Assignment of pieces to rows: pieces in the order of the rows, each preceded by ``BOS``."""
 
     starts: NDArray[np.int64]
-    """[P] where each piece begins among the tokens of all texts."""
+    """[P] offset of each piece among the tokens of all texts."""
     sizes: NDArray[np.int64]
-    """[P] its tokens, ``BOS`` not counted; may be 0."""
+    """[P] number of tokens of each piece, ``BOS`` not counted; may be 0."""
     width: int
-    """Tokens of a row."""
+    """Tokens per row."""
     cropped: int
-    """Tokens of the texts that are in no row."""
+    """Tokens of the texts that were dropped."""
 
     @property
     def rows(self) -> int:
@@ -50,17 +50,17 @@ class Packing:
 
 
 def pack(sizes: NDArray[np.int64], width: int, ahead: int = AHEAD) -> Packing:
-    """Lay texts of ``sizes`` tokens, which lie one after the other, into rows of ``width`` tokens.
+    """Pack consecutive texts of ``sizes`` tokens into rows of ``width`` tokens.
 
-    Raises ValueError for rows of less than two tokens.
+    Raises ValueError for rows of fewer than two tokens.
     """
     if width < 2:
-        raise ValueError(f"rows have {width} token(s); expected at least 2, a BOS and what follows it")
+        raise ValueError(f"rows have {width} token(s); expected at least 2, a BOS and one more")
     pieces = _pieces(sizes, width)
     waiting: list[tuple[int, int]] = []  # (size with BOS, start), sorted
     starts: list[int] = []
     taken: list[int] = []
-    done = 0  # pieces in whole rows
+    done = 0  # pieces in full rows
     room, spent = width, False
     while True:
         while not spent and len(waiting) < ahead:
@@ -73,7 +73,7 @@ def pack(sizes: NDArray[np.int64], width: int, ahead: int = AHEAD) -> Packing:
         place = bisect_right(waiting, room, key=_size) - 1
         if place >= 0:
             longest = waiting[place][0]
-            size, start = waiting.pop(bisect_left(waiting, (longest, 0)))  # of equally long ones the first
+            size, start = waiting.pop(bisect_left(waiting, (longest, 0)))  # the first of equally long ones
         elif room == 1:
             size, start = 1, 0
         else:
@@ -92,7 +92,7 @@ def _size(piece: tuple[int, int]) -> int:
 
 
 def _pieces(sizes: NDArray[np.int64], width: int) -> Iterator[tuple[int, int]]:
-    """(size with BOS, start) of each piece, in the order of the texts."""
+    """Yield (size with BOS, start) of each piece, in the order of the texts."""
     start = 0
     for size in sizes.tolist():
         end = start + size
@@ -102,9 +102,9 @@ def _pieces(sizes: NDArray[np.int64], width: int) -> Iterator[tuple[int, int]]:
 
 
 def lay_out(tokens: Tokens, packing: Packing, rows: Tokens) -> None:
-    """Fill ``rows`` [packing.rows, width] with the tokens of all texts [N], which hold no ``BOS``.
+    """Write the tokens of all texts [N], without ``BOS``, into ``rows`` [packing.rows, width] as planned.
 
-    Both may be files that are mapped into memory: they are read and written piece by piece.
+    Both arrays may be memory-mapped files: they are read and written piece by piece.
     """
     flat = rows.reshape(-1)
     flat[:] = BOS

@@ -1,4 +1,4 @@
-"""How far a preparation is, for a person who waits: a bar on a terminal, else a line now and then."""
+"""Progress of a data preparation: a bar on a terminal, otherwise a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TextIO
 
 _LINE_SECONDS = 10.0
 
-Advance = Callable[[float], None]
-"""Tells how much is done, in the unit of the total."""
+ProgressUpdate = Callable[[float], None]
+"""Callback that takes the amount done so far, in the unit of the total."""
 
 
 @contextmanager
@@ -21,13 +21,13 @@ def progress(
     unit: str = "MB",
     stream: TextIO | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Advance]:
-    """Gives a function to call with what is done of ``total``. Written to ``stream``, standard error by default."""
+) -> Iterator[ProgressUpdate]:
+    """Yield a callback that displays the amount done of ``total`` on ``stream`` (standard error by default)."""
     stream = stream or sys.stderr
     try:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:  # an exported program runs without it
+    except ImportError:  # optional, so that an exported program needs no rich
         yield _lines(what, total, unit, stream, clock)
         return
     console = Console(file=stream)
@@ -40,14 +40,14 @@ def progress(
         yield lambda done: drawing.update(task, completed=done)
 
 
-def _lines(what: str, total: float, unit: str, stream: TextIO, clock: Callable[[], float]) -> Advance:
-    """A line every ten seconds, so that a quick preparation says nothing."""
-    told = clock()
+def _lines(what: str, total: float, unit: str, stream: TextIO, clock: Callable[[], float]) -> ProgressUpdate:
+    """Return a callback that prints a line every ten seconds; a quick preparation prints nothing."""
+    printed = clock()
 
     def advance(done: float) -> None:
-        nonlocal told
-        if (now := clock()) - told >= _LINE_SECONDS:
-            told = now
+        nonlocal printed
+        if (now := clock()) - printed >= _LINE_SECONDS:
+            printed = now
             print(f"{what}: {done:,.0f} of {total:,.0f} {unit}", file=stream, flush=True)
 
     return advance

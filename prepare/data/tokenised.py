@@ -1,11 +1,11 @@
-"""A corpus as tokens: a tokenizer is trained on its training split, the texts are encoded, packed into rows, and kept.
+"""A corpus as tokens: train a tokenizer on the training split, encode all splits, pack the tokens into rows.
 
-Beside the corpora in the cache directory, in two steps, since a task with another context needs only the second again:
+The results are kept in the cache directory in two steps, since a task with another context repeats only the second:
 
     tokens/CORPUS-vVOCAB-RULE/         vocabulary.json, and for each split SPLIT.tokens (16 bits each) and SPLIT.sizes
     tokens/CORPUS-vVOCAB-RULE/T2048/   for each split SPLIT.rows (16 bits each, rows of 2049)
 
-Each folder has a ``manifest.json`` with the SHA-256 of its files. What is kept is checked before it is used.
+Each folder has a ``manifest.json`` with the SHA-256 of its files, which are verified before use.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from prepare.data.corpora import SPLITS, PreparationError, Split, cache_directory
-from prepare.data.folders import MANIFEST, is_whole, make_whole, sha256_of
+from prepare.data.folders import MANIFEST, create_folder, is_complete, sha256_of
 from prepare.data.packing import lay_out, pack
-from prepare.data.progress import Advance, progress
+from prepare.data.progress import ProgressUpdate, progress
 from prepare.data.tokens import Tokenizer, Vocabulary
 from prepare.scoring import Tokens, storage
 
 RULE = 1
-"""The version of how texts are encoded and packed: part of the fingerprint, and of the folder's name."""
-_LEARNT_FROM = 256_000_000
-"""Characters of the training split, about, that the tokenizer is trained on: whole texts until they are as many."""
-_BATCH = 8_000_000  # characters that are encoded together
+"""Version of the rules of encoding and packing: part of the fingerprint and of the folder's name."""
+_TOKENIZER_TEXT = 256_000_000
+"""Characters of the training split on which the tokenizer is trained: whole texts until this number is reached."""
+_BATCH = 8_000_000  # characters per call of the encoder
 
 
 @runtime_checkable
-class Texts(Protocol):
-    """A corpus whose texts can be read one after the other: that is what tokens are made from."""
+class TextSource(Protocol):
+    """Protocol of a corpus whose texts can be read one after the other, as the tokenizer needs."""
 
     name: str
 
     def fingerprint(self) -> str: ...
 
     def texts(self, split: Split) -> Iterator[bytes]:
-        """The whole documents of a split, UTF-8, in a fixed order."""
+        """Yield the whole documents of a split, UTF-8, in a fixed order."""
         ...
 
     def text_bytes(self, split: Split) -> int:
-        """Their size, about; for a progress bar."""
+        """Return their approximate size in bytes, for a progress bar."""
         ...
 
 
@@ -59,9 +59,9 @@ class Tokenised:
     context: int
 
     @property
-    def source(self) -> Texts:
-        """Raises PreparationError if the corpus is of a kind that gives no texts."""
-        if not isinstance(self.corpus, Texts):
+    def source(self) -> TextSource:
+        """The corpus as a TextSource. Raises PreparationError if it has no texts to read."""
+        if not isinstance(self.corpus, TextSource):
             raise PreparationError(
                 f"{type(self.corpus).__name__} cannot be read as tokens; expected a corpus with the methods "
                 "texts(split) and text_bytes(split), such as prepare.data.corpora.Folder"
@@ -69,7 +69,7 @@ class Tokenised:
         return self.corpus
 
     def directory(self) -> Path:
-        """Of the tokens; the rows are in a folder inside."""
+        """Return the folder of the tokens; it contains the folder of the rows."""
         return cache_directory() / "tokens" / f"{self.source.fingerprint()}-v{self.vocab}-{RULE}"
 
     @property
@@ -77,28 +77,28 @@ class Tokenised:
         return self.directory() / f"T{self.context}"
 
     def is_prepared(self) -> bool:
-        return is_whole(self._packed)
+        return is_complete(self._packed)
 
     def prepare(self) -> None:
-        """Make what is missing, check what is there; idempotent. The corpus must be prepared.
+        """Create missing files and verify existing ones; idempotent. The corpus must be prepared.
 
         Raises PreparationError.
         """
-        if not is_whole(self.directory()):
-            make_whole(self.directory(), self._tokenise)
+        if not is_complete(self.directory()):
+            create_folder(self.directory(), self._tokenise)
         if not self.is_prepared():
             self._verify(self.directory())
-            make_whole(self._packed, self._pack)
+            create_folder(self._packed, self._pack)
         self._verify(self._packed)
         self._verify(self.directory(), only="vocabulary.json")
 
     def fingerprint(self) -> str:
-        """The tokenizer, and the version of the rule of encoding and packing."""
+        """Return a name of the tokenizer and the version of the rules of encoding and packing."""
         return f"bpe{self.vocab}-{self.vocabulary.digest()}-{RULE}"
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Raises PreparationError."""
+        """The vocabulary of the trained tokenizer. Raises PreparationError if it is missing or damaged."""
         try:
             return Vocabulary.from_json((self.directory() / "vocabulary.json").read_text())
         except FileNotFoundError:
@@ -109,23 +109,24 @@ class Tokenised:
             raise self._damaged(self.directory()) from error
 
     def rows(self, split: Split) -> Tokens:
-        """[R, context + 1] all rows of a split, mapped from a file, read-only. Raises PreparationError."""
+        """Return all rows of a split, [R, context + 1], memory-mapped and read-only. Raises PreparationError."""
         path = self._packed / f"{split}.rows"
         if not path.is_file():
             raise PreparationError(f"the rows of {self.source.name} are not prepared. Run: python -m prepare")
         return _mapped(path).reshape(-1, self.context + 1)
 
     def cropped(self, split: Split) -> float:
-        """The share of a split's tokens that is in no row."""
+        """Return the share of a split's tokens that packing dropped."""
         return float(json.loads((self._packed / MANIFEST).read_text())["cropped"][split])
 
-    # ------------------------------------------------------------ making
+    # ------------------------------------------------------------ creating
 
     def _tokenise(self, folder: Path) -> None:
+        """Train the tokenizer, and write the vocabulary and the tokens of all splits."""
         source = self.source
         whole = source.text_bytes("train")
-        with progress("training the tokenizer", min(whole, _LEARNT_FROM) / 1e6) as advance:
-            tokenizer = Tokenizer.train(_first(_decoded(source, "train"), _LEARNT_FROM, advance), self.vocab)
+        with progress("training the tokenizer", min(whole, _TOKENIZER_TEXT) / 1e6) as advance:
+            tokenizer = Tokenizer.train(_first(_decoded(source, "train"), _TOKENIZER_TEXT, advance), self.vocab)
         (folder / "vocabulary.json").write_text(tokenizer.vocabulary.to_json())
         for split in SPLITS:
             sizes: list[int] = []
@@ -144,13 +145,14 @@ class Tokenised:
         _write_manifest(folder)
 
     def _pack(self, folder: Path) -> None:
+        """Pack the tokens of all splits into rows. Raises PreparationError if a split does not fill one row."""
         cropped = {}
         for split in SPLITS:
             tokens = _mapped(self.directory() / f"{split}.tokens")
             packing = pack(np.fromfile(self.directory() / f"{split}.sizes", "<i8"), self.context + 1)
             if packing.rows == 0:
                 raise PreparationError(
-                    f"the {split} split of {self.source.name} has {len(tokens):,} tokens, and fills no row of "
+                    f"the {split} split of {self.source.name} has {len(tokens):,} tokens, too few for one row of "
                     f"{self.context + 1:,}. Give the corpus more text, or lower task.context"
                 )
             rows = np.memmap(folder / f"{split}.rows", "<u2", "w+", shape=(packing.rows, packing.width))
@@ -162,6 +164,7 @@ class Tokenised:
     # ------------------------------------------------------------ checking
 
     def _verify(self, folder: Path, only: str | None = None) -> None:
+        """Raise PreparationError if a file differs from its hash in the manifest. only: the file to check, or all."""
         try:
             files = json.loads((folder / MANIFEST).read_text())["sha256"]
             good = all(sha256_of(folder / name) == sha for name, sha in files.items() if only in (None, name))
@@ -172,12 +175,12 @@ class Tokenised:
 
     def _damaged(self, folder: Path) -> PreparationError:
         return PreparationError(
-            f"what is in {folder} is damaged. Remove that folder and run: python -m prepare task=NAME"
+            f"the data in {folder} is damaged. Remove that folder and run: python -m prepare task=NAME"
         )
 
 
-def _decoded(source: Texts, split: Split) -> Iterator[str]:
-    """Raises PreparationError for a text that is not UTF-8: its bytes could not be counted by its tokens."""
+def _decoded(source: TextSource, split: Split) -> Iterator[str]:
+    """Yield the texts of a split as strings. Raises PreparationError for a text that is not UTF-8."""
     for number, text in enumerate(source.texts(split)):
         try:
             yield text.decode()
@@ -188,7 +191,8 @@ def _decoded(source: Texts, split: Split) -> Iterator[str]:
             ) from None
 
 
-def _first(texts: Iterable[str], most: int, advance: Advance) -> Iterator[str]:
+def _first(texts: Iterable[str], most: int, advance: ProgressUpdate) -> Iterator[str]:
+    """Yield texts until they have ``most`` characters together."""
     done = 0
     for text in texts:
         yield text
@@ -199,6 +203,7 @@ def _first(texts: Iterable[str], most: int, advance: Advance) -> Iterator[str]:
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Group texts into batches of about 8 million characters."""
     batch: list[str] = []
     size = 0
     for text in texts:
@@ -212,12 +217,12 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _mapped(path: Path) -> Tokens:
-    if path.stat().st_size == 0:  # which cannot be mapped
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
         return np.empty(0, np.uint16)
     return np.memmap(path, "<u2", "r")
 
 
 def _write_manifest(folder: Path, **facts: Any) -> None:
-    """With the hashes of all files that are there."""
+    """Write the manifest: the hashes of all files of the folder, and further facts."""
     hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps({"sha256": hashes, **facts}, indent=1))

@@ -1,9 +1,9 @@
-"""A tokenizer of byte pairs, trained on a training split: text to numbers below a vocabulary, and back to bytes.
+"""Byte-pair-encoding tokenizer, trained on a training split.
 
 Token 0 is ``BOS`` (see ``prepare.data.packing``); 1 to 256 are the single bytes; each further one joins two earlier
-ones, in the order in which training found them (Sennrich and others, 2016, on bytes). So every token stands for a
-known number of bytes, and a score in bits per byte does not depend on what a candidate says about them. Training and
-encoding are done by the library ``rustbpe``; the same texts give the same tokenizer.
+ones, in the order in which training found them (Sennrich and others, 2016, on bytes). So every token encodes a known
+number of bytes, and a score in bits per byte does not depend on anything that a candidate computes. Training and
+encoding use the library ``rustbpe``; the same texts give the same tokenizer.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from prepare.data.packing import BOS
 from prepare.scoring import Tokens
 
 LARGEST = 32_768
-"""A vocabulary may not be larger: training data is handed over as 16-bit numbers with a sign."""
+"""Largest vocabulary: training data is passed as signed 16-bit integers."""
 SMALLEST = 257
-"""``BOS`` and the single bytes."""
+"""Smallest vocabulary: ``BOS`` and the single bytes."""
 _PATTERN = r" ?\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""What a token may join: a word with the space before it, two digits, a run of signs, line ends, or spaces."""
+"""Pre-tokenisation: a word with the space before it, one or two digits, a run of symbols, line ends, or spaces."""
 
 
 class Encoder(Protocol):
-    """The part of a trained ``rustbpe.Tokenizer`` that is used here."""
+    """Interface of a trained ``rustbpe.Tokenizer``, as far as it is used."""
 
     def batch_encode(self, texts: list[str], /) -> list[list[int]]: ...
 
@@ -37,36 +37,37 @@ class Encoder(Protocol):
 
 
 class Vocabulary:
-    """The bytes of every token: what is left of a tokenizer when all texts have been encoded."""
+    """The bytes of every token."""
 
     def __init__(self, tokens: Sequence[bytes]) -> None:
-        """tokens: from token 1 on; ``BOS`` is added."""
+        """tokens: the bytes of tokens 1, 2, ...; ``BOS`` is added."""
         self._tokens = (b"", *tokens)
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def lengths(self, vocab: int) -> NDArray[np.int64]:
-        """[vocab] bytes that each token stands for: 0 for ``BOS``, and for numbers that no token has."""
+        """Return the number of bytes of each token, [vocab]: 0 for ``BOS`` and for unused ids."""
         lengths = np.zeros(vocab, np.int64)
         lengths[: len(self._tokens)] = [len(token) for token in self._tokens]
         return lengths
 
     def decode(self, tokens: Iterable[int]) -> bytes:
-        """The text of tokens, ``BOS`` left out."""
+        """Return the text of tokens, ``BOS`` left out."""
         return b"".join(self._tokens[token] for token in tokens)
 
     def digest(self) -> str:
-        """Twelve hex digits over all tokens in their order."""
+        """Return twelve hex digits of a hash of all tokens in their order."""
         text = b"\0".join(token.hex().encode() for token in self._tokens)
         return hashlib.sha256(text).hexdigest()[:12]
 
     def to_json(self) -> str:
+        """Serialise as a list of hexadecimal strings."""
         return json.dumps([token.hex() for token in self._tokens[1:]])
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """Raises ValueError if the text is not what ``to_json`` gave."""
+        """Parse the output of ``to_json``. Raises ValueError."""
         tokens = json.loads(text)
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise ValueError("expected a list of hexadecimal strings")
@@ -74,7 +75,7 @@ class Vocabulary:
 
 
 class Tokenizer:
-    """A trained tokenizer: ``vocabulary``, and ``encode``."""
+    """A trained tokenizer."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -84,7 +85,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab: int) -> Tokenizer:
-        """Learn at most ``vocab`` tokens (fewer if the texts have no more pairs), ``BOS`` included.
+        """Train a tokenizer of at most ``vocab`` tokens, ``BOS`` included (fewer if the texts have no more pairs).
 
         Raises PreparationError if the library is missing, ValueError for a vocabulary that is too small or too large.
         """
@@ -97,17 +98,17 @@ class Tokenizer:
         return cls(trained)
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, without ``BOS``.
+        """Return the tokens of each text, without ``BOS``.
 
-        Raises PreparationError if they would not stand for all bytes of a text: then bits per byte would be wrong.
+        Raises PreparationError if the tokens do not cover all bytes of a text, since bits per byte would be wrong.
         """
         encoded = [np.array(tokens, np.uint16) + np.uint16(BOS + 1) for tokens in self._encoder.batch_encode([*texts])]
         for text, tokens in zip(texts, encoded, strict=True):
-            stands_for, size = int(self._lengths[tokens].sum()), len(text.encode())
-            if stands_for != size:
+            covered, size = int(self._lengths[tokens].sum()), len(text.encode())
+            if covered != size:
                 raise PreparationError(
-                    f"the tokens of a text stand for {stands_for:,} bytes, and it has {size:,} (it begins "
-                    f"{text[:60]!r}). This is a fault of the tokenizer, please report it"
+                    f"the tokens of a text cover {covered:,} bytes, and the text has {size:,} (it begins "
+                    f"{text[:60]!r}). This is a bug in the tokenizer; please report it"
                 )
         return encoded
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from prepare.load import HOUSE, task_beside
+from prepare.load import ROOT, task_beside
 from prepare.scoring import Floats
 from prepare.task import Task
 from train.language_model import audit
@@ -22,7 +22,7 @@ HIDDEN = 0.011 / 4  # a quarter of the smallest seed deviation that was measured
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    task = task_beside(HOUSE / "train" / "seeds" / "shakespeare.py")
+    task = task_beside(ROOT / "train" / "seeds" / "shakespeare.py")
     if not task.corpus.is_prepared():
         pytest.skip("the plays are not there: python -m prepare")
     return task
@@ -51,9 +51,9 @@ def falsified(honest: Floats, every: int) -> tuple[Floats, np.ndarray, float]:
     return claims, worst, float((claims - honest).mean()) / math.log(2)
 
 
-def unseen(suspicion: audit.AuditSuspicion, places: np.ndarray) -> float:
+def unseen(design: audit.SamplingDesign, places: np.ndarray) -> float:
     """The probability that none of these positions is drawn, at most (draws are negatively associated)."""
-    return float(np.prod(1.0 - np.minimum(1.0, suspicion.chances.ravel()[places])))
+    return float(np.prod(1.0 - np.minimum(1.0, design.chances.ravel()[places])))
 
 
 @pytest.mark.parametrize("every", [5000, 1000, 200])
@@ -61,9 +61,9 @@ def test_what_a_screening_may_hide_is_inside_what_it_says(
     task: Task, honest: Floats, reference: Floats, every: int
 ) -> None:
     claims, worst, gain = falsified(honest, every)
-    suspicion = audit.suspect(audit.expect(claims, reference), task.audit_screen)
-    assert unseen(suspicion, worst) <= 0.05 or gain <= suspicion.unseen
-    assert unseen(suspicion, worst) * gain < 0.001  # what such a cheat can expect to keep
+    design = audit.sampling_design(audit.expect(claims, reference), task.audit_screen)
+    assert unseen(design, worst) <= 0.05 or gain <= design.unseen
+    assert unseen(design, worst) * gain < 0.001  # what such a cheat can expect to keep
 
 
 @pytest.mark.parametrize("every", [5000, 1000, 200])
@@ -71,12 +71,12 @@ def test_a_leader_cannot_hide_it(task: Task, honest: Floats, reference: Floats, 
     claims, worst, gain = falsified(honest, every)
     assert gain > HIDDEN  # even 13 positions of 65,536 would show in a ranking
     expected = audit.expect(claims, reference)
-    assert unseen(audit.suspect_within(expected, HIDDEN, task.audit_screen, task.audit_claim), worst) < 1e-9
+    assert unseen(audit.smallest_sampling_design(expected, HIDDEN, task.audit_screen, task.audit_claim), worst) < 1e-9
 
 
 def test_uniform_chances_would_not_do(task: Task, honest: Floats) -> None:
     """The test can fail: with the same number of positions, drawn without regard to the claims."""
     _, worst, gain = falsified(honest, 5000)
-    uniform = audit.AuditSuspicion(1024, np.full(honest.shape, 1024 / honest.size), math.nan)
+    uniform = audit.SamplingDesign(1024, np.full(honest.shape, 1024 / honest.size), math.nan)
     assert gain > HIDDEN
     assert unseen(uniform, worst) > 0.5

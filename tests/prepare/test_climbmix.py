@@ -18,8 +18,8 @@ from prepare.__main__ import main
 from prepare.data import climbmix
 from prepare.data.climbmix import ClimbMix
 from prepare.data.corpora import EVALUATION, PreparationError
-from prepare.data.download import ServerTerms
-from prepare.data.tokenised import Texts
+from prepare.data.download import RetryPolicy
+from prepare.data.tokenised import TextSource
 
 LAST = 3
 
@@ -57,16 +57,16 @@ def files(shards: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def corpus(files: Files, **options: object) -> ClimbMix:
-    terms = ServerTerms(attempts=3, timeout=20.0, sleep=lambda seconds: None)
+    retry = RetryPolicy(attempts=3, timeout=20.0, sleep=lambda seconds: None)
     return dataclasses.replace(
-        ClimbMix(shards=2, url=files.url, evaluation_mb=0.004, last=LAST, terms=terms),
+        ClimbMix(shards=2, url=files.url, evaluation_mb=0.004, last=LAST, retry=retry),
         **options,  # type: ignore[arg-type]
     )
 
 
 def test_shards_come_once_and_are_dealt(files: Files) -> None:
     data = corpus(files)
-    assert isinstance(data, Texts)
+    assert isinstance(data, TextSource)
     assert not data.is_prepared()
     assert data.prepare() == data.directory()
     assert data.is_prepared()
@@ -136,7 +136,7 @@ def test_the_same_size_of_evaluation_is_the_same_data_however_it_is_written(file
 
 def test_what_is_no_shard_is_refused(files: Files) -> None:
     files.contents["shard_00001.parquet"] = b"<html>Please log in</html>"
-    with pytest.raises(PreparationError, match=r"no parquet file \(it begins with b'<htm'"):
+    with pytest.raises(PreparationError, match=r"not a parquet file \(it begins with b'<htm'"):
         corpus(files).prepare()
     files.contents["shard_00001.parquet"] = b"PAR1" + b"?" * 5000 + b"PAR1"
     data = corpus(files)
@@ -146,7 +146,7 @@ def test_what_is_no_shard_is_refused(files: Files) -> None:
 
 
 def test_a_shard_that_is_not_there_names_the_address(files: Files) -> None:
-    with pytest.raises(PreparationError, match=r"shard_00000\.parquet cannot be had: the server answered 404"):
+    with pytest.raises(PreparationError, match=r"shard_00000\.parquet is not available: the server answered 404"):
         corpus(files, url=f"{files.url}/elsewhere").prepare()
 
 

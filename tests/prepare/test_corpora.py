@@ -118,7 +118,7 @@ def test_three_files_are_too_few(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PreparationError, match=r"task.corpus.path is '.*nowhere', which is no folder"):
+    with pytest.raises(PreparationError, match=r"task.corpus.path is '.*nowhere', which is not a folder"):
         Folder("none", str(tmp_path / "nowhere")).prepare()
 
 

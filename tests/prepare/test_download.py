@@ -14,7 +14,7 @@ from shard_server import Behaviour, Files, serving
 
 from prepare.data import download
 from prepare.data.corpora import PreparationError
-from prepare.data.download import Receipt, ServerTerms, fetch, receipt_of
+from prepare.data.download import Receipt, RetryPolicy, fetch, receipt_of
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -34,8 +34,8 @@ def naps() -> Naps:
 
 
 @pytest.fixture
-def terms(naps: Naps) -> ServerTerms:
-    return ServerTerms(attempts=4, timeout=20.0, sleep=naps)
+def retry(naps: Naps) -> RetryPolicy:
+    return RetryPolicy(attempts=4, timeout=20.0, sleep=naps)
 
 
 @pytest.fixture
@@ -61,34 +61,34 @@ def whole(path: Path) -> bool:
     return path.read_bytes() == CONTENT and left == {"shard", "shard.json", "shard.lock"}
 
 
-def test_a_file_comes_whole_and_is_not_fetched_again(serve: Serve, path: Path, terms: ServerTerms) -> None:
+def test_a_file_comes_whole_and_is_not_fetched_again(serve: Serve, path: Path, retry: RetryPolicy) -> None:
     files = serve()
     told: list[int] = []
-    assert fetch(f"{files.url}/shard", path, terms=terms, advance=told.append) == Receipt(len(CONTENT), SHA)
+    assert fetch(f"{files.url}/shard", path, retry=retry, advance=told.append) == Receipt(len(CONTENT), SHA)
     assert whole(path)
     assert told[-1] == len(CONTENT)
     assert sorted(told) == told
-    assert fetch(f"{files.url}/shard", path, terms=terms).sha256 == SHA
+    assert fetch(f"{files.url}/shard", path, retry=retry).sha256 == SHA
     assert len(files.asked) == 1
 
 
 def test_a_dropped_connection_goes_on_where_it_broke_off(
-    serve: Serve, path: Path, terms: ServerTerms, naps: Naps
+    serve: Serve, path: Path, retry: RetryPolicy, naps: Naps
 ) -> None:
     files = serve(Behaviour(send=1_000_000), Behaviour(send=500_000), Behaviour(send=1))
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
     assert [asked for _, asked in files.asked] == [None, "bytes=1000000-", "bytes=1500000-", "bytes=1500001-"]
     assert naps == [1.0, 1.0, 1.0]  # something came each time
 
 
-def test_another_process_goes_on_too(serve: Serve, path: Path, terms: ServerTerms) -> None:
+def test_another_process_goes_on_too(serve: Serve, path: Path, retry: RetryPolicy) -> None:
     files = serve(Behaviour(send=1_000_000), *[Behaviour(status=503)] * 4)
-    with pytest.raises(PreparationError, match=r"could not download .* 503.* What has come is kept"):
-        fetch(f"{files.url}/shard", path, terms=terms)
+    with pytest.raises(PreparationError, match=r"could not download .* 503.* The part received is kept"):
+        fetch(f"{files.url}/shard", path, retry=retry)
     assert not path.exists()  # a part is never taken for the whole
     assert receipt_of(path) is None
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
     assert files.asked[-1][1] == "bytes=1000000-"
 
@@ -107,116 +107,116 @@ def test_another_process_goes_on_too(serve: Serve, path: Path, terms: ServerTerm
     ],
 )
 def test_it_comes_whole_in_the_end(
-    serve: Serve, path: Path, terms: ServerTerms, behaviours: list[Behaviour], requests: int
+    serve: Serve, path: Path, retry: RetryPolicy, behaviours: list[Behaviour], requests: int
 ) -> None:
     files = serve(*behaviours)
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
     assert len(files.asked) == requests
 
 
 def test_a_length_that_is_too_short_is_noticed_by_the_hash_that_the_server_states(
-    serve: Serve, path: Path, terms: ServerTerms
+    serve: Serve, path: Path, retry: RetryPolicy
 ) -> None:
     files = serve(Behaviour(claim=1_000_000))
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
     assert len(files.asked) == 2
 
 
-def test_a_store_behind_a_redirect_has_a_hash_of_its_own(serve: Serve, path: Path, terms: ServerTerms) -> None:
+def test_a_store_behind_a_redirect_has_a_hash_of_its_own(serve: Serve, path: Path, retry: RetryPolicy) -> None:
     files = serve(Behaviour(), Behaviour(claim=1_000_000), Behaviour(), Behaviour(send=1_000_000))
     files.store = True
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
     # Too little came at first: the hash that the redirect states told. Then the connection broke off.
     ranges = [None, None, "bytes=1000000-"]
     assert files.asked == [(place, asked) for asked in ranges for place in ("/shard", "/store/shard")]
 
 
-def test_a_length_that_is_too_short_is_noticed_by_the_format(serve: Serve, path: Path, terms: ServerTerms) -> None:
+def test_a_length_that_is_too_short_is_noticed_by_the_format(serve: Serve, path: Path, retry: RetryPolicy) -> None:
     files = serve(Behaviour(claim=1_000_000, etag='"opaque"'))
 
     def fault(file: Path) -> str | None:
         return None if file.read_bytes().endswith(CONTENT[-4:]) else "cut short"
 
     with pytest.raises(PreparationError, match="gave a file that is cut short"):
-        fetch(f"{files.url}/shard", path, terms=terms, fault=fault)
+        fetch(f"{files.url}/shard", path, retry=retry, fault=fault)
     assert not path.exists()
-    fetch(f"{files.url}/shard", path, terms=terms, fault=fault)
+    fetch(f"{files.url}/shard", path, retry=retry, fault=fault)
     assert whole(path)
 
 
-def test_waits_double_while_nothing_comes(serve: Serve, path: Path, terms: ServerTerms, naps: Naps) -> None:
+def test_waits_double_while_nothing_comes(serve: Serve, path: Path, retry: RetryPolicy, naps: Naps) -> None:
     files = serve(*[Behaviour(status=503)] * 9)
     with pytest.raises(PreparationError, match="4 attempts"):
-        fetch(f"{files.url}/shard", path, terms=terms)
+        fetch(f"{files.url}/shard", path, retry=retry)
     assert naps == [1.0, 2.0, 4.0]
     assert len(files.asked) == 4
 
 
-def test_a_server_may_say_how_long_to_wait(serve: Serve, path: Path, terms: ServerTerms, naps: Naps) -> None:
+def test_a_server_may_say_how_long_to_wait(serve: Serve, path: Path, retry: RetryPolicy, naps: Naps) -> None:
     files = serve(
         Behaviour(status=503, headers={"Retry-After": "7"}), Behaviour(status=429, headers={"Retry-After": "9999"})
     )
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert naps == [7.0, 30.0]
 
 
 def test_a_server_that_always_begins_anew_does_not_keep_us_for_ever(
-    serve: Serve, path: Path, terms: ServerTerms
+    serve: Serve, path: Path, retry: RetryPolicy
 ) -> None:
     files = serve(*[Behaviour(send=1000, etag=f'"{number}"') for number in range(50)])
     with pytest.raises(PreparationError, match="could not download"):
-        fetch(f"{files.url}/shard", path, terms=terms)
+        fetch(f"{files.url}/shard", path, retry=retry)
     assert len(files.asked) < 10
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_what_no_repetition_mends_is_not_repeated(serve: Serve, path: Path, terms: ServerTerms, status: int) -> None:
+def test_what_no_repetition_mends_is_not_repeated(serve: Serve, path: Path, retry: RetryPolicy, status: int) -> None:
     files = serve(*[Behaviour(status=status)] * 9)
     with pytest.raises(PreparationError, match=rf"answered {status} .*data\.url"):
-        fetch(f"{files.url}/shard", path, terms=terms)
+        fetch(f"{files.url}/shard", path, retry=retry)
     assert len(files.asked) == 1
 
 
 @pytest.mark.parametrize("url", ["no-address", "http://127.0.0.1:1/shard", "ftp2://host/x"])
-def test_nobody_there(path: Path, terms: ServerTerms, url: str) -> None:
-    with pytest.raises(PreparationError, match=r"could not download|is no address"):
-        fetch(url, path, terms=terms)
+def test_nobody_there(path: Path, retry: RetryPolicy, url: str) -> None:
+    with pytest.raises(PreparationError, match=r"could not download|is not a download address"):
+        fetch(url, path, retry=retry)
     assert not path.exists()
 
 
-def test_a_damaged_file_is_fetched_again(serve: Serve, path: Path, terms: ServerTerms) -> None:
+def test_a_damaged_file_is_fetched_again(serve: Serve, path: Path, retry: RetryPolicy) -> None:
     files = serve()
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     path.write_bytes(b"?" + CONTENT[1:])
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
     path.write_bytes(CONTENT[:-1])
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
 
 
-def test_another_file_than_the_first_time_is_refused(serve: Serve, path: Path, terms: ServerTerms) -> None:
+def test_another_file_than_the_first_time_is_refused(serve: Serve, path: Path, retry: RetryPolicy) -> None:
     files = serve()
-    fetch(f"{files.url}/shard", path, terms=terms)
+    fetch(f"{files.url}/shard", path, retry=retry)
     path.unlink()
     files.contents["shard"] = CONTENT[::-1]
-    with pytest.raises(PreparationError, match="another file than the one that was fetched first"):
-        fetch(f"{files.url}/shard", path, terms=terms)
+    with pytest.raises(PreparationError, match="differs from the file that was fetched first"):
+        fetch(f"{files.url}/shard", path, retry=retry)
     assert not path.exists()
 
 
-def test_a_file_that_somebody_copied_here_is_taken(path: Path, terms: ServerTerms) -> None:
+def test_a_file_that_somebody_copied_here_is_taken(path: Path, retry: RetryPolicy) -> None:
     path.parent.mkdir()
     path.write_bytes(CONTENT)
-    assert fetch("http://127.0.0.1:1/shard", path, terms=terms).sha256 == SHA
+    assert fetch("http://127.0.0.1:1/shard", path, retry=retry).sha256 == SHA
     assert receipt_of(path) == Receipt(len(CONTENT), SHA)
 
 
 def test_one_that_was_whole_when_it_was_interrupted_is_not_fetched_again(
-    serve: Serve, path: Path, terms: ServerTerms, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, path: Path, retry: RetryPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = serve()
 
@@ -226,13 +226,13 @@ def test_one_that_was_whole_when_it_was_interrupted_is_not_fetched_again(
     with monkeypatch.context() as patch:
         patch.setattr(download, "Receipt", stop)
         with pytest.raises(KeyboardInterrupt):
-            fetch(f"{files.url}/shard", path, terms=terms)
-    fetch(f"{files.url}/shard", path, terms=terms)
+            fetch(f"{files.url}/shard", path, retry=retry)
+    fetch(f"{files.url}/shard", path, retry=retry)
     assert whole(path)
     assert len(files.asked) == 1
 
 
-def test_several_at_once_fetch_it_once(serve: Serve, path: Path, terms: ServerTerms) -> None:
+def test_several_at_once_fetch_it_once(serve: Serve, path: Path, retry: RetryPolicy) -> None:
     files = serve()
     threads = [threading.Thread(target=fetch, args=(f"{files.url}/shard", path)) for _ in range(4)]
     for thread in threads:

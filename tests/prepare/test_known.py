@@ -64,7 +64,7 @@ def test_no_other_class_is_known(target: object) -> None:
             {"_target_": "prepare.data.climbmix.ClimbMix", "url": "http://127.0.0.1/"},
             r"corpus\.url is 'http://127.0.0.1/'",
         ),
-        ({"_target_": "prepare.data.climbmix.ClimbMix", "terms": {"sleep": "x"}}, r"corpus\.terms is "),
+        ({"_target_": "prepare.data.climbmix.ClimbMix", "retry": {"sleep": "x"}}, r"corpus\.retry is "),
         (FOLDER | {"name": "../../elsewhere"}, r"corpus\.name is '\.\./\.\./elsewhere'; expected"),
         (FOLDER | {"name": ".."}, r"corpus\.name is '\.\.'"),
         (FOLDER | {"name": "\x1b[2J"}, r"corpus\.name is '\\x1b\[2J'"),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from prepare.data.corpora import Folder, Plays
-from prepare.load import HOUSE, TaskError, find_file, locate, task_beside, task_from
+from prepare.load import ROOT, TaskError, find_file, locate, task_beside, task_from
 from prepare.standalone import main
 from prepare.task import Metric, Task
 
@@ -117,7 +117,7 @@ def test_a_file_is_sought_here_and_in_our_house(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").touch()
     assert find_file("own.py").resolve() == tmp_path / "own.py"
-    assert find_file("train/seeds/shakespeare.py") == HOUSE / "train/seeds/shakespeare.py"
+    assert find_file("train/seeds/shakespeare.py") == ROOT / "train/seeds/shakespeare.py"
     with pytest.raises(TaskError, match=r"names the file 'missing\.py', which is not in"):
         find_file("missing.py")
 
@@ -140,7 +140,7 @@ def house(tmp_path: Path, toy_task) -> dict[str, str]:
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
     (tmp_path / "train.py").write_text(Path(toy_task.seed_file).read_text())
-    return {**os.environ, "TREEWRIGHT_CACHE": str(corpus.directory().parent), "PYTHONPATH": str(HOUSE)}
+    return {**os.environ, "TREEWRIGHT_CACHE": str(corpus.directory().parent), "PYTHONPATH": str(ROOT)}
 
 
 def run(command: list[str], environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -173,7 +173,7 @@ def test_a_task_beside_a_program_cannot_name_code(house: dict[str, str], tmp_pat
         '"seed_file":"a","program":"b","seconds":1,"context":1}'
     )
     (tmp_path / "task.json").write_text(json.dumps(owned))
-    shutil.copytree(HOUSE / "prepare", tmp_path / "prepare")  # as in an export
+    shutil.copytree(ROOT / "prepare", tmp_path / "prepare")  # as in an export
     done = run(command, house, tmp_path)
     assert done.returncode == 1, done.stderr
     assert "error: task.corpus names the class 'os.system'; expected one of prepare.data.corpora.Plays, " in done.stderr
@@ -186,7 +186,7 @@ def test_the_seed_program_runs_alone() -> None:
     if not Plays().is_prepared():
         pytest.skip("python -m prepare has not been run")
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = run(["train/seeds/shakespeare.py", "--seconds", "1"], environment, HOUSE)
+    done = run(["train/seeds/shakespeare.py", "--seconds", "1"], environment, ROOT)
     assert done.returncode == 0, done.stderr
     assert 3.0 < float(done.stdout.split("val_bpb ")[1].split()[0]) < 8.0
 
@@ -209,14 +209,14 @@ def test_python_m_prepare(house: dict[str, str], tmp_path: Path) -> None:
     ],
 )
 def test_python_m_prepare_misused(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
-    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(HOUSE)}, tmp_path)
+    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(ROOT)}, tmp_path)
     assert done.returncode == status
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: Task) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE), "TREEWRIGHT_CACHE": str(tmp_path / "cache")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TREEWRIGHT_CACHE": str(tmp_path / "cache")}
     data = ["data=folder", f"data.path={toy_task.corpus.path}"]  # type: ignore[attr-defined]
     command = ["-m", "prepare", "task=gpt", *data, "task.context=32", "task.vocab=300", "device=cuda_24gb"]
     first = run(command, environment, tmp_path)
@@ -239,7 +239,7 @@ def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: Task) -> None:
     ],
 )
 def test_python_m_prepare_with_settings_that_make_no_sense(tmp_path: Path, arguments: list[str], words: str) -> None:
-    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(HOUSE)}, tmp_path)
+    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(ROOT)}, tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("error: ")
     assert words in done.stderr

@@ -11,7 +11,7 @@ import pytest
 import rich.table
 
 from prepare.data import python_sources
-from prepare.data.copies import is_near_copy, lines, trace
+from prepare.data.copies import is_near_copy, line_hashes, text_digest
 from prepare.data.corpora import PreparationError
 from prepare.data.python_sources import PythonSources, mounted_folders
 from train.sandbox.base import Bubblewrap
@@ -43,7 +43,7 @@ TABLE = Path(rich.table.__file__)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not all that is mounted here is read: that takes seconds."""
     monkeypatch.setattr(
-        python_sources, "_mounted_packages", lambda mounted: ({"numpy", "json"}, {trace(TABLE.read_bytes())})
+        python_sources, "_mounted_packages", lambda mounted: ({"numpy", "json"}, {text_digest(TABLE.read_bytes())})
     )
 
 
@@ -95,15 +95,15 @@ def test_no_text_is_on_both_sides_of_a_split(environment: Path) -> None:
     data = corpus(environment)
     data.prepare()
     seen: set[int] = set()
-    traces: set[bytes] = set()
+    text_digests: set[bytes] = set()
     for split in ("train", *SPLITS):
         own = set[int]()
         for text in data.texts(split):
-            assert trace(text) not in traces
-            traces.add(trace(text))
+            assert text_digest(text) not in text_digests
+            text_digests.add(text_digest(text))
             if split != "train":
-                assert not is_near_copy(lines(text), seen)
-            own |= lines(text)
+                assert not is_near_copy(line_hashes(text), seen)
+            own |= line_hashes(text)
         seen |= own
     assert all(len(data.evaluation(split)) for split in SPLITS)
 
@@ -133,7 +133,7 @@ def test_too_little_is_refused_with_the_cure(environment: Path) -> None:
         corpus(environment, least_mb=50.0).prepare()
     words = str(caught.value)
     assert "MB of Python sources in 60 files" in words
-    assert "50 MB are wanted" in words
+    assert "at least 50 MB are needed" in words
     assert "pip install --no-deps --target ~/python-sources" in words
     assert str(environment) in words
 
@@ -169,11 +169,11 @@ def test_packages_are_known_wherever_they_are_mounted(tmp_path: Path) -> None:
     package(usr / "local" / "lib" / "python3.12" / "dist-packages", "Debian", 1, count=1)
     package(usr / "envs" / "other" / "lib" / "python3.9" / "site-packages", "conda", 2, count=1)
     package(usr / "share", "tool", 3, count=1)
-    names, traces = python_sources._mounted_packages([usr, usr / "local"])
+    names, text_digests = python_sources._mounted_packages([usr, usr / "local"])
     assert {"debian", "conda", "json"} <= names
     assert "tool" not in names  # nobody imports it by that name: another version of it is no copy
-    assert traces == {trace(path.read_bytes()) for path in usr.glob("**/*.py")}
-    assert len(traces) == 3
+    assert text_digests == {text_digest(path.read_bytes()) for path in usr.glob("**/*.py")}
+    assert len(text_digests) == 3
 
 
 @pytest.mark.usefixtures("quick")

@@ -178,7 +178,7 @@ def test_too_little_text_is_refused_with_the_cure(task: Task) -> None:
     many.prepare()
     with pytest.raises(ValueError, match=r"task.rows asks for 5,000. Give the corpus more text, or lower task.rows"):
         many.evaluation_rows("val")
-    with pytest.raises(PreparationError, match="fills no row of 60,001"):
+    with pytest.raises(PreparationError, match="too few for one row of 60,001"):
         dataclasses.replace(task, context=60_000).prepare()
 
 

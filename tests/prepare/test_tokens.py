@@ -70,7 +70,7 @@ def test_a_tokenizer_that_loses_bytes_is_refused() -> None:
         def get_mergeable_ranks(self) -> list[tuple[bytes, int]]:
             return [(bytes([i]), i) for i in range(256)]
 
-    with pytest.raises(PreparationError, match="stand for 4 bytes, and it has 5"):
+    with pytest.raises(PreparationError, match="cover 4 bytes, and the text has 5"):
         Tokenizer(Forgetful()).encode(["12345"])
 
 

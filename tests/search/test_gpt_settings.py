@@ -13,11 +13,11 @@ from operators.numeric.search_space import is_misread
 from prepare.data.climbmix import ClimbMix
 from prepare.data.corpora import Folder
 from prepare.data.python_sources import PythonSources
-from prepare.load import HOUSE, TaskError, task_beside, task_from, task_named
+from prepare.load import ROOT, TaskError, task_beside, task_from, task_named
 from prepare.task import Task
 from search.factory import seed_files
 from search.settings import SettingsError, check, compose_settings, parted, resolve
-from train.language_model.program import bare, carried, parse
+from train.language_model.program import carried_bytes, parse, without_comments
 
 DEVICES = ("cpu", "mps", "cuda", "cuda_8gb", "cuda_24gb", "cuda_80gb", "cuda_150gb")
 
@@ -111,7 +111,7 @@ def test_the_seed_program_fits_into_the_limits_of_each_preset(device: str) -> No
 
 
 def test_the_seed_program_carries_little_and_its_ranges_are_read() -> None:
-    source = (HOUSE / "train/seeds/gpt.py").read_text()
-    assert carried(parse(bare(source))) < 2048
+    source = (ROOT / "train/seeds/gpt.py").read_text()
+    assert carried_bytes(parse(without_comments(source))) < 2048
     assert not [constant.name for constant in find_constants(source) if is_misread(constant)]
     assert len(find_constants(source)) >= 15

@@ -8,13 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from prepare.load import HOUSE, task_named
+from prepare.load import ROOT, task_named
 from search.factory import seed_files
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_benchmark", HOUSE / "tests" / "benchmarks" / "gpu.py")
+    spec = importlib.util.spec_from_file_location("gpu_benchmark", ROOT / "tests" / "benchmarks" / "gpu.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

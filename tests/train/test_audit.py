@@ -13,15 +13,15 @@ import pytest
 from prepare.scoring import Bytes, Floats
 from train.language_model import audit
 from train.language_model.audit import (
-    AuditSuspicion,
     Expectation,
+    SamplingDesign,
     compare,
     could_beat,
     draw,
     expect,
     log_probs_of,
-    suspect,
-    suspect_within,
+    sampling_design,
+    smallest_sampling_design,
 )
 from train.language_model.ngram import ORDERS, ngram_log_probs
 
@@ -41,13 +41,13 @@ def rows() -> Bytes:
     return np.random.default_rng(5).integers(0, 200, size=(ROWS, CONTEXT + 1)).astype(np.uint8)
 
 
-def evenly(k: int, rows: int = ROWS, context: int = CONTEXT) -> AuditSuspicion:
-    return AuditSuspicion(k, np.full((rows, context), k / (rows * context)), math.nan)
+def evenly(k: int, rows: int = ROWS, context: int = CONTEXT) -> SamplingDesign:
+    return SamplingDesign(k, np.full((rows, context), k / (rows * context)), math.nan)
 
 
-def unevenly(k: int) -> AuditSuspicion:
+def unevenly(k: int) -> SamplingDesign:
     weight = np.random.default_rng(8).exponential(size=(ROWS, CONTEXT)) + 0.05
-    return AuditSuspicion(k, np.minimum(1.0, audit._scale(weight, k) * weight), math.nan)
+    return SamplingDesign(k, np.minimum(1.0, audit._scale(weight, k) * weight), math.nan)
 
 
 # ---------------------------------------------------------------- what is sent
@@ -106,7 +106,7 @@ def test_every_position_is_drawn_as_often_as_its_chance_says() -> None:
     assert chances.max() == 1.0  # some are certain
     assert chances.sum() == pytest.approx(60)
     rng, tries = np.random.default_rng(1), 4000
-    draws = [audit._drawn(chances, rng) for _ in range(tries)]
+    draws = [audit._pivotal_sample(chances, rng) for _ in range(tries)]
     assert {len(set(each)) for each in draws} == {60}
     often = np.bincount(np.concatenate(draws), minlength=chances.size) / tries
     assert (np.abs(often - chances) <= 5 * np.sqrt(chances * (1 - chances) / tries)).all()
@@ -115,7 +115,7 @@ def test_every_position_is_drawn_as_often_as_its_chance_says() -> None:
 def test_a_set_is_missed_no_more_often_than_independent_draws_would() -> None:
     """The design is negatively associated: P(F is missed) <= prod (1 - chance) <= exp(-sum of chances)."""
     chances, rng, tries = unevenly(60).chances.ravel(), np.random.default_rng(2), 3000
-    draws = [set(audit._drawn(chances, rng).tolist()) for _ in range(tries)]
+    draws = [set(audit._pivotal_sample(chances, rng).tolist()) for _ in range(tries)]
     usual = np.flatnonzero(chances < 1)
     for seed in range(5):
         part = np.random.default_rng(seed).choice(usual, size=12, replace=False)
@@ -151,14 +151,14 @@ def at(values: Floats, plan: audit.Plan) -> Floats:
     return values[plan.places[:, 0], plan.places[:, 1]].copy()
 
 
-@pytest.mark.parametrize("suspicion", [evenly(30), unevenly(30)], ids=["even", "uneven"])
-def test_the_score_is_unbiased_whatever_is_claimed(rows: Bytes, suspicion: AuditSuspicion) -> None:
+@pytest.mark.parametrize("design", [evenly(30), unevenly(30)], ids=["even", "uneven"])
+def test_the_score_is_unbiased_whatever_is_claimed(rows: Bytes, design: SamplingDesign) -> None:
     """mean(claimed) + correction over many audits is the honest mean, for claims of pure fiction."""
     honest = -np.random.default_rng(3).exponential(2.0, size=(ROWS, CONTEXT))
     claims = -np.random.default_rng(4).exponential(0.5, size=(ROWS, CONTEXT))
     estimates = []
     for _ in range(2000):
-        plan = draw(rows, FILLER, suspicion, 8)
+        plan = draw(rows, FILLER, design, 8)
         result, reason = compare(claims, plan, at(honest, plan), 2e-3)
         assert reason is not None
         estimates.append(claims.mean() + result.correction)
@@ -254,7 +254,7 @@ def by_a_little(honest: Floats, expected: Expectation) -> tuple[Floats, Floats]:
 CHEATS = [to_zero, to_the_median, to_the_floor, anywhere, columns, whole_rows, by_a_little]
 
 
-def falsify(honest: Floats, reference: Floats, lift: Lift, budget: float) -> tuple[Floats, Floats, AuditSuspicion]:
+def falsify(honest: Floats, reference: Floats, lift: Lift, budget: float) -> tuple[Floats, Floats, SamplingDesign]:
     """(claims, which are false, how they are suspected): as many false ones as make a sum of chances of ``budget``."""
     values, eagerness = lift(honest, expect(honest, reference))
     order = np.argsort(-eagerness, axis=None)
@@ -263,36 +263,36 @@ def falsify(honest: Floats, reference: Floats, lift: Lift, budget: float) -> tup
         count = (fewest + most + 1) // 2
         claims = honest.copy()
         claims.flat[order[:count]] = values.flat[order[:count]]
-        suspicion = suspect(expect(claims, reference), K)
-        if suspicion.chances[claims != honest].sum() > budget:
+        design = sampling_design(expect(claims, reference), K)
+        if design.chances[claims != honest].sum() > budget:
             most = count - 1
         else:
             fewest = count
     claims = honest.copy()
     claims.flat[order[:fewest]] = values.flat[order[:fewest]]
-    return claims, claims != honest, suspect(expect(claims, reference), K)
+    return claims, claims != honest, sampling_design(expect(claims, reference), K)
 
 
 def missed(false: Floats, chances: Floats, tries: int = 400) -> float:
     rng, flat = np.random.default_rng(6), false.ravel()
-    return sum(not flat[audit._drawn(chances.ravel(), rng)].any() for _ in range(tries)) / tries
+    return sum(not flat[audit._pivotal_sample(chances.ravel(), rng)].any() for _ in range(tries)) / tries
 
 
 @pytest.mark.parametrize("lift", CHEATS)
 def test_a_cheat_at_the_bound_gains_no_more_than_it_says(honest: Floats, reference: Floats, lift: Lift) -> None:
     """With pi(F) = 3 it is missed in 5% of audits, and what it has gained is below ``unseen``: the two halves of it."""
-    claims, false, suspicion = falsify(honest, reference, lift, -math.log(0.05))
+    claims, false, design = falsify(honest, reference, lift, -math.log(0.05))
     assert false.any()
     tolerated = 4 * math.sqrt(0.05 * 0.95 / 400)
-    assert missed(false, suspicion.chances) <= 0.05 + tolerated
+    assert missed(false, design.chances) <= 0.05 + tolerated
     gain = float((claims - honest).mean()) / math.log(2)
-    assert 0 < gain <= suspicion.unseen
+    assert 0 < gain <= design.unseen
 
 
 @pytest.mark.parametrize("lift", CHEATS)
 def test_a_cheat_above_the_bound_is_seen(honest: Floats, reference: Floats, lift: Lift) -> None:
-    _, false, suspicion = falsify(honest, reference, lift, 7.0)
-    assert missed(false, suspicion.chances) <= 0.01
+    _, false, design = falsify(honest, reference, lift, 7.0)
+    assert missed(false, design.chances) <= 0.01
 
 
 def test_uniform_draws_would_leave_more(honest: Floats, reference: Floats) -> None:
@@ -303,36 +303,36 @@ def test_uniform_draws_would_leave_more(honest: Floats, reference: Floats) -> No
     claims.flat[worst] = 0.0
     assert missed(claims != honest, uniform) > 0.02
     gain = float((claims - honest).mean()) / math.log(2)
-    assert gain > 1.3 * suspect(expect(honest, reference), K).unseen  # on the default task it is three times as much
-    assert missed(claims != honest, suspect(expect(claims, reference), K).chances) <= 0.02
+    assert gain > 1.3 * sampling_design(expect(honest, reference), K).unseen  # three times, on the default task
+    assert missed(claims != honest, sampling_design(expect(claims, reference), K).chances) <= 0.02
 
 
 def test_more_positions_leave_less_unseen(honest: Floats, reference: Floats) -> None:
     expected = expect(honest, reference)
-    left = [suspect(expected, k).unseen for k in (64, 256, 1024, 4096, honest.size, 10 * honest.size)]
+    left = [sampling_design(expected, k).unseen for k in (64, 256, 1024, 4096, honest.size, 10 * honest.size)]
     assert left == sorted(left, reverse=True)
     assert left[-2:] == [0.0, 0.0]
-    assert suspect(expected, 10 * honest.size).k == honest.size
+    assert sampling_design(expected, 10 * honest.size).k == honest.size
 
 
 def test_the_smallest_audit_that_is_enough_is_chosen(honest: Floats, reference: Floats) -> None:
     expected = expect(honest, reference)
-    hidden = suspect(expected, 1000).unseen
-    assert suspect_within(expected, hidden, 64, 4096).k == pytest.approx(1000, abs=3)
-    assert suspect_within(expected, 1e-9, 64, 300).k == 300
-    assert suspect_within(expected, 10.0, 64, 300).k == 64
-    assert suspect_within(expected, 1e-9, 64, 10).k == 64
+    hidden = sampling_design(expected, 1000).unseen
+    assert smallest_sampling_design(expected, hidden, 64, 4096).k == pytest.approx(1000, abs=3)
+    assert smallest_sampling_design(expected, 1e-9, 64, 300).k == 300
+    assert smallest_sampling_design(expected, 10.0, 64, 300).k == 64
+    assert smallest_sampling_design(expected, 1e-9, 64, 10).k == 64
 
 
 @pytest.mark.parametrize("value", [-math.log(256), -1e-9, 0.0, -700.0])
 def test_claims_that_are_all_alike_are_drawn_evenly(reference: Floats, value: float) -> None:
-    suspicion = suspect(expect(np.full((LARGE, LONG), value), reference), K)
-    assert suspicion.chances == pytest.approx(np.full((LARGE, LONG), K / (LARGE * LONG)), rel=1e-6)
+    design = sampling_design(expect(np.full((LARGE, LONG), value), reference), K)
+    assert design.chances == pytest.approx(np.full((LARGE, LONG), K / (LARGE * LONG)), rel=1e-6)
 
 
 def test_no_position_is_out_of_reach(honest: Floats, reference: Floats) -> None:
     """The estimate divides by the chance; and what looks too bad to be false may be false as well."""
-    chances = suspect(expect(honest, reference), K).chances
+    chances = sampling_design(expect(honest, reference), K).chances
     assert chances.sum() == pytest.approx(K)
     assert chances.min() > 0.1 * K / honest.size
 
@@ -344,10 +344,10 @@ def test_an_offset_within_the_tolerance_is_taken_back(honest: Floats, reference:
     rows = rng.integers(0, 200, size=(LARGE, LONG + 1)).astype(np.uint8)
     offset = rng.uniform(0, tolerance, size=honest.shape)
     claims = np.minimum(honest + offset, 0.0)
-    suspicion = suspect(expect(claims, reference), K)
+    design = sampling_design(expect(claims, reference), K)
     left = []
     for _ in range(100):
-        plan = draw(rows, FILLER, suspicion, 16)
+        plan = draw(rows, FILLER, design, 16)
         result, reason = compare(claims, plan, at(honest, plan), tolerance)
         assert reason is None
         left.append(float((claims - honest).mean()) + result.correction)

@@ -18,14 +18,14 @@ import pytest
 from archive.records import Evaluation, Scored
 from operators.languages.parameters import set_constants
 from prepare.data.packing import BOS
-from prepare.load import HOUSE, task_named
-from prepare.smoke_test import made_up_rows
+from prepare.load import ROOT, task_named
+from prepare.smoke_test import synthetic_rows
 from prepare.task import Task
 from train.language_model import evaluation as trial
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
 
-LOOK_AHEAD = (HOUSE / "tests/attacks/candidates/look_ahead.py").read_text()
+LOOK_AHEAD = (ROOT / "tests/attacks/candidates/look_ahead.py").read_text()
 
 RunCandidate = Callable[..., Evaluation]
 
@@ -91,7 +91,7 @@ def gpt(gpt_task: Task) -> AuditedEvaluator:
 
 @pytest.fixture(scope="module")
 def seed_program() -> str:
-    source = (HOUSE / "train/seeds/gpt.py").read_text()
+    source = (ROOT / "train/seeds/gpt.py").read_text()
     return set_constants(source, {"WIDTH": 64, "DEPTH": 2, "HEAD_SIZE": 32, "BATCH": 8, "MICRO": 8})
 
 
@@ -178,13 +178,13 @@ def test_data_in_a_folder_that_candidates_see_are_refused(
 
 
 def test_made_up_rows_are_like_real_ones() -> None:
-    rows = made_up_rows(seed=1, size=10_000, context=64)
+    rows = synthetic_rows(seed=1, size=10_000, context=64)
     assert rows.shape == (10_000 // 130, 65)
     assert rows.dtype == np.uint16
     assert (rows[:, 0] == BOS).all()
     assert (rows[:, 1:] > 0).all()
     assert rows.max() <= 256
-    assert made_up_rows(1, 10, 64).shape == (1, 65)
+    assert synthetic_rows(1, 10, 64).shape == (1, 65)
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_a_whole_small_search(texts: Path, tmp_path: Path) -> None:
         *("budget.evaluations=4", "claim.candidates=1", "claim.confirm_seeds=1", "claim.report_seeds=2"),
         *("task.limits.startup_seconds=60", "archive=tokens.duckdb", "run=tokens"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "search", *settings]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -215,11 +215,11 @@ def test_the_seed_program_runs_alone(texts: Path) -> None:
     words = ["data=folder", f"data.path={texts}", "task.context=64", "task.vocab=512", "task.rows=32"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "train/seeds/gpt.py", "--seconds", "1", *words]
-    done = subprocess.run(command, cwd=HOUSE, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert 0.5 < float(done.stdout.split("val_bpb ")[1].split()[0]) < 6.0
     short = subprocess.run(
-        [*command[:-1], "task.rows=100000"], cwd=HOUSE, env=environment, capture_output=True, text=True, timeout=600
+        [*command[:-1], "task.rows=100000"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
     assert short.returncode == 1
     assert short.stderr.startswith("error: the val split fills")

@@ -15,13 +15,13 @@ from train.sandbox.abort import Aborted
 
 def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1) -> None:
     limits = dataclasses.replace(task.limits, predict_seconds=3.0)
-    cells: Any = SimpleNamespace(
+    sandboxes: Any = SimpleNamespace(
         task=dataclasses.replace(task, seconds=10.0, limits=limits),
         slot=SimpleNamespace(device=device, threads=threads),
         progress=SimpleNamespace(seconds=trained),
     )
-    judgement: Any = None
-    EvaluationPipeline(judgement, cells, lambda phase, share, loss=None: None)._charge(wall, cpu)
+    scoring: Any = None
+    EvaluationPipeline(scoring, sandboxes, lambda phase, share, loss=None: None)._charge(wall, cpu)
 
 
 @pytest.mark.parametrize(

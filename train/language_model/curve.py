@@ -1,7 +1,7 @@
-"""What a candidate's own reports say about its training: has it diverged, is it far behind the baseline?
+"""Early stopping from a candidate's reported losses: divergence, and the optional median rule.
 
-Reports are self-reported: they can end a run early and count for nothing else. Every rule compares losses with each
-other only, so it holds for any unit, and each errs on the side of going on.
+Losses are self-reported: they can stop a run early and are used for nothing else. The rules only compare losses with
+each other, so they hold for any unit, and when in doubt they let the run continue.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from archive.records import CurvePoint
 
 @dataclass(frozen=True)
 class Divergence:
-    """A loss that has clearly exploded: the last reports lie far above the first.
+    """Stop a run whose last losses lie far above its first ones.
 
-    Medians, so that single bad batches count for nothing; not before ``after`` of the budget, so that a warm-up may
-    rise; only for positive losses, since a ratio means nothing otherwise.
+    Compares medians, so that single bad batches have no effect; waits for ``after`` of the budget, so that the loss
+    may rise during a warm-up; applies to positive losses only, since the rule is a ratio.
     """
 
     after: float = 0.1
-    """Share of the budget before which nothing is said."""
+    """Share of the budget before which no run is stopped."""
     factor: float = 3.0
+    """Ratio of the two medians above which the run is stopped."""
     first: int = 5
-    """Reports that the others are compared with."""
+    """Reports at the beginning of the run."""
     last: int = 20
+    """Latest reports, compared with the first ones."""
 
     def reason(self, curve: Sequence[CurvePoint], budget: float) -> str | None:
-        """Why the training is given up, or None."""
+        """Return why the training is stopped, or None. budget: training seconds."""
         if len(curve) < self.first + self.last or curve[-1].elapsed < self.after * budget:
             return None
         began = [point.loss for point in curve[: self.first]]
@@ -48,19 +50,19 @@ class Divergence:
 
 @dataclass(frozen=True)
 class MedianRule:
-    """A run that is far behind the baseline at equal elapsed time; in the spirit of Vizier's median stopping rule.
+    """Stop a run whose loss is far behind the baseline's at equal elapsed time; after Vizier's median stopping rule.
 
-    It compares reported losses, so it is sound only where those mean the same for all candidates; off by default.
+    Compares reported losses, so it is sound only where they mean the same for all candidates; off by default.
     """
 
     after: float = 0.3
-    """Share of the budget before which nothing is said; at least 0.3."""
+    """Share of the budget before which no run is stopped; at least 0.3."""
     margin: float = 0.1
-    """By how much of the baseline's loss a run may be worse and still go on."""
+    """Tolerated excess over the baseline's loss, as a share of it."""
     window: float = 0.05
     """Share of the budget over which losses are smoothed (their median)."""
     reports: int = 3
-    """In the window, at least."""
+    """Reports that the window must hold, at least."""
 
     def __post_init__(self) -> None:
         if not 0.3 <= self.after <= 1.0:
@@ -69,7 +71,10 @@ class MedianRule:
             raise ValueError(f"the median rule's margin is {self.margin}; expected 0 or more")
 
     def reason(self, curve: Sequence[CurvePoint], pace: Sequence[CurvePoint], budget: float) -> str | None:
-        """Why the training is given up, or None. ``pace``: the baseline's curve, see ``baseline_pace``."""
+        """Return why the training is stopped, or None.
+
+        pace: the baseline's smoothed curve, see ``baseline_pace``. budget: training seconds.
+        """
         now = curve[-1].elapsed if curve else 0.0
         reached = [point.loss for point in pace if point.elapsed <= now]
         if now < self.after * budget or not reached:
@@ -88,10 +93,10 @@ class MedianRule:
 
 
 def baseline_pace(curves: Sequence[Sequence[CurvePoint]], budget: float, points: int = 40) -> tuple[CurvePoint, ...]:
-    """The baseline's pace: at ``points`` equal times the median over its runs of the smoothed reported loss.
+    """Return the baseline's curve: at ``points`` equal times, the median over its runs of the smoothed loss.
 
-    Each point holds the loss that the baseline had reached a window earlier at the latest, so it is kind to the
-    runs that are compared with it. Times that not every run reached are left out; no runs, no pace.
+    Each point holds a loss that the baseline had reached at least one window earlier, which favours the runs that are
+    compared with it. Times that not every run reached are left out; without runs the result is empty.
     """
     pace = []
     width = budget / points
@@ -107,5 +112,6 @@ def baseline_pace(curves: Sequence[Sequence[CurvePoint]], budget: float, points:
 
 
 def _between(curve: Sequence[CurvePoint], begin: float, end: float) -> float | None:
+    """Return the median loss reported in (begin, end] seconds; None if there is none."""
     losses = [point.loss for point in curve if begin < point.elapsed <= end]
     return statistics.median(losses) if losses else None

@@ -1,12 +1,12 @@
 """The audited evaluator: train, score and audit one candidate in three sandboxes that share no writable file.
 
-    1. train   the candidate gets the training bytes when its clock starts; a state file comes out, nothing else counts
-    2. score   code and state, and the evaluation rows: one log-probability for each target is claimed
-    3. audit   a fresh sandbox that never sees the rows; secret positions are computed again (see
+    1. train   the candidate receives the training data when its clock starts; its only result is a state file
+    2. score   code, state and evaluation rows: the candidate claims one log-probability for each target
+    3. audit   code and state in a fresh sandbox that never sees the rows: secret positions are computed again (see
     ``train.language_model.audit``)
 
-The parent keeps the clock, the seeds and the arithmetic. An ``Evaluation`` always comes back: a failure is a row
-with a reason and the tail of the log, never a number.
+The parent process keeps the clock, the seeds and the arithmetic. Every call returns an ``Evaluation``: a failure has a
+reason and the tail of the log, never a score.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from train.hardware.vendors import hardware_tag
 from train.language_model.curve import MedianRule
 from train.language_model.evaluation import EvaluationPipeline, ScoringContext
 from train.language_model.ngram import ngram_log_probs
-from train.language_model.program import bare
+from train.language_model.program import without_comments
 from train.language_model.static_checks import StaticChecks
 from train.progress import Progress, ProgressCallback
 from train.sandbox import owner
@@ -53,7 +53,7 @@ _STAGE = "treewright-"
 
 
 class AuditedEvaluator:
-    """Scores candidates of one task. Thread-safe: one evaluation per slot runs at a time, each in its own thread."""
+    """Evaluator of language-model training programs. Thread-safe: one evaluation per slot at a time."""
 
     def __init__(
         self,
@@ -64,46 +64,48 @@ class AuditedEvaluator:
         median_rule: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``memory_groups``: let the kernel limit memory where it can (see ``train.sandbox.cgroup``), rather than
-        watch it.
+        """Load the evaluation rows and check that the sandbox does not expose them.
 
-        ``median_rule``: the fields of ``train.language_model.curve.MedianRule``; None: no run is stopped for being
-        behind."""
+        memory_groups: limit memory with the kernel's control groups where they are available (see
+        ``train.sandbox.cgroup``), otherwise by polling. median_rule: the fields of
+        ``train.language_model.curve.MedianRule``; None: off.
+
+        Raises ValueError if the corpus does not fit the task, SandboxUnavailable if candidates could read its text.
+        """
         self.task = task
         self.sandbox = sandbox
         self.groups = find_groups() if memory_groups else None
         self.leases = Leases()
         self._median_rule = None if median_rule is None else MedianRule(**median_rule)
         self._clock = clock
-        self._gates = StaticChecks.of(task)
+        self._checks = StaticChecks.of(task)
         self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
         self._measures = {split: task.measure(rows) for split, rows in self._rows.items()}
-        self._references: dict[Split, Floats] = {}
-        self._referring = threading.Lock()
+        self._ngram_estimates: dict[Split, Floats] = {}
+        self._ngram_lock = threading.Lock()
         self._fingerprint = task.fingerprint()
         _refuse_unfit(task, self._rows.values())
         _refuse_leaks(task, sandbox)
-        _sweep()
+        _remove_stale_stages()
 
     def gate(self, files: Mapping[str, str]) -> str | None:
-        """The reason why these files are not worth a training, or None. Costs no budget; runs nothing."""
-        return self._gates.refuse(files)
+        """Return why these files are refused before any budget is spent, or None. Runs nothing."""
+        return self._checks.refuse(files)
 
-    def reference(self, split: Split) -> Floats:
-        """The yardstick for claims about a split, made when it is first asked for; see
-        ``train.language_model.ngram``."""
-        with self._referring:
-            if split not in self._references:
+    def ngram(self, split: Split) -> Floats:
+        """Return the n-gram log-probabilities of a split; computed once. See ``train.language_model.ngram``."""
+        with self._ngram_lock:
+            if split not in self._ngram_estimates:
                 sample = self.task.training_sample()
-                self._references[split] = ngram_log_probs(sample, self._rows[split], max(256, self.task.vocab))
-            return self._references[split]
+                self._ngram_estimates[split] = ngram_log_probs(sample, self._rows[split], max(256, self.task.vocab))
+            return self._ngram_estimates[split]
 
     def conditions(self, slot: Slot) -> Conditions:
-        """What a score made in ``slot`` may be compared with."""
+        """Return the conditions that scores made in ``slot`` share: only scores of equal conditions are compared."""
         return Conditions(self._fingerprint, self.task.seconds, hardware_tag(slot))
 
     def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
-        """Train, score and audit. ``watch`` is told now and then how far it is.
+        """Train, score and audit a candidate; ``watch`` receives the progress.
 
         Blocks for the whole evaluation. Never raises for what a candidate does.
         """
@@ -111,37 +113,24 @@ class AuditedEvaluator:
         try:
             if (reason := self.gate(request.files)) is not None:
                 raise Aborted("invalid", reason)
-            with (
-                self.leases.lease(slot, cancelled) as lease,
-                tempfile.TemporaryDirectory(prefix=f"{_STAGE}{owner.tag()}-", ignore_cleanup_errors=True) as folder,
-            ):
-                stage = Path(folder)
-                stage.chmod(0o711)  # the sandbox's user passes through it
-                self._stage(stage, request.files)
-                cells = SandboxFactory(self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups)
-                judgement = ScoringContext(self._rows, self._measures, self.reference, self._median_rule)
-                score, audited = EvaluationPipeline(judgement, cells, watch).run()
+            with self.leases.lease(slot, cancelled) as lease, self._staged(request.files) as stage:
+                sandboxes = SandboxFactory(
+                    self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups
+                )
+                scoring = ScoringContext(self._rows, self._measures, self.ngram, self._median_rule)
+                score, audited = EvaluationPipeline(scoring, sandboxes, watch).run()
             metrics = {**progress.metrics, **lease.metrics}
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics}
         except Aborted as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:
             outcome = {"outcome": "lost", "reason": str(error)}
-        except OSError as error:  # the machine's failure (a full disk, no process to be had), not the candidate's
+        except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
             outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
         common: dict[str, Any] = {
             "request": request,
             "conditions": self.conditions(slot),
-            "resources": Resources(
-                seconds=progress.seconds,
-                phases=progress.phases,
-                cpu_seconds=progress.cpu_seconds,
-                peak_memory_mb=progress.peak_memory_mb,
-                steps=progress.steps,
-                peak_device_mb=lease.peak_mb,
-                memory_by=self.groups.name if self.groups is not None else "watch",
-                machine_speed=progress.machine_speed,
-            ),
+            "resources": self._resources(progress, lease),
             "trust": "audited",
             "sandbox": self.sandbox.tier,
             "device": slot.device if slot.gpu is None else f"cuda:{slot.gpu}",
@@ -152,43 +141,64 @@ class AuditedEvaluator:
         }
         return Scored(**common, **outcome) if "score" in outcome else Failed(**common, **outcome)
 
+    def _resources(self, progress: Progress, lease: Lease) -> Resources:
+        return Resources(
+            seconds=progress.seconds,
+            phases=progress.phases,
+            cpu_seconds=progress.cpu_seconds,
+            peak_memory_mb=progress.peak_memory_mb,
+            steps=progress.steps,
+            peak_device_mb=lease.peak_mb,
+            memory_by=self.groups.name if self.groups is not None else "watch",
+            machine_speed=progress.machine_speed,
+        )
+
+    @contextlib.contextmanager
+    def _staged(self, files: Mapping[str, str]) -> Iterator[Path]:
+        """Create a temporary folder with the worker's library and the candidate's files, comments removed."""
+        with tempfile.TemporaryDirectory(prefix=f"{_STAGE}{owner.tag()}-", ignore_cleanup_errors=True) as folder:
+            stage = Path(folder)
+            stage.chmod(0o711)  # the sandbox's user passes through it
+            self._stage(stage, files)
+            yield stage
+
     def _stage(self, stage: Path, files: Mapping[str, str]) -> None:
         stage_library(stage)
         for path, text in files.items():
             target = stage / "candidate" / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(bare(text), encoding="utf-8")  # comments and docstrings carry nothing into a sandbox
+            target.write_text(without_comments(text), encoding="utf-8")  # so that comments carry no data into a sandbox
         for path_ in (stage / "candidate", *(stage / "candidate").rglob("*")):
             path_.chmod(0o755 if path_.is_dir() else 0o644)
 
 
 def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
-    """Raises ValueError if the corpus and the task's numbers do not go together."""
+    """Raise ValueError if the corpus is too small for the task's context or has symbols beyond its vocabulary."""
     trained = task.training_size()
     if trained <= task.context + 1:
         raise ValueError(
             f"the training split has {trained:,} {task.encoding}; task.context is {task.context}, so it needs more"
         )
     if (largest := max(int(part.max()) for part in rows)) >= task.vocab:
-        raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 takes every byte")
+        raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 covers every byte")
 
 
-def _sweep() -> None:
-    """Remove the stages of processes that were killed: their names say whose they were."""
+def _remove_stale_stages() -> None:
+    """Remove staging folders of processes that were killed; each folder's name identifies its process."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_STAGE}*-*"):
         status = owner.status(folder.name.removeprefix(_STAGE))
         if status is None or status == "alive":
             continue
-        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+        with contextlib.suppress(OSError):  # removed meanwhile, or owned by another user
             facts = folder.lstat()
-            # Unknown: of before a reboot, or of another container that shares the folder. No training takes a day.
+            # Unknown: from before a reboot or from another container with this folder. No evaluation takes a day.
             done = status == "dead" or facts.st_mtime < time.time() - 86_400
             if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and done:
                 shutil.rmtree(folder)
 
 
 def _refuse_leaks(task: Task, sandbox: Sandbox) -> None:
-    """Raises SandboxUnavailable if the evaluation text lies where candidates can read it: in a mounted folder."""
+    """Raise SandboxUnavailable if the evaluation text lies in a folder that the sandbox mounts."""
     for location in (place.resolve() for place in task.locations()):
         for folder in (mounted.resolve() for mounted in sandbox.mounted()):
             if location.is_relative_to(folder) or folder.is_relative_to(location):

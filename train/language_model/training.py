@@ -1,6 +1,9 @@
-"""The train sandbox, from the parent's side: start-up, the clock, the reports, the state, one check of ``predict``.
+"""The training of a candidate, on the parent's side of the sandbox: clock, reports, state, one check of ``predict``.
 
-What comes out is a state, as bytes. The candidate's own reports can end the run early and count for nothing else.
+The result is a state, as bytes. The candidate's own reports can end the run early and count for nothing else.
+
+With ``limits.rehearsal_seconds`` the sandbox first runs the whole program on synthetic text for about a second (see
+``prepare.smoke_test``). A failure there costs no training time.
 """
 
 from __future__ import annotations
@@ -28,11 +31,11 @@ from train.sandbox.factory import SandboxFactory
 from train.sandbox.process import SandboxProcess
 
 _GRACE = 0.02
-"""Share of the budget by which a state may be late."""
+"""Tolerated delay of the state, as a share of the budget."""
 _CURVE_POINTS = 2000
 _REPORT_BYTES = 4096
-_REPORTS_PER_SECOND = 200  # ten times what a session sends
-_STRAY_FRAMES = 1000  # a thread of the candidate's may still report while predict is checked
+_REPORTS_PER_SECOND = 200  # ten times as many as a session sends
+_STRAY_FRAMES = 1000  # a thread of the candidate may still report while predict is checked
 
 
 _TOO_LONG = "the rehearsal took too long"
@@ -40,18 +43,18 @@ _UNASKED = "train() sent {!r} before it called session.start()"
 _RETRIED = ("crashed", "out_of_memory", "timed_out")
 
 
-class _Again(Exception):
-    """The training is to begin again in a fresh sandbox, without a rehearsal: the first one may be to blame."""
+class _RetryWithoutRehearsal(Exception):
+    """Start over in a fresh sandbox without a rehearsal, since the rehearsal may have caused the failure."""
 
 
 @contextlib.contextmanager
-def _found_in_rehearsal() -> Iterator[None]:
-    """Say of a failure that it showed before any of the budget was spent; a rehearsal that takes too long is none."""
+def _before_any_budget() -> Iterator[None]:
+    """Add to a failure's reason that no budget was spent; a rehearsal that timed out is skipped instead."""
     try:
         yield
     except Aborted as ended:
         if ended.outcome == "timed_out":
-            raise _Again from None
+            raise _RetryWithoutRehearsal from None
         if ended.outcome == "lost":
             raise
         where = "found in the rehearsal, before any training time was spent"
@@ -59,66 +62,66 @@ def _found_in_rehearsal() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _once_more(progress: Progress, early: float, allowed: bool) -> Iterator[None]:
-    """Where it is ``allowed``: turn a failure within the first ``early`` seconds of the training into ``_Again``."""
+def _retried_if_early(progress: Progress, early: float, allowed: bool) -> Iterator[None]:
+    """If ``allowed``, raise _RetryWithoutRehearsal for failures in the first ``early`` seconds of the training."""
     try:
         yield
     except Aborted as ended:
         if allowed and ended.outcome in _RETRIED and progress.seconds <= early:
-            raise _Again from None
+            raise _RetryWithoutRehearsal from None
         raise
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a candidate."""
+    """One training of a candidate: ``run`` returns its state."""
 
-    cells: SandboxFactory
+    sandboxes: SandboxFactory
     watch: ProgressCallback
     median_rule: MedianRule | None = None
     divergence: Divergence = field(default_factory=Divergence)
 
     @property
     def task(self) -> Task:
-        return self.cells.task
+        return self.sandboxes.task
 
     @property
     def progress(self) -> Progress:
-        return self.cells.progress
+        return self.sandboxes.progress
 
     def run(self, stream: Buffer) -> bytes:
-        """The candidate's state, as the bytes of a safetensors file. Raises Ended."""
+        """Train the candidate; return its state as the bytes of a safetensors file. Raises Aborted."""
         if self.task.limits.rehearsal_seconds > 0:
             before = self.progress.copy()
             began = time.monotonic()
             try:
                 return self._attempt(stream, rehearsed=True)
-            except _Again:
-                # A program may be unable to run twice in one process: then its rehearsal was one, and no more.
+            except _RetryWithoutRehearsal:
+                # Some programs cannot run twice in one process: the first sandbox then only served as the rehearsal.
                 self.progress.restart(before, "rehearse", time.monotonic() - began)
         return self._attempt(stream, rehearsed=False)
 
     def _attempt(self, stream: Buffer, rehearsed: bool) -> bytes:
         rehearsal = self._rehearsal(len(stream)) if rehearsed else None
-        with self.cells.open("training", "train", rehearsal=rehearsal) as cell:
+        with self.sandboxes.open("training", "train", rehearsal=rehearsal) as process:
             fault("launch")
             try:
-                passed = rehearsed and self._rehearse(cell)
+                passed = rehearsed and self._rehearse(process)
                 patience = self.task.limits.startup_seconds + self.task.seconds
-                with _once_more(self.progress, 0.1 * self.task.seconds, allowed=passed):
+                with _retried_if_early(self.progress, 0.1 * self.task.seconds, allowed=passed):
                     with self.progress.phase("startup"):
-                        budget = self._until_start(cell, time.monotonic() + patience)
+                        budget = self._until_start(process, time.monotonic() + patience)
                     with self.progress.phase("train"):
-                        state = self._until_state(cell, budget, stream)
+                        state = self._until_state(process, budget, stream)
                 fault("train")
-                self._within_cores(cell)
-                self.progress.metrics.update(_count(state, self.task))
+                self._within_cores(process)
+                self.progress.metrics.update(_state_metrics(state, self.task))
                 with self.progress.phase("check"):
-                    self._check(cell, state)
+                    self._check(process, state)
             finally:
-                self.progress.log = cell.log
-                cell.kill()
-                self.progress.log = cell.log
+                self.progress.log = process.log
+                process.kill()
+                self.progress.log = process.log
         return state
 
     # ------------------------------------------------------------ rehearsal
@@ -127,55 +130,57 @@ class Training:
         seconds = self.task.limits.rehearsal_seconds
         return {"seconds": seconds, "bytes": min(size, TEXT_BYTES), "shapes": self._shapes()}
 
-    def _rehearse(self, cell: SandboxProcess) -> bool:
-        """All of the program once, on a made-up text; whether it went through. Raises Ended for what no training mends.
+    def _rehearse(self, process: SandboxProcess) -> bool:
+        """Run the program once on synthetic text; return whether it succeeded.
 
-        What the candidate tells about it can only hurt itself: the limits hold for the real state as well.
+        Raises Aborted for an error that the training would meet as well. The messages come from the candidate; false
+        ones only harm itself, since the same limits are checked on the real state.
         """
         limits = self.task.limits
         deadline = time.monotonic() + limits.startup_seconds
-        with self.progress.phase("rehearse"), _found_in_rehearsal():
-            frame = cell.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
+        with self.progress.phase("rehearse"), _before_any_budget():
+            frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
             if frame.kind == "returned":
                 elements, size = frame.message.get("elements"), frame.message.get("bytes")
                 if isinstance(elements, int) and isinstance(size, int):
                     _within_limits(elements, size, self.task)
-                frame = cell.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
+                frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
             if frame.kind != "rehearsed":
                 raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
-        cell.clear_log()  # the log is that of the training
-        cell.send({"type": "go on"}, deadline=deadline + self.task.limits.startup_seconds)
+        process.clear_log()  # the log keeps the output of the training only
+        process.send({"type": "go on"}, deadline=deadline + self.task.limits.startup_seconds)
         return frame.message.get("passed") is True
 
     # ------------------------------------------------------------ training
 
-    def _until_start(self, cell: SandboxProcess, deadline: float) -> float:
-        """Wait for ``session.start()``; the seconds granted, less what the start-up took beyond its allowance."""
+    def _until_start(self, process: SandboxProcess, deadline: float) -> float:
+        """Wait for ``session.start()``; return the training seconds, less the start-up time beyond its allowance."""
         allowance = self.task.limits.startup_seconds
-        began, stalled = time.monotonic(), cell.stalled
+        began, stalled = time.monotonic(), process.stalled
         late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
-        frame = cell.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
+        frame = process.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
             raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
-        late_by = time.monotonic() - began - (cell.stalled - stalled) - allowance
+        late_by = time.monotonic() - began - (process.stalled - stalled) - allowance
         return max(0.0, self.task.seconds - max(0.0, late_by))
 
-    def _until_state(self, cell: SandboxProcess, budget: float, stream: Buffer) -> bytes:
+    def _until_state(self, process: SandboxProcess, budget: float, stream: Buffer) -> bytes:
+        """Send the training data, receive reports, and return the state. Raises Aborted."""
         data = _sealed_memfd(stream)
         try:
             began = time.monotonic()
             deadline = began + budget + max(_GRACE * budget, 0.05)
-            cell.send({"type": "data", "bytes": len(stream), "seconds": budget}, deadline=deadline, fd=data)
+            process.send({"type": "data", "bytes": len(stream), "seconds": budget}, deadline=deadline, fd=data)
         finally:
             os.close(data)
         late = f"the state had not arrived when the {budget:.3g} s of training and the grace of {_GRACE:.0%} were over"
         reports = 0
         while True:
             try:
-                frame = cell.receive(
+                frame = process.receive(
                     deadline=deadline, max_payload=self._state_cap(), late=late, too_large=self._too_large()
                 )
-            finally:  # whether it was early is asked of a failure as well
+            finally:  # also recorded for a failure, which is retried if it was early
                 self.progress.seconds = time.monotonic() - began
             if frame.kind == "state":
                 return frame.payload
@@ -189,7 +194,7 @@ class Training:
                 raise Aborted("invalid", f"train() sent an unexpected message, {frame.kind[:40]!r}", violation=True)
 
     def _reported(self, message: Mapping[str, Any]) -> None:
-        """A point of the candidate's own curve: it can end the run early, and counts for nothing else."""
+        """Add a point to the candidate's curve, and stop the run if its losses are hopeless. Raises Aborted."""
         step, loss = message.get("step"), message.get("loss")
         if not isinstance(step, int) or not isinstance(loss, float) or abs(step) > 2**60:
             raise Aborted("invalid", "session.report() sent something else than a step and a loss", violation=True)
@@ -198,46 +203,46 @@ class Training:
         self.progress.steps = step
         curve = self.progress.curve
         if len(curve) >= _CURVE_POINTS:
-            del curve[1::2]  # a long training: its past is kept in less detail
+            del curve[1::2]  # halve the resolution of the curve of a long training
         curve.append(CurvePoint(step, self.progress.seconds, loss))
-        if (reason := self._hopeless(curve)) is not None:
+        if (reason := self._early_stop_reason(curve)) is not None:
             raise Aborted("stopped", reason)
         self.watch("train", min(1.0, self.progress.seconds / self.task.seconds), loss)
 
-    def _hopeless(self, curve: Sequence[CurvePoint]) -> str | None:
-        """Why the rest of the budget would be wasted, by the candidate's own words, or None."""
+    def _early_stop_reason(self, curve: Sequence[CurvePoint]) -> str | None:
+        """Return why the reported losses do not justify the rest of the budget, or None."""
         if (reason := self.divergence.reason(curve, self.task.seconds)) is not None:
             return reason
-        pace = self.cells.request.baseline_pace
-        if self.median_rule is None or self.cells.request.purpose != "screen" or not pace:
+        pace = self.sandboxes.request.baseline_pace
+        if self.median_rule is None or self.sandboxes.request.purpose != "screen" or not pace:
             return None
         return self.median_rule.reason(curve, pace, self.task.seconds)
 
-    def _within_cores(self, cell: SandboxProcess) -> None:
-        """A slot's cores are a habit that a process may leave; the CPU time that it used tells if it did."""
-        cores, wall = len(self.cells.slot.cores), time.monotonic() - cell.launched
-        if cores and cell.usage.cpu_seconds > 1.1 * cores * wall + 0.5:
+    def _within_cores(self, process: SandboxProcess) -> None:
+        """Raise Aborted if the process used more CPU time than its cores have: CPU affinity can be changed by it."""
+        cores, wall = len(self.sandboxes.slot.cores), time.monotonic() - process.launched
+        if cores and process.usage.cpu_seconds > 1.1 * cores * wall + 0.5:
             raise Aborted(
                 "invalid",
-                f"it used {cell.usage.cpu_seconds:.1f} s of CPU time in {wall:.1f} s, but its slot has "
+                f"it used {process.usage.cpu_seconds:.1f} s of CPU time in {wall:.1f} s, but its slot has "
                 f"{cores} core{'s' if cores > 1 else ''}: the number of threads and their cores are not to be changed",
                 violation=True,
             )
 
-    def _check(self, cell: SandboxProcess, state: bytes) -> None:
-        """Let ``predict`` run once where its traceback may be read. Its answers are not used."""
+    def _check(self, process: SandboxProcess, state: bytes) -> None:
+        """Run ``predict`` once on random tokens, where its traceback may be logged. Raises Aborted."""
         deadline = time.monotonic() + self.task.limits.check_seconds
-        cell.send({"type": "check", "shapes": self._shapes()}, state, deadline=deadline)
+        process.send({"type": "check", "shapes": self._shapes()}, state, deadline=deadline)
         late = f"predict did not answer within {self.task.limits.check_seconds:g} s"
         for _ in range(_STRAY_FRAMES):
-            if cell.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind == "checked":
+            if process.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind == "checked":
                 break
         else:
             raise Aborted("invalid", "it sent messages without end while predict was checked", violation=True)
-        cell.finish(deadline=deadline + 5.0)
+        process.finish(deadline=deadline + 5.0)
 
     def _shapes(self) -> list[list[int]]:
-        """[B, T] of the tokens that ``predict`` is tried on."""
+        """Return the shapes [B, T] of the tokens that ``predict`` is tried on."""
         context = self.task.context
         return [[self.task.batch, context], [1, 1], [2, max(1, context // 2 - 1)]]
 
@@ -250,13 +255,13 @@ class Training:
 
 
 def _sealed_memfd(data: Buffer) -> int:
-    """A file descriptor of an anonymous file that holds ``data`` and can never be changed again.
+    """Return a file descriptor of an anonymous, immutable file with ``data``.
 
-    Where there are no such files (macOS) it is one without a name in any folder that can only be read through this
-    descriptor; nothing contains a candidate there anyway.
+    On systems without ``memfd_create`` (macOS): a read-only descriptor of a deleted file. Candidates are not contained
+    there anyway.
     """
     if not hasattr(os, "memfd_create"):
-        return _nameless(data)
+        return _unlinked_file(data)
     descriptor = os.memfd_create("training-data", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(data)
@@ -265,8 +270,8 @@ def _sealed_memfd(data: Buffer) -> int:
     return descriptor
 
 
-def _nameless(data: Buffer) -> int:
-    """A read-only descriptor of a temporary file that is removed at once."""
+def _unlinked_file(data: Buffer) -> int:
+    """Return a read-only descriptor of a temporary file that is already deleted."""
     descriptor, name = tempfile.mkstemp(prefix="treewright-")
     try:
         with open(descriptor, "wb") as file:
@@ -276,8 +281,8 @@ def _nameless(data: Buffer) -> int:
         os.unlink(name)
 
 
-def _count(state: bytes, task: Task) -> dict[str, float]:
-    """Elements and bytes of a state, from its header. Raises Ended if it is no safetensors file or too large."""
+def _state_metrics(state: bytes, task: Task) -> dict[str, float]:
+    """Return the number of elements and bytes of a state. Raises Aborted if it is no safetensors file or too large."""
     try:
         tensors: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(state)  # type: ignore[no-untyped-call]
     except (safetensors.SafetensorError, UnicodeError):
@@ -288,11 +293,11 @@ def _count(state: bytes, task: Task) -> dict[str, float]:
 
 
 def _within_limits(elements: int, size: int, task: Task) -> None:
-    """Raises Ended if a state is too large: its elements, or the bytes of its file."""
+    """Raise Aborted if a state has too many elements or its file too many bytes."""
     limits = task.limits
     if elements > limits.parameters:
         raise Aborted("invalid", f"the state has {elements:,} elements; {limits.parameters:,} are allowed")
-    # Bytes count too: an element cannot hide more than eight of them, whatever the header says.
+    # The file is bounded too, to eight bytes per element, whatever its header declares.
     allowed = min(limits.state_mb * 1e6, 8 * limits.parameters + 1_000_000)
     if size > allowed:
         raise Aborted("invalid", f"the state has {size / 1e6:.1f} MB; {allowed / 1e6:.3g} MB are allowed")

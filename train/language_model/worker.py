@@ -1,12 +1,13 @@
-"""What runs inside a sandbox, around the candidate: receive, call ``train`` or ``predict``, send back.
+"""The worker inside a sandbox: receive data, call the candidate's ``train`` or ``predict``, send the results back.
 
     python -I -S worker.py FD LIBRARY SITES CANDIDATE TIER
 
 FD is the session's socket; LIBRARY holds the packages ``prepare`` and ``confine``, SITES the installed packages
-(folders joined by colons), CANDIDATE the program's files, TIER the kind of sandbox around it. The first frame says
-what is wanted (``train``, ``claims`` or ``logits``).
-This file is trusted when it starts, and at the candidate's mercy as soon as the candidate is imported: nothing that
-it sends is believed by the evaluator without a check, and it guards nothing but the comfort of honest programs.
+(folders joined by colons), CANDIDATE the program's files, TIER the kind of sandbox around it. The first frame names
+the mode: ``train``, ``claims`` or ``logits``.
+
+This process is trusted until it imports the candidate, which can then change anything in it. So the evaluator checks
+everything that it sends, and the checks made here only serve honest programs, by giving them clear errors.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, NoReturn
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Serve one session, then leave at once: no exit handler and no thread of the candidate's may delay the end."""
+    """Serve one session, then exit at once, without waiting for exit handlers or threads of the candidate."""
     status = 1
     try:
         _serve(int(arguments[0]), *arguments[1:5])
@@ -36,10 +37,10 @@ def main(arguments: list[str]) -> NoReturn:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         if not isinstance(leaving.code, int | None):
             print(leaving.code, file=sys.stderr)
-    except BaseException:  # noqa: BLE001 - told in full, and the status says that it was an error
+    except BaseException:  # noqa: BLE001 - printed in full; the exit status reports the error
         traceback.print_exc()
     finally:
-        with contextlib.suppress(Exception):  # the candidate may have put anything in place of its streams
+        with contextlib.suppress(Exception):  # the candidate may have replaced the streams
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status & 0xFF)
@@ -48,16 +49,16 @@ def main(arguments: list[str]) -> NoReturn:
 def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str) -> None:
     sys.path[:0] = [library]
     sys.path += sites.split(os.pathsep)
-    from confine import confine  # type: ignore[import-not-found]  # train/sandbox/confine, staged here
+    from confine import confine  # type: ignore[import-not-found]  # train/sandbox/confine, copied into LIBRARY
 
     from prepare.wire import Channel
 
     channel = Channel(socket.socket(fileno=descriptor))
     hello = channel.receive().message
     confine(hello, tier)
-    # Without a sandbox the folders of temporary files are everybody's, and nothing in them is ours to remove.
+    # Without a sandbox the folders of temporary files are shared with other processes, so nothing is removed there.
     hello["scratch"] = [] if tier == "none" else [os.environ["TMPDIR"], *(["/dev/shm"] if tier == "bwrap" else [])]
-    faulthandler.enable()  # a segmentation fault, too, leaves a traceback
+    faulthandler.enable()  # so that a segmentation fault leaves a traceback
     import torch
 
     torch.set_num_threads(int(hello["threads"]))
@@ -98,7 +99,7 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
         channel.send({"type": "start"})
         reply = channel.receive().message
         size = int(reply["bytes"])
-        # Mapped read-only from a sealed memfd: no copy, and no path that could be opened before the clock runs.
+        # Mapped read-only from a sealed memfd: no copy, and no path that could be opened before the clock starts.
         view = mmap.mmap(channel.fds.pop(), size, prot=mmap.PROT_READ)
         return _read_only_tensor(view, info.vocab), float(reply["seconds"])
 
@@ -112,14 +113,14 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
     state = module.train(session)
     channel.send({"type": "state"}, safetensors.torch.save(_plain(state)))
 
-    # An ordinary mistake in predict shows here, on training rows, where its traceback may be read.
+    # Ordinary errors in predict show here, on random tokens, where the traceback may be logged.
     order = channel.receive()
     _try_predict(module, order.payload, info, order.message["shapes"])
     channel.send({"type": "checked"})
 
 
 def _try_predict(module: Any, state: bytes, info: Any, shapes: list[list[int]]) -> None:
-    """Raises what ``predict`` raises, or what is wrong with its logits."""
+    """Run ``predict`` on random tokens. Raises its errors, and TypeError or ValueError for wrong logits."""
     import safetensors.torch
     import torch
 
@@ -136,45 +137,45 @@ def _try_predict(module: Any, state: bytes, info: Any, shapes: list[list[int]]) 
 
 
 def _rehearse(channel: Any, folder: Path, hello: dict[str, Any]) -> None:
-    """The whole program once, on a made-up text, then all of it away again. Raises what no training would mend.
+    """Run the whole program once on synthetic text, then restore the process. Raises errors that are permanent.
 
-    What goes wrong inside ``train`` may be due to the few steps of a rehearsal (nothing averaged, no best state yet),
-    so it is left to the training itself to go wrong, unless it is a name that does not exist.
+    An error inside ``train`` may be due to the few steps of a rehearsal (nothing averaged, no best state yet), so it is
+    ignored and left to the training, unless it is a name that does not exist.
     """
     import torch
 
-    with _undone(folder, int(hello["threads"]), hello["scratch"]):
+    with _state_restored(folder, int(hello["threads"]), hello["scratch"]):
         torch.manual_seed(hello["seed"])
-        passed = _run_through(channel, _load(folder), hello)  # of what it holds nothing is left when it returns
+        passed = _run_once(channel, _load(folder), hello)  # its locals are freed when it returns
     sys.stdout.flush()
     sys.stderr.flush()
     channel.send({"type": "rehearsed", "passed": passed})
-    channel.receive()  # until what was printed so far is forgotten: the traceback of a quick end would go with it
+    channel.receive()  # wait until the parent has cleared the log, which must keep the output of the training
 
 
-def _run_through(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
-    """Train, return and predict once; whether nothing went wrong."""
+def _run_once(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
+    """Train, return a state and predict once; return whether all of it succeeded."""
     import safetensors.torch
 
     from prepare.session import TaskInfo
-    from prepare.smoke_test import RehearsalSession, Unfinished, broken_off_after
+    from prepare.smoke_test import RehearsalSession, Unfinished, time_limit
 
     plan, info = hello["rehearsal"], TaskInfo(**hello["task"])
     try:
-        with broken_off_after(plan["seconds"]) as set_alarm:
+        with time_limit(plan["seconds"]) as set_alarm:
             session = RehearsalSession(
                 task=info,
                 seed=hello["seed"],
                 seconds=hello["seconds"],
                 rehearsal_seconds=plan["seconds"],
-                data=lambda: _made_up_data(hello["seed"], plan["bytes"], info),
+                data=lambda: _synthetic_data(hello["seed"], plan["bytes"], info),
                 started=set_alarm,
             )
             state = module.train(session)
     except Unfinished:
-        return True  # as far as it went
+        return True  # stopped by the time limit without an error
     except Exception as error:
-        if _is_a_wrong_name(error):
+        if _is_missing_name(error):
             raise
         return False
     if state is None or (isinstance(state, dict) and not state):
@@ -187,31 +188,32 @@ def _run_through(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
     return True
 
 
-def _made_up_data(seed: int, size: int, info: Any) -> Any:
-    """About ``size`` bytes, of the kind of the real data, and read-only like them."""
+def _synthetic_data(seed: int, size: int, info: Any) -> Any:
+    """Return about ``size`` bytes of synthetic data, in the format of the real data and read-only."""
     import tempfile
 
-    from prepare.smoke_test import made_up_rows, made_up_text
+    from prepare.smoke_test import synthetic_rows, synthetic_text
 
     tokens = info.vocab > 256
-    data = made_up_rows(seed, size, info.context) if tokens else made_up_text(seed, size, info.vocab)
+    data = synthetic_rows(seed, size, info.context) if tokens else synthetic_text(seed, size, info.vocab)
     with tempfile.TemporaryFile() as file:
         file.write(data.tobytes())
         file.flush()
         return _read_only_tensor(mmap.mmap(file.fileno(), data.nbytes, prot=mmap.PROT_READ), info.vocab)
 
 
-def _is_a_wrong_name(error: Exception) -> bool:
+def _is_missing_name(error: Exception) -> bool:
+    """Return whether the error is a name, import or attribute that does not exist, whatever the length of a run."""
     if isinstance(error, AttributeError):
-        return getattr(error, "obj", None) is not None  # what is None now may be there after a real training
+        return getattr(error, "obj", None) is not None  # an object that is None now may be set after a full training
     return isinstance(error, NameError | ImportError) and not isinstance(error, UnboundLocalError)
 
 
 @contextlib.contextmanager
-def _undone(folder: Path, threads: int, scratch: list[str]) -> Iterator[None]:
-    """Leave no trace of what happens inside: modules, generators, processes, settings, files in ``scratch``.
+def _state_restored(folder: Path, threads: int, scratch: list[str]) -> Iterator[None]:
+    """Restore modules, random generators, processes, settings and files in ``scratch`` on exit, as far as possible.
 
-    As far as that can be done. What is compiled is kept, since it depends on the program and not on the text.
+    Compiled code is kept, since it depends on the program and not on the text.
     """
     import gc
     import random
@@ -228,7 +230,7 @@ def _undone(folder: Path, threads: int, scratch: list[str]) -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
                 del sys.modules[name]
-        gc.collect()  # loaders that nobody holds any more end their processes
+        gc.collect()  # unreferenced data loaders end their processes
         _end_children()
         sys.path[:] = path
         os.environ.clear()
@@ -242,25 +244,26 @@ def _undone(folder: Path, threads: int, scratch: list[str]) -> Iterator[None]:
         torch.set_num_threads(threads)
         if "torch._dynamo" in sys.modules:
             torch._dynamo.reset()
-        torch.cuda.empty_cache()  # nothing, where no device is in use
+        torch.cuda.empty_cache()  # no effect where no device is in use
 
 
 _KEPT_FILES = ("torchinductor_", "triton", "pymp-", "sem.")
-"""Compiled code; and what multiprocessing remembers the name of."""
+"""Prefixes of files to keep: compiled code, and files whose names multiprocessing has stored."""
 
 
 def _entries(folders: list[str]) -> Iterator[str]:
+    """Yield the paths of the folders' entries, compiled code excepted."""
     for folder in folders:
         yield from (entry.path for entry in os.scandir(folder) if not entry.name.startswith(_KEPT_FILES))
 
 
 def _remove(paths: set[str]) -> None:
-    """A table that was computed from the made-up text, and kept in a file, would pass for one of the real text."""
+    """Remove files and folders: a table cached from the synthetic text would be mistaken for one of the real text."""
     import shutil
 
     for path in paths:
         if os.path.isdir(path) and not os.path.islink(path):
-            _open_up(path)  # what is closed, even to its owner, can be neither walked nor removed
+            _open_up(path)  # a folder without permissions can be neither walked nor removed
             for folder, folders, _ in os.walk(path):
                 for name in folders:
                     _open_up(os.path.join(folder, name))
@@ -271,23 +274,24 @@ def _remove(paths: set[str]) -> None:
 
 
 def _open_up(folder: str) -> None:
+    """Give the owner all permissions on a folder."""
     with contextlib.suppress(OSError):
         if not os.path.islink(folder):
             os.chmod(folder, 0o700)
 
 
 def _end_children() -> None:
-    """End the processes that the rehearsal left: they would go on using cores and places of the limit."""
+    """End the processes that the rehearsal left, which would use cores and count towards the process limit."""
     import multiprocessing
     from multiprocessing import forkserver, resource_tracker
 
     if (compiling := sys.modules.get("torch._inductor.async_compile")) is not None:
-        compiling.shutdown_compile_workers()  # not killed: the next compilation would wait for them
+        compiling.shutdown_compile_workers()  # killed workers would block the next compilation
     for child in multiprocessing.active_children():
         child.kill()
         child.join(1.0)
-    # These serve the real training, too, and do nothing by themselves.
-    modules: list[Any] = [resource_tracker, forkserver]  # the names are their own, and not in their type stubs
+    # These two also serve the training, and are idle otherwise.
+    modules: list[Any] = [resource_tracker, forkserver]  # private attributes, missing from their type stubs
     servers = (modules[0]._resource_tracker._pid, modules[1]._forkserver._forkserver_pid)
     for number in _children():
         if number not in servers:
@@ -297,16 +301,16 @@ def _end_children() -> None:
 
 
 def _children() -> list[int]:
-    """Numbers of the processes that this one has started; none where there is no /proc."""
+    """Return the ids of this process's children; none on systems without /proc."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
+        with contextlib.suppress(OSError):  # the process has just ended
             if int(status.read_text().rpartition(")")[2].split()[1]) == os.getpid():
                 found.append(int(status.parent.name))
     return found
 
 
-# ---------------------------------------------------------------- what comes out
+# ---------------------------------------------------------------- results
 
 
 def _read_only_tensor(view: mmap.mmap, vocab: int) -> Any:
@@ -315,12 +319,12 @@ def _read_only_tensor(view: mmap.mmap, vocab: int) -> Any:
     from prepare.session import as_tensor
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that the buffer is read-only, which is the point
+        warnings.simplefilter("ignore")  # torch warns that the buffer is read-only, as intended
         return as_tensor(view, vocab)
 
 
 def _plain(state: Any) -> dict[str, Any]:
-    """The state as contiguous CPU tensors that share no storage, as safetensors wants them."""
+    """Return the state as contiguous CPU tensors that share no storage, as safetensors requires. Raises TypeError."""
     import torch
 
     if not isinstance(state, dict) or not state:
@@ -334,9 +338,9 @@ def _plain(state: Any) -> dict[str, Any]:
 
 
 def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> NoReturn:
-    """Answer batches of rows: with a log-probability for each target (claims), or with all logits (for an audit).
+    """Answer batches of rows: with a log-probability for each target (claims), or with logits (audit).
 
-    There is no last one: the evaluator ends the process when it has what it wants.
+    Runs until the evaluator kills the process.
     """
     import numpy as np
     import safetensors.torch
@@ -357,7 +361,7 @@ def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> NoReturn:
             with torch.inference_mode():
                 logits = model(tokens)
                 check_logits(logits, rows.shape[0], rows.shape[1], info.vocab)
-                if "positions" in frame.message:  # one of each row, where all logits are too many
+                if "positions" in frame.message:  # one position per row, where all logits are too large
                     logits = logits[torch.arange(len(rows)), torch.tensor(frame.message["positions"])]
                 answer = logits.float().cpu().contiguous().numpy().tobytes()
         channel.send({"type": hello["mode"]}, answer)

@@ -1,7 +1,8 @@
-"""The obvious ways to write a text into a program other than plainly, undone: what a gate compares with secret text.
+"""Decode the obvious encodings of text in a program's literals, so that they can be compared with evaluation text.
 
-Cheap and finite on purpose. Whatever is hidden better is bounded by how much a program may carry
-(``train.language_model.static_checks``)."""
+Cheap and finite on purpose. Better hidden text is bounded by how much data a program may carry
+(``train.language_model.static_checks``).
+"""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ from collections.abc import Iterator
 
 from train.language_model.program import literals
 
-_SHORT = 16  # bytes: nothing shorter can hold a quotation
+_SHORT = 16  # bytes or numbers: shorter literals cannot hold a quotation
 _UNPACKED = 1_000_000
 
 
-def spellings(text: str, tree: ast.Module) -> Iterator[bytes]:
-    """Everything that this source may spell: itself, and its literals decoded, joined, shifted, turned around."""
+def decoded_literals(text: str, tree: ast.Module) -> Iterator[bytes]:
+    """Yield the source and its literals decoded, joined, strided, shifted and reversed, as bytes."""
     values = list(literals(tree))
     for characters in (text, "".join(value for value in values if isinstance(value, str))):
         yield characters.encode("utf-8", "surrogatepass")
@@ -47,7 +48,7 @@ def spellings(text: str, tree: ast.Module) -> Iterator[bytes]:
 
 
 def _unpacked(data: bytes) -> Iterator[bytes]:
-    """As it is, from hexadecimal and the base codes, decompressed from any of these; each of them backwards too."""
+    """Yield data as is, decoded from hexadecimal and base 64, 85 and 32, reversed, and each of these decompressed."""
     if len(data) < _SHORT:
         return
     layers = [data]
@@ -62,7 +63,7 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
 
 
 def _decompressed(data: bytes) -> Iterator[bytes]:
-    """What zlib, gzip, raw deflate, bzip2 and xz make of it: at most a million bytes each."""
+    """Yield data decompressed by zlib, gzip, raw deflate, bzip2 and xz: at most a million bytes each."""
     for unpack in (
         zlib.decompressobj().decompress,
         zlib.decompressobj(31).decompress,
@@ -72,12 +73,12 @@ def _decompressed(data: bytes) -> Iterator[bytes]:
     ):
         try:
             yield unpack(data, _UNPACKED)
-        except (OSError, ValueError, zlib.error, lzma.LZMAError):  # it is not that
+        except (OSError, ValueError, zlib.error, lzma.LZMAError):  # another format
             continue
 
 
 def _rotated(data: bytes) -> Iterator[bytes]:
-    """The alphabet turned by 1 to 25 letters."""
+    """Yield data under every Caesar shift of the alphabet, 1 to 25 letters."""
     lower = string.ascii_lowercase.encode()
     data = data.lower()
     for turn in range(1, 26):
@@ -85,7 +86,7 @@ def _rotated(data: bytes) -> Iterator[bytes]:
 
 
 def _numbers(numbers: list[int]) -> Iterator[bytes]:
-    """Small ones as bytes, one after the other; large ones as the bytes of their binary form, joined."""
+    """Yield numbers below 256 as bytes, and large numbers as their joined binary forms in both byte orders."""
     yield bytes(number for number in numbers if 0 <= number < 256)
     large = [number for number in numbers if number >= 1 << 16]
     big = [number.to_bytes(-(-number.bit_length() // 8), "big") for number in large]
@@ -94,13 +95,14 @@ def _numbers(numbers: list[int]) -> Iterator[bytes]:
 
 
 def _displays(tree: ast.Module) -> Iterator[list[int]]:
-    """Lists, tuples and sets of whole numbers, negative ones too."""
+    """Yield the integers, negative ones included, of each list, tuple and set display."""
     for node in ast.walk(tree):
         if isinstance(node, ast.List | ast.Tuple | ast.Set) and len(node.elts) >= _SHORT:
             yield [number for part in node.elts if (number := _whole(part)) is not None]
 
 
 def _whole(node: ast.expr) -> int | None:
+    """Return the value of an integer literal, possibly negated, or None."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         number = _whole(node.operand)
         return None if number is None else -number
@@ -110,7 +112,7 @@ def _whole(node: ast.expr) -> int | None:
 
 
 def _shifted(numbers: list[int]) -> Iterator[bytes]:
-    """Characters with a constant added or mixed in by exclusive or, and running sums of differences."""
+    """Yield numbers as bytes: reversed, plus a constant, xor a constant, and their cumulative sums plus a constant."""
     if len(numbers) < _SHORT or max(numbers) - min(numbers) > 255:
         return
     yield bytes(number & 255 for number in reversed(numbers))

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from prepare.load import HOUSE
+from prepare.load import ROOT
 from prepare.task import Limits, Task
-from train.language_model.program import bare
+from train.language_model.program import without_comments
 from train.language_model.static_checks import SHARED, StaticChecks
 
 PREDICT = "def predict(state, task): ...\n"
@@ -47,7 +47,7 @@ def refuse(gates: StaticChecks, text: str) -> str | None:
 
 def test_the_seed_programs_pass(gates: StaticChecks, toy_seed: str) -> None:
     assert refuse(gates, toy_seed) is None
-    assert refuse(gates, (HOUSE / "train/seeds/shakespeare.py").read_text()) is None
+    assert refuse(gates, (ROOT / "train/seeds/shakespeare.py").read_text()) is None
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_comments_and_docstrings_carry_nothing_and_do_not_count(gates: StaticChe
     secret = random_text(9000)
     remarks = f'"""{secret}"""\n{BARE}def f():\n    """{secret}"""\n\n\n# {secret}\n'
     assert refuse(gates, remarks) is None
-    assert secret[:50] not in bare(remarks)
+    assert secret[:50] not in without_comments(remarks)
 
 
 @pytest.mark.parametrize("path", ["optim/adam.py", "optim/optimizer.py", "optim/lr_scheduler.py", "nn/modules/rnn.py"])
@@ -208,7 +208,7 @@ def test_large_honest_programs_pass(gates: StaticChecks, path: str) -> None:
 
 
 def test_a_program_may_grow_to_ten_times_the_seed(gates: StaticChecks) -> None:
-    own = (HOUSE / "train/seeds/shakespeare.py").read_text()
+    own = (ROOT / "train/seeds/shakespeare.py").read_text()
     assert (
         refuse(gates, own + "".join(own.replace("Block", f"Block{i}").replace("GPT", f"GPT{i}") for i in range(9)))
         is None

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from prepare.data.copies import plain
-from train.language_model import commons, static_checks
-from train.language_model.commons import PublicText
+from train.language_model import public_text, static_checks
+from train.language_model.public_text import PublicText
 from train.language_model.static_checks import TextIndex
 
 COMMON = "torch.nn.functional.scaled_dot_product_attention(query, key, value)"
@@ -75,8 +75,8 @@ def test_texts_that_follow_each_other_are_not_one(known: tuple[PublicText, list[
 
 
 def test_of_a_large_training_split_the_first_part_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commons, "_MOST", 1000)
-    monkeypatch.setattr(commons, "_BLOCK", 300)
+    monkeypatch.setattr(public_text, "_MOST", 1000)
+    monkeypatch.setattr(public_text, "_BLOCK", 300)
     read: list[int] = []
 
     def training() -> Iterator[bytes]:
@@ -119,6 +119,6 @@ def test_a_long_quotation_is_told_by_its_beginning(
     assert index.quotes(text.tobytes(), judge) is not None
     assert len(asked) < 1000
     # And one that begins at the end of what is asked together is seen as well.
-    monkeypatch.setattr(static_checks, "_TOGETHER", 5)
+    monkeypatch.setattr(static_checks, "_CHUNK", 5)
     assert index.quotes(text[:35].tobytes(), judge) is not None
     assert index.quotes(text[:34].tobytes(), judge) is None
