@@ -1,9 +1,9 @@
-"""Classes that a configuration names with ``_target_``, and the list of those that data may name.
+"""Import of classes that a configuration names with ``_target_``, and the allow-list for untrusted configurations.
 
-A configuration that a user typed or wrote in a conf folder may name any class (``locate``). One that was read from data
-(the ``task.json`` of an export, the ``runs.config`` of an archive) is untrusted: ``known_task`` and ``known_evaluator``
-match its classes against a list. A name from data is never imported, and options that decide what is downloaded or
-where it is kept have their defaults.
+A configuration that a user typed or wrote in a conf folder may name any class (``locate``). A configuration that was
+read from data (the ``task.json`` of an export, the ``runs.config`` of an archive) is untrusted: ``known_task`` and
+``known_evaluator`` match its classes against a list. A class name from data is never imported, and options that control
+what is downloaded, or where it is stored, must have their defaults.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 
 class TaskError(Exception):
-    """A task's configuration is not usable; the message says which key and what was expected."""
+    """A task's configuration is invalid; the message names the key and the expected value."""
 
 
 def locate(target: str) -> Any:
-    """The object that a dotted ``_target_`` names, imported. Raises TaskError. Not for a name that comes from data."""
+    """Import and return the object with a dotted name. Raises TaskError. Not for names that come from data."""
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
@@ -31,11 +31,11 @@ def locate(target: str) -> Any:
 
 @dataclass(frozen=True)
 class Known:
-    """A class that data may name."""
+    """A class that an untrusted configuration may name."""
 
     target: str
-    free: frozenset[str] = frozenset()
-    """Options that data may set; of all others they may only repeat the default."""
+    options: frozenset[str] = frozenset()
+    """Options that the configuration may set; all others must equal their default."""
 
 
 CORPORA = (
@@ -47,32 +47,32 @@ CORPORA = (
 EVALUATORS = (Known("train.language_model.evaluator.AuditedEvaluator", frozenset({"median_rule"})),)
 
 _DEEPEST = 20
-_CURE = (
-    "Nothing was imported. If it is yours, take it from your own settings: python -m search evaluate PATH task=NAME "
-    "--config-dir DIR (or: ablate ID, and evaluator=NAME for an evaluator)"
+_HELP = (
+    "Nothing was imported. If the class is your own, name it in your settings: python -m search evaluate PATH "
+    "task=NAME --config-dir DIR (or: ablate ID, and evaluator=NAME for an evaluator)"
 )
 
 
 def known_task(config: object) -> dict[str, Any]:
-    """A task's configuration that came from data, with a corpus from the list and plain values. Raises TaskError."""
+    """Check a task's untrusted configuration: a corpus from the list, plain values otherwise. Raises TaskError."""
     if not isinstance(config, Mapping):
         raise TaskError(f"the task is a {type(config).__name__}; expected an object, as task.json of an export has it")
     if "_target_" in config:
-        raise TaskError(f"the task is made by the class {_shown(config['_target_'])}, which data cannot name. {_CURE}")
+        raise TaskError(f"the task is built by the class {_shown(config['_target_'])}, which data cannot name. {_HELP}")
     rest = {key: value for key, value in config.items() if key != "corpus"}
     _refuse_classes(rest, "task")
     return {**rest, "corpus": _known(config.get("corpus"), CORPORA, "task.corpus")}
 
 
 def known_evaluator(config: object) -> dict[str, Any]:
-    """The same of an evaluator's configuration. Raises TaskError."""
+    """Check an evaluator's untrusted configuration: a class from the list, plain values. Raises TaskError."""
     return _known(config, EVALUATORS, "evaluator")
 
 
 def _known(section: object, known: tuple[Known, ...], where: str) -> dict[str, Any]:
-    """The section with the class as our list spells it. Raises TaskError.
+    """Return the section with the class's name as it is in the list. Raises TaskError.
 
-    Package and class name decide; the module between them is not compared, since it was another one in older versions.
+    Compares package and class name only, not the module between them, which was different in older versions.
     """
     if not isinstance(section, Mapping) or "_target_" not in section:
         raise TaskError(f"{where} has no _target_; expected one of {_listed(known)}")
@@ -81,7 +81,7 @@ def _known(section: object, known: tuple[Known, ...], where: str) -> dict[str, A
     if not found:
         raise TaskError(
             f"{where} names the class {_shown(target)}; expected one of {_listed(known)}, since a configuration that "
-            f"comes with an export or an archive may not name other code. {_CURE}"
+            f"comes with an export or an archive may not name other code. {_HELP}"
         )
     options = {str(key): value for key, value in section.items() if key != "_target_"}
     _refuse_classes(options, where)
@@ -90,6 +90,7 @@ def _known(section: object, known: tuple[Known, ...], where: str) -> dict[str, A
 
 
 def _ends(target: str) -> tuple[str, str]:
+    """Return the first and the last part of a dotted name."""
     return target.split(".")[0], target.split(".")[-1]
 
 
@@ -102,12 +103,12 @@ def _shown(value: object) -> str:
 
 
 def _refuse_classes(value: object, where: str, depth: int = 0) -> None:
-    """Raises TaskError if a class is named anywhere inside, or if it is nested too deep."""
+    """Raise TaskError if a class is named anywhere inside a value, or if it is nested too deep."""
     if depth > _DEEPEST:
         raise TaskError(f"{where} is nested deeper than {_DEEPEST} levels; expected a task's plain values")
     if isinstance(value, Mapping):
         if named := [key for key in value if str(key).startswith("_")]:
-            raise TaskError(f"{where} has the key {_shown(named[0])}; expected plain values there. {_CURE}")
+            raise TaskError(f"{where} has the key {_shown(named[0])}; expected plain values there. {_HELP}")
         for key, item in value.items():
             _refuse_classes(item, f"{where}.{_shown(key)[1:-1]}"[:200], depth + 1)
     elif isinstance(value, list | tuple):
@@ -116,19 +117,19 @@ def _refuse_classes(value: object, where: str, depth: int = 0) -> None:
 
 
 def _refuse_options(options: Mapping[str, Any], known: Known, where: str) -> None:
-    """Raises TaskError for an option that data may not set, and for a name that is no name of a folder."""
+    """Raise TaskError for an option that data may not set, and for a name that cannot be a folder's."""
     defaults = inspect.signature(locate(known.target)).parameters
     for key, value in options.items():
-        default = defaults[key].default if key in defaults else value  # of an unknown option the class complains itself
-        if key not in known.free and not _same(value, default):
+        default = defaults[key].default if key in defaults else value  # an unknown option is refused by the class
+        if key not in known.options and not _same(value, default):
             raise TaskError(
                 f"{where}.{key} is {_shown(value)}; expected {default!r}, since a configuration that comes with an "
-                f"export or an archive may not change it. {_CURE}"
+                f"export or an archive may not change it. {_HELP}"
             )
     if "name" in options and not _is_plain_name(options["name"]):
         raise TaskError(
             f"{where}.name is {_shown(options['name'])}; expected up to 100 printable characters without '/' and "
-            "without a dot at the beginning, since a folder of the cache is named after it"
+            "without a leading dot, since a folder in the cache is named after it"
         )
 
 
@@ -137,5 +138,5 @@ def _is_plain_name(value: object) -> bool:
 
 
 def _same(value: object, default: object) -> bool:
-    """As JSON knows it: a list is a tuple."""
+    """Compare with a default; a list, as JSON has it, equals the same tuple."""
     return (tuple(value) if isinstance(value, list) else value) == default

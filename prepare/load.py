@@ -1,8 +1,8 @@
-"""From a task's configuration (a mapping, as YAML or JSON gives it) to a ``Task``.
+"""Build a ``Task`` from its configuration (a mapping, as read from YAML or JSON).
 
-The same loader serves the search, the standalone run of a seed program and an exported branch, which carries its
-configuration as ``task.json``. What a user typed or wrote under conf/ may name any class; what was read from data goes
-through ``prepare.known`` first.
+Used by the search, by the standalone run of a seed program and by an exported branch, which carries its configuration
+as ``task.json``. A configuration that a user typed or wrote under conf/ may name any class; one that was read from data
+is checked by ``prepare.known`` first.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from prepare.task import Limits, Metric, Task
 __all__ = ["ROOT", "TaskError", "find_file", "is_exported", "locate", "task_beside", "task_from", "task_named"]
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The folder that holds our packages; paths in a task's configuration are relative to it, if not found from here."""
+"""Folder of this project's packages. A task's paths are relative to the current folder or, failing that, to this."""
 
 
 def task_from(config: Mapping[str, Any]) -> Task:
-    """Build the task. Raises TaskError for a missing or unknown key, ValueError from the parts' own checks."""
+    """Build the task. Raises TaskError for a missing or unknown key, ValueError for an invalid value."""
     values = {key: value for key, value in config.items() if key != "_target_"}
     metric = values.get("metric") or {}
     if not isinstance(metric, Mapping) or not metric.get("direction"):
         raise TaskError(
-            f"task {values.get('name', '?')!r} does not say whether its metric is to be minimised or maximised. "
+            f"task {values.get('name', '?')!r} does not say whether its metric is minimised or maximised. "
             "Set task.metric.direction to 'minimise' or 'maximise'."
         )
     corpus = dict(values.get("corpus") or {})
@@ -47,7 +47,7 @@ def task_from(config: Mapping[str, Any]) -> Task:
 
 
 def find_file(path: str) -> Path:
-    """A file that a task names: relative to the current directory, or to the folder of our packages."""
+    """Return a file that a task names: relative to the current folder, or to ``ROOT``. Raises TaskError."""
     for candidate in (Path(path).expanduser(), ROOT / path):
         if candidate.is_file():
             return candidate
@@ -56,15 +56,15 @@ def find_file(path: str) -> Path:
 
 
 def is_exported(program: Path) -> bool:
-    """Whether a program lies in an exported branch, with its task beside it."""
+    """Return whether a program lies in an exported branch, next to a ``task.json``."""
     return (program.resolve().parent / "task.json").is_file()
 
 
 def task_beside(program: Path, device: str | None = None, settings: Sequence[str] = ()) -> Task:
-    """The task of a program that runs alone: ``task.json`` beside it (an export), else ``conf/task/<stem>.yaml``.
+    """Load the task of a program that runs alone: ``task.json`` next to it (an export), else ``conf/task/<stem>.yaml``.
 
-    For the latter, ``device`` says whose preset applies (see ``prepare.presets``; None: that of this machine), and
-    ``settings`` are overrides as for the search.
+    For the latter, ``device`` selects the preset (see ``prepare.presets``; None: this machine's device), and
+    ``settings`` are overrides as for the search. Raises TaskError, or ValueError for an invalid value.
     """
     exported = program.resolve().parent / "task.json"
     if exported.is_file():

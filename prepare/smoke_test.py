@@ -1,8 +1,8 @@
-"""A rehearsal: the whole of a program once, in about a second, before its training budget is spent.
+"""The rehearsal: a smoke test that runs the whole program in about a second, before its training budget is spent.
 
-What costs a budget is an error that shows after the training: in the state that is returned, in ``predict``. A
-rehearsal runs ``train`` on a made-up text with a clock that hurries, so that such an error shows at once. Nothing can
-be learned from it: the text is drawn from the seed and has nothing of the real one.
+An error that only shows after the training, in the returned state or in ``predict``, wastes the whole budget. The
+rehearsal runs ``train`` on synthetic text with an accelerated clock, so that such an error shows at once. The program
+learns nothing about the data from it: the text is generated from the seed alone.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from prepare.session import Session, TaskInfo
 if TYPE_CHECKING:
     from torch import Tensor
 
-_WALK = (0.0, 0.3, 0.6, 0.85, 0.95, 0.99)
-"""The share of the budget that has passed after so many reports: every stage of a schedule is seen in a few steps."""
+_SHARES = (0.0, 0.3, 0.6, 0.85, 0.95, 0.99)
+"""Used share of the budget after 0, 1, 2, ... reports, so that a few steps cover every stage of a schedule."""
 TEXT_BYTES = 1 << 18
-"""Of the made-up text, or as many as the real one has, if that is shorter."""
-_PATIENCE = 3.0  # times the seconds of a rehearsal: what has not ended then is broken off
+"""Bytes of synthetic text, at most; fewer if the real text is shorter."""
+_PATIENCE = 3.0  # times the seconds of the rehearsal, after which it is interrupted
 
 
 class Unfinished(BaseException):
-    """The rehearsal was broken off: the program did not ask the session for the time. Not an ``Exception``, so that
-    a program that catches all of these does not catch it."""
+    """The rehearsal was interrupted, since the program did not check the session's clock.
+
+    A BaseException, so that a program that catches every Exception does not catch it.
+    """
 
 
 def synthetic_text(seed: int, size: int, vocab: int = 256) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """[size] bytes below ``vocab``: words of a made-up language in lines, as frequent as words are in real ones.
+    """Return [size] bytes below ``vocab``: lines of made-up words with the frequencies of words in real languages.
 
-    Not mere noise, in which a program that counts would find ten times as much to count as in a text.
+    Not random bytes, in which a program that counts n-grams would find ten times as many of them as in a real text.
     """
     rng = np.random.default_rng(seed)
     lengths = rng.integers(2, 9, size=400)
@@ -52,7 +54,7 @@ def synthetic_text(seed: int, size: int, vocab: int = 256) -> np.ndarray[tuple[i
 
 
 def synthetic_rows(seed: int, size: int, context: int) -> Tokens:
-    """Rows [R, context + 1] of tokens that begin with token 0, of ``size`` bytes at most (one row at least)."""
+    """Return rows [R, context + 1] of tokens that begin with token 0: at most ``size`` bytes, at least one row."""
     width = context + 1
     rows = max(1, size // (2 * width))
     tokens = synthetic_text(seed, rows * width).astype(np.uint16).reshape(rows, width) + np.uint16(1)
@@ -61,7 +63,7 @@ def synthetic_rows(seed: int, size: int, context: int) -> Tokens:
 
 
 class RehearsalSession(Session):
-    """A session whose clock hurries: it is over after six reports, or after ``rehearsal_seconds``."""
+    """A session with an accelerated clock: it ends after six reports, or after ``rehearsal_seconds``."""
 
     def __init__(
         self,
@@ -80,12 +82,12 @@ class RehearsalSession(Session):
             return text, seconds
 
         super().__init__(task=task, seed=seed, seconds=seconds, begin=begin, tell=_ignore_report, clock=clock)
-        self._hurry = seconds / rehearsal_seconds
+        self._acceleration = seconds / rehearsal_seconds
         self._reports = 0
 
     def elapsed(self) -> float:
-        walked = _WALK[self._reports] if self._reports < len(_WALK) else 1.0
-        return max(walked * self.seconds, self._hurry * super().elapsed())
+        share = _SHARES[self._reports] if self._reports < len(_SHARES) else 1.0
+        return max(share * self.seconds, self._acceleration * super().elapsed())
 
     def report(self, *, step: int, loss: float) -> None:
         super().report(step=step, loss=loss)
@@ -93,24 +95,24 @@ class RehearsalSession(Session):
 
 
 def _ignore_report(step: int, loss: float) -> None:
-    """Reports of a rehearsal are not sent: it is no training."""
+    """Discard a report: the curve has points of the training only."""
 
 
 @contextmanager
 def time_limit(rehearsal_seconds: float) -> Iterator[Callable[[], None]]:
-    """Gives a function that sets an alarm clock: ``Unfinished`` is raised if the block does not end in time after it.
+    """Yield a function that starts an alarm; ``Unfinished`` is raised if the block does not end in time after that.
 
-    To be used in the main thread, where the exception is raised.
+    Must be used in the main thread, where the exception is raised.
     """
     patience = _PATIENCE * rehearsal_seconds
 
-    def break_off(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise Unfinished(f"train() had not returned {patience:g} s after session.start()")
 
     def set_alarm() -> None:
         signal.setitimer(signal.ITIMER_REAL, patience)
 
-    before = signal.signal(signal.SIGALRM, break_off)
+    before = signal.signal(signal.SIGALRM, interrupt)
     try:
         yield set_alarm
     finally:

@@ -1,4 +1,4 @@
-"""What is improved: seed files, which of them may change, metric, limits, budget, corpus, and ``program.md``.
+"""The task: seed program, editable files, metric, limits, budget, corpus and instructions (``program.md``).
 
 A task is trusted code and data. Candidates never import this module; they import the small API in
 ``prepare/__init__.py``. A task of your own is one YAML file under ``conf/task/`` (see the README).
@@ -20,13 +20,13 @@ from prepare.data.tokens import LARGEST, SMALLEST
 from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
 
 Buffer = bytes | memoryview
-"""Training data as it is handed over: symbols, each in ``scoring.storage(vocab)``."""
-_SAMPLE = 1 << 23
+"""Training data as passed to a candidate: symbols in the dtype ``scoring.storage(vocab)``."""
+_SAMPLE = 1 << 23  # tokens to count n-grams in
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a score means. ``direction`` has no default: guessing it is how other tools crowned the worst."""
+    """Name, direction and range of the score. ``direction`` has no default, since a wrong one selects the worst."""
 
     name: str
     direction: Literal["minimise", "maximise"]
@@ -42,7 +42,7 @@ class Metric:
             )
 
     def check(self, score: float) -> str | None:
-        """Why ``score`` cannot be a value of this metric, or None."""
+        """Return why ``score`` cannot be a value of this metric, or None."""
         if not math.isfinite(score):
             return f"{self.name} is {score}, not a finite number"
         if not self.lower <= score <= self.upper:
@@ -51,68 +51,67 @@ class Metric:
 
 
 class Corpus(Protocol):
-    """Where a task's data comes from. Splits are byte strings as [N] uint8 arrays."""
+    """Protocol of a task's data source. Splits are byte strings as [N] uint8 arrays."""
 
     name: str
     forbidden_packages: tuple[str, ...]
-    """Installed packages that carry the evaluation text, and so must not be mounted in a sandbox."""
+    """Installed packages that contain the evaluation text, which must not be mounted in a sandbox."""
 
     def prepare(self) -> Path:
-        """Fetch, verify and split the data; idempotent. Returns the cache directory."""
+        """Download, verify and split the data; idempotent. Returns the cache folder. Raises PreparationError."""
         ...
 
     def is_prepared(self) -> bool: ...
 
     def locations(self) -> tuple[Path, ...]:
-        """Folders that hold the text, splits included: a sandbox that shows one of them is refused."""
+        """Return the folders that hold the text, splits included: a sandbox that mounts one of them is refused."""
         ...
 
     def fingerprint(self) -> str:
-        """Names the corpus and its splits; scores of different fingerprints are never compared."""
+        """Return an identifier of the corpus and its splits; scores of different fingerprints are never compared."""
         ...
 
     def documents(self) -> tuple[Bytes, ...]:
-        """The training split as whole documents."""
+        """Return the training split as whole documents."""
         ...
 
     def evaluation(self, split: EvaluationSplit) -> Bytes:
-        """One evaluation split as a single byte string."""
+        """Return one evaluation split as a single byte string."""
         ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a candidate may use. Seconds are wall seconds; enforced by the parent process."""
+    """Limits of a candidate, enforced by the parent process. Seconds are wall seconds unless stated otherwise."""
 
     startup_seconds: float = 20.0
-    """Imports and set-up before the clock; more is charged to the budget."""
+    """Imports and set-up before the clock starts; longer start-up is subtracted from the training seconds."""
     rehearsal_seconds: float = 1.0
-    """The rehearsal's training, at most (see ``prepare.smoke_test``); 0 for none. All of a rehearsal, its imports
-    included, is broken off after ``startup_seconds``, and the training begins without one."""
+    """Training seconds of the rehearsal, at most (see ``prepare.smoke_test``); 0: no rehearsal. If the rehearsal,
+    imports included, takes longer than ``startup_seconds``, it is interrupted and the training starts without it."""
     check_seconds: float = 30.0
     score_seconds: float = 60.0
     predict_seconds: float = 5.0
-    """Computing seconds (CPU seconds a thread; wall seconds on a GPU) that ``predict`` may use on an evaluation split;
-    more must have been left over of the training seconds. The seed program needs 2."""
+    """Computing seconds (CPU seconds per thread; wall seconds on a GPU) that ``predict`` may use on an evaluation
+    split; a longer time must be covered by unused training seconds. The seed program needs 2."""
     audit_seconds: float = 60.0
     memory_mb: int = 4096
-    """Of all processes together, shared memory and scratch files included."""
+    """Memory of all processes together, shared memory and scratch files included."""
     scratch_mb: int = 512
     """Files in /tmp and /dev/shm."""
     processes: int = 256
     parameters: int = 1_000_000
-    """Elements of the returned state, all tensors together."""
+    """Elements of the returned state, over all tensors."""
     state_mb: float = 16.0
     log_kb: int = 64
     source_kb: int = 64
     literal_bytes: int = 4096
-    """Bytes that literals and names can carry, compressed and all together; see
-    ``train.language_model.static_checks``."""
+    """Compressed bytes of all literals and names; see ``train.language_model.static_checks``."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A language-modelling task on bytes or on tokens: the candidate's model is judged by its bits per byte."""
+    """A language-modelling task on bytes or tokens: candidates are scored by their model's bits per byte."""
 
     name: str
     corpus: Corpus
@@ -120,36 +119,37 @@ class Task:
     seed_file: str
     """Path of the seed program; its text becomes ``train.py`` of the root."""
     program: str
-    """Path of ``program.md``: what to improve and the constraints, in a human's words."""
+    """Path of ``program.md``: the goal and the constraints, in plain language."""
     seconds: float
     """Training seconds of one evaluation."""
     context: int
-    """T of the evaluation rows; ``predict`` must take any 1 <= T <= context."""
+    """T of the evaluation rows; ``predict`` must accept any 1 <= T <= context."""
     vocab: int = 256
     encoding: Literal["bytes", "tokens"] = "bytes"
-    """What the model reads. ``tokens``: of a tokenizer of ``vocab`` tokens that is trained on the training split; the
-    data are then rows of context + 1 tokens that begin with token 0 (see ``prepare.data.packing``)."""
+    """Input of the model. ``tokens``: from a tokenizer of ``vocab`` tokens, trained on the training split; the data are
+    then rows of context + 1 tokens that begin with token 0 (see ``prepare.data.packing``)."""
     rows: int = 512
     """Evaluation rows drawn from a split: [rows, context + 1] bytes or tokens."""
     batch: int = 64
     """Rows per call of ``predict`` when scoring."""
     limits: Limits = field(default_factory=Limits)
     constants: dict[str, float] = field(default_factory=dict)
-    """A preset: module-level constants of the seed program to set before the search begins."""
+    """Module-level constants of the seed program to set before the search begins, usually by a preset."""
     audit_screen: int = 128
-    """Audited positions of a screening; see ``train.language_model.audit``."""
+    """Audited positions of an ordinary screening; see ``train.language_model.audit``."""
     audit_claim: int = 8192
-    """Audited positions of a leader, a confirmation and a report, at most: as many as ``audit_unseen`` needs."""
+    """Audited positions of a leader, a confirmation or a report, at most."""
     audit_unseen: float = 0.004
-    """What their scores may hide, in the metric's unit with 95% certainty, until the seed deviation is known: then it
-    is a quarter of that."""
+    """Gain, in the metric's unit, that may stay unseen in their scores (with 95% certainty) until the seed deviation is
+    known; then a quarter of that deviation."""
     audit_tolerance: float = 2e-3
-    """Largest honest difference (nats) between a claim and its audit at one position."""
+    """Largest tolerated difference (nats) between a claim and its audit at one position."""
 
     smallest_gain: float | None = None
-    """The smallest gain worth claiming, in the metric's unit: how often a claim trains each side follows from it and
-    the seed deviation. None: nobody said, and a claim has its usual size."""
+    """The smallest gain worth claiming, in the metric's unit. With the seed deviation it determines the number of
+    evaluations per side of a claim; None: the default number."""
     editable: tuple[str, ...] = ("train.py",)
+    """Files that candidates may change."""
 
     def __post_init__(self) -> None:
         if self.seconds <= 0:
@@ -180,39 +180,39 @@ class Task:
         return self.corpus.is_prepared() and (self.tokenised is None or self.tokenised.is_prepared())
 
     def prepare(self) -> Path:
-        """Make the data ready and check them; idempotent. Returns the corpus's folder. Raises PreparationError."""
+        """Prepare and verify the data; idempotent. Returns the corpus's folder. Raises PreparationError."""
         folder = self.corpus.prepare()
         if self.tokenised is not None:
             self.tokenised.prepare()
         return folder
 
     def locations(self) -> tuple[Path, ...]:
-        """Folders that hold the text, in whatever form: a sandbox that shows one of them is refused."""
+        """Return the folders that hold the text in any form: a sandbox that mounts one of them is refused."""
         return (*self.corpus.locations(), *([self.tokenised.directory()] if self.tokenised is not None else []))
 
     def fingerprint(self) -> str:
-        """Names the corpus, its splits and how they are scored; unequal ones are never compared."""
+        """Return an identifier of corpus, splits and scoring; scores of different fingerprints are never compared."""
         read_as = "" if self.tokenised is None else f"/{self.tokenised.fingerprint()}"
         return f"{self.corpus.fingerprint()}{read_as}/{self.metric.name}/T{self.context}/rows{self.rows}"
 
     def training_size(self) -> int:
-        """Symbols of the training split."""
+        """Return the number of symbols of the training split."""
         if self.tokenised is not None:
             return int(self.tokenised.rows("train").size)
         return sum(len(document) for document in self.corpus.documents())
 
     def training_sample(self) -> tuple[Symbols, ...]:
-        """Documents (bytes) or rows (tokens, of which 8 million are enough) for counting in the training split."""
+        """Return documents (bytes), or rows with 8 million tokens, of the training split, to count n-grams in."""
         if self.tokenised is not None:
             rows = self.tokenised.rows("train")
             return (rows[: max(1, _SAMPLE // rows.shape[1])].ravel(),)
         return self.corpus.documents()
 
     def training_stream(self, seed: int) -> Buffer:
-        """The training split for one run, in an order drawn from ``seed``.
+        """Return the training split for one run, in an order drawn from ``seed``.
 
-        Bytes: whole documents, turned by a random offset. Tokens: whole rows of context + 1, one after the other.
-        A candidate that fixes its own seed still meets another order of the data in every run.
+        Bytes: whole documents, rotated by a random offset. Tokens: consecutive rows of context + 1.
+        A candidate that fixes its own seed still gets another order of the data in every run.
         """
         rng = np.random.default_rng(seed)
         if self.tokenised is not None:
@@ -223,9 +223,9 @@ class Task:
         return np.roll(stream, int(rng.integers(len(stream)))).tobytes()
 
     def evaluation_rows(self, split: EvaluationSplit) -> Symbols:
-        """[rows, context + 1] symbols of one evaluation split, the same for every candidate.
+        """Return [rows, context + 1] symbols of one evaluation split, the same for every candidate.
 
-        Raises ValueError if the split holds less.
+        Raises ValueError if the split is too short.
         """
         if self.tokenised is None:
             return evaluation_rows(self.corpus.evaluation(split), self.rows, self.context)
@@ -238,7 +238,7 @@ class Task:
         return np.array(rows[np.linspace(0, len(rows) - 1, self.rows).astype(np.int64)])
 
     def measure(self, rows: Symbols) -> Measure:
-        """How log-probabilities of the targets of ``rows`` [N, T + 1] become bits per byte."""
+        """Return the conversion of log-probabilities of the targets of ``rows`` [N, T + 1] to bits per byte."""
         if self.tokenised is None:
             return Measure()
         return Measure.of(rows, self.tokenised.vocabulary.lengths(self.vocab))

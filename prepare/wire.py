@@ -56,7 +56,7 @@ class Decoder:
 
     @property
     def full(self) -> bool:
-        """Whether the buffer holds a whole frame or an error for certain: call ``next`` before feeding more."""
+        """True if the buffer certainly holds a whole frame or an error: call ``next`` before feeding more."""
         return len(self._buffer) >= _HEADER.size + MAX_MESSAGE + self.max_payload
 
     def feed(self, data: bytes) -> None:

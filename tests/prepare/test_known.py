@@ -82,7 +82,7 @@ def test_the_rest_of_a_task_is_plain() -> None:
     for change, message in (
         ({"limits": {"_target_": "os.system"}}, r"task\.limits has the key '_target_'"),
         ({"constants": [{"_args_": []}]}, r"task\.constants has the key '_args_'"),
-        ({"_target_": "search.OwnTask"}, r"made by the class 'search\.OwnTask', which data cannot name"),
+        ({"_target_": "search.OwnTask"}, r"built by the class 'search\.OwnTask', which data cannot name"),
     ):
         with pytest.raises(TaskError, match=message):
             known_task(task(**FOLDER) | change)
