@@ -99,14 +99,14 @@ def task_named(name: str, overrides: Sequence[str], device: str) -> Task:
 
 
 def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration of a task as Hydra composes it for the search."""
-    from hydra import compose, initialize_config_dir  # not at the top: an export runs without it
+    """Compose the configuration of a task with Hydra, as the search does. Raises TaskError."""
+    from hydra import compose, initialize_config_dir  # here, since an export runs without it
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    held = GlobalHydra.instance().hydra  # whoever runs in this process may have one of its own
+    held = GlobalHydra.instance().hydra  # another part of this process may have initialised Hydra
     GlobalHydra.instance().hydra = None
     try:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

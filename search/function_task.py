@@ -126,10 +126,12 @@ class FunctionEvaluator:
     def conditions(self, slot: Slot) -> Conditions:
         return Conditions(self._task.fingerprint(), self._task.seconds, "function")
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
+    ) -> Evaluation:
         """Never raises for what the function does; Ctrl-C goes through."""
         started, began = self.clock(), self.monotonic()
-        watch("train", 0.0)
+        on_progress("train", 0.0)
         try:
             score = float(self.own.score(request))
             problem = self._task.metric.check(score)

@@ -40,7 +40,9 @@ class Scorer(Protocol):
 class Evaluator(Scorer, Protocol):
     """Evaluates candidates; ``AuditedEvaluator`` is the one for language models."""
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
+    ) -> Evaluation:
         """Run one evaluation on ``slot``. Setting ``cancelled`` ends it as ``lost``. Raises only for bugs."""
         ...
 

@@ -147,20 +147,21 @@ class LocalExecutor:
         began = time.monotonic()
         losses: list[tuple[float, float]] = []
 
-        def watch(phase: str, share: float, loss: float | None = None, /) -> None:
+        def on_progress(phase: str, share: float, loss: float | None = None, /) -> None:
             append_loss(losses, share, loss)
             self._running[slot.index] = Running(slot, request, phase, share, began, losses)
 
-        return watch
+        return on_progress
 
     def _serve(self, slot: Slot) -> None:
         while (request := self._waiting.get()) is not None:
             if self._cancelled.is_set():
                 return
-            watch = self._progress_callback(slot, request)
-            watch("start", 0.0)
+            on_progress = self._progress_callback(slot, request)
+            on_progress("start", 0.0)
             try:
-                evaluation: Evaluation | BaseException = self._evaluator.evaluate(request, slot, self._cancelled, watch)
+                evaluation: Evaluation | BaseException
+                evaluation = self._evaluator.evaluate(request, slot, self._cancelled, on_progress)
             except BaseException as error:  # noqa: BLE001 - ``wait`` raises it in the caller's thread
                 evaluation = error
             finally:

@@ -50,7 +50,7 @@ class EvaluationPipeline:
 
     scoring: ScoringContext
     sandboxes: SandboxFactory
-    watch: ProgressCallback
+    on_progress: ProgressCallback
 
     @property
     def task(self) -> Task:
@@ -69,12 +69,12 @@ class EvaluationPipeline:
         stream = self.task.training_stream(self.sandboxes.request.seed)
         state = self._trained(stream)
         rows, measure = self.scoring.rows[self.split], self.scoring.measures[self.split]
-        self.watch("score", 1.0)
+        self.on_progress("score", 1.0)
         claims = measure.only_counted(self._claims(state, rows))
         design = self._sampling_design(claims)
         self.progress.metrics["unseen_bpb"] = design.unseen
         plan = audit.draw(rows, stream, design, min(self.task.batch, len(rows)))
-        self.watch("audit", 1.0)
+        self.on_progress("audit", 1.0)
         audited = measure.only_counted_at(plan.places, self._audited(state, plan))
         result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
         if reason is not None:
@@ -88,7 +88,7 @@ class EvaluationPipeline:
         """Train; return the state (a safetensors file). Measures the machine's speed before and after the training."""
         cores = self.sandboxes.slot.cores
         self.progress.machine_speed = before = machine_speed(cores)
-        state = Training(self.sandboxes, self.watch, self.scoring.median_rule).run(stream)
+        state = Training(self.sandboxes, self.on_progress, self.scoring.median_rule).run(stream)
         self.progress.machine_speed = harmonic_mean(before, machine_speed(cores))
         return state
 

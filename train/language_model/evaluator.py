@@ -104,8 +104,10 @@ class AuditedEvaluator:
         """Return the conditions that scores made in ``slot`` share: only scores of equal conditions are compared."""
         return Conditions(self._fingerprint, self.task.seconds, hardware_tag(slot))
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
-        """Train, score and audit a candidate; ``watch`` receives the progress.
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
+    ) -> Evaluation:
+        """Train, score and audit a candidate; ``on_progress`` receives the progress.
 
         Blocks for the whole evaluation. Never raises for what a candidate does.
         """
@@ -118,7 +120,7 @@ class AuditedEvaluator:
                     self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups
                 )
                 scoring = ScoringContext(self._rows, self._measures, self.ngram, self._median_rule)
-                score, audited = EvaluationPipeline(scoring, sandboxes, watch).run()
+                score, audited = EvaluationPipeline(scoring, sandboxes, on_progress).run()
             metrics = {**progress.metrics, **lease.metrics}
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics}
         except Aborted as ended:

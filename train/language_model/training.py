@@ -77,7 +77,7 @@ class Training:
     """One training of a candidate: ``run`` returns its state."""
 
     sandboxes: SandboxFactory
-    watch: ProgressCallback
+    on_progress: ProgressCallback
     median_rule: MedianRule | None = None
     divergence: Divergence = field(default_factory=Divergence)
 
@@ -207,7 +207,7 @@ class Training:
         curve.append(CurvePoint(step, self.progress.seconds, loss))
         if (reason := self._early_stop_reason(curve)) is not None:
             raise Aborted("stopped", reason)
-        self.watch("train", min(1.0, self.progress.seconds / self.task.seconds), loss)
+        self.on_progress("train", min(1.0, self.progress.seconds / self.task.seconds), loss)
 
     def _early_stop_reason(self, curve: Sequence[CurvePoint]) -> str | None:
         """Return why the reported losses do not justify the rest of the budget, or None."""

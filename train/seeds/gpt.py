@@ -1,9 +1,9 @@
 """A modern GPT on tokens: the program that the search of the task `gpt` starts from.
 
 Run it alone with `python train/seeds/gpt.py`. RMSNorm without weights, rotary positions, normalised queries and keys,
-squared ReLU, value embeddings in every other block, a way back to the embedding in every block, capped logits. Muon
-trains the matrices of the blocks, AdamW the rest. Rates stay flat and then fall to nothing by the clock. The sizes give
-50 million parameters; the rates are honest defaults, and nobody has tuned them for this budget.
+squared ReLU, value embeddings in every other block, a residual from the embedding to every block, capped logits. Muon
+trains the matrices of the blocks, AdamW the rest. Rates stay constant, then decay to zero by the clock. The sizes give
+50 million parameters; the rates are plausible defaults, not tuned for this budget.
 """
 
 import math
@@ -17,8 +17,8 @@ import prepare
 WIDTH = 512  # tune: 128..1024 log step 128
 DEPTH = 8  # tune: 2..16
 HEAD_SIZE = 128  # tune: 64|128
-BATCH = 256  # rows of a step; tune: 32..1024 log step 32
-MICRO = 64  # rows that are computed together, as many as fit into memory; tune: no
+BATCH = 256  # rows per step; tune: 32..1024 log step 32
+MICRO = 64  # rows per forward pass, as many as fit into memory; tune: no
 MLP_RATIO = 4
 ROTARY_BASE = 10000.0
 LOGIT_CAP = 15.0
@@ -26,12 +26,12 @@ MATRIX_RATE = 0.02
 EMBEDDING_RATE = 0.3
 HEAD_RATE = 0.004
 SCALAR_RATE = 0.02
-MATRIX_DECAY = 0.02  # share of a weight that a step of rate 1 takes off
+MATRIX_DECAY = 0.02  # share of a weight that a step of rate 1 subtracts
 MOMENTUM = 0.95
 BETA1 = 0.8
 BETA2 = 0.95
 WARMUP = 0.01  # share of the budget
-WARMDOWN = 0.5  # share of the budget in which the rates fall to nothing
+WARMDOWN = 0.5  # share of the budget in which the rates decay to zero
 NEWTON_STEPS = 5  # tune: 3..7
 
 
@@ -41,14 +41,14 @@ def norm(x: Tensor) -> Tensor:
 
 
 def rotary(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [length, 1, HEAD_SIZE / 2] of the angles by which positions turn queries and keys."""
+    """Return cosines and sines [length, 1, HEAD_SIZE / 2] of the rotary angles of each position."""
     speeds = ROTARY_BASE ** -torch.linspace(0, 1, HEAD_SIZE // 2 + 1, device=device)[:-1]
     angles = torch.arange(length, device=device)[:, None, None] * speeds
     return angles.cos(), angles.sin()
 
 
 def turned(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """x: [B, T, heads, HEAD_SIZE]."""
+    """Apply rotary position embeddings to x: [B, T, heads, HEAD_SIZE]."""
     cos, sin = (part.to(x.dtype) for part in angles)
     left, right = x.chunk(2, -1)
     return torch.cat([left * cos + right * sin, right * cos - left * sin], -1)
@@ -64,7 +64,7 @@ class Block(nn.Module):
         self.up = nn.Linear(width, MLP_RATIO * width, bias=False)
         self.down = nn.Linear(MLP_RATIO * width, width, bias=False)
         self.values = nn.Embedding(vocab, width) if has_values else None
-        self.mix = nn.Parameter(torch.tensor([1.0, 0.1]))  # of the stream and the embedding
+        self.mix = nn.Parameter(torch.tensor([1.0, 0.1]))  # weights of the residual stream and the embedding
         self.value_share = nn.Parameter(torch.full((self.heads, 1), 0.5)) if has_values else None
 
     def forward(self, x: Tensor, first: Tensor, tokens: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
@@ -91,7 +91,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(width, vocab, bias=False)
         for name, weight in self.named_parameters():
             if name.endswith(("out.weight", "down.weight", "head.weight")):
-                nn.init.zeros_(weight)  # every block begins by changing nothing, and every token as likely
+                nn.init.zeros_(weight)  # every block starts as the identity, and all tokens as equally likely
             elif weight.dim() == 2 and "value_share" not in name:
                 embedding = name.endswith(("tokens.weight", "values.weight"))
                 nn.init.normal_(weight, std=1.0 if embedding else 1 / math.sqrt(weight.shape[1]))
@@ -99,19 +99,19 @@ class GPT(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         first = norm(self.tokens(tokens))
         if torch.is_autocast_enabled(first.device.type):
-            first = first.to(torch.get_autocast_dtype(first.device.type))  # the stream, too, in 16 bits
+            first = first.to(torch.get_autocast_dtype(first.device.type))  # the residual stream in 16 bits too
         x, angles = first, rotary(tokens.shape[1], tokens.device)
         for block in self.blocks:
             x = block(x, first, tokens, angles)
         return LOGIT_CAP * torch.tanh(self.head(norm(x)).float() / LOGIT_CAP)
 
     def loss(self, rows: Tensor) -> Tensor:
-        """Mean nats a token: rows [B, T + 1]."""
+        """Return the mean cross-entropy in nats per token: rows [B, T + 1]."""
         return F.cross_entropy(self(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Matrices [N, A, B] with all singular values near 1: Newton-Schulz steps (Jordan and others, 2024)."""
+    """Move all singular values of matrices [N, A, B] close to 1: Newton-Schulz steps (Jordan and others, 2024)."""
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
@@ -123,7 +123,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps along the nearest orthogonal matrix of the momentum. Matrices of one shape are computed together."""
+    """Optimiser that steps along the nearest orthogonal matrix of the momentum. Batches matrices of equal shape."""
 
     def __init__(self, matrices: list[Tensor], compiled: bool) -> None:
         shapes = sorted({tuple(matrix.shape) for matrix in matrices})
@@ -164,7 +164,7 @@ def optimisers_of(model: GPT, cuda: bool) -> list[torch.optim.Optimizer]:
 
 
 def share_of_rate(progress: float) -> float:
-    """Of the full rate at a share of the budget: a short rise, flat, then down to nothing in a straight line."""
+    """Return the share of the full rate at a share of the budget: short warm-up, constant, linear decay to zero."""
     return min(1.0, (progress + 1e-3) / (WARMUP + 1e-3), (1.0 - progress) / WARMDOWN)
 
 
@@ -191,7 +191,7 @@ def train(session: prepare.Session) -> dict[str, Tensor]:
             optimiser.zero_grad(set_to_none=True)
         return loss.detach()
 
-    # Compile and warm up before the clock, in a step of rate 0 on noise that leaves nothing behind.
+    # Compile and warm up before the clock starts, with a step of rate 0 on random tokens.
     noise = torch.randint(session.task.vocab, (micro, width), dtype=torch.int16)
     step([noise] * parts, 0.0).item()
     for optimiser in optimisers:
@@ -199,14 +199,14 @@ def train(session: prepare.Session) -> dict[str, Tensor]:
 
     rows = session.start().view(-1, width)
     done, pace, loss = 0, 0.0, None
-    while session.remaining() > 2 * pace:  # a step that does not fit is not begun
+    while session.remaining() > 2 * pace:  # do not start a step that does not fit
         began, before = session.elapsed(), loss
         places = torch.arange(done * parts * micro, (done + 1) * parts * micro) % len(rows)
         loss = step((rows[part] for part in places.split(micro)), share_of_rate(session.progress()))
         done += 1
-        # Waits for the step before this one, so that a GPU has always one step in hand, and never more.
+        # Waits for the previous step, so that exactly one step is queued on a GPU.
         session.report(step=done, loss=(loss if before is None else before).item())
-        pace = max(0.8 * pace, session.elapsed() - began)  # of late: one slow step is forgotten
+        pace = max(0.8 * pace, session.elapsed() - began)  # a decaying maximum, which forgets a single slow step
     return model.state_dict()
 
 

@@ -1,9 +1,9 @@
-"""A small byte-level GPT: the program that the search starts from.
+"""A small byte-level GPT: the program that the search of the task `shakespeare` starts from.
 
 Run it alone with `python train/seeds/shakespeare.py`. The constants are the ones that nanoGPT's README gives
 for training its character model on a CPU (batch 12, context 64, 4 layers, 4 heads, width 128, rate 1e-3 with
 2,000 steps of which 100 warm up, decay to a tenth, weight decay 0.1, beta2 0.99, clipping at 1, no dropout);
-steps became shares of the time budget. They are honest defaults, and nobody has tuned them for this budget.
+steps became shares of the time budget. They are plausible defaults, not tuned for this budget.
 """
 
 import math
@@ -52,7 +52,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Tokens [B, T] to logits [B, T, vocab]. Longer texts are read in windows of CONTEXT, each on its own."""
+    """Tokens [B, T] to logits [B, T, vocab]. Longer inputs are split into independent windows of CONTEXT."""
 
     def __init__(self, vocab: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class GPT(nn.Module):
 
 
 def rate(progress: float) -> float:
-    """The learning rate at a share of the budget: linear warm-up, then a cosine down to FINAL_RATE of it."""
+    """Return the learning rate at a share of the budget: linear warm-up, then cosine decay to FINAL_RATE of it."""
     if progress < WARMUP:
         return LEARNING_RATE * (progress + 0.01) / (WARMUP + 0.01)
     cosine = 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
@@ -98,7 +98,7 @@ def train(session: prepare.Session) -> dict[str, Tensor]:
 
     data = session.start()
     step, slowest = 0, 0.0
-    while session.remaining() > 1.5 * slowest:  # a step that does not fit is not begun
+    while session.remaining() > 1.5 * slowest:  # do not start a step that does not fit
         began = session.elapsed()
         starts = torch.randint(len(data) - CONTEXT, (BATCH, 1))
         rows = data[starts + window].long().to(session.device)

@@ -135,11 +135,11 @@ class Worker:
         self._progress = ProgressSnapshot("start", 0.0, ())
         losses: list[tuple[float, float]] = []
 
-        def watch(phase: str, share: float, loss: float | None = None, /) -> None:
+        def on_progress(phase: str, share: float, loss: float | None = None, /) -> None:
             append_loss(losses, share, loss)
             self._progress = ProgressSnapshot(phase, share, tuple(losses))
 
-        evaluation = self._evaluator.evaluate(request, self._slot, self._cancelled, watch)
+        evaluation = self._evaluator.evaluate(request, self._slot, self._cancelled, on_progress)
         return replace(evaluation, device=self._device, request=replace(request, files={}))  # the driver has the files
 
     def progress(self) -> ProgressSnapshot:
