@@ -70,6 +70,14 @@ def test_imports_point_one_way(room: str) -> None:
         assert not wrong, f"{path} imports {sorted(wrong)}; {room} may import of ours: {sorted(MAY_IMPORT[room])}"
 
 
+def test_prepared_data_does_not_depend_on_tasks() -> None:
+    """prepare/data imports of ``prepare`` only itself and the dtypes of ``prepare.scoring``."""
+    for path in modules("prepare/data"):
+        ours = {name for name in imported(path.read_text(), "prepare.data") if name.startswith("prepare.")}
+        wrong = sorted(name for name in ours if not name.startswith(("prepare.data.", "prepare.scoring.")))
+        assert not wrong, f"{path} imports {wrong}"
+
+
 def test_nobody_imports_a_seed_program() -> None:
     """A seed program is read as text; and it imports only what a candidate has in its sandbox."""
     seeds = [path for path in modules("train") if is_seed(path)]
