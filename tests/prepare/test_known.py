@@ -100,7 +100,7 @@ def test_an_evaluator_from_data() -> None:
     assert known_evaluator(ours) == ours
     for section, message in (
         (ours | {"memory_groups": False}, r"evaluator\.memory_groups is False; expected True"),
-        (ours | {"_target_": "os.system"}, r"names the class 'os\.system'; expected one of train\.evaluator"),
+        (ours | {"_target_": "os.system"}, r"names the class 'os\.system'; expected one of train\.language_model\.evaluator"),
         (None, "evaluator has no _target_"),
     ):
         with pytest.raises(TaskError, match=message):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
-from prepare.data.copies import plain
+from prepare.data.copies import letters_and_digits
 from train.language_model import public_text, static_checks
 from train.language_model.public_text import PublicText
 from train.language_model.static_checks import TextIndex
@@ -18,7 +18,7 @@ SECRET = "the committee of ways and means met in the orchard at noon"
 
 
 def rows(text: str) -> set[bytes]:
-    letters = plain(text.encode())
+    letters = letters_and_digits(text.encode())
     return {letters[start : start + 24] for start in range(len(letters) - 23)}
 
 

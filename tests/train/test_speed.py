@@ -14,7 +14,7 @@ from underway import sandbox_processes
 from archive.records import Failed, Scored
 from train.hardware.slots import make_slots
 from train.hardware.speed import harmonic_mean, machine_speed
-from train.language_model import evaluation as trial
+from train.language_model import evaluation as pipeline
 
 pytestmark = pytest.mark.xdist_group("clock")
 
@@ -77,7 +77,7 @@ def test_it_is_measured_when_no_process_of_the_candidate_is_alive_and_recorded(
         assert cores == CORES
         return 10.0 * len(seen)
 
-    monkeypatch.setattr(trial, "machine_speed", measured)
+    monkeypatch.setattr(pipeline, "machine_speed", measured)
     evaluation = run_candidate(toy_seed)
     assert isinstance(evaluation, Scored)
     assert seen == [0, 0]
@@ -87,7 +87,7 @@ def test_it_is_measured_when_no_process_of_the_candidate_is_alive_and_recorded(
 def test_a_failed_training_keeps_the_speed_before_it(
     run_candidate, toy_seed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "machine_speed", lambda cores: 12.5)
+    monkeypatch.setattr(pipeline, "machine_speed", lambda cores: 12.5)
     evaluation = run_candidate(toy_seed.replace("data = session.start()", "session.start(); raise ValueError('no')"))
     assert isinstance(evaluation, Failed)
     assert evaluation.resources.machine_speed == 12.5
