@@ -1,7 +1,7 @@
 """The task: seed program, editable files, metric, limits, budget, corpus and instructions (``program.md``).
 
 A task is trusted code and data. Candidates never import this module; they import the small API in
-``prepare/__init__.py``. A task of your own is one YAML file under ``conf/task/`` (see the README).
+``prepare/__init__.py``. A task of your own is one YAML file under ``conf/task/`` (see docs/tasks.md).
 """
 
 from __future__ import annotations
