@@ -33,7 +33,7 @@ def draw(facts: Mapping[str, Any], folder: Path) -> list[Path]:
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, paint in (("progress", _progress), ("tree", _tree)):
+        for name, paint in (("progress", progress), ("tree", _tree)):
             figure = Figure(figsize=(9, 5), layout="constrained")
             FigureCanvasAgg(figure)
             paint(figure.add_subplot(), facts)
@@ -50,7 +50,7 @@ def _words(text: str, limit: int = 42) -> str:
     return (text if len(text) <= limit else text[: limit - 1] + "…").replace("$", r"\$")
 
 
-def _progress(axes: Any, facts: Mapping[str, Any]) -> None:
+def progress(axes: Any, facts: Mapping[str, Any]) -> None:
     """Draw a dot per experiment, the best mean so far as a line, and the improvements with their 95% seed noise."""
     run, nodes, list_ = facts["run"], facts["nodes"], facts["experiments"]
     scored = [(k, score) for k, (_, score, _, _) in enumerate(list_) if score is not None]
