@@ -42,7 +42,8 @@ def draw_claim(axes: Any, kind: str, detail: dict[str, Any]) -> None:
     axes.set_xlim(-0.5, 1.7)
     axes.set_ylabel("on holdout, fresh seeds")
     if "gain" in detail:
-        axes.set_title(f"gain {detail['gain']:.2f}, 95% interval {detail['low']:.2f} to {detail['high']:.2f}", size=9)
+        words = f"gain {detail['gain']:.2f}\n95% interval {detail['low']:.2f} to {detail['high']:.2f}"
+        axes.set_title(words, size=9)
 
 
 def main(archive: str, run: str, out: str) -> None:

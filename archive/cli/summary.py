@@ -147,15 +147,15 @@ def _tried(facts: Mapping[str, Any]) -> list[str]:
     def said(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{count:,} {cell(name)}" for name, count in counts.items()) or "none"
 
-    trainings, refused = sum(facts["outcomes"].values()), _many(facts["refused"], "proposal")
+    evaluations, refused = sum(facts["outcomes"].values()), _many(facts["refused"], "proposal")
     return [
         f"{_many(facts['nodes'], 'candidate')} ({said(facts['operators'])}); {refused} refused",
-        f"{_many(trainings, 'training')} ({said(facts['outcomes'])})",
+        f"{_many(evaluations, 'evaluation')} ({said(facts['outcomes'])})",
     ]
 
 
 def _cost(facts: Mapping[str, Any]) -> list[str]:
-    time = f"{facts['training_hours']:.3g} hours of training, {facts['device_hours']:.3g} device hours in all"
+    time = f"{facts['training_hours']:.3g} hours of evaluation, {facts['device_hours']:.3g} device hours in all"
     if not facts["calls"]:
         return [f"{time}; no language model was asked"]
     unpriced = f", and {facts['unpriced']:,} of unknown price" if facts["unpriced"] else ""

@@ -63,7 +63,7 @@ def _ablated(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         most = f", the first of them {carry[0]['worth']:.4g} {facts['run']['unit']}" if carry else ""
         harm = sum(step["high"] < 0 for step in measured)
         yield _said(
-            f"Taken out of {facts['nodes']['id'][ablation['node']][:8]} one at a time, and the rest trained again on "
+            f"Taken out of {facts['nodes']['id'][ablation['node']][:8]} one at a time, and the rest evaluated again on "
             f"fresh seeds: {len(carry)} of {len(measured)} steps carry gain beyond noise{most}"
             f"{f'; harmful: {harm}' if harm else ''}. Each verdict is at 95% by itself.",
             [step["node"] for step in carry],

@@ -1,5 +1,5 @@
 "use strict";
-// The page of a run. Everything that came from a candidate or a model is set as text, never as markup.
+// The page of a run. Everything from a candidate or a model is set as text, never as markup.
 (async () => {
   const $ = (id) => document.getElementById(id);
   const RANKS = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
@@ -45,7 +45,7 @@
   };
   const source = $("facts") ? embedded : served;
 
-  // ------------------------------------------------------------ words
+  // ------------------------------------------------------------ text
 
   const number = (value, digits = 4) => value === null || value === undefined ? "–" : Math.abs(value) >= 1e5 || Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(Math.max(digits, Math.ceil(Math.log10(Math.abs(value) || 1)) + 3)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
   const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value, 3);
@@ -103,7 +103,7 @@
     const unpriced = facts.spending.reduce((sum, row) => sum + row.unpriced_calls, 0);
     const hours = facts.spending.reduce((sum, row) => sum + row.wall_hours, 0);
     $("summary").textContent = [
-      `${nodes.id.length.toLocaleString("en")} candidates, ${run.evaluations.toLocaleString("en")} trainings, ${number(hours, 3)} device hours`,
+      `${nodes.id.length.toLocaleString("en")} candidates, ${run.evaluations.toLocaleString("en")} evaluations, ${number(hours, 3)} device hours`,
       `$${dollars.toFixed(2)}${unpriced ? ` and ${unpriced} calls of unknown price` : ""}`,
       `scores: ${trust || "none"}`, run.conditions.hardware || "",
       facts.sigma ? `seed deviation ${number(facts.sigma, 3)} ${run.unit}` : "", `holdout read ${facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,
@@ -151,7 +151,7 @@
     pen.stroke();
   }
 
-  // Thousands of dots are painted once, on a canvas of their own; a click only copies it and rings what was chosen.
+  // Thousands of dots are painted once, on a separate canvas; a click only copies it and rings the chosen dot.
   const painted = { progress: document.createElement("canvas"), tree: document.createElement("canvas") };
 
   function ring(name, spots, size) {
@@ -175,7 +175,7 @@
     pen.textAlign = "right"; pen.fillStyle = colour("quiet");
     for (const t of found) { line(pen, [[left, y(t)], [width - right, y(t)]], colour("line")); pen.fillText(t.toFixed(digits), left - 8, y(t) + 4); }
     pen.textAlign = "left";
-    pen.fillText(`trainings in order of arrival (${list.length.toLocaleString("en")}); ticks below: no score; at the edge: out of range`, left, height - 12);
+    pen.fillText(`evaluations in order of arrival (${list.length.toLocaleString("en")}); ticks below: no score; at the edge: out of range`, left, height - 12);
     pen.fillText(facts.run.unit || facts.run.metric, 6, top + 4);
     dots.x.length = dots.y.length = dots.node.length = 0;
     const size = list.length > 2000 ? 1.6 : list.length > 400 ? 2.4 : 3.6;
@@ -311,7 +311,7 @@
     if (nodes.suspect[i]) parts.push(element("p", `Suspect: ${nodes.suspect[i]}`, "suspect"));
     const scored = nodes.score[i] !== null;
     parts.push(element("p", scored ? `${number(nodes.score[i])} ${unit} on val, mean of ${nodes.runs[i]} run${nodes.runs[i] === 1 ? "" : "s"}; ${signed(nodes.gain[i])} against its better parent` : `${nodes.state[i]}${nodes.reason[i] ? ": " + nodes.reason[i] : ""}`, scored ? "" : "bad"));
-    const cost = [`${number(nodes.seconds[i] ?? 0, 3)} s of training in ${nodes.trainings[i] ?? 0} runs`, nodes.tokens[i] ? `${nodes.tokens[i].toLocaleString("en")} tokens` : "", nodes.tokens[i] ? nodes.dollars[i] === null ? "price unknown" : `$${nodes.dollars[i].toFixed(4)}` : "", `${nodes.lines[i]} lines`];
+    const cost = [`${number(nodes.seconds[i] ?? 0, 3)} s of compute in ${nodes.trainings[i] ?? 0} runs`, nodes.tokens[i] ? `${nodes.tokens[i].toLocaleString("en")} tokens` : "", nodes.tokens[i] ? nodes.dollars[i] === null ? "price unknown" : `$${nodes.dollars[i].toFixed(4)}` : "", `${nodes.lines[i]} lines`];
     parts.push(element("p", cost.filter(Boolean).join(" · "), "quiet"));
     for (const [name, some] of [["parents", nodes.parents[i]], ["children", children[i]]]) {
       if (!some.length) continue;
@@ -323,15 +323,15 @@
     let more;
     try { more = await source.detail(i); } catch (error) { $("node").append(element("p", String(error), "bad")); return; }
     if (selected !== i) return;
-    if (more.curve.length > 1) { const canvas = element("canvas"); $("node").append(element("h3", "Its own loss (reported by itself)"), canvas); drawCurve(canvas, more.curve); }
+    if (more.curve.length > 1) { const canvas = element("canvas"); $("node").append(element("h3", "Its loss (reported by the candidate)"), canvas); drawCurve(canvas, more.curve); }
     if (more.trainings.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.trainings, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"])); $("node").append(element("h3", "Trainings"), holder); }
     for (const training of more.trainings) if (training.reason) $("node").append(element("p", `${training.outcome}: ${training.reason}`, "idea bad"));
     if (more.diff) {
       const pre = element("pre");
       for (const text of more.diff.split("\n")) pre.append(element("span", text, text.startsWith("@@") ? "at" : text.startsWith("+") ? "add" : text.startsWith("-") ? "del" : ""));
-      $("node").append(element("h3", "Change to its first parent"), pre);
+      $("node").append(element("h3", "Diff to its first parent"), pre);
     }
-    for (const training of more.trainings) if (training.log.trim()) $("node").append(element("h3", "End of its log"), element("pre", training.log));
+    for (const training of more.trainings) if (training.log.trim()) $("node").append(element("h3", "End of the log"), element("pre", training.log));
     $("node").scrollTop = 0;
     $("node").dataset.milliseconds = (performance.now() - began).toFixed(1);
     $("node").dataset.shown = nodes.id[i];
@@ -345,7 +345,7 @@
     pen.fillText(number(high, 3), 4, 16); pen.fillText(number(low, 3), 4, height - 22); pen.fillText(`${number(last, 3)} s`, width - 46, height - 6);
   }
 
-  // ------------------------------------------------------------ hands
+  // ------------------------------------------------------------ input
 
   function tip(i, event) {
     const box = $("tip");
@@ -412,7 +412,7 @@
     if (source.live) {
       const follow = async () => {
         try { const found = await source.facts(); if (found) adopt(found); delete document.body.dataset.lost; }
-        catch (error) { document.body.dataset.lost = "yes"; $("summary").textContent = `The server does not answer (${error.message}); what is shown may be old.`; source.version = null; }
+        catch (error) { document.body.dataset.lost = "yes"; $("summary").textContent = `The server does not answer (${error.message}); the data shown may be old.`; source.version = null; }
         setTimeout(follow, 2000);
       };
       setTimeout(follow, 2000);

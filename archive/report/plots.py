@@ -56,7 +56,7 @@ def progress(axes: Any, facts: Mapping[str, Any]) -> None:
     scored = [(k, score) for k, (_, score, _, _) in enumerate(list_) if score is not None]
     failed = [k for k, (_, score, _, _) in enumerate(list_) if score is None]
     axes.set_title(_words(f"{run['run']}: {run['task']}, {len(list_)} screenings, policy {run['policy']}", 100))
-    axes.set_xlabel("trainings in order of arrival")
+    axes.set_xlabel("evaluations in order of arrival")
     axes.set_ylabel(_words(f"{run['metric']} ({run['unit'] or '-'}) on val"))
     colours = [_ODD if nodes["suspect"][list_[k][0]] else _DOT for k, _ in scored]
     axes.scatter([k for k, _ in scored], [score for _, score in scored], s=9, c=colours, zorder=2)

@@ -30,7 +30,7 @@ _BLOCK_BYTES = 16384
 
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1GB",
-    "threads": 1,  # queries run beside trainings, and must not take their cores
+    "threads": 1,  # queries run beside evaluations, and must not take their cores
     "temp_directory": "",  # a query that needs more memory fails; it never fills the disk of the search
     "python_enable_replacements": False,  # `SELECT * FROM variable` must not find Python variables
     "python_scan_all_frames": False,

@@ -66,15 +66,15 @@ WITH RECURSIVE found AS MATERIALIZED (FROM violations),
 cheats AS MATERIALIZED (
     SELECT run, node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM found WHERE cheats GROUP BY ALL
 ),
-tainted(node_id, origin) AS (
+contaminated(node_id, origin) AS (
     SELECT node_id, node_id FROM cheats
     UNION
-    SELECT p.node_id, t.origin FROM tainted AS t JOIN parents AS p ON p.parent_id = t.node_id
+    SELECT p.node_id, t.origin FROM contaminated AS t JOIN parents AS p ON p.parent_id = t.node_id
 ),
 reasons AS (
     SELECT c.run, t.node_id, t.origin, c.since, why(t.node_id, t.origin, c.reason) AS because,
            if(t.node_id = t.origin, 0, 1) AS strength
-    FROM tainted AS t JOIN cheats AS c ON c.node_id = t.origin
+    FROM contaminated AS t JOIN cheats AS c ON c.node_id = t.origin
     UNION ALL
     SELECT run, node_id, node_id, arrival, why(node_id, NULL, reason), 2
     FROM found WHERE NOT cheats
@@ -208,7 +208,7 @@ gained AS (
     SELECT run, operator, count(*) FILTER (gain > 0) AS improved, avg(gain) AS mean_gain, max(gain) AS best_gain
     FROM gains GROUP BY ALL
 ),
-doubted AS (
+suspected AS (
     SELECT n.run, n.operator, count(*) AS suspect FROM suspects AS q JOIN nodes AS n USING (node_id) GROUP BY ALL
 ),
 spent AS (
@@ -223,7 +223,7 @@ FROM proposals
 FULL JOIN refused USING (run, operator)
 FULL JOIN tried USING (run, operator)
 FULL JOIN gained USING (run, operator)
-FULL JOIN doubted USING (run, operator)
+FULL JOIN suspected USING (run, operator)
 FULL JOIN spent USING (run, operator)
 FULL JOIN paid USING (run, operator)
 ORDER BY run, operator;
@@ -413,7 +413,7 @@ trained AS (
     FROM evaluations GROUP BY run
 ),
 made AS (SELECT run, count(*) AS nodes FROM nodes GROUP BY run),
-doubted AS (SELECT run, count(*) AS suspects FROM suspect GROUP BY run),
+suspected AS (SELECT run, count(*) AS suspects FROM suspect GROUP BY run),
 paid AS (SELECT run, sum(dollars) AS dollars FROM llm_calls GROUP BY run),
 crowned AS (
     SELECT run, arg_max(node_id, arrival) AS champion FROM decisions
@@ -428,7 +428,7 @@ JOIN frame USING (run)
 LEFT JOIN best USING (run)
 LEFT JOIN trained USING (run)
 LEFT JOIN made USING (run)
-LEFT JOIN doubted USING (run)
+LEFT JOIN suspected USING (run)
 LEFT JOIN paid USING (run)
 LEFT JOIN crowned USING (run)
 ORDER BY r.created_at, r.run;
@@ -455,22 +455,22 @@ found AS MATERIALIZED (FROM violations WHERE node_id IN (FROM chosen)),
 cheats AS MATERIALIZED (
     SELECT node_id, min(arrival) AS since, arg_min(reason, arrival) AS reason FROM found WHERE cheats GROUP BY node_id
 ),
-tainted(node_id, origin) AS (
+contaminated(node_id, origin) AS (
     SELECT node_id, node_id FROM cheats
     UNION
-    SELECT l.node_id, t.origin FROM tainted AS t JOIN links AS l ON l.parent_id = t.node_id
+    SELECT l.node_id, t.origin FROM contaminated AS t JOIN links AS l ON l.parent_id = t.node_id
 ),
 reasons AS (
     SELECT t.node_id, why(t.node_id, t.origin, c.reason) AS because, (if(t.node_id = t.origin, 0, 1), c.since) AS weight
-    FROM tainted AS t JOIN cheats AS c ON c.node_id = t.origin
+    FROM contaminated AS t JOIN cheats AS c ON c.node_id = t.origin
     UNION ALL
     SELECT node_id, why(node_id, NULL, reason), (2, arrival) FROM found WHERE NOT cheats
 ),
-doubted AS MATERIALIZED (SELECT node_id, arg_min(because, weight) AS because FROM reasons GROUP BY node_id),
+suspected AS MATERIALIZED (SELECT node_id, arg_min(because, weight) AS because FROM reasons GROUP BY node_id),
 above AS (
     SELECT l.node_id, list(l.parent_id ORDER BY l.place) AS parents, min(k.score) AS lowest, max(k.score) AS highest
     FROM links AS l
-    LEFT JOIN (FROM known WHERE node_id NOT IN (SELECT node_id FROM doubted)) AS k ON k.node_id = l.parent_id
+    LEFT JOIN (FROM known WHERE node_id NOT IN (SELECT node_id FROM suspected)) AS k ON k.node_id = l.parent_id
     GROUP BY l.node_id
 )
 SELECT n.node_id, n.operator, a.parents, k.outcome, k.score, coalesce(k.runs, 0) AS runs, k.deviation,
@@ -480,7 +480,7 @@ FROM nodes AS n
 JOIN runs AS r USING (run)
 LEFT JOIN known AS k USING (node_id)
 LEFT JOIN above AS a USING (node_id)
-LEFT JOIN doubted AS q ON q.node_id = n.node_id
+LEFT JOIN suspected AS q ON q.node_id = n.node_id
 WHERE n.node_id IN (FROM chosen)
 ORDER BY n.number;
 
