@@ -69,9 +69,9 @@ def test_candidates_run_in_our_sandboxes_there_and_end_with_their_host(
         executor.submit(request("sleeper", (CANDIDATES / "never_starts.py").read_text()))
         until(lambda: len(sandboxes(nodes)) >= 2, PATIENCE)
         processes = sandboxes(nodes)
-        (host,) = {process.parent() for process in processes if process.parent() not in processes}
-        assert host is not None
-        host.send_signal(signal.SIGKILL)
+        (worker,) = {process.parent() for process in processes if process.parent() not in processes}
+        assert worker is not None
+        worker.send_signal(signal.SIGKILL)
         gone(processes)
         (lost,) = landed(executor)
         assert isinstance(lost, Failed)
@@ -79,17 +79,17 @@ def test_candidates_run_in_our_sandboxes_there_and_end_with_their_host(
         assert "the Ray worker on" in lost.reason
 
         executor.submit(request("again", (CANDIDATES / "bigram.py").read_text()))
-        assert [each.outcome for each in landed(executor)] == ["scored"], "another host has taken its place"
+        assert [each.outcome for each in landed(executor)] == ["scored"], "another worker has taken its place"
     until(lambda: sandboxes(nodes) == [], PATIENCE)
 
 
 def sandboxes(nodes: RayNodes) -> list[psutil.Process]:
-    """What the hosts of the cluster have started."""
+    """Return the processes that the workers of the cluster have started."""
     nodes.look()
     found = []
     for process in nodes.seen.values():
         try:
-            if "ray::Host" in " ".join(process.cmdline()):
+            if "ray::Worker" in " ".join(process.cmdline()):
                 found += process.children(recursive=True)
         except psutil.Error:
             continue
@@ -117,8 +117,8 @@ def test_nodes_of_different_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert (executor.free, executor.conditions.hardware) == (1, "H100")
             executor.submit(request("a", source))
             until(lambda: len(nodes.workers()) == 1)  # those that were sent away have gone
-            (host,) = nodes.workers()
-            os.kill(host.pid, signal.SIGKILL)
+            (worker,) = nodes.workers()
+            os.kill(worker.pid, signal.SIGKILL)
             assert [each.outcome for each in landed(executor)] == ["lost"]
             executor.submit(request("a", source))
             (scored,) = landed(executor)
