@@ -188,7 +188,7 @@ class Budget:
         return SearchEnd("llm_closed", words)
 
     def model_used_before(self, end: SearchEnd) -> bool:
-        """Whether ``end`` ended an earlier session at these very limits: then they are used for this session, too.
+        """Return whether ``end`` ended an earlier session at these same limits: then they are used now, too.
 
         The meter does not know before the first call that the next call does not fit.
         """
