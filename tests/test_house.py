@@ -19,6 +19,8 @@ MAY_IMPORT = {
     "prepare": {"prepare"},
     "conf": {"conf"},
 }
+LAYERS = {"archive": ("storage", "query", "export", "report", "cli")}
+"""Sub-packages, each of which may import those before it."""
 SEED_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "numpy"}
 SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "confine", "torch", "safetensors", "numpy"}
 MOST_LINES = 500
@@ -68,6 +70,17 @@ def test_imports_point_one_way(room: str) -> None:
     for path in modules(room):
         wrong = strangers(path.read_text(), room)
         assert not wrong, f"{path} imports {sorted(wrong)}; {room} may import of ours: {sorted(MAY_IMPORT[room])}"
+
+
+@pytest.mark.parametrize(("package", "layers"), LAYERS.items())
+def test_sub_packages_import_one_way(package: str, layers: tuple[str, ...]) -> None:
+    for place, layer in enumerate(layers):
+        above = {f"{package}.{name}" for name in layers[place + 1 :]}
+        paths = list((HOUSE / package / layer).rglob("*.py"))
+        assert paths
+        for path in paths:
+            names = {".".join(name.split(".")[:2]) for name in imported(path.read_text(), f"{package}.{layer}")}
+            assert not names & above, f"{path} imports {sorted(names & above)}, which are above {package}.{layer}"
 
 
 def test_prepared_data_does_not_depend_on_tasks() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from archive.cli import commands
 from archive.query import tables as display
 from archive.query.query import ArchiveReader, open_reader, which_archive
+from archive.query.questions import which_run
 from archive.query.select import MOST_ROWS, Result
 
 NO_TABLE = ("summary", "show", "diff", "tail", "export", "merge", "report", "serve")
@@ -132,7 +133,7 @@ def diff(options: Options) -> int:
 
 def tail(options: Options) -> int:
     reader = _reader(options)
-    for line in commands.follow(reader, commands.which_run(reader, options.run), options.limit, _again):
+    for line in commands.follow(reader, which_run(reader, options.run), options.limit, _again):
         print(line, flush=True)
     return 0
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from archive.errors import QueryError
 from archive.query.query import Reader
+from archive.query.questions import full_id, which_run
 from archive.query.select import Result
 from archive.query.tables import cell, plain, printable
-
-_SHOWN_IDS = 8
 
 
 def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
@@ -51,48 +49,6 @@ def events(reader: Reader, run: str | None, limit: int) -> Result:
         "(SELECT *, rowid AS place FROM events WHERE run = ? ORDER BY rowid DESC LIMIT ?) ORDER BY place"
     )
     return reader.query(sql, [which_run(reader, run), limit])
-
-
-def which_run(reader: Reader, run: str | None) -> str:
-    """Return ``run``, or the most recently active run. Raises QueryError if there is none of that name.
-
-    Ablation runs count only if named, or if there is no other run.
-    """
-    sql = (
-        "SELECT run FROM runs AS r ORDER BY policy = 'ablation', greatest(created_at, "
-        "(SELECT max(chosen_at) FROM moves AS m WHERE m.run = r.run)) DESC, r.rowid DESC"
-    )
-    known = [str(name) for (name,) in reader.query(sql).rows]
-    if not known:
-        raise QueryError("the archive holds no run yet; start one with: python -m search")
-    if run is None:
-        return known[0]
-    if run not in known:
-        raise QueryError(f"there is no run {run!r} in the archive; it holds: {', '.join(map(cell, known))}")
-    return run
-
-
-NAMED = (
-    "SELECT node_id, operator, idea FROM nodes WHERE starts_with(node_id, ?) ORDER BY node_id = ? DESC, node_id "
-    f"LIMIT {_SHOWN_IDS + 1}"
-)
-"""Query for the nodes whose ids start with its parameter (given twice), for ``the_one``."""
-
-
-def full_id(reader: Reader, start: str) -> str:
-    """Return the id of the only node whose id starts with ``start``. Raises QueryError, listing several matches."""
-    return the_one(start, reader.query(NAMED, [start, start]).rows)
-
-
-def the_one(start: str, found: Sequence[tuple[Any, ...]]) -> str:
-    """Return the only id among the rows of ``NAMED``. Raises QueryError, listing several matches."""
-    if start and found and (len(found) == 1 or found[0][0] == start):
-        return str(found[0][0])
-    if not start or not found:
-        raise QueryError(f"no node has an id that starts with {start!r}; see: python -m archive leaderboard")
-    shown = [f"  {node_id}  {cell(operator)}: {cell(idea)}" for node_id, operator, idea in found[:_SHOWN_IDS]]
-    more = ["  ..."] if len(found) > _SHOWN_IDS else []
-    raise QueryError("\n".join([f"{start!r} is the start of several ids; give more digits:", *shown, *more]))
 
 
 # ---------------------------------------------------------------- show

@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archive.cli.commands import which_run
 from archive.errors import QueryError
 from archive.interval import Interval, mean_interval
 from archive.query.query import Reader
+from archive.query.questions import which_run
 from archive.query.select import Result
 
 _RUNS = """

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archive.cli.commands import which_run
 from archive.query.query import Reader
-from archive.query.questions import NO_EFFECT, ablations, holdout_reads, last_verdict, rows, within_noise
+from archive.query.questions import NO_EFFECT, ablations, holdout_reads, last_verdict, rows, which_run, within_noise
 from archive.query.tables import cell
 
 _STEPS = 5

@@ -28,12 +28,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archive.cli.commands import full_id, which_run
 from archive.errors import ArchiveError
 from archive.export import git
 from archive.export.git import Commit, GitError
 from archive.export.text import Step, Subject, commit_message, readme
 from archive.query.query import Reader
+from archive.query.questions import full_id, which_run
 from archive.query.tables import one_line
 
 _SHORT = 8

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archive.cli.commands import which_run
 from archive.query.query import Reader
-from archive.query.questions import PART, ablations, holdout_reads, last_verdict, parts, rows
+from archive.query.questions import PART, ablations, holdout_reads, last_verdict, parts, rows, which_run
 from archive.query.tables import one_line
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned

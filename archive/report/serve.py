@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from archive.cli.commands import which_run
 from archive.errors import ArchiveError, QueryError
 from archive.query.query import Reader
+from archive.query.questions import which_run
 from archive.query.tables import plain
 from archive.report.details import details
 from archive.report.facts import gather

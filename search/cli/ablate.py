@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from archive.cli.commands import NAMED, the_one
 from archive.errors import ArchiveError
+from archive.query.questions import NAMED, the_one
 from archive.query.server import SqlServer
 from archive.records import Conditions, Run
 from archive.storage.store import Archive

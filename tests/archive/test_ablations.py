@@ -9,8 +9,8 @@ import pytest
 from archive_sample import Diary, a_family, an_ablation
 from browser import chromium
 
-from archive.cli.commands import which_run
 from archive.query.query import open_reader
+from archive.query.questions import which_run
 from archive.records import Node
 from archive.report.command import write_report
 from archive.report.facts import gather
