@@ -72,7 +72,7 @@ class Verdict:
     difference: Difference | None = None
 
     def is_decision(self, known: Decision) -> bool:
-        """Return whether ``known`` is the row of this verdict: the same code for the same node, from the same scores."""
+        """Return whether ``known`` is the row of this verdict: same code, node and scores."""
         own = (self.kind, self.node_id, self.code)
         return own == (known.kind, known.node_id, known.code) and all(
             self.detail.get(figure) == known.detail.get(figure) for figure in ("baseline", "champion", "confidence")

@@ -88,7 +88,8 @@ def test_a_stopped_sandbox_is_killed_all_the_same(toy_task: Task, evaluator: Aud
         processes[0].suspend()
         result = evaluation.result()
         gone(processes)
-    assert (result.outcome, "the sandbox was stopped from outside (SIGSTOP)" in result.reason) == ("lost", True), result.reason
+    stopped = "the sandbox was stopped from outside (SIGSTOP)" in result.reason
+    assert (result.outcome, stopped) == ("lost", True), result.reason
 
 
 DEAF = (
