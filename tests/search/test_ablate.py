@@ -195,7 +195,8 @@ def test_a_class_of_the_user_s_own_is_named_again(night: Path, tmp_path: Path) -
     words = [sys.executable, "-m", "search", "ablate", verdict(night), "--config-dir", str(HOUSE / "tests" / "conf")]
     done = run(words, night.parent)
     assert done.returncode == 1
-    assert "evaluator names the class 'stub_evaluator.StubEvaluator'; expected one of train.evaluator" in done.stderr
+    said = "evaluator names the class 'stub_evaluator.StubEvaluator'; expected one of train.language_model.evaluator"
+    assert said in done.stderr
     assert "evaluator=NAME" in done.stderr
     assert "--config-dir DIR" in done.stderr
 

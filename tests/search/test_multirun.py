@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from inside import run as execute
 from inside import search as command
+from launching import run as launched
 from launching import sql
 
 import search
@@ -48,7 +49,7 @@ def test_a_sweep_ends_with_the_command_that_compares_its_runs(swept: tuple[Path,
     folder, printed = swept
     last = printed.strip().splitlines()[-1].strip()
     assert last.endswith("-m archive compare")
-    done = execute(["bash", "-c", last], folder)
+    done = launched(["bash", "-c", last], folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:3] == ["policy", "runs", "evaluations"]
     assert {line.split()[0] for line in done.stdout.splitlines()[2:]} == {"ucb", "random"}

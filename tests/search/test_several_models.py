@@ -97,7 +97,7 @@ def test_a_model_is_chosen_when_its_move_is_in_the_archive(
     start: Callable[..., Any], opened: list[Archive], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However quick the thread is: the credit at a move that is not there would be that of nobody."""
-    monkeypatch.setattr("search.run.engine.ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr("search.run.proposals.ThreadPoolExecutor", AtOnce)
     found: list[int] = []
 
     def credits(run: str, move: int) -> Mapping[str, ModelCredit]:
