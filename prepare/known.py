@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prepare.renamed import renamed
+
 
 class TaskError(Exception):
     """A task's configuration is invalid; the message names the key and the expected value."""
@@ -26,7 +28,8 @@ def locate(target: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise TaskError(f"_target_ {target!r} cannot be imported ({error}); expected package.module.Class") from error
+        unknown = f"_target_ {target!r} cannot be imported ({error}); expected package.module.Class"
+        raise TaskError(renamed(target) or unknown) from error
 
 
 @dataclass(frozen=True)

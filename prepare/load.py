@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from prepare.compose import compose
+from prepare.config import Part, Plain, SettingsError, typed
 from prepare.known import TaskError, known_task, locate
-from prepare.presets import chosen, merged, this_machine
-from prepare.task import Limits, Metric, Task
+from prepare.presets import this_machine
+from prepare.task import Task
 
 __all__ = ["ROOT", "TaskError", "find_file", "is_exported", "locate", "task_beside", "task_from", "task_named"]
 
@@ -22,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 """Folder of this project's packages. A task's paths are relative to the current folder or, failing that, to this."""
 
 
-def task_from(config: Mapping[str, Any]) -> Task:
-    """Build the task. Raises TaskError for a missing or unknown key, ValueError for an invalid value."""
+def task_from(config: Plain) -> Task:
+    """Build the task of plain values. Raises TaskError with the key, the value and what was expected."""
     values = {key: value for key, value in config.items() if key != "_target_"}
     metric = values.get("metric") or {}
     if not isinstance(metric, Mapping) or not metric.get("direction"):
@@ -31,19 +32,18 @@ def task_from(config: Mapping[str, Any]) -> Task:
             f"task {values.get('name', '?')!r} does not say whether its metric is minimised or maximised. "
             "Set task.metric.direction to 'minimise' or 'maximise'."
         )
-    corpus = dict(values.get("corpus") or {})
-    if "_target_" not in corpus:
+    corpus = values.get("corpus")
+    if not isinstance(corpus, Mapping) or "_target_" not in corpus:
         raise TaskError("task.corpus has no _target_; expected for example 'prepare.data.corpora.Plays'")
+    values |= {"limits": values.get("limits") or {}, "constants": values.get("constants") or {}}
+    if "editable" in values:
+        values["editable"] = tuple(values["editable"])
     try:
-        values["metric"] = Metric(**metric)
-        values["limits"] = Limits(**(values.get("limits") or {}))
-        values["constants"] = dict(values.get("constants") or {})
-        values["corpus"] = locate(corpus.pop("_target_"))(**corpus)
-        if "editable" in values:
-            values["editable"] = tuple(values["editable"])
-        return Task(**values)
-    except TypeError as error:
-        raise TaskError(f"task {values.get('name', '?')!r}: {error}") from error
+        return typed(Task, {**values, "corpus": Part.of(corpus, "task.corpus").make()}, "task")
+    except TypeError as error:  # of an option that the corpus has not
+        raise TaskError(f"task.corpus: {error}") from error
+    except ValueError as error:
+        raise TaskError(str(error)) from error
 
 
 def find_file(path: str) -> Path:
@@ -87,36 +87,9 @@ def _exported(path: Path) -> object:
 def task_named(name: str, overrides: Sequence[str], device: str) -> Task:
     """The task of ``conf/task/<name>.yaml`` with the preset of a device. ``overrides``: as for the search.
 
-    What is overridden wins over the preset. Raises TaskError, or ValueError from the parts' own checks.
+    Overrides take precedence over the preset. Raises TaskError.
     """
-    values = _composed(name, overrides)
-    presets = values.pop("presets", None) or {}
-    if (fitting := chosen(presets, device)) is not None:
-        keys = [word.partition("=")[0].lstrip("+") for word in overrides]
-        typed = [key.removeprefix("task.") for key in keys if key.startswith("task.")]
-        values = merged(values, presets[fitting] or {}, typed)
-    return task_from(values)
-
-
-def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose the configuration of a task with Hydra, as the search does. Raises TaskError."""
-    from hydra import compose, initialize_config_dir  # here, since an export runs without it
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    held = GlobalHydra.instance().hydra  # another part of this process may have initialised Hydra
-    GlobalHydra.instance().hydra = None
     try:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            config = compose("config", overrides=[f"task={name}", *overrides])
-            values = OmegaConf.to_container(config.task, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        words = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
-        given = " ".join([f"task={name}", *overrides])
-        raise TaskError(f"{given} is no task: {words[:600]}") from error
-    finally:
-        GlobalHydra.instance().hydra = held
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+        return task_from(compose([f"task={name}", *overrides]).task_for(device))
+    except (SettingsError, ValueError) as error:
+        raise TaskError(str(error)) from error

@@ -46,21 +46,28 @@ def _parts(name: str) -> tuple[str, int | None]:
     return found[1], int(found[2]) if found[2] else None
 
 
-def merged(values: Mapping[str, Any], preset: Mapping[str, Any], typed: Collection[str] = ()) -> dict[str, Any]:
-    """The values of a task with those of a preset in their place, level by level. ``typed``: dotted keys that stay."""
-    result = dict(values)
+def with_preset(
+    task: Mapping[str, Any], preset: Mapping[str, Any], own: Mapping[str, Any], typed: Collection[str] = ()
+) -> dict[str, Any]:
+    """The values of a task with those of a preset in place of the task file's own, level by level.
+
+    A value stays that was typed (``typed``: dotted keys), or that differs from the file's (``own``): an experiment has
+    set it.
+    """
+    result = dict(task)
     for key, value in preset.items():
         if key in typed:
             continue
         if isinstance(value, Mapping):
             below = [word.removeprefix(f"{key}.") for word in typed if word.startswith(f"{key}.")]
-            value = merged(result.get(key) or {}, value, below)
-        result[key] = value
+            result[key] = with_preset(result.get(key) or {}, value, own.get(key) or {}, below)
+        elif result.get(key) == own.get(key):
+            result[key] = value
     return result
 
 
 def has_device_files(devices: Path = Path("/dev")) -> bool:
-    """Whether torch could find a GPU here: a device file of NVIDIA's, of WSL, or of ROCm, which it calls cuda, too."""
+    """Return whether torch could find a GPU here: a device file of NVIDIA, WSL, or ROCm (which torch calls cuda)."""
     return any(devices.glob("nvidia[0-9]*")) or any((devices / name).exists() for name in ("dxg", "kfd"))
 
 

@@ -152,7 +152,7 @@ class Task:
     """Files that candidates may change."""
 
     def __post_init__(self) -> None:
-        if self.seconds <= 0:
+        if not 0 < self.seconds < math.inf:
             raise ValueError(f"task.seconds is {self.seconds}; expected a positive number of training seconds")
         if not self.audit_unseen > 0:
             raise ValueError(f"task.audit_unseen is {self.audit_unseen}; expected a positive number of bits per byte")

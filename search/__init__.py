@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archive.records import Request as Request
     from search.api import Search as Search
+    from search.config import Budget as Budget
     from search.function_task import OwnTask as OwnTask
-    from search.run.budget import Budget as Budget
 
     __version__: str
 
 _HOMES = {
     "Search": "search.api",
-    "Budget": "search.run.budget",
+    "Budget": "search.config",
     "OwnTask": "search.function_task",
     "Request": "archive.records",
 }

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
-import tempfile
-from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -37,83 +34,50 @@ if __name__ == "__main__":
     # The cores are the candidates'. Before numpy is imported; sandboxes have an environment of their own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import hydra  # noqa: E402
-from hydra.core.hydra_config import HydraConfig  # noqa: E402
-from omegaconf import DictConfig  # noqa: E402
-
-from search import settings  # noqa: E402
-
-_STARTED = secrets.token_hex(4)
-"""What tells this process's sweep from all others."""
-_FAILED: list[str] = []
-"""Runs of a sweep that could not go on, by their values: Hydra makes one after another in this process."""
-
-
-@hydra.main(config_path="../conf", config_name="config", version_base="1.3")
-def _search(config: DictConfig) -> None:
-    from search import factory  # after Hydra has dealt with --help and the like
-    from search.cli import multirun, run  # after Hydra has dealt with --help and the like
-
-    chosen = HydraConfig.get()
-    try:
-        values = settings.resolve(config, factory.device_for(config), settings.parted(sys.argv[1:]))
-    except settings.SettingsError as error:
-        sys.exit(f"error: {error}")
-    values["chosen"] = {group: name for group, name in chosen.runtime.choices.items() if "/" not in group}
-    words, typed = settings.parted(sys.argv[1:]), tuple(chosen.overrides.task)
-    if words.sweeps:
-        values |= multirun.one_of(words.swept, typed, values["run"], _STARTED)
-    status = run.run(values, words.lasting, typed)
-    if status == 1 and words.sweeps:
-        _FAILED.append(" ".join(f"{key}={value}" for key, value in values["sweep"]["values"].items()))
-    elif status:
-        if words.sweeps and config.run is not None:
-            print("Or with the whole sweep, by the command that began it.")
-        sys.exit(status)
+from prepare.config import SettingsError  # noqa: E402
+from search.words import Words, words_of  # noqa: E402
 
 
 def main() -> None:
-    """Answer ``doctor``, refuse what names no setting, hand the rest to Hydra."""
+    """Run what the command line asks for, and exit with its status; 2 for what names no setting."""
     try:
-        _answer(sys.argv[1:])
-    except settings.SettingsError as error:
+        sys.exit(_run(sys.argv[1:]))
+    except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def _answer(arguments: list[str]) -> None:
+def _run(arguments: list[str]) -> int:
     if arguments and (found := _BESIDE.get(arguments[0])) is not None:
         module, name = found
-        sys.exit(getattr(import_module(module), name)(arguments[1:]))
-    words = settings.parted(arguments)
-    if {"--help", "-h"} & set(words.options):
-        words = settings.Words(("--help",), ())
-    elif "doctor" in words.overrides:
+        return int(getattr(import_module(module), name)(arguments[1:]))
+    words = words_of(arguments)
+    if words.help:
+        from search.cli.help import help_text
+
+        print(help_text(words.folder))
+        return 0
+    if "doctor" in words.overrides:
         from search.cli.doctor import examine
 
-        sys.exit(examine([word for word in arguments if word != "doctor"]))
-    else:
-        settings.check(arguments)
-    with ExitStack() as stack:
-        aside = []
-        if words.sweeps:  # Hydra leaves a copy of a sweep's settings; each run has its own in the archive
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="treewright-"))
-            aside = [f"hydra.sweep.dir={folder}"]
-        sys.argv[1:] = [*words.options, *words.overrides, *aside]  # Hydra wants its options first
-        _search()
-    if words.sweeps:
-        _close(words)
+        return examine(Words(tuple(word for word in words.overrides if word != "doctor"), words.folder))
+    return _search(words)
 
 
-def _close(words: settings.Words) -> None:
-    """The end of a sweep."""
-    from search.cli.multirun import closing
-    from search.display.summary import archive_command
+def _search(words: Words) -> int:
+    composition = words.composition()
+    if words.shown:
+        from omegaconf import OmegaConf
 
-    named = [word.partition("=")[2] for word in words.overrides if word.startswith("archive=")]
-    print(closing(_FAILED, archive_command(named[-1] if named else "treewright.duckdb")))
-    if _FAILED:
-        sys.exit(1)
+        print(OmegaConf.to_yaml(OmegaConf.create(dict(composition.values))), end="")
+        return 0
+    if words.multirun:
+        from search.cli.multirun import run_all
+
+        return run_all(words)
+    from search.cli.run import run
+
+    return run(composition, words)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
         print(s.summary())
 
 It is the search of ``python -m search``, which is one of its users: the same budgets, moves and claim, and the same
-rows in the archive, so that a run can be gone on with from either side. Task, policy and operators are names of files
+rows in the archive, so that a run can be resumed from either side. Task, policy and operators are names of files
 under ``conf/``, or objects of your own; a task can be a function (``search.OwnTask``). Several trainings may be asked
 for before any is told, from one thread; None then means that something must be told first.
 """
@@ -26,17 +26,16 @@ from archive.records import Evaluation, Node, Request
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Operator
+from prepare.load import task_from
 from prepare.task import Task
 from search import factory, settings
-from search.claims.claim import ClaimPlan
+from search.config import Budget, Config, SettingsError
 from search.factory import Llm, Overrides
 from search.function_task import FunctionEvaluator, OwnTask
 from search.policies.base import Policy
 from search.run import engine
-from search.run.budget import Budget
 from search.run.controller import RunController, RunResult
 from search.run.resume import Opened, catch_up, open_run
-from search.settings import SettingsError
 from train.executors.base import Evaluator, Scorer
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot, shared_cores_warning
@@ -44,7 +43,7 @@ from train.hardware.slots import Slot, shared_cores_warning
 
 @dataclass(frozen=True)
 class SearchComponents:
-    """What a search needs beside its settings."""
+    """The objects of a search beside its configuration."""
 
     task: Task
     files: Mapping[str, str]
@@ -70,7 +69,7 @@ class Search(RunController):
         claim: bool = True,
         overrides: Sequence[str] = (),
     ) -> None:
-        """A new run, or with ``run`` that one gone on with if there is one of that name.
+        """Start a new run, or with ``run`` resume the run of that name if there is one.
 
         ``archive``: a file, an archive that is open, or None for one in memory. ``budget``: a number of evaluations, a
         ``search.Budget`` or its fields (``{"hours": 8}``); None: what the settings say, 29 evaluations. ``claim``:
@@ -80,16 +79,16 @@ class Search(RunController):
         Raises SettingsError, RunChanged, ArchiveError, TaskError, SandboxUnavailable, PreparationError or LlmError,
         each with a message that says what to do.
         """
-        config = _settled(task, policy, operators, overrides)
-        config |= {"seed": seed, "run": run, "archive": str(archive)}
+        sections: dict[str, Any] = {"seed": seed, "run": run}
         if budget is not None:
-            config["budget"] = _limits(budget)
+            sections["budget"] = _limits(budget)
         if not claim:
-            config["claim"] = None
-        outfit = _outfit(task, config, _given(task, policy, operators))
+            sections["claim"] = None
+        config = _configured(task, policy, operators, overrides, sections).described(archive=str(archive))
+        components = _components(task, config, _given(task, policy, operators))
         owned = None if isinstance(archive, Archive) else _opened(archive)
         try:
-            self._open(config, outfit, owned or archive)  # type: ignore[arg-type]
+            self._open(config, components, owned or archive)  # type: ignore[arg-type]
         except BaseException:
             if owned is not None:
                 owned.close()
@@ -97,42 +96,34 @@ class Search(RunController):
         self._owned = owned
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], outfit: SearchComponents, archive: Archive) -> Search:
-        """From resolved settings: what ``python -m search`` does. Raises SettingsError, RunChanged or LlmError."""
+    def of(cls, config: Config, components: SearchComponents, archive: Archive) -> Search:
+        """From a typed configuration, as ``python -m search`` does. Raises SettingsError, RunChanged or LlmError."""
         new = cls.__new__(cls)
         new._owned = None
-        new._open(config, outfit, archive)
+        new._open(config, components, archive)
         return new
 
-    def _open(self, config: Mapping[str, Any], outfit: SearchComponents, archive: Archive) -> None:
-        try:
-            budget = Budget(**config["budget"])
-            plan = None if config["claim"] is None else ClaimPlan(**config["claim"])
-        except (ValueError, TypeError) as error:
-            raise SettingsError(str(error)) from error
-        task, slots = outfit.task, outfit.slots
-        conditions = outfit.evaluator.conditions(slots[0])
-        self._outfit = outfit
-        own = outfit.files if outfit.given.program is not None else None
+    def _open(self, config: Config, components: SearchComponents, archive: Archive) -> None:
+        task, slots, given = components.task, components.slots, components.given
+        conditions = components.evaluator.conditions(slots[0])
+        self._components = components
+        own = components.files if given.program is not None else None
         self._opened = open_run(archive, config, task, conditions, time.time(), own, start=False)
         run = self._opened.run
-        try:
-            self._llm = factory.build_llm(config, archive, run.run) if outfit.given.operators is None else Llm(None, "")
-            if self._llm.meter is None and (useless := budget.needs_model()) is not None:
-                raise SettingsError(useless)
-            parts = factory.build_parts(config, task, outfit.evaluator, self._llm, time.time, outfit.given)
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
-        lookahead = factory.build_lookahead(parts, self._llm, len(slots))
-        core = engine.Engine(parts, archive, run, self._opened.tree, lookahead)
-        super().__init__(core, budget, plan, slots=len(slots), used=archive.seconds_used(run.run))
+        self._llm = factory.build_llm(config, archive, run.run) if given.operators is None else Llm(None, "")
+        if self._llm.meter is None and (useless := config.budget.needs_model()) is not None:
+            raise SettingsError(useless)
+        parts = factory.build_search(config, task, components.evaluator, len(slots), self._llm, given)
+        core = engine.Engine(parts.engine, archive, run, self._opened.tree, parts.lookahead)
+        used = archive.seconds_used(run.run)
+        super().__init__(core, config.budget, config.claim, slots=len(slots), used=used)
         self._begun = False
 
     # ------------------------------------------------------------ what it is
 
     @property
     def opened(self) -> Opened:
-        """The run, and whether it is gone on with."""
+        """The run, and whether it was resumed."""
         return self._opened
 
     @property
@@ -162,13 +153,13 @@ class Search(RunController):
         if self._begun:
             return
         self._begun = True
-        core, slots = self.engine, self._outfit.slots
+        core, slots = self.engine, self._components.slots
         if not self._opened.resumed:
             self.archive.start_run(self._opened.run)
         core.note("session", f"{'resumed' if self._opened.resumed else 'started'} with {len(slots)} slots")
         if (shared := shared_cores_warning(slots)) is not None:
             core.note("sharing", shared)
-        core.start(self._outfit.files)
+        core.start(self._components.files)
         if self._opened.other_hardware is not None and self.remaining > 0:
             catch_up(core, self._opened.other_hardware)
 
@@ -179,10 +170,10 @@ class Search(RunController):
 
     def evaluate(self, request: Request) -> Evaluation:
         """Train and score on this machine, and wait for it: in a sandbox, or by the function of an ``OwnTask``."""
-        evaluator = self._outfit.evaluator
+        evaluator = self._components.evaluator
         if not isinstance(evaluator, Evaluator):
             raise TypeError("the slots of this search are not in this process: its executor evaluates")
-        return evaluator.evaluate(request, self._outfit.slots[0], threading.Event(), _nobody)
+        return evaluator.evaluate(request, self._components.slots[0], threading.Event(), _nobody)
 
     def summary(self) -> str:
         """The result in words, as ``python -m search`` prints it."""
@@ -229,24 +220,27 @@ def _limits(budget: Budget | Mapping[str, Any] | int) -> dict[str, Any]:
     return {part.name: getattr(budget, part.name) for part in fields(budget)}
 
 
-def _settled(task: object, policy: object, operators: object, overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved settings: names are choices of ``conf/``, objects are described for the record."""
-    chosen = {"task": task, "policy": policy, "operators": operators}
-    names = {group: name for group, name in chosen.items() if isinstance(name, str)}
+def _configured(
+    task: object, policy: object, operators: object, overrides: Sequence[str], sections: Mapping[str, Any]
+) -> Config:
+    """The typed configuration: names are choices of ``conf/``, objects are described for the record."""
+    asked = {"task": task, "policy": policy, "operators": operators}
+    names = {group: name for group, name in asked.items() if isinstance(name, str)}
     words = [*(f"{group}={name}" for group, name in names.items()), *overrides]
     if isinstance(task, OwnTask) and not any(word.startswith("llm=") for word in words):
         words.append("llm=none")  # see search/function_task.py
-    config = settings.values_for(None, words, factory.device_for)
-    config["chosen"] = {group: names.get(group) or _title(value) for group, value in chosen.items()}
+    chosen = {group: names.get(group) or _title(value) for group, value in asked.items()}
+    config = settings.config_for(words, factory.device_for, chosen=chosen, **sections)
+    objects: dict[str, Any] = {}
     if isinstance(task, OwnTask):
-        config["task"] = task.settings
+        objects["task"] = task.settings
     elif isinstance(task, Task):
-        config["task"] = _described(task)
+        objects["task"] = _described(task)
     if not isinstance(policy, str):
-        config["policy"] = _described(policy)
+        objects["policy"] = _described(policy)
     if not isinstance(operators, str):
-        config["operators"] = {name: _described(each) for name, each in _by_name(operators).items()}
-    return config
+        objects["operators"] = {name: _described(each) for name, each in _by_name(operators).items()}
+    return config.described(**objects)
 
 
 def _title(value: object) -> str:
@@ -265,22 +259,22 @@ def _given(task: object, policy: Any, operators: object) -> Overrides:
     )
 
 
-def _outfit(task: object, config: Mapping[str, Any], given: Overrides) -> SearchComponents:
-    """What trains and scores. Raises SettingsError, and what the parts raise."""
-    try:
-        if isinstance(task, OwnTask):
-            slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
+def _components(task: object, config: Config, given: Overrides) -> SearchComponents:
+    """The task with its evaluator and slots. Raises SettingsError, and what the parts raise."""
+    if isinstance(task, OwnTask):
+        slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
+        try:
             return SearchComponents(task.task, task.files, FunctionEvaluator(task), (slot,), given)
-        real = task if isinstance(task, Task) else factory.build_task(config)
-        files = factory.seed_files(real, config)
-        if factory.executor_kind(config) is not LocalExecutor:
-            raise SettingsError(
-                "ask and tell train in this process: leave executor= out, or use `python -m search`, which keeps the "
-                "slots of a cluster busy"
-            )
-        stand = factory.build_stand(config, real)
-    except (ValueError, TypeError) as error:
-        raise SettingsError(str(error)) from error
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+    if factory.executor_kind(config.executor) is not LocalExecutor:
+        raise SettingsError(
+            "ask and tell train in this process: leave executor= out, or use `python -m search`, which keeps the "
+            "slots of a cluster busy"
+        )
+    real = task if isinstance(task, Task) else task_from(config.task)
+    files = factory.seed_files(real)
+    stand = factory.build_evaluation(config, real)
     return SearchComponents(real, files, stand.evaluator, stand.slots, given)
 
 

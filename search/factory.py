@@ -1,100 +1,95 @@
-"""From a resolved configuration to the parts of a search. Everything pluggable is a class named by ``_target_``."""
+"""From the typed configuration to the parts of a search. Everything pluggable is a class named by ``_target_``.
+
+Three steps: ``build_evaluation`` (sandbox, slots and evaluator of this machine), ``build_executor`` (slots that
+evaluate), ``build_search`` (policy, operators, language model).
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from archive.storage.store import Archive
 from operators.base import Operator
-from operators.factory import LlmCallbacks, build_meter, build_operators, left_out, missing_key
+from operators.config import LlmConfig
+from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
-from prepare.load import TaskError, find_file, locate, task_from
+from prepare.config import Part, Plain
+from prepare.load import TaskError, find_file
 from prepare.task import Task
+from search.config import Config, SettingsError
 from search.policies.base import OperatorView, Policy
 from search.run.engine import EngineParts
 from search.run.lookahead import SAFETY, Lookahead
-from search.settings import SettingsError
 from train.executors.base import Evaluator, Executor, ExecutorError, ExecutorType, Scorer, evaluator_from
 from train.hardware.slots import Slot
 from train.sandbox.base import Sandbox, find_sandbox
 
+# ---------------------------------------------------------------- evaluations
 
-def executor_kind(config: Mapping[str, Any]) -> ExecutorType:
+
+def executor_kind(executor: Part) -> ExecutorType:
     """The class of the executor. Raises SettingsError."""
     try:
-        kind: ExecutorType = locate(config["executor"]["_target_"])
+        kind: ExecutorType = executor.located()
     except TaskError as error:
         raise SettingsError(f"the executor cannot be made: {error}") from None
     if missing := [name for name in ("device", "find_slots", "survey", "of") if not hasattr(kind, name)]:
-        target = config["executor"]["_target_"]
         raise SettingsError(
-            f"the executor cannot be made: {target!r} has no {', '.join(missing)}; expected a class as "
-            "train.executors.local.LocalExecutor is one (see train.executors)"
+            f"the executor cannot be made: {executor.target!r} has no {', '.join(missing)}; expected a class like "
+            "train.executors.local.LocalExecutor (see train.executors.base)"
         )
     return kind
 
 
-def device_for(config: Mapping[str, Any]) -> str:
+def device_for(executor: Part) -> str:
     """The device where candidates will run, by its name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``).
 
     Raises SettingsError.
     """
     try:
-        return executor_kind(config).device(config["executor"])
+        return executor_kind(executor).device(executor.options)
     except (ValueError, ExecutorError) as error:
         raise SettingsError(str(error)) from error
 
 
-def build_task(config: Mapping[str, Any]) -> Task:
-    """Raises TaskError or ValueError, both with the key to mend."""
-    return task_from(config["task"])
-
-
-def build_slots(config: Mapping[str, Any]) -> tuple[Slot, ...]:
-    """Raises ValueError, SettingsError or ExecutorError."""
-    return executor_kind(config).find_slots(config["executor"])
-
-
-def build_evaluator(config: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:
-    """Raises TaskError, TypeError or ValueError."""
-    return evaluator_from(config["evaluator"], task, sandbox)
-
-
-def build_executor(config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:
-    """Raises ExecutorError."""
-    return executor_kind(config).of(config, evaluator, slots)
-
-
-def build_sandbox(config: Mapping[str, Any]) -> Sandbox:
-    """Raises SandboxUnavailable or ValueError."""
-    return find_sandbox(str(config["sandbox"]))
-
-
 @dataclass(frozen=True)
 class LocalEvaluation:
-    """What trains and scores candidates on this machine."""
+    """Everything that evaluates candidates on this machine."""
 
     sandbox: Sandbox
     slots: tuple[Slot, ...]
     evaluator: Evaluator
 
 
-def build_stand(config: Mapping[str, Any], task: Task) -> LocalEvaluation:
-    """With the task's data prepared. Raises SandboxUnavailable, PreparationError, ExecutorError, or ValueError and
-    TypeError."""
-    sandbox, slots = build_sandbox(config), build_slots(config)
-    task.prepare()
-    return LocalEvaluation(sandbox, slots, build_evaluator(config, task, sandbox))
+def build_evaluation(config: Config, task: Task) -> LocalEvaluation:
+    """Prepare the task's data and build its evaluator.
+
+    Raises SettingsError, TaskError, SandboxUnavailable, PreparationError or ExecutorError.
+    """
+    try:
+        sandbox = find_sandbox(config.sandbox)
+        slots = executor_kind(config.executor).find_slots(config.executor.options)
+        task.prepare()
+        return LocalEvaluation(sandbox, slots, evaluator_from(config.evaluator, task, sandbox))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    except TypeError as error:  # of an option that the class has not
+        raise SettingsError(f"evaluator: {error}") from error
 
 
-def seed_files(task: Task, config: Mapping[str, Any]) -> dict[str, str]:
+def build_executor(config: Config, evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:
+    """Raises ExecutorError."""
+    return executor_kind(config.executor).of(config.execution, evaluator, slots)
+
+
+def seed_files(task: Task) -> dict[str, str]:
     """The root's files: the seed program, with the constants of the task's preset set in it. Raises SettingsError."""
     from operators.languages.parameters import set_constants
     from operators.languages.syntax import Unparsable
@@ -108,7 +103,7 @@ def seed_files(task: Task, config: Mapping[str, Any]) -> dict[str, str]:
         return {"train.py": set_constants(source, dict(task.constants)) if task.constants else source}
     except (SyntaxError, Unparsable) as error:
         raise SettingsError(
-            f"the seed program {task.seed_file} does not parse: {error}. Mend it and start again."
+            f"the seed program {task.seed_file} does not parse: {error}. Fix it and start again."
         ) from None
     except (KeyError, ValueError) as error:
         raise SettingsError(f"task.constants cannot be set in {task.seed_file}: {error}") from None
@@ -125,17 +120,16 @@ class Llm:
     line: str
 
 
-def wants_llm(config: Mapping[str, Any]) -> bool:
-    """Whether any of the chosen operators could use a language model."""
-    return any(entry.get("llm") is not None for entry in config["operators"].values())
+def wants_llm(config: Config) -> bool:
+    """Return whether any of the chosen operators could use a language model."""
+    return any(entry.llm is not None for entry in config.operators.values())
 
 
-def build_llm(config: Mapping[str, Any], archive: Archive, run: str) -> Llm:
+def build_llm(config: Config, archive: Archive, run: str) -> Llm:
     """The metered model, checked for free before anything is spent.
 
-    Raises LlmError if the key is refused or the model is not known.
+    Raises SettingsError, or LlmError if the key is refused or the model is not known.
     """
-    options = config["llm"] or {}
     if not wants_llm(config):
         return Llm(None, "No language model: the chosen operators need none.")
     books = LlmCallbacks(
@@ -145,105 +139,124 @@ def build_llm(config: Mapping[str, Any], archive: Archive, run: str) -> Llm:
         credits=partial(credits_at, archive.query),
         spent=archive.spending(run),
     )
-    meter = build_meter(options, books)
+    try:
+        meter = build_meter(config.llm, books)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     if meter is None:
-        return Llm(
-            None, f"No language model ({_why_no_model(options)}): the search runs on the operators that need none."
-        )
+        reason = _why_no_model(config.llm)
+        return Llm(None, f"No language model ({reason}): the search runs on the operators that need none.")
     meter.check()
-    return Llm(meter, f"Language model: {meter.describe()}{models_left_out(options)}.")
+    return Llm(meter, f"Language model: {meter.describe()}{models_left_out(config.llm)}.")
 
 
-def models_left_out(options: Mapping[str, Any]) -> str:
+def models_left_out(llm: LlmConfig) -> str:
     """Of several models, those whose key is not set, in words."""
-    return "".join(f"; without {name}, since {key} is not set" for name, key in left_out(options).items())
+    return "".join(f"; without {name}, since {key} is not set" for name, key in llm.left_out.items())
 
 
-def _why_no_model(options: Mapping[str, Any]) -> str:
-    key = missing_key(options)
-    return f"{key} is not set" if key is not None else "llm=none"
+def _why_no_model(llm: LlmConfig) -> str:
+    return f"{llm.missing_key} is not set" if llm.missing_key is not None else "llm=none"
 
 
-def why_no_model(config: Mapping[str, Any]) -> str | None:
-    """For the doctor: why no language model would be asked, or None if one would be."""
-    options = config["llm"] or {}
+def why_no_model(config: Config) -> str | None:
+    """The reason why no language model would be asked, or None if one would be."""
     if not wants_llm(config):
         return "the chosen operators need no language model"
-    if not options.get("_target_") or missing_key(options) is not None:
-        return f"no language model: {_why_no_model(options)}; tune and crossover do without"
+    if config.llm.is_none or config.llm.missing_key is not None:
+        return f"no language model: {_why_no_model(config.llm)}; tune and crossover do without"
     return None
 
 
-def build_toolbox(config: Mapping[str, Any], llm: Llm) -> tuple[dict[str, Operator], dict[str, OperatorView]]:
-    """The operators that can work, and what the policy may know of them. Raises ValueError if none is left."""
-    box = build_operators(config["operators"], llm.meter)
-    views = {
-        name: OperatorView(name, operator.arity, box.weights[name], operator.applies)
-        for name, operator in box.operators.items()
-    }
-    return dict(box.operators), views
+# ---------------------------------------------------------------- the engine's parts
 
 
-def build_policy(config: Mapping[str, Any]) -> Policy:
+def build_policy(policy: Plain) -> Policy:
     """Raises SettingsError."""
     try:
-        policy: Policy = instantiate(config["policy"])
+        made: Policy = instantiate(policy)
     except InstantiationException as error:
         raise SettingsError(f"the policy cannot be made: {error.__cause__ or error}") from error
-    return policy
+    return made
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """Objects that somebody has brought, in the place of what a configuration names; None for what it does."""
+    """Objects of the caller in place of what the configuration names; None for what it names."""
 
     program: str | None = None
     policy: Policy | None = None
     operators: Mapping[str, Operator] | None = None
 
-    @property
-    def views(self) -> dict[str, OperatorView]:
-        """What a policy may know of the operators: all have the same weight."""
-        operators = self.operators or {}
-        return {name: OperatorView(name, each.arity, 1.0, each.applies) for name, each in operators.items()}
+
+@dataclass(frozen=True)
+class SearchParts:
+    """The parts of an engine, and what else a search needs to know of its language model."""
+
+    engine: EngineParts
+    llm: Llm
+    lookahead: Lookahead | None = field(default=None)
 
 
-def build_parts(
-    config: Mapping[str, Any],
+def build_search(
+    config: Config,
     task: Task,
     evaluator: Scorer,
+    slots: int,
     llm: Llm,
-    clock: Callable[[], float],
     given: Overrides = Overrides(),
-) -> EngineParts:
-    """Everything that a search is made of, but its archive and its tree."""
-    operators, views = build_toolbox(config, llm) if given.operators is None else (dict(given.operators), given.views)
-    meter = llm.meter
+    clock: Callable[[], float] = time.time,
+) -> SearchParts:
+    """Policy, operators and prefetching. Raises SettingsError."""
+    operators, views = _operators(config, llm, given.operators)
     parts = EngineParts(
         task=task,
-        program=find_file(task.program).read_text() if given.program is None else given.program,
-        policy=given.policy or build_policy(config),
+        program=_instructions(task) if given.program is None else given.program,
+        policy=given.policy or build_policy(config.policy),
         operators=operators,
         views=views,
         gate=evaluator.gate,
         clock=clock,
-        median_rule=config["evaluator"].get("median_rule") is not None,
+        median_rule=config.evaluator.options.get("median_rule") is not None,
     )
-    if meter is None:
-        return parts
-    return replace(
-        parts,
-        llm_closed=lambda: meter.closed,
-        llm_cap=lambda: meter.closing_cap,
-        llm_room=meter.room,
-        llm_concurrency=meter.concurrency,
-    )
+    if (meter := llm.meter) is not None:
+        parts = replace(
+            parts,
+            llm_closed=lambda: meter.closed,
+            llm_cap=lambda: meter.closing_cap,
+            llm_room=meter.room,
+            llm_concurrency=meter.concurrency,
+        )
+    return SearchParts(parts, llm, build_lookahead(parts, llm, slots))
+
+
+def _instructions(task: Task) -> str:
+    try:
+        return find_file(task.program).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"the instructions {task.program} are not UTF-8 text: {error}") from None
+
+
+def _operators(
+    config: Config, llm: Llm, given: Mapping[str, Operator] | None
+) -> tuple[dict[str, Operator], dict[str, OperatorView]]:
+    """The operators that can work, and what the policy may know of them: those that are given have the same weight."""
+    if given is not None:
+        operators, weights = dict(given), dict.fromkeys(given, 1.0)
+    else:
+        try:
+            found = build_operators(config.operators, llm.meter)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        operators, weights = dict(found.operators), dict(found.weights)
+    views = {name: OperatorView(name, each.arity, weights[name], each.applies) for name, each in operators.items()}
+    return operators, views
 
 
 def build_lookahead(parts: EngineParts, llm: Llm, slots: int) -> Lookahead | None:
     """None without a language model: what is made in an instant is made from all that is known then.
 
-    Where other operators can feed a slot that is free, none is kept as a safety: it would be the staler for nothing.
+    Where other operators can feed a slot that is free, no safety stock is kept: its proposals would be staler.
     """
     if llm.meter is None:
         return None

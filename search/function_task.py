@@ -96,7 +96,7 @@ class OwnTask:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the archive keeps of it: a resume with another program or another meaning is refused."""
+        """Plain values for the archive: a resume with another program or another metric is refused."""
         metric = {"name": self.metric, "direction": self.direction, "unit": self.unit}
         return {"_target_": "search.OwnTask", "name": self.name, "metric": metric, "seconds": self.seconds}
 

@@ -38,7 +38,7 @@ class PreparationError(Exception):
 def cache_directory() -> Path:
     """Return ``$TREEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/treewright``, else ``~/.cache/treewright``."""
     if own := os.environ.get("TREEWRIGHT_CACHE"):
-        return Path(own)
+        return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "treewright"
 
 

@@ -42,12 +42,11 @@ import numpy as np
 from archive.records import Decision, Evaluation, MoveRecord, Purpose, Replicate, Scored, VerdictCode
 from archive.tree import Tree
 from search.claims.parsimony import Standing, code_size, shortest_equal
-from search.claims.plan import LEAST_SEEDS
-from search.claims.plan import ClaimPlan as ClaimPlan
 from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
 from search.claims.plan import sized as sized
 from search.claims.statistics import Difference, NoInterval, screening_sigma, welch
+from search.config import LEAST_SEEDS, ClaimPlan
 
 _NOMINEE = "would-be champion"
 

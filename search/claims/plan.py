@@ -8,54 +8,11 @@ from dataclasses import dataclass, replace
 from scipy.special import chdtri
 
 from archive.tree import Tree
-from search.claims.statistics import CONFIDENCE, runs_for, screening_sigma
+from search.claims.statistics import runs_for, screening_sigma
+from search.config import LEAST_SEEDS, ClaimPlan
 
 SURE = 2 / 3
 """Confidence of the upper bound of sigma by which a claim is sized."""
-LEAST_SEEDS = 2
-"""Report seeds per side that an interval needs."""
-
-
-@dataclass(frozen=True)
-class ClaimPlan:
-    """The size of a claim. Raises ValueError for numbers with which no claim is possible."""
-
-    candidates: int = 3
-    """Finalists of the confirm stage."""
-    confirm_seeds: int = 2
-    report_seeds: int = 4
-    """Per side, at least, as far as the budget allows."""
-    most_report_seeds: int = 12
-    """Per side, at most, however large the seed deviation is."""
-    smallest_gain: float | None = None
-    """The smallest gain worth claiming, in the metric's unit; None: ``report_seeds`` whatever the seed deviation."""
-    power: float = 0.8
-    """Probability of detecting a gain of that size."""
-    confidence: float = CONFIDENCE
-    least_report_seeds: int | None = None
-    """How far ``fit`` lowers ``report_seeds`` before it drops a candidate; None: not at all."""
-    limit: int | None = None
-    """Evaluations that the claim may cost, repeats of failed ones included; None: ``evaluations``. See ``fit``."""
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < LEAST_SEEDS:
-            raise ValueError(
-                f"the claim has {self.candidates} candidates, {self.confirm_seeds} confirm seeds and "
-                f"{self.report_seeds} report seeds; expected at least 1, 1 and {LEAST_SEEDS}"
-            )
-        for name in ("confidence", "power"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"the claim's {name} is {getattr(self, name)}; expected a number such as 0.95")
-        if self.smallest_gain is not None and not 0 < self.smallest_gain < math.inf:
-            raise ValueError(
-                f"the claim's smallest_gain is {self.smallest_gain}; expected a positive number in the metric's unit, "
-                "or null for the same number of seeds whatever the noise"
-            )
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of a claim in which none fails."""
-        return (self.candidates * self.confirm_seeds if self.candidates > 1 else 0) + 2 * self.report_seeds
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,16 @@ from archive.records import Conditions, Run
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.recombine.ablate import Ablate, Removal, without
+from prepare.config import Plain
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_evaluator, known_task
 from prepare.load import task_from
+from prepare.renamed import with_new_names
 from prepare.task import Task
 from search import factory, settings
 from search.claims.statistics import Difference, NoInterval, mean_interval, welch
 from search.cli.signals import stoppable
+from search.config import Config, SettingsError
 from search.display.live import clean, make_display
 from search.policies.base import OperatorView
 from search.policies.phases.ablation import Ablation
@@ -72,11 +75,11 @@ def ablate(arguments: Sequence[str]) -> int:
     """Returns the exit status: 0 done, 1 it could not be done, 130 stopped by Ctrl-C. Raises SettingsError."""
     options = _parser().parse_intermixed_args(arguments)
     if strange := [word for word in options.overrides if not word.startswith((*_SETTABLE, *_NAMED_AGAIN))]:
-        raise settings.SettingsError(
+        raise SettingsError(
             f"{strange[0]}: the task and the protocol are those of the node's own run; only archive=, sandbox= and "
             "executor.*= can be set here, and task= and evaluator= be named again"
         )
-    config = settings.values_for(options.config_dir, options.overrides, factory.device_for)
+    config = settings.config_for(options.overrides, factory.device_for, options.config_dir)
     try:
         with ExitStack() as stack:
             return _ablate(options, config, stack)
@@ -117,24 +120,21 @@ def _parser() -> argparse.ArgumentParser:
 # ---------------------------------------------------------------- the run
 
 
-def _ablate(options: argparse.Namespace, chosen: Mapping[str, Any], stack: ExitStack) -> int:
+def _ablate(options: argparse.Namespace, chosen: Config, stack: ExitStack) -> int:
     runs: int = options.runs
-    path = Path(str(chosen["archive"]))
+    path = Path(chosen.archive)
     if not path.exists():
         raise AblationError(f"there is no archive {path}; name it with archive=FILE")
     archive = stack.enter_context(Archive.open(path))
     subject = _subject(archive, options.node)
     config = _config(subject, chosen, options.overrides)
-    try:
-        task = task_from(config["task"])
-        stand = factory.build_stand(config, task)
-    except (ValueError, TypeError) as error:
-        raise settings.SettingsError(str(error)) from error
+    task = task_from(config.task)
+    local = factory.build_evaluation(config, task)
     stop = threading.Event()
     stack.enter_context(stoppable(stop))
-    executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots))
+    executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))
     opened = open_run(archive, config, task, executor.conditions, time.time())
-    parts = _parts(subject, runs, task, stand.evaluator.gate)
+    parts = _parts(subject, runs, task, local.evaluator.gate)
     search = Engine(parts, archive, opened.run, opened.tree)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
@@ -173,35 +173,33 @@ def _turn(search: Engine, executor: Executor, landed: Callable[..., None], total
         landed(search, evaluation, total)
 
 
-def _config(subject: Subject, chosen: Mapping[str, Any], typed: Sequence[str]) -> dict[str, Any]:
-    """The settings of the node's run, under which its score was made, with this machine's slots and sandbox.
+def _config(subject: Subject, chosen: Config, typed: Sequence[str]) -> Config:
+    """The configuration of the node's run, under which its score was made, with this machine's slots and sandbox.
 
     The archive may come from elsewhere, so its task and its evaluator name known classes, or are those that the user
     has named again. Raises TaskError or SettingsError.
     """
     recorded: dict[str, Any] = dict(subject.run.config)
-    again, of_run = partial(_named_again, recorded, chosen), recorded.get
-    return {
-        **recorded,
-        "task": again("task") if _is_typed(typed, "task", "data") else known_task(of_run("task")),
-        "evaluator": again("evaluator") if _is_typed(typed, "evaluator") else known_evaluator(of_run("evaluator")),
-        "run": f"ablation-{subject.node_id[:8]}",
-        "executor": chosen["executor"],
-        "sandbox": chosen["sandbox"],
-        "policy": {"_target_": "search.policies.phases.ablation.Ablation"},
-        "operators": {_NAME: {"node": subject.node_id}},
-        "chosen": {**dict(recorded.get("chosen") or {}), "policy": "ablation"},
-    }
+    again, of_run = partial(_named_again, recorded, chosen.plain), recorded.get
+    return chosen.changed(
+        task=again("task") if _is_typed(typed, "task", "data") else known_task(of_run("task")),
+        evaluator=again("evaluator") if _is_typed(typed, "evaluator") else known_evaluator(of_run("evaluator")),
+        seed=recorded.get("seed"),
+        run=f"ablation-{subject.node_id[:8]}",
+        policy={"_target_": "search.policies.phases.ablation.Ablation"},
+        operators={_NAME: {"node": subject.node_id}},
+        chosen={**dict(recorded.get("chosen") or {}), "policy": "ablation"},
+    )
 
 
 def _is_typed(typed: Sequence[str], *groups: str) -> bool:
     return any(word.startswith((f"{group}=", f"{group}.")) for word in typed for group in groups)
 
 
-def _named_again(recorded: Mapping[str, Any], chosen: Mapping[str, Any], group: str) -> Any:
-    """What the user's own settings say of a group. Raises SettingsError unless the run was started with the same."""
-    if changed := settings.differences(recorded.get(group), settings.as_json(chosen[group]), group):
-        raise settings.SettingsError(
+def _named_again(recorded: Plain, chosen: Plain, group: str) -> Any:
+    """The user's own values of a group. Raises SettingsError unless the run was started with the same."""
+    if changed := settings.differences(with_new_names(recorded.get(group)), settings.as_json(chosen[group]), group):
+        raise SettingsError(
             "the task and the protocol are those of the node's own run, and these settings differ from them:\n  "
             + "\n  ".join(clean(line, 200) for line in changed)
         )

@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
 from operators.factory import build_meter
 from operators.llm.base import LlmError
+from prepare.compose import compose
+from prepare.config import Part
 from prepare.data.corpora import PreparationError
-from prepare.load import TaskError
+from prepare.load import TaskError, task_from
 from prepare.task import Task
-from search import factory, settings
-from search.claims.claim import ClaimPlan
+from search import factory
+from search.config import Config, SettingsError, faults
 from search.display.summary import this_python
-from search.run.budget import Budget
+from search.settings import plain_values
+from search.words import Words
 from train.executors.base import ExecutorError
 from train.executors.local import LocalExecutor
 from train.hardware.devices import gpu_warnings
-from train.sandbox.base import SandboxUnavailable, probe_tiers
+from train.hardware.slots import Slot
+from train.sandbox.base import SandboxUnavailable, find_sandbox, probe_tiers
 from train.sandbox.landlock import LIMITATIONS
 
 _GIGABYTES = 2.0
@@ -45,31 +49,35 @@ class Finding:
     words: str
 
 
-def examine(arguments: list[str]) -> int:
+def examine(words: Words) -> int:
     """Print the findings; returns 0 if the search can start, else 1. Raises SettingsError for a wrong override."""
-    config = settings.check(arguments)
-    values = settings.resolve(config, _device_for(config), settings.parted(arguments))
-    findings = list(findings_for(values))
+    values = plain_values(words.composition(), _device_for)
+    unusable = faults(values)
+    findings = [Finding("problem", section, message) for section, message in unusable.items()]
+    if unusable:  # the other sections are examined beside the usual values of these
+        usual = plain_values(compose(()), _device_for)
+        values |= {section: usual.get(section) for section in unusable}
+    findings += [found for found in findings_for(Config.of(values)) if found.what not in unusable]
     for finding in findings:
         print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
     problems = sum(finding.level == "problem" for finding in findings)
     print(
         f"\nReady: {this_python()} -m search"
         if not problems
-        else f"\n{problems} problem(s) to mend before a search can start."
+        else f"\n{problems} problem(s) to fix before a search can start."
     )
     return 1 if problems else 0
 
 
-def _device_for(config: Mapping[str, Any]) -> str:
-    """Where no device can be found out, that is a finding, and the task's values for a CPU are shown."""
+def _device_for(executor: Part) -> str:
+    """The device, or ``cpu`` where it cannot be found out: that is a finding of its own."""
     try:
-        return factory.device_for(config)
-    except settings.SettingsError:
+        return factory.device_for(executor)
+    except SettingsError:
         return "cpu"
 
 
-def findings_for(config: Mapping[str, Any]) -> Iterator[Finding]:
+def findings_for(config: Config) -> Iterator[Finding]:
     """All findings, each check on its own, so that one failure does not hide the next."""
     task, finding = _task(config)
     yield finding
@@ -89,25 +97,20 @@ def findings_for(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield from check()
 
 
-def _task(config: Mapping[str, Any]) -> tuple[Task | None, Finding]:
+def _task(config: Config) -> tuple[Task | None, Finding]:
     try:
-        task = factory.build_task(config)
-        factory.seed_files(task, config)
-    except (TaskError, ValueError, settings.SettingsError) as error:
+        task = task_from(config.task)
+        factory.seed_files(task)
+    except (TaskError, SettingsError) as error:
         return None, Finding("problem", "task", str(error))
     words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s a training"
     return task, Finding("ok", "task", words)
 
 
-def _budget(config: Mapping[str, Any]) -> Iterator[Finding]:
-    try:
-        budget = Budget(**config["budget"])
-        ClaimPlan(**config["claim"])
-    except (ValueError, TypeError) as error:
-        yield Finding("problem", "budget", str(error))
-        return
-    useless = budget.needs_model() if factory.why_no_model(config) is not None else None
-    yield Finding("ok", "budget", budget.describe()) if useless is None else Finding("problem", "budget", useless)
+def _budget(config: Config) -> Iterator[Finding]:
+    useless = config.budget.needs_model() if factory.why_no_model(config) is not None else None
+    words = config.budget.describe()
+    yield Finding("ok", "budget", words) if useless is None else Finding("problem", "budget", useless)
 
 
 def _data(task: Task) -> Iterator[Finding]:
@@ -122,9 +125,9 @@ def _data(task: Task) -> Iterator[Finding]:
         yield Finding("problem", "data", str(error))
 
 
-def _sandbox(config: Mapping[str, Any]) -> Iterator[Finding]:
+def _sandbox(config: Config) -> Iterator[Finding]:
     try:
-        sandbox = factory.build_sandbox(config)
+        sandbox = find_sandbox(config.sandbox)
     except (SandboxUnavailable, ValueError) as error:
         yield Finding("problem", "sandbox", str(error))
         return
@@ -135,22 +138,22 @@ def _sandbox(config: Mapping[str, Any]) -> Iterator[Finding]:
     yield Finding("ok", "sandbox", f"{sandbox.tier}: no network, no other files or processes; runs as {user}")
     if sandbox.tier == "landlock":
         yield Finding("note", "sandbox", f"landlock lacks, compared with bwrap: {LIMITATIONS}")
-    if str(config["sandbox"]) == "auto":
+    if config.sandbox == "auto":
         yield from _other_tiers(sandbox.tier)
 
 
 def _other_tiers(used: str) -> Iterator[Finding]:
-    """What else would work here, or why it would not."""
+    """Report for each other tier whether it works here."""
     for tier, other, problem in probe_tiers():
         if tier != used:
             works = f"sandbox={tier} works here too" if other is not None else problem
             yield Finding("ok" if other is not None else "note", "sandbox", works)
 
 
-def _device(config: Mapping[str, Any]) -> Iterator[Finding]:
+def _device(config: Config) -> Iterator[Finding]:
     try:
-        words = factory.executor_kind(config).survey(config["executor"])
-        slots = factory.build_slots(config)
+        words = factory.executor_kind(config.executor).survey(config.executor.options)
+        slots = _slots(config)
     except (ValueError, ExecutorError) as error:
         yield Finding("problem", "slots", str(error))
         return
@@ -166,13 +169,17 @@ def _device(config: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _memory(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+def _slots(config: Config) -> tuple[Slot, ...]:
+    return factory.executor_kind(config.executor).find_slots(config.executor.options)
+
+
+def _memory(config: Config, task: Task | None) -> Iterator[Finding]:
     if task is None:
         return
-    if factory.executor_kind(config) is not LocalExecutor:
+    if factory.executor_kind(config.executor) is not LocalExecutor:
         return  # this machine's says nothing of the nodes
     try:
-        slots = factory.build_slots(config)
+        slots = _slots(config)
     except ValueError:
         return  # said with the device
     free = psutil.virtual_memory().available / 1e9
@@ -183,8 +190,8 @@ def _memory(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
     )
 
 
-def _disk(config: Mapping[str, Any]) -> Iterator[Finding]:
-    folder = Path(str(config["archive"])).resolve().parent
+def _disk(config: Config) -> Iterator[Finding]:
+    folder = Path(config.archive).resolve().parent
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free / 1e9
     writable = os.access(existing, os.W_OK)
@@ -196,18 +203,18 @@ def _disk(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", "disk", f"{free:.0f} GB free in {folder}")
 
 
-def _model(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+def _model(config: Config, task: Task | None) -> Iterator[Finding]:
     if (reason := factory.why_no_model(config)) is not None:
         yield Finding("note", "model", reason)
         return
     try:
-        meter = build_meter(config["llm"])
+        meter = build_meter(config.llm)
         assert meter is not None  # why_no_model has said that there is one
         meter.check()
     except (LlmError, ValueError) as error:
         yield Finding("problem", "model", str(error))
         return
-    yield Finding("ok", "model", meter.describe() + factory.models_left_out(config["llm"]))
+    yield Finding("ok", "model", meter.describe() + factory.models_left_out(config.llm))
     if meter.price is not None:
         dollars = meter.price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
         words = f"about ${dollars:.3f} a proposal, if it reads {_TOKENS_IN:,} tokens and writes {_TOKENS_OUT:,}"
@@ -216,23 +223,23 @@ def _model(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
         yield Finding("ok", "cost", words)
 
 
-def _hourly(config: Mapping[str, Any], task: Task | None) -> float:
+def _hourly(config: Config, task: Task | None) -> float:
     """Trainings an hour on all slots together; 0 where that cannot be said."""
     if task is None:
         return 0.0
     try:
-        slots = len(factory.build_slots(config))
+        slots = len(_slots(config))
     except (ValueError, ExecutorError):
         return 0.0
     return 3600 / (task.seconds + _OVERHEAD) * slots
 
 
-def _pace(config: Mapping[str, Any], task: Task | None) -> Iterator[Finding]:
+def _pace(config: Config, task: Task | None) -> Iterator[Finding]:
     """Experiments an hour."""
     hourly = _hourly(config, task)
     if task is None or not hourly:
         return
     words = f"about {hourly:.0f} trainings an hour on all slots ({task.seconds:g} s + {_OVERHEAD:g} s around each)"
-    if evaluations := config["budget"].get("evaluations"):
+    if evaluations := config.budget.evaluations:
         words += f"; {evaluations} take {evaluations / hourly * 60:.0f} min"
     yield Finding("ok", "pace", words)

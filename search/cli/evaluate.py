@@ -15,16 +15,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from archive.records import Evaluation, Failed, Purpose, Request, Scored
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
+from prepare.load import task_from
+from prepare.renamed import with_new_names
 from prepare.task import Task
 from search import factory, settings
 from search.claims.statistics import Interval, NoInterval, expects, mean_interval
 from search.cli.programs import Program, ProgramError, Recorded, read_program
 from search.cli.signals import stoppable
+from search.config import Config, SettingsError
 from search.display.live import clean
 from search.run.engine import evaluation_seed
 from train.executors.base import Executor, ExecutorError
@@ -71,23 +74,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rescore(options: argparse.Namespace) -> int:
     program = read_program(options.path, options.commit)
-    config = _with_its_task(
-        settings.values_for(options.config_dir, options.overrides, factory.device_for), program, options.overrides
-    )
-    try:
-        task = factory.build_task(config)
-        stand = factory.build_stand(config, task)
-    except (ValueError, TypeError) as error:
-        raise settings.SettingsError(str(error)) from error
+    settled = settings.config_for(options.overrides, factory.device_for, options.config_dir)
+    config = _with_its_task(settled, program, options.overrides)
+    task = task_from(config.task)
+    local = factory.build_evaluation(config, task)
     stop = threading.Event()
     # A search numbers its moves from 0, so these seeds are none of its own.
     requests = [
-        Request("again", "evaluate", move, program.files, evaluation_seed(int(config["seed"]), -move), purpose)
+        Request("again", "evaluate", move, program.files, evaluation_seed(config.seed, -move), purpose)
         for purpose in (_PURPOSE[options.split],)
         for move in range(1, options.runs + 1)
     ]
     with ExitStack() as stack:
-        executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots[: options.runs]))
+        executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots[: options.runs]))
         stack.enter_context(stoppable(stop))
         if not options.json:
             print(f"{program.name}: task {task.name}, {len(requests)} runs of {task.seconds:g} s on {options.split}")
@@ -99,7 +98,7 @@ def _rescore(options: argparse.Namespace) -> int:
     return 0 if all(isinstance(evaluation, Scored) for evaluation in landed) else 1
 
 
-def _with_its_task(config: Mapping[str, Any], program: Program, typed: Sequence[str]) -> Mapping[str, Any]:
+def _with_its_task(config: Config, program: Program, typed: Sequence[str]) -> Config:
     """The settings with the task that an export carries, if it carries one.
 
     The same task from the user's own settings takes its place. Raises SettingsError for another one, and TaskError for
@@ -109,9 +108,9 @@ def _with_its_task(config: Mapping[str, Any], program: Program, typed: Sequence[
         return config
     chosen = [word for word in typed if word.startswith(("task=", "task.", "data=", "data."))]
     if not chosen:
-        return {**config, "task": known_task(program.task)}
-    if changed := settings.differences(program.task, settings.as_json(config["task"])):
-        raise settings.SettingsError(
+        return config.changed(task=known_task(program.task))
+    if changed := settings.differences(with_new_names(program.task), settings.as_json(config.task)):
+        raise SettingsError(
             f"{chosen[0]} would change the task that the export carries, and its scores could not be compared:\n  "
             + "\n  ".join(clean(line, 200) for line in changed)
             + "\nLeave it out; or copy the train.py elsewhere, to score it under another task."
@@ -145,7 +144,7 @@ def _one(evaluation: Evaluation, task: Task) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it."""
+    """The evaluations of a program, with the recorded score."""
 
     task: Task
     split: str
@@ -159,7 +158,7 @@ class Report:
 
     @property
     def expected(self) -> Interval | NoInterval | None:
-        """Where the recorded mean is expected if the program is the same; None if nothing comparable was recorded."""
+        """The interval for the recorded mean if the program is the same; None if nothing comparable was recorded."""
         if self.recorded is None or self.split != "val":
             return None
         return expects(self.scores, self.recorded.runs)

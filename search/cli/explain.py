@@ -16,8 +16,8 @@ from archive.storage.store import Archive
 from operators.numeric.parameter_effects import Explanation, explain_parameters
 from operators.numeric.tune import WARM
 from search.cli.ablate import AblationError, located
+from search.config import SettingsError
 from search.display.live import clean
-from search.settings import SettingsError
 
 _ARCHIVE = "treewright.duckdb"
 _WIDTH = 64
@@ -43,7 +43,7 @@ def explain(arguments: Sequence[str]) -> int:
         raise SettingsError(f"{strange[0]}: only archive= can be set here")
     named = [word.partition("=")[2] for word in options.overrides]
     try:
-        print(_explained(Path(named[-1] if named else _ARCHIVE), options.node))
+        print(_explained(Path(named[-1] if named else _ARCHIVE).expanduser(), options.node))
     except (AblationError, ArchiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

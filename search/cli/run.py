@@ -1,4 +1,4 @@
-"""One run from a composed configuration to its summary: what ``python -m search`` does after the command line."""
+"""One run, from the composed configuration to its summary."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from archive.query.server import SqlServer
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
 from operators.llm.secrets import without_user
+from prepare.compose import Composition
 from prepare.data.corpora import PreparationError
-from prepare.load import TaskError
+from prepare.load import TaskError, task_from
 from search import factory
 from search.api import Search, SearchComponents
-from search.claims.claim import ClaimPlan
 from search.cli.signals import stoppable
+from search.config import Config, SettingsError
 from search.display.live import make_display
 from search.display.summary import archive_command, summarise, this_python
-from search.run.budget import Budget
 from search.run.engine import SearchStopped
 from search.run.loop import SlotLoop
 from search.run.resume import RunChanged
-from search.settings import SettingsError
+from search.settings import resolved
+from search.words import Words
 from train.executors.base import Executor, ExecutorError
 from train.sandbox.base import SandboxUnavailable
 
@@ -45,36 +46,29 @@ EXPECTED = (
 """Errors whose message is written for the person at the terminal; others are ours and keep their traceback."""
 
 
-def run(config: Mapping[str, Any], options: Sequence[str], overrides: Sequence[str]) -> int:
+def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None = None) -> int:
     """Run or resume one search. Returns the exit status: 0 done, 1 it could not go on, 130 stopped by Ctrl-C.
 
-    ``options`` and ``overrides`` are what was typed, for the command that resumes.
+    ``sweep``: of a run of a sweep, the sections that tell so (see ``search.cli.multirun``).
     """
     try:
         with ExitStack() as stack:
-            return _run(config, [*options, *overrides], stack)
+            config = resolved(composition, factory.device_for, **(sweep or {}))
+            return _run(config, [*words.lasting, *composition.overrides], stack)
     except EXPECTED as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
 
 
-def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> int:
-    try:
-        Budget(**config["budget"]), ClaimPlan(**config["claim"])  # before the data are prepared
-        task = factory.build_task(config)
-        files = factory.seed_files(task, config)
-        stand = factory.build_stand(config, task)
-    except ValueError as error:  # of a setting; later ones would be ours, and keep their traceback
-        raise SettingsError(str(error)) from error
-    except TypeError as error:
-        raise SettingsError(
-            f"a setting has a value of another kind than is expected ({error}). Given: {shlex.join(typed) or 'nothing'}"
-        ) from error
+def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
+    task = task_from(config.task)
+    files = factory.seed_files(task)  # before the data are prepared
+    local = factory.build_evaluation(config, task)
     stop = threading.Event()
     # From here on nothing is cut short by Ctrl-C: DuckDB would make errors of its own of it.
     stack.enter_context(stoppable(stop))
-    archive = stack.enter_context(Archive.open(str(config["archive"])))
-    executor = stack.enter_context(factory.build_executor(config, stand.evaluator, stand.slots))
+    archive = stack.enter_context(Archive.open(config.archive))
+    executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))
     search = Search.of(config, SearchComponents(task, files, executor.evaluator, executor.slots), archive)
     engine = search.engine
     stack.callback(engine.close)
@@ -82,7 +76,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     display = make_display(sys.stdout)
     stack.enter_context(display)
     display.show(search.llm.line)
-    display.show(_greeting(search, executor, str(config["archive"]), stand.sandbox.tier))
+    display.show(_greeting(search, executor, config.archive, local.sandbox.tier))
     search.begin()
     gc.freeze()  # the tree stays for the whole session: up to 100,000 nodes that the collector need not walk again
     stack.callback(gc.unfreeze)
@@ -104,7 +98,7 @@ def _run(config: Mapping[str, Any], typed: Sequence[str], stack: ExitStack) -> i
     if not result.finished:
         display.show(_how_to_resume(engine.run.run, typed))
         return 130
-    display.show(summarise(engine, result, archive, str(config["archive"])))
+    display.show(summarise(engine, result, archive, config.archive))
     return 0
 
 

@@ -23,21 +23,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from archive.records import EventCode
 from archive.tree import Tree
 from operators.llm.base import Cap
-from search.claims.claim import ClaimPlan, NoClaim, fit
-
-DEFAULT_EVALUATIONS = 29
-"""For ``evaluations: auto``, where no other limit is set."""
+from search.claims.plan import NoClaim, fit
+from search.config import Budget, ClaimPlan
 
 _MANY = 1_000_000
 """Evaluations, where nothing limits them."""
-_LIMITS = ("evaluations", "hours", "device_hours", "tokens", "dollars")
-_WHOLE = ("evaluations", "tokens")
 
 
 @dataclass(frozen=True)
@@ -77,169 +73,108 @@ class SearchEnd:
     """The limits of tokens and dollars, for ``llm_budget``."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Limits of one run; None means no limit. Raises ValueError for an invalid limit, and for no limit at all."""
+# ---------------------------------------------------------------- evaluations
 
-    evaluations: int | None = None
-    hours: float | None = None
-    device_hours: float | None = None
-    tokens: int | None = None
-    dollars: float | None = None
-    target: float | None = None
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            self._check(field.name, getattr(self, field.name))
-        if all(getattr(self, field.name) is None for field in fields(self)):
-            keys = ", ".join(f"budget.{name}" for name in _LIMITS)
-            raise ValueError(f"no budget: set one of {keys} or budget.target, so that the search ends")
+def reserve(budget: Budget, plan: ClaimPlan | None, use: BudgetUse) -> int:
+    """Return the evaluations to keep for the claim: what the plan needs, and at most half of each budget."""
+    if plan is None:
+        return 0
+    halves = [_MANY]
+    if budget.evaluations is not None:
+        halves.append(budget.evaluations // 2)
+    if budget.hours is not None:
+        halves.append(int(1800 * budget.hours / use.longest) * use.slots)
+    if budget.device_hours is not None:
+        halves.append(int(1800 * budget.device_hours / use.longest))
+    affordable = fit(plan, min(halves))
+    return 0 if isinstance(affordable, NoClaim) else affordable.evaluations
 
-    def _check(self, name: str, value: Any) -> None:
-        if value is None:
-            return
-        wanted = int if name in _WHOLE else (int, float)
-        if isinstance(value, bool) or not isinstance(value, wanted) or not math.isfinite(value):
-            whole = "whole " if name in _WHOLE else ""
-            raise ValueError(f"budget.{name} is {value!r}; expected a {whole}number, or null for no limit")
-        if name in _WHOLE and value < 1:
-            raise ValueError(f"budget.{name} is {value}; expected at least 1")
-        if name not in (*_WHOLE, "target") and value <= 0:
-            raise ValueError(f"budget.{name} is {value}; expected a positive number")
 
-    # ------------------------------------------------------------ evaluations
+def remaining_for_search(budget: Budget, use: BudgetUse, reserved: int) -> BudgetRemaining:
+    """Return what may be started for the search now, with ``reserved`` evaluations kept for the claim.
 
-    def reserve(self, plan: ClaimPlan | None, use: BudgetUse) -> int:
-        """Return the evaluations to keep for the claim: what the plan needs, and at most half of each budget."""
-        if plan is None:
-            return 0
-        halves = [_MANY]
-        if self.evaluations is not None:
-            halves.append(self.evaluations // 2)
-        if self.hours is not None:
-            halves.append(int(1800 * self.hours / use.longest) * use.slots)
-        if self.device_hours is not None:
-            halves.append(int(1800 * self.device_hours / use.longest))
-        affordable = fit(plan, min(halves))
-        return 0 if isinstance(affordable, NoClaim) else affordable.evaluations
+    At least one for a new run: without the root's score nothing is known, not even how long an evaluation takes.
+    """
+    remaining = _least(_search_limits(budget, use, reserved))
+    return BudgetRemaining(1) if remaining.evaluations < 1 and use.evaluations == use.in_flight == 0 else remaining
 
-    def for_search(self, use: BudgetUse, reserved: int) -> BudgetRemaining:
-        """Return what may be started for the search now, with ``reserved`` evaluations kept for the claim.
 
-        At least one for a new run: without the root's score nothing is known, not even how long an evaluation takes.
-        """
-        remaining = _least(self._search_limits(use, reserved))
-        return BudgetRemaining(1) if remaining.evaluations < 1 and use.evaluations == use.in_flight == 0 else remaining
+def _search_limits(budget: Budget, use: BudgetUse, reserved: int) -> Iterator[BudgetRemaining]:
+    if budget.evaluations is not None:
+        yield BudgetRemaining(budget.evaluations - use.evaluations - use.in_flight - reserved, "evaluations")
+    if budget.hours is not None:
+        left = 3600 * budget.hours - use.seconds - math.ceil(reserved / use.slots) * use.longest
+        yield BudgetRemaining(math.floor(left / use.each) * use.slots - use.in_flight, "hours")
+    if budget.device_hours is not None:
+        left = 3600 * budget.device_hours - use.device_seconds - reserved * use.longest
+        yield BudgetRemaining(math.floor(left / use.each) - use.in_flight, "device_hours")
 
-    def _search_limits(self, use: BudgetUse, reserved: int) -> Iterator[BudgetRemaining]:
-        if self.evaluations is not None:
-            yield BudgetRemaining(self.evaluations - use.evaluations - use.in_flight - reserved, "evaluations")
-        if self.hours is not None:
-            left = 3600 * self.hours - use.seconds - math.ceil(reserved / use.slots) * use.longest
-            yield BudgetRemaining(math.floor(left / use.each) * use.slots - use.in_flight, "hours")
-        if self.device_hours is not None:
-            left = 3600 * self.device_hours - use.device_seconds - reserved * use.longest
-            yield BudgetRemaining(math.floor(left / use.each) - use.in_flight, "device_hours")
 
-    def for_claim(self, use: BudgetUse) -> BudgetRemaining:
-        """Return what a claim that starts now may cost. Hours are rounded: a claim may end half an evaluation late."""
-        return _least(self._claim_limits(use))
+def remaining_for_claim(budget: Budget, use: BudgetUse) -> BudgetRemaining:
+    """Return what a claim that starts now may cost. Hours are rounded: a claim may end half an evaluation late."""
+    return _least(_claim_limits(budget, use))
 
-    def _claim_limits(self, use: BudgetUse) -> Iterator[BudgetRemaining]:
-        if self.evaluations is not None:
-            yield BudgetRemaining(self.evaluations - use.evaluations - use.in_flight, "evaluations")
-        if self.hours is not None:
-            rounds = round((3600 * self.hours - use.seconds) / use.longest)
-            yield BudgetRemaining(rounds * use.slots - use.in_flight, "hours")
-        if self.device_hours is not None:
-            left = 3600 * self.device_hours - use.device_seconds
-            yield BudgetRemaining(round(left / use.longest) - use.in_flight, "device_hours")
 
-    def seconds_left(self, use: BudgetUse) -> float | None:
-        """Return the wall seconds until hours or device hours are used, all slots busy; None where neither is set."""
-        left = []
-        if self.hours is not None:
-            left.append(3600 * self.hours - use.seconds)
-        if self.device_hours is not None:
-            left.append((3600 * self.device_hours - use.device_seconds) / use.slots)
-        return max(0.0, min(left)) if left else None
+def _claim_limits(budget: Budget, use: BudgetUse) -> Iterator[BudgetRemaining]:
+    if budget.evaluations is not None:
+        yield BudgetRemaining(budget.evaluations - use.evaluations - use.in_flight, "evaluations")
+    if budget.hours is not None:
+        rounds = round((3600 * budget.hours - use.seconds) / use.longest)
+        yield BudgetRemaining(rounds * use.slots - use.in_flight, "hours")
+    if budget.device_hours is not None:
+        left = 3600 * budget.device_hours - use.device_seconds
+        yield BudgetRemaining(round(left / use.longest) - use.in_flight, "device_hours")
 
-    # ------------------------------------------------------------ the other ends
 
-    def reached(self, tree: Tree) -> bool:
-        """Return whether the leader's mean has reached the target."""
-        leader = tree.leader()
-        if self.target is None or leader is None:
-            return False
-        return not tree.better(self.target, tree.mean(leader))
+def seconds_left(budget: Budget, use: BudgetUse) -> float | None:
+    """Return the wall seconds until hours or device hours are used, all slots busy; None where neither is set."""
+    left = []
+    if budget.hours is not None:
+        left.append(3600 * budget.hours - use.seconds)
+    if budget.device_hours is not None:
+        left.append((3600 * budget.device_hours - use.device_seconds) / use.slots)
+    return max(0.0, min(left)) if left else None
 
-    def model_used(self, closed: str | None, cap: Cap | None = None) -> SearchEnd | None:
-        """Return the end of a search with a limit on tokens or dollars whose language model cannot be asked any more.
 
-        ``closed``: why it cannot be asked; None if it can. ``cap``: the limit that is the reason, if one is.
-        """
-        limits = {name: value for name, value in self._model_limits.items() if value is not None}
-        if closed is None or not limits:
-            return None
-        told = ", ".join(f"budget.{name}={value}" for name, value in limits.items())
-        words = f"The {' or '.join(limits)} for searching are used ({told}): {closed}"
-        if cap is not None and cap.limit == limits.get(cap.kind):
-            return SearchEnd("llm_budget", words, self._model_limits)
-        return SearchEnd("llm_closed", words)
+# ---------------------------------------------------------------- the other ends
 
-    def model_used_before(self, end: SearchEnd) -> bool:
-        """Return whether ``end`` ended an earlier session at these same limits: then they are used now, too.
 
-        The meter does not know before the first call that the next call does not fit.
-        """
-        return end.code == "llm_budget" and end.detail == self._model_limits
+def target_reached(budget: Budget, tree: Tree) -> bool:
+    """Return whether the leader's mean has reached the target."""
+    leader = tree.leader()
+    if budget.target is None or leader is None:
+        return False
+    return not tree.better(budget.target, tree.mean(leader))
 
-    @property
-    def _model_limits(self) -> dict[str, float | None]:
-        return {"tokens": self.tokens, "dollars": self.dollars}
 
-    def needs_model(self) -> str | None:
-        """Return the error for a search without a language model that is limited by nothing else; None if it is."""
-        others = (self.evaluations, self.hours, self.device_hours, self.target)
-        if any(value is not None for value in others):
-            return None
-        names = " and ".join(f"budget.{name}" for name in ("tokens", "dollars") if getattr(self, name) is not None)
-        return (
-            f"{names} would never end this search, since it asks no language model. "
-            "Set budget.evaluations, budget.hours or budget.device_hours."
-        )
+def model_end(budget: Budget, closed: str | None, cap: Cap | None = None) -> SearchEnd | None:
+    """Return the end of a search with a limit on tokens or dollars whose language model cannot be asked any more.
 
-    def describe(self) -> str:
-        """Return the limits in words: ``29 evaluations, 2 hours``."""
-        words = {
-            "evaluations": f"{self.evaluations} evaluations",
-            "hours": f"{self.hours or 0:g} hours",
-            "device_hours": f"{self.device_hours or 0:g} device hours",
-            "tokens": f"{self.tokens or 0:,} tokens",
-            "dollars": f"${self.dollars or 0:.2f}",
-            "target": f"target {self.target or 0:g}",
-        }
-        return ", ".join(text for name, text in words.items() if getattr(self, name) is not None)
+    ``closed``: why it cannot be asked; None if it can. ``cap``: the limit that is the reason, if one is.
+    """
+    limits = {name: value for name, value in _model_limits(budget).items() if value is not None}
+    if closed is None or not limits:
+        return None
+    told = ", ".join(f"budget.{name}={value}" for name, value in limits.items())
+    words = f"The {' or '.join(limits)} for searching are used ({told}): {closed}"
+    if cap is not None and cap.limit == limits.get(cap.kind):
+        return SearchEnd("llm_budget", words, _model_limits(budget))
+    return SearchEnd("llm_closed", words)
+
+
+def model_end_before(budget: Budget, end: SearchEnd) -> bool:
+    """Return whether ``end`` ended an earlier session at these same limits: then they are used now, too.
+
+    The meter does not know before the first call that the next call does not fit.
+    """
+    return end.code == "llm_budget" and end.detail == _model_limits(budget)
+
+
+def _model_limits(budget: Budget) -> dict[str, float | None]:
+    return {"tokens": budget.tokens, "dollars": budget.dollars}
 
 
 def _least(limits: Iterator[BudgetRemaining]) -> BudgetRemaining:
     least = min(limits, key=lambda limit: limit.evaluations, default=BudgetRemaining(_MANY))
     return BudgetRemaining(max(0, least.evaluations), least.limit)
-
-
-def completed(config: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Fill in what follows from the budget of a configuration. ``typed``: the keys set on the command line.
-
-    ``budget.evaluations: auto`` becomes a number, or None where another limit is set. ``budget.tokens`` and
-    ``budget.dollars`` replace the language model's own caps; where such a cap was typed, too, the smaller one holds.
-    """
-    budget, llm = dict(config["budget"]), dict(config["llm"] or {})
-    if budget.get("evaluations") == "auto":
-        limited = any(budget.get(name) is not None for name in _LIMITS if name != "evaluations")
-        budget["evaluations"] = None if limited else DEFAULT_EVALUATIONS
-    for name, cap in (("tokens", "max_total_tokens"), ("dollars", "max_dollars")):
-        limit = budget.get(name)
-        if cap in llm and isinstance(limit, int | float):
-            own = llm[cap] if f"llm.{cap}" in typed else None
-            llm[cap] = limit if own is None else min(own, limit)
-    return {**config, "budget": budget, "llm": llm or config["llm"]}

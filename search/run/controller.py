@@ -19,8 +19,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from archive.records import Decision, Evaluation, Request
-from search.claims.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, sized, spent, verdict
-from search.run.budget import Budget, BudgetRemaining, BudgetUse, SearchEnd
+from search.claims.claim import NoClaim, Verdict, fit, next_moves, sized, spent, verdict
+from search.config import Budget, ClaimPlan
+from search.run.budget import (
+    BudgetRemaining,
+    BudgetUse,
+    SearchEnd,
+    model_end,
+    model_end_before,
+    remaining_for_claim,
+    remaining_for_search,
+    reserve,
+    seconds_left,
+    target_reached,
+)
 from search.run.engine import Engine
 
 _LATEST = 64
@@ -158,14 +170,14 @@ class RunController:
 
     def _remaining_for_search(self) -> BudgetRemaining:
         use = self.use
-        return self.budget.for_search(use, self.budget.reserve(self._wanted(), use))
+        return remaining_for_search(self.budget, use, reserve(self.budget, self._wanted(), use))
 
     def _over(self) -> SearchEnd | None:
         """Return why no more evaluations are started for the search, or None."""
         engine = self.engine
         if engine.stopped is not None:
             return SearchEnd("stopped", f"The search stopped: {engine.stopped}")
-        if self.budget.reached(engine.tree):
+        if target_reached(self.budget, engine.tree):
             return SearchEnd("target", f"The target of {self.budget.target:g} is reached by the leader.")
         remaining = self._remaining_for_search()
         if remaining.evaluations < 1 and remaining.limit is not None:
@@ -180,10 +192,10 @@ class RunController:
         return SearchEnd(ends[-1].code, ends[-1].message, ends[-1].detail)
 
     def _model_used(self) -> SearchEnd | None:
-        if self._earlier_end is not None and self.budget.model_used_before(self._earlier_end):
+        if self._earlier_end is not None and model_end_before(self.budget, self._earlier_end):
             return self._earlier_end
         parts = self.engine.parts
-        return self.budget.model_used(parts.llm_closed(), parts.llm_cap())
+        return model_end(self.budget, parts.llm_closed(), parts.llm_cap())
 
     def _advance(self) -> bool:
         """Go from search to claim, or to the end, if it is time. Return whether the stage has changed."""
@@ -236,7 +248,7 @@ class RunController:
         paid = fit(wanted, done)
         if isinstance(paid, ClaimPlan) and self._is_recorded(verdict(self.engine.tree, paid, self._unit)):
             return paid
-        remaining = self.budget.for_claim(self.use)
+        remaining = remaining_for_claim(self.budget, self.use)
         if not remaining.limit:
             return wanted
         plan = fit(wanted, remaining.evaluations + done)
@@ -312,6 +324,6 @@ class RunController:
             "searching",
             use.slots,
             None if total is None else max(0, total - use.evaluations),
-            self.budget.seconds_left(use),
+            seconds_left(self.budget, use),
             target=self.budget.target is not None,
         )

@@ -16,17 +16,14 @@ from archive.records import Conditions, Replicate, Run, sha256
 from archive.storage.store import Archive
 from archive.tree import Tree
 from prepare.load import find_file
+from prepare.renamed import with_new_names
 from prepare.task import Task
+from search.config import Config
 from search.run.engine import Engine
-from search.settings import SettingsError, as_json, differences
+from search.settings import as_json, differences
 
 LEADERS_AGAIN = 5
-"""Nodes that are trained again, beside the root, when a run goes on with other hardware."""
-
-_LONGEST_NAME = 120
-
-_FREE_OF_IDENTITY = frozenset({"limits", "smallest_gain"})
-"""Parts of a task that may change between sessions: what a candidate may use, what is worth claiming."""
+"""Nodes that are evaluated again, beside the root, when a run is resumed on other hardware."""
 
 
 class RunChanged(Exception):
@@ -41,42 +38,31 @@ class Opened:
     tree: Tree
     resumed: bool
     other_hardware: Tree | None
-    """The tree under the conditions of before, if the run goes on with other hardware."""
-
-
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a resume may not change."""
-    task = {key: value for key, value in config["task"].items() if key not in _FREE_OF_IDENTITY}
-    operators = {
-        name: {key: value for key, value in entry.items() if key != "llm"}
-        for name, entry in (config["operators"] or {}).items()
-    }
-    return {"task": task, "policy": config["policy"], "operators": operators, "seed": config["seed"]}
+    """The tree under the earlier conditions, if the run is resumed on other hardware."""
 
 
 def open_run(
     archive: Archive,
-    config: Mapping[str, Any],
+    config: Config,
     task: Task,
     conditions: Conditions,
     now: float,
     program: Mapping[str, str] | None = None,
     start: bool = True,
 ) -> Opened:
-    """The run named by ``config['run']``, or a new one. ``program``: the seed program where it is in no file.
+    """The run named by ``config.run``, or a new one. ``program``: the seed program where it is in no file.
 
-    ``start``: whether a new run is written down at once; else whoever asked calls ``archive.start_run`` when nothing
-    stands in its way any more. Raises RunChanged or SettingsError.
+    ``start``: whether a new run is recorded at once; else the caller calls ``archive.start_run`` when nothing can
+    prevent the run any more. Raises RunChanged.
     """
     contents = _contents(task, conditions, program)
-    name = config["run"]
-    known = archive.run(str(name)) if name is not None else None
+    known = archive.run(config.run) if config.run is not None else None
     if known is None:
         run = _new_run(archive, config, task, contents, now)
         if start:
             archive.start_run(run)
         return Opened(run, archive.tree(run, conditions), resumed=False, other_hardware=None)
-    if changed := differences(known.identity, as_json(identity(config) | contents)):
+    if changed := differences(with_new_names(known.identity), with_new_names(as_json(config.identity | contents))):
         raise RunChanged(
             f"run {known.run!r} was started with other settings, and cannot go on with these:\n  "
             + "\n  ".join(changed)
@@ -87,7 +73,7 @@ def open_run(
 
 
 def _contents(task: Task, conditions: Conditions, program: Mapping[str, str] | None) -> dict[str, Any]:
-    """What stands in the files that a configuration only names: they are part of the task, too."""
+    """Digests of the files that a configuration only names: their contents are part of the task, too."""
     if program is not None:
         text = json.dumps(dict(program), sort_keys=True)
     else:
@@ -95,26 +81,19 @@ def _contents(task: Task, conditions: Conditions, program: Mapping[str, str] | N
     return {"contents": {"seed_file": sha256(text)[:12], "corpus": conditions.fingerprint}}
 
 
-def _new_run(archive: Archive, config: Mapping[str, Any], task: Task, contents: dict[str, Any], now: float) -> Run:
-    seed = config["seed"]
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise SettingsError(f"seed is {seed!r}; expected a whole number")
+def _new_run(archive: Archive, config: Config, task: Task, contents: dict[str, Any], now: float) -> Run:
     names = {run.run for run in archive.runs()}
-    name = config["run"]
-    if name is not None and not (str(name).strip() and str(name).isprintable() and len(str(name)) <= _LONGEST_NAME):
-        raise SettingsError(f"run is {str(name)[:200]!r}; expected a name of 1 to {_LONGEST_NAME} printable characters")
-    if name is None:
-        name = next(f"{task.name}-{i}" for i in range(1, len(names) + 2) if f"{task.name}-{i}" not in names)
+    free = next(f"{task.name}-{i}" for i in range(1, len(names) + 2) if f"{task.name}-{i}" not in names)
     return Run(
-        run=str(name),
+        run=free if config.run is None else config.run,
         run_id=secrets.token_hex(16),
         task=task.name,
         metric=task.metric.name,
         direction=task.metric.direction,
-        policy=str(config.get("chosen", {}).get("policy") or config["policy"].get("_target_")),
-        seed=seed,
-        config=as_json({key: value for key, value in config.items() if key != "llm"}),
-        identity=as_json(identity(config) | contents),
+        policy=str(config.chosen.get("policy") or config.policy["_target_"]),
+        seed=config.seed,
+        config=as_json(config.recorded),
+        identity=as_json(config.identity | contents),
         created_at=now,
     )
 

@@ -45,16 +45,19 @@ from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.languages.parameters import set_constants
+from prepare.load import task_from
 from search import factory
+from search.config import Budget, SettingsError
 from search.policies.base import OperatorView
-from search.run.budget import Budget
 from search.run.controller import RunController
 from search.run.engine import Engine, SearchStopped
 from search.run.loop import SlotLoop
 from search.run.resume import open_run
-from search.settings import SettingsError, compose_settings, resolve
+from search.settings import config_for
+from train.executors.base import evaluator_from
 from train.hardware.slots import make_slots, visible_gpus
 from train.language_model.training import Training
+from train.sandbox.base import find_sandbox
 
 PASSES: Mapping[str, Sequence[str]] = {
     "without": ("task.limits.rehearsal_seconds=0",),
@@ -240,10 +243,10 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
         f"policy.opening.root_runs={root_runs}",
         "policy.recheck.runs=1",
     )
-    config = resolve(compose_settings([*fixed, *words]), device)
-    task = factory.build_task(config)
+    config = config_for([*fixed, *words], device)
+    task = task_from(config.task)
     task.corpus.prepare()
-    evaluator = factory.build_evaluator(config, task, factory.build_sandbox(config))
+    evaluator = evaluator_from(config.evaluator, task, find_sandbox(config.sandbox))
     display = _Silent()
     with (
         tempfile.TemporaryDirectory(prefix="evaluator-bench-") as folder,
@@ -251,13 +254,13 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
         factory.build_executor(config, evaluator, make_slots(slots, None)) as executor,
     ):
         opened = open_run(archive, config, task, executor.conditions, time.time())
-        parts = factory.build_parts(config, task, evaluator, factory.Llm(None, ""), time.time)
+        parts = factory.build_search(config, task, evaluator, 1, factory.Llm(None, "")).engine
         if entries:
             operator = Streamed(entries)
             view = OperatorView(operator.name, 1, 1.0, operator.applies)
             parts = replace(parts, operators={operator.name: operator}, views={operator.name: view})
         search = _Timed(parts, archive, opened.run, opened.tree)
-        search.start(factory.seed_files(task, config))
+        search.start(factory.seed_files(task))
         # No claim: what is measured here is the search.
         controller = RunController(search, Budget(evaluations=trainings), None, slots=len(executor.slots))
         SlotLoop(controller, executor, display, threading.Event()).run()
@@ -331,8 +334,8 @@ def gates(
     words: Sequence[str], candidates: int, slots: int | None, device: str, passes: Sequence[str]
 ) -> dict[str, Any]:
     """The same stream with and without what ends hopeless trainings early."""
-    config = resolve(compose_settings(["llm=none", *words]), device)
-    entries = stream(factory.seed_files(factory.build_task(config), config)["train.py"], candidates)
+    config = config_for(["llm=none", *words], device)
+    entries = stream(factory.seed_files(task_from(config.task))["train.py"], candidates)
     found: dict[str, Any] = {"candidates": candidates, "broken": sum(bool(entry.broken) for entry in entries)}
     reference: dict[str, float] = {}
     for name in passes:

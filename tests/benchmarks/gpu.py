@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> Mapping[str, Any]:
     with tempfile.TemporaryDirectory(prefix="treewright-benchmark-") as folder:
         task = make_task(options, device, Path(folder))
         task.prepare()
-        source = seed_files(task, {})["train.py"]
+        source = seed_files(task)["train.py"]
         evaluator = AuditedEvaluator(task, find_sandbox("auto"))
         runs = [evaluate(evaluator, source, seed) for seed in range(1, options.seeds + 1)]
         again = evaluate(evaluator, source, 1).score if options.seeds > 1 else None

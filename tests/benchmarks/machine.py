@@ -41,9 +41,10 @@ from archive.records import (
     Scored,
 )
 from archive.tree import Tree
+from prepare.load import task_from
 from search import factory
 from search.claims.machine_speed import speed_effect
-from search.settings import compose_settings, resolve
+from search.settings import config_for
 from train.hardware.slots import Slot, make_slots
 from train.hardware.speed import machine_speed
 
@@ -65,9 +66,9 @@ def busy_processes(count: int, slot: Slot) -> Iterator[None]:
 
 def trained(runs: int, overrides: list[str]) -> Tree:
     """A tree whose root has so many screenings."""
-    config = resolve(compose_settings(overrides), "cpu")
-    task = factory.build_task(config)
-    stand, files, slot = factory.build_stand(config, task), factory.seed_files(task, config), make_slots(None)[-1]
+    config = config_for(overrides, "cpu")
+    task = task_from(config.task)
+    stand, files, slot = factory.build_evaluation(config, task), factory.seed_files(task), make_slots(None)[-1]
     tree = Tree("machine", task.metric.direction, stand.evaluator.conditions(slot))
     for number in range(runs):
         move = Replicate("root") if number else Propose(ROOT_OPERATOR, ())

@@ -26,7 +26,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `python -m search` does, before numpy is imported
 
@@ -47,18 +46,20 @@ from archive.records import (
 )
 from archive.storage.database import connect
 from archive.storage.store import Archive
+from prepare.load import task_from
 from prepare.task import Task
 from search import factory
+from search.config import Config
 from search.run.engine import Engine
-from search.settings import compose_settings, resolve
+from search.settings import config_for
 
 WARMING = 10
 CONDITIONS = Conditions("benchmark", 10.0, "stub")
 
 
-def padded_seed(task: Task, config: Mapping[str, Any], size: int = 20_000) -> str:
+def padded_seed(task: Task, size: int = 20_000) -> str:
     """The seed program, brought to ``size`` bytes with a function that does nothing new."""
-    source = factory.seed_files(task, config)["train.py"]
+    source = factory.seed_files(task)["train.py"]
     rng = random.Random(0)
     words = [f"{rng.getrandbits(32):08x}" for _ in range(400)]
     lines = []
@@ -140,7 +141,7 @@ def stub_evaluation(request: Request, rng: random.Random) -> Evaluation:
     )  # fmt: skip
 
 
-def driver_ms(folder: Path, config: Mapping[str, Any], task: Task, source: str, preloaded: int, nodes: int) -> float:
+def driver_ms(folder: Path, config: Config, task: Task, source: str, preloaded: int, nodes: int) -> float:
     """Mean CPU milliseconds of the driver for one node."""
     path = folder / f"preloaded-{preloaded}-{len(source)}.duckdb"
     identity = {"benchmark": True}
@@ -150,7 +151,7 @@ def driver_ms(folder: Path, config: Mapping[str, Any], task: Task, source: str, 
     with Archive.open(path) as archive:
         tree = archive.tree(run, CONDITIONS)
         llm = factory.Llm(None, "")
-        parts = factory.build_parts(config, task, _NoGate(), llm, time.time)
+        parts = factory.build_search(config, task, _NoGate(), 1, llm).engine
         search = Engine(parts, archive, run, tree)
         for _ in range(WARMING + nodes):
             began = time.process_time()
@@ -232,10 +233,10 @@ def main() -> None:
     )
     options = parser.parse_args()
     nodes, large, programs, tries = (40, 20_000, 1000, 1) if options.quick else (options.nodes, 100_000, 1000, 5)
-    config = resolve(compose_settings(["operators=numeric", "llm=none"]), "cpu")
-    task = factory.build_task(config)
-    seed = factory.seed_files(task, config)["train.py"]
-    padded = padded_seed(task, config)
+    config = config_for(["operators=numeric", "llm=none"], "cpu")
+    task = task_from(config.task)
+    seed = factory.seed_files(task)["train.py"]
+    padded = padded_seed(task)
     with tempfile.TemporaryDirectory(prefix="treewright-bench-") as name:
         folder = Path(name)
         figures = {

@@ -35,7 +35,8 @@ from archive.tree import Floats, Tree
 from operators.base import Context, NoCandidate, Operator
 from operators.languages.parameters import read_constants, set_constants
 from prepare.task import Corpus, Metric, Task
-from search.claims.claim import ClaimPlan, next_moves
+from search.claims.claim import next_moves
+from search.config import ClaimPlan
 from search.policies.base import OperatorView, Policy
 from search.run.engine import Engine, EngineParts
 

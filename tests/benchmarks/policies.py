@@ -29,8 +29,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from playing import CRASHES, Mutation, Played, Player, in_processes, play, summary
 
+from operators.config import OperatorConfig
 from operators.factory import build_operators
-from search.claims.claim import ClaimPlan
+from search.config import ClaimPlan
 
 CONF = Path(__file__).parents[2] / "conf"
 EVALUATIONS = 100
@@ -50,7 +51,7 @@ def player(name: str) -> Player:
         config.opening.root_runs, config.recheck.runs = 1, 1
         return Player(instantiate(config), lambda table: {"mutation": Mutation(table, copies=True)}, {})
     entries: Any = OmegaConf.to_container(OmegaConf.load(CONF / "operators" / "numeric.yaml"))
-    box = build_operators(entries, None)
+    box = build_operators({key: OperatorConfig.of(entry, key) for key, entry in entries.items()}, None)
     claim: Any = OmegaConf.load(CONF / "config.yaml").claim
     plan = ClaimPlan(candidates=claim.candidates, confirm_seeds=claim.confirm_seeds)
     return Player(instantiate(config), lambda table: box.operators, box.weights, plan)

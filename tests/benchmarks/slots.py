@@ -38,7 +38,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -46,6 +45,8 @@ sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("suppo
 
 from busy import CLAIM, Setting, searched, share_between
 from launching import STUB, command, environment
+
+from prepare.load import task_from
 
 
 @dataclass(frozen=True)
@@ -158,12 +159,12 @@ def through_ray(evaluations: int, seconds: float) -> dict[str, float]:
 
     with RayNodes(nodes=1, cpus=4, gpus=4) as nodes:
         words = ["executor=ray", f"executor.address={nodes.address}"]
-        config: dict[str, Any] = settings.values_for(None, words, lambda _: "cpu")
-        config |= {"evaluator": {"_target_": "stub_evaluator.StubEvaluator", "delay": seconds}, "sandbox": "none"}
-        task = factory.build_task(config)
-        files = factory.seed_files(task, config)
-        slots = PretendedRay.find_slots(config["executor"])
-        with PretendedRay.of(config, StubEvaluator(task, NoSandbox()), slots) as executor:
+        stub = {"_target_": "stub_evaluator.StubEvaluator", "delay": seconds}
+        config = settings.config_for(words, "cpu", evaluator=stub, sandbox="none")
+        task = task_from(config.task)
+        files = factory.seed_files(task)
+        slots = PretendedRay.find_slots(config.executor.options)
+        with PretendedRay.of(config.execution, StubEvaluator(task, NoSandbox()), slots) as executor:
             began, used = time.monotonic(), _cpu()
             executor.wait(5.0)  # what it costs to be there at all
             idle = (_cpu() - used) / (time.monotonic() - began)

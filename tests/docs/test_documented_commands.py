@@ -21,7 +21,7 @@ from archive.__main__ import main as archive_main
 from archive.query.query import open_reader
 from archive.records import Request
 from search.cli.explain import explain
-from search.settings import check
+from search.words import words_of as typed_words
 
 COMMANDS = {each.text.replace(".venv/bin/", ""): each for page in PAGES for each in commands(page)}
 INLINE = {each.text: each for page in PAGES for each in inline_commands(page)}
@@ -114,14 +114,14 @@ def parse_search(words: list[str]) -> None:
     if words[0] in ("evaluate", "ablate"):
         options = import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
         words = [*(["--config-dir", options.config_dir] if options.config_dir else []), *options.overrides]
-    check([word for word in words if word != "doctor"])
+    typed_words([word for word in words if word != "doctor"]).composition()
 
 
 def parse_prepare(words: list[str]) -> None:
     """The task that would be prepared exists and its settings compose."""
     known = [word for word in words if not word.startswith(("shards=", "device="))]
     shards = [f"data.{word}" for word in words if word.startswith("shards=")]
-    check([*known, *shards])
+    typed_words([*known, *shards]).composition()
 
 
 def check_pip(words: list[str]) -> None:

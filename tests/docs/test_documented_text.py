@@ -9,7 +9,7 @@ import yaml
 from pages import HOUSE, PAGES, Block, anchors, blocks, links
 
 from prepare.load import task_from
-from search.settings import values_for
+from search.settings import config_for
 
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]
 YAML = [block for page in PAGES for block in blocks(page, "yaml")]
@@ -47,6 +47,5 @@ def test_yaml_on_a_page_composes(block: Block, tmp_path: Path) -> None:
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "notes.yaml").write_text(block.text)
     assert isinstance(yaml.safe_load(block.text), dict)
-    values = values_for(str(tmp_path), ["task=notes"], lambda config: "cpu")
-    task = task_from(values["task"])
+    task = task_from(config_for(["task=notes"], "cpu", tmp_path).task)
     assert (task.name, task.seconds) == ("notes", 30)

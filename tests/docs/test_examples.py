@@ -14,9 +14,10 @@ from pages import HOUSE
 import search
 from archive.records import Request
 from operators.factory import build_operators
+from prepare.load import task_from
 from prepare.task import Task
 from search import factory
-from search.settings import check, values_for
+from search.settings import config_for
 
 EXAMPLES = HOUSE / "examples"
 SHORT = ("task.seconds=1", "executor.slots=1", "llm=none")
@@ -54,9 +55,9 @@ def test_the_plugins_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Policy and operator come from their YAML files, as ``--config-dir`` finds them."""
     folder = EXAMPLES / "plugins"
     monkeypatch.syspath_prepend(str(folder))
-    config = check(["--config-dir", str(folder), "policy=tournament", "operators=jitter"])
-    policy = factory.build_policy(config)
-    operators = build_operators(config["operators"], None).operators
+    config = config_for(["policy=tournament", "operators=jitter"], "cpu", folder)
+    policy = factory.build_policy(config.policy)
+    operators = build_operators(config.operators, None).operators
     task = search.OwnTask(score, "X = 1.0  # tune: -2..2\n", direction="minimise")
     with search.Search(task, policy, operators=operators, budget=20) as s:
         while (request := s.ask()) is not None:
@@ -69,7 +70,7 @@ def test_the_plugins_search(monkeypatch: pytest.MonkeyPatch) -> None:
 def corpus_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     monkeypatch.syspath_prepend(str(EXAMPLES / "corpus"))
     monkeypatch.setenv("TREEWRIGHT_CACHE", str(tmp_path))
-    return factory.build_task(values_for(str(EXAMPLES / "corpus"), ["task=arithmetic"], lambda config: "cpu"))
+    return task_from(config_for(["task=arithmetic"], "cpu", EXAMPLES / "corpus").task)
 
 
 def test_the_corpus_has_splits_that_share_no_line(corpus_task: Task) -> None:

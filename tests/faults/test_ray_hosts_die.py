@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -17,9 +16,12 @@ from ray_nodes import RayNodes
 from underway import until
 
 from archive.records import Evaluation, Failed, Request, Scored
+from prepare.load import task_from
 from search import factory, settings
-from train.executors.base import ExecutorError
+from search.config import Config
+from train.executors.base import ExecutorError, evaluator_from
 from train.executors.ray.executor import RayExecutor
+from train.sandbox.base import find_sandbox
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -44,11 +46,11 @@ def landed(executor: RayExecutor, count: int = 1) -> list[Evaluation]:
     return found
 
 
-def made(config: dict[str, Any], kind: type[RayExecutor]) -> RayExecutor:
-    task = factory.build_task(config)
+def made(config: Config, kind: type[RayExecutor]) -> RayExecutor:
+    task = task_from(config.task)
     task.prepare()
-    evaluator = factory.build_evaluator(config, task, factory.build_sandbox(config))
-    return kind.of(config, evaluator, kind.find_slots(config["executor"]))
+    evaluator = evaluator_from(config.evaluator, task, find_sandbox(config.sandbox))
+    return kind.of(config.execution, evaluator, kind.find_slots(config.executor.options))
 
 
 def test_candidates_run_in_our_sandboxes_there_and_end_with_their_host(
@@ -56,7 +58,7 @@ def test_candidates_run_in_our_sandboxes_there_and_end_with_their_host(
 ) -> None:
     monkeypatch.setenv("TREEWRIGHT_CACHE", str(tmp_path / "cache"))
     overrides = ["task=toy", "executor=ray", f"executor.address={nodes.address}", "executor.slots=1"]
-    config = settings.values_for(str(toy_conf(tmp_path)), overrides, factory.device_for)
+    config = settings.config_for(overrides, factory.device_for, str(toy_conf(tmp_path)))
     with made(config, RayExecutor) as executor:
         executor.submit(request("honest", (CANDIDATES / "bigram.py").read_text()))
         (scored,) = landed(executor)
@@ -105,14 +107,14 @@ def test_nodes_of_different_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyP
         nodes.add(cpus=2, gpus=1, **{HARDWARE: "H100"})
         nodes.add(cpus=2, gpus=2, **{HARDWARE: "A100"})
         words = ["executor=ray", f"executor.address={nodes.address}", "sandbox=none", "task.seconds=0.01"]
-        config = settings.values_for(None, words, lambda _: "cpu")
-        config["evaluator"] = {"_target_": "stub_evaluator.StubEvaluator", "delay": 1.0}
+        stub = {"_target_": "stub_evaluator.StubEvaluator", "delay": 1.0}
+        config = settings.config_for(words, "cpu", evaluator=stub)
         with pytest.raises(ExecutorError, match=r"2 slots of 'A100'; 1 slot of 'H100'\. Scores of different hardware"):
             made(config, PretendedRay)
         until(lambda: nodes.workers() == [])
 
-        config["executor"] |= {"hardware": "H1"}
-        source = factory.seed_files(factory.build_task(config), config)["train.py"]
+        config = config.changed(executor={**config.executor.plain, "hardware": "H1"})
+        source = factory.seed_files(task_from(config.task))["train.py"]
         with made(config, PretendedRay) as executor:
             assert (executor.free, executor.conditions.hardware) == (1, "H100")
             executor.submit(request("a", source))
@@ -124,7 +126,7 @@ def test_nodes_of_different_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyP
             (scored,) = landed(executor)
             assert (scored.outcome, scored.conditions.hardware) == ("scored", "H100")
 
-        config["executor"] |= {"hardware": None, "mixed": True}
+        config = config.changed(executor={**config.executor.plain, "hardware": None, "mixed": True})
         with made(config, PretendedRay) as executor:
             for name in "abc":
                 executor.submit(request(name, source))

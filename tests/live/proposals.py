@@ -18,7 +18,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from model import NAME
 
 from archive.records import Candidate, LlmCall, Propose
 from operators.base import Context, Operator
+from operators.config import LlmConfig
 from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.base import Answer, Cost, Prompt, Unavailable
 from operators.llm.meter import Meter
@@ -37,9 +38,10 @@ from operators.rewrite.improve import Improve
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt.change_kinds import ChangeKind, read_aims
 from operators.rewrite.prompt.templates import Templates
-from prepare.load import find_file
+from prepare.load import find_file, task_from
 from search import factory
-from search.settings import compose_settings, resolve
+from search.config import Config
+from search.settings import config_for
 from train.sandbox.base import find_sandbox
 
 Row = dict[str, Any]
@@ -147,7 +149,7 @@ def turns_at_most(count: int) -> Iterator[None]:
 class Maker:
     """Makes the n-th proposal of a label."""
 
-    config: Mapping[str, Any]
+    config: Config
     book: Book
     label: str
     bench: Bench
@@ -186,8 +188,9 @@ class Maker:
     def _operator(self, name: str, meter: Meter) -> Operator:
         if name == "improve":
             return Aimed(meter, name, self.prompts)
-        entries = {name: {**self.config["operators"][name], "prompts": self.prompts}}
-        return build_operators(entries, meter).operators[name]
+        usual = self.config.operators[name]
+        entry = replace(usual, options={**usual.options, "prompts": self.prompts})
+        return build_operators({name: entry}, meter).operators[name]
 
     def _meter(self, number: int, asked: set[int]) -> Meter:
         def lookup(run: str, move: int, turn: int) -> LlmCall | None:
@@ -201,11 +204,15 @@ class Maker:
             silent = Scripted([Unavailable("this answer was not recorded")] * 9)
             return Meter(silent, max_dollars=1.0, max_tokens=10**9, record=lambda call: None, lookup=lookup)
         books = LlmCallbacks(record=record, lookup=lookup)
-        first, again = (build_meter({**self.config["llm"], "extra": {"seed": seed}}, books) for seed in _seeds(number))
+        first, again = (build_meter(self._seeded(seed), books) for seed in _seeds(number))
         assert first is not None
         assert again is not None
         first.model = Turns(first.model, again.model)
         return first
+
+    def _seeded(self, seed: int) -> LlmConfig:
+        llm = self.config.llm
+        return replace(llm, options={**llm.options, "extra": {"seed": seed}})
 
     def parent(self, proposal: Row) -> Mapping[str, str]:
         garden, names = grown(self.bench.full.task, self.seed)
@@ -298,10 +305,10 @@ def figures(rows: Sequence[Row]) -> Row:
     }
 
 
-def settings(url: str, model: str, prompt_tokens: int, longest: int, temperature: str = "null") -> Row:
+def settings(url: str, model: str, prompt_tokens: int, longest: int, temperature: str = "null") -> Config:
     words = [f"llm.base_url={url}", f"llm.model={model}", f"llm.prompt_tokens={prompt_tokens}"]
     words += [f"llm.max_tokens={longest}", "llm.stream=false"]  # llama-cpp-python counts no tokens of a stream
-    return resolve(compose_settings(["llm=local", "operators=all", f"llm.temperature={temperature}", *words]), "cpu")
+    return config_for(["llm=local", "operators=all", f"llm.temperature={temperature}", *words], "cpu")
 
 
 def numbers(text: str) -> Sequence[int]:
@@ -331,12 +338,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="four proposals and no pairs")
     options = parser.parse_args()
     config = settings(options.url, options.model, options.prompt_tokens, options.longest, options.temperature)
-    task = factory.build_task(config)
+    task = task_from(config.task)
     task.corpus.prepare()
     book = Book.open(options.out)
     maker = Maker(
         config, book, options.label, Bench.of(task, find_sandbox("auto")), find_file(task.program).read_text(),
-        factory.seed_files(task, config), options.prompts, options.read_again, options.repaired,
+        factory.seed_files(task), options.prompts, options.read_again, options.repaired,
     )  # fmt: skip
     make(maker, range(4) if options.quick else options.proposals, 0 if options.quick else options.pairs)
     print(json.dumps({"label": options.label, **summary(judged(book, options.label, options.read_again), figures)}))

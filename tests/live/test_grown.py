@@ -16,7 +16,7 @@ from proposals import ROUND, Book, Maker, figures, judged, numbers, settings
 
 from archive.records import LlmCall
 from operators.rewrite.answers.search_replace import InvalidAnswer, apply, read_answer
-from prepare.load import find_file
+from prepare.load import find_file, task_from
 from search import factory
 
 EDIT = "IDEA: it\n<<<<<<< SEARCH\nBATCH = 8\n=======\nBATCH = {}\n>>>>>>> REPLACE\n"
@@ -39,8 +39,8 @@ def config() -> Any:
 
 
 def test_the_tree_fits_the_seed_program(config: Any) -> None:
-    task = factory.build_task(config)
-    garden, names = grown(task, factory.seed_files(task, config))
+    task = task_from(config.task)
+    garden, names = grown(task, factory.seed_files(task))
     assert len(garden.tree) == len(STEPS) + 1 == len(garden.known)
     assert {name for _, parents in ROUND for name in parents} <= names.keys()
     with pytest.raises(ValueError, match="the seed program holds 0 times"):
@@ -72,7 +72,7 @@ def test_stages_are_passed_in_order() -> None:
 
 
 def test_answers_are_paid_for_once_and_can_be_read_again(config: Any, tmp_path: Path) -> None:
-    task = factory.build_task(config)
+    task = task_from(config.task)
     book = Book.open(tmp_path / "live.jsonl")
     number = next(i for i, (name, parents) in enumerate(ROUND) if (name, parents) == ("improve", ("tuned",)))
     for turn, answer in enumerate(("nonsense", EDIT.format(16))):
@@ -83,7 +83,7 @@ def test_answers_are_paid_for_once_and_can_be_read_again(config: Any, tmp_path: 
         book.add("call", "old", call=call.__dict__)
     bench: Any = Bench(task)
     program = find_file(task.program).read_text()
-    maker = Maker(config, book, "new", bench, program, factory.seed_files(task, config), paid="old")
+    maker = Maker(config, book, "new", bench, program, factory.seed_files(task), paid="old")
     maker.propose(number)
     maker.propose(number + 1)  # nobody has answered this one, and nobody is asked
     (row,) = judged(Book.open(book.path), "new", paid="old")

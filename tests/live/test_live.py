@@ -23,7 +23,7 @@ from proposals import NAME, Book, Maker, figures, judged, make, settings
 
 from operators.base import NoCandidate
 from operators.factory import build_meter
-from prepare.load import find_file
+from prepare.load import find_file, task_from
 from search import factory
 from train.sandbox.base import find_sandbox
 
@@ -44,17 +44,17 @@ def config() -> Any:
 @pytest.fixture(scope="module")
 def book(config: Any, tmp_path_factory: pytest.TempPathFactory) -> Book:
     """All that was asked and answered; one set for all tests here."""
-    task = factory.build_task(config)
+    task = task_from(config.task)
     task.corpus.prepare()
     bench = Bench.of(task, find_sandbox("auto"))
     book = Book.open(tmp_path_factory.mktemp("live") / "live.jsonl")
-    program, seed = find_file(task.program).read_text(), factory.seed_files(task, config)
+    program, seed = find_file(task.program).read_text(), factory.seed_files(task)
     make(Maker(config, book, "test", bench, program, seed), range(PROPOSALS), 0)
     return book
 
 
 def test_the_server_knows_the_model(config: Any) -> None:
-    meter = build_meter(config["llm"])
+    meter = build_meter(config.llm)
     assert meter is not None
     meter.check()
 

@@ -9,14 +9,15 @@ import pytest
 from omegaconf import OmegaConf
 
 import conf
-from operators.factory import build_meter, build_operators, left_out, missing_key
+from operators.config import LlmConfig, OperatorConfig
+from operators.factory import build_meter, build_operators
 from operators.llm.base import Prompt
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
 from operators.llm.several import Bandit, ModelRouter, Weighted
-from search.settings import compose_settings, resolve
+from search.settings import config_for
 
 CONF = Path(conf.__file__).parent
 
@@ -46,13 +47,13 @@ EVERYTHING = ["tune", "crossover", "prune", *AUTHORS]
     ],
 )
 def test_every_group_of_operators(name: str, with_model: list[str], without: list[str] | None) -> None:
-    entries = load("operators", name)
+    entries = {key: OperatorConfig.of(entry, key) for key, entry in load("operators", name).items()}
     toolbox = build_operators(entries, meter())
     assert list(toolbox.operators) == list(toolbox.weights) == with_model
     assert all(operator.name == key for key, operator in toolbox.operators.items())
     assert toolbox.left_out == ()
     assert [key for key, operator in toolbox.operators.items() if operator.needs_llm] == [
-        key for key in with_model if entries[key].get("llm", "beside") != "beside"
+        key for key in with_model if (entries[key].llm or "beside") != "beside"
     ]
     if without is None:
         with pytest.raises(ValueError, match="Set ANTHROPIC_API_KEY, or choose operators=numeric"):
@@ -70,9 +71,9 @@ def test_a_group_lists_no_file_that_is_untested() -> None:
     }  # fmt: skip
 
 
-def composed(*words: str) -> dict[str, Any]:
+def composed(*words: str) -> LlmConfig:
     """``llm`` of the configuration that these words ask for."""
-    return cast(dict[str, Any], resolve(compose_settings(list(words)), "cpu")["llm"])
+    return config_for(list(words), "cpu").llm
 
 
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
@@ -93,22 +94,22 @@ def built(*words: str) -> Meter:
 
 
 def test_claude_needs_its_key(keys: pytest.MonkeyPatch) -> None:
-    config = load("llm", "claude")
-    assert missing_key(config) == "ANTHROPIC_API_KEY"
+    config = LlmConfig.of(load("llm", "claude"))
+    assert config.missing_key == "ANTHROPIC_API_KEY"
     assert build_meter(config) is None
     keys.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
     assert built("llm=claude").describe() == "claude-sonnet-5-5, at most $2.00 and 1,000,000 tokens"
 
 
 def test_none_and_scripted() -> None:
-    assert build_meter(load("llm", "none")) is None
-    scripted = build_meter(load("llm", "scripted"))
+    assert build_meter(LlmConfig.of(load("llm", "none"))) is None
+    scripted = build_meter(LlmConfig.of(load("llm", "scripted")))
     assert scripted is not None
     assert isinstance(scripted.model, Scripted)
 
 
 def test_an_openai_endpoint_needs_its_key_and_a_local_one_needs_none(keys: pytest.MonkeyPatch) -> None:
-    assert missing_key(composed("llm=openai")) == "OPENAI_API_KEY"
+    assert composed("llm=openai").missing_key == "OPENAI_API_KEY"
     assert build_meter(composed("llm=openai", "llm.key=OTHER_KEY_THAT_IS_NOT_SET")) is None
     keys.setenv("OPENAI_API_KEY", "sk-not-a-key")
     assert built("llm=openai").describe() == "gpt-6.1-terra, at most $2.00 and 1,000,000 tokens"
@@ -158,10 +159,10 @@ def test_every_key_of_claude_arrives(keys: pytest.MonkeyPatch) -> None:
 
 def test_several_models_are_those_whose_keys_are_there(keys: pytest.MonkeyPatch) -> None:
     config = composed("llm=several")
-    assert missing_key(config) == "ANTHROPIC_API_KEY or OPENAI_API_KEY"
+    assert config.missing_key == "ANTHROPIC_API_KEY or OPENAI_API_KEY"
     assert build_meter(config) is None
     keys.setenv("OPENAI_API_KEY", "sk-not-a-key")
-    assert left_out(config) == {"strong": "ANTHROPIC_API_KEY", "fast": "ANTHROPIC_API_KEY"}
+    assert config.left_out == {"strong": "ANTHROPIC_API_KEY", "fast": "ANTHROPIC_API_KEY"}
     assert built("llm=several").describe() == "gpt-6.1-terra, at most $2.00 and 1,000,000 tokens"
     keys.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
     meter = built("llm=several", "llm.weights.fast=0", "llm.choose.exploration=0.25", "llm.choose.first=7",

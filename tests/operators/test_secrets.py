@@ -11,6 +11,7 @@ from model_server import Fail, Raw, Say
 from openai_api import MODEL, OpenAiApi
 
 from archive.records import LlmCall
+from operators.config import LlmConfig
 from operators.factory import secrets_of
 from operators.llm.base import Answer, AnswerRefused, CallId, LlmError, Message, Prompt
 from operators.llm.claude import Claude
@@ -26,7 +27,7 @@ TICKET = CallId("night", 1, 0, "improve")
 
 
 def hidden(url: str = "http://host") -> Secrets:
-    return secrets_of({"base_url": url, "api_key": KEY})
+    return secrets_of(LlmConfig({"base_url": url, "api_key": KEY}))
 
 
 def test_which_variables_hold_secrets() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prepare import presets
-from prepare.presets import chosen, device_name, merged, this_machine, with_memory
+from prepare.presets import chosen, device_name, this_machine, with_memory, with_preset
 
 GPT = ("cpu", "cuda_8gb", "cuda_24gb", "cuda_80gb")
 
@@ -75,7 +75,8 @@ def test_several_devices_are_named_after_the_smallest(monkeypatch: pytest.Monkey
 
 def test_a_preset_changes_what_it_names() -> None:
     values = {"seconds": 300, "limits": {"memory_mb": 1, "processes": 2}, "constants": {}}
-    assert merged(values, {"seconds": 20, "limits": {"memory_mb": 7}, "constants": {"WIDTH": 8}, "more": {"x": 1}}) == {
+    preset = {"seconds": 20, "limits": {"memory_mb": 7}, "constants": {"WIDTH": 8}, "more": {"x": 1}}
+    assert with_preset(values, preset, values) == {
         "seconds": 20,
         "limits": {"memory_mb": 7, "processes": 2},
         "constants": {"WIDTH": 8},
@@ -88,8 +89,15 @@ def test_what_was_typed_stays() -> None:
     values = {"seconds": 7, "limits": {"memory_mb": 3, "processes": 2}, "constants": {"WIDTH": 64}}
     preset = {"seconds": 20, "limits": {"memory_mb": 7, "processes": 9}, "constants": {"WIDTH": 8, "DEPTH": 2}}
     typed = ["seconds", "limits.memory_mb", "constants.WIDTH", "presets.cpu.seconds"]
-    assert merged(values, preset, typed) == {
+    assert with_preset(values, preset, values, typed) == {
         "seconds": 7,
         "limits": {"memory_mb": 3, "processes": 9},
         "constants": {"WIDTH": 64, "DEPTH": 2},
     }
+
+
+def test_what_an_experiment_has_set_stays() -> None:
+    own = {"seconds": 300, "rows": 9, "limits": {"memory_mb": 1}}
+    values = {**own, "seconds": 2}
+    preset = {"seconds": 20, "rows": 5, "limits": {"memory_mb": 7}}
+    assert with_preset(values, preset, own) == {"seconds": 2, "rows": 5, "limits": {"memory_mb": 7}}

@@ -15,14 +15,13 @@ from archive.records import Evaluation
 from archive.storage.store import Archive
 from operators.llm.base import LanguageModel
 from operators.llm.meter import Meter
+from prepare.load import task_from
 from search import factory
-from search.claims.claim import ClaimPlan
-from search.run.budget import Budget
 from search.run.controller import RunController, RunResult
 from search.run.engine import Engine
 from search.run.loop import SlotLoop
 from search.run.resume import Opened, catch_up, open_run
-from search.settings import compose_settings, resolve
+from search.settings import config_for
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot
 from train.sandbox.base import NoSandbox
@@ -76,11 +75,11 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
         concurrency: int = 16,
     ) -> Bench:
         """``model``: answers for the operators that want one, at most for so many ``dollars``."""
-        config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
-        task = factory.build_task(config)
+        config = config_for(["operators=numeric", "llm=none", *overrides], "cpu")
+        task = task_from(config.task)
         evaluator = StubEvaluator(task, NoSandbox(), **(stub or {}))
         places = tuple(Slot(index=i, device="cpu", gpu=None, cores=(), threads=1) for i in range(slots))
-        files = {"train.py": source} if source is not None else factory.seed_files(task, config)
+        files = {"train.py": source} if source is not None else factory.seed_files(task)
         display, stop = Quiet(), threading.Event()
         if stop_at_once:
             stop.set()
@@ -94,11 +93,10 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
                 caps: Any = {"max_dollars": dollars, "max_tokens": 10**9, "concurrency": concurrency}
                 caps["requested"] = archive.record_request
                 llm = factory.Llm(Meter(model, **caps, record=record, lookup=answer, spent=spent), "a model")
-            parts = factory.build_parts(config, task, evaluator, llm, lambda: 0.0)
-            lookahead = factory.build_lookahead(parts, llm, slots)
-            search = Engine(parts, archive, opened.run, opened.tree, lookahead)
+            parts = factory.build_search(config, task, evaluator, slots, llm, clock=lambda: 0.0)
+            search = Engine(parts.engine, archive, opened.run, opened.tree, parts.lookahead)
             search.start(files)
-            controller = RunController(search, Budget(**config["budget"]), ClaimPlan(**config["claim"]), slots=slots)
+            controller = RunController(search, config.budget, config.claim, slots=slots)
             if opened.other_hardware is not None and controller.remaining > 0:
                 catch_up(search, opened.other_hardware)
             result = SlotLoop(controller, executor, display, stop).run()

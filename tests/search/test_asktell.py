@@ -22,8 +22,8 @@ from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from search import api, function_task
+from search.config import SettingsError
 from search.run.resume import RunChanged
-from search.settings import SettingsError
 
 PROGRAM = "X = 1.0  # tune: -2..2\nY = 1.0  # tune: -2..2\n"
 STUBBED = [*STUB, "task.seconds=0.01"]

@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 
 from operators.llm.base import Cap
-from search.claims.claim import ClaimPlan
-from search.run.budget import Budget, BudgetRemaining, BudgetUse, SearchEnd, completed
-from search.settings import check, parted, resolve
+from search.config import Budget, ClaimPlan, Config, completed
+from search.run.budget import (
+    BudgetRemaining,
+    BudgetUse,
+    SearchEnd,
+    model_end,
+    model_end_before,
+    remaining_for_claim,
+    remaining_for_search,
+    reserve,
+    seconds_left,
+)
+from search.settings import config_for
 
 PLAN = ClaimPlan()
 USE = BudgetUse(evaluations=4, in_flight=2, seconds=100.0, device_seconds=80.0, each=10.0, longest=20.0, slots=2)
@@ -45,51 +55,52 @@ def test_a_target_may_be_negative() -> None:
 
 
 def test_evaluations_count_those_in_flight() -> None:
-    assert Budget(evaluations=30).for_search(USE, reserved=14) == BudgetRemaining(30 - 4 - 2 - 14, "evaluations")
-    assert Budget(evaluations=20).for_search(USE, reserved=14) == BudgetRemaining(0, "evaluations")
-    assert Budget(evaluations=20).for_claim(replace(USE, in_flight=0)) == BudgetRemaining(16, "evaluations")
+    assert remaining_for_search(Budget(evaluations=30), USE, reserved=14) == BudgetRemaining(10, "evaluations")
+    assert remaining_for_search(Budget(evaluations=20), USE, reserved=14) == BudgetRemaining(0, "evaluations")
+    assert remaining_for_claim(Budget(evaluations=20), replace(USE, in_flight=0)) == BudgetRemaining(16, "evaluations")
 
 
 def test_by_the_hour_one_more_is_begun_only_if_it_would_land_before_the_claim() -> None:
     """At 100 s of use, with 2 slots: 3 rounds of 20 s are reserved for 5 or 6 evaluations of the claim."""
     hours = Budget(hours=200 / 3600)  # 40 s are left for searching: 4 rounds of 10 s, less the two in flight
-    assert hours.for_search(USE, reserved=5) == hours.for_search(USE, reserved=6) == BudgetRemaining(4 * 2 - 2, "hours")
+    six = remaining_for_search(hours, USE, reserved=6)
+    assert remaining_for_search(hours, USE, reserved=5) == six == BudgetRemaining(4 * 2 - 2, "hours")
     late = replace(USE, seconds=130.5)
-    assert hours.for_search(late, reserved=6) == BudgetRemaining(0, "hours")
-    assert hours.for_search(replace(late, in_flight=1), reserved=4) == BudgetRemaining(2 * 2 - 1, "hours")
+    assert remaining_for_search(hours, late, reserved=6) == BudgetRemaining(0, "hours")
+    assert remaining_for_search(hours, replace(late, in_flight=1), reserved=4) == BudgetRemaining(2 * 2 - 1, "hours")
 
 
 def test_device_hours_are_those_of_all_slots_together() -> None:
     device = Budget(device_hours=200 / 3600)  # 120 s are left, and no slot makes more of them
-    assert device.for_search(USE, reserved=0) == BudgetRemaining(12 - 2, "device_hours")
-    assert device.for_search(USE, reserved=4) == BudgetRemaining(4 - 2, "device_hours")
-    assert device.for_search(replace(USE, seconds=1e9), reserved=4) == BudgetRemaining(4 - 2, "device_hours")
-    assert device.for_claim(replace(USE, in_flight=0)) == BudgetRemaining(6, "device_hours")
-    assert device.seconds_left(USE) == 60.0
+    assert remaining_for_search(device, USE, reserved=0) == BudgetRemaining(12 - 2, "device_hours")
+    assert remaining_for_search(device, USE, reserved=4) == BudgetRemaining(4 - 2, "device_hours")
+    assert remaining_for_search(device, replace(USE, seconds=1e9), reserved=4) == BudgetRemaining(4 - 2, "device_hours")
+    assert remaining_for_claim(device, replace(USE, in_flight=0)) == BudgetRemaining(6, "device_hours")
+    assert seconds_left(device, USE) == 60.0
 
 
 def test_together_the_first_that_is_used_decides() -> None:
     both = Budget(evaluations=10, hours=1.0, device_hours=1.0, tokens=5, dollars=1.0)
-    assert both.for_search(USE, 0) == BudgetRemaining(4, "evaluations")
-    assert replace(both, hours=160 / 3600).for_search(USE, 0) == BudgetRemaining(4, "evaluations")
-    assert replace(both, hours=131 / 3600).for_search(USE, 0) == BudgetRemaining(4, "evaluations")
-    assert replace(both, hours=125 / 3600).for_search(USE, 0) == BudgetRemaining(2, "hours")
-    assert replace(both, hours=125 / 3600).seconds_left(USE) == 25.0
+    assert remaining_for_search(both, USE, 0) == BudgetRemaining(4, "evaluations")
+    assert remaining_for_search(replace(both, hours=160 / 3600), USE, 0) == BudgetRemaining(4, "evaluations")
+    assert remaining_for_search(replace(both, hours=131 / 3600), USE, 0) == BudgetRemaining(4, "evaluations")
+    assert remaining_for_search(replace(both, hours=125 / 3600), USE, 0) == BudgetRemaining(2, "hours")
+    assert seconds_left(replace(both, hours=125 / 3600), USE) == 25.0
 
 
 def test_tokens_and_dollars_limit_no_evaluations_and_keep_nothing_for_the_claim() -> None:
     budget = Budget(tokens=1, dollars=0.01)
-    assert budget.for_search(USE, 0).limit == budget.for_claim(USE).limit is None
-    assert budget.reserve(PLAN, USE) == PLAN.evaluations
-    assert budget.seconds_left(USE) is None
+    assert remaining_for_search(budget, USE, 0).limit == remaining_for_claim(budget, USE).limit is None
+    assert reserve(budget, PLAN, USE) == PLAN.evaluations
+    assert seconds_left(budget, USE) is None
 
 
 def test_the_root_is_trained_whatever_the_clock_says() -> None:
     fresh = BudgetUse(each=20.0, longest=20.0)
     for budget in (Budget(hours=1e-6), Budget(device_hours=1e-6)):
-        assert budget.for_search(fresh, 0) == BudgetRemaining(1)
-        assert budget.for_search(replace(fresh, in_flight=1), 0).evaluations == 0
-        assert budget.for_search(replace(fresh, evaluations=1), 0).evaluations == 0
+        assert remaining_for_search(budget, fresh, 0) == BudgetRemaining(1)
+        assert remaining_for_search(budget, replace(fresh, in_flight=1), 0).evaluations == 0
+        assert remaining_for_search(budget, replace(fresh, evaluations=1), 0).evaluations == 0
 
 
 # ---------------------------------------------------------------- the claim's share
@@ -111,29 +122,29 @@ def test_the_root_is_trained_whatever_the_clock_says() -> None:
     ],
 )
 def test_what_the_plan_needs_is_reserved_and_at_most_half_of_each_budget(budget: Budget, reserved: int) -> None:
-    assert budget.reserve(PLAN, USE) == reserved
-    assert budget.reserve(None, USE) == 0
+    assert reserve(budget, PLAN, USE) == reserved
+    assert reserve(budget, None, USE) == 0
 
 
 # ---------------------------------------------------------------- the language model
 
 
 def test_a_model_that_is_silent_ends_what_lives_on_its_budget() -> None:
-    end = Budget(dollars=1.0).model_used("the cap of $1.00: spent", Cap("dollars", 1.0))
+    end = model_end(Budget(dollars=1.0), "the cap of $1.00: spent", Cap("dollars", 1.0))
     words = "The dollars for searching are used (budget.dollars=1.0): the cap of $1.00: spent"
     assert end == SearchEnd("llm_budget", words, {"tokens": None, "dollars": 1.0})
-    assert Budget(dollars=1.0).model_used_before(end)
-    assert not Budget(dollars=2.0).model_used_before(end)
-    assert not Budget(dollars=1.0, tokens=5).model_used_before(end)
-    assert not Budget(evaluations=5).model_used_before(end)
+    assert model_end_before(Budget(dollars=1.0), end)
+    assert not model_end_before(Budget(dollars=2.0), end)
+    assert not model_end_before(Budget(dollars=1.0, tokens=5), end)
+    assert not model_end_before(Budget(evaluations=5), end)
     for cap in (Cap("dollars", 0.5), Cap("tokens", 1.0), None):
-        other = Budget(dollars=1.0).model_used("closed", cap)
+        other = model_end(Budget(dollars=1.0), "closed", cap)
         assert other is not None
         assert other.code == "llm_closed", "another cap held, or the key was refused"
-        assert not Budget(dollars=1.0).model_used_before(other)
-    assert "tokens or dollars" in str(Budget(dollars=1.0, tokens=9).model_used("closed"))
-    assert Budget(dollars=1.0).model_used(None) is None
-    assert Budget(evaluations=9).model_used("the cap of $1.00") is None, "llm.max_dollars only silences the model"
+        assert not model_end_before(Budget(dollars=1.0), other)
+    assert "tokens or dollars" in str(model_end(Budget(dollars=1.0, tokens=9), "closed"))
+    assert model_end(Budget(dollars=1.0), None) is None
+    assert model_end(Budget(evaluations=9), "the cap of $1.00") is None, "llm.max_dollars only silences the model"
 
 
 def test_without_a_model_its_budgets_alone_are_refused() -> None:
@@ -145,8 +156,8 @@ def test_without_a_model_its_budgets_alone_are_refused() -> None:
 # ---------------------------------------------------------------- what follows from the settings
 
 
-def settled(*typed: str) -> dict[str, Any]:
-    return resolve(check(typed), "cpu", parted(typed))
+def settled(*typed: str) -> Config:
+    return config_for(typed, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +175,7 @@ def settled(*typed: str) -> dict[str, Any]:
     ],
 )
 def test_evaluations_are_29_where_no_other_limit_is_set(typed: list[str], evaluations: int | None) -> None:
-    assert settled(*typed)["budget"]["evaluations"] == evaluations
+    assert settled(*typed).budget.evaluations == evaluations
 
 
 @pytest.mark.parametrize(
@@ -179,10 +190,10 @@ def test_evaluations_are_29_where_no_other_limit_is_set(typed: list[str], evalua
     ],
 )
 def test_a_budget_is_a_cap_of_the_model_too(typed: list[str], dollars: float, tokens: int) -> None:
-    llm = settled(*typed)["llm"]
-    assert (llm["max_dollars"], llm["max_total_tokens"]) == (dollars, tokens)
+    llm = settled(*typed).llm
+    assert (llm.max_dollars, llm.max_total_tokens) == (dollars, tokens)
 
 
 def test_where_there_is_no_model_nothing_is_added_to_its_settings() -> None:
     config = {"budget": {"evaluations": "auto", "dollars": 1.0}, "llm": {"_target_": None}}
-    assert completed(config, set())["llm"] == {"_target_": None}
+    assert completed(config, frozenset())["llm"] == {"_target_": None}

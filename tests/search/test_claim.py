@@ -10,8 +10,9 @@ from growing import CONDITIONS, TUNE, Growth, Result, play
 
 from archive.records import Conditions, Replicate
 from archive.tree import Tree
-from search.claims.claim import ClaimPlan, NoClaim, Verdict, fit, next_moves, spent, verdict
+from search.claims.claim import NoClaim, Verdict, fit, next_moves, spent, verdict
 from search.claims.statistics import Difference
+from search.config import ClaimPlan
 from search.policies import Composition
 from search.policies.phases.baseline import BaselineRuns
 from search.policies.selection.samplers import Uniform

@@ -7,8 +7,9 @@ from growing import Growth
 from test_claim import PLAN, Runs, names
 
 from archive.records import Replicate
-from search.claims.claim import ClaimPlan, next_moves, verdict
+from search.claims.claim import next_moves, verdict
 from search.claims.parsimony import Standing, code_size, equal, shortest_equal
+from search.config import ClaimPlan
 
 SHORT = "A = 1\n"
 LONG = "A = 1\nB = A + 1\nC = A * B\n"

@@ -9,10 +9,10 @@ import pytest
 from growing import Growth
 
 from archive.records import Replicate
-from search.claims.claim import ClaimPlan, NoClaim, fit, sized
-from search.claims.plan import LEAST_SEEDS
+from search.claims.claim import NoClaim, fit, sized
 from search.claims.statistics import Difference, power, runs_for, welch
-from search.settings import compose_settings, resolve
+from search.config import LEAST_SEEDS, ClaimPlan
+from search.settings import config_for
 
 
 def noisy_root(sigma: float) -> Growth:
@@ -58,7 +58,7 @@ def test_the_least_runs_that_have_the_power() -> None:
 
 
 def test_the_default_claim_finds_its_smallest_gain_on_a_quiet_machine_with_four_seeds() -> None:
-    plan = ClaimPlan(**resolve(compose_settings([]), "cpu")["claim"])
+    plan = config_for([], "cpu").claim
     assert plan.smallest_gain == 0.03
     assert power(plan.smallest_gain / 0.011, 4) >= plan.power
     wanted = sized(plan, noisy_root(0.011).tree)
@@ -182,9 +182,9 @@ def test_numbers_that_make_no_claim_are_refused() -> None:
     ],
 )
 def test_overrides_arrive_in_the_plan(override: str, key: str, value: float) -> None:
-    assert getattr(ClaimPlan(**resolve(compose_settings([override]), "cpu")["claim"]), key) == value
+    assert getattr(config_for([override], "cpu").claim, key) == value
 
 
 def test_a_task_that_says_nothing_gets_the_usual_claim() -> None:
-    config = resolve(compose_settings(["~task.smallest_gain"]), "cpu")
-    assert ClaimPlan(**config["claim"]).smallest_gain is None
+    config = config_for(["~task.smallest_gain"], "cpu")
+    assert config.claim == ClaimPlan()

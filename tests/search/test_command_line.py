@@ -18,7 +18,7 @@ from launching import search as launched
 
 from archive.storage.store import Archive
 from search.cli.run import run as command_run
-from search.settings import check, resolve
+from search.words import words_of
 
 ESCAPE = "\x1b"
 
@@ -243,6 +243,12 @@ def test_multirun_leaves_its_runs_in_one_archive_and_no_stray_files(tmp_path: Pa
         (["task=nope"], ["there is no task=nope", "shakespeare"]),
         (["-m", "policy=annealing,ucb"], ["there is no policy=annealing"]),
         (["hello"], ["cannot be read", "NAME=VALUE"]),
+        (["budget=null"], ["there is no budget=null. Choices for budget: default"]),
+        (["policy=greedy", "policy.score.c=1"], ["unknown override 'policy.score.c'. Did you mean policy.score?"]),
+        (["~nothing"], ["'nothing' does not exist"]),
+        (["seed=1,2"], ["'seed=1,2' has several values. Add -m"]),
+        (["task=gpt", "data=folder"], ["data.path has no value yet"]),
+        (["--info"], ["unrecognized arguments: --info"]),
         (["--config-dir", "nowhere"], ["nowhere is no folder"]),
         (["doctor", "sandbx=none"], ["unknown override 'sandbx'", "Did you mean sandbox"]),
     ],
@@ -258,14 +264,36 @@ def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("typed", "said"),
     [
         (["seed=abc"], ["seed is 'abc'", "whole number"]),
+        (["~seed"], ["seed is missing; expected a whole number"]),
+        (["~budget"], ["no budget: set one of budget.evaluations"]),
+        (["~policy"], ["policy names no class; expected policy._target_="]),
+        (["claim=3"], ["claim is 3; expected candidates, confirm_seeds"]),
+        (["+claim.seeds=3"], ["claim has no 'seeds'", "expected candidates, confirm_seeds"]),
+        (["budget.hours=soon"], ["budget.hours is 'soon'; expected a number, or null"]),
+        (["budget.hours=.inf"], ["budget.hours is"]),
+        (["llm.max_dollars=lots"], ["llm.max_dollars is 'lots'; expected a number"]),
+        (["operators.tune.weight=-1"], ["operators.tune.weight is -1; expected a number of at least 0"]),
+        (["+evaluator.nonsense=1"], ["evaluator: ", "nonsense"]),
+        (["+executor.nonsense=1"], ["executor has no 'nonsense'; expected slots, threads"]),
+        (["task.seconds=nan"], ["task.seconds is nan; expected a finite number"]),
+        (["task.seconds=inf"], ["task.seconds is inf; expected a finite number"]),
+        (["task.limits.memory_mb=big"], ["task.limits.memory_mb is 'big'; expected a whole number"]),
+        (["archive=null"], ["archive is None; expected the name of a file"]),
+        (["archive=true"], ["archive is True"]),
+        (["archive=:memory:"], ["archive is ':memory:'"]),
+        (["archive=here/"], ["archive is the folder 'here/'", "archive=here/NAME.duckdb"]),
+        (
+            ["policy.opening._target_=search.policies.opening.Opening"],
+            ["search.policies.opening.Opening is now search.policies.phases.baseline."],
+        ),
         (["budget.evaluations=0"], ["budget.evaluations is 0", "at least 1"]),
         (["budget.evaluations=null"], ["no budget", "budget.hours"]),
         (["executor.slots=0"], ["executor.slots is 0", "positive number"]),
         (["executor.slots=two"], ["executor.slots is 'two'", "whole number"]),
-        (["claim.candidates=some"], ["another kind than is expected", "claim.candidates=some"]),
+        (["claim.candidates=some"], ["claim.candidates is 'some'; expected a whole number"]),
         (["budget.dollars=1"], ["budget.dollars would never end", "budget.evaluations"]),
         (["policy.score.c=high"], ["policy.score.c is 'high'"]),
         (["run="], ["run is ''", "expected a name"]),
@@ -278,7 +306,7 @@ def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_cannot_be_used_are_status_1(
-    words: list[str],
+    typed: list[str],
     said: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -287,8 +315,8 @@ def test_values_that_cannot_be_used_are_status_1(
     """In this process, since each start of another takes a second."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    typed = [*STUB, *words]
-    assert command_run(resolve(check(typed), "cpu"), (), typed) == 1
+    words = words_of([*STUB, *typed])
+    assert command_run(words.composition(), words) == 1
     shown = capsys.readouterr()
     assert shown.err.count("error: ") == 1
     assert shown.out == ""
@@ -307,7 +335,7 @@ def test_a_budget_that_is_too_small_for_a_claim_says_so(tmp_path: Path) -> None:
 
 def test_a_seed_program_that_does_not_parse(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import math\ndef train(:\n")
-    clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py does not parse", "line 2", "Mend it")
+    clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py does not parse", "line 2", "Fix it")
     (tmp_path / "mine.py").write_bytes(b"# \xff\n")
     clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py is not UTF-8")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
@@ -408,4 +436,4 @@ def test_help_shows_commands_that_are_understood(tmp_path: Path) -> None:
             done = run([sys.executable, *example[1:4], "--help"], tmp_path)
             assert (done.returncode, example[4] in done.stdout) == (0, True), done.stderr
         elif "doctor" not in example:
-            check(example[3:])
+            words_of(example[3:]).composition()

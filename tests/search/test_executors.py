@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from inside import search
 from launching import STUB, command, run
 
 import search as asktell
+from prepare.config import Part, typed
 from search import factory, settings
 from search.cli.doctor import findings_for
 from search.cli.evaluate import rescore
-from train.executors.base import ExecutorError
+from search.config import Config, SettingsError
+from train.executors.base import ExecutionConfig, ExecutorError
 from train.executors.local import LocalExecutor
 from train.executors.ray import executor as ray_module
-from train.executors.ray.cluster import NodeFacts
+from train.executors.ray.cluster import NodeFacts, RayOptions
 from train.executors.ray.executor import RayExecutor
 from train.executors.ray.pool import HardwarePolicy
 
@@ -39,8 +39,8 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return addresses
 
 
-def config(*overrides: str) -> dict[str, Any]:
-    return settings.values_for(None, ["executor=ray", "llm=none", *overrides], factory.device_for)
+def config(*overrides: str) -> Config:
+    return settings.config_for(["executor=ray", "llm=none", *overrides], factory.device_for)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def config(*overrides: str) -> dict[str, Any]:
 def test_slots_follow_from_the_cluster_and_the_settings(
     joined: list[str], overrides: tuple[str, ...], slots: int, device: str, threads: int
 ) -> None:
-    made = factory.build_slots(config(*overrides))
+    made = RayExecutor.find_slots(config(*overrides).executor.options)
     assert len(made) == slots
     assert {(slot.device, slot.threads) for slot in made} == {(device, threads)}
 
@@ -64,16 +64,16 @@ def test_slots_follow_from_the_cluster_and_the_settings(
 def test_the_preset_of_a_task_is_that_of_the_clusters_gpus(joined: list[str]) -> None:
     """This machine has none."""
     assert RayExecutor.device({}) == "cuda_80gb"
-    assert config()["task"]["seconds"] == 60.0
-    assert config("executor.gpus=0")["task"]["seconds"] == 10.0
+    assert config().task["seconds"] == 60.0
+    assert config("executor.gpus=0").task["seconds"] == 10.0
 
 
 def test_the_other_settings_arrive(joined: list[str]) -> None:
     words = ("executor.address=a:6379", "executor.hardware=H100", "executor.mixed=true", "executor.patience=7")
-    options = config(*words)["executor"]
-    assert HardwarePolicy.of(options) == HardwarePolicy("H100", True, 7)
+    executor = config(*words).executor
+    assert HardwarePolicy.of(typed(RayOptions, executor.options, "executor")) == HardwarePolicy("H100", True, 7)
     assert set(joined) == {"a:6379"}
-    assert factory.executor_kind({"executor": options}) is RayExecutor
+    assert factory.executor_kind(executor) is RayExecutor
 
 
 def test_the_doctor_describes_the_cluster(joined: list[str]) -> None:
@@ -84,7 +84,7 @@ def test_the_doctor_describes_the_cluster(joined: list[str]) -> None:
 
 
 def test_ask_and_tell_have_no_cluster(joined: list[str]) -> None:
-    with pytest.raises(settings.SettingsError, match="ask and tell train in this process: leave executor= out"):
+    with pytest.raises(SettingsError, match="ask and tell train in this process: leave executor= out"):
         asktell.Search(overrides=["executor=ray", "llm=none"])
 
 
@@ -114,18 +114,18 @@ def test_the_doctor_finds_one_problem_in_slots_that_make_no_sense(tmp_path: Path
 
 def test_an_executor_hears_of_the_task_that_an_export_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hosts elsewhere make the task from the configuration: it must not be the one of the settings."""
-    given: dict[str, Any] = {}
+    given: list[ExecutionConfig] = []
 
-    def of(config: Mapping[str, Any], *_: object) -> None:
-        given.update(config)
+    def of(config: ExecutionConfig, *_: object) -> None:
+        given.append(config)
         raise ExecutorError("seen enough")
 
     monkeypatch.setattr(LocalExecutor, "of", of)
-    task = settings.values_for(None, ["llm=none"], lambda _: "cpu")["task"]
+    task = settings.config_for(["llm=none"], "cpu").task
     (tmp_path / "task.json").write_text(json.dumps({**task, "seconds": 3.25}))
     (tmp_path / "train.py").write_text("X = 1\n")
     assert rescore([str(tmp_path), *STUB]) == 1
-    assert given["task"]["seconds"] == 3.25
+    assert given[0].task["seconds"] == given[0]["task"]["seconds"] == 3.25
 
 
 @pytest.mark.parametrize("words", [("evaluate", "train.py"), ("ablate", "3fa9")])
@@ -138,9 +138,8 @@ def test_the_commands_beside_say_so_too(tmp_path: Path, words: tuple[str, ...]) 
 
 
 def test_a_class_that_is_no_executor_is_said() -> None:
-    said = r"cannot be made: 'train\.hardware\.slots\.Slot' has no device, find_slots"
-    with pytest.raises(settings.SettingsError, match=said):
-        factory.executor_kind({"executor": {"_target_": "train.hardware.slots.Slot"}})
+    with pytest.raises(SettingsError, match=r"'train\.hardware\.slots\.Slot' has no device, find_slots"):
+        factory.executor_kind(Part("train.hardware.slots.Slot", {}))
 
 
 def test_an_executor_that_does_not_exist_is_said(tmp_path: Path) -> None:

@@ -15,20 +15,16 @@ from prepare.data.corpora import Folder
 from prepare.data.python_sources import PythonSources
 from prepare.load import ROOT, TaskError, task_beside, task_from, task_named
 from prepare.task import Task
+from search.config import SettingsError
 from search.factory import seed_files
-from search.settings import SettingsError, check, compose_settings, parted, resolve
+from search.settings import config_for
 from train.language_model.program import carried_bytes, parse, without_comments
 
 DEVICES = ("cpu", "mps", "cuda", "cuda_8gb", "cuda_24gb", "cuda_80gb", "cuda_150gb")
 
 
-def resolved(*overrides: str, device: str = "cpu") -> dict[str, Any]:
-    check(["task=gpt", *overrides])
-    return resolve(compose_settings(["task=gpt", *overrides]), device, parted(["task=gpt", *overrides]))
-
-
 def task_of(*overrides: str, device: str = "cpu") -> Task:
-    return task_from(resolved(*overrides, device=device)["task"])
+    return task_from(config_for(["task=gpt", *overrides], device).task)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +47,8 @@ def test_the_text_is_a_choice(overrides: tuple[str, ...], corpus: object) -> Non
 
 def test_an_unknown_text_names_the_choices() -> None:
     with pytest.raises(SettingsError, match=r"there is no data=wikipedia\. Choices for data: climbmix, folder, python"):
-        check(["task=gpt", "data=wikipedia"])
-    with pytest.raises(TaskError, match="climbmix folder python"):
+        config_for(["task=gpt", "data=wikipedia"], "cpu")
+    with pytest.raises(TaskError, match="Choices for data: climbmix, folder, python"):
         task_named("gpt", ["data=wikipedia"], "cpu")
     with pytest.raises(TaskError, match=r"data\.path"):
         task_named("gpt", ["data=folder"], "cpu")
@@ -60,8 +56,8 @@ def test_an_unknown_text_names_the_choices() -> None:
 
 def test_other_tasks_have_their_own_text() -> None:
     with pytest.raises(SettingsError):
-        check(["data=python"])
-    assert "data" not in resolve(compose_settings([]), "cpu")
+        config_for(["data=python"], "cpu")
+    assert "data" not in config_for([], "cpu").plain
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -94,7 +90,7 @@ def test_a_typed_constant_and_a_typed_preset_count() -> None:
 
 def parameters_of(task: Task) -> int:
     program: dict[str, Any] = {"__name__": "train"}
-    exec(compile(seed_files(task, {})["train.py"], "train.py", "exec"), program)
+    exec(compile(seed_files(task)["train.py"], "train.py", "exec"), program)
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in program["GPT"](task.vocab).parameters())
 
@@ -105,7 +101,7 @@ def test_the_seed_program_fits_into_the_limits_of_each_preset(device: str) -> No
     parameters = parameters_of(task)
     assert 4 * parameters + 1_000_000 < 1e6 * task.limits.state_mb
     assert parameters < task.limits.parameters
-    values = {c.name: c.value for c in find_constants(seed_files(task, {})["train.py"])}
+    values = {c.name: c.value for c in find_constants(seed_files(task)["train.py"])}
     assert values["BATCH"] % values["MICRO"] == 0
     assert values["WIDTH"] % values["HEAD_SIZE"] == 0
 

@@ -24,7 +24,7 @@ def benchmark() -> ModuleType:
 
 def test_operations_of_a_token(benchmark: ModuleType) -> None:
     task = task_named("gpt", (), "cuda_85gb")
-    source = seed_files(task, {})["train.py"]
+    source = seed_files(task)["train.py"]
     blocks = 8 * (4 * 512 * 512 + 2 * 4 * 512 * 512)  # four matrices of attention, two of the MLP
     head, scalars = 8192 * 512, 8 * 2 + 4 * 4
     attention = 12 * 8 * 512 * 2048

@@ -12,8 +12,7 @@ import pytest
 import search
 from archive.records import Conditions, Evaluation, Request
 from archive.storage.store import Archive
-from search.claims.claim import ClaimPlan
-from search.run.budget import Budget
+from search.config import Budget, ClaimPlan
 from search.run.controller import RunController, RunResult
 from search.run.loop import SlotLoop
 from train.executors.base import Running

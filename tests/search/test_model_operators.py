@@ -15,7 +15,7 @@ from archive.records import sha256
 from operators.llm.base import Prompt
 from operators.llm.scripted import Scripted
 from operators.rewrite.prompt.templates import Templates
-from search.settings import compose_settings, resolve
+from search.settings import config_for
 
 Start = Callable[..., Any]
 
@@ -125,8 +125,8 @@ def test_a_folder_of_templates_is_a_key(start: Start, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("operator", ["improve", "hybrid", "simplify", "draft", "debug", "crossover"])
 def test_every_operator_that_asks_a_model_takes_the_folder(operator: str) -> None:
-    config = resolve(compose_settings(["operators=all", "prompts=/my/own"]), "cpu")
-    assert config["operators"][operator]["prompts"] == "/my/own"
-    config = resolve(compose_settings(["operators=all", f"operators.{operator}.prompts=/its/own"]), "cpu")
-    assert config["operators"][operator]["prompts"] == "/its/own"
-    assert resolve(compose_settings(["operators=all"]), "cpu")["operators"][operator]["prompts"] is None
+    config = config_for(["operators=all", "prompts=/my/own"], "cpu")
+    assert config.operators[operator].options["prompts"] == "/my/own"
+    config = config_for(["operators=all", f"operators.{operator}.prompts=/its/own"], "cpu")
+    assert config.operators[operator].options["prompts"] == "/its/own"
+    assert config_for(["operators=all"], "cpu").operators[operator].options["prompts"] is None

@@ -21,7 +21,7 @@ from archive.errors import QueryError
 from archive.query.query import open_reader
 from archive.records import Request
 from archive.storage.store import Archive
-from search.cli.multirun import closing, name_of, one_of
+from search.cli.multirun import closing, name_of, sections_of
 
 
 def compare(folder: Path, *words: str) -> list[dict[str, Any]]:
@@ -118,10 +118,10 @@ def test_a_run_that_cannot_go_on_does_not_keep_the_others_from_being_made(tmp_pa
 def test_names_of_runs_hold_whatever_was_swept() -> None:
     assert name_of("night", {"policy": "ucb", "seed": "1"}) == "night-ucb-1"
     assert name_of("n", {"task.seed_file": "../my seeds/a.py", "operators": ""}) == "n-.._my_seeds_a.py-empty"
-    one = one_of(["policy", "seed"], ["policy=ucb", "+seed=1", "budget.hours=2"], None, "abc")
+    one = sections_of(["policy", "seed"], ["policy=ucb", "+seed=1", "budget.hours=2"], None, "abc")
     assert one == {"sweep": {"id": "abc", "values": {"policy": "ucb", "seed": "1"}}, "run": None}
-    assert one_of([], [], "night", "abc")["sweep"]["id"] == "run=night"
-    assert one_of(["run"], ["run=b"], "b", "abc") == {"sweep": {"id": "abc", "values": {"run": "b"}}, "run": "b"}
+    assert sections_of([], [], "night", "abc")["sweep"]["id"] == "run=night"
+    assert sections_of(["run"], ["run=b"], "b", "abc") == {"sweep": {"id": "abc", "values": {"run": "b"}}, "run": "b"}
     assert "9 of the runs could not go on: a; a; a; a; a; a; a; a; ..." in closing(["a"] * 9, "x")
 
 

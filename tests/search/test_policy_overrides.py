@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,11 +15,12 @@ from omegaconf import OmegaConf
 from archive.records import Propose
 from archive.storage.store import Archive
 from search import factory
+from search.config import SettingsError
 from search.policies import Composition
 from search.policies.credit import AsymmetricUcb
 from search.policies.population.elites import Elites
 from search.policies.population.islands import Islands
-from search.settings import SettingsError, compose_settings, resolve
+from search.settings import config_for
 
 FOLDER = Path(__file__).parents[2] / "conf" / "policy"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -85,7 +86,7 @@ def keys(name: str) -> dict[str, Any]:
 
 def built(name: str, *overrides: str) -> Composition:
     words = ["operators=numeric", "llm=none", f"policy={name}", *overrides]
-    policy = factory.build_policy(resolve(compose_settings(words), "cpu"))
+    policy = factory.build_policy(config_for(words, "cpu").policy)
     assert isinstance(policy, Composition)
     return policy
 
@@ -120,7 +121,7 @@ def test_nonsense_is_answered_with_the_name_of_the_key(name: str) -> None:
         OmegaConf.update(file, key, 3 if isinstance(value, bool | str) else -1)
         named = re.escape(f"policy.{key.replace('.0.', '.')} is ") + ".*; expected"
         with pytest.raises(SettingsError, match=named):
-            factory.build_policy({"policy": OmegaConf.to_container(file)})
+            factory.build_policy(cast(dict[str, Any], OmegaConf.to_container(file)))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from stub_evaluator import StubEvaluator
 from archive.records import Evaluation, Failed, Propose, Replicate, Request
 from archive.storage.store import Archive
 from archive.tree import Tree
-from search.claims.claim import ClaimPlan, next_moves, verdict
+from search.claims.claim import next_moves, verdict
 from search.claims.statistics import screening_sigma
+from search.config import ClaimPlan
 from search.display.live import describe_landing
 from search.display.summary import summarise
 from search.policies import Composition

@@ -13,7 +13,7 @@ import pytest
 from operators.languages.parameters import read_constants
 from operators.numeric.search_space import ParameterRange
 from operators.numeric.tune import Tune, search_space
-from search.claims.claim import ClaimPlan
+from search.config import ClaimPlan
 from search.policies import Composition
 from search.policies.phases.baseline import BaselineRuns
 from search.policies.selection.samplers import Argmax

@@ -30,14 +30,14 @@ from archive.records import (
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context
+from prepare.load import task_from
 from prepare.task import Task
 from search import factory
-from search.claims.claim import ClaimPlan
+from search.config import Budget, ClaimPlan
 from search.policies.base import Choice, Operators, OperatorView, Policy
-from search.run.budget import Budget
 from search.run.controller import RunController
 from search.run.engine import Engine, EngineParts
-from search.settings import compose_settings, resolve
+from search.settings import config_for
 
 CONDITIONS = Conditions("simulated", 10.0, "simulated")
 ROOT_MEAN = 100.0
@@ -145,11 +145,11 @@ class Simulator:
     """The parts that all simulated searches share."""
 
     def __init__(self, *overrides: str) -> None:
-        config = resolve(compose_settings(["operators=numeric", "llm=none", *overrides]), "cpu")
-        self.task: Task = factory.build_task(config)
-        self.policy: Policy = factory.build_policy(config)
-        self.claim = ClaimPlan(**config["claim"])
-        self.evaluations = int(config["budget"]["evaluations"])
+        config = config_for(["operators=numeric", "llm=none", *overrides], "cpu")
+        self.task: Task = task_from(config.task)
+        self.policy: Policy = factory.build_policy(config.policy)
+        self.claim = config.claim
+        self.evaluations = config.budget.evaluations or 0
 
     def results(self, scenario: Scenario, searches: int, seed: int = 0) -> Iterator[Result]:
         """One result for each search."""

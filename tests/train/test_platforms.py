@@ -95,7 +95,7 @@ def test_a_mac_without_that_gpu_runs_on_its_cores(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("mac")
 def test_the_doctor_of_a_mac_finds_one_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = settings.values_for(None, ["llm=none"], factory.device_for)
+    config = settings.config_for(["llm=none"], factory.device_for)
     problems = [finding for finding in findings_for(config) if finding.level == "problem"]
     assert [finding.what for finding in problems] == ["sandbox"]
     assert "no sandbox for Darwin" in problems[0].words

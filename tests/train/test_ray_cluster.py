@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 
+from prepare.config import typed
 from train.executors.base import ExecutorError
 from train.executors.ray import cluster
-from train.executors.ray.cluster import Demand, NodeFacts, connect, connection_problem, demand_for, slots_for
+from train.executors.ray.cluster import (
+    Demand,
+    NodeFacts,
+    RayOptions,
+    connect,
+    connection_problem,
+    demand_for,
+    slots_for,
+)
 
 NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "head", 4, 0))
 
@@ -27,8 +36,9 @@ NODES = (NodeFacts("1", "a", 8, 2), NodeFacts("2", "b", 8, 2), NodeFacts("3", "h
     ],
 )
 def test_what_fits_is_counted(options: dict[str, Any], demand: Demand, slots: int) -> None:
-    assert demand_for(NODES, options) == demand
-    assert slots_for(NODES, demand, options.get("slots")) == slots
+    asked = typed(RayOptions, options, "executor")
+    assert demand_for(NODES, asked) == demand
+    assert slots_for(NODES, demand, asked.slots) == slots
 
 
 @pytest.mark.parametrize(
@@ -46,12 +56,16 @@ def test_what_fits_is_counted(options: dict[str, Any], demand: Demand, slots: in
         ((), {}, ExecutorError, r"room for 0 of 1 slot .*it has no node"),
         (NODES, {"gpus": 2}, ValueError, r"executor\.gpus is 2; expected 1"),
         (NODES, {"threads": 0}, ValueError, r"executor\.threads is 0; expected a positive"),
-        (NODES, {"slots": "two"}, ValueError, r"executor\.slots is 'two'; expected a positive"),
+        (NODES, {"slots": "two"}, ValueError, r"executor\.slots is 'two'; expected a whole number"),
     ],
 )
 def test_what_does_not_fit_is_refused(nodes: Any, options: dict[str, Any], error: type[Exception], words: str) -> None:
+    def count() -> int:
+        asked = typed(RayOptions, options, "executor")
+        return slots_for(nodes, demand_for(nodes, asked), asked.slots)
+
     with pytest.raises(error, match=words):
-        slots_for(nodes, demand_for(nodes, options), options.get("slots"))
+        count()
 
 
 def test_without_the_package_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,12 @@ import pytest
 from underway import until
 
 from archive.records import Conditions, Evaluation, Failed, Request, Resources, Scored
+from prepare.config import typed
 from train.executors.base import ExecutorError
 from train.executors.ray import cluster as ray_cluster
 from train.executors.ray import executor as module
 from train.executors.ray import pool
-from train.executors.ray.cluster import NodeFacts
+from train.executors.ray.cluster import NodeFacts, RayOptions
 from train.executors.ray.executor import HeadLost, RayExecutor
 from train.executors.ray.pool import MIXED, HardwarePolicy
 from train.executors.ray.worker import ProgressSnapshot, Ready, Refused, WorkerSpec
@@ -419,4 +420,4 @@ def test_different_hardware_can_be_compared_all_the_same(cluster: Cluster) -> No
 @pytest.mark.parametrize("options", [{"patience": 0}, {"patience": "long"}, {"patience": math.nan}, {"mixed": "yes"}])
 def test_terms_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"executor\.(patience|mixed) is"):
-        HardwarePolicy.of(options)
+        HardwarePolicy.of(typed(RayOptions, options, "executor"))

@@ -7,7 +7,6 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from orphans import ends, orphan
 from underway import until
 
 from archive.records import Evaluation, Request
+from prepare.load import task_from
 from prepare.task import Task
 from search import factory, settings
+from search.config import Config
 from train.executors.ray import worker as module
 from train.executors.ray.worker import Ready, Refused, Worker, WorkerSpec, source_digest
 from train.hardware.slots import Slot
@@ -40,29 +41,28 @@ class Patient(StubEvaluator):
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setattr(module, "_node_id", lambda: "this node")
     monkeypatch.setattr(module, "_exit_with_raylet", lambda: None)
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
-    made = settings.values_for(None, ["sandbox=none", "task.seconds=0.01"], lambda _: "cpu")
-    made["evaluator"] = {"_target_": f"{__name__}.Patient", "delay": 0.0}
-    return made
+    patient = {"_target_": f"{__name__}.Patient", "delay": 0.0}
+    return settings.config_for(["sandbox=none", "task.seconds=0.01"], "cpu", evaluator=patient)
 
 
 @pytest.fixture
-def spec(config: dict[str, Any]) -> WorkerSpec:
-    return WorkerSpec.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
+def spec(config: Config) -> WorkerSpec:
+    return WorkerSpec.of(config.execution, gpus=0, threads=1, fingerprint="stub-corpus")
 
 
-def request(config: Mapping[str, Any]) -> Request:
-    task = factory.build_task(config)
-    return Request("node", "run", 3, factory.seed_files(task, config), 11, "screen")
+def request(config: Config) -> Request:
+    task = task_from(config.task)
+    return Request("node", "run", 3, factory.seed_files(task), 11, "screen")
 
 
-def test_a_worker_says_what_it_is_and_evaluates(config: dict[str, Any], spec: WorkerSpec) -> None:
+def test_a_worker_says_what_it_is_and_evaluates(config: Config, spec: WorkerSpec) -> None:
     worker = Worker()
     ready = worker.prepare(spec, 5)
     assert isinstance(ready, Ready), ready
@@ -74,7 +74,7 @@ def test_a_worker_says_what_it_is_and_evaluates(config: dict[str, Any], spec: Wo
     assert (landed.request.move, landed.request.files) == (3, {}), "the driver has the files"
 
 
-def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: dict[str, Any], spec: WorkerSpec) -> None:
+def test_a_cancelled_evaluation_ends_and_can_be_looked_at(config: Config, spec: WorkerSpec) -> None:
     worker = Worker()
     worker.prepare(replace(spec, evaluator={**spec.evaluator, "delay": 60.0}), 0)
     landed: list[Evaluation] = []
@@ -106,15 +106,13 @@ def test_a_worker_that_cannot_serve_says_why(spec: WorkerSpec, change: dict[str,
     assert re.search(words, refused.reason), refused.reason
 
 
-def test_a_worker_runs_where_the_driver_is(
-    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_runs_where_the_driver_is(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "ours").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("TREEWRIGHT_CACHE", "/somewhere")
     sys.path.append(str(tmp_path / "ours"))
-    spec = WorkerSpec.of(config, gpus=0, threads=1, fingerprint="stub-corpus")
+    spec = WorkerSpec.of(config.execution, gpus=0, threads=1, fingerprint="stub-corpus")
     sys.path.remove(str(tmp_path / "ours"))
     monkeypatch.chdir("/")
     monkeypatch.delenv("TREEWRIGHT_CACHE")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 from archive.records import Conditions, Evaluation, Request
-from prepare.load import locate
+from prepare.config import Part, Plain
 from prepare.task import Task
 from train.hardware.slots import Slot
 from train.progress import ProgressCallback
@@ -47,14 +47,27 @@ class Evaluator(Scorer, Protocol):
         ...
 
 
-def evaluator_from(settings: Mapping[str, Any], task: Task, sandbox: Sandbox) -> Evaluator:
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """The parts of a run's configuration from which an executor makes evaluators elsewhere."""
+
+    task: Plain
+    evaluator: Part
+    executor: Part
+    sandbox: str
+
+    def __getitem__(self, section: str) -> Any:
+        """Return a section as plain values."""
+        found = getattr(self, section)
+        return found.plain if isinstance(found, Part) else found
+
+
+def evaluator_from(config: Part, task: Task, sandbox: Sandbox) -> Evaluator:
     """Build the evaluator that ``evaluator`` in the configuration names.
 
     Raises TaskError if there is no such class, and the class's errors for its options: TypeError, ValueError.
     """
-    options = {key: value for key, value in settings.items() if key != "_target_"}
-    evaluator: Evaluator = locate(settings["_target_"])(task, sandbox, **options)
-    return evaluator
+    return config.make(task, sandbox)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -131,23 +144,23 @@ class Executor(Protocol):
 
 
 class ExecutorType(Protocol):
-    """The class of an executor. ``options``: the keys of ``executor`` in the configuration.
+    """The class of an executor. ``options``: the keys of ``executor`` in the configuration but for ``_target_``.
 
     All methods raise ValueError for an invalid option, and ExecutorError if what is asked for is not available.
     """
 
-    def device(self, options: Mapping[str, Any]) -> str:
+    def device(self, options: Plain) -> str:
         """Return the device's name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``), which selects a preset."""
         ...
 
-    def find_slots(self, options: Mapping[str, Any]) -> tuple[Slot, ...]:
+    def find_slots(self, options: Plain) -> tuple[Slot, ...]:
         """Return the slots that an executor with these options would have."""
         ...
 
-    def survey(self, options: Mapping[str, Any]) -> str:
+    def survey(self, options: Plain) -> str:
         """Describe the slots in words."""
         ...
 
-    def of(self, config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:
-        """Make the executor. ``config``: the resolved configuration; ``evaluator``: the one of this process."""
+    def of(self, config: ExecutionConfig, evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:
+        """Make the executor. ``evaluator``: the one of this process."""
         ...

@@ -11,16 +11,26 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from archive.records import Conditions, Evaluation, Request
+from prepare.config import Plain, typed
 from prepare.presets import with_memory
-from train.executors.base import Evaluator, Running, Scorer
+from train.executors.base import Evaluator, ExecutionConfig, Running, Scorer
 from train.hardware.devices import gpu_warnings
 from train.hardware.slots import Slot, device_kind, make_slots, shared_cores_warning
 from train.hardware.vendors import hardware_tag, require_same_hardware
 from train.progress import ProgressCallback, append_loss
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """The keys of ``executor`` in the configuration."""
+
+    slots: int | None = None
+    """None: one per GPU, or one per core."""
+    threads: int | None = None
+    """Of a slot."""
 
 
 class LocalExecutor:
@@ -42,23 +52,24 @@ class LocalExecutor:
             thread.start()
 
     @staticmethod
-    def device(options: Mapping[str, Any]) -> str:
+    def device(options: Plain) -> str:
         return with_memory(device_kind())
 
     @staticmethod
-    def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:
-        slots = make_slots(options.get("slots"), options.get("threads"))
+    def find_slots(options: Plain) -> tuple[Slot, ...]:
+        wanted = typed(LocalOptions, options, "executor")
+        slots = make_slots(wanted.slots, wanted.threads)
         require_same_hardware(slots)
         return slots
 
     @staticmethod
-    def survey(options: Mapping[str, Any]) -> str:
+    def survey(options: Plain) -> str:
         slots = LocalExecutor.find_slots(options)
         gpus = f"{len(slots)} GPU(s)" if slots[0].gpu is not None else "no GPU" if slots[0].device == "cpu" else "a GPU"
         return f"{gpus}; {len(slots)} slot(s) on {hardware_tag(slots[0])}"
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> LocalExecutor:
+    def of(cls, config: ExecutionConfig, evaluator: Evaluator, slots: tuple[Slot, ...]) -> LocalExecutor:
         return cls(evaluator, slots)
 
     def __enter__(self) -> LocalExecutor:

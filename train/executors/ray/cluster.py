@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,20 +168,39 @@ def smallest_gpu_memory(nodes: Sequence[NodeFacts], probe: Callable[[], int | No
     return min((memory for memory in found if memory is not None), default=None)
 
 
-def demand_for(nodes: Sequence[NodeFacts], options: Mapping[str, Any]) -> Demand:
+@dataclass(frozen=True)
+class RayOptions:
+    """The keys of ``executor`` in the configuration (``conf/executor/ray.yaml``). Raises ValueError for nonsense."""
+
+    address: str | None = "auto"
+    slots: int | None = None
+    gpus: int | None = None
+    threads: int | None = None
+    hardware: str | int | None = None
+    mixed: bool = False
+    patience: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.gpus not in (None, 0, 1):
+            raise ValueError(
+                f"executor.gpus is {self.gpus!r}; expected 1 (one GPU an evaluation), 0 (none), or null to let the "
+                "cluster decide"
+            )
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"executor.threads is {self.threads}; expected a positive whole number, or null")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(
+                f"executor.slots is {self.slots}; expected a positive whole number, or null for all that fit"
+            )
+
+
+def demand_for(nodes: Sequence[NodeFacts], options: RayOptions) -> Demand:
     """Determine the resources of an evaluation from ``executor.gpus`` and ``executor.threads``.
 
     Default: a GPU if any node has one, with that node's cores divided by its GPUs; else one core.
     Raises ExecutorError or ValueError.
     """
-    gpus, threads = options.get("gpus"), options.get("threads")
-    if gpus not in (None, 0, 1) or isinstance(gpus, bool):
-        raise ValueError(
-            f"executor.gpus is {gpus!r}; expected 1 (one GPU an evaluation), 0 (none), or null to let the "
-            "cluster decide"
-        )
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"executor.threads is {threads!r}; expected a positive whole number, or null")
+    gpus, threads = options.gpus, options.threads
     with_gpu = [node for node in nodes if node.gpus >= 1]
     if gpus == 1 and not with_gpu:
         raise ExecutorError(
@@ -195,9 +214,7 @@ def demand_for(nodes: Sequence[NodeFacts], options: Mapping[str, Any]) -> Demand
 
 
 def slots_for(nodes: Sequence[NodeFacts], demand: Demand, wanted: int | None) -> int:
-    """Return the number of concurrent evaluations. Raises ExecutorError if fewer fit, or ValueError."""
-    if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1):
-        raise ValueError(f"executor.slots is {wanted!r}; expected a positive whole number, or null for all that fit")
+    """Return the number of concurrent evaluations. Raises ExecutorError if fewer fit."""
     capacity = sum(demand.capacity(node) for node in nodes)
     if capacity < (wanted or 1):
         asked = f"{wanted or 1} slot{'s' if (wanted or 1) > 1 else ''} with {demand.text} each"

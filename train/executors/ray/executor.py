@@ -1,6 +1,6 @@
 """Evaluations on a Ray cluster, each in a worker actor (``train.executors.ray.worker``) on some node.
 
-    executor = RayExecutor.of(config, evaluator, RayExecutor.find_slots(config["executor"]))
+    executor = RayExecutor.of(config, evaluator, RayExecutor.find_slots(config.executor.options))
     executor.submit(request)
     for evaluation in executor.wait(0.5): ...
 
@@ -23,14 +23,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from archive.records import Conditions, Evaluation, Failed, Request, Resources
+from prepare.config import Plain, typed
 from prepare.presets import device_name
-from train.executors.base import Evaluator, ExecutorError, Running, Scorer
+from train.executors.base import Evaluator, ExecutionConfig, ExecutorError, Running, Scorer
 from train.executors.ray.cluster import (
     Demand,
     NodeFacts,
+    RayOptions,
     connect,
     connection_problem,
     demand_for,
@@ -113,30 +114,31 @@ class RayExecutor:
     # ------------------------------------------------------------ before it is made
 
     @staticmethod
-    def device(options: Mapping[str, Any]) -> str:
+    def device(options: Plain) -> str:
         """Return the preset name; GPUs by the memory of the smallest one, if known: see ``prepare.presets``."""
-        nodes, demand = _plan(options)
+        nodes, demand = _plan(_options(options))
         return device_name("cuda", smallest_gpu_memory(nodes, gpu_memory)) if demand.gpus else "cpu"
 
     @staticmethod
-    def find_slots(options: Mapping[str, Any]) -> tuple[Slot, ...]:
+    def find_slots(options: Plain) -> tuple[Slot, ...]:
         """Return one slot per planned worker; GPU and cores of each are known once its worker runs."""
-        HardwarePolicy.of(options)
-        nodes, demand = _plan(options)
-        count = slots_for(nodes, demand, options.get("slots"))
+        wanted = _options(options)
+        HardwarePolicy.of(wanted)
+        nodes, demand = _plan(wanted)
+        count = slots_for(nodes, demand, wanted.slots)
         device = "cuda" if demand.gpus else "cpu"
         return tuple(Slot(i, device, None, (), demand.cpus) for i in range(count))
 
     @classmethod
-    def survey(cls, options: Mapping[str, Any]) -> str:
+    def survey(cls, options: Plain) -> str:
         slots = cls.find_slots(options)
-        nodes, demand = _plan(options)
+        nodes, demand = _plan(_options(options))
         return f"Ray cluster {head_address()} ({describe(nodes)}): {len(slots)} slot(s) with {demand.text} each"
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], evaluator: Evaluator, slots: tuple[Slot, ...]) -> RayExecutor:
-        """Make the executor from the resolved configuration. Raises ExecutorError or ValueError."""
-        options = config["executor"]
+    def of(cls, config: ExecutionConfig, evaluator: Evaluator, slots: tuple[Slot, ...]) -> RayExecutor:
+        """Make the executor from its configuration. Raises ExecutorError or ValueError."""
+        options = _options(config.executor.options)
         _, demand = _plan(options)
         fingerprint = evaluator.conditions(Slot(0, "cpu", None, (), 1)).fingerprint
         spec = WorkerSpec.of(config, demand.gpus, demand.cpus, fingerprint)
@@ -391,8 +393,13 @@ class RayExecutor:
         self._error = error
 
 
-def _plan(options: Mapping[str, Any]) -> tuple[tuple[NodeFacts, ...], Demand]:
-    """Join the cluster; return its nodes and the resources of one evaluation. Raises ExecutorError or ValueError."""
-    connect(str(options.get("address") or "auto"))
+def _options(values: Plain) -> RayOptions:
+    """Type the keys of ``executor``. Raises ValueError."""
+    return typed(RayOptions, values, "executor")
+
+
+def _plan(options: RayOptions) -> tuple[tuple[NodeFacts, ...], Demand]:
+    """Join the cluster; return its nodes and the resources of one evaluation. Raises ExecutorError."""
+    connect(options.address or "auto")
     nodes = living_nodes()
     return nodes, demand_for(nodes, options)

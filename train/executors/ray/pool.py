@@ -10,14 +10,14 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from archive.records import Conditions, Request
 from train.executors.base import ExecutorError
-from train.executors.ray.cluster import describe, kill_actor, living_nodes, ray_package
+from train.executors.ray.cluster import RayOptions, describe, kill_actor, living_nodes, ray_package
 from train.executors.ray.worker import ProgressSnapshot, Ready, Refused, Worker, WorkerSpec
 from train.hardware.slots import Slot
 
@@ -51,12 +51,10 @@ class HardwarePolicy:
             raise ValueError(f"executor.mixed is {self.mixed!r}; expected true or false")
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> HardwarePolicy:
+    def of(cls, options: RayOptions) -> HardwarePolicy:
         """Read the keys of ``executor`` in the configuration. Raises ValueError."""
-        hardware = options.get("hardware")
-        return cls(
-            None if hardware is None else str(hardware), options.get("mixed", False), options.get("patience", 120.0)
-        )
+        hardware = options.hardware
+        return cls(None if hardware is None else str(hardware), options.mixed, options.patience)
 
     def accepts(self, tag: str) -> bool:
         """Return whether workers with this hardware tag may be used."""

@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from archive.records import Conditions, Evaluation, Request
+from prepare.config import Part
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
-from train.executors.base import evaluator_from
+from train.executors.base import ExecutionConfig, evaluator_from
 from train.hardware.slots import Slot, gpu_slot, usable_cores, visible_gpus
 from train.progress import append_loss
 from train.sandbox.base import SandboxUnavailable, find_sandbox
@@ -68,11 +69,11 @@ class WorkerSpec:
     """Fingerprint of the driver's data; see ``Conditions``."""
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], gpus: int, threads: int, fingerprint: str) -> WorkerSpec:
+    def of(cls, config: ExecutionConfig, gpus: int, threads: int, fingerprint: str) -> WorkerSpec:
         return cls(
-            task=config["task"],
-            evaluator=config["evaluator"],
-            sandbox=str(config["sandbox"]),
+            task=config.task,
+            evaluator=config.evaluator.plain,
+            sandbox=config.sandbox,
             gpus=gpus,
             threads=threads,
             folder=os.getcwd(),
@@ -167,7 +168,7 @@ class Worker:
         task, sandbox = task_from(spec.task), find_sandbox(spec.sandbox)
         with _exclusive("prepare"):  # the first worker of a node prepares; the others find the data
             task.prepare()
-        self._evaluator = evaluator_from(spec.evaluator, task, sandbox)
+        self._evaluator = evaluator_from(Part.of(spec.evaluator, "evaluator"), task, sandbox)
         self._slot = slot
         conditions = self._evaluator.conditions(slot)
         if conditions.fingerprint != spec.fingerprint:

@@ -1,0 +1,101 @@
+"""The configuration of operators and language models, typed. What a class takes for itself stays a mapping.
+
+An entry of ``conf/operators/*.yaml`` is a name with ``_target_``, the operator's own options, and two keys more:
+
+    weight   how often a policy draws the operator, relative to the others
+    llm      ``required``: without a model the search stops with a reason; ``optional``: the operator is left out then;
+             ``helps``: it works without one, too
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from operators.llm.meter import DEFAULT_CONCURRENCY, DEFAULT_PROMPT_TOKENS
+from prepare.config import Plain, typed
+
+NeedsModel = Literal["required", "optional", "helps"]
+
+
+@dataclass(frozen=True)
+class OperatorConfig:
+    """One operator of a search."""
+
+    options: Plain
+    """``_target_`` and the operator's own options."""
+    weight: float = 1.0
+    llm: NeedsModel | None = None
+
+    @classmethod
+    def of(cls, values: object, where: str) -> OperatorConfig:
+        """An entry of the configuration. Raises ValueError."""
+        entry: OperatorConfig = _with_options(cls, values, where)
+        if entry.weight < 0:
+            raise ValueError(f"{where}.weight is {entry.weight}; expected a number of at least 0")
+        return entry
+
+
+@dataclass(frozen=True)
+class LlmConfig:
+    """The language model, or several of them, with the limits of a run."""
+
+    options: Plain
+    """``_target_`` (null for none) and the options of that class."""
+    max_dollars: float = 0.0
+    max_total_tokens: int = 0
+    concurrency: int = DEFAULT_CONCURRENCY
+    prompt_tokens: int = DEFAULT_PROMPT_TOKENS
+
+    @classmethod
+    def of(cls, values: object) -> LlmConfig:
+        """The section ``llm`` of the configuration. Raises ValueError."""
+        config: LlmConfig = _with_options(cls, values or {}, "llm")
+        return config
+
+    @property
+    def is_none(self) -> bool:
+        """Whether no model is configured: ``llm=none``."""
+        return not self.options.get("_target_")
+
+    @property
+    def members(self) -> dict[str, Plain] | None:
+        """The models of ``llm=several`` that have a weight; None for a single one."""
+        if "models" not in self.options:
+            return None
+        weights = self.options.get("weights") or {}
+        models = {name: member for name, member in (self.options["models"] or {}).items() if member}
+        return {name: member for name, member in models.items() if weights.get(name, 1) != 0}
+
+    @property
+    def missing_key(self) -> str | None:
+        """The environment variable that the model needs and that is not set; None if none is missing.
+
+        Of several models one is enough: those without their key are left out.
+        """
+        if self.members is None:
+            return _missing(self.options)
+        missing = [_missing(member) for member in self.members.values()]
+        return " or ".join(dict.fromkeys(filter(None, missing))) if missing and all(missing) else None
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Of several models, those whose key is not set: name -> the environment variable."""
+        found = {name: _missing(member) for name, member in (self.members or {}).items()}
+        return {name: key for name, key in found.items() if key is not None}
+
+
+def _with_options(kind: Any, values: object, where: str) -> Any:
+    """The fields of ``kind`` typed, and all other keys as its ``options``."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} is {values!r}; expected a mapping with _target_")
+    own = {part.name for part in fields(kind)} - {"options"}
+    options = {str(key): value for key, value in values.items() if key not in own}
+    return typed(kind, {**{key: values[key] for key in own if key in values}, "options": options}, where)
+
+
+def _missing(options: Plain) -> str | None:
+    key = options.get("key")
+    return str(key) if key and not os.environ.get(str(key)) else None

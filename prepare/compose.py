@@ -1,0 +1,259 @@
+"""The configuration of ``conf/`` as Hydra composes it from overrides: the one place that calls Hydra's composition.
+
+Groups are folders, choices are files in them; a folder of the user's own comes beside ``conf/``. Hydra is imported when
+it is needed, since an exported branch runs without it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prepare.config import SettingsError, did_you_mean
+from prepare.presets import chosen, with_preset
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+_HELP = "See python -m search --help."
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composed configuration."""
+
+    overrides: tuple[str, ...]
+    folder: Path | None
+    """The user's own conf folder."""
+    values: Mapping[str, Any]
+    """Plain values, interpolations resolved; the task still has its presets."""
+    choices: Mapping[str, str | None]
+    """Group -> the file that was chosen."""
+
+    @cached_property
+    def typed(self) -> frozenset[str]:
+        """The dotted keys that were set one by one."""
+        return frozenset(key_of(override) for override in self.overrides)
+
+    def task_for(self, device: str) -> dict[str, Any]:
+        """The task with the preset for a device, which yields to what was typed and to an experiment.
+
+        Raises ValueError for a preset whose name is no device.
+        """
+        task = dict(self.values.get("task") or {})
+        presets = task.pop("presets", None) or {}
+        if (name := chosen(presets, device)) is None:
+            return task
+        typed = {key.removeprefix("task.") for key in self.typed if key.startswith("task.")}
+        return with_preset(task, presets[name] or {}, self._own_task(), typed)
+
+    def _own_task(self) -> Mapping[str, Any]:
+        """The task without what an experiment sets in it."""
+        if self.choices.get("experiment") is None:
+            return self.values["task"]  # type: ignore[no-any-return]
+        plain = [override for override in self.overrides if key_of(override) != "experiment"]
+        return compose(plain, self.folder).values["task"]  # type: ignore[no-any-return]
+
+
+def key_of(override: str) -> str:
+    """``task.seconds`` of ``+task.seconds=3``."""
+    return override.split("=", 1)[0].lstrip("+~")
+
+
+def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition:
+    """Raises SettingsError."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    if folder is not None and not folder.is_dir():
+        raise SettingsError(f"--config-dir {folder} is no folder; expected one with task/, policy/ ... in it")
+    _refuse_unfit(overrides, folder)
+    try:
+        config = _composed(overrides, folder)
+    except _errors() as error:
+        raise SettingsError(_explained(error, overrides, folder)) from error
+    choices = dict(config.hydra.runtime.choices)
+    del config["hydra"]
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = error.full_key or error.key
+        raise SettingsError(f"{key} has no value yet; expected {key}=VALUE. {_HELP}") from error
+    except OmegaConfBaseException as error:
+        raise SettingsError(f"{error.full_key}: {_first_line(error)}") from error
+    assert isinstance(values, dict)
+    plain = {str(key): value for key, value in values.items()}
+    return Composition(tuple(overrides), folder, plain, choices)
+
+
+def sweep(overrides: Sequence[str], folder: Path | None = None) -> list[tuple[str, ...]]:
+    """The overrides of each run of a sweep: every combination of the values, the last key varying fastest.
+
+    Raises SettingsError for what cannot be read, and for an interval, which has no list of values.
+    """
+    return list(itertools.product(*(tuple(_each(override, folder)) for override in parsed(overrides))))
+
+
+def swept(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Those of the overrides that have several values. Raises SettingsError for what cannot be read."""
+    return tuple(override.input_line or "" for override in parsed(overrides) if override.is_sweep_override())
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Raises SettingsError."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise SettingsError(_unreadable(error)) from error
+
+
+def groups(folder: Path | None = None) -> list[str]:
+    """The names of all groups of choices."""
+    return sorted({path.name for root in _roots(folder) for path in root.iterdir() if any(path.glob("*.yaml"))})
+
+
+def choices_of(group: str, folder: Path | None = None) -> list[str]:
+    """The files of a group."""
+    return sorted({path.stem for root in _roots(folder) for path in (root / group).glob("*.yaml")})
+
+
+def _roots(folder: Path | None) -> tuple[Path, ...]:
+    return (CONF,) if folder is None else (CONF, folder)
+
+
+def _each(override: Override, folder: Path | None) -> Iterator[str]:
+    """An override with each of its values."""
+    from hydra.core.override_parser.types import Glob
+
+    if not override.is_sweep_override():
+        yield override.input_line or ""
+        return
+    value = override.value()
+    if isinstance(value, Glob):
+        found: Iterable[str] = value.filter(choices_of(override.key_or_group, folder))
+    elif override.is_discrete_sweep():
+        found = override.sweep_string_iterator()
+    else:
+        raise SettingsError(f"{override.input_line!r} has no list of values; expected for example NAME=1,2,3")
+    yield from (f"{override.get_key_element()}={each}" for each in found)
+
+
+def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
+    """Raise SettingsError for several values, and for a group set to null or a number: a choice is a file's name."""
+    known = groups(folder)
+    for override in parsed(overrides):
+        line, group = override.input_line, override.key_or_group
+        if override.is_sweep_override():
+            raise SettingsError(
+                f'{line!r} has several values. Add -m for a run of each, or quote it if it is one: "{line}"'
+            )
+        if group in known and not override.is_delete() and not isinstance(override.value(), str | list):
+            raise SettingsError(_no_choice(group, override.get_value_element_as_str(), folder))
+
+
+# ---------------------------------------------------------------- Hydra
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Hydra with our folder. It allows one application in a process, so that of the user's own is set aside."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    held = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = held
+
+
+def _composed(overrides: Sequence[str], folder: Path | None) -> Any:
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    beside = [] if folder is None else [f"hydra.searchpath=[file://{folder.resolve()}]"]
+    with _hydra():
+        config = hydra_compose("config", overrides=[*overrides, *beside], return_hydra_config=True)
+    OmegaConf.set_struct(config, False)
+    return config
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    return (HydraException, OmegaConfBaseException, YAMLError)
+
+
+# ---------------------------------------------------------------- errors in words
+
+
+def _explained(error: Exception, overrides: Sequence[str], folder: Path | None) -> str:
+    """The override or file at fault, and the valid choices."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from yaml import YAMLError
+
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error)
+    if isinstance(error, YAMLError):
+        return f"a YAML file cannot be read: {' '.join(str(error).split())}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return _no_choice(group, name, folder)
+    if (key := getattr(error.__cause__, "full_key", None)) is not None:
+        return _unknown(str(key), overrides, folder)
+    return f"an override cannot be used: {_first_line(error)}\nExpected NAME=VALUE. {_HELP}"
+
+
+def _no_choice(group: str, name: str, folder: Path | None) -> str:
+    known = ", ".join(choices_of(group, folder)) or "none"
+    return f"there is no {group}={name}. Choices for {group}: {known}. {_HELP}"
+
+
+def _unknown(key: str, overrides: Sequence[str], folder: Path | None) -> str:
+    """``key``: the part of an override's key down to where it left the configuration."""
+    asked = next((name for name in map(key_of, overrides) if f"{name}.".startswith(f"{key}.")), key)
+    keys = _valid_keys([word for word in overrides if not f"{key_of(word)}.".startswith(f"{key}.")], folder)
+    top = ", ".join(sorted({name.split(".")[0] for name in keys}))
+    hint = did_you_mean(asked, keys).strip(" ()")
+    words = f" {hint[0].upper()}{hint[1:]}" if hint else ""
+    return f"unknown override {asked!r}.{words}\nValid keys begin with: {top}. {_HELP}"
+
+
+def _valid_keys(overrides: Sequence[str], folder: Path | None) -> set[str]:
+    """All dotted keys of the configuration with these overrides, or if they have faults too, of the default one."""
+    try:
+        config = _composed(overrides, folder)
+    except _errors():
+        config = _composed([], None)
+    del config["hydra"]
+    return {*_keys(config, ""), "experiment"}
+
+
+def _keys(node: Any, prefix: str) -> Iterator[str]:
+    from omegaconf import DictConfig, OmegaConf
+
+    for name in node:
+        yield f"{prefix}{name}"
+        if not OmegaConf.is_missing(node, name) and isinstance(node[name], DictConfig):
+            yield from _keys(node[name], f"{prefix}{name}.")
+
+
+def _unreadable(error: Exception) -> str:
+    return f"an override cannot be read: {_first_line(error)}\nExpected NAME=VALUE. {_HELP}"
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
