@@ -1,1 +1,1 @@
-"""How a child is made: tune, crossover, improve, draft, debug; language models; prompts."""
+"""Operators, which make candidates: numeric search, recombination, language models and their prompts."""

@@ -1,31 +1,33 @@
-"""An operator makes a child: (move, context) to a candidate, or a stated reason why none came.
+"""The protocol of operators: make a candidate from (move, context), or state why there is none.
 
-To add one: a class with ``name``, ``arity`` and ``propose`` in one Python file, and one YAML file under
-``conf/operators/`` that names it with ``_target_``.
+To add an operator, write a class with the members of ``Operator``, and a YAML file under ``conf/operators/`` that names
+it with ``_target_``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from archive.records import Candidate, Move, Propose
 from archive.tree import Tree
-from operators.rewrite.prompt.insights import Query
 from prepare.task import Task
+
+Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Run one SQL statement with its parameters over the committed rows of the archive: ``Archive.query``."""
 
 
 def _passes(files: Mapping[str, str]) -> str | None:
-    """The gate of those who have none."""
+    """Accept all files."""
     return None
 
 
 @dataclass(frozen=True)
 class Context:
-    """What an operator may look at. ``rng`` is derived from (search seed, move number)."""
+    """Inputs of a proposal. ``rng`` is derived from (search seed, move number)."""
 
     task: Task
     tree: Tree
@@ -33,45 +35,47 @@ class Context:
     run: str
     move_number: int
     sigma: float | None
-    """Seed deviation of the score as known so far; None before the root's replicates."""
+    """Estimated standard deviation of the score between seeds; None before the root's replicates."""
     program: str
     """The text of the task's ``program.md``."""
     known: Container[str] = frozenset()
-    """``operators.languages.fingerprint.normalised`` of every candidate so far, so that an operator can try once more
-    itself."""
+    """Fingerprints (``operators.languages.fingerprint``) of all candidates so far: a known one would be refused."""
     gate: Callable[[Mapping[str, str]], str | None] = _passes
-    """Why files would be refused before they are trained, or None: an answer can be repaired while there is time."""
+    """Return why files would be refused before evaluation, or None, so that an answer can be repaired in time."""
     query: Query | None = None
-    """SQL over the whole archive, for reading; None where there is none. Not to be called with ``tree.lock`` held."""
+    """Read-only SQL over the archive; None without one. Must not be called with ``tree.lock`` held."""
 
 
 @dataclass(frozen=True)
 class NoCandidate:
-    """A proposal that came to nothing, and why. It charges its parents."""
+    """A proposal without a candidate, and the reason. It counts as a visit of its parents."""
 
     reason: str
     unavailable: bool = False
-    """The model's service could not answer, retries included: to ask again at once would not help."""
+    """The model's service could not answer, retries included; an immediate second call would fail as well."""
 
 
 class Operator(Protocol):
-    """How a child is made."""
+    """Makes candidates from one or two parents."""
 
     name: str
     arity: int
-    """Parents that it needs: 1, or 2 for a crossover."""
+    """Number of parents: 1, or 2 for a crossover."""
 
     @property
     def needs_llm(self) -> bool:
-        """Whether it would ask a language model now, and so takes long. May change when the model is closed."""
+        """True if a proposal would call a language model, which takes long. May change when the model is closed."""
         ...
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        """Whether ``node_id`` can be its (first) parent. ``debug`` wants failed nodes, the others scored ones."""
+        """Return whether ``node_id`` can be the (first) parent: a failed node for ``debug``, else a scored one.
+
+        Policies call it often, so it must be fast.
+        """
         ...
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
-        """May take long (a language model); runs beside evaluations and must not write anywhere."""
+        """Return a candidate, or why there is none. Runs beside evaluations; may take long, must not write anything."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""From typed configuration to objects: the operators of ``conf/operators`` and the metered model of ``conf/llm``."""
+"""Construction of the operators of ``conf/operators`` and of the metered language model of ``conf/llm``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from operators.llm.several import Credits, ModelRouter, no_credits
 
 @dataclass(frozen=True)
 class OperatorSet:
-    """The operators by name, and how often each is drawn. ``left_out`` wanted a model and there is none."""
+    """Operators and their weights by name. ``left_out`` names those that need a model that is missing."""
 
     operators: Mapping[str, Operator]
     weights: Mapping[str, float]
@@ -28,7 +28,7 @@ class OperatorSet:
 
 
 def build_operators(entries: Mapping[str, OperatorConfig], llm: Meter | None) -> OperatorSet:
-    """Raises ``ValueError`` where an operator needs a model and there is none, or where nothing is left."""
+    """Build the operators. Raises ``ValueError`` if one requires a missing model, or if none is left."""
     operators: dict[str, Operator] = {}
     left_out = []
     for name, entry in entries.items():
@@ -52,7 +52,7 @@ def build_operators(entries: Mapping[str, OperatorConfig], llm: Meter | None) ->
 
 @dataclass(frozen=True)
 class LlmCallbacks:
-    """What a meter is told and asks of the archive. The defaults are for a model that nobody keeps books of."""
+    """Callbacks of a meter into the archive. The defaults record nothing."""
 
     record: Record = lambda call: None
     requested: Requested = not_written
@@ -61,12 +61,13 @@ class LlmCallbacks:
     spent: Spending = field(default_factory=Spending)
 
 
-def build_meter(config: LlmConfig, books: LlmCallbacks | None = None) -> Meter | None:
-    """The model of ``conf/llm`` behind its meter; None for ``llm=none`` and where its key is not set.
+def build_meter(config: LlmConfig, callbacks: LlmCallbacks | None = None) -> Meter | None:
+    """Build the model of ``conf/llm`` behind a meter; None for ``llm=none`` and where the key is not set.
 
-    Raises ValueError for settings that make no sense.
+    Raises ValueError for invalid settings.
     """
-    books, options, without = books or LlmCallbacks(), dict(config.options), config.left_out
+    options, without = dict(config.options), config.left_out
+    callbacks = callbacks or LlmCallbacks()
     if config.is_none or config.missing_key is not None:
         return None
     if config.members is not None:
@@ -77,13 +78,13 @@ def build_meter(config: LlmConfig, books: LlmCallbacks | None = None) -> Meter |
     except InstantiationException as error:
         raise ValueError(f"the language model cannot be made: {error.__cause__ or error}") from error
     if isinstance(model, ModelRouter):
-        model.credits = books.credits
+        model.credits = callbacks.credits
     return Meter(
         model,
-        record=books.record,
-        requested=books.requested,
-        lookup=books.lookup,
-        spent=books.spent,
+        record=callbacks.record,
+        requested=callbacks.requested,
+        lookup=callbacks.lookup,
+        spent=callbacks.spent,
         hidden=secrets_of(config),
         max_dollars=config.max_dollars,
         max_tokens=config.max_total_tokens,
@@ -93,7 +94,7 @@ def build_meter(config: LlmConfig, books: LlmCallbacks | None = None) -> Meter |
 
 
 def secrets_of(config: LlmConfig) -> Secrets:
-    """The keys and passwords of the environment and of this configuration, which must be written nowhere."""
+    """Return the keys and passwords of the environment and of this configuration, which must never be written."""
     parts = [config.options, *(config.members or {}).values()]
     keys = [os.environ.get(str(part.get("key")), "") for part in parts]
     keys += [str(part.get("api_key") or "") for part in parts]

@@ -1,11 +1,11 @@
-"""Text that a candidate or a model wrote, on its way into a prompt: it is data, and is made to look like it.
+"""Sanitising of untrusted text (of candidates and models) that goes into a prompt.
 
     quote("...", "log")  ->  <data kind="log">
                              ...
                              </data>
 
-Inside, terminal escapes and control characters are gone, what is too long is cut with a note, and anything that
-looks like our delimiter is defused, so that the text cannot end its own quotation and speak to the model.
+Terminal escapes and control characters are removed, long text is cut with a note, and anything that looks like our
+delimiter is defused, so that the text cannot end its own quotation and pose as an instruction.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
 
 
 def clean(text: str) -> str:
-    """Without escapes, control and invisible characters (newlines and tabs stay); overwritten lines are split."""
+    """Remove escapes, control and invisible characters (newlines and tabs stay); split overwritten lines."""
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     if text.isascii() and text.isprintable():
         return text
@@ -34,18 +34,18 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """For an idea or a reason in the middle of a sentence: one clean line of at most ``limit`` characters."""
+    """Return one clean line of at most ``limit`` characters, for an idea or a reason within a sentence."""
     line = " ".join(defuse(clean(text)).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def defuse(text: str) -> str:
-    """Anything that could be taken for a delimiter of ``quote`` loses its bracket."""
+    """Replace the bracket of everything that looks like a delimiter of ``quote``."""
     return _DELIMITER.sub("‹", text)
 
 
 def quote(text: str, kind: str, limit: int = 8000, keep: Literal["head", "tail"] = "tail") -> str:
-    """``text`` between delimiters, at most ``limit`` characters of it. Of a log the end matters, of code the start."""
+    """Put ``text`` between delimiters, cut to ``limit`` characters: ``tail`` for logs, ``head`` for code."""
     text = defuse(clean(text)).strip("\n")
     if len(text) > limit:
         cut = len(text) - limit

@@ -91,7 +91,7 @@ def build_executor(config: Config, evaluator: Evaluator, slots: tuple[Slot, ...]
 
 def seed_files(task: Task) -> dict[str, str]:
     """The root's files: the seed program, with the constants of the task's preset set in it. Raises SettingsError."""
-    from operators.languages.parameters import set_constants
+    from operators.languages.parameters import set_parameters
     from operators.languages.syntax import Unparsable
 
     try:
@@ -100,7 +100,7 @@ def seed_files(task: Task) -> dict[str, str]:
         raise SettingsError(f"the seed program {task.seed_file} is not UTF-8 text: {error}") from None
     try:
         compile(source, task.seed_file, "exec")
-        return {"train.py": set_constants(source, dict(task.constants)) if task.constants else source}
+        return {"train.py": set_parameters(source, dict(task.constants)) if task.constants else source}
     except (SyntaxError, Unparsable) as error:
         raise SettingsError(
             f"the seed program {task.seed_file} does not parse: {error}. Fix it and start again."

@@ -1,4 +1,4 @@
-"""An operator of one's own: a random step of one constant."""
+"""An operator of one's own: a random step of one parameter."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.parameters import find_constants, set_constants
+from operators.languages.parameters import find_parameters, set_parameters
 from operators.numeric.search_space import range_of
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """Move one constant of the parent by a normal step, inside the range that its ``tune:`` comment gives."""
+    """Move one parameter of the parent by a normal step, inside the range that its ``tune:`` comment gives."""
 
     name: str
     """The key under ``conf/operators``; the search passes it."""
@@ -34,15 +34,15 @@ class Jitter:
         """Return a child, or the reason why there is none. Must not write anywhere."""
         files = dict(context.tree[move.parents[0]].candidate.files)
         path = context.task.editable[0]
-        ranges = {each: span for each in find_constants(files[path]) if (span := range_of(each)) is not None}
+        ranges = {each: span for each in find_parameters(files[path]) if (span := range_of(each)) is not None}
         if not ranges:
-            return NoCandidate("the program has no constant with a range")
-        constant = list(ranges)[context.rng.integers(len(ranges))]
-        span = ranges[constant]
+            return NoCandidate("the program has no parameter with a range")
+        parameter = list(ranges)[context.rng.integers(len(ranges))]
+        span = ranges[parameter]
         low, high = span.bounds
-        place = span.coordinate(constant.value) + context.rng.normal(0, self.scale * (high - low))
-        value = span.value(float(np.clip(place, low, high)))
-        if value == constant.value:
-            return NoCandidate(f"{constant.name} would stay {value:g}")
-        files[path] = set_constants(files[path], {constant.name: value})
-        return Candidate(files, move.parents, self.name, f"{constant.name} {constant.value:g} -> {value:g}")
+        encoded = span.encode(parameter.value) + context.rng.normal(0, self.scale * (high - low))
+        value = span.decode(float(np.clip(encoded, low, high)))
+        if value == parameter.value:
+            return NoCandidate(f"{parameter.name} would stay {value:g}")
+        files[path] = set_parameters(files[path], {parameter.name: value})
+        return Candidate(files, move.parents, self.name, f"{parameter.name} {parameter.value:g} -> {value:g}")

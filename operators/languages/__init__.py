@@ -1,1 +1,1 @@
-"""Source-code analysis: parameters, code changes, fingerprints, undefined names."""
+"""Source-code analysis: parameters, fingerprints, similarity, undefined names."""

@@ -1,7 +1,7 @@
-"""When are two candidates the same program? When their normalised syntax trees are equal.
+"""Identity of programs: two candidates are the same program if their normalised syntax trees are equal.
 
-Comments, docstrings and formatting do not count; nor does what seeds a random generator: ``SEED = 1`` and
-``SEED = 2`` are one program that was lucky or unlucky, and ``manual_seed(anything)`` is ``manual_seed()``.
+Comments, docstrings and formatting are ignored, and so are seeds of random generators: ``SEED = 1`` and ``SEED = 2``
+are one program that was lucky or unlucky, and ``manual_seed(anything)`` is ``manual_seed()``.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _IGNORED_FIELDS = frozenset({"ctx", "type_comment", "type_ignores", "kind"})
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
-def normalised(files: Mapping[str, str]) -> str:
-    """[64] hex digits that are equal for equal programs. A file that does not parse counts by its text."""
+def fingerprint(files: Mapping[str, str]) -> str:
+    """Return 64 hex digits that are equal for equal programs. A file that does not parse counts by its text."""
     digest = hashlib.sha256()
     for path in sorted(files):
-        digest.update(f"{path}\0{_normalised_text(path.endswith('.py'), files[path])}\0".encode())
+        digest.update(f"{path}\0{_file_digest(path.endswith('.py'), files[path])}\0".encode())
     return digest.hexdigest()
 
 
 @lru_cache(maxsize=1024)
-def _normalised_text(is_python: bool, text: str) -> str:
+def _file_digest(is_python: bool, text: str) -> str:
     raw = text.encode("utf-8", "surrogatepass")
     if is_python:
         try:
@@ -41,8 +41,8 @@ def _normalised_text(is_python: bool, text: str) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def words(path: str, text: str) -> tuple[str, ...]:
-    """What counts of a file, in order: the words of its syntax tree, or of its text where it is no Python."""
+def syntax_tokens(path: str, text: str) -> tuple[str, ...]:
+    """Return the tokens of a file: of its normalised syntax tree, or of its text if it is no Python."""
     if path.endswith(".py"):
         try:
             return tuple(_syntax(text))
@@ -52,14 +52,14 @@ def words(path: str, text: str) -> tuple[str, ...]:
 
 
 def _syntax(text: str) -> list[str]:
-    """Raises ``Unparsable`` and RecursionError."""
+    """Return the tokens of the normalised syntax tree. Raises ``Unparsable`` and RecursionError."""
     out: list[str] = []
     _write(parse(text), out)
     return out
 
 
 def _write(node: ast.AST, out: list[str]) -> None:
-    """Appends the node's words in depth-first order; one flat list is twice as fast as ``ast.dump``."""
+    """Append the node's tokens in depth-first order; one flat list is twice as fast as ``ast.dump``."""
     kind = node.__class__
     fields = _FIELDS.get(kind)
     if fields is None:
@@ -91,7 +91,7 @@ _SPECIAL = frozenset({ast.Assign, ast.AnnAssign, ast.Call, ast.keyword})
 
 
 def _write_special(node: ast.AST, out: list[str]) -> bool:
-    """Writes a node that seeds something without the seed. False if it is an ordinary one."""
+    """Append a node that seeds a generator, without the seed. Return False for any other node."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()) if _SEED_NAME.fullmatch(name):
             out.append(name)
@@ -107,5 +107,5 @@ def _write_special(node: ast.AST, out: list[str]) -> bool:
 
 
 def _is_bare_constant(node: ast.AST) -> bool:
-    """A docstring, or any other constant that stands as a statement and does nothing."""
+    """Return whether a node is a docstring or another constant as a statement, which does nothing."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -1,15 +1,16 @@
-"""The knobs of a program: its module-level ALL_CAPS constants, read from the syntax tree and set in place.
+"""Parameters of a Python program: module-level ALL_CAPS constants, read from the syntax tree and set in place.
 
-    read_constants("WIDTH = 64  # wide\\n")                  -> {"WIDTH": 64}
-    set_constants("WIDTH = 64  # wide\\n", {"WIDTH": 96})    -> "WIDTH = 96  # wide\\n"
+    read_parameters("WIDTH = 64  # wide\\n")                  -> {"WIDTH": 64}
+    set_parameters("WIDTH = 64  # wide\\n", {"WIDTH": 96})    -> "WIDTH = 96  # wide\\n"
 
-A constant is ``NAME = 3``, ``NAME = -0.5``, ``NAME: int = 3`` or ``NAME = True`` at the top level, assigned once.
-Strings, tuples and computed values are not. Setting one replaces the bytes of its literal and no others, so
-comments and layout survive by construction. (libcst would do the same at 45 ms for 20 KB, against 3 ms here: a
-proposal must not cost more than 5 ms. The syntax tree gives exact byte positions, which is all that is needed.)
+A parameter is ``NAME = 3``, ``NAME = -0.5``, ``NAME: int = 3`` or ``NAME = True`` at the top level, assigned once.
+Strings, tuples and computed values are none. Setting a parameter replaces the bytes of its literal and no others, so
+comments and layout stay. (libcst would do the same at 45 ms for 20 KB, against 3 ms here: a proposal must not cost
+more than 5 ms. The syntax tree has exact byte positions, which is all that is needed.)
 
-A trailing comment may give the range that ``operators.numeric.tune`` searches; see ``operators.numeric.search_space``
-for its grammar."""
+A trailing comment may declare the range that ``operators.numeric.tune`` searches, in the grammar of
+``operators.numeric.search_space``.
+"""
 
 from __future__ import annotations
 
@@ -33,24 +34,24 @@ _TUNE_COMMENT = re.compile(r"\btune:\s*(.*)")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One constant, and the bytes [start, end) of its literal in the UTF-8 encoded source."""
+    """A parameter, and the bytes [start, end) of its literal in the UTF-8 encoded source."""
 
     name: str
     value: Number
     start: int
     end: int
     tune: str | None
-    """What the trailing comment says after ``tune:``; None where it says nothing."""
+    """The text after ``tune:`` in the trailing comment; None without one."""
 
     @property
     def searchable(self) -> bool:
-        """Seeds, vocabularies and devices are facts and not knobs; nor is what its comment says ``no`` to."""
+        """False for seeds, vocabularies, devices and the like, and where the comment says ``tune: no``."""
         return _UNTUNABLE.fullmatch(self.name) is None and not (self.tune and _NO.match(self.tune))
 
 
 @lru_cache(maxsize=4096)
-def find_constants(source: str) -> tuple[Parameter, ...]:
-    """All constants in order of appearance. Cached by source. Raises ``Unparsable``."""
+def find_parameters(source: str) -> tuple[Parameter, ...]:
+    """Return all parameters in order of appearance. Cached by source. Raises ``Unparsable``."""
     tree = parse(source)
     raw = source.encode("utf-8", "surrogatepass")
     lines = raw.splitlines(keepends=True)
@@ -69,31 +70,33 @@ def find_constants(source: str) -> tuple[Parameter, ...]:
         comment = _TUNE_COMMENT.search(tail.partition("#")[2])
         found.append(Parameter(name, value, start, end, comment[1].strip() if comment else None))
     assigned = _assignments(tree)
-    return tuple(constant for constant in found if assigned[constant.name] == 1)
+    return tuple(parameter for parameter in found if assigned[parameter.name] == 1)
 
 
-def read_constants(source: str) -> dict[str, Number]:
-    """The numeric constants of a program by name. Raises ``Unparsable``."""
-    return {constant.name: constant.value for constant in find_constants(source)}
+def read_parameters(source: str) -> dict[str, Number]:
+    """Return the parameters of a program by name. Raises ``Unparsable``."""
+    return {parameter.name: parameter.value for parameter in find_parameters(source)}
 
 
-def set_constants(source: str, values: Mapping[str, Number]) -> str:
-    """``source`` with new literals for the named constants; every other byte stays. Equal values stay as written.
+def set_parameters(source: str, values: Mapping[str, Number]) -> str:
+    """Return ``source`` with new literals for these parameters. Equal values and all other bytes stay as written.
 
-    Raises ``KeyError`` for a name that ``read_constants`` does not give, ``ValueError`` for NaN and infinities,
-    and ``Unparsable``.
+    Raises:
+        KeyError: ``read_parameters`` does not return a name.
+        ValueError: A value is NaN or infinite.
+        Unparsable: ``source`` is no Python module.
     """
-    known = {constant.name: constant for constant in find_constants(source)}
+    known = {parameter.name: parameter for parameter in find_parameters(source)}
     for name, value in values.items():
         if name not in known:
-            raise KeyError(f"{name} is no constant of this program; it has {', '.join(sorted(known)) or 'none'}")
+            raise KeyError(f"{name} is no parameter of this program; it has {', '.join(sorted(known)) or 'none'}")
         if not math.isfinite(value):
-            raise ValueError(f"{name} = {value}: a constant must be finite")
+            raise ValueError(f"{name} = {value}: a parameter must be finite")
     raw = source.encode("utf-8", "surrogatepass")
-    for constant in sorted(known.values(), key=lambda c: -c.start):
-        if constant.name in values and not _same(constant.value, values[constant.name]):
-            literal = _literal(values[constant.name], like=constant.value)
-            raw = raw[: constant.start] + literal.encode() + raw[constant.end :]
+    for parameter in sorted(known.values(), key=lambda p: -p.start):
+        if parameter.name in values and not _same(parameter.value, values[parameter.name]):
+            literal = _literal(values[parameter.name], like=parameter.value)
+            raw = raw[: parameter.start] + literal.encode() + raw[parameter.end :]
     return raw.decode("utf-8", "surrogatepass")
 
 
@@ -109,7 +112,7 @@ def _named_value(statement: ast.stmt) -> tuple[str, ast.expr] | None:
 
 
 def _assignments(tree: ast.Module) -> Counter[str]:
-    """How often each name is bound at module level, ``if`` and ``try`` blocks and ``X += 1`` included."""
+    """Count how often each name is bound at module level, ``if`` and ``try`` blocks and ``X += 1`` included."""
     counts: Counter[str] = Counter()
     stack: list[ast.AST] = list(tree.body)
     while stack:
@@ -135,7 +138,7 @@ def _same(old: Number, new: Number) -> bool:
 
 
 def _literal(value: Number, like: Number) -> str:
-    """Python text for ``value``; a float stays a float, so that ``1.0`` does not turn into ``1``."""
+    """Return Python text for ``value``; a float stays a float, so that ``1.0`` does not turn into ``1``."""
     if isinstance(value, bool):
         return repr(value)
     return repr(float(value)) if isinstance(like, float) else repr(value)

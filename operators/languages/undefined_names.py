@@ -1,9 +1,9 @@
-"""Names that a program uses and nowhere defines: what an edit left behind that took a line out, or forgot an import.
+"""Names that a program uses but does not define, left by an edit that removed a line or forgot an import.
 
-A training would end at them with a ``NameError``, in the rehearsal at best; the model can mend it while it is asked.
-Only what is certain counts: a name that no scope of the file binds, whatever the order; names that begin with two
-underscores are Python's own. A file that makes names in ways that cannot be read from it (``import *``, ``globals()``,
-``exec``, ``sys.modules``) is taken at its word.
+An evaluation would end with a ``NameError``, in the smoke test at best; a language model can fix it in its repair turn.
+Only certain cases count: names that no scope of the file binds, whatever the order. Names that begin with two
+underscores belong to Python. A file that may bind names dynamically (``import *``, ``globals()``, ``exec``,
+``sys.modules``) has none.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from functools import lru_cache
 
 from operators.languages.syntax import Unparsable, parse
 
-_GIVEN = frozenset(dir(builtins))
-_MAKERS = frozenset({"globals", "exec", "eval", "vars", "locals", "builtins", "__builtins__", "NameError"})
+_BUILTINS = frozenset(dir(builtins))
+_DYNAMIC = frozenset({"globals", "exec", "eval", "vars", "locals", "builtins", "__builtins__", "NameError"})
 
 
-def undefined(files: Mapping[str, str]) -> tuple[str, ...]:
-    """All names that are used and not defined in a Python file. Files that do not parse have none."""
+def undefined_names(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Return all names that a Python file uses and does not define. Files that do not parse have none."""
     return tuple(name for path, text in sorted(files.items()) if path.endswith(".py") for name in _undefined(text))
 
 
@@ -40,14 +40,14 @@ def _undefined(text: str) -> tuple[str, ...]:
                 used[name] = None
             case ast.Attribute(value=ast.Name(id="sys"), attr="modules"):
                 return ()
-    if "*" in bound or _MAKERS & used.keys():
+    if "*" in bound or _DYNAMIC & used.keys():
         return ()
-    bound |= _GIVEN
+    bound |= _BUILTINS
     return tuple(name for name in used if name not in bound and not name.startswith("__"))
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
-    """What this node gives a name to; ``*`` for an import of all."""
+    """Yield the names that this node binds; ``*`` for an import of all."""
     match node:
         case ast.alias(name=name, asname=other):
             yield other or name.partition(".")[0]
@@ -58,7 +58,7 @@ def _bound(node: ast.AST) -> Iterator[str]:
 
 
 def _never_evaluated(tree: ast.Module) -> Iterator[int]:
-    """The nodes within annotations that are not evaluated: those of local names, and all where the file says so."""
+    """Yield ids of nodes in annotations that are not evaluated: of local names, and all with postponed evaluation."""
     postponed = any(
         isinstance(node, ast.ImportFrom)
         and node.module == "__future__"

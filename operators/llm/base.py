@@ -1,4 +1,4 @@
-"""What a language model is to the operators: a prompt goes in, an answer or an ``LlmError`` comes out.
+"""The protocol of language models: a prompt goes in, an answer or an ``LlmError`` comes out.
 
 LlmError
  ├─ KeyRefused        the key is missing, wrong, or may not use this model      no further call can succeed
@@ -6,10 +6,10 @@ LlmError
  ├─ UnknownModel      there is no model of that name, or nothing at the address "
  ├─ BudgetSpent       the next call could exceed the cap set for this search    "
  ├─ RequestRefused    the request itself was rejected (too long, malformed)     nothing was billed
- ├─ AnswerRefused     the model declined; it was billed, see ``answer``
- └─ Unavailable       the service could not answer; to ask again may help
-     ├─ Overloaded    rate limited, overloaded, a server error, out of reach    nothing was billed
-     └─ Interrupted   timed out or cut off: the provider may have billed it     the meter assumes the worst
+ ├─ AnswerRefused     the model declined                                        billed, see ``answer``
+ └─ Unavailable       the service could not answer                              a retry may succeed
+     ├─ Overloaded    rate limited, overloaded, a server error, unreachable     nothing was billed
+     └─ Interrupted   timed out or cut off                                      perhaps billed: counted at max_cost
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Message:
     role: Literal["user", "assistant"]
     text: str
     stable: str = ""
-    """What comes before ``text`` and is the same for several prompts of a search, so that providers can cache it."""
+    """Text before ``text`` that is the same for several prompts of a search, so that providers can cache it."""
 
     @property
     def whole(self) -> str:
@@ -35,22 +35,22 @@ class Message:
 
 
 LONGEST_REPEATED = 64_000
-"""Characters of an answer that are sent back to the model that gave it: more would cost more than it is worth."""
+"""Characters of an answer that are sent back to its model in a repair turn: more is not worth its cost."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """``messages`` end with the user's.
+    """A conversation; ``messages`` end with the user's.
 
-    What is the same comes first, since providers cache beginnings: ``system`` for a whole search, then
-    ``Message.stable`` for several prompts of it, then what is new.
+    Providers cache beginnings, so constant parts come first: ``system`` is the same for a whole search,
+    ``Message.stable`` for several of its prompts.
     """
 
     system: str
     messages: tuple[Message, ...]
 
     def followed_by(self, answer: str, request: str) -> Prompt:
-        """The conversation with one more answer, and what is asked next."""
+        """Return the conversation with one more answer and the next request."""
         if len(answer) > LONGEST_REPEATED:
             half = LONGEST_REPEATED // 2
             answer = f"{answer[:half]}\n[... {len(answer) - 2 * half:,} characters left out ...]\n{answer[-half:]}"
@@ -60,78 +60,78 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """All of it, as a person would read it; this is what the archive keeps."""
+        """The whole conversation as readable text, which the archive keeps."""
         return "\n\n".join([f"[system]\n{self.system}", *(f"[{m.role}]\n{m.whole}" for m in self.messages)])
 
 
 @dataclass(frozen=True)
 class CallId:
-    """Which call this is: the ``turn``-th of a move, counted from 0."""
+    """Identity of a call: turn ``turn`` (from 0) of a move of a run."""
 
     run: str
     move: int
     turn: int
     operator: str
     aim: str | None = None
-    """The kind of change that is asked for, if any."""
+    """Name of the requested kind of change, if any."""
     template: str = ""
-    """The text of the templates behind the prompt."""
+    """Text of the templates that the prompt was made from."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, and what it cost. Tokens are None where the server did not say."""
+    """An answer and its cost. Tokens are None if the server did not report them."""
 
     text: str
     model: str
-    """As the server names it."""
+    """Name reported by the server."""
     tokens_in: int | None
     """All input tokens, cached ones included."""
     tokens_out: int | None
     tokens_cached: int | None
-    """Of ``tokens_in``, those read from the provider's cache."""
+    """Part of ``tokens_in`` that was read from the provider's cache."""
     seconds: float
     dollars: float | None
-    """None where the price or the tokens are unknown."""
+    """None if the price or the tokens are unknown."""
     cut_off: bool = False
-    """The answer ended at the limit of tokens, not where the model wanted to end it."""
+    """Whether the answer ended at the token limit."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """An amount of tokens and money; ``dollars`` is None where the price is unknown."""
+    """Tokens and dollars; ``dollars`` is None if the price is unknown."""
 
     tokens: int
     dollars: float | None
 
 
 class LanguageModel(Protocol):
-    """Something that answers prompts. Called from several threads at once."""
+    """Answers prompts. Called from several threads at once."""
 
     name: str
     price: Price | None
-    """None where it is unknown."""
+    """None if unknown."""
     attempts: int
-    """How often the same call may be sent, in all, while its service is ``Unavailable``; the meter sends it again."""
+    """How often the meter may send a call, in all, while the service is ``Unavailable``."""
 
     def complete(self, prompt: Prompt) -> Answer:
-        """Send it once; may take minutes. Raises ``LlmError``."""
+        """Send a prompt once and return the answer; may take minutes. Raises ``LlmError``."""
         ...
 
-    def worst(self, prompt: Prompt) -> Cost:
-        """An upper bound of what one sending of ``prompt`` can cost."""
+    def max_cost(self, prompt: Prompt) -> Cost:
+        """Return an upper bound of the cost of sending ``prompt`` once."""
         ...
 
     def check(self) -> None:
-        """Find out for free whether a call could succeed. Raises ``LlmError`` if not."""
+        """Raise ``LlmError`` if no call could succeed. Free of cost."""
         ...
 
 
 class LlmError(Exception):
-    """A call that gave no usable answer; the message is for a person, and carries no secret."""
+    """A call without a usable answer; the message is for people and contains no secret."""
 
     fatal = False
-    """Whether no further call can succeed either."""
+    """Whether no further call can succeed."""
 
 
 class KeyRefused(LlmError):
@@ -155,7 +155,7 @@ class Cap:
 
 
 class BudgetSpent(LlmError):
-    """``fatal`` once no call of the usual size fits, whatever those in flight give back."""
+    """The cap would be exceeded; ``fatal`` once no call of the usual size fits, even when those in flight end."""
 
     def __init__(self, message: str, fatal: bool = False, cap: Cap | None = None) -> None:
         super().__init__(message)
@@ -174,7 +174,7 @@ class AnswerRefused(LlmError):
 
 
 class Unavailable(LlmError):
-    """``retry_after``: the seconds that the service asked to be left alone for, if it said so."""
+    """The service could not answer; ``retry_after``: seconds to wait, if the service said so."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)

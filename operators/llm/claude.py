@@ -1,11 +1,11 @@
-"""Claude through the ``anthropic`` SDK: streamed, with time-outs, cached beginnings, and a name for every end.
+"""Claude through the ``anthropic`` SDK: streaming, time-outs, prompt caching, and one exception for every failure.
 
-The key comes from the environment and goes nowhere else. A call is sent once: the meter sends it again, since each
-sending is reserved, recorded and counted by itself.
+The key comes from the environment and is used nowhere else. A call is sent once; retries are left to the meter, which
+reserves, records and counts each sending.
 
-Three beginnings are marked for the provider's cache: the system text, which is the same for a whole search, and the
-``stable`` parts of the first messages (the parent program, say). What is shorter than the model's least cached length
-(512 to 4,096 tokens) is not cached, which costs nothing.
+Prefixes are marked for the provider's cache: the system text, which is the same for a whole search, and the ``stable``
+parts of the first messages (such as the parent program). A prefix shorter than the model's minimum (512 to 4,096
+tokens) is not cached, at no cost.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from operators.llm.wire import (
     count,
     field,
     limits,
+    max_cost_of,
     patience,
     translated,
-    worst_of,
 )
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 KEY = "ANTHROPIC_API_KEY"
 _MARKS = 4
-"""Cache marks that the API takes in one request."""
+"""Cache marks that the API accepts in one request."""
 _COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
 _CUT_OFF = ("max_tokens", "model_context_window_exceeded")
 
 
 class Claude:
-    """One Claude model. Thread-safe: the SDK's client is."""
+    """One Claude model. Thread-safe, as the SDK's client is."""
 
     def __init__(
         self,
@@ -59,11 +59,20 @@ class Claude:
         api_key: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``max_tokens``: of one answer, thinking included. ``timeout``: seconds of one attempt, from beginning to end.
-        ``effort``: how much the model thinks (low, medium, high); None for the model's default. ``cache``: how long the
-        provider keeps the beginnings of prompts; None for not at all. ``price``: where ``prices.yaml`` has none, or
-        yours is another. ``key``: the environment variable that holds the key. ``api_key`` is for tests: leave it out,
-        so that it stands in no configuration. Raises ValueError for settings that make no sense."""
+        """Set up the client.
+
+        Args:
+            max_tokens: Of one answer, thinking included.
+            timeout: Seconds of one attempt, from beginning to end.
+            effort: low, medium or high; None for the model's default.
+            cache: Lifetime of cached prefixes; None for no caching.
+            price: In place of the one in ``prices.yaml``.
+            key: Environment variable with the key.
+            api_key: For tests only, so that no key is in a configuration.
+
+        Raises:
+            ValueError: Invalid ``cache`` or ``price``.
+        """
         if cache not in ("5m", "1h", None):
             raise ValueError(f"llm.cache is {cache!r}; expected 5m, 1h or null")
         self.name = model
@@ -82,7 +91,7 @@ class Claude:
         self._lock = threading.Lock()
 
     def complete(self, prompt: Prompt) -> Answer:
-        """Raises ``LlmError``; see ``operators.llm.base`` for which."""
+        """Send a prompt once. Raises the ``LlmError`` classes of ``operators.llm.base``."""
         with translated(self.name, self._timeout, self._refused):
             began = self._deadline.begin()
             if self._stream:
@@ -95,17 +104,17 @@ class Claude:
             )
             return self._answer(text, message, field(message, "usage"), field(message, "stop_reason"), began)
 
-    def worst(self, prompt: Prompt) -> Cost:
-        return worst_of(prompt, self._max_tokens, self.price)
+    def max_cost(self, prompt: Prompt) -> Cost:
+        return max_cost_of(prompt, self._max_tokens, self.price)
 
     def check(self) -> None:
-        """Ask the free models endpoint whether the key is good and the model exists. Raises ``LlmError``."""
+        """Ask the free models endpoint whether the key is valid and the model exists. Raises ``LlmError``."""
         with translated(self.name, self._timeout, self._refused):
             self._deadline.begin()
             self._client().models.retrieve(self.name)
 
     def _client(self) -> anthropic.Anthropic:
-        import anthropic  # half a second, which a search without a key need not wait for
+        import anthropic  # takes half a second; not needed without a key
 
         with self._lock:
             if self._made is None:
@@ -140,7 +149,7 @@ class Claude:
         return [stable, {"type": "text", "text": turn.text}]
 
     def _streamed(self, prompt: Prompt, began: float) -> Answer:
-        """Collect the events of one answer. One that does not come to its end is an interruption."""
+        """Collect the events of one answer. Raises Interrupted if the stream ends before the answer does."""
         parts: list[str] = []
         message: Any = None
         usage: dict[str, Any] = {}
@@ -150,7 +159,7 @@ class Claude:
                 match field(event, "type"):
                     case "message_start":
                         message = field(event, "message")
-                        usage |= _given(field(message, "usage")) | {"output_tokens": None}  # told at the end
+                        usage |= _given(field(message, "usage")) | {"output_tokens": None}  # reported at the end
                     case "content_block_start" if field(event, "content_block", "type") == "text":
                         parts.append(str(field(event, "content_block", "text") or ""))
                     case "content_block_delta" if field(event, "delta", "type") == "text_delta":
@@ -183,27 +192,27 @@ class Claude:
         return answer
 
     def _refused(self, error: Exception) -> LlmError | None:
-        """The SDK's exception in our words."""
+        """Return the ``LlmError`` for an exception of the SDK; None for other exceptions."""
         import anthropic
 
-        if isinstance(error, TypeError) and "authentication" in str(error):  # how the SDK says that there is no key
+        if isinstance(error, TypeError) and "authentication" in str(error):  # the SDK's error for a missing key
             return KeyRefused(f"no key: set {self._key}")
         if not isinstance(error, anthropic.AnthropicError):
             return None
-        said = str(field(error, "api_message") or error)
+        message = str(field(error, "api_message") or error)
         if isinstance(error, anthropic.APIStatusError):
-            if error.status_code == 200:  # said in the middle of a stream: what came before may be billed
-                return Interrupted(f"{self.name} broke off: {said[:300]}")
+            if error.status_code == 200:  # within a stream: the text before it may be billed
+                return Interrupted(f"{self.name} broke off: {message[:300]}")
             kinds = (error.type, error.error_code)
             hint = f"Set {self._key} to a key that is valid."
-            return ServiceRefusal(error.status_code, kinds, said, error.response.headers).error(self.name, hint)
+            return ServiceRefusal(error.status_code, kinds, message, error.response.headers).error(self.name, hint)
         if isinstance(error, anthropic.APIConnectionError):
             return broken(error, self.name, self._timeout)
         if isinstance(error, anthropic.APIError):
-            return Interrupted(f"{self.name}: {said[:300]}")
-        return KeyRefused(said[:300])  # what is left is raised before anything is sent
+            return Interrupted(f"{self.name}: {message[:300]}")
+        return KeyRefused(message[:300])  # the remaining errors are raised before anything is sent
 
 
 def _given(usage: Any) -> dict[str, Any]:
-    """The counts that are there."""
+    """Return the counts that the server reported."""
     return {name: value for name in _COUNTS if (value := field(usage, name)) is not None}

@@ -1,9 +1,9 @@
-"""Any endpoint that speaks OpenAI's chat completions: GPT, vLLM, Ollama, llama.cpp, OpenRouter; by address and name.
+"""Endpoints with OpenAI's chat completions API: GPT, vLLM, Ollama, llama.cpp, OpenRouter; by address and model name.
 
-Needs the extra: ``pip install 'treewright[openai]'``. Servers differ in what they leave out: tokens that a server does
-not name are None, never 0, and the caps then count the most that they can have been. A call is sent once: the meter
-sends it again, since each sending is reserved, recorded and counted by itself. These servers cache beginnings by
-themselves, so a prompt only has to begin with what is the same.
+Needs the extra: ``pip install 'treewright[openai]'``. Servers omit different fields: tokens that a server does not
+report are None, never 0, and the caps then count the maximum. A call is sent once; retries are left to the meter, which
+reserves, records and counts each sending. These servers cache prefixes by themselves, so that prompts only have to
+begin with their constant parts.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from operators.llm.wire import (
     count,
     field,
     limits,
+    max_cost_of,
     patience,
     translated,
     without_thoughts,
-    worst_of,
 )
 
 if TYPE_CHECKING:
     import openai
 
 _NO_KEY = "none"
-"""Sent where no key is asked for: the SDK wants some."""
+"""Sent to servers without a key, since the SDK requires one."""
 _MOST_DOLLARS = 1e6
 
 
 class OpenAICompatible:
-    """One model behind one endpoint. Thread-safe: the SDK's client is."""
+    """One model behind one endpoint. Thread-safe, as the SDK's client is."""
 
     def __init__(
         self,
@@ -58,11 +58,17 @@ class OpenAICompatible:
         api_key: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``key``: the environment variable that holds the key; None where none is wanted. ``tokens_key``: what the
-        server calls the limit of an answer: OpenAI's reasoning models know only the new name, others only the old one.
-        ``extra``: further fields of the request, as the server knows them. ``timeout``: seconds of one attempt, from
-        beginning to end. ``price``: where ``prices.yaml`` has none. ``api_key`` is for tests: leave it out, so that it
-        stands in no configuration."""
+        """Set up the client.
+
+        Args:
+            key: Environment variable with the key; None for a server without keys.
+            tokens_key: The server's name for the limit of an answer: OpenAI's reasoning models accept only the new
+                name, some servers only the old one.
+            timeout: Seconds of one attempt, from beginning to end.
+            extra: Further fields of the request.
+            price: In place of the one in ``prices.yaml``.
+            api_key: For tests only, so that no key is in a configuration.
+        """
         self.name = model
         self.attempts = 1 + retries
         self._base_url = base_url
@@ -81,7 +87,7 @@ class OpenAICompatible:
         self._lock = threading.Lock()
 
     def complete(self, prompt: Prompt) -> Answer:
-        """Raises ``LlmError``; see ``operators.llm.base`` for which."""
+        """Send a prompt once. Raises the ``LlmError`` classes of ``operators.llm.base``."""
         client = self._client()
         with translated(self.name, self._timeout, self._refused):
             began = self._deadline.begin()
@@ -90,21 +96,23 @@ class OpenAICompatible:
             request = {"model": self.name, "messages": turns, **self._options}
             if self._stream:
                 return self._streamed(client, request, began)
-            said = client.chat.completions.create(**request)
-            choices = field(said, "choices")
+            response = client.chat.completions.create(**request)
+            choices = field(response, "choices")
             if not isinstance(choices, list) or not choices:
                 raise Interrupted(f"{self.name} sent an answer without a choice; check llm.base_url")
             message = field(choices[0], "message")
             text, declined = str(field(message, "content") or ""), str(field(message, "refusal") or "")
-            return self._answer(text, declined, field(choices[0], "finish_reason"), said, field(said, "usage"), began)
+            return self._answer(
+                text, declined, field(choices[0], "finish_reason"), response, field(response, "usage"), began
+            )
 
-    def worst(self, prompt: Prompt) -> Cost:
-        return worst_of(prompt, self._max_tokens, self.price)
+    def max_cost(self, prompt: Prompt) -> Cost:
+        return max_cost_of(prompt, self._max_tokens, self.price)
 
     def check(self) -> None:
-        """Ask for the list of models, which is free: is the key good, and does the model exist? Raises ``LlmError``.
+        """Ask for the list of models, which is free, to check key and model. Raises ``LlmError``.
 
-        Where a server keeps no such list, that proves nothing, and the first call will tell.
+        A server without such a list passes the check.
         """
         client = self._client()
         with translated(self.name, self._timeout, self._refused):
@@ -141,7 +149,7 @@ class OpenAICompatible:
             return self._made
 
     def _streamed(self, client: Any, request: dict[str, Any], began: float) -> Answer:
-        """Collect the chunks of one answer. One without a reason for its end is an interruption."""
+        """Collect the chunks of one answer. Raises Interrupted if it has no finish reason."""
         parts: list[str] = []
         declined: list[str] = []
         stop: object = None
@@ -158,7 +166,7 @@ class OpenAICompatible:
                         declined.append(str(field(choice, "delta", "refusal") or ""))
                         stop = field(choice, "finish_reason") or stop
             except Exception:
-                if stop is None:  # otherwise all that can be missing is the count of tokens
+                if stop is None:  # otherwise only the count of tokens can be missing
                     raise
         if last is None:
             raise Interrupted(
@@ -169,8 +177,8 @@ class OpenAICompatible:
             raise Interrupted(f"the answer of {self.name} was cut off by the connection after {length:,} characters")
         return self._answer("".join(parts), "".join(declined), stop, last, usage, began)
 
-    def _answer(self, text: str, declined: str, stop: object, said: Any, usage: Any, began: float) -> Answer:
-        if stop == "error":  # how routers say that the server behind them failed
+    def _answer(self, text: str, declined: str, stop: object, response: Any, usage: Any, began: float) -> Answer:
+        if stop == "error":  # a router's word for a failed server
             raise Interrupted(f"{self.name} broke off: {text[-200:]}")
         tokens_in = count(field(usage, "prompt_tokens"))
         read = count(field(usage, "prompt_tokens_details", "cached_tokens"))
@@ -180,11 +188,11 @@ class OpenAICompatible:
             fresh=fresh,
             out=count(field(usage, "completion_tokens")),
             written=0 if fresh is None else min(written, tokens_in or 0),
-            # Whoever counts tokens and names no cached ones has cached none.
+            # A server that counts tokens and reports no cached ones has cached none.
             read=read if read is not None or tokens_in is None else 0,
             billed=_dollars(field(usage, "cost")),
         )
-        model = str(field(said, "model") or self.name)
+        model = str(field(response, "model") or self.name)
         seconds = self._deadline.elapsed(began)
         answer = used.answer(without_thoughts(text), model, self.price, seconds, stop == "length")
         if declined or stop == "content_filter":
@@ -192,29 +200,31 @@ class OpenAICompatible:
         return answer
 
     def _refused(self, error: Exception) -> LlmError | None:
-        """The SDK's exception in our words."""
+        """Return the ``LlmError`` for an exception of the SDK; None for other exceptions."""
         import openai
 
         if isinstance(error, openai.APIStatusError):
             hint = f"Set {self._key} to a key that is valid." if self._key else "Name the key's variable in llm.key."
             kinds = (error.type, error.code)
-            return ServiceRefusal(error.status_code, kinds, _said(error), error.response.headers).error(self.name, hint)
+            return ServiceRefusal(error.status_code, kinds, _message(error), error.response.headers).error(
+                self.name, hint
+            )
         if isinstance(error, openai.APIConnectionError):
             return broken(error, self.name, self._timeout)
-        if isinstance(error, openai.APIError):  # said in the middle of a stream: what came before may be billed
-            return Interrupted(f"{self.name} broke off: {_said(error)[:300]}")
-        if isinstance(error, openai.OpenAIError):  # what is left is raised before anything is sent
+        if isinstance(error, openai.APIError):  # within a stream: the text before it may be billed
+            return Interrupted(f"{self.name} broke off: {_message(error)[:300]}")
+        if isinstance(error, openai.OpenAIError):  # the remaining errors are raised before anything is sent
             return KeyRefused(str(error)[:300])
         return None
 
 
-def _said(error: openai.APIError) -> str:
+def _message(error: openai.APIError) -> str:
     message = field(error.body, "message") or field(error.body, "error", "message") or error.message
     return str(message)
 
 
 def _dollars(cost: object) -> float | None:
-    """What the server says that the call has cost, as routers do."""
+    """Return the cost of the call as reported by the server (a router); None if not valid."""
     if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost <= _MOST_DOLLARS:
         return None
     return float(cost)

@@ -1,15 +1,15 @@
-"""What the archive says of each model's moves, as it was when another move was chosen.
+"""Gains of each model's moves as known when a given move was chosen, from the archive.
 
-Rows of moves, refusals, nodes and evaluations carry the order in which they came (``arrival``), so what was known at a
-move can be told for ever after, and a resumed search sees what the first one saw.
+Moves, refusals, nodes and evaluations carry their order of arrival, so the state of knowledge at a move can be
+recovered later, and a resumed search sees what the first session saw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from operators.base import Query
 from operators.llm.several import ModelCredit
-from operators.rewrite.prompt.insights import Query
 
 # A move has ended once its candidate was refused, or its node was screened. A child that has no mean gained nothing.
 # Only what was trained under the same conditions is compared.
@@ -48,9 +48,9 @@ FROM asked JOIN ended USING (move) GROUP BY asked
 
 
 def credits_at(query: Query, run: str, move: int) -> Mapping[str, ModelCredit]:
-    """The credit of each model that was asked in the run, from what had come of its moves when ``move`` was chosen.
+    """Return the credit of each model that was asked in the run, as known when ``move`` was chosen.
 
-    The gain is that of the child's mean screening score over the best of its parents' means.
+    A gain is that of the child's mean screening score over the best of its parents' means.
     """
     rows = query(_CREDITS, [run, move, run, run, run, run])
     return {name: ModelCredit(int(n), float(gain), float(best), dollars) for name, n, gain, best, dollars in rows}

@@ -1,14 +1,13 @@
-"""The meter: every call goes through it, is recorded, and cannot exceed the caps, calls in flight included.
+"""Metered language models: every call is recorded and stays within the caps, calls in flight included.
 
-Before a call its worst case is reserved (every token of the prompt and the longest answer) and written down; a call
-that does not fit is not made. A process that is killed leaves that line behind, so that what was in flight counts
-against the caps of the resumed run. An answer that was paid for in an earlier session is replayed, so that a resumed
-search never pays twice. Where a price is unknown the cap on dollars cannot be kept: then the cap on tokens holds,
-and ``describe`` says so.
+Before a call is sent, its maximum cost (all tokens of the prompt and the longest answer) is reserved and recorded; a
+call that does not fit is not sent. If the process is killed, that record stays, so that calls in flight count against
+the caps of the resumed run. An answer of an earlier session is replayed, so that a resumed search never pays twice.
+Where a price is unknown, the cap on dollars cannot be kept: the cap on tokens holds, and ``describe`` says so.
 
-A call whose service is unavailable is sent again, at most ``LanguageModel.attempts`` times in all, after the pause
-that the service asked for or one that doubles each time; a pause of more than ``LONGEST_PAUSE`` is left to the
-search, which goes on with what else it can do. Each sending is reserved, recorded and counted by itself.
+While a service is unavailable a call is sent again, at most ``LanguageModel.attempts`` times in all, after the pause
+that the service asked for or one that doubles each time. A pause of more than ``LONGEST_PAUSE`` is not waited for: the
+search makes other proposals. Each sending is reserved, recorded and counted separately.
 """
 
 from __future__ import annotations
@@ -44,33 +43,33 @@ __all__ = ["CallId", "Lookup", "Meter", "Record", "Requested", "Spending", "neve
 Record = Callable[[LlmCall], None]
 Requested = Callable[[LlmRequest], None]
 Lookup = Callable[[str, int, int], LlmCall | None]
-"""(run, move, turn) -> the answer that was paid for, if any."""
+"""(run, move, turn) -> the recorded call of an earlier session, if any."""
 Outcome = Literal["answered", "refused", "failed"]
-"""Of a sending; see ``LlmCall``."""
+"""Outcome of a sending; see ``LlmCall``."""
 
 DEFAULT_PROMPT_TOKENS = 30_000
-"""What a model is shown for one proposal, at most, as ``operators.rewrite.prompt.truncation`` estimates it."""
+"""Maximum tokens of one prompt, as estimated by ``operators.rewrite.prompt.truncation``."""
 DEFAULT_CONCURRENCY = 16
-"""Calls in flight at once, at most: two slots of 15 s that live on answers of a minute want 13."""
+"""Maximum calls in flight: two slots of 15 s with answers that take a minute need 13."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
-"""Seconds before a call is sent again: at first, and at most."""
+"""Seconds before a call is sent again: the first pause, and the longest."""
 
 _CUT_OFF = "cut off at the limit of tokens"
 
 
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
-    """The lookup of a run that starts afresh."""
+    """Return None: the lookup of a new run."""
     return None
 
 
 def not_written(request: LlmRequest) -> None:
-    """What is sent is not written down before it is sent: for a run that nobody resumes."""
+    """Do not record requests before they are sent: for a run that is never resumed."""
 
 
 class Meter:
-    """A model, or several, with caps. ``record``, ``requested`` and ``lookup`` are called from the calling threads."""
+    """One or several models with caps. The callbacks are called from the calling threads."""
 
     def __init__(
         self,
@@ -89,17 +88,25 @@ class Meter:
         concurrency: int = DEFAULT_CONCURRENCY,
         prompt_tokens: int = DEFAULT_PROMPT_TOKENS,
     ) -> None:
-        """``spent``: what the run has spent before it was resumed; it counts against the caps.
+        """Set up the meter.
 
-        ``requested`` is told of each call before it is sent, ``record`` when it is over; ``names`` gives what joins the
-        two, unique in all archives. ``hidden``: what no prompt, answer or error may hold. ``concurrency``: calls that
-        may be in flight at once; ``prompt_tokens``: the length of a prompt, at most. Whoever calls keeps to them.
-        Raises ValueError for less than 1 call or less than 1,000 tokens.
+        Args:
+            max_dollars, max_tokens: Caps of the whole run.
+            record: Called when a call is over.
+            requested: Called before a call is sent.
+            lookup: Finds the recorded call of an earlier session.
+            spent: Spending of earlier sessions, which counts against the caps.
+            names: Makes ids that join ``requested`` and ``record``, unique in all archives.
+            hidden: Secrets that are removed from prompts, answers and errors.
+            concurrency, prompt_tokens: Maximum calls in flight and tokens of a prompt, which callers respect.
+
+        Raises:
+            ValueError: ``concurrency`` below 1 or ``prompt_tokens`` below 1,000.
         """
         if concurrency < 1:
             raise ValueError(f"llm.concurrency is {concurrency}; expected at least 1 call in flight")
         if prompt_tokens < 1000:
-            raise ValueError(f"llm.prompt_tokens is {prompt_tokens}; expected at least 1000 to show a program in")
+            raise ValueError(f"llm.prompt_tokens is {prompt_tokens}; expected at least 1000, to hold a program")
         self.prompt_tokens = prompt_tokens
         self.model = model
         self.concurrency = concurrency
@@ -110,7 +117,7 @@ class Meter:
         self._sleep = sleep
         self._names = names
         self._hidden = hidden
-        usual = model.worst(Prompt("", ()))
+        usual = model.max_cost(Prompt("", ()))
         self._caps = Caps(max_dollars, max_tokens, spent, usual)
         self._priced = usual.dollars is not None
 
@@ -134,26 +141,26 @@ class Meter:
 
     @property
     def priced(self) -> bool:
-        """Whether the price is known, so that the cap on dollars can be kept."""
+        """True if the price is known, so that the cap on dollars can be kept."""
         return self._priced
 
     @property
     def price(self) -> Price | None:
-        """Of the one model that there is; None where it is unknown, and for several."""
+        """Price of a single model; None if unknown, and for several models."""
         return None if isinstance(self.model, ModelRouter) else self.model.price
 
     @property
     def spending(self) -> Spending:
-        """What was spent so far: as far as it is known, and what counts against the caps."""
+        """Spending so far: the known part, and what counts against the caps."""
         return self._caps.spent
 
     @property
-    def held(self) -> Cost:
-        """What is reserved for calls in flight, at the most that they can cost."""
-        return self._caps.held
+    def reserved(self) -> Cost:
+        """Maximum cost of the calls in flight."""
+        return self._caps.reserved
 
     def describe(self) -> str:
-        """The model and the caps in force, in one line for a person."""
+        """Return the model and its caps as one line."""
         if self._priced:
             return f"{self.model.name}, at most ${self.max_dollars:.2f} and {self.max_tokens:,} tokens"
         return (
@@ -162,7 +169,7 @@ class Meter:
         )
 
     def check(self) -> None:
-        """Find out for free whether a call could succeed; again if the service is busy. Raises LlmError."""
+        """Raise LlmError if no call could succeed; retries while the service is busy. Free of cost."""
         for attempt in range(1, self.model.attempts + 1):
             try:
                 return self.model.check()
@@ -174,12 +181,12 @@ class Meter:
                 self._sleep(pause)
 
     def paid(self, run: str, move: int) -> LlmCall | None:
-        """The first call of a move that was answered in an earlier session of the run: ``complete`` would replay it."""
+        """Return the first call of a move from an earlier session of the run, which ``complete`` would replay."""
         return self._lookup(run, move, 0)
 
-    def complete(self, prompt: Prompt, ticket: CallId) -> Answer:
-        """The model's answer, or the recorded one of the same ticket. May take minutes. Raises ``LlmError``."""
-        paid = self._lookup(ticket.run, ticket.move, ticket.turn)
+    def complete(self, prompt: Prompt, call_id: CallId) -> Answer:
+        """Return the model's answer, or the recorded answer of the same call. May take minutes. Raises ``LlmError``."""
+        paid = self._lookup(call_id.run, call_id.move, call_id.turn)
         if paid is not None and paid.outcome == "refused":
             raise AnswerRefused(paid.reason, _replayed(paid))
         if paid is not None and paid.outcome == "answered":
@@ -187,44 +194,64 @@ class Meter:
         prompt = self._cleaned(prompt)
         while True:
             asked, model = (
-                self.model.pick(ticket) if isinstance(self.model, ModelRouter) else (self.model.name, self.model)
+                self.model.route(call_id) if isinstance(self.model, ModelRouter) else (self.model.name, self.model)
             )
             try:
-                return self._patiently(asked, model, prompt, ticket)
+                return self._with_retries(asked, model, prompt, call_id)
             except LlmError as error:
                 if not error.fatal or self._close(asked, error):
                     raise
-                # Another of several models is asked instead.
+                # Another one of several models is asked instead.
 
-    def _patiently(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: CallId) -> Answer:
-        """Send it, and again where the service is unavailable."""
+    def _with_retries(self, asked: str, model: LanguageModel, prompt: Prompt, call_id: CallId) -> Answer:
+        """Send a call, and send it again while the service is unavailable."""
         for attempt in range(1, model.attempts + 1):
             try:
-                return self._once(asked, model, prompt, ticket)
+                return self._once(asked, model, prompt, call_id)
             except Unavailable as error:
-                pause = pause_before_next(attempt, model.attempts, error.retry_after, f"{ticket.run}/{ticket.move}")
+                pause = pause_before_next(attempt, model.attempts, error.retry_after, f"{call_id.run}/{call_id.move}")
                 if pause is None:
                     raise
                 self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
     def room(self, in_flight: int) -> bool:
-        """Whether the caps let one more call be made beside ``in_flight`` others, each as large as any so far.
+        """Return whether the caps allow one more call beside ``in_flight`` others, each as large as the largest so far.
 
-        Ask before a call is prepared: one that is made regardless fails with BudgetSpent until another has come back.
+        Check it before a call is prepared: without room, a call fails with BudgetSpent until another one is over.
         """
         return self._caps.room(in_flight)
 
-    def _once(self, asked: str, model: LanguageModel, prompt: Prompt, ticket: CallId) -> Answer:
-        """Send it once: reserved and written down before, settled and recorded after, whatever comes of it."""
-        worst = model.worst(prompt)
-        self._caps.reserve(worst, asked)
-        started, name = self._clock(), self._names()
-        call = LlmCall(
-            run=ticket.run,
-            move=ticket.move,
-            turn=ticket.turn,
-            operator=ticket.operator,
+    def _once(self, asked: str, model: LanguageModel, prompt: Prompt, call_id: CallId) -> Answer:
+        """Send a call once: reserve its cost and record it before, commit its cost and record it afterwards."""
+        max_cost = model.max_cost(prompt)
+        self._caps.reserve(max_cost, asked)
+        call = self._unanswered(asked, model, prompt, call_id)
+        request = (call.request, call.run, call.move, call.turn, call.operator, asked)
+        try:
+            self._requested(LlmRequest(*request, max_cost.tokens, max_cost.dollars, call.at))
+            answer = self._clean(model.complete(prompt))
+        except LlmError as error:
+            error = self._without_secrets(error)
+            answer = _known(error, model.name, self._clock() - call.at)
+            charged = self._commit(max_cost, answer)
+            refused = isinstance(error, AnswerRefused)
+            self._finish(call, answer, charged, "refused" if refused else "failed", f"{type(error).__name__}: {error}")
+            raise error from None
+        except BaseException:
+            unknown = Answer("", model.name, None, None, None, 0.0, None)
+            self._commit(max_cost, unknown)  # charges the maximum
+            raise
+        self._finish(call, answer, self._commit(max_cost, answer), "answered", _CUT_OFF if answer.cut_off else "")
+        return answer
+
+    def _unanswered(self, asked: str, model: LanguageModel, prompt: Prompt, call_id: CallId) -> LlmCall:
+        """Return the record of a call that is about to be sent."""
+        return LlmCall(
+            run=call_id.run,
+            move=call_id.move,
+            turn=call_id.turn,
+            operator=call_id.operator,
             model=model.name,
             outcome="failed",
             prompt=prompt.text,
@@ -234,33 +261,16 @@ class Meter:
             tokens_cached=0,
             seconds=0.0,
             dollars=0.0,
-            at=started,
-            aim=ticket.aim,
-            template=ticket.template,
-            request=name,
+            at=self._clock(),
+            aim=call_id.aim,
+            template=call_id.template,
+            request=self._names(),
             asked=asked,
         )
-        lost = Answer("", model.name, None, None, None, 0.0, None)
-        sent = (ticket.run, ticket.move, ticket.turn, ticket.operator, asked, worst.tokens, worst.dollars, started)
-        try:
-            self._requested(LlmRequest(name, *sent))
-            answer = self._clean(model.complete(prompt))
-        except LlmError as error:
-            error = self._without_secrets(error)
-            answer = _known(error, model.name, self._clock() - started)
-            charged = self._settle(worst, answer)
-            refused = isinstance(error, AnswerRefused)
-            self._finish(call, answer, charged, "refused" if refused else "failed", f"{type(error).__name__}: {error}")
-            raise error from None
-        except BaseException:
-            self._settle(worst, lost)  # nobody knows what happened: the worst did
-            raise
-        self._finish(call, answer, self._settle(worst, answer), "answered", _CUT_OFF if answer.cut_off else "")
-        return answer
 
-    def _settle(self, worst: Cost, answer: Answer) -> Cost:
-        charged = charged_for(answer, worst)
-        self._caps.settle(worst, answer, charged)
+    def _commit(self, max_cost: Cost, answer: Answer) -> Cost:
+        charged = charged_for(answer, max_cost)
+        self._caps.commit(max_cost, answer, charged)
         return charged
 
     def _finish(self, call: LlmCall, answer: Answer, charged: Cost, outcome: Outcome, reason: str) -> None:
@@ -284,7 +294,7 @@ class Meter:
         )
 
     def _close(self, asked: str, error: LlmError) -> bool:
-        """No call to that model can succeed any more. Returns whether that was the last one that could be asked."""
+        """Exclude a model. Return whether it was the last one that could be asked."""
         if isinstance(self.model, ModelRouter) and self.model.close(asked, str(error)):
             return False
         self._caps.close(str(error), error.cap if isinstance(error, BudgetSpent) else None)
@@ -301,7 +311,7 @@ class Meter:
         return replace(answer, text=self._hidden.hide(answer.text), model=self._hidden.hide(answer.model))
 
     def _without_secrets(self, error: LlmError) -> LlmError:
-        """The same error; what it says has no key in it, whatever the service or the SDK has quoted."""
+        """Return the same error with secrets removed from its message and answer."""
         error.args = (self._hidden.hide(str(error)),)
         if isinstance(error, AnswerRefused) and error.answer is not None:
             error.answer = self._clean(error.answer)
@@ -309,10 +319,10 @@ class Meter:
 
 
 def pause_before_next(attempt: int, attempts: int, retry_after: float | None, seed: str) -> float | None:
-    """Seconds to wait before attempt number ``attempt + 1`` of ``attempts``; None where it is not to be made.
+    """Return the seconds to wait before attempt ``attempt + 1`` of ``attempts``; None for no further attempt.
 
-    ``retry_after``, if the service said so, and else half a second that doubles each time, within 25% of it by chance
-    (drawn from ``seed``), so that calls that failed together do not come back together.
+    The pause is ``retry_after`` if given, else half a second that doubles each time, with a jitter of 25% drawn from
+    ``seed``, so that calls that failed together are not repeated together.
     """
     if attempt >= attempts:
         return None
@@ -322,15 +332,15 @@ def pause_before_next(attempt: int, attempts: int, retry_after: float | None, se
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, 16)) * (0.75 + 0.5 * chance)
 
 
-def charged_for(answer: Answer, worst: Cost) -> Cost:
-    """What a call counts against the caps: what it is known to have cost, and the worst case for what is not known."""
+def charged_for(answer: Answer, max_cost: Cost) -> Cost:
+    """Return the cost that counts against the caps: the known cost, and the maximum for what is unknown."""
     known = answer.tokens_in is not None and answer.tokens_out is not None
-    tokens = (answer.tokens_in or 0) + (answer.tokens_out or 0) if known else worst.tokens
-    return Cost(tokens, answer.dollars if answer.dollars is not None else worst.dollars)
+    tokens = (answer.tokens_in or 0) + (answer.tokens_out or 0) if known else max_cost.tokens
+    return Cost(tokens, answer.dollars if answer.dollars is not None else max_cost.dollars)
 
 
 def _known(error: LlmError, model: str, seconds: float) -> Answer:
-    """What is known of the cost of a call that failed: all of an answer that declines, none of one that was cut off."""
+    """Return the known cost of a failed call: known for a refused answer, unknown for an interrupted one, else 0."""
     if isinstance(error, AnswerRefused) and error.answer is not None:
         return error.answer
     if isinstance(error, Interrupted):

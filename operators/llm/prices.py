@@ -1,4 +1,4 @@
-"""What a model costs: dollars per million tokens, from ``prices.yaml``. Unknown is None, never 0."""
+"""Prices of models: dollars per million tokens, from ``prices.yaml``. Unknown is None, never 0."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Rates:
     input: float
     output: float
     write: float
-    """Of input that is written to the prompt cache, for minutes."""
+    """Input that is written to the prompt cache for minutes."""
     read: float
-    """Of input that is read from it."""
+    """Input that is read from the prompt cache."""
     write_1h: float = 0.0
-    """Of input that is written to the prompt cache for an hour, where that is offered."""
+    """Input that is written to the prompt cache for an hour, where that is offered."""
 
     def dollars(self, fresh: int, written: int, written_long: int, read: int, out: int) -> float:
         cached = self.write * written + self.write_1h * written_long + self.read * read
@@ -36,7 +36,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Price:
-    """The rates of one model; requests with more than ``over`` input tokens are billed at ``long``, all of them."""
+    """Rates of one model; a request with more than ``over`` input tokens is billed at ``long`` as a whole."""
 
     short: Rates
     long: Rates | None = None
@@ -44,33 +44,33 @@ class Price:
 
     @property
     def is_free(self) -> bool:
-        """Whether no token costs anything, as on a machine of one's own."""
+        """True if no token costs anything, as on a machine of one's own."""
         rates = [self.short, *([self.long] if self.long else [])]
         return not any(getattr(rate, field.name) for rate in rates for field in fields(Rates))
 
     def dollars(self, *, fresh: int, out: int, written: int = 0, written_long: int = 0, read: int = 0) -> float:
-        """The price of one call, from its tokens: fresh, written to and read from the cache, and put out."""
+        """Return the price of a call from its tokens: fresh, written to and read from the cache, and output."""
         tokens_in = fresh + written + written_long + read
         rates = self.long if self.long is not None and tokens_in > self.over else self.short
         return rates.dollars(fresh, written, written_long, read, out)
 
     def at_most(self, tokens_in: int, tokens_out: int) -> float:
-        """The dearest way to bill a call of that size: fresh, or everything written to the cache."""
+        """Return the dearest way to bill a call of that size: all fresh, or all written to the cache."""
         ways = ({"fresh": tokens_in}, {"written": tokens_in, "fresh": 0}, {"written_long": tokens_in, "fresh": 0})
         return max(self.dollars(out=tokens_out, **way) for way in ways)
 
 
 def price_of(model: str) -> Price | None:
-    """The price of a model, None where it is unknown. A dated name has the price of the undated one."""
+    """Return the price of a model, None if unknown. A dated name has the price of the undated one."""
     table = _table()
     dated = _DATED.match(model)
     return table.get(model) or (table.get(dated[1]) if dated else None)
 
 
 def price_from(row: Mapping[str, Any]) -> Price:
-    """A price as ``prices.yaml`` and the key ``price`` of a model have it.
+    """Read a price in the form of ``prices.yaml`` and of the key ``price`` of a model.
 
-    ``input`` and ``output`` are needed; the cache costs as much as ``input`` unless it is said. Raises ValueError.
+    ``input`` and ``output`` are required; cache rates default to ``input``. Raises ValueError.
     """
     short = {name: value for name, value in row.items() if name != "long"}
     long = dict(row.get("long") or {})

@@ -1,4 +1,4 @@
-"""A scripted model: it says what it was told to say. For tests, demos, and for measuring what latency costs.
+"""A scripted model, for tests, demonstrations, and measurements of the cost of latency.
 
 Scripted(["IDEA: double the rate ..."])       answers in order
 Scripted(lambda prompt: "IDEA: ...")          answers that depend on the prompt
@@ -17,7 +17,7 @@ Script = Sequence[str | LlmError] | Callable[[Prompt], str]
 
 
 class Scripted:
-    """Answers from a list (an ``LlmError`` in it is raised) or a function. Keeps the prompts it got."""
+    """Answers from a list (an ``LlmError`` in it is raised) or a function. Keeps its prompts."""
 
     attempts = 1
 
@@ -30,7 +30,7 @@ class Scripted:
         latency: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``latency``: seconds before each answer, spent in ``sleep``. ``model``: whose price it pretends to have."""
+        """``latency``: seconds before each answer, spent in ``sleep``. ``model``: name, which determines the price."""
         self.name = model
         self.price = price_of(model)
         self.max_tokens = max_tokens
@@ -42,7 +42,7 @@ class Scripted:
         self._lock = threading.Lock()
 
     def complete(self, prompt: Prompt) -> Answer:
-        """Raises ``Unavailable`` when the list is used up."""
+        """Return the next answer. Raises ``Unavailable`` at the end of the list."""
         with self._lock:
             self.prompts.append(prompt)
             answer = self._answers(prompt) if self._answers else next(self._rest, None)
@@ -55,13 +55,13 @@ class Scripted:
         dollars = None if self.price is None else self.price.dollars(fresh=tokens_in, out=tokens_out)
         return Answer(answer, self.name, tokens_in, tokens_out, 0, self._latency, dollars)
 
-    def worst(self, prompt: Prompt) -> Cost:
+    def max_cost(self, prompt: Prompt) -> Cost:
         tokens_in = _tokens(prompt.text)
         dollars = None if self.price is None else self.price.at_most(tokens_in, self.max_tokens)
         return Cost(tokens_in + self.max_tokens, dollars)
 
     def check(self) -> None:
-        """A script is always there."""
+        """Do nothing: a script is always available."""
 
 
 def _tokens(text: str) -> int:

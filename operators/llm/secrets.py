@@ -1,4 +1,4 @@
-"""What must never be written down: keys and passwords, hidden in every text that comes from or goes to a model.
+"""Removal of keys and passwords from every text that comes from or goes to a model.
 
 A service may quote a key in its error ("Incorrect API key provided: ..."), a proxy may send a header back as an
 answer, an address may hold a password, and a log of a candidate that was run without a sandbox may show the
@@ -23,15 +23,18 @@ _USER = re.compile(r"(?<=://)[^/@\s\"']+@")
 
 @dataclass(frozen=True)
 class Secrets:
-    """Texts that are hidden wherever they stand, the longest first."""
+    """Texts to hide, the longest first."""
 
     values: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, environment: Mapping[str, str], keys: Iterable[str] = (), urls: Iterable[str] = ()) -> Secrets:
-        """``environment``: whose variables named like a key count. ``keys`` count whatever they look like.
+        """Collect secrets.
 
-        ``urls``: addresses whose user and password count, as they stand and as a header would carry them.
+        Args:
+            environment: Values of variables with names like a key are secrets.
+            keys: Secrets whatever they look like.
+            urls: User and password are secrets, as written and as an HTTP header would carry them.
         """
         found = {value for name, value in environment.items() if _NAMES.search(name) and len(value) >= _SHORTEST}
         found |= {key for key in keys if key.strip()}
@@ -40,14 +43,14 @@ class Secrets:
         return cls(tuple(sorted(found, key=lambda value: (-len(value), value))))
 
     def hide(self, text: str) -> str:
-        """``text`` without any of them."""
+        """Return ``text`` with every secret replaced."""
         for value in self.values:
             text = text.replace(value, HIDDEN)
         return text
 
 
 def without_user(text: str) -> str:
-    """``text`` whose addresses have lost user and password: ``http://user:word@host`` is ``http://[hidden]@host``."""
+    """Replace user and password of addresses: ``http://user:word@host`` becomes ``http://[hidden]@host``."""
     return _USER.sub(f"{HIDDEN}@", text)
 
 
@@ -55,7 +58,7 @@ def _of_address(url: str) -> set[str]:
     try:
         parts = urlsplit(url)
         password, user = parts.password or "", parts.username or ""
-    except ValueError:  # no address at all; whoever uses it will say so
+    except ValueError:  # not an address; its use will raise an error
         return set()
     plain = unquote(password)
     basic = base64.b64encode(f"{unquote(user)}:{plain}".encode()).decode() if user or password else ""

@@ -1,7 +1,7 @@
-"""Several models at once: which of them is asked for a move, by weights or by what each has gained for its money.
+"""Routing between several models: by weights, or by a bandit on gain per dollar.
 
-The choice is a function of (run, move) and, for the bandit, of what the archive says had come of each model's moves
-when this move was chosen. It is the same after a resume, and for the repair turn of the same move.
+The choice is a function of (run, move) and, for the bandit, of the results of each model's moves that were known when
+the move was chosen. It is the same after a resume, and for the repair turn of the move.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from operators.llm.base import CallId, Cost, LanguageModel, LlmError, Prompt
 
 @dataclass(frozen=True)
 class ModelCredit:
-    """What came of the moves of one model whose results were in when a move was chosen."""
+    """Results of one model's moves that had ended when a move was chosen."""
 
     moves: int
-    """Those that ended: in a score, a failure, or in no candidate."""
+    """Moves that ended: with a score, a failure, or without a candidate."""
     gain: float
-    """The sum of max(0, gain of the child over its best parent), in the metric's unit."""
+    """Sum of max(0, gain of the child over its best parent), in the metric's unit."""
     best: float
-    """The largest of these gains."""
+    """Largest of these gains."""
     dollars: float | None
-    """What their calls have cost; None where a price is unknown."""
+    """Cost of the calls; None if a price is unknown."""
 
 
 AtThisMove = Callable[[], Mapping[str, ModelCredit]]
 Credits = Callable[[str, int], Mapping[str, ModelCredit]]
-"""(run, move) -> the credit of each model at that move; models without one are not in it."""
+"""(run, move) -> credit of each model at that move; models without ended moves are absent."""
 
 
 def no_credits(run: str, move: int) -> Mapping[str, ModelCredit]:
@@ -40,13 +40,13 @@ def no_credits(run: str, move: int) -> Mapping[str, ModelCredit]:
 
 
 class Chooser(Protocol):
-    """How one of several models is chosen. ``chance``: uniform in [0, 1), drawn for the move."""
+    """Chooses one of several models. ``chance``: uniform in [0, 1), drawn for the move."""
 
     def choose(self, weights: Mapping[str, float], credits: AtThisMove, chance: float) -> str: ...
 
 
 class Weighted:
-    """By the weights alone."""
+    """Draws by weight alone."""
 
     def choose(self, weights: Mapping[str, float], credits: AtThisMove, chance: float) -> str:
         return _drawn(weights, chance)
@@ -55,19 +55,19 @@ class Weighted:
 class Bandit:
     """Asymmetric UCB on gain per dollar.
 
-    With n_m ended moves of model m, N of all, G the largest gain of any, and c_m the mean cost of a move of m:
+    With n_m ended moves of model m, N of all models, G the largest gain, and c_m the mean cost of a move of m:
 
         index_m = (mean_m(max(0, gain)) / G + exploration * sqrt(2 ln N / n_m)) / c_m
 
-    Asymmetric: a child that is worse than its parent counts 0 and not less, since a search keeps only what is better
-    (as in ShinkaEvolve, Lange et al. 2025). Divided by the cost: fractional KUBE (Tran-Thanh, Chapman, Rogers,
-    Jennings: "Knapsack based optimal policies for budget-limited multi-armed bandits", AAAI 2012), whose bound this
-    is. Gains are in [0, 1] after division by G. Models without ``first`` ended moves are drawn by weight before.
+    Asymmetric: a child that is worse than its parent counts 0, since a search keeps only improvements (as in
+    ShinkaEvolve, Lange et al. 2025). The division by cost is fractional KUBE, whose bound this is (Tran-Thanh, Chapman,
+    Rogers, Jennings: "Knapsack based optimal policies for budget-limited multi-armed bandits", AAAI 2012). Gains are in
+    [0, 1] after division by G. Models with fewer than ``first`` ended moves are drawn by weight first.
 
-    c_m is the dollars of its calls plus ``training_dollars``, what the training of a child is worth to you, so that a
-    model that costs nothing is not asked for ever whatever it gains. A model of unknown price is taken to cost as much
-    as the dearest known one. Moves that are under way are not counted: which of them will have ended depends on the
-    clock, and a resumed search must choose the same.
+    c_m is the dollars of the calls plus ``training_dollars``, the value of evaluating a child, so that a free model is
+    not asked for ever whatever it gains. A model of unknown price is assumed to cost as much as the dearest known one.
+    Moves in flight are not counted: which of them have ended depends on the clock, and a resumed search must choose the
+    same.
     """
 
     def __init__(self, exploration: float = 0.5, training_dollars: float = 0.01, first: int = 3) -> None:
@@ -90,7 +90,7 @@ class Bandit:
         return _drawn({name: weights[name] for name, value in index.items() if value == best}, chance)
 
     def index(self, credits: Mapping[str, ModelCredit]) -> dict[str, float]:
-        """The formula above, for models of which each has at least one ended move."""
+        """Return the index above, for models with at least one ended move each."""
         total = sum(credit.moves for credit in credits.values())
         largest = max(credit.best for credit in credits.values()) or 1.0
         each = {name: _each(credit) for name, credit in credits.items()}
@@ -105,7 +105,7 @@ class Bandit:
 
 
 class ModelRouter:
-    """Models by name. One that can no longer be asked is left out, and the others go on."""
+    """Models by name; one that can no longer be asked is left out."""
 
     def __init__(
         self,
@@ -114,8 +114,16 @@ class ModelRouter:
         choose: Chooser | None = None,
         credits: Credits = no_credits,
     ) -> None:
-        """``weights``: how often each is drawn, relative to the others; 1 where none is given, and 0 leaves a model
-        out. ``choose``: by what else, if not by the weights alone. ``credits`` may be set later. Raises ValueError."""
+        """Set up the router.
+
+        Args:
+            weights: Relative frequency of each model; 1 if not given, 0 leaves a model out.
+            choose: None draws by weight.
+            credits: May be set later.
+
+        Raises:
+            ValueError: No model, or invalid weights.
+        """
         self._models = {name: model for name, model in models.items() if model is not None}
         given = {name: float(weight) for name, weight in (weights or {}).items() if weight is not None}
         self._weights = {name: given.get(name, 1.0) for name in self._models}
@@ -135,30 +143,30 @@ class ModelRouter:
 
     @property
     def members(self) -> Mapping[str, LanguageModel]:
-        """Those that may be drawn."""
+        """The models that may be drawn."""
         return {name: self._models[name] for name in self._weights}
 
-    def pick(self, ticket: CallId) -> tuple[str, LanguageModel]:
-        """The model for a move, with its name here."""
+    def route(self, call_id: CallId) -> tuple[str, LanguageModel]:
+        """Return the model for a move, with its name in ``models``."""
         open_ = {name: weight for name, weight in self._weights.items() if name not in self._closed}
-        chance = int(sha256(f"model/{ticket.run}/{ticket.move}")[:12], 16) / 16**12
-        name = self._chooser.choose(open_ or self._weights, lambda: self.credits(ticket.run, ticket.move), chance)
+        chance = int(sha256(f"model/{call_id.run}/{call_id.move}")[:12], 16) / 16**12
+        name = self._chooser.choose(open_ or self._weights, lambda: self.credits(call_id.run, call_id.move), chance)
         return name, self._models[name]
 
     def close(self, name: str, reason: str) -> bool:
-        """That one cannot be asked any more. Returns whether there is another that can."""
+        """Exclude a model. Return whether another one can still be asked."""
         with self._lock:
             self._closed[name] = reason
             return any(member not in self._closed for member in self._weights)
 
-    def worst(self, prompt: Prompt) -> Cost:
-        """The worst case of any of them; dollars are None where a price is unknown."""
-        costs = [model.worst(prompt) for model in self.members.values()]
+    def max_cost(self, prompt: Prompt) -> Cost:
+        """Return the maximum over the models; dollars are None if a price is unknown."""
+        costs = [model.max_cost(prompt) for model in self.members.values()]
         dollars = [cost.dollars for cost in costs if cost.dollars is not None]
         return Cost(max(cost.tokens for cost in costs), max(dollars) if len(dollars) == len(costs) else None)
 
     def check(self) -> None:
-        """All of them. Raises the first LlmError, with the model's name here."""
+        """Check all models. Raises the first LlmError, with the model's name in ``models``."""
         for name, model in self.members.items():
             try:
                 model.check()
@@ -168,7 +176,7 @@ class ModelRouter:
 
 
 def _drawn(weights: Mapping[str, float], chance: float) -> str:
-    """One name; each as probable as its weight."""
+    """Draw a name with probability proportional to its weight."""
     names: Sequence[str] = sorted(weights)
     left = chance * sum(weights.values())
     for name in names:

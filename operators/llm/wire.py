@@ -1,8 +1,8 @@
-"""What the clients share at the wire: limits of time and size, counts that can be trusted, and names for every end.
+"""Shared parts of the clients: limits of time and size, checked counts, and exceptions for every failure.
 
-The SDKs do the talking. Three things they leave to us: a time-out of theirs is for each read, so a server that sends
-a byte now and then could hold a call for ever; an answer may be of any size; and they follow redirects with the key in
-a header that only they know to be secret. Hence ``limits``, for the HTTP client that each SDK is given.
+The SDKs lack three limits: their time-out is for each read, so a server that sends a byte now and then could hold a
+call for ever; an answer may have any size; and they follow redirects with the key in a header. ``limits`` adds these to
+the HTTP client of each SDK.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import httpx2
 
 LONGEST_ANSWER = 16 * 2**20
-"""Bytes of one response, framing included. An honest one has some hundred kilobytes."""
+"""Bytes of one response, framing included. A normal one has some hundred kilobytes."""
 CONNECT_SECONDS = 20.0
 BYTES_PER_TOKEN = 2
 """A token of English or code is 3 to 5 bytes; 2 makes a count of tokens an upper bound."""
@@ -49,7 +49,7 @@ _COUNTS_AT_MOST = 10**9
 
 
 class Deadline:
-    """When the call of each thread must be over: the client is shared, its calls are not."""
+    """Deadline of the current call of each thread, since threads share the client."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -57,7 +57,7 @@ class Deadline:
         self._mine = threading.local()
 
     def begin(self) -> float:
-        """Start the clock of this thread's call. Returns the time."""
+        """Start this thread's call and return the time."""
         now = self._clock()
         self._mine.until = now + self._seconds
         return now
@@ -71,18 +71,18 @@ class Deadline:
 
 
 def patience(seconds: float) -> httpx2.Timeout:
-    """For each read; whoever does not even answer the door is not waited for so long."""
+    """Return the time-out of each read, with a shorter one for the connection."""
     import httpx2
 
     return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 def limits(deadline: Deadline) -> dict[str, Any]:
-    """Options for an SDK's HTTP client: no redirects, nothing compressed, and bodies that end at their limits."""
+    """Return options for an SDK's HTTP client: no redirects, no compression, limited bodies."""
     import httpx2
 
     class Limited(httpx2.SyncByteStream):
-        """A body that may neither take longer nor be larger than is allowed."""
+        """A response body with a limit of time and size."""
 
         def __init__(self, body: Any, request: httpx2.Request) -> None:
             self._body = body
@@ -104,7 +104,7 @@ def limits(deadline: Deadline) -> dict[str, Any]:
     def limit(response: httpx2.Response) -> None:
         response.stream = Limited(response.stream, response.request)
 
-    # An answer that is compressed could be any size when it is not.
+    # A compressed answer could have any size once it is decompressed.
     return {
         "follow_redirects": False,
         "headers": {"accept-encoding": "identity"},
@@ -116,14 +116,14 @@ def limits(deadline: Deadline) -> dict[str, Any]:
 
 
 def count(value: object) -> int | None:
-    """A number of tokens that a server has named, or None where it is none."""
+    """Return a number of tokens reported by a server, or None if it is not valid."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _COUNTS_AT_MOST:
         return None
     return int(value)
 
 
 def field(value: Any, *path: str) -> Any:
-    """``value.a.b``, whatever of it is missing: the SDKs let through what a server leaves out."""
+    """Return ``value.a.b``, or None if a part is missing: SDKs do not check what a server omits."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
     return value
@@ -133,13 +133,13 @@ _THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 
 
 def without_thoughts(text: str) -> str:
-    """An answer without the thoughts that some local servers leave at its beginning."""
+    """Remove the reasoning that some local servers leave at the beginning of an answer."""
     return _THOUGHTS.sub("", text)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens by how they are billed; None where the server did not say. ``fresh`` is neither written nor read."""
+    """Tokens by billing class; None if not reported. ``fresh``: neither written to nor read from the cache."""
 
     fresh: int | None
     out: int | None
@@ -148,7 +148,7 @@ class Usage:
     """Written to the cache for an hour."""
     read: int | None = 0
     billed: float | None = None
-    """Dollars, where the server names them."""
+    """Dollars, if the server reports them."""
 
     def answer(self, text: str, model: str, price: Price | None, seconds: float, cut_off: bool) -> Answer:
         tokens_in = None if self.fresh is None else self.fresh + self.written + self.written_long + (self.read or 0)
@@ -169,57 +169,59 @@ class Usage:
 
 
 def tokens_at_most(prompt: Prompt) -> int:
-    """An upper bound of the tokens of a prompt."""
+    """Return an upper bound of the tokens of a prompt."""
     return len(prompt.text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 64
 
 
-def worst_of(prompt: Prompt, tokens_out: int, price: Price | None) -> Cost:
-    """An upper bound of what one sending can cost, with an answer of at most ``tokens_out`` tokens."""
+def max_cost_of(prompt: Prompt, tokens_out: int, price: Price | None) -> Cost:
+    """Return an upper bound of the cost of one sending, with an answer of at most ``tokens_out`` tokens."""
     tokens_in = tokens_at_most(prompt)
     return Cost(tokens_in + tokens_out, None if price is None else price.at_most(tokens_in, tokens_out))
 
 
-# ---------------------------------------------------------------- ends
+# ---------------------------------------------------------------- failures
 
 
 @dataclass(frozen=True)
 class ServiceRefusal:
-    """What a service said instead of an answer."""
+    """An error response of a service."""
 
     status: int
     kinds: Sequence[object]
-    """Machine-readable names of the cause: error type and code, as far as there are any."""
-    said: str
+    """Machine-readable names of the cause: error type and code, if any."""
+    message: str
     headers: Mapping[str, str]
 
     def error(self, name: str, key: str) -> LlmError:
-        """In our words. ``name``: of the model. ``key``: what to set so that a key is found."""
-        kinds, said = {str(kind) for kind in self.kinds if kind}, _short(self.said)
-        if self.status == 402 or kinds & _BROKE or "credit balance" in said:
-            return QuotaExhausted(f"no credit left for {name}: {said}")
-        if self.status == 403 and any(word in said.lower() for word in _MODERATED):
-            return RequestRefused(f"{name} rejected the request: {self.status} {said}")
+        """Return the ``LlmError`` for this response. ``name``: of the model. ``key``: how to set a key."""
+        kinds, message = {str(kind) for kind in self.kinds if kind}, _short(self.message)
+        if self.status == 402 or kinds & _BROKE or "credit balance" in message:
+            return QuotaExhausted(f"no credit left for {name}: {message}")
+        if self.status == 403 and any(word in message.lower() for word in _MODERATED):
+            return RequestRefused(f"{name} rejected the request: {self.status} {message}")
         if self.status in (401, 403):
-            return KeyRefused(f"the key was refused: {said}. {key}")
+            return KeyRefused(f"the key was refused: {message}. {key}")
         if self.status == 404 or kinds & _UNKNOWN:
-            return UnknownModel(f"no model {name!r}: {said}. Set llm.model to one that is there, or mend llm.base_url.")
+            return UnknownModel(
+                f"no model {name!r}: {message}. Set llm.model to an existing one, or correct llm.base_url."
+            )
         if self.status in _BUSY or self.status >= 500:
-            return Overloaded(f"{name} is not available: {self.status} {said}", self._retry_after())
+            return Overloaded(f"{name} is not available: {self.status} {message}", self._retry_after())
         if 300 <= self.status < 400:
             where = _short(self.headers.get("location", "nowhere"))
             return UnknownModel(
-                f"{name} has moved: {self.status} to {where}. Redirects are not followed; mend llm.base_url."
+                f"{name} has moved: {self.status} to {where}. Redirects are not followed; correct llm.base_url."
             )
-        return RequestRefused(f"{name} rejected the request: {self.status} {said}")
+        return RequestRefused(f"{name} rejected the request: {self.status} {message}")
 
     def _retry_after(self) -> float | None:
-        """Seconds, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date, by the server's own clock)."""
+        """Return seconds from ``retry-after-ms`` or ``retry-after`` (seconds, or a date by the server's clock)."""
         for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
             try:
                 seconds = float(self.headers[header]) * unit
             except (KeyError, ValueError):
                 continue
-            return seconds if seconds >= 0 else None  # not for nan either
+            return seconds if seconds >= 0 else None  # NaN is rejected, too
         then, now = (email.utils.parsedate_tz(self.headers.get(header, "")) for header in ("retry-after", "date"))
         if then is None or now is None:
             return None
@@ -227,28 +229,28 @@ class ServiceRefusal:
 
 
 def broken(error: BaseException, name: str, limit: float) -> LlmError:
-    """A connection that failed, in our words: what never reached the service was not billed.
+    """Return the ``LlmError`` for a failed connection. A request that never reached the service was not billed.
 
     ``error``: an exception of httpx2, or an SDK's with one as its cause. ``limit``: seconds of one attempt.
     """
     import httpx2
 
     cause = error if isinstance(error, httpx2.HTTPError) else error.__cause__ or error
-    said = _short(str(cause) or type(cause).__name__)
+    message = _short(str(cause) or type(cause).__name__)
     if isinstance(cause, httpx2.UnsupportedProtocol):
-        return UnknownModel(f"{name} cannot be asked: {said}. Mend llm.base_url.")
+        return UnknownModel(f"{name} cannot be asked: {message}. Correct llm.base_url.")
     if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
-        return Overloaded(f"{name} cannot be reached: {said}")
+        return Overloaded(f"{name} cannot be reached: {message}")
     if isinstance(cause, httpx2.TimeoutException):
-        return Interrupted(f"{name} timed out (llm.timeout={limit:g} s): {said}")
-    return Interrupted(f"the connection to {name} broke: {said}")
+        return Interrupted(f"{name} timed out (llm.timeout={limit:g} s): {message}")
+    return Interrupted(f"the connection to {name} broke: {message}")
 
 
 @contextmanager
 def translated(name: str, limit: float, refused: Callable[[Exception], LlmError | None]) -> Iterator[None]:
-    """What is raised inside comes out as an ``LlmError``, without the request that the SDK's exception holds.
+    """Translate exceptions to ``LlmError``, without the request that an SDK's exception holds.
 
-    ``refused``: an SDK's own exceptions in our words; None for others. ``limit``: seconds of one attempt.
+    ``refused`` translates an SDK's own exceptions and returns None for others. ``limit``: seconds of one attempt.
     """
     import httpx2
 
@@ -263,9 +265,9 @@ def translated(name: str, limit: float, refused: Callable[[Exception], LlmError 
             raise known from None
         if not isinstance(error, (ValueError, TypeError, AttributeError, LookupError, httpx2.InvalidURL)):
             raise
-        # A body that is no JSON, or not the JSON that the API speaks of.
-        said = f"{type(error).__name__}: {_short(str(error))}"
-        raise Interrupted(f"{name} sent an answer that cannot be read ({said}); check llm.base_url") from None
+        # The body is no JSON, or not that of the API.
+        message = f"{type(error).__name__}: {_short(str(error))}"
+        raise Interrupted(f"{name} sent an answer that cannot be read ({message}); check llm.base_url") from None
 
 
 def _short(text: str) -> str:

@@ -37,7 +37,7 @@ class Kernel:
             low, high = span.bounds
             column = [values.get(key) for values in programs]
             # Most children keep most values, so each distinct value is encoded once.
-            known = {v: math.inf if v is None else span.coordinate(v) for v in set(column)}
+            known = {v: math.inf if v is None else span.encode(v) for v in set(column)}
             row[:] = [known[value] for value in column]
             if not span.unordered:
                 row[:] = (row - low) / (high - low)

@@ -19,7 +19,7 @@ import numpy as np
 
 from archive.records import Node
 from archive.tree import Tree
-from operators.languages.parameters import Number, find_constants, set_constants
+from operators.languages.parameters import Number, find_parameters, set_parameters
 from operators.languages.syntax import Unparsable
 
 Key = tuple[str, str]
@@ -112,7 +112,7 @@ def _skeleton(path: str, text: str) -> str:
     if not path.endswith(".py"):
         return text
     with suppress(Unparsable):
-        return set_constants(text, {parameter.name: 0 for parameter in find_constants(text)})
+        return set_parameters(text, {parameter.name: 0 for parameter in find_parameters(text)})
     return text
 
 
@@ -122,15 +122,15 @@ def values_of(files: Files) -> dict[Key, Number]:
     for path, text in files.items():
         if path.endswith(".py"):
             try:
-                values.update({(path, c.name): c.value for c in find_constants(text)})
+                values.update({(path, c.name): c.value for c in find_parameters(text)})
             except Unparsable:
                 continue
     return values
 
 
-def rewritten(files: Files, values: Values) -> dict[str, str]:
+def with_values(files: Files, values: Values) -> dict[str, str]:
     """Return the files with these values of parameters; all other text stays."""
     by_path: dict[str, dict[str, Number]] = {}
     for (path, name), value in values.items():
         by_path.setdefault(path, {})[name] = value
-    return {path: set_constants(text, by_path[path]) if path in by_path else text for path, text in files.items()}
+    return {path: set_parameters(text, by_path[path]) if path in by_path else text for path, text in files.items()}

@@ -1,6 +1,6 @@
-"""What values a constant may take, and how far apart two of them are.
+"""Ranges of parameters, and their encoding for numeric search.
 
-A trailing comment gives the range of a constant:
+A trailing comment declares the range of a parameter:
 
     WIDTH = 128       # tune: 16..512 log step 16
     HEADS = 4         # tune: 1|2|4|8
@@ -8,19 +8,19 @@ A trailing comment gives the range of a constant:
     MIXER = 2         # tune: 0|1|2|3 unordered
     BYTES = 256       # tune: no
 
-Without one (or where what follows ``tune:`` is not of this grammar) it is derived from the value:
+Without such a comment, or with one that is not of this grammar, the range is derived from the value:
 
     bool                     both values
-    int >= 1                 v/4 .. v*4, log; in steps of 8 if v is a multiple of 8 and at least 16, since widths
-                             are divided among heads
+    int >= 1                 v/4 .. v*4, log; in steps of 8 if v is a multiple of 8 and at least 16, since heads
+                             divide widths
     0.0                      0 .. 0.5
     float in [0.5, 1)        log in 1 - v, over /10 .. *10, not below v/2 (decay rates: 0.9 is as far from
                              0.99 as 0.99 from 0.999)
-    other positive floats    v/10 .. v*10, log; at most 0.9 if v < 0.5 and so perhaps a probability
-    0 and negative numbers   not searched: nothing says how far
+    other positive floats    v/10 .. v*10, log; at most 0.9 if v < 0.5, which may be a probability
+    0 and negative numbers   not searched: there is no scale to derive a range from
 
-Search happens in *coordinates*, in which equal distances matter equally: the logarithm, the value, or the place in
-a list of choices. Values come back rounded as a person would write them: 3 significant digits (of decay rates: 2 of
+Search happens in *encoded values*, in which equal distances matter equally: the logarithm, the value, or the index in
+a list of choices. Decoded values are rounded as a person would write them: 3 significant digits (of decay rates: 2 of
 1 - v).
 """
 
@@ -37,14 +37,14 @@ from operators.languages.parameters import Number, Parameter
 Scale = Literal["linear", "log", "complement"]
 
 _NUM = r"[-+]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-"""Nothing that ``float`` would not take, and no two repeats beside each other that match the same digits."""
+"""Accepts only what ``float`` accepts; no two adjacent repeats match the same digits (linear time)."""
 _SPAN = re.compile(rf"({_NUM})\s*\.\.\s*({_NUM})(\s+log\b)?(?:\s+step\s+(\d{{1,18}})(?!\d))?")
 _CHOICES = re.compile(rf"({_NUM}(?:\s*\|\s*{_NUM})+|True\s*\|\s*False|False\s*\|\s*True)(\s+unordered\b)?")
 
 
 @dataclass(frozen=True)
 class ParameterRange:
-    """The values that a constant may take."""
+    """The values that a parameter may take."""
 
     low: float
     high: float
@@ -52,64 +52,64 @@ class ParameterRange:
     integer: bool = False
     step: int = 1
     choices: tuple[Number, ...] = ()
-    """Sorted; if given, coordinates are places in it and ``low``, ``high`` its ends."""
+    """Sorted; if given, encoded values are indices into it, and ``low`` and ``high`` its ends."""
     unordered: bool = False
-    """Whether the choices are names and not amounts: no two of them are nearer than others."""
+    """Whether the choices are names and not amounts, so that all are equally far apart."""
 
     @cached_property
     def bounds(self) -> tuple[float, float]:
-        """Lowest and highest coordinate. Discrete values get half a step more, so that the ends are drawn fairly."""
+        """Lowest and highest encoded value; discrete ranges are half a step wider, so that ends are drawn fairly."""
         if self.choices:
             return -0.5, len(self.choices) - 0.5
         half = 0.49 * self.step if self.integer else 0.0
         low, high = self.low - half, self.high + half
         if self.scale == "log" and low <= 0:
             low = 0.51 * self.low
-        ends = self._place(low), self._place(high)
+        ends = self._scaled(low), self._scaled(high)
         return min(ends), max(ends)
 
-    def coordinate(self, value: Number) -> float:
-        """Where ``value`` lies; of a value that is not among the choices, the nearest one's place."""
+    def encode(self, value: Number) -> float:
+        """Return the encoded ``value``: the index of the nearest choice, or the value on the range's scale."""
         if self.choices:
             return float(min(range(len(self.choices)), key=lambda i: abs(self.choices[i] - value)))
         if (self.scale == "log" and value <= 0) or (self.scale == "complement" and value >= 1):
-            return self._place(_clamp(value, self.low, self.high))
-        return self._place(float(value))
+            return self._scaled(_clamp(value, self.low, self.high))
+        return self._scaled(float(value))
 
-    def value(self, coordinate: float) -> Number:
-        """The value nearest to a coordinate, inside the range and nicely rounded."""
+    def decode(self, encoded: float) -> Number:
+        """Return the value nearest to an encoded one, inside the range and rounded."""
         if self.choices:
-            return self.choices[min(max(round(coordinate), 0), len(self.choices) - 1)]
+            return self.choices[min(max(round(encoded), 0), len(self.choices) - 1)]
         if self.scale == "complement":
-            rest = float(f"{math.exp(coordinate):.2g}")
+            rest = float(f"{math.exp(encoded):.2g}")
             return _clamp(round(1.0 - rest, 9), self.low, self.high)
-        raw = math.exp(coordinate) if self.scale == "log" else coordinate
+        raw = math.exp(encoded) if self.scale == "log" else encoded
         if self.integer:
             return int(_clamp(round(raw / self.step) * self.step, self.low, self.high))
         return _clamp(_nice(raw), self.low, self.high)
 
-    def _place(self, value: float) -> float:
+    def _scaled(self, value: float) -> float:
         if self.scale == "log":
             return math.log(value)
         return math.log(1.0 - value) if self.scale == "complement" else value
 
 
-def range_of(constant: Parameter) -> ParameterRange | None:
-    """The range of a constant: of its comment, or derived from its value. None if it is not to be searched."""
-    if not constant.searchable:
+def range_of(parameter: Parameter) -> ParameterRange | None:
+    """Return the declared range, or one derived from the value; None if the parameter is not searched."""
+    if not parameter.searchable:
         return None
-    if constant.tune is not None and (stated := _stated(constant.tune, constant.value)) is not None:
-        return stated
-    return _derived(constant.value)
+    if parameter.tune is not None and (declared := _declared(parameter.tune, parameter.value)) is not None:
+        return declared
+    return _derived(parameter.value)
 
 
-def is_misread(constant: Parameter) -> bool:
-    """Whether a comment says ``tune:`` and goes on with something that is not of the grammar above."""
-    return constant.tune is not None and constant.searchable and _stated(constant.tune, constant.value) is None
+def has_invalid_range(parameter: Parameter) -> bool:
+    """Return whether the text after ``tune:`` is not of the grammar above."""
+    return parameter.tune is not None and parameter.searchable and _declared(parameter.tune, parameter.value) is None
 
 
-def described(span: ParameterRange) -> str:
-    """A range in the words of the grammar: ``16..512 log step 16``."""
+def format_range(span: ParameterRange) -> str:
+    """Return a range in the grammar of comments: ``16..512 log step 16``."""
     if span.choices:
         return "|".join(repr(choice) for choice in span.choices) + (" unordered" if span.unordered else "")
     low, high = (f"{end:g}" for end in (span.low, span.high))
@@ -117,7 +117,7 @@ def described(span: ParameterRange) -> str:
     return f"{low}..{high}{log}" + (f" step {span.step}" if span.step > 1 else "")
 
 
-def _stated(comment: str, value: Number) -> ParameterRange | None:
+def _declared(comment: str, value: Number) -> ParameterRange | None:
     if choices := _CHOICES.match(comment):
         listed = _listed(choices[1], value)
         return replace(listed, unordered=True) if listed is not None and choices[2] else listed

@@ -123,9 +123,7 @@ class GpSurrogate:
         self._known = np.concatenate([self._known, pending], axis=1)
         self._runs = np.concatenate([self._runs, np.ones(pending.shape[1])])
         self._target = np.concatenate([self._target, believed])
-        self._settings = self._solve(
-            {n: np.block([[known[n], across[n].T], [across[n], among[n]]]) for n in LENGTHS}
-        )
+        self._settings = self._solve({n: np.block([[known[n], across[n].T], [across[n], among[n]]]) for n in LENGTHS})
 
     def _solve(self, kernels: Mapping[float, Floats]) -> tuple[_Setting, ...]:
         """Solve for every length scale and noise. ``kernels``: by length, [N, N] covariances of known programs."""

@@ -31,9 +31,7 @@ def suggest(
 
     logging.getLogger("optuna").setLevel(logging.ERROR)  # it logs every study
     names = {key: f"{key[0]}:{key[1]}" for key in ranges}
-    places = [
-        {names[key]: span.coordinate(trial.values[key]) for key, span in ranges.items()} for trial in observations
-    ]
+    places = [{names[key]: span.encode(trial.values[key]) for key, span in ranges.items()} for trial in observations]
     # Values of other programs may lie outside of this parent's range: they inform, and proposals are clamped.
     spaces: dict[str, BaseDistribution] = {
         names[key]: FloatDistribution(
@@ -48,18 +46,22 @@ def suggest(
     )
     scores = [trial.score for trial in observations if trial.score is not None]
     worst = max(scores) if direction == "minimise" else min(scores)
-    given = []
-    for place, trial in zip(places, observations, strict=True):
-        failed = trial.state == "failed"
-        state = optuna.trial.TrialState.PRUNED if failed else optuna.trial.TrialState.COMPLETE
-        value = None if failed else worst if trial.score is None else trial.score
-        frozen = optuna.trial.create_trial(state=state, params=place, distributions=spaces, value=value)
-        # The study would deep-copy every trial, at 0.15 ms each; these are made for it alone.
-        vars(frozen)["__deepcopy__"] = partial(_itself, frozen)
-        given.append(frozen)
-    study.add_trials(given)
+    study.add_trials([_trial(one, place, spaces, worst) for one, place in zip(observations, places, strict=True)])
     proposed = study.ask(spaces).params
-    return {key: span.value(float(proposed[names[key]])) for key, span in ranges.items()}
+    return {key: span.decode(float(proposed[names[key]])) for key, span in ranges.items()}
+
+
+def _trial(observation: Observation, place: Mapping[str, float], spaces: Mapping[str, Any], worst: float) -> Any:
+    """Return an observation as a trial of the study."""
+    import optuna
+
+    failed = observation.state == "failed"
+    state = optuna.trial.TrialState.PRUNED if failed else optuna.trial.TrialState.COMPLETE
+    value = None if failed else worst if observation.score is None else observation.score
+    frozen = optuna.trial.create_trial(state=state, params=dict(place), distributions=dict(spaces), value=value)
+    # The study would deep-copy every trial, at 0.15 ms each; these are made for it alone.
+    vars(frozen)["__deepcopy__"] = partial(_itself, frozen)
+    return frozen
 
 
 def _itself(thing: Any, memo: Any) -> Any:

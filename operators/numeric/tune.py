@@ -27,11 +27,11 @@ import numpy as np
 from archive.records import Candidate, Direction, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.fingerprint import normalised
-from operators.languages.parameters import Number, find_constants
+from operators.languages.fingerprint import fingerprint
+from operators.languages.parameters import Number, find_parameters
 from operators.languages.syntax import Unparsable
 from operators.numeric import tpe
-from operators.numeric.observations import Key, Observation, Values, observe, rewritten, values_of
+from operators.numeric.observations import Key, Observation, Values, observe, values_of, with_values
 from operators.numeric.search_space import ParameterRange, range_of
 from operators.numeric.surrogate import GpSurrogate, normal_scores
 
@@ -103,8 +103,8 @@ class Tune:
         settings = self._settings(start, space, observations, visits, context.tree.direction, context.rng)
         for values in islice(settings, self.tries):
             changed = {key: value for key, value in values.items() if value != start[key]}
-            child = rewritten(files, changed)
-            if changed and normalised(child) not in context.known:
+            child = with_values(files, changed)
+            if changed and fingerprint(child) not in context.known:
                 return Candidate(child, move.parents, self.name, _idea(changed, start))
         return NoCandidate(f"tune found no new setting of {_names(space)} in {self.tries} tries: all are known already")
 
@@ -144,7 +144,7 @@ def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key,
     for path in editable:
         if path.endswith(".py") and path in files:
             try:
-                constants = find_constants(files[path])
+                constants = find_parameters(files[path])
             except Unparsable:
                 continue
             space.update({(path, c.name): r for c in constants if (r := range_of(c)) is not None})
@@ -154,18 +154,16 @@ def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key,
 # ---------------------------------------------------------------- without the surrogate
 
 
-def local_step(
-    start: Values, ranges: Space, rng: np.random.Generator
-) -> dict[Key, Number]:
+def local_step(start: Values, ranges: Space, rng: np.random.Generator) -> dict[Key, Number]:
     """Return a normal step from ``start`` in each encoded range, with a deviation of a quarter of its width."""
     values = {}
     for key, span in ranges.items():
         low, high = span.bounds
-        here = min(max(span.coordinate(start[key]), low), high)
+        here = min(max(span.encode(start[key]), low), high)
         value = start[key]
         for _ in range(20):
             step = float(rng.normal())
-            value = span.value(here + step * (high - low) / 4)
+            value = span.decode(here + step * (high - low) / 4)
             if abs(step) >= 0.3 and value != start[key]:
                 break
         values[key] = value
@@ -202,9 +200,7 @@ def elites(observations: Sequence[Observation], direction: Direction) -> list[Va
     return [scored[int(place)].values for place in order[:_ELITES]]
 
 
-def _children(
-    start: Values, space: Space, best: Sequence[Values], rng: np.random.Generator
-) -> Iterator[Values]:
+def _children(start: Values, space: Space, best: Sequence[Values], rng: np.random.Generator) -> Iterator[Values]:
     """Yield settings near ``start``: one parameter changed, several changed, values of other good programs taken."""
     keys = list(space)
     alone = {key: _alone(start[key], space[key], rng) for key in keys}
@@ -230,8 +226,8 @@ def _alone(value: Number, span: ParameterRange, rng: np.random.Generator) -> lis
     if span.choices and len(span.choices) <= _FEW:
         return [choice for choice in span.choices if choice != value]
     low, high = span.bounds
-    here = min(max(span.coordinate(value), low), high)
-    steps = [span.value(here + scale * float(rng.normal()) * (high - low)) for scale in _SCALES]
+    here = min(max(span.encode(value), low), high)
+    steps = [span.decode(here + scale * float(rng.normal()) * (high - low)) for scale in _SCALES]
     return [other for other in (*steps, _drawn(span, rng)) if other != value]
 
 
@@ -246,7 +242,7 @@ def _setting(values: Values, keys: Sequence[Key]) -> tuple[Number | None, ...]:
 
 def _drawn(span: ParameterRange, rng: np.random.Generator) -> Number:
     low, high = span.bounds
-    return span.value(float(rng.uniform(low, high)))
+    return span.decode(float(rng.uniform(low, high)))
 
 
 def _idea(changed: Values, start: Values) -> str:

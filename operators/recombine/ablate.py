@@ -1,7 +1,7 @@
-"""ablate: a program with one step of its lineage taken out again, to see what that step is worth. No language model.
+"""ablate: a program without one step of its lineage, to measure what that step gained. Needs no language model.
 
-Taking a step out is a three-way merge with the step as the base: the program keeps all that came after it, and gets
-back what stood there before. Lines of it that later steps have changed again are theirs by now, and stay.
+A step is removed by a three-way merge with the step as the base: the program keeps all later changes, and the step's
+lines are put back to what they were before. Lines that later steps changed again stay.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.fingerprint import normalised
+from operators.languages.fingerprint import fingerprint
 from operators.languages.syntax import Unparsable, parse
 from operators.recombine.crossover import merge
 
 
 @dataclass(frozen=True)
 class Removal:
-    """A program without one step: the step's node, its idea in words, and the files that are left."""
+    """A program without one step: the step's node, its idea, and the remaining files."""
 
     node_id: str
     idea: str
     files: Mapping[str, str]
     partial: bool = False
-    """Later steps changed some of it again, and that stays."""
+    """Whether later steps changed some of its lines again, which stay."""
 
     @property
     def words(self) -> str:
-        """The idea of the program that is left."""
+        """The idea of the remaining program."""
         but = ", but for what later steps changed again" if self.partial else ""
         return f"without {self.node_id[:8]}: {self.idea}{but}"
 
@@ -37,7 +37,7 @@ class Removal:
 def without(
     node_id: str, idea: str, program: Mapping[str, str], step: Mapping[str, str], before: Mapping[str, str]
 ) -> Removal | str:
-    """``program`` without what ``step`` changed in ``before``; or the reason why that cannot be had."""
+    """Return ``program`` without what ``step`` changed in ``before``, or the reason why that is not possible."""
     try:
         merged = merge(step, program, before, lambda: 0)
         for path, text in merged.files.items():
@@ -45,13 +45,13 @@ def without(
                 parse(text, path)
     except Unparsable as error:
         return f"what is left without it does not parse: {error}"
-    if normalised(merged.files) == normalised(program):
+    if fingerprint(merged.files) == fingerprint(program):
         return "nothing of it is left: later steps replaced it"
     return Removal(node_id, idea, merged.files, bool(merged.drawn))
 
 
 class Ablate:
-    """Hands out the removals in order: the first proposal of a run is the first removal, and so on."""
+    """Propose the removals in order: the n-th proposal of a run is the n-th removal."""
 
     arity = 1
     needs_llm = False
@@ -64,7 +64,7 @@ class Ablate:
         return node_id == tree.root
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
-        """The n-th proposal of the run, counted from its moves: a resume hands out the same."""
+        """Return the next removal, counted from the moves of the run, so that a resumed run continues."""
         numbers = sorted(n for n, record in context.tree.moves.items() if _asks(record.move, self.name))
         place = numbers.index(context.move_number)
         if place >= len(self.removals):

@@ -1,7 +1,7 @@
-"""The conflicts of a merge, resolved by a language model that is told what both sides wanted.
+"""Resolution of merge conflicts by a language model.
 
-It is shown the merged program with an open place for each conflict, the three versions of each place, and the ideas
-that led to both parents. It answers with the lines of every place:
+The model is shown the merged program with an open place for each conflict, the three versions of each place, and the
+ideas that led to both parents. It answers with the lines of every place:
 
     IDEA: the gate of A in front of the wider block of B
 
@@ -10,8 +10,8 @@ that led to both parents. It answers with the lines of every place:
         x = x + self.gate(x) * self.block(x)
     ```
 
-What it writes is held against what all candidates are held against, with one repair turn
-(``operators.rewrite.operator``)."""
+The answer passes the same checks as every answer, with one repair turn (``operators.rewrite.operator``).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from archive.records import Candidate, Propose
 from operators.base import Context, NoCandidate
 from operators.llm.base import Answer
 from operators.llm.meter import CallId, Meter
-from operators.rewrite.answers.search_replace import UNSAID, InvalidAnswer, read_idea
-from operators.rewrite.operator import converse, well_formed, whole, written
+from operators.rewrite.answers.search_replace import NO_IDEA, InvalidAnswer, read_idea
+from operators.rewrite.conversation import ask_with_repair, build_prompt, require_complete, require_well_formed
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.templates import Templates
 from operators.rewrite.prompt.truncation import TooLong
@@ -32,12 +32,12 @@ from operators.sanitize import quote
 
 _PLACE = re.compile(r"^[\s*#_`]*PLACE\s+(\d{1,4})[\s*#_`:]*$")
 _LONGEST = 6000
-"""Characters of one version of a place that are shown."""
+"""Maximum characters shown of one version of a place."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Lines that both parents changed, each with its line end: as they were, and as each of them has them now."""
+    """Lines, with line ends, that both parents changed: in the base and in each parent."""
 
     path: str
     base: tuple[str, ...]
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Answered:
-    """The idea of the merged program, and the lines of each place in order."""
+    """The idea of the merged program, and the lines of each place, in order."""
 
     idea: str
     places: tuple[tuple[str, ...], ...]
@@ -57,7 +57,7 @@ class Resolver:
     """Asks the model about the conflicts of one merge."""
 
     def __init__(self, llm: Meter, name: str, prompts: str | None) -> None:
-        """``name``: of the operator that asks. Raises ValueError for a folder that has no templates."""
+        """``name``: of the operator. Raises ValueError for a folder without templates."""
         self.llm = llm
         self.name = name
         self.templates = Templates(prompts)
@@ -69,11 +69,11 @@ class Resolver:
         ancestor: str,
         draft: Mapping[str, str],
         places: Sequence[Place],
-        settled: Callable[[Answered], Candidate],
+        finish: Callable[[Answered], Candidate],
     ) -> Candidate | NoCandidate:
-        """The candidate that ``settled`` makes of an answer, or why there is none.
+        """Return the candidate that ``finish`` makes of an answer, or why there is none.
 
-        ``draft``: the merged files with a line for each open place. ``settled`` raises ``InvalidAnswer``.
+        ``draft``: the merged files with a line for each open place. ``finish`` may raise ``InvalidAnswer``.
         """
         with context.tree.lock:
             parts = {
@@ -84,27 +84,27 @@ class Resolver:
             for side, parent in zip("ab", move.parents, strict=True):
                 parts[f"{side}_result"] = sections.result(context.tree, parent)
                 older = {*context.tree.ancestors(ancestor), ancestor}
-                parts[f"{side}_ideas"] = sections.ancestors(context.tree, parent, older).shown()
+                parts[f"{side}_ideas"] = sections.ancestors(context.tree, parent, older).text()
         try:
-            prompt = written(self.templates, "resolve", parts, context, self.llm.prompt_tokens)
+            prompt = build_prompt(self.templates, "resolve", parts, context, self.llm.prompt_tokens)
         except TooLong as error:
             return NoCandidate(str(error))
         version = self.templates.version(("system", "repair", "resolve"))
 
         def read(answer: Answer, last: bool) -> Candidate:
-            whole(answer)
-            candidate = settled(read_places(answer.text, len(places)))
-            well_formed(candidate.files, context)
+            require_complete(answer)
+            candidate = finish(read_places(answer.text, len(places)))
+            require_well_formed(candidate.files, context)
             return candidate
 
-        def ticket(turn: int) -> CallId:
+        def call_id(turn: int) -> CallId:
             return CallId(context.run, context.move_number, turn, self.name, template=version)
 
-        return converse(self.llm, prompt, ticket, self.templates, read)
+        return ask_with_repair(self.llm, prompt, call_id, self.templates, read)
 
 
 def read_places(text: str, count: int) -> Answered:
-    """Raises ``InvalidAnswer`` unless there is one block for each of the places 1 to ``count``, and no other."""
+    """Read one block for each of the places 1 to ``count``. Raises ``InvalidAnswer`` if some are missing or extra."""
     idea, rest = read_idea(text)
     lines = rest.splitlines()
     found: dict[int, tuple[str, ...]] = {}
@@ -123,12 +123,12 @@ def read_places(text: str, count: int) -> Answered:
         at += 1
     if missing := [number for number in range(1, count + 1) if number not in found]:
         raise InvalidAnswer(f"PLACE {missing[0]} is missing; give a block for each of the {count} places")
-    return Answered(idea or UNSAID, tuple(found[number] for number in range(1, count + 1)))
+    return Answered(idea or NO_IDEA, tuple(found[number] for number in range(1, count + 1)))
 
 
 def _shown(place: Place, number: int) -> str:
     versions = (("before", place.base), ("A", place.a), ("B", place.b))
-    # Not in the form of an answer: a small model would give it back as one.
+    # Not in the form of an answer, which a small model would copy.
     return f"Open place number {number}, of {place.path}.\n\n" + "\n\n".join(
         f"{name}:\n{quote(''.join(lines), 'source', _LONGEST, keep='head')}" for name, lines in versions
     )

@@ -1,10 +1,10 @@
-"""crossover: a three-way merge of two nodes over their lowest common ancestor. A language model helps, if there is one.
+"""crossover: a three-way merge of two nodes over their lowest common ancestor, with or without a language model.
 
-Constants are merged by name first, since those on neighbouring lines would conflict in a merge of lines: a constant
-that one parent changed is taken from that parent; one that both changed differently is drawn. All three versions
-then get the merged values, so that the merge of lines (``merge3``) sees nothing but the code. A hunk that both parents
-changed differently goes to the model, with both ideas stated (``operators.recombine.conflicts``); without a model, or
-where its answer cannot be used, the hunk is drawn from either, whole.
+Parameters are merged by name first, since on neighbouring lines they would conflict in a merge of lines: a parameter
+that one parent changed is taken from that parent; one that both changed differently is drawn at random. All three
+versions then get the merged values, so that the merge of lines (``merge3``) sees only the code. A hunk that both
+parents changed differently is resolved by the model, which is shown both ideas (``operators.recombine.conflicts``).
+Without a model or a valid answer, the hunk is drawn from either parent as a whole.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from merge3 import Merge3
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.fingerprint import normalised
-from operators.languages.parameters import Number, read_constants, set_constants
+from operators.languages.fingerprint import fingerprint
+from operators.languages.parameters import Number, read_parameters, set_parameters
 from operators.languages.syntax import Unparsable, parse
 from operators.llm.meter import Meter
 from operators.recombine.conflicts import Answered, Place, Resolver
@@ -28,23 +28,23 @@ from operators.rewrite.answers.search_replace import InvalidAnswer
 
 Files = Mapping[str, str]
 Choose = Callable[[], int]
-"""Settles a conflict: 0 for the first version, 1 for the second."""
-Settle = Callable[[Place], Sequence[str] | None]
-"""The lines for a place that both changed, or None to have it drawn."""
+"""Decides a conflict: 0 for the first version, 1 for the second."""
+Resolve = Callable[[Place], Sequence[str] | None]
+"""Returns the lines of a place that both changed, or None to draw them."""
 
 
 @dataclass
 class Share:
-    """What one parent brought to a merge."""
+    """The part of one parent in a merge."""
 
-    constants: list[str] = field(default_factory=list)
+    parameters: list[str] = field(default_factory=list)
     hunks: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.constants or self.hunks)
+        return bool(self.parameters or self.hunks)
 
     def __str__(self) -> str:
-        parts = [", ".join(self.constants)] if self.constants else []
+        parts = [", ".join(self.parameters)] if self.parameters else []
         if self.hunks:
             parts.append(f"{self.hunks} block{'s' if self.hunks > 1 else ''} of code")
         return " and ".join(parts) or "nothing"
@@ -52,7 +52,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Merged:
-    """The files of a merge and what each parent brought. ``drawn`` counts the conflicts that chance decided."""
+    """The files of a merge and the share of each parent. ``drawn`` counts the conflicts decided at random."""
 
     files: dict[str, str]
     a: Share
@@ -61,16 +61,21 @@ class Merged:
 
 
 class Crossover:
-    """Joins what two nodes changed since their lowest common ancestor."""
+    """Merge what two nodes changed since their lowest common ancestor."""
 
     arity = 2
 
     def __init__(
         self, name: str = "crossover", tries: int = 4, llm: Meter | None = None, prompts: str | None = None
     ) -> None:
-        """``tries``: how often conflicts are drawn again when the result is known or does not parse.
+        """Set up the operator.
 
-        ``prompts``: a folder whose templates come before those of this repository. Raises ValueError.
+        Args:
+            tries: How often conflicts are drawn when the result is known or does not parse.
+            prompts: Folder with templates that replace those of this repository.
+
+        Raises:
+            ValueError: Invalid templates.
         """
         self.name = name
         self.tries = tries
@@ -78,7 +83,7 @@ class Crossover:
 
     @property
     def needs_llm(self) -> bool:
-        """Not once the model can answer no more: conflicts are drawn then."""
+        """False once the model can no longer answer: conflicts are drawn then."""
         return self._resolver is not None and self._resolver.llm.closed is None
 
     def applies(self, tree: Tree, node_id: str) -> bool:
@@ -116,7 +121,7 @@ class Crossover:
     def _resolved(
         self, resolver: Resolver, move: Propose, context: Context, ancestor: str, versions: tuple[Files, Files, Files]
     ) -> Candidate | NoCandidate | None:
-        """The merge with its conflicts written by the model; why there is none; or None where nothing conflicts."""
+        """Return the merge resolved by the model, or why there is none; None if nothing conflicts."""
         draws = int(context.rng.integers(2**31))
         places: list[Place] = []
 
@@ -131,7 +136,7 @@ class Crossover:
         if not places:
             return None
 
-        def settled(answered: Answered) -> Candidate:
+        def finish(answered: Answered) -> Candidate:
             rest = iter(answered.places)
             merged = merge(*versions, _drawing(draws), lambda place: next(rest))
             if fault := _fault(merged, *versions[1:], context) or context.gate(merged.files):
@@ -139,17 +144,17 @@ class Crossover:
             idea = f"merge of {move.parents[0][:8]} and {move.parents[1][:8]}: {answered.idea}"
             return Candidate(merged.files, move.parents, self.name, idea)
 
-        return resolver.resolve(move, context, ancestor, draft.files, places, settled)
+        return resolver.resolve(move, context, ancestor, draft.files, places, finish)
 
 
 def _drawing(seed: int) -> Choose:
-    """Draws that come out the same each time that a merge is done anew."""
+    """Return a source of draws that are the same for every repetition of a merge."""
     rng = np.random.default_rng(seed)
     return lambda: int(rng.integers(2))
 
 
 def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
-    """Why a merge is no candidate; empty if it is one."""
+    """Return why a merge is no candidate; empty if it is one."""
     if any(merged.files == dict(files) for files in (a, b)):  # the common case when little differs; spares a parse
         return "the result equals one of its parents"
     try:
@@ -158,21 +163,21 @@ def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
                 parse(text, path)
     except Unparsable as error:
         return f"the result does not parse: {error}"
-    identity = normalised(merged.files)
-    if identity in (normalised(a), normalised(b)):
+    identity = fingerprint(merged.files)
+    if identity in (fingerprint(a), fingerprint(b)):
         return "the result equals one of its parents"
     return "the result is known already" if identity in context.known else ""
 
 
 def _undecided(place: Place) -> None:
-    """Leaves every place to chance."""
+    """Leave every place to chance."""
 
 
-def merge(base: Files, a: Files, b: Files, choose: Choose, settle: Settle = _undecided) -> Merged:
-    """The three-way merge of all files. Raises ``Unparsable``.
+def merge(base: Files, a: Files, b: Files, choose: Choose, resolve: Resolve = _undecided) -> Merged:
+    """Return the three-way merge of all files. Raises ``Unparsable``.
 
-    ``settle`` writes a place in the code that both changed; ``choose`` decides where it gives none, and between values
-    of a constant.
+    ``resolve`` returns the lines of a place in the code that both changed; ``choose`` decides if it returns None, and
+    between two values of a parameter.
     """
     files: dict[str, str] = {}
     shares = Share(), Share()
@@ -180,7 +185,7 @@ def merge(base: Files, a: Files, b: Files, choose: Choose, settle: Settle = _und
     for path in sorted({*base, *a, *b}):
         text: str | None
         if path in base and path in a and path in b:
-            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, choose, settle)
+            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, choose, resolve)
         else:
             text, conflicts = _merge_presence((base.get(path), a.get(path), b.get(path)), shares, choose)
         drawn += conflicts
@@ -192,7 +197,7 @@ def merge(base: Files, a: Files, b: Files, choose: Choose, settle: Settle = _und
 def _merge_presence(
     versions: tuple[str | None, str | None, str | None], shares: tuple[Share, Share], choose: Choose
 ) -> tuple[str | None, int]:
-    """A file that is missing somewhere is taken whole: from the parent that changed it, or drawn."""
+    """Take a file that one version lacks as a whole: from the parent that changed it, or drawn."""
     base, a, b = versions
     if a == b:
         return a, 0
@@ -203,14 +208,14 @@ def _merge_presence(
 
 
 def _merge_text(
-    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], choose: Choose, settle: Settle
+    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], choose: Choose, resolve: Resolve
 ) -> tuple[str, int]:
-    """``versions``: base, a, b."""
+    """Merge one file; return its text and the number of draws. ``versions``: base, a, b."""
     base, a, b = versions
     drawn = 0
     if path.endswith(".py"):
-        values, drawn = _merge_constants(read_constants(base), read_constants(a), read_constants(b), shares, choose)
-        base, a, b = (set_constants(text, values) for text in versions)
+        values, drawn = _merge_parameters(read_parameters(base), read_parameters(a), read_parameters(b), shares, choose)
+        base, a, b = (set_parameters(text, values) for text in versions)
     base_lines, a_lines, b_lines = (text.splitlines(keepends=True) for text in (base, a, b))
     lines: list[str] = []
     for region in Merge3(base_lines, a_lines, b_lines, sequence_matcher=_matcher()).merge_regions():
@@ -227,7 +232,7 @@ def _merge_text(
                 shares[1].hunks += 1
             case (_, start, end, a_start, a_end, b_start, b_end):
                 sides = a_lines[a_start:a_end], b_lines[b_start:b_end]
-                written = settle(Place(path, tuple(base_lines[start or 0 : end or 0]), *map(tuple, sides)))
+                written = resolve(Place(path, tuple(base_lines[start or 0 : end or 0]), *map(tuple, sides)))
                 if written is not None:
                     lines += written
                     continue
@@ -239,20 +244,20 @@ def _merge_text(
 
 
 def _matcher() -> Any:
-    # difflib's is quadratic in lines that repeat (blank ones, mostly): 47 ms for 20 KB, against 1 ms.
+    # difflib's is quadratic in repeated lines (mostly blank ones): 47 ms for 20 KB, against 1 ms.
     from patiencediff import PatienceSequenceMatcher
 
     return PatienceSequenceMatcher
 
 
-def _merge_constants(
+def _merge_parameters(
     base: Mapping[str, Number],
     a: Mapping[str, Number],
     b: Mapping[str, Number],
     shares: tuple[Share, Share],
     choose: Choose,
 ) -> tuple[dict[str, Number], int]:
-    """Three-way by name, for the constants that all three have; the others are code and left to the line merge."""
+    """Merge the parameters that all three versions have, by name; others are left to the merge of lines."""
     values: dict[str, Number] = {}
     drawn = 0
     for name in base:
@@ -264,11 +269,11 @@ def _merge_constants(
         conflict = not _equal(a[name], base[name]) and not _equal(b[name], base[name])
         winner = choose() if conflict else int(_equal(a[name], base[name]))
         values[name] = (a, b)[winner][name]
-        shares[winner].constants.append(f"{name} {values[name]!r}")
+        shares[winner].parameters.append(f"{name} {values[name]!r}")
         drawn += conflict
     return values, drawn
 
 
 def _equal(x: Number, y: Number) -> bool:
-    """Equal in value and kind: ``1`` and ``1.0`` are different literals, and may mean different things."""
+    """Return whether values and types are equal: ``1`` and ``1.0`` may mean different things."""
     return x == y and type(x) is type(y)

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from archive.records import Candidate, Node, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.fingerprint import normalised
-from operators.languages.similarity import size
+from operators.languages.fingerprint import fingerprint
+from operators.languages.similarity import program_size
 from operators.recombine.ablate import Removal, without
 from operators.rewrite.prompt.change_kinds import gain_of
 
@@ -21,7 +21,7 @@ Files = Mapping[str, str]
 
 
 class Prune:
-    """A child without one step of its lineage."""
+    """Remove one step of the lineage."""
 
     arity = 1
     needs_llm = False
@@ -32,7 +32,7 @@ class Prune:
         self._prunable: dict[str, bool] = {}
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        """A scored node with a step in its lineage that made the program longer."""
+        """True for a scored node with a step in its lineage that made the program longer."""
         return tree.scored(node_id) and self._is_prunable(tree, node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
@@ -53,7 +53,7 @@ class Prune:
         return NoCandidate(f"nothing of {program_id[:8]} can be taken out: {'; '.join(reasons[1:] or reasons)[:500]}")
 
     def _is_prunable(self, tree: Tree, node_id: str) -> bool:
-        """Whether there is such a step. Policies ask often, so what is known of the parents is kept."""
+        """Return whether such a step exists. Cached by node, since policies call it often."""
         front = [node_id]
         while front:
             node = tree[front[-1]]
@@ -65,7 +65,7 @@ class Prune:
         return self._prunable[node_id]
 
     def _grew(self, tree: Tree, step: Node) -> bool:
-        """Whether a step has more lines than its parent. Kept by node, since programs never change."""
+        """Return whether a step has more lines than its parent. Cached by node, since programs never change."""
         if step.node_id not in self._grown:
             before = tree[step.parents[0]].candidate.files
             self._grown[step.node_id] = _lines(step.candidate.files) > _lines(before)
@@ -73,7 +73,7 @@ class Prune:
 
 
 def _steps(tree: Tree, node_id: str) -> Iterator[Node]:
-    """The steps of a lineage that have one parent: not the root, and no merges."""
+    """Yield the steps of a lineage with one parent: neither the root nor merges."""
     return (node for node in map(tree.__getitem__, tree.lineage(node_id)) if len(node.parents) == 1)
 
 
@@ -84,9 +84,9 @@ def _order(tree: Tree, step: Node) -> tuple[bool, float]:
 
 
 def _fault(found: Removal, program: Files, context: Context) -> str:
-    if size(found.files) >= size(program):
+    if program_size(found.files) >= program_size(program):
         return "the program does not become shorter"
-    return "the result is known already" if normalised(found.files) in context.known else ""
+    return "the result is known already" if fingerprint(found.files) in context.known else ""
 
 
 def _lines(files: Files) -> int:

@@ -1,4 +1,4 @@
-"""debug: a language model repairs a program that failed, from its outcome, reason and log. Its children are few."""
+"""debug: a language model repairs a failed program, given its outcome, reason and log."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from operators.base import Context
 from operators.llm.meter import Meter
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
-from operators.rewrite.prompt.truncation import PromptParts
+from operators.rewrite.prompt.truncation import PromptSections
 
 
 class Debug(LlmOperator):
-    """The smallest change that makes a failed program run. At most ``tries`` of them for one node."""
+    """Ask for the smallest change that makes a failed program run, at most ``tries`` times for one node."""
 
     template = "debug"
 
     def __init__(self, llm: Meter, name: str | None = None, prompts: str | None = None, tries: int = 2) -> None:
-        """Raises ValueError for less than one try."""
+        """Raises ValueError for less than one try or invalid templates."""
         super().__init__(llm, name, prompts)
         if tries < 1:
             raise ValueError(f"operators.{self.name}.tries is {tries}; expected at least 1 repair of a failed node")
         self.tries = tries
 
-    def suits(self, tree: Tree, node_id: str) -> bool:
-        """A failed node is a parent to nothing else, so its charges are the tries so far, refused ones included."""
+    def accepts(self, tree: Tree, node_id: str) -> bool:
+        """Return whether the node failed and has tries left: all its visits are tries, refused ones included."""
         return tree.visits[tree.index[node_id]] < self.tries and sections.has_failed(tree, node_id)
 
-    def parts(self, node_id: str, context: Context) -> PromptParts:
+    def prompt_sections(self, node_id: str, context: Context) -> PromptSections:
         tree = context.tree
         parents = tree[node_id].parents
         return {

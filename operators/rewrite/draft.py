@@ -1,7 +1,7 @@
-"""draft: a language model writes a whole new program from the task's text alone. The parent is the root.
+"""draft: a language model writes a whole new program from the task's text. The parent is the root.
 
-It is not shown the seed program: what a model is shown it copies, and a draft is there to be something else. How the
-functions are used it learns from a small example in the template.
+The seed program is not shown: models copy what they are shown, and a draft is to be different. A small example in the
+template shows how the functions are used.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from operators.base import Context
 from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
-from operators.rewrite.prompt.truncation import PromptParts
+from operators.rewrite.prompt.truncation import PromptSections
 
 
 class Draft(LlmOperator):
-    """Another approach than the ones in the tree."""
+    """Ask for an approach that differs from those in the tree."""
 
     template = "draft"
 
-    def suits(self, tree: Tree, node_id: str) -> bool:
+    def accepts(self, tree: Tree, node_id: str) -> bool:
         return node_id == tree.root and tree.scored(node_id)
 
-    def parts(self, node_id: str, context: Context) -> PromptParts:
+    def prompt_sections(self, node_id: str, context: Context) -> PromptSections:
         return {
             "result": sections.result(context.tree, node_id),
             "noise": sections.noise(context.sigma),

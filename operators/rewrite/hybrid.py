@@ -1,7 +1,7 @@
-"""hybrid: a language model gives the program a new structure and names its constants; ``tune`` then searches these.
+"""hybrid: a language model adds a new structure with named parameters, which ``tune`` then searches.
 
-What a model is good at (a new block) and what it is bad at (its best setting) are kept apart: the answer must bring at
-least one new module-level constant with a range that ``operators.numeric.search_space`` can read, and use it.
+This separates what models are good at (a new block) from what they are bad at (its best setting): the answer must
+define and use at least one new parameter with a range in the grammar of ``operators.numeric.search_space``.
 """
 
 from __future__ import annotations
@@ -11,61 +11,61 @@ from collections.abc import Iterator, Mapping
 
 from archive.tree import Tree
 from operators.base import Context
-from operators.languages.parameters import Parameter, find_constants
+from operators.languages.parameters import Parameter, find_parameters
 from operators.languages.syntax import Unparsable, parse
-from operators.numeric.search_space import is_misread
+from operators.numeric.search_space import has_invalid_range
 from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal
-from operators.rewrite.improve import of_a_scored_program
+from operators.rewrite.improve import sections_of_scored_program
 from operators.rewrite.operator import LlmOperator
-from operators.rewrite.prompt.truncation import PromptParts
+from operators.rewrite.prompt.truncation import PromptSections
 from operators.sanitize import one_line
 
 Files = Mapping[str, str]
 
 
 class Hybrid(LlmOperator):
-    """A new structure with new constants, each with the range in which it is to be searched."""
+    """Ask for a new structure with new parameters and their ranges."""
 
     template = "hybrid"
 
-    def suits(self, tree: Tree, node_id: str) -> bool:
+    def accepts(self, tree: Tree, node_id: str) -> bool:
         return tree.scored(node_id)
 
-    def parts(self, node_id: str, context: Context) -> PromptParts:
-        return of_a_scored_program(node_id, context)
+    def prompt_sections(self, node_id: str, context: Context) -> PromptSections:
+        return sections_of_scored_program(node_id, context)
 
     def check(self, proposal: Proposal, files: Files, parent: Files) -> None:
-        new = list(_new_constants(files, parent))
-        if misread := [constant for constant in new if is_misread(constant)]:
+        new = list(_new_parameters(files, parent))
+        if invalid := [parameter for parameter in new if has_invalid_range(parameter)]:
             raise InvalidAnswer(
                 "a range is not of the form `low..high`, `low..high log`, `low..high step 8` or `1|2|4`",
-                "\n".join(f"{c.name}: `tune: {one_line(c.tune or '', 60)}`" for c in misread[:5]),
+                "\n".join(f"{p.name}: `tune: {one_line(p.tune or '', 60)}`" for p in invalid[:5]),
             )
-        if not any(constant.searchable and constant.tune is not None for constant in new):
+        if not any(parameter.searchable and parameter.tune is not None for parameter in new):
             raise InvalidAnswer(
                 "there is no new module-level constant with a range, such as `GATE = 0.5  # tune: 0..1`; "
-                "name the numbers of the new structure that the numeric search shall find"
+                "name the numbers of the new structure that the numeric search is to find"
             )
-        if idle := sorted(constant.name for constant in new if constant.name not in _used(files)):
-            raise InvalidAnswer(f"{idle[0]} is named and never used; use it or leave it out")
+        if idle := sorted(parameter.name for parameter in new if parameter.name not in _used(files)):
+            raise InvalidAnswer(f"{idle[0]} is defined and never used; use it or leave it out")
 
 
-def _new_constants(files: Files, parent: Files) -> Iterator[Parameter]:
+def _new_parameters(files: Files, parent: Files) -> Iterator[Parameter]:
     for path, text in files.items():
         if path.endswith(".py"):
-            known = {constant.name for constant in _constants(parent.get(path, ""))}
-            yield from (constant for constant in _constants(text) if constant.name not in known)
+            known = {parameter.name for parameter in _parameters(parent.get(path, ""))}
+            yield from (parameter for parameter in _parameters(text) if parameter.name not in known)
 
 
-def _constants(text: str) -> tuple[Parameter, ...]:
+def _parameters(text: str) -> tuple[Parameter, ...]:
     try:
-        return find_constants(text)
-    except Unparsable:  # the parent's fault, if at all: the answer has been parsed
+        return find_parameters(text)
+    except Unparsable:  # only possible for the parent: the answer was parsed
         return ()
 
 
 def _used(files: Files) -> set[str]:
-    """All names that some Python file reads, attributes (``config.WIDTH``) included."""
+    """Return all names that a Python file reads, attributes (``config.WIDTH``) included."""
     names: set[str] = set()
     for path, text in files.items():
         if path.endswith(".py"):

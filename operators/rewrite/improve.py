@@ -1,7 +1,7 @@
-"""improve: a language model changes a scored program, knowing what was tried on it and around it.
+"""improve: a language model changes a scored program, given what was tried on it and what else is in progress.
 
-Each proposal has an *aim*, a kind of change to make, so that the search does not get stuck on learning rates: see
-``operators.rewrite.prompt.change_kinds``. The aim is kept with the node and with each call.
+Each proposal asks for one kind of change (``operators.rewrite.prompt.change_kinds``), so that the search does not only
+change learning rates. The archive keeps the kind with the node and with each call, in the column ``aim``.
 """
 
 from __future__ import annotations
@@ -11,38 +11,37 @@ from operators.base import Context
 from operators.llm.meter import Meter
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
-from operators.rewrite.prompt.change_kinds import ChangeKind, due, read_aims
-from operators.rewrite.prompt.truncation import PromptParts
+from operators.rewrite.prompt.change_kinds import ChangeKind, read_change_kinds, sampled_kind
+from operators.rewrite.prompt.truncation import PromptSections
 
 
 class Improve(LlmOperator):
-    """One change to the parent that should better the score by more than noise."""
+    """Ask for one change that improves the score by more than noise."""
 
     template = "improve"
     more_templates = ("aims",)
 
     def __init__(self, llm: Meter, name: str | None = None, prompts: str | None = None) -> None:
         super().__init__(llm, name, prompts)
-        read_aims(self.templates.text("aims"))  # a file that cannot be read is told at the start
+        self._kinds = read_change_kinds(self.templates.text("aims"))
 
-    def suits(self, tree: Tree, node_id: str) -> bool:
+    def accepts(self, tree: Tree, node_id: str) -> bool:
         return tree.scored(node_id)
 
-    def aim(self, context: Context) -> ChangeKind:
-        """What credit says; of an answer that was paid for in an earlier session, what was asked then."""
-        aims = read_aims(self.templates.text("aims"))
+    def change_kind(self, context: Context) -> ChangeKind:
+        """Return a sampled kind; for an answer of an earlier session, the kind that was asked for then."""
         with context.tree.lock:
-            chosen = due(aims, context.tree, context.sigma, context.rng)
+            sampled = sampled_kind(self._kinds, context.tree, context.sigma, context.rng)
         paid = self.llm.paid(context.run, context.move_number)
         asked = paid.aim if paid is not None else None
-        return next((aim for aim in aims if aim.name == asked), chosen)
+        return next((kind for kind in self._kinds if kind.name == asked), sampled)
 
-    def parts(self, node_id: str, context: Context) -> PromptParts:
-        return of_a_scored_program(node_id, context)
+    def prompt_sections(self, node_id: str, context: Context) -> PromptSections:
+        return sections_of_scored_program(node_id, context)
 
 
-def of_a_scored_program(node_id: str, context: Context) -> PromptParts:
-    """What is shown of a program that is to be changed. Called with ``tree.lock`` held."""
+def sections_of_scored_program(node_id: str, context: Context) -> PromptSections:
+    """Return the sections on a scored program that is to be changed. Called with ``tree.lock`` held."""
     tree, files = context.tree, context.tree[node_id].candidate.files
     return {
         "source": sections.sources(files, context.task),

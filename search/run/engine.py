@@ -45,7 +45,7 @@ from archive.records import (
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
-from operators.languages.fingerprint import normalised
+from operators.languages.fingerprint import fingerprint
 from operators.llm.base import Cap
 from prepare.task import Task
 from search.claims.statistics import screening_sigma
@@ -357,7 +357,7 @@ class Engine:
             self._refuse(record, f"its parent {parent[:8]} is suspect: {self.tree.suspicion(parent)}")
         elif (reason := self.parts.gate(result.files)) is not None:
             self._refuse(record, reason)
-        elif normalised(result.files) in self._known:
+        elif fingerprint(result.files) in self._known:
             self._refuse(record, "it equals a known candidate but for comments, layout or a seed")
         else:
             self._accept(record, result)
@@ -374,7 +374,7 @@ class Engine:
         """Add a candidate as a node, recorded before it costs any budget, and queue its screening."""
         number = len(self.tree)
         node_id = node_id_for(self.run.run_id, number)
-        digest = normalised(candidate.files)
+        digest = fingerprint(candidate.files)
         node = Node(node_id, self.run.run, number, record.number, candidate, self.parts.clock(), digest)
         self.tree.add(self.archive.add(node))
         fault("node")

@@ -44,7 +44,7 @@ from archive.records import Candidate, Evaluation, Propose, Scored
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.parameters import set_constants
+from operators.languages.parameters import set_parameters
 from prepare.load import task_from
 from search import factory
 from search.config import Budget, SettingsError
@@ -86,7 +86,7 @@ def _bad_predict(source: str) -> str:
 
 
 def _too_large(source: str) -> str:
-    return set_constants(source, {"WIDTH": 512, "DEPTH": 4})
+    return set_parameters(source, {"WIDTH": 512, "DEPTH": 4})
 
 
 def _becomes_nan(source: str) -> str:
@@ -134,7 +134,7 @@ def stream(source: str, count: int) -> list[Entry]:
             "BATCH": rng.choice([8, 12, 16, 24]),
             "WARMUP": round(rng.uniform(0.02, 0.2), 4),
         }
-        variant = set_constants(source, constants)
+        variant = set_parameters(source, constants)
         broken = (
             BREAKAGES[sum(bool(entry.broken) for entry in entries) % len(BREAKAGES)] if place in broken_at else None
         )

@@ -20,7 +20,7 @@ import tables
 from playing import PATH, Game, in_processes
 from policies import player
 
-from operators.languages.parameters import read_constants
+from operators.languages.parameters import read_parameters
 from operators.numeric.parameter_effects import explain_parameters
 
 
@@ -37,7 +37,7 @@ def run(job: Job) -> Counter[str]:
     game = Game(table, player("ucb"), job.seed)
     game.search(100, 1)
     leader, root = (
-        read_constants(game.tree[node_id].candidate.files[PATH])
+        read_parameters(game.tree[node_id].candidate.files[PATH])
         for node_id in (game.tree.leader() or game.tree.root, game.tree.root)
     )
     found = explain_parameters(game.tree, game.tree.leader() or game.tree.root)

@@ -40,7 +40,7 @@ import numpy as np
 import torch
 
 from archive.records import Evaluation, Request, Scored
-from operators.languages.parameters import read_constants
+from operators.languages.parameters import read_parameters
 from prepare.load import task_named
 from prepare.presets import this_machine
 from prepare.session import Session, TaskInfo, as_tensor
@@ -130,7 +130,7 @@ def evaluate(evaluator: AuditedEvaluator, source: str, seed: int) -> Scored:
 
 def speed(found: Scored, source: str, task: Task, tflops: float | None) -> dict[str, Any]:
     """The figures of one evaluation."""
-    constants, phases = read_constants(source), found.resources.phases
+    constants, phases = read_parameters(source), found.resources.phases
     tokens = found.resources.steps * constants["BATCH"] * task.context / max(1e-9, found.resources.seconds)
     peak = found.resources.peak_device_mb
     share = {attended: flops_per_token(source, task, attended) * tokens / 1e12 for attended in (1.0, 0.5)}

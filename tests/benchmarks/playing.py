@@ -33,7 +33,7 @@ from archive.records import (
 from archive.storage.store import Archive
 from archive.tree import Floats, Tree
 from operators.base import Context, NoCandidate, Operator
-from operators.languages.parameters import read_constants, set_constants
+from operators.languages.parameters import read_parameters, set_parameters
 from prepare.task import Corpus, Metric, Task
 from search.claims.claim import next_moves
 from search.config import ClaimPlan
@@ -73,14 +73,14 @@ class Mutation:
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         source = context.tree[move.parents[0]].candidate.files[PATH]
-        setting = list(self._table.setting(read_constants(source)))
+        setting = list(self._table.setting(read_parameters(source)))
         count = 2 if context.rng.random() < 0.3 else 1
         for place in context.rng.choice(len(setting), size=count, replace=False):
             other = int(context.rng.integers(self._table.sizes[place] - 1))
             setting[place] = other + (other >= setting[place])
         text = self._table.program(tuple(setting))
         if self._copies:
-            text = set_constants(text, {"COPY": context.move_number})
+            text = set_parameters(text, {"COPY": context.move_number})
         return Candidate({PATH: text}, move.parents, self.name, "a mutation")
 
 
@@ -200,7 +200,7 @@ class Game:
         self.best.append(here)
 
     def _setting(self, files: Mapping[str, str]) -> Setting:
-        return self.table.setting(read_constants(files[PATH]))
+        return self.table.setting(read_parameters(files[PATH]))
 
     def _percentile(self, node_id: str) -> float:
         return float(self.table.percentiles[self.table.place(self._setting(self.tree[node_id].candidate.files))])

@@ -43,7 +43,7 @@ _PROPOSALS = """
     GROUP BY c.run, c.move ORDER BY c.run, c.move
 """
 _TOLD = re.compile(r"\[user\]\nYour answer cannot be used: (.*?)\n\nDo not repeat it\.", re.DOTALL)
-"""What the repair turn (``operators/prompts/repair.md``) says was wrong with the first answer."""
+"""The reason in the repair turn (``operators/prompts/repair.md``)."""
 _LAST = "one repair did not help: "
 
 

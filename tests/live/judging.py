@@ -46,7 +46,7 @@ _CLASSES = (
     ("known already", r"tried before|is known already"),
     ("nearly what failed", r"this is nearly"),
     ("no simpler", r"did not become simpler"),
-    ("no new constant", r"no new module-level constant|is named and never used|a range is not of the form"),
+    ("no new constant", r"no new module-level constant|is (?:named|defined) and never used|a range is not of the form"),
     ("blocks for a new program", r"there is no file to change"),
     ("a fixed seed", r"fixed random seed"),
     ("no functions", r"must define the functions"),

@@ -36,7 +36,7 @@ from operators.llm.scripted import Scripted
 from operators.rewrite import operator as author
 from operators.rewrite.improve import Improve
 from operators.rewrite.operator import LlmOperator
-from operators.rewrite.prompt.change_kinds import ChangeKind, read_aims
+from operators.rewrite.prompt.change_kinds import ChangeKind, read_change_kinds
 from operators.rewrite.prompt.templates import Templates
 from prepare.load import find_file, task_from
 from search import factory
@@ -94,7 +94,7 @@ class Aimed(Improve):
 
     def aim(self, context: Context) -> ChangeKind:
         rounds, place = divmod(context.move_number, len(ROUND))
-        aims = read_aims(self.templates.text("aims"))
+        aims = read_change_kinds(self.templates.text("aims"))
         return aims[(rounds + sum(name == "improve" for name, _ in ROUND[:place])) % len(aims)]
 
 
@@ -109,8 +109,8 @@ class Turns:
         answer: Answer = (self.again if len(prompt.messages) > 1 else self.first).complete(prompt)
         return answer
 
-    def worst(self, prompt: Prompt) -> Cost:
-        cost: Cost = self.first.worst(prompt)
+    def max_cost(self, prompt: Prompt) -> Cost:
+        cost: Cost = self.first.max_cost(prompt)
         return cost
 
     def check(self) -> None:

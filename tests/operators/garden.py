@@ -26,7 +26,7 @@ from archive.records import (
 )
 from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
-from operators.languages.fingerprint import normalised
+from operators.languages.fingerprint import fingerprint
 from prepare.task import Corpus, Metric, Task
 
 CONDITIONS = Conditions("corpus", 10.0, "cpu")
@@ -73,7 +73,7 @@ class Garden:
         candidate = Candidate(files, parents, operator, idea, aim)
         node = Node(node_id_for("id", number), "run", number, move, candidate, 0.0)
         self.tree.add(node)
-        self.known.add(normalised(files))
+        self.known.add(fingerprint(files))
         if score is not None:
             self.score(node, score)
         return node

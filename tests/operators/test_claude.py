@@ -1,4 +1,4 @@
-"""What is Claude's own: cache marks, thinking, prices of the cache. The rest is in ``test_llm_wire.py``."""
+"""The Claude client alone: cache marks, effort, prices of the cache. The rest is in ``test_llm_wire.py``."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_cache_is_billed_by_its_own_prices(api: MessagesApi, stream: bool) -
 def test_an_unknown_price_is_none_unless_it_is_told(api: MessagesApi) -> None:
     model = claude(api, model="claude-of-tomorrow")
     assert model.complete(PROMPT).dollars is None
-    assert model.worst(PROMPT).dollars is None
+    assert model.max_cost(PROMPT).dollars is None
     told = claude(api, model="claude-of-tomorrow", price={"input": 1, "output": 2})
     assert told.complete(PROMPT).dollars == pytest.approx((TOKENS_IN + 2 * TOKENS_OUT) / 1e6)
 

@@ -1,4 +1,4 @@
-"""What is the OpenAI-compatible client's own; the rest is in ``test_llm_wire.py``."""
+"""The OpenAI-compatible client alone; the rest is in ``test_llm_wire.py``."""
 
 from __future__ import annotations
 

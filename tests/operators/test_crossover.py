@@ -1,4 +1,4 @@
-"""Crossover: a true three-way merge, constants by name, conflicts drawn."""
+"""Crossover: a three-way merge, parameters by name, conflicts drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.languages.parameters import read_constants
+from operators.languages.parameters import read_parameters
 from operators.recombine.crossover import Crossover
 
 BASE = """\
@@ -56,7 +56,7 @@ def test_constants_on_neighbouring_lines_merge_by_name(garden: Garden) -> None:
     b = BASE.replace("= 64", "= 128")
     child = offspring(garden, a, b)
     assert isinstance(child, Candidate)
-    assert read_constants(child.files["train.py"]) == {"RATE": 0.003, "WIDTH": 128, "BATCH": 16}
+    assert read_parameters(child.files["train.py"]) == {"RATE": 0.003, "WIDTH": 128, "BATCH": 16}
     assert "RATE 0.003 of the one, WIDTH 128 of the other" in child.idea
 
 
@@ -67,7 +67,7 @@ def test_a_constant_that_both_changed_is_drawn_from_either() -> None:
     for seed in range(12):
         child = offspring(Garden(), a, b, seed=seed)
         assert isinstance(child, Candidate)
-        values = read_constants(child.files["train.py"])
+        values = read_parameters(child.files["train.py"])
         assert (values["WIDTH"], values["BATCH"]) == (96, 8)
         rates.add(values["RATE"])
     assert rates == {0.003, 0.009}
@@ -94,7 +94,7 @@ def test_the_base_is_the_lowest_common_ancestor(garden: Garden) -> None:
     b = garden.grow(text.replace("64", "96"), (middle.node_id,), score=0.8)
     child = garden.ask(Crossover(), a.node_id, b.node_id)
     assert isinstance(child, Candidate)
-    assert read_constants(child.files["train.py"]) == {"RATE": 0.001, "WIDTH": 96, "BATCH": 16}
+    assert read_parameters(child.files["train.py"]) == {"RATE": 0.001, "WIDTH": 96, "BATCH": 16}
 
 
 def test_refusals_say_why(garden: Garden) -> None:

@@ -1,4 +1,4 @@
-"""hybrid: the model names new constants with ranges, and tune searches them."""
+"""hybrid: the model names new parameters with ranges, and tune searches them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scripts import edit, metered
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.numeric.search_space import ParameterRange, is_misread, range_of
+from operators.numeric.search_space import ParameterRange, has_invalid_range, range_of
 from operators.numeric.tune import Tune, search_space
 from operators.rewrite.hybrid import Hybrid
 from operators.rewrite.prompt.templates import Templates
@@ -44,7 +44,7 @@ def test_what_the_model_names_tune_searches(garden: Garden) -> None:
         ("RATE = 0.001\nGATE = 0.5  # tune: no", "no new module-level constant with a range"),
         ("RATE = 0.001\nGATE = 0.5  # tune: between 0 and 1", "GATE: `tune: between 0 and 1`"),
         ("RATE = 0.001\nGATE = 0.5  # tune: 1..0", "GATE: `tune: 1..0`"),
-        ("RATE = 0.001\nGATE = 0.5  # tune: 0..1\nx = RATE", "GATE is named and never used"),
+        ("RATE = 0.001\nGATE = 0.5  # tune: 0..1\nx = RATE", "GATE is defined and never used"),
     ],
 )
 def test_constants_outside_of_the_grammar_are_reported(garden: Garden, replace: str, reason: str) -> None:
@@ -60,12 +60,12 @@ def test_constants_outside_of_the_grammar_are_reported(garden: Garden, replace: 
 
 def test_the_grammar_that_prompts_teach_is_the_one_that_is_read() -> None:
     """Every example of the system text, as a program: each has the range that it says, and none is misread."""
-    from operators.languages.parameters import find_constants
+    from operators.languages.parameters import find_parameters
 
     lines = [line for line in Templates().text("system").splitlines() if line.startswith("    ") and " = " in line]
-    found = {c.name: c for c in find_constants("\n".join(line.strip() for line in lines) + "\n")}
+    found = {c.name: c for c in find_parameters("\n".join(line.strip() for line in lines) + "\n")}
     assert list(found) == ["WIDTH", "RATE", "DROPOUT", "HEADS", "MIXER", "TIED", "CLASSES"]
-    assert not any(map(is_misread, found.values()))
+    assert not any(map(has_invalid_range, found.values()))
     ranges = {name: range_of(constant) for name, constant in found.items()}
     assert ranges["WIDTH"] == ParameterRange(16, 512, "log", integer=True, step=16)
     assert ranges["RATE"] == ParameterRange(1e-4, 1e-1, "log")

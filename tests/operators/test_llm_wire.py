@@ -1,4 +1,4 @@
-"""What both clients must do at the wire: the real SDKs against local servers, streamed and in one piece."""
+"""Both clients at the wire: the real SDKs against local servers, streamed and not streamed."""
 
 from __future__ import annotations
 
@@ -271,11 +271,11 @@ def test_a_worst_case_bounds_what_a_call_costs(side: Side) -> None:
     price = {"input": 2, "output": 10}
     client = side.says(Say("x")).client(max_tokens=TOKENS_OUT, price=price)
     long = Prompt("s" * 2 * TOKENS_IN, PROMPT.messages)
-    worst, answer = client.worst(long), client.complete(long)
-    assert worst.dollars is not None
+    max_cost, answer = client.max_cost(long), client.complete(long)
+    assert max_cost.dollars is not None
     assert answer.dollars == pytest.approx((2 * TOKENS_IN + 10 * TOKENS_OUT) / 1e6)
-    assert answer.dollars <= worst.dollars
-    assert worst.tokens >= TOKENS_IN + TOKENS_OUT
+    assert answer.dollars <= max_cost.dollars
+    assert max_cost.tokens >= TOKENS_IN + TOKENS_OUT
 
 
 def test_without_a_key_nothing_is_sent(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The meter: caps that hold with calls in flight, every call a record, no answer paid twice."""
+"""The meter: caps hold with calls in flight, every call is recorded, no answer is paid for twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from operators.llm.several import ModelRouter
 PROMPT = Prompt("system", (Message("user", "hello"),))
 
 
-def ticket(move: int = 0, turn: int = 0) -> CallId:
+def call_id(move: int = 0, turn: int = 0) -> CallId:
     return CallId("run", move, turn, "improve")
 
 
@@ -54,7 +54,7 @@ class Priced:
             raise self.error
         return Answer("yes", self.name, 60, 40, 10, 1.0, self.dollars)
 
-    def worst(self, prompt: Prompt) -> Cost:
+    def max_cost(self, prompt: Prompt) -> Cost:
         return Cost(250, None if self.dollars is None else 0.25)
 
     def check(self) -> None: ...
@@ -74,7 +74,7 @@ def test_the_cap_holds_with_calls_in_flight(dollars: float, priced: float | None
 
     def call(move: int) -> str:
         try:
-            return meter.complete(PROMPT, ticket(move)).text
+            return meter.complete(PROMPT, call_id(move)).text
         except BudgetSpent as error:
             return str(error)
 
@@ -91,21 +91,21 @@ def test_the_cap_holds_with_calls_in_flight(dollars: float, priced: float | None
     assert meter.closed is None, "what was reserved and not used is free again"
     dollars_spent = 0.0 if priced is None else pytest.approx(0.4)
     assert meter.spending == Spending(4, 400, dollars_spent, 4 if priced is None else 0, 0, 400, dollars_spent)
-    assert meter.held.tokens == 0
-    assert meter.held.dollars == pytest.approx(0)
+    assert meter.reserved.tokens == 0
+    assert meter.reserved.dollars == pytest.approx(0)
 
 
 def test_whoever_asks_for_room_first_is_never_refused_for_calls_in_flight() -> None:
     """A dollar holds four worst cases of a quarter."""
     meter = metered(Priced())
     assert [meter.room(others) for others in range(5)] == [True, True, True, True, False]
-    meter.complete(PROMPT, ticket(0))
+    meter.complete(PROMPT, call_id(0))
     assert [meter.room(others) for others in range(5)] == [True, True, True, False, False]  # 0.10 are spent
     for move in range(1, 6):
-        meter.complete(PROMPT, ticket(move))
+        meter.complete(PROMPT, call_id(move))
     assert [meter.room(others) for others in range(3)] == [True, False, False]  # 0.60
     unpriced = metered(Priced(dollars=None), tokens=1000)
-    unpriced.complete(PROMPT, ticket(0))
+    unpriced.complete(PROMPT, call_id(0))
     assert [unpriced.room(others) for others in range(4)] == [True, True, True, False]
 
 
@@ -118,9 +118,9 @@ def test_the_cap_closes_the_meter_when_no_call_fits_any_more() -> None:
     model = Priced()
     meter = metered(model)
     for move in range(8):
-        meter.complete(PROMPT, ticket(move))
+        meter.complete(PROMPT, call_id(move))
     with pytest.raises(BudgetSpent, match=r"cap of \$1.00: \$0.8000 spent; a call may cost \$0.2500"):
-        meter.complete(PROMPT, ticket(8))
+        meter.complete(PROMPT, call_id(8))
     assert meter.closed is not None
     assert model.calls == 8
 
@@ -128,7 +128,7 @@ def test_the_cap_closes_the_meter_when_no_call_fits_any_more() -> None:
 def test_every_call_is_a_record() -> None:
     calls: list[LlmCall] = []
     meter = metered(Priced(), calls)
-    meter.complete(PROMPT, ticket(3, 1))
+    meter.complete(PROMPT, call_id(3, 1))
     call = calls[0]
     assert (call.run, call.move, call.turn, call.operator, call.model) == ("run", 3, 1, "improve", "priced")
     assert (call.outcome, call.answer, call.tokens_in, call.tokens_out, call.tokens_cached) == (
@@ -158,7 +158,7 @@ def test_failed_calls_are_recorded_and_charged_as_far_as_they_may_be_billed(
     model.gate.set()
     meter = Meter(model, max_dollars=9, max_tokens=10**6, record=calls.append, sleep=pauses.append)
     with pytest.raises(type(error)):
-        meter.complete(PROMPT, ticket())
+        meter.complete(PROMPT, call_id())
     tries = 1 if isinstance(error, AnswerRefused) else model.attempts
     assert len(calls) == model.calls == tries, "each sending is a row"
     assert len(pauses) == tries - 1
@@ -174,16 +174,16 @@ def test_a_refused_key_closes_the_meter() -> None:
     model = Priced(KeyRefused("bad key"))
     meter = metered(model)
     with pytest.raises(KeyRefused):
-        meter.complete(PROMPT, ticket())
+        meter.complete(PROMPT, call_id())
     with pytest.raises(BudgetSpent, match="bad key"):
-        meter.complete(PROMPT, ticket(1))
+        meter.complete(PROMPT, call_id(1))
     assert model.calls == 1
 
 
 def test_a_paid_answer_is_replayed_and_not_paid_again() -> None:
     calls: list[LlmCall] = []
     first = metered(Priced(), calls)
-    answer = first.complete(PROMPT, ticket(5))
+    answer = first.complete(PROMPT, call_id(5))
     again = Priced()
     archive = {(call.run, call.move, call.turn): call for call in calls}
     meter = Meter(
@@ -194,12 +194,12 @@ def test_a_paid_answer_is_replayed_and_not_paid_again() -> None:
         lookup=lambda *key: archive.get(key),
         spent=first.spending,
     )
-    assert meter.complete(PROMPT, ticket(5)) == answer
+    assert meter.complete(PROMPT, call_id(5)) == answer
     assert again.calls == 0
     assert len(calls) == 1
     assert meter.spending == first.spending
     with pytest.raises(BudgetSpent):
-        meter.complete(PROMPT, ticket(5, turn=1))
+        meter.complete(PROMPT, call_id(5, turn=1))
 
 
 def test_an_answer_that_was_cut_off_is_so_when_it_is_replayed() -> None:
@@ -214,8 +214,8 @@ def test_an_answer_that_was_cut_off_is_so_when_it_is_replayed() -> None:
         record = lambda call: archive.update({(call.run, call.move, call.turn): call})  # noqa: E731
         return Meter(Short(), max_dollars=1, max_tokens=10**6, record=record, lookup=lambda *key: archive.get(key))
 
-    first = meter().complete(PROMPT, ticket())
-    again = meter().complete(PROMPT, ticket())
+    first = meter().complete(PROMPT, call_id())
+    again = meter().complete(PROMPT, call_id())
     assert (first.cut_off, again) == (True, first)
     assert archive["run", 0, 0].outcome == "answered"
 
@@ -225,16 +225,16 @@ def test_a_refusal_is_replayed_and_a_failure_is_tried_again() -> None:
     refused = AnswerRefused("no", Answer("", "priced", 60, 5, 0, 1.0, 0.04))
     for move, error in ((0, refused), (1, Overloaded("busy", retry_after=1e6))):
         with pytest.raises(LlmError):
-            metered(Priced(error), calls).complete(PROMPT, ticket(move))
+            metered(Priced(error), calls).complete(PROMPT, call_id(move))
     model = Priced()
     model.gate.set()
     meter = Meter(
         model, max_dollars=1, max_tokens=10**6, record=calls.append, lookup=lambda run, move, turn: calls[move]
     )
     with pytest.raises(AnswerRefused):
-        meter.complete(PROMPT, ticket(0))
+        meter.complete(PROMPT, call_id(0))
     assert model.calls == 0
-    assert meter.complete(PROMPT, ticket(1)).text == "yes"
+    assert meter.complete(PROMPT, call_id(1)).text == "yes"
 
 
 def test_spending_before_a_resume_counts() -> None:
@@ -244,7 +244,7 @@ def test_spending_before_a_resume_counts() -> None:
         model, max_dollars=1.0, max_tokens=10**6, record=lambda call: None, spent=Spending(charged_dollars=0.9)
     )
     with pytest.raises(BudgetSpent):
-        meter.complete(PROMPT, ticket())
+        meter.complete(PROMPT, call_id())
 
 
 def test_an_unknown_price_is_said_and_the_tokens_hold() -> None:
@@ -254,7 +254,7 @@ def test_an_unknown_price_is_said_and_the_tokens_hold() -> None:
     )
     assert metered(Priced()).describe() == "priced, at most $1.00 and 1,000,000 tokens"
     calls: list[LlmCall] = []
-    metered(Priced(dollars=None), calls).complete(PROMPT, ticket())
+    metered(Priced(dollars=None), calls).complete(PROMPT, call_id())
     assert calls[0].dollars is None
 
 
@@ -293,7 +293,7 @@ def test_a_call_is_sent_again_after_the_pause_that_the_service_asked_for() -> No
     pauses: list[float] = []
     model = Flaky(Overloaded("busy", retry_after=7.0), Overloaded("busy"))
     meter = Meter(model, max_dollars=1, max_tokens=10**6, record=calls.append, sleep=pauses.append)
-    assert meter.complete(PROMPT, ticket()).text == "yes"
+    assert meter.complete(PROMPT, call_id()).text == "yes"
     assert pauses[0] == 7.0
     assert 0.75 <= pauses[1] <= 1.25, "a second, by chance a quarter more or less"
     assert [call.outcome for call in calls] == ["failed", "failed", "answered"]
@@ -305,7 +305,7 @@ def test_a_service_that_wants_to_be_left_alone_for_long_is_left_to_the_search() 
     model = Flaky(Overloaded("busy", retry_after=LONGEST_PAUSE + 1))
     meter = Meter(model, max_dollars=1, max_tokens=10**6, record=lambda call: None, sleep=lambda seconds: None)
     with pytest.raises(Overloaded):
-        meter.complete(PROMPT, ticket())
+        meter.complete(PROMPT, call_id())
     assert model.calls == 1
     assert meter.closed is None
 
@@ -335,7 +335,7 @@ def test_what_is_sent_is_written_down_before_it_is_sent() -> None:
     model = Watched()
     model.gate.set()
     meter = Meter(model, max_dollars=1, max_tokens=10**6, record=calls.append, requested=requests.append)
-    meter.complete(PROMPT, ticket(3, 1))
+    meter.complete(PROMPT, call_id(3, 1))
     (request,) = requests
     assert (request.run, request.move, request.turn, request.operator, request.asked) == (
         "run", 3, 1, "improve", "priced",
@@ -354,7 +354,7 @@ def test_tokens_that_nobody_counted_are_unknown_and_charged_at_the_most() -> Non
             return Answer("yes", self.name, None, None, None, 1.0, None)
 
     meter = metered(Silent(), calls)
-    meter.complete(PROMPT, ticket())
+    meter.complete(PROMPT, call_id())
     assert (calls[0].tokens_in, calls[0].tokens_out, calls[0].tokens_cached, calls[0].dollars) == (None,) * 4
     assert meter.spending == Spending(1, 0, 0.0, 1, 1, 250, 0.25)
     assert charged_for(Answer("", "m", 5, None, None, 1.0, 0.01), Cost(9, 0.25)) == Cost(9, 0.01)
@@ -362,18 +362,18 @@ def test_tokens_that_nobody_counted_are_unknown_and_charged_at_the_most() -> Non
 
 def test_a_call_that_is_too_large_does_not_close_the_meter_for_those_that_fit() -> None:
     class ByLength(Priced):
-        def worst(self, prompt: Prompt) -> Cost:
+        def max_cost(self, prompt: Prompt) -> Cost:
             return Cost(len(prompt.text), 0.0)
 
     model = ByLength()
     meter = metered(model, tokens=1000)
     large = Prompt("system", (Message("user", "x" * 5000),))
-    meter.complete(PROMPT, ticket(0))
+    meter.complete(PROMPT, call_id(0))
     with pytest.raises(BudgetSpent, match=r"raise llm\.max_total_tokens"):
-        meter.complete(large, ticket(1))
+        meter.complete(large, call_id(1))
     assert meter.closed is None
     assert meter.room(5), "and the large one is not taken for the size of the others"
-    meter.complete(PROMPT, ticket(2))
+    meter.complete(PROMPT, call_id(2))
 
 
 def test_an_answer_that_is_asked_to_be_repaired_goes_back_in_part_if_it_is_long() -> None:

@@ -7,7 +7,7 @@ import pytest
 from garden import Garden
 
 from archive.records import Direction
-from operators.languages.parameters import read_constants, set_constants
+from operators.languages.parameters import read_parameters, set_parameters
 from operators.numeric.parameter_effects import explain_parameters
 
 SOURCE = "RATE = 0.001  # tune: 1e-4..1e-1 log\nIDLE = 0.5  # tune: 0..1\n\n\ndef train(x):\n    return x\n"
@@ -16,7 +16,7 @@ BLOCK = "\n\ndef block(x):\n    return x\n"
 
 def loss(text: str) -> float:
     """RATE is best at 0.01, and IDLE does nothing."""
-    return float(3.0 + 0.5 * np.log10(float(read_constants(text)["RATE"]) / 0.01) ** 2)
+    return float(3.0 + 0.5 * np.log10(float(read_parameters(text)["RATE"]) / 0.01) ** 2)
 
 
 def grown(direction: Direction, count: int, source: str = SOURCE, seed: int = 0) -> Garden:
@@ -27,7 +27,7 @@ def grown(direction: Direction, count: int, source: str = SOURCE, seed: int = 0)
     parent = root if source == SOURCE else garden.grow(source, (root.node_id,), "improve", score=sign * 2.9)
     while len(garden.tree) < count:
         values = {"RATE": float(f"{10 ** rng.uniform(-4, -1):.3g}"), "IDLE": float(f"{rng.random():.2g}")}
-        text = set_constants(source, values)
+        text = set_parameters(source, values)
         garden.grow(text, (parent.node_id,), score=sign * (loss(text) + 0.02 * float(rng.normal())))
     return garden
 
@@ -35,7 +35,7 @@ def grown(direction: Direction, count: int, source: str = SOURCE, seed: int = 0)
 @pytest.mark.parametrize("direction", ["minimise", "maximise"])
 def test_the_most_helpful_comes_first_and_what_does_nothing_is_not_clear(direction: Direction) -> None:
     garden = grown(direction, 40)
-    text = set_constants(SOURCE, {"RATE": 0.01, "IDLE": 0.6})
+    text = set_parameters(SOURCE, {"RATE": 0.01, "IDLE": 0.6})
     best = garden.grow(text, (garden.tree.root,), score=loss(text) * (1 if direction == "minimise" else -1))
     found = explain_parameters(garden.tree, best.node_id)
     assert found is not None
@@ -44,7 +44,7 @@ def test_the_most_helpful_comes_first_and_what_does_nothing_is_not_clear(directi
     assert (rate.name, rate.seed_value, rate.value, rate.verdict) == ("RATE", 0.001, 0.01, "helps")
     assert (idle.name, idle.verdict) == ("IDLE", "not clear")
     assert rate.gain > idle.gain
-    worse = next(node for node in garden.tree.nodes if read_constants(node.candidate.files["train.py"])["RATE"] < 2e-4)
+    worse = next(node for node in garden.tree.nodes if read_parameters(node.candidate.files["train.py"])["RATE"] < 2e-4)
     found = explain_parameters(garden.tree, worse.node_id)
     assert found is not None
     assert found.effects[-1].verdict == "does harm"
@@ -71,7 +71,7 @@ def test_equal_scores_at_all_values_are_not_clear(garden: Garden) -> None:
     root = garden.plant(SOURCE, 3.0)
     for number in range(12):
         rate = 0.002 * (1 + number % 3)
-        garden.grow(set_constants(SOURCE, {"RATE": rate}), (root.node_id,), score=3.0 + (number * 7 % 11) / 100)
+        garden.grow(set_parameters(SOURCE, {"RATE": rate}), (root.node_id,), score=3.0 + (number * 7 % 11) / 100)
     found = explain_parameters(garden.tree, garden.tree.nodes[1].node_id)
     assert found is not None
     assert [effect.verdict for effect in found.effects] == ["not clear"]

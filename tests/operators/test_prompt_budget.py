@@ -1,4 +1,4 @@
-"""A prompt keeps to its tokens: what is left out first, what never is, and what is said about it."""
+"""Truncation of prompts: the order, the sections that are never cut, and the note on what is left out."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_no_prompt_is_longer_than_its_limit(lines: list[int], limit: int) -> Non
     try:
         assert 10 + sum(map(tokens, fit(parts, 10, limit).values())) <= limit
     except TooLong:
-        least = 10 + sum(tokens(part.shown(len(part.lines))) for part in parts.values())
+        least = 10 + sum(tokens(part.text(len(part.lines))) for part in parts.values())
         assert least > limit
 
 

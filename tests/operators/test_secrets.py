@@ -1,4 +1,4 @@
-"""Keys and passwords are hidden in whatever comes from or goes to a model."""
+"""Keys and passwords are hidden in all text from and to a model."""
 
 from __future__ import annotations
 

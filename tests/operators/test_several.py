@@ -1,4 +1,4 @@
-"""Several models: who is asked, that it is the same after a resume, and that one that fails leaves the others."""
+"""Several models: the choice, its repetition after a resume, and the exclusion of one that fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from operators.llm.several import Bandit, ModelCredit, ModelRouter, Weighted
 PROMPT = Prompt("system", (Message("user", "hello"),))
 
 
-def ticket(move: int, turn: int = 0, run: str = "night") -> CallId:
+def call_id(move: int, turn: int = 0, run: str = "night") -> CallId:
     return CallId(run, move, turn, "improve")
 
 
@@ -40,7 +40,7 @@ def pair(**more: object) -> ModelRouter:
 
 
 def shares(several: ModelRouter, moves: int = 2000) -> dict[str, float]:
-    counts = Counter(several.pick(ticket(move))[0] for move in range(moves))
+    counts = Counter(several.route(call_id(move))[0] for move in range(moves))
     return {name: count / moves for name, count in counts.items()}
 
 
@@ -52,12 +52,14 @@ def test_weights_are_shares() -> None:
 
 def test_a_move_has_its_model_whenever_it_is_asked_for() -> None:
     first, again = pair(), pair()
-    assert [first.pick(ticket(move))[0] for move in range(50)] == [again.pick(ticket(move))[0] for move in range(50)]
-    assert all(first.pick(ticket(move, turn=1))[0] == first.pick(ticket(move))[0] for move in range(50)), (
+    assert [first.route(call_id(move))[0] for move in range(50)] == [
+        again.route(call_id(move))[0] for move in range(50)
+    ]
+    assert all(first.route(call_id(move, turn=1))[0] == first.route(call_id(move))[0] for move in range(50)), (
         "a repair, too"
     )
-    other = [again.pick(ticket(move, run="other"))[0] for move in range(50)]
-    assert other != [again.pick(ticket(move))[0] for move in range(50)]
+    other = [again.route(call_id(move, run="other"))[0] for move in range(50)]
+    assert other != [again.route(call_id(move))[0] for move in range(50)]
 
 
 def test_the_formula_of_the_bandit() -> None:
@@ -99,7 +101,7 @@ def gains(chance: Callable[[str, int], float], costs: Mapping[str, float], moves
     several = pair(choose=Bandit(exploration=0.3), credits=lambda run, move: credits)
     asked: Counter[str] = Counter()
     for move in range(moves):
-        name, _ = several.pick(ticket(move))
+        name, _ = several.route(call_id(move))
         asked[name] += 1
         gain = chance(name, move)
         before = credits.get(name, ModelCredit(0, 0.0, 0.0, 0.0))
@@ -140,7 +142,7 @@ def test_a_model_that_can_no_longer_be_asked_leaves_the_others() -> None:
     calls: list[LlmCall] = []
     several = ModelRouter({"bad": Refuses(QuotaExhausted("no credit left")), "good": scripted("good")})
     meter = metered(several, calls)
-    texts = [meter.complete(PROMPT, ticket(move)).text for move in range(20)]
+    texts = [meter.complete(PROMPT, call_id(move)).text for move in range(20)]
     assert set(texts) == {"good"}
     assert [call.outcome for call in calls].count("failed") == 1, "it is not tried twice"
     assert {call.asked for call in calls} == {"bad", "good"}
@@ -152,7 +154,7 @@ def test_when_none_is_left_that_is_the_end() -> None:
     several = ModelRouter({"a": Refuses(QuotaExhausted("no credit")), "b": Refuses(KeyRefused("bad key"))})
     meter = metered(several, calls)
     with pytest.raises(LlmError) as raised:
-        meter.complete(PROMPT, ticket(0))
+        meter.complete(PROMPT, call_id(0))
     assert raised.value.fatal
     assert len(calls) == 2
     assert meter.closed == str(raised.value)
@@ -167,7 +169,7 @@ def test_the_dearest_falls_out_when_only_the_cheap_one_fits() -> None:
         def complete(self, prompt: Prompt) -> Answer:
             return Answer(self.name, self.name, 5, 5, 0, 0.0, self.dollars)
 
-        def worst(self, prompt: Prompt) -> Cost:
+        def max_cost(self, prompt: Prompt) -> Cost:
             return Cost(10, self.dollars)
 
     calls: list[LlmCall] = []
@@ -175,7 +177,7 @@ def test_the_dearest_falls_out_when_only_the_cheap_one_fits() -> None:
     texts = []
     for move in range(200):
         try:
-            texts.append(meter.complete(PROMPT, ticket(move)).text)
+            texts.append(meter.complete(PROMPT, call_id(move)).text)
         except BudgetSpent:
             break
     assert texts.count("dear") == 2
@@ -192,9 +194,9 @@ def test_every_model_is_checked_and_named() -> None:
 def test_names_and_worst_cases_together() -> None:
     several = pair()
     assert several.name == "a and b"
-    assert several.worst(PROMPT).dollars is None, "no price of either is known"
+    assert several.max_cost(PROMPT).dollars is None, "no price of either is known"
     free = ModelRouter({"a": Scripted(), "b": Scripted(max_tokens=9999)})
-    assert free.worst(PROMPT) == Cost(free.members["b"].worst(PROMPT).tokens, 0.0)
+    assert free.max_cost(PROMPT) == Cost(free.members["b"].max_cost(PROMPT).tokens, 0.0)
 
 
 @pytest.mark.parametrize(

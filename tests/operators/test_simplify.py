@@ -1,4 +1,4 @@
-"""simplify, with a model, must make the program shorter; prune takes a step out again without one."""
+"""simplify, with a model, must make the program shorter; prune removes a step without a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_shorter_program_is_a_candidate_and_a_longer_one_is_told(garden: Garde
         {"train.py": SOURCE.replace("    model = warm(model)\n", "")}, (root.node_id,), "simplify", "no warming"
     )
     assert "did not become simpler" in model.prompts[1].messages[-1].text
-    assert "take out one thing" in model.prompts[0].text
+    assert "remove one thing" in model.prompts[0].text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The surrogate: what it predicts, with what uncertainty, and what it leaves alone."""
+"""The surrogate: its predictions, their uncertainty, and its invariances."""
 
 from __future__ import annotations
 
@@ -98,17 +98,11 @@ def test_scores_that_are_all_equal_and_many_equal_programs_are_no_trouble() -> N
     assert np.isfinite(found.improvement).all()
 
 
-
-
 def test_a_program_that_lacks_a_constant_still_tells_of_the_others() -> None:
     lacking = [Observation({A: trial.values[A]}, trial.score) for trial in trials(20) if trial.values[B] == 0]
     model = GpSurrogate([*trials(6, seed=5), *lacking], SPACE, "minimise")
     near, far = model.predict([{A: 0.7, B: 0}, {A: 0.05, B: 0}]).mean
     assert near > far
-
-
-
-
 
 
 def test_settings_that_cannot_be_solved_are_left_out() -> None:

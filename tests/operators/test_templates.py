@@ -1,4 +1,4 @@
-"""Prompts are Markdown files: a user overrides one, mistakes are told at the start, each version has its hash."""
+"""Templates of prompts: a user replaces one, mistakes are reported at the start, each version has its hash."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.languages.parameters import Number, read_constants, set_constants
+from operators.languages.parameters import Number, read_parameters, set_parameters
 from operators.numeric.observations import observe
 from operators.numeric.surrogate import GpSurrogate
 from operators.numeric.tpe import suggest
@@ -49,7 +49,7 @@ def child(garden: Garden, parent: str, seed: int = 0, operator: Tune | None = No
 
 def forest(garden: Garden, count: int, seed: int = 0) -> str:
     """A root with ``count`` random scored children; returns the root's id."""
-    root = garden.plant(SOURCE, loss(read_constants(SOURCE)))
+    root = garden.plant(SOURCE, loss(read_parameters(SOURCE)))
     rng = np.random.default_rng(seed)
     for _ in range(count):
         values: dict[str, Number] = {
@@ -57,8 +57,8 @@ def forest(garden: Garden, count: int, seed: int = 0) -> str:
             "WIDTH": int(rng.integers(2, 32)) * 8,
             "DEPTH": int(rng.integers(1, 7)),
         }
-        text = set_constants(SOURCE, values)
-        garden.grow(text, (root.node_id,), score=loss(read_constants(text)))
+        text = set_parameters(SOURCE, values)
+        garden.grow(text, (root.node_id,), score=loss(read_parameters(text)))
     return root.node_id
 
 
@@ -74,19 +74,19 @@ def test_the_same_generator_gives_the_same_child(gardens: Callable[..., Garden],
 def test_a_child_changes_constants_within_their_ranges(garden: Garden, count: int) -> None:
     """One to three of them; with a model, values of other programs may come in together as well."""
     root = forest(garden, count)
-    start = read_constants(SOURCE)
+    start = read_parameters(SOURCE)
     space = {name: span for (_, name), span in search_space({"train.py": SOURCE}, ("train.py",)).items()}
     assert set(space) == {"RATE", "WIDTH", "BATCH", "DROPOUT", "DEPTH"}
     for seed in range(40):
         candidate = child(garden, root, seed=seed)
-        values = read_constants(candidate.files["train.py"])
+        values = read_parameters(candidate.files["train.py"])
         changed = {name for name in values if values[name] != start[name]}
         assert 1 <= len(changed) <= (5 if count else 3)
         assert changed <= set(space)
         assert all(space[name].low <= values[name] <= space[name].high for name in changed)
         assert values["BATCH"] in (4, 8, 16, 32)
         assert values["WIDTH"] % 8 == 0
-        assert set_constants(candidate.files["train.py"], start) == SOURCE
+        assert set_parameters(candidate.files["train.py"], start) == SOURCE
         assert all(f"{name} {start[name]!r} -> {values[name]!r}" in candidate.idea for name in changed)
 
 
@@ -105,12 +105,12 @@ def test_a_parent_that_was_tried_often_makes_bolder_moves(garden: Garden) -> Non
 def climb(garden: Garden, seed: int, operator: Tune) -> float:
     """The best loss after 30 children, each of the leader."""
     sign = 1 if garden.direction == "minimise" else -1
-    garden.plant(SOURCE, sign * loss(read_constants(SOURCE)))
+    garden.plant(SOURCE, sign * loss(read_parameters(SOURCE)))
     for _ in range(30):
         leader = garden.tree.leader()
         assert leader is not None
         candidate = child(garden, leader, seed=seed, operator=operator)
-        score = sign * loss(read_constants(candidate.files["train.py"]))
+        score = sign * loss(read_parameters(candidate.files["train.py"]))
         garden.grow(dict(candidate.files), candidate.parents, score=score)
     return float(np.min(sign * garden.tree.means))
 
@@ -123,7 +123,7 @@ def test_thirty_steps_beat_thirty_random_steps(
     learned = [climb(gardens(), seed, Tune(proposer=proposer)) for seed in range(10)]
     random = [climb(gardens(), seed, Tune(warm=10**6)) for seed in range(10)]
     assert np.mean(learned) < 0.8 * np.mean(random)
-    assert max(learned) < 0.25 * loss(read_constants(SOURCE))
+    assert max(learned) < 0.25 * loss(read_parameters(SOURCE))
 
 
 def test_the_direction_is_heeded(gardens: Callable[..., Garden]) -> None:
@@ -176,8 +176,8 @@ def test_programs_are_marked_that_differ_in_values_only(garden: Garden) -> None:
     root = garden.plant(SOURCE, 1.0)
     other = garden.grow("import math\n" + SOURCE + "GAIN = 0.5\n", (root.node_id,), "hybrid", score=0.7)
     files = other.candidate.files
-    tuned = garden.grow(set_constants(files["train.py"], {"WIDTH": 96}), (other.node_id,), score=0.8)
-    garden.grow(set_constants(files["train.py"], {"WIDTH": 32}), (other.node_id,))
+    tuned = garden.grow(set_parameters(files["train.py"], {"WIDTH": 96}), (other.node_id,), score=0.8)
+    garden.grow(set_parameters(files["train.py"], {"WIDTH": 32}), (other.node_id,))
     assert [(one.score, one.same_code) for one in observe(garden.tree, files, 80)] == [
         (1.0, False), (0.7, True), (0.8, True), (None, True)
     ]  # fmt: skip
@@ -189,7 +189,7 @@ def test_programs_are_marked_that_differ_in_values_only(garden: Garden) -> None:
 def test_a_setting_that_was_tried_with_other_code_is_tried_with_this_code(garden: Garden) -> None:
     root = garden.plant("FLAG = True\nCHOICE = 1  # tune: 1|2\n", 1.0)
     for flag, choice in ((True, 2), (False, 1), (False, 2)):
-        garden.grow(set_constants("FLAG = True\nCHOICE = 1  # tune: 1|2\n", {"FLAG": flag, "CHOICE": choice}),
+        garden.grow(set_parameters("FLAG = True\nCHOICE = 1  # tune: 1|2\n", {"FLAG": flag, "CHOICE": choice}),
                     (root.node_id,), score=1.0 - choice)  # fmt: skip
     block = garden.grow("FLAG = True\nCHOICE = 1  # tune: 1|2\nprint(FLAG)\n", (root.node_id,), "improve", score=0.5)
     assert "CHOICE 1 -> 2" in child(garden, block.node_id, operator=Tune(warm=2)).idea
@@ -199,12 +199,12 @@ def test_what_was_learned_of_the_constants_outlives_a_change_of_the_code(garden:
     """Two programs with a new block tell next to nothing; the model goes where other programs did well."""
     root = forest(garden, 40)
     text = SOURCE + "GAIN = 0.5\n\n\ndef block(x):\n    return GAIN * x\n"
-    block = garden.grow(text, (root,), "hybrid", score=loss(read_constants(SOURCE)) - 0.1)
-    garden.grow(set_constants(text, {"DEPTH": 3}), (block.node_id,), score=loss({**read_constants(text), "DEPTH": 3}))
+    block = garden.grow(text, (root,), "hybrid", score=loss(read_parameters(SOURCE)) - 0.1)
+    garden.grow(set_parameters(text, {"DEPTH": 3}), (block.node_id,), score=loss({**read_parameters(text), "DEPTH": 3}))
     better = []
     for seed in range(20):
-        found = read_constants(child(garden, block.node_id, seed, Tune(warm=1)).files["train.py"])
-        better.append(loss(found) < loss(read_constants(SOURCE)))
+        found = read_parameters(child(garden, block.node_id, seed, Tune(warm=1)).files["train.py"])
+        better.append(loss(found) < loss(read_parameters(SOURCE)))
     assert np.mean(better) > 0.8
 
 

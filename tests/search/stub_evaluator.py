@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from archive.records import Conditions, CurvePoint, Evaluation, Failed, Request, Resources, Scored
-from operators.languages.parameters import read_constants
+from operators.languages.parameters import read_parameters
 from prepare.task import Task
 from train.hardware.slots import Slot
 from train.sandbox.base import Sandbox
@@ -52,7 +52,7 @@ class StubEvaluator:
         return Conditions("stub-corpus", self.task.seconds, self.hardware)
 
     def score(self, request: Request) -> float:
-        constants = read_constants(request.files["train.py"])
+        constants = read_parameters(request.files["train.py"])
         goals = {"LEARNING_RATE": 5e-3, "WIDTH": 64, "DEPTH": 1, "BATCH": 8, "CONTEXT": 32, "WARMUP": 0.1, "CLIP": 2.0}
         distance = sum(math.log10(float(constants[name]) / goal) ** 2 for name, goal in goals.items())
         noise = np.random.default_rng([request.seed, len(request.purpose)]).normal() * self.noise

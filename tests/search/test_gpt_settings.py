@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from operators.languages.parameters import find_constants
-from operators.numeric.search_space import is_misread
+from operators.languages.parameters import find_parameters
+from operators.numeric.search_space import has_invalid_range
 from prepare.data.climbmix import ClimbMix
 from prepare.data.corpora import Folder
 from prepare.data.python_sources import PythonSources
@@ -101,7 +101,7 @@ def test_the_seed_program_fits_into_the_limits_of_each_preset(device: str) -> No
     parameters = parameters_of(task)
     assert 4 * parameters + 1_000_000 < 1e6 * task.limits.state_mb
     assert parameters < task.limits.parameters
-    values = {c.name: c.value for c in find_constants(seed_files(task)["train.py"])}
+    values = {c.name: c.value for c in find_parameters(seed_files(task)["train.py"])}
     assert values["BATCH"] % values["MICRO"] == 0
     assert values["WIDTH"] % values["HEAD_SIZE"] == 0
 
@@ -109,5 +109,5 @@ def test_the_seed_program_fits_into_the_limits_of_each_preset(device: str) -> No
 def test_the_seed_program_carries_little_and_its_ranges_are_read() -> None:
     source = (ROOT / "train/seeds/gpt.py").read_text()
     assert carried_bytes(parse(without_comments(source))) < 2048
-    assert not [constant.name for constant in find_constants(source) if is_misread(constant)]
-    assert len(find_constants(source)) >= 15
+    assert not [constant.name for constant in find_parameters(source) if has_invalid_range(constant)]
+    assert len(find_parameters(source)) >= 15

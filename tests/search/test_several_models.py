@@ -51,7 +51,7 @@ def recomputed(path: Path, moves: list[int]) -> list[tuple[int, str]]:
             choose=Bandit(first=2),
             credits=partial(credits_at, archive.query),
         )
-        return [(move, several.pick(CallId("night", move, 0, "improve"))[0]) for move in moves]
+        return [(move, several.route(CallId("night", move, 0, "improve"))[0]) for move in moves]
 
 
 @pytest.fixture

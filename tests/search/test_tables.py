@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.languages.parameters import read_constants
+from operators.languages.parameters import read_parameters
 from operators.numeric.search_space import ParameterRange
 from operators.numeric.tune import Tune, search_space
 from search.config import ClaimPlan
@@ -53,7 +53,7 @@ def test_a_pickle_that_wants_to_import_is_refused(capsys: pytest.CaptureFixture[
 def test_a_program_is_its_setting(table: tables.Table) -> None:
     setting = (0, 1, 1, 0, 0, 0, 1, 1)
     program = table.program(setting)
-    assert table.setting(read_constants(program)) == setting
+    assert table.setting(read_parameters(program)) == setting
     space = search_space({"train.py": program}, ("train.py",))
     assert set(space.values()) == {ParameterRange(0, 1, integer=True, choices=(0, 1), unordered=True)}
     assert len(space) == 8

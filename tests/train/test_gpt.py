@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from archive.records import Evaluation, Scored
-from operators.languages.parameters import set_constants
+from operators.languages.parameters import set_parameters
 from prepare.data.packing import BOS
 from prepare.load import ROOT, task_named
 from prepare.smoke_test import synthetic_rows
@@ -92,7 +92,7 @@ def gpt(gpt_task: Task) -> AuditedEvaluator:
 @pytest.fixture(scope="module")
 def seed_program() -> str:
     source = (ROOT / "train/seeds/gpt.py").read_text()
-    return set_constants(source, {"WIDTH": 64, "DEPTH": 2, "HEAD_SIZE": 32, "BATCH": 8, "MICRO": 8})
+    return set_parameters(source, {"WIDTH": 64, "DEPTH": 2, "HEAD_SIZE": 32, "BATCH": 8, "MICRO": 8})
 
 
 def scored(evaluation: Evaluation) -> Scored:

@@ -1,14 +1,14 @@
-"""A fenced block that is not the whole file: definitions that take the place of those of the same name.
+"""Fenced blocks with parts of a file: definitions that replace those of the same name.
 
-    import math                  imported, if it was not
-    GATE = 0.5                   new: it comes before the definition that follows it here
-    class Block(nn.Module):      takes the place of the program's Block
+    import math                  added unless it is there
+    GATE = 0.5                   new: inserted before the definition that follows it here
+    class Block(nn.Module):      replaces the program's Block
         ...
 
-Models that are asked for a change often answer so, whatever form they were asked for, and it leaves no doubt about what
-they mean. Only a block that lacks an entry point of the program and has something else of it is read so: one with all
-entry points is a whole file, and one with nothing of the program is refused for what it lacks. A block is taken as a
-whole or not at all: what has no place of its own in the program, or is said twice, is refused.
+Models often answer so whatever form they are asked for, and the meaning is clear. A block is read so only if it lacks
+an entry point of the program and defines something else of it: a block with all entry points is a whole file, and one
+with nothing of the program is refused. A block is applied completely or not at all: statements without a place in the
+program, and double definitions, are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from operators.languages.syntax import Unparsable, parse
 
 _ENTRIES = frozenset({"train", "predict"})
-"""What is called of a program: a block without one that the program has is no whole file."""
+"""Entry points of a program: a block that lacks one of the program's is no whole file."""
 _LEFT_OUT = re.compile(
     r"^[ \t]*(?:(?:#[ \t]*)?\.\.\.|#.*\b(?:existing code|same as before|code (?:\w+ )?unchanged"
     r"|(?:rest|remainder) of the (?:\w+ )?(?:code|function|class|method|program|loop))\b)[^\n]*",
@@ -29,19 +29,19 @@ _LEFT_OUT = re.compile(
 )
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _Splice = tuple[int, int, list[str]]
-"""(first line, last line, what takes their place), lines counted from 1; last = first - 1 inserts."""
+"""(first line, last line, replacement), lines counted from 1; last = first - 1 inserts."""
 
 
-class Misplaced(ValueError):
-    """A block that says not all of what it means; the message is for the model."""
+class AmbiguousBlock(ValueError):
+    """The meaning of a block is incomplete or ambiguous; the message is for the model."""
 
     def __init__(self, message: str, shown: str) -> None:
         super().__init__(message)
         self.shown = shown
 
 
-def is_excerpt(old: str, block: str) -> bool:
-    """Whether ``block`` defines something that ``old`` has, and lacks an entry point that ``old`` has."""
+def is_partial(old: str, block: str) -> bool:
+    """Return whether ``block`` defines something of ``old`` and lacks an entry point of ``old``."""
     try:
         before, now = dict(_named(parse(old))), dict(_named(parse(block)))
     except Unparsable:
@@ -50,7 +50,7 @@ def is_excerpt(old: str, block: str) -> bool:
 
 
 def merged(old: str, blocks: Sequence[str]) -> str:
-    """``old`` with the definitions of ``blocks``, each of which ``is_excerpt``. Raises ``Misplaced``."""
+    """Return ``old`` with the definitions of ``blocks``, each of which ``is_partial``. Raises ``AmbiguousBlock``."""
     _check(old, blocks)
     for block in blocks:
         lines = old.split("\n")
@@ -61,7 +61,7 @@ def merged(old: str, blocks: Sequence[str]) -> str:
 
 
 def repeats(old: str, new: str) -> bool:
-    """Whether ``new`` defines a function or class more than once, and more often than ``old``."""
+    """Return whether ``new`` defines a function or class more than once, and more often than ``old``."""
     try:
         before, now = (
             Counter(name for name, node in _named(parse(text)) if isinstance(node, _DEFINITIONS)) for text in (old, new)
@@ -72,32 +72,32 @@ def repeats(old: str, new: str) -> bool:
 
 
 def _check(old: str, blocks: Sequence[str]) -> None:
-    """Raises ``Misplaced`` for what would be lost in silence."""
+    """Raise ``AmbiguousBlock`` for parts of a block that would be lost silently."""
     known = {line.strip() for line in old.splitlines()}
     given: dict[str, str] = {}
     for block in blocks:
         if elided := [line.strip() for line in _LEFT_OUT.findall(block) if line.strip() not in known]:
-            raise Misplaced(
+            raise AmbiguousBlock(
                 "a definition leaves out a part of itself; give each one whole, or a search/replace block", elided[0]
             )
         if stray := next(_strays(parse(old), parse(block)), None):
-            raise Misplaced(
+            raise AmbiguousBlock(
                 "a fenced block has a part without a place of its own in the program; give the whole file, or what "
                 "changes in search/replace blocks",
                 block.split("\n")[stray.lineno - 1],
             )
         for name, node in _named(parse(block)):
             if given.setdefault(name, ast.dump(node)) != ast.dump(node):
-                raise Misplaced("something is defined twice, in different ways; give only what is to be", name)
+                raise AmbiguousBlock("something is defined twice, in different ways; give only the final one", name)
 
 
 def _strays(old: ast.Module, block: ast.Module) -> Iterator[ast.stmt]:
-    """Statements of a block that have no place of their own and are not in the program; methods without their class."""
+    """Yield statements of a block without a place in the program, and methods without their class."""
     names = dict(_named(old))
     known = {ast.dump(node) for node in old.body}
     for node in block.body:
         if (name := _name(node)) is None:
-            lost = not _says_nothing(node) and ast.dump(node) not in known
+            lost = not _is_negligible(node) and ast.dump(node) not in known
         else:
             lost = name not in names and _is_method(node)
         if lost:
@@ -108,8 +108,8 @@ def _is_method(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef) and bool(node.args.args) and node.args.args[0].arg == "self"
 
 
-def _says_nothing(node: ast.stmt) -> bool:
-    """Whether nothing is lost without it: imports are taken elsewhere, and a candidate is never the main module."""
+def _is_negligible(node: ast.stmt) -> bool:
+    """Return whether a statement can be dropped: imports are handled elsewhere, and a candidate is never main."""
     return (
         isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass))
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -119,39 +119,39 @@ def _says_nothing(node: ast.stmt) -> bool:
 
 def _splices(old: ast.Module, block: ast.Module, pieces: list[str]) -> Iterator[_Splice]:
     places = dict(_named(old))
-    held: list[str] = []
+    pending: list[str] = []
     last = 0
     for name, node in dict(_named(block)).items():
         text = pieces[_first(node) - 1 : node.end_lineno]
         if name not in places:
-            held += [*text, *_gap(node)]
+            pending += [*text, *_gap(node)]
             continue
         first, last = _first(places[name]), places[name].end_lineno or 0
-        yield first, last, [*held, *text]
-        held = []
-    if held:  # what is new and has nothing after it comes after what stands before it
-        yield last + 1, last, ["", "", *held]
+        yield first, last, [*pending, *text]
+        pending = []
+    if pending:  # new definitions at the end of a block follow the last replaced one
+        yield last + 1, last, ["", "", *pending]
     yield from _imports(old, block, pieces)
 
 
 def _imports(old: ast.Module, block: ast.Module, pieces: list[str]) -> Iterator[_Splice]:
-    """New imports, below the last of the program: without any it could not be one."""
+    """Yield new imports, below the last import of the program."""
     known = {ast.dump(node) for node in old.body if isinstance(node, (ast.Import, ast.ImportFrom))}
     last = max((node.end_lineno or 0 for node in old.body if isinstance(node, (ast.Import, ast.ImportFrom))), default=0)
     for node in block.body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            continue  # it would have to come first, and changes nothing here
+            continue  # would have to come first, and changes nothing here
         if isinstance(node, (ast.Import, ast.ImportFrom)) and ast.dump(node) not in known:
             yield last + 1, last, pieces[node.lineno - 1 : node.end_lineno]
 
 
 def _named(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
-    """What has a name at the top level; of several of a name ``dict`` keeps the last."""
+    """Yield named top-level statements; ``dict`` keeps the last of several with one name."""
     return ((name, node) for node in tree.body if (name := _name(node)) is not None)
 
 
 def _name(node: ast.stmt) -> str | None:
-    """Of a function, a class or an assignment to one name."""
+    """Return the name of a function, a class or an assignment to one name; else None."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return node.name
@@ -161,7 +161,7 @@ def _name(node: ast.stmt) -> str | None:
 
 
 def _first(node: ast.stmt) -> int:
-    """The line on which it begins, decorators included."""
+    """Return the first line, decorators included."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(each.lineno for each in decorators)])
 

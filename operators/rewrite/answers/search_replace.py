@@ -1,4 +1,4 @@
-"""What a model answers, read strictly: an idea, and either search/replace blocks or whole files.
+"""Strict parsing of a model's answer: an idea, and either search/replace blocks or whole files.
 
     IDEA: warm up for longer, since the loss spikes at the start
 
@@ -8,15 +8,14 @@
     WARMUP = 0.1
     >>>>>>> REPLACE
 
-or, after the idea, one whole file in a fenced block. Where several files may change, ``FILE: path`` before a block
-says which one it is about. A search text is whole lines; it must occur exactly once: as written, or else with
-white space disregarded. An answer that is anything else raises ``InvalidAnswer`` with a reason that the model can act
-on.
+or, after the idea, one whole file in a fenced block. If several files may change, ``FILE: path`` before a block names
+the file. A search text consists of whole lines and must occur exactly once: as written, or else with white space
+disregarded. Any other answer raises ``InvalidAnswer`` with a reason that the model can act on.
 
-Two more forms leave no doubt and are read, since models answer so whatever they are asked for: fenced blocks in pairs,
-of which the first is a text of the file and the second what takes its place; and fenced definitions that take the place
-of those of the same name (``operators.rewrite.answers.partial_files``). What is read is held against the same checks
-as any answer."""
+Two more forms are unambiguous and accepted, since models answer so whatever they are asked for: pairs of fenced blocks,
+the first with text of the file and the second with its replacement; and fenced definitions that replace those of the
+same name (``operators.rewrite.answers.partial_files``). The same checks apply to all forms.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +25,12 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate
 
-from operators.rewrite.answers.partial_files import Misplaced, is_excerpt, merged, repeats
+from operators.rewrite.answers.partial_files import AmbiguousBlock, is_partial, merged, repeats
 from operators.sanitize import one_line
 
 _MAX_ANSWER = 400_000
-# No two repeats beside each other may match the same text: on a long line that would take hours. Where a pattern is
-# searched for in the whole answer, what its line begins with ends with the line.
+# No two adjacent repeats may match the same text: on a long line that would take hours. A pattern that is searched in
+# the whole answer must not match across line ends at its start.
 _IDEA = re.compile(r"^[ \t*#_>`]*IDEA[ \t*_]*:[\s*_]*(\S[^\n]*)", re.MULTILINE)
 _FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:(?:[*_]*\s)?[\s*`]*([^\s`*]+)(?:[\s*`][\s*_`]*)?$", re.IGNORECASE)
 _SEARCH = re.compile(r"^\s*<{5,9}(?!<)")
@@ -39,20 +38,20 @@ _MIDDLE = re.compile(r"^\s*={7}(?!=)(?: (?=\S))?(.*)$")
 _REPLACE = re.compile(r"^\s*>{5,9}(?!>)")
 _FENCE = re.compile(r"^\s*```")
 _DECORATION = " \t*_"
-UNSAID = "no idea was given"
+NO_IDEA = "no idea was given"
 FORM = (
-    "a line `<<<<<<< SEARCH`, whole lines copied from the file, a line `=======`, the lines that take their place, "
+    "a line `<<<<<<< SEARCH`, whole lines copied from the file, a line `=======`, the lines that replace them, "
     "and a line `>>>>>>> REPLACE`"
 )
 _INCOMPLETE = f"a search/replace block is not complete; it is {FORM}"
 _COMPARED = 200
-"""Characters of a line that are compared when the nearest one is looked for."""
+"""Characters of a line that are compared to find the nearest one."""
 
 
 class InvalidAnswer(ValueError):
-    """An answer from which no candidate comes; the message tells the model what to do differently.
+    """An answer without a valid candidate; the message tells the model what to do differently.
 
-    ``shown``: words of a program or of the answer that belong to it. They are data, and to be quoted as such.
+    ``shown``: text of a program or answer that belongs to the message, and must be quoted as data.
     """
 
     def __init__(self, message: str, shown: str = "") -> None:
@@ -62,7 +61,7 @@ class InvalidAnswer(ValueError):
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace the lines ``search`` of ``path`` by ``replace``."""
+    """Replacement of the lines ``search`` of ``path`` by ``replace``."""
 
     path: str
     search: tuple[str, ...]
@@ -71,17 +70,17 @@ class Edit:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An answer as it was read. Either ``edits`` or ``blocks`` is not empty."""
+    """A parsed answer. Either ``edits`` or ``blocks`` is not empty."""
 
     idea: str | None
-    """None for an answer that has no words beside its program."""
+    """None for an answer without any text beside its program."""
     edits: tuple[Edit, ...]
     blocks: Mapping[str, tuple[str, ...]]
-    """The fenced blocks of each path: one that is the whole file, or what ``apply`` can make of them."""
+    """Fenced blocks by path: a whole file, or parts that ``apply`` combines."""
 
 
 def read_answer(text: str, editable: Sequence[str]) -> Proposal:
-    """Raises ``InvalidAnswer``."""
+    """Parse an answer. Raises ``InvalidAnswer``."""
     idea, rest = read_idea(text)
     edits, blocks = _blocks(rest.splitlines(), editable)
     if edits and blocks:
@@ -100,10 +99,10 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
 
 
 def read_idea(text: str) -> tuple[str | None, str]:
-    """The idea, as one clean line, and the rest: what follows, or all where a block begins above. Raises
-    ``InvalidAnswer``.
+    """Return the idea as one clean line, and the rest: the text after it, or all if a block begins above it.
 
-    Where no line says ``IDEA``, the first sentence beside the blocks does: to ask again would cost more than it gives.
+    Without an ``IDEA`` line the first sentence outside of blocks is the idea, which is cheaper than another call.
+    Raises ``InvalidAnswer`` for an empty or too long answer.
     """
     if not text.strip():
         raise InvalidAnswer("the answer was empty")
@@ -114,17 +113,17 @@ def read_idea(text: str) -> tuple[str | None, str]:
         first = _first_sentence(text)
         return None if first is None else one_line(first, 300) or None, text
     before, after = text[: idea.start()], text[idea.end() :]
-    said = one_line(idea[1].strip().rstrip(_DECORATION), 300) or None
-    return said, before + after if _begins(before.splitlines()) else after
+    line = one_line(idea[1].strip().rstrip(_DECORATION), 300) or None
+    return line, before + after if _begins(before.splitlines()) else after
 
 
 def _begins(lines: Sequence[str]) -> bool:
-    """Whether a block begins in these lines: the rest would be half of the answer. A closed fence is a quote."""
+    """Return whether an unclosed block begins in these lines; a closed fence is a quotation."""
     return sum(_FENCE.match(line) is not None for line in lines) % 2 == 1 or any(map(_SEARCH.match, lines))
 
 
 def _first_sentence(text: str) -> str | None:
-    """The first line of words outside of all blocks; not one that only announces what comes, with a colon."""
+    """Return the first line of text outside of blocks that does not end with a colon."""
     inside = False
     for line in text.splitlines():
         if _FENCE.match(line):
@@ -132,15 +131,15 @@ def _first_sentence(text: str) -> str | None:
         elif _SEARCH.match(line) or _REPLACE.match(line):
             inside = _REPLACE.match(line) is None
         elif not inside:
-            said = line.strip().lstrip(f"{_DECORATION}#>-").rstrip(_DECORATION)
-            *words, last = said.split() or [""]
+            sentence = line.strip().lstrip(f"{_DECORATION}#>-").rstrip(_DECORATION)
+            *words, last = sentence.split() or [""]
             if len(words) >= 3 and ":" not in last and not any("`" in word for word in words):
-                return said
+                return sentence
     return None
 
 
 def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
-    """The files after the proposal. Raises ``InvalidAnswer`` for an edit that does not fit."""
+    """Return the files after the proposal. Raises ``InvalidAnswer`` for an edit that does not fit."""
     changed = dict(files)
     for path, blocks in proposal.blocks.items():
         changed[path] = _written(path, files.get(path, ""), blocks)
@@ -152,23 +151,23 @@ def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
     return changed
 
 
-def described(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """The idea of a change of which nothing was said: its first new line."""
+def idea_of_change(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return an idea for a change without one: its first new line."""
     for path, text in sorted(after.items()):
         known = {line.strip() for line in before.get(path, "").splitlines()}
         new = next((line for line in text.splitlines() if line.strip() and line.strip() not in known), None)
         if new is not None:
-            return f"{UNSAID}; it begins with `{one_line(new, 120)}`"
-    return f"{UNSAID}; it only takes something out"
+            return f"{NO_IDEA}; it begins with `{one_line(new, 120)}`"
+    return f"{NO_IDEA}; it only removes something"
 
 
 def _written(path: str, old: str, blocks: Sequence[str]) -> str:
-    """The file that fenced blocks make: the one that is all of it, pairs of texts, or definitions. Raises Unusable."""
-    if len(blocks) == 1 and not is_excerpt(old, blocks[0]):
+    """Return the file made of fenced blocks: a whole file, pairs, or definitions. Raises ``InvalidAnswer``."""
+    if len(blocks) == 1 and not is_partial(old, blocks[0]):
         return blocks[0]
     if (paired := _paired(path, old, blocks)) is not None:
         return paired
-    if not all(is_excerpt(old, block) for block in blocks):
+    if not all(is_partial(old, block) for block in blocks):
         count = "two" if len(blocks) == 2 else str(len(blocks))
         raise InvalidAnswer(
             f"there are {count} fenced blocks for {path}; give the whole file in one, or what changes in "
@@ -176,15 +175,15 @@ def _written(path: str, old: str, blocks: Sequence[str]) -> str:
         )
     try:
         return merged(old, blocks)
-    except Misplaced as error:
+    except AmbiguousBlock as error:
         raise InvalidAnswer(str(error), error.shown) from None
 
 
 def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
-    """The file where each second block took the place of the text before it; None where that is not what they are.
+    """Return the file in which each second block replaces the text of the first; None if the blocks are no pairs.
 
-    They are not where both are texts of the file, quoted to speak of them, or where the second is more than the first:
-    a whole program, with the functions that the file has beside the quoted one.
+    They are no pairs if both are texts of the file (quotations), or if the second repeats functions of the file beside
+    the quoted one (a whole program).
     """
     if len(blocks) % 2:
         return None
@@ -200,7 +199,7 @@ def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
 
 
 def _holds(text: str, part: str) -> bool:
-    """Whether ``part`` is whole lines of ``text``, blank ones around it aside."""
+    """Return whether ``part`` consists of whole lines of ``text``, without surrounding blank lines."""
     lines = [line.rstrip() for line in _trimmed(part.splitlines())]
     return bool(lines) and bool(_places([line.rstrip() for line in text.splitlines()], lines))
 
@@ -217,7 +216,7 @@ def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict
         elif _SEARCH.match(line):
             search, replace, at = _marked(lines, at)
             edits.append(Edit(path, tuple(search), tuple(replace)))
-        elif _REPLACE.match(line):  # the end of something that was not read
+        elif _REPLACE.match(line):  # an end marker without a beginning
             raise InvalidAnswer(_INCOMPLETE)
         elif _FENCE.match(line) and not _wraps_edits(lines, at):
             end = _find(lines, at, _FENCE, "```", "the fenced block")
@@ -230,9 +229,9 @@ def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict
 
 
 def _marked(lines: list[str], start: int) -> tuple[list[str], list[str], int]:
-    """The search text and the replacement of the block that starts there, and its last line.
+    """Return the search text, the replacement, and the index of the last line of the block at ``start``.
 
-    Two slips leave no doubt: an end marker in front of the middle one, and text on the middle marker's line.
+    Two slips are accepted: an end marker before the middle one, and text on the middle marker's line.
     """
     middle = _find(lines, start, _MIDDLE, "=======", "the search text")
     search = lines[start + 1 : middle]
@@ -249,7 +248,7 @@ def _marked(lines: list[str], start: int) -> tuple[list[str], list[str], int]:
 
 
 def _wraps_edits(lines: list[str], at: int) -> bool:
-    """Whether a fence is decoration around search/replace blocks, or the end of such a decoration."""
+    """Return whether a fence only wraps search/replace blocks."""
     following = _first_filled(lines, range(at + 1, len(lines)))
     before = _first_filled(lines, range(at - 1, -1, -1))
     return any((_SEARCH.match(following), _FILE.match(following), _REPLACE.match(before)))
@@ -269,7 +268,7 @@ def _find(lines: list[str], start: int, marker: re.Pattern[str], name: str, what
 def _replace(text: str, edit: Edit) -> str:
     lines = text.split("\n")
     if not any(line.strip() for line in edit.search):
-        raise InvalidAnswer("the search text is empty; to write a new file give it whole")
+        raise InvalidAnswer("the search text is empty; give a new file as a whole")
     search = _trimmed(edit.search)
     replace = list(_trimmed(edit.replace))
     places = _places([line.rstrip() for line in lines], [line.rstrip() for line in search])
@@ -277,9 +276,7 @@ def _replace(text: str, edit: Edit) -> str:
         places = _places([" ".join(line.split()) for line in lines], [" ".join(line.split()) for line in search])
         replace = _reindented(replace, search[0], lines[places[0]]) if places else replace
     if not places:
-        raise InvalidAnswer(
-            f"the search text is not in {edit.path}, whose nearest text is this", _nearest(lines, search)
-        )
+        raise InvalidAnswer(f"the search text is not in {edit.path}; the nearest text is this", _nearest(lines, search))
     if len(places) > 1:
         where = ", ".join(str(place + 1) for place in places[:5])
         raise InvalidAnswer(
@@ -290,7 +287,7 @@ def _replace(text: str, edit: Edit) -> str:
 
 
 def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
-    """Without blank lines at both ends of a text that has others: models add them."""
+    """Remove blank lines at both ends, which models add."""
     filled = [i for i, line in enumerate(lines) if line.strip()]
     return tuple(lines[filled[0] : filled[-1] + 1]) if filled else ()
 
@@ -301,7 +298,7 @@ def _places(lines: list[str], search: list[str]) -> list[int]:
 
 
 def _reindented(replace: list[str], asked: str, found: str) -> list[str]:
-    """The replacement, moved by as much as the first line of the search text was off."""
+    """Return the replacement, indented by the difference between the asked and the found first line."""
     old, new = _indent(asked), _indent(found)
     return [new + line[len(old) :] if line.startswith(old) and line.strip() else line for line in replace]
 
@@ -311,7 +308,7 @@ def _indent(line: str) -> str:
 
 
 def _nearest(lines: list[str], search: Sequence[str]) -> str:
-    """The window of the file that shares most with the search text, for the model to see its mistake."""
+    """Return the window of the file that shares most lines with the search text."""
     wanted = {line.strip() for line in search if line.strip()}
     hits = [line.strip() in wanted for line in lines]
     size = min(len(search), len(lines))

@@ -1,35 +1,30 @@
-"""Lessons: what the whole archive supports about kinds of change, by SQL over its views, as lines for a prompt.
+"""Insights from the archive for prompts: which operators and kinds of change gained, by SQL over its views.
 
-All runs of the same task count whose scores were made under the conditions of this one (corpus, budget, hardware):
-their gains can be compared, although their nodes cannot be parents here. The counts are those of the view
-``change_kind_stats``, and the sentences those of the report (``archive.report.lessons``), so that a person and the
-model read the same.
+All runs of the same task under the same conditions (corpus, budget, hardware) count: their gains are comparable,
+although their nodes cannot be parents here. The counts are those of the view ``change_kind_stats``, and the sentences
+those of the report (``archive.report.lessons``), so that people and the model read the same.
 
-Screening scores only: the views have no others. Asking costs 45 ms of CPU time at 1,000 nodes, in the thread that then
-waits for the model, and more in a large archive; so what was learned holds until the run has grown by a fiftieth.
+Only screening scores are used: the views have no others. A query costs 45 ms of CPU time at 1,000 nodes, in the thread
+that then waits for the model, and more in a large archive; so insights are kept until the run has grown by 2%.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import duckdb
 
 from archive.records import Conditions
 from archive.report.lessons import LEAST, tally
+from operators.base import Query
 from operators.sanitize import one_line
-
-Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
-"""Runs one statement over what is committed to the archive, for reading: ``Archive.query``."""
 
 _RUNS = """
     SELECT r.run FROM runs AS r JOIN present_conditions AS p USING (run)
     WHERE r.direction = (SELECT direction FROM runs WHERE run = ?)
       AND (p.fingerprint, p.budget_seconds, p.hardware) = (?, ?, ?)
-      AND r.policy <> 'ablation'  -- steps that were taken out again are no kind of change
+      AND r.policy <> 'ablation'  -- removed steps are no kind of change
 """
 _KINDS = f"""
     SELECT operator, aim, sum(improved)::BIGINT, sum(tried)::BIGINT, sum(failed)::BIGINT,
@@ -48,41 +43,41 @@ _FAILED = f"""
 """
 _GAINS_SHOWN = 5
 _GROWTH = 50
-"""The share of a run's evaluations, as its inverse, after which lessons are asked for again."""
+"""Insights are queried again after 1/50 more evaluations."""
 
 
 class Insights:
-    """What was learned, asked again whenever the run has grown enough to know better. Thread-safe.
+    """Insights of a run, queried again when the run has grown. Thread-safe.
 
-    Proposals that come at the same time wait for one answer instead of asking for it each.
+    Simultaneous proposals wait for one query instead of making one each.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lines: tuple[str, ...] = ()
         self._again = 0
-        """The number of evaluations from which on it is asked again."""
+        """Number of evaluations from which on the archive is queried again."""
 
     def lines(
         self, query: Query | None, run: str, conditions: Conditions, sigma: float | None, evaluated: int
     ) -> tuple[str, ...]:
-        """As ``learned``, or what is known already where the writer needed the memory: the next proposal asks again.
+        """Return the insights; the earlier ones if the query was interrupted because the writer needed the memory.
 
-        ``evaluated``: the run's evaluations so far.
+        ``evaluated``: evaluations of the run so far.
         """
         with self._lock:
             if evaluated >= self._again:
                 with suppress(duckdb.InterruptException):
-                    self._lines = learned(query, run, conditions, sigma)
+                    self._lines = query_insights(query, run, conditions, sigma)
                     self._again = evaluated + max(1, evaluated // _GROWTH)
             return self._lines
 
 
-def learned(query: Query | None, run: str, conditions: Conditions, sigma: float | None) -> tuple[str, ...]:
-    """Lines, the most telling first; none without an archive, or where it supports none yet.
+def query_insights(query: Query | None, run: str, conditions: Conditions, sigma: float | None) -> tuple[str, ...]:
+    """Return lines, the most informative first; none without an archive or without enough rows.
 
-    ``sigma``: a single gain is told from two deviations of a difference on. Raises duckdb.InterruptException where the
-    writer needed the memory.
+    ``sigma``: single gains are listed from two standard deviations of a difference on. Raises
+    duckdb.InterruptException if the writer needed the memory.
     """
     if query is None:
         return ()
@@ -94,12 +89,12 @@ def learned(query: Query | None, run: str, conditions: Conditions, sigma: float 
     lines = [*kinds, *gains]
     if failed:
         counts = ", ".join(f"{count} {outcome}" for outcome, count in failed)
-        lines.append(f"- trainings without a score: {counts}")
+        lines.append(f"- evaluations without a score: {counts}")
     return tuple(lines)
 
 
 def kind_of(operator: str, aim: str | None) -> str:
-    """``improve (schedule)``."""
+    """Return an operator with its kind of change: ``improve (schedule)``."""
     return f"{operator} ({aim})" if aim else operator
 
 

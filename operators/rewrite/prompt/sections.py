@@ -1,12 +1,12 @@
-"""What a model is shown of the tree, as Markdown. Screening scores only: nothing here may read the others.
+"""Sections of a prompt on the task and the tree, as Markdown. Only screening scores are shown, never those of claims.
 
-The parts come from the tree and not by SQL, although the archive's views say the same (a test compares them): the tree
-is made of the archive's rows and of nothing else, it does not change while its lock is held, so that all parts of a
-prompt speak of one moment, and reading it takes a hundredth of the time. What the tree does not hold, since it knows
-one run, is asked by SQL: ``operators.rewrite.prompt.insights``.
+The sections are read from the tree and not by SQL, although the archive's views hold the same (a test compares them):
+the tree is made of the archive's rows alone, it does not change while its lock is held, so that all sections of a
+prompt show one moment, and reading it takes a hundredth of the time. The tree holds one run; other runs are queried
+by ``operators.rewrite.prompt.insights``.
 
-Each function takes the tree as it is; whoever calls from another thread holds ``tree.lock``. What candidates and
-models wrote (sources, logs, ideas) goes through ``operators.sanitize``. Parts that may be shortened are a ``Listing``.
+The caller holds ``tree.lock``. Text of candidates and models (sources, logs, ideas) goes through
+``operators.sanitize``. A section that may be shortened is a ``Listing``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
-from operators.languages.parameters import find_constants
+from operators.languages.parameters import find_parameters
 from operators.languages.syntax import Unparsable
-from operators.numeric.search_space import described, is_misread, range_of
+from operators.numeric.search_space import format_range, has_invalid_range, range_of
 from operators.rewrite.prompt.change_kinds import gain_of
 from operators.rewrite.prompt.insights import kind_of
 from operators.rewrite.prompt.truncation import Listing
@@ -36,12 +36,12 @@ _LOG = 4000
 _LINE = 300
 _FRAME = re.compile(r'^  File "([^"]+)", line \d')
 _PROGRAM = "/candidate/"
-"""In every sandbox the folder that a program is imported from."""
+"""Part of the path from which every sandbox imports a program."""
 _PROMPTED_FAILURES = ("crashed", "timed_out", "out_of_memory", "invalid", "stopped")
 
 
 def task(task: Task) -> str:
-    """The API's numbers: metric, budget and limits."""
+    """Return metric, budget and limits of the task."""
     limits, metric = task.limits, task.metric
     better = "lower is better" if metric.direction == "minimise" else "higher is better"
     unit = f" in {metric.unit}" if metric.unit else ""
@@ -60,7 +60,7 @@ def task(task: Task) -> str:
 
 
 def sources(files: Mapping[str, str], task: Task) -> str:
-    """The editable files of a program, each between delimiters."""
+    """Return the editable files of a program, each between delimiters."""
     limit = 1024 * task.limits.source_kb
     return "\n\n".join(
         f"FILE: {path}\n{quote(files[path], 'source', limit, keep='head')}" for path in task.editable if path in files
@@ -68,7 +68,7 @@ def sources(files: Mapping[str, str], task: Task) -> str:
 
 
 def change(tree: Tree, node_id: str, task: Task) -> Listing:
-    """What a node changed in its first parent, as a unified diff."""
+    """Return the change of a node to its first parent, as a unified diff."""
     node = tree[node_id]
     lines: list[str] = []
     if node.parents:
@@ -76,32 +76,32 @@ def change(tree: Tree, node_id: str, task: Task) -> Listing:
         for path in task.editable:
             old, new = (clean(files.get(path, "")).splitlines() for files in (before, node.candidate.files))
             lines += unified_diff(old, new, f"before/{path}", f"after/{path}", lineterm="", n=2)
-    return Listing(tuple(lines), "diff", "Nothing that could be shown.", keep="head")
+    return Listing(tuple(lines), "diff", "Nothing that can be shown.", keep="head")
 
 
-def knobs(files: Mapping[str, str], task: Task) -> Listing:
-    """The constants that the numeric search changes, with their ranges; and the comments that it cannot read."""
+def parameters(files: Mapping[str, str], task: Task) -> Listing:
+    """Return the parameters that the numeric search changes, with their ranges and invalid range comments."""
     lines = []
     for path in task.editable:
         if not path.endswith(".py") or path not in files:
             continue
         try:
-            constants = find_constants(files[path])
+            found = find_parameters(files[path])
         except Unparsable:
             continue
-        for constant in constants:
-            if (span := range_of(constant)) is None:
+        for parameter in found:
+            if (span := range_of(parameter)) is None:
                 continue
-            # Not as a line of the program: what looks like one is copied into search texts.
-            said = f"- {constant.name}: {described(span)}"
-            if is_misread(constant):
-                said += f" (guessed: `tune: {one_line(constant.tune or '', 60)}` is not of the form shown above)"
-            lines.append(said)
+            # Not in the form of a line of the program, which models would copy into search texts.
+            line = f"- {parameter.name}: {format_range(span)}"
+            if has_invalid_range(parameter):
+                line += f" (guessed: `tune: {one_line(parameter.tune or '', 60)}` is not of the form shown above)"
+            lines.append(line)
     return Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
 
 
 def result(tree: Tree, node_id: str) -> str:
-    """A node's mean score and the shape of its last learning curve."""
+    """Return a node's mean score and the shape of its last learning curve."""
     index = tree.index[node_id]
     mean, runs = float(tree.means[index]), int(tree.runs[index])
     if math.isnan(mean):
@@ -119,31 +119,29 @@ def result(tree: Tree, node_id: str) -> str:
 
 
 def noise(sigma: float | None) -> str:
-    """What difference means nothing."""
+    """Return which difference of scores is noise."""
     if sigma is None:
-        return "How much scores differ by chance is not known yet."
+        return "How much scores vary by chance is not known yet."
     return (
-        f"Equal programs differ by chance with a standard deviation of {sigma:.2g}; less than {2 * sigma:.2g} is noise."
+        f"Scores of one program vary by chance with a standard deviation of {sigma:.2g}; "
+        f"differences below {2 * sigma:.2g} are noise."
     )
 
 
 def ancestors(tree: Tree, node_id: str, older: Container[str] = ()) -> Listing:
-    """How the node came about: each ancestor's idea, oldest first, and what it gained over its parents.
-
-    ``older``: ancestors that are left out.
-    """
+    """Return each ancestor's idea and gain over its parents, oldest first. ``older``: ancestors to leave out."""
     line = [member for member in tree.lineage(node_id) if member not in older][-_ANCESTORS:]
     return Listing(tuple(_attempt(tree, member) for member in line), "attempts", "- it is the first program")
 
 
 def siblings(tree: Tree, node_id: str) -> Listing:
-    """What was tried on the node already: its children, latest last, failures and pending ones included."""
+    """Return the children of a node, failed and pending ones included, latest last."""
     children = tree.children(node_id)[-_SIBLINGS:]
     return Listing(tuple(_attempt(tree, child) for child in children), "attempts", "- nothing yet")
 
 
 def best(tree: Tree, count: int = 8) -> Listing:
-    """The best nodes of the tree, for a draft that should be none of them."""
+    """Return the best nodes of the tree, from which a draft is to differ."""
     places = np.flatnonzero(tree.eligible())
     badness = tree.means[places] if tree.direction == "minimise" else -tree.means[places]
     first = places[np.argsort(badness, kind="stable")[:count]]
@@ -152,7 +150,7 @@ def best(tree: Tree, count: int = 8) -> Listing:
 
 
 def in_flight(tree: Tree, move_number: int) -> Listing:
-    """What others are working on at this moment: moves without a result yet, this one left out."""
+    """Return the moves in progress, without this one."""
     nodes = {node.move: node for node in tree.nodes[-4 * _IN_FLIGHT :]}
     lines = []
     for number, record in list(tree.open_moves.items())[-_IN_FLIGHT:]:
@@ -166,7 +164,7 @@ def in_flight(tree: Tree, move_number: int) -> Listing:
 
 
 def failure(tree: Tree, node_id: str) -> str:
-    """Why a node failed: the outcome in our words; the reason, which may hold its last words, as data."""
+    """Return why a node failed: its outcome, and its reason quoted as data, since it may hold the program's text."""
     last = last_failure(tree, node_id)
     if last is None:
         return "It did not fail."
@@ -175,7 +173,7 @@ def failure(tree: Tree, node_id: str) -> str:
 
 
 def log(tree: Tree, node_id: str) -> Listing:
-    """The end of what a failed node wrote, its traceback mostly, without frames of code that it did not write."""
+    """Return the end of a failed node's log, without traceback frames of other code."""
     last = last_failure(tree, node_id)
     text = _own_frames(clean(last.log))[-_LOG:].strip() if last else ""
     lines = tuple(line if len(line) <= _LINE else f"{line[: _LINE - 3]}..." for line in text.splitlines())
@@ -183,10 +181,9 @@ def log(tree: Tree, node_id: str) -> Listing:
 
 
 def _own_frames(text: str) -> str:
-    """Of a traceback that passes through the program, the frames of the program: the others are twice as long.
+    """Keep only the program's own frames of a traceback: the others are twice as long and say less.
 
-    What is in between says what was done wrong, and the message at the end what with; a reader of torch's own lines
-    learns neither. Where no frame is the program's, all stay.
+    If no frame belongs to the program, all are kept.
     """
     kept: list[str] = []
     foreign = False
@@ -201,13 +198,13 @@ def _own_frames(text: str) -> str:
 
 
 def last_failure(tree: Tree, node_id: str) -> Failed | None:
-    """The last screening of a node that gave no score."""
+    """Return the last screening of a node that failed, or None."""
     failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
     return failed[-1] if failed else None
 
 
 def has_failed(tree: Tree, node_id: str) -> bool:
-    """Whether the node was trained and gave no score."""
+    """Return whether the node was evaluated without a score."""
     return math.isnan(tree.means[tree.index[node_id]]) and any(
         e.outcome in _PROMPTED_FAILURES for e in _screenings(tree, node_id)
     )
@@ -218,7 +215,7 @@ def _screenings(tree: Tree, node_id: str) -> Iterator[Evaluation]:
 
 
 def _attempt(tree: Tree, node_id: str) -> str:
-    """One line: id, operator with its aim, idea, and what came of it."""
+    """Return one line: id, operator with its kind of change, idea, and result."""
     candidate = tree[node_id].candidate
     kind = one_line(kind_of(candidate.operator, candidate.aim))
     return f"- {node_id[:8]} {kind}: {one_line(candidate.idea)}: {_outcome(tree, node_id)}"
@@ -238,7 +235,7 @@ def _outcome(tree: Tree, node_id: str) -> str:
 
 
 def _curve(curve: Sequence[CurvePoint]) -> str:
-    """Five points of a learning curve. The candidate reported them itself."""
+    """Return five points of a learning curve, as reported by the candidate."""
     if not curve:
         return ""
     picked = sorted({round(i * (len(curve) - 1) / 4) for i in range(5)})

@@ -1,19 +1,19 @@
-"""What fits into a prompt: parts that may be shortened, and which of them goes first.
+"""Truncation of prompts: sections are shortened in a fixed order until the prompt fits.
 
-A prompt has at most ``llm.prompt_tokens`` tokens, by an estimate that is rather too high (3 bytes a token; models make
-3.3 to 4.5 of program text). What does not fit is left out line by line in this order:
+A prompt has at most ``llm.prompt_tokens`` tokens, by an estimate on the high side (3 bytes a token; program text has
+3.3 to 4.5). What does not fit is left out line by line in this order:
 
-    1. lessons of the whole archive, the least telling first
-    2. what is in flight, the oldest first
+    1. insights from the archive, the least informative first
+    2. proposals in progress, the oldest first
     3. the list of the best programs, the worst first
-    4. what was tried on the parent already, the oldest first
-    5. how the parent came about, the oldest step first
-    6. its tunable constants, the last first
+    4. earlier children of the parent, the oldest first
+    5. the history of the parent, the oldest step first
+    6. its parameters, the last first
     7. the last step's change, its end first
     8. the log of a failure, its start first
 
-The task, the program itself, its score and what is asked are never cut: if they alone do not fit, there is no prompt. A
-repair turn adds the model's own answer, which is not counted here.
+The task, the program, its score and the request are never cut: if they alone do not fit, there is no prompt. A repair
+turn adds the model's own answer, which is not counted here.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ LEFT_OUT_FIRST = ("lessons", "in_flight", "best", "siblings", "ancestors", "knob
 
 
 class TooLong(ValueError):
-    """Not even the indispensable parts fit; the message says what to do."""
+    """The sections that are never cut do not fit; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Lines that others wrote, shown as data. ``keep`` says at which end the most important ones are."""
+    """Lines of untrusted text, quoted as data. ``keep``: the end with the most important lines."""
 
     lines: tuple[str, ...]
     kind: str
     empty: str
-    """What is said where there is none, in our own words."""
+    """The text in place of an empty list, not quoted."""
     keep: Literal["head", "tail"] = "tail"
 
-    def shown(self, left_out: int = 0) -> str:
-        """Without so many of its lines, and with a word about it."""
+    def text(self, left_out: int = 0) -> str:
+        """Return the quoted lines without the ``left_out`` least important ones, with a note on these."""
         if not self.lines:
             return self.empty
         kept = self.lines[left_out:] if self.keep == "tail" else self.lines[: len(self.lines) - left_out]
@@ -51,20 +51,21 @@ class Listing:
         return quote("\n".join(line for line in lines if line is not None), self.kind, limit=1_000_000)
 
 
-PromptParts = Mapping[str, str | Listing]
+PromptSections = Mapping[str, str | Listing]
+"""Sections of a prompt by the name of their placeholder."""
 
 
 def tokens(text: str) -> int:
-    """An estimate, rather too high."""
+    """Return an estimate of the number of tokens, on the high side."""
     return len(text.encode("utf-8", "surrogatepass")) // 3 + 1
 
 
-def fit(parts: PromptParts, used: int, limit: int) -> dict[str, str]:
-    """All parts as text, shortened until they have at most ``limit - used`` tokens together. Raises TooLong.
+def fit(parts: PromptSections, used: int, limit: int) -> dict[str, str]:
+    """Return all sections as text, shortened to at most ``limit - used`` tokens together. Raises TooLong.
 
-    ``used``: tokens of what stands around the parts.
+    ``used``: tokens of the text around the sections.
     """
-    texts = {name: part if isinstance(part, str) else part.shown() for name, part in parts.items()}
+    texts = {name: part if isinstance(part, str) else part.text() for name, part in parts.items()}
     total = used + sum(map(tokens, texts.values()))
     for name in LEFT_OUT_FIRST:
         part = parts.get(name)
@@ -82,9 +83,9 @@ def fit(parts: PromptParts, used: int, limit: int) -> dict[str, str]:
 
 
 def _shortened(part: Listing, room: int) -> str:
-    """With as few lines left out as make it fit into ``room`` tokens; with none left if nothing does."""
+    """Return the section with as few lines left out as needed for ``room`` tokens; with none left if none fit."""
     low, high = 1, len(part.lines)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if tokens(part.shown(middle)) <= room else (middle + 1, high)
-    return part.shown(low)
+        low, high = (low, middle) if tokens(part.text(middle)) <= room else (middle + 1, high)
+    return part.text(low)

@@ -13,7 +13,7 @@ import numpy as np
 
 from archive.records import Node, Scored
 from archive.tree import Floats, Tree
-from operators.languages.parameters import Number, read_constants
+from operators.languages.parameters import Number, read_parameters
 from operators.languages.syntax import Unparsable
 from search.policies import validation
 from search.policies.tree_cache import Mask, cache_of
@@ -98,7 +98,7 @@ def _constants(node: Node) -> dict[tuple[str, str], Number] | None:
     for path, text in node.candidate.files.items():
         if path.endswith(".py"):
             try:
-                found |= {(path, name): value for name, value in read_constants(text).items()}
+                found |= {(path, name): value for name, value in read_parameters(text).items()}
             except Unparsable:
                 return None
     return found

@@ -1,4 +1,4 @@
-"""Answers of models: read strictly, applied exactly, refused with a reason."""
+"""Answers of models: parsed strictly, applied exactly, refused with a reason."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_an_answer_without_anything() -> None:
 
 def test_a_search_text_that_is_not_there_is_refused_with_the_nearest_text() -> None:
     reason, shown = refused(block("    for step in range(4):\n        work(step)", "    pass"))
-    assert reason == "block 1: the search text is not in train.py, whose nearest text is this"
+    assert reason == "block 1: the search text is not in train.py; the nearest text is this"
     assert shown == "    for step in range(3):\n        work(step)"
     assert refused(block("RATE = 0.01", "RATE = 1"))[1] == "RATE = 0.001"
 

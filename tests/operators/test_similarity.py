@@ -1,4 +1,4 @@
-"""How alike two changes are, and what the model hears of a change that is nearly one that failed."""
+"""Similarity of two changes, and the answer to a near-duplicate of a change that failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts import edit, metered, whole
 
 from archive.records import Candidate, LlmCall
 from operators.base import NoCandidate
-from operators.languages.similarity import NEAR, likeness, size
+from operators.languages.similarity import NEAR_DUPLICATE, program_size, similarity
 from operators.rewrite.improve import Improve
 
 PARENT = """\
@@ -55,38 +55,42 @@ def gated(block: str = GATE) -> dict[str, str]:
     [
         (gated(), 1.0, 1.0),
         (gated(GATE.replace("A gate", "Another word").replace("opened = ", "opened =  ")), 1.0, 1.0),
-        (gated(GATE.replace("opened", "g")), NEAR, 0.99),
-        (gated(GATE.replace("zeros", "ones")), NEAR, 0.99),
-        (gated(GATE.replace("        return", "        opened = opened.clone()\n        return")), NEAR, 0.99),
+        (gated(GATE.replace("opened", "g")), NEAR_DUPLICATE, 0.99),
+        (gated(GATE.replace("zeros", "ones")), NEAR_DUPLICATE, 0.99),
+        (
+            gated(GATE.replace("        return", "        opened = opened.clone()\n        return")),
+            NEAR_DUPLICATE,
+            0.99,
+        ),
         (files(PARENT.replace("build(RATE)", "Gate(build(RATE))")), 0.0, 0.3),
         (files(PARENT.replace("0.05", "0.1")), 0.0, 0.05),
         (files(PARENT), 0.0, 0.0),
     ],
 )
 def test_changes_are_compared_and_not_programs(other: dict[str, str], low: float, high: float) -> None:
-    assert low <= likeness(files(PARENT), gated(), other) <= high
+    assert low <= similarity(files(PARENT), gated(), other) <= high
 
 
 def test_another_value_is_another_change() -> None:
     one, other = files(PARENT.replace("0.001", "0.002")), files(PARENT.replace("0.001", "0.003"))
-    assert likeness(files(PARENT), one, other) < 0.5
-    assert size(one) == size(other) == size(files(PARENT + "# a comment\n"))
-    assert size(gated()) > size(files(PARENT)) > size(files("x = 1\n"))
+    assert similarity(files(PARENT), one, other) < 0.5
+    assert program_size(one) == program_size(other) == program_size(files(PARENT + "# a comment\n"))
+    assert program_size(gated()) > program_size(files(PARENT)) > program_size(files("x = 1\n"))
 
 
 def test_taking_away_is_not_adding() -> None:
     line = "model = warm(model, RATE, steps=WARMUP, sharp=True)\n"
-    assert likeness(files(line), files(""), files(line + line)) < 0.3
+    assert similarity(files(line), files(""), files(line + line)) < 0.3
 
 
 @given(st.lists(st.sampled_from(["a = 1", "b = a", "c = f(a, b)", "d = [c]", "e = a + b"]), max_size=6), st.booleans())
 def test_it_is_symmetric_and_bounded(lines: list[str], python: bool) -> None:
     path = "train.py" if python else "notes.txt"
     base, one, other = {path: "a = 1\n"}, {path: "\n".join(lines)}, {path: "c = f(a, b)\nd = [c]\n"}
-    value = likeness(base, one, other)
+    value = similarity(base, one, other)
     assert 0.0 <= value <= 1.0
-    assert value == likeness(base, other, one)
-    assert likeness(base, one, one) in (0.0, 1.0)
+    assert value == similarity(base, other, one)
+    assert similarity(base, one, one) in (0.0, 1.0)
 
 
 ANSWER = whole(gated()["train.py"], "a gate")
@@ -105,7 +109,7 @@ def test_what_is_nearly_a_failed_sibling_is_told_once_and_then_believed(garden: 
     assert isinstance(insisted, Candidate)
     assert len(model.prompts) == 2
     said = model.prompts[1].messages[-1].text
-    assert f"nearly the change of {sibling.node_id[:8]}, which ran out of memory (likeness 0." in said
+    assert f"nearly the change of {sibling.node_id[:8]}, which ran out of memory (similarity 0." in said
     other = edit("WARMUP = 0.05", "WARMUP = 0.1")
     meter, model = metered([NEARLY, other])
     assert garden.ask(Improve(meter), root.node_id) == Candidate(

@@ -1,4 +1,4 @@
-"""The groups of conf/operators and conf/llm: each instantiates, and a missing key leaves out what it must."""
+"""The groups of conf/operators and conf/llm: each can be built, and a missing key leaves out the right operators."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_an_openai_endpoint_needs_its_key_and_a_local_one_needs_none(keys: pytes
     keys.delenv("OPENAI_API_KEY")
     local = built("llm=local", "llm.model=mine")
     assert local.describe() == "mine, at most $2.00 and 100,000,000 tokens"
-    assert local.model.worst(Prompt("", ())).dollars == 0.0
+    assert local.model.max_cost(Prompt("", ())).dollars == 0.0
     assert local.concurrency == 2
 
 
@@ -140,7 +140,7 @@ def test_every_key_of_an_endpoint_arrives(keys: pytest.MonkeyPatch, group: str) 
     assert model._options == {
         "max_tokens": 77, "reasoning_effort": "low", "temperature": 0.5, "extra_body": {"top_k": 3},
     }  # fmt: skip
-    assert model.worst(Prompt("", ())).dollars == pytest.approx((64 + 2 * 77) / 1e6, rel=0.1)
+    assert model.max_cost(Prompt("", ())).dollars == pytest.approx((64 + 2 * 77) / 1e6, rel=0.1)
 
 
 def test_every_key_of_claude_arrives(keys: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a model is shown of the tree is what SQL says of the archive; nothing of the claim; the stable part first."""
+"""Sections of a prompt agree with SQL over the archive, show nothing of claims, and put stable parts first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripts import edit, metered
 
 from archive.records import Candidate, Conditions, CurvePoint, Node
 from archive.storage.store import Archive
-from operators.languages.parameters import set_constants
+from operators.languages.parameters import set_parameters
 from operators.llm.base import Prompt
 from operators.rewrite.debug import Debug
 from operators.rewrite.draft import Draft
@@ -133,16 +133,13 @@ def test_a_curve_and_what_was_made_of_it(garden: Garden) -> None:
 
 
 def test_constants_with_their_ranges_and_those_whose_range_cannot_be_read(garden: Garden) -> None:
-    lines = sections.knobs({"train.py": SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n"}, garden.task).lines
+    lines = sections.parameters({"train.py": SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n"}, garden.task).lines
     assert lines == (
         "- RATE: 0.0001..0.01 log",
         "- WIDTH: 16..256 log step 8 (guessed: `tune: about 60` is not of the form shown above)",
         "- DEPTH: 1..12 log",
         "- TIED: False|True",
     )
-
-
-
 
 
 RATES = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.003, 0.005, 0.007, 0.009, 0.01)
@@ -152,7 +149,7 @@ def tuned(garden: Garden) -> str:
     """A root whose rate is too low, and children that show it; returns the root."""
     root = garden.plant(SOURCE, 3.0)
     for i, rate in enumerate(RATES * 2):
-        text = set_constants(SOURCE, {"RATE": rate, "WIDTH": 64 + 8 * (i % 5)})
+        text = set_parameters(SOURCE, {"RATE": rate, "WIDTH": 64 + 8 * (i % 5)})
         garden.grow(text, (root.node_id,), score=3.0 - math.log10(rate / 0.001) + 0.001 * i)
     return root.node_id
 
@@ -163,7 +160,7 @@ def test_parameters_reach_the_prompt_and_leave_what_is_cached_alone(garden: Gard
     first = shown(garden, kind, root)
     assert "- RATE: 0.0001..0.01 log\n" in first.messages[0].text
     assert '<data kind="constants">' not in first.messages[0].stable
-    garden.grow(set_constants(SOURCE, {"RATE": 0.0095}), (root,), score=5.0)
+    garden.grow(set_parameters(SOURCE, {"RATE": 0.0095}), (root,), score=5.0)
     second = shown(garden, kind, root)
     assert second.messages[0].stable == first.messages[0].stable
     assert second.messages[0].text != first.messages[0].text
@@ -263,7 +260,7 @@ def test_a_log_keeps_the_frames_of_the_program(garden: Garden) -> None:
     ):
         failed = garden.grow(SOURCE + f"x = {len(garden.tree)}\n", (root.node_id,), "improve")
         garden.fail(failed, log=log)
-        text = sections.log(garden.tree, failed.node_id).shown()
+        text = sections.log(garden.tree, failed.node_id).text()
         assert all(part in text for part in kept), text
         assert ("F.linear" in text) == ("linear.py" in kept)
         assert ("_train" in text) == ("worker.py" in kept)

@@ -1,4 +1,4 @@
-"""Constants: what is read, what is set, and that nothing else moves."""
+"""Parameters and their ranges: read, set, and no other byte changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.languages.parameters import Number, Parameter, find_constants, read_constants, set_constants
+from operators.languages.parameters import Number, Parameter, find_parameters, read_parameters, set_parameters
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import ParameterRange, described, range_of
 
@@ -42,41 +42,41 @@ def f(WIDTH=3):
 
 
 def test_reads_numbers_that_are_assigned_once_at_module_level() -> None:
-    assert read_constants(SOURCE) == {
+    assert read_parameters(SOURCE) == {
         "WIDTH": 64, "RATE": 1e-3, "OFFSET": -2, "BIAS": True, "FLAG": False, "SEED": 1, "DATA_SEED": 2, "VOCAB": 256,
     }  # fmt: skip
 
 
 def test_seeds_vocabularies_and_opted_out_constants_are_not_searched() -> None:
     source = SOURCE.replace("OFFSET = -2", "OFFSET = 2  # tune: no")
-    assert [c.name for c in find_constants(source) if c.searchable] == ["WIDTH", "RATE", "BIAS", "FLAG"]
+    assert [c.name for c in find_parameters(source) if c.searchable] == ["WIDTH", "RATE", "BIAS", "FLAG"]
 
 
 def test_setting_changes_literals_and_no_other_byte() -> None:
-    changed = set_constants(SOURCE, {"WIDTH": 96, "RATE": 0.0021, "OFFSET": 5, "FLAG": True})
+    changed = set_parameters(SOURCE, {"WIDTH": 96, "RATE": 0.0021, "OFFSET": 5, "FLAG": True})
     expected = SOURCE.replace("= 64 ", "= 96 ").replace("1e-3", "0.0021").replace("-2", "5").replace("False", "True")
     assert changed == expected
 
 
 def test_an_equal_value_keeps_its_spelling_and_a_float_stays_a_float() -> None:
-    assert set_constants(SOURCE, {"RATE": 0.001}) == SOURCE
-    assert "RATE: float = 2.0 " in set_constants(SOURCE, {"RATE": 2})
+    assert set_parameters(SOURCE, {"RATE": 0.001}) == SOURCE
+    assert "RATE: float = 2.0 " in set_parameters(SOURCE, {"RATE": 2})
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_line_endings_survive(newline: str) -> None:
     source = newline.join(["é = '\x0c'", "A = 1", "B = 2  # é", ""])
-    assert set_constants(source, {"B": 30}) == source.replace("2", "30")
+    assert set_parameters(source, {"B": 30}) == source.replace("2", "30")
 
 
 def test_errors_name_what_is_there() -> None:
     with pytest.raises(KeyError, match="it has A, B"):
-        set_constants("A = 1\nB = 2\n", {"C": 3})
+        set_parameters("A = 1\nB = 2\n", {"C": 3})
     with pytest.raises(ValueError, match="must be finite"):
-        set_constants("A = 1.0\n", {"A": math.nan})
+        set_parameters("A = 1.0\n", {"A": math.nan})
     for broken in ("A = = 1", "A = 1\0", "(" * 5000):
         with pytest.raises(Unparsable):
-            read_constants(broken)
+            read_parameters(broken)
 
 
 NUMBERS = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
@@ -86,14 +86,14 @@ NUMBERS = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=False, all
 def test_what_is_set_is_read_back_and_the_rest_of_the_tree_is_untouched(rows: list[tuple[Number, Number, str]]) -> None:
     source = "".join(f"K{i} = {old!r} # {note}\n" for i, (old, _, note) in enumerate(rows)) + "x = [K0]\n"
     wanted = {f"K{i}": new for i, (_, new, _) in enumerate(rows)}
-    changed = set_constants(source, wanted)
-    got = read_constants(changed)
+    changed = set_parameters(source, wanted)
+    got = read_parameters(changed)
     assert all(got[name] == value for name, value in wanted.items())
     assert [line.partition("#")[2] for line in changed.splitlines()] == [
         line.partition("#")[2] for line in source.splitlines()
     ]
     assert ast.dump(ast.parse(changed).body[-1]) == ast.dump(ast.parse(source).body[-1])
-    assert set_constants(changed, read_constants(source)).count("\n") == source.count("\n")
+    assert set_parameters(changed, read_parameters(source)).count("\n") == source.count("\n")
 
 
 def _range(value: Number, tune: str | None = None) -> ParameterRange:
@@ -141,7 +141,7 @@ def test_what_is_no_number_is_no_range(value: Number, comment: str) -> None:
 
 def test_a_long_line_is_looked_through_once() -> None:
     """Once from each of its hashes would take a minute."""
-    (found,) = find_constants("RATE = 1.0  " + "#" * 60_000 + " tune: 1..2\n")
+    (found,) = find_parameters("RATE = 1.0  " + "#" * 60_000 + " tune: 1..2\n")
     assert found.tune == "1..2"
 
 
@@ -151,7 +151,7 @@ def test_values_that_give_no_scale_are_not_searched(value: Number) -> None:
 
 
 def test_both_values_of_a_bool() -> None:
-    assert {_range(True).value(-0.4), _range(True).value(1.4)} == {False, True}
+    assert {_range(True).decode(-0.4), _range(True).value(1.4)} == {False, True}
 
 
 @given(
@@ -162,24 +162,24 @@ def test_both_values_of_a_bool() -> None:
 )
 def test_any_coordinate_gives_a_value_in_range_of_the_right_kind(case: tuple[Number, str | None], u: float) -> None:
     span = _range(*case)
-    value = span.value(u)
+    value = span.decode(u)
     assert span.low <= value <= span.high
     assert type(value) is type(case[0])
     assert not span.choices or value in span.choices
     if span.step > 1:
         assert value % span.step == 0
-    assert span.value(span.coordinate(value)) == pytest.approx(value, rel=0.06)
+    assert span.decode(span.encode(value)) == pytest.approx(value, rel=0.06)
 
 
 def test_values_are_written_as_a_person_would() -> None:
-    assert _range(1e-3).value(math.log(0.0020987234)) == 0.0021
-    assert _range(0.95).value(math.log(1 - 0.98765)) == 0.988
+    assert _range(1e-3).decode(math.log(0.0020987234)) == 0.0021
+    assert _range(0.95).decode(math.log(1 - 0.98765)) == 0.988
 
 
 def test_choices_may_be_names() -> None:
-    span = range_of(find_constants("MIXER = 2  # tune: 0|1|2 unordered\n")[0])
+    span = range_of(find_parameters("MIXER = 2  # tune: 0|1|2 unordered\n")[0])
     assert span is not None
     assert (span.choices, span.unordered, described(span)) == ((0, 1, 2), True, "0|1|2 unordered")
-    plain = range_of(find_constants("MIXER = 2  # tune: 0|1|2\n")[0])
+    plain = range_of(find_parameters("MIXER = 2  # tune: 0|1|2\n")[0])
     assert plain is not None
     assert not plain.unordered

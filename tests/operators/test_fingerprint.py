@@ -1,10 +1,10 @@
-"""When two candidates are the same program."""
+"""Identity of programs by their normalised syntax trees."""
 
 from __future__ import annotations
 
 import pytest
 
-from operators.languages.fingerprint import normalised
+from operators.languages.fingerprint import fingerprint
 
 PROGRAM = '''\
 """Train."""
@@ -22,7 +22,7 @@ def train(session):
 
 def same(changed: str) -> bool:
     assert changed != PROGRAM
-    return normalised({"train.py": changed}) == normalised({"train.py": PROGRAM})
+    return fingerprint({"train.py": changed}) == fingerprint({"train.py": PROGRAM})
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_what_counts(old: str, new: str) -> None:
 
 
 def test_lists_and_their_ends_are_told_apart() -> None:
-    assert normalised({"a.py": "f([1], [2])"}) != normalised({"a.py": "f([1, [2]])"})
-    assert normalised({"a.py": "x = [], [1]"}) != normalised({"a.py": "x = [1], []"})
+    assert fingerprint({"a.py": "f([1], [2])"}) != fingerprint({"a.py": "f([1, [2]])"})
+    assert fingerprint({"a.py": "x = [], [1]"}) != fingerprint({"a.py": "x = [1], []"})
 
 
 def test_files_count_by_path_and_text() -> None:
-    assert normalised({"a.py": "x", "b.py": "y"}) != normalised({"a.py": "y", "b.py": "x"})
-    assert normalised({"a.txt": "x  "}) != normalised({"a.txt": "x"})
-    assert normalised({"a.py": "x = = 1"}) != normalised({"a.py": "x = = 2"})
+    assert fingerprint({"a.py": "x", "b.py": "y"}) != fingerprint({"a.py": "y", "b.py": "x"})
+    assert fingerprint({"a.txt": "x  "}) != fingerprint({"a.txt": "x"})
+    assert fingerprint({"a.py": "x = = 1"}) != fingerprint({"a.py": "x = = 2"})
     deep = "x = " + "-" * 3000 + "1"
-    assert normalised({"a.py": deep}) == normalised({"a.py": deep})
+    assert fingerprint({"a.py": deep}) == fingerprint({"a.py": deep})

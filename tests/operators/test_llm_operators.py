@@ -1,4 +1,4 @@
-"""improve, draft and debug with a scripted model: what it is shown, what becomes of its answers."""
+"""improve, draft and debug with a scripted model: their prompts, and the result of each answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts import edit, metered, whole
 
 from archive.records import Candidate, Conditions, CurvePoint, LlmCall
 from operators.base import NoCandidate
-from operators.languages.parameters import find_constants
+from operators.languages.parameters import find_parameters
 from operators.languages.syntax import parse
 from operators.llm.base import Answer, Prompt, Unavailable
 from operators.llm.meter import Meter
@@ -147,7 +147,7 @@ def test_an_answer_without_an_idea_is_called_by_what_it_changed(garden: Garden) 
     assert isinstance(child, Candidate)
     assert child.idea == "no idea was given; it begins with `RATE = 0.002`"
     assert isinstance(shorter, Candidate)
-    assert shorter.idea == "no idea was given; it only takes something out"
+    assert shorter.idea == "no idea was given; it only removes something"
     assert len(model.prompts) == 2
 
 
@@ -261,7 +261,7 @@ def test_the_example_of_a_draft_is_a_program() -> None:
     example = Templates().text("draft").partition("```python\n")[2].partition("```")[0]
     names = {node.name for node in parse(example).body if isinstance(node, ast.FunctionDef)}
     assert names == {"train", "predict"}
-    assert [c.name for c in find_constants(example) if range_of(c)] == ["RATE"]
+    assert [c.name for c in find_parameters(example) if range_of(c)] == ["RATE"]
 
 
 def test_what_the_gates_refuse_is_told_and_can_be_mended(garden: Garden) -> None:

@@ -1,4 +1,4 @@
-"""Text that others wrote cannot break out of its quotation, nor reach a terminal."""
+"""Untrusted text can neither leave its quotation nor control a terminal."""
 
 from __future__ import annotations
 

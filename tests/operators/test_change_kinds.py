@@ -1,4 +1,4 @@
-"""The kinds of change that improve is told to make: read from Markdown, chosen by credit, never stuck, recorded."""
+"""Kinds of change: read from Markdown, sampled by their gains, never stuck, recorded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scripts import edit, metered
 
 from archive.records import Candidate, LlmCall
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.change_kinds import ChangeKind, due, gain_of, read_aims, reward
+from operators.rewrite.prompt.change_kinds import ChangeKind, due, gain_of, read_change_kinds, reward
 from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
-AIMS = read_aims(Templates().text("aims"))
+AIMS = read_change_kinds(Templates().text("aims"))
 
 
 def test_the_kinds_are_headings_of_a_file() -> None:
@@ -26,11 +26,11 @@ def test_the_kinds_are_headings_of_a_file() -> None:
              "hyperparameters"]  # fmt: skip
     assert [aim.name for aim in AIMS] == names
     assert all(len(aim.words) > 40 and "\n" not in aim.words for aim in AIMS)
-    assert read_aims("# a\nx\ny\n## b c\nz") == (ChangeKind("a", "x y"), ChangeKind("b c", "z"))
+    assert read_change_kinds("# a\nx\ny\n## b c\nz") == (ChangeKind("a", "x y"), ChangeKind("b c", "z"))
     with pytest.raises(ValueError, match="has no section"):
-        read_aims("nothing")
+        read_change_kinds("nothing")
     with pytest.raises(ValueError, match="two sections named 'a'"):
-        read_aims("# a\nx\n# a\ny\n")
+        read_change_kinds("# a\nx\n# a\ny\n")
 
 
 def chosen(garden: Garden, seed: int, sigma: float | None = 0.01) -> str:

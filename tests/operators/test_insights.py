@@ -1,4 +1,4 @@
-"""What the whole archive teaches: counted by SQL over all runs that can be compared, in the words of the report."""
+"""Insights from the archive: counted by SQL over all comparable runs, in the sentences of the report."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_kinds_are_counted_over_all_comparable_runs(archive: Archive) -> None:
     assert f"- {tally('improve (schedule)', 1, 3, 1)} The best of them gained 0.2." in found
     assert f"- {tally('tune', 1, 3, 0)} The best of them gained 0.001." in found
     assert "- better by 0.2: improve (schedule): idea 0 of improve" in found
-    assert "- trainings without a score: 1 crashed" in found
+    assert "- evaluations without a score: 1 crashed" in found
     assert not any("speed" in line for line in found), "made on other hardware"
     assert not any(line.startswith("- better by 0.001") for line in found), "that is noise"
 
@@ -111,7 +111,7 @@ def test_a_writer_that_needs_the_memory_goes_first() -> None:
     def query(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         return [("crashed", 3)] if "outcome, count" in sql else []
 
-    known = ("- trainings without a score: 3 crashed",)
+    known = ("- evaluations without a score: 3 crashed",)
     assert lessons.lines(interrupted, "night", CONDITIONS, None, 1000) == ()
     assert lessons.lines(query, "night", CONDITIONS, None, 1000) == known
     assert lessons.lines(interrupted, "night", CONDITIONS, None, 1020) == known

@@ -1,4 +1,4 @@
-"""Names that are used and nowhere defined: told while the model can mend it, and never where it is not certain."""
+"""Names that are used and not defined: reported for repair, and only where it is certain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts import edit, metered
 
 from archive.records import Candidate
 from operators.base import NoCandidate
-from operators.languages.undefined_names import undefined
+from operators.languages.undefined_names import undefined_names
 from operators.rewrite.improve import Improve
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -49,13 +49,13 @@ SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    rows = session.start()\n   
     ],
 )
 def test_only_what_is_certain(text: str, names: set[str]) -> None:
-    assert set(undefined({"train.py": text, "notes.md": "x = y"})) == names
+    assert set(undefined_names({"train.py": text, "notes.md": "x = y"})) == names
 
 
 def test_programs_that_run_have_none() -> None:
     programs = [*(HOUSE / "train" / "seeds").glob("*.py"), *(HOUSE / "tests" / "attacks" / "honest").glob("*.py")]
     assert len(programs) > 10
-    assert {path.name: found for path in programs if (found := undefined({"train.py": path.read_text()}))} == {}
+    assert {path.name: found for path in programs if (found := undefined_names({"train.py": path.read_text()}))} == {}
 
 
 def test_a_line_that_others_need_is_missed_while_it_can_be_mended(garden: Garden) -> None:

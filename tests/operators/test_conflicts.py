@@ -1,4 +1,4 @@
-"""A crossover whose conflicts a language model resolves; without its answer they are drawn."""
+"""Crossover with conflicts resolved by a language model; without a valid answer they are drawn."""
 
 from __future__ import annotations
 
