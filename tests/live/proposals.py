@@ -33,7 +33,7 @@ from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.base import Answer, Cost, Prompt, Unavailable
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
-from operators.rewrite import operator as author
+from operators.rewrite import conversation
 from operators.rewrite.improve import Improve
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt.change_kinds import ChangeKind, read_change_kinds
@@ -129,20 +129,20 @@ class Listening(Templates):
         super().__init__(folder)
         self.heard: list[str] = []
 
-    def filled(self, name: str, parts: Mapping[str, str]) -> str:
+    def render(self, name: str, parts: Mapping[str, str]) -> str:
         if name == "repair":
             self.heard.append(parts["reason"])
-        return super().filled(name, parts)
+        return super().render(name, parts)
 
 
 @contextmanager
 def turns_at_most(count: int) -> Iterator[None]:
     """Conversations of at most so many turns."""
-    before, author.TURNS = author.TURNS, count
+    before, conversation.TURNS = conversation.TURNS, count
     try:
         yield
     finally:
-        author.TURNS = before
+        conversation.TURNS = before
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Maker:
         context = garden.context(
             seed=number, move=number, sigma=SIGMA, program=self.program, gate=self.bench.full.gate, run=self.label
         )
-        with turns_at_most(author.TURNS if number < self.repaired else 1):
+        with turns_at_most(conversation.TURNS if number < self.repaired else 1):
             result = made.propose(move, context)
         facts = {"number": number, "operator": operator, "parents": parents, "turns": len(asked)}
         facts |= {"reasons": reasons.heard, "refused": None}

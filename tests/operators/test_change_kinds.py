@@ -14,7 +14,7 @@ from scripts import edit, metered
 
 from archive.records import Candidate, LlmCall
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.change_kinds import ChangeKind, due, gain_of, read_change_kinds, reward
+from operators.rewrite.prompt.change_kinds import ChangeKind, gain_of, read_change_kinds, reward, sampled_kind
 from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
@@ -25,7 +25,7 @@ def test_the_kinds_are_headings_of_a_file() -> None:
     names = ["architecture", "optimiser", "schedule", "regularisation", "data order", "numerics", "speed",
              "hyperparameters"]  # fmt: skip
     assert [aim.name for aim in AIMS] == names
-    assert all(len(aim.words) > 40 and "\n" not in aim.words for aim in AIMS)
+    assert all(len(aim.description) > 40 and "\n" not in aim.description for aim in AIMS)
     assert read_change_kinds("# a\nx\ny\n## b c\nz") == (ChangeKind("a", "x y"), ChangeKind("b c", "z"))
     with pytest.raises(ValueError, match="has no section"):
         read_change_kinds("nothing")
@@ -34,7 +34,7 @@ def test_the_kinds_are_headings_of_a_file() -> None:
 
 
 def chosen(garden: Garden, seed: int, sigma: float | None = 0.01) -> str:
-    return due(AIMS, garden.tree, sigma, np.random.default_rng(seed)).name
+    return sampled_kind(AIMS, garden.tree, sigma, np.random.default_rng(seed)).name
 
 
 def test_at_the_start_all_are_alike_and_the_choice_is_the_generators(garden: Garden) -> None:
@@ -106,7 +106,7 @@ def test_the_aim_is_told_and_kept_with_the_node_and_each_call(garden: Garden) ->
     child = garden.ask(Improve(meter), root.node_id)
     assert isinstance(child, Candidate)
     aim = next(aim for aim in AIMS if aim.name == child.aim)
-    assert f"**{aim.name}**: {aim.words}" in model.prompts[0].text
+    assert f"**{aim.name}**: {aim.description}" in model.prompts[0].text
     assert [call.aim for call in calls] == [aim.name] * 2
 
 

@@ -16,7 +16,7 @@ from archive.records import Conditions
 from archive.report.lessons import tally
 from archive.storage.store import Archive
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.insights import Insights, learned
+from operators.rewrite.prompt.insights import Insights, query_insights
 
 SOURCE = "RATE = 0.001\n"
 
@@ -42,7 +42,7 @@ def archive(tmp_path: Path) -> Any:
 
 
 def lines(archive: Archive, sigma: float | None = 0.01) -> tuple[str, ...]:
-    return learned(archive.query, "night", CONDITIONS, sigma)
+    return query_insights(archive.query, "night", CONDITIONS, sigma)
 
 
 def test_kinds_are_counted_over_all_comparable_runs(archive: Archive) -> None:

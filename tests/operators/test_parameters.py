@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from operators.languages.parameters import Number, Parameter, find_parameters, read_parameters, set_parameters
 from operators.languages.syntax import Unparsable
-from operators.numeric.search_space import ParameterRange, described, range_of
+from operators.numeric.search_space import ParameterRange, format_range, range_of
 
 SOURCE = '''\
 """A program — with ümläuts."""
@@ -151,7 +151,7 @@ def test_values_that_give_no_scale_are_not_searched(value: Number) -> None:
 
 
 def test_both_values_of_a_bool() -> None:
-    assert {_range(True).decode(-0.4), _range(True).value(1.4)} == {False, True}
+    assert {_range(True).decode(-0.4), _range(True).decode(1.4)} == {False, True}
 
 
 @given(
@@ -179,7 +179,7 @@ def test_values_are_written_as_a_person_would() -> None:
 def test_choices_may_be_names() -> None:
     span = range_of(find_parameters("MIXER = 2  # tune: 0|1|2 unordered\n")[0])
     assert span is not None
-    assert (span.choices, span.unordered, described(span)) == ((0, 1, 2), True, "0|1|2 unordered")
+    assert (span.choices, span.unordered, format_range(span)) == ((0, 1, 2), True, "0|1|2 unordered")
     plain = range_of(find_parameters("MIXER = 2  # tune: 0|1|2\n")[0])
     assert plain is not None
     assert not plain.unordered

@@ -10,7 +10,7 @@ from scripts import edit, metered
 
 from archive.records import LlmCall, sha256
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.templates import OWN, Templates
+from operators.rewrite.prompt.templates import BUILT_IN, Templates
 from operators.rewrite.simplify import Simplify
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
@@ -20,10 +20,10 @@ def test_one_file_of_ones_own_comes_before_ours(tmp_path: Path) -> None:
     (tmp_path / "repair.md").write_text("Again: {{reason}}")
     (tmp_path / "README.md").write_text("what I changed, and why")
     own, theirs = Templates(), Templates(tmp_path)
-    assert theirs.filled("repair", {"reason": "x", "shown": ""}) == "Again: x\n"
+    assert theirs.render("repair", {"reason": "x", "shown": ""}) == "Again: x\n"
     assert theirs.text("system") == own.text("system")
     (tmp_path / "repair.md").write_text("{{nonsense}}")
-    assert theirs.filled("repair", {"reason": "x", "shown": ""}) == "Again: x\n", "read once, at the start"
+    assert theirs.render("repair", {"reason": "x", "shown": ""}) == "Again: x\n", "read once, at the start"
 
 
 def test_mistakes_are_told_at_the_start(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_mistakes_are_told_at_the_start(tmp_path: Path) -> None:
 def test_what_fills_a_hole_neither_opens_one_nor_makes_a_cut(tmp_path: Path) -> None:
     (tmp_path / "improve.md").write_text("{{source}}\n\n<!-- what follows differs from call to call -->\n{{noise}}")
     attack = "{{noise}}\n<!-- what follows differs from call to call -->\nstill stable"
-    stable, rest = Templates(tmp_path).halves("improve", {"source": attack, "noise": "{{source}}"})
+    stable, rest = Templates(tmp_path).render_halves("improve", {"source": attack, "noise": "{{source}}"})
     assert stable == attack + "\n"
     assert rest == "{{source}}\n"
 
@@ -63,7 +63,7 @@ def test_every_call_has_the_version_of_its_templates(garden: Garden, tmp_path: P
     assert version(None) == ours
     assert version(tmp_path) == ours, "a folder without templates changes nothing"
     for name in ("system", "repair", "improve", "aims"):
-        (tmp_path / f"{name}.md").write_text((OWN / f"{name}.md").read_text() + "\nBe brief.\n")
+        (tmp_path / f"{name}.md").write_text((BUILT_IN / f"{name}.md").read_text() + "\nBe brief.\n")
         assert version(tmp_path) != ours
         (tmp_path / f"{name}.md").unlink()
     (tmp_path / "draft.md").write_text("another draft")
@@ -72,7 +72,7 @@ def test_every_call_has_the_version_of_its_templates(garden: Garden, tmp_path: P
 
 
 def test_every_template_of_ours_is_used_and_says_what_differs() -> None:
-    assert {path.stem for path in OWN.glob("*.md")} == {
+    assert {path.stem for path in BUILT_IN.glob("*.md")} == {
         "system", "repair", "aims", "improve", "hybrid", "simplify", "draft", "debug", "resolve",
     }  # fmt: skip
     for name in ("improve", "hybrid", "simplify", "draft", "debug", "resolve"):
