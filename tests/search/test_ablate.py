@@ -159,7 +159,7 @@ def crafted(night: Path, folder: Path, *path: str, section: object) -> Path:
     [
         (("task", "corpus"), COMMAND, "task.corpus names the class 'os.system'"),
         (("task", "limits"), {"memory_mb": COMMAND}, "task.limits.memory_mb has the key '_target_'"),
-        (("task",), {**COMMAND, "name": "x"}, "the task is made by the class 'os.system'"),
+        (("task",), {**COMMAND, "name": "x"}, "the task is built by the class 'os.system'"),
         (("task",), "touch owned", "the task is a str"),
         (("evaluator",), COMMAND, "evaluator names the class 'os.system'"),
         (("evaluator",), {**AUDITED, "median_rule": COMMAND}, "evaluator.median_rule has the key '_target_'"),

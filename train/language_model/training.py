@@ -102,6 +102,7 @@ class Training:
         return self._attempt(stream, rehearsed=False)
 
     def _attempt(self, stream: Buffer, rehearsed: bool) -> bytes:
+        """Train in one sandbox, with or without a rehearsal before. Raises _RetryWithoutRehearsal or Aborted."""
         rehearsal = self._rehearsal(len(stream)) if rehearsed else None
         with self.sandboxes.open("training", "train", rehearsal=rehearsal) as process:
             fault("launch")

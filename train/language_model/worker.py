@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str) -> None:
+    """Confine this process as the first frame says, and run its mode."""
     sys.path[:0] = [library]
     sys.path += sites.split(os.pathsep)
     from confine import confine  # type: ignore[import-not-found]  # train/sandbox/confine, copied into LIBRARY
@@ -88,6 +89,7 @@ def _load(folder: Path) -> Any:
 
 
 def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
+    """Run ``train``, send the state, and try ``predict`` on the shapes that the evaluator sends."""
     import safetensors.torch
     import torch
 
