@@ -238,7 +238,7 @@ def test_without_a_network_there_is_a_way(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(PreparationError) as caught:
         Plays().prepare()
-    for part in ("connection refused", "Without a network", "on a machine that has one and copy", "shakespeare"):
+    for part in ("connection refused", "Without a network", "on another machine and copy", "shakespeare"):
         assert part in str(caught.value)
 
 
