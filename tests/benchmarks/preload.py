@@ -55,9 +55,11 @@ _FILL = (
     "tokens_out, tokens_cached, seconds, dollars, called_at) SELECT run, i, 0, operator, "
     "if(i % 20 < 10, 'large', 'small'), 'answered', '', sha256(text), sha256(text), 4000, 800, 1000, 20, 0.02, born "
     "FROM draft WHERE operator = 'improve' ORDER BY i",
-    "INSERT INTO decisions SELECT run, 'leader', id, 'best mean so far', '{}', born FROM draft "
+    "INSERT INTO decisions (run, kind, node_id, reason, detail, decided_at, arrival) "
+    "SELECT run, 'leader', id, 'best mean so far', '{}', born, 4 * i + 3 FROM draft "
     "WHERE score < 2.9 AND i % 100 = 0 ORDER BY i",
-    "INSERT INTO events SELECT run, 'session', 'a session begins', NULL, born FROM draft WHERE i % 1000 = 0 ORDER BY i",
+    "INSERT INTO events (run, kind, message, happened_at, arrival) "
+    "SELECT run, 'session', 'a session begins', born, 4 * i FROM draft WHERE i % 1000 = 0 ORDER BY i",
 )
 
 
