@@ -1,10 +1,10 @@
-"""The configuration of operators and language models, typed. What a class takes for itself stays a mapping.
+"""Typed configuration of operators and language models. Options of a class itself stay a mapping.
 
-An entry of ``conf/operators/*.yaml`` is a name with ``_target_``, the operator's own options, and two keys more:
+An entry of ``conf/operators/*.yaml`` is a name with ``_target_``, the operator's own options, and two further keys:
 
     weight   how often a policy draws the operator, relative to the others
-    llm      ``required``: without a model the search stops with a reason; ``optional``: the operator is left out then;
-             ``helps``: it works without one, too
+    llm      without a language model: ``required`` is an error, ``optional`` leaves the operator out, ``helps`` lets
+             it work without one
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OperatorConfig:
 
     @classmethod
     def of(cls, values: object, where: str) -> OperatorConfig:
-        """An entry of the configuration. Raises ValueError."""
+        """Check and convert an entry of the configuration. Raises ValueError."""
         entry: OperatorConfig = _with_options(cls, values, where)
         if entry.weight < 0:
             raise ValueError(f"{where}.weight is {entry.weight}; expected a number of at least 0")
@@ -51,13 +51,13 @@ class LlmConfig:
 
     @classmethod
     def of(cls, values: object) -> LlmConfig:
-        """The section ``llm`` of the configuration. Raises ValueError."""
+        """Check and convert the section ``llm`` of the configuration. Raises ValueError."""
         config: LlmConfig = _with_options(cls, values or {}, "llm")
         return config
 
     @property
     def is_none(self) -> bool:
-        """Whether no model is configured: ``llm=none``."""
+        """True if no model is configured: ``llm=none``."""
         return not self.options.get("_target_")
 
     @property
