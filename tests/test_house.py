@@ -19,8 +19,17 @@ MAY_IMPORT = {
     "prepare": {"prepare"},
     "conf": {"conf"},
 }
-LAYERS = {"archive": ("storage", "query", "export", "report", "cli")}
-"""Sub-packages, each of which may import those before it."""
+LAYERS = {
+    "search": "config function_task words < claims settings < policies < run < display factory < api < cli",
+    "search.policies": "base tree_cache validation < credit selection < phases population < composition",
+    "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
+    "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
+    "train": "faults hardware progress < sandbox < executors language_model",
+    "archive": "errors interval records < tree < storage < query < export report < cli",
+    "prepare": "presets renamed scoring session syntax wire < data known smoke_test < config task < compose < load < standalone",
+}
+"""Modules and sub-packages of a package: each may import those of the layers before it, and none of its own layer."""
+ENTRY_POINTS = {"__init__", "__main__", "console"}
 SEED_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "numpy"}
 SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "confine", "torch", "safetensors", "numpy"}
 MOST_LINES = 500
@@ -72,15 +81,43 @@ def test_imports_point_one_way(room: str) -> None:
         assert not wrong, f"{path} imports {sorted(wrong)}; {room} may import of ours: {sorted(MAY_IMPORT[room])}"
 
 
-@pytest.mark.parametrize(("package", "layers"), LAYERS.items())
-def test_sub_packages_import_one_way(package: str, layers: tuple[str, ...]) -> None:
-    for place, layer in enumerate(layers):
-        above = {f"{package}.{name}" for name in layers[place + 1 :]}
-        paths = list((HOUSE / package / layer).rglob("*.py"))
-        assert paths
-        for path in paths:
-            names = {".".join(name.split(".")[:2]) for name in imported(path.read_text(), f"{package}.{layer}")}
-            assert not names & above, f"{path} imports {sorted(names & above)}, which are above {package}.{layer}"
+def layered(package: str) -> dict[str, int]:
+    """Part of a package -> the number of its layer."""
+    return {part: n for n, layer in enumerate(LAYERS[package].split("<")) for part in layer.split()}
+
+
+def climbing(text: str, package: str, part: str) -> set[str]:
+    """Parts of ``package`` that a module of ``part`` imports, though they are not in a layer below."""
+    heights = layered(package)
+    names = {
+        name.removeprefix(f"{package}.").split(".")[0] for name in imported(text) if name.startswith(f"{package}.")
+    }
+    return {name for name in names & heights.keys() if name != part and heights[name] >= heights[part]}
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_parts_of_a_package_import_one_way(package: str) -> None:
+    folder = HOUSE / package.replace(".", "/")
+    parts = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert parts - ENTRY_POINTS == layered(package).keys(), f"LAYERS says otherwise what {package} consists of"
+    for part in layered(package):
+        for path in [folder / f"{part}.py"] if (folder / f"{part}.py").is_file() else (folder / part).rglob("*.py"):
+            wrong = climbing(path.read_text(), package, part)
+            assert not wrong, (
+                f"{path} imports {sorted(wrong)}; expected imports of {package} from below: {LAYERS[package]}"
+            )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("from archive.query.select import Result", {"query"}),
+        ("import archive.cli.commands\nfrom archive.storage.rows import x", {"cli"}),
+        ("from archive.tree import Tree\nfrom archive import records", set()),
+    ],
+)
+def test_this_test_sees_layers(text: str, found: set[str]) -> None:
+    assert climbing(text, "archive", "storage") == found
 
 
 def test_prepared_data_does_not_depend_on_tasks() -> None:
