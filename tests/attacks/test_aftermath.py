@@ -40,7 +40,7 @@ def test_its_orders_stay_between_delimiters(speaker: Failed) -> None:
     """In the log, in the reason, and in the list of what was tried on a parent."""
     tree = grown(speaker)
     parts = sections.failure(tree, "child"), sections.siblings(tree, "root"), sections.ancestors(tree, "child")
-    prompt = "".join(part.shown() if isinstance(part, Listing) else part for part in parts)
+    prompt = "".join(part.text() if isinstance(part, Listing) else part for part in parts)
     said_by_us = re.sub(r"<data[^>]*>.*?</data>", "", prompt, flags=re.DOTALL)
     assert prompt.count(ORDER) >= 4
     assert ORDER not in said_by_us
