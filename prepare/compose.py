@@ -148,7 +148,7 @@ def _each(override: Override, folder: Path | None) -> Iterator[str]:
 
 
 def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
-    """Raise SettingsError for several values, and for a group set to null or a number: a choice is a file's name."""
+    """Raise SettingsError for several values, for a group set to null or a number, and for Hydra's own settings."""
     known = groups(folder)
     for override in parsed(overrides):
         line, group = override.input_line, override.key_or_group
@@ -156,6 +156,8 @@ def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
             raise SettingsError(
                 f'{line!r} has several values. Add -m for a run of each, or quote it if it is one: "{line}"'
             )
+        if group.startswith(("hydra/", "hydra.")) and group != "hydra.searchpath":
+            raise SettingsError(f"{line!r} would have no effect: Hydra composes the configuration and runs nothing")
         if group in known and not override.is_delete() and not isinstance(override.value(), str | list):
             raise SettingsError(_no_choice(group, override.get_value_element_as_str(), folder))
 

@@ -96,6 +96,12 @@ def test_options_and_overrides_come_in_any_order() -> None:
         words_of(["--nonsense"])
 
 
+@pytest.mark.parametrize("override", ["hydra/launcher=joblib", "hydra.job.chdir=true"])
+def test_settings_of_hydra_that_would_have_no_effect_are_refused(override: str) -> None:
+    with pytest.raises(SettingsError, match="would have no effect"):
+        composed(override)
+
+
 def test_a_key_of_the_same_name_is_not_proposed() -> None:
     with pytest.raises(SettingsError) as caught:
         composed("policy=greedy", "policy.score.c=1")
