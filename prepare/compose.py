@@ -1,7 +1,7 @@
-"""The configuration of ``conf/`` as Hydra composes it from overrides: the one place that calls Hydra's composition.
+"""Compose the configuration of ``conf/`` and overrides with Hydra; no other module calls Hydra's composition.
 
-Groups are folders, choices are files in them; a folder of the user's own comes beside ``conf/``. Hydra is imported when
-it is needed, since an exported branch runs without it.
+Groups are folders, choices are files in them; a user's own folder is searched besides ``conf/``. Hydra is imported
+inside functions, since an exported branch runs without it.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class Composition:
     folder: Path | None
     """The user's own conf folder."""
     values: Mapping[str, Any]
-    """Plain values, interpolations resolved; the task still has its presets."""
+    """Plain values with interpolations resolved; the task's presets are not applied yet."""
     choices: Mapping[str, str | None]
-    """Group -> the file that was chosen."""
+    """Group -> the chosen file, without its suffix."""
 
     @cached_property
     def typed(self) -> frozenset[str]:
-        """The dotted keys that were set one by one."""
+        """The keys of all overrides (``task.seconds``)."""
         return frozenset(key_of(override) for override in self.overrides)
 
     def task_for(self, device: str) -> dict[str, Any]:
-        """The task with the preset for a device, which yields to what was typed and to an experiment.
+        """Return the task with the preset for a device; overrides and an experiment take precedence over the preset.
 
-        Raises ValueError for a preset whose name is no device.
+        Raises ValueError for a preset whose name is not a device name.
         """
         task = dict(self.values.get("task") or {})
         presets = task.pop("presets", None) or {}
@@ -54,7 +54,7 @@ class Composition:
         return with_preset(task, presets[name] or {}, self._own_task(), typed)
 
     def _own_task(self) -> Mapping[str, Any]:
-        """The task without what an experiment sets in it."""
+        """Return the task without the values set by an experiment."""
         if self.choices.get("experiment") is None:
             return self.values["task"]  # type: ignore[no-any-return]
         plain = [override for override in self.overrides if key_of(override) != "experiment"]
@@ -62,17 +62,17 @@ class Composition:
 
 
 def key_of(override: str) -> str:
-    """``task.seconds`` of ``+task.seconds=3``."""
+    """Return the key of an override: ``task.seconds`` for ``+task.seconds=3``."""
     return override.split("=", 1)[0].lstrip("+~")
 
 
 def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition:
-    """Raises SettingsError."""
+    """Compose the configuration. Raises SettingsError."""
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     if folder is not None and not folder.is_dir():
-        raise SettingsError(f"--config-dir {folder} is no folder; expected one with task/, policy/ ... in it")
+        raise SettingsError(f"--config-dir {folder} is not a folder; expected one that contains task/, policy/ ...")
     _refuse_unfit(overrides, folder)
     try:
         config = _composed(overrides, folder)
@@ -93,20 +93,20 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition
 
 
 def sweep(overrides: Sequence[str], folder: Path | None = None) -> list[tuple[str, ...]]:
-    """The overrides of each run of a sweep: every combination of the values, the last key varying fastest.
+    """Return the overrides of each run of a sweep: every combination of the values, the last key varying fastest.
 
-    Raises SettingsError for what cannot be read, and for an interval, which has no list of values.
+    Raises SettingsError for invalid overrides, and for an interval, which has no list of values.
     """
     return list(itertools.product(*(tuple(_each(override, folder)) for override in parsed(overrides))))
 
 
 def swept(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Those of the overrides that have several values. Raises SettingsError for what cannot be read."""
+    """Return the overrides that have several values. Raises SettingsError for invalid overrides."""
     return tuple(override.input_line or "" for override in parsed(overrides) if override.is_sweep_override())
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
-    """Raises SettingsError."""
+    """Parse the overrides. Raises SettingsError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -117,12 +117,12 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 
 
 def groups(folder: Path | None = None) -> list[str]:
-    """The names of all groups of choices."""
+    """Return the names of all groups."""
     return sorted({path.name for root in _roots(folder) for path in root.iterdir() if any(path.glob("*.yaml"))})
 
 
 def choices_of(group: str, folder: Path | None = None) -> list[str]:
-    """The files of a group."""
+    """Return the choices of a group: its files, without their suffix."""
     return sorted({path.stem for root in _roots(folder) for path in (root / group).glob("*.yaml")})
 
 
@@ -131,7 +131,7 @@ def _roots(folder: Path | None) -> tuple[Path, ...]:
 
 
 def _each(override: Override, folder: Path | None) -> Iterator[str]:
-    """An override with each of its values."""
+    """Yield one override for each of its values."""
     from hydra.core.override_parser.types import Glob
 
     if not override.is_sweep_override():
@@ -154,7 +154,7 @@ def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
         line, group = override.input_line, override.key_or_group
         if override.is_sweep_override():
             raise SettingsError(
-                f'{line!r} has several values. Add -m for a run of each, or quote it if it is one: "{line}"'
+                f'{line!r} has several values. Add -m for a run of each, or quote it if it is a single value: "{line}"'
             )
         if group.startswith(("hydra/", "hydra.")) and group != "hydra.searchpath":
             raise SettingsError(f"{line!r} would have no effect: Hydra composes the configuration and runs nothing")
@@ -167,7 +167,7 @@ def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    """Hydra with our folder. It allows one application in a process, so that of the user's own is set aside."""
+    """Initialise Hydra with ``conf/``. Hydra allows one instance per process, so an existing one is restored after."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -199,11 +199,11 @@ def _errors() -> tuple[type[Exception], ...]:
     return (HydraException, OmegaConfBaseException, YAMLError)
 
 
-# ---------------------------------------------------------------- errors in words
+# ---------------------------------------------------------------- error messages
 
 
 def _explained(error: Exception, overrides: Sequence[str], folder: Path | None) -> str:
-    """The override or file at fault, and the valid choices."""
+    """Return a message with the invalid override or file, and the valid choices."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from yaml import YAMLError
 
@@ -225,7 +225,7 @@ def _no_choice(group: str, name: str, folder: Path | None) -> str:
 
 
 def _unknown(key: str, overrides: Sequence[str], folder: Path | None) -> str:
-    """``key``: the part of an override's key down to where it left the configuration."""
+    """Return the message for an unknown key. ``key``: the override's key up to the first part that does not exist."""
     asked = next((name for name in map(key_of, overrides) if f"{name}.".startswith(f"{key}.")), key)
     keys = _valid_keys([word for word in overrides if not f"{key_of(word)}.".startswith(f"{key}.")], folder)
     top = ", ".join(sorted({name.split(".")[0] for name in keys}))
@@ -235,7 +235,7 @@ def _unknown(key: str, overrides: Sequence[str], folder: Path | None) -> str:
 
 
 def _valid_keys(overrides: Sequence[str], folder: Path | None) -> set[str]:
-    """All dotted keys of the configuration with these overrides, or if they have faults too, of the default one."""
+    """Return all dotted keys of the configuration with these overrides, or without any if they are invalid too."""
     try:
         config = _composed(overrides, folder)
     except _errors():

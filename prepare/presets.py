@@ -1,7 +1,7 @@
-"""Which preset of a task fits a device.
+"""Choose and apply the preset of a task for a device.
 
 Presets and devices have the same names: a kind (``cpu``, ``cuda``, ``mps``), or a kind with the memory of the device in
-GB (10^9 bytes), ``cuda_24gb``. A task's ``presets`` say what changes for whom.
+GB (10^9 bytes), ``cuda_24gb``. A task's ``presets`` map such a name to the values that differ on that device.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from typing import Any
 
 _NAME = re.compile(r"([a-z]+)(?:_(\d+)gb)?")
 _SLACK = 0.92
-"""A device of 24 GB shows 22 to 25 GB: it may have that share of what a preset's name says."""
+"""Share of a preset's memory that a device must report: devices sold as 24 GB report 22 to 25 GB."""
 
 
 def device_name(kind: str, memory_bytes: int | None = None) -> str:
-    """The name of a device of ``kind``; without its memory where that is not known."""
+    """Return the name of a device of ``kind``, with its memory if known."""
     return kind if memory_bytes is None else f"{kind}_{round(memory_bytes / 1e9)}gb"
 
 
 def chosen(presets: Collection[str], device: str) -> str | None:
-    """The preset for a device: of its kind the one for the most memory that the device has; None if there is none.
+    """Return the preset for a device: the largest of its kind that fits the device's memory; None if there is none.
 
-    Where it has less memory than any of them wants, or does not say how much: the one that names no memory, else the
-    smallest. A kind that has no preset takes that of ``cpu``, but for ``cuda``: for that a task's own values are meant.
+    If none fits, or the memory is unknown: the preset of its kind without a memory, else the smallest. A kind without
+    presets uses that of ``cpu``, except ``cuda``, for which the task's own values are meant. Raises ValueError for an
+    invalid name.
     """
     kind, memory = _parts(device)
     sizes: dict[int, str] = {}
@@ -42,17 +43,17 @@ def chosen(presets: Collection[str], device: str) -> str | None:
 def _parts(name: str) -> tuple[str, int | None]:
     found = _NAME.fullmatch(name)
     if found is None:
-        raise ValueError(f"{name!r} is no device; expected for example cpu, cuda or cuda_24gb (task.presets)")
+        raise ValueError(f"{name!r} is not a device; expected for example cpu, cuda or cuda_24gb (task.presets)")
     return found[1], int(found[2]) if found[2] else None
 
 
 def with_preset(
     task: Mapping[str, Any], preset: Mapping[str, Any], own: Mapping[str, Any], typed: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The values of a task with those of a preset in place of the task file's own, level by level.
+    """Return the task's values, replaced by those of the preset at every level of nesting.
 
-    A value stays that was typed (``typed``: dotted keys), or that differs from the file's (``own``): an experiment has
-    set it.
+    A value is kept if the user typed it (``typed``: dotted keys), or if it differs from the task file's (``own``),
+    since then an experiment has set it.
     """
     result = dict(task)
     for key, value in preset.items():
@@ -67,21 +68,21 @@ def with_preset(
 
 
 def has_device_files(devices: Path = Path("/dev")) -> bool:
-    """Return whether torch could find a GPU here: a device file of NVIDIA, WSL, or ROCm (which torch calls cuda)."""
+    """Return whether a device file of NVIDIA, WSL or ROCm (torch calls it cuda) exists: torch may find a GPU."""
     return any(devices.glob("nvidia[0-9]*")) or any((devices / name).exists() for name in ("dxg", "kfd"))
 
 
 def this_machine() -> str:
-    """The device on which a program would run here: the first GPU that torch sees, else ``cpu``."""
+    """Return the name of the device on which a program would run here: ``cuda`` with its memory, else ``cpu``."""
     if not has_device_files():
-        return "cpu"  # importing torch to hear the same takes a second and a half
+        return "cpu"  # avoids importing torch, which takes 1.5 s
     import torch
 
     return with_memory("cuda") if torch.cuda.is_available() else "cpu"
 
 
 def with_memory(kind: str) -> str:
-    """The name of this machine's devices of a kind: with the memory of the smallest, since one preset is for all."""
+    """Return the device name of a kind, with the smallest device's memory, since one preset serves all devices."""
     if kind != "cuda":
         return kind
     import torch

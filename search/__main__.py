@@ -1,4 +1,4 @@
-"""``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``; or with ``doctor``, ``evaluate``, ``ablate``, ``explain``."""
+"""Run ``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``, ``doctor``, ``evaluate``, ``ablate`` or ``explain``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
-# A file in the current directory (an exported train.py, say) must not stand in for our packages.
+# A file in the current directory (an exported train.py, say) must not shadow this project's packages.
 _HOUSE = str(Path(__file__).resolve().parent.parent)
 _HERE = {"", str(Path.cwd())}
 sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(Path.cwd())]
@@ -20,18 +20,18 @@ _BESIDE = {
     "ablate": ("search.cli.ablate", "ablate"),
     "explain": ("search.cli.explain", "explain"),
 }
-"""Commands beside the search, with options of their own: where each is, so that only the one that is asked is read."""
+"""Subcommands with options of their own -> (module, function). Only the requested module is imported."""
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C before the archive is open, or after: nothing is under way, and libraries mistake a KeyboardInterrupt."""
+    """Exit on Ctrl-C before or after a search, when no work is in progress: libraries mishandle KeyboardInterrupt."""
     os.write(2, b"\nInterrupted.\n")
     os._exit(130)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, _leave)
-    # The cores are the candidates'. Before numpy is imported; sandboxes have an environment of their own.
+    # Leave the cores to the candidates. Must precede the import of numpy; sandboxes have their own environment.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from prepare.config import SettingsError  # noqa: E402
@@ -39,7 +39,7 @@ from search.words import Words, words_of  # noqa: E402
 
 
 def main() -> None:
-    """Run what the command line asks for, and exit with its status; 2 for what names no setting."""
+    """Run the command line and exit with its status; 2 for invalid settings."""
     try:
         sys.exit(_run(sys.argv[1:]))
     except SettingsError as error:

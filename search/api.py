@@ -1,4 +1,4 @@
-"""A search for a notebook: ``ask`` gives the next training, ``tell`` takes what came of it.
+"""Ask-and-tell interface of a search: ``ask`` returns the next evaluation to make, ``tell`` records its result.
 
     import search
 
@@ -7,10 +7,10 @@
             s.tell(s.evaluate(request))
         print(s.summary())
 
-It is the search of ``python -m search``, which is one of its users: the same budgets, moves and claim, and the same
-rows in the archive, so that a run can be resumed from either side. Task, policy and operators are names of files
-under ``conf/``, or objects of your own; a task can be a function (``search.OwnTask``). Several trainings may be asked
-for before any is told, from one thread; None then means that something must be told first.
+``python -m search`` uses the same class: budgets, moves, claim and archive rows are the same, so that a run started
+with one can be resumed with the other. Task, policy and operators are names of files under ``conf/``, or objects of
+your own; a task can be a function (``search.OwnTask``). One thread may call ``ask`` several times before it calls
+``tell``; ``ask`` then returns None when it needs a result first.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from train.hardware.slots import Slot, shared_cores_warning
 
 @dataclass(frozen=True)
 class SearchComponents:
-    """The objects of a search beside its configuration."""
+    """The objects that a search needs besides its configuration."""
 
     task: Task
     files: Mapping[str, str]
-    """Of the root."""
+    """The root's files: path -> text."""
     evaluator: Scorer
     slots: tuple[Slot, ...]
     given: Overrides = field(default_factory=Overrides)
 
 
 class Search(RunController):
-    """One run, to ask and to tell. Not thread-safe: one thread asks and tells. Close it, or use it with ``with``."""
+    """One run with ``ask`` and ``tell``. Not thread-safe: call both from one thread. Close it, or use ``with``."""
 
     def __init__(
         self,
@@ -69,15 +69,15 @@ class Search(RunController):
         claim: bool = True,
         overrides: Sequence[str] = (),
     ) -> None:
-        """Start a new run, or with ``run`` resume the run of that name if there is one.
+        """Start a new run, or resume the run named ``run`` if it exists.
 
-        ``archive``: a file, an archive that is open, or None for one in memory. ``budget``: a number of evaluations, a
-        ``search.Budget`` or its fields (``{"hours": 8}``); None: what the settings say, 29 evaluations. ``claim``:
-        whether the winner is tested on fresh seeds at the end, from the same budget. ``overrides``: more settings, as
-        ``python -m search`` takes them: ``["task.seconds=3", "sandbox=none"]``.
+        ``archive``: a file, an open archive, or None for one in memory. ``budget``: a number of evaluations, a
+        ``search.Budget`` or its fields (``{"hours": 8}``); None: the default of the settings, 29 evaluations.
+        ``claim``: whether the winner is tested on fresh seeds at the end, from the same budget. ``overrides``: further
+        settings, as for ``python -m search``: ``["task.seconds=3", "sandbox=none"]``.
 
         Raises SettingsError, RunChanged, ArchiveError, TaskError, SandboxUnavailable, PreparationError or LlmError,
-        each with a message that says what to do.
+        with a message that states the remedy.
         """
         sections: dict[str, Any] = {"seed": seed, "run": run}
         if budget is not None:
@@ -97,7 +97,7 @@ class Search(RunController):
 
     @classmethod
     def of(cls, config: Config, components: SearchComponents, archive: Archive) -> Search:
-        """From a typed configuration, as ``python -m search`` does. Raises SettingsError, RunChanged or LlmError."""
+        """Make a search from a typed configuration. Raises SettingsError, RunChanged or LlmError."""
         new = cls.__new__(cls)
         new._owned = None
         new._open(config, components, archive)
@@ -119,7 +119,7 @@ class Search(RunController):
         super().__init__(core, config.budget, config.claim, slots=len(slots), used=used)
         self._begun = False
 
-    # ------------------------------------------------------------ what it is
+    # ------------------------------------------------------------ properties
 
     @property
     def opened(self) -> Opened:
@@ -128,7 +128,7 @@ class Search(RunController):
 
     @property
     def llm(self) -> Llm:
-        """The language model, and a line that says what is in force."""
+        """The language model, with a line that describes it."""
         return self._llm
 
     @property
@@ -141,15 +141,15 @@ class Search(RunController):
 
     @property
     def best(self) -> Node | None:
-        """The champion, once there is one; else the leader, which is not shown to be an improvement."""
+        """The champion if there is one; else the leader, whose improvement is not confirmed; None without either."""
         verdict = self.result.verdict if self.result is not None else None
         found = verdict.node_id if verdict is not None and verdict.kind == "champion" else self.tree.leader()
         return None if found is None else self.tree[found]
 
-    # ------------------------------------------------------------ what it does
+    # ------------------------------------------------------------ methods
 
     def begin(self) -> None:
-        """Plant the root, or take up what was not finished. ``ask`` does it if nobody has."""
+        """Start the run with the root, or resume unfinished work. Called by the first ``ask`` if not called before."""
         if self._begun:
             return
         self._begun = True
@@ -164,19 +164,22 @@ class Search(RunController):
             catch_up(core, self._opened.other_hardware)
 
     def ask(self, free: int = 1, *, patient: bool = True) -> Request | None:
-        """The next training, or None: when the run has ended (see ``result``), or something must be told first."""
+        """Return the next evaluation; None if the run has ended (see ``result``) or a result must be told first."""
         self.begin()
         return super().ask(free, patient=patient)
 
     def evaluate(self, request: Request) -> Evaluation:
-        """Train and score on this machine, and wait for it: in a sandbox, or by the function of an ``OwnTask``."""
+        """Evaluate in this process's first slot and wait: in a sandbox, or by the function of an ``OwnTask``.
+
+        Raises TypeError if the executor evaluates elsewhere.
+        """
         evaluator = self._components.evaluator
         if not isinstance(evaluator, Evaluator):
-            raise TypeError("the slots of this search are not in this process: its executor evaluates")
-        return evaluator.evaluate(request, self._components.slots[0], threading.Event(), _nobody)
+            raise TypeError("this search has no slots in this process: its executor makes the evaluations")
+        return evaluator.evaluate(request, self._components.slots[0], threading.Event(), _no_progress)
 
     def summary(self) -> str:
-        """The result in words, as ``python -m search`` prints it."""
+        """Return the result as text, as ``python -m search`` prints it."""
         from search.display.summary import summarise
 
         result = self.result or RunResult("not finished", None, finished=False)
@@ -184,7 +187,7 @@ class Search(RunController):
         return summarise(self.engine, result, self.archive, None if path == ":memory:" else path)
 
     def close(self) -> None:
-        """Wait for a model's answers that are paid for, and let go of the archive, if it was opened here."""
+        """Wait for answers of the language model that are already paid for; close the archive if opened here."""
         self.engine.close()
         if self._owned is not None:
             self._owned.close()
@@ -196,8 +199,8 @@ class Search(RunController):
         self.close()
 
 
-def _nobody(phase: str, share: float, loss: float | None = None, /) -> None:
-    """Looks on while a candidate is evaluated."""
+def _no_progress(phase: str, share: float, loss: float | None = None, /) -> None:
+    """Ignore the progress of an evaluation."""
 
 
 def _opened(archive: Path | str | None) -> Archive:
@@ -208,7 +211,7 @@ def _opened(archive: Path | str | None) -> Archive:
 
 
 def _limits(budget: Budget | Mapping[str, Any] | int) -> dict[str, Any]:
-    """All keys of a budget. Raises SettingsError for one that there is not, and for nonsense."""
+    """Return all fields of a budget. Raises SettingsError for an unknown field or an invalid value."""
     try:
         if not isinstance(budget, Budget):
             budget = Budget(evaluations=budget) if isinstance(budget, int) else Budget(**budget)
@@ -223,7 +226,7 @@ def _limits(budget: Budget | Mapping[str, Any] | int) -> dict[str, Any]:
 def _configured(
     task: object, policy: object, operators: object, overrides: Sequence[str], sections: Mapping[str, Any]
 ) -> Config:
-    """The typed configuration: names are choices of ``conf/``, objects are described for the record."""
+    """Return the typed configuration: names are choices of ``conf/``, objects are recorded as plain values."""
     asked = {"task": task, "policy": policy, "operators": operators}
     names = {group: name for group, name in asked.items() if isinstance(name, str)}
     words = [*(f"{group}={name}" for group, name in names.items()), *overrides]
@@ -260,7 +263,7 @@ def _given(task: object, policy: Any, operators: object) -> Overrides:
 
 
 def _components(task: object, config: Config, given: Overrides) -> SearchComponents:
-    """The task with its evaluator and slots. Raises SettingsError, and what the parts raise."""
+    """Return the task with its evaluator and slots. Raises SettingsError, and the errors of ``build_evaluation``."""
     if isinstance(task, OwnTask):
         slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
         try:
@@ -269,8 +272,8 @@ def _components(task: object, config: Config, given: Overrides) -> SearchCompone
             raise SettingsError(str(error)) from error
     if factory.executor_kind(config.executor) is not LocalExecutor:
         raise SettingsError(
-            "ask and tell train in this process: leave executor= out, or use `python -m search`, which keeps the "
-            "slots of a cluster busy"
+            "search.Search evaluates in this process: omit executor=, or use `python -m search`, which can use the "
+            "slots of a cluster"
         )
     real = task if isinstance(task, Task) else task_from(config.task)
     files = factory.seed_files(real)
@@ -279,7 +282,7 @@ def _components(task: object, config: Config, given: Overrides) -> SearchCompone
 
 
 def _described(value: Any) -> dict[str, Any]:
-    """An object as plain values: its class, and what it was made with where it tells. Part of a run's identity."""
+    """Return an object as plain values: its class, and the fields of a dataclass. Part of a run's identity."""
     kind = type(value)
     described: dict[str, Any] = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
     if is_dataclass(value):

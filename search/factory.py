@@ -1,7 +1,7 @@
-"""From the typed configuration to the parts of a search. Everything pluggable is a class named by ``_target_``.
+"""Build the parts of a search from the typed configuration. Every pluggable part is a class named by ``_target_``.
 
-Three steps: ``build_evaluation`` (sandbox, slots and evaluator of this machine), ``build_executor`` (slots that
-evaluate), ``build_search`` (policy, operators, language model).
+Three steps: ``build_evaluation`` (sandbox, slots and evaluator of this machine), ``build_executor`` (makes evaluations
+in the slots), ``build_search`` (policy, operators, language model).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from train.sandbox.base import Sandbox, find_sandbox
 
 
 def executor_kind(executor: Part) -> ExecutorType:
-    """The class of the executor. Raises SettingsError."""
+    """Return the class of the executor. Raises SettingsError."""
     try:
         kind: ExecutorType = executor.located()
     except TaskError as error:
@@ -49,7 +49,7 @@ def executor_kind(executor: Part) -> ExecutorType:
 
 
 def device_for(executor: Part) -> str:
-    """The device where candidates will run, by its name in ``prepare.presets`` (``cpu``, ``mps``, ``cuda_80gb``).
+    """Return the name of the device where candidates will run: ``cpu``, ``mps``, ``cuda_80gb`` (``prepare.presets``).
 
     Raises SettingsError.
     """
@@ -61,7 +61,7 @@ def device_for(executor: Part) -> str:
 
 @dataclass(frozen=True)
 class LocalEvaluation:
-    """Everything that evaluates candidates on this machine."""
+    """Sandbox, slots and evaluator of this machine."""
 
     sandbox: Sandbox
     slots: tuple[Slot, ...]
@@ -80,17 +80,17 @@ def build_evaluation(config: Config, task: Task) -> LocalEvaluation:
         return LocalEvaluation(sandbox, slots, evaluator_from(config.evaluator, task, sandbox))
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    except TypeError as error:  # of an option that the class has not
+    except TypeError as error:  # the evaluator's class does not accept an option
         raise SettingsError(f"evaluator: {error}") from error
 
 
 def build_executor(config: Config, evaluator: Evaluator, slots: tuple[Slot, ...]) -> Executor:
-    """Raises ExecutorError."""
+    """Start the executor. Raises ExecutorError."""
     return executor_kind(config.executor).of(config.execution, evaluator, slots)
 
 
 def seed_files(task: Task) -> dict[str, str]:
-    """The root's files: the seed program, with the constants of the task's preset set in it. Raises SettingsError."""
+    """Return the root's files: the seed program with the task's constants set in it. Raises SettingsError."""
     from operators.languages.parameters import set_parameters
     from operators.languages.syntax import Unparsable
 
@@ -103,7 +103,7 @@ def seed_files(task: Task) -> dict[str, str]:
         return {"train.py": set_parameters(source, dict(task.constants)) if task.constants else source}
     except (SyntaxError, Unparsable) as error:
         raise SettingsError(
-            f"the seed program {task.seed_file} does not parse: {error}. Fix it and start again."
+            f"the seed program {task.seed_file} does not parse: {error}. Fix it and start a new run."
         ) from None
     except (KeyError, ValueError) as error:
         raise SettingsError(f"task.constants cannot be set in {task.seed_file}: {error}") from None
@@ -114,7 +114,7 @@ def seed_files(task: Task) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Llm:
-    """The language model of a run: None without a key, with a line that says what is in force."""
+    """The language model of a run (None if unused or without a key), and a line that describes it."""
 
     meter: Meter | None
     line: str
@@ -126,9 +126,9 @@ def wants_llm(config: Config) -> bool:
 
 
 def build_llm(config: Config, archive: Archive, run: str) -> Llm:
-    """The metered model, checked for free before anything is spent.
+    """Build the metered language model, and check key and model name with a request that is free of charge.
 
-    Raises SettingsError, or LlmError if the key is refused or the model is not known.
+    Raises SettingsError, or LlmError if the key is refused or the model is unknown.
     """
     if not wants_llm(config):
         return Llm(None, "No language model: the chosen operators need none.")
@@ -145,13 +145,13 @@ def build_llm(config: Config, archive: Archive, run: str) -> Llm:
         raise SettingsError(str(error)) from error
     if meter is None:
         reason = _why_no_model(config.llm)
-        return Llm(None, f"No language model ({reason}): the search runs on the operators that need none.")
+        return Llm(None, f"No language model ({reason}): the search uses the operators that need none.")
     meter.check()
     return Llm(meter, f"Language model: {meter.describe()}{models_left_out(config.llm)}.")
 
 
 def models_left_out(llm: LlmConfig) -> str:
-    """Of several models, those whose key is not set, in words."""
+    """Return text that lists the models whose key is not set; empty if there are none."""
     return "".join(f"; without {name}, since {key} is not set" for name, key in llm.left_out.items())
 
 
@@ -160,11 +160,11 @@ def _why_no_model(llm: LlmConfig) -> str:
 
 
 def why_no_model(config: Config) -> str | None:
-    """The reason why no language model would be asked, or None if one would be."""
+    """Return the reason why no language model would be used, or None if one would be."""
     if not wants_llm(config):
         return "the chosen operators need no language model"
     if config.llm.is_none or config.llm.missing_key is not None:
-        return f"no language model: {_why_no_model(config.llm)}; tune and crossover do without"
+        return f"no language model: {_why_no_model(config.llm)}; tune and crossover need none"
     return None
 
 
@@ -172,7 +172,7 @@ def why_no_model(config: Config) -> str | None:
 
 
 def build_policy(policy: Plain) -> Policy:
-    """Raises SettingsError."""
+    """Instantiate the policy. Raises SettingsError."""
     try:
         made: Policy = instantiate(policy)
     except InstantiationException as error:
@@ -182,7 +182,7 @@ def build_policy(policy: Plain) -> Policy:
 
 @dataclass(frozen=True)
 class Overrides:
-    """Objects of the caller in place of what the configuration names; None for what it names."""
+    """The caller's own objects, used instead of the configured ones; None: use the configured one."""
 
     program: str | None = None
     policy: Policy | None = None
@@ -191,7 +191,7 @@ class Overrides:
 
 @dataclass(frozen=True)
 class SearchParts:
-    """The parts of an engine, and what else a search needs to know of its language model."""
+    """The parts of the engine, the language model and its lookahead."""
 
     engine: EngineParts
     llm: Llm
@@ -207,7 +207,7 @@ def build_search(
     given: Overrides = Overrides(),
     clock: Callable[[], float] = time.time,
 ) -> SearchParts:
-    """Policy, operators and prefetching. Raises SettingsError."""
+    """Build policy, operators and lookahead (prefetching of proposals). Raises SettingsError."""
     operators, views = _operators(config, llm, given.operators)
     parts = EngineParts(
         task=task,
@@ -240,7 +240,7 @@ def _instructions(task: Task) -> str:
 def _operators(
     config: Config, llm: Llm, given: Mapping[str, Operator] | None
 ) -> tuple[dict[str, Operator], dict[str, OperatorView]]:
-    """The operators that can work, and what the policy may know of them: those that are given have the same weight."""
+    """Return the usable operators, and the policy's views of them. The caller's own operators have equal weights."""
     if given is not None:
         operators, weights = dict(given), dict.fromkeys(given, 1.0)
     else:
@@ -254,9 +254,9 @@ def _operators(
 
 
 def build_lookahead(parts: EngineParts, llm: Llm, slots: int) -> Lookahead | None:
-    """None without a language model: what is made in an instant is made from all that is known then.
+    """Build the lookahead; None without a language model, since instant proposals should use the latest scores.
 
-    Where other operators can feed a slot that is free, no safety stock is kept: its proposals would be staler.
+    If other operators can fill a free slot, no safety stock of proposals is kept, because stored proposals grow stale.
     """
     if llm.meter is None:
         return None

@@ -1,17 +1,17 @@
-r"""A task that is scored by a function of yours: for problems that are no training, and for trying things out.
+r"""A task that is scored by a function of your own: for problems other than model training, and for experiments.
 
-    def score(request):                       # any number; an exception is a failure
+    def score(request):                       # returns a number; an exception is a failure
         values = {}
         exec(request.files["train.py"], values)
         return (values["X"] - 0.3) ** 2
 
     task = OwnTask(score, "X = 1.0  # tune: -2..2\n", direction="minimise")
 
-The function runs in this process, without a sandbox, a time limit or an audit: it must trust what it runs, and its
-scores carry ``trust = 'self_reported'`` in the archive. It is called with the ``Request``: ``files`` (path -> text),
-``seed`` (to be used where the score has noise), and ``purpose``: ``screen`` steers the search, ``confirm`` and
-``report`` belong to the claim, where a function that has data should use other data. Operators that ask a language
-model are left out, since their prompts speak of training programs; bring one of your own.
+The function runs in this process, without sandbox, time limit or audit, so it must only run trusted programs; its
+scores have ``trust = 'self_reported'`` in the archive. Its argument is the ``Request``: ``files`` (path -> text),
+``seed`` (for scores with noise) and ``purpose``: ``screen`` steers the search; ``confirm`` and ``report`` belong to the
+claim, for which a function with data should use other data. Operators that use a language model are disabled, since
+their prompts describe training programs; pass an operator of your own instead.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from train.hardware.slots import Slot
 from train.progress import ProgressCallback
 
 PROGRAM = "train.py"
-"""The name of a program that is given as one text."""
+"""File name of a program that is given as a single text."""
 
 _LOG = 16_000
-"""Characters of a traceback that are kept."""
+"""Characters kept of a traceback (its end)."""
 
 
 @dataclass
 class _NoCorpus:
-    """The data of a task that has none of ours."""
+    """An empty corpus, for a task whose data are the function's own."""
 
     name: str
     forbidden_packages: tuple[str, ...] = ()
@@ -68,20 +68,20 @@ class _NoCorpus:
 
 @dataclass(frozen=True)
 class OwnTask:
-    """A function that scores a program, and the program to start from."""
+    """A scoring function and the seed program."""
 
     score: Callable[[Request], float]
     program: str | Mapping[str, str]
-    """The seed program: a text, which is then called ``train.py``, or path -> text. All of it may change."""
+    """The seed program: one text (file name ``train.py``) or path -> text. The search may change all of it."""
     direction: Direction
     name: str = "own"
-    """Scores of tasks of different names are never compared: give it another one when the function changes."""
+    """Scores of tasks with different names are never compared: change the name when the function changes."""
     metric: str = "score"
     unit: str = ""
     seconds: float = 1.0
-    """What a call takes, about; it is measured from the first call on."""
+    """Approximate duration of a call in seconds; measured from the first call on."""
     instructions: str = ""
-    """What stands in ``program.md`` elsewhere, for operators of your own that read it."""
+    """Instructions for operators of your own that read them; other tasks have them in ``program.md``."""
 
     @property
     def files(self) -> dict[str, str]:
@@ -89,7 +89,7 @@ class OwnTask:
 
     @property
     def task(self) -> Task:
-        """The same as a task. Raises ValueError for a direction or seconds that make no sense."""
+        """The equivalent ``Task``. Raises ValueError for an invalid direction or ``seconds``."""
         metric = Metric(self.metric, self.direction, unit=self.unit)
         files = tuple(self.files)
         return Task(self.name, _NoCorpus(self.name), metric, files[0], "", self.seconds, context=1, editable=files)
@@ -103,7 +103,7 @@ class OwnTask:
 
 @dataclass(frozen=True)
 class FunctionEvaluator:
-    """Calls the function. It stands where the audited evaluator does elsewhere."""
+    """Evaluate by calling the function; used instead of the audited evaluator."""
 
     own: OwnTask
     clock: Callable[[], float] = time.time
@@ -114,7 +114,7 @@ class FunctionEvaluator:
         object.__setattr__(self, "_task", self.own.task)
 
     def gate(self, files: Mapping[str, str]) -> str | None:
-        """Why these files are not worth a call, or None: Python that does not parse."""
+        """Return the reason to reject the files without a call (a Python file does not parse), or None."""
         for path, text in files.items():
             if path.endswith(".py"):
                 try:
@@ -129,7 +129,7 @@ class FunctionEvaluator:
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
     ) -> Evaluation:
-        """Never raises for what the function does; Ctrl-C goes through."""
+        """Call the function. Its exceptions become failed evaluations; KeyboardInterrupt is raised."""
         started, began = self.clock(), self.monotonic()
         on_progress("train", 0.0)
         try:
@@ -138,7 +138,7 @@ class FunctionEvaluator:
             outcome: dict[str, Any] = (
                 {"score": score} if problem is None else {"outcome": "invalid", "reason": problem, "log": ""}
             )
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to this request
+        except Exception as error:  # noqa: BLE001 - any exception of the function is the result
             reason = f"{type(error).__name__}: {str(error)[:300]}"
             outcome = {"outcome": "crashed", "reason": reason, "log": traceback.format_exc()[-_LOG:]}
         seconds = self.monotonic() - began

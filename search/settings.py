@@ -1,4 +1,4 @@
-"""From a composition to the typed configuration: the preset of the device, what follows from the budget, ``Config``."""
+"""Build the typed ``Config`` from a composition: apply the device's preset and budget-dependent defaults."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from search.config import Config, SettingsError, completed
 from search.words import words_of
 
 Device = str | Callable[[Part], str]
-"""A name of ``prepare.presets``, or a function of the executor that gives it and may raise SettingsError."""
+"""A device name (``prepare.presets``), or a function that returns it for an executor and may raise SettingsError."""
 
 
 def resolved(composition: Composition, device: Device, **sections: Any) -> Config:
-    """The typed configuration, with the task's preset for the device of its executor.
+    """Return the typed configuration, with the task's preset for the device of its executor.
 
-    ``sections``: plain values beside the composed ones, or in their place. Raises SettingsError.
+    ``sections``: plain values that extend or replace the composed ones. Raises SettingsError.
     """
     values = plain_values(composition, device)
     return Config.of({**values, **sections})
 
 
 def plain_values(composition: Composition, device: Device) -> dict[str, Any]:
-    """The plain values of ``resolved``. Raises SettingsError."""
+    """Return the plain values from which ``resolved`` makes the configuration. Raises SettingsError."""
     values = completed(composition.values, composition.typed)
     try:
         executor = Part.of(values.get("executor"), "executor")
@@ -40,16 +40,16 @@ def plain_values(composition: Composition, device: Device) -> dict[str, Any]:
 def config_for(
     arguments: Sequence[str], device: Device, folder: str | Path | None = None, **sections: Any
 ) -> Config:
-    """The typed configuration of what could stand behind ``python -m search``. ``folder``: its ``--config-dir``.
+    """Return the typed configuration for arguments of ``python -m search``. ``folder``: its ``--config-dir``.
 
-    ``sections``: plain values in place of the composed ones. Raises SettingsError.
+    ``sections``: plain values that extend or replace the composed ones. Raises SettingsError.
     """
     words = words_of([*(["--config-dir", str(folder)] if folder is not None else []), *arguments])
     return resolved(words.composition(), device, **sections)
 
 
 def whole_number(least: int, most: int = 1000) -> Callable[[str], int]:
-    """A converter for argparse."""
+    """Return a converter for argparse that accepts whole numbers from ``least`` to ``most``."""
 
     def convert(text: str) -> int:
         if not text.isdigit() or not least <= int(text) <= most:
@@ -60,7 +60,7 @@ def whole_number(least: int, most: int = 1000) -> Callable[[str], int]:
 
 
 def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
-    """List the differences of two nested configurations, one line a value: ``policy.score.c: 0.1 -> 0.2``."""
+    """List the differences of two nested configurations, one line per value: ``policy.score.c: 0.1 -> 0.2``."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         lines = []
         for key in sorted({*before, *after}):
@@ -71,7 +71,7 @@ def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
 
 
 def as_json(value: Any) -> Any:
-    """As JSON gives it back: tuples are lists, keys are strings."""
+    """Return the value as JSON would decode it: tuples become lists, keys become strings."""
     if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
     return [as_json(item) for item in value] if isinstance(value, (list, tuple)) else value

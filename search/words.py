@@ -1,4 +1,4 @@
-"""The command line of ``python -m search``, before anything heavy is imported."""
+"""Parse the command line of ``python -m search``, without importing slow libraries."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ class Words:
 
     overrides: tuple[str, ...]
     folder: Path | None = None
-    """``--config-dir``: the user's own conf folder."""
+    """``--config-dir``: a conf folder of the user's own."""
     multirun: bool = False
     help: bool = False
     shown: bool = False
-    """``--cfg job``: the configuration is printed, and nothing run."""
+    """``--cfg job``: print the configuration and run nothing."""
 
     @property
     def lasting(self) -> tuple[str, ...]:
-        """The options that a resume of one run needs, too."""
+        """The options that the command to resume a run must repeat."""
         return () if self.folder is None else ("--config-dir", str(self.folder))
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """The keys that have several values, in the order in which they were typed."""
+        """The keys that have several values, in the order typed."""
         return tuple(key_of(override) for override in swept(self.overrides)) if self.multirun else ()
 
     def runs(self) -> list[tuple[str, ...]]:
-        """The overrides of each run. Raises SettingsError."""
+        """Return the overrides of each run. Raises SettingsError."""
         return sweep(self.overrides, self.folder) if self.multirun else [self.overrides]
 
     def composition(self) -> Composition:
-        """The composed configuration; of a sweep, that of its first run. Raises SettingsError."""
+        """Return the composed configuration; for a sweep, that of its first run. Raises SettingsError."""
         return compose(self.runs()[0], self.folder)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises SettingsError in place of ending the process."""
+    """A parser that raises SettingsError instead of exiting the process."""
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{message}. See python -m search --help.")
 
 
 def words_of(arguments: Sequence[str]) -> Words:
-    """Options and overrides, in whatever order they came. Raises SettingsError."""
+    """Parse options and overrides, in any order. Raises SettingsError."""
     parser = _Parser(prog="python -m search", add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")

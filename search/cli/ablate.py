@@ -1,8 +1,8 @@
-"""``python -m search ablate ID``: which steps of a lineage carry its gain?
+"""``python -m search ablate ID``: measure how much each edit of a node's lineage contributes to its score.
 
-Each step is taken out of the program in turn (``operators/recombine/ablate.py``) and what is left is trained on fresh
-seeds and judged on val, beside the whole program. It is a run of its own in the same archive, called ``ablation-ID``:
-nothing paid for is lost, and the same command goes on where it stopped.
+Each edit (step) is removed from the program in turn (``operators/recombine/ablate.py``); the remaining program is
+evaluated on fresh seeds and scored on val, beside the whole program. The evaluations are a run of their own in the same
+archive, called ``ablation-ID``, so every result is kept and the same command resumes an interrupted ablation.
 """
 
 from __future__ import annotations
@@ -47,37 +47,38 @@ _NAME = "ablate"
 _WIDTH = 56
 _SETTABLE = ("archive=", "executor", "sandbox=")
 _NAMED_AGAIN = ("task=", "task.", "data=", "data.", "evaluator=", "evaluator.")
-"""Settings that must be those of the run: typed where the run has a class of the user's own."""
+"""Settings that must equal those of the run. Needed only if the run uses a corpus or evaluator class of the user's."""
 _DESCRIPTION = """\
-Which steps of a node's lineage carry its gain? Each step is taken out in turn, and what is left is trained on fresh
-seeds and judged on val. The runs are recorded in the archive, as run ablation-ID; the same command goes on with them.
-A run with a corpus or an evaluator class of your own needs them named again: task=NAME evaluator=NAME --config-dir DIR.
+Measure how much each step (edit) of a node's lineage contributes to its score. Each step is removed in turn, and the
+remaining program is evaluated on fresh seeds and scored on val. The evaluations are recorded in the archive as run
+ablation-ID; the same command resumes an interrupted ablation. If the run used a corpus or an evaluator class of your
+own, name them again: task=NAME evaluator=NAME --config-dir DIR.
 """
 
 
 class AblationError(Exception):
-    """There is nothing to take out, or it cannot be told; the message says why."""
+    """No step can be removed, or nothing can be compared; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The node whose lineage is asked about: its run, its program, and its steps taken out or not."""
+    """The node under ablation: its run, its program, and which of its steps can be removed."""
 
     run: Run
     node_id: str
     files: Mapping[str, str]
     removals: tuple[Removal, ...]
     entangled: tuple[tuple[str, str, str], ...]
-    """(node, idea, why not) of the steps that cannot be taken out."""
+    """(node, idea, reason) of each step that cannot be removed."""
 
 
 def ablate(arguments: Sequence[str]) -> int:
-    """Returns the exit status: 0 done, 1 it could not be done, 130 stopped by Ctrl-C. Raises SettingsError."""
+    """Run the command. Returns the exit status: 0 done, 1 failed, 130 stopped by Ctrl-C. Raises SettingsError."""
     options = _parser().parse_intermixed_args(arguments)
     if strange := [word for word in options.overrides if not word.startswith((*_SETTABLE, *_NAMED_AGAIN))]:
         raise SettingsError(
             f"{strange[0]}: the task and the protocol are those of the node's own run; only archive=, sandbox= and "
-            "executor.*= can be set here, and task= and evaluator= be named again"
+            "executor.*= can be changed here; task= and evaluator= may be repeated with the run's own values"
         )
     config = settings.config_for(options.overrides, factory.device_for, options.config_dir)
     try:
@@ -104,14 +105,14 @@ def _parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("node", metavar="ID", help="any start of a node's id that fits one node")
+    parser.add_argument("node", metavar="ID", help="a prefix of a node's id that matches exactly one node")
     parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="archive=, sandbox=, executor.*=, task=")
     parser.add_argument(
         "--runs",
         type=settings.whole_number(2),
         default=3,
         metavar="N",
-        help="trainings of each program (3; 2 for an interval)",
+        help="evaluations of each program (3; at least 2)",
     )
     parser.add_argument("--config-dir", metavar="DIR", help="the conf/ folder that the run was started with")
     return parser
@@ -121,7 +122,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ablate(options: argparse.Namespace, chosen: Config, stack: ExitStack) -> int:
-    runs: int = options.runs
     path = Path(chosen.archive)
     if not path.exists():
         raise AblationError(f"there is no archive {path}; name it with archive=FILE")
@@ -134,37 +134,41 @@ def _ablate(options: argparse.Namespace, chosen: Config, stack: ExitStack) -> in
     stack.enter_context(stoppable(stop))
     executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))
     opened = open_run(archive, config, task, executor.conditions, time.time())
-    parts = _parts(subject, runs, task, local.evaluator.gate)
+    parts = _parts(subject, options.runs, task, local.evaluator.gate)
     search = Engine(parts, archive, opened.run, opened.tree)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
-    display = make_display(sys.stdout)
-    stack.enter_context(display)
-    count = len(subject.removals)
+    return _measure(search, executor, subject, options.runs, stop)
+
+
+def _measure(search: Engine, executor: Executor, subject: Subject, runs: int, stop: threading.Event) -> int:
+    """Evaluate the programs without each step, and print the report. Returns the exit status."""
+    task, count = search.parts.task, len(subject.removals)
     total = runs * (1 + count)
-    display.show(
-        f"{count} of {count + len(subject.entangled)} steps of {subject.node_id[:8]} can be taken out. "
-        f"{total} trainings of {task.seconds:g} s on val, as run {opened.run.run!r}."
-    )
-    search.start(subject.files)
-    try:
-        while search.stopped is None and not stop.is_set():
-            _turn(search, executor, display.landed, total)
-            display.tick(search, executor.running(), total)
-    finally:
-        executor.close()
-        for evaluation in executor.wait(0):
-            search.tell(evaluation)
-    display.close()
-    display.show(report(subject, search.tree, task))
-    if search.stopped is None:
-        display.show("\nStopped. Everything that finished is in the archive; the same command goes on with it.")
-        return 130
+    with make_display(sys.stdout) as display:
+        display.show(
+            f"{count} of {count + len(subject.entangled)} steps of {subject.node_id[:8]} can be removed. "
+            f"{total} evaluations of {task.seconds:g} s on val, as run {search.run.run!r}."
+        )
+        search.start(subject.files)
+        try:
+            while search.stopped is None and not stop.is_set():
+                _turn(search, executor, display.landed, total)
+                display.tick(search, executor.running(), total)
+        finally:
+            executor.close()
+            for evaluation in executor.wait(0):
+                search.tell(evaluation)
+        display.close()
+        display.show(report(subject, search.tree, task))
+        if search.stopped is None:
+            display.show("\nStopped. All finished evaluations are in the archive; repeat the command to resume.")
+            return 130
     return 0
 
 
 def _turn(search: Engine, executor: Executor, landed: Callable[..., None], total: int) -> None:
-    """Keep the slots busy, and record what has ended: the whole loop, as a user of ask and tell writes it."""
+    """Fill the free slots with evaluations, and record those that have finished."""
     search.fill(executor.free, 0)
     while executor.free > 0 and (request := search.ask("screen")) is not None:
         executor.submit(request)
@@ -174,10 +178,10 @@ def _turn(search: Engine, executor: Executor, landed: Callable[..., None], total
 
 
 def _config(subject: Subject, chosen: Config, typed: Sequence[str]) -> Config:
-    """The configuration of the node's run, under which its score was made, with this machine's slots and sandbox.
+    """Return the configuration of the node's run, with this machine's slots and sandbox.
 
-    The archive may come from elsewhere, so its task and its evaluator name known classes, or are those that the user
-    has named again. Raises TaskError or SettingsError.
+    An archive may come from an untrusted source: its task and evaluator are used only if they name classes on the list
+    of known ones, or if the user has named them again. Raises TaskError or SettingsError.
     """
     recorded: dict[str, Any] = dict(subject.run.config)
     again, of_run = partial(_named_again, recorded, chosen.plain), recorded.get
@@ -197,7 +201,7 @@ def _is_typed(typed: Sequence[str], *groups: str) -> bool:
 
 
 def _named_again(recorded: Plain, chosen: Plain, group: str) -> Any:
-    """The user's own values of a group. Raises SettingsError unless the run was started with the same."""
+    """Return the user's values of a group. Raises SettingsError unless they equal those of the run."""
     if changed := settings.differences(with_new_names(recorded.get(group)), settings.as_json(chosen[group]), group):
         raise SettingsError(
             "the task and the protocol are those of the node's own run, and these settings differ from them:\n  "
@@ -210,7 +214,7 @@ def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str,
     operator = Ablate(_NAME, subject.removals)
     return EngineParts(
         task=task,
-        program="",  # the task's text is for prompts, and nothing is asked of a model here
+        program="",  # the instructions are for prompts, and ablation uses no language model
         policy=Ablation(len(subject.removals), runs),
         operators={_NAME: operator},
         views={_NAME: OperatorView(_NAME, operator.arity, 1.0, operator.applies)},
@@ -223,17 +227,20 @@ def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str,
 
 
 def _subject(archive: Archive, start: str) -> Subject:
-    """The node whose id begins so, and its steps. Raises AblationError or QueryError."""
+    """Return the node whose id starts with ``start``, and its steps. Raises AblationError or QueryError."""
     run, node_id, tree = located(archive, start)
     removals, entangled = _steps(tree, node_id)
     if not removals:
         reasons = "; ".join(f"{node[:8]}: {why}" for node, _, why in entangled) or "it is the seed program itself"
-        raise AblationError(f"no step of {node_id[:8]} can be taken out: {reasons}")
+        raise AblationError(f"no step of {node_id[:8]} can be removed: {reasons}")
     return Subject(run, node_id, tree[node_id].candidate.files, removals, entangled)
 
 
 def located(archive: Archive, start: str) -> tuple[Run, str, Tree]:
-    """The node whose id begins so, its run, and the tree under its latest conditions. Raises as ``_subject`` does."""
+    """Return the run, the id of the node whose id starts with ``start``, and the tree under the latest conditions.
+
+    Raises AblationError or QueryError.
+    """
     node_id = the_one(start, archive.query(NAMED, [start, start]))
     ((name,),) = archive.query("SELECT run FROM nodes WHERE node_id = ?", [node_id])
     run = archive.run(name)
@@ -242,12 +249,15 @@ def located(archive: Archive, start: str) -> tuple[Run, str, Tree]:
         [name],
     )
     if run is None or not last:
-        raise AblationError(f"run {name!r} has no training yet; there is nothing to compare")
+        raise AblationError(f"run {name!r} has no evaluation yet; there is nothing to compare")
     return run, node_id, archive.tree(run, Conditions(last[0][2], last[0][0], last[0][1]))
 
 
 def _steps(tree: Tree, node_id: str) -> tuple[tuple[Removal, ...], tuple[tuple[str, str, str], ...]]:
-    """Every edit of the lineage, oldest first. A crossover is no edit: it only joins those of its two branches."""
+    """Return the edits of the lineage that can be removed and those that cannot, oldest first.
+
+    A crossover is not an edit of its own: it joins the edits of its two parents.
+    """
     files = tree[node_id].candidate.files
     removals: list[Removal] = []
     entangled: list[tuple[str, str, str]] = []
@@ -267,7 +277,7 @@ def _steps(tree: Tree, node_id: str) -> tuple[tuple[Removal, ...], tuple[tuple[s
 
 
 def report(subject: Subject, tree: Tree, task: Task) -> str:
-    """What each step carries: how much worse the program is without it, with the 95% interval."""
+    """Report for each step how much worse the program scores without it, with the 95% interval."""
     unit, whole = task.metric.unit, tree.scores(tree.root)
     interval = mean_interval(whole)
     known = f"{interval.mean:.4f} {unit}, " if not isinstance(interval, NoInterval) else ""
@@ -280,12 +290,12 @@ def report(subject: Subject, tree: Tree, task: Task) -> str:
     for node_id, idea, why in subject.entangled:
         lines.append(f"  {node_id[:8]}  {why:<{_WIDTH}} {clean(idea, 60)}")
     if any(removal.partial for removal in subject.removals):
-        lines.append("* later steps changed some of it again, and that stayed")
+        lines.append("* removed in part: later steps changed part of the same code, and those changes stay")
     count = len(subject.removals)
     if count > 1:
         lines.append(
             f"Each interval is 95% by itself; of {count} steps without effect, {0.05 * count:.1f} are expected to show "
-            "one. Steps can hide each other: two that do the same are each worth nothing alone."
+            "one. Redundant steps hide each other: of two with the same effect, removing either one changes nothing."
         )
     return "\n".join(lines)
 
@@ -294,7 +304,7 @@ def _carried(subject: Subject, tree: Tree, place: int) -> tuple[Removal, Differe
     removal = subject.removals[place]
     node = next((n for n in tree.nodes if removal.node_id.startswith(n.candidate.ablated or "-")), None)
     if node is None:
-        return removal, NoInterval("not trained yet, or refused")
+        return removal, NoInterval("not evaluated yet, or refused")
     if (failures := tree.failures(node.node_id)) and not tree.scores(node.node_id):
         return removal, NoInterval(f"the program fails without it ({failures[-1].outcome})")
     found = welch(tree.scores(node.node_id), tree.scores(tree.root), tree.direction)

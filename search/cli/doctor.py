@@ -1,6 +1,6 @@
-"""``python -m search doctor [OVERRIDES]``: is this machine ready, before a night is spent?
+"""``python -m search doctor [OVERRIDES]``: check that a search with these overrides can start on this machine.
 
-Checks what the search would need with the same overrides, changes nothing, and says for each finding what it means.
+Checks task, data, budget, sandbox, slots, memory, disk and language model. Changes nothing; each finding is one line.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from train.sandbox.landlock import LIMITATIONS
 
 _GIGABYTES = 2.0
 _OVERHEAD = 7.5
-"""Seconds of an evaluation on the default task beside its training: three starts, scoring, audit (measured)."""
+"""Overhead of an evaluation on the default task, in seconds (measured): three process starts, scoring and audit."""
 _TOKENS_IN, _TOKENS_OUT = 8_000, 4_000
-"""A typical proposal; used for the estimate of cost alone."""
+"""Tokens of a typical proposal; used only to estimate the cost."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. A ``problem`` keeps the search from starting."""
+    """One line of the report. A search cannot start while there is a ``problem``."""
 
     level: Literal["ok", "note", "problem"]
     what: str
@@ -50,11 +50,11 @@ class Finding:
 
 
 def examine(words: Words) -> int:
-    """Print the findings; returns 0 if the search can start, else 1. Raises SettingsError for a wrong override."""
+    """Print the findings. Returns 0 if the search can start, else 1. Raises SettingsError for an invalid override."""
     values = plain_values(words.composition(), _device_for)
     unusable = faults(values)
     findings = [Finding("problem", section, message) for section, message in unusable.items()]
-    if unusable:  # the other sections are examined beside the usual values of these
+    if unusable:  # check the other sections with the default values of the invalid ones
         usual = plain_values(compose(()), _device_for)
         values |= {section: usual.get(section) for section in unusable}
     findings += [found for found in findings_for(Config.of(values)) if found.what not in unusable]
@@ -70,7 +70,7 @@ def examine(words: Words) -> int:
 
 
 def _device_for(executor: Part) -> str:
-    """The device, or ``cpu`` where it cannot be found out: that is a finding of its own."""
+    """Return the device, or ``cpu`` if it cannot be determined (``_device`` reports the reason)."""
     try:
         return factory.device_for(executor)
     except SettingsError:
@@ -78,7 +78,7 @@ def _device_for(executor: Part) -> str:
 
 
 def findings_for(config: Config) -> Iterator[Finding]:
-    """All findings, each check on its own, so that one failure does not hide the next."""
+    """Yield all findings. The checks are independent: a failure of one does not hide the next."""
     task, finding = _task(config)
     yield finding
     checks: list[Callable[[], Iterator[Finding]]] = [
@@ -116,11 +116,11 @@ def _budget(config: Config) -> Iterator[Finding]:
 def _data(task: Task) -> Iterator[Finding]:
     try:
         if not task.is_prepared():
-            words = f"{task.corpus.name} is not prepared yet; the search does that first (it may need the network)"
+            words = f"{task.corpus.name} is not prepared yet; the search prepares it first (it may need the network)"
             yield Finding("note", "data", words)
             return
-        task.prepare()  # verifies what is there
-        yield Finding("ok", "data", f"{task.fingerprint()}, evaluation splits outside of every sandbox")
+        task.prepare()  # verifies the prepared files
+        yield Finding("ok", "data", f"{task.fingerprint()}, evaluation splits not readable from a sandbox")
     except (PreparationError, OSError) as error:
         yield Finding("problem", "data", str(error))
 
@@ -165,7 +165,7 @@ def _device(config: Config) -> Iterator[Finding]:
         yield Finding(
             "note",
             "load",
-            f"the machine is busy (load {load:.0%} a core): a time budget measures the machine's speed too",
+            f"the machine is busy (load {load:.0%} a core): under a time budget, scores depend on its speed",
         )
 
 
@@ -177,11 +177,11 @@ def _memory(config: Config, task: Task | None) -> Iterator[Finding]:
     if task is None:
         return
     if factory.executor_kind(config.executor) is not LocalExecutor:
-        return  # this machine's says nothing of the nodes
+        return  # this machine's memory is not that of the cluster's nodes
     try:
         slots = _slots(config)
     except ValueError:
-        return  # said with the device
+        return  # reported by _device
     free = psutil.virtual_memory().available / 1e9
     wanted = task.limits.memory_mb / 1000 * len(slots)
     level: Literal["ok", "note"] = "ok" if free >= wanted else "note"
@@ -198,7 +198,7 @@ def _disk(config: Config) -> Iterator[Finding]:
     if not writable:
         yield Finding("problem", "disk", f"{folder} is not writable; set archive=FILE")
     elif free < _GIGABYTES:
-        yield Finding("problem", "disk", f"{free:.1f} GB free in {folder}; at least {_GIGABYTES:g} GB are wanted")
+        yield Finding("problem", "disk", f"{free:.1f} GB free in {folder}; at least {_GIGABYTES:g} GB are required")
     else:
         yield Finding("ok", "disk", f"{free:.0f} GB free in {folder}")
 
@@ -209,7 +209,7 @@ def _model(config: Config, task: Task | None) -> Iterator[Finding]:
         return
     try:
         meter = build_meter(config.llm)
-        assert meter is not None  # why_no_model has said that there is one
+        assert meter is not None  # why_no_model returned None
         meter.check()
     except (LlmError, ValueError) as error:
         yield Finding("problem", "model", str(error))
@@ -217,14 +217,14 @@ def _model(config: Config, task: Task | None) -> Iterator[Finding]:
     yield Finding("ok", "model", meter.describe() + factory.models_left_out(config.llm))
     if meter.price is not None:
         dollars = meter.price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
-        words = f"about ${dollars:.3f} a proposal, if it reads {_TOKENS_IN:,} tokens and writes {_TOKENS_OUT:,}"
+        words = f"about ${dollars:.3f} a proposal of {_TOKENS_IN:,} input and {_TOKENS_OUT:,} output tokens"
         if hourly := _hourly(config, task):
             words += f"; at most about ${dollars * hourly:.2f} an hour, until the cap"
         yield Finding("ok", "cost", words)
 
 
 def _hourly(config: Config, task: Task | None) -> float:
-    """Trainings an hour on all slots together; 0 where that cannot be said."""
+    """Return the evaluations an hour on all slots together; 0 if unknown."""
     if task is None:
         return 0.0
     try:
@@ -235,11 +235,11 @@ def _hourly(config: Config, task: Task | None) -> float:
 
 
 def _pace(config: Config, task: Task | None) -> Iterator[Finding]:
-    """Experiments an hour."""
+    """Report the evaluations an hour, and how long the budget takes."""
     hourly = _hourly(config, task)
     if task is None or not hourly:
         return
-    words = f"about {hourly:.0f} trainings an hour on all slots ({task.seconds:g} s + {_OVERHEAD:g} s around each)"
+    words = f"about {hourly:.0f} evaluations an hour on all slots ({task.seconds:g} s + {_OVERHEAD:g} s overhead each)"
     if evaluations := config.budget.evaluations:
         words += f"; {evaluations} take {evaluations / hourly * 60:.0f} min"
     yield Finding("ok", "pace", words)

@@ -1,7 +1,7 @@
 """``python -m search evaluate PATH``: score a file, an exported folder or a commit again, under the task's protocol.
 
-The same evaluator, sandbox and audit as in a search, with fresh seeds. Nothing is written to an archive. A commit of an
-export says what was recorded for it; the answer then tells whether the new runs agree with that.
+Uses the same evaluator, sandbox and audit as a search, with fresh seeds. Nothing is written to an archive. If the
+program is an exported commit, the report also compares the new scores with the recorded one.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from train.executors.base import Executor, ExecutorError
 from train.sandbox.base import SandboxUnavailable
 
 _PURPOSE: Mapping[str, Purpose] = {"val": "screen", "select": "confirm"}
-"""The holdout is for claims: it is not offered, so that nobody reads it by the way."""
+"""Splits that can be chosen. The holdout is reserved for claims: scoring on it here would contaminate them."""
 
 _DESCRIPTION = """\
-Scores a program again: PATH is a train.py, the folder of an export, or a git repository (with --commit).
-An export is scored under the task that it carries, another file under the task of the settings (task=...). A task with
-a corpus class of your own is taken from your settings only: name it (task=NAME --config-dir DIR); it must be the same.
+Score a program again: PATH is a train.py, the folder of an export, or a git repository (with --commit).
+An export is scored under the task in its task.json, any other file under the task of the settings (task=...). If the
+task of an export has a corpus class of your own, name the same task again: task=NAME --config-dir DIR.
 """
 
 
 def rescore(arguments: Sequence[str]) -> int:
-    """Returns the exit status: 0 if every run was scored, 1 if not, 130 after Ctrl-C. Raises SettingsError."""
+    """Run the command. Returns 0 if every run was scored, 1 if not, 130 after Ctrl-C. Raises SettingsError."""
     options = _parser().parse_intermixed_args(arguments)
     try:
         return _rescore(options)
@@ -64,11 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="settings, as of python -m search")
     parser.add_argument("--commit", metavar="REV", help="a branch or commit of the repository PATH")
     parser.add_argument(
-        "--runs", type=settings.whole_number(1), default=3, metavar="N", help="trainings, each with its own seed (3)"
+        "--runs", type=settings.whole_number(1), default=3, metavar="N", help="evaluations, each with its own seed (3)"
     )
-    parser.add_argument("--split", choices=sorted(_PURPOSE), default="val", help="the text to judge on (val)")
-    parser.add_argument("--config-dir", metavar="DIR", help="your own conf/ folder beside ours")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument("--split", choices=sorted(_PURPOSE), default="val", help="the data split to score on (val)")
+    parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
@@ -79,7 +79,7 @@ def _rescore(options: argparse.Namespace) -> int:
     task = task_from(config.task)
     local = factory.build_evaluation(config, task)
     stop = threading.Event()
-    # A search numbers its moves from 0, so these seeds are none of its own.
+    # A search numbers its moves from 0: negative numbers give seeds that no search uses.
     requests = [
         Request("again", "evaluate", move, program.files, evaluation_seed(config.seed, -move), purpose)
         for purpose in (_PURPOSE[options.split],)
@@ -99,10 +99,10 @@ def _rescore(options: argparse.Namespace) -> int:
 
 
 def _with_its_task(config: Config, program: Program, typed: Sequence[str]) -> Config:
-    """The settings with the task that an export carries, if it carries one.
+    """Return the settings with the task of the export, if the program is an export.
 
-    The same task from the user's own settings takes its place. Raises SettingsError for another one, and TaskError for
-    a class in the export that is not on the list.
+    If the user has typed a task, that one is used, and must equal the export's. Raises SettingsError if it differs, and
+    TaskError if the export names a class that is not on the list of known ones.
     """
     if program.task is None:
         return config
@@ -111,15 +111,18 @@ def _with_its_task(config: Config, program: Program, typed: Sequence[str]) -> Co
         return config.changed(task=known_task(program.task))
     if changed := settings.differences(with_new_names(program.task), settings.as_json(config.task)):
         raise SettingsError(
-            f"{chosen[0]} would change the task that the export carries, and its scores could not be compared:\n  "
+            f"{chosen[0]} would change the task of the export, so that scores could not be compared:\n  "
             + "\n  ".join(clean(line, 200) for line in changed)
-            + "\nLeave it out; or copy the train.py elsewhere, to score it under another task."
+            + "\nOmit it, or copy train.py to another folder to score it under another task."
         )
     return config
 
 
 def _run(executor: Executor, requests: list[Request], stop: threading.Event, tell: Task | None) -> list[Evaluation]:
-    """All runs, in the order in which they end; each is told as it lands. Ends early when asked to stop."""
+    """Return the evaluations in the order of completion. Ends early if ``stop`` is set.
+
+    ``tell``: the task, if each evaluation is to be printed when it ends.
+    """
     for request in requests:
         executor.submit(request)
     landed: list[Evaluation] = []
@@ -158,7 +161,7 @@ class Report:
 
     @property
     def expected(self) -> Interval | NoInterval | None:
-        """The interval for the recorded mean if the program is the same; None if nothing comparable was recorded."""
+        """The prediction interval of the recorded mean, given the new scores; None if no record is comparable."""
         if self.recorded is None or self.split != "val":
             return None
         return expects(self.scores, self.recorded.runs)
@@ -170,7 +173,7 @@ class Report:
         return self.expected.low <= self.recorded.score <= self.expected.high
 
     def facts(self) -> dict[str, object]:
-        """Plain JSON values."""
+        """Return the report as JSON values."""
         interval = mean_interval(self.scores)
         return {
             "task": self.task.name,
@@ -195,7 +198,7 @@ class Report:
         }
 
     def text(self) -> str:
-        """For a person."""
+        """Return the report as text for the terminal."""
         unit, interval = self.task.metric.unit, mean_interval(self.scores)
         lines = ["Stopped."] if self.stopped else []
         if isinstance(interval, Interval):
@@ -216,15 +219,15 @@ class Report:
         times = "1 run" if recorded.runs == 1 else f"{recorded.runs} runs"
         said = f"recorded {recorded.score:.4f} {unit} (mean of {times} on val)"
         if expected is None:
-            return [f"{said}: another text, so not compared"]
+            return [f"{said}: not compared, since the split differs"]
         if isinstance(expected, NoInterval):
             return [f"{said}: not compared, {expected.reason}"]
         verdict: Literal["agrees", "does NOT agree"] = "agrees" if self.agrees else "does NOT agree"
         between = f"{expected.low:.4f} to {expected.high:.4f}"
-        lines = [f"{said}: {verdict}; by these runs it is expected in {between} (95%)"]
+        lines = [f"{said}: {verdict}; the new runs predict {between} (95%)"]
         if not self.agrees:
             lines.append(
-                "A time budget measures the machine too: compare on the machine that recorded it, with nothing else "
-                "running, before you mistrust the record."
+                "Under a time budget scores depend on the machine: repeat this on the machine that recorded the score, "
+                "with nothing else running, before you distrust the record."
             )
         return lines

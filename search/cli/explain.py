@@ -1,4 +1,4 @@
-"""``python -m search explain ID``: how much a node gains by each parameter that differs from the seed program.
+"""``python -m search explain ID``: estimate a node's gain by each parameter that differs from the seed program.
 
 An estimate from the scores of the node's run (``operators/numeric/parameter_effects.py``). No evaluation is made and
 nothing is written.
@@ -29,14 +29,14 @@ code included.
 
 
 def explain(arguments: Sequence[str]) -> int:
-    """Return the exit status: 0 done, 1 not possible. Raises SettingsError."""
+    """Run the command. Returns the exit status: 0 done, 1 failed. Raises SettingsError."""
     parser = argparse.ArgumentParser(
         prog="python -m search explain",
         usage="python -m search explain ID [archive=FILE]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("node", metavar="ID", help="any start of a node's id that fits one node")
+    parser.add_argument("node", metavar="ID", help="a prefix of a node's id that matches exactly one node")
     parser.add_argument("overrides", metavar="archive=FILE", nargs="*", help="the archive (treewright.duckdb)")
     options = parser.parse_args(arguments)
     if strange := [word for word in options.overrides if not word.startswith("archive=")]:

@@ -8,39 +8,39 @@ from prepare.compose import choices_of, groups
 
 _HEADER = """\
 Treewright improves a program against a metric: it grows a tree of variants of train.py, scores each where the
-candidate cannot reach, and reports a champion only if it is better on fresh seeds.
+candidate cannot interfere, and reports a champion only if it is better on fresh seeds.
 
-Groups: choose one file with GROUP=NAME
+Groups: choose one configuration file of a group with GROUP=NAME
 """
 _VALUES = """\
 Values: change with NAME=VALUE
   run=NAME                 start a run of that name, or resume it
-  archive=FILE             the DuckDB file that keeps everything        (treewright.duckdb)
-  seed=N                   of the search                                (0)
-  sandbox=auto|bwrap|landlock|none                                      (auto)
-  budget.evaluations=N     trainings, replicates and the claim included (29, where no other limit is set)
-  budget.hours=H budget.device_hours=H   wall hours, hours of all slots; earlier sessions counted in
-  budget.tokens=N budget.dollars=D       of the language model; these end the run, llm.max_dollars silences the model
+  archive=FILE             the DuckDB file with all results             (treewright.duckdb)
+  seed=N                   random seed of the search                    (0)
+  sandbox=auto|bwrap|landlock|none   isolation of the candidates        (auto)
+  budget.evaluations=N     evaluations, with replicates and the claim   (29, if no other limit is set)
+  budget.hours=H budget.device_hours=H   wall-clock hours, slot hours; earlier sessions of the run count
+  budget.tokens=N budget.dollars=D       of the language model; these end the run, llm.max_dollars only ends its calls
   budget.target=S          stop searching at this score
-  task.seconds=S           training seconds of one evaluation           (10 on a CPU)
-  data=NAME                text of task=gpt: climbmix, python, folder   (climbmix; also data.shards=N, data.path=DIR)
-  executor.slots=N         candidates at a time                         (one per GPU, else one per core)
-  executor=ray             slots of a Ray cluster, see docs/slurm.md    (local)
-  llm.model=NAME llm.max_dollars=D
-  prompts=DIR              Markdown templates of your own, one is enough   (operators/prompts)
+  task.seconds=S           training time of one evaluation, in seconds  (10 on a CPU)
+  data=NAME                corpus of task=gpt: climbmix, python, folder (climbmix; also data.shards=N, data.path=DIR)
+  executor.slots=N         parallel evaluations                         (one per GPU, else one per core)
+  executor=ray             evaluate on a Ray cluster, docs/slurm.md     (local)
+  llm.model=NAME llm.max_dollars=D       language model, and the most to spend on it
+  prompts=DIR              Markdown templates that replace built-in ones   (operators/prompts)
 
 Examples
   python -m search                                     12 experiments of 10 s, then the claim: about 5 minutes
-  python -m search run=night budget.evaluations=400    a night; the same command goes on where it stopped
+  python -m search run=night budget.evaluations=400    a longer run; the same command resumes it
   python -m search policy=greedy seed=1 operators=tune
-  python -m search -m policy=ucb,greedy seed=1,2,3     one run after another; then: python -m archive compare
-  python -m search doctor                              check this machine before a night is spent
+  python -m search -m policy=ucb,greedy seed=1,2,3     a run of each combination; then: python -m archive compare
+  python -m search doctor                              check that a search can start on this machine
   python -m search evaluate PATH                       score a file or an export again, under the same protocol
-  python -m search explain ID                          what its parameters gain, estimated from all scores
-  python -m search ablate ID                           the same by training: which steps carry its gain
-  python -m archive leaderboard                        what was found, also while a search runs
+  python -m search explain ID                          estimate the gain by each parameter, from all scores
+  python -m search ablate ID                           measure the gain by each step, with evaluations
+  python -m archive leaderboard                        the best programs, also while a search runs
 
-More: --cfg job (the whole configuration), --config-dir DIR (your own conf/ folder beside ours).
+More: --cfg job (print the whole configuration), --config-dir DIR (your own conf/ folder, besides the built-in one).
 """
 
 

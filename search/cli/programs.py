@@ -1,7 +1,7 @@
-"""A program that lies somewhere, to be scored again: a file, an exported folder, or a commit of an exported branch.
+"""Read a program to score again: a file, an exported folder, or a commit of an exported branch.
 
-An export carries its task (``task.json``) and, in the commit's trailers, the score that was recorded, so that what is
-read can be held against it. Everything read from a repository is untrusted; git is asked without hooks or settings.
+An export has its task in ``task.json`` and the recorded score in the commit's trailers, to compare new scores with.
+Everything read from a repository is untrusted; git runs without hooks or user settings.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from typing import Any
 from archive.export import git
 
 _MOST_BYTES = 2_000_000
-"""Of a file that is read from a repository; the gates allow far less."""
+"""The largest file that is read; the evaluator's static checks allow far less."""
 _OURS = ("task.json", "README.md", "prepare/")
-"""What an export writes beside the candidate's own files."""
+"""Paths that an export adds to the candidate's own files."""
 
 
 class ProgramError(Exception):
-    """The program cannot be read; the message says what was expected, what came, and what to do."""
+    """The program cannot be read; the message says what was expected, what was found, and what to do."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The score that a commit's trailers tell."""
+    """The score in a commit's trailers."""
 
     node_id: str
     score: float
     runs: int
-    """Screenings whose mean ``score`` is."""
+    """Number of screening evaluations; ``score`` is their mean."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """Files to score, as ``path -> text``, and what came with them."""
+    """Files to score, as ``path -> text``, with their task and recorded score if known."""
 
     name: str
     files: Mapping[str, str]
     task: Mapping[str, Any] | None
-    """The task of an export; None for a file that lies alone."""
+    """The task of an export; None for a file that is not part of one."""
     recorded: Recorded | None
 
 
 def read_program(path: Path, revision: str | None = None) -> Program:
-    """A file, the folder of an export, or with ``revision`` a commit of the repository at ``path``.
+    """Read a file, the folder of an export, or with ``revision`` a commit of the repository at ``path``.
 
     Raises ProgramError.
     """
@@ -65,9 +65,9 @@ def _from_folder(folder: Path) -> Program:
     if not (folder / "train.py").is_file():
         inside = [each.parent for each in sorted(folder.glob("*/task.json")) if (each.parent / "train.py").is_file()]
         if len(inside) != 1:
-            count = f"{len(inside)} folders with one" if inside else "none"
             raise ProgramError(
-                f"{folder} holds no train.py, and of the folders in it {count} beside a task.json. Name the folder."
+                f"{folder} holds no train.py, and {len(inside)} of its subfolders have a train.py and a task.json. "
+                "Give the path of the folder with train.py."
             )
         folder = inside[0]
     if not (folder / "task.json").is_file():
@@ -76,16 +76,16 @@ def _from_folder(folder: Path) -> Program:
     names = _editable(task)
     for name in names:
         if not (folder / name).resolve().is_relative_to(folder.resolve()):
-            raise ProgramError(f"{folder / name} lies outside of {folder}; an export has no such links")
+            raise ProgramError(f"{folder / name} links to a file outside of {folder}; an export has no such links")
     files = {name: _decoded((folder / name).read_bytes(), name) for name in names if (folder / name).is_file()}
     return Program(str(folder), files, task, _recorded_beside(folder, files))
 
 
 def _from_commit(repository: Path, revision: str) -> Program:
     if not repository.is_dir():
-        raise ProgramError(f"{repository} is no folder; --commit expects a git repository before it")
+        raise ProgramError(f"{repository} is not a folder; expected a git repository, since --commit is given")
     if revision.startswith("-"):
-        raise ProgramError(f"{revision!r} is no commit; give the name of a branch, or a commit id")
+        raise ProgramError(f"{revision!r} is not a commit; give the name of a branch, or a commit id")
     commit = _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     names = _git(repository, "ls-tree", "-r", "--full-tree", "--name-only", "-z", commit).split("\0")
     folders = sorted(
@@ -93,7 +93,7 @@ def _from_commit(repository: Path, revision: str) -> Program:
     )
     if len(folders) != 1:
         raise ProgramError(
-            f"commit {revision!r} is no export: expected one folder with a task.json in it, found {len(folders)}"
+            f"commit {revision!r} is not an export: expected one folder with a task.json in it, found {len(folders)}"
         )
     task = _task(_blob(repository, commit, f"{folders[0]}/task.json"))
     wanted = [name for name in _editable(task) if f"{folders[0]}/{name}" in names]
@@ -102,7 +102,7 @@ def _from_commit(repository: Path, revision: str) -> Program:
 
 
 def _recorded_beside(folder: Path, files: Mapping[str, str]) -> Recorded | None:
-    """What the commit that is checked out says, if the files are still the ones that it holds."""
+    """Return the recorded score of the checked-out commit, or None if the files differ from that commit's."""
     top = git.run(folder, "rev-parse", "--show-toplevel")
     if top.returncode != 0:
         return None
@@ -115,7 +115,7 @@ def _recorded_beside(folder: Path, files: Mapping[str, str]) -> Recorded | None:
 
 
 def _trailers(repository: Path, commit: str) -> Recorded | None:
-    """The score of the last paragraph of a commit's message; None where it tells none that could be one."""
+    """Return the score in the trailers of a commit's message, or None if there is no valid one."""
     found = git.run(repository, "log", "-1", "--format=%(trailers:only,unfold)", commit, "--").stdout
     pairs = dict(line.split(": ", 1) for line in found.splitlines() if ": " in line)
     try:

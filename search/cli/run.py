@@ -1,4 +1,4 @@
-"""One run, from the composed configuration to its summary."""
+"""Run one search, from the composed configuration to the printed summary."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ EXPECTED = (
     SettingsError,
     TaskError,
 )
-"""Errors whose message is written for the person at the terminal; others are ours and keep their traceback."""
+"""Errors that are printed as one message. Any other exception is a bug and keeps its traceback."""
 
 
 def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None = None) -> int:
-    """Run or resume one search. Returns the exit status: 0 done, 1 it could not go on, 130 stopped by Ctrl-C.
+    """Run or resume one search. Returns the exit status: 0 done, 1 failed, 130 stopped by Ctrl-C.
 
-    ``sweep``: of a run of a sweep, the sections that tell so (see ``search.cli.multirun``).
+    ``sweep``: for a run of a sweep, the extra configuration sections (see ``search.cli.multirun.sections_of``).
     """
     try:
         with ExitStack() as stack:
@@ -65,7 +65,7 @@ def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
     files = factory.seed_files(task)  # before the data are prepared
     local = factory.build_evaluation(config, task)
     stop = threading.Event()
-    # From here on nothing is cut short by Ctrl-C: DuckDB would make errors of its own of it.
+    # From here on Ctrl-C only sets ``stop``: DuckDB turns a KeyboardInterrupt into errors of its own.
     stack.enter_context(stoppable(stop))
     archive = stack.enter_context(Archive.open(config.archive))
     executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))
@@ -78,7 +78,7 @@ def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
     display.show(search.llm.line)
     display.show(_greeting(search, executor, config.archive, local.sandbox.tier))
     search.begin()
-    gc.freeze()  # the tree stays for the whole session: up to 100,000 nodes that the collector need not walk again
+    gc.freeze()  # keep the garbage collector from walking the tree (up to 100,000 nodes), which lives until the end
     stack.callback(gc.unfreeze)
     session = SlotLoop(search, executor, display, stop)
     display.follow(session.forecast, search.llm.meter)
@@ -87,12 +87,12 @@ def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
     except ExecutorError:
         display.show(_how_to_resume(engine.run.run, typed))
         raise
-    finally:  # what has ended is recorded, however the session ends
+    finally:  # record finished evaluations also after an error
         executor.close()
         session.drain()
     if waiting := engine.pending:
         answers = "an answer" if waiting == 1 else f"{waiting} answers"
-        display.show(f"Waiting for {answers} of the language model: what is on its way is paid for.")
+        display.show(f"Waiting for {answers} of the language model: requests already sent are paid for.")
     engine.close()
     display.close()
     if not result.finished:
@@ -104,23 +104,23 @@ def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
 
 def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> str:
     run, task, slots = search.opened.run, search.engine.parts.task, executor.slots
-    resumed = f"Going on with run {run.run!r}, {search.tree.evaluated} trainings so far"
+    resumed = f"Resuming run {run.run!r}, {search.tree.evaluated} evaluations so far"
     verb = resumed if search.opened.resumed else f"Run {run.run!r}"
     device = slots[0].device if slots[0].gpu is None else executor.conditions.hardware
     lines = [
         f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s a training, "
         f"budget {search.budget.describe()}.",
         f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
-        f"Look in at any time: {archive_command(archive)} leaderboard",
+        f"To see results at any time: {archive_command(archive)} leaderboard",
     ]
     lines += executor.notes
     if tier == "none":
-        lines.append("WARNING: sandbox=none. Candidates run as you, with your files and your network.")
+        lines.append("WARNING: sandbox=none. Candidates run as your user, with access to your files and network.")
     return "\n".join(lines)
 
 
 def _how_to_resume(run: str, typed: Sequence[str]) -> str:
-    # A password in an address is not for whoever sees this terminal or its log: to be typed again.
+    # Passwords in addresses are removed, since the terminal may be logged; the user types them again.
     rest = [shlex.quote(without_user(word)) for word in typed if not word.startswith("run=")]
     command = " ".join([f"{this_python()} -m search", *rest, shlex.quote(f"run={run}")])
-    return f"\nStopped. Everything that finished is in the archive. Go on with:\n  {command}"
+    return f"\nStopped. All finished evaluations are in the archive. Resume with:\n  {command}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, for every command that trains: the first asks for an end, the second does not wait for it."""
+"""Ctrl-C and SIGTERM, for all commands that evaluate: the first requests an orderly stop, the second exits at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import FrameType
 
 @contextmanager
 def stoppable(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) sets ``stop``; the second one ends the process, whatever it waits for."""
+    """Within this context, the first Ctrl-C (or SIGTERM) sets ``stop``, and the second ends the process at once."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
@@ -29,8 +29,8 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
 
 
 def _leave() -> None:
-    """End at once. That is as safe as ``kill -9``: rows are durable, and a sandbox ends with the process it serves."""
+    """Exit at once. As safe as ``kill -9``: archive rows are durable, and sandboxes end with their parent process."""
     if sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h")  # the live display has hidden the cursor
-    os.write(sys.stderr.fileno(), b"\nEnded at once. Everything that was recorded is in the archive.\n")
+    os.write(sys.stderr.fileno(), b"\nEnded at once. All recorded evaluations are in the archive.\n")
     os._exit(130)

@@ -1,7 +1,7 @@
-"""Beginning a run, or going on with one: names, what may change on a resume, and other hardware.
+"""Start a run or resume one: run names, settings that may change on a resume, and other hardware.
 
-A run gets a new name unless one is given; the same name goes on where it was. Budgets, slots and the claim's size may
-change; task, policy, operators and seed may not, since the moves made so far came from them.
+A run gets a new name unless one is given; the name of an existing run resumes it. Budgets, slots and the claim's size
+may change; task, policy, operators and seed may not, since the earlier moves depend on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from search.run.engine import Engine
 from search.settings import as_json, differences
 
 LEADERS_AGAIN = 5
-"""Nodes that are evaluated again, beside the root, when a run is resumed on other hardware."""
+"""Number of nodes, besides the root, that are evaluated again when a run is resumed on other hardware."""
 
 
 class RunChanged(Exception):
@@ -50,10 +50,10 @@ def open_run(
     program: Mapping[str, str] | None = None,
     start: bool = True,
 ) -> Opened:
-    """The run named by ``config.run``, or a new one. ``program``: the seed program where it is in no file.
+    """Open the run named ``config.run``, or a new one. ``program``: the seed program, if it is not in a file.
 
-    ``start``: whether a new run is recorded at once; else the caller calls ``archive.start_run`` when nothing can
-    prevent the run any more. Raises RunChanged.
+    ``start``: whether a new run is recorded at once; if False, the caller calls ``archive.start_run`` after all other
+    checks have passed. Raises RunChanged.
     """
     contents = _contents(task, conditions, program)
     known = archive.run(config.run) if config.run is not None else None
@@ -64,16 +64,16 @@ def open_run(
         return Opened(run, archive.tree(run, conditions), resumed=False, other_hardware=None)
     if changed := differences(with_new_names(known.identity), with_new_names(as_json(config.identity | contents))):
         raise RunChanged(
-            f"run {known.run!r} was started with other settings, and cannot go on with these:\n  "
+            f"run {known.run!r} was started with other settings, and cannot be resumed with these changes:\n  "
             + "\n  ".join(changed)
-            + "\nGive the settings of before, or another name (or none) to start a new run."
+            + "\nUse the earlier settings to resume it, or another run= (or none) to start a new run."
         )
     tree = archive.tree(known, conditions)
     return Opened(known, tree, resumed=True, other_hardware=_before(archive, known, tree, conditions))
 
 
 def _contents(task: Task, conditions: Conditions, program: Mapping[str, str] | None) -> dict[str, Any]:
-    """Digests of the files that a configuration only names: their contents are part of the task, too."""
+    """Return digests of the files that the configuration only names, since their contents are part of the task."""
     if program is not None:
         text = json.dumps(dict(program), sort_keys=True)
     else:
@@ -99,7 +99,7 @@ def _new_run(archive: Archive, config: Config, task: Task, contents: dict[str, A
 
 
 def _before(archive: Archive, run: Run, tree: Tree, conditions: Conditions) -> Tree | None:
-    """The tree as it was on other hardware, if nothing in it can be compared with what comes now."""
+    """Return the tree under the earlier conditions, if no score in it was made under the current ones."""
     if tree.eligible().any():
         return None
     scored = [e.conditions for evaluations in tree.evaluations.values() for e in evaluations if e.outcome == "scored"]
@@ -107,12 +107,12 @@ def _before(archive: Archive, run: Run, tree: Tree, conditions: Conditions) -> T
 
 
 def catch_up(search: Engine, before: Tree) -> None:
-    """On other hardware nothing is comparable: train the root and the leaders again before anything else."""
+    """Evaluate the root and the leaders again first, since scores of other hardware are not comparable."""
     old = before.conditions
     search.note(
         "hardware",
-        f"scores of before were made on {old.hardware}, and are not compared with new ones: "
-        "the root and the leaders are run again first",
+        f"earlier scores were made on {old.hardware} and are not compared with new ones: "
+        "the root and the leaders are evaluated again first",
     )
     order = sorted(
         (node.node_id for node in before.nodes if before.scores(node.node_id) and not before.suspect(node.node_id)),
@@ -122,5 +122,5 @@ def catch_up(search: Engine, before: Tree) -> None:
     leaders = [node_id for node_id in order if node_id != before.root][:LEADERS_AGAIN]
     for node_id in (before.root, *leaders):
         if search.tree.waiting(node_id):
-            continue  # an earlier session has asked for it
+            continue  # requested in an earlier session
         search.replicate(Replicate(node_id, "screen", "run again on other hardware"))

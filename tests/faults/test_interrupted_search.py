@@ -41,7 +41,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals, group: bool) ->
 
 def resumed(said: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command that was printed, run as printed."""
-    found = re.search(r"Go on with:\n  (.*)\n", said)
+    found = re.search(r"Resume with:\n  (.*)\n", said)
     assert found is not None, said
     done = run(["bash", "-c", found[1]], folder, 120, **variables)
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_a_stop_says_how_to_go_on_and_that_works(tmp_path: Path, number: signal.
     assert set(finished(diary)) <= known, "what had ended when the search was stopped is recorded"
     assert len(known) >= 5
     done = resumed(said, tmp_path)
-    assert "Going on with run 'shakespeare-1'" in done.stdout
+    assert "Resuming run 'shakespeare-1'" in done.stdout
     assert known <= evaluations(archive)
     assert len(evaluations(archive)) == 40
     assert rows(archive, "SELECT run, seed, policy FROM runs") == [("shakespeare-1", 3, "greedy")]
@@ -114,7 +114,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         while "Waiting for" not in said:
             said += (line := process.stdout.readline())
             assert line
-        assert "of the language model: what is on its way is paid for" in said
+        assert "of the language model: requests already sent are paid for" in said
         began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=30)

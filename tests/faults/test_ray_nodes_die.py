@@ -119,7 +119,7 @@ def test_a_killed_driver_leaves_no_host_and_its_run_goes_on(tmp_path: Path, node
         assert known <= set(finished(driver.diary))
         driver = Driver(tmp_path, nodes, *words)
         assert driver.end() == 0, driver.told
-        assert "Going on with run 'night'" in driver.told
+        assert "Resuming run 'night'" in driver.told
     finally:
         driver.kill()
     assert known <= evaluations(driver.archive)
@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_what_has_ended_and_leaves_no_host(tmp_path: Path, nodes: R
         assert driver.end() == 130, driver.told
     finally:
         driver.kill()
-    assert "Stopped. Everything that finished is in the archive" in driver.told
+    assert "Stopped. All finished evaluations are in the archive" in driver.told
     assert lost(driver.archive) == []
     assert len(evaluations(driver.archive)) >= 8
     nodes.workers_gone()
@@ -168,7 +168,7 @@ def test_a_head_that_dies_ends_the_search_and_all_hosts(tmp_path: Path) -> None:
         finally:
             driver.kill()
         assert "error: the head of the Ray cluster does not answer at" in driver.told
-        assert "Stopped. Everything that finished is in the archive. Go on with:" in driver.told
+        assert "Stopped. All finished evaluations are in the archive. Resume with:" in driver.told
         assert "Traceback" not in driver.told
         known = evaluations(driver.archive)
         assert len(known) >= 6

@@ -99,7 +99,7 @@ def test_a_search_runs_in_an_allocation_and_is_ended_in_good_order(tmp_path: Pat
     job.family()  # type: ignore[attr-defined]
     job.send_signal(signal.SIGINT)  # as Slurm does before the end
     until(lambda: job.poll() is not None, PATIENCE)
-    assert "Stopped. Everything that finished is in the archive" in output.read_text()
+    assert "Stopped. All finished evaluations are in the archive" in output.read_text()
     assert len(evaluations(archive)) >= 12
     until(lambda: job.family() == [], PATIENCE)  # type: ignore[attr-defined]
 

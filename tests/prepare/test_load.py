@@ -238,7 +238,7 @@ def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: Task) -> None:
         (["task=gpt", "shards=0"], "data.shards is 0; expected 1 to 6,542"),
         (["task=gpt", "data=wikipedia"], "there is no data=wikipedia. Choices for data: climbmix, folder, python"),
         (["task=gpt", "data=folder"], "data.path"),
-        (["task=gpt", "device=80gb"], "'80gb' is no device"),
+        (["task=gpt", "device=80gb"], "'80gb' is not a device"),
         (["task=shakespeare", "shards=3"], "unknown override 'data.shards'"),
     ],
 )

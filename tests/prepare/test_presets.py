@@ -42,7 +42,7 @@ def test_the_largest_that_fits(names: tuple[str, ...], device: str, expected: st
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="expected for example cpu, cuda or cuda_24gb"):
         chosen(GPT, name)
-    with pytest.raises(ValueError, match="is no device"):
+    with pytest.raises(ValueError, match="is not a device"):
         chosen((name,), "cuda")
 
 

@@ -196,7 +196,7 @@ def test_a_run_of_the_command_line_is_gone_on_with_and_back(tmp_path: Path, monk
             s.tell(s.evaluate(request))
     done = command(tmp_path, *words, "run=parts", "budget.evaluations=24")
     assert done.returncode == 0, done.stderr
-    assert "Going on with run 'parts', 11 trainings so far" in done.stdout
+    assert "Resuming run 'parts', 11 evaluations so far" in done.stdout
     ask = "SELECT kind, operator, purpose, seed FROM moves WHERE run = '{}' ORDER BY move"
     whole, parts = (sql(file, ask.format(run)) for run in ("whole", "parts"))
     assert len(whole) == 24

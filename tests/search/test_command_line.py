@@ -94,7 +94,7 @@ def test_the_commands_at_the_end_work_as_printed(plain: tuple[Path, str]) -> Non
         assert done.stdout.strip()
     branches = subprocess.run(["git", "branch", "-a"], cwd=folder, capture_output=True, text=True, check=True).stdout
     assert "shakespeare-1" in branches
-    looking = re.search(r"Look in at any time: (.*)", printed)
+    looking = re.search(r"To see results at any time: (.*)", printed)
     assert looking is not None
     assert run(["bash", "-c", looking[1]], folder).returncode == 0
 
@@ -249,7 +249,7 @@ def test_multirun_leaves_its_runs_in_one_archive_and_no_stray_files(tmp_path: Pa
         (["seed=1,2"], ["'seed=1,2' has several values. Add -m"]),
         (["task=gpt", "data=folder"], ["data.path has no value yet"]),
         (["--info"], ["unrecognized arguments: --info"]),
-        (["--config-dir", "nowhere"], ["nowhere is no folder"]),
+        (["--config-dir", "nowhere"], ["nowhere is not a folder"]),
         (["doctor", "sandbx=none"], ["unknown override 'sandbx'", "Did you mean sandbox"]),
     ],
 )
@@ -399,7 +399,7 @@ def test_a_changed_setting_is_refused_with_the_difference(tmp_path: Path) -> Non
     done = search(tmp_path, "run=night", "policy.score.c=0.5", "seed=3")
     clear(done, 1, "policy.score.c: 0.1 -> 0.5", "seed: 0 -> 3", "another name")
     more = search(tmp_path, "run=night", "budget.evaluations=6")
-    assert "Going on with run 'night', 4 trainings so far" in more.stdout
+    assert "Resuming run 'night', 4 evaluations so far" in more.stdout
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 6
 
 
@@ -412,7 +412,7 @@ def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
     for what in ("task", "sandbox", "data", "device", "disk", "model", "pace"):
         assert re.search(rf"^(ok|note) +{what} ", done.stdout, re.MULTILINE), what
     assert "Ready: " in done.stdout
-    assert "trainings an hour" in done.stdout
+    assert "evaluations an hour" in done.stdout
     bad = search(tmp_path, "doctor", "task.metric.direction=null", "executor.slots=0", "sandbox=docker")
     assert bad.returncode == 1
     assert "Traceback" not in bad.stderr

@@ -190,7 +190,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("key")
     (folder / "task.json").write_text("{}")
     (folder / "train.py").symlink_to(tmp_path / "secret")
-    with pytest.raises(ProgramError, match="lies outside"):
+    with pytest.raises(ProgramError, match="links to a file outside"):
         read_program(folder)
 
 
@@ -199,9 +199,9 @@ def test_commits_that_are_no_export(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "one")
-    with pytest.raises(ProgramError, match="is no export"):
+    with pytest.raises(ProgramError, match="is not an export"):
         read_program(tmp_path, "main")
-    with pytest.raises(ProgramError, match="no commit"):
+    with pytest.raises(ProgramError, match="not a commit"):
         read_program(tmp_path, "--output=x")
     with pytest.raises(ProgramError, match="nowhere"):
         read_program(tmp_path, "nowhere")

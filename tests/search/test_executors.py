@@ -84,7 +84,7 @@ def test_the_doctor_describes_the_cluster(joined: list[str]) -> None:
 
 
 def test_ask_and_tell_have_no_cluster(joined: list[str]) -> None:
-    with pytest.raises(SettingsError, match="ask and tell train in this process: leave executor= out"):
+    with pytest.raises(SettingsError, match=r"search\.Search evaluates in this process: omit executor="):
         asktell.Search(overrides=["executor=ray", "llm=none"])
 
 

@@ -95,7 +95,7 @@ def test_the_same_command_goes_on_with_what_is_not_finished(swept: tuple[Path, s
     before = compare(folder)
     done = command(folder, *WORDS, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Going on with run 'night-") == 4
+    assert done.stdout.count("Resuming run 'night-") == 4
     assert compare(folder) == before
 
 
@@ -104,7 +104,7 @@ def test_a_run_that_cannot_go_on_does_not_keep_the_others_from_being_made(tmp_pa
     done = command(tmp_path, *words, timeout=120)
     assert done.returncode == 1
     assert done.stderr.count("error: ") == 1
-    assert "1 of the runs could not go on: claim.report_seeds=1\n" in done.stdout
+    assert "1 of the runs failed: claim.report_seeds=1\n" in done.stdout
     assert done.stdout.strip().endswith("-m archive --archive 'a b.duckdb' compare")
     asked = "SELECT config->>'$.sweep.values' AS swept, evaluations FROM run_summary JOIN runs USING (run)"
     (row,) = sql(tmp_path / "a b.duckdb", asked)
@@ -122,7 +122,7 @@ def test_names_of_runs_hold_whatever_was_swept() -> None:
     assert one == {"sweep": {"id": "abc", "values": {"policy": "ucb", "seed": "1"}}, "run": None}
     assert sections_of([], [], "night", "abc")["sweep"]["id"] == "run=night"
     assert sections_of(["run"], ["run=b"], "b", "abc") == {"sweep": {"id": "abc", "values": {"run": "b"}}, "run": "b"}
-    assert "9 of the runs could not go on: a; a; a; a; a; a; a; a; ..." in closing(["a"] * 9, "x")
+    assert "9 of the runs failed: a; a; a; a; a; a; a; a; ..." in closing(["a"] * 9, "x")
 
 
 def made(file: Path, name: str, policy: str, seed: int, seconds: float = 1.0) -> None:

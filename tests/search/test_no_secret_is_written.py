@@ -64,7 +64,7 @@ def test_no_secret_is_written_anywhere(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         said += process.communicate(timeout=60)
         assert process.returncode == 130, said
-        assert "Go on with:" in said[0]
+        assert "Resume with:" in said[0]
         done = search(tmp_path, *words, "evaluator.delay=0.05", timeout=120, **variables)
         assert done.returncode == 0, done.stderr
         doctor = search(tmp_path, "doctor", *words[1:2], words[3], **variables)

@@ -207,7 +207,7 @@ def test_a_whole_small_search(texts: Path, tmp_path: Path) -> None:
     assert json.loads(found.stdout) == [{"outcome": "scored", "trust": "audited", "n": 4}]
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert again.returncode == 0, again.stderr  # the same task: it goes on, and has nothing left to do
-    assert "Going on with run 'tokens', 4 trainings so far" in again.stdout
+    assert "Resuming run 'tokens', 4 evaluations so far" in again.stdout
 
 
 @pytest.mark.slow
