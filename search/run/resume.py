@@ -66,7 +66,7 @@ def open_run(
         raise RunChanged(
             f"run {known.run!r} was started with other settings, and cannot be resumed with these changes:\n  "
             + "\n  ".join(changed)
-            + "\nUse the earlier settings to resume it, or another run= (or none) to start a new run."
+            + "\nUse the earlier settings to resume it, or another name (or none) to start a new run."
         )
     tree = archive.tree(known, conditions)
     return Opened(known, tree, resumed=True, other_hardware=_before(archive, known, tree, conditions))

@@ -85,7 +85,7 @@ def test_ctrl_c_takes_the_slots_away(columns: int, rows: int, tmp_path: Path) ->
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
     rest = left_behind(terminal.shown)
-    assert "Stopped. Everything" in rest
+    assert "Stopped. All finished" in rest
     assert "run=shakespeare-1" in rest.replace("\n", "").replace("\r", "")
     assert "searching" not in rest
     assert "idle" not in rest
