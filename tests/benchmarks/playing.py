@@ -99,6 +99,9 @@ class Nowhere:
     def query(self, *_: Any) -> list[tuple[int]]:
         return [(0,)]
 
+    def events(self, *_: Any) -> list[Any]:
+        return []
+
     def choose(self, *_: Any) -> None: ...
 
     refuse = decide = note = choose

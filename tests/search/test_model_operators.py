@@ -42,7 +42,7 @@ class Writer(Scripted):
             found = re.search(r"^TRIED_\d+ = \d+$", asked, re.MULTILINE)
             line = found[0] if found else "MLP_RATIO = 4"
             return f"IDEA: without it\n<<<<<<< SEARCH\n{line}\n=======\n>>>>>>> REPLACE\n"
-        if "Give the program a new structure" in asked:
+        if "Add a new structure to the program" in asked:
             line = f"GATE_{number} = 0.5  # tune: 0..1\n\nassert GATE_{number} >= 0\n"
         else:
             line = f"TRIED_{number} = {number}\n"
