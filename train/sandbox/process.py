@@ -135,11 +135,18 @@ class SandboxProcess:
             self._poll(deadline, late)
 
     def finish(self, *, deadline: float) -> None:
-        """Wait until the process has exited by itself. Raises Aborted at the deadline, or for an exit status but 0."""
+        """Wait until the process has exited by itself. Raises Aborted at the deadline, or for an exit status but 0.
+
+        A process that has closed the socket has until the deadline to exit, since a busy machine needs seconds to tear
+        down an interpreter with torch in it.
+        """
+        late = f"{self.label}: it did not end in time"
         while not self._channel.closed:
-            self._poll(deadline, f"{self.label}: it did not end in time")
+            self._poll(deadline, late)
             self._channel.discard()
-        if self._wait(2.0) != 0:
+        while self._process.poll() is None:
+            self._poll(deadline, late)
+        if self._wait(0.0) != 0:
             raise self._unexpected_end()
 
     # ------------------------------------------------------------ supervision
