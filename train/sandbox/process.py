@@ -144,7 +144,7 @@ class SandboxProcess:
         while not self._channel.closed:
             self._poll(deadline, late)
             self._channel.discard()
-        while self._process.poll() is None:
+        while self._process.poll() is None and not self._is_stopped():
             self._poll(deadline, late)
         if self._wait(0.0) != 0:
             raise self._unexpected_end()
