@@ -1,11 +1,10 @@
-"""The machine's speed beside a training: what is measured, when, and at what price."""
+"""The machine's speed beside a training: what is measured, and when. Its price is in tests/benchmarks/machine.py."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -24,16 +23,6 @@ CORES = make_slots(1)[0].cores
 def test_the_figure_of_a_training_is_the_mean_time_of_both_measurements() -> None:
     assert harmonic_mean(20.0, 20.0) == pytest.approx(20.0)
     assert 1 / harmonic_mean(10.0, 30.0) == pytest.approx((1 / 10 + 1 / 30) / 2)
-
-
-def test_it_stays_within_two_percent_of_the_default_budget() -> None:
-    """The least CPU time of five measurements: what else runs here adds to both wall and CPU time."""
-    seconds = []
-    for _ in range(5):
-        began = time.thread_time()
-        machine_speed(CORES)
-        seconds.append(time.thread_time() - began)
-    assert 2 * min(seconds) < 0.02 * 10.0
 
 
 def test_it_runs_on_the_slots_cores_and_gives_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ Candidates in other slots can, as far as slots share caches and memory bandwidth
 It measures the share of a core that one busy thread gets, and how fast that core computes; not what happened in the
 middle of the training, nor a GPU's speed.
 
-It costs about 0.1 s of wall time per evaluation, outside the candidate's time: 1% of a budget of 10 s. The speed is
-reported by ``search.claims.machine_speed`` and decides nothing.
+It costs 0.1 to 0.2 s of wall time per evaluation, outside the candidate's time: 1 to 2% of a budget of 10 s
+(``workload_s`` in tests/benchmarks/machine.py). ``search.claims.machine_speed`` reports it; it decides nothing.
 """
 
 from __future__ import annotations
