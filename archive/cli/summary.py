@@ -10,7 +10,7 @@ from typing import Any
 
 from archive.query.query import Reader
 from archive.query.questions import NO_EFFECT, ablations, holdout_reads, last_verdict, rows, which_run, within_noise
-from archive.query.tables import cell
+from archive.query.tables import cell, this_python
 
 _STEPS = 5
 """Steps of the lineage that are shown: those with the largest gains."""
@@ -165,7 +165,7 @@ def _home(facts: Mapping[str, Any], archive_option: str) -> list[str]:
     if facts["best"] is None:
         return ["there is nothing to take home yet"]
     node = facts["best"]["node_id"][:_SHORT]
-    lines = [f"python -m archive export {node} --branch best{archive_option}"]
+    lines = [f"{this_python()} -m archive export {node} --branch best{archive_option}"]
     if facts["ablation"] is None and facts["champion"]:
-        lines.append(f"python -m search ablate {node}{archive_option.replace('--archive ', 'archive=')}")
+        lines.append(f"{this_python()} -m search ablate {node}{archive_option.replace('--archive ', 'archive=')}")
     return lines

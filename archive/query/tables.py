@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -210,3 +211,12 @@ def leave(status: int) -> NoReturn:
 def silence_stdout() -> None:
     """Redirect stdout after its pipe was closed (``| head``), so that the interpreter's last flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def this_python() -> str:
+    """Return the command of this interpreter: ``python`` if that finds it, else its path, relative if below the cwd."""
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute() == Path(sys.executable).absolute():
+        return "python"
+    own, here = Path(sys.executable).absolute(), Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))

@@ -14,16 +14,16 @@ from typing import Literal
 
 import psutil
 
+from archive.query.tables import this_python
 from operators.factory import build_meter
 from operators.llm.base import LlmError
 from prepare.compose import compose
-from prepare.config import Part
+from prepare.config import Part, SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
 from prepare.task import Task
 from search import factory
-from search.config import Config, SettingsError, faults
-from search.display.summary import this_python
+from search.config import Config, faults
 from search.settings import plain_values
 from search.words import Words
 from train.executors.base import ExecutorError

@@ -12,18 +12,20 @@ from typing import Any
 
 from archive.errors import ArchiveError
 from archive.query.server import SqlServer
+from archive.query.tables import this_python
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
 from operators.llm.secrets import without_user
 from prepare.compose import Composition
+from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
 from search import factory
 from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
-from search.config import Config, SettingsError
+from search.config import Config
 from search.display.live import make_display
-from search.display.summary import archive_command, summarise, this_python
+from search.display.summary import archive_command, summarise
 from search.run.engine import SearchStopped
 from search.run.loop import SlotLoop
 from search.run.resume import RunChanged

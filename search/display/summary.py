@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import shlex
-import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 
+from archive.query.tables import this_python
 from archive.records import Spending
 from archive.storage.store import Archive
 from search.claims.claim import Verdict
@@ -18,15 +16,6 @@ from search.claims.statistics import Difference, Interval, NoInterval, mean_inte
 from search.display.live import clean
 from search.run.controller import RunResult
 from search.run.engine import Engine
-
-
-def this_python() -> str:
-    """Return the command of this interpreter: ``python`` if that finds it, else its path, relative if below the cwd."""
-    found = shutil.which("python")
-    if found is not None and Path(found).absolute() == Path(sys.executable).absolute():
-        return "python"
-    own, here = Path(sys.executable).absolute(), Path.cwd()
-    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
 def summarise(engine: Engine, result: RunResult, archive: Archive, archive_option: str | None) -> str:
