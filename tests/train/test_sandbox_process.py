@@ -303,7 +303,9 @@ def test_finish_wants_a_clean_end(launch: Launch) -> None:
 
 def test_an_exit_that_takes_long_is_a_clean_end(launch: Launch) -> None:
     """On a busy machine an interpreter with torch in it took more than two seconds, and its run counted as crashed."""
-    launch("os.close(int(sys.argv[1])); time.sleep(3)").finish(deadline=time.monotonic() + 60)
+    process = launch("os.close(int(sys.argv[1])); time.sleep(3)")
+    process.finish(deadline=time.monotonic() + 60)
+    assert process._process.returncode == 0
 
 
 LEAVES_CHILDREN = """
