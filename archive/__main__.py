@@ -34,5 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def script() -> None:
+    """Run the console script ``treewright-archive``: the same as ``python -m archive``."""
     display.leave(main())
+
+
+if __name__ == "__main__":
+    script()

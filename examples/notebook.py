@@ -1,7 +1,7 @@
 """A search as in a notebook: a function of your own as the metric, then a training.
 
-    python examples/notebook.py                     # the function: about two seconds
-    python examples/notebook.py --train             # three evaluations of the seed program of task=shakespeare, too
+python examples/notebook.py                     # the function: about two seconds
+python examples/notebook.py --train             # three evaluations of the seed program of task=shakespeare, too
 """
 
 from __future__ import annotations

@@ -29,13 +29,24 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 
-if __name__ == "__main__":
+def _own_process() -> None:
+    """Prepare a process that runs nothing else."""
     signal.signal(signal.SIGINT, _leave)
     # Leave the cores to the candidates. Must precede the import of numpy; sandboxes have their own environment.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+
+if __name__ == "__main__":
+    _own_process()
+
 from prepare.config import SettingsError  # noqa: E402
 from search.words import Words, words_of  # noqa: E402
+
+
+def script() -> None:
+    """Run the console script ``treewright``: the same as ``python -m search``."""
+    _own_process()
+    main()
 
 
 def main() -> None:
@@ -65,16 +76,16 @@ def _run(arguments: list[str]) -> int:
 
 
 def _search(words: Words) -> int:
+    if words.multirun and not words.shown:
+        from search.cli.multirun import run_all
+
+        return run_all(words)
     composition = words.composition()
     if words.shown:
         from omegaconf import OmegaConf
 
         print(OmegaConf.to_yaml(OmegaConf.create(dict(composition.values))), end="")
         return 0
-    if words.multirun:
-        from search.cli.multirun import run_all
-
-        return run_all(words)
     from search.cli.run import run
 
     return run(composition, words)

@@ -26,10 +26,11 @@ from archive.records import Evaluation, Node, Request
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Operator
+from prepare.config import SettingsError
 from prepare.load import task_from
 from prepare.task import Task
 from search import factory, settings
-from search.config import Budget, Config, SettingsError
+from search.config import Budget, Config
 from search.factory import Llm, Overrides
 from search.function_task import FunctionEvaluator, OwnTask
 from search.policies.base import Policy
@@ -113,8 +114,9 @@ class Search(RunController):
         self._llm = factory.build_llm(config, archive, run.run) if given.operators is None else Llm(None, "")
         if self._llm.meter is None and (useless := config.budget.needs_model()) is not None:
             raise SettingsError(useless)
-        parts = factory.build_search(config, task, components.evaluator, len(slots), self._llm, given)
-        core = engine.Engine(parts.engine, archive, run, self._opened.tree, parts.lookahead)
+        parts = factory.build_search(config, task, components.evaluator, self._llm, given)
+        lookahead = factory.build_lookahead(parts, self._llm, len(slots))
+        core = engine.Engine(parts, archive, run, self._opened.tree, lookahead)
         used = archive.seconds_used(run.run)
         super().__init__(core, config.budget, config.claim, slots=len(slots), used=used)
         self._begun = False
@@ -156,9 +158,9 @@ class Search(RunController):
         core, slots = self.engine, self._components.slots
         if not self._opened.resumed:
             self.archive.start_run(self._opened.run)
-        core.note("session", f"{'resumed' if self._opened.resumed else 'started'} with {len(slots)} slots")
+        core.journal.note("session", f"{'resumed' if self._opened.resumed else 'started'} with {len(slots)} slots")
         if (shared := shared_cores_warning(slots)) is not None:
-            core.note("sharing", shared)
+            core.journal.note("sharing", shared)
         core.start(self._components.files)
         if self._opened.other_hardware is not None and self.remaining > 0:
             catch_up(core, self._opened.other_hardware)
@@ -277,8 +279,8 @@ def _components(task: object, config: Config, given: Overrides) -> SearchCompone
         )
     real = task if isinstance(task, Task) else task_from(config.task)
     files = factory.seed_files(real)
-    stand = factory.build_evaluation(config, real)
-    return SearchComponents(real, files, stand.evaluator, stand.slots, given)
+    local = factory.build_evaluation(config, real)
+    return SearchComponents(real, files, local.evaluator, local.slots, given)
 
 
 def _described(value: Any) -> dict[str, Any]:

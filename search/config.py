@@ -15,8 +15,7 @@ from typing import Any
 
 from archive.interval import CONFIDENCE
 from operators.config import LlmConfig, OperatorConfig
-from prepare.config import Part, Plain, typed
-from prepare.config import SettingsError as SettingsError
+from prepare.config import Part, Plain, SettingsError, typed
 from prepare.renamed import refuse_old_names
 from train.executors.base import ExecutionConfig
 

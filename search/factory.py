@@ -1,14 +1,14 @@
 """Build the parts of a search from the typed configuration. Every pluggable part is a class named by ``_target_``.
 
 Three steps: ``build_evaluation`` (sandbox, slots and evaluator of this machine), ``build_executor`` (makes evaluations
-in the slots), ``build_search`` (policy, operators, language model).
+in the slots), ``build_search`` (policy and operators).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from hydra.errors import InstantiationException
@@ -20,10 +20,10 @@ from operators.config import LlmConfig
 from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
-from prepare.config import Part, Plain
+from prepare.config import Part, Plain, SettingsError
 from prepare.load import TaskError, find_file
 from prepare.task import Task
-from search.config import Config, SettingsError
+from search.config import Config
 from search.policies.base import OperatorView, Policy
 from search.run.engine import EngineParts
 from search.run.lookahead import SAFETY, Lookahead
@@ -132,7 +132,7 @@ def build_llm(config: Config, archive: Archive, run: str) -> Llm:
     """
     if not wants_llm(config):
         return Llm(None, "No language model: the chosen operators need none.")
-    books = LlmCallbacks(
+    callbacks = LlmCallbacks(
         record=archive.record_call,
         requested=archive.record_request,
         lookup=archive.answer,
@@ -140,7 +140,7 @@ def build_llm(config: Config, archive: Archive, run: str) -> Llm:
         spent=archive.spending(run),
     )
     try:
-        meter = build_meter(config.llm, books)
+        meter = build_meter(config.llm, callbacks)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     if meter is None:
@@ -189,25 +189,15 @@ class Overrides:
     operators: Mapping[str, Operator] | None = None
 
 
-@dataclass(frozen=True)
-class SearchParts:
-    """The parts of the engine, the language model and its lookahead."""
-
-    engine: EngineParts
-    llm: Llm
-    lookahead: Lookahead | None = field(default=None)
-
-
 def build_search(
     config: Config,
     task: Task,
     evaluator: Scorer,
-    slots: int,
     llm: Llm,
     given: Overrides = Overrides(),
     clock: Callable[[], float] = time.time,
-) -> SearchParts:
-    """Build policy, operators and lookahead (prefetching of proposals). Raises SettingsError."""
+) -> EngineParts:
+    """Build policy and operators, and gather what else the engine needs. Raises SettingsError."""
     operators, views = _operators(config, llm, given.operators)
     parts = EngineParts(
         task=task,
@@ -227,7 +217,7 @@ def build_search(
             llm_room=meter.room,
             llm_concurrency=meter.concurrency,
         )
-    return SearchParts(parts, llm, build_lookahead(parts, llm, slots))
+    return parts
 
 
 def _instructions(task: Task) -> str:
@@ -254,9 +244,10 @@ def _operators(
 
 
 def build_lookahead(parts: EngineParts, llm: Llm, slots: int) -> Lookahead | None:
-    """Build the lookahead; None without a language model, since instant proposals should use the latest scores.
+    """Build the lookahead, which prefetches proposals; None without a language model.
 
-    If other operators can fill a free slot, no safety stock of proposals is kept, because stored proposals grow stale.
+    Without one proposals are instant, and should use the latest scores. If other operators can fill a free slot, no
+    safety stock of proposals is kept, because stored proposals grow stale.
     """
     if llm.meter is None:
         return None

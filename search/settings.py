@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from prepare.compose import Composition
-from prepare.config import Part
-from search.config import Config, SettingsError, completed
+from prepare.config import Part, SettingsError
+from search.config import Config, completed
 from search.words import words_of
 
 Device = str | Callable[[Part], str]
@@ -37,9 +37,7 @@ def plain_values(composition: Composition, device: Device) -> dict[str, Any]:
     return values
 
 
-def config_for(
-    arguments: Sequence[str], device: Device, folder: str | Path | None = None, **sections: Any
-) -> Config:
+def config_for(arguments: Sequence[str], device: Device, folder: str | Path | None = None, **sections: Any) -> Config:
     """Return the typed configuration for arguments of ``python -m search``. ``folder``: its ``--config-dir``.
 
     ``sections``: plain values that extend or replace the composed ones. Raises SettingsError.

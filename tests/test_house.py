@@ -30,7 +30,7 @@ LAYERS = {
     "< compose < load < standalone",
 }
 """Modules and sub-packages of a package: each may import those of the layers before it, and none of its own layer."""
-ENTRY_POINTS = {"__init__", "__main__", "console"}
+ENTRY_POINTS = {"__init__", "__main__"}
 SEED_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "numpy"}
 SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "confine", "torch", "safetensors", "numpy"}
 MOST_LINES = 500

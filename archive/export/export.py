@@ -404,8 +404,7 @@ def _fixed_files(subject: Subject) -> dict[str, bytes]:
 
 
 def _numbers(value: Any) -> Any:
-    """Replace infinities, which the archive's JSON has as words (``archive.storage.rows.to_json``), by numbers.
-"""
+    """Replace infinities, which the archive's JSON has as words (``archive.storage.rows.to_json``), by numbers."""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -276,8 +276,7 @@ def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str
     if all(len(side.scores) >= plan.confirm_seeds for side in sides.values()):
         return None
     wanted = [
-        [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}: {_screened(tree, node_id)}")]
-        * missing
+        [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}: {_screened(tree, node_id)}")] * missing
         for place, (node_id, side) in enumerate(sides.items(), 1)
         if (missing := side.missing(plan.confirm_seeds))
     ]

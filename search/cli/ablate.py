@@ -25,7 +25,7 @@ from archive.records import Conditions, Run
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.recombine.ablate import Ablate, Removal, without
-from prepare.config import Plain
+from prepare.config import Plain, SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_evaluator, known_task
 from prepare.load import task_from
@@ -34,7 +34,7 @@ from prepare.task import Task
 from search import factory, settings
 from search.claims.statistics import Difference, NoInterval, mean_interval, welch
 from search.cli.signals import stoppable
-from search.config import Config, SettingsError
+from search.config import Config
 from search.display.live import clean, make_display
 from search.policies.base import OperatorView
 from search.policies.phases.ablation import Ablation

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from archive.records import Evaluation, Failed, Purpose, Request, Scored
+from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
 from prepare.load import task_from
@@ -27,7 +28,7 @@ from search import factory, settings
 from search.claims.statistics import Interval, NoInterval, expects, mean_interval
 from search.cli.programs import Program, ProgramError, Recorded, read_program
 from search.cli.signals import stoppable
-from search.config import Config, SettingsError
+from search.config import Config
 from search.display.live import clean
 from search.run.engine import evaluation_seed
 from train.executors.base import Executor, ExecutorError

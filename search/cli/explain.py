@@ -15,8 +15,8 @@ from archive.errors import ArchiveError
 from archive.storage.store import Archive
 from operators.numeric.parameter_effects import Explanation, explain_parameters
 from operators.numeric.tune import WARM
+from prepare.config import SettingsError
 from search.cli.ablate import AblationError, located
-from search.config import SettingsError
 from search.display.live import clean
 
 _ARCHIVE = "treewright.duckdb"

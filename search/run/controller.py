@@ -222,13 +222,13 @@ class RunController:
     def _start_claim(self, end: SearchEnd) -> None:
         """Start the claim, if the budget can pay for it."""
         reason = self._reason = end.words
-        self.engine.note("searched", reason, code=end.code, detail=end.detail)
+        self.engine.journal.note("searched", reason, code=end.code, detail=end.detail)
         self.announce(reason)
         plan = self._claim_plan()
         if plan is None:
             self.result = RunResult(reason, None, finished=True)
         elif isinstance(plan, NoClaim):
-            self.engine.note("no_claim", plan.reason)
+            self.engine.journal.note("no_claim", plan.reason)
             self.announce(plan.reason[0].upper() + plan.reason[1:])
             self.result = RunResult(f"{reason} {plan.reason}", None, finished=True)
         else:

@@ -26,7 +26,6 @@ from archive.records import (
     Candidate,
     CurvePoint,
     Evaluation,
-    EventCode,
     Failed,
     Move,
     MoveRecord,
@@ -113,7 +112,7 @@ class Engine:
         self.wake: Callable[[], None] = lambda: None
         """Called from another thread when a proposal has finished, so that a waiting loop can take it up."""
         self._proposals = ProposalPool(parts.llm_concurrency, lookahead, parts.monotonic, lambda: self.wake())
-        self._journal = RunJournal(archive, run, tree, parts.policy, parts.clock)
+        self.journal = RunJournal(archive, run, tree, parts.policy, parts.clock)
         self._ready: deque[Request] = deque()
         self._in_flight: set[int] = set()  # numbers of moves
         self._losses: dict[int, int] = {}  # by number of the move
@@ -224,17 +223,6 @@ class Engine:
         reason = self.parts.llm_closed()
         return "" if reason is None else f" The language model cannot be asked any more: {reason}"
 
-    def note(
-        self,
-        kind: str,
-        message: str,
-        node_id: str | None = None,
-        code: EventCode | None = None,
-        detail: Mapping[str, object] | None = None,
-    ) -> None:
-        """Append an event to the archive; ``code`` and ``detail`` are what a resumed search decides on."""
-        self._journal.note(kind, message, node_id, code, detail)
-
     def _usable_operators(self, free: int, ahead: int) -> Mapping[str, OperatorView] | None:
         """Return the operators that the next move may use, or None when enough is ready or pending."""
         quick = {name: view for name, view in self.parts.views.items() if not self.parts.operators[name].needs_llm}
@@ -253,7 +241,7 @@ class Engine:
         reason = self.parts.llm_closed()
         if reason is not None and not self._closing_noted:
             self._closing_noted = True
-            self.note("llm_closed", f"the language model is not asked any more: {reason}")
+            self.journal.note("llm_closed", f"the language model is not asked any more: {reason}")
         return reason is not None
 
     def _is_stale(self, request: Request) -> bool:
@@ -264,11 +252,11 @@ class Engine:
         return any(isinstance(move, Propose) or move.purpose == "screen" for move in later)
 
     def _next_move(self, views: Mapping[str, OperatorView]) -> Propose | Replicate | None:
-        self._journal.record_policy_state()
+        self.journal.record_policy_state()
         choice = self.parts.policy.choose(self.tree, self._rng("move", len(self.tree.moves)), views)
         if isinstance(choice, Stop):
             self.stopped = f"{choice.reason}{self.closed_sentence()}"
-            self.note("stopped", self.stopped)
+            self.journal.note("stopped", self.stopped)
             return None
         return None if isinstance(choice, Wait) else choice
 
@@ -390,8 +378,8 @@ class Engine:
         with self.archive.transaction():
             marked = self.tree.record(self.archive.record(evaluation))
             if isinstance(evaluation, Failed) and evaluation.violation:
-                self._journal.record_suspects(evaluation.request.node_id, marked)
-            self._journal.record_leader()
+                self.journal.record_suspects(evaluation.request.node_id, marked)
+            self.journal.record_leader()
         fault("commit")
         if evaluation.outcome == "lost":
             self._requeue(evaluation)
@@ -417,7 +405,7 @@ class Engine:
         request = evaluation.request
         losses = self._losses[request.move] = self._losses.get(request.move, 0) + 1
         reason = evaluation.reason if isinstance(evaluation, Failed) else ""
-        self.note("lost", f"an evaluation was lost ({reason}); it is run again", request.node_id)
+        self.journal.note("lost", f"an evaluation was lost ({reason}); it is run again", request.node_id)
         if losses >= LOST_TRIES:
             raise SearchStopped(f"an evaluation was lost {losses} times in a row, the last time because {reason}")
         self._ready.appendleft(request)

@@ -109,7 +109,7 @@ def _before(archive: Archive, run: Run, tree: Tree, conditions: Conditions) -> T
 def catch_up(search: Engine, before: Tree) -> None:
     """Evaluate the root and the leaders again first, since scores of other hardware are not comparable."""
     old = before.conditions
-    search.note(
+    search.journal.note(
         "hardware",
         f"earlier scores were made on {old.hardware} and are not compared with new ones: "
         "the root and the leaders are evaluated again first",

@@ -45,9 +45,10 @@ from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.languages.parameters import set_parameters
+from prepare.config import SettingsError
 from prepare.load import task_from
 from search import factory
-from search.config import Budget, SettingsError
+from search.config import Budget
 from search.policies.base import OperatorView
 from search.run.controller import RunController
 from search.run.engine import Engine, SearchStopped
@@ -254,7 +255,7 @@ def run(words: Sequence[str], trainings: int, slots: int | None, device: str, en
         factory.build_executor(config, evaluator, make_slots(slots, None)) as executor,
     ):
         opened = open_run(archive, config, task, executor.conditions, time.time())
-        parts = factory.build_search(config, task, evaluator, 1, factory.Llm(None, "")).engine
+        parts = factory.build_search(config, task, evaluator, factory.Llm(None, ""))
         if entries:
             operator = Streamed(entries)
             view = OperatorView(operator.name, 1, 1.0, operator.applies)

@@ -151,7 +151,7 @@ def driver_ms(folder: Path, config: Config, task: Task, source: str, preloaded: 
     with Archive.open(path) as archive:
         tree = archive.tree(run, CONDITIONS)
         llm = factory.Llm(None, "")
-        parts = factory.build_search(config, task, _NoGate(), 1, llm).engine
+        parts = factory.build_search(config, task, _NoGate(), llm)
         search = Engine(parts, archive, run, tree)
         for _ in range(WARMING + nodes):
             began = time.process_time()

@@ -198,5 +198,3 @@ def test_no_command_is_written_outside_of_the_blocks_that_are_run() -> None:
         for block in blocks(page):
             if block.language not in ("sh", "bash"):
                 assert not re.match(r"(\.venv/bin/)?(python -m|make |pip |treewright)", block.text), block
-
-

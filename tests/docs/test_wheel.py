@@ -81,9 +81,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_test(wheel: Path) -> 
 
 def test_three_evaluations_through_the_console_scripts(place: Path, tmp_path: Path) -> None:
     conf, cache = toy_conf(tmp_path), str(tmp_path / "cache")
-    printed = execute(
-        [str(place / "treewright"), "--config-dir", str(conf), *SHORT], tmp_path, TREEWRIGHT_CACHE=cache
-    )
+    printed = execute([str(place / "treewright"), "--config-dir", str(conf), *SHORT], tmp_path, TREEWRIGHT_CACHE=cache)
     assert "3 scored" in printed
     asked = execute([str(place / "treewright-archive"), "SELECT count(*) AS n FROM evaluations", "--csv"], tmp_path)
     assert asked.split() == ["n", "3"]

@@ -93,8 +93,9 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
                 caps: Any = {"max_dollars": dollars, "max_tokens": 10**9, "concurrency": concurrency}
                 caps["requested"] = archive.record_request
                 llm = factory.Llm(Meter(model, **caps, record=record, lookup=answer, spent=spent), "a model")
-            parts = factory.build_search(config, task, evaluator, slots, llm, clock=lambda: 0.0)
-            search = Engine(parts.engine, archive, opened.run, opened.tree, parts.lookahead)
+            parts = factory.build_search(config, task, evaluator, llm, clock=lambda: 0.0)
+            lookahead = factory.build_lookahead(parts, llm, slots)
+            search = Engine(parts, archive, opened.run, opened.tree, lookahead)
             search.start(files)
             controller = RunController(search, config.budget, config.claim, slots=slots)
             if opened.other_hardware is not None and controller.remaining > 0:

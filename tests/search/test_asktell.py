@@ -21,8 +21,8 @@ from archive.records import Candidate, Propose, Replicate, Request, Wait
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
+from prepare.config import SettingsError
 from search import api, function_task
-from search.config import SettingsError
 from search.run.resume import RunChanged
 
 PROGRAM = "X = 1.0  # tune: -2..2\nY = 1.0  # tune: -2..2\n"

@@ -10,11 +10,11 @@ from inside import search
 from launching import STUB, command, run
 
 import search as asktell
-from prepare.config import Part, typed
+from prepare.config import Part, SettingsError, typed
 from search import factory, settings
 from search.cli.doctor import findings_for
 from search.cli.evaluate import rescore
-from search.config import Config, SettingsError
+from search.config import Config
 from train.executors.base import ExecutionConfig, ExecutorError
 from train.executors.local import LocalExecutor
 from train.executors.ray import executor as ray_module

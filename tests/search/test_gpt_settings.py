@@ -10,12 +10,12 @@ import torch
 
 from operators.languages.parameters import find_parameters
 from operators.numeric.search_space import has_invalid_range
+from prepare.config import SettingsError
 from prepare.data.climbmix import ClimbMix
 from prepare.data.corpora import Folder
 from prepare.data.python_sources import PythonSources
 from prepare.load import ROOT, TaskError, task_beside, task_from, task_named
 from prepare.task import Task
-from search.config import SettingsError
 from search.factory import seed_files
 from search.settings import config_for
 from train.language_model.program import carried_bytes, parse, without_comments

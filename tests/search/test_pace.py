@@ -33,9 +33,7 @@ def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> No
     assert pace(child) == ()
 
 
-def test_the_runs_of_a_claim_are_audited_together(
-    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_runs_of_a_claim_are_audited_together(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A mean of n runs allows each run n times as much; the seed program gets the audit of an ordinary screening."""
     bench = start("budget.evaluations=29")
     asked = bench.evaluator.asked

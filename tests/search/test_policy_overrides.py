@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from archive.records import Propose
 from archive.storage.store import Archive
+from prepare.config import SettingsError
 from search import factory
-from search.config import SettingsError
 from search.policies import Composition
 from search.policies.credit import AsymmetricUcb
 from search.policies.population.elites import Elites

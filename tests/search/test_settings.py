@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.config import SettingsError
+from prepare.config import SettingsError
 from search.settings import config_for, differences
 from search.words import words_of
 
