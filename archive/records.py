@@ -268,6 +268,8 @@ class Failed(EvaluationBase):
     reason: str
     violation: bool = False
     """Whether the failure shows cheating and no honest mistake: the node's descendants are then suspect."""
+    defect: str = ""
+    """Where the evaluator itself raised an unexpected exception: its type and stack. Recorded as an event."""
 
 
 Evaluation = Scored | Failed

@@ -379,6 +379,8 @@ class Engine:
             marked = self.tree.record(self.archive.record(evaluation))
             if isinstance(evaluation, Failed) and evaluation.violation:
                 self.journal.record_suspects(evaluation.request.node_id, marked)
+            if isinstance(evaluation, Failed) and evaluation.defect:
+                self.journal.note("defect", evaluation.defect, evaluation.request.node_id)
             self.journal.record_leader()
         fault("commit")
         if evaluation.outcome == "lost":

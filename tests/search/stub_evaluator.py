@@ -33,8 +33,12 @@ class StubEvaluator:
         hardware: str = "stub",
         outcome: str = "crashed",
         diary: str | None = None,
+        defect: str = "",
     ) -> None:
-        """``diary``: a file that gets a line for each evaluation, before the search hears of it."""
+        """``diary``: a file that gets a line for each evaluation, before the search hears of it.
+
+        ``defect``: that of failures (see ``Failed``).
+        """
         self.task = task
         self.sandbox = sandbox
         self.noise = noise
@@ -43,6 +47,7 @@ class StubEvaluator:
         self.hardware = hardware
         self.outcome = outcome
         self.diary = diary
+        self.defect = defect
         self.asked: list[Request] = []
 
     def gate(self, files: Mapping[str, str]) -> str | None:
@@ -77,7 +82,8 @@ class StubEvaluator:
             "curve": (CurvePoint(1, 0.1, 5.0), CurvePoint(2, 0.2, 4.0)),
         }
         if self.fail_every == 1 or (self.fail_every and request.move and request.move % self.fail_every == 0):
-            return Failed(**common, outcome=self.outcome, reason="the stub was told to fail", log="Traceback\nOops")
+            why = {"reason": "the stub was told to fail", "log": "Traceback\nOops", "defect": self.defect}
+            return Failed(**common, outcome=self.outcome, **why)
         score = self.score(request)
         if self.diary is not None and not cancelled.is_set():
             with open(self.diary, "a") as diary:

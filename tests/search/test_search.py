@@ -88,10 +88,12 @@ def test_a_small_budget_makes_no_claim_and_says_so(start: Start) -> None:
 
 
 def test_failures_are_rows_and_charge_their_parents(start: Start, tmp_path: Path) -> None:
-    bench = start(stub={"fail_every": 4})
+    bench = start(stub={"fail_every": 4, "defect": "File audit.py, line 3\nZeroDivisionError"})
     outcomes = dict(rows(tmp_path, "SELECT outcome, count(*) FROM evaluations GROUP BY outcome"))
     assert outcomes["crashed"] >= 2
     assert rows(tmp_path, "SELECT count(*) FROM evaluations WHERE outcome = 'crashed' AND score IS NOT NULL") == [(0,)]
+    events = rows(tmp_path, "SELECT DISTINCT message FROM events WHERE kind = 'defect' AND node_id IS NOT NULL")
+    assert events == [("File audit.py, line 3\nZeroDivisionError",)]  # a defect of the evaluator is not hidden
     tree = bench.search.tree
     for node in tree.nodes[1:]:
         if not tree.runs[tree.index[node.node_id]]:

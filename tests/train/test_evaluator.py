@@ -17,8 +17,10 @@ from archive.records import Evaluation, Failed, Request, Scored
 from prepare.scoring import bits_per_byte, target_log_probs
 from prepare.task import Task
 from train.hardware.slots import make_slots
+from train.language_model.evaluation import EvaluationPipeline, _within_bounds
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox import owner
+from train.sandbox.abort import Aborted
 from train.sandbox.base import Bubblewrap, NoSandbox, SandboxUnavailable
 
 PROGRAMS = Path(__file__).parent / "candidates"
@@ -121,6 +123,7 @@ SLOW_FAILURES = [
     ("closes_session", "crashed", "it closed its session without an answer"),
     ("dropout", "invalid", "predict must be causal, deterministic (no dropout)"),
     ("no_numbers", "invalid", "a log-probability was not a finite number"),
+    ("forged_claim", "invalid", "a target's log-probability was below -10,000 nats"),
 ]
 
 
@@ -210,6 +213,33 @@ def test_a_cancelled_evaluation_is_lost(run_candidate, toy_seed: str) -> None:
     evaluation = run_candidate(toy_seed, cancelled=cancelled)
     assert isinstance(evaluation, Failed)
     assert evaluation.outcome == "lost"
+
+
+def test_a_defect_of_the_evaluator_is_a_failure_that_says_where(
+    run_candidate, toy_seed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search goes on. The exception's own message, which may quote what a candidate sent, is left out."""
+
+    def broken(self: EvaluationPipeline, sent: str = "to be or not to be"[::-1]) -> None:
+        raise ZeroDivisionError(sent[::-1])
+
+    monkeypatch.setattr(EvaluationPipeline, "run", broken)
+    evaluation = run_candidate(toy_seed)
+    assert isinstance(evaluation, Failed)
+    assert (evaluation.outcome, evaluation.violation) == ("invalid", False)
+    assert "ZeroDivisionError in test_evaluator.py, line" in evaluation.reason
+    assert "in broken" in evaluation.defect
+    assert "to be or not" not in repr(evaluation)
+
+
+def test_claims_are_bounded() -> None:
+    """Half of the largest float for one target made the audit divide by zero, and ended the search."""
+    claims = np.full((4, 8), -3.0)
+    assert _within_bounds(claims) is claims
+    claims[2, 3] = -1.7e308
+    with pytest.raises(Aborted, match="below -10,000 nats") as ended:
+        _within_bounds(claims)
+    assert (ended.value.outcome, ended.value.violation) == ("invalid", False)
 
 
 def test_what_the_gate_refuses_is_never_run(run_candidate) -> None:

@@ -26,6 +26,10 @@ from train.sandbox.abort import Aborted
 from train.sandbox.factory import SandboxFactory
 from train.sandbox.process import SandboxProcess
 
+LEAST_CLAIM = -1e4
+"""Smallest log-probability (nats) of a target that is judged. One such target in 10,000 costs more than a bit per byte,
+so no honest model comes near, and arithmetic with larger numbers would overflow."""
+
 _WHOLE_ROW = 1 << 20
 """Largest size in bytes of one row's logits for which an audit asks for the logits of all its positions."""
 
@@ -70,7 +74,7 @@ class EvaluationPipeline:
         state = self._trained(stream)
         rows, measure = self.scoring.rows[self.split], self.scoring.measures[self.split]
         self.on_progress("score", 1.0)
-        claims = measure.only_counted(self._claims(state, rows))
+        claims = _within_bounds(measure.only_counted(self._claims(state, rows)))
         design = self._sampling_design(claims)
         self.progress.metrics["unseen_bpb"] = design.unseen
         plan = audit.draw(rows, stream, design, min(self.task.batch, len(rows)))
@@ -187,6 +191,14 @@ class EvaluationPipeline:
             reason = f"{what}: an answer of {len(answer):,} bytes came where {size:,} were due"
             raise Aborted("invalid", reason, violation=True)
         return answer
+
+
+def _within_bounds(claims: Floats) -> Floats:
+    """Return the claims. Raises Aborted if one is below LEAST_CLAIM: a diverged model, or a forged claim."""
+    if claims.min() < LEAST_CLAIM:
+        reason = f"a target's log-probability was below {LEAST_CLAIM:,.0f} nats: predict's logits are far too large"
+        raise Aborted("invalid", reason)
+    return claims
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import stat
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ class AuditedEvaluator:
     ) -> Evaluation:
         """Train, score and audit a candidate; ``on_progress`` receives the progress.
 
-        Blocks for the whole evaluation. Never raises for what a candidate does.
+        Blocks for the whole evaluation. Never raises for what a candidate does: an unexpected exception of the
+        evaluator itself is an ``invalid`` evaluation with a ``defect``, since a candidate may have provoked it.
         """
         started, began, progress, lease = self._clock(), time.monotonic(), Progress(), Lease()
         try:
@@ -129,6 +131,8 @@ class AuditedEvaluator:
             outcome = {"outcome": "lost", "reason": str(error)}
         except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
             outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
+        except Exception as error:  # noqa: BLE001 - recorded with its stack; the search goes on
+            outcome = {"outcome": "invalid", "reason": _defect_reason(error), "defect": _stack(error)}
         common: dict[str, Any] = {
             "request": request,
             "conditions": self.conditions(slot),
@@ -172,6 +176,19 @@ class AuditedEvaluator:
             target.write_text(without_comments(text), encoding="utf-8")  # so that comments carry no data into a sandbox
         for path_ in (stage / "candidate", *(stage / "candidate").rglob("*")):
             path_.chmod(0o755 if path_.is_dir() else 0o644)
+
+
+def _defect_reason(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"the evaluator itself failed to judge it ({type(error).__name__} in {Path(last.filename).name}, line "
+        f"{last.lineno}), which is a defect of Treewright: please report it, with what `python -m archive events` shows"
+    )
+
+
+def _stack(error: Exception) -> str:
+    """Return the exception's type and stack. Its message is left out, since it may quote what a candidate sent."""
+    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 
 def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
