@@ -15,6 +15,9 @@ from typing import Any
 _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"TW01"
 MAX_MESSAGE = 64 * 1024
+"""Largest message in bytes (without its payload)."""
+MAX_UNTRUSTED = 4096
+"""Largest message that is parsed if a candidate may have written it; honest ones have fewer than 200 bytes."""
 
 
 class MalformedFrame(Exception):
@@ -34,7 +37,8 @@ class Frame:
 
     @property
     def kind(self) -> str:
-        return str(self.message.get("type", ""))
+        kind = self.message.get("type", "")
+        return kind if isinstance(kind, str) else ""
 
 
 def encode(message: dict[str, Any], payload: bytes | memoryview = b"") -> bytes:
@@ -44,20 +48,21 @@ def encode(message: dict[str, Any], payload: bytes | memoryview = b"") -> bytes:
 
 
 class Decoder:
-    """Incremental decoder of received bytes. Rejects a frame by its header if its payload exceeds ``max_payload``.
+    """Incremental decoder of received bytes. Rejects a frame by its header if a part of it is larger than allowed.
 
     ``feed`` accepts any amount. A reader that does not trust the sender leaves bytes in the socket while ``full`` is
     true, so that the sender blocks instead of filling the reader's memory.
     """
 
-    def __init__(self, max_payload: int) -> None:
+    def __init__(self, max_payload: int, max_message: int = MAX_MESSAGE) -> None:
         self.max_payload = max_payload
+        self._max_message = max_message
         self._buffer = bytearray()
 
     @property
     def full(self) -> bool:
         """True if the buffer certainly holds a whole frame or an error: call ``next`` before feeding more."""
-        return len(self._buffer) >= _HEADER.size + MAX_MESSAGE + self.max_payload
+        return len(self._buffer) >= _HEADER.size + self._max_message + self.max_payload
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -67,7 +72,7 @@ class Decoder:
         if len(self._buffer) < _HEADER.size:
             return None
         magic, text_size, payload_size = _HEADER.unpack_from(self._buffer)
-        if magic != _MAGIC or text_size > MAX_MESSAGE:
+        if magic != _MAGIC or text_size > self._max_message:
             raise MalformedFrame("it sent bytes that are no message of the session protocol")
         if payload_size > self.max_payload:
             raise OversizedFrame(f"it sent {payload_size:,} bytes where at most {self.max_payload:,} are taken")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepare.wire import MAX_MESSAGE, Channel, Decoder, Frame, MalformedFrame, encode
+from prepare.wire import MAX_MESSAGE, MAX_UNTRUSTED, Channel, Decoder, Frame, MalformedFrame, encode
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -68,6 +68,13 @@ def test_a_message_above_the_bound_is_refused_before_it_comes() -> None:
         decoder.next()
 
 
+def test_a_reader_that_does_not_trust_the_sender_takes_short_messages_only() -> None:
+    decoder = Decoder(0, MAX_UNTRUSTED)
+    decoder.feed(struct.pack("<4sIQ", b"TW01", MAX_UNTRUSTED + 1, 0))
+    with pytest.raises(MalformedFrame, match="no message of the session protocol"):
+        decoder.next()
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"3", b"\xff\xfe", b"[" * 60_000, b'{"n": ' + b"9" * 5000 + b"}"])
 def test_a_message_that_is_no_object_is_refused(text: bytes) -> None:
     decoder = Decoder(0)
@@ -88,7 +95,9 @@ def test_full_means_that_a_frame_can_be_taken() -> None:
 
 
 def test_the_kind_is_a_word_whatever_was_sent() -> None:
-    assert Frame({"type": ["a"]}).kind == "['a']"
+    """The text of anything else would be made where nobody expects work or an error: of a nested list, a number."""
+    assert Frame({"type": "state"}).kind == "state"
+    assert [Frame({"type": odd}).kind for odd in ([[[]]], ["a"], 10**4000, None, {"state": 1})] == [""] * 5
     assert Frame({}).kind == ""
 
 

@@ -50,6 +50,14 @@ def test_the_seed_programs_pass(gates: StaticChecks, toy_seed: str) -> None:
     assert refuse(gates, (ROOT / "train/seeds/shakespeare.py").read_text()) is None
 
 
+def test_literals_that_unpack_to_gigabytes_are_refused_early(gates: StaticChecks) -> None:
+    """1,000 literals of 60 letters each would keep the gate, which is in the search's own process, busy for minutes."""
+    packed = [base64.b85encode(bz2.compress(bytes([65 + n]) * 4_000_000)).decode() for n in range(6)]
+    assert max(map(len, packed)) < 80
+    assert "unpack to more than 4,000,000 bytes" in (refuse(gates, f"X = {packed}\n{BARE}") or "")
+    assert refuse(gates, f"X = {packed[:2]}\n{BARE}") is None
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

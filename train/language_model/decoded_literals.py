@@ -15,16 +15,23 @@ import re
 import string
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
-from train.language_model.program import literals
+from train.language_model.program import AmbiguousSource, literals
 
 _SHORT = 16  # bytes or numbers: shorter literals cannot hold a quotation
 _UNPACKED = 1_000_000
+_UNPACKED_TOGETHER = 4_000_000
+"""Bytes that all literals of a program may decode to. Those of an honest program of 64 KB take less than half of it;
+60 characters can hold 40 MB, and each megabyte takes half a second to check."""
 
 
 def decoded_literals(text: str, tree: ast.Module) -> Iterator[bytes]:
-    """Yield the source and its literals decoded, joined, strided, shifted and reversed, as bytes."""
+    """Yield the source and its literals decoded, joined, strided, shifted and reversed, as bytes.
+
+    Raises AmbiguousSource if the literals decode to far more than they are.
+    """
     values = list(literals(tree))
     for characters in (text, "".join(value for value in values if isinstance(value, str))):
         yield characters.encode("utf-8", "surrogatepass")
@@ -36,8 +43,7 @@ def decoded_literals(text: str, tree: ast.Module) -> Iterator[bytes]:
         if isinstance(value, str | bytes)
     ]
     joined = b"".join(strings)
-    for data in (*strings, joined):
-        yield from _unpacked(data)
+    yield from _within(_UNPACKED_TOGETHER, chain.from_iterable(map(_unpacked, dict.fromkeys((*strings, joined)))))
     yield from _rotated(joined)
     yield from (joined[start::step] for step in range(2, 9) for start in range(step))
     integers = [value for value in values if isinstance(value, int)]
@@ -45,6 +51,14 @@ def decoded_literals(text: str, tree: ast.Module) -> Iterator[bytes]:
     yield from _numbers([int(digits) for digits in re.findall(rb"\d{1,3}", joined)])
     for display in _displays(tree):
         yield from _shifted(display)
+
+
+def _within(most: int, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the parts. Raises AmbiguousSource as soon as they have more than ``most`` bytes together."""
+    for part in parts:
+        if (most := most - len(part)) < 0:
+            raise AmbiguousSource(f"has literals that unpack to more than {_UNPACKED_TOGETHER:,} bytes")
+        yield part
 
 
 def _unpacked(data: bytes) -> Iterator[bytes]:

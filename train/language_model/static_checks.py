@@ -131,18 +131,22 @@ class StaticChecks:
         for path, text in files.items():
             try:
                 tree = parse(without_comments(text))
+                if (reason := _refuse_program(path, tree) or self._refuse_quotation(path, text, tree)) is not None:
+                    return reason
             except AmbiguousSource as ambiguous:
                 return f"{path} {ambiguous}"
-            if (reason := _refuse_program(path, tree)) is not None:
-                return reason
-            if any(self.index.quotes(data, self.public) is not None for data in decoded_literals(text, tree)):
-                return f"{path} contains text of an evaluation split ({SHARED} letters or more in a row)"
             data_bytes += carried_bytes(tree)
         if data_bytes > self.task.limits.literal_bytes:
             return (
                 f"its literals and names carry {data_bytes:,} bytes (compressed, without comments and docstrings); "
                 f"{self.task.limits.literal_bytes:,} are allowed: compute tables, do not write them down"
             )
+        return None
+
+    def _refuse_quotation(self, path: str, text: str, tree: ast.Module) -> str | None:
+        """Return that a file quotes an evaluation split, or None. Raises AmbiguousSource."""
+        if any(self.index.quotes(data, self.public) is not None for data in decoded_literals(text, tree)):
+            return f"{path} contains text of an evaluation split ({SHARED} letters or more in a row)"
         return None
 
 

@@ -9,7 +9,7 @@ import array
 import select
 import socket
 
-from prepare.wire import Decoder, Frame
+from prepare.wire import MAX_UNTRUSTED, Decoder, Frame
 
 _CHUNK = 1 << 20
 
@@ -20,7 +20,7 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._socket.setblocking(False)
-        self._decoder = Decoder(0)
+        self._decoder = Decoder(0, MAX_UNTRUSTED)
         self.closed = False
 
     def fileno(self) -> int:
@@ -66,7 +66,7 @@ class Channel:
 
     def discard(self) -> None:
         """Drop the bytes read so far."""
-        self._decoder = Decoder(0)
+        self._decoder = Decoder(0, MAX_UNTRUSTED)
 
     def close(self) -> None:
         self._socket.close()
