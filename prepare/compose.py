@@ -7,6 +7,7 @@ inside functions, since an exported branch runs without it.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -198,11 +199,16 @@ def _composed(overrides: Sequence[str], folder: Path | None) -> Any:
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
-    beside = [] if folder is None else [f"hydra.searchpath=[file://{folder.resolve()}]"]
+    beside = [] if folder is None else [f"hydra.searchpath=[{_quoted(f'file://{folder.resolve()}')}]"]
     with _hydra():
         config = hydra_compose("config", overrides=[*overrides, *beside], return_hydra_config=True)
     OmegaConf.set_struct(config, False)
     return config
+
+
+def _quoted(text: str) -> str:
+    """Quote text for Hydra's grammar: a folder's name may hold quotes, commas and brackets."""
+    return '"' + re.sub(r'(\\*)"', r'\1\1\\"', text) + '"'
 
 
 def _errors() -> tuple[type[Exception], ...]:
