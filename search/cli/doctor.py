@@ -14,7 +14,6 @@ from typing import Literal
 
 import psutil
 
-from archive.query.tables import this_python
 from operators.factory import build_meter
 from operators.llm.base import LlmError
 from prepare.compose import compose
@@ -24,6 +23,7 @@ from prepare.load import TaskError, task_from
 from prepare.task import Task
 from search import factory
 from search.config import Config, faults
+from search.display.summary import search_command
 from search.settings import plain_values
 from search.words import Words
 from train.executors.base import ExecutorError
@@ -60,9 +60,10 @@ def examine(words: Words) -> int:
     findings += [found for found in findings_for(Config.of(values)) if found.what not in unusable]
     for finding in findings:
         print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
+    typed = (*words.lasting, *(["-m"] if words.multirun else []), *words.overrides)
     problems = sum(finding.level == "problem" for finding in findings)
     print(
-        f"\nReady: {this_python()} -m search"
+        f"\nReady: {search_command(typed)}"
         if not problems
         else f"\n{problems} problem(s) to fix before a search can start."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shlex
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,8 @@ from typing import Any
 
 from archive.errors import ArchiveError
 from archive.query.server import SqlServer
-from archive.query.tables import this_python
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
-from operators.llm.secrets import without_user
 from prepare.compose import Composition
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
@@ -25,7 +22,7 @@ from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
 from search.config import Config
 from search.display.live import make_display
-from search.display.summary import archive_command, summarise
+from search.display.summary import archive_command, search_command, summarise
 from search.run.engine import SearchStopped
 from search.run.loop import SlotLoop
 from search.run.resume import RunChanged
@@ -122,7 +119,5 @@ def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> st
 
 
 def _how_to_resume(run: str, typed: Sequence[str]) -> str:
-    # Passwords in addresses are removed, since the terminal may be logged; the user types them again.
-    rest = [shlex.quote(without_user(word)) for word in typed if not word.startswith("run=")]
-    command = " ".join([f"{this_python()} -m search", *rest, shlex.quote(f"run={run}")])
+    command = search_command([*(word for word in typed if not word.startswith("run=")), f"run={run}"])
     return f"\nStopped. All finished evaluations are in the archive. Resume with:\n  {command}"

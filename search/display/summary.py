@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 
 import numpy as np
 
 from archive.query.tables import this_python
 from archive.records import Spending
 from archive.storage.store import Archive
+from operators.llm.secrets import without_user
 from search.claims.claim import Verdict
 from search.claims.machine_speed import describe_speed, speed_effect
 from search.claims.statistics import Difference, Interval, NoInterval, mean_interval, power, screening_sigma
@@ -163,6 +165,14 @@ def archive_command(archive_option: str) -> str:
     """Return the ``python -m archive`` command for this file, as it works when typed here."""
     where = "" if archive_option == "treewright.duckdb" else f" --archive {shlex.quote(archive_option)}"
     return f"{this_python()} -m archive{where}"
+
+
+def search_command(typed: Sequence[str]) -> str:
+    """Return the ``python -m search`` command with these arguments, as it works when typed here.
+
+    Passwords in addresses are removed, since the terminal may be logged; the user types them again.
+    """
+    return " ".join([f"{this_python()} -m search", *(shlex.quote(without_user(word)) for word in typed)])
 
 
 def _next(engine: Engine, result: RunResult, archive_option: str) -> list[str]:

@@ -407,11 +407,11 @@ def test_a_changed_setting_is_refused_with_the_difference(tmp_path: Path) -> Non
 
 
 def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
-    done = search(tmp_path, "doctor")
+    done = search(tmp_path, "doctor", "run=a night")
     assert done.returncode == 0, done.stdout
     for what in ("task", "sandbox", "data", "device", "disk", "model", "pace"):
         assert re.search(rf"^(ok|note) +{what} ", done.stdout, re.MULTILINE), what
-    assert "Ready: " in done.stdout
+    assert re.search(r"^Ready: \S+ -m search .* 'run=a night'$", done.stdout, re.MULTILINE)
     assert "evaluations an hour" in done.stdout
     bad = search(tmp_path, "doctor", "task.metric.direction=null", "executor.slots=0", "sandbox=docker")
     assert bad.returncode == 1
