@@ -154,7 +154,7 @@ def _tried(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _cost(facts: Mapping[str, Any]) -> list[str]:
-    time = f"{facts['training_hours']:.3g} hours of evaluation, {facts['device_hours']:.3g} device hours in all"
+    time = f"{facts['training_hours']:.3g} hours of training, {facts['device_hours']:.3g} device hours in all"
     if not facts["calls"]:
         return [f"{time}; no language model was asked"]
     unpriced = f", and {facts['unpriced']:,} of unknown price" if facts["unpriced"] else ""

@@ -399,8 +399,23 @@ def _fixed_files(subject: Subject) -> dict[str, bytes]:
     if not sources:
         raise ExportError(f"the prepare package is not at {package}, so train.py could not run alone; install again")
     files = {f"prepare/{path.as_posix()}": (package / path).read_bytes() for path in sources}
-    files["task.json"] = (json.dumps(_numbers(subject.config), indent=2) + "\n").encode()
+    files["task.json"] = (json.dumps(_numbers(_with_whole_paths(subject.config)), indent=2) + "\n").encode()
     return files
+
+
+def _with_whole_paths(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Make the names of the corpus' folders absolute where they exist: the branch is run in another folder."""
+    corpus = config.get("corpus")
+    if not isinstance(corpus, Mapping):
+        return config
+    path, roots = corpus.get("path"), corpus.get("roots")
+    whole = {"path": _whole(path)} if isinstance(path, str) else {}
+    listed = {"roots": [_whole(str(root)) for root in roots]} if isinstance(roots, list) else {}
+    return {**config, "corpus": {**corpus, **whole, **listed}}
+
+
+def _whole(name: str) -> str:
+    return str(Path(name).absolute()) if name and Path(name).is_dir() else name
 
 
 def _numbers(value: Any) -> Any:

@@ -223,7 +223,9 @@ class Folder(CachedCorpus):
     def _files(self) -> list[tuple[str, Path]]:
         root = Path(self.path).expanduser()
         if not root.is_dir():
-            raise PreparationError(f"task.corpus.path is {self.path!r}, which is not a folder")
+            raise PreparationError(
+                f"task.corpus.path is {self.path!r}, and {root.absolute()} is not a folder; give an absolute path"
+            )
         return sorted((str(p.relative_to(root)), p) for p in root.glob(self.pattern) if p.is_file())
 
     def _read(self) -> Splits:

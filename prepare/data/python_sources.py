@@ -64,7 +64,8 @@ class PythonSources(CachedCorpus):
             raise PreparationError(f"data.roots is {self.roots!r}; expected a list: 'data.roots=[{self.roots}]'")
         missing = [root for root in self.roots if not Path(root).expanduser().is_dir()]
         if missing:
-            raise PreparationError(f"data.roots names {missing[0]!r}, which is not a folder")
+            found = Path(missing[0]).expanduser().absolute()
+            raise PreparationError(f"data.roots names {missing[0]!r}, and {found} is not a folder; give absolute paths")
         return tuple(Path(root).expanduser().resolve() for root in self.roots)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -58,6 +59,21 @@ def test_the_readme_installs_what_the_data_ask_for(repo: Path, corpus: str, libr
     book.node("a")
     export_lineage(book, "a", "best", repo)
     assert f"    pip install {libraries}\n" in git(repo, "show", "best:shakespeare/README.md")
+
+
+def test_an_exported_task_finds_its_text_from_any_folder(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my texts").mkdir()
+    monkeypatch.chdir(tmp_path)
+    book = Book()
+    book.run(
+        task={**TASK, "corpus": {"_target_": "prepare.data.corpora.Folder", "path": "my texts", "roots": ["none"]}}
+    )
+    book.node("a")
+    export_lineage(book, "a", "best", repo)
+    corpus = json.loads(git(repo, "show", "best:shakespeare/task.json"))["corpus"]
+    assert (corpus["path"], corpus["roots"]) == (str(tmp_path / "my texts"), ["none"])
 
 
 def test_failures_and_missing_scores_are_words(family: Book, repo: Path) -> None:

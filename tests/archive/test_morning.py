@@ -52,7 +52,7 @@ def test_a_champion_answers_all_six_questions(path: Path, capsys: pytest.Capture
         f"                  {best}  +0.15  crossover: both",
         "What was tried  5 candidates (2 tune, 1 crossover, 1 improve, 1 seed); 1 proposal refused",
         "                8 evaluations (7 scored, 1 crashed)",
-        "What it cost    0.0197 hours of evaluation, 0.0204 device hours in all; $0.25 for 2 calls of language models, "
+        "What it cost    0.0197 hours of training, 0.0204 device hours in all; $0.25 for 2 calls of language models, "
         "and 1 of unknown price",
         f"Take it home    {this_python()} -m archive export {best} --branch best --archive {path}",
         f"                {this_python()} -m search ablate {best} archive={path}",

@@ -118,7 +118,9 @@ def test_three_files_are_too_few(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PreparationError, match=r"task.corpus.path is '.*nowhere', which is not a folder"):
+    with pytest.raises(
+        PreparationError, match=r"task.corpus.path is '.*nowhere', and /.*nowhere is not a folder; give an absolute"
+    ):
         Folder("none", str(tmp_path / "nowhere")).prepare()
 
 
