@@ -11,7 +11,7 @@ import pytest
 
 from train.sandbox import cgroup as module
 from train.sandbox import owner
-from train.sandbox.cgroup import ENTER_GROUP, MemoryGroup, MemoryGroups, find_groups
+from train.sandbox.cgroup import MemoryGroup, MemoryGroups, find_groups
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def real() -> MemoryGroups:
 
 
 def inside(group: MemoryGroup, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["/bin/sh", "-c", ENTER_GROUP, str(group.procs_file), *words], stdout=subprocess.PIPE)
+    return subprocess.Popen([*group.entered(), *words], stdout=subprocess.PIPE)
 
 
 def test_a_process_is_in_its_group_before_it_runs(real: MemoryGroups) -> None:
@@ -77,9 +77,9 @@ def test_groups_of_the_dead_are_swept_and_those_of_the_living_are_not(real: Memo
 import os, subprocess, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from train.sandbox.cgroup import *
-from pathlib import Path
-group = MemoryGroups(Path({str(real.base)!r}), {real.version}).create(100)
-daemon = subprocess.Popen(["/bin/sh", "-c", ENTER_GROUP, str(group.procs_file), "/bin/sleep", "1000"],
+from pathlib import Path, PosixPath
+group = {real!r}.create(100)
+daemon = subprocess.Popen([*group.entered(), "/bin/sleep", "1000"],
                           start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 while not group.processes(): pass
 print(group.folder, daemon.pid, flush=True)
@@ -91,6 +91,7 @@ os.kill(os.getpid(), 9)
     try:
         real.remove_stale()
         assert not Path(folder).exists()
+        assert real.cpu_base is None or not (real.cpu_base / Path(folder).name).exists()
         assert not _lives(int(daemon))
         assert living.folder.exists(), "its process is alive: this one"
     finally:
@@ -144,6 +145,15 @@ def test_our_own_group_is_found_in_what_is_mounted(tmp_path: Path, root: str, pa
     assert module._own_groups(tmp_path) == [(1, Path(expected)), (2, Path("/sys/fs/cgroup/unified/u"))]
 
 
+def test_the_group_that_counts_cpu_time_is_found_beside_it(tmp_path: Path) -> None:
+    mounted = "36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
+    (tmp_path / "mountinfo").write_text(MOUNTS.format(root="/") + mounted)
+    (tmp_path / "cgroup").write_text("4:memory:/\n2:cpu,cpuacct:/user/me\n0::/u\n")
+    assert module._cpu_base(tmp_path) == Path("/sys/fs/cgroup/cpu,cpuacct/user/me")
+    (tmp_path / "cgroup").write_text("4:memory:/\n0::/u\n")
+    assert module._cpu_base(tmp_path) is None
+
+
 def test_a_group_outside_what_is_mounted_is_none(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_text(MOUNTS.format(root="/docker/7"))
     (tmp_path / "cgroup").write_text("4:memory:/docker/8\n")
@@ -181,6 +191,8 @@ def test_version_2_is_limited_without_swap_and_killed_as_a_whole(tmp_path: Path)
     assert wrote == {"memory.max": str(100_000_000 // 4096 * 4096), "memory.swap.max": "0", "memory.oom.group": "1"}
     (group.folder / "memory.stat").write_text("anon 1000\nfile 700\nkernel 5\nshmem 30\nfile_mapped 7\n")
     (group.folder / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 1\n")
+    (group.folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\n")
     assert (group.used_bytes(), group.oom_kills(), group.reached_limit()) == (1030, 2, True)
+    assert group.cpu_seconds() == 2.5
     (group.folder / "memory.events").write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 1\n")
     assert (group.oom_kills(), group.reached_limit()) == (1, False), "the whole machine was out of memory"

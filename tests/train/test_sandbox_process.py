@@ -412,3 +412,29 @@ def test_a_machine_out_of_memory_is_told_from_a_limit(launch: Launch, memory_gro
     caught = ended(lambda: receive(process))
     assert caught.outcome == "out_of_memory"
     assert "the whole machine ran out of memory" in caught.reason
+
+
+BURNING = """
+for _ in range(50):
+    if (pid := os.fork()) == 0:
+        {orphaned} and os.fork() and os._exit(0)
+        while time.process_time() < 0.02: pass
+        os._exit(0)
+    os.waitpid(pid, 0)
+    {orphaned} and os.waitpid(-1, 0)  # as the first process of a sandbox does
+door.sendall(frame('{{"type": "burnt"}}'))
+door.recv(1)
+"""
+
+
+@pytest.mark.parametrize("orphaned", [False, True])
+def test_the_cpu_time_of_processes_too_short_to_be_seen_is_counted(
+    launch: Launch, groups: MemoryGroups | None, orphaned: bool
+) -> None:
+    """50 of 20 ms each, one after another, most of which begin and end between two checks."""
+    subreaper = "import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n" if orphaned else ""
+    process = launch(subreaper + BURNING.format(orphaned=orphaned), groups=groups)
+    assert receive(process, 60.0).kind == "burnt"
+    with pytest.raises(Aborted, match="it was late"):
+        receive(process, 0.5)  # some more checks
+    assert 1.0 <= process.usage.cpu_seconds < 3.0

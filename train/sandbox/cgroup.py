@@ -1,12 +1,13 @@
-"""Memory groups of the kernel (cgroups): a hard limit on the memory of all processes of a sandbox together.
+"""Memory groups of the kernel (cgroups): a hard limit on the memory of all processes of a sandbox, and their CPU time.
 
 A group counts what measuring single processes misses: shared mappings, unmapped memory files and files in the sandbox's
 scratch folders; pages that several processes share count once. At the limit the kernel first drops cached files
 (torch's libraries are read through that cache, so an honest program loses nothing) and then kills, which the group's
-counter shows. The group also lists every process in it, so that all can be killed.
+counter shows. The group also lists every process in it, so that all can be killed, and counts the CPU time of all
+processes that were ever in it, however briefly they lived.
 
-Both kinds are used where writable: version 1 (a ``memory`` hierarchy of its own), and version 2, where this process's
-group must have been delegated to it with the memory controller, as in
+Both kinds are used where writable: version 1 (a ``memory`` hierarchy of its own, and beside it one that counts CPU
+time), and version 2, where this process's group must have been delegated to it with the memory controller, as in
 
     systemd-run --user --scope -p Delegate=yes python -m search
 
@@ -37,8 +38,8 @@ _TIMEOUT = 2.0  # seconds for killed processes to have left a group
 _PAGE = 4096
 _AHEAD_BYTES = 4 << 20
 
-ENTER_GROUP = 'echo 0 > "$0" && exec "$@"'
-"""Script for ``/bin/sh -c``: enter the group whose ``cgroup.procs`` is the first argument, execute the others."""
+ENTER_GROUP = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"'
+"""Script for ``/bin/sh -c``: enter the groups whose ``cgroup.procs`` come before ``--``, execute what comes after."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,27 @@ class MemoryGroup:
 
     folder: Path
     version: Version
+    cpu_folder: Path | None = None
+    """Version 1: the group that counts CPU time, if there is one. Version 2: None; the memory group counts it, too."""
 
     @property
     def procs_file(self) -> Path:
-        """The file through which a process enters the group (see ``ENTER_GROUP``)."""
+        """The list of its processes."""
         return self.folder / "cgroup.procs"
+
+    def entered(self, script: str = "") -> list[str]:
+        """Return the beginning of a command line: run a shell script, enter the group, execute what follows."""
+        files = [str(folder / "cgroup.procs") for folder in (self.folder, self.cpu_folder) if folder is not None]
+        return ["/bin/sh", "-c", script + ENTER_GROUP, "launch", *files, "--"]
+
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU seconds of all processes that were ever in it; None if the kernel does not count them here."""
+        with contextlib.suppress(OSError):
+            if self.version == 2:
+                return self._count("cpu.stat", "usage_usec") / 1e6
+            if self.cpu_folder is not None:
+                return int((self.cpu_folder / "cpuacct.usage").read_text()) / 1e9
+        return None
 
     def used_bytes(self) -> int:
         """Return the bytes of private and shared memory, memory files and scratch files, without cached files."""
@@ -107,16 +124,21 @@ class MemoryGroup:
     def remove(self, timeout: float = _TIMEOUT) -> bool:
         """Remove the group; return False if it is not empty, and leave it to ``remove_stale``. May be called twice."""
         until = time.monotonic() + timeout
-        while True:
-            try:
-                self.folder.rmdir()
-                return True
-            except FileNotFoundError:
-                return True
-            except OSError:  # busy: killed processes have not left yet
-                if time.monotonic() > until:
-                    return False
-                time.sleep(0.002)
+        return all([_remove(folder, until) for folder in (self.folder, self.cpu_folder) if folder is not None])
+
+
+def _remove(folder: Path, until: float) -> bool:
+    """Remove a group's folder, waiting until then for killed processes to leave it; return False if it is not empty."""
+    while True:
+        try:
+            folder.rmdir()
+            return True
+        except FileNotFoundError:
+            return True
+        except OSError:  # busy
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.002)
 
 
 @dataclass(frozen=True)
@@ -125,6 +147,8 @@ class MemoryGroups:
 
     base: Path
     version: Version
+    cpu_base: Path | None = None
+    """Version 1: the same for groups that count CPU time, if there is one."""
 
     @property
     def name(self) -> str:
@@ -135,8 +159,10 @@ class MemoryGroups:
         """Create an empty group with a hard limit. Raises OSError if the kernel refuses."""
         folder = self.base / f"{_PREFIX}{owner.tag()}-{secrets.token_hex(4)}"
         folder.mkdir()
-        group = MemoryGroup(folder, self.version)
+        group = MemoryGroup(folder, self.version, None if self.cpu_base is None else self.cpu_base / folder.name)
         try:
+            if group.cpu_folder is not None:
+                group.cpu_folder.mkdir(exist_ok=True)  # it exists where one mount shows both
             limit = str(limit_mb * 1_000_000 // _PAGE * _PAGE)
             if self.version == 1:
                 (folder / "memory.limit_in_bytes").write_text(limit)
@@ -156,7 +182,8 @@ class MemoryGroups:
     def remove_stale(self) -> int:
         """Empty and remove the groups of killed searches; return their number."""
         swept = 0
-        for parent in (self.base, *(each for each in self.base.parent.glob("*") if each != self.base)):
+        bases = [base for base in (self.base, self.cpu_base) if base is not None]
+        for parent in (*bases, *(each for base in bases for each in base.parent.glob("*") if each != base)):
             for folder in parent.glob(f"{_PREFIX}*-*-*-*"):
                 if owner.status(folder.name.removeprefix(_PREFIX)) == "dead":
                     group = MemoryGroup(folder, self.version)
@@ -170,18 +197,24 @@ def find_groups(proc: Path = Path("/proc/self")) -> MemoryGroups | None:
     for version, folder in _own_groups(proc):
         with contextlib.suppress(OSError):
             base = folder if version == 1 else _delegated(folder)
-            groups = MemoryGroups(base, version) if base is not None else None
-            if groups is not None and _works(groups):
-                groups.remove_stale()
-                return groups
+            if base is None:
+                continue
+            with_cpu = MemoryGroups(base, version, _cpu_base(proc) if version == 1 else None)
+            for groups in dict.fromkeys((with_cpu, MemoryGroups(base, version))):
+                if _works(groups):
+                    groups.remove_stale()
+                    return groups
     return None
 
 
 def _works(groups: MemoryGroups) -> bool:
     """Return whether a group can be created and entered."""
-    group = groups.create(64)
     try:
-        words = ["/bin/sh", "-c", ENTER_GROUP, str(group.procs_file), "/bin/sh", "-c", "exit 7"]
+        group = groups.create(64)
+    except OSError:
+        return False
+    try:
+        words = [*group.entered(), "/bin/sh", "-c", "exit 7"]
         return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 7
     finally:
         group.remove()
@@ -189,24 +222,32 @@ def _works(groups: MemoryGroups) -> bool:
 
 def _own_groups(proc: Path) -> list[tuple[Version, Path]]:
     """Return the folders of this process's own memory groups, version 1 first (it excludes version 2)."""
+    first: list[tuple[Version, Path]] = [(1, folder) for folder in _own_folders(proc, "memory")]
+    return [*first, *((2, folder) for folder in _own_folders(proc, ""))]
+
+
+def _cpu_base(proc: Path) -> Path | None:
+    """Return the folder of this process's own group of version 1 that counts CPU time, or None."""
+    return next(iter(_own_folders(proc, "cpuacct")), None)
+
+
+def _own_folders(proc: Path, controller: str) -> list[Path]:
+    """Return the folders of this process's own groups of version 1 with a controller; of version 2 if it is empty."""
     try:
         memberships = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
         mounts = [line.split() for line in (proc / "mountinfo").read_text().splitlines()]
     except OSError:
         return []
-    found: list[tuple[Version, Path]] = []
+    found = []
     for mount in mounts:
         root, target, kind, options = mount[3], mount[4], *_kind(mount)
+        if kind != ("cgroup" if controller else "cgroup2") or controller not in ["", *options.split(",")]:
+            continue
         for _, controllers, path in memberships:
-            version: Version | None = None
-            if kind == "cgroup" and "memory" in options.split(",") and "memory" in controllers.split(","):
-                version = 1
-            elif kind == "cgroup2" and controllers == "":
-                version = 2
             # A mount may show only a part of the hierarchy (a container's): this process's group must be in it.
-            if version is not None and Path(path).is_relative_to(root):
-                found.append((version, Path(target) / Path(path).relative_to(root)))
-    return sorted(found, key=lambda each: each[0])
+            if controller in controllers.split(",") and Path(path).is_relative_to(root):
+                found.append(Path(target) / Path(path).relative_to(root))
+    return found
 
 
 def _kind(mount: list[str]) -> tuple[str, str]:

@@ -1,7 +1,10 @@
 """Memory and CPU time of a sandbox's process tree, and its memory limit.
 
-The kernel limits memory if a memory group exists (``train.sandbox.cgroup``); otherwise the processes' memory is
-measured at every check (``train.sandbox.memory``).
+With a memory group (``train.sandbox.cgroup``) the kernel limits memory and counts CPU time. Otherwise the processes'
+memory is measured at every check (``train.sandbox.memory``), and CPU time is summed over the living processes and the
+children that each has waited for. Orphans are waited for by the first process of a sandbox, so a child between two
+checks escapes this sum only if its parent ignores SIGCHLD: where processes could train unseen, in the scoring, the
+system call filter is to refuse them (``train.sandbox.confine.filters``).
 """
 
 from __future__ import annotations
@@ -36,8 +39,7 @@ class ResourceMonitor:
         self._pid = pid
         self._label = label
         self._memory_mb = memory_mb
-        self._ended_cpu = 0.0
-        self._cpu_by_pid: dict[int, float] = {}
+        self._lost_cpu = self._missing_cpu = 0.0
         self._seen: dict[int, psutil.Process] = {}
 
     def check(self) -> None:
@@ -87,14 +89,24 @@ class ResourceMonitor:
         )
 
     def _count_cpu(self, processes: Sequence[psutil.Process]) -> None:
-        by_pid = dict[int, float]()
+        counted = self.group.cpu_seconds() if self.group is not None else None
+        self.usage.cpu_seconds = max(self.usage.cpu_seconds, self._sum_cpu(processes) if counted is None else counted)
+
+    def _sum_cpu(self, processes: Sequence[psutil.Process]) -> float:
+        """Return the CPU seconds of the processes (parents first) and of the children that they have waited for.
+
+        What is missing at two checks in a row belonged to processes that nothing has waited for. At one check, a parent
+        may have waited for its child after it was read itself, so that none of the two has the child's seconds.
+        """
+        living = self._lost_cpu
         for process in processes:
             with contextlib.suppress(psutil.Error):  # it ended since it was listed
-                times = process.cpu_times()
-                by_pid[process.pid] = times.user + times.system
-        self._ended_cpu += sum(cpu for pid, cpu in self._cpu_by_pid.items() if pid not in by_pid)
-        self._cpu_by_pid = by_pid
-        self.usage.cpu_seconds = self._ended_cpu + sum(by_pid.values())
+                living += sum(process.cpu_times()[:4])  # user, system, and the same of children
+        missing = max(0.0, self.usage.cpu_seconds - living)
+        lost = min(missing, self._missing_cpu)
+        self._lost_cpu += lost
+        self._missing_cpu = missing - lost
+        return living + lost
 
     def _measured_memory(self, processes: Sequence[psutil.Process]) -> float:
         """Return the bytes that the processes hold; shared pages are counted once only if the limit depends on it."""

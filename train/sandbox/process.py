@@ -25,7 +25,7 @@ import psutil
 
 from prepare.wire import Frame, MalformedFrame, OversizedFrame, encode
 from train.sandbox.abort import Aborted, aborted_by_exit
-from train.sandbox.cgroup import ENTER_GROUP, MemoryGroup, MemoryGroups
+from train.sandbox.cgroup import MemoryGroup, MemoryGroups
 from train.sandbox.channel import Channel
 from train.sandbox.environment import Contained
 from train.sandbox.log import OutputReader, last_line
@@ -288,4 +288,4 @@ def _prelude(group: MemoryGroup | None) -> list[str]:
     score = f"{{ echo {_OOM_SCORE} >/proc/self/oom_score_adj; }} 2>/dev/null; "  # not every system has the file
     if group is None:
         return ["/bin/sh", "-c", score + 'exec "$@"', "launch"]
-    return ["/bin/sh", "-c", score + ENTER_GROUP, str(group.procs_file)]
+    return group.entered(score)

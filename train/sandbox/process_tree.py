@@ -12,7 +12,9 @@ import psutil
 
 
 def descendants(process: psutil.Process) -> list[psutil.Process]:
-    """Return the living descendants of ``process``; one may be missed while its sibling ends, until the next check.
+    """Return the living descendants of ``process``, parents first.
+
+    One may be missed while its sibling ends, until the next check.
 
     Raises psutil.NoSuchProcess if the process is gone. Source: proc(5), ``/proc/PID/task/TID/children``, which not
     every kernel has; without it, psutil is asked.
@@ -20,14 +22,14 @@ def descendants(process: psutil.Process) -> list[psutil.Process]:
     if not os.path.exists(f"/proc/{process.pid}/task/{process.pid}/children"):
         found: list[psutil.Process] = process.children(recursive=True)
         return found
-    waiting, known = [process.pid], {process.pid}
+    waiting, known = [process.pid], {process.pid: None}
     while waiting:
         for child in _children(waiting.pop()):
             if child not in known:
-                known.add(child)
+                known[child] = None
                 waiting.append(child)
     found = []
-    for number in sorted(known - {process.pid}):
+    for number in list(known)[1:]:
         with contextlib.suppress(psutil.Error):  # ended meanwhile
             found.append(psutil.Process(number))
     return found
