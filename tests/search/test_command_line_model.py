@@ -101,7 +101,8 @@ def test_a_resumed_search_does_not_pay_again(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert one(archive, "count(*) FROM llm_calls") == len(api.asked)
     assert one(archive, "count(DISTINCT (move, turn)) FROM llm_calls") == len(api.asked)
-    left = "SELECT move FROM moves WHERE kind = 'propose' EXCEPT FROM (SELECT move FROM nodes UNION SELECT move FROM refusals)"
+    settled = "SELECT move FROM nodes UNION SELECT move FROM refusals"
+    left = f"SELECT move FROM moves WHERE kind = 'propose' EXCEPT FROM ({settled})"
     assert one(archive, f"count(*) FROM ({left}) ANTI JOIN llm_calls USING (move)") == 0, "kept for a resume"
 
 
