@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
 from rich.console import Console
@@ -285,9 +286,36 @@ def _model(engine: Engine, meter: Meter | None) -> Iterator[Fact]:
         yield Fact(clean(closed, 200), YELLOW)
 
 
+class _Output:
+    """An output that may go away (a closed pipe or terminal, a full disk): a search goes on without it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            return self._lost(len(text))
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._lost(0)
+
+    def _lost(self, length: int) -> int:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        return length
+
+
 def make_display(stream: TextIO) -> PlainDisplay | LiveDisplay:
     """Return a live display for a terminal with cursor control, else a plain one, whatever FORCE_COLOR says."""
     if isinstance(stream, io.TextIOWrapper):  # a non-Latin-1 character must not raise in a Latin-1 locale
         stream.reconfigure(errors="backslashreplace")
-    console = Console(file=stream)
-    return LiveDisplay(console) if stream.isatty() and not console.is_dumb_terminal else PlainDisplay(stream)
+    output = cast(TextIO, _Output(stream))
+    console = Console(file=output)
+    return LiveDisplay(console) if output.isatty() and not console.is_dumb_terminal else PlainDisplay(output)

@@ -53,6 +53,18 @@ def test_plain_where_it_is_no_terminal() -> None:
     assert isinstance(make_display(io.StringIO()), PlainDisplay)
 
 
+def test_a_search_goes_on_when_nobody_reads_its_output_any_more() -> None:
+    """``python -m search | head`` at midnight, or a log on a full disk."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    for place in (writing, *(["/dev/full"] if os.path.exists("/dev/full") else [])):
+        with open(place, "w") as stream:
+            display = make_display(stream)
+            display.show("a line")
+            display.show("another")
+            display.close()
+
+
 def test_on_a_terminal_the_slots_are_taken_away_before_the_summary(start: Callable[..., Any]) -> None:
     bench = start("budget.evaluations=4", slots=1)
     stream = io.StringIO()
