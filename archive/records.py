@@ -23,7 +23,8 @@ Split = Literal["val", "select", "holdout"]
 SPLIT_OF: Mapping[Purpose, Split] = {"screen": "val", "confirm": "select", "report": "holdout"}
 
 Outcome = Literal["scored", "crashed", "timed_out", "out_of_memory", "invalid", "stopped", "lost"]
-Trust = Literal["audited", "self_reported"]
+Trust = Literal["audited", "audited_shared", "self_reported"]
+"""How a score came about. ``audited_shared``: audited, but the sandboxes could tell each other what they had seen."""
 Direction = Literal["minimise", "maximise"]
 VerdictCode = Literal["improvement", "within_noise", "none_better", "no_finalist", "no_interval", "root_unscored"]
 """Why a claim ended as it did: the interval of the gain excludes zero; it does not; no node has a better screening mean
@@ -232,7 +233,7 @@ class EvaluationBase:
     resources: Resources
     trust: Trust
     sandbox: str
-    """The sandbox tier: ``bwrap``, ``landlock`` or ``none``."""
+    """The sandbox tier: ``bwrap``, ``bwrap-shared``, ``landlock`` or ``none``; see ``train.sandbox.environment``."""
     device: str
     """``cpu`` or ``cuda:0``."""
     started_at: float

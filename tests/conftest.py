@@ -10,6 +10,7 @@ from pathlib import Path
 
 # As in search/__main__.py, and before numpy is imported: threads of its own would spin on the candidates' cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TREEWRIGHT_KEEP_IMAGE", "1")
 
 import duckdb
 import numpy as np
@@ -24,6 +25,7 @@ from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 from train.progress import ProgressCallback
 from train.sandbox.base import find_sandbox
+from train.sandbox.image.folder import KEEP, remove_unused
 
 CANDIDATES = Path(__file__).parent / "train" / "candidates"
 
@@ -57,6 +59,13 @@ def archives_from_a_template(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "create_atomically", copied)
         yield
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the image that sandboxes mount, which was kept from one command of the tests to the next."""
+    os.environ.pop(KEEP, None)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        remove_unused()
 
 
 def write_texts(folder: Path, files: int = 16, words: int = 1000) -> Path:

@@ -92,7 +92,7 @@ CREATE TABLE evaluations (
     outcome          VARCHAR NOT NULL,
     reason           VARCHAR,           -- of a failure
     score            DOUBLE,            -- NULL unless outcome = 'scored'
-    trust            VARCHAR NOT NULL,  -- audited, self_reported
+    trust            VARCHAR NOT NULL,  -- audited, audited_shared, self_reported
     seconds          DOUBLE NOT NULL,   -- training seconds, by the parent's clock
     wall_seconds     DOUBLE NOT NULL,
     phases           JSON NOT NULL,

@@ -30,7 +30,7 @@ from train.executors.base import ExecutorError
 from train.executors.local import LocalExecutor
 from train.hardware.devices import gpu_warnings
 from train.hardware.slots import Slot
-from train.sandbox.base import SandboxUnavailable, find_sandbox, probe_tiers
+from train.sandbox.base import SandboxUnavailable, find_sandbox, probe_tiers, why_shared
 from train.sandbox.landlock import LIMITATIONS
 
 _GIGABYTES = 2.0
@@ -137,6 +137,10 @@ def _sandbox(config: Config) -> Iterator[Finding]:
         return
     user = "an unprivileged user of its own" if os.geteuid() == 0 else "you, confined"
     yield Finding("ok", "sandbox", f"{sandbox.tier}: no network, no other files or processes; runs as {user}")
+    if sandbox.tier == "bwrap-shared":
+        yield Finding(
+            "note", "sandbox", f"bwrap-shared: a sandbox can tell which files another has read, since {why_shared()}"
+        )
     if sandbox.tier == "landlock":
         yield Finding("note", "sandbox", f"landlock lacks, compared with bwrap: {LIMITATIONS}")
     if config.sandbox == "auto":
@@ -146,7 +150,7 @@ def _sandbox(config: Config) -> Iterator[Finding]:
 def _other_tiers(used: str) -> Iterator[Finding]:
     """Report for each other tier whether it works here."""
     for tier, other, problem in probe_tiers():
-        if tier != used:
+        if not used.startswith(tier):
             works = f"sandbox={tier} works here too" if other is not None else problem
             yield Finding("ok" if other is not None else "note", "sandbox", works)
 

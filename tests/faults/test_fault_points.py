@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from launching import HOUSE, STUB, begin, search, toy_conf
-from ledger import evaluations, family, finished, gone, memory_groups, rows, settled
+from ledger import evaluations, family, finished, gone, memory_groups, rows, settled, stages_left
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ class Victim:
         assert process.returncode == -signal.SIGKILL, f"{point} was not reached: {said}{errors}"
         gone(list(processes.values()))
         assert [folder for folder in self.left if folder.exists()] == [], "the last one's folders and groups are swept"
-        self.left = [*self.folder.glob("treewright-*-*"), *memory_groups()]
+        self.left = [*stages_left(self.folder), *memory_groups()]
         self.check()
 
     def check(self) -> None:

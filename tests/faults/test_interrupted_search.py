@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from launching import begin, run, search, toy_conf
-from ledger import evaluations, family, finished, gone, rows, settled
+from ledger import evaluations, family, finished, gone, rows, settled, stages_left
 from messages_api import MessagesApi
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_what_runs_in_sandboxes_and_records_no_failure(tmp_path: Pat
     resumed(said, tmp_path, **variables)
     assert rows(archive, "SELECT DISTINCT outcome FROM evaluations") == [("scored",)]
     settled(archive)
-    assert not list(tmp_path.glob("treewright-*")), "the folders of the sandboxes are gone"
+    assert not stages_left(tmp_path), "the folders of the sandboxes are gone"
 
 
 def test_ctrl_c_at_any_moment_of_the_start_is_answered_without_a_traceback(tmp_path: Path) -> None:

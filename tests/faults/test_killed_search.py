@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from launching import HOUSE, begin, environment, search, toy_conf
-from ledger import evaluations, family, finished, gone, memory_groups, rows, settled
+from ledger import evaluations, family, finished, gone, memory_groups, rows, settled, stages, stages_left
 
 SLOTS = 2
 
@@ -85,7 +85,7 @@ def test_killed_with_sandboxes_at_work_leaves_nothing(tmp_path: Path, part: int)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         gone(processes)
-        left = [*tmp_path.glob("treewright-*-*"), *memory_groups()]
+        left = [*stages_left(tmp_path), *memory_groups()]
         found, ended = evaluations(archive), set(finished(diary))
         assert known <= found, "a row of an earlier session is gone"
         assert found <= ended
@@ -108,7 +108,7 @@ def test_killed_with_sandboxes_at_work_leaves_nothing(tmp_path: Path, part: int)
 def wait_for_a_stage(process: subprocess.Popen[str], folder: Path) -> None:
     """Until its first evaluation has begun: the sandbox has been tried before, and is gone again."""
     until = time.monotonic() + 90
-    while not list(folder.glob(f"treewright-*-{process.pid}-*")):
+    while not stages(folder, process.pid):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from launching import begin, one, search, toy_conf
-from ledger import evaluations, family, gone, rows, settled
+from ledger import evaluations, family, gone, rows, settled, stages, stages_left
 
 pytestmark = pytest.mark.slow
 
@@ -25,10 +25,6 @@ def words_for(folder: Path, archive: str) -> tuple[tuple[str, ...], dict[str, st
         f"archive={archive}",
     )
     return words, {"TREEWRIGHT_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}
-
-
-def stages(folder: Path, process: int) -> list[Path]:
-    return list(folder.glob(f"treewright-*-{process}-*"))
 
 
 def until_both_train(folder: Path, *processes: psutil.Process) -> None:
@@ -51,7 +47,7 @@ def test_both_work_side_by_side(tmp_path: Path) -> None:
         assert rows(tmp_path / archive, "SELECT DISTINCT outcome FROM evaluations") == [("scored",)]
         assert len(evaluations(tmp_path / archive)) == 5
         settled(tmp_path / archive)
-    assert not list(tmp_path.glob("treewright-*-*"))
+    assert not stages_left(tmp_path)
 
 
 def test_the_end_of_one_does_not_touch_the_other(tmp_path: Path) -> None:

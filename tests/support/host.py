@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 from launching import HOUSE
-from ledger import gone
+from ledger import STAGES, gone
 
 from train.sandbox import owner
 from train.sandbox.cgroup import MemoryGroups
@@ -59,7 +59,8 @@ class Host:
         """No process of it, no folder, no memory group; files and environment as before."""
         self._look()
         gone(list(self.seen.values()), PATIENCE)
-        assert list(Path(tempfile.gettempdir()).glob(f"treewright-{owner.tag()}-*")) == []
+        for folder in (Path(tempfile.gettempdir()), STAGES):
+            assert list(folder.glob(f"treewright-{owner.tag()}-*")) == []
         if self._groups is not None:
             assert list(self._groups.base.glob(f"treewright-{owner.tag()}-*")) == []
         changed = {path for path, digest in self._digests().items() ^ self._files.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,9 @@ import psutil
 from archive.query.query import open_reader
 from train.sandbox import owner
 from train.sandbox.cgroup import MemoryGroups, find_groups
+from train.sandbox.image.folder import SHARED_MEMORY
+
+STAGES = SHARED_MEMORY / f"treewright-{os.geteuid()}" / "stages"
 
 
 def rows(archive: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -90,3 +94,15 @@ def memory_groups() -> list[Path]:
         return []
     folders = groups.base.glob("treewright-*")
     return [folder for folder in folders if owner.status(folder.name.removeprefix("treewright-")) == "dead"]
+
+
+def stages(folder: Path, process: int) -> list[Path]:
+    """What a process has staged for its sandboxes: in its folder of temporary files, or in memory."""
+    return [*folder.glob(f"treewright-*-{process}-*"), *STAGES.glob(f"treewright-*-{process}-*")]
+
+
+def stages_left(folder: Path) -> list[Path]:
+    """Those in the folder, and those in memory that are left by processes which are no more."""
+    in_memory = STAGES.glob("treewright-*-*")
+    dead = [each for each in in_memory if owner.status(each.name.removeprefix("treewright-")) == "dead"]
+    return [*folder.glob("treewright-*-*"), *dead]

@@ -109,7 +109,7 @@ def test_a_candidate_is_scored_without_a_sandbox_and_the_record_says_so(toy_task
     evaluator = AuditedEvaluator(toy_task, NoSandbox(), memory_groups=False)
     landed = evaluator.evaluate(request, slot, threading.Event(), lambda phase, share, loss=None: None)
     assert isinstance(landed, Scored), landed
-    assert (landed.sandbox, landed.trust, landed.resources.memory_by) == ("none", "audited", "watch")
+    assert (landed.sandbox, landed.trust, landed.resources.memory_by) == ("none", "audited_shared", "watch")
 
 
 def test_without_memory_files_the_data_lie_in_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,10 @@ from train.hardware.slots import Slot
 from train.sandbox import base as module
 from train.sandbox.base import Bubblewrap, NoSandbox, SandboxUnavailable, find_sandbox, stage_library
 from train.sandbox.confine.landlock import abi
-from train.sandbox.environment import FIRST_UID
+from train.sandbox.environment import FIRST_UID, trust_in
+from train.sandbox.image.folder import NoImage, find_image
 from train.sandbox.landlock import MIN_ABI_USER, Landlock
+from train.sandbox.mounts import ImageFiles
 
 SLOT = Slot(index=2, device="cpu", gpu=None, cores=(0,), threads=1)
 HOUSE = Path(module.__file__).parents[2]
@@ -60,7 +62,19 @@ def test_where_one_bubblewrap_is_refused_the_other_is_tried(monkeypatch: pytest.
     broken.chmod(0o755)
     good = module.bubblewrap_binaries()[0]
     monkeypatch.setattr(module, "bubblewrap_binaries", lambda: (broken, good))
-    assert find_sandbox("auto") == Bubblewrap(good)
+    assert find_sandbox("auto") == Bubblewrap(good, ImageFiles(find_image()))
+
+
+def test_without_an_image_the_machine_s_own_files_are_mounted_and_the_tier_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise NoImage("no room")
+
+    monkeypatch.setattr(module, "find_image", refuse)
+    found = find_sandbox("bwrap")
+    assert found == Bubblewrap(module.bubblewrap_binaries()[0])
+    assert (found.tier, found.stages, trust_in(found.tier)) == ("bwrap-shared", None, "audited_shared")
 
 
 def test_without_bubblewrap_landlock_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,5 +211,5 @@ def test_an_honest_candidate_scores_the_same_on_every_tier(run_candidate, toy_ta
         except SandboxUnavailable as error:
             pytest.skip(str(error))
         scores[tier] = evaluation.score
-        assert (evaluation.sandbox, evaluation.trust) == (tier, "audited")
+        assert (evaluation.sandbox, evaluation.trust) == (tier, trust_in(tier))
     assert scores["landlock"] == pytest.approx(scores["bwrap"], abs=1e-5)

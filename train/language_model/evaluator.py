@@ -48,6 +48,7 @@ from train.sandbox import owner
 from train.sandbox.abort import Aborted
 from train.sandbox.base import Sandbox, SandboxUnavailable, stage_library
 from train.sandbox.cgroup import find_groups
+from train.sandbox.environment import trust_in
 from train.sandbox.factory import SandboxFactory
 
 _STAGE = "treewright-"
@@ -87,7 +88,9 @@ class AuditedEvaluator:
         self._fingerprint = task.fingerprint()
         _refuse_unfit(task, self._rows.values())
         _refuse_leaks(task, sandbox)
-        _remove_stale_stages()
+        for folder in (Path(tempfile.gettempdir()), sandbox.stages):
+            if folder is not None:
+                _remove_stale_stages(folder)
 
     def gate(self, files: Mapping[str, str]) -> str | None:
         """Return why these files are refused before any budget is spent, or None. Runs nothing."""
@@ -137,7 +140,7 @@ class AuditedEvaluator:
             "request": request,
             "conditions": self.conditions(slot),
             "resources": self._resources(progress, lease),
-            "trust": "audited",
+            "trust": trust_in(self.sandbox.tier),
             "sandbox": self.sandbox.tier,
             "device": slot.device if slot.gpu is None else f"cuda:{slot.gpu}",
             "started_at": started,
@@ -162,7 +165,8 @@ class AuditedEvaluator:
     @contextlib.contextmanager
     def _staged(self, files: Mapping[str, str]) -> Iterator[Path]:
         """Create a temporary folder with the worker's library and the candidate's files, comments removed."""
-        with tempfile.TemporaryDirectory(prefix=f"{_STAGE}{owner.tag()}-", ignore_cleanup_errors=True) as folder:
+        prefix, parent = f"{_STAGE}{owner.tag()}-", self.sandbox.stages
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
             stage = Path(folder)
             stage.chmod(0o711)  # the sandbox's user passes through it
             self._stage(stage, files)
@@ -202,9 +206,9 @@ def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
         raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 covers every byte")
 
 
-def _remove_stale_stages() -> None:
+def _remove_stale_stages(parent: Path) -> None:
     """Remove staging folders of processes that were killed; each folder's name identifies its process."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_STAGE}*-*"):
+    for folder in parent.glob(f"{_STAGE}*-*"):
         status = owner.status(folder.name.removeprefix(_STAGE))
         if status is None or status == "alive":
             continue

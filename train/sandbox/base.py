@@ -21,7 +21,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -38,11 +38,11 @@ from train.sandbox.environment import (
     site_folders,
     stage_library,
 )
+from train.sandbox.image.folder import NoImage, find_image, stages
 from train.sandbox.landlock import Landlock
+from train.sandbox.mounts import CANDIDATE, LIBRARY, PYTHON, ImageFiles, OwnFiles, sites
 
 __all__ = ["Bubblewrap", "NoSandbox", "Sandbox", "SandboxUnavailable", "find_sandbox", "probe_tiers", "stage_library"]
-
-_LIBRARY, _SITE, _PYTHON, _CANDIDATE = "/library", "/site", "/python", "/candidate"
 
 
 class SandboxUnavailable(Exception):
@@ -60,6 +60,11 @@ class Sandbox(Protocol):
     @property
     def contained(self) -> Contained:
         """Containment of its processes; see ``environment.Contained``."""
+        ...
+
+    @property
+    def stages(self) -> Path | None:
+        """Folder in which stages are created; None: that of temporary files."""
         ...
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
@@ -80,14 +85,24 @@ class Bubblewrap:
     """The sandbox made by ``bwrap``; a launch takes about 10 ms."""
 
     binary: Path
-    tier: Tier = "bwrap"
+    files: OwnFiles | ImageFiles = field(default_factory=OwnFiles)
     contained: Contained = True
+
+    @property
+    def tier(self) -> Tier:
+        """``bwrap`` if every sandbox has a view of files of its own, else ``bwrap-shared``."""
+        return "bwrap" if isinstance(self.files, ImageFiles) else "bwrap-shared"
+
+    @property
+    def stages(self) -> Path | None:
+        """Folder for staged candidates: in memory, as the image is."""
+        return stages() if isinstance(self.files, ImageFiles) else None
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
         environment = environment_for(slot)
-        environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"
-        sites = os.pathsep.join(target for _, target in _sites())
-        program = (*_python(), f"{_LIBRARY}/worker.py", str(descriptor), _LIBRARY, sites, _CANDIDATE, self.tier)
+        environment["LD_LIBRARY_PATH"] = f"{PYTHON}/lib"
+        packages = os.pathsep.join(target for _, target in sites())
+        program = (*_python(), f"{LIBRARY}/worker.py", str(descriptor), LIBRARY, packages, CANDIDATE, "bwrap")
         return SandboxCommand((*self._wrapped(stage, environment, slot, scratch_mb), *program), {})
 
     def _wrapped(self, stage: Path, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
@@ -96,63 +111,52 @@ class Bubblewrap:
         return self._inner(stage, environment, slot, scratch_mb)
 
     def mounted(self) -> tuple[Path, ...]:
-        return (Path("/usr"), Path(sys.base_prefix), *(source for source, _ in _sites()))
+        return (Path("/usr"), Path(sys.base_prefix), *(source for source, _ in sites()))
 
     def probe(self) -> str | None:
         """Return None if a sandbox can be made here, else the error of ``bwrap``."""
         # Runs this interpreter, not /bin/true, since it must also find its libraries inside.
-        environment = {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"}
+        environment = {"LD_LIBRARY_PATH": f"{PYTHON}/lib"}
 
         def inside(stage: Path, slot: Slot) -> SandboxCommand:
             prefix = self._wrapped(stage, environment, slot, 16)
-            return SandboxCommand((*prefix, *_python(), "-c", PROBE_SCRIPT, _LIBRARY), {})
+            return SandboxCommand((*prefix, *_python(), "-c", PROBE_SCRIPT, LIBRARY), {})
 
         return probe(inside)
 
     def _binary_inside(self) -> str:
         """Return the path of ``bwrap`` inside the outer sandbox: in the site packages, or under /usr."""
-        for source, target in _sites():
+        for source, target in sites():
             if self.binary.resolve().is_relative_to(source):
                 return f"{target}/{self.binary.resolve().relative_to(source)}"
         return str(self.binary)
-
-    def _folders(self, stage: Path) -> list[str]:
-        mounts = [
-            (Path(sys.base_prefix), _PYTHON),
-            *_sites(),
-            (stage / "library", _LIBRARY),
-            (stage / "candidate", _CANDIDATE),
-        ]
-        return [*_system(), *(option for source, target in mounts for option in ("--ro-bind", str(source), target))]
 
     def _outer(self, stage: Path, slot: Slot) -> list[str]:
         user = str(FIRST_UID + slot.index)  # one per slot
         return [
             *[str(self.binary), "--unshare-pid", "--die-with-parent"],
             *["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
-            *[*self._folders(stage), *_facts(slot)],
-            *["--dev-bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev", "--tmpfs", "/tmp", "--"],
+            *[*self.files.options(stage), *_facts(slot), *self.files.devices(slot)],
+            *["--dev-bind", "/proc", "/proc", "--tmpfs", "/tmp", "--"],
             *["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all", "--"],
         ]
 
     def _inner(self, stage: Path | None, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
         """Return the options of the sandbox proper; without a stage, its folders are those of the outer sandbox."""
-        if stage is None:
-            binary, folders = self._binary_inside(), [*_system()]
-            for target in (_PYTHON, *(target for _, target in _sites()), _LIBRARY, _CANDIDATE):
-                folders += ["--ro-bind", target, target]
-        else:
-            binary, folders = str(self.binary), self._folders(stage)
+        binary = str(self.binary) if stage is not None else self._binary_inside()
+        folders = self.files.options(stage) if stage is not None else self.files.again()
         size = str(scratch_mb * 1_000_000)
         options = [
             *[binary, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
-            *["--clearenv", *folders, "--proc", "/proc", "--dev", "/dev", *_devices(slot), "--remount-ro", "/dev"],
-            *_facts(slot),
+            *["--clearenv", *folders, "--proc", "/proc", *self.files.proc(slot, inside=stage is None)],
+            # No terminals: their numbers are the machine's.
+            *["--dev", "/dev", *_devices(slot), "--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"],
+            *["--remount-ro", "/dev", *_facts(slot)],
             *["--size", size, "--tmpfs", "/dev/shm", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp"],
         ]
         for name, value in environment.items():
             options += ["--setenv", name, value]
-        return [*options, "--"]
+        return [*options, "--remount-ro", "/", "--"]
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,13 @@ class NoSandbox:
 
     tier: Tier = "none"
     contained: Contained = False
+    stages: Path | None = None
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
         worker = (sys.executable, "-I", "-S", str(stage / "library" / "worker.py"))
         sites = os.pathsep.join(str(folder) for folder in site_folders())
         arguments = (str(descriptor), str(stage / "library"), sites, str(stage / "candidate"), self.tier)
-        ours = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        ours = {name: os.environ[name] for name in ("PATH", "LDLIBRARY_PATH") if name in os.environ}
         return SandboxCommand((*worker, *arguments), {**environment_for(slot), **ours})
 
     def mounted(self) -> tuple[Path, ...]:
@@ -175,25 +180,7 @@ class NoSandbox:
 
 def _python() -> tuple[str, ...]:
     """Return the interpreter's command inside a sandbox, without start-up hooks of the site packages."""
-    return (f"{_PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}", "-I", "-S")
-
-
-def _sites() -> tuple[tuple[Path, str], ...]:
-    """Return the folders of installed packages with their paths inside the sandbox."""
-    return tuple((folder, f"{_SITE}{i or ''}") for i, folder in enumerate(site_folders()))
-
-
-def _system() -> list[str]:
-    """Return mount options of the system's libraries: /usr, and /lib, /bin ... as links into /usr or as folders."""
-    options = ["--ro-bind", "/usr", "/usr"]
-    for name in ("lib", "lib64", "lib32", "bin", "sbin"):
-        path = Path("/", name)
-        if path.is_symlink():
-            options += ["--symlink", os.readlink(path), str(path)]
-        elif path.is_dir():
-            options += ["--ro-bind", str(path), str(path)]
-    # Tells the dynamic linker of libraries elsewhere under /usr; it holds names only.
-    return [*options, "--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    return (f"{PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}", "-I", "-S")
 
 
 def _devices(slot: Slot) -> list[str]:
@@ -242,18 +229,35 @@ def probe_tiers() -> Iterator[tuple[Tier, Sandbox | None, str]]:
     if not sys.platform.startswith("linux"):
         return
     problems = []
-    for binary in bubblewrap_binaries():
-        bubblewrap = Bubblewrap(binary)
+    for bubblewrap in _bubblewraps():
         if (problem := bubblewrap.probe()) is None:
             yield "bwrap", bubblewrap, ""
             break
-        problems.append(f"{binary}: {problem}")
+        problems.append(f"{bubblewrap.binary}: {problem}")
     else:
         refused = f"bubblewrap cannot make a sandbox here ({'; '.join(problems)})"
         yield "bwrap", None, refused if problems else "bubblewrap (bwrap) is not installed"
     landlock = Landlock()
     problem = landlock.probe()
     yield "landlock", landlock if problem is None else None, f"Landlock cannot make a sandbox here: {problem}"
+
+
+def _bubblewraps() -> Iterator[Bubblewrap]:
+    """Yield the sandboxes to try, best first: with an image in memory, then with the machine's own files."""
+    binaries = bubblewrap_binaries()
+    if binaries:
+        with contextlib.suppress(NoImage):
+            image = find_image()
+            yield from (Bubblewrap(binary, ImageFiles(image)) for binary in binaries)
+    yield from (Bubblewrap(binary) for binary in binaries)
+
+
+def why_shared() -> str:
+    """Return why sandboxes here do not get files of their own: the tier is ``bwrap-shared``."""
+    try:
+        return f"bubblewrap makes no overlay of {find_image().folder} here"
+    except NoImage as error:
+        return str(error)
 
 
 _ELSEWHERE = (

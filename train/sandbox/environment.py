@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from archive.records import Trust
 from train.hardware.slots import Slot
 from train.hardware.vendors import vendor_of
 
-Tier = Literal["bwrap", "landlock", "none"]
+Tier = Literal["bwrap", "bwrap-shared", "landlock", "none"]
+"""How candidates are kept apart, best first; ``bwrap-shared``: bubblewrap without an image of files in memory."""
+
 Contained = bool | Literal["keeper"]
 """How all processes of a sandbox are ended.
 
@@ -32,6 +35,14 @@ class SandboxCommand:
 
     command: tuple[str, ...]
     environment: dict[str, str]
+
+
+def trust_in(tier: str) -> Trust:
+    """Return how far an audited score can be trusted that was made in this tier.
+
+    Only ``bwrap`` hides from a sandbox what the kernel remembers of the files that another one has used.
+    """
+    return "audited" if tier == "bwrap" else "audited_shared"
 
 
 def environment_for(slot: Slot) -> dict[str, str]:

@@ -75,6 +75,7 @@ class Landlock:
     version: int = field(default_factory=abi)
     tier: Tier = "landlock"
     contained: Contained = "keeper"
+    stages: Path | None = None
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
         library, candidate = str(stage / "library"), str(stage / "candidate")

@@ -45,6 +45,7 @@ from train.executors.ray.cluster import (
 from train.executors.ray.pool import HardwarePolicy, WorkerEvent, WorkerHandle, WorkerPool, answer_of, error_line
 from train.executors.ray.worker import ProgressSnapshot, Worker, WorkerSpec, gpu_memory
 from train.hardware.slots import Slot
+from train.sandbox.environment import trust_in
 
 _PROGRESS_CALLS = 20
 """Workers asked for their progress per second."""
@@ -330,7 +331,7 @@ class RayExecutor:
                     request=request,
                     conditions=self._conditions,
                     resources=Resources(seconds=0.0, phases={"lost": seconds}),
-                    trust="audited",
+                    trust=trust_in(ready.tier),
                     sandbox=ready.tier,
                     device=ready.device,
                     started_at=handle.started_at,

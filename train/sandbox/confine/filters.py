@@ -1,9 +1,10 @@
 """A seccomp filter that refuses system calls which no candidate needs and attacks use.
 
 ``program`` builds it as classic BPF for x86_64 and aarch64; ``install`` applies it to every thread of this process, and
-children inherit it. A refused call fails with EPERM; ``clone3`` and ``memfd_create`` fail with ENOSYS, because
-libraries then fall back to ``clone`` and a temporary file. Numbers are from the kernel's asm/unistd.h; the filter
-checks a call's architecture and refuses 32-bit and x32 calls.
+children inherit it. A refused call fails with EPERM; ``clone3``, ``memfd_create`` and ``mincore`` fail with ENOSYS,
+because libraries then fall back to ``clone``, a temporary file and ``msync``. Advice on files in memory is answered
+with success and ignored. Numbers are from the kernel's asm/unistd.h; the filter checks a call's architecture and
+refuses 32-bit and x32 calls.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the tables below, AUDIT_ARCH_*
@@ -102,9 +103,17 @@ UNMAPPED_MEMORY: Syscalls = {
     "semctl": (66, 191),
     "mq_open": (240, 180),
 }
+# State that the kernel keeps for all sandboxes: writing back files, and asynchronous requests, of which there are few.
+COMMON_STATE: Syscalls = {
+    "sync": (162, 81),
+    "syncfs": (306, 267),
+    "sync_file_range": (277, 84),
+    "process_madvise": (440, 440),
+    "io_setup": (206, 0),
+}
 # Without a network namespace. Pairs of connected stream sockets are allowed: they cannot reach other addresses.
 SOCKETS: Syscalls = {"socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201)}
-# Without a mount namespace: these would show names of files elsewhere, as they are created and removed.
+# Who opens, makes and removes files. Without a mount namespace these would show names of files elsewhere.
 NOTICES: Syscalls = {"inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27)}
 # Landlock does not cover these, which would reach all files of the user that a candidate shares.
 METADATA: Syscalls = {
@@ -132,18 +141,29 @@ METADATA: Syscalls = {
     "file_setattr": (469, 469),
 }
 ABSENT: Syscalls = {"clone3": (435, 435)}  # its flags lie in memory, which a filter cannot read
+# Which pages of files are in memory; programs that ask to learn whether an address is valid have another way.
+RESIDENCY: Syscalls = {"mincore": (27, 232), "cachestat": (451, 451)}
+# Advice on pages of files in memory, which promises nothing: answered with success and not passed on.
+ADVICE: Syscalls = {"fadvise64": (221, 223), "readahead": (187, 213)}
 MEMORY_FILES: Syscalls = {"memfd_create": (319, 279)}
-EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SCHEDULING)
+EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SCHEDULING, COMMON_STATE, NOTICES)
 
 # Refused depending on arguments: see ``_conditions``.
 BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
     "clone": (56, 220),
+    "fcntl": (72, 25),
+    "madvise": (28, 233),
+    "mbind": (237, 235),
+    "prctl": (157, 167),
+    "preadv2": (327, 286),
+    "pwritev2": (328, 287),
     "ioctl": (16, 29),
     "personality": (135, 92),
     "setpriority": (141, 140),
     "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118),
     "socketpair": (53, 199),
+    "socket": (41, 198),
     "prlimit64": (302, 261),
 }
 
@@ -151,6 +171,12 @@ _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWU
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # simulate terminal input
 _PERSONALITY_QUERY = 0xFFFFFFFF
 _SOCK_TYPE, _SOCK_STREAM = 0xF, 1
+_FIRST_OF_LINUX, _DUPFD_CLOEXEC, _GET_SEALS = 1024, 1030, 1034  # fcntl: 1024 and above are leases, notices and hints
+_MERGEABLE, _COLD, _PAGEOUT, _COLLAPSE = 12, 20, 21, 25  # madvise: these change pages that other sandboxes map, too
+_PR_SET_MEMORY_MERGE = 67
+_MPOL_MOVE = 0x6  # mbind: move pages to another memory node
+_RWF_KNOWN = 0x17  # preadv2: HIPRI, DSYNC, SYNC, APPEND; not NOWAIT and DONTCACHE, which tell and drop cached pages
+_FAMILIES, _NETLINK, _ROUTE = (1, 2, 10), 16, 0  # AF_UNIX, AF_INET, AF_INET6; netlink lists a namespace's interfaces
 _X32 = 0x40000000
 
 _LD, _AND = 0x20, 0x54  # load a word of struct seccomp_data; bitwise and with a constant
@@ -180,7 +206,7 @@ class FilterOptions:
     sockets: bool = False
     """All sockets except pairs of stream sockets: for sandboxes without a network namespace."""
     other_processes: bool = False
-    """Limits, notifications and shared segments of other processes: for sandboxes without such namespaces."""
+    """Limits and shared segments of other processes: for sandboxes without such namespaces."""
     metadata: bool = False
     """Modes, owners, times and attributes of files: for candidates whose user owns files outside."""
 
@@ -214,7 +240,7 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
     code = [_load(_ARCHITECTURE), (_JEQ, 1, 0, architecture), _refuse(), _load(_NUMBER)]
     if machine == "x86_64":
         code += [(_JGE, 0, 1, _X32), _refuse()]
-    absent: list[Syscalls] = [ABSENT]
+    absent: list[Syscalls] = [ABSENT, RESIDENCY]
     refused: list[Syscalls] = [*EVERYWHERE]
     if options.unmapped_memory:
         absent.append(MEMORY_FILES)
@@ -222,14 +248,14 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
         refused.append(UNMAPPED_MEMORY)  # also a way to reach other processes
     if options.sockets:
         refused.append(SOCKETS)
-    if options.other_processes:
-        refused.append(NOTICES)
     if options.metadata:
         refused.append(METADATA)
     for number in _column(refused, column):
         code += [(_JEQ, 0, 1, number), _refuse()]
     for number in _column(absent, column):
         code += [(_JEQ, 0, 1, number), _refuse(errno.ENOSYS)]
+    for number in _column([ADVICE], column):
+        code += [(_JEQ, 0, 1, number), _refuse(0)]
     for number, tests in _conditions(options, column):
         code += [(_JEQ, 0, len(tests), number), *tests]
     return [*code, (_RET, 0, 0, _ALLOW)]
@@ -240,6 +266,16 @@ def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list
     yield BY_ARGUMENT["clone"][column], [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES), _refuse(), _allow()]
     typed = [(_JEQ, 1, 0, _TIOCSTI), (_JEQ, 0, 1, _TIOCLINUX), _refuse(), _allow()]
     yield BY_ARGUMENT["ioctl"][column], [_argument(1), *typed]
+    linux = [(_JGE, 0, 3, _FIRST_OF_LINUX), (_JGE, 0, 1, _DUPFD_CLOEXEC), (_JGE, 0, 1, _GET_SEALS + 1)]
+    yield BY_ARGUMENT["fcntl"][column], [_argument(1), *linux, _refuse(errno.EINVAL), _allow()]
+    yield BY_ARGUMENT["madvise"][column], _refused_values(2, (_MERGEABLE, _COLD, _PAGEOUT, _COLLAPSE), errno.EINVAL)
+    yield BY_ARGUMENT["prctl"][column], _refused_values(0, (_PR_SET_MEMORY_MERGE,), errno.EINVAL)
+    yield BY_ARGUMENT["mbind"][column], [_argument(5), (_JSET, 0, 1, _MPOL_MOVE), _refuse(), _allow()]
+    for name in ("preadv2", "pwritev2"):
+        unknown = (_JSET, 0, 1, ~_RWF_KNOWN & 0xFFFFFFFF)
+        yield BY_ARGUMENT[name][column], [_argument(5), unknown, _refuse(errno.EOPNOTSUPP), _allow()]
+    if not options.sockets:
+        yield BY_ARGUMENT["socket"][column], _families()
     yield BY_ARGUMENT["personality"][column], _unless(0, _PERSONALITY_QUERY)
     # A process may lower its own priority, but not touch those of other processes, groups or users.
     yield BY_ARGUMENT["setpriority"][column], [_argument(0), (_JEQ, 1, 0, 0), _refuse(), *_unless(1, 0)]
@@ -255,6 +291,24 @@ def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list
 
 def _unless(place: int, value: int) -> list[Instruction]:
     return [_argument(place), (_JEQ, 1, 0, value), _refuse(), _allow()]
+
+
+def _refused_values(place: int, values: Sequence[int], error: int) -> list[Instruction]:
+    tests = [(_JEQ, len(values) - i, 0, value) for i, value in enumerate(values)]
+    return [_argument(place), *tests, _allow(), _refuse(error)]
+
+
+def _families() -> list[Instruction]:
+    known = [(_JEQ, len(_FAMILIES) - i + 2, 0, family) for i, family in enumerate(_FAMILIES)]
+    return [
+        _argument(0),
+        *known,
+        (_JEQ, 0, 3, _NETLINK),
+        _argument(2),
+        (_JEQ, 0, 1, _ROUTE),
+        _allow(),
+        _refuse(errno.EAFNOSUPPORT),
+    ]
 
 
 def _column(tables: Iterable[Syscalls], column: int) -> list[int]:
