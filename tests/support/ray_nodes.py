@@ -27,6 +27,7 @@ class RayNodes:
 
         self._before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
         os.environ |= {"PYTHONPATH": MODULES, "RAY_USAGE_STATS_ENABLED": "0"}
+        self._others = set(psutil.Process().children(recursive=True))  # another cluster's, which this must not end
         self.seen: dict[int, psutil.Process] = {}
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False, "object_store_memory": _STORE}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
@@ -82,7 +83,7 @@ class RayNodes:
 
     def look(self) -> None:
         """Remember the processes that there are now."""
-        for child in psutil.Process().children(recursive=True):
+        for child in set(psutil.Process().children(recursive=True)) - self._others:
             self.seen.setdefault(child.pid, child)
 
     def workers(self) -> list[psutil.Process]:
