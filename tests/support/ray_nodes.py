@@ -68,11 +68,14 @@ class RayNodes:
 
     @contextlib.contextmanager
     def having(self, nodes: int, cpus: int = 2, gpus: int = 2) -> Iterator[None]:
-        """So many nodes, which are removed in the end, and gone from Ray's own list."""
+        """So many nodes, which are removed in the end, and gone from Ray's own list; this process leaves it."""
+        import ray
+
         self.nodes = [self.add(cpus, gpus) for _ in range(nodes)]
         try:
             yield
         finally:
+            ray.shutdown()
             while self.nodes:
                 self.kill(self.nodes.pop())
             self._cluster.wait_for_nodes()

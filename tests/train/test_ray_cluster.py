@@ -102,6 +102,7 @@ def test_a_cluster_that_was_killed_is_not_joined_for_minutes(monkeypatch: pytest
         raise AssertionError("Ray was left to try")
 
     monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test's cluster may be joined
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", frozenset)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
