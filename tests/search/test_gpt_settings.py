@@ -18,7 +18,7 @@ from prepare.load import ROOT, TaskError, task_beside, task_from, task_named
 from prepare.task import Task
 from search.factory import seed_files
 from search.settings import config_for
-from train.language_model.program import carried_bytes, parse, without_comments
+from train.language_model.program import carried_bytes, normal_form
 
 DEVICES = ("cpu", "mps", "cuda", "cuda_8gb", "cuda_24gb", "cuda_80gb", "cuda_150gb")
 
@@ -108,6 +108,6 @@ def test_the_seed_program_fits_into_the_limits_of_each_preset(device: str) -> No
 
 def test_the_seed_program_carries_little_and_its_ranges_are_read() -> None:
     source = (ROOT / "train/seeds/gpt.py").read_text()
-    assert carried_bytes(parse(without_comments(source))) < 2048
+    assert carried_bytes(normal_form(source).tree) < 2048
     assert not [constant.name for constant in find_parameters(source) if has_invalid_range(constant)]
     assert len(find_parameters(source)) >= 15

@@ -19,7 +19,7 @@ import torch
 
 from prepare.load import ROOT
 from prepare.task import Limits, Task
-from train.language_model.program import without_comments
+from train.language_model.program import normal_form
 from train.language_model.static_checks import SHARED, StaticChecks
 
 PREDICT = "def predict(state, task): ...\n"
@@ -199,11 +199,35 @@ def test_what_a_program_can_carry_is_bounded(gates: StaticChecks, place: str) ->
     assert "its literals and names carry" in (refuse(gates, BARE + HIDING_PLACES[place]()) or "")
 
 
+CHOICES = random.Random(5).choices(range(64), k=9000)
+SEQUENCES: dict[str, str] = {
+    "names in a row": f"x = ({', '.join(f'v{n:02}' for n in CHOICES)})\n",
+    "arguments in a row": f"f({', '.join(f'v{n:02}' for n in CHOICES)})\n",
+    "empty displays": f"x = [{','.join(random.Random(5).choices(('()', '[]', '{}'), k=20_000))}]\n",
+}
+
+
+@pytest.mark.parametrize("place", SEQUENCES)
+def test_long_sequences_of_what_is_no_literal_count(gates: StaticChecks, place: str) -> None:
+    """Each name counts once; the order of 9,000 of them carries 6.7 KB."""
+    assert "its literals and names carry" in (refuse(gates, BARE + SEQUENCES[place]) or "")
+
+
+def test_all_of_a_program_is_bounded_too(gates: StaticChecks) -> None:
+    """11 KB of choices of names and operators in many short statements, of which no literal and no name is new."""
+    rng = random.Random(6)
+    statements = [
+        f"{rng.choice(string.ascii_letters)}{rng.choice('+-*/%@')}={rng.choice(string.ascii_letters)}"
+        for _ in range(8000)
+    ]
+    assert "bytes after compression; 10,240 are allowed" in (refuse(gates, BARE + ";".join(statements)) or "")
+
+
 def test_comments_and_docstrings_carry_nothing_and_do_not_count(gates: StaticChecks) -> None:
     secret = random_text(9000)
     remarks = f'"""{secret}"""\n{BARE}def f():\n    """{secret}"""\n\n\n# {secret}\n'
     assert refuse(gates, remarks) is None
-    assert secret[:50] not in without_comments(remarks)
+    assert secret[:50] not in normal_form(remarks).text
 
 
 @pytest.mark.parametrize("path", ["optim/adam.py", "optim/optimizer.py", "optim/lr_scheduler.py", "nn/modules/rnn.py"])

@@ -1,4 +1,4 @@
-"""Decode the obvious encodings of text in a program's literals, so that they can be compared with evaluation text.
+"""Decode the obvious encodings of text in a program's literals and output, to compare it with evaluation text.
 
 Cheap and finite on purpose. Better hidden text is bounded by how much data a program may carry
 (``train.language_model.static_checks``).
@@ -26,6 +26,9 @@ _UNPACKED_TOGETHER = 4_000_000
 """Bytes that all literals of a program may decode to. Those of an honest program of 64 KB take less than half of it;
 60 characters can hold 40 MB, and each megabyte takes half a second to check."""
 
+_ESCAPES = re.compile(rb"(?:\\x|\\u00|%)([0-9a-fA-F]{2})")
+_HEXADECIMAL = re.compile(rb"(?:(?:0x)?[0-9a-fA-F]{2}[\s,:]*){16,}")
+
 
 def decoded_literals(text: str, tree: ast.Module) -> Iterator[bytes]:
     """Yield the source and its literals decoded, joined, strided, shifted and reversed, as bytes.
@@ -33,10 +36,8 @@ def decoded_literals(text: str, tree: ast.Module) -> Iterator[bytes]:
     Raises AmbiguousSource if the literals decode to far more than they are.
     """
     values = list(literals(tree))
-    for characters in (text, "".join(value for value in values if isinstance(value, str))):
-        yield characters.encode("utf-8", "surrogatepass")
-        yield unicodedata.normalize("NFKC", characters).encode("utf-8", "surrogatepass")  # wide and styled letters
-        yield bytes(ord(character) & 0x7F for character in characters if ord(character) > 0x7F)  # tags
+    yield from _characters(text)
+    yield from _characters("".join(value for value in values if isinstance(value, str)))
     strings = [
         value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
         for value in values
@@ -45,12 +46,42 @@ def decoded_literals(text: str, tree: ast.Module) -> Iterator[bytes]:
     joined = b"".join(strings)
     yield from _within(_UNPACKED_TOGETHER, chain.from_iterable(map(_unpacked, dict.fromkeys((*strings, joined)))))
     yield from _rotated(joined)
-    yield from (joined[start::step] for step in range(2, 9) for start in range(step))
+    yield from _strided(joined)
     integers = [value for value in values if isinstance(value, int)]
     yield from _numbers(integers)
     yield from _numbers([int(digits) for digits in re.findall(rb"\d{1,3}", joined)])
     for display in _displays(tree):
         yield from _shifted(display)
+
+
+def decoded_output(text: str) -> Iterator[bytes]:
+    """Yield what a program has printed decoded in the same ways, as bytes: as it is, its escapes, words and numbers.
+
+    Raises AmbiguousSource if it decodes to far more than it is.
+    """
+    yield from _characters(text)
+    printed = text.encode("utf-8", "surrogatepass")
+    yield printed[::-1]
+    yield _ESCAPES.sub(lambda match: bytes([int(match[1], 16)]), printed)
+    words = [*re.findall(rb"\S{16,}", printed), *re.findall(rb"[A-Za-z0-9+/=_-]{16,}", printed)]
+    digits = [re.sub(rb"0x|[^0-9a-fA-F]", b"", run) for run in _HEXADECIMAL.findall(printed)]
+    parts = dict.fromkeys((*words, *digits, b"".join(printed.split()), b"".join(digits)))
+    yield from _within(_UNPACKED_TOGETHER, chain.from_iterable(map(_unpacked, parts)))
+    yield from _rotated(printed)
+    yield from _strided(printed)
+    yield from _numbers([int(number) for number in re.findall(rb"\d{1,40}", printed)])
+
+
+def _characters(text: str) -> Iterator[bytes]:
+    """Yield text as UTF-8, with wide and styled letters made plain, and what tag characters spell."""
+    yield text.encode("utf-8", "surrogatepass")
+    yield unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")
+    yield bytes(ord(character) & 0x7F for character in text if ord(character) > 0x7F)
+
+
+def _strided(data: bytes) -> Iterator[bytes]:
+    """Yield every second to every eighth byte, from each start."""
+    yield from (data[start::step] for step in range(2, 9) for start in range(step))
 
 
 def _within(most: int, parts: Iterable[bytes]) -> Iterator[bytes]:

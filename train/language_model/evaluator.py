@@ -41,7 +41,8 @@ from train.hardware.vendors import hardware_tag
 from train.language_model.curve import MedianRule
 from train.language_model.evaluation import EvaluationPipeline, ScoringContext
 from train.language_model.ngram import ngram_log_probs
-from train.language_model.program import without_comments
+from train.language_model.outgoing import OutgoingText
+from train.language_model.program import NormalForm, normal_form
 from train.language_model.static_checks import StaticChecks
 from train.progress import Progress, ProgressCallback
 from train.sandbox import owner
@@ -117,10 +118,13 @@ class AuditedEvaluator:
         evaluator itself is an ``invalid`` evaluation with a ``defect``, since a candidate may have provoked it.
         """
         started, began, progress, lease = self._clock(), time.monotonic(), Progress(), Lease()
+        program: dict[str, NormalForm] = {}
+        said = OutgoingText(self._checks, program)
         try:
             if (reason := self.gate(request.files)) is not None:
                 raise Aborted("invalid", reason)
-            with self.leases.lease(slot, cancelled) as lease, self._staged(request.files) as stage:
+            program |= {path: normal_form(text) for path, text in request.files.items()}
+            with self.leases.lease(slot, cancelled) as lease, self._staged(program) as stage:
                 sandboxes = SandboxFactory(
                     self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups
                 )
@@ -129,7 +133,8 @@ class AuditedEvaluator:
             metrics = {**progress.metrics, **lease.metrics}
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics}
         except Aborted as ended:
-            outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
+            reason = said.cleared(ended.reason)
+            outcome = {"outcome": ended.outcome, "reason": reason, "violation": ended.violation}
         except DeviceInUse as error:
             outcome = {"outcome": "lost", "reason": str(error)}
         except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
@@ -145,7 +150,7 @@ class AuditedEvaluator:
             "device": slot.device if slot.gpu is None else f"cuda:{slot.gpu}",
             "started_at": started,
             "finished_at": started + time.monotonic() - began,  # the wall clock may be set meanwhile
-            "log": progress.log,
+            "log": said.cleared(progress.log),
             "curve": tuple(progress.curve),
         }
         return Scored(**common, **outcome) if "score" in outcome else Failed(**common, **outcome)
@@ -163,21 +168,21 @@ class AuditedEvaluator:
         )
 
     @contextlib.contextmanager
-    def _staged(self, files: Mapping[str, str]) -> Iterator[Path]:
-        """Create a temporary folder with the worker's library and the candidate's files, comments removed."""
+    def _staged(self, program: Mapping[str, NormalForm]) -> Iterator[Path]:
+        """Create a temporary folder with the worker's library and the candidate's files in their normal form."""
         prefix, parent = f"{_STAGE}{owner.tag()}-", self.sandbox.stages
         with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
             stage = Path(folder)
             stage.chmod(0o711)  # the sandbox's user passes through it
-            self._stage(stage, files)
+            self._stage(stage, program)
             yield stage
 
-    def _stage(self, stage: Path, files: Mapping[str, str]) -> None:
+    def _stage(self, stage: Path, program: Mapping[str, NormalForm]) -> None:
         stage_library(stage)
-        for path, text in files.items():
+        for path, form in program.items():
             target = stage / "candidate" / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(without_comments(text), encoding="utf-8")  # so that comments carry no data into a sandbox
+            target.write_text(form.text, encoding="utf-8")
         for path_ in (stage / "candidate", *(stage / "candidate").rglob("*")):
             path_.chmod(0o755 if path_.is_dir() else 0o644)
 

@@ -1,26 +1,54 @@
-"""Source processing before a run: remove comments and docstrings, and bound the data in literals and names.
+"""Source processing before a run: write a program in its normal form, and bound the data in it.
 
-Comments and docstrings are blanked before a program runs, with line numbers kept, so they carry no data into a run.
-(That includes a line that declares another encoding, in which the file would be another program than the checked one.)
-The rest is measured: no check can decode every hiding place, but memorised text must be somewhere in the source, and
-``carried_bytes`` bounds how much of it there can be.
+A candidate can read its own file (``__file__``, ``inspect.getsource``, the columns of its code objects). So a sandbox
+gets the normal form: the syntax tree without comments and docstrings, written out by Python. White space, line breaks,
+quotes, the spelling of numbers and a line that declares another encoding carry nothing into a run. A map of lines turns
+the line numbers of tracebacks back into those of the source.
+
+The rest is measured: no check can decode every hiding place, but memorised text must be somewhere in the tree.
+``carried_bytes`` bounds how much of it literals, names and long sequences hold, ``compressed_bytes`` all of it.
 """
 
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import EllipsisType
 
 from prepare import syntax
 
 _NUMBER_BITS = 4096  # Python refuses to print numbers of more than 4,300 digits
+_SEQUENCE = 16
+"""Names and constants next to each other that count as data. Single ones are what any program consists of."""
 
 
 class AmbiguousSource(Exception):
-    """A source from which comments and docstrings cannot be removed reliably; the message says why."""
+    """A source that cannot be written in its normal form, or whose data cannot be measured; the message says why."""
+
+
+@dataclass(frozen=True)
+class NormalForm:
+    """What a sandbox gets of one source file."""
+
+    text: str
+    tree: ast.Module
+    """Syntax tree of the text."""
+    lines: Mapping[int, int]
+    """Line of the text -> line of the source, for lines on which a statement or an expression begins."""
+
+    def in_source(self, path: str, log: str) -> str:
+        """Return output in which line numbers of the file ``path`` are those of its source.
+
+        Recognised are ``.../candidate/PATH", line N`` (tracebacks) and ``.../candidate/PATH:N:`` (warnings).
+        """
+
+        def line(match: re.Match[str]) -> str:
+            return f"{match[1]}{self.lines.get(int(match[2]), match[2])}"
+
+        return re.sub(rf'(/candidate/{re.escape(path)}(?:", line |:))([0-9]{{1,6}})', line, log)
 
 
 def parse(text: str) -> ast.Module:
@@ -31,63 +59,38 @@ def parse(text: str) -> ast.Module:
         raise AmbiguousSource(f"does not parse: {error}") from error
 
 
-def without_comments(text: str) -> str:
-    """Return the program without its comments and docstrings, line numbers kept. Raises AmbiguousSource."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    tree = parse(text)
+def normal_form(source: str) -> NormalForm:
+    """Write a source in its normal form. Raises AmbiguousSource."""
+    tree = parse(source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
     if any(isinstance(value, int) and value.bit_length() > _NUMBER_BITS for value in literals(tree)):
         raise AmbiguousSource(f"holds a whole number of more than {_NUMBER_BITS:,} bits")
+    _strip(tree)
     try:
-        blanked = _without_comment_tokens(_without_string_statements(text, tree))
-    except (tokenize.TokenError, SyntaxError, ValueError) as error:
-        raise AmbiguousSource(f"cannot be read token by token: {error}") from error
-    if not _same(tree, parse(blanked)):
-        raise AmbiguousSource("means something else without its comments and docstrings; write it in a plainer way")
-    return blanked
+        text = ast.unparse(tree) + "\n"
+        written = parse(text)
+        same = ast.dump(tree) == ast.dump(_strip(written))
+    except (ValueError, RecursionError) as error:
+        raise AmbiguousSource(f"cannot be written in its normal form: {error}; write it in a plainer way") from error
+    if not same:
+        raise AmbiguousSource("means something else in its normal form; write it in a plainer way")
+    lines: dict[int, int] = {}
+    for one, other in zip(ast.walk(tree), ast.walk(written), strict=True):
+        if isinstance(other, ast.stmt | ast.expr):
+            lines.setdefault(other.lineno, one.lineno)  # type: ignore[attr-defined]
+    return NormalForm(text, written, lines)
 
 
-def _string_statements(tree: ast.Module) -> Iterator[ast.Expr]:
-    """Yield statements that are a single string: docstrings, and others without effect."""
+def _strip(tree: ast.Module) -> ast.Module:
+    """Empty docstrings and other statements that are single strings, and drop the prefix u; return the changed tree.
+
+    An empty string is still needed where a docstring is all of a body, or stands before ``from __future__`` imports.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield node
-
-
-def _without_string_statements(text: str, tree: ast.Module) -> str:
-    """Replace each string statement by ``("")`` over as many lines.
-
-    A string is still needed where the docstring stood, before ``from __future__`` imports.
-    """
-    lines = text.encode().split(b"\n")
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line) + 1)
-    raw = b"\n".join(lines)
-    for statement in sorted(_string_statements(tree), key=lambda node: -node.lineno * 1_000_000 - node.col_offset):
-        value = statement.value
-        assert value.end_lineno is not None
-        assert value.end_col_offset is not None
-        begin = starts[value.lineno - 1] + value.col_offset
-        end = starts[value.end_lineno - 1] + value.end_col_offset
-        raw = raw[:begin] + b'(""' + b"\n" * (value.end_lineno - value.lineno) + b")" + raw[end:]
-    return raw.decode()
-
-
-def _without_comment_tokens(text: str) -> str:
-    lines = text.split("\n")
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column].rstrip(" \t")
-    return "\n".join(lines)
-
-
-def _same(one: ast.Module, other: ast.Module) -> bool:
-    """Return whether two trees are equal apart from string statements. Modifies both."""
-    for tree in (one, other):
-        for statement in _string_statements(tree):
-            statement.value = ast.Constant("")
-    return ast.dump(one) == ast.dump(other)
+            node.value.value = ""
+        if isinstance(node, ast.Constant):
+            node.kind = None
+    return tree
 
 
 def literals(tree: ast.Module) -> Iterator[str | bytes | int | float | complex]:
@@ -109,17 +112,47 @@ def names(tree: ast.Module) -> list[str]:
 
 
 def carried_bytes(tree: ast.Module) -> int:
-    """Return how many bytes of data literals (in their order) and names can carry: their size compressed by zlib.
+    """Return how many bytes of data literals (in their order), names and long sequences can carry: compressed by zlib.
 
     A text needs a quarter to a half of its length in a good encoding. A better encoding than zlib's is bounded too,
     since well-encoded data does not compress further.
     """
-    values = _literals_and_names(tree)
+    values = [*_literals_and_names(tree), *_sequences(tree)]
     parts = [value if isinstance(value, bytes) else str(value).encode("utf-8", "replace") for value in values]
     return len(zlib.compress(b"\n".join(parts), 9))
+
+
+def compressed_bytes(text: str) -> int:
+    """Return how many bytes of data a normal form can carry in any way, code included: its size compressed by zlib."""
+    return len(zlib.compress(text.encode(), 9))
 
 
 def _literals_and_names(tree: ast.Module) -> Iterator[str | bytes]:
     for value in literals(tree):
         yield value if isinstance(value, str | bytes) else repr(value)
     yield from names(tree)
+
+
+def _sequences(tree: ast.Module) -> Iterator[str]:
+    """Yield the names, True, False, None and empty displays of long lists, argument lists and chains of operators.
+
+    One of 64 names in a row says 6 bits, which the names themselves, each counted once, do not.
+    """
+    for node in ast.walk(tree):
+        for _, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                words = [word for item in value if (word := _word(item)) is not None]
+                if len(words) >= _SEQUENCE:
+                    yield " ".join(words)
+
+
+def _word(item: object) -> str | None:
+    """Return a name, an attribute's name, a keyword constant or an empty display as text; None for anything else."""
+    if isinstance(item, ast.Name):
+        return item.id
+    if isinstance(item, ast.Attribute):
+        return item.attr
+    if isinstance(item, ast.Constant):
+        return repr(item.value) if item.value is None or isinstance(item.value, bool | EllipsisType) else None
+    empty = not getattr(item, "elts", getattr(item, "keys", True))
+    return type(item).__name__ if isinstance(item, ast.cmpop) or empty else None

@@ -1,8 +1,8 @@
 """Static checks of a candidate's source before any budget is spent. They read the program and never run it.
 
-The source must parse, and mean the same without its comments and docstrings (only that is run, see
-``train.language_model.program``); stay within the limits of size and of data in literals; not fix its own seed; and
-contain no text of an evaluation split, plain or in an obvious encoding.
+The source must parse, and mean the same in its normal form (only that is run, see ``train.language_model.program``);
+stay within the limits of size and of data in literals; not fix its own seed; and contain no text of an evaluation
+split, plain or in an obvious encoding.
 
 **The gain from memorised text.** Candidates come from models that know famous texts. Decoders catch the obvious
 encodings; all others are bounded by their amount: literals and names together may carry ``limits.literal_bytes``
@@ -10,7 +10,8 @@ encodings; all others are bounded by their amount: literals and names together m
 save at most 8 B bits of code length on the text that they are about. The author does not know which lines are scored,
 so on a split of E bytes that is 8 B / E bits per byte: 0.04 on the default task if all 4,096 bytes are spent without
 loss on one split, and a third of that on each if it is unknown which plays belong to which split.
-The structure of the code carries some more, which this bound does not count.
+The structure of the code (the choice and order of statements, operators and single names) carries some more; all of
+the program together may have PROGRAM_BYTES after compression.
 
 **Public text** is no quotation on a task that reads tokens: its corpus may hold programs, or pages about them, which
 share the names of libraries with every honest program (``train.language_model.public_text``). There a quotation has
@@ -23,7 +24,7 @@ initialisation meets other data in every run. Obvious ones are refused, to be cl
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -37,7 +38,7 @@ from prepare.load import find_file
 from prepare.scoring import Bytes
 from prepare.task import Task
 from train.language_model.decoded_literals import decoded_literals
-from train.language_model.program import AmbiguousSource, carried_bytes, parse, without_comments
+from train.language_model.program import AmbiguousSource, NormalForm, carried_bytes, compressed_bytes, normal_form
 from train.language_model.public_text import PublicText
 
 SHARED = 24
@@ -45,6 +46,9 @@ SHARED = 24
 SECRET_RUN = 12
 """Consecutive secret windows that make a quotation where public text is allowed: text next to public text may agree by
 chance."""
+PROGRAM_BYTES = 10_240
+"""Bytes of a program's normal form after compression. Honest programs of 60 KB have up to 9,850."""
+_BEGINNING = 22  # bits
 _DISTINCT = 8  # different letters in a quotation, at least
 _CHUNK = 512  # windows looked up together: a secret one costs 0.05 s, and the start of a long quotation is enough
 
@@ -54,12 +58,17 @@ class TextIndex:
     """Index of all windows of SHARED letters of the evaluation splits: sorted 64-bit hashes, and the text itself."""
 
     hashes: NDArray[np.uint64]
+    beginnings: NDArray[np.bool_]
+    """[2^22] whether some hash begins with these bits: nine of ten windows of other text are done with after that."""
     text: bytes
 
     @classmethod
     def of(cls, texts: list[Bytes]) -> TextIndex:
         joined = b"\0".join(letters_and_digits(text.tobytes()) for text in texts)
-        return cls(np.sort(_window_hashes(np.frombuffer(joined, np.uint8))), joined)
+        hashes = np.sort(_window_hashes(np.frombuffer(joined, np.uint8)))
+        beginnings = np.zeros(1 << _BEGINNING, np.bool_)
+        beginnings[hashes >> np.uint64(64 - _BEGINNING)] = True
+        return cls(hashes, beginnings, joined)
 
     def quotes(self, data: bytes, public: PublicText | None = None) -> bytes | None:
         """Return a window of ``data`` that also occurs in the evaluation text, or None.
@@ -85,21 +94,26 @@ class TextIndex:
         if len(source) < SHARED or not len(self.hashes):
             return
         found = _window_hashes(source)
-        places = np.minimum(np.searchsorted(self.hashes, found), len(self.hashes) - 1)
-        for start in np.flatnonzero(self.hashes[places] == found):
+        likely = np.flatnonzero(self.beginnings[found >> np.uint64(64 - _BEGINNING)])
+        places = np.minimum(np.searchsorted(self.hashes, found[likely]), len(self.hashes) - 1)
+        for start in likely[self.hashes[places] == found[likely]]:
             window = letters[start : start + SHARED]
             if len(set(window)) >= _DISTINCT:
                 yield int(start), window
 
 
 def _window_hashes(data: Bytes) -> NDArray[np.uint64]:
-    """[N - SHARED + 1] polynomial hashes modulo 2^64 of all windows of SHARED bytes."""
-    count = max(0, len(data) - SHARED + 1)
-    hashes = np.zeros(count, np.uint64)
-    base = np.uint64(0x100000001B3)
-    for offset in range(SHARED):
-        hashes = hashes * base + data[offset : offset + count].astype(np.uint64) + np.uint64(1)
-    return hashes
+    """[N - SHARED + 1] polynomial hashes modulo 2^64 of all windows of SHARED = 16 + 8 bytes, by doubling."""
+    if len(data) < SHARED:
+        return np.zeros(0, np.uint64)
+    hashes, base, width, eight = data.astype(np.uint64) + np.uint64(1), np.array([0x100000001B3], np.uint64), 1, data
+    while width < 16:
+        if width == 8:
+            eight, of_eight = hashes, base
+        hashes = hashes[:-width] * base + hashes[width:]
+        base, width = base * base, 2 * width
+    count = len(data) - SHARED + 1
+    return hashes[:count] * of_eight + eight[16 : 16 + count]
 
 
 @dataclass(frozen=True)
@@ -127,36 +141,44 @@ class StaticChecks:
         size = sum(len(text.encode("utf-8", "surrogatepass")) for text in files.values())
         if size > self.task.limits.source_kb * 1000:
             return f"the source has {size:,} bytes; {self.task.limits.source_kb * 1000:,} are allowed"
-        data_bytes = 0
+        data_bytes = code_bytes = 0
         for path, text in files.items():
             try:
-                tree = parse(without_comments(text))
-                if (reason := _refuse_program(path, tree) or self._refuse_quotation(path, text, tree)) is not None:
+                form = normal_form(text)
+                if (reason := _refuse_program(path, form) or self._refuse_quotation(path, text, form.tree)) is not None:
                     return reason
             except AmbiguousSource as ambiguous:
                 return f"{path} {ambiguous}"
-            data_bytes += carried_bytes(tree)
+            data_bytes += carried_bytes(form.tree)
+            code_bytes += compressed_bytes(form.text)
         if data_bytes > self.task.limits.literal_bytes:
             return (
                 f"its literals and names carry {data_bytes:,} bytes (compressed, without comments and docstrings); "
                 f"{self.task.limits.literal_bytes:,} are allowed: compute tables, do not write them down"
             )
+        if code_bytes > PROGRAM_BYTES:
+            return f"the program has {code_bytes:,} bytes after compression; {PROGRAM_BYTES:,} are allowed: simplify it"
         return None
+
+    def quotes(self, parts: Iterable[bytes]) -> bool:
+        """Return whether one of these, each a decoding of the same text, quotes an evaluation split."""
+        return any(self.index.quotes(part, self.public) is not None for part in parts)
 
     def _refuse_quotation(self, path: str, text: str, tree: ast.Module) -> str | None:
         """Return that a file quotes an evaluation split, or None. Raises AmbiguousSource."""
-        if any(self.index.quotes(data, self.public) is not None for data in decoded_literals(text, tree)):
+        if self.quotes(decoded_literals(text, tree)):
             return f"{path} contains text of an evaluation split ({SHARED} letters or more in a row)"
         return None
 
 
-def _refuse_program(path: str, tree: ast.Module) -> str | None:
+def _refuse_program(path: str, form: NormalForm) -> str | None:
     """Return why this program is refused, or None: missing functions, or a fixed seed."""
+    tree = form.tree
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if path == "train.py" and not {"train", "predict"} <= defined | _assigned(tree):
         return "train.py must define the functions train(session) and predict(state, task)"
     if (line := _fixed_seed(tree)) is not None:
-        return f"{path}, line {line}: a fixed random seed; use session.seed"
+        return f"{path}, line {form.lines.get(line, line)}: a fixed random seed; use session.seed"
     return None
 
 
