@@ -107,6 +107,8 @@ class Limits:
     source_kb: int = 64
     literal_bytes: int = 4096
     """Compressed bytes of all literals and names; see ``train.language_model.static_checks``."""
+    program_bytes: int | None = None
+    """Compressed bytes of the whole program; None: 10,240, which honest programs of 60 KB keep to."""
 
 
 @dataclass(frozen=True)

@@ -266,3 +266,5 @@ def test_the_limits_are_the_tasks(toy_task: Task) -> None:
     gates = StaticChecks.of(dataclasses.replace(toy_task, limits=Limits(source_kb=1, literal_bytes=30)))
     assert "1,000 are allowed" in (refuse(gates, BARE + "#" * 2000) or "")
     assert "30 are allowed" in (refuse(gates, BARE + f"x = {'abcdefgh' * 5!r}\n") or "")
+    gates = StaticChecks.of(dataclasses.replace(toy_task, limits=Limits(program_bytes=40)))
+    assert "40 are allowed: simplify it" in (refuse(gates, BARE) or "")

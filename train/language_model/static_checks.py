@@ -11,7 +11,7 @@ save at most 8 B bits of code length on the text that they are about. The author
 so on a split of E bytes that is 8 B / E bits per byte: 0.04 on the default task if all 4,096 bytes are spent without
 loss on one split, and a third of that on each if it is unknown which plays belong to which split.
 The structure of the code (the choice and order of statements, operators and single names) carries some more; all of
-the program together may have PROGRAM_BYTES after compression.
+the program together may have ``limits.program_bytes`` after compression.
 
 **Public text** is no quotation on a task that reads tokens: its corpus may hold programs, or pages about them, which
 share the names of libraries with every honest program (``train.language_model.public_text``). There a quotation has
@@ -47,7 +47,7 @@ SECRET_RUN = 12
 """Consecutive secret windows that make a quotation where public text is allowed: text next to public text may agree by
 chance."""
 PROGRAM_BYTES = 10_240
-"""Bytes of a program's normal form after compression. Honest programs of 60 KB have up to 9,850."""
+"""Default of ``limits.program_bytes``. The normal forms of honest programs of 60 KB have up to 9,850."""
 _BEGINNING = 22  # bits
 _DISTINCT = 8  # different letters in a quotation, at least
 _CHUNK = 512  # windows looked up together: a secret one costs 0.05 s, and the start of a long quotation is enough
@@ -156,8 +156,9 @@ class StaticChecks:
                 f"its literals and names carry {data_bytes:,} bytes (compressed, without comments and docstrings); "
                 f"{self.task.limits.literal_bytes:,} are allowed: compute tables, do not write them down"
             )
-        if code_bytes > PROGRAM_BYTES:
-            return f"the program has {code_bytes:,} bytes after compression; {PROGRAM_BYTES:,} are allowed: simplify it"
+        most = self.task.limits.program_bytes or PROGRAM_BYTES
+        if code_bytes > most:
+            return f"the program has {code_bytes:,} bytes after compression; {most:,} are allowed: simplify it"
         return None
 
     def quotes(self, parts: Iterable[bytes]) -> bool:
