@@ -206,7 +206,7 @@ class Resources:
     seconds: float
     """Training seconds, by the parent's clock."""
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Wall seconds by phase: launch (of three sandboxes), startup, train, check, score, audit."""
+    """Wall seconds by phase: launch (of all sandboxes), rehearse, startup, train, check, score, audit."""
     cpu_seconds: float = 0.0
     peak_memory_mb: float = 0.0
     """Of the whole process tree, on the host."""

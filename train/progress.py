@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from archive.records import CurvePoint
@@ -47,15 +47,6 @@ class Progress:
     log: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     machine_speed: float | None = None
-
-    def copy(self) -> Progress:
-        return replace(self, phases=dict(self.phases), curve=list(self.curve), metrics=dict(self.metrics))
-
-    def restart(self, before: Progress, phase: str, seconds: float) -> None:
-        """Return to the state ``before``, except for resource use; the wall ``seconds`` since then go to ``phase``."""
-        self.phases = {**before.phases, phase: before.phases.get(phase, 0.0) + seconds}
-        self.seconds, self.curve, self.steps, self.log = before.seconds, before.curve, before.steps, before.log
-        self.metrics = before.metrics
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -29,7 +29,7 @@ def patient(toy_task: Task, evaluator: AuditedEvaluator) -> AuditedEvaluator:
 
 
 BEGUN = 0.12
-"""A training that fails in its first tenth begins again, without a rehearsal: these are meant to fail later."""
+"""Share of a training after which it is ended here."""
 
 
 def honest_still_scores(run_candidate, toy_seed: str) -> None:

@@ -1,4 +1,4 @@
-"""The rehearsal inside a sandbox: what it finds, what it leaves to the training, and that it leaves nothing behind."""
+"""The rehearsal, in a sandbox of its own: what it finds, what it leaves to the training, and what is left of it."""
 
 from __future__ import annotations
 
@@ -107,39 +107,57 @@ def rehearsing(task: Task, seconds: float) -> AuditedEvaluator:
     return AuditedEvaluator(dataclasses.replace(task, limits=limits), find_sandbox("auto"))
 
 
+LEAVES = """
+import ctypes, os, socket, subprocess, sys, time
+FILES = ("/kept", "/etc/kept", "/tmp/kept", "/tmp/torchinductor_kept", "/dev/shm/sem.kept", "/var/tmp/kept")
+
+def found():
+    others = [p for p in os.listdir("/proc") if p.isdigit() and int(p) not in (1, os.getpid())]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        listening = door.connect_ex("\\0kept") == 0
+    return getattr(sys, "kept", None), [f for f in FILES if os.path.exists(f)], others, listening, torch.rand(1).item()
+
+def leave(data):
+    sys.kept = 1
+    for name in FILES:
+        try: open(name, "wb").write(data)
+        except OSError: pass
+    sys.door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sys.door.bind("\\0kept")
+    sys.door.listen()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0: time.sleep(600)
+        os._exit(0)
+    torch.set_default_dtype(torch.float64)
+"""
+
+
 def test_nothing_of_it_is_left_behind(run_candidate, toy_task: Task) -> None:
-    """Neither its module, its generators, its settings nor its processes; and its output is not in the log."""
-    top = "import numpy, os, random, subprocess, sys, time\nCOUNT = []\n"
-    before = (
-        "COUNT.append(1); numbers = [p for p in os.listdir('/proc') if p.isdigit()]; "
-        "print('FOUND', len(COUNT), torch.rand(1).item(), len(numbers), torch.get_default_dtype(), "
-        "os.environ.get('MARK'), sys.path.count('/candidate'), hasattr(sys.modules['train'], 'LEFT')); "
-        "globals()['LEFT'] = 1; "
-        "torch.set_default_dtype(torch.float64); os.environ['MARK'] = 'left'; "
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
-    )
-    evaluation = run_candidate(program(top=top, before=before))
-    unrehearsed = run_candidate(program(top=top, before=before), by=rehearsing(toy_task, 0.0))
+    """Neither modules, files, sockets, processes nor settings: they gave 28 s of training before the clock started."""
+    source = program(top=LEAVES, before="print('FOUND', *found())", after="leave(data.numpy().tobytes())")
+    evaluation = run_candidate(source)
+    unrehearsed = run_candidate(source, by=rehearsing(toy_task, 0.0))
     assert isinstance(evaluation, Scored), evaluation
     assert isinstance(unrehearsed, Scored), unrehearsed
-    assert evaluation.log.count("FOUND") == 1
+    assert evaluation.log.startswith("FOUND None [] [] False ")
     assert evaluation.log == unrehearsed.log
+    assert evaluation.resources.phases["rehearse"] > 0.0
 
 
-def test_the_real_text_is_not_in_it(run_candidate, toy_task: Task) -> None:
-    """What a program may keep from its rehearsal is a made-up text, as long as the real one or shorter."""
-    keep = (
-        "kept = '/tmp/torchinductor_kept'; import os; text = data.numpy().tobytes(); "
-        "print('REAL', os.path.exists(kept), len(text), text[:2000] in open(kept, 'rb').read()) "
-        "if os.path.exists(kept) else open(kept, 'wb').write(text)"
-    )
-    evaluation = run_candidate(program(after=keep))
-    assert isinstance(evaluation, Scored), evaluation
-    assert f"REAL True {len(toy_task.training_stream(11))} False" in evaluation.log
+def test_its_text_is_made_up(run_candidate, toy_task: Task) -> None:
+    """As long as the real one, and another one."""
+    shown = "if step < 7: raise NameError(f'{len(data)} {bytes(data[:2000].tolist())!r}')"
+    evaluation = run_candidate(program(after=shown))
+    assert isinstance(evaluation, Failed), evaluation
+    assert evaluation.reason.endswith(FOUND)
+    size, _, text = evaluation.reason.partition("NameError: ")[2].partition(" ")
+    assert int(size) == len(toy_task.training_stream(11))
+    assert text[2:100].encode() not in toy_task.training_stream(11)
 
 
 @pytest.mark.slow
-def test_a_program_that_cannot_run_twice_is_run_again_without_a_rehearsal(run_candidate) -> None:
+def test_a_program_that_can_run_once_in_a_process_is_rehearsed_in_another(run_candidate) -> None:
     evaluation = run_candidate((CANDIDATES / "once_a_process.py").read_text())
     assert isinstance(evaluation, Scored), evaluation
     assert evaluation.score == pytest.approx(8.0)
@@ -171,20 +189,3 @@ def test_messages_that_nobody_asked_for_are_a_violation(run_candidate) -> None:
     assert isinstance(evaluation, Failed), evaluation
     assert (evaluation.outcome, evaluation.violation) == ("invalid", True)
     assert "sent 'state' before it called session.start()" in evaluation.reason
-
-
-@pytest.mark.slow
-def test_files_of_the_rehearsal_are_gone(run_candidate) -> None:
-    """A table that is kept in a file would otherwise be the made-up text's."""
-    evaluation = run_candidate(
-        program(
-            top="import os, pathlib",
-            before="print('found', [p for p in ('/tmp/a', '/tmp/b/c', '/dev/shm/d') if os.path.exists(p)])",
-            after=(
-                "pathlib.Path('/tmp/a').write_text('x'); os.makedirs('/tmp/b', exist_ok=True); "
-                "pathlib.Path('/tmp/b/c').write_text('x'); pathlib.Path('/dev/shm/d').write_text('x')"
-            ),
-        )
-    )
-    assert isinstance(evaluation, Scored), evaluation
-    assert "found []" in evaluation.log

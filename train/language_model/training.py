@@ -2,8 +2,9 @@
 
 The result is a state, as bytes. The candidate's own reports can end the run early and count for nothing else.
 
-With ``limits.rehearsal_seconds`` the sandbox first runs the whole program on synthetic text for about a second (see
-``prepare.smoke_test``). A failure there costs no training time.
+With ``limits.rehearsal_seconds`` the whole program first runs on synthetic text for about a second (see
+``prepare.smoke_test``), in a sandbox of its own, which ends with it: a process, a file or a thread that it leaves could
+train on before the clock starts. A failure there costs no training time.
 """
 
 from __future__ import annotations
@@ -42,36 +43,20 @@ _STRAY_FRAMES = 1000  # a thread of the candidate may still report while predict
 
 _TOO_LONG = "the rehearsal took too long"
 _UNASKED = "train() sent {!r} before it called session.start()"
-_RETRIED = ("crashed", "out_of_memory", "timed_out")
-
-
-class _RetryWithoutRehearsal(Exception):
-    """Start over in a fresh sandbox without a rehearsal, since the rehearsal may have caused the failure."""
 
 
 @contextlib.contextmanager
 def _before_any_budget() -> Iterator[None]:
-    """Add to a failure's reason that no budget was spent; a rehearsal that timed out is skipped instead."""
+    """Add to a failure's reason that no budget was spent; a rehearsal that timed out says nothing of the training."""
     try:
         yield
     except Aborted as ended:
         if ended.outcome == "timed_out":
-            raise _RetryWithoutRehearsal from None
+            return
         if ended.outcome == "lost":
             raise
         where = "found in the rehearsal, before any training time was spent"
         raise Aborted(ended.outcome, f"{ended.reason} ({where})", ended.violation) from None
-
-
-@contextlib.contextmanager
-def _retried_if_early(progress: Progress, early: float, allowed: bool) -> Iterator[None]:
-    """If ``allowed``, raise _RetryWithoutRehearsal for failures in the first ``early`` seconds of the training."""
-    try:
-        yield
-    except Aborted as ended:
-        if allowed and ended.outcome in _RETRIED and progress.seconds <= early:
-            raise _RetryWithoutRehearsal from None
-        raise
 
 
 @dataclass(frozen=True)
@@ -94,65 +79,57 @@ class Training:
     def run(self, stream: Buffer) -> bytes:
         """Train the candidate; return its state as the bytes of a safetensors file. Raises Aborted."""
         if self.task.limits.rehearsal_seconds > 0:
-            before = self.progress.copy()
-            began = time.monotonic()
-            try:
-                return self._attempt(stream, rehearsed=True)
-            except _RetryWithoutRehearsal:
-                # Some programs cannot run twice in one process: the first sandbox then only served as the rehearsal.
-                self.progress.restart(before, "rehearse", time.monotonic() - began)
-        return self._attempt(stream, rehearsed=False)
-
-    def _attempt(self, stream: Buffer, rehearsed: bool) -> bytes:
-        """Train in one sandbox, with or without a rehearsal before. Raises _RetryWithoutRehearsal or Aborted."""
-        rehearsal = self._rehearsal(len(stream)) if rehearsed else None
-        with self.sandboxes.open("training", "train", rehearsal=rehearsal) as process:
+            self._rehearse(len(stream))
+        with self.sandboxes.open("training", "train") as process:
             fault("launch")
-            try:
-                passed = rehearsed and self._rehearse(process)
-                patience = self.task.limits.startup_seconds + self.task.seconds
-                with _retried_if_early(self.progress, 0.1 * self.task.seconds, allowed=passed):
-                    with self.progress.phase("startup"):
-                        budget = self._until_start(process, time.monotonic() + patience)
-                    with self.progress.phase("train"):
-                        state = self._until_state(process, budget, stream)
+            with self._logged(process):
+                with self.progress.phase("startup"):
+                    budget = self._until_start(process, self._patience())
+                with self.progress.phase("train"):
+                    state = self._until_state(process, budget, stream)
                 fault("train")
                 self._within_cores(process)
                 self.progress.metrics.update(_state_metrics(state, self.task))
                 with self.progress.phase("check"):
                     self._check(process, state)
-            finally:
-                self.progress.log = process.log
-                process.kill()
-                self.progress.log = process.log
         return state
+
+    def _patience(self) -> float:
+        """Return the deadline of the start."""
+        return time.monotonic() + self.task.limits.startup_seconds + self.task.seconds
+
+    @contextlib.contextmanager
+    def _logged(self, process: SandboxProcess) -> Iterator[None]:
+        """Keep the process's output, also that of its last moments, and end it."""
+        try:
+            yield
+        finally:
+            self.progress.log = process.log
+            process.kill()
+            self.progress.log = process.log
 
     # ------------------------------------------------------------ rehearsal
 
-    def _rehearsal(self, size: int) -> dict[str, object]:
-        seconds = self.task.limits.rehearsal_seconds
-        return {"seconds": seconds, "bytes": min(size, TEXT_BYTES), "shapes": self._shapes()}
+    def _rehearse(self, size: int) -> None:
+        """Run the program once on synthetic text. Raises Aborted for an error that the training would meet as well.
 
-    def _rehearse(self, process: SandboxProcess) -> bool:
-        """Run the program once on synthetic text; return whether it succeeded.
-
-        Raises Aborted for an error that the training would meet as well. The messages come from the candidate; false
-        ones only harm itself, since the same limits are checked on the real state.
+        The messages come from the candidate; false ones only harm itself, since the same limits are checked on the real
+        state.
         """
         limits = self.task.limits
-        deadline = time.monotonic() + limits.startup_seconds
-        with self.progress.phase("rehearse"), _before_any_budget():
-            frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
-            if frame.kind == "returned":
-                elements, size = frame.message.get("elements"), frame.message.get("bytes")
-                if _is_count(elements) and _is_count(size):
-                    _within_limits(elements, size, self.task)
+        plan = {"seconds": limits.rehearsal_seconds, "bytes": min(size, TEXT_BYTES), "shapes": self._shapes()}
+        with _before_any_budget(), self.sandboxes.open("training", "rehearse", rehearsal=plan) as process:
+            deadline = time.monotonic() + limits.startup_seconds
+            with self._logged(process), self.progress.phase("rehearse"):
                 frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
-            if frame.kind != "rehearsed":
-                raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
-        process.clear_log()  # the log keeps the output of the training only
-        process.send({"type": "go on"}, deadline=deadline + self.task.limits.startup_seconds)
-        return frame.message.get("passed") is True
+                if frame.kind == "returned":
+                    elements, state_bytes = frame.message.get("elements"), frame.message.get("bytes")
+                    if _is_count(elements) and _is_count(state_bytes):
+                        _within_limits(elements, state_bytes, self.task)
+                    frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
+                if frame.kind != "rehearsed":
+                    raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
+        self.progress.log = ""  # it keeps the output of the training only
 
     # ------------------------------------------------------------ training
 

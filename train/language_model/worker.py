@@ -4,7 +4,7 @@
 
 FD is the session's socket; LIBRARY holds the packages ``prepare`` and ``confine``, SITES the installed packages
 (folders joined by colons), CANDIDATE the program's files, TIER the kind of sandbox around it. The first frame names
-the mode: ``train``, ``claims`` or ``logits``.
+the mode: ``rehearse``, ``train``, ``claims`` or ``logits``.
 
 This process is trusted until it imports the candidate, which can then change anything in it. So the evaluator checks
 everything that it sends, and the checks made here only serve honest programs, by giving them clear errors.
@@ -17,12 +17,10 @@ import faulthandler
 import importlib.util
 import mmap
 import os
-import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,18 +55,22 @@ def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str)
     channel = Channel(socket.socket(fileno=descriptor))
     hello = channel.receive().message
     confine(hello, tier)
-    # Without a sandbox the folders of temporary files are shared with other processes, so nothing is removed there.
-    hello["scratch"] = [] if tier == "none" else [os.environ["TMPDIR"], *(["/dev/shm"] if tier == "bwrap" else [])]
     faulthandler.enable()  # so that a segmentation fault leaves a traceback
     import torch
 
     torch.set_num_threads(int(hello["threads"]))
     channel.send({"type": "ready"})
-    if hello["mode"] != "train":
-        _answer(channel, _load(Path(candidate)), hello)
-    if hello["rehearsal"]:
-        _rehearse(channel, Path(candidate), hello)
-    _train(channel, _load(Path(candidate)), hello)
+    _warm_up()
+    run = {"rehearse": _rehearse, "train": _train}.get(hello["mode"], _answer)
+    run(channel, _load(Path(candidate)), hello)
+
+
+def _warm_up() -> None:
+    """Have torch set up its threads and libraries for a forward and a backward pass, which takes up to 0.1 s once."""
+    import torch
+
+    values = torch.ones(64, 64, requires_grad=True)
+    torch.autograd.grad((values @ values).softmax(-1).sum(), values)
 
 
 def _load(folder: Path) -> Any:
@@ -138,27 +140,30 @@ def _try_predict(module: Any, state: bytes, info: Any, shapes: list[list[int]]) 
 # ---------------------------------------------------------------- rehearsal
 
 
-def _rehearse(channel: Any, folder: Path, hello: dict[str, Any]) -> None:
-    """Run the whole program once on synthetic text, then restore the process. Raises errors that are permanent.
+def _rehearse(channel: Any, module: Any, hello: dict[str, Any]) -> None:
+    """Train on synthetic text, return a state and predict once. Raises errors that the training would meet, too.
 
     An error inside ``train`` may be due to the few steps of a rehearsal (nothing averaged, no best state yet), so it is
     ignored and left to the training, unless it is a name that does not exist.
     """
+    import safetensors.torch
     import torch
 
-    with _state_restored(folder, int(hello["threads"]), hello["scratch"]):
-        torch.manual_seed(hello["seed"])
-        passed = _run_once(channel, _load(folder), hello)  # its locals are freed when it returns
-    sys.stdout.flush()
-    sys.stderr.flush()
-    channel.send({"type": "rehearsed", "passed": passed})
-    channel.receive()  # wait until the parent has cleared the log, which must keep the output of the training
+    from prepare.session import TaskInfo
+
+    torch.manual_seed(hello["seed"])
+    state = _short_training(module, hello)
+    if state is not None and state != {}:
+        plain = _plain(state)
+        payload = safetensors.torch.save(plain)
+        elements = sum(tensor.numel() for tensor in plain.values())
+        channel.send({"type": "returned", "elements": elements, "bytes": len(payload)})
+        _try_predict(module, payload, TaskInfo(**hello["task"]), hello["rehearsal"]["shapes"])
+    channel.send({"type": "rehearsed"})
 
 
-def _run_once(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
-    """Train, return a state and predict once; return whether all of it succeeded."""
-    import safetensors.torch
-
+def _short_training(module: Any, hello: dict[str, Any]) -> Any:
+    """Run ``train`` on synthetic text; return its state, None if it was interrupted or failed."""
     from prepare.session import TaskInfo
     from prepare.smoke_test import RehearsalSession, Unfinished, time_limit
 
@@ -173,21 +178,13 @@ def _run_once(channel: Any, module: Any, hello: dict[str, Any]) -> bool:
                 data=lambda: _synthetic_data(hello["seed"], plan["bytes"], info),
                 started=set_alarm,
             )
-            state = module.train(session)
+            return module.train(session)
     except Unfinished:
-        return True  # stopped by the time limit without an error
+        return None
     except Exception as error:
         if _is_missing_name(error):
             raise
-        return False
-    if state is None or (isinstance(state, dict) and not state):
-        return False
-    plain = _plain(state)
-    payload = safetensors.torch.save(plain)
-    elements = sum(tensor.numel() for tensor in plain.values())
-    channel.send({"type": "returned", "elements": elements, "bytes": len(payload)})
-    _try_predict(module, payload, info, plan["shapes"])
-    return True
+        return None
 
 
 def _synthetic_data(seed: int, size: int, info: Any) -> Any:
@@ -209,107 +206,6 @@ def _is_missing_name(error: Exception) -> bool:
     if isinstance(error, AttributeError):
         return getattr(error, "obj", None) is not None  # an object that is None now may be set after a full training
     return isinstance(error, NameError | ImportError) and not isinstance(error, UnboundLocalError)
-
-
-@contextlib.contextmanager
-def _state_restored(folder: Path, threads: int, scratch: list[str]) -> Iterator[None]:
-    """Restore modules, random generators, processes, settings and files in ``scratch`` on exit, as far as possible.
-
-    Compiled code is kept, since it depends on the program and not on the text.
-    """
-    import gc
-    import random
-
-    import numpy as np
-    import torch
-
-    generators = random.getstate(), np.random.get_state()
-    environment, path, here, dtype = dict(os.environ), list(sys.path), Path.cwd(), torch.get_default_dtype()
-    before = set(_entries(scratch))
-    try:
-        yield
-    finally:
-        for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
-                del sys.modules[name]
-        gc.collect()  # unreferenced data loaders end their processes
-        _end_children()
-        sys.path[:] = path
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(here)
-        _remove(set(_entries(scratch)) - before)
-        random.setstate(generators[0])
-        np.random.set_state(generators[1])
-        torch.set_default_dtype(dtype)
-        torch.set_default_device(None)
-        torch.set_num_threads(threads)
-        if "torch._dynamo" in sys.modules:
-            torch._dynamo.reset()
-        torch.cuda.empty_cache()  # no effect where no device is in use
-
-
-_KEPT_FILES = ("torchinductor_", "triton", "pymp-", "sem.")
-"""Prefixes of files to keep: compiled code, and files whose names multiprocessing has stored."""
-
-
-def _entries(folders: list[str]) -> Iterator[str]:
-    """Yield the paths of the folders' entries, compiled code excepted."""
-    for folder in folders:
-        yield from (entry.path for entry in os.scandir(folder) if not entry.name.startswith(_KEPT_FILES))
-
-
-def _remove(paths: set[str]) -> None:
-    """Remove files and folders: a table cached from the synthetic text would be mistaken for one of the real text."""
-    import shutil
-
-    for path in paths:
-        if os.path.isdir(path) and not os.path.islink(path):
-            _open_up(path)  # a folder without permissions can be neither walked nor removed
-            for folder, folders, _ in os.walk(path):
-                for name in folders:
-                    _open_up(os.path.join(folder, name))
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-
-
-def _open_up(folder: str) -> None:
-    """Give the owner all permissions on a folder."""
-    with contextlib.suppress(OSError):
-        if not os.path.islink(folder):
-            os.chmod(folder, 0o700)
-
-
-def _end_children() -> None:
-    """End the processes that the rehearsal left, which would use cores and count towards the process limit."""
-    import multiprocessing
-    from multiprocessing import forkserver, resource_tracker
-
-    if (compiling := sys.modules.get("torch._inductor.async_compile")) is not None:
-        compiling.shutdown_compile_workers()  # killed workers would block the next compilation
-    for child in multiprocessing.active_children():
-        child.kill()
-        child.join(1.0)
-    # These two also serve the training, and are idle otherwise.
-    modules: list[Any] = [resource_tracker, forkserver]  # private attributes, missing from their type stubs
-    servers = (modules[0]._resource_tracker._pid, modules[1]._forkserver._forkserver_pid)
-    for number in _children():
-        if number not in servers:
-            with contextlib.suppress(OSError):
-                os.kill(number, signal.SIGKILL)
-                os.waitpid(number, 0)
-
-
-def _children() -> list[int]:
-    """Return the ids of this process's children; none on systems without /proc."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # the process has just ended
-            if int(status.read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(int(status.parent.name))
-    return found
 
 
 # ---------------------------------------------------------------- results

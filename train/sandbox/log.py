@@ -42,7 +42,6 @@ class OutputReader:
 
     def __init__(self, pipe: IO[bytes], limit: int) -> None:
         self._pipe = pipe
-        self._limit = limit
         self._buffer = TailBuffer(limit)
         self._open = True
         self._left = _BYTES_PER_CHECK
@@ -88,11 +87,6 @@ class OutputReader:
             if not poll.poll(1000 * timeout):
                 return
             self.read()
-
-    def clear(self) -> None:
-        """Drop all output so far."""
-        self.drain(64)
-        self._buffer = TailBuffer(self._limit)
 
     def close(self) -> None:
         self._open = False

@@ -95,10 +95,6 @@ class SandboxProcess:
         """Its output, cut in the middle. Untrusted."""
         return self._output.text
 
-    def clear_log(self) -> None:
-        """Drop its output so far."""
-        self._output.clear()
-
     # ------------------------------------------------------------ messages
 
     def send(self, message: dict[str, object], payload: bytes = b"", *, deadline: float, fd: int | None = None) -> None:
