@@ -16,6 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Purpose = Literal["screen", "confirm", "report"]
 """Why a node is evaluated: to steer the search, to choose the node to claim, or to claim."""
 
@@ -179,6 +182,8 @@ class Request:
     """The leader's mean: among screenings, ``strictness`` applies only to scores that could beat it. Not stored."""
     baseline_pace: tuple[CurvePoint, ...] = ()
     """The baseline's training curve, against which the optional median rule stops slow runs. Not stored."""
+    position_key: bytes = field(default=b"", repr=False)
+    """The archive's secret, from which the positions that judge a claim are derived. Not stored with the request."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,29 @@ class Audit:
 
     k: int
     correction: float
+    """0 in an evaluation for a claim, where the parent process computes all log-probabilities."""
     worst: float
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """The scores of an evaluation for a claim by window; their mean is its score.
+
+    Only scores of equal position sets can be compared window by window.
+    """
+
+    position_set: str
+    """Identifies the positions at which the windows were judged."""
+    values: bytes = field(repr=False)
+    """[N] little-endian 32-bit floats, in the unit of the metric."""
+
+    @classmethod
+    def of(cls, position_set: str, scores: NDArray[np.float64]) -> WindowScores:
+        return cls(position_set, scores.astype("<f4").tobytes())
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        return np.frombuffer(self.values, "<f4").astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -253,6 +280,8 @@ class Scored(EvaluationBase):
 
     score: float
     audit: Audit | None = None
+    windows: WindowScores | None = None
+    """Of an evaluation for a claim at secret positions; None for all others."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further figures measured by the evaluator: ``parameters``, ``state_bytes``."""
 

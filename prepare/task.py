@@ -140,10 +140,13 @@ class Task:
     audit_screen: int = 128
     """Audited positions of an ordinary screening; see ``train.language_model.audit``."""
     audit_claim: int = 8192
-    """Audited positions of a leader, a confirmation or a report, at most."""
+    """Audited positions of a screening that could beat the leader, at most."""
     audit_unseen: float = 0.004
-    """Gain, in the metric's unit, that may stay unseen in their scores (with 95% certainty) until the seed deviation is
-    known; then a quarter of that deviation."""
+    """Gain, in the metric's unit, that may stay unseen in such a screening until the seed deviation is known; then a
+    quarter of that deviation."""
+    claim_windows: int = 2048
+    """Windows of ``select`` and ``holdout`` at which evaluations for a claim are judged, at most; see
+    ``train.language_model.judgement``. The error of a difference falls with their square root."""
     audit_tolerance: float = 2e-3
     """Largest tolerated difference (nats) between a claim and its audit at one position."""
 
@@ -163,7 +166,7 @@ class Task:
                 f"task.smallest_gain is {self.smallest_gain}; expected a positive number in the unit of "
                 f"{self.metric.name}, or null"
             )
-        for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
+        for name in ("context", "rows", "batch", "audit_screen", "audit_claim", "claim_windows"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"task.{name} is {value}; expected a number of at least 1")
         if self.encoding not in ("bytes", "tokens"):
@@ -238,6 +241,18 @@ class Task:
                 f"{self.rows:,}. Give the corpus more text, or lower task.rows or task.context."
             )
         return np.array(rows[np.linspace(0, len(rows) - 1, self.rows).astype(np.int64)])
+
+    def claim_rows(self, split: EvaluationSplit) -> Symbols:
+        """Return [N, context + 1] symbols of a split in windows that do not overlap: ``claim_windows``, or all it has.
+
+        Raises ValueError if the split has no two windows.
+        """
+        if self.tokenised is not None:
+            rows = self.tokenised.rows(split)
+            return np.array(rows[np.linspace(0, len(rows) - 1, min(len(rows), self.claim_windows)).astype(np.int64)])
+        text = self.corpus.evaluation(split)
+        windows = min(len(text) // (self.context + 1), self.claim_windows)
+        return evaluation_rows(text, max(2, windows), self.context)
 
     def measure(self, rows: Symbols) -> Measure:
         """Return the conversion of log-probabilities of the targets of ``rows`` [N, T + 1] to bits per byte."""

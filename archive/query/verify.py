@@ -72,6 +72,9 @@ _WRONG = {
     "curve without its evaluation": (
         "SELECT DISTINCT c.node_id FROM curves AS c ANTI JOIN evaluations AS e USING (node_id, seed, purpose)"
     ),
+    "window scores without their evaluation": (
+        "SELECT DISTINCT w.node_id FROM window_scores AS w ANTI JOIN evaluations AS e USING (node_id, seed, purpose)"
+    ),
     "call of an unknown run": "SELECT DISTINCT run FROM llm_calls WHERE run NOT IN (SELECT run FROM runs)",
     "call without its prompt, answer or templates": (
         "SELECT run || ' ' || move FROM llm_calls WHERE prompt_sha NOT IN (SELECT sha FROM sources) "

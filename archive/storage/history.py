@@ -20,6 +20,7 @@ from archive.records import (
     Refusal,
     Run,
     Spending,
+    WindowScores,
 )
 from archive.storage import rows
 from archive.storage.lazy import StoredCurve, StoredFiles
@@ -113,12 +114,22 @@ class History:
             yield node_id, (row[-1], rows.node_of(row, parents[node_id], StoredFiles(files[node_id], load)))
 
     def _evaluations(self, run: str, nodes: dict[str, Node]) -> Iterator[tuple[int, int, Evaluation]]:
-        curves = self._curves(run)
+        curves, windows = self._curves(run), self._windows(run)
         sql = f"SELECT {_OF_EVALUATION} FROM evaluations WHERE run = ? ORDER BY arrival, rowid"
         for row in self._query(sql, [run]):
             node_id, seed, purpose, outcome = row[1], row[3], row[4], row[6]
             curve = curves.get((node_id, seed, purpose), ()) if outcome != "lost" else ()
-            yield row[-1], 2, rows.evaluation_of(row, nodes[node_id].candidate.files, curve)
+            files = nodes[node_id].candidate.files
+            yield row[-1], 2, rows.evaluation_of(row, files, curve, windows.get((node_id, seed, purpose)))
+
+    def _windows(self, run: str) -> dict[Key, WindowScores]:
+        sql = f"SELECT {rows.WINDOWS} FROM window_scores JOIN nodes USING (node_id) WHERE run = ?"
+        found = self._query(sql, [run])
+        return {(row[0], row[1], row[2]): WindowScores(row[3], bytes(row[5])) for row in found}
+
+    def secret(self, purpose: str) -> bytes | None:
+        found = self._query("SELECT secret FROM secrets WHERE purpose = ?", [purpose])
+        return bytes(found[0][0]) if found else None
 
     # ------------------------------------------------------------ curves
 

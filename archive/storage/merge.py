@@ -28,6 +28,7 @@ _KEYS = {
     "files": ("node_id", "path"),
     "evaluations": ("node_id", "seed", "purpose"),
     "curves": ("node_id", "seed", "purpose"),
+    "window_scores": ("node_id", "seed", "purpose"),
     "llm_requests": ("request",),
     "llm_calls": ("run", "move", "turn", "called_at"),
     "decisions": ("run", "kind", "node_id", "decided_at"),

@@ -33,6 +33,7 @@ from archive.records import (
     Resources,
     Run,
     Scored,
+    WindowScores,
 )
 
 Row = tuple[Any, ...]
@@ -179,7 +180,9 @@ def evaluation_row(evaluation: Evaluation, arrival: int) -> Row:
     )  # fmt: skip
 
 
-def evaluation_of(row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint] = ()) -> Evaluation:
+def evaluation_of(
+    row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint] = (), windows: WindowScores | None = None
+) -> Evaluation:
     (
         run, node_id, move, seed, purpose, _split, outcome, reason, score, trust, seconds, _wall, phases, cpu_seconds,
         peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, correction, worst,
@@ -203,7 +206,15 @@ def evaluation_of(row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint
     if outcome != "scored":
         return Failed(**vars(base), outcome=outcome, reason=reason or "", violation=violation)
     audit = Audit(audit_k, correction, worst) if audit_k is not None else None
-    return Scored(**vars(base), score=score, audit=audit, metrics=_floats(metrics))
+    return Scored(**vars(base), score=score, audit=audit, windows=windows, metrics=_floats(metrics))
+
+
+WINDOWS = "node_id, seed, purpose, position_set, windows, scores"
+
+
+def windows_row(request: Request, windows: WindowScores) -> Row:
+    key = request.node_id, request.seed, request.purpose
+    return (*key, windows.position_set, len(windows.scores), windows.values)
 
 
 def curve_columns(curve: Sequence[CurvePoint]) -> tuple[list[int], list[float], list[float]]:

@@ -1,4 +1,4 @@
--- Schema 6. Append-only: rows are inserted by the search, never updated or deleted.
+-- Schema 7. Append-only: rows are inserted by the search, never updated or deleted.
 -- Changes here need a migration in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The single writer checks uniqueness.
 -- Ids that are joined on are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
@@ -185,4 +185,21 @@ CREATE TABLE events (
     code        VARCHAR,                -- what the event is about: EventCode in archive/records.py
     detail      JSON,
     arrival     BIGINT DEFAULT 0
+);
+
+-- The scores of an evaluation for a claim by window of text: the claim's interval follows from their differences.
+CREATE TABLE window_scores (
+    node_id      VARCHAR NOT NULL,
+    seed         BIGINT NOT NULL,
+    purpose      VARCHAR NOT NULL,      -- confirm, report
+    position_set VARCHAR NOT NULL,      -- identifies the positions: only scores of equal sets are compared by window
+    windows      INTEGER NOT NULL,
+    scores       BLOB NOT NULL          -- little-endian 32-bit floats, in the metric's unit; their mean is the score
+);
+
+-- Made once for this file, and not merged into others. Never in a prompt, a report or an export.
+CREATE TABLE secrets (
+    purpose VARCHAR NOT NULL,           -- unique; 'positions': the positions that judge a claim follow from it
+    secret  BLOB NOT NULL,
+    made_at TIMESTAMP NOT NULL
 );

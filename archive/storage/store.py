@@ -11,6 +11,7 @@ into one. All methods are thread safe. Readers get their own cursors (``archive.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ class Archive:
         self._sources = Sources(path, self._writer, self.query)
         self._ids: set[str] | None = None
         self._keys: dict[str, set[tuple[str, int, str]]] = {}
+        self._secrets: dict[str, bytes] = {}
         self._curve_points = int(self.query("SELECT count(*) FROM curves")[0][0])
         self._arrivals = self._history.last_arrival()
 
@@ -179,6 +181,10 @@ class Archive:
                 self._claim_key(request.run, (request.node_id, request.seed, request.purpose))
             row = rows.evaluation_row(evaluation, self._arrival())
             self._writer.write(rows.insert("evaluations", rows.EVALUATION), row)
+            if isinstance(evaluation, Scored) and evaluation.windows is not None:
+                self._writer.write(
+                    rows.insert("window_scores", rows.WINDOWS), rows.windows_row(request, evaluation.windows)
+                )
             curve = self._add_curve(evaluation)
         return replace(evaluation, curve=curve, log="" if evaluation.outcome == "scored" else evaluation.log)
 
@@ -247,6 +253,20 @@ class Archive:
 
     def _forget_points(self, first: int) -> None:
         self._curve_points = first
+
+    def secret(self, purpose: str) -> bytes:
+        """Return the archive's secret for a purpose: 32 random bytes, made on first use."""
+        if purpose not in self._secrets:
+            known = self._history.secret(purpose)
+            self._secrets[purpose] = self._make_secret(purpose) if known is None else known
+        return self._secrets[purpose]
+
+    def _make_secret(self, purpose: str) -> bytes:
+        made = secrets.token_bytes(32)
+        with self.transaction():
+            row = (purpose, made, rows.to_time(self._clock()))
+            self._writer.write(rows.insert("secrets", "purpose, secret, made_at"), row)
+        return made
 
     # ------------------------------------------------------------ what a session reads
 

@@ -6,6 +6,9 @@ returns the evaluations still needed (``next_moves``) or the ``verdict``:
     confirm  the best few nodes by screening mean, each better than the root's, are evaluated again, scored on select
     report   the best of them and the root get fresh seeds again, scored on holdout: Welch's interval of the difference
 
+Both are scored at secret positions, the same for all evaluations of an archive (``train.language_model.judgement``).
+The interval has the error that both sides share through them, too.
+
 Screening scores choose the finalists and never enter the claim. The root is no finalist. With one finalist there is
 nothing to choose and no confirm stage; with none the verdict costs nothing.
 
@@ -32,6 +35,7 @@ failed or the limit is reached.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -39,13 +43,23 @@ from typing import Literal
 
 import numpy as np
 
-from archive.records import Decision, Evaluation, MoveRecord, Purpose, Replicate, Scored, VerdictCode
+from archive.records import (
+    Decision,
+    Evaluation,
+    Failed,
+    MoveRecord,
+    Purpose,
+    Replicate,
+    Scored,
+    VerdictCode,
+    WindowScores,
+)
 from archive.tree import Tree
 from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
 from search.claims.plan import sized as sized
-from search.claims.statistics import Difference, NoInterval, screening_sigma, welch
+from search.claims.statistics import Difference, NoInterval, paired_sampling, screening_sigma, welch
 from search.config import LEAST_SEEDS, ClaimPlan
 
 _NOMINEE = "would-be champion"
@@ -84,6 +98,8 @@ class Verdict:
         if self.difference is not None:
             d = self.difference
             figures |= {"gain": d.gain, "low": d.low, "high": d.high, "dof": d.dof, "confidence": d.confidence}
+            if d.sampling is not None:
+                figures |= {"windows": d.sampling.windows, "window_error": d.sampling.standard_error}
         return figures
 
 
@@ -120,6 +136,8 @@ class _Side:
     """One node's evaluations for one purpose within a claim."""
 
     scores: list[float] = field(default_factory=list)
+    windows: list[WindowScores] = field(default_factory=list)
+    """Of the scores that were made at secret positions: all of them, or none."""
     failures: list[Evaluation] = field(default_factory=list)
     pending: int = 0
 
@@ -142,16 +160,20 @@ class _Claim:
         sides: dict[tuple[str, Purpose], _Side] = {}
         for node_id, purpose in ((m.node_id, m.purpose) for r in moves if isinstance(m := r.move, Replicate)):
             sides.setdefault((node_id, purpose), _Side())
-        landed = 0
-        for node_id in dict.fromkeys(node_id for node_id, _ in sides):
-            for e in tree.evaluations[node_id]:
-                if e.request.move in numbers and e.outcome != "lost":
-                    landed += 1
-                    _count(sides[node_id, e.request.purpose], e, tree)
+        own = [
+            e
+            for node_id in dict.fromkeys(node_id for node_id, _ in sides)
+            for e in tree.evaluations[node_id]
+            if e.request.move in numbers and e.outcome != "lost"
+        ]
+        comparable = _latest_position_sets(own)
+        for e in own:
+            if e.conditions == tree.conditions:  # else made on other hardware or data
+                _count(sides[e.request.node_id, e.request.purpose], e, comparable[e.request.purpose])
         for record in moves:
             if record.number in tree.open_moves and isinstance(record.move, Replicate):
                 sides[record.move.node_id, record.move.purpose].pending += 1
-        return cls(moves, sides, landed)
+        return cls(moves, sides, len(own))
 
     def side(self, node_id: str, purpose: Purpose) -> _Side:
         return self.sides.get((node_id, purpose), _Side())
@@ -184,13 +206,26 @@ def _claims_before(tree: Tree) -> int:
     return sum(_is_claim(a) and not _is_claim(b) for a, b in pairwise(tree.moves.values()))
 
 
-def _count(side: _Side, evaluation: Evaluation, tree: Tree) -> None:
-    if evaluation.conditions != tree.conditions:
-        return  # made on other hardware or data: not comparable
-    if isinstance(evaluation, Scored):
-        side.scores.append(evaluation.score)
-    else:
+def _latest_position_sets(evaluations: Sequence[Evaluation]) -> Mapping[Purpose, str | None]:
+    """Return the position set of the latest score of each purpose; scores of other sets are not comparable with it.
+
+    There is more than one only where a claim was interrupted, and resumed in another archive or by another version.
+    """
+    scored = sorted((e for e in evaluations if isinstance(e, Scored)), key=lambda e: e.request.move)
+    return defaultdict(lambda: None, {e.request.purpose: _position_set(e) for e in scored})
+
+
+def _position_set(evaluation: Scored) -> str | None:
+    return None if evaluation.windows is None else evaluation.windows.position_set
+
+
+def _count(side: _Side, evaluation: Evaluation, position_set: str | None) -> None:
+    if isinstance(evaluation, Failed):
         side.failures.append(evaluation)
+    elif _position_set(evaluation) == position_set:
+        side.scores.append(evaluation.score)
+        if evaluation.windows is not None:
+            side.windows.append(evaluation.windows)
 
 
 # ---------------------------------------------------------------- the stages
@@ -357,9 +392,10 @@ def _preferred(tree: Tree, claim: _Claim, finalists: Sequence[str], nominee: str
 
 
 def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, preferred: str, unit: str) -> Verdict:
-    baseline = tuple(claim.side(tree.root, "report").scores)
-    champion = tuple(claim.side(nominee, "report").scores)
-    difference = welch(baseline, champion, tree.direction, plan.confidence)
+    sides = claim.side(tree.root, "report"), claim.side(nominee, "report")
+    baseline, champion = (tuple(side.scores) for side in sides)
+    sampling = paired_sampling(*([windows.scores for windows in side.windows] for side in sides))
+    difference = welch(baseline, champion, tree.direction, plan.confidence, sampling)
     remarks = preferred + _remarks(tree, claim)
     if isinstance(difference, NoInterval):
         reason = f"no claim: {difference.reason}{remarks}"
@@ -418,6 +454,8 @@ def describe(difference: Difference, unit: str = "") -> str:
     )
     means = f"{d.baseline_mean:.{digits}f} -> {d.champion_mean:.{digits}f} {unit}".rstrip()
     interval = f"{100 * d.confidence:g}% interval {d.low:.{digits}f} to {d.high:.{digits}f}"
+    if d.sampling is not None:
+        seeds += f", {d.sampling.windows:,} secret positions"
     note = f"; {d.note}" if d.note else ""
     return f"{means} (gain {d.gain:.{digits}f}, {interval}, {seeds}{note})"
 

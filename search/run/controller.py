@@ -155,11 +155,7 @@ class RunController:
             request = self.engine.ask("confirm", "report")
         else:
             request = self.engine.ask("screen") if self._over() is None else None
-        if request is None:
-            return None
-        plan = self._claiming
-        runs = {} if plan is None else {"confirm": plan.confirm_seeds, "report": plan.report_seeds}
-        return self.engine.annotate(request, runs.get(request.purpose, 1))
+        return None if request is None else self.engine.annotate(request)
 
     # ------------------------------------------------------------ the stages
 

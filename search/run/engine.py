@@ -201,16 +201,16 @@ class Engine:
         """Queue an evaluation of a known node: for the claim, or for a resume on other hardware."""
         self._queue(self._choose(move), move.node_id, move.purpose)
 
-    def annotate(self, request: Request, runs: int = 1) -> Request:
-        """Add to a request what the evaluator needs to know of the tree: audit strictness and the baseline's pace.
+    def annotate(self, request: Request) -> Request:
+        """Add to a request what the evaluator needs to know of the archive.
 
-        A screening also carries the leader's mean: only scores that could beat it are audited that strictly. runs: how
-        many runs are averaged into the mean that will be believed.
+        For a screening that is the audit's strictness, the leader's mean (only scores that could beat it are audited
+        that strictly) and the baseline's pace; for a claim it is the key to the secret positions.
         """
-        request = replace(request, strictness=self._strictness(request.node_id, runs))
         if request.purpose != "screen":
-            return request
-        request = replace(request, baseline_pace=self._baseline_pace(request.node_id))
+            return replace(request, position_key=self.archive.secret("positions"))
+        strictness, pace = self._strictness(request.node_id), self._baseline_pace(request.node_id)
+        request = replace(request, strictness=strictness, baseline_pace=pace)
         leader = self.tree.leader()
         return request if leader is None else replace(request, leader_score=self.tree.mean(leader))
 
@@ -278,17 +278,15 @@ class Engine:
     def _child_of(self, number: int) -> Node | None:
         return next((node for node in reversed(self.tree.nodes) if node.move == number), None)
 
-    def _strictness(self, node_id: str, runs: int) -> float:
-        """Return the gain that may stay unseen: sigma / 4, or ``task.audit_unseen`` until sigma is known, times runs.
+    def _strictness(self, node_id: str) -> float:
+        """Return the gain that may stay unseen in a screening: sigma / 4, or ``task.audit_unseen`` before it is known.
 
-        Infinite for the seed program, which was not written to win. False claims of g_i in run i, audited at K
-        positions, stay unseen with probability exp(-K sum g_i / c), so the mean of n runs is bounded as one run with n
-        K positions would be, and each of them may leave n times as much unseen.
+        Infinite for the seed program, which was not written to win.
         """
         if node_id == self.tree.root:
             return math.inf
         sigma = screening_sigma(self.tree)
-        return runs * (sigma / 4 if sigma else self.parts.task.audit_unseen)
+        return sigma / 4 if sigma else self.parts.task.audit_unseen
 
     def _baseline_pace(self, node_id: str) -> tuple[CurvePoint, ...]:
         """Return the root's loss curve for a candidate's first run, where far slower ones are stopped; else empty.

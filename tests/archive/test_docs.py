@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from archive_sample import (
     HOUSE,
@@ -22,7 +23,7 @@ from archive_sample import (
 
 from archive.cli.parser import COMMANDS
 from archive.query.query import ArchiveReader, open_reader
-from archive.records import Decision, Event, Propose
+from archive.records import Decision, Event, Propose, WindowScores
 from archive.storage.store import Archive
 
 PAGE = (HOUSE / "docs" / "sql.md").read_text(encoding="utf-8")
@@ -40,6 +41,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         diary.record(failed(request_for(nodes[2], 60), "invalid", violation=True))
         last = diary.tree.nodes[-1]
         an_ablation(archive, last, [3.0, 3.1], **{f"_{last.node_id}": [3.4, 3.5]})
+        archive.secret("positions")
+        windows = WindowScores.of("set-1", np.array([3.0, 3.2]))
+        diary.record(scored(request_for(nodes[1], 61, "report"), 3.1, windows=windows))
         archive.decide(Decision("night", "leader", nodes[1].node_id, "best mean", {}, START))
         archive.note(Event("night", "cheating", "found cheating", START, nodes[2].node_id))
     return open_reader(path)

@@ -33,18 +33,23 @@ def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> No
     assert pace(child) == ()
 
 
-def test_the_runs_of_a_claim_are_audited_together(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mean of n runs allows each run n times as much; the seed program gets the audit of an ordinary screening."""
+def test_a_request_carries_what_its_evaluation_needs(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Screenings the audit's strictness, the seed program that of an ordinary one; claims the archive's secret."""
     bench = start("budget.evaluations=29")
-    asked = bench.evaluator.asked
     search = bench.search
-    strictness = {(request.purpose, request.node_id == search.tree.root): request.strictness for request in asked}
-    assert strictness[("report", True)] == strictness[("screen", True)] == math.inf
-    assert strictness[("report", False)] == 2 * strictness[("confirm", False)] > 0.0
+    asked = bench.evaluator.asked
+    strictness = {(each.purpose, each.node_id == search.tree.root): each.strictness for each in asked}
+    assert strictness[("screen", True)] == math.inf
+    assert 0.0 < (strictness[("screen", False)] or 0.0) < math.inf
+    keys = {each.purpose: each.position_key for each in asked}
+    assert keys == {"screen": b"", "confirm": keys["report"], "report": search.archive.secret("positions")}
+    assert repr(keys["report"]) not in repr(asked)
 
-    def of(purpose: Purpose, runs: int, sigma: float | None) -> float | None:
+    def of(sigma: float | None) -> float | None:
         monkeypatch.setattr(engine, "screening_sigma", lambda tree: sigma)
-        return search.annotate(Request("child", search.run.run, 99, {}, 1, purpose), runs).strictness
+        return search.annotate(Request("child", search.run.run, 99, {}, 1, "screen")).strictness
 
-    assert of("report", 4, 0.02) == 4 * 0.005
-    assert of("screen", 1, None) == search.parts.task.audit_unseen
+    assert of(0.02) == 0.005
+    assert of(None) == search.parts.task.audit_unseen

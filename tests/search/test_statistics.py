@@ -21,6 +21,7 @@ from search.claims.statistics import (
     deviation,
     expected_best_of,
     mean_interval,
+    paired_sampling,
     pooled_sigma,
     screening_sigma,
     welch,
@@ -41,6 +42,44 @@ def test_welch_is_scipys(n_b: int, n_c: int, spread: float, direction: str) -> N
     assert ours.dof == pytest.approx(theirs.df)
     assert ours.gain == pytest.approx(sides[0].mean() - sides[1].mean())
     assert ours.significant == (theirs.pvalue < 0.05 and theirs.statistic > 0)
+
+
+def sides_by_window(
+    rng: np.random.Generator, windows: int, gain: float, runs: int = 4
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Two programs' scores by window: noise of the seeds, of the windows for each program, and of both together."""
+    text = rng.normal(3.0, 2.0, windows)
+    sides = (text - each + rng.normal(0, 0.6, windows) for each in (0.0, gain))
+    base, champion = ([s + rng.normal(0, 0.01) + rng.normal(0, 0.6, windows) for _ in range(runs)] for s in sides)
+    return base, champion
+
+
+def test_the_interval_covers_the_choice_of_positions() -> None:
+    """Without the windows' part it covers far less than 95%: all runs share the positions, so their spread is small."""
+    rng, tries, alone, together = np.random.default_rng(3), 400, 0, 0
+    for _ in range(tries):
+        sides = sides_by_window(rng, windows=300, gain=0.1)
+        means = [[float(run.mean()) for run in side] for side in sides]
+        for sampling in (None, paired_sampling(*sides)):
+            found = welch(*means, "minimise", 0.95, sampling)
+            assert isinstance(found, Difference)
+            covers = found.low <= 0.1 <= found.high
+            alone, together = (alone + covers, together) if sampling is None else (alone, together + covers)
+    assert alone / tries < 0.85
+    assert together / tries > 0.95 - 3 * math.sqrt(0.05 * 0.95 / tries)
+
+
+def test_equal_runs_still_have_the_error_of_their_positions() -> None:
+    windows = [np.array([3.0, 1.0, 2.0, 4.0])] * 2
+    sampling = paired_sampling(windows, [w - np.array([0.0, 1.0, 0.0, 1.0]) for w in windows])
+    assert sampling is not None
+    assert sampling.standard_error == pytest.approx(math.sqrt(1 / 3 / 4))
+    found = welch([2.5, 2.5], [2.0, 2.0], "minimise", sampling=sampling)
+    assert isinstance(found, Difference)
+    assert (found.dof, found.note) == (3.0, "")
+    assert found.standard_error == sampling.standard_error
+    assert not found.significant
+    assert paired_sampling([], windows) is None
 
 
 def test_a_gain_is_positive_where_the_champion_is_better() -> None:

@@ -24,6 +24,7 @@ from archive.records import (
     Request,
     Resources,
     Scored,
+    WindowScores,
     node_id_for,
 )
 from archive.tree import Tree
@@ -143,6 +144,7 @@ class Growth:
         conditions: Conditions = CONDITIONS,
         violation: bool = False,
         speed: float | None = None,
+        windows: WindowScores | None = None,
     ) -> None:
         """The training that a move asked for ends in a score, or in an outcome without one."""
         purpose = record.move.purpose if isinstance(record.move, Replicate) else "screen"
@@ -164,7 +166,7 @@ class Growth:
         if isinstance(result, str):
             evaluation = Failed(**common, outcome=result, reason="it broke", violation=violation)
         else:
-            evaluation = Scored(**common, score=result, metrics=self.metrics(number))
+            evaluation = Scored(**common, score=result, windows=windows, metrics=self.metrics(number))
         self._write(lambda tree: tree.record(evaluation))
 
 

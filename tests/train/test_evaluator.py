@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from archive.records import Evaluation, Failed, Request, Scored
-from prepare.scoring import bits_per_byte, target_log_probs
+from prepare.scoring import Floats, Symbols, bits_per_byte, target_log_probs
 from prepare.task import Task
 from train.hardware.slots import make_slots
-from train.language_model.evaluation import EvaluationPipeline, _within_bounds
+from train.language_model.audit import within_bounds
+from train.language_model.evaluation import EvaluationPipeline
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox import owner
 from train.sandbox.abort import Aborted
@@ -44,15 +45,18 @@ def honest(run_candidate, toy_seed: str, watched: list[tuple[str, float]]) -> Sc
     return evaluation
 
 
-def bigram_score(task: Task, split: str, seed: int = 11) -> float:
+def bigram_score(task: Task, split: str) -> float:
     """What the toy seed program must score, computed here without an evaluator."""
+    return bits_per_byte(float(bigram_log_probs(task, task.evaluation_rows(split)).mean()))
+
+
+def bigram_log_probs(task: Task, rows: Symbols, seed: int = 11) -> Floats:
     import torch
 
     stream = torch.frombuffer(bytearray(task.training_stream(seed)), dtype=torch.uint8).long()
     pairs = torch.bincount(256 * stream[:-1] + stream[1:], minlength=256 * 256).view(256, 256)
     table = (pairs + 0.1).log()
-    rows = task.evaluation_rows(split)
-    return bits_per_byte(float(target_log_probs(lambda tokens: table[tokens], rows, 256, "cpu").mean()))
+    return target_log_probs(lambda tokens: table[tokens], rows, 256, "cpu")
 
 
 def test_an_honest_program_is_scored_as_it_deserves(honest: Scored, toy_task: Task) -> None:
@@ -96,13 +100,22 @@ def test_a_claim_that_leads_is_audited_as_a_claim(run_candidate, toy_seed: str, 
 
 
 @pytest.mark.slow
-def test_a_report_is_judged_on_the_holdout(run_candidate, toy_seed: str, toy_task: Task) -> None:
-    report = run_candidate(toy_seed, purpose="report", leader_score=0.0)
+def test_a_report_is_judged_at_secret_positions_of_the_holdout(
+    run_candidate, evaluator: AuditedEvaluator, toy_seed: str, toy_task: Task
+) -> None:
+    """Every window counts once, and the score is what the program gives to the targets there."""
+    report = run_candidate(toy_seed, purpose="report")
     assert isinstance(report, Scored), report
-    assert report.split == "holdout"
+    assert (report.split, report.trust) == ("holdout", "audited")
     assert report.audit is not None
-    assert report.audit.k == toy_task.audit_claim
-    assert report.score == pytest.approx(bigram_score(toy_task, "holdout"), abs=1e-5)
+    assert (report.audit.k, report.audit.correction) == (toy_task.audit_screen, 0.0)
+    chosen, windows = evaluator.positions(report.request), toy_task.claim_rows("holdout")
+    assert report.windows is not None
+    assert report.windows.position_set == chosen.name
+    assert report.metrics["windows"] == len(report.windows.scores) == len(windows)
+    log_probs = bigram_log_probs(toy_task, windows)[np.arange(len(windows)), chosen.positions]
+    assert report.windows.scores == pytest.approx(-log_probs / math.log(2), abs=1e-5)
+    assert report.score == pytest.approx(bits_per_byte(float(log_probs.mean())), abs=1e-5)
 
 
 FAILURES = [
@@ -235,10 +248,10 @@ def test_a_defect_of_the_evaluator_is_a_failure_that_says_where(
 def test_claims_are_bounded() -> None:
     """Half of the largest float for one target made the audit divide by zero, and ended the search."""
     claims = np.full((4, 8), -3.0)
-    assert _within_bounds(claims) is claims
+    assert within_bounds(claims) is claims
     claims[2, 3] = -1.7e308
     with pytest.raises(Aborted, match="below -10,000 nats") as ended:
-        _within_bounds(claims)
+        within_bounds(claims)
     assert (ended.value.outcome, ended.value.violation) == ("invalid", False)
 
 
@@ -317,7 +330,7 @@ def test_the_strictness_decides_how_many_positions_are_audited(evaluator, toy_se
     """The strictness of a request decides how many positions are audited; infinity gives the smallest audit."""
 
     def audited(strictness: float) -> int:
-        request = Request("n", "r", 0, {"train.py": toy_seed}, 11, "report", strictness=strictness)
+        request = Request("n", "r", 0, {"train.py": toy_seed}, 11, "screen", strictness=strictness, leader_score=64.0)
         done = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
         assert isinstance(done, Scored), done
         assert done.audit is not None

@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 
 from prepare.task import Task
-from train.language_model.evaluation import EvaluationPipeline
+from train.language_model.predict_sandbox import check_computing
 from train.sandbox.abort import Aborted
 
 
-def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1) -> None:
+def charge(
+    task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1, share: float = 1.0
+) -> None:
     limits = dataclasses.replace(task.limits, predict_seconds=3.0)
     sandboxes: Any = SimpleNamespace(
         task=dataclasses.replace(task, seconds=10.0, limits=limits),
         slot=SimpleNamespace(device=device, threads=threads),
         progress=SimpleNamespace(seconds=trained),
     )
-    scoring: Any = None
-    EvaluationPipeline(scoring, sandboxes, lambda phase, share, loss=None: None)._charge(wall, cpu)
+    check_computing(sandboxes, wall, cpu, share)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ def charge(task: Task, *, trained: float, wall: float, cpu: float, device: str =
         {"trained": 4.0, "wall": 9.0, "cpu": 8.9},  # what training left over may be used
         {"trained": 10.0, "wall": 3.0, "cpu": 5.9, "threads": 2},
         {"trained": 10.0, "wall": 2.9, "cpu": 20.0, "device": "cuda"},
+        {"trained": 10.0, "wall": 9.0, "cpu": 8.9, "share": 3.0},
+        {"trained": 10.0, "wall": 3.0, "cpu": 2.9, "share": 0.1},
     ],
 )
 def test_the_allowance_and_what_training_left_over_may_be_used(toy_task: Task, spent: dict[str, Any]) -> None:
@@ -44,6 +47,8 @@ def test_the_allowance_and_what_training_left_over_may_be_used(toy_task: Task, s
         {"trained": 10.2, "wall": 4.0, "cpu": 3.1},  # the grace is not paid back
         {"trained": 4.0, "wall": 9.5, "cpu": 9.1},
         {"trained": 10.0, "wall": 3.1, "cpu": 1.0, "device": "cuda"},
+        {"trained": 10.0, "wall": 9.0, "cpu": 9.1, "share": 3.0},
+        {"trained": 10.0, "wall": 4.0, "cpu": 3.1, "share": 0.1},  # before the first rows: no more than in a screening
     ],
 )
 def test_training_in_predict_is_timed_out(toy_task: Task, spent: dict[str, Any]) -> None:

@@ -57,8 +57,12 @@ from numpy.typing import NDArray
 
 from archive.records import Audit, Direction
 from prepare.scoring import Floats, Symbols
+from train.sandbox.abort import Aborted
 
 CERTAINTY = 0.95
+LEAST_CLAIM = -1e4
+"""Smallest log-probability (nats) of a target that is judged. One such target in 10,000 costs more than a bit per byte,
+so no honest model comes near, and arithmetic with larger numbers would overflow."""
 _GROUPS = 32
 _GROUP_SIZE = 256  # positions, at least: enough to estimate a lowest tenth
 _DEPTH = 0.65  # times ln K: the tail of honest models on the default task (benchmarked from 2.5 to 4 bpb)
@@ -183,12 +187,10 @@ class Plan:
     def read(self, batch: slice, logits: NDArray[np.float32]) -> Floats:
         """Return the audited log-probabilities (nats) of one batch, for the rows that check a position.
 
-        logits: [B, T, V], or [B, V] at the revealed positions.
+        logits: [B, V] at the ``revealed`` positions.
         """
         part = slice(*np.searchsorted(self.asked, [batch.start, batch.stop]))
-        rows = self.asked[part] - batch.start
-        picked = logits[rows] if logits.ndim == 2 else logits[rows, self.places[part, 1]]
-        return log_probs_of(picked, self.targets[part])
+        return log_probs_of(logits[self.asked[part] - batch.start], self.targets[part])
 
 
 def draw(rows: Symbols, filler: bytes | memoryview, design: SamplingDesign, batch: int) -> Plan:
@@ -286,21 +288,36 @@ def log_probs_of(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> Flo
     return result
 
 
+def within_bounds(log_probs: Floats) -> Floats:
+    """Return the log-probabilities (nats). Raises Aborted if one is no number, above 0, or below LEAST_CLAIM."""
+    if not np.isfinite(log_probs).all() or log_probs.max() > 0.0:
+        impossible = bool((log_probs > 0.0).any())  # the worker normalises: only a forged claim is above 0
+        raise Aborted("invalid", "a log-probability was not a finite number of at most 0", violation=impossible)
+    if log_probs.min() < LEAST_CLAIM:
+        reason = f"a target's log-probability was below {LEAST_CLAIM:,.0f} nats: predict's logits are far too large"
+        raise Aborted("invalid", reason)
+    return log_probs
+
+
 def compare(claims: Floats, plan: Plan, audited: Floats, tolerance: float) -> tuple[Audit, str | None]:
     """Return the audit's result, and the reason for ``invalid`` if one position disagrees (or is not a number).
 
     ``Audit.correction`` is an unbiased estimate of what must be added to the mean of the claims [N, T].
     """
-    claimed = claims[plan.places[:, 0], plan.places[:, 1]]
     with np.errstate(invalid="ignore"):
-        difference = audited - claimed
-    worst = float(np.max(np.abs(difference))) if np.isfinite(difference).all() else math.inf
+        difference = audited - claims[plan.places[:, 0], plan.places[:, 1]]
+    worst, reason = disagreement(difference, tolerance)
     correction = float((difference / plan.chances).sum()) / plan.size
-    audit = Audit(k=len(audited), correction=correction, worst=worst)
+    return Audit(k=len(audited), correction=correction, worst=worst), reason
+
+
+def disagreement(difference: Floats, tolerance: float) -> tuple[float, str | None]:
+    """Return the largest difference (nats), and the reason for ``invalid`` if it is no number or not tolerated."""
+    worst = float(np.max(np.abs(difference))) if np.isfinite(difference).all() else math.inf
     if worst <= tolerance:
-        return audit, None
+        return worst, None
     # No number of the difference goes into the reason: the candidate chooses the claims, and could encode text in them.
-    return audit, (
+    return worst, (
         f"the audit disagrees with the claimed log-probabilities by more than {tolerance:g} nats: predict must be "
         "causal, deterministic (no dropout), keep no state between calls, not depend on the other rows of a batch, and "
         "return ordinary finite logits"

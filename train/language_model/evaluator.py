@@ -1,9 +1,11 @@
 """The audited evaluator: train, score and audit one candidate in three sandboxes that share no writable file.
 
     1. train   the candidate receives the training data when its clock starts; its only result is a state file
-    2. score   code, state and evaluation rows: the candidate claims one log-probability for each target
-    3. audit   code and state in a fresh sandbox that never sees the rows: secret positions are computed again (see
-    ``train.language_model.audit``)
+    2. score   screenings: the sandbox receives evaluation rows and claims one log-probability for each target
+               for a claim: it receives windows that end at a secret position, and returns logits there (see
+               ``train.language_model.judgement``)
+    3. audit   a fresh sandbox that never sees the rows computes secret positions again (see
+               ``train.language_model.audit``)
 
 The parent process keeps the clock, the seeds and the arithmetic. Every call returns an ``Evaluation``: a failure has a
 reason and the tail of the log, never a score.
@@ -40,6 +42,7 @@ from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
 from train.language_model.curve import MedianRule
 from train.language_model.evaluation import EvaluationPipeline, ScoringContext
+from train.language_model.judgement import PositionSet, secret_positions
 from train.language_model.ngram import ngram_log_probs
 from train.language_model.outgoing import OutgoingText
 from train.language_model.program import NormalForm, normal_form
@@ -82,11 +85,12 @@ class AuditedEvaluator:
         self._median_rule = None if median_rule is None else MedianRule(**median_rule)
         self._clock = clock
         self._checks = StaticChecks.of(task)
-        self._rows = {split: task.evaluation_rows(split) for split in SPLIT_OF.values()}
+        self._rows = {split: _rows_of(task, split) for split in SPLIT_OF.values()}
         self._measures = {split: task.measure(rows) for split, rows in self._rows.items()}
         self._ngram_estimates: dict[Split, Floats] = {}
         self._ngram_lock = threading.Lock()
         self._fingerprint = task.fingerprint()
+        self._position_key = os.urandom(32)
         _refuse_unfit(task, self._rows.values())
         _refuse_leaks(task, sandbox)
         for folder in (Path(tempfile.gettempdir()), sandbox.stages):
@@ -104,6 +108,16 @@ class AuditedEvaluator:
                 sample = self.task.training_sample()
                 self._ngram_estimates[split] = ngram_log_probs(sample, self._rows[split], max(256, self.task.vocab))
             return self._ngram_estimates[split]
+
+    def positions(self, request: Request) -> PositionSet:
+        """Return the positions at which an evaluation for a claim is judged, from the key of the request's archive.
+
+        Requests without a key (of no archive) share one of this evaluator.
+        """
+        split = SPLIT_OF[request.purpose]
+        rows, key = self._rows[split], request.position_key or self._position_key
+        shape = len(rows), rows.shape[1] - 1
+        return secret_positions(key, self._fingerprint, split, shape, self._measures[split])
 
     def conditions(self, slot: Slot) -> Conditions:
         """Return the conditions that scores made in ``slot`` share: only scores of equal conditions are compared."""
@@ -128,10 +142,10 @@ class AuditedEvaluator:
                 sandboxes = SandboxFactory(
                     self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups
                 )
-                scoring = ScoringContext(self._rows, self._measures, self.ngram, self._median_rule)
-                score, audited = EvaluationPipeline(scoring, sandboxes, on_progress).run()
+                scoring = ScoringContext(self._rows, self._measures, self.ngram, self.positions, self._median_rule)
+                score, audited, windows = EvaluationPipeline(scoring, sandboxes, on_progress).run()
             metrics = {**progress.metrics, **lease.metrics}
-            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics}
+            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics, "windows": windows}
         except Aborted as ended:
             reason = said.cleared(ended.reason)
             outcome = {"outcome": ended.outcome, "reason": reason, "violation": ended.violation}
@@ -198,6 +212,10 @@ def _defect_reason(error: Exception) -> str:
 def _stack(error: Exception) -> str:
     """Return the exception's type and stack. Its message is left out, since it may quote what a candidate sent."""
     return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+
+
+def _rows_of(task: Task, split: Split) -> Symbols:
+    return task.evaluation_rows(split) if split == "val" else task.claim_rows(split)
 
 
 def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
