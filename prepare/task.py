@@ -22,6 +22,7 @@ from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
 Buffer = bytes | memoryview
 """Training data as passed to a candidate: symbols in the dtype ``scoring.storage(vocab)``."""
 _SAMPLE = 1 << 23  # tokens to count n-grams in
+_CLAIM_WINDOWS = 3072
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ class Task:
     audit_unseen: float = 0.004
     """Gain, in the metric's unit, that may stay unseen in such a screening until the seed deviation is known; then a
     quarter of that deviation."""
-    claim_windows: int = 2048
-    """Windows of ``select`` and ``holdout`` at which evaluations for a claim are judged, at most; see
+    claim_windows: int | None = None
+    """Windows of ``select`` and ``holdout`` at which evaluations for a claim are judged, at most; None: 3,072. See
     ``train.language_model.judgement``. The error of a difference falls with their square root."""
     audit_tolerance: float = 2e-3
     """Largest tolerated difference (nats) between a claim and its audit at one position."""
@@ -166,7 +167,9 @@ class Task:
                 f"task.smallest_gain is {self.smallest_gain}; expected a positive number in the unit of "
                 f"{self.metric.name}, or null"
             )
-        for name in ("context", "rows", "batch", "audit_screen", "audit_claim", "claim_windows"):
+        if self.claim_windows is not None and self.claim_windows < 2:
+            raise ValueError(f"task.claim_windows is {self.claim_windows}; expected a number of at least 2, or null")
+        for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"task.{name} is {value}; expected a number of at least 1")
         if self.encoding not in ("bytes", "tokens"):
@@ -247,12 +250,12 @@ class Task:
 
         Raises ValueError if the split has no two windows.
         """
+        most = self.claim_windows or _CLAIM_WINDOWS
         if self.tokenised is not None:
             rows = self.tokenised.rows(split)
-            return np.array(rows[np.linspace(0, len(rows) - 1, min(len(rows), self.claim_windows)).astype(np.int64)])
+            return np.array(rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)])
         text = self.corpus.evaluation(split)
-        windows = min(len(text) // (self.context + 1), self.claim_windows)
-        return evaluation_rows(text, max(2, windows), self.context)
+        return evaluation_rows(text, max(2, min(len(text) // (self.context + 1), most)), self.context)
 
     def measure(self, rows: Symbols) -> Measure:
         """Return the conversion of log-probabilities of the targets of ``rows`` [N, T + 1] to bits per byte."""

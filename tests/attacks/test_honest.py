@@ -57,3 +57,16 @@ def test_an_unusual_program_is_scored(run_candidate, patient: Task, evaluator: A
     assert evaluation.score < LEARNED
     assert evaluation.curve
     assert np.isfinite([point.loss for point in evaluation.curve]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compiled", "own_windows", "padded", "recurrent", "sliding_window"])
+def test_an_unusual_program_is_judged_in_a_claim(
+    run_candidate, patient: Task, evaluator: AuditedEvaluator, name: str
+) -> None:
+    """In rows of several lengths, on which the computation of these depends."""
+    by = AuditedEvaluator(dataclasses.replace(patient, seconds=2.0), evaluator.sandbox)
+    evaluation = run_candidate((PROGRAMS / f"{name}.py").read_text(), by=by, purpose="report")
+    assert isinstance(evaluation, Scored), (evaluation.reason, evaluation.log[-2000:])
+    assert evaluation.windows is not None
+    assert evaluation.score < LEARNED + 0.5
