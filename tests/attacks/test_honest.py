@@ -46,13 +46,13 @@ def patient(toy_task: Task) -> Task:
 
 @pytest.mark.parametrize("name", parameters())
 def test_an_unusual_program_is_scored(run_candidate, patient: Task, evaluator: AuditedEvaluator, name: str) -> None:
-    """And audited as a claim is, at more positions than there are rows."""
+    """And audited as a leader is, at more positions than there are rows."""
     task = dataclasses.replace(patient, seconds=SECONDS.get(name, 2.0))
     by = AuditedEvaluator(task, evaluator.sandbox)
     evaluation = run_candidate((PROGRAMS / f"{name}.py").read_text(), by=by, leader_score=64.0)
     assert isinstance(evaluation, Scored), (evaluation.reason, evaluation.log[-2000:])
     assert evaluation.audit is not None
-    assert evaluation.audit.k == task.audit_claim
+    assert evaluation.audit.k == task.audit_screen + task.audit_claim
     assert evaluation.audit.worst <= task.audit_tolerance
     assert evaluation.score < LEARNED
     assert evaluation.curve

@@ -122,7 +122,9 @@ class Cheat:
             if request.node_id != self.node:
                 return found
             self.found_out.set()
-            common = {key: value for key, value in vars(found).items() if key not in ("score", "audit", "metrics")}
+            common = {
+                key: value for key, value in vars(found).items() if key not in ("score", "audit", "metrics", "windows")
+            }
             return Failed(**common, outcome="invalid", reason="it lied", violation=True)
 
         return evaluate

@@ -250,7 +250,9 @@ def _found_out(evaluate: Callable[..., Evaluation]) -> Callable[..., Evaluation]
         if done or request.node_id not in known or request.purpose != "screen":
             return scored
         done.append(request.node_id)
-        common = {key: value for key, value in vars(scored).items() if key not in ("score", "audit", "metrics")}
+        common = {
+            key: value for key, value in vars(scored).items() if key not in ("score", "audit", "metrics", "windows")
+        }
         return Failed(**common, outcome="invalid", reason="it lied", violation=True)
 
     return found_out

@@ -20,8 +20,10 @@ from train.language_model.audit import (
     draw,
     expect,
     log_probs_of,
+    prior_design,
     sampling_design,
     smallest_sampling_design,
+    unseen_after,
 )
 from train.language_model.ngram import ORDERS, ngram_log_probs
 
@@ -306,6 +308,29 @@ def test_uniform_draws_would_leave_more(honest: Floats, reference: Floats) -> No
     gain = float((claims - honest).mean()) / math.log(2)
     assert gain > 1.3 * sampling_design(expect(honest, reference), K).unseen  # three times, on the default task
     assert missed(claims != honest, sampling_design(expect(claims, reference), K).chances) <= 0.02
+
+
+@pytest.mark.parametrize("lift", CHEATS)
+def test_an_audit_before_the_claims_leaves_no_more_than_it_says(honest: Floats, reference: Floats, lift: Lift) -> None:
+    """Its probabilities do not know the claims, so it leaves more; the worst choice of positions is reckoned with."""
+    design = prior_design(reference, K)
+    assert design.chances.sum() == pytest.approx(K)
+    values, eagerness = lift(honest, expect(honest, reference))
+    order = np.argsort(-eagerness / design.chances, axis=None)
+    used = np.cumsum(design.chances.ravel()[order])
+    false = order[: int(np.searchsorted(used, -math.log(0.05)))]
+    claims = honest.copy()
+    claims.flat[false] = values.flat[false]
+    assert missed(claims != honest, design.chances) <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / 400)
+    expected = expect(claims, reference)
+    unseen = unseen_after(expected, design)
+    assert 0 < float((claims - honest).mean()) / math.log(2) <= unseen
+    assert unseen > sampling_design(expected, K).unseen
+
+
+def test_what_a_design_leaves_unseen_agrees_with_the_design_of_the_claims(honest: Floats, reference: Floats) -> None:
+    design = sampling_design(expect(honest, reference), K)
+    assert unseen_after(expect(honest, reference), design) == pytest.approx(design.unseen, rel=0.02)
 
 
 def test_more_positions_leave_less_unseen(honest: Floats, reference: Floats) -> None:

@@ -32,7 +32,7 @@ def test_an_offset_within_the_tolerance_is_taken_back(
     found = run_candidate(offset(nats * toy_task.audit_tolerance), purpose="screen", leader_score=64.0)
     assert isinstance(found, Scored), found
     assert found.audit is not None
-    assert found.audit.k == toy_task.audit_claim
+    assert found.audit.k == toy_task.audit_screen + toy_task.audit_claim
     assert found.audit.worst == pytest.approx(0.9 * toy_task.audit_tolerance, rel=1e-3)
     assert found.score == pytest.approx(honest.score, abs=0.5 * toy_task.audit_tolerance)
 
@@ -51,10 +51,10 @@ def test_a_claim_just_below_the_leader_is_audited_like_one(run_candidate, toy_ta
     found = run_candidate(offset(-0.9 * toy_task.audit_tolerance), leader_score=leader_score)
     assert isinstance(found, Scored), found
     assert found.audit is not None
-    assert found.audit.k == toy_task.audit_claim
+    assert found.audit.k == toy_task.audit_screen + toy_task.audit_claim
 
 
 def test_a_score_says_what_it_could_hide(run_candidate, toy_task: Task, honest: Scored) -> None:
     leader = run_candidate(offset(0.0), leader_score=64.0)
     assert isinstance(leader, Scored), leader
-    assert 0 < leader.metrics["unseen_bpb"] < honest.metrics["unseen_bpb"]
+    assert 0 < leader.metrics["unseen_estimate_bpb"] < honest.metrics["unseen_estimate_bpb"]

@@ -87,15 +87,15 @@ def test_the_log_and_the_curve_are_the_candidates_own(honest: Scored) -> None:
 
 
 def test_progress_is_told(honest: Scored, watched: list[tuple[str, float]]) -> None:
-    assert [phase for phase, _ in watched] == ["train", "score", "audit"]
+    assert [phase for phase, _ in watched] == ["train", "audit", "score"]
 
 
 def test_a_claim_that_leads_is_audited_as_a_claim(run_candidate, toy_seed: str, honest: Scored, toy_task: Task) -> None:
-    """And the same seed gives the same score; 80 positions of 32 rows, so rows are used more than once."""
+    """Again, after it has claimed; 80 positions of 32 rows, so rows are used more than once. Its score is the same."""
     again = run_candidate(toy_seed, leader_score=honest.score + 1.0)
     assert isinstance(again, Scored), again
     assert again.audit is not None
-    assert again.audit.k == toy_task.audit_claim
+    assert again.audit.k == toy_task.audit_screen + toy_task.audit_claim
     assert again.score == pytest.approx(honest.score, abs=1e-6)
 
 
@@ -337,4 +337,4 @@ def test_the_strictness_decides_how_many_positions_are_audited(evaluator, toy_se
         return done.audit.k
 
     assert audited(math.inf) == toy_task.audit_screen
-    assert toy_task.audit_screen <= audited(40 * 0.005) < audited(0.005)
+    assert 2 * toy_task.audit_screen <= audited(40 * 0.005) < audited(0.005)

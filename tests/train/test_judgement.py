@@ -164,7 +164,7 @@ class Remembering:
 def evaluate(toy_task: Task, evaluator: AuditedEvaluator, monkeypatch: pytest.MonkeyPatch):
     """``evaluate(purpose, memory)``: an evaluation whose sandboxes are ``Remembering``, and all else is real."""
 
-    def run(purpose: Purpose, memory: Memory | None) -> Scored:
+    def run(purpose: Purpose, memory: Memory | None) -> Evaluation:
         @contextlib.contextmanager
         def opened(*_: object, **__: object) -> Iterator[Remembering]:
             yield Remembering(memory)
@@ -176,7 +176,6 @@ def evaluate(toy_task: Task, evaluator: AuditedEvaluator, monkeypatch: pytest.Mo
         done: Evaluation = evaluator.evaluate(
             request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None
         )
-        assert isinstance(done, Scored), done
         for prefix in memory.later if memory else ():
             memory.remember(prefix)  # type: ignore[union-attr]
         return done
@@ -184,17 +183,23 @@ def evaluate(toy_task: Task, evaluator: AuditedEvaluator, monkeypatch: pytest.Mo
     return run
 
 
+def score_of(evaluation: Evaluation) -> float:
+    assert isinstance(evaluation, Scored), evaluation
+    return evaluation.score
+
+
 def test_what_a_sandbox_has_been_shown_makes_no_champion(evaluate) -> None:
     """It leads on val, whose text it has seen. Nobody is shown the targets that judge a claim, however often."""
     memory = Memory()
     honest = [evaluate("report", None) for _ in range(3)]
-    assert evaluate("screen", memory).score < 3.0 < 4.0 < evaluate("screen", None).score
+    assert evaluate("screen", memory).outcome == "invalid"  # its audit came before anything that it could be told
+    assert score_of(evaluate("screen", memory)) < 3.0 < 4.0 < score_of(evaluate("screen", None))
     for _ in range(4):
-        evaluate("confirm", memory)
+        assert evaluate("confirm", memory).outcome == "scored"
     cheating = [evaluate("report", memory) for _ in range(4)]
-    assert len({each.windows.position_set for each in [*honest, *cheating] if each.windows}) == 1
-    sides = [[each.windows.scores for each in side if each.windows] for side in (honest, cheating)]
-    scores = [[each.score for each in side] for side in (honest, cheating)]
+    assert len({each.windows.position_set for each in [*honest, *cheating]}) == 1
+    sides = [[each.windows.scores for each in side] for side in (honest, cheating)]
+    scores = [[score_of(each) for each in side] for side in (honest, cheating)]
     found = welch(*scores, "minimise", sampling=paired_sampling(*sides))
     assert isinstance(found, Difference)
     assert not found.significant, found

@@ -19,12 +19,19 @@ this quality usually gives at i. For any falsified set F
     gain = 1/M sum_F (c - m) <= 1/M sum_F w(c) + 1/M sum_F max(0, floor - m)
 
 The first sum is ``pi(F) / K`` times the sum of all w, and F goes unseen with a probability of at most ``exp(-pi(F))``
-(the drawn positions are negatively associated, see ``_pivotal_sample``): with 95% certainty pi(F) < 3. The second is
-what an honest model loses below the floor: small, since the floor lies that low, and measured on the claims. Their sum
-is ``SamplingDesign.unseen``, in bits per byte. It holds for every choice of F and of the false values, and whatever the
-model does with its state, batches or order of calls: positions are drawn from the operating system's randomness after
-the claims have arrived, so nothing that the model learns during the audit (that it is an audit, where a prefix ends,
-which position counts) can make a false claim true. Only the target symbols must stay hidden from it: see ``draw``.
+(the drawn positions are negatively associated, see ``_pivotal_sample``): with 95% certainty pi(F) < 3. That holds for
+every choice of F and of the false values, and whatever the model does with its state, batches or order of calls:
+positions are drawn from the operating system's randomness after the claims have arrived, so nothing that the model
+learns during the audit (that it is an audit, where a prefix ends, which position counts) can make a false claim true.
+Only the target symbols must stay hidden from it: see ``draw``.
+
+The second sum is what an honest model loses below the floor. It is unknown where claims are false, and estimated on the
+claims. So the total, ``SamplingDesign.unseen`` in bits per byte, is an estimate and no 95% bound: a model that is right
+nearly always and terribly wrong at few positions, which it then falsifies, gains more. Simulated with cheats that
+falsify the most profitable positions and are missed by 5% of audits (tests/benchmarks/heavy_tails.py), the gain is 0.8
+to 1.0 times the estimate for an ordinary model (1.1 for a trained one), up to 4 times where one position in a hundred
+has a Pareto tail of exponent 3, and 12 times where one in a thousand has one of 1.1. Such gains are over a model's own
+blunders: an honest program without them would score as well.
 
 The floor comes from n-gram models that the parent process trains (``train.language_model.ngram``): claims are regressed
 on n-gram log-probabilities; in each of up to 32 groups of similar positions the floor is the median of the residuals,
@@ -68,6 +75,9 @@ _GROUP_SIZE = 256  # positions, at least: enough to estimate a lowest tenth
 _DEPTH = 0.65  # times ln K: the tail of honest models on the default task (benchmarked from 2.5 to 4 bpb)
 _LEAST = 0.25  # of the depth: the smallest weight of a position
 _SPREAD = 0.05  # nats, at least
+_EVEN = 4 * math.log(
+    2
+)  # nats: between 2 and 4 bits the bound of trained models is lowest, 0.17 bits per byte at k = 128
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class SamplingDesign:
     chances: Floats
     """[N, T] the probability that each position is drawn; they add up to ``k``."""
     unseen: float
-    """Bits per byte that false claims can gain before this audit detects them with 95% certainty."""
+    """Estimated bits per byte that false claims can gain before this audit detects them with 95% certainty."""
 
 
 def sampling_design(expected: Expectation, k: int) -> SamplingDesign:
@@ -121,6 +131,35 @@ def sampling_design(expected: Expectation, k: int) -> SamplingDesign:
     below = float(np.maximum(floor - claims, 0.0).mean())
     falsified = -math.log(1 - CERTAINTY) / (scale * claims.size) if scale < math.inf else 0.0
     return SamplingDesign(k, np.minimum(1.0, scale * weight), (falsified + below) / expected.nats if falsified else 0.0)
+
+
+def prior_design(ngram: Floats, k: int) -> SamplingDesign:
+    """Return probabilities that follow from the text alone, for an audit before anything is claimed.
+
+    ngram: [R, N, T] log-probabilities of n-gram models. The probability grows with the surprise of their mixture, since
+    most can be gained where a model does badly; a constant keeps it even otherwise. ``unseen`` follows from the claims
+    (``unseen_after``).
+    """
+    k = min(k, ngram[0].size)
+    weight = _EVEN - np.log(np.exp(ngram).mean(axis=0))
+    return SamplingDesign(k, np.minimum(1.0, _scale(weight, k) * weight), math.nan)
+
+
+def unseen_after(expected: Expectation, design: SamplingDesign) -> float:
+    """Return what a design leaves unseen that was made before the claims, in bits per byte.
+
+    The most that false claims can gain in w (see above) at positions whose probabilities add up to 3: first come those
+    with the highest w for their probability.
+    """
+    depth = _DEPTH * math.log(max(design.k, 2)) * expected.spread
+    floor = expected.median - depth
+    weight = np.maximum(expected.claims - floor, _LEAST * depth).ravel()
+    chances = design.chances.ravel()
+    order = np.argsort(-weight / chances)
+    used = np.cumsum(chances[order])
+    parts = np.clip((-math.log(1 - CERTAINTY) - (used - chances[order])) / chances[order], 0.0, 1.0)
+    gained = float((weight[order] * parts).sum()) / weight.size
+    return (gained + float(np.maximum(floor - expected.claims, 0.0).mean())) / expected.nats
 
 
 def _scale(weight: Floats, k: int) -> float:

@@ -92,34 +92,40 @@ class EvaluationPipeline:
     # ------------------------------------------------------------ screenings
 
     def _screened(self, state: bytes, stream: Buffer) -> tuple[float, Audit, None]:
-        rows, measure = self.scoring.rows[self.split], self.scoring.measures[self.split]
+        """Audit, then score; a score that could beat the leader is audited again, more strictly."""
+        task, rows, measure = self.task, self.scoring.rows[self.split], self.scoring.measures[self.split]
+        ngram = measure.only_counted(self.scoring.ngram(self.split))
+        design = audit.prior_design(ngram, task.audit_screen)
+        checked = self._audited(state, rows, stream, design)
         self.on_progress("score", 1.0)
         claims = audit.within_bounds(measure.only_counted(self._claims(state, rows)))
-        design = self._sampling_design(claims)
-        self.progress.metrics["unseen_bpb"] = design.unseen
-        plan = audit.draw(rows, stream, design, min(self.task.batch, len(rows)))
-        self.on_progress("audit", 1.0)
-        audited = measure.only_counted_at(plan.places, self._audited(state, plan))
-        result, reason = audit.compare(claims, plan, audited, self.task.audit_tolerance)
-        if reason is not None:
-            raise Aborted("invalid", reason, violation=True)
+        result = self._compared(claims, checked)
+        expected = audit.expect(claims, ngram, measure.nats)
+        unseen = audit.unseen_after(expected, design)
+        if (stricter := self._stricter_design(expected)) is not None:
+            again = self._compared(claims, self._audited(state, rows, stream, stricter))
+            result = Audit(result.k + again.k, again.correction, max(result.worst, again.worst))
+            unseen = stricter.unseen
+        self.progress.metrics["unseen_estimate_bpb"] = unseen
         return measure.bits_per_byte(float(claims.mean()) + result.correction), result, None
 
-    def _sampling_design(self, claims: Floats) -> audit.SamplingDesign:
-        """Return the sampling design of the audit.
+    def _compared(self, claims: Floats, checked: tuple[audit.Plan, Floats]) -> Audit:
+        """Compare claims with audited log-probabilities. Raises Aborted if they disagree."""
+        result, reason = audit.compare(claims, *checked, self.task.audit_tolerance)
+        if reason is not None:
+            raise Aborted("invalid", reason, violation=True)
+        return result
 
-        Screenings that could beat the leader are audited as strictly as the request asks, all others at
-        ``task.audit_screen`` positions.
-        """
+    def _stricter_design(self, expected: audit.Expectation) -> audit.SamplingDesign | None:
+        """Return the design of the second audit: as strict as the request asks, if the claims could beat the leader."""
         task, request = self.task, self.sandboxes.request
         leader, measure = request.leader_score, self.scoring.measures[self.split]
-        expected = audit.expect(claims, measure.only_counted(self.scoring.ngram(self.split)), measure.nats)
-        claimed = measure.bits_per_byte(float(claims.mean()))
-        believed = leader is not None and audit.could_beat(
-            leader, claimed, task.audit_tolerance, task.metric.direction, measure.nats
-        )
-        strictness = task.audit_unseen if request.strictness is None else request.strictness
-        hidden = strictness if believed else math.inf
+        hidden = task.audit_unseen if request.strictness is None else request.strictness
+        claimed = measure.bits_per_byte(float(expected.claims.mean()))
+        if leader is None or hidden == math.inf:
+            return None
+        if not audit.could_beat(leader, claimed, task.audit_tolerance, task.metric.direction, measure.nats):
+            return None
         return audit.smallest_sampling_design(expected, hidden, task.audit_screen, task.audit_claim)
 
     def _claims(self, state: bytes, rows: Symbols) -> Floats:
@@ -132,11 +138,15 @@ class EvaluationPipeline:
                 sandbox.charge()
         return np.concatenate(parts)
 
-    def _audited(self, state: bytes, plan: audit.Plan) -> Floats:
-        """Return the audited log-probabilities [K] (nats), computed in a fresh sandbox."""
+    def _audited(
+        self, state: bytes, rows: Symbols, stream: Buffer, design: audit.SamplingDesign
+    ) -> tuple[audit.Plan, Floats]:
+        """Draw positions; return them with their log-probabilities [K] (nats), computed in a fresh sandbox."""
+        self.on_progress("audit", 1.0)
+        plan = audit.draw(rows, stream, design, min(self.task.batch, len(rows)))
         parts = []
         limit = self.task.limits.audit_seconds
         with PredictSandbox.opened(self.sandboxes, state, "the audit", "logits", "audit", limit) as sandbox:
             for batch in plan.batches():
                 parts.append(plan.read(batch, sandbox.logits(plan.rows[batch], plan.revealed[batch])))
-        return np.concatenate(parts)
+        return plan, self.scoring.measures[self.split].only_counted_at(plan.places, np.concatenate(parts))
