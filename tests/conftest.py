@@ -13,6 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TREEWRIGHT_KEEP_IMAGE", "1")
 
 import duckdb
+import hypothesis
 import numpy as np
 import pytest
 
@@ -26,6 +27,9 @@ from train.language_model.evaluator import AuditedEvaluator
 from train.progress import ProgressCallback
 from train.sandbox.base import find_sandbox
 from train.sandbox.image.folder import KEEP, remove_unused
+
+hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("here")
 
 CANDIDATES = Path(__file__).parent / "train" / "candidates"
 

@@ -59,7 +59,7 @@ def test_a_commit_agrees_with_what_it_records(exported: Path, tmp_path: Path) ->
 
 
 def test_a_changed_program_does_not_agree_with_the_record(exported: Path, tmp_path: Path) -> None:
-    git(exported, "worktree", "add", "-q", str(tmp_path / "tree"), "best")
+    git(exported, "worktree", "add", "-q", "--detach", str(tmp_path / "tree"), "best")
     folder = tmp_path / "tree" / "shakespeare"
     text = (folder / "train.py").read_text()
     record = git(exported, "log", "-1", "--format=%B", "best")
