@@ -147,8 +147,7 @@ class AuditedEvaluator:
             metrics = {**progress.metrics, **lease.metrics}
             outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics, "windows": windows}
         except Aborted as ended:
-            reason = said.cleared(ended.reason)
-            outcome = {"outcome": ended.outcome, "reason": reason, "violation": ended.violation}
+            outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:
             outcome = {"outcome": "lost", "reason": str(error)}
         except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
@@ -167,7 +166,9 @@ class AuditedEvaluator:
             "log": said.cleared(progress.log),
             "curve": tuple(progress.curve),
         }
-        return Scored(**common, **outcome) if "score" in outcome else Failed(**common, **outcome)
+        if "score" in outcome:
+            return Scored(**common, **outcome)
+        return Failed(**common, **outcome | {"reason": said.cleared(outcome["reason"])})
 
     def _resources(self, progress: Progress, lease: Lease) -> Resources:
         return Resources(
