@@ -122,6 +122,7 @@ ATTACKS = {
     "a notice of changes": "call(72, os.open('.', 0), 1026, 1)",
     "an interface to the kernel's ciphers": "call(41, 38, 5, 0)",
     "a list of all sockets": "call(41, 16, 3, 4)",
+    "number of sockets": "call(55, PAIR[0].fileno(), 1, 57, SPACE, ctypes.byref(ctypes.c_int(8)))",
     "requests that all share": "call(206, 1, ctypes.byref(ctypes.c_ulong(0)))",
 }
 
@@ -138,9 +139,11 @@ ERRORS = {
     "a notice of changes": errno.EINVAL,
     "an interface to the kernel's ciphers": errno.EAFNOSUPPORT,
     "a list of all sockets": errno.EAFNOSUPPORT,
+    "number of sockets": errno.ENOPROTOOPT,
 }
 PAGE_AND_FILE = """
-import mmap
+import mmap, socket
+SPACE, PAIR = ctypes.create_string_buffer(8), socket.socketpair()
 held = mmap.mmap(-1, 4096)
 PAGE = ctypes.addressof(ctypes.c_char.from_buffer(held))
 FILE, BYTES = os.open(os.__file__, 0), ctypes.create_string_buffer(1)

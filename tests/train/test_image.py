@@ -131,13 +131,12 @@ def test_a_damaged_program_needs_nothing(tmp_path: Path) -> None:
         assert isinstance(elf.needed(tmp_path / "cut"), list)
 
 
-def test_counters_of_the_machine_are_covered_and_facts_are_copies() -> None:
-    cover = {path: name for name, path in covers(gpu=False)}
+def test_for_a_gpu_counters_of_the_machine_are_covered_and_facts_are_copies() -> None:
+    cover = {path: name for name, path in covers()}
     assert cover["/proc/stat"] == "stat"
     assert cover["/proc/vmstat"] == "nothing"
-    assert cover["/proc/sys"] == "empty"
-    assert not {"/proc/self", "/proc/thread-self"} & set(cover)
-    assert "/proc/sys/fs" in {path for _, path in covers(gpu=True)}
+    assert cover["/proc/sys/fs"] == "empty"
+    assert not {"/proc/self", "/proc/thread-self", "/proc/driver", "/proc/sys"} & set(cover)
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ class Bubblewrap:
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
         environment = environment_for(slot)
-        environment["LD_LIBRARY_PATH"] = f"{PYTHON}/lib"
+        environment["LD_LIBRARY_PATH"] = self.files.library_path(slot)
         packages = os.pathsep.join(target for _, target in sites())
         program = (*_python(), f"{LIBRARY}/worker.py", str(descriptor), LIBRARY, packages, CANDIDATE, "bwrap")
         return SandboxCommand((*self._wrapped(stage, environment, slot, scratch_mb), *program), {})
@@ -148,7 +148,7 @@ class Bubblewrap:
         size = str(scratch_mb * 1_000_000)
         options = [
             *[binary, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
-            *["--clearenv", *folders, "--proc", "/proc", *self.files.proc(slot, inside=stage is None)],
+            *["--clearenv", *folders, *self.files.proc(slot, inside=stage is None)],
             # No terminals: their numbers are the machine's.
             *["--dev", "/dev", *_devices(slot), "--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"],
             *["--remount-ro", "/dev", *_facts(slot)],

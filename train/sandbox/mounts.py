@@ -37,8 +37,12 @@ class OwnFiles:
         return [*self._system(), *(word for target in targets for word in _bind(target, target))]
 
     def proc(self, slot: Slot, *, inside: bool) -> list[str]:
-        """Return the options that cover files of /proc; ``inside``: in a sandbox inside that of ``options``."""
-        return []
+        """Return the options that mount /proc; ``inside``: in a sandbox inside that of ``options``."""
+        return ["--proc", "/proc"]
+
+    def library_path(self, slot: Slot) -> str:
+        """Return the folders of libraries that programs do not find by themselves."""
+        return f"{PYTHON}/lib"
 
     def devices(self, slot: Slot) -> list[str]:
         """Return the options that mount /dev, from which an inner sandbox takes what it shows."""
@@ -70,9 +74,16 @@ class ImageFiles:
         return [*(word for target in targets for word in _bind(target, target)), *_links()]
 
     def proc(self, slot: Slot, *, inside: bool) -> list[str]:
-        """As ``OwnFiles.proc``."""
+        """As ``OwnFiles.proc``: copies of a few files alone, or for a GPU's driver a real one, in part covered."""
+        if slot.gpu is None:
+            return _bind(_FACTS, "/proc") if inside else self._overlay(self.image.snapshots, "/proc")
         facts = _FACTS if inside else str(self.image.snapshots)
-        return [word for name, path in covers(gpu=slot.gpu is not None) for word in _bind(f"{facts}/{name}", path)]
+        return ["--proc", "/proc", *(word for name, path in covers() for word in _bind(f"{facts}/{name}", path))]
+
+    def library_path(self, slot: Slot) -> str:
+        """As ``OwnFiles.library_path``. Without /proc torch's helper programs do not find the libraries beside them."""
+        folders = [f"{PYTHON}/lib", *(f"{target}/torch/lib" for _, target in sites() if slot.gpu is None)]
+        return os.pathsep.join(folders)
 
     def devices(self, slot: Slot) -> list[str]:
         """As ``OwnFiles.devices``. Device files in an overlay have locks of their own."""

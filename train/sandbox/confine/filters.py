@@ -140,7 +140,10 @@ METADATA: Syscalls = {
     "truncate": (76, 45),
     "file_setattr": (469, 469),
 }
-ABSENT: Syscalls = {"clone3": (435, 435)}  # its flags lie in memory, which a filter cannot read
+ABSENT: Syscalls = {
+    "clone3": (435, 435),  # its flags lie in memory, which a filter cannot read
+    "pidfd_open": (434, 434),  # a machine's counter of processes is the number of its inode
+}
 # Which pages of files are in memory; programs that ask to learn whether an address is valid have another way.
 RESIDENCY: Syscalls = {"mincore": (27, 232), "cachestat": (451, 451)}
 # Advice on pages of files in memory, which promises nothing: answered with success and not passed on.
@@ -152,6 +155,7 @@ EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SC
 BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
     "clone": (56, 220),
     "fcntl": (72, 25),
+    "getsockopt": (55, 209),
     "madvise": (28, 233),
     "mbind": (237, 235),
     "prctl": (157, 167),
@@ -175,6 +179,7 @@ _FIRST_OF_LINUX, _DUPFD_CLOEXEC, _GET_SEALS = 1024, 1030, 1034  # fcntl: 1024 an
 _MERGEABLE, _COLD, _PAGEOUT, _COLLAPSE = 12, 20, 21, 25  # madvise: these change pages that other sandboxes map, too
 _PR_SET_MEMORY_MERGE = 67
 _MPOL_MOVE = 0x6  # mbind: move pages to another memory node
+_SO_COOKIES = (57, 71)  # getsockopt: numbers that count all sockets and namespaces of the machine
 _RWF_KNOWN = 0x17  # preadv2: HIPRI, DSYNC, SYNC, APPEND; not NOWAIT and DONTCACHE, which tell and drop cached pages
 _FAMILIES, _NETLINK, _ROUTE = (1, 2, 10), 16, 0  # AF_UNIX, AF_INET, AF_INET6; netlink lists a namespace's interfaces
 _X32 = 0x40000000
@@ -270,6 +275,7 @@ def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list
     yield BY_ARGUMENT["fcntl"][column], [_argument(1), *linux, _refuse(errno.EINVAL), _allow()]
     yield BY_ARGUMENT["madvise"][column], _refused_values(2, (_MERGEABLE, _COLD, _PAGEOUT, _COLLAPSE), errno.EINVAL)
     yield BY_ARGUMENT["prctl"][column], _refused_values(0, (_PR_SET_MEMORY_MERGE,), errno.EINVAL)
+    yield BY_ARGUMENT["getsockopt"][column], _refused_values(2, _SO_COOKIES, errno.ENOPROTOOPT)
     yield BY_ARGUMENT["mbind"][column], [_argument(5), (_JSET, 0, 1, _MPOL_MOVE), _refuse(), _allow()]
     for name in ("preadv2", "pwritev2"):
         unknown = (_JSET, 0, 1, ~_RWF_KNOWN & 0xFFFFFFFF)

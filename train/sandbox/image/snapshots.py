@@ -1,7 +1,9 @@
-"""What a sandbox sees of /proc besides its own processes: constant copies of a few files, and nothing of the others.
+"""What a sandbox sees of /proc: constant copies of a few files.
 
 The kernel's counters (/proc/stat, meminfo, loadavg and others) tell what other sandboxes do, and a sandbox can move
-them. Programs read some for facts that stay the same: the number of cores, the size of the memory.
+them. So can what a process sees of itself: smaps and pagemap tell which pages of a file others have mapped, fdinfo how
+many events the machine has. Programs read some files for facts that stay the same: the number of cores, the size of the
+memory. A GPU's driver needs a real /proc; there the counters are covered.
 """
 
 from __future__ import annotations
@@ -32,19 +34,16 @@ def write_snapshots(folder: Path) -> None:
     (folder / EMPTY_FOLDER).mkdir(mode=0o755)
 
 
-def covers(*, gpu: bool) -> list[tuple[str, str]]:
-    """Return what covers each entry of /proc that is not of one process: name of the copy, path.
-
-    ``gpu``: keep what a GPU's driver shows there.
-    """
+def covers() -> list[tuple[str, str]]:
+    """Return what covers each entry of /proc that is not of one process, nor a driver's: name of the copy, path."""
     found = []
     for name in sorted(os.listdir("/proc")):
-        if name.isdigit() or name in _OWN or (gpu and name in _FOR_GPUS):
+        if name.isdigit() or name in _OWN or name in _FOR_GPUS:
             continue
         path = f"/proc/{name}"
         if name in _COPIED or name in _CONSTANT:
             found.append((name, path))
-        elif gpu and name == "sys":
+        elif name == "sys":
             found.append((EMPTY_FOLDER, f"{path}/fs"))
         else:
             found.append((EMPTY_FOLDER if os.path.isdir(path) else NOTHING, path))

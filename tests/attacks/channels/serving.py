@@ -1,0 +1,28 @@
+"""A sandbox's side: follows the commands of the test's process. The worker of the sandbox calls ``serve``."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import counters
+import states
+
+
+def serve(channel_descriptor: int) -> None:
+    """Follow the commands of the test's process: lines of JSON, answered by one each."""
+    with socket.socket(fileno=channel_descriptor) as channel, channel.makefile("rw") as lines:
+        for line in lines:
+            order = json.loads(line)
+            states.nonce[:] = [order["nonce"]]
+            answer: object = None
+            if order["do"] == "send":
+                states.send(order["bits"])
+            elif order["do"] == "receive":
+                answer = states.receive()
+            elif order["do"] == "send timed":
+                counters.send_timed(order["bits"], order["begin"])
+            elif order["do"] == "receive timed":
+                answer = counters.receive_timed(order["begin"])
+            lines.write(json.dumps(answer) + "\n")
+            lines.flush()
