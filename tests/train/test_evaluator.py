@@ -182,12 +182,12 @@ def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.Monk
     assert found["interfaces"] == ["lo"]
     assert found["connect"].startswith("refused")
     assert found["write"].startswith("refused")
-    assert found["processes"] == ["1", "2"]
+    assert found["processes"] == []
+    assert found["first"].startswith("refused")
     assert found["user"] != 0
     known = {"bin", "candidate", "dev", "etc", "lib", "lib32", "lib64", "library", "proc", "python", "sbin"}
     assert set(found["root"]) <= known | {"site", "site1", "tmp", "usr"}
-    own = [name for name in found["descriptors"] if not name.startswith(("/dev/null", "pipe:", "socket:", "/proc/"))]
-    assert own == []
+    assert set(found["descriptors"]) <= {"/dev/null", "pipe", "socket"}
 
 
 def test_no_sandbox_works_and_says_so(run_candidate, toy_task: Task, toy_seed: str) -> None:
