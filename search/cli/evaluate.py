@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import secrets
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,12 +81,7 @@ def _rescore(options: argparse.Namespace) -> int:
     task = task_from(config.task)
     local = factory.build_evaluation(config, task)
     stop = threading.Event()
-    # A search numbers its moves from 0: negative numbers give seeds that no search uses.
-    requests = [
-        Request("again", "evaluate", move, program.files, evaluation_seed(config.seed, -move), purpose)
-        for purpose in (_PURPOSE[options.split],)
-        for move in range(1, options.runs + 1)
-    ]
+    requests = _requests(program, config.seed, _PURPOSE[options.split], options.runs)
     with ExitStack() as stack:
         executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots[: options.runs]))
         stack.enter_context(stoppable(stop))
@@ -97,6 +93,13 @@ def _rescore(options: argparse.Namespace) -> int:
     if stop.is_set():
         return 130
     return 0 if all(isinstance(evaluation, Scored) for evaluation in landed) else 1
+
+
+def _requests(program: Program, seed: int, purpose: Purpose, runs: int) -> list[Request]:
+    """Return one request for each run. On ``select`` all are judged at the same positions, which no archive uses."""
+    # A search numbers its moves from 0: negative numbers give seeds that no search uses.
+    shared = Request("again", "evaluate", 0, program.files, 0, purpose, position_key=secrets.token_bytes(32))
+    return [replace(shared, move=move, seed=evaluation_seed(seed, -move)) for move in range(1, runs + 1)]
 
 
 def _with_its_task(config: Config, program: Program, typed: Sequence[str]) -> Config:
