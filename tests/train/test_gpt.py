@@ -21,7 +21,7 @@ from prepare.data.packing import BOS
 from prepare.load import ROOT, task_named
 from prepare.smoke_test import synthetic_rows
 from prepare.task import Task
-from train.language_model import evaluation as pipeline
+from train.language_model import predict_sandbox
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
 
@@ -128,6 +128,10 @@ def test_a_score_is_bits_per_byte_of_the_text(
     assert (targets == BOS).any()
     rows = gpt_task.training_size() // 65
     assert f"torch.int16 {rows} True True" in found.log
+    claimed = scored(run_candidate(UNIFORM, by=gpt, purpose="report"))
+    targets = gpt_task.claim_rows("holdout")[:, 1:]
+    size = int(gpt_task.tokenised.vocabulary.lengths(512)[targets].sum())
+    assert claimed.score == pytest.approx(int((targets != BOS).sum()) * math.log2(512) / size, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -135,7 +139,7 @@ def test_a_score_is_bits_per_byte_of_the_text(
 def test_who_looks_ahead_is_caught_whether_positions_are_told_or_not(
     gpt: AuditedEvaluator, run_candidate: RunCandidate, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
-    monkeypatch.setattr(pipeline, "_WHOLE_ROW", whole)
+    monkeypatch.setattr(predict_sandbox, "_WHOLE_ROW", whole)
     honest = scored(run_candidate(ECHO, by=gpt))
     assert honest.audit is not None
     assert honest.audit.worst < 1e-5
