@@ -149,4 +149,5 @@ class EvaluationPipeline:
         with PredictSandbox.opened(self.sandboxes, state, "the audit", "logits", "audit", limit) as sandbox:
             for batch in plan.batches():
                 parts.append(plan.read(batch, sandbox.logits(plan.rows[batch], plan.revealed[batch])))
+                sandbox.charge(batch.stop / self.task.rows)
         return plan, self.scoring.measures[self.split].only_counted_at(plan.places, np.concatenate(parts))
