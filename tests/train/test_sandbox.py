@@ -74,7 +74,7 @@ def test_without_an_image_the_machine_s_own_files_are_mounted_and_the_tier_says_
     monkeypatch.setattr(module, "find_image", refuse)
     found = find_sandbox("bwrap")
     assert found == Bubblewrap(module.bubblewrap_binaries()[0])
-    assert (found.tier, found.stages, trust_in(found.tier)) == ("bwrap-shared", None, "audited_shared")
+    assert (found.tier, found.stages, trust_in(found.tier, "cpu")) == ("bwrap-shared", None, "audited_shared")
 
 
 def test_without_bubblewrap_landlock_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,5 +211,11 @@ def test_an_honest_candidate_scores_the_same_on_every_tier(run_candidate, toy_ta
         except SandboxUnavailable as error:
             pytest.skip(str(error))
         scores[tier] = evaluation.score
-        assert (evaluation.sandbox, evaluation.trust) == (tier, trust_in(tier))
+        assert (evaluation.sandbox, evaluation.trust) == (tier, trust_in(tier, "cpu"))
     assert scores["landlock"] == pytest.approx(scores["bwrap"], abs=1e-5)
+
+
+def test_scores_are_audited_in_full_only_where_nothing_is_shared() -> None:
+    assert trust_in("bwrap", "cpu@node") == "audited"
+    for tier, device in [("bwrap", "cuda:0"), ("landlock", "cpu"), ("bwrap-shared", "cpu"), ("none", "cpu")]:
+        assert trust_in(tier, device) == "audited_shared"

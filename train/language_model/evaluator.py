@@ -154,13 +154,14 @@ class AuditedEvaluator:
             outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
         except Exception as error:  # noqa: BLE001 - recorded with its stack; the search goes on
             outcome = {"outcome": "invalid", "reason": _defect_reason(error), "defect": _stack(error)}
+        device = slot.device if slot.gpu is None else f"cuda:{slot.gpu}"
         common: dict[str, Any] = {
             "request": request,
             "conditions": self.conditions(slot),
             "resources": self._resources(progress, lease),
-            "trust": trust_in(self.sandbox.tier),
+            "trust": trust_in(self.sandbox.tier, device),
             "sandbox": self.sandbox.tier,
-            "device": slot.device if slot.gpu is None else f"cuda:{slot.gpu}",
+            "device": device,
             "started_at": started,
             "finished_at": started + time.monotonic() - began,  # the wall clock may be set meanwhile
             "log": said.cleared(progress.log),

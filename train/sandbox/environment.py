@@ -37,12 +37,13 @@ class SandboxCommand:
     environment: dict[str, str]
 
 
-def trust_in(tier: str) -> Trust:
-    """Return how far an audited score can be trusted that was made in this tier.
+def trust_in(tier: str, device: str) -> Trust:
+    """Return how far an audited score can be trusted that was made in this tier, on ``cpu`` or ``cuda:0``.
 
-    Only ``bwrap`` hides from a sandbox what the kernel remembers of the files that another one has used.
+    Only ``bwrap`` hides from a sandbox what the kernel remembers of the files that another one has used, and only
+    without a GPU: its drivers need /proc and the machine's devices.
     """
-    return "audited" if tier == "bwrap" else "audited_shared"
+    return "audited" if tier == "bwrap" and not device.startswith("cuda") else "audited_shared"
 
 
 def environment_for(slot: Slot) -> dict[str, str]:

@@ -331,7 +331,7 @@ class RayExecutor:
                     request=request,
                     conditions=self._conditions,
                     resources=Resources(seconds=0.0, phases={"lost": seconds}),
-                    trust=trust_in(ready.tier),
+                    trust=trust_in(ready.tier, ready.device),
                     sandbox=ready.tier,
                     device=ready.device,
                     started_at=handle.started_at,
