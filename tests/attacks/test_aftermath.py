@@ -36,6 +36,7 @@ def speaker(run_candidate) -> Failed:
     return evaluation
 
 
+@pytest.mark.slow
 def test_its_orders_stay_between_delimiters(speaker: Failed) -> None:
     """In the log, in the reason, and in the list of what was tried on a parent."""
     tree = grown(speaker)

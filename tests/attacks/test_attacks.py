@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from attacking import LIST, SECRET, Attack, NaiveRun, World, all_attacks, program
@@ -27,8 +28,17 @@ EVERY = 10
 """How many attacks share one look at the honest program's score."""
 
 
-def marked(fast: tuple[pytest.MarkDecorator, ...], others: pytest.MarkDecorator) -> list[object]:
-    return [pytest.param(each, id=each.name, marks=fast if each.fast else others) for each in ATTACKS]
+FIRST = {"false_claims", "stays_behind"}
+"""Attacks that ``make test`` runs, too; the slow tier runs all."""
+
+
+def trusted_marks(attack: Attack) -> pytest.MarkDecorator:
+    """Six check the harness in CI; all of them run at night."""
+    return pytest.mark.slow if attack.checks_harness else pytest.mark.nightly
+
+
+def parameters(marks: Callable[[Attack], Any]) -> list[Any]:
+    return [pytest.param(each, id=each.name, marks=marks(each)) for each in ATTACKS]
 
 
 def score_of(evaluation: Evaluation) -> float:
@@ -60,7 +70,7 @@ def is_clean(run: NaiveRun) -> bool:
     return run.scores[0] is not None and run.alive and run.left == 0
 
 
-@pytest.mark.parametrize("attack", marked((pytest.mark.slow,), pytest.mark.nightly))
+@pytest.mark.parametrize("attack", parameters(trusted_marks))
 def test_it_works_where_it_is_trusted(
     attack: Attack, world: World, trusted: float, toy_seed: str, toy_task: Task
 ) -> None:
@@ -118,7 +128,7 @@ def host(evaluator: AuditedEvaluator, toy_task: Task, honest: float) -> Host:
     return Host(evaluator.groups, *toy_task.corpus.locations())
 
 
-@pytest.mark.parametrize("attack", marked((), pytest.mark.slow))
+@pytest.mark.parametrize("attack", parameters(lambda each: () if each.name in FIRST else pytest.mark.slow))
 def test_it_fails_here(
     attack: Attack,
     run_candidate,

@@ -19,7 +19,7 @@ from prepare.task import Task
 from train.language_model.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "honest"
-FAST = {"tied_weights", "ngrams"}
+FAST = {"ngrams"}
 SECONDS = {"spawned_loader": 60.0}  # its workers import torch; it ends early
 LEARNED = 7.0
 """Bits per byte that each reaches in its time, on a busy machine too: a constant answer gives 8."""

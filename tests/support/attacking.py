@@ -11,7 +11,7 @@ An attack is one file in ``tests/attacks/candidates``: a program, whose constant
     NAIVE = "apart"                how the naive evaluator runs it: ``apart`` (default: forked), ``launched``
                                    (a new interpreter) or ``inside`` its own process
     RUNS = 1                       how often it is run before it is looked at, here and there
-    FAST = True                    run by ``make test``, too
+    CHECKS_HARNESS = True          run where it is trusted, too, by ``make test-slow``
 
 The constants are read, never executed: this is the test's process, not a sandbox.
 """
@@ -99,7 +99,7 @@ class Attack:
     gain: float
     naive: Literal["apart", "launched", "inside"]
     runs: int
-    fast: bool
+    checks_harness: bool
 
     @property
     def name(self) -> str:
@@ -122,7 +122,7 @@ class Attack:
             gain=said.get("GAIN", 0.0),
             naive=said.get("NAIVE", "apart"),
             runs=said.get("RUNS", 1),
-            fast=said.get("FAST", False),
+            checks_harness=said.get("CHECKS_HARNESS", False),
         )
         wrong = [
             problem

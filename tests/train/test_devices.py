@@ -232,6 +232,7 @@ def test_a_candidates_failure_passes_through_and_frees_the_slot(machine: Machine
         pass
 
 
+@pytest.mark.slow
 def test_what_others_had_of_the_device_is_a_metric_of_the_score(
     run_candidate, evaluator, toy_seed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,13 +120,13 @@ def test_a_report_is_judged_at_secret_positions_of_the_holdout(
 
 FAILURES = [
     ("crashes", "crashed", "training: KeyError: 'no such key'"),
-    ("never_ends", "timed_out", "the state had not arrived when the 1 s of training"),
     ("memory_bomb", "out_of_memory", "shared memory and scratch files together; 1,200 MB are allowed"),
-    ("wrong_shape", "crashed", "returned shape (16, 31, 256) for tokens [16, 32]; expected [16, 32, 256]"),
-    ("diverges", "stopped", "a loss of nan at step 3"),
-    ("crashes_in_scoring", "crashed", "what it printed is withheld"),
 ]
 SLOW_FAILURES = [
+    ("crashes_in_scoring", "crashed", "what it printed is withheld"),
+    ("diverges", "stopped", "a loss of nan at step 3"),
+    ("wrong_shape", "crashed", "returned shape (16, 31, 256) for tokens [16, 32]; expected [16, 32, 256]"),
+    ("never_ends", "timed_out", "the state had not arrived when the 1 s of training"),
     ("never_starts", "timed_out", "session.start() was not called within 6 s"),
     ("too_many_parameters", "invalid", "the state has 300,000 elements; 100,000 are allowed"),
     ("huge_state", "invalid", "the state has 5,000,000 elements; 100,000 are allowed"),
@@ -161,6 +161,7 @@ def test_a_failure_is_an_outcome_with_a_reason(
         assert quoted.decode() not in evaluation.log + evaluation.reason
 
 
+@pytest.mark.slow
 def test_logits_of_any_offset_are_normalised(run_candidate) -> None:
     """A model that knows nothing scores 8 bits a byte, whatever constant it adds to its logits."""
     evaluation = run_candidate(program("scaled"))

@@ -101,6 +101,7 @@ def test_the_doctor_of_a_mac_finds_one_problem(monkeypatch: pytest.MonkeyPatch) 
     assert "no sandbox for Darwin" in problems[0].words
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mac")
 def test_a_candidate_is_scored_without_a_sandbox_and_the_record_says_so(toy_task: Task, toy_seed: str) -> None:
     """Everything of the parent's that Linux alone has is missing; the worker runs on Linux all the same."""

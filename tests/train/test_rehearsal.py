@@ -82,13 +82,8 @@ LEFT_TO_THE_TRAINING = {
 }
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        LEFT_TO_THE_TRAINING["needs many steps"],
-        *(pytest.param(line, marks=pytest.mark.slow) for line in list(LEFT_TO_THE_TRAINING.values())[1:]),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("line", LEFT_TO_THE_TRAINING.values())
 def test_what_only_few_steps_cause_is_no_failure(run_candidate, line: str) -> None:
     evaluation = run_candidate(program(after=line))
     assert isinstance(evaluation, Scored), evaluation
@@ -133,6 +128,7 @@ def leave(data):
 """
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_left_behind(run_candidate, toy_task: Task) -> None:
     """Neither modules, files, sockets, processes nor settings: they gave 28 s of training before the clock started."""
     source = program(top=LEAVES, before="print('FOUND', *found())", after="leave(data.numpy().tobytes())")

@@ -58,6 +58,7 @@ def test_a_busy_core_is_slower() -> None:
     assert busy < 0.6 * quiet
 
 
+@pytest.mark.slow
 def test_it_is_measured_when_no_process_of_the_candidate_is_alive_and_recorded(
     run_candidate, toy_seed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def test_an_exploded_loss_stops_the_training(evaluator: AuditedEvaluator) -> Non
     assert ended.resources.seconds < 0.9
 
 
+@pytest.mark.slow
 def test_a_run_far_behind_is_stopped_when_the_rule_is_on(strict: AuditedEvaluator) -> None:
     ended = evaluate(strict, "1.5", pace=PACE)
     assert isinstance(ended, Failed), ended

@@ -12,7 +12,7 @@ ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"
 GAIN = 2.0
-FAST = True
+CHECKS_HARNESS = True
 
 
 honest = scoring.target_log_probs

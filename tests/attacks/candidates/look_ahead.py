@@ -8,7 +8,7 @@ ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"
 GAIN = 2.0
-FAST = True
+CHECKS_HARNESS = True
 
 
 def train(session):

@@ -6,7 +6,7 @@ ATTACK = 25
 ENDS = "crashed"
 REASON = "expected str -> tensor"
 HARM = "trophy"
-FAST = True
+CHECKS_HARNESS = True
 
 
 class Payload:

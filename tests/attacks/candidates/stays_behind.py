@@ -8,7 +8,7 @@ import torch
 ATTACK = 16
 ENDS = "scored"
 HARM = "process"
-FAST = True
+CHECKS_HARNESS = True
 
 
 def stay():

@@ -10,7 +10,7 @@ ATTACK = 21
 ENDS = "crashed"
 REASON = "what it printed is withheld"
 HARM = "text"
-FAST = True
+CHECKS_HARNESS = True
 
 
 def train(session):
