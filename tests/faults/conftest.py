@@ -1,4 +1,4 @@
-"""One Ray cluster for all tests that need one: a head without slots, to which each test adds its nodes."""
+"""One Ray cluster for the tests of a module: a head without slots, to which each test adds its nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from ray_nodes import RayNodes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[RayNodes]:
     """For tests of ``xdist_group("ray")``, which one worker runs."""
     with RayNodes(nodes=0) as made:

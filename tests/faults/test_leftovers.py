@@ -157,8 +157,8 @@ def test_a_state_that_is_none_is_invalid_with_the_reason(run_candidate, toy_seed
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Temporary folders are made in a file system of 64 kB, where this machine lets us mount one."""
+def tiny_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluator: AuditedEvaluator) -> Iterator[Path]:
+    """Temporary folders and stages are made in a file system of 64 kB, where this machine lets us mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=64k", "treewright-test", str(folder)]
@@ -169,6 +169,8 @@ def tiny_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     if not mounted:
         pytest.skip("only root may mount a file system")
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    if evaluator.sandbox.stages is not None:
+        monkeypatch.setattr(type(evaluator.sandbox), "stages", folder)
     try:
         yield folder
     finally:
@@ -190,6 +192,7 @@ def test_no_process_to_be_had_is_lost(toy_task: Task, evaluator: AuditedEvaluato
 
     class Refused:
         tier, contained = evaluator.sandbox.tier, evaluator.sandbox.contained
+        stages = None
 
         def wrap(self, *args: object, **options: object) -> object:
             raise BlockingIOError(11, "Resource temporarily unavailable")

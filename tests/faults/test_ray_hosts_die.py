@@ -24,7 +24,7 @@ from train.executors.ray.executor import RayExecutor
 from train.sandbox.base import find_sandbox
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.xdist_group("ray")]
 
 CANDIDATES = HOUSE / "tests" / "train" / "candidates"
 PATIENCE = 180.0

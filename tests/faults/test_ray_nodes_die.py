@@ -17,7 +17,7 @@ from ray_nodes import MODULES, RayNodes
 from underway import until
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.xdist_group("ray")]
 
 SLOTS = 4
 PATIENCE = 180
