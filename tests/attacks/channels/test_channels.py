@@ -196,7 +196,7 @@ def test_a_sandbox_tells_another_nothing_but_by_what_is_known_to_be_open(tier: s
     assert open_ways(found) <= KNOWN_OPEN[tier]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("order", "sure"), [(IN_TURN, SURE), (AT_ONCE, SURE_AT_ONCE)])
 def test_without_a_sandbox_nearly_all_ways_are_open(order: str, sure: set[str]) -> None:
     found = told(NoSandbox(), order)
