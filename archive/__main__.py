@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {display.printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, QueryRefused) else 1
     except BrokenPipeError:
-        display.silence_stdout()
+        display.silence(sys.stdout)
     except KeyboardInterrupt:
         return 130
     return 0

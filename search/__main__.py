@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -71,7 +72,8 @@ def _run(arguments: list[str]) -> int:
     if "doctor" in words.overrides:
         from search.cli.doctor import examine
 
-        return examine(Words(tuple(word for word in words.overrides if word != "doctor"), words.folder))
+        overrides = tuple(word for word in words.overrides if word != "doctor")
+        return examine(replace(words, overrides=overrides))
     return _search(words)
 
 

@@ -9,20 +9,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.query.query import Reader
-from archive.query.questions import NO_EFFECT, ablations, holdout_reads, last_verdict, rows, which_run, within_noise
+from archive.query.questions import (
+    NO_EFFECT,
+    RANKED_OUT,
+    TRUST,
+    ablations,
+    holdout_reads,
+    last_verdict,
+    rows,
+    trust_in_words,
+    which_run,
+    within_noise,
+)
 from archive.query.tables import cell, this_python
 
 _STEPS = 5
 """Steps of the lineage that are shown: those with the largest gains."""
 _SHORT = 8
 _LABEL = 16
-_RANKED_OUT = """
-    SELECT count(*) FROM suspects WHERE run = ? AND (
-        origin <> node_id OR node_id IN (SELECT node_id FROM scores)
-        OR node_id IN (SELECT node_id FROM violations WHERE cheats))
-"""
-"""Suspects worth showing. A suspect without a score that did not cheat, such as a program that is too large, is an
-ordinary failure."""
 
 
 def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
@@ -33,8 +37,12 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     facts["best"] = _best(reader, facts)
     facts["steps"] = _steps(reader, facts["best"])
     facts["ablation"] = _ablation(reader, name, facts["best"])
-    facts["ranked_out"] = _count(reader, _RANKED_OUT, name) if facts["suspects"] else 0
-    facts["trust"] = rows(reader, "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [name])
+    facts["ranked_out"] = (
+        _count(reader, f"SELECT count(*) FROM suspects WHERE run = ? AND {RANKED_OUT}", name)
+        if facts["suspects"]
+        else 0
+    )
+    facts["trust"] = rows(reader, TRUST, [name])
     facts["holdout_reads"] = holdout_reads(reader, name)
     facts["operators"] = _tally(reader, "SELECT operator, count(*) FROM nodes WHERE run = ? GROUP BY ALL", name)
     facts["outcomes"] = _tally(reader, "SELECT outcome, count(*) FROM evaluations WHERE run = ? GROUP BY ALL", name)
@@ -103,7 +111,7 @@ def _won(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _real(facts: Mapping[str, Any]) -> list[str]:
-    verdict, trust = facts["verdict"], ", ".join(f"{row['trust']} (sandbox {row['sandbox']})" for row in facts["trust"])
+    verdict, trust = facts["verdict"], trust_in_words((row["trust"], row["sandbox"]) for row in facts["trust"])
     if verdict is None:
         lines = ["unverified: no runs on fresh seeds were made, and a screening score may be luck"]
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from archive.errors import QueryError
@@ -45,6 +45,24 @@ def holdout_reads(reader: Reader, run: str) -> int:
         "(SELECT fingerprint FROM present_conditions WHERE run = ?)"
     )
     return int(reader.query(sql, [run]).rows[0][0])
+
+
+RANKED_OUT = """(
+    origin <> node_id OR node_id IN (SELECT node_id FROM scores)
+    OR node_id IN (SELECT node_id FROM violations WHERE cheats)
+)"""
+"""Condition on the view ``suspects``: those worth showing. A suspect without a score that did not cheat, such as a
+program that is too large, is an ordinary failure."""
+
+TRUST = "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL"
+"""Query for how far the scores of a run can be trusted, and in which sandboxes they came about."""
+
+_TRUST_WORDS = {"audited_shared": "audited, but one sandbox could tell another what it had seen"}
+
+
+def trust_in_words(found: Iterable[Sequence[Any]]) -> str:
+    """Return the rows (trust, sandbox) of ``TRUST`` as words; empty if there are none."""
+    return ", ".join(f"{_TRUST_WORDS.get(trust, trust)} (sandbox {sandbox})" for trust, sandbox in found)
 
 
 # ---------------------------------------------------------------- names of runs and nodes

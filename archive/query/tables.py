@@ -208,9 +208,11 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def silence_stdout() -> None:
-    """Redirect stdout after its pipe was closed (``| head``), so that the interpreter's last flush does not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def silence(stream: TextIO) -> None:
+    """Redirect an output that is gone (``| head``, a full disk), so that the interpreter's last flush does not fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def this_python() -> str:

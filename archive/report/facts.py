@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.query.query import Reader
-from archive.query.questions import PART, ablations, holdout_reads, last_verdict, parts, rows, which_run
+from archive.query.questions import (
+    PART,
+    RANKED_OUT,
+    TRUST,
+    ablations,
+    holdout_reads,
+    last_verdict,
+    parts,
+    rows,
+    trust_in_words,
+    which_run,
+)
 from archive.query.tables import one_line
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned
@@ -58,7 +69,7 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- nodes
 
-_NODES = """
+_NODES = f"""
 SELECT n.node_id, n.operator, n.idea, n.lines, s.score, s.runs, s.deviation, g.gain, t.outcome, t.reason, c.seconds,
        c.trainings, k.dollars, k.tokens, x.because AS suspect,
        (SELECT list(p.parent_id ORDER BY p.place) FROM parents AS p WHERE p.node_id = n.node_id) AS parents
@@ -75,7 +86,9 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT run, move, sum(dollars) AS dollars, sum(tokens_in + tokens_out)::BIGINT AS tokens FROM llm_calls GROUP BY ALL
 ) AS k ON k.run = n.run AND k.move = n.move
-LEFT JOIN (SELECT node_id, any_value(because) AS because FROM suspects GROUP BY node_id) AS x ON x.node_id = n.node_id
+LEFT JOIN (
+    SELECT node_id, any_value(because) AS because FROM suspects WHERE {RANKED_OUT} GROUP BY node_id
+) AS x ON x.node_id = n.node_id
 ORDER BY n.number"""
 
 
@@ -144,8 +157,7 @@ def _unit(reader: Reader, run: str) -> str:
 
 def _conditions(reader: Reader, run: str) -> dict[str, Any]:
     found = rows(reader, "SELECT * EXCLUDE (run) FROM present_conditions WHERE run = ?", [run])
-    trust = rows(reader, "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [run])
-    return {**(found[0] if found else {}), "trust": trust}
+    return {**(found[0] if found else {}), "trust": trust_in_words(reader.query(TRUST, [run]).rows)}
 
 
 def _verdict(reader: Reader, run: str) -> dict[str, Any] | None:

@@ -34,23 +34,29 @@ def _said(text: str, nodes: Sequence[int]) -> dict[str, Any]:
 
 
 def _steps(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The largest gains in the best node's lineage."""
-    nodes, unit = facts["nodes"], facts["run"]["unit"]
-    gains = [(nodes["gain"][i], i) for i in facts["lineage"] if nodes["gain"][i] is not None]
-    if not gains:
+    """What the best node gained over the root, and the largest steps of its lineage."""
+    nodes, lineage, unit = facts["nodes"], facts["lineage"], facts["run"]["unit"]
+    best = sorted(((nodes["gain"][i], i) for i in lineage if (nodes["gain"][i] or 0) > 0), reverse=True)[:3]
+    if not best or nodes["score"][lineage[0]] is None:
         return
-    total = sum(gain for gain, _ in gains if gain > 0)
-    best = sorted((g for g in gains if g[0] > 0), reverse=True)[:3]
-    if not best or total <= 0:
-        return
-    share = sum(gain for gain, _ in best) / total
-    count = f"{len(best)} of its {len(gains)} steps"
+    sign = 1 if facts["run"]["direction"] == "maximise" else -1
+    gained = sign * (nodes["score"][lineage[-1]] - nodes["score"][lineage[0]])
+    steps = "step was" if len(best) == 1 else f"{len(best)} steps were"
     yield _said(
-        f"The best node's lineage gained {total:.4g} {unit} in screening scores; {share:.0%} of that came with "
-        f"{count}. Screening gains of chosen steps look larger than they are"
+        f"The best node's lineage gained {_with_unit(gained, unit)} in screening scores, over "
+        f"{_many(len(lineage) - 1, 'step')}; the largest {steps} {', '.join(f'{gain:.4g}' for gain, _ in best)}. "
+        f"Screening gains of chosen steps look larger than they are"
         f"{'.' if facts['ablations'] else ': run ablate for what each is worth.'}",
         [i for _, i in best],
     )
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{value:.4g} {unit}".rstrip()
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _ablated(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -92,10 +98,11 @@ def _noise(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     steps = [i for i in facts["lineage"] if nodes["gain"][i] is not None]
     small = [i for i in steps if abs(nodes["gain"][i]) < 2 * math.sqrt(2) * sigma]
     if steps:
+        luck = ": each of them may be luck" if small else ""
         yield _said(
-            f"The seed deviation of a screening is {sigma:.4g} {facts['run']['unit']}. {len(small)} of the "
-            f"{len(steps)} steps that led to the best node differ from their parent by less than two deviations of a "
-            "difference: each of them may be luck.",
+            f"The seed deviation of a screening is {_with_unit(sigma, facts['run']['unit'])}. {len(small)} of the "
+            f"{_many(len(steps), 'step')} to the best node differ from their parent by less than two deviations of a "
+            f"difference{luck}.",
             small,
         )
 
@@ -113,7 +120,7 @@ def _suspects(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     marked = [i for i, because in enumerate(nodes["suspect"]) if because]
     if marked:
         yield _said(
-            f"{len(marked)} nodes are suspect: they were found cheating, or descend from one that was. They are ranked "
-            "out.",
+            f"{_many(len(marked), 'suspect node')}, ranked out: found cheating, descended from a node that was, or "
+            "scored once and invalid in a later run.",
             marked,
         )

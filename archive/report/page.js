@@ -98,14 +98,13 @@
     if (v && v.kind === "champion" && best !== undefined) $("outcome").append(link(best), " ");
     $("outcome").append(v ? v.reason : best === undefined ? "No score yet." : "No claim yet. The leader's screening score may be luck: ");
     if (!v && best !== undefined) $("outcome").append(link(best), ` ${number(nodes.score[best])} ${run.unit}`);
-    const trust = run.conditions.trust.map((t) => `${t.trust} (sandbox ${t.sandbox})`).join(", ");
     const dollars = facts.spending.reduce((sum, row) => sum + (row.dollars || 0), 0);
     const unpriced = facts.spending.reduce((sum, row) => sum + row.unpriced_calls, 0);
     const hours = facts.spending.reduce((sum, row) => sum + row.wall_hours, 0);
     $("summary").textContent = [
       `${nodes.id.length.toLocaleString("en")} candidates, ${run.evaluations.toLocaleString("en")} evaluations, ${number(hours, 3)} device hours`,
       `$${dollars.toFixed(2)}${unpriced ? ` and ${unpriced} calls of unknown price` : ""}`,
-      `scores: ${trust || "none"}`, run.conditions.hardware || "",
+      `scores: ${run.conditions.trust || "none"}`, run.conditions.hardware || "",
       facts.sigma ? `seed deviation ${number(facts.sigma, 3)} ${run.unit}` : "", `holdout read ${facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,
     ].filter(Boolean).join(" · ");
     put("lessons", ...facts.lessons.map((lesson) => { const item = element("li", lesson.text + " "); item.append(...lesson.nodes.map(link)); return item; }));

@@ -34,8 +34,9 @@ from train.sandbox.base import SandboxUnavailable, find_sandbox, probe_tiers, wh
 from train.sandbox.landlock import LIMITATIONS
 
 _GIGABYTES = 2.0
-_OVERHEAD = 7.5
-"""Overhead of an evaluation on the default task, in seconds (measured): three process starts, scoring and audit."""
+_OVERHEAD = 18.0
+"""Overhead of an evaluation on the default task, in seconds (measured): three starts of a process, scoring and an
+audit, on two cores."""
 _TOKENS_IN, _TOKENS_OUT = 8_000, 4_000
 """Tokens of a typical proposal; used only to estimate the cost."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO, cast
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from archive.query.tables import silence
 from archive.records import Evaluation, Failed, Scored
 from archive.tree import Tree
 from operators.llm.meter import Meter
@@ -308,7 +308,7 @@ class _Output:
             self._lost(0)
 
     def _lost(self, length: int) -> int:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        silence(self._stream)
         return length
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from archive.query.questions import TRUST, trust_in_words
 from archive.query.tables import this_python
 from archive.records import Spending
 from archive.storage.store import Archive
@@ -106,7 +107,7 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
     )
     counted = ", ".join(f"{count} {outcome}" for outcome, count in outcomes)
     refusals = archive.query("SELECT count(*) FROM refusals WHERE run = ?", [run])[0][0]
-    trust = archive.query("SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL", [run])
+    trust = archive.query(TRUST, [run])
     reads = archive.query(
         "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint = ?", [tree.conditions.fingerprint]
     )[0][0]
@@ -114,7 +115,7 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
     lines = [f"{len(tree)} nodes; evaluations: {counted or 'none'}; refused proposals: {refusals}."]
     lines += _suspects(engine)
     if trust:
-        lines.append("Scores are " + ", ".join(f"{t} (sandbox {s})" for t, s in trust) + ".")
+        lines.append(f"Scores are {trust_in_words(trust)}.")
     if sigma is not None:
         lines.append(f"Seed deviation of a screening: {sigma:.4f} {engine.parts.task.metric.unit}".rstrip() + ".")
     if (effect := speed_effect(tree)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from archive.cli.summary import summary_facts
 from archive.query.query import open_reader
 from archive.query.tables import this_python
 from archive.records import Decision, Node
+from archive.report.facts import gather
 from archive.storage.store import Archive
 
 
@@ -94,6 +96,30 @@ def test_a_program_that_was_too_large_is_a_failure_and_one_that_cheats_a_suspect
         diary, nodes = a_family(archive)
         diary.record(failed(request_for(diary.child(nodes[0]), 60), "invalid", violation=violation))
     assert ("1 node suspect, ranked out" in told(capsys, path)) == violation
+    lessons = [lesson["text"] for lesson in gather(open_reader(path))["lessons"]]
+    assert any(text.startswith("1 suspect node, ranked out") for text in lessons) == violation
+
+
+def test_a_lineage_gained_what_its_last_node_is_better_than_the_root(path: Path) -> None:
+    """Not the sum of its good steps: the first made it worse."""
+    with Archive.open(path) as archive:
+        diary = Diary(archive, a_run("night"))
+        root = diary.child(operator="seed")
+        bad = diary.child(root)
+        good = diary.child(bad)
+        for node, score in ((root, 6.0), (bad, 9.0), (good, 5.5)):
+            diary.record(scored(request_for(node, 0), score))
+    (text,) = [each["text"] for each in gather(open_reader(path))["lessons"] if "lineage gained" in each["text"]]
+    assert text.startswith("The best node's lineage gained 0.5 in screening scores, over 2 steps; the largest step was")
+
+
+@pytest.mark.parametrize(("trust", "words"), [("audited", "audited"), ("audited_shared", "could tell another")])
+def test_trust_is_said_in_words(trust: str, words: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        diary = Diary(archive, a_run("night"))
+        diary.record(replace(scored(request_for(diary.child(operator="seed"), 0), 3.0), trust=trust))
+    assert words in told(capsys, path)
+    assert words in gather(open_reader(path))["run"]["conditions"]["trust"]
 
 
 def test_a_score_that_another_run_refutes_is_ranked_out(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,10 @@
 
     pytest tests/attacks/test_attacks.py -k look_ahead
 
-Each is one program in ``candidates/``, which declares how it must end (see ``attacking``). After each, the host is as
-it was. After one in ten, and after each that aims at later runs, an honest program still gets the score that it had
-before. After a change in this folder run all of ``pytest tests/attacks``: that an attack works where it is trusted is
+Each is one program in ``candidates/``, which declares how it must end (see ``attacking``). Here the honest program's
+score is the one to beat, as in any search: what would lead is audited most strictly. After each, the host is as it was.
+After one in ten, and after each that aims at later runs, an honest program still gets the score that it had before.
+After a change in this folder run all of ``pytest tests/attacks``: that an attack works where it is trusted is
 checked at night, except for a few.
 """
 
@@ -139,7 +140,7 @@ def test_it_fails_here(
 ) -> None:
     with host.watching():
         for _ in range(attack.runs):
-            evaluation = run_candidate(program(attack, toy_task), seed=SEED)
+            evaluation = run_candidate(program(attack, toy_task), seed=SEED, leader_score=honest)
     if attack.ends == "scored":
         assert score_of(evaluation) >= honest - 1e-6
     else:

@@ -263,7 +263,7 @@ def _check_room(top: Path, size: int) -> None:
     free = min(_free_memory(), _group_limit()) / _SHARE
     if size > min(room, free):
         raise NoImage(
-            f"an image of {size / 1e6:,.0f} MB has no room in {top} ({room / 1e6:,.0f} MB) or in memory "
+            f"an image of {size / 1e6:,.0f} MB has no room in {top} ({max(room, 0) / 1e6:,.0f} MB) or in memory "
             f"({free / 1e6:,.0f} MB, a third of what is free)"
         )
 
