@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -365,7 +366,7 @@ def test_starting_does_not_load_what_is_slow() -> None:
 
 
 def test_a_reader_that_hangs_up_is_no_error(sample: tuple[Path, list[Node]]) -> None:
-    query = f"{sys.executable} -m archive 'SELECT range FROM range(10000)' --archive {sample[0]}"
+    query = f"{shlex.quote(sys.executable)} -m archive 'SELECT range FROM range(10000)' --archive {sample[0]}"
     command = f"{query} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=HOUSE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
