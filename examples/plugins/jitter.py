@@ -10,13 +10,13 @@ import numpy as np
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.parameters import find_parameters, set_parameters
-from operators.numeric.search_space import range_of
+from operators.languages.parameters import read_parameters, set_parameters
+from operators.numeric.observations import lineage_files, search_space
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """Move one parameter of the parent by a normal step, inside the range that its ``tune:`` comment gives."""
+    """Move one parameter of the parent by a normal step, inside its range."""
 
     name: str
     """The key under ``conf/operators``; the search passes it."""
@@ -32,17 +32,17 @@ class Jitter:
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         """Return a child, or the reason why there is none. Must not write anywhere."""
-        files = dict(context.tree[move.parents[0]].candidate.files)
-        path = context.task.editable[0]
-        ranges = {each: span for each in find_parameters(files[path]) if (span := range_of(each)) is not None}
-        if not ranges:
+        lineage = lineage_files(context.tree, move.parents[0])
+        files = dict(lineage[-1])
+        space = search_space(files, context.task.editable, lineage)
+        if not space:
             return NoCandidate("the program has no parameter with a range")
-        parameter = list(ranges)[context.rng.integers(len(ranges))]
-        span = ranges[parameter]
+        path, name = list(space)[context.rng.integers(len(space))]
+        span, value = space[path, name], read_parameters(files[path])[name]
         low, high = span.bounds
-        encoded = span.encode(parameter.value) + context.rng.normal(0, self.scale * (high - low))
-        value = span.decode(float(np.clip(encoded, low, high)))
-        if value == parameter.value:
-            return NoCandidate(f"{parameter.name} would stay {value:g}")
-        files[path] = set_parameters(files[path], {parameter.name: value})
-        return Candidate(files, move.parents, self.name, f"{parameter.name} {parameter.value:g} -> {value:g}")
+        encoded = span.encode(value) + context.rng.normal(0, self.scale * (high - low))
+        new = span.decode(float(np.clip(encoded, low, high)))
+        if new == value:
+            return NoCandidate(f"{name} would stay {value:g}")
+        files[path] = set_parameters(files[path], {name: new})
+        return Candidate(files, move.parents, self.name, f"{name} {value:g} -> {new:g}")

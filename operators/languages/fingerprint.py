@@ -1,7 +1,8 @@
 """Identity of programs: two candidates are the same program if their normalised syntax trees are equal.
 
 Comments, docstrings and formatting are ignored, and so are seeds of random generators: ``SEED = 1`` and ``SEED = 2``
-are one program that was lucky or unlucky, and ``manual_seed(anything)`` is ``manual_seed()``.
+(or ``RANDOM_STATE``, ``RNG``) are one program that was lucky or unlucky, and ``manual_seed(anything)`` is
+``manual_seed()``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,19 @@ from functools import lru_cache
 
 from operators.languages.syntax import Unparsable, parse
 
-_SEED_NAME = re.compile(r"(?i)(.*_)?seed")
+_SEED_NAME = re.compile(
+    r"(?i)(.*_)?((random|manual|torch|global)?seeds?|p?rngs?|random_?(state|key))(_?(state|key|offset|base|value|[0-9]+))?"
+)
 _SEEDING = frozenset(
     {"manual_seed", "manual_seed_all", "seed", "seed_all", "seed_everything", "set_seed", "default_rng"}
 )
 _IGNORED_FIELDS = frozenset({"ctx", "type_comment", "type_ignores", "kind"})
 _FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def is_seed_name(name: str) -> bool:
+    """Return whether a name is that of a seed: ``SEED``, ``data_seed``, ``SEEDS``, ``RANDOM_STATE``, ``RNG``."""
+    return _SEED_NAME.fullmatch(name) is not None
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
@@ -93,11 +101,11 @@ _SPECIAL = frozenset({ast.Assign, ast.AnnAssign, ast.Call, ast.keyword})
 def _write_special(node: ast.AST, out: list[str]) -> bool:
     """Append a node that seeds a generator, without the seed. Return False for any other node."""
     match node:
-        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()) if _SEED_NAME.fullmatch(name):
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()) if is_seed_name(name):
             out.append(name)
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant()) if _SEED_NAME.fullmatch(name):
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant()) if is_seed_name(name):
             out.append(name)
-        case ast.keyword(arg=str(name), value=ast.Constant()) if _SEED_NAME.fullmatch(name):
+        case ast.keyword(arg=str(name), value=ast.Constant()) if is_seed_name(name):
             out.append(name)
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name) as function) if name in _SEEDING:
             _write(function, out)

@@ -8,7 +8,7 @@ were changed. Other failures may be caused by the code and are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +21,7 @@ from archive.records import Node
 from archive.tree import Tree
 from operators.languages.parameters import Number, find_parameters, set_parameters
 from operators.languages.syntax import Unparsable
+from operators.numeric.search_space import ParameterRange, range_of
 
 Key = tuple[str, str]
 """(path, name) of a parameter."""
@@ -126,6 +127,37 @@ def values_of(files: Files) -> dict[Key, Number]:
             except Unparsable:
                 continue
     return values
+
+
+def search_space(files: Files, editable: Sequence[str], lineage: Sequence[Files] = ()) -> dict[Key, ParameterRange]:
+    """Return the searchable parameters of the editable Python files with their ranges. Empty if none parses.
+
+    Args:
+        lineage: See ``lineage_files``. Without it, ranges are derived from the values of ``files``.
+    """
+    space: dict[Key, ParameterRange] = {}
+    for path in editable:
+        if path.endswith(".py") and path in files:
+            with suppress(Unparsable):
+                for parameter in find_parameters(files[path]):
+                    key = path, parameter.name
+                    if (span := range_of(parameter, earlier_values(lineage, key))) is not None:
+                        space[key] = span
+    return space
+
+
+def lineage_files(tree: Tree, node_id: str) -> list[Files]:
+    """Return the files of all ancestors of a node and its own, the root's first."""
+    return [tree[member].candidate.files for member in tree.lineage(node_id)]
+
+
+def earlier_values(lineage: Iterable[Files], key: Key) -> Iterator[Number]:
+    """Yield the values that a parameter had in the programs of a lineage, in their order."""
+    path, name = key
+    for files in lineage:
+        if path in files:
+            with suppress(Unparsable):
+                yield from (one.value for one in find_parameters(files[path]) if one.name == name)
 
 
 def with_values(files: Files, values: Values) -> dict[str, str]:

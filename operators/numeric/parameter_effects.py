@@ -16,9 +16,19 @@ from typing import Literal
 from archive.records import Direction
 from archive.tree import Tree
 from operators.languages.parameters import Number
-from operators.numeric.observations import Files, Key, Observation, Values, differ_in_values_only, observe, values_of
+from operators.numeric.observations import (
+    Files,
+    Key,
+    Observation,
+    Values,
+    differ_in_values_only,
+    lineage_files,
+    observe,
+    search_space,
+    values_of,
+)
 from operators.numeric.surrogate import GpSurrogate
-from operators.numeric.tune import FED, WARM, search_space
+from operators.numeric.tune import FED, WARM
 
 SURE = 1.5
 """Deviations that a difference must have to be called one."""
@@ -60,12 +70,12 @@ def explain_parameters(tree: Tree, node_id: str) -> Explanation | None:
     with tree.lock:
         files, seed = tree[node_id].candidate.files, tree[tree.root].candidate.files
         observations = [one for one in observe(tree, files, FED) if one.same_code and one.state != "pending"]
-        direction = tree.direction
+        direction, lineage = tree.direction, lineage_files(tree, node_id)
     scored = sum(one.score is not None for one in observations)
     if scored < WARM:
         return None
     try:
-        effects = _effects(values_of(files), values_of(seed), files, observations, direction)
+        effects = _effects(values_of(files), values_of(seed), lineage, observations, direction)
     except ArithmeticError:  # the surrogate cannot be solved for these programs
         return None
     ordered = tuple(sorted(effects, key=lambda effect: -effect.gain))
@@ -73,9 +83,10 @@ def explain_parameters(tree: Tree, node_id: str) -> Explanation | None:
 
 
 def _effects(
-    now: Values, seed: Values, files: Files, observations: Sequence[Observation], direction: Direction
+    now: Values, seed: Values, lineage: Sequence[Files], observations: Sequence[Observation], direction: Direction
 ) -> Iterator[ParameterEffect]:
-    space = search_space(files, tuple(files))
+    files = lineage[-1]
+    space = search_space(files, tuple(files), lineage)
     changed: list[Key] = [key for key in space if key in seed and seed[key] != now[key]]
     if not changed:
         return

@@ -3,6 +3,7 @@
 A trailing comment declares the range of a parameter:
 
     WIDTH = 128       # tune: 16..512 log step 16
+    KERNEL = 3        # tune: 1..9 step 2                1, 3, 5, 7 or 9: steps are counted from the low end
     HEADS = 4         # tune: 1|2|4|8
     DROPOUT = 0.0     # tune: 0..0.5
     MIXER = 2         # tune: 0|1|2|3 unordered
@@ -14,10 +15,16 @@ Without such a comment, or with one that is not of this grammar, the range is de
     int >= 1                 v/4 .. v*4, log; in steps of 8 if v is a multiple of 8 and at least 16, since heads
                              divide widths
     0.0                      0 .. 0.5
-    float in [0.5, 1)        log in 1 - v, over /10 .. *10, not below v/2 (decay rates: 0.9 is as far from
+    share in [0.5, 1)        log in 1 - v, over /10 .. *10, not below v/2 (decay rates: 0.9 is as far from
                              0.99 as 0.99 from 0.999)
-    other positive floats    v/10 .. v*10, log; at most 0.9 if v < 0.5, which may be a probability
+    share in (0, 0.5)        v/10 .. v*10, log, at most 0.9
+    other positive floats    v/10 .. v*10, log
     0 and negative numbers   not searched: there is no scale to derive a range from
+
+A share cannot exceed 1: a value in [0.98, 1), or one in (0, 1) whose name says so (``DROPOUT``, ``BETA1``, ``WARMUP``).
+
+A range is derived once, from the value of the first ancestor, so that it does not move with the values that are tried.
+If a later program went out of it, the range is that of the first ancestor whose range holds the present value.
 
 Search happens in *encoded values*, in which equal distances matter equally: the logarithm, the value, or the index in
 a list of choices. Decoded values are rounded as a person would write them: 3 significant digits (of decay rates: 2 of
@@ -28,6 +35,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -36,10 +44,20 @@ from operators.languages.parameters import Number, Parameter
 
 Scale = Literal["linear", "log", "complement"]
 
-_NUM = r"[-+]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_NUM = r"[-+]?(?:\d+(?:_\d+)*(?:\.\d+|\.(?!\.))?|\.\d+)(?:[eE][-+]?\d+)?"
 """Accepts only what ``float`` accepts; no two adjacent repeats match the same digits (linear time)."""
-_SPAN = re.compile(rf"({_NUM})\s*\.\.\s*({_NUM})(\s+log\b)?(?:\s+step\s+(\d{{1,18}})(?!\d))?")
-_CHOICES = re.compile(rf"({_NUM}(?:\s*\|\s*{_NUM})+|True\s*\|\s*False|False\s*\|\s*True)(\s+unordered\b)?")
+_END = r"(?![\w|]|\.[\w.]|\s*\|)"
+"""What follows may be prose, but no further part of a number or of a list."""
+_SPAN = re.compile(rf"({_NUM})\s*\.\.\s*({_NUM}){_END}((?:\s+log\b|\s+step\s+{_NUM}{_END})*)")
+_STEP = re.compile(rf"step\s+({_NUM})")
+_CHOICES = re.compile(rf"({_NUM}(?:\s*\|\s*{_NUM})+|True\s*\|\s*False|False\s*\|\s*True){_END}(\s+unordered\b)?")
+_SHARE = re.compile(
+    r"(?i)(.*_)?(dropout|drop|prob|probability|smoothing|momentum|beta|ema|share|fraction|warmup|warmdown|cooldown)"
+    r"_?(rate|prob|share|fraction|[0-9]+)?"
+)
+_NEARLY_ONE = 0.98
+"""No rate or scale is written so: it is the share that a running mean keeps."""
+_SIZES = (1e-200, 1e200)
 
 
 @dataclass(frozen=True)
@@ -50,19 +68,38 @@ class ParameterRange:
     high: float
     scale: Scale = "linear"
     integer: bool = False
-    step: int = 1
+    step: float = 0
+    """Distance of neighbouring values, counted from ``low``; 0: 1 for whole numbers, none for floats."""
     choices: tuple[Number, ...] = ()
     """Sorted; if given, encoded values are indices into it, and ``low`` and ``high`` its ends."""
     unordered: bool = False
     """Whether the choices are names and not amounts, so that all are equally far apart."""
+
+    def __contains__(self, value: Number) -> bool:
+        """Return whether a value is one of these, and of their type."""
+        if self.choices:
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if type(value) is not (int if self.integer else float) or not self.low <= value <= self.high:
+            return False
+        return not self._unit or math.isclose(value, self._on_grid(value), rel_tol=1e-9, abs_tol=1e-9 * self._unit)
+
+    @property
+    def _unit(self) -> float:
+        return self.step or float(self.integer)
+
+    def _on_grid(self, value: float) -> float:
+        """Return the value nearest to ``value`` that is a whole number of steps above ``low``, inside the range."""
+        last = math.floor((self.high - self.low) / self._unit * (1 + 1e-9))
+        place = self.low + min(max(round((value - self.low) / self._unit), 0), last) * self._unit
+        return round(place) if self.integer else _clamp(float(f"{place:.9g}"), self.low, self.high)
 
     @cached_property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest encoded value; discrete ranges are half a step wider, so that ends are drawn fairly."""
         if self.choices:
             return -0.5, len(self.choices) - 0.5
-        half = 0.49 * self.step if self.integer else 0.0
-        low, high = self.low - half, self.high + half
+        half = 0.49 * self._unit
+        low, high = self.low - half, (self._on_grid(self.high) if self._unit else self.high) + half
         if self.scale == "log" and low <= 0:
             low = 0.51 * self.low
         ends = self._scaled(low), self._scaled(high)
@@ -84,8 +121,8 @@ class ParameterRange:
             rest = float(f"{math.exp(encoded):.2g}")
             return _clamp(round(1.0 - rest, 9), self.low, self.high)
         raw = math.exp(encoded) if self.scale == "log" else encoded
-        if self.integer:
-            return int(_clamp(round(raw / self.step) * self.step, self.low, self.high))
+        if self._unit:
+            return self._on_grid(raw)
         return _clamp(_nice(raw), self.low, self.high)
 
     def _scaled(self, value: float) -> float:
@@ -94,18 +131,30 @@ class ParameterRange:
         return math.log(1.0 - value) if self.scale == "complement" else value
 
 
-def range_of(parameter: Parameter) -> ParameterRange | None:
-    """Return the declared range, or one derived from the value; None if the parameter is not searched."""
+def range_of(parameter: Parameter, earlier: Iterable[Number] = ()) -> ParameterRange | None:
+    """Return the declared range, or a derived one; None if the parameter is not searched.
+
+    Args:
+        earlier: Values of this parameter in the program's ancestors, the first ancestor first. The first whose derived
+            range holds the present value gives the range.
+    """
     if not parameter.searchable:
         return None
-    if parameter.tune is not None and (declared := _declared(parameter.tune, parameter.value)) is not None:
+    if (declared := declared_range(parameter)) is not None:
         return declared
-    return _derived(parameter.value)
+    inherited = (_derived(parameter.name, value) for value in earlier)
+    fitting = (span for span in inherited if span is not None and parameter.value in span)
+    return next(fitting, _derived(parameter.name, parameter.value))
+
+
+def declared_range(parameter: Parameter) -> ParameterRange | None:
+    """Return the range that the comment of a parameter declares; None without one of the grammar above."""
+    return _declared(parameter.tune, parameter.value) if parameter.tune is not None else None
 
 
 def has_invalid_range(parameter: Parameter) -> bool:
     """Return whether the text after ``tune:`` is not of the grammar above."""
-    return parameter.tune is not None and parameter.searchable and _declared(parameter.tune, parameter.value) is None
+    return parameter.tune is not None and parameter.searchable and declared_range(parameter) is None
 
 
 def format_range(span: ParameterRange) -> str:
@@ -114,7 +163,8 @@ def format_range(span: ParameterRange) -> str:
         return "|".join(repr(choice) for choice in span.choices) + (" unordered" if span.unordered else "")
     low, high = (f"{end:g}" for end in (span.low, span.high))
     log = {"linear": "", "log": " log", "complement": " (close to 1)"}[span.scale]
-    return f"{low}..{high}{log}" + (f" step {span.step}" if span.step > 1 else "")
+    unit = 1 if span.integer else 0
+    return f"{low}..{high}{log}" + (f" step {span.step:g}" if span.step > unit else "")
 
 
 def _declared(comment: str, value: Number) -> ParameterRange | None:
@@ -124,21 +174,23 @@ def _declared(comment: str, value: Number) -> ParameterRange | None:
     span = _SPAN.match(comment)
     if span is None or isinstance(value, bool):
         return None
-    low, high = float(span[1]), float(span[2])
-    log = span[3] is not None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high) or (log and low <= 0):
-        return None
+    low, high, log = float(span[1]), float(span[2]), "log" in span[3]
     integer = isinstance(value, int)
-    step = max(1, int(span[4])) if span[4] else 1
+    stated = _STEP.search(span[3])
+    step = float(stated[1]) if stated else float(integer)
+    if not all(map(math.isfinite, (low, high, step))) or (log and low <= 0):
+        return None
     if integer:
         low, high = math.ceil(low), math.floor(high)
-    return ParameterRange(low, high, "log" if log else "linear", integer, step) if low < high else None
+    if not low < high or not step <= high - low or (stated and step <= 0) or (integer and not step.is_integer()):
+        return None
+    return ParameterRange(low, high, "log" if log else "linear", integer, int(step) if integer else step)
 
 
 def _listed(text: str, value: Number) -> ParameterRange | None:
     parts = [part.strip() for part in text.split("|")]
     if isinstance(value, bool):
-        return _derived(value) if set(parts) == {"True", "False"} else None
+        return _BOTH if set(parts) == {"True", "False"} else None
     if "True" in parts:
         return None
     numbers = [float(part) for part in parts]
@@ -150,21 +202,25 @@ def _listed(text: str, value: Number) -> ParameterRange | None:
     return ParameterRange(min(choices), max(choices), integer=isinstance(value, int), choices=tuple(sorted(choices)))
 
 
-def _derived(value: Number) -> ParameterRange | None:
+_BOTH = ParameterRange(0, 1, choices=(False, True))
+
+
+def _derived(name: str, value: Number) -> ParameterRange | None:
     if isinstance(value, bool):
-        return ParameterRange(0, 1, choices=(False, True))
-    if value < 0 or (isinstance(value, int) and value == 0):
+        return _BOTH
+    if value == 0.0 and isinstance(value, float):
+        return ParameterRange(0.0, 0.5)
+    if not _SIZES[0] < value < _SIZES[1]:
         return None
     if isinstance(value, int):
         step = 8 if value >= 16 and value % 8 == 0 else 1
         low = max(step, value // 4 // step * step)
         return ParameterRange(low, 4 * value, "log", integer=True, step=step)
-    if value == 0.0:
-        return ParameterRange(0.0, 0.5)
-    if 0.5 <= value < 1.0:
+    share = value < 1.0 and (value >= _NEARLY_ONE or _SHARE.fullmatch(name) is not None)
+    if share and value >= 0.5:
         rest = 1.0 - value
         return ParameterRange(max(value / 2, round(1.0 - 10 * rest, 9)), round(1.0 - rest / 10, 9), "complement")
-    return ParameterRange(value / 10, min(10 * value, 0.9) if value < 0.5 else 10 * value, "log")
+    return ParameterRange(value / 10, min(10 * value, 0.9) if share else 10 * value, "log")
 
 
 def _nice(value: float) -> float:

@@ -28,11 +28,19 @@ from archive.records import Candidate, Direction, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.languages.fingerprint import fingerprint
-from operators.languages.parameters import Number, find_parameters
-from operators.languages.syntax import Unparsable
+from operators.languages.parameters import Number
 from operators.numeric import tpe
-from operators.numeric.observations import Key, Observation, Values, observe, values_of, with_values
-from operators.numeric.search_space import ParameterRange, range_of
+from operators.numeric.observations import (
+    Key,
+    Observation,
+    Values,
+    lineage_files,
+    observe,
+    search_space,
+    values_of,
+    with_values,
+)
+from operators.numeric.search_space import ParameterRange
 from operators.numeric.surrogate import GpSurrogate, normal_scores
 
 WARM = 8
@@ -91,7 +99,7 @@ class Tune:
         with context.tree.lock:
             parent = context.tree[move.parents[0]]
             files = parent.candidate.files
-            space = search_space(files, context.task.editable)
+            space = search_space(files, context.task.editable, lineage_files(context.tree, parent.node_id))
             if not space:
                 return NoCandidate(
                     "nothing to tune: no module-level ALL_CAPS constant with a numeric value. Write one as "
@@ -136,19 +144,6 @@ class Tune:
         count = min(len(keys), 1 + int(rng.binomial(2, bold)))
         picked = rng.choice(len(keys), size=count, replace=False)
         return [keys[i] for i in sorted(int(i) for i in picked)]
-
-
-def search_space(files: Mapping[str, str], editable: Sequence[str]) -> dict[Key, ParameterRange]:
-    """Return the searchable parameters of the editable Python files with their ranges. Empty if none parses."""
-    space: dict[Key, ParameterRange] = {}
-    for path in editable:
-        if path.endswith(".py") and path in files:
-            try:
-                constants = find_parameters(files[path])
-            except Unparsable:
-                continue
-            space.update({(path, c.name): r for c in constants if (r := range_of(c)) is not None})
-    return space
 
 
 # ---------------------------------------------------------------- without the surrogate
@@ -213,7 +208,7 @@ def _children(start: Values, space: Space, best: Sequence[Values], rng: np.rando
         yield {**start, **{key: _drawn(space[key], rng) for key in chosen}}
     for _ in range(_TOGETHER):
         donor = best[int(rng.integers(len(best)))]
-        taken = [key for key in keys if rng.random() < 0.5 and _fits(donor.get(key), space[key])]
+        taken = [key for key in keys if rng.random() < 0.5 and key in donor and donor[key] in space[key]]
         child = {**start, **{key: donor[key] for key in taken}}
         if rng.random() < 0.5:
             key = keys[int(rng.integers(len(keys)))]
@@ -229,11 +224,6 @@ def _alone(value: Number, span: ParameterRange, rng: np.random.Generator) -> lis
     here = min(max(span.encode(value), low), high)
     steps = [span.decode(here + scale * float(rng.normal()) * (high - low)) for scale in _SCALES]
     return [other for other in (*steps, _drawn(span, rng)) if other != value]
-
-
-def _fits(value: Number | None, span: ParameterRange) -> bool:
-    """Return whether a donor has the parameter, and within this range."""
-    return value is not None and span.low <= value <= span.high
 
 
 def _setting(values: Values, keys: Sequence[Key]) -> tuple[Number | None, ...]:

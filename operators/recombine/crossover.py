@@ -20,9 +20,10 @@ from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.languages.fingerprint import fingerprint
-from operators.languages.parameters import Number, read_parameters, set_parameters
+from operators.languages.parameters import Number, Parameter, find_parameters, set_parameters
 from operators.languages.syntax import Unparsable, parse
 from operators.llm.meter import Meter
+from operators.numeric.search_space import declared_range
 from operators.recombine.conflicts import Answered, Place, Resolver
 from operators.rewrite.answers.search_replace import InvalidAnswer
 
@@ -214,7 +215,7 @@ def _merge_text(
     base, a, b = versions
     drawn = 0
     if path.endswith(".py"):
-        values, drawn = _merge_parameters(read_parameters(base), read_parameters(a), read_parameters(b), shares, choose)
+        values, drawn = _merge_parameters(_by_name(base), _by_name(a), _by_name(b), shares, choose)
         base, a, b = (set_parameters(text, values) for text in versions)
     base_lines, a_lines, b_lines = (text.splitlines(keepends=True) for text in (base, a, b))
     lines: list[str] = []
@@ -251,27 +252,44 @@ def _matcher() -> Any:
 
 
 def _merge_parameters(
-    base: Mapping[str, Number],
-    a: Mapping[str, Number],
-    b: Mapping[str, Number],
+    base: Mapping[str, Parameter],
+    a: Mapping[str, Parameter],
+    b: Mapping[str, Parameter],
     shares: tuple[Share, Share],
     choose: Choose,
 ) -> tuple[dict[str, Number], int]:
-    """Merge the parameters that all three versions have, by name; others are left to the merge of lines."""
+    """Merge the parameters that all three versions have, by name; others are left to the merge of lines.
+
+    A value that the other parent's comment does not allow is not taken; if neither is allowed, lines decide.
+    """
     values: dict[str, Number] = {}
     drawn = 0
     for name in base:
         if name not in a or name not in b:
             continue
-        if _equal(a[name], b[name]):
-            values[name] = a[name]
+        both, old = (a[name], b[name]), base[name].value
+        if _equal(both[0].value, both[1].value):
+            values[name] = both[0].value
             continue
-        conflict = not _equal(a[name], base[name]) and not _equal(b[name], base[name])
-        winner = choose() if conflict else int(_equal(a[name], base[name]))
-        values[name] = (a, b)[winner][name]
+        if not (allowed := [i for i in (0, 1) if _allows(both[1 - i], both[i].value)]):
+            continue
+        conflict = len(allowed) == 2 and not any(_equal(one.value, old) for one in both)
+        wanted = choose() if conflict else int(_equal(both[0].value, old))
+        winner = wanted if wanted in allowed else allowed[0]
+        values[name] = both[winner].value
         shares[winner].parameters.append(f"{name} {values[name]!r}")
         drawn += conflict
     return values, drawn
+
+
+def _by_name(text: str) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in find_parameters(text)}
+
+
+def _allows(parameter: Parameter, value: Number) -> bool:
+    """Return whether the range that a parameter's comment declares holds a value; True without such a comment."""
+    declared = declared_range(parameter)
+    return declared is None or value in declared
 
 
 def _equal(x: Number, y: Number) -> bool:

@@ -130,7 +130,7 @@ class LlmOperator(ABC):
             parts = dict(
                 self.prompt_sections(parent, context),
                 lessons=Listing(tuple(insights), "lessons", "- nothing yet", keep="head"),
-                knobs=sections.parameters(files, context.task),
+                knobs=sections.parameters(tree, parent, context.task),
             )
             if kind is not None:
                 parts |= {"aim": kind.name, "aim_words": kind.description}

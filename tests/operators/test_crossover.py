@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from garden import Garden
 
 from archive.records import Candidate
@@ -71,6 +72,29 @@ def test_a_constant_that_both_changed_is_drawn_from_either() -> None:
         assert (values["WIDTH"], values["BATCH"]) == (96, 8)
         rates.add(values["RATE"])
     assert rates == {0.003, 0.009}
+
+
+HEADS = "HEADS = 2  # tune: 1..8\n\n\ndef same():\n    return HEADS\n\n\n" + BASE.partition("\n\n\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "found"),
+    [
+        ("2  # tune: 1|2|4|8", "6  # tune: 1..8", {"2  # tune: 1|2|4|8"}),
+        ("6  # tune: 1..8", "4  # tune: 1|2|4|8", {"4  # tune: 1|2|4|8"}),
+        ("12  # tune: 10..20", "6  # tune: 1..8", {"12  # tune: 10..20", "6  # tune: 1..8"}),
+        ("4.0  # tune: 1..8", "6  # tune: 1..8", {"4.0  # tune: 1..8", "6  # tune: 1..8"}),
+    ],
+)
+def test_no_constant_gets_a_value_that_its_comment_does_not_allow(a: str, b: str, found: set[str]) -> None:
+    left = HEADS.replace("2  # tune: 1..8", a).replace("return 1", "return 10")
+    right = HEADS.replace("2  # tune: 1..8", b).replace("return 2", "return 20")
+    values = set()
+    for seed in range(12):
+        child = offspring(Garden(), left, right, HEADS, seed)
+        assert isinstance(child, Candidate)
+        values.add(child.files["train.py"].partition("\n")[0].removeprefix("HEADS = "))
+    assert values == found
 
 
 def test_a_conflicting_hunk_is_taken_whole_from_either() -> None:

@@ -8,8 +8,9 @@ from scripts import edit, metered
 
 from archive.records import Candidate
 from operators.base import NoCandidate
+from operators.numeric.observations import search_space
 from operators.numeric.search_space import ParameterRange, has_invalid_range, range_of
-from operators.numeric.tune import Tune, search_space
+from operators.numeric.tune import Tune
 from operators.rewrite.hybrid import Hybrid
 from operators.rewrite.prompt.templates import Templates
 

@@ -133,7 +133,9 @@ def test_a_curve_and_what_was_made_of_it(garden: Garden) -> None:
 
 
 def test_constants_with_their_ranges_and_those_whose_range_cannot_be_read(garden: Garden) -> None:
-    lines = sections.parameters({"train.py": SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n"}, garden.task).lines
+    root = garden.plant(SOURCE + "DEPTH = 3\nSEED = 4\nTIED = True\n", 1.0)
+    child = garden.grow(set_parameters(root.candidate.files["train.py"], {"RATE": 0.01, "DEPTH": 12}), (root.node_id,))
+    lines = sections.parameters(garden.tree, child.node_id, garden.task).lines
     assert lines == (
         "- RATE: 0.0001..0.01 log",
         "- WIDTH: 16..256 log step 8 (guessed: `tune: about 60` is not of the form shown above)",

@@ -14,10 +14,10 @@ from garden import Garden
 from archive.records import Candidate
 from operators.base import NoCandidate
 from operators.languages.parameters import Number, read_parameters, set_parameters
-from operators.numeric.observations import observe
+from operators.numeric.observations import lineage_files, observe, search_space
 from operators.numeric.surrogate import GpSurrogate
 from operators.numeric.tpe import suggest
-from operators.numeric.tune import Tune, search_space
+from operators.numeric.tune import Tune
 
 SOURCE = """\
 SEED = 3
@@ -88,6 +88,63 @@ def test_a_child_changes_constants_within_their_ranges(garden: Garden, count: in
         assert values["WIDTH"] % 8 == 0
         assert set_parameters(candidate.files["train.py"], start) == SOURCE
         assert all(f"{name} {start[name]!r} -> {values[name]!r}" in candidate.idea for name in changed)
+
+
+DECLARED = """\
+HEADS = 4  # tune: 1|2|4|8
+WIDTH = 64  # tune: 8..100 log step 8
+KERNEL = 3  # tune: 1..9 step 2
+DROPOUT = 0.2  # tune: 0..0.5 step 0.1
+FLAG = True
+CLIP = 1.0
+"""
+FOREIGN = (
+    "HEADS = 6\nWIDTH = 100\nKERNEL = 4\nDROPOUT = 0.33\nFLAG = 1\nCLIP = 70.0\n",
+    "HEADS = 2.0\nWIDTH = 32.0\nKERNEL = 7.0\nDROPOUT = 0\nFLAG = 0.0\nCLIP = 3\n",
+    "HEADS = True\nWIDTH = True\nKERNEL = True\nDROPOUT = 0.45\nFLAG = 2\nCLIP = True\n",
+)
+
+
+@pytest.mark.parametrize("proposer", ["surrogate", "tpe"])
+@pytest.mark.parametrize("count", [0, 24])
+def test_no_set_step_or_type_is_left_whatever_other_branches_hold(
+    garden: Garden, count: int, proposer: Literal["surrogate", "tpe"]
+) -> None:
+    """The best programs of the tree have values that this one's comments and types do not allow."""
+    root = garden.plant(DECLARED, 1.0)
+    for i in range(count):
+        garden.grow(FOREIGN[i % 3] + f"x = {i}\n", (root.node_id,), "improve", score=0.1 + i / 100)
+    space = search_space({"train.py": DECLARED}, ("train.py",))
+    parent, operator = root, Tune(proposer=proposer)
+    for seed in range(40):
+        candidate = child(garden, parent.node_id, seed, operator)
+        values = read_parameters(candidate.files["train.py"])
+        assert all(values[name] in span for (_, name), span in space.items()), values
+        parent = garden.grow(dict(candidate.files), candidate.parents, score=0.9 - seed / 1000)
+
+
+def test_derived_ranges_are_those_of_the_root_in_all_generations(garden: Garden) -> None:
+    parent = garden.plant("CLIP = 1.0\nWIDTH = 64\n", 1.0)
+    found = set()
+    for seed in range(60):
+        candidate = child(garden, parent.node_id, seed)
+        values = read_parameters(candidate.files["train.py"])
+        assert 0.1 <= values["CLIP"] <= 10
+        assert 16 <= values["WIDTH"] <= 256
+        found.add(float(values["CLIP"]))
+        grown = garden.grow(dict(candidate.files), candidate.parents, score=float(values["CLIP"]))
+        parent = grown if values["CLIP"] < 0.75 else parent
+    assert max(found) > 3 > 0.3 > min(found), "a parent with a small value still reaches the whole range"
+
+
+def test_a_program_that_left_the_range_gives_a_new_one_to_its_descendants(garden: Garden) -> None:
+    root = garden.plant("CLIP = 1.0\n", 1.0)
+    far = garden.grow("CLIP = 50.0\nprint(CLIP)\n", (root.node_id,), "improve", score=0.5)
+    near = garden.grow("CLIP = 40.0\nprint(CLIP)\n", (far.node_id,), score=0.4)
+    for node, low, high in ((root, 0.1, 10), (far, 5, 500), (near, 5, 500)):
+        files = node.candidate.files
+        (span,) = search_space(files, ("train.py",), lineage_files(garden.tree, node.node_id)).values()
+        assert (span.low, span.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_a_parent_that_was_tried_often_makes_bolder_moves(garden: Garden) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from operators.languages.parameters import read_parameters
+from operators.numeric.observations import search_space
 from operators.numeric.search_space import ParameterRange
-from operators.numeric.tune import Tune, search_space
+from operators.numeric.tune import Tune
 from search.config import ClaimPlan
 from search.policies import Composition
 from search.policies.phases.baseline import BaselineRuns

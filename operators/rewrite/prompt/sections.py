@@ -22,6 +22,7 @@ from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
 from operators.languages.parameters import find_parameters
 from operators.languages.syntax import Unparsable
+from operators.numeric.observations import earlier_values, lineage_files
 from operators.numeric.search_space import format_range, has_invalid_range, range_of
 from operators.rewrite.prompt.change_kinds import gain_of
 from operators.rewrite.prompt.insights import kind_of
@@ -79,8 +80,9 @@ def change(tree: Tree, node_id: str, task: Task) -> Listing:
     return Listing(tuple(lines), "diff", "Nothing that can be shown.", keep="head")
 
 
-def parameters(files: Mapping[str, str], task: Task) -> Listing:
+def parameters(tree: Tree, node_id: str, task: Task) -> Listing:
     """Return the parameters that the numeric search changes, with their ranges and invalid range comments."""
+    files, lineage = tree[node_id].candidate.files, lineage_files(tree, node_id)
     lines = []
     for path in task.editable:
         if not path.endswith(".py") or path not in files:
@@ -90,7 +92,7 @@ def parameters(files: Mapping[str, str], task: Task) -> Listing:
         except Unparsable:
             continue
         for parameter in found:
-            if (span := range_of(parameter)) is None:
+            if (span := range_of(parameter, earlier_values(lineage, (path, parameter.name)))) is None:
                 continue
             # Not in the form of a line of the program, which models would copy into search texts.
             line = f"- {parameter.name}: {format_range(span)}"
