@@ -107,10 +107,13 @@ class ClaimPlan:
     power: float = 0.8
     """Probability of detecting a gain of that size."""
     confidence: float = CONFIDENCE
+    """Of the first claim on a holdout; 1 less it is what all claims on it together may err with."""
     least_report_seeds: int | None = None
     """How far ``fit`` lowers ``report_seeds`` before it drops a candidate; None: not at all."""
     limit: int | None = None
     """Evaluations that the claim may cost, repeats of failed ones included; None: ``evaluations``. See ``fit``."""
+    claims_elsewhere: int = 0
+    """Earlier claims of other runs on the same holdout, which have spent from the same error budget."""
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < LEAST_SEEDS:

@@ -193,6 +193,15 @@ class History:
         sql = f"SELECT {rows.DECISION} FROM decisions WHERE run = ? ORDER BY arrival, rowid"
         return tuple(map(rows.decision_of, self._query(sql, [run])))
 
+    def claims_elsewhere(self, run: str, fingerprint: str, first: int) -> int:
+        sql = """
+            WITH own AS (SELECT min(arrival) AS began FROM evaluations
+                         WHERE run = ? AND move >= ? AND purpose = 'report' AND outcome <> 'lost')
+            SELECT count(*) FROM claims, own
+            WHERE run <> ? AND fingerprint = ? AND (own.began IS NULL OR claims.began < own.began)
+        """
+        return int(self._query(sql, [run, first, run, fingerprint])[0][0])
+
     def events(self, run: str, kind: str) -> tuple[Event, ...]:
         sql = f"SELECT {rows.EVENT} FROM events WHERE run = ? AND kind = ? ORDER BY arrival, rowid"
         return tuple(map(rows.event_of, self._query(sql, [run, kind])))

@@ -309,6 +309,13 @@ class Archive:
         verdicts = [decision for decision in self.decisions(run) if decision.kind != "leader"]
         return verdicts[-1] if verdicts else None
 
+    def claims_elsewhere(self, run: str, fingerprint: str, first: int) -> int:
+        """Count the claims of other runs on a holdout that began before the present claim of ``run``.
+
+        ``fingerprint``: of the holdout's corpus. ``first``: the first move of the present claim, or the next one.
+        """
+        return self._history.claims_elsewhere(run, fingerprint, first)
+
     def events(self, run: str, kind: str) -> tuple[Event, ...]:
         """Return the run's events of one kind, oldest first."""
         return self._history.events(run, kind)

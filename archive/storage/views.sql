@@ -98,6 +98,21 @@ FROM sound_scores AS s JOIN nodes AS n USING (node_id)
 WHERE s.runs > 1
 GROUP BY s.run;
 
+-- Claims that have read a holdout, in each run's order. A claim is a stretch of moves for confirm and report. `fingerprint`:
+-- of the corpus; `began`: the arrival of the first evaluation on its holdout. Claims on one holdout spend one error budget:
+-- search/claims/error_budget.py counts them alike.
+CREATE OR REPLACE VIEW claims AS
+WITH chosen AS (
+    SELECT run, move, coalesce(move - lag(move) OVER (PARTITION BY run ORDER BY move) > 1, true) AS first
+    FROM moves WHERE purpose <> 'screen'
+),
+stretches AS (SELECT run, move, sum(first::INTEGER) OVER (PARTITION BY run ORDER BY move) AS stretch FROM chosen)
+SELECT run, row_number() OVER (PARTITION BY run ORDER BY stretch) AS claim, e.fingerprint, min(e.arrival) AS began,
+       count(*) AS evaluations
+FROM stretches JOIN evaluations AS e USING (run, move)
+WHERE e.purpose = 'report' AND e.outcome <> 'lost'
+GROUP BY run, stretch, e.fingerprint;
+
 -- The gain of each scored node over the better of its scored parents.
 CREATE OR REPLACE VIEW gains AS
 WITH sound AS MATERIALIZED (FROM sound_scores)

@@ -22,7 +22,8 @@ At equal score the shorter program is preferred (``search.claims.parsimony``): o
 one whose mean is equal to the best is reported on.
 
 A claim consists of the moves since the last move of the search (a proposal or a screening). A search that continues
-after a verdict therefore begins a new claim, with new seeds; scores of an earlier claim are never used again. Finalists
+after a verdict therefore begins a new claim, with new seeds; scores of an earlier claim are never used again, and the
+interval of the new one is wider (``search.claims.error_budget``). Finalists
 do not change during a claim: a node with a confirm or report move in this claim stays a finalist, whatever lands later.
 So a screening still in flight can do no harm, but let it land first: it may be the winner.
 
@@ -38,7 +39,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -55,6 +56,7 @@ from archive.records import (
     WindowScores,
 )
 from archive.tree import Tree
+from search.claims.error_budget import claims_before, confidence_of, percent, since_last_search_move
 from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
@@ -155,7 +157,7 @@ class _Claim:
 
     @classmethod
     def of(cls, tree: Tree) -> _Claim:
-        moves = tuple(_since_last_search_move(tree))[::-1]
+        moves = tuple(since_last_search_move(tree))[::-1]
         numbers = {record.number for record in moves}
         sides: dict[tuple[str, Purpose], _Side] = {}
         for node_id, purpose in ((m.node_id, m.purpose) for r in moves if isinstance(m := r.move, Replicate)):
@@ -187,23 +189,6 @@ class _Claim:
         """Return the nodes with moves in this claim, by first move; root, failed and suspect nodes left out."""
         named = (node_id for node_id, why in self.sides if purpose in (None, why))
         return [n for n in dict.fromkeys(named) if n != tree.root and not self.failure(n) and not tree.suspect(n)]
-
-
-def _is_claim(record: MoveRecord) -> bool:
-    return isinstance(record.move, Replicate) and record.move.purpose != "screen"
-
-
-def _since_last_search_move(tree: Tree) -> Iterator[MoveRecord]:
-    """Yield the moves of the present claim, the latest first."""
-    for record in reversed(tree.moves.values()):
-        if not _is_claim(record):
-            return
-        yield record
-
-
-def _claims_before(tree: Tree) -> int:
-    """Count the claims that were followed by more search: claim moves followed by a move of the search."""
-    return sum(_is_claim(a) and not _is_claim(b) for a, b in pairwise(tree.moves.values()))
 
 
 def _latest_position_sets(evaluations: Sequence[Evaluation]) -> Mapping[Purpose, str | None]:
@@ -240,7 +225,7 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
     claim = _Claim.of(tree)
     finalists = _finalists(tree, plan, claim)
     if not finalists:
-        return _without_finalist(tree, claim, unit)
+        return _without_finalist(tree, plan, claim, unit)
     reporting = claim.chosen(tree, "report")
     if len(finalists) > 1 and not reporting:
         confirming = _confirm(tree, plan, claim, finalists)
@@ -395,8 +380,8 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, preferred: 
     sides = claim.side(tree.root, "report"), claim.side(nominee, "report")
     baseline, champion = (tuple(side.scores) for side in sides)
     sampling = paired_sampling(*([windows.scores for windows in side.windows] for side in sides))
-    difference = welch(baseline, champion, tree.direction, plan.confidence, sampling)
-    remarks = preferred + _remarks(tree, claim)
+    difference = welch(baseline, champion, tree.direction, confidence_of(tree, plan), sampling)
+    remarks = preferred + _remarks(tree, claim, plan)
     if isinstance(difference, NoInterval):
         reason = f"no claim: {difference.reason}{remarks}"
         return Verdict("no_champion", "no_interval", nominee, reason, baseline, champion)
@@ -412,10 +397,10 @@ def _unclaimed(code: VerdictCode, tree: Tree, reason: str) -> Verdict:
     return Verdict("no_champion", code, tree.root, reason)
 
 
-def _without_finalist(tree: Tree, claim: _Claim, unit: str) -> Verdict:
+def _without_finalist(tree: Tree, plan: ClaimPlan, claim: _Claim, unit: str) -> Verdict:
     """Return the verdict when there is no finalist, or none left."""
     if claim.moves:
-        reason = f"no claim: no finalist is left that the budget can pay for{_remarks(tree, claim)}"
+        reason = f"no claim: no finalist is left that the budget can pay for{_remarks(tree, claim, plan)}"
         return _unclaimed("no_finalist", tree, reason)
     score = f"{tree.means[0]:.4g} {unit}".rstrip()
     return _unclaimed(
@@ -426,8 +411,8 @@ def _without_finalist(tree: Tree, claim: _Claim, unit: str) -> Verdict:
     )
 
 
-def _remarks(tree: Tree, claim: _Claim) -> str:
-    """Describe failed and suspect finalists, and whether this is not the first claim of the run."""
+def _remarks(tree: Tree, claim: _Claim, plan: ClaimPlan) -> str:
+    """Describe failed and suspect finalists, and which claim of the run and on its holdout this is."""
     remarks = []
     root = claim.side(tree.root, "report").failures
     if root:
@@ -439,9 +424,17 @@ def _remarks(tree: Tree, claim: _Claim) -> str:
             remarks.append(f"{node_id[:8]} is out: {failure.outcome} in its {failure.request.purpose} run")
         elif suspicion is not None:
             remarks.append(f"{node_id[:8]} is out: {suspicion}")
-    if earlier := _claims_before(tree):
-        remarks.append(f"claim {earlier + 1} of this run, and each is another chance to be lucky")
-    return "".join(f"; {remark}" for remark in remarks)
+    return "".join(f"; {remark}" for remark in [*remarks, *_earlier_claims(tree, plan)])
+
+
+def _earlier_claims(tree: Tree, plan: ClaimPlan) -> Iterator[str]:
+    """Yield what earlier claims on the holdout mean for the level of this one."""
+    own, elsewhere = claims_before(tree), plan.claims_elsewhere
+    if own or elsewhere:
+        which = [f"claim {own + 1} of this run"] if own else []
+        which += [f"claim {own + elsewhere + 1} on this holdout"] if elsewhere else []
+        level = f"judged at {percent(confidence_of(tree, plan))}"
+        yield f"{', '.join(which)}, {level}: all of them together may err with {1 - plan.confidence:.2g}"
 
 
 def describe(difference: Difference, unit: str = "") -> str:
@@ -453,7 +446,7 @@ def describe(difference: Difference, unit: str = "") -> str:
         else f"{d.baseline_n} and {d.champion_n} fresh seeds"
     )
     means = f"{d.baseline_mean:.{digits}f} -> {d.champion_mean:.{digits}f} {unit}".rstrip()
-    interval = f"{100 * d.confidence:g}% interval {d.low:.{digits}f} to {d.high:.{digits}f}"
+    interval = f"{percent(d.confidence)} interval {d.low:.{digits}f} to {d.high:.{digits}f}"
     if d.sampling is not None:
         seeds += f", {d.sampling.windows:,} secret positions"
     note = f"; {d.note}" if d.note else ""

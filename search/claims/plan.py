@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from scipy.special import chdtri
 
 from archive.tree import Tree
+from search.claims.error_budget import confidence_of
 from search.claims.statistics import runs_for, screening_sigma
 from search.config import LEAST_SEEDS, ClaimPlan
 
@@ -35,7 +36,7 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
     if plan.smallest_gain is None or not sigma:
         return plan
     gain = max(plan.smallest_gain, _sure_lead(tree, sigma))
-    wanted = runs_for(gain / sigma, plan.power, plan.most_report_seeds, plan.confidence)
+    wanted = runs_for(gain / sigma, plan.power, plan.most_report_seeds, confidence_of(tree, plan))
     return replace(plan, report_seeds=max(plan.report_seeds, wanted), least_report_seeds=plan.report_seeds)
 
 

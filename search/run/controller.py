@@ -15,11 +15,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from archive.records import Decision, Evaluation, Request
 from search.claims.claim import NoClaim, Verdict, fit, next_moves, sized, spent, verdict
+from search.claims.error_budget import since_last_search_move
 from search.config import Budget, ClaimPlan
 from search.run.budget import (
     BudgetRemaining,
@@ -87,7 +88,7 @@ class RunController:
         """
         self.engine = engine
         self.budget = budget
-        self.plan = plan
+        self.plan = None if plan is None else replace(plan, claims_elsewhere=self._claims_elsewhere(engine))
         self.slots = slots
         self.announce = announce
         self.result: RunResult | None = None
@@ -97,7 +98,7 @@ class RunController:
         self._woken = threading.Event()
         engine.wake = self._woken.set
         self._claiming: ClaimPlan | None = None
-        self._sized = -1, plan  # (evaluations that the plan was sized by, the plan)
+        self._sized = -1, self.plan  # (evaluations that the plan was sized by, the plan)
         self._reason = ""
         self._earlier_end = self._find_earlier_end()
         self._device_seconds = self._longest = 0.0
@@ -254,6 +255,13 @@ class RunController:
                 f"{remaining.evaluations + done}. Raise it and resume."
             )
         return plan
+
+    @staticmethod
+    def _claims_elsewhere(engine: Engine) -> int:
+        """Count the earlier claims of other runs on this holdout: they have spent from the same error budget."""
+        tree = engine.tree
+        first = len(tree.moves) - len(tuple(since_last_search_move(tree)))
+        return engine.archive.claims_elsewhere(engine.run.run, tree.conditions.fingerprint, first)
 
     def _wanted(self) -> ClaimPlan | None:
         """Return the plan with as many seeds as the noise of the screenings so far requires."""

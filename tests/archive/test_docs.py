@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from archive_sample import (
 
 from archive.cli.parser import COMMANDS
 from archive.query.query import ArchiveReader, open_reader
-from archive.records import Decision, Event, Propose, WindowScores
+from archive.records import Decision, Event, Propose, Replicate, WindowScores
 from archive.storage.store import Archive
 
 PAGE = (HOUSE / "docs" / "sql.md").read_text(encoding="utf-8")
@@ -43,7 +44,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         an_ablation(archive, last, [3.0, 3.1], **{f"_{last.node_id}": [3.4, 3.5]})
         archive.secret("positions")
         windows = WindowScores.of("set-1", np.array([3.0, 3.2]))
-        diary.record(scored(request_for(nodes[1], 61, "report"), 3.1, windows=windows))
+        reporting = diary.choose(Replicate(nodes[1].node_id, "report"))
+        request = replace(request_for(nodes[1], 61, "report"), move=reporting.number)
+        diary.record(scored(request, 3.1, windows=windows))
         archive.decide(Decision("night", "leader", nodes[1].node_id, "best mean", {}, START))
         archive.note(Event("night", "cheating", "found cheating", START, nodes[2].node_id))
     return open_reader(path)

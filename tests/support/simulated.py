@@ -8,7 +8,7 @@ sigma. The reported winner is compared with the truth.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -160,19 +160,31 @@ class Simulator:
 
     def result(self, scenario: Scenario, archive: Archive, seed: int) -> Result:
         """One whole search."""
+        return self._play(self._engine(scenario, archive, seed), World(scenario, seed), [scenario.evaluations])
+
+    def grown(self, scenario: Scenario, archive: Archive, seed: int, evaluations: Sequence[int]) -> Result:
+        """One run, resumed with each of these budgets in turn; ``champion``: whether any of its claims had one."""
+        return self._play(self._engine(scenario, archive, seed), World(scenario, seed), evaluations)
+
+    def _engine(self, scenario: Scenario, archive: Archive, seed: int) -> Engine:
         run = Run(f"run-{seed}", f"id-{seed}", "simulated", "score", scenario.direction, "simulated", seed, {}, {}, 0.0)
         archive.start_run(run)
-        tree, world = archive.tree(run, CONDITIONS), World(scenario, seed)
-        search = Engine(self._parts(scenario), archive, run, tree)
-        search.start({"train.py": "X = -1\n"})
-        budget = Budget(evaluations=scenario.evaluations)
-        controller = RunController(search, budget, scenario.plan, monotonic=lambda: 0.0)
-        clock = 0.0
-        while (request := controller.ask()) is not None:
-            clock += 1.0
-            controller.tell(scored(request, world.score(tree, request.node_id), clock))
-        search.close()
-        return _result(controller, archive, world)
+        engine = Engine(self._parts(scenario), archive, run, archive.tree(run, CONDITIONS))
+        engine.start({"train.py": "X = -1\n"})
+        return engine
+
+    def _play(self, engine: Engine, world: World, budgets: Sequence[int]) -> Result:
+        clock, crowned = 0.0, False
+        for evaluations in budgets:
+            budget = Budget(evaluations=evaluations)
+            controller = RunController(engine, budget, world.scenario.plan, monotonic=lambda: 0.0)
+            while (request := controller.ask()) is not None:
+                clock += 1.0
+                controller.tell(scored(request, world.score(engine.tree, request.node_id), clock))
+            result = _result(controller, engine.archive, world)
+            crowned = crowned or result.champion
+        engine.close()
+        return replace(result, champion=crowned)
 
     def _parts(self, scenario: Scenario) -> EngineParts:
         operator = Numbers()
