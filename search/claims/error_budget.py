@@ -1,8 +1,9 @@
 """One error budget for all claims on a holdout: each later claim has a smaller share of it (alpha spending).
 
-The budget is ``alpha = 1 - confidence``: the probability that any of the claims crowns a node no better than the root. Claim k of an archive on one holdout, of whatever run, spends ``alpha / (k (k + 1))`` of it. These shares sum to
-``alpha`` for any number of claims, and no claim needs to know how many will follow. A two-sided interval of confidence
-c crowns wrongly with probability ``(1 - c) / 2``, so
+The budget is ``alpha = 1 - confidence``: the probability that any of the claims crowns a node that is no better than
+the root. Claim k of an archive on one holdout, of whatever run, spends ``alpha / (k (k + 1))`` of it. These shares sum
+to ``alpha`` for any number of claims, and no claim needs to know how many will follow. A two-sided interval of
+confidence c crowns wrongly with probability ``(1 - c) / 2``, so
 
     c_k = 1 - 2 alpha / (k (k + 1))        95%, 98.3%, 99.2%, 99.5%, 99.7% ... for alpha = 5%
 
