@@ -7,7 +7,7 @@ inside functions, since an exported branch runs without it.
 from __future__ import annotations
 
 import itertools
-import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prepare.config import SettingsError, did_you_mean
+from prepare.overrides import key_of, quoted, readable, written
 from prepare.presets import chosen, with_preset
 
 if TYPE_CHECKING:
@@ -63,19 +64,17 @@ class Composition:
         return compose(plain, self.folder).values["task"]  # type: ignore[no-any-return]
 
 
-def key_of(override: str) -> str:
-    """Return the key of an override: ``task.seconds`` for ``+task.seconds=3``."""
-    return override.split("=", 1)[0].lstrip("+~")
-
-
 def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition:
     """Compose the configuration. Raises SettingsError."""
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"--config-dir {folder} is not a folder; expected one that contains task/, policy/ ...")
-    if folder is not None or any("hydra" in override or "$" in override for override in overrides):
-        return _composition(tuple(overrides), folder)
-    known = _of_conf(tuple(overrides))
-    return replace(known, values=deepcopy(known.values))
+    _refuse_unfit(overrides, folder)
+    read = tuple(map(readable, overrides))
+    if folder is not None or any("hydra" in override or "$" in override for override in read):
+        made = _composition(read, folder)
+    else:
+        made = _of_conf(read)
+    return replace(made, overrides=tuple(overrides), values=deepcopy(made.values))
 
 
 @cache
@@ -88,11 +87,13 @@ def _composition(overrides: tuple[str, ...], folder: Path | None) -> Composition
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    _refuse_unfit(overrides, folder)
     try:
         config = _composed(overrides, folder)
     except _errors() as error:
         raise SettingsError(_explained(error, overrides, folder)) from error
+    except (UnicodeDecodeError, OSError) as error:  # of a file that is no text, or no mapping
+        unfit = _unfit_file(_files_chosen(overrides, folder)) or _unfit_file(_files(folder))
+        raise SettingsError(unfit or f"a YAML file cannot be read: {error}") from error
     choices = dict(config.hydra.runtime.choices)
     del config["hydra"]
     try:
@@ -101,7 +102,8 @@ def _composition(overrides: tuple[str, ...], folder: Path | None) -> Composition
         key = error.full_key or error.key
         raise SettingsError(f"{key} has no value yet; expected {key}=VALUE. {_HELP}") from error
     except OmegaConfBaseException as error:
-        raise SettingsError(f"{error.full_key}: {_first_line(error)}") from error
+        unfit = _unfit_file(_files_chosen(overrides, folder))
+        raise SettingsError(unfit or f"{error.full_key}: {_first_line(error)}") from error
     assert isinstance(values, dict)
     plain = {str(key): value for key, value in values.items()}
     return Composition(overrides, folder, plain, choices)
@@ -126,7 +128,7 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     from hydra.errors import HydraException
 
     try:
-        return OverridesParser.create().parse_overrides(list(overrides))
+        return OverridesParser.create().parse_overrides([readable(each) for each in overrides])
     except HydraException as error:
         raise SettingsError(_unreadable(error)) from error
 
@@ -165,12 +167,15 @@ def _each(override: Override, folder: Path | None) -> Iterator[str]:
 def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
     """Raise SettingsError for several values, for a group set to null or a number, and for Hydra's own settings."""
     known = groups(folder)
-    for override in parsed(overrides):
-        line, group = override.input_line, override.key_or_group
+    for line, override in zip(overrides, parsed(overrides), strict=True):
+        group = override.key_or_group
         if override.is_sweep_override():
+            single = shlex.quote(written(*line.split("=", 1)))
             raise SettingsError(
-                f'{line!r} has several values. Add -m for a run of each, or quote it if it is a single value: "{line}"'
+                f"{line!r} has several values. Add -m for a run of each, or quote it if it is a single value: {single}"
             )
+        if "=" in line and not group:
+            raise SettingsError(f"{line!r} names no setting; expected NAME=VALUE. {_HELP}")
         if group.startswith(("hydra/", "hydra.")) and group != "hydra.searchpath":
             raise SettingsError(f"{line!r} would have no effect: Hydra composes the configuration and runs nothing")
         if group in known and not override.is_delete() and not isinstance(override.value(), str | list):
@@ -199,16 +204,11 @@ def _composed(overrides: Sequence[str], folder: Path | None) -> Any:
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
-    beside = [] if folder is None else [f"hydra.searchpath=[{_quoted(f'file://{folder.resolve()}')}]"]
+    beside = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"]
     with _hydra():
         config = hydra_compose("config", overrides=[*overrides, *beside], return_hydra_config=True)
     OmegaConf.set_struct(config, False)
     return config
-
-
-def _quoted(text: str) -> str:
-    """Quote text for Hydra's grammar: a folder's name may hold quotes, commas and brackets."""
-    return '"' + re.sub(r'(\\*)"', r'\1\1\\"', text) + '"'
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -237,6 +237,32 @@ def _explained(error: Exception, overrides: Sequence[str], folder: Path | None) 
     if (key := getattr(error.__cause__, "full_key", None)) is not None:
         return _unknown(str(key), overrides, folder)
     return f"an override cannot be used: {_first_line(error)}\nExpected NAME=VALUE. {_HELP}"
+
+
+def _files(folder: Path | None) -> list[Path]:
+    return [] if folder is None else sorted(folder.rglob("*.yaml"))
+
+
+def _files_chosen(overrides: Sequence[str], folder: Path | None) -> list[Path]:
+    """Return the files of the user's folder that the overrides name."""
+    chosen = {(key_of(each), each.partition("=")[2].strip("'\"")) for each in overrides}
+    return [path for path in _files(folder) if (path.parent.name, path.stem) in chosen]
+
+
+def _unfit_file(paths: Iterable[Path]) -> str | None:
+    """Return what is wrong with the first file that is no text or no mapping; None if all are."""
+    import yaml
+
+    for path in paths:
+        try:
+            held = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            return f"{path} is not UTF-8 text: {error}. Save it as UTF-8"
+        except (OSError, yaml.YAMLError):
+            continue  # not the file that was composed, whose syntax error has a message of its own
+        if not isinstance(held, Mapping | None):
+            return f"{path} holds a {type(held).__name__}; expected lines of KEY: VALUE"
+    return None
 
 
 def _no_choice(group: str, name: str, folder: Path | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from archive.interval import CONFIDENCE
 from operators.config import LlmConfig, OperatorConfig
 from prepare.config import Part, Plain, SettingsError, typed
+from prepare.overrides import written
 from prepare.renamed import refuse_old_names
 from train.executors.base import ExecutionConfig
 
@@ -280,7 +282,11 @@ def _run(value: Any) -> str | None:
     if value is None or value is _MISSING:
         return None
     name = str(value)
-    if isinstance(value, bool) or not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
+    if isinstance(value, bool):
+        quoted = shlex.quote(written("run", name.lower()))
+        raise ValueError(f"run is {name.lower()}, which is no text; for a run of that name write {quoted}")
+    plain = isinstance(value, str | int | float)
+    if not (plain and name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
         raise ValueError(f"run is {name[:200]!r}; expected a name of 1 to {_LONGEST_NAME} printable characters")
     return name
 
@@ -289,6 +295,8 @@ def _archive(value: Any) -> str:
     """The path of a file, a home directory written in full."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or str(value).strip() in ("", ":memory:"):
         raise ValueError(f"archive is {_shown(value)}; expected the name of a file: archive=FILE")
+    if "\0" in str(value):
+        raise ValueError(f"archive is {value!r}; expected the name of a file, which has no NUL character")
     if str(value).endswith("/"):
         raise ValueError(f"archive is the folder {value!r}; expected the name of a file: archive={value}NAME.duckdb")
     return os.path.expanduser(str(value))

@@ -30,7 +30,9 @@ def plain_values(composition: Composition, device: Device) -> dict[str, Any]:
     values = completed(composition.values, composition.typed)
     try:
         executor = Part.of(values.get("executor"), "executor")
-        values["task"] = composition.task_for(device if isinstance(device, str) else device(executor))
+        name = device if isinstance(device, str) else device(executor)
+        if isinstance(values.get("task"), Mapping):
+            values["task"] = composition.task_for(name)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     values["chosen"] = {group: name for group, name in composition.choices.items() if "/" not in group}

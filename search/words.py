@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from prepare.compose import Composition, compose, key_of, sweep, swept
+from prepare.compose import Composition, compose, sweep, swept
 from prepare.config import SettingsError
+from prepare.overrides import key_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prepare.compose import compose, key_of
+from prepare.compose import compose
+from prepare.overrides import key_of
 from search.cli.run import run
 from search.display.summary import archive_command
 from search.words import Words
@@ -20,10 +21,10 @@ from search.words import Words
 
 def run_all(words: Words) -> int:
     """Run all runs of a sweep, one after another. Returns the exit status. Raises SettingsError."""
-    started, failed = secrets.token_hex(4), []
+    started, failed, archive = secrets.token_hex(4), [], "treewright.duckdb"
     for overrides in words.runs():
         composition = compose(overrides, words.folder)
-        named = composition.values.get("run")
+        named, archive = composition.values.get("run"), str(composition.values.get("archive"))
         sections = sections_of(words.swept, overrides, named, started)
         status = run(composition, words, sections)
         if status == 1:
@@ -32,8 +33,7 @@ def run_all(words: Words) -> int:
             if named is not None:
                 print("To resume the whole sweep, repeat the command that started it.")
             return status
-    archives = [word.partition("=")[2] for word in words.overrides if word.startswith("archive=")]
-    print(closing(failed, archive_command(archives[-1] if archives else "treewright.duckdb")))
+    print(closing(failed, archive_command(archive)))
     return 1 if failed else 0
 
 

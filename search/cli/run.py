@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from archive.errors import ArchiveError
@@ -22,7 +23,7 @@ from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
 from search.config import Config
 from search.display.live import make_display
-from search.display.summary import archive_command, search_command, summarise
+from search.display.summary import archive_command, resume_command, summarise
 from search.run.engine import SearchStopped
 from search.run.loop import SlotLoop
 from search.run.resume import RunChanged
@@ -53,13 +54,24 @@ def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None 
     try:
         with ExitStack() as stack:
             config = resolved(composition, factory.device_for, **(sweep or {}))
-            return _run(config, [*words.lasting, *composition.overrides], stack)
+            return _run(config, _Typed(words.lasting, composition.overrides), stack)
     except EXPECTED as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
 
 
-def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
+@dataclass(frozen=True)
+class _Typed:
+    """What was typed, for the command to resume the run."""
+
+    options: Sequence[str]
+    overrides: Sequence[str]
+
+    def resume(self, run: str) -> str:
+        return resume_command(self.options, self.overrides, run)
+
+
+def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     task = task_from(config.task)
     files = factory.seed_files(task)  # before the data are prepared
     local = factory.build_evaluation(config, task)
@@ -84,7 +96,7 @@ def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
     try:
         result = session.run()
     except ExecutorError:
-        display.show(_how_to_resume(engine.run.run, typed))
+        display.show(_how_to_resume(typed.resume(engine.run.run)))
         raise
     finally:  # record finished evaluations also after an error
         executor.close()
@@ -95,7 +107,7 @@ def _run(config: Config, typed: Sequence[str], stack: ExitStack) -> int:
     engine.close()
     display.close()
     if not result.finished:
-        display.show(_how_to_resume(engine.run.run, typed))
+        display.show(_how_to_resume(typed.resume(engine.run.run)))
         return 130
     display.show(summarise(engine, result, archive, config.archive))
     return 0
@@ -118,6 +130,5 @@ def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> st
     return "\n".join(lines)
 
 
-def _how_to_resume(run: str, typed: Sequence[str]) -> str:
-    command = search_command([*(word for word in typed if not word.startswith("run=")), f"run={run}"])
+def _how_to_resume(command: str) -> str:
     return f"\nStopped. All finished evaluations are in the archive. Resume with:\n  {command}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from archive.query.tables import this_python
 from archive.records import Spending
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
+from prepare.overrides import key_of, written
 from search.claims.claim import Verdict
 from search.claims.machine_speed import describe_speed, speed_effect
 from search.claims.statistics import Difference, Interval, NoInterval, mean_interval, power, screening_sigma
@@ -162,6 +164,12 @@ def _rung(run: str, archive: Archive) -> str:
     return f"Median rule: on; {correlation} is {known[0][1]:.2f} ({known[0][0]} screenings, stopped ones left out)."
 
 
+def branch_for(run: str) -> str:
+    """Return a name for a run's branch that git accepts: ``a-night`` for a run called ``a night``."""
+    name = re.sub(r"[^\w-]+", "-", run).strip("-_")
+    return name if name not in ("", "HEAD") else "best"
+
+
 def archive_command(archive_option: str) -> str:
     """Return the ``python -m archive`` command for this file, as it works when typed here."""
     where = "" if archive_option == "treewright.duckdb" else f" --archive {shlex.quote(archive_option)}"
@@ -176,6 +184,12 @@ def search_command(typed: Sequence[str]) -> str:
     return " ".join([f"{this_python()} -m search", *(shlex.quote(without_user(word)) for word in typed)])
 
 
+def resume_command(options: Sequence[str], overrides: Sequence[str], run: str) -> str:
+    """Return the command to resume the run of this name, whatever the name."""
+    others = [override for override in overrides if key_of(override) != "run"]
+    return search_command([*options, *others, written("run", run)])
+
+
 def _next(engine: Engine, result: RunResult, archive_option: str) -> list[str]:
     """Return the next commands, which work as printed."""
     node = result.verdict.node_id if result.verdict else engine.tree.leader()
@@ -186,5 +200,5 @@ def _next(engine: Engine, result: RunResult, archive_option: str) -> list[str]:
     ]
     if node:
         lines.append(f"  {command} lineage {node[:8]}")
-        lines.append(f"  {command} export {node[:8]} --branch {engine.run.run}")
+        lines.append(f"  {command} export {node[:8]} --branch {shlex.quote(branch_for(engine.run.run))}")
     return lines

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from prepare.compose import compose
+from prepare.config import SettingsError
 
 FOLDERS = [
     "a user's night",
@@ -18,6 +19,10 @@ FOLDERS = [
     "a#b?c%20d",
     "(x)|y@z~",
     "null",
+    "größe 李",
+    "a;b&c!d'e",
+    "x=1",
+    "ends with \\",
 ]
 
 
@@ -27,6 +32,24 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     (folder / "task").mkdir(parents=True)
     (folder / "task" / "mine.yaml").write_text("defaults: [shakespeare, _self_]\nname: mine\n")
     assert compose(["task=mine"], folder).values["task"]["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "said"),
+    [
+        ("broken", b"a: [1\n b: {", "broken.yaml"),
+        ("latin", b"name: gr\xfc\xdfe\n", "latin.yaml is not UTF-8 text"),
+        ("listed", b"- a\n", "listed.yaml holds a list; expected lines of KEY: VALUE"),
+        ("number", b"3\n", "number.yaml holds a int"),
+        ("tagged", b"a: !!python/object:os.system x\n", "tagged.yaml"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, held: bytes, said: str) -> None:
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / f"{name}.yaml").write_bytes(held)
+    with pytest.raises(SettingsError) as refused:
+        compose([f"task={name}"], tmp_path)
+    assert said in str(refused.value)
 
 
 def test_a_caller_may_change_what_it_was_given() -> None:

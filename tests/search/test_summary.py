@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from archive.export.git import check_branch_name
 from archive.storage.store import Archive
+from prepare.compose import compose
 from search.claims.machine_speed import SpeedEffect
 from search.claims.statistics import power
 from search.display import summary
+from search.display.summary import branch_for, resume_command
+from search.words import words_of
 
 Start = Callable[..., Any]
 
@@ -89,3 +96,28 @@ def test_leader_finalists_nominee_and_champion_are_rows_with_reasons(start: Star
     assert reports[bench.search.tree.root] == "baseline of the claim"
     assert reports[bench.result.verdict.node_id].startswith("would-be champion")
     assert all(reason for *_, reason in (*decided, *moves))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(min_size=1).filter(lambda name: name.isprintable() and name.strip() and name != "???"))
+@example("true")
+@example("größe")
+@example("nacht=1")
+@example("x;touch pwn")
+@example('it\'s "x" \\')
+def test_the_command_to_resume_names_the_same_run(name: str) -> None:
+    command = resume_command(("--config-dir", "run=x"), ("seed=1", "+run=old", "archive=a=b"), name)
+    words = words_of(shlex.split(command)[3:])
+    assert words.folder == Path("run=x")
+    values = compose(words.overrides).values
+    assert (values["run"], values["seed"], values["archive"]) == (name, 1, "a=b")
+
+
+@pytest.mark.parametrize(
+    ("run", "branch"),
+    [("shakespeare-1", "shakespeare-1"), ("a night", "a-night"), ("x;touch pwn", "x-touch-pwn"), ("größe", "größe"),
+     ("--all", "all"), ("..", "best"), ("a.lock", "a-lock"), ("HEAD~1", "HEAD-1"), ("HEAD", "best"), ("$(pwn)", "pwn")],
+)  # fmt: skip
+def test_a_branch_named_after_a_run_is_one_that_git_accepts(run: str, branch: str) -> None:
+    assert branch_for(run) == branch
+    check_branch_name(branch)

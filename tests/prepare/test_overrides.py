@@ -1,0 +1,91 @@
+"""Overrides as text: what is typed means what it says, and what is printed works when it is typed back."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from prepare.compose import compose, sweep
+from prepare.config import SettingsError
+from prepare.overrides import readable, written
+
+texts = st.text(st.sampled_from("\\${}[]()\"'`,;:=#~@&|!?*+-% ab01\n\tüß李😀"), max_size=9) | st.text(max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts.filter(lambda text: text != "???"))  # which is a missing value for OmegaConf, also in quotes
+@example("true")
+@example("null")
+@example("1e3")
+@example("007")
+@example("größe")
+@example("nacht=1")
+@example("a,b")
+@example(r"\${a}")
+@example("${oc.env:HOME}\\")
+@example('it\'s "x" \\')
+def test_a_printed_text_is_read_back_through_the_shell(text: str) -> None:
+    (typed,) = shlex.split(shlex.quote(written("run", text)))
+    assert compose([typed]).values["run"] == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts)
+def test_reading_twice_is_reading_once(text: str) -> None:
+    once = readable(f"run={text}")
+    assert readable(once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "größe",
+        "李明",
+        "nacht=1",
+        "a#b",
+        "it's",
+        "1e3",
+        "007",
+        "1_0",
+        "~/x",
+        "a;b",
+        "a&b",
+        "x!",
+        "50%",
+        "a b",
+        "é,",
+    ],
+)
+def test_a_text_needs_no_quotes_of_the_grammar(text: str) -> None:
+    assert compose([f"archive={text}"]).values["archive"] == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [("run='a#b'", "a#b"), ('run="true"', "true"), ("run=null", None), ("run=true", True), ("run=${seed}", 0)],
+)
+def test_what_the_grammar_reads_stays(typed: str, value: object) -> None:
+    assert compose([typed]).values["run"] == value
+
+
+def test_the_values_of_a_sweep_are_texts_too() -> None:
+    runs = [compose(overrides).values["run"] for overrides in sweep(["run=größe,nacht=1,b"])]
+    assert runs == ["größe", "nacht=1", "b"]
+
+
+@pytest.mark.parametrize("typed", ["policy=[ucb", "run='a", 'run="a', "task.constants={A: 1"])
+def test_what_begins_as_a_list_or_a_quotation_is_no_text(typed: str) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        compose([typed])
+
+
+@pytest.mark.parametrize("typed", ["run=a,b", "run=größe,b", "archive='a,b',c"])
+def test_the_advice_for_several_values_works_as_printed(typed: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        compose([typed])
+    (advised,) = shlex.split(str(refused.value).rpartition("single value: ")[2])
+    key, _, value = typed.partition("=")
+    assert compose([advised]).values[key] == value
