@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -59,6 +60,8 @@ class LlmCallbacks:
     lookup: Lookup = never_paid
     credits: Credits = no_credits
     spent: Spending = field(default_factory=Spending)
+    stop: threading.Event | None = None
+    """Set from outside when nothing is to be sent any more."""
 
 
 def build_meter(config: LlmConfig, callbacks: LlmCallbacks | None = None) -> Meter | None:
@@ -85,6 +88,7 @@ def build_meter(config: LlmConfig, callbacks: LlmCallbacks | None = None) -> Met
         requested=callbacks.requested,
         lookup=callbacks.lookup,
         spent=callbacks.spent,
+        stop=callbacks.stop,
         hidden=secrets_of(config),
         max_dollars=config.max_dollars,
         max_tokens=config.max_total_tokens,

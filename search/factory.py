@@ -6,6 +6,7 @@ in the slots), ``build_search`` (policy and operators).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -125,10 +126,11 @@ def wants_llm(config: Config) -> bool:
     return any(entry.llm is not None for entry in config.operators.values())
 
 
-def build_llm(config: Config, archive: Archive, run: str) -> Llm:
+def build_llm(config: Config, archive: Archive, run: str, stop: threading.Event | None = None) -> Llm:
     """Build the metered language model, and check key and model name with a request that is free of charge.
 
-    Raises SettingsError, or LlmError if the key is refused or the model is unknown.
+    ``stop``: set from outside when nothing is to be sent any more. Raises SettingsError, or LlmError if the key is
+    refused or the model is unknown.
     """
     if not wants_llm(config):
         return Llm(None, "No language model: the chosen operators need none.")
@@ -138,6 +140,7 @@ def build_llm(config: Config, archive: Archive, run: str) -> Llm:
         lookup=archive.answer,
         credits=partial(credits_at, archive.query),
         spent=archive.spending(run),
+        stop=stop,
     )
     try:
         meter = build_meter(config.llm, callbacks)
@@ -146,8 +149,9 @@ def build_llm(config: Config, archive: Archive, run: str) -> Llm:
     if meter is None:
         reason = _why_no_model(config.llm)
         return Llm(None, f"No language model ({reason}): the search uses the operators that need none.")
-    meter.check()
-    return Llm(meter, f"Language model: {meter.describe()}{models_left_out(config.llm)}.")
+    warning = meter.check()
+    note = "" if warning is None else f"\nwarning: {warning}"
+    return Llm(meter, f"Language model: {meter.describe()}{models_left_out(config.llm)}.{note}")
 
 
 def models_left_out(llm: LlmConfig) -> str:

@@ -4,20 +4,26 @@ LlmError
  ├─ KeyRefused        the key is missing, wrong, or may not use this model      no further call can succeed
  ├─ QuotaExhausted    the account has no credit left                            "
  ├─ UnknownModel      there is no model of that name, or nothing at the address "
+ ├─ InvalidSetting    a setting or a variable of the environment is unusable    "
+ ├─ RefusedAgain      what was sent before was refused, with the same words     "
  ├─ BudgetSpent       the next call could exceed the cap set for this search    "
  ├─ RequestRefused    the request itself was rejected (too long, malformed)     nothing was billed
  ├─ AnswerRefused     the model declined                                        billed, see ``answer``
+ │   └─ NoText        the answer has no text: all of it is reasoning            "
  └─ Unavailable       the service could not answer                              a retry may succeed
      ├─ Overloaded    rate limited, overloaded, a server error, unreachable     nothing was billed
+     ├─ Stopped       the search was stopped before the call was sent           "
      └─ Interrupted   timed out or cut off                                      perhaps billed: counted at max_cost
+         └─ Unreadable   the answer is not one of this API                      "
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from operators.llm.prices import Price
+from operators.llm.text import encodable, one_name
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,10 @@ class Message:
     text: str
     stable: str = ""
     """Text before ``text`` that is the same for several prompts of a search, so that providers can cache it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", encodable(self.text))
+        object.__setattr__(self, "stable", encodable(self.stable))
 
     @property
     def whole(self) -> str:
@@ -48,6 +58,9 @@ class Prompt:
 
     system: str
     messages: tuple[Message, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "system", encodable(self.system))
 
     def followed_by(self, answer: str, request: str) -> Prompt:
         """Return the conversation with one more answer and the next request."""
@@ -96,6 +109,10 @@ class Answer:
     cut_off: bool = False
     """Whether the answer ended at the token limit."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", encodable(self.text))
+        object.__setattr__(self, "model", one_name(encodable(self.model)))
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -122,9 +139,23 @@ class LanguageModel(Protocol):
         """Return an upper bound of the cost of sending ``prompt`` once."""
         ...
 
-    def check(self) -> None:
-        """Raise ``LlmError`` if no call could succeed. Free of cost."""
+    def check(self) -> str | None:
+        """Raise ``LlmError`` if no call could succeed; return a warning if only a call can tell. Free of cost."""
         ...
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """A language model that reports which calls are being answered, for a stop that waits for these alone."""
+
+    def answering(self) -> int:
+        """Count the calls whose answer is arriving."""
+        ...
+
+
+def answering(model: object) -> int:
+    """Count the calls of a model whose answer is arriving; 0 if it does not report them."""
+    return model.answering() if isinstance(model, Observable) else 0
 
 
 class LlmError(Exception):
@@ -132,6 +163,13 @@ class LlmError(Exception):
 
     fatal = False
     """Whether no further call can succeed."""
+    settled = False
+    """Whether the same request would fail in the same way: twice in a row, it is not sent again."""
+    by_prompt = False
+    """Whether another prompt may fare better, so that a model that has answered is given more tries."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(encodable(message))
 
 
 class KeyRefused(LlmError):
@@ -143,6 +181,14 @@ class QuotaExhausted(LlmError):
 
 
 class UnknownModel(LlmError):
+    fatal = True
+
+
+class InvalidSetting(LlmError):
+    fatal = True
+
+
+class RefusedAgain(LlmError):
     fatal = True
 
 
@@ -164,13 +210,21 @@ class BudgetSpent(LlmError):
 
 
 class RequestRefused(LlmError):
-    pass
+    settled = True
+
+    def __init__(self, message: str, by_prompt: bool = False) -> None:
+        super().__init__(message)
+        self.by_prompt = by_prompt
 
 
 class AnswerRefused(LlmError):
     def __init__(self, message: str, answer: Answer | None = None) -> None:
         super().__init__(message)
         self.answer = answer
+
+
+class NoText(AnswerRefused):
+    settled = by_prompt = True
 
 
 class Unavailable(LlmError):
@@ -185,5 +239,13 @@ class Overloaded(Unavailable):
     pass
 
 
+class Stopped(Unavailable):
+    pass
+
+
 class Interrupted(Unavailable):
     pass
+
+
+class Unreadable(Interrupted):
+    settled = True

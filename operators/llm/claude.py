@@ -16,15 +16,27 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from operators.llm.base import Answer, AnswerRefused, Cost, Interrupted, KeyRefused, LlmError, Message, Prompt
+from operators.llm.base import (
+    Answer,
+    AnswerRefused,
+    Cost,
+    Interrupted,
+    KeyRefused,
+    LlmError,
+    Message,
+    NoText,
+    Prompt,
+    Unreadable,
+)
+from operators.llm.connection import checked_key, connecting, require_numbers
 from operators.llm.prices import price_from, price_of
+from operators.llm.refusals import ServiceRefusal, Settings, short
+from operators.llm.text import content_text, field
+from operators.llm.usage import count, no_text, of_messages
 from operators.llm.wire import (
+    CHECK_SECONDS,
     Deadline,
-    ServiceRefusal,
-    Usage,
     broken,
-    count,
-    field,
     limits,
     max_cost_of,
     patience,
@@ -37,7 +49,9 @@ if TYPE_CHECKING:
 KEY = "ANTHROPIC_API_KEY"
 _MARKS = 4
 """Cache marks that the API accepts in one request."""
-_COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
+_COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_UNLISTED = frozenset({403, 404, 405, 410, 501})
+"""Answers to the free check by gateways that have no such page, and for keys that may not read it."""
 _CUT_OFF = ("max_tokens", "model_context_window_exceeded")
 
 
@@ -71,8 +85,9 @@ class Claude:
             api_key: For tests only, so that no key is in a configuration.
 
         Raises:
-            ValueError: Invalid ``cache`` or ``price``.
+            ValueError: Invalid ``cache``, ``price`` or numbers.
         """
+        require_numbers(timeout, max_tokens, retries)
         if cache not in ("5m", "1h", None):
             raise ValueError(f"llm.cache is {cache!r}; expected 5m, 1h or null")
         self.name = model
@@ -92,39 +107,61 @@ class Claude:
 
     def complete(self, prompt: Prompt) -> Answer:
         """Send a prompt once. Raises the ``LlmError`` classes of ``operators.llm.base``."""
-        with translated(self.name, self._timeout, self._refused):
+        client = self._client()
+        with translated(self.name, self._timeout, self._deadline, self._refused):
             began = self._deadline.begin()
             if self._stream:
-                return self._streamed(prompt, began)
-            message = self._client().messages.create(**self._request(prompt))
-            if not isinstance(field(message, "content"), list):
-                raise Interrupted(f"{self.name} sent an answer that is no message; check llm.base_url")
-            text = "".join(
-                str(field(block, "text") or "") for block in message.content if field(block, "type") == "text"
-            )
-            return self._answer(text, message, field(message, "usage"), field(message, "stop_reason"), began)
+                return self._streamed(client, prompt, began)
+            message = client.messages.create(**self._request(prompt))
+            content = field(message, "content")
+            if not isinstance(content, (list, str)):
+                raise Unreadable(f"{self.name} sent an answer that is no message; check llm.base_url")
+            said = content_text(content), field(message, "stop_reason")
+            return self._answer(*said, message, field(message, "usage"), prompt, began)
+
+    def answering(self) -> int:
+        """Count the calls whose answer is arriving."""
+        return self._deadline.answering()
 
     def max_cost(self, prompt: Prompt) -> Cost:
         return max_cost_of(prompt, self._max_tokens, self.price)
 
-    def check(self) -> None:
-        """Ask the free models endpoint whether the key is valid and the model exists. Raises ``LlmError``."""
-        with translated(self.name, self._timeout, self._refused):
-            self._deadline.begin()
-            self._client().models.retrieve(self.name)
+    def check(self) -> str | None:
+        """Ask the free models endpoint whether the key is valid and the model exists. Raises ``LlmError``.
+
+        Returns a warning if there is no such page: gateways lack it, and some keys may not read it.
+        """
+        client = self._client()
+        seconds = min(self._timeout, CHECK_SECONDS)
+        with translated(self.name, seconds, self._deadline, self._refused):
+            self._deadline.begin(seconds)
+            try:
+                client.models.retrieve(self.name, timeout=patience(seconds))
+            except Exception as error:
+                status = field(error, "status_code")
+                if status not in _UNLISTED or field(error, "type") == "not_found_error":
+                    raise
+                return (
+                    f"{self.name} could not be checked for free ({status}: {short(str(field(error, 'message')))}); "
+                    "its first call will show whether it is there. If not, correct llm.model or llm.base_url."
+                )
+        return None
 
     def _client(self) -> anthropic.Anthropic:
         import anthropic  # takes half a second; not needed without a key
 
         with self._lock:
             if self._made is None:
-                self._made = anthropic.Anthropic(
-                    api_key=self._api_key or os.environ.get(self._key),
-                    base_url=self._base_url,
-                    timeout=patience(self._timeout),
-                    max_retries=0,
-                    http_client=anthropic.DefaultHttpxClient(timeout=patience(self._timeout), **limits(self._deadline)),
-                )
+                key = checked_key(self._api_key or os.environ.get(self._key), self._key)
+                with connecting(self._base_url, "ANTHROPIC_BASE_URL"):
+                    more = limits(self._deadline)
+                    self._made = anthropic.Anthropic(
+                        api_key=key,
+                        base_url=self._base_url or None,
+                        timeout=patience(self._timeout),
+                        max_retries=0,
+                        http_client=anthropic.DefaultHttpxClient(timeout=patience(self._timeout), **more),
+                    )
             return self._made
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
@@ -148,47 +185,50 @@ class Claude:
         stable = {"type": "text", "text": turn.stable, **(self._mark if marked else {})}
         return [stable, {"type": "text", "text": turn.text}]
 
-    def _streamed(self, prompt: Prompt, began: float) -> Answer:
+    @property
+    def _settings(self) -> Settings:
+        """The optional fields of a request, and the settings that they come from."""
+        fields = {"max_tokens": "llm.max_tokens to a number that the model allows"}
+        fields |= {"cache_control": "llm.cache=null"} if self._mark else {}
+        if self._effort is not None:
+            fields |= dict.fromkeys(("output_config", "output_config.effort", "effort"), "llm.effort=null")
+        return fields | ({"stream": "llm.stream=false"} if self._stream else {})
+
+    def _streamed(self, client: anthropic.Anthropic, prompt: Prompt, began: float) -> Answer:
         """Collect the events of one answer. Raises Interrupted if the stream ends before the answer does."""
         parts: list[str] = []
         message: Any = None
         usage: dict[str, Any] = {}
         stop: object = None
-        with self._client().messages.create(stream=True, **self._request(prompt)) as stream:
+        with client.messages.create(stream=True, **self._request(prompt)) as stream:
             for event in stream:
                 match field(event, "type"):
                     case "message_start":
                         message = field(event, "message")
-                        usage |= _given(field(message, "usage")) | {"output_tokens": None}  # reported at the end
-                    case "content_block_start" if field(event, "content_block", "type") == "text":
-                        parts.append(str(field(event, "content_block", "text") or ""))
+                        usage = _larger(usage, field(message, "usage")) | {"output_tokens": None}  # comes at the end
+                    case "content_block_start":
+                        parts.append(content_text(field(event, "content_block")))
                     case "content_block_delta" if field(event, "delta", "type") == "text_delta":
                         parts.append(str(field(event, "delta", "text") or ""))
                     case "message_delta":
-                        stop = field(event, "delta", "stop_reason")
-                        usage |= _given(field(event, "usage"))  # cumulative
+                        stop = field(event, "delta", "stop_reason") or stop
+                        usage = _larger(usage, field(event, "usage"))
                     case "message_stop":
-                        return self._answer("".join(parts), message, usage, stop, began)
+                        return self._answer("".join(parts), stop, message, usage, prompt, began)
         if message is None:
-            raise Interrupted(f"{self.name} sent an answer that is no message; check llm.base_url")
+            raise Unreadable(f"{self.name} sent an answer that is no message; check llm.base_url")
         raise Interrupted(
             f"the answer of {self.name} was cut off by the connection after {sum(map(len, parts)):,} characters"
         )
 
-    def _answer(self, text: str, message: Any, usage: Any, stop: object, began: float) -> Answer:
-        long = count(field(usage, "cache_creation", "ephemeral_1h_input_tokens")) or 0
-        written = count(field(usage, "cache_creation_input_tokens")) or 0
-        used = Usage(
-            fresh=count(field(usage, "input_tokens")),
-            out=count(field(usage, "output_tokens")),
-            written=max(0, written - long),
-            written_long=long,
-            read=count(field(usage, "cache_read_input_tokens")) or 0,
-        )
-        model = str(field(message, "model") or self.name)
-        answer = used.answer(text, model, self.price, self._deadline.elapsed(began), stop in _CUT_OFF)
+    def _answer(self, text: str, stop: object, message: Any, usage: Any, prompt: Prompt, began: float) -> Answer:
+        used = of_messages(usage, prompt, text)
+        model, cut_off = str(field(message, "model") or self.name), stop in _CUT_OFF
+        answer = used.answer(text, model, self.price, self._deadline.elapsed(began), cut_off)
         if stop == "refusal":
             raise AnswerRefused(f"{self.name} declined to answer", answer)
+        if cut_off and not text.strip():
+            raise NoText(f"{self.name} {no_text(answer, self._max_tokens)}", answer)
         return answer
 
     def _refused(self, error: Exception) -> LlmError | None:
@@ -202,17 +242,22 @@ class Claude:
         message = str(field(error, "api_message") or error)
         if isinstance(error, anthropic.APIStatusError):
             if error.status_code == 200:  # within a stream: the text before it may be billed
-                return Interrupted(f"{self.name} broke off: {message[:300]}")
+                return Interrupted(f"{self.name} broke off: {short(message)}")
             kinds = (error.type, error.error_code)
             hint = f"Set {self._key} to a key that is valid."
-            return ServiceRefusal(error.status_code, kinds, message, error.response.headers).error(self.name, hint)
+            refusal = ServiceRefusal(error.status_code, kinds, message, error.response.headers, sent=self._settings)
+            return refusal.error(self.name, hint)
         if isinstance(error, anthropic.APIConnectionError):
             return broken(error, self.name, self._timeout)
         if isinstance(error, anthropic.APIError):
-            return Interrupted(f"{self.name}: {message[:300]}")
-        return KeyRefused(message[:300])  # the remaining errors are raised before anything is sent
+            return Interrupted(f"{self.name}: {short(message)}")
+        return KeyRefused(short(message))  # the remaining errors are raised before anything is sent
 
 
-def _given(usage: Any) -> dict[str, Any]:
-    """Return the counts that the server reported."""
-    return {name: value for name in _COUNTS if (value := field(usage, name)) is not None}
+def _larger(known: dict[str, Any], usage: Any) -> dict[str, Any]:
+    """Return the counts so far, which are cumulative: a later one that is smaller was left out by a gateway."""
+    found = dict(known)
+    for name in _COUNTS:
+        if (value := count(field(usage, name))) is not None:
+            found[name] = max(value, known.get(name) or 0)
+    return found | {"cache_creation": field(usage, "cache_creation") or known.get("cache_creation")}

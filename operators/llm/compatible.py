@@ -12,22 +12,35 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Literal
 
-from operators.llm.base import Answer, AnswerRefused, Cost, Interrupted, KeyRefused, LlmError, Prompt
+from operators.llm.base import (
+    Answer,
+    AnswerRefused,
+    Cost,
+    Interrupted,
+    KeyRefused,
+    LlmError,
+    NoText,
+    Prompt,
+    Unreadable,
+)
+from operators.llm.connection import checked_key, connecting, require_numbers
+from operators.llm.listing import Listing
 from operators.llm.prices import price_from, price_of
+from operators.llm.refusals import ServiceRefusal, Settings, short
+from operators.llm.text import content_text, field, has_reasoning, without_thoughts
+from operators.llm.usage import no_text, of_completions
 from operators.llm.wire import (
+    CHECK_SECONDS,
     Deadline,
-    ServiceRefusal,
-    Usage,
     broken,
-    count,
-    field,
     limits,
     max_cost_of,
     patience,
     translated,
-    without_thoughts,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +48,8 @@ if TYPE_CHECKING:
 
 _NO_KEY = "none"
 """Sent to servers without a key, since the SDK requires one."""
-_MOST_DOLLARS = 1e6
+_UNLISTED = frozenset({400, 403, 404, 405, 410, 422, 501})
+"""Answers to the free check by servers that have no list of models, and for keys that may not read it."""
 
 
 class OpenAICompatible:
@@ -68,7 +82,11 @@ class OpenAICompatible:
             extra: Further fields of the request.
             price: In place of the one in ``prices.yaml``.
             api_key: For tests only, so that no key is in a configuration.
+
+        Raises:
+            ValueError: Invalid ``price`` or numbers.
         """
+        require_numbers(timeout, max_tokens, retries)
         self.name = model
         self.attempts = 1 + retries
         self._base_url = base_url
@@ -81,6 +99,7 @@ class OpenAICompatible:
         self._options |= {} if effort is None else {"reasoning_effort": effort}
         self._options |= {} if temperature is None else {"temperature": temperature}
         self._options |= {} if not extra else {"extra_body": dict(extra)}
+        self._settings = _settings(self._options, tokens_key, stream)
         self._api_key = api_key
         self._deadline = Deadline(timeout, clock)
         self._made: openai.OpenAI | None = None
@@ -89,44 +108,53 @@ class OpenAICompatible:
     def complete(self, prompt: Prompt) -> Answer:
         """Send a prompt once. Raises the ``LlmError`` classes of ``operators.llm.base``."""
         client = self._client()
-        with translated(self.name, self._timeout, self._refused):
+        with translated(self.name, self._timeout, self._deadline, self._refused):
             began = self._deadline.begin()
             turns: Any = [{"role": "system", "content": prompt.system}]
             turns += [{"role": turn.role, "content": turn.whole} for turn in prompt.messages]
             request = {"model": self.name, "messages": turns, **self._options}
             if self._stream:
-                return self._streamed(client, request, began)
+                return self._streamed(client, request, prompt, began)
             response = client.chat.completions.create(**request)
             choices = field(response, "choices")
             if not isinstance(choices, list) or not choices:
-                raise Interrupted(f"{self.name} sent an answer without a choice; check llm.base_url")
-            message = field(choices[0], "message")
-            text, declined = str(field(message, "content") or ""), str(field(message, "refusal") or "")
-            return self._answer(
-                text, declined, field(choices[0], "finish_reason"), response, field(response, "usage"), began
-            )
+                raise Unreadable(f"{self.name} sent an answer without a choice; check llm.base_url")
+            said = _Said()
+            said.add(field(choices[0], "message"), field(choices[0], "finish_reason"))
+            return self._answer(said, response, field(response, "usage"), prompt, began)
+
+    def answering(self) -> int:
+        """Count the calls whose answer is arriving."""
+        return self._deadline.answering()
 
     def max_cost(self, prompt: Prompt) -> Cost:
         return max_cost_of(prompt, self._max_tokens, self.price)
 
-    def check(self) -> None:
-        """Ask for the list of models, which is free, to check key and model. Raises ``LlmError``.
+    def check(self) -> str | None:
+        """Ask for the list of models, which is free, to check the key. Raises ``LlmError``.
 
-        A server without such a list passes the check.
+        Returns a warning if the model is not on the list: routers, gateways and deployments have further names, so that
+        only a call can tell.
         """
         client = self._client()
-        with translated(self.name, self._timeout, self._refused):
-            self._deadline.begin()
+        seconds = min(self._timeout, CHECK_SECONDS)
+        with translated(self.name, seconds, self._deadline, self._refused):
+            self._deadline.begin(seconds)
             try:
-                listed = [field(model, "id") for model in client.models.list().data or ()]
+                listed: Any = client.get("/models", cast_to=object, options={"timeout": patience(seconds)})
             except Exception as error:
-                if field(error, "status_code") == 404:
-                    return
-                raise
-            if listed and self.name not in listed and f"{self.name}:latest" not in listed:
-                some = ", ".join(sorted(str(name)[:60] for name in listed)[:12])
-                response = ServiceRefusal(404, (), f"the server has {len(listed)}: {some}", {})
-                raise response.error(self.name, "")
+                if field(error, "status_code") not in _UNLISTED:
+                    raise
+                found = f"the server has no list of models ({field(error, 'status_code')})"
+            else:
+                listing = Listing.of(listed)
+                if listing.has(self.name):
+                    return None
+                found = listing.words
+        return (
+            f"{self.name} could not be checked for free: {found}. Its first call will show whether it is there. "
+            "If not, correct llm.model or llm.base_url."
+        )
 
     def _client(self) -> openai.OpenAI:
         try:
@@ -137,22 +165,22 @@ class OpenAICompatible:
         with self._lock:
             if self._made is None:
                 key = self._api_key or (os.environ.get(self._key) if self._key else _NO_KEY)
-                if not key:
+                if not checked_key(key, self._key):
                     raise KeyRefused(f"no key: set {self._key}, or llm.key=null for a server that wants none")
-                self._made = openai.OpenAI(
-                    api_key=key,
-                    base_url=self._base_url,
-                    timeout=patience(self._timeout),
-                    max_retries=0,
-                    http_client=openai.DefaultHttpxClient(timeout=patience(self._timeout), **limits(self._deadline)),
-                )
+                with connecting(self._base_url, "OPENAI_BASE_URL"):
+                    more = limits(self._deadline)
+                    self._made = openai.OpenAI(
+                        api_key=key,
+                        base_url=self._base_url or None,
+                        timeout=patience(self._timeout),
+                        max_retries=0,
+                        http_client=openai.DefaultHttpxClient(timeout=patience(self._timeout), **more),
+                    )
             return self._made
 
-    def _streamed(self, client: Any, request: dict[str, Any], began: float) -> Answer:
+    def _streamed(self, client: Any, request: dict[str, Any], prompt: Prompt, began: float) -> Answer:
         """Collect the chunks of one answer. Raises Interrupted if it has no finish reason."""
-        parts: list[str] = []
-        declined: list[str] = []
-        stop: object = None
+        said = _Said()
         last: Any = None
         usage: Any = None
         options = {"stream": True, "stream_options": {"include_usage": True}}
@@ -162,41 +190,31 @@ class OpenAICompatible:
                     last = chunk
                     usage = field(chunk, "usage") or usage
                     for choice in (field(chunk, "choices") or ())[:1]:
-                        parts.append(str(field(choice, "delta", "content") or ""))
-                        declined.append(str(field(choice, "delta", "refusal") or ""))
-                        stop = field(choice, "finish_reason") or stop
+                        said.add(field(choice, "delta"), field(choice, "finish_reason"))
             except Exception:
-                if stop is None:  # otherwise only the count of tokens can be missing
+                if said.stop is None:  # otherwise only the count of tokens can be missing
                     raise
         if last is None:
-            raise Interrupted(
+            raise Unreadable(
                 f"{self.name} sent an answer that is no stream; check llm.base_url, or set llm.stream=false"
             )
-        if stop is None:
-            length = sum(map(len, parts))
+        if said.stop is None:
+            length = len(said.text)
             raise Interrupted(f"the answer of {self.name} was cut off by the connection after {length:,} characters")
-        return self._answer("".join(parts), "".join(declined), stop, last, usage, began)
+        return self._answer(said, last, usage, prompt, began)
 
-    def _answer(self, text: str, declined: str, stop: object, response: Any, usage: Any, began: float) -> Answer:
-        if stop == "error":  # a router's word for a failed server
-            raise Interrupted(f"{self.name} broke off: {text[-200:]}")
-        tokens_in = count(field(usage, "prompt_tokens"))
-        read = count(field(usage, "prompt_tokens_details", "cached_tokens"))
-        written = count(field(usage, "prompt_tokens_details", "cache_write_tokens")) or 0
-        fresh = None if tokens_in is None else max(0, tokens_in - (read or 0) - written)
-        used = Usage(
-            fresh=fresh,
-            out=count(field(usage, "completion_tokens")),
-            written=0 if fresh is None else min(written, tokens_in or 0),
-            # A server that counts tokens and reports no cached ones has cached none.
-            read=read if read is not None or tokens_in is None else 0,
-            billed=_dollars(field(usage, "cost")),
-        )
+    def _answer(self, said: _Said, response: Any, usage: Any, prompt: Prompt, began: float) -> Answer:
+        if said.stop == "error":  # a router's word for a failed server
+            raise Interrupted(f"{self.name} broke off: {short(said.text[-200:])}")
+        text, cut_off = without_thoughts(said.text), said.stop == "length"
+        used = of_completions(usage, prompt, said.text, self._max_tokens)
         model = str(field(response, "model") or self.name)
-        seconds = self._deadline.elapsed(began)
-        answer = used.answer(without_thoughts(text), model, self.price, seconds, stop == "length")
-        if declined or stop == "content_filter":
-            raise AnswerRefused(f"{self.name} declined to answer: {declined[:200] or stop}", answer)
+        answer = used.answer(text, model, self.price, self._deadline.elapsed(began), cut_off)
+        if said.declined or said.stop == "content_filter":
+            raise AnswerRefused(f"{self.name} declined to answer: {short(said.declined)[:200] or said.stop}", answer)
+        reasoned = said.reasoned or bool(field(usage, "completion_tokens_details", "reasoning_tokens"))
+        if not text.strip() and (cut_off or reasoned):
+            raise NoText(f"{self.name} {no_text(answer, self._max_tokens)}", answer)
         return answer
 
     def _refused(self, error: Exception) -> LlmError | None:
@@ -206,25 +224,62 @@ class OpenAICompatible:
         if isinstance(error, openai.APIStatusError):
             hint = f"Set {self._key} to a key that is valid." if self._key else "Name the key's variable in llm.key."
             kinds = (error.type, error.code)
-            return ServiceRefusal(error.status_code, kinds, _message(error), error.response.headers).error(
-                self.name, hint
-            )
+            headers, param = error.response.headers, str(error.param or "")
+            refusal = ServiceRefusal(error.status_code, kinds, _message(error), headers, param, self._settings)
+            return refusal.error(self.name, hint)
         if isinstance(error, openai.APIConnectionError):
             return broken(error, self.name, self._timeout)
         if isinstance(error, openai.APIError):  # within a stream: the text before it may be billed
-            return Interrupted(f"{self.name} broke off: {_message(error)[:300]}")
+            return Interrupted(f"{self.name} broke off: {short(_message(error))}")
         if isinstance(error, openai.OpenAIError):  # the remaining errors are raised before anything is sent
-            return KeyRefused(str(error)[:300])
+            return KeyRefused(short(str(error)))
         return None
+
+
+@dataclass
+class _Said:
+    """The contents of an answer, whole or piece by piece."""
+
+    parts: list[str] = dataclass_field(default_factory=list)
+    refusals: list[str] = dataclass_field(default_factory=list)
+    reasoned: bool = False
+    """Whether reasoning came beside the answer."""
+    stop: object = None
+
+    def add(self, message: Any, stop: object) -> None:
+        """Add a message, or the difference that a chunk of a stream makes."""
+        content = field(message, "content")
+        self.parts.append(content_text(content))
+        self.refusals.append(str(field(message, "refusal") or ""))
+        beside = field(message, "reasoning_content") or field(message, "reasoning")
+        self.reasoned = self.reasoned or bool(beside) or has_reasoning(content)
+        self.stop = stop or self.stop
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    @property
+    def declined(self) -> str:
+        return "".join(self.refusals)
+
+
+def _settings(options: Mapping[str, Any], tokens_key: str, stream: bool) -> Settings:
+    """Return the optional fields of a request, and the settings that they come from."""
+    other = "max_tokens" if tokens_key == "max_completion_tokens" else "max_completion_tokens"
+    advice = {
+        tokens_key: f"llm.tokens_key={other}, or llm.max_tokens to a number that the model allows",
+        "reasoning_effort": "llm.effort=null",
+        "temperature": "llm.temperature=null",
+    }
+    sent = {name: words for name, words in advice.items() if name in options}
+    sent |= {name: f"llm.extra without {name}" for name in options.get("extra_body", {})}
+    return sent | (dict.fromkeys(("stream_options", "stream"), "llm.stream=false") if stream else {})
 
 
 def _message(error: openai.APIError) -> str:
-    message = field(error.body, "message") or field(error.body, "error", "message") or error.message
-    return str(message)
-
-
-def _dollars(cost: object) -> float | None:
-    """Return the cost of the call as reported by the server (a router); None if not valid."""
-    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost <= _MOST_DOLLARS:
-        return None
-    return float(cost)
+    """Return the service's words, also of servers that list the fields at fault (FastAPI: ``detail``)."""
+    body, detail = error.body, field(error.body, "detail")
+    if isinstance(detail, list):
+        return "; ".join(f"{'.'.join(map(str, field(e, 'loc') or ()))}: {field(e, 'msg')}" for e in detail[:4])
+    return str(detail or field(body, "message") or field(body, "error", "message") or error.message)

@@ -8,13 +8,19 @@ Where a price is unknown, the cap on dollars cannot be kept: the cap on tokens h
 While a service is unavailable a call is sent again, at most ``LanguageModel.attempts`` times in all, after the pause
 that the service asked for or one that doubles each time. A pause of more than ``LONGEST_PAUSE`` is not waited for: the
 search makes other proposals. Each sending is reserved, recorded and counted separately.
+
+A request that is refused twice in a row with the same words is not sent a third time: the model is closed, with these
+words. After a stop nothing is sent.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from typing import Literal
 
@@ -31,10 +37,14 @@ from operators.llm.base import (
     LlmError,
     Message,
     Prompt,
+    RefusedAgain,
+    Stopped,
     Unavailable,
+    answering,
 )
 from operators.llm.caps import Caps
 from operators.llm.prices import Price
+from operators.llm.refusals import Refusals
 from operators.llm.secrets import Secrets
 from operators.llm.several import ModelRouter
 
@@ -57,6 +67,9 @@ LONGEST_PAUSE = 60.0
 """Seconds before a call is sent again: the first pause, and the longest."""
 
 _CUT_OFF = "cut off at the limit of tokens"
+_STOPPED = "the search was stopped before the call was sent"
+_SLICE = 0.1
+"""Seconds between checks for a stop during a pause or a free check."""
 
 
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
@@ -82,7 +95,8 @@ class Meter:
         lookup: Lookup = never_paid,
         spent: Spending = Spending(),  # noqa: B008 (frozen)
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
         names: Callable[[], str] = lambda: secrets.token_hex(8),
         hidden: Secrets = Secrets(),  # noqa: B008 (frozen)
         concurrency: int = DEFAULT_CONCURRENCY,
@@ -96,6 +110,8 @@ class Meter:
             requested: Called before a call is sent.
             lookup: Finds the recorded call of an earlier session.
             spent: Spending of earlier sessions, which counts against the caps.
+            sleep: Replaces the pauses, which end with a stop.
+            stop: Set from outside to have nothing sent any more, as ``halt`` does.
             names: Makes ids that join ``requested`` and ``record``, unique in all archives.
             hidden: Secrets that are removed from prompts, answers and errors.
             concurrency, prompt_tokens: Maximum calls in flight and tokens of a prompt, which callers respect.
@@ -115,6 +131,10 @@ class Meter:
         self._lookup = lookup
         self._clock = clock
         self._sleep = sleep
+        self._stop = stop or threading.Event()
+        self._halted = False
+        self._refusals = Refusals()
+        self._unchecked = False
         self._names = names
         self._hidden = hidden
         usual = model.max_cost(Prompt("", ()))
@@ -168,8 +188,29 @@ class Meter:
             f"at most {self.max_tokens:,} tokens instead"
         )
 
-    def check(self) -> None:
-        """Raise LlmError if no call could succeed; retries while the service is busy. Free of cost."""
+    @property
+    def halted(self) -> bool:
+        """Whether nothing is sent any more, since the search was stopped or is over."""
+        return self._halted or self._stop.is_set()
+
+    def halt(self) -> None:
+        """Send nothing any more. Calls that have been sent go on."""
+        self._halted = True
+
+    def answering(self) -> int:
+        """Count the calls whose answer is arriving."""
+        return answering(self.model)
+
+    def check(self) -> str | None:
+        """Raise LlmError if no call could succeed; retries while the service is busy. Free of cost.
+
+        Returns a warning if only a call can tell. Until one has been answered, calls are then made one at a time.
+        """
+        warning = _unless_stopped(self._check, lambda: self.halted)
+        self._unchecked = warning is not None
+        return None if warning is None else self._hidden.hide(warning)
+
+    def _check(self) -> str | None:
         for attempt in range(1, self.model.attempts + 1):
             try:
                 return self.model.check()
@@ -178,7 +219,8 @@ class Meter:
                 pause = pause_before_next(attempt, self.model.attempts, after, "check")
                 if pause is None or not isinstance(error, Unavailable):
                     raise self._without_secrets(error) from None
-                self._sleep(pause)
+                self._pause(pause)
+        raise AssertionError("the last attempt returns or raises")
 
     def paid(self, run: str, move: int) -> LlmCall | None:
         """Return the first call of a move from an earlier session of the run, which ``complete`` would replay."""
@@ -210,26 +252,44 @@ class Meter:
                 return self._once(asked, model, prompt, call_id)
             except Unavailable as error:
                 pause = pause_before_next(attempt, model.attempts, error.retry_after, f"{call_id.run}/{call_id.move}")
-                if pause is None:
+                if pause is None or isinstance(error, Stopped):
                     raise
-                self._sleep(pause)
+                self._pause(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, at most until a stop."""
+        if self._sleep is not None:
+            self._sleep(seconds)
+            return
+        until = time.monotonic() + seconds
+        while not self.halted and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE))
 
     def room(self, in_flight: int) -> bool:
         """Return whether the caps allow one more call beside ``in_flight`` others, each as large as the largest so far.
 
-        Check it before a call is prepared: without room, a call fails with BudgetSpent until another one is over.
+        Check it before a call is prepared: without room, a call fails with BudgetSpent until another one is over. A
+        model that has not answered yet is asked once at a time if it was refused a request, or could not be checked.
         """
+        if in_flight and self._unproven():
+            return False
         return self._caps.room(in_flight)
+
+    def _unproven(self) -> bool:
+        if isinstance(self.model, ModelRouter) or self._refusals.has_answered(self.model.name):
+            return False
+        return self._unchecked or self._refusals.pending(self.model.name)
 
     def _once(self, asked: str, model: LanguageModel, prompt: Prompt, call_id: CallId) -> Answer:
         """Send a call once: reserve its cost and record it before, commit its cost and record it afterwards."""
+        if self.halted:
+            raise Stopped(_STOPPED)
         max_cost = model.max_cost(prompt)
         self._caps.reserve(max_cost, asked)
         call = self._unanswered(asked, model, prompt, call_id)
-        request = (call.request, call.run, call.move, call.turn, call.operator, asked)
+        self._announce(call, asked, max_cost)
         try:
-            self._requested(LlmRequest(*request, max_cost.tokens, max_cost.dollars, call.at))
             answer = self._clean(model.complete(prompt))
         except LlmError as error:
             error = self._without_secrets(error)
@@ -237,13 +297,30 @@ class Meter:
             charged = self._commit(max_cost, answer)
             refused = isinstance(error, AnswerRefused)
             self._finish(call, answer, charged, "refused" if refused else "failed", f"{type(error).__name__}: {error}")
-            raise error from None
+            raise self._counted(asked, error) from None
         except BaseException:
             unknown = Answer("", model.name, None, None, None, 0.0, None)
             self._commit(max_cost, unknown)  # charges the maximum
             raise
+        self._refusals.answered(asked)
         self._finish(call, answer, self._commit(max_cost, answer), "answered", _CUT_OFF if answer.cut_off else "")
         return answer
+
+    def _announce(self, call: LlmCall, asked: str, max_cost: Cost) -> None:
+        """Record a call before it is sent. If that fails it is not sent, and costs nothing."""
+        request = (call.request, call.run, call.move, call.turn, call.operator, asked)
+        try:
+            self._requested(LlmRequest(*request, max_cost.tokens, max_cost.dollars, call.at))
+        except BaseException:
+            self._commit(max_cost, Answer("", call.model, 0, 0, 0, 0.0, 0.0))
+            raise
+
+    def _counted(self, asked: str, error: LlmError) -> LlmError:
+        """Count an error. Return it, or ``RefusedAgain`` if the model is not to be asked any more."""
+        times = self._refusals.count(asked, error)
+        if times is None:
+            return error
+        return RefusedAgain(f"{error} (It came {times} times in a row, so that {asked} is not asked any more.)")
 
     def _unanswered(self, asked: str, model: LanguageModel, prompt: Prompt, call_id: CallId) -> LlmCall:
         """Return the record of a call that is about to be sent."""
@@ -330,6 +407,26 @@ def pause_before_next(attempt: int, attempts: int, retry_after: float | None, se
         return retry_after if retry_after <= LONGEST_PAUSE else None
     chance = int(sha256(f"pause/{seed}/{attempt}")[:8], 16) / 2**32
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, 16)) * (0.75 + 0.5 * chance)
+
+
+def _unless_stopped(call: Callable[[], str | None], stopped: Callable[[], bool]) -> str | None:
+    """Return the result of a call that may hang. Raises ``Stopped`` as soon as the search is stopped."""
+    done = Future[str | None]()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="check").start()
+    while not stopped():
+        try:
+            return done.result(timeout=_SLICE)
+        except FutureTimeout:
+            if done.done():
+                raise
+    raise Stopped(_STOPPED)
 
 
 def charged_for(answer: Answer, max_cost: Cost) -> Cost:

@@ -60,8 +60,9 @@ class Scripted:
         dollars = None if self.price is None else self.price.at_most(tokens_in, self.max_tokens)
         return Cost(tokens_in + self.max_tokens, dollars)
 
-    def check(self) -> None:
-        """Do nothing: a script is always available."""
+    def check(self) -> str | None:
+        """Return None: a script is always available."""
+        return None
 
 
 def _tokens(text: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive.records import sha256
-from operators.llm.base import CallId, Cost, LanguageModel, LlmError, Prompt
+from operators.llm.base import CallId, Cost, LanguageModel, LlmError, Prompt, answering
 
 
 @dataclass(frozen=True)
@@ -165,14 +165,21 @@ class ModelRouter:
         dollars = [cost.dollars for cost in costs if cost.dollars is not None]
         return Cost(max(cost.tokens for cost in costs), max(dollars) if len(dollars) == len(costs) else None)
 
-    def check(self) -> None:
-        """Check all models. Raises the first LlmError, with the model's name in ``models``."""
+    def check(self) -> str | None:
+        """Check all models. Raises the first LlmError, with the model's name in ``models``. Returns their warnings."""
+        warnings = []
         for name, model in self.members.items():
             try:
-                model.check()
+                warning = model.check()
             except LlmError as error:
                 error.args = (f"llm.models.{name}: {error}",)
                 raise
+            warnings += [f"llm.models.{name}: {warning}"] if warning else []
+        return " ".join(warnings) or None
+
+    def answering(self) -> int:
+        """Count the calls whose answer is arriving."""
+        return sum(answering(model) for model in self.members.values())
 
 
 def _drawn(weights: Mapping[str, float], chance: float) -> str:

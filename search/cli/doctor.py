@@ -216,11 +216,13 @@ def _model(config: Config, task: Task | None) -> Iterator[Finding]:
     try:
         meter = build_meter(config.llm)
         assert meter is not None  # why_no_model returned None
-        meter.check()
+        warning = meter.check()
     except (LlmError, ValueError) as error:
         yield Finding("problem", "model", str(error))
         return
     yield Finding("ok", "model", meter.describe() + factory.models_left_out(config.llm))
+    if warning is not None:
+        yield Finding("note", "model", warning)
     if meter.price is not None:
         dollars = meter.price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
         words = f"about ${dollars:.3f} a proposal of {_TOKENS_IN:,} input and {_TOKENS_OUT:,} output tokens"

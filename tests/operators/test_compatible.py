@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from model_server import TOKENS_IN, TOKENS_OUT, Fail, Raw, Say
+from model_server import TOKENS_IN, TOKENS_OUT, Act, Fail, Raw, Say
 from openai_api import MODEL, OpenAiApi
 
-from operators.llm.base import AnswerRefused, Interrupted, KeyRefused, Message, Prompt, UnknownModel
+from operators.llm.base import AnswerRefused, Interrupted, KeyRefused, Message, Prompt
 from operators.llm.compatible import OpenAICompatible
 
 PROMPT = Prompt(
@@ -122,16 +122,64 @@ def test_thoughts_at_the_beginning_are_left_out(api: OpenAiApi) -> None:
     assert client(api).complete(PROMPT).text == "IDEA: x <think>kept</think>"
 
 
-def test_the_check_names_what_the_server_has(api: OpenAiApi) -> None:
-    client(api).check()
-    with pytest.raises(UnknownModel, match=f"the server has 1: {MODEL}"):
-        client(api, model="qwen9").check()
+def test_the_check_names_what_the_server_has_and_leaves_the_rest_to_the_first_call(api: OpenAiApi) -> None:
+    assert client(api).check() is None
+    warning = client(api, model="qwen9").check()
+    assert warning is not None
+    assert f"not among the 1 models that the server lists: {MODEL}. Its first call will show" in warning
+    assert "llm.model" in warning
     api.model = "qwen9:latest"
-    client(api, model="qwen9").check()
-    api.listing = Fail(404, "not_found", "no such path")
-    client(api, model="whatever").check()  # a server without a list: the first call will tell
-    api.listing = Raw(b'{"object": "list", "data": null}')
-    client(api, model="whatever").check()
+    assert client(api, model="qwen9").check() is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "name"),
+    [
+        ("x/y", "x/y:nitro"),
+        ("models/g", "g"),
+        ("g", "models/g"),
+        ("x/y:free", "x/y:free"),
+        ("qwen9:latest", "qwen9"),
+    ],
+)
+def test_a_name_that_the_list_has_in_another_spelling_needs_no_warning(api: OpenAiApi, listed: str, name: str) -> None:
+    api.model = listed
+    assert client(api, model=name).check() is None
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        Fail(403, "permission_error", "this key may not list models"),
+        Fail(404, "not_found", "no such path"),
+        Fail(405, "method_not_allowed", "Method Not Allowed"),
+        Fail(501, "not_implemented", "no"),
+        Raw(b'{"object": "list", "data": null}'),
+        Raw(b'{"object": "list", "data": [{"id": "first"}], "has_more": true}'),
+        Raw(b'[{"name": "another"}]'),
+        Raw(b'{"models": ["another"]}'),
+        Raw(b"{}"),
+        Raw(b"null"),
+    ],
+)
+def test_a_list_that_says_nothing_of_the_model_is_a_warning_and_no_error(api: OpenAiApi, listing: Act) -> None:
+    api.listing = listing
+    warning = client(api, model="my-deployment").check()
+    assert warning is not None
+    assert "my-deployment could not be checked for free" in warning
+    assert client(api, model="my-deployment").complete(PROMPT).text
+
+
+def test_a_list_in_other_forms_is_read(api: OpenAiApi) -> None:
+    for body in (b'[{"name": "mine"}]', b'{"models": [{"model": "mine"}]}', b'["mine"]'):
+        api.listing = Raw(body)
+        assert client(api, model="mine").check() is None
+
+
+def test_a_page_instead_of_a_list_names_the_address(api: OpenAiApi) -> None:
+    api.listing = Raw(b"<html>hello</html>", kind="text/html")
+    with pytest.raises(Interrupted, match=r"check llm\.base_url"):
+        client(api).check()
 
 
 def test_a_key_that_is_refused_names_its_variable(api: OpenAiApi, monkeypatch: pytest.MonkeyPatch) -> None:

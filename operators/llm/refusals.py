@@ -1,0 +1,157 @@
+"""Error responses of services: the ``LlmError`` of each, with the service's words and the setting to change."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from operators.llm.base import (
+    AnswerRefused,
+    KeyRefused,
+    LlmError,
+    Overloaded,
+    QuotaExhausted,
+    RequestRefused,
+    UnknownModel,
+)
+from operators.sanitize import clean
+
+_BROKE = frozenset({"billing_error", "insufficient_quota", "billing_hard_limit_reached", "insufficient_credits"})
+_UNKNOWN = frozenset({"model_not_found", "not_found_error"})
+_TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+_TOO_LONG_WORDS = re.compile(r"too long|too large|context (?:length|window|size)|maximum length", re.IGNORECASE)
+_BUSY = frozenset({408, 409, 425, 429})
+_MODERATED = ("moderation", "flagged")
+_NO_SUCH_THING = 501
+_COUNTED = re.compile(r"[\w-]*\d[\w-]*")
+"""A figure or an id in a message: a request's number, a time, tokens."""
+
+Settings = Mapping[str, str]
+"""Field of the request -> the setting that it comes from, and its other value."""
+
+
+@dataclass(frozen=True)
+class ServiceRefusal:
+    """An error response of a service."""
+
+    status: int
+    kinds: Sequence[object]
+    """Machine-readable names of the cause: error type and code, if any."""
+    message: str
+    headers: Mapping[str, str]
+    param: str = ""
+    """The field of the request that is the cause, if the service names it."""
+    sent: Settings = field(default_factory=dict)
+    """The optional fields of the request."""
+
+    def error(self, name: str, key: str) -> LlmError:
+        """Return the ``LlmError`` for this response. ``name``: of the model. ``key``: how to set a key."""
+        kinds, message = {str(kind) for kind in self.kinds if kind}, short(self.message)
+        if self.status == 402 or kinds & _BROKE or "credit balance" in message:
+            return QuotaExhausted(f"no credit left for {name}: {message}")
+        if self.status == 403 and any(word in message.lower() for word in _MODERATED):
+            return RequestRefused(f"{name} rejected the request: {self.status} {message}", by_prompt=True)
+        if self.status in (401, 403):
+            return KeyRefused(f"the key was refused: {message}. {key}")
+        if self.status in (404, 410) or kinds & _UNKNOWN:
+            return UnknownModel(
+                f"no model {name!r}: {message}. Set llm.model to an existing one, or correct llm.base_url."
+            )
+        if self.status == 405:
+            return UnknownModel(
+                f"{name} cannot be asked: 405 {message}. Nothing answers requests there; correct llm.base_url."
+            )
+        if self.status in _BUSY or (self.status >= 500 and self.status != _NO_SUCH_THING):
+            return Overloaded(f"{name} is not available: {self.status} {message}", self._retry_after())
+        if 300 <= self.status < 400:
+            where = short(self.headers.get("location", "nowhere"))
+            return UnknownModel(
+                f"{name} has moved: {self.status} to {where}. Redirects are not followed; correct llm.base_url."
+            )
+        return self._rejected(name, kinds, message)
+
+    def _rejected(self, name: str, kinds: set[str], message: str) -> RequestRefused:
+        """Return the error for a request that is wrong: too long, or with a field that the service does not accept."""
+        words = f"{name} rejected the request: {self.status} {message}"
+        if setting := self._setting():
+            return RequestRefused(f"{words}. Set {setting}.")
+        if self.status == 413 or kinds & _TOO_LONG or _TOO_LONG_WORDS.search(message):
+            return RequestRefused(f"{words}. Lower llm.prompt_tokens or llm.max_tokens.", by_prompt=True)
+        if self.sent:
+            words += f". If it is about a setting, try {' or '.join(dict.fromkeys(self.sent.values()))}."
+        return RequestRefused(words)
+
+    def _setting(self) -> str | None:
+        """Return the setting of the field that the service names, in ``param`` or in its words."""
+        for text in (self.param, self.message[:2000]):
+            for name in sorted(self.sent, key=len, reverse=True):
+                if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", text):
+                    return self.sent[name]
+        return None
+
+    def _retry_after(self) -> float | None:
+        """Return seconds from ``retry-after-ms`` or ``retry-after`` (seconds, or a date by the server's clock)."""
+        for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+            try:
+                seconds = float(self.headers[header]) * unit
+            except (KeyError, ValueError):
+                continue
+            return seconds if seconds >= 0 else None  # NaN is rejected, too
+        then, now = (email.utils.parsedate_tz(self.headers.get(header, "")) for header in ("retry-after", "date"))
+        if then is None or now is None:
+            return None
+        return max(0.0, float(email.utils.mktime_tz(then) - email.utils.mktime_tz(now)))
+
+
+_TRIES, _MORE_TRIES = 2, 5
+"""Equal refusals in a row after which a model is closed; of a model that has answered, if another prompt may fare
+better."""
+
+
+class Refusals:
+    """Equal refusals of each model since its last answer. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[str, tuple[str, int]] = {}  # model -> words, times in a row
+        self._answered: set[str] = set()
+
+    def answered(self, model: str) -> None:
+        """Note an answer: the settings are accepted."""
+        with self._lock:
+            self._last.pop(model, None)
+            self._answered.add(model)
+
+    def has_answered(self, model: str) -> bool:
+        return model in self._answered
+
+    def pending(self, model: str) -> bool:
+        """Return whether the model's last call was refused."""
+        return model in self._last
+
+    def count(self, model: str, error: LlmError) -> int | None:
+        """Count an error. Return how often it came in a row, if the model should be closed for it."""
+        if isinstance(error, AnswerRefused) and not error.settled:
+            self.answered(model)  # declined: the request was fine
+        if not error.settled:
+            return None
+        words = same_words(error)
+        with self._lock:
+            last, times = self._last.get(model, ("", 0))
+            times = times + 1 if last == words else 1
+            self._last[model] = words, times
+            tries = _MORE_TRIES if error.by_prompt and model in self._answered else _TRIES
+        return times if times >= tries else None
+
+
+def same_words(error: LlmError) -> str:
+    """Return what two equal refusals have in common: kind and words, without figures and ids."""
+    return f"{type(error).__name__}: {_COUNTED.sub('#', str(error))}"
+
+
+def short(text: str) -> str:
+    """Return the beginning of a service's words as one printable line."""
+    return " ".join(clean(text[:2000]).split())[:300]
