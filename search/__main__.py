@@ -32,6 +32,9 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 def _own_process() -> None:
     """Prepare a process that runs nothing else."""
+    from archive.output import use_utf8
+
+    use_utf8()
     signal.signal(signal.SIGINT, _leave)
     # Leave the cores to the candidates. Must precede the import of numpy; sandboxes have their own environment.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -40,6 +43,7 @@ def _own_process() -> None:
 if __name__ == "__main__":
     _own_process()
 
+from archive.output import output_status, prepare_outputs  # noqa: E402
 from prepare.config import SettingsError  # noqa: E402
 from search.words import Words, words_of  # noqa: E402
 
@@ -52,11 +56,16 @@ def script() -> None:
 
 def main() -> None:
     """Run the command line and exit with its status; 2 for invalid settings."""
+    prepare_outputs()
     try:
-        sys.exit(_run(sys.argv[1:]))
+        status = _run(sys.argv[1:])
+        sys.stdout.flush()
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        status = 2
+    except OSError as error:
+        status = output_status(error)
+    sys.exit(status)
 
 
 def _run(arguments: list[str]) -> int:

@@ -205,7 +205,7 @@ def build_search(
     operators, views = _operators(config, llm, given.operators)
     parts = EngineParts(
         task=task,
-        program=_instructions(task) if given.program is None else given.program,
+        program=instructions(task) if given.program is None else given.program,
         policy=given.policy or build_policy(config.policy),
         operators=operators,
         views=views,
@@ -224,11 +224,14 @@ def build_search(
     return parts
 
 
-def _instructions(task: Task) -> str:
+def instructions(task: Task) -> str:
+    """Return the text of ``program.md``. Raises TaskError or SettingsError."""
     try:
         return find_file(task.program).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise SettingsError(f"the instructions {task.program} are not UTF-8 text: {error}") from None
+        raise SettingsError(
+            f"the instructions {task.program} are not UTF-8 text: {error}. Save the file as UTF-8"
+        ) from None
 
 
 def _operators(

@@ -202,17 +202,10 @@ def _distinct(names: tuple[str, ...]) -> list[str]:
 
 def leave(status: int) -> NoReturn:
     """Flush the output and end the process at once: freeing the memory of a large query would take 20 ms more."""
-    with suppress(BrokenPipeError):
-        sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(status)
-
-
-def silence(stream: TextIO) -> None:
-    """Redirect an output that is gone (``| head``, a full disk), so that the interpreter's last flush does not fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 def this_python() -> str:

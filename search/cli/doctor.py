@@ -103,6 +103,7 @@ def _task(config: Config) -> tuple[Task | None, Finding]:
     try:
         task = task_from(config.task)
         factory.seed_files(task)
+        factory.instructions(task)
     except (TaskError, SettingsError) as error:
         return None, Finding("problem", "task", str(error))
     words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s a training"

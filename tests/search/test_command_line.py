@@ -428,6 +428,14 @@ def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "it changes nothing"
 
 
+def test_doctor_reads_the_instructions_too(tmp_path: Path) -> None:
+    (tmp_path / "latin.md").write_bytes(b"make it lower, gr\xfc\xdfe\n")
+    for name, said in (("latin.md", "the instructions latin.md are not UTF-8"), ("nowhere.md", "nowhere.md")):
+        done = search(tmp_path, "doctor", f"task.program={name}")
+        assert done.returncode == 1
+        assert re.search(rf"^problem +task +.*{said}", done.stdout, re.MULTILINE)
+
+
 def test_help_shows_commands_that_are_understood(tmp_path: Path) -> None:
     """Each example of ``--help`` composes."""
     shown = search(tmp_path, "--help", stub=False).stdout

@@ -1,0 +1,71 @@
+"""The outputs of this process: they may be closed from the start, go away, be full, or lack characters."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO, cast
+
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+
+def prepare_outputs() -> None:
+    """Make the standard streams usable, whatever the process was started with; called first by each command.
+
+    A closed one (``>&-``) is replaced by /dev/null, also its number: the next file to be opened, an archive, would get
+    that number, and with it all that a library prints. Characters that an encoding lacks are written as escapes.
+    ``COLUMNS=0``, which a terminal without a size sets, is removed: a width of 0 would show nothing.
+    """
+    for name, mode in _STREAMS:
+        if getattr(sys, name) is None:
+            setattr(sys, name, _nowhere(mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for variable in ("COLUMNS", "LINES"):
+        if not os.environ.get(variable, "1").strip("0 "):
+            del os.environ[variable]
+
+
+def use_utf8() -> None:
+    """Start this process anew in UTF-8 mode where the locale is ASCII (``LC_ALL=C PYTHONUTF8=0``), else do nothing.
+
+    In such a locale no argument and no file name could have an umlaut. Only for a process that has done nothing yet.
+    """
+    if codecs.lookup(sys.getfilesystemencoding()).name == "ascii" and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def output_status(error: OSError) -> int:
+    """Return the exit status for an error of standard output: 0 if its reader has gone (``| head``), 1 if it is full.
+
+    Raises the error again if it is not of standard output.
+    """
+    try:
+        print(flush=True)  # fails again if the output has gone
+    except OSError:
+        silence(sys.stdout)
+    else:
+        raise error
+    if isinstance(error, BrokenPipeError):
+        return 0
+    with suppress(OSError):
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+def silence(stream: TextIO) -> None:
+    """Redirect an output that is gone (``| head``, a full disk), so that the interpreter's last flush does not fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _nowhere(mode: str) -> TextIO:
+    """Open /dev/null under the lowest free number, which is that of the closed stream."""
+    number = os.open(os.devnull, os.O_RDWR)
+    os.set_inheritable(number, True)
+    return cast(TextIO, open(number, mode, encoding="utf-8"))
