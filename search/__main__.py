@@ -61,7 +61,9 @@ def main() -> None:
         status = _run(sys.argv[1:])
         sys.stdout.flush()
     except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from search.cli.terminal import show_error
+
+        show_error(error)
         status = 2
     except OSError as error:
         status = output_status(error)

@@ -159,6 +159,16 @@ def test_only_one_module_calls_the_parser() -> None:
             assert not calls or path == HOUSE / "prepare" / "syntax.py", f"{path} calls {calls}: use prepare.syntax"
 
 
+def test_commands_of_the_search_print_in_one_place() -> None:
+    """There, what a candidate or a repository said loses its escape sequences."""
+    printing = {
+        path.name
+        for path in (HOUSE / "search" / "cli").glob("*.py")
+        if any(isinstance(node, ast.Name) and node.id == "print" for node in ast.walk(ast.parse(path.read_text())))
+    }
+    assert printing == {"terminal.py"}
+
+
 def test_files_are_short() -> None:
     lengths = {str(path.relative_to(HOUSE)): len(path.read_text().splitlines()) for path in all_files()}
     long = {path: lines for path, lines in lengths.items() if lines >= MOST_LINES}

@@ -34,6 +34,7 @@ from prepare.task import Task
 from search import factory, settings
 from search.claims.statistics import Difference, NoInterval, mean_interval, welch
 from search.cli.signals import stoppable
+from search.cli.terminal import show_error
 from search.config import Config
 from search.display.live import clean, make_display
 from search.policies.base import OperatorView
@@ -94,7 +95,7 @@ def ablate(arguments: Sequence[str]) -> int:
         SearchStopped,
         TaskError,
     ) as e:
-        print(f"error: {e}", file=sys.stderr)
+        show_error(e)
         return 1
 
 

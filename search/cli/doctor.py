@@ -22,6 +22,7 @@ from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
 from prepare.task import Task
 from search import factory
+from search.cli.terminal import show
 from search.config import Config, faults
 from search.display.summary import search_command
 from search.settings import plain_values
@@ -60,10 +61,10 @@ def examine(words: Words) -> int:
         values |= {section: usual.get(section) for section in unusable}
     findings += [found for found in findings_for(Config.of(values)) if found.what not in unusable]
     for finding in findings:
-        print(f"{finding.level:<8} {finding.what:<10} {finding.words}")
+        show(f"{finding.level:<8} {finding.what:<10} {finding.words}")
     typed = (*words.lasting, *(["-m"] if words.multirun else []), *words.overrides)
     problems = sum(finding.level == "problem" for finding in findings)
-    print(
+    show(
         f"\nReady: {search_command(typed)}"
         if not problems
         else f"\n{problems} problem(s) to fix before a search can start."

@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import secrets
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from search import factory, settings
 from search.claims.statistics import Interval, NoInterval, expects, mean_interval
 from search.cli.programs import Program, ProgramError, Recorded, read_program
 from search.cli.signals import stoppable
+from search.cli.terminal import show, show_error
 from search.config import Config
 from search.display.live import clean
 from search.run.engine import evaluation_seed
@@ -51,7 +51,7 @@ def rescore(arguments: Sequence[str]) -> int:
     try:
         return _rescore(options)
     except (ExecutorError, ProgramError, PreparationError, TaskError, SandboxUnavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
+        show_error(error)
         return 1
 
 
@@ -86,10 +86,10 @@ def _rescore(options: argparse.Namespace) -> int:
         executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots[: options.runs]))
         stack.enter_context(stoppable(stop))
         if not options.json:
-            print(f"{program.name}: task {task.name}, {len(requests)} runs of {task.seconds:g} s on {options.split}")
+            show(f"{program.name}: task {task.name}, {len(requests)} runs of {task.seconds:g} s on {options.split}")
         landed = _run(executor, requests, stop, None if options.json else task)
     report = Report(task, options.split, program.recorded, tuple(landed), stopped=stop.is_set())
-    print(json.dumps(report.facts(), indent=2) if options.json else report.text(), flush=True)
+    show(json.dumps(report.facts(), indent=2) if options.json else report.text())
     if stop.is_set():
         return 130
     return 0 if all(isinstance(evaluation, Scored) for evaluation in landed) else 1
@@ -134,7 +134,7 @@ def _run(executor: Executor, requests: list[Request], stop: threading.Event, tel
         for evaluation in executor.wait(0.25):
             landed.append(evaluation)
             if tell is not None:
-                print(f"  {_one(evaluation, tell)}", flush=True)
+                show(f"  {_one(evaluation, tell)}")
     return landed
 
 

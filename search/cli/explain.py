@@ -7,7 +7,6 @@ nothing is written.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from operators.numeric.parameter_effects import Explanation, explain_parameters
 from operators.numeric.tune import WARM
 from prepare.config import SettingsError
 from search.cli.ablate import AblationError, located
+from search.cli.terminal import show, show_error
 from search.display.live import clean
 
 _ARCHIVE = "treewright.duckdb"
@@ -43,9 +43,9 @@ def explain(arguments: Sequence[str]) -> int:
         raise SettingsError(f"{strange[0]}: only archive= can be set here")
     named = [word.partition("=")[2] for word in options.overrides]
     try:
-        print(_explained(Path(named[-1] if named else _ARCHIVE).expanduser(), options.node))
+        show(_explained(Path(named[-1] if named else _ARCHIVE).expanduser(), options.node))
     except (AblationError, ArchiveError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        show_error(error)
         return 1
     return 0
 

@@ -15,6 +15,7 @@ from typing import Any
 from prepare.compose import compose
 from prepare.overrides import key_of
 from search.cli.run import run
+from search.cli.terminal import show
 from search.display.summary import archive_command
 from search.words import Words
 
@@ -31,9 +32,9 @@ def run_all(words: Words) -> int:
             failed.append(" ".join(f"{key}={value}" for key, value in sections["sweep"]["values"].items()))
         elif status:
             if named is not None:
-                print("To resume the whole sweep, repeat the command that started it.")
+                show("To resume the whole sweep, repeat the command that started it.")
             return status
-    print(closing(failed, archive_command(archive)))
+    show(closing(failed, archive_command(archive)))
     return 1 if failed else 0
 
 

@@ -21,6 +21,7 @@ from prepare.load import TaskError, task_from
 from search import factory
 from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
+from search.cli.terminal import show_error
 from search.config import Config
 from search.display.live import make_display
 from search.display.summary import archive_command, resume_command, summarise
@@ -56,7 +57,7 @@ def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None 
             config = resolved(composition, factory.device_for, **(sweep or {}))
             return _run(config, _Typed(words.lasting, composition.overrides), stack)
     except EXPECTED as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+        show_error(error, before="\n")
         return 1
 
 

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from archive.output import silence
+from archive.query.tables import printable
 from archive.records import Evaluation, Failed, Scored
 from archive.tree import Tree
 from operators.llm.meter import Meter
@@ -103,7 +104,7 @@ class PlainDisplay:
         self.show(describe_landing(engine, evaluation, total))
 
     def show(self, message: str) -> None:
-        print(message, file=self._stream, flush=True)
+        print(printable(message), file=self._stream, flush=True)
 
     def tick(self, engine: Engine, running: Sequence[Running], total: int | None) -> None:
         """Do nothing: a log has no frame to redraw."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from archive.query.tables import printable
 from archive.records import (
     ROOT_OPERATOR,
     Candidate,
@@ -395,9 +396,10 @@ class Engine:
             return
         last = failures[-1]
         reason = last.reason if isinstance(last, Failed) else ""
+        log = printable(last.log[-3000:]).strip() or "(nothing)"
         raise SearchStopped(
-            f"the seed program did not get a score ({last.outcome}: {reason}), so there is nothing to search from. "
-            f"Fix it and start a new run. Its output ended with:\n\n{last.log[-3000:].strip() or '(nothing)'}"
+            f"the seed program did not get a score ({last.outcome}: {printable(reason)}), so there is nothing to "
+            f"search from. Fix it and start a new run. Its output ended with:\n\n{log}"
         )
 
     def _requeue(self, evaluation: Evaluation) -> None:

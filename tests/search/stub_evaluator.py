@@ -82,7 +82,11 @@ class StubEvaluator:
             "curve": (CurvePoint(1, 0.1, 5.0), CurvePoint(2, 0.2, 4.0)),
         }
         if self.fail_every == 1 or (self.fail_every and request.move and request.move % self.fail_every == 0):
-            why = {"reason": "the stub was told to fail", "log": "Traceback\nOops", "defect": self.defect}
+            why = {
+                "reason": "the stub was told to fail",
+                "log": "Traceback\nOops\x1b]52;c;b3du\x07\x1b[2J",
+                "defect": self.defect,
+            }
             return Failed(**common, outcome=self.outcome, **why)
         score = self.score(request)
         if self.diary is not None and not cancelled.is_set():

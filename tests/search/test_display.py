@@ -168,6 +168,13 @@ def test_ideas_and_phases_cannot_steer_the_terminal(start: Callable[..., Any]) -
         assert bad not in raw
 
 
+def test_a_pipe_gets_no_escapes_either() -> None:
+    stream = io.StringIO()
+    PlainDisplay(stream).show("red \x1b[31m\x1b]52;c;b3du\x07\n\tlines stay")
+    assert not set(stream.getvalue()) & {"\x1b", "\x07"}
+    assert stream.getvalue().endswith("\n\tlines stay\n")
+
+
 def test_it_is_drawn_four_times_a_second_at_most(start: Callable[..., Any]) -> None:
     bench, screen = start(slots=1), Screen()
     with screen.display:

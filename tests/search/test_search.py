@@ -105,6 +105,7 @@ def test_a_seed_program_that_fails_stops_the_search_with_its_traceback(start: St
         start("run=night", stub={"fail_every": 1})
     assert "the seed program did not get a score (crashed: the stub was told to fail)" in str(caught.value)
     assert "Traceback\nOops" in str(caught.value)
+    assert not set(str(caught.value)) & {"\x1b", "\x07"}
     with pytest.raises(SearchStopped, match="seed program"):  # and a resume does not go on without a root
         start("run=night")
 

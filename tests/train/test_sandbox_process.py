@@ -16,7 +16,7 @@ import pytest
 from train.sandbox import process as module
 from train.sandbox.abort import Aborted
 from train.sandbox.cgroup import MemoryGroup, MemoryGroups, find_groups
-from train.sandbox.log import TailBuffer, last_line
+from train.sandbox.log import TailBuffer
 from train.sandbox.process import SandboxProcess
 
 SPEAK = """
@@ -386,12 +386,6 @@ def test_a_log_within_its_limit_is_whole() -> None:
         for byte in part.encode():
             log.feed(bytes([byte]))
     assert log.text() == "plain " + "é" * 20 + " end"
-
-
-def test_the_last_line_is_clean() -> None:
-    assert last_line("one\nValueError: \x1b[31mred\x07\n\n  \n") == "ValueError: [31mred"
-    assert last_line("") == ""
-    assert len(last_line("x" * 1000)) == 300
 
 
 def test_a_machine_out_of_memory_is_told_from_a_limit(launch: Launch, memory_groups: MemoryGroups | None) -> None:

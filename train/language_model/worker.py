@@ -34,14 +34,31 @@ def main(arguments: list[str]) -> NoReturn:
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         if not isinstance(leaving.code, int | None):
-            print(leaving.code, file=sys.stderr)
+            _tell(traceback.format_exc())
     except BaseException:  # noqa: BLE001 - printed in full; the exit status reports the error
-        traceback.print_exc()
+        _tell(traceback.format_exc())
     finally:
-        with contextlib.suppress(Exception):  # the candidate may have replaced the streams
-            sys.stdout.flush()
-            sys.stderr.flush()
+        _flush()
         os._exit(status & 0xFF)
+
+
+def _print_lines_at_once() -> None:
+    """Have each line that is printed leave this process, so that a program that hangs or is killed has a log."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the candidate may have replaced or closed it
+            stream.flush()
+
+
+def _tell(text: str) -> None:
+    """Write a traceback to descriptor 2 after all that was printed: the stream may be replaced or closed."""
+    _flush()
+    with contextlib.suppress(OSError):
+        os.write(2, b"\n" + text.encode("utf-8", "replace"))
 
 
 def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str) -> None:
@@ -56,6 +73,7 @@ def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str)
     hello = channel.receive().message
     confine(hello, tier)
     faulthandler.enable()  # so that a segmentation fault leaves a traceback
+    _print_lines_at_once()
     import torch
 
     torch.set_num_threads(int(hello["threads"]))

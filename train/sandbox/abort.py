@@ -20,22 +20,22 @@ class Aborted(Exception):
         self.violation = violation
 
 
-def aborted_by_exit(label: str, status: int, last_line: str, *, namespaced: bool) -> Aborted:
-    """Explain an unexpected exit by its status and the last line printed.
+def aborted_by_exit(label: str, status: int, error: str, *, namespaced: bool) -> Aborted:
+    """Explain an unexpected exit by its status and the error printed (``train.sandbox.log.error_line``).
 
     ``namespaced``: the process is the first of a process namespace. Signals from inside then appear as a positive
     status, so a negative one means that the sandbox was ended from outside.
     """
     if status < 0 and namespaced:
         return Aborted("lost", f"{label}: the sandbox was ended from outside, by {_signal_name(-status)}")
-    if _mentions_memory(last_line):
-        return Aborted("out_of_memory", f"{label}: {last_line}")
+    if _mentions_memory(error):
+        return Aborted("out_of_memory", f"{label}: {error}")
     if status < 0 or status > 128:
         signalled = _signal_name(-status if status < 0 else status - 128)
         return Aborted("crashed", f"{label}: it was ended by {signalled}")
     if status == 0:
         return Aborted("crashed", f"{label}: it exited without a result (exit status 0)")
-    return Aborted("crashed", f"{label}: {last_line}" if last_line else f"{label}: exit status {status}")
+    return Aborted("crashed", f"{label}: {error}" if error else f"{label}: exit status {status}")
 
 
 def _signal_name(number: int) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import time
+from collections.abc import Sequence
 from typing import IO
 
+_HEADER = re.compile(r"(  \+ Exception Group )?Traceback \(most recent call last\):$")
 _BYTES_PER_CHECK = 1 << 20  # read between two resource checks; a program that prints more is held up
 
 
@@ -93,9 +96,32 @@ class OutputReader:
         self._pipe.close()
 
 
-def last_line(log: str) -> str:
-    """Return the last non-empty line (the error itself, of a Python traceback), without control characters."""
-    for line in reversed(log.splitlines()):
-        if cleaned := "".join(c for c in line if c.isprintable()).strip():
-            return cleaned[:300]
-    return ""
+def error_line(log: str) -> str:
+    """Return the first line of the last exception in a log, else its last line that is not empty.
+
+    Without control characters, at most 300 long. A message may go on in further lines, as those of torch do, and a
+    program may print after its exception: from a thread, or when it exits.
+    """
+    lines = log.splitlines()
+    return _cleaned(_exception(lines)) or next(filter(None, map(_cleaned, reversed(lines))), "")
+
+
+def _exception(lines: Sequence[str]) -> str:
+    """Return the line below the last traceback that names its exception; empty without one."""
+    headers = [i for i, line in enumerate(lines) if _HEADER.match(line)]
+    if not headers:
+        return ""
+    start = headers[-1]
+    prefix = "  | " if lines[start].startswith("  + ") else ""
+    below = [line.removeprefix(prefix) for line in lines[start + 1 :]]
+    places = (i for i, line in enumerate(below) if line.strip() and not line.startswith(" "))
+    if (place := next(places, None)) is None:
+        return ""
+    line = below[place]
+    if line.rstrip().endswith(":"):  # the message begins with an empty line
+        line = line.rstrip() + " " + next((more for more in below[place + 1 :] if more.strip()), "").strip()
+    return line
+
+
+def _cleaned(line: str) -> str:
+    return "".join(c for c in line if c.isprintable()).strip()[:300]

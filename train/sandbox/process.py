@@ -28,7 +28,7 @@ from train.sandbox.abort import Aborted, aborted_by_exit
 from train.sandbox.cgroup import MemoryGroup, MemoryGroups
 from train.sandbox.channel import Channel
 from train.sandbox.environment import Contained
-from train.sandbox.log import OutputReader, last_line
+from train.sandbox.log import OutputReader, error_line
 from train.sandbox.monitor import ResourceMonitor, ResourceUsage
 
 _CHECK_SECONDS = 0.08  # between two checks of memory and CPU time
@@ -206,7 +206,7 @@ class SandboxProcess:
         if self._monitor.was_oom_killed():
             return self._monitor.out_of_memory()
         if status is not None:
-            return aborted_by_exit(self.label, status, last_line(self.log), namespaced=self._contained is True)
+            return aborted_by_exit(self.label, status, error_line(self.log), namespaced=self._contained is True)
         if self._is_stopped():
             return Aborted("lost", f"{self.label}: the sandbox was stopped from outside (SIGSTOP)")
         return Aborted("crashed", f"{self.label}: it closed its session without an answer")
