@@ -23,12 +23,14 @@ from archive.records import Candidate, Propose
 from operators.base import Context, NoCandidate
 from operators.llm.base import Answer
 from operators.llm.meter import CallId, Meter
-from operators.rewrite.answers.search_replace import NO_IDEA, InvalidAnswer, read_idea
+from operators.rewrite.answers.grammar import Element, split_lines
+from operators.rewrite.answers.search_replace import NO_IDEA, InvalidAnswer, parsed
+from operators.rewrite.answers.search_replace import Answered as Parsed
 from operators.rewrite.conversation import ask_with_repair, build_prompt, require_complete, require_well_formed
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.templates import Templates
 from operators.rewrite.prompt.truncation import TooLong
-from operators.sanitize import quote
+from operators.sanitize import escaped_characters, quote, restored, visible
 
 _PLACE = re.compile(r"^[\s*#_`]*PLACE\s+(\d{1,4})[\s*#_`:]*$")
 _LONGEST = 6000
@@ -93,7 +95,10 @@ class Resolver:
 
         def read(answer: Answer, last: bool) -> Candidate:
             require_complete(answer)
-            candidate = finish(read_places(answer.text, len(places)))
+            shown = frozenset().union(*(escaped_characters(text) for text in (*draft.values(), *map(_text, places))))
+            answered = read_places(answer.text, len(places))
+            lines = tuple(tuple(restored(line, shown) for line in place) for place in answered.places)
+            candidate = finish(Answered(answered.idea, lines))
             require_well_formed(candidate.files, context)
             return candidate
 
@@ -105,30 +110,42 @@ class Resolver:
 
 def read_places(text: str, count: int) -> Answered:
     """Read one block for each of the places 1 to ``count``. Raises ``InvalidAnswer`` if some are missing or extra."""
-    idea, rest = read_idea(text)
-    lines = rest.splitlines()
-    found: dict[int, tuple[str, ...]] = {}
-    at = 0
-    while at < len(lines):
-        if named := _PLACE.match(lines[at]):
+    answer = parsed(text)
+    found: dict[int, list[tuple[str, ...]]] = {}
+    number = 0
+    for element in answer.elements:
+        if element.kind == "text" and (named := _PLACE.match(answer.lines[element.first])):
             number = int(named[1])
-            start = next((i for i in range(at + 1, len(lines)) if lines[i].startswith("```")), len(lines))
-            end = next((i for i in range(start + 1, len(lines)) if lines[i].startswith("```")), len(lines))
-            if end == len(lines):
-                raise InvalidAnswer(f"PLACE {number} has no block between lines of three backticks")
             if number in found or not 1 <= number <= count:
                 raise InvalidAnswer(f"PLACE {number} is given twice, or is none of the places 1 to {count}")
-            found[number] = tuple(f"{line}\n" for line in lines[start + 1 : end])
-            at = end
-        at += 1
+            found[number] = []
+        elif number and element.kind != "text":
+            found[number].append(_lines(answer, element, number))
     if missing := [number for number in range(1, count + 1) if number not in found]:
         raise InvalidAnswer(f"PLACE {missing[0]} is missing; give a block for each of the {count} places")
-    return Answered(idea or NO_IDEA, tuple(found[number] for number in range(1, count + 1)))
+    for number, blocks in sorted(found.items()):
+        if len(blocks) != 1:
+            raise InvalidAnswer(
+                f"PLACE {number} has {'several blocks' if blocks else 'no block'} between lines of three backticks; "
+                "give one, with four backticks if it has lines of three"
+            )
+    return Answered(answer.idea or NO_IDEA, tuple(found[number][0] for number in range(1, count + 1)))
+
+
+def _lines(answer: Parsed, element: Element, number: int) -> tuple[str, ...]:
+    """Return the lines of a fence, with their ends. Raises ``InvalidAnswer`` for what is none."""
+    if element.kind != "fence" or not element.closed:
+        raise InvalidAnswer(f"PLACE {number} has no block between lines of three backticks")
+    return tuple(split_lines(answer.fenced(element)))
+
+
+def _text(place: Place) -> str:
+    return "".join((*place.base, *place.a, *place.b))
 
 
 def _shown(place: Place, number: int) -> str:
     versions = (("before", place.base), ("A", place.a), ("B", place.b))
     # Not in the form of an answer, which a small model would copy.
     return f"Open place number {number}, of {place.path}.\n\n" + "\n\n".join(
-        f"{name}:\n{quote(''.join(lines), 'source', _LONGEST, keep='head')}" for name, lines in versions
+        f"{name}:\n{quote(visible(''.join(lines)), 'source', _LONGEST, keep='head')}" for name, lines in versions
     )

@@ -17,7 +17,7 @@ from operators.rewrite.answers.search_replace import InvalidAnswer
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.templates import Templates
 from operators.rewrite.prompt.truncation import PromptSections, fit, tokens
-from operators.sanitize import one_line, quote
+from operators.sanitize import one_line, quote, visible
 
 TURNS = 2
 _BEGINNING = 400
@@ -71,7 +71,7 @@ def ask_with_repair(
 
 
 def _repair_request(templates: Templates, error: InvalidAnswer) -> str:
-    shown = quote(error.shown, "text", keep="head") if error.shown else ""
+    shown = quote(visible(error.shown), "text", keep="head") if error.shown else ""
     return templates.render("repair", {"reason": one_line(str(error), 500), "shown": shown})
 
 

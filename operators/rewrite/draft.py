@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from archive.tree import Tree
 from operators.base import Context
-from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal
+from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal, is_whole_file
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.truncation import PromptSections
@@ -33,6 +33,6 @@ class Draft(LlmOperator):
         }
 
     def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
-        whole = all(files[path] in blocks for path, blocks in proposal.blocks.items())
-        if proposal.edits or not whole:
+        changed = [path for path, text in files.items() if text != parent.get(path)]
+        if proposal.edits or not all(is_whole_file(proposal, path, files[path], parent) for path in changed):
             raise InvalidAnswer("there is no file to change here; give the whole new file in one fenced block")

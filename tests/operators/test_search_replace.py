@@ -126,9 +126,9 @@ def test_a_search_text_that_is_not_there_is_refused_with_the_nearest_text() -> N
     assert refused(block("RATE = 0.01", "RATE = 1"))[1] == "RATE = 0.001"
 
 
-def test_line_endings_of_the_rest_survive() -> None:
+def test_line_ends_survive() -> None:
     files = {"train.py": "x = 1\r\ny = 2\r\nz = 3"}
-    assert changed(block("y = 2", "y = 4"), files)["train.py"] == "x = 1\r\ny = 4\nz = 3"
+    assert changed(block("y = 2", "y = 4"), files)["train.py"] == "x = 1\r\ny = 4\r\nz = 3"
 
 
 # What models answer whatever they are asked for, seen with a small one: read where it leaves no doubt.
@@ -158,7 +158,7 @@ def test_an_idea_within_the_fence_of_the_program() -> None:
 def test_an_idea_in_the_middle_of_the_answer_is_a_comment_and_not_its_beginning(before: str) -> None:
     """Read before as if nothing stood above it: half of a program, or one block of two."""
     program = f"```\n{before}# IDEA: less of it\ny = 1\n```\n"
-    assert apply(read_answer(program, ("train.py",)), {}) == {"train.py": f"{before}\ny = 1\n"}
+    assert apply(read_answer(program, ("train.py",)), {}) == {"train.py": f"{before}# IDEA: less of it\ny = 1\n"}
     two = block("RATE = 0.001", f"{before}# IDEA: less of it") + block("        work(step)", "        stop(step)")
     text = apply(read_answer(two, ("train.py",)), {"train.py": PROGRAM})["train.py"]
     assert "RATE" not in text

@@ -17,6 +17,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from operators.languages.syntax import Unparsable, parse
 
@@ -27,6 +28,7 @@ _LEFT_OUT = re.compile(
     r"|(?:rest|remainder) of the (?:\w+ )?(?:code|function|class|method|program|loop))\b)[^\n]*",
     re.MULTILINE | re.IGNORECASE,
 )
+_PYTHON_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _Splice = tuple[int, int, list[str]]
 """(first line, last line, replacement), lines counted from 1; last = first - 1 inserts."""
@@ -49,15 +51,33 @@ def is_partial(old: str, block: str) -> bool:
     return bool((_ENTRIES & before.keys()) - now.keys()) and bool(before.keys() & now.keys())
 
 
+def is_whole(old: str, text: str) -> bool:
+    """Return whether ``text`` is a program with the entry points of ``old``, of which there is one at least."""
+    try:
+        before, now = dict(_named(parse(old))), dict(_named(parse(text)))
+    except Unparsable:
+        return False
+    entries = _ENTRIES & before.keys()
+    return bool(entries) and entries <= now.keys()
+
+
 def merged(old: str, blocks: Sequence[str]) -> str:
     """Return ``old`` with the definitions of ``blocks``, each of which ``is_partial``. Raises ``AmbiguousBlock``."""
     _check(old, blocks)
     for block in blocks:
-        lines = old.split("\n")
-        for first, last, new in sorted(_splices(parse(old), parse(block), block.split("\n")), reverse=True):
+        lines = _lines(old)
+        for first, last, new in sorted(_splices(parse(old), parse(block), _lines(block)), reverse=True):
             lines[first - 1 : last] = new
-        old = "\n".join(lines)
+        old = "".join(lines)
     return old
+
+
+def _lines(text: str) -> list[str]:
+    r"""Return the lines as Python counts them: a lone ``\r`` ends one, too. The last one has an end as well."""
+    lines = _PYTHON_LINE.findall(text)
+    if lines and lines[-1][-1] not in "\r\n":
+        lines[-1] += "\n"
+    return lines
 
 
 def repeats(old: str, new: str) -> bool:
@@ -73,7 +93,7 @@ def repeats(old: str, new: str) -> bool:
 
 def _check(old: str, blocks: Sequence[str]) -> None:
     """Raise ``AmbiguousBlock`` for parts of a block that would be lost silently."""
-    known = {line.strip() for line in old.splitlines()}
+    known = {line.strip() for line in _lines(old)}
     given: dict[str, str] = {}
     for block in blocks:
         if elided := [line.strip() for line in _LEFT_OUT.findall(block) if line.strip() not in known]:
@@ -84,7 +104,7 @@ def _check(old: str, blocks: Sequence[str]) -> None:
             raise AmbiguousBlock(
                 "a fenced block has a part without a place of its own in the program; give the whole file, or what "
                 "changes in search/replace blocks",
-                block.split("\n")[stray.lineno - 1],
+                _lines(block)[stray.lineno - 1].rstrip("\r\n"),
             )
         for name, node in _named(parse(block)):
             if given.setdefault(name, ast.dump(node)) != ast.dump(node):
@@ -95,13 +115,22 @@ def _strays(old: ast.Module, block: ast.Module) -> Iterator[ast.stmt]:
     """Yield statements of a block without a place in the program, and methods without their class."""
     names = dict(_named(old))
     known = {ast.dump(node) for node in old.body}
+    shared = {id(node) for tree in (old, block) for node in _sharing_lines(tree)}
     for node in block.body:
         if (name := _name(node)) is None:
             lost = not _is_negligible(node) and ast.dump(node) not in known
         else:
             lost = name not in names and _is_method(node)
+            lost = lost or id(node) in shared or id(names.get(name)) in shared
         if lost:
             yield node
+
+
+def _sharing_lines(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield statements that do not have their lines to themselves."""
+    for before, node in pairwise(tree.body):
+        if node.lineno <= (before.end_lineno or 0):
+            yield from (before, node)
 
 
 def _is_method(node: ast.stmt) -> bool:
@@ -130,7 +159,7 @@ def _splices(old: ast.Module, block: ast.Module, pieces: list[str]) -> Iterator[
         yield first, last, [*pending, *text]
         pending = []
     if pending:  # new definitions at the end of a block follow the last replaced one
-        yield last + 1, last, ["", "", *pending]
+        yield last + 1, last, ["\n", "\n", *pending]
     yield from _imports(old, block, pieces)
 
 
@@ -167,4 +196,4 @@ def _first(node: ast.stmt) -> int:
 
 
 def _gap(node: ast.stmt) -> list[str]:
-    return [] if isinstance(node, (ast.Assign, ast.AnnAssign)) else ["", ""]
+    return [] if isinstance(node, (ast.Assign, ast.AnnAssign)) else ["\n", "\n"]

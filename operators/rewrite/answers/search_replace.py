@@ -1,4 +1,4 @@
-"""Strict parsing of a model's answer: an idea, and either search/replace blocks or whole files.
+"""Reader of a model's answer: an idea, and either search/replace blocks or whole files.
 
     IDEA: warm up for longer, since the loss spikes at the start
 
@@ -9,34 +9,58 @@
     >>>>>>> REPLACE
 
 or, after the idea, one whole file in a fenced block. If several files may change, ``FILE: path`` before a block names
-the file. A search text consists of whole lines and must occur exactly once: as written, or else with white space
-disregarded. Any other answer raises ``InvalidAnswer`` with a reason that the model can act on.
+the file. The grammar is in ``grammar``, what counts of an answer with thoughts in ``channels``, where an edit belongs
+in ``matching``. Any other answer raises ``InvalidAnswer`` with a reason that the model can act on. No answer changes
+anything that its final part does not state.
 
-Two more forms are unambiguous and accepted, since models answer so whatever they are asked for: pairs of fenced blocks,
-the first with text of the file and the second with its replacement; and fenced definitions that replace those of the
-same name (``operators.rewrite.answers.partial_files``). The same checks apply to all forms.
+Four more forms are unambiguous and accepted, since models answer so whatever they are asked for: pairs of fenced
+blocks, the first with text of the file and the second with its replacement; fenced definitions that replace those of
+the same name (``partial_files``); edits beside fenced text of the file before or after them; and a whole program
+without a fence. The same checks apply to all forms.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import SequenceMatcher
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
 
-from operators.rewrite.answers.partial_files import AmbiguousBlock, is_partial, merged, repeats
-from operators.sanitize import one_line
+from operators.languages.syntax import Unparsable, parse
+from operators.rewrite.answers.channels import NoFinalPart, final_part
+from operators.rewrite.answers.grammar import (
+    Element,
+    begins_edit,
+    bodies,
+    comment_file,
+    ends_edit,
+    fenced,
+    file_of,
+    idea_of,
+    is_bold,
+    is_fence_mark,
+    is_middle,
+    is_named_mark,
+    opening,
+    scan,
+    split_lines,
+)
+from operators.rewrite.answers.matching import Edit, InvalidAnswer, edited, holds
+from operators.rewrite.answers.partial_files import AmbiguousBlock, is_partial, is_whole, merged, repeats
+from operators.sanitize import escaped_characters, one_line, restored
+
+__all__ = [
+    "NO_IDEA",
+    "Answered",
+    "Edit",
+    "InvalidAnswer",
+    "Proposal",
+    "apply",
+    "idea_of_change",
+    "is_whole_file",
+    "parsed",
+    "read_answer",
+]
 
 _MAX_ANSWER = 400_000
-# No two adjacent repeats may match the same text: on a long line that would take hours. A pattern that is searched in
-# the whole answer must not match across line ends at its start.
-_IDEA = re.compile(r"^[ \t*#_>`]*IDEA[ \t*_]*:[\s*_]*(\S[^\n]*)", re.MULTILINE)
-_FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:(?:[*_]*\s)?[\s*`]*([^\s`*]+)(?:[\s*`][\s*_`]*)?$", re.IGNORECASE)
-_SEARCH = re.compile(r"^\s*<{5,9}(?!<)")
-_MIDDLE = re.compile(r"^\s*={7}(?!=)(?: (?=\S))?(.*)$")
-_REPLACE = re.compile(r"^\s*>{5,9}(?!>)")
-_FENCE = re.compile(r"^\s*```")
 _DECORATION = " \t*_"
 NO_IDEA = "no idea was given"
 FORM = (
@@ -44,134 +68,280 @@ FORM = (
     "and a line `>>>>>>> REPLACE`"
 )
 _INCOMPLETE = f"a search/replace block is not complete; it is {FORM}"
-_COMPARED = 200
-"""Characters of a line that are compared to find the nearest one."""
-
-
-class InvalidAnswer(ValueError):
-    """An answer without a valid candidate; the message tells the model what to do differently.
-
-    ``shown``: text of a program or answer that belongs to the message, and must be quoted as data.
-    """
-
-    def __init__(self, message: str, shown: str = "") -> None:
-        super().__init__(message)
-        self.shown = shown
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Replacement of the lines ``search`` of ``path`` by ``replace``."""
-
-    path: str
-    search: tuple[str, ...]
-    replace: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A parsed answer. Either ``edits`` or ``blocks`` is not empty."""
+    """A parsed answer. One of ``edits``, ``blocks`` and ``unfenced`` is not empty, or edits and blocks that quote."""
 
     idea: str | None
     """None for an answer without any text beside its program."""
     edits: tuple[Edit, ...]
     blocks: Mapping[str, tuple[str, ...]]
     """Fenced blocks by path: a whole file, or parts that ``apply`` combines."""
+    early: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fenced blocks above the idea, which are often quotations; part of ``blocks``."""
+    unfenced: tuple[str, ...] = ()
+    """Texts that could be a whole program without a fence, best first."""
 
 
-def read_answer(text: str, editable: Sequence[str]) -> Proposal:
-    """Parse an answer. Raises ``InvalidAnswer``."""
-    idea, rest = read_idea(text)
-    edits, blocks = _blocks(rest.splitlines(), editable)
-    if edits and blocks:
-        raise InvalidAnswer("the answer has both search/replace blocks and a whole file; give one or the other")
-    if not edits and not blocks:
-        raise InvalidAnswer(
-            f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block "
-            f"is {FORM}"
-        )
-    for path in (*(edit.path for edit in edits), *blocks):
-        if path not in editable:
-            raise InvalidAnswer(
-                f"the answer names a file that may not be changed; only {', '.join(editable)} may", path
-            )
-    return Proposal(idea, tuple(edits), {path: tuple(found) for path, found in blocks.items()})
+@dataclass(frozen=True)
+class Answered:
+    """The final part of an answer, in elements. ``lines`` have no ends, ``raw`` has them."""
+
+    lines: list[str]
+    raw: list[str]
+    elements: list[Element]
+    idea: str | None
+    idea_at: int | None
+    """Line of the idea, if a line names it."""
+
+    def fenced(self, element: Element) -> str:
+        """Return the text within a fence. An idea above its program is blank there."""
+        if self.idea_at is None or not element.first < self.idea_at < element.last:
+            return fenced(self.raw, element.first, element.last)
+        raw = list(self.raw)
+        raw[self.idea_at] = raw[self.idea_at][len(self.lines[self.idea_at]) :]
+        return fenced(raw, element.first, element.last)
 
 
-def read_idea(text: str) -> tuple[str | None, str]:
-    """Return the idea as one clean line, and the rest: the text after it, or all if a block begins above it.
+def parsed(text: str) -> Answered:
+    """Return the elements of an answer's final part and its idea as one clean line. Raises ``InvalidAnswer``.
 
     Without an ``IDEA`` line the first sentence outside of blocks is the idea, which is cheaper than another call.
-    Raises ``InvalidAnswer`` for an empty or too long answer.
     """
     if not text.strip():
         raise InvalidAnswer("the answer was empty")
     if len(text) > _MAX_ANSWER:
         raise InvalidAnswer(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
-    idea = _IDEA.search(text)
-    if idea is None:
-        first = _first_sentence(text)
-        return None if first is None else one_line(first, 300) or None, text
-    before, after = text[: idea.start()], text[idea.end() :]
-    line = one_line(idea[1].strip().rstrip(_DECORATION), 300) or None
-    return line, before + after if _begins(before.splitlines()) else after
+    try:
+        text = final_part(_joined(text))
+    except NoFinalPart as error:
+        raise InvalidAnswer(str(error)) from None
+    raw = split_lines(text)
+    lines = bodies(text)
+    if all(line.endswith("\r\n") for line in raw[:-1]):
+        raw = [f"{line}\n" for line in lines]  # the line ends of the whole answer are none of the program's
+    elements = list(scan(lines))
+    at, words = _idea(lines, elements)
+    if words is None:
+        words = _first_sentence(lines, elements)
+    return Answered(lines, raw, elements, one_line(words, 300) or None if words else None, at)
 
 
-def _begins(lines: Sequence[str]) -> bool:
-    """Return whether an unclosed block begins in these lines; a closed fence is a quotation."""
-    return sum(_FENCE.match(line) is not None for line in lines) % 2 == 1 or any(map(_SEARCH.match, lines))
+def _joined(text: str) -> str:
+    """Return the text with pairs of surrogates as the characters that they stand for."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
-def _first_sentence(text: str) -> str | None:
+def read_answer(text: str, editable: Sequence[str]) -> Proposal:
+    """Parse an answer. Raises ``InvalidAnswer``."""
+    answer = parsed(text)
+    edits: list[Edit] = []
+    blocks: dict[str, list[str]] = {}
+    early: dict[str, list[str]] = {}
+    path = editable[0]
+    for element in answer.elements:
+        line = answer.lines[element.first]
+        if element.kind == "text":
+            path = _path(line, editable) or path
+        elif element.kind == "edit" and element.closed:
+            inside = answer.lines[element.first + 1 : element.last]
+            if ends_edit(answer.lines[element.last]) is False:  # both marks share the last line
+                inside = answer.lines[element.first + 1 : element.last + 1]
+            edits.append(Edit(path, tuple(inside), is_bold(line)))
+        elif element.kind == "fence" and element.closed:
+            block, named = _named(answer, element, editable)
+            path = named or path
+            blocks.setdefault(path, []).append(block)
+            if answer.idea_at is not None and element.last < answer.idea_at:
+                early.setdefault(path, []).append(block)
+        else:
+            raise _incomplete(answer.lines, element)
+    unfenced = () if edits or blocks else tuple(_unfenced(answer))
+    if not edits and not blocks and not unfenced:
+        raise InvalidAnswer(
+            f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block "
+            f"is {FORM}"
+        )
+    for named in (*(edit.path for edit in edits), *blocks):
+        if named not in editable:
+            raise InvalidAnswer(
+                f"the answer names a file that may not be changed; only {', '.join(editable)} may", named
+            )
+    return Proposal(answer.idea, tuple(edits), _frozen(blocks), _frozen(early), unfenced)
+
+
+def _frozen(blocks: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {path: tuple(found) for path, found in blocks.items()}
+
+
+def _path(line: str, editable: Sequence[str]) -> str | None:
+    """Return the path that a line outside of blocks names."""
+    if (path := file_of(line)) is not None:
+        return path
+    bare = comment_file(line) or line.strip().strip("#*_`: \t")
+    return bare if bare in editable else None
+
+
+def _named(answer: Answered, element: Element, editable: Sequence[str]) -> tuple[str, str | None]:
+    """Return the text of a fence and the path that its mark or its first line names."""
+    text = answer.fenced(element)
+    first = next((line for line in bodies(text) if line.strip()), "")
+    if (path := file_of(first)) is not None and first.lstrip()[:1] != "#" and path in editable:
+        return "".join(line for line in split_lines(text) if body_of(line) != first), path
+    commented = comment_file(first)
+    if commented in editable:
+        return text, commented
+    mark = opening(answer.lines[element.first])
+    words = mark.info.replace(":", " ").replace("=", " ").replace('"', " ").split() if mark is not None else []
+    return text, next((word for word in words if word in editable), None)
+
+
+def body_of(line: str) -> str:
+    return bodies(line)[0] if line else ""
+
+
+def _incomplete(lines: Sequence[str], element: Element) -> InvalidAnswer:
+    """Return the refusal of an element without an end."""
+    start = lines[element.first][:20]
+    if element.kind == "fence":
+        return InvalidAnswer(
+            f"the fenced block that starts with `{start}` has no end; expected a line of as many marks"
+        )
+    inside = lines[element.first + 1 :]
+    if element.kind == "stray" or any(map(begins_edit, inside)):
+        return InvalidAnswer(_INCOMPLETE)
+    if any(is_middle(line, is_bold(start)) for line in inside):
+        return InvalidAnswer(f"the replacement of `{start}` has no end; expected a line `>>>>>>> REPLACE`")
+    return InvalidAnswer(f"the search text that starts with `{start}` has no end; expected a line `=======`")
+
+
+def _idea(lines: Sequence[str], elements: Sequence[Element]) -> tuple[int | None, str | None]:
+    """Return where the idea stands, and its words: outside of blocks, else in the first line within a fence."""
+    for place, element in enumerate(elements):
+        if element.kind == "text" and (words := idea_of(lines[element.first])) is not None:
+            if words.strip(_DECORATION):
+                return element.first, words.rstrip(_DECORATION)
+            following = next((each for each in elements[place + 1 :] if lines[each.first].strip()), None)
+            if following is not None and following.kind == "text":
+                return element.first, lines[following.first].strip(_DECORATION)
+    for element in elements:
+        if element.kind == "fence":
+            at = next((at for at in range(element.first + 1, element.last) if lines[at].strip()), element.first)
+            if (words := idea_of(lines[at])) is not None and words.strip(_DECORATION):
+                return at, words.rstrip(_DECORATION)
+    return None, None
+
+
+def _first_sentence(lines: Sequence[str], elements: Sequence[Element]) -> str | None:
     """Return the first line of text outside of blocks that does not end with a colon."""
-    inside = False
-    for line in text.splitlines():
-        if _FENCE.match(line):
-            inside = not inside
-        elif _SEARCH.match(line) or _REPLACE.match(line):
-            inside = _REPLACE.match(line) is None
-        elif not inside:
-            sentence = line.strip().lstrip(f"{_DECORATION}#>-").rstrip(_DECORATION)
+    for element in elements:
+        if element.kind == "text" and not is_fence_mark(lines[element.first]):
+            sentence = lines[element.first].strip().lstrip(f"{_DECORATION}#>-").rstrip(_DECORATION)
             *words, last = sentence.split() or [""]
             if len(words) >= 3 and ":" not in last and not any("`" in word for word in words):
                 return sentence
     return None
 
 
+def _unfenced(answer: Answered) -> list[str]:
+    """Return the texts that could be a program without a fence: all below the idea, or from its first line of code."""
+    rest = answer.raw if answer.idea_at is None else answer.raw[answer.idea_at + 1 :]
+    starts = [0]
+    starts += [at for at, line in enumerate(rest) if line.startswith(("import ", "from ", "def ", "class ", '"""'))][:1]
+    return [text for start in dict.fromkeys(starts) if (text := "".join(rest[start:]).lstrip("\r\n")).strip()]
+
+
 def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
     """Return the files after the proposal. Raises ``InvalidAnswer`` for an edit that does not fit."""
+    proposal = _with_characters(proposal, files)
     changed = dict(files)
+    if proposal.unfenced:
+        path, text = _program_of(proposal.unfenced, files)
+        return {**changed, path: text}
+    for path in dict.fromkeys(edit.path for edit in proposal.edits):
+        mine = [(number, edit) for number, edit in enumerate(proposal.edits, 1) if edit.path == path]
+        changed[path] = edited(files.get(path, ""), mine)
+        _check_marks(path, files.get(path, ""), changed[path])
     for path, blocks in proposal.blocks.items():
-        changed[path] = _written(path, files.get(path, ""), blocks)
-    for number, edit in enumerate(proposal.edits, 1):
-        try:
-            changed[edit.path] = _replace(changed.get(edit.path, ""), edit)
-        except InvalidAnswer as error:
-            raise InvalidAnswer(f"block {number}: {error}", error.shown) from None
+        if proposal.edits:
+            _check_quotations(files.get(path, ""), changed.get(path, ""), blocks)
+        else:
+            changed[path] = _written(path, files.get(path, ""), blocks, proposal.early.get(path, ()))
     return changed
+
+
+def _with_characters(proposal: Proposal, files: Mapping[str, str]) -> Proposal:
+    """Return the proposal with the characters that its prompt showed as escapes."""
+    shown = frozenset().union(*(escaped_characters(text) for text in files.values()))
+    if not shown:
+        return proposal
+    return replace(
+        proposal,
+        edits=tuple(replace(e, lines=tuple(restored(line, shown) for line in e.lines)) for e in proposal.edits),
+        blocks={path: tuple(restored(text, shown) for text in texts) for path, texts in proposal.blocks.items()},
+        early={path: tuple(restored(text, shown) for text in texts) for path, texts in proposal.early.items()},
+        unfenced=tuple(restored(text, shown) for text in proposal.unfenced),
+    )
+
+
+def is_whole_file(proposal: Proposal, path: str, text: str, files: Mapping[str, str]) -> bool:
+    """Return whether ``text`` is given as a whole file by the proposal."""
+    given = _with_characters(proposal, files)
+    return not given.edits and text in (*given.blocks.get(path, ()), *given.unfenced)
 
 
 def idea_of_change(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """Return an idea for a change without one: its first new line."""
     for path, text in sorted(after.items()):
-        known = {line.strip() for line in before.get(path, "").splitlines()}
-        new = next((line for line in text.splitlines() if line.strip() and line.strip() not in known), None)
+        known = {line.strip() for line in bodies(before.get(path, ""))}
+        new = next((line for line in bodies(text) if line.strip() and line.strip() not in known), None)
         if new is not None:
             return f"{NO_IDEA}; it begins with `{one_line(new, 120)}`"
     return f"{NO_IDEA}; it only removes something"
 
 
-def _written(path: str, old: str, blocks: Sequence[str]) -> str:
+def _program_of(texts: Sequence[str], files: Mapping[str, str]) -> tuple[str, str]:
+    """Return the path and text of a program without a fence. Raises ``InvalidAnswer`` if there is none."""
+    for text in texts:
+        for path, old in files.items():
+            if path.endswith(".py") and is_whole(old, text):
+                return path, text
+    raise InvalidAnswer(
+        f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block is "
+        f"{FORM}"
+    )
+
+
+def _check_marks(path: str, old: str, new: str) -> None:
+    """Raise ``InvalidAnswer`` for marks of edits that a file of text would get: an end was forgotten."""
+    known = set(bodies(old))
+    if not path.endswith(".py") and any(is_named_mark(line) and line not in known for line in bodies(new)):
+        raise InvalidAnswer(_INCOMPLETE)
+
+
+def _check_quotations(old: str, new: str, blocks: Sequence[str]) -> None:
+    """Raise ``InvalidAnswer`` for fenced blocks beside edits that do not quote the file before or after them."""
+    for block in blocks:
+        if not any(holds(text, block, indented=False) for text in (old, new)):
+            raise InvalidAnswer("the answer has both search/replace blocks and a whole file; give one or the other")
+
+
+def _written(path: str, old: str, blocks: Sequence[str], early: Sequence[str]) -> str:
     """Return the file made of fenced blocks: a whole file, pairs, or definitions. Raises ``InvalidAnswer``."""
+    if len(early) < len(blocks):
+        blocks = [*(block for block in early if not holds(old, block)), *blocks[len(early) :]]
     if len(blocks) == 1 and not is_partial(old, blocks[0]):
-        return blocks[0]
+        return _whole(path, old, blocks[0])
     if (paired := _paired(path, old, blocks)) is not None:
         return paired
     if not all(is_partial(old, block) for block in blocks):
         count = "two" if len(blocks) == 2 else str(len(blocks))
+        more = " Begin and end it with four backticks if it has lines of three" if _has_fences(old) else ""
         raise InvalidAnswer(
             f"there are {count} fenced blocks for {path}; give the whole file in one, or what changes in "
-            f"search/replace blocks. A search/replace block is {FORM}"
+            f"search/replace blocks. A search/replace block is {FORM}.{more}"
         )
     try:
         return merged(old, blocks)
@@ -179,148 +349,47 @@ def _written(path: str, old: str, blocks: Sequence[str]) -> str:
         raise InvalidAnswer(str(error), error.shown) from None
 
 
+def _whole(path: str, old: str, block: str) -> str:
+    """Return a whole file. Raises ``InvalidAnswer`` if it is half of an edit in a fence."""
+    known = set(bodies(old))
+    if any(is_named_mark(line) and line not in known for line in bodies(block)):
+        try:
+            if not path.endswith(".py"):
+                raise InvalidAnswer(_INCOMPLETE)
+            parse(block)
+        except Unparsable:
+            raise InvalidAnswer(_INCOMPLETE) from None
+    return block
+
+
+def _has_fences(text: str) -> bool:
+    return any(map(is_fence_mark, bodies(text)))
+
+
 def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
     """Return the file in which each second block replaces the text of the first; None if the blocks are no pairs.
 
-    They are no pairs if both are texts of the file (quotations), or if the second repeats functions of the file beside
-    the quoted one (a whole program).
+    They are no pairs if both are texts of the file (quotations), if the second repeats functions of the file beside
+    the quoted one (a whole program), or if the file has fences, whose marks may have cut a whole file into pieces.
     """
-    if len(blocks) % 2:
+    if len(blocks) % 2 or _has_fences(old):
         return None
-    new = old
-    for search, replace in zip(blocks[::2], blocks[1::2], strict=True):
-        if _holds(old, replace) and not _holds(search, replace):
+    edits: list[tuple[int, Edit]] = []
+    for search, new in zip(blocks[::2], blocks[1::2], strict=True):
+        if holds(old, new) and not holds(search, new):
             return None
-        try:
-            new = _replace(new, Edit(path, tuple(search.splitlines()), tuple(replace.splitlines())))
-        except InvalidAnswer:
-            return None
-    return None if repeats(old, new) else new
+        edits.append((len(edits) + 1, Edit(path, (*_filled(search), "=======", *_filled(new)))))
+    if any(len(edit.middles()) != 1 for _, edit in edits):
+        return None
+    try:
+        changed = edited(old, edits)
+    except InvalidAnswer:
+        return None
+    return None if repeats(old, changed) else changed
 
 
-def _holds(text: str, part: str) -> bool:
-    """Return whether ``part`` consists of whole lines of ``text``, without surrounding blank lines."""
-    lines = [line.rstrip() for line in _trimmed(part.splitlines())]
-    return bool(lines) and bool(_places([line.rstrip() for line in text.splitlines()], lines))
-
-
-def _blocks(lines: list[str], editable: Sequence[str]) -> tuple[list[Edit], dict[str, list[str]]]:
-    edits: list[Edit] = []
-    blocks: dict[str, list[str]] = {}
-    path = editable[0]
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        if named := _FILE.match(line):
-            path = named[1]
-        elif _SEARCH.match(line):
-            search, replace, at = _marked(lines, at)
-            edits.append(Edit(path, tuple(search), tuple(replace)))
-        elif _REPLACE.match(line):  # an end marker without a beginning
-            raise InvalidAnswer(_INCOMPLETE)
-        elif _FENCE.match(line) and not _wraps_edits(lines, at):
-            end = _find(lines, at, _FENCE, "```", "the fenced block")
-            if any(map(_REPLACE.match, lines[at:end])):
-                raise InvalidAnswer(_INCOMPLETE)
-            blocks.setdefault(path, []).append("\n".join(lines[at + 1 : end]) + "\n")
-            at = end
-        at += 1
-    return edits, blocks
-
-
-def _marked(lines: list[str], start: int) -> tuple[list[str], list[str], int]:
-    """Return the search text, the replacement, and the index of the last line of the block at ``start``.
-
-    Two slips are accepted: an end marker before the middle one, and text on the middle marker's line.
-    """
-    middle = _find(lines, start, _MIDDLE, "=======", "the search text")
-    search = lines[start + 1 : middle]
-    while search and (_REPLACE.match(search[-1]) or not search[-1].strip()):
-        search.pop()
-    behind = _MIDDLE.sub(r"\1", lines[middle])
-    if _REPLACE.match(behind):
-        return search, [], middle
-    end = _find(lines, middle, _REPLACE, ">>>>>>> REPLACE", "the replacement")
-    replace = [*([behind] if behind.strip() else []), *lines[middle + 1 : end]]
-    if any(map(_SEARCH.match, replace)):
-        raise InvalidAnswer(_INCOMPLETE)
-    return search, replace, end
-
-
-def _wraps_edits(lines: list[str], at: int) -> bool:
-    """Return whether a fence only wraps search/replace blocks."""
-    following = _first_filled(lines, range(at + 1, len(lines)))
-    before = _first_filled(lines, range(at - 1, -1, -1))
-    return any((_SEARCH.match(following), _FILE.match(following), _REPLACE.match(before)))
-
-
-def _first_filled(lines: list[str], places: range) -> str:
-    return next((lines[i] for i in places if lines[i].strip()), "")
-
-
-def _find(lines: list[str], start: int, marker: re.Pattern[str], name: str, what: str) -> int:
-    for at in range(start + 1, len(lines)):
-        if marker.match(lines[at]):
-            return at
-    raise InvalidAnswer(f"{what} that starts with `{lines[start][:20]}` has no end; expected a line `{name}`")
-
-
-def _replace(text: str, edit: Edit) -> str:
-    lines = text.split("\n")
-    if not any(line.strip() for line in edit.search):
-        raise InvalidAnswer("the search text is empty; give a new file as a whole")
-    search = _trimmed(edit.search)
-    replace = list(_trimmed(edit.replace))
-    places = _places([line.rstrip() for line in lines], [line.rstrip() for line in search])
-    if not places:
-        places = _places([" ".join(line.split()) for line in lines], [" ".join(line.split()) for line in search])
-        replace = _reindented(replace, search[0], lines[places[0]]) if places else replace
-    if not places:
-        raise InvalidAnswer(f"the search text is not in {edit.path}; the nearest text is this", _nearest(lines, search))
-    if len(places) > 1:
-        where = ", ".join(str(place + 1) for place in places[:5])
-        raise InvalidAnswer(
-            f"the search text occurs {len(places)} times in {edit.path} (lines {where}); add lines around it"
-        )
-    lines[places[0] : places[0] + len(search)] = replace
-    return "\n".join(lines)
-
-
-def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
-    """Remove blank lines at both ends, which models add."""
-    filled = [i for i, line in enumerate(lines) if line.strip()]
-    return tuple(lines[filled[0] : filled[-1] + 1]) if filled else ()
-
-
-def _places(lines: list[str], search: list[str]) -> list[int]:
-    size = len(search)
-    return [i for i in range(len(lines) - size + 1) if lines[i] == search[0] and lines[i : i + size] == search]
-
-
-def _reindented(replace: list[str], asked: str, found: str) -> list[str]:
-    """Return the replacement, indented by the difference between the asked and the found first line."""
-    old, new = _indent(asked), _indent(found)
-    return [new + line[len(old) :] if line.startswith(old) and line.strip() else line for line in replace]
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
-
-
-def _nearest(lines: list[str], search: Sequence[str]) -> str:
-    """Return the window of the file that shares most lines with the search text."""
-    wanted = {line.strip() for line in search if line.strip()}
-    hits = [line.strip() in wanted for line in lines]
-    size = min(len(search), len(lines))
-    sums = list(accumulate(hits, initial=0))
-    best = max(range(len(lines) - size + 1), key=lambda i: sums[i + size] - sums[i])
-    if not any(hits[best : best + size]):
-        first = next(line for line in search if line.strip()).strip()
-        matcher = SequenceMatcher(b=first[:_COMPARED], autojunk=False)
-
-        def likeness(i: int) -> float:
-            matcher.set_seq1(lines[i].strip()[:_COMPARED])
-            return matcher.real_quick_ratio() and matcher.ratio()
-
-        best = min(max(range(min(len(lines), 2000)), key=likeness), len(lines) - size)
-    return "\n".join(lines[best : best + min(size, 30)])
+def _filled(text: str) -> list[str]:
+    """Return the lines without blank ones at both ends, and without a comment with the file's name above them."""
+    lines = bodies(text)
+    filled = [at for at, line in enumerate(lines) if line.strip() and not (at == 0 and comment_file(line))]
+    return lines[filled[0] : filled[-1] + 1] if filled else []

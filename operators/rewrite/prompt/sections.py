@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 
 import numpy as np
@@ -27,7 +27,7 @@ from operators.numeric.search_space import format_range, has_invalid_range, rang
 from operators.rewrite.prompt.change_kinds import gain_of
 from operators.rewrite.prompt.insights import kind_of
 from operators.rewrite.prompt.truncation import Listing
-from operators.sanitize import clean, one_line, quote
+from operators.sanitize import clean, escaped_characters, one_line, quote, visible
 from prepare.task import Task
 
 _ANCESTORS = 10
@@ -63,9 +63,25 @@ def task(task: Task) -> str:
 def sources(files: Mapping[str, str], task: Task) -> str:
     """Return the editable files of a program, each between delimiters."""
     limit = 1024 * task.limits.source_kb
-    return "\n\n".join(
-        f"FILE: {path}\n{quote(files[path], 'source', limit, keep='head')}" for path in task.editable if path in files
-    )
+    shown = {path: visible(files[path]) for path in task.editable if path in files}
+    texts = [
+        f"FILE: {path}\n{quote(text, 'source', max(limit, len(text)), keep='head')}" for path, text in shown.items()
+    ]
+    return "\n\n".join([*texts, *_notes(files[path] for path in shown)])
+
+
+def _notes(texts: Iterable[str]) -> list[str]:
+    """Return what the answer has to observe because of unusual characters and lines of a program."""
+    texts = tuple(texts)
+    lines = {line.strip() for text in texts for line in text.split("\n")}
+    notes = []
+    if any(map(escaped_characters, texts)):
+        notes.append("Characters that cannot be shown stand as escapes: ⟦\\u200b⟧. Copy the escapes as they are.")
+    if any(line.startswith(("```", "~~~")) for line in lines):
+        notes.append("The program has lines of three backticks: between lines of four, it can be given as a whole.")
+    if "=======" in lines:
+        notes.append("The program has a line `=======`: search for lines that are not next to it.")
+    return notes
 
 
 def change(tree: Tree, node_id: str, task: Task) -> Listing:
@@ -75,7 +91,7 @@ def change(tree: Tree, node_id: str, task: Task) -> Listing:
     if node.parents:
         before = tree[node.parents[0]].candidate.files
         for path in task.editable:
-            old, new = (clean(files.get(path, "")).splitlines() for files in (before, node.candidate.files))
+            old, new = (visible(files.get(path, "")).split("\n") for files in (before, node.candidate.files))
             lines += unified_diff(old, new, f"before/{path}", f"after/{path}", lineterm="", n=2)
     return Listing(tuple(lines), "diff", "Nothing that can be shown.", keep="head")
 
