@@ -21,6 +21,8 @@ from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
 
 Buffer = bytes | memoryview
 """Training data as passed to a candidate: symbols in the dtype ``scoring.storage(vocab)``."""
+_LARGEST_SCORE = 1e100
+"""Largest magnitude of a score: sums of squares of larger ones are infinite."""
 _SAMPLE = 1 << 23  # tokens to count n-grams in
 _CLAIM_WINDOWS = 3072
 
@@ -46,6 +48,8 @@ class Metric:
         """Return why ``score`` cannot be a value of this metric, or None."""
         if not math.isfinite(score):
             return f"{self.name} is {score}, not a finite number"
+        if abs(score) > _LARGEST_SCORE:
+            return f"{self.name} is {score:.6g}; expected a magnitude of at most {_LARGEST_SCORE:g}"
         if not self.lower <= score <= self.upper:
             return f"{self.name} is {score:.6g}, outside [{self.lower:g}, {self.upper:g}]"
         return None

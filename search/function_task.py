@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +102,16 @@ class OwnTask:
         return {"_target_": "search.OwnTask", "name": self.name, "metric": metric, "seconds": self.seconds}
 
 
+def _number(value: object) -> float | str:
+    """Return what a scoring function returned as a number, or why it is none: no truth value and no text is a score."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")  # of numpy
+    truth = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")  # also of torch
+    if not truth and kind in "iuf" and (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        with suppress(TypeError, ValueError, OverflowError):  # an array with several elements, a number beyond floats
+            return float(value)  # type: ignore[arg-type]
+    return f"the scoring function returned {repr(value)[:100]}; expected a number"
+
+
 @dataclass(frozen=True)
 class FunctionEvaluator:
     """Evaluate by calling the function; used instead of the audited evaluator."""
@@ -133,8 +144,8 @@ class FunctionEvaluator:
         started, began = self.clock(), self.monotonic()
         on_progress("train", 0.0)
         try:
-            score = float(self.own.score(request))
-            problem = self._task.metric.check(score)
+            score = _number(self.own.score(request))
+            problem = score if isinstance(score, str) else self._task.metric.check(score)
             outcome: dict[str, Any] = (
                 {"score": score} if problem is None else {"outcome": "invalid", "reason": problem, "log": ""}
             )

@@ -36,7 +36,7 @@ failed or the limit is reached.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -402,13 +402,18 @@ def _without_finalist(tree: Tree, plan: ClaimPlan, claim: _Claim, unit: str) -> 
     if claim.moves:
         reason = f"no claim: no finalist is left that the budget can pay for{_remarks(tree, claim, plan)}"
         return _unclaimed("no_finalist", tree, reason)
+    return _unclaimed("none_better", tree, f"{_why_none_better(tree, unit)}, so nothing was spent on a claim")
+
+
+def _why_none_better(tree: Tree, unit: str) -> str:
+    if len(tree) == 1:
+        return "nothing was tried: the search made no program besides the root"
+    if not tree.runs[1:].any():
+        failures = Counter(failed.outcome for node in tree.nodes[1:] for failed in tree.failures(node.node_id))
+        counted = ", ".join(f"{count} {outcome}" for outcome, count in failures.most_common())
+        return f"nothing could be scored besides the root: {counted or 'no program was evaluated'}"
     score = f"{tree.means[0]:.4g} {unit}".rstrip()
-    return _unclaimed(
-        "none_better",
-        tree,
-        f"no improvement beyond noise: no node has a better screening mean than the root ({score}), "
-        "so nothing was spent on a claim",
-    )
+    return f"no improvement beyond noise: no node has a better screening mean than the root ({score})"
 
 
 def _remarks(tree: Tree, claim: _Claim, plan: ClaimPlan) -> str:

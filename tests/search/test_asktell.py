@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from inside import search as command
 from launching import HOUSE, STUB, environment, sql
 
 import search
-from archive.records import Candidate, Propose, Replicate, Request, Wait
+from archive.records import Candidate, Failed, Propose, Replicate, Request, Scored, Wait
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
@@ -260,6 +263,45 @@ def test_what_a_function_does_is_an_outcome() -> None:
         assert "Traceback" in log
         assert s.best is not None
         assert s.best.number == 0
+
+
+ARRAYS = [np.bool_(True), np.str_("0.1"), np.array("0.1"), np.array([0.1])]
+
+
+@pytest.mark.parametrize("returned", [True, "0.1", b"1", None, [0.1], 1j, 10**400, np.nan, np.inf, -1e308, *ARRAYS])
+def test_what_is_no_number_is_no_score(returned: Any) -> None:
+    task = search.OwnTask(lambda request: returned, PROGRAM, direction="minimise")
+    with search.Search(task, operators="tune", budget=2) as s:
+        evaluation = s.evaluate(s.ask())  # type: ignore[arg-type]
+    assert isinstance(evaluation, Failed)
+    assert evaluation.outcome == "invalid"
+    assert "expected a number" in evaluation.reason or "score is" in evaluation.reason
+
+
+@pytest.mark.parametrize(
+    "returned", [1, 0.5, np.float32(0.5), np.int64(1), np.array(0.5), Decimal("0.5"), Fraction(1, 2)]
+)
+def test_numbers_of_other_libraries_are_scores(returned: Any) -> None:
+    task = search.OwnTask(lambda request: returned, PROGRAM, direction="minimise")
+    with search.Search(task, operators="tune", budget=2) as s:
+        evaluation = s.evaluate(s.ask())  # type: ignore[arg-type]
+    assert isinstance(evaluation, Scored)
+    assert evaluation.score == returned
+
+
+def test_that_nothing_could_be_scored_is_not_called_noise() -> None:
+    def fragile(request: Request) -> float:
+        values: dict[str, Any] = {}
+        exec(request.files["train.py"], values)
+        assert values["X"] == 1.0, "no such value"
+        return 1.0
+
+    task = search.OwnTask(fragile, PROGRAM, direction="minimise")
+    with search.Search(task, operators="tune", budget=12) as s:
+        finish(s)
+        text = s.summary()
+    assert re.search(r"^Nothing could be scored besides the root: \d+ crashed", text, re.MULTILINE)
+    assert "noise" not in text
 
 
 def test_a_program_that_does_not_parse_costs_no_call() -> None:
