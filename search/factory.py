@@ -23,6 +23,7 @@ from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
 from prepare.config import Part, Plain, SettingsError
 from prepare.load import TaskError, find_file
+from prepare.source import SourceError, decode
 from prepare.task import Task
 from search.config import Config
 from search.policies.base import OperatorView, Policy
@@ -96,9 +97,9 @@ def seed_files(task: Task) -> dict[str, str]:
     from operators.languages.syntax import Unparsable
 
     try:
-        source = find_file(task.seed_file).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"the seed program {task.seed_file} is not UTF-8 text: {error}") from None
+        source = decode(find_file(task.seed_file).read_bytes())
+    except SourceError as error:
+        raise SettingsError(f"the seed program {task.seed_file} {error}") from None
     try:
         compile(source, task.seed_file, "exec")
         return {"train.py": set_parameters(source, dict(task.constants)) if task.constants else source}

@@ -63,6 +63,21 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         raise _no_git(error) from error
 
 
+def blob(folder: Path, name: str) -> bytes | None:
+    """Return the bytes of ``REVISION:PATH``; None if there is no such file."""
+    try:
+        done = subprocess.run(
+            _command(folder, "cat-file", "blob", name),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    except OSError as error:
+        raise _no_git(error) from error
+    return done.stdout if done.returncode == 0 else None
+
+
 def check_branch_name(name: str) -> None:
     """Raise GitError if ``name`` cannot be a branch."""
     valid = name.isprintable() and not name.startswith("-") and name != "HEAD"

@@ -28,6 +28,7 @@ from operators.rewrite.prompt.insights import Insights
 from operators.rewrite.prompt.templates import Templates
 from operators.rewrite.prompt.truncation import Listing, PromptSections, TooLong
 from operators.sanitize import one_line
+from prepare.source import normalised
 
 _COMMON = ("system", "repair")
 """Templates that belong to every prompt."""
@@ -147,8 +148,8 @@ class LlmOperator(ABC):
     def _read(self, answer: Answer, basis: PromptContext, context: Context, last: bool) -> tuple[str, dict[str, str]]:
         """Return the idea and the files of an answer. Raises ``InvalidAnswer``."""
         require_complete(answer)
-        proposal = read_answer(answer.text, context.task.editable)
-        files = apply(proposal, basis.parent)
+        proposal = read_answer(normalised(answer.text), context.task.editable)
+        files = {path: normalised(text) for path, text in apply(proposal, basis.parent).items()}
         require_well_formed(files, context)
         self.check(proposal, files, basis.parent)
         identity = fingerprint(files)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from archive.export import git
+from prepare.source import SourceError, decode
 
 _MOST_BYTES = 2_000_000
 """The largest file that is read; the evaluator's static checks allow far less."""
@@ -108,8 +109,8 @@ def _recorded_beside(folder: Path, files: Mapping[str, str]) -> Recorded | None:
         return None
     prefix = _git(folder, "rev-parse", "--show-prefix").strip()
     for name, text in files.items():
-        held = git.run(folder, "show", f"HEAD:{prefix}{name}")
-        if held.returncode != 0 or held.stdout != text:
+        held = git.blob(folder, f"HEAD:{prefix}{name}")
+        if held is None or len(held) > _MOST_BYTES or _decoded(held, name) != text:
             return None
     return _trailers(folder, "HEAD")
 
@@ -130,7 +131,10 @@ def _blob(repository: Path, commit: str, name: str) -> str:
     size = _git(repository, "cat-file", "-s", f"{commit}:{name}").strip()
     if not size.isdigit() or int(size) > _MOST_BYTES:
         raise ProgramError(f"{name} of commit {commit[:12]} has {size} bytes; at most {_MOST_BYTES:,} are read")
-    return _git(repository, "cat-file", "blob", f"{commit}:{name}")
+    data = git.blob(repository, f"{commit}:{name}")
+    if data is None:
+        raise ProgramError(f"{repository}: commit {commit[:12]} has no file {name}")
+    return _decoded(data, f"{name} of commit {commit[:12]}")
 
 
 def _git(repository: Path, *arguments: str) -> str:
@@ -168,6 +172,6 @@ def _decoded(data: bytes, name: str) -> str:
     if len(data) > _MOST_BYTES:
         raise ProgramError(f"{name} has {len(data):,} bytes; at most {_MOST_BYTES:,} are read")
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ProgramError(f"{name} is not UTF-8 text: {error}") from None
+        return decode(data)
+    except SourceError as error:
+        raise ProgramError(f"{name} {error}") from None

@@ -77,7 +77,7 @@ def _contents(task: Task, conditions: Conditions, program: Mapping[str, str] | N
     if program is not None:
         text = json.dumps(dict(program), sort_keys=True)
     else:
-        text = find_file(task.seed_file).read_text(errors="replace")
+        text = find_file(task.seed_file).read_text(encoding="utf-8", errors="replace")
     return {"contents": {"seed_file": sha256(text)[:12], "corpus": conditions.fingerprint}}
 
 

@@ -303,3 +303,15 @@ def test_a_second_answer_that_is_missing_counts_as_no_answer(garden: Garden) -> 
 def test_debug_needs_at_least_one_try() -> None:
     with pytest.raises(ValueError, match=r"operators\.debug\.tries is 0; expected at least 1"):
         Debug(metered([])[0], tries=0)
+
+
+@pytest.mark.parametrize(
+    "answer", ["\ufeff" + GOOD, "IDEA: a higher rate\n" + whole("\ufeff" + SOURCE.replace("1", "2"))]
+)
+def test_a_byte_order_mark_costs_neither_the_idea_nor_the_program(garden: Garden, answer: str) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    meter, _ = metered([answer])
+    candidate = garden.ask(Improve(meter), root.node_id)
+    assert isinstance(candidate, Candidate), candidate
+    assert candidate.idea == "a higher rate"
+    assert candidate.files["train.py"] == SOURCE.replace("0.001", "0.002")

@@ -344,6 +344,8 @@ def test_a_seed_program_that_does_not_parse(tmp_path: Path) -> None:
     clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py does not parse", "line 2", "Fix it")
     (tmp_path / "mine.py").write_bytes(b"# \xff\n")
     clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py is not UTF-8")
+    (tmp_path / "mine.py").write_bytes(b"# coding: latin-1\nimport math\n")
+    clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py declares the encoding iso-8859-1")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
 

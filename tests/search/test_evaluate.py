@@ -163,6 +163,35 @@ def test_a_file_alone(tmp_path: Path) -> None:
     assert (dict(program.files), program.task, program.recorded) == ({"train.py": "X = 1\n"}, None, None)
 
 
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbfX = '\xc2\xb5'\n", b"X = '\xc2\xb5'\r\n"])
+def test_a_commit_a_folder_and_a_file_hold_the_same_text(tmp_path: Path, data: bytes) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "config", "core.autocrlf", "false")
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "task.json").write_text("{}")
+    (tmp_path / "toy" / "train.py").write_bytes(data)
+    (tmp_path / "alone.py").write_bytes(data)
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one\n\nTreewright-Score: 3.5")
+    read = [read_program(tmp_path, "main"), read_program(tmp_path / "toy"), read_program(tmp_path / "alone.py")]
+    assert [dict(program.files) for program in read] == 3 * [{"train.py": "X = 'µ'\n"}]
+    assert [program.recorded for program in read] == [Recorded("", 3.5, 1), Recorded("", 3.5, 1), None]
+
+
+@pytest.mark.parametrize("data", [b"X = '\xb5'\n", b"# coding: latin-1\nX = '\xc2\xb5'\n"])
+def test_a_commit_in_another_encoding_is_refused(tmp_path: Path, data: bytes) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "task.json").write_text("{}")
+    (tmp_path / "toy" / "train.py").write_bytes(data)
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    with pytest.raises(ProgramError, match="UTF-8"):
+        read_program(tmp_path, "main")
+    with pytest.raises(ProgramError, match="UTF-8"):
+        read_program(tmp_path / "toy")
+
+
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match="there is no file"):
         read_program(tmp_path / "nowhere.py")

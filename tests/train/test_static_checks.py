@@ -94,6 +94,14 @@ def test_what_is_allowed_is_not_refused(gates: StaticChecks, text: str) -> None:
     assert refuse(gates, text) is None
 
 
+def test_another_encoding_is_refused(gates: StaticChecks) -> None:
+    """As text it is read like any other; Python would read the exported file with other characters."""
+    reason = refuse(gates, "# -*- coding: latin-1 -*-\n" + BARE)
+    assert reason is not None
+    assert "train.py declares the encoding iso-8859-1; expected UTF-8" in reason
+    assert refuse(gates, "\ufeff# coding: utf-8\n" + BARE) is None
+
+
 def test_other_files_are_refused(gates: StaticChecks) -> None:
     reason = gates.refuse({"train.py": BARE, "../prepare/scoring.py": ""})
     assert reason is not None

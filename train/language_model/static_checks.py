@@ -36,6 +36,7 @@ from prepare.data.copies import letters_and_digits
 from prepare.data.corpora import EVALUATION
 from prepare.load import find_file
 from prepare.scoring import Bytes
+from prepare.source import decode, foreign_encoding
 from prepare.task import Task
 from train.language_model.decoded_literals import decoded_literals
 from train.language_model.program import AmbiguousSource, NormalForm, carried_bytes, compressed_bytes, normal_form
@@ -130,7 +131,7 @@ class StaticChecks:
         index = TextIndex.of([task.corpus.evaluation(split) for split in EVALUATION])
         if task.tokenised is None:
             return cls(task, index)
-        seed = find_file(task.seed_file).read_text(encoding="utf-8")
+        seed = decode(find_file(task.seed_file).read_bytes())
         return cls(task, index, PublicText(seed, partial(task.tokenised.source.texts, "train")))
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
@@ -143,6 +144,8 @@ class StaticChecks:
             return f"the source has {size:,} bytes; {self.task.limits.source_kb * 1000:,} are allowed"
         data_bytes = code_bytes = 0
         for path, text in files.items():
+            if (reason := foreign_encoding(text)) is not None:
+                return f"{path} {reason}"
             try:
                 form = normal_form(text)
                 if (reason := _refuse_program(path, form) or self._refuse_quotation(path, text, form.tree)) is not None:
