@@ -5,6 +5,7 @@ ArchiveError
 ├── NotAnArchive     the file is something else, or made by a newer Treewright or DuckDB
 ├── ArchiveLocked    another process writes to it
 ├── ArchiveFull      no space is left on its disk
+├── ArchiveDamaged   bytes of it or of its log have changed on the disk
 └── QueryError       a statement of a reader failed
     └── QueryRefused     ... or was not run: it would write, or reach outside the archive
 """
@@ -34,6 +35,10 @@ class ArchiveLocked(ArchiveError):
 
 class ArchiveFull(ArchiveError):
     """The disk is full. All committed rows are safe."""
+
+
+class ArchiveDamaged(ArchiveError):
+    """A checksum of the file, or of the log beside it, does not hold."""
 
 
 class QueryError(ArchiveError):

@@ -19,7 +19,7 @@ from archive.query.query import ArchiveReader, open_reader, which_archive
 from archive.query.questions import which_run
 from archive.query.select import MOST_ROWS, Result
 
-NO_TABLE = ("summary", "show", "diff", "tail", "export", "merge", "report", "serve")
+NO_TABLE = ("summary", "show", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
 """Commands whose answer is no table, so that it cannot be CSV or Parquet."""
 _LOOK_AGAIN = 1.0
 """Seconds between two looks of ``tail``."""
@@ -64,14 +64,21 @@ def compare(options: Options) -> int:
 
 
 def check(options: Options) -> int:
-    from archive.query.verify import verify
+    from archive.query.verify import not_ended, verify
 
     reader = _reader(options)
-    found = verify(reader)
+    running = reader.is_live()
+    found = verify(reader, idle=not running)
     if found.rows or options.json or options.csv or options.parquet:
         _print(found, options)
     else:
         print(f"{reader.path}: everything fits together")
+    for run, evaluations in [] if running else not_ended(reader):
+        print(
+            f"run {display.cell(run)} has not come to its end: {evaluations:,} evaluations. If the file was copied "
+            "while its search ran, the latest are missing here: python -m archive backup FILE copies all",
+            file=sys.stderr,
+        )
     return 1 if found.rows else 0
 
 
@@ -204,5 +211,32 @@ def merge(options: Options) -> int:
     from archive.storage.merge import merge
 
     for line in merge(Path(options.archive or which_archive()), [Path(other) for other in options.others]):
+        print(display.printable(line))
+    return 0
+
+
+def backup(options: Options) -> int:
+    from archive.query.verify import verify
+    from archive.storage.backup import copied
+
+    target = Path(options.file)
+    with copied(which_archive(options.archive), target) as copy:
+        reader = open_reader(copy, seconds=options.timeout)
+        with reader.held():
+            found = verify(reader)
+            counts = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM evaluations WHERE outcome <> 'lost')"
+            ((runs, evaluations),) = reader.query(counts).rows
+    print(f"wrote {target}: {runs:,} runs, {evaluations:,} evaluations ({target.stat().st_size / 1e6:.1f} MB)")
+    if found.rows:
+        display.print_table(found)
+    return 1 if found.rows else 0
+
+
+def repair(options: Options) -> int:
+    from archive.storage.backup import repair
+
+    path = which_archive(options.archive)
+    done = repair(path)
+    for line in done or [f"{path}: its log is sound, nothing was changed"]:
         print(display.printable(line))
     return 0

@@ -24,6 +24,8 @@ COMMANDS = {
     "report": "one page that answers most questions, for any browser, offline",
     "serve": "the same page, live, on this machine",
     "merge": "bring the runs of other archives into this one",
+    "backup": "a copy of the archive in one new file, also while a search writes to it",
+    "repair": "keep what is readable of an archive whose log is damaged",
     "check": "whether everything in the archive fits together: exit status 1 if not",
 }
 
@@ -63,6 +65,8 @@ examples
   python -m archive export --all --branch night
   python -m archive export --patch steps
   python -m archive merge laptop.duckdb server.duckdb --archive all.duckdb
+  python -m archive backup monday.duckdb
+  python -m archive repair
   python -m archive check && echo fine
 """
 
@@ -201,10 +205,15 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("others", nargs="+", metavar="OTHER", help="the files of other archives")
 
 
+def _backup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the new file")
+
+
 _OPTIONS = {
     "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "diff": _two_nodes,
     "runs": _nothing, "compare": _compare, "events": _run_and_limit, "tail": _run_and_limit, "export": _export,
-    "report": _report, "serve": _serve, "merge": _merge, "check": _nothing,
+    "report": _report, "serve": _serve, "merge": _merge, "backup": _backup,
+    "repair": _nothing, "check": _nothing,
 }  # fmt: skip
 
 

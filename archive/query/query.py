@@ -24,7 +24,7 @@ from archive.errors import ArchiveError, ArchiveLocked, ArchiveMissing, QueryErr
 from archive.query.select import MOST_BYTES, MOST_ROWS, SECONDS, Result, run_select
 from archive.query.wire import WireError, decoded, encoded, receive, send, short_address, socket_path
 from archive.storage import schema
-from archive.storage.database import connect, normalised
+from archive.storage.database import connect, normalised, opening_error
 
 DEFAULT_NAME = "treewright.duckdb"
 ENVIRONMENT_VARIABLE = "TREEWRIGHT_ARCHIVE"
@@ -36,7 +36,15 @@ _STARTING = 1.0
 """Seconds that a search may take between opening its archive and answering."""
 
 _ERRORS = {
-    kind.__name__: kind for kind in (QueryError, errors.QueryRefused, ArchiveError, errors.ArchiveFull, ArchiveMissing)
+    kind.__name__: kind
+    for kind in (
+        QueryError,
+        errors.QueryRefused,
+        ArchiveError,
+        errors.ArchiveFull,
+        errors.ArchiveDamaged,
+        ArchiveMissing,
+    )
 }
 
 
@@ -59,7 +67,7 @@ class ArchiveReader:
         self._held: duckdb.DuckDBPyConnection | None = None
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
-        """Raises QueryError, QueryRefused, ArchiveMissing, ArchiveLocked, NotAnArchive or ArchiveError."""
+        """Raises QueryError, QueryRefused, or another ArchiveError for a file that cannot be opened or read."""
         give_up = time.monotonic() + _STARTING
         while True:
             # The search first: that there is none is known at once, and a file that is locked takes long to fail.
@@ -73,6 +81,13 @@ class ArchiveReader:
                 if time.monotonic() >= give_up:
                     raise self._unanswered(locked) from locked
                 time.sleep(0.05)
+
+    def is_live(self) -> bool:
+        """Return whether a running search answers for the archive."""
+        connection = self._connect() if self._held is None else None
+        if connection is not None:
+            connection.close()
+        return connection is not None
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -100,6 +115,9 @@ class ArchiveReader:
         connection = connect(self.path, read_only=True)
         try:
             schema.prepare_reading(connection, self.path)
+        except duckdb.Error as error:
+            connection.close()
+            raise opening_error(self.path, error) from error
         except BaseException:
             connection.close()
             raise

@@ -17,7 +17,8 @@ from typing import Any
 
 import duckdb
 
-from archive.errors import QueryError, QueryRefused
+from archive.errors import ArchiveError, QueryError, QueryRefused
+from archive.storage.database import damaged_error, is_damaged
 
 MOST_ROWS = 10_000
 MOST_BYTES = 64 * 2**20
@@ -50,7 +51,7 @@ def run_select(
     most_rows: int = MOST_ROWS,
     most_bytes: int = MOST_BYTES,
 ) -> Result:
-    """Run one statement on a cursor that nothing else uses meanwhile. Raises QueryError, QueryRefused."""
+    """Run one statement on a cursor that nothing else uses meanwhile. Raises QueryError, ArchiveDamaged."""
     deadline = time.monotonic() + seconds
     with _interrupted_after(cursor, seconds):
         try:
@@ -131,9 +132,11 @@ def _fetch(cursor: duckdb.DuckDBPyConnection, most_rows: int, most_bytes: int, d
     return Result(columns, rows, False, types)
 
 
-def _explain(error: duckdb.Error) -> QueryError:
+def _explain(error: duckdb.Error) -> ArchiveError:
     """Shorten DuckDB's errors to what a reader of an archive needs."""
     text = str(error).strip()
+    if is_damaged(text):
+        return damaged_error("the archive", text)
     if "read-only mode" in text:
         return QueryRefused("the statement would write; the archive is read-only here")
     if "disabled by configuration" in text:

@@ -26,6 +26,7 @@ import duckdb
 
 from archive.errors import ArchiveError
 from archive.query.select import Result
+from archive.storage.outputs import check_output
 
 _WIDEST = 60
 """Characters of a cell in a table."""
@@ -164,7 +165,8 @@ def _print_rich(result: Result, out: TextIO) -> None:
 
 
 def write_parquet(result: Result, path: Path) -> None:
-    """Write the file atomically, replacing an existing one. Raises ArchiveError."""
+    """Write the file atomically, replacing an existing one, unless that is an archive. Raises ArchiveError."""
+    check_output(path)
     if not result.columns:
         raise ArchiveError("the answer has no columns, and a Parquet file needs some")
     types = result.types or ("VARCHAR",) * len(result.columns)

@@ -52,6 +52,12 @@ _WRONG = {
         "SELECT run || ' ' || move FROM refusals AS f "
         "WHERE NOT EXISTS (FROM moves AS m WHERE m.run = f.run AND m.move = f.move)"
     ),
+    "run with a gap in the numbers of its moves": (
+        "SELECT run FROM moves GROUP BY run HAVING max(move) + 1 <> count(DISTINCT move)"
+    ),
+    "run with a gap in the numbers of its nodes": (
+        "SELECT run FROM nodes GROUP BY run HAVING max(number) + 1 <> count(DISTINCT number)"
+    ),
     "evaluation of an unknown node": (
         "SELECT node_id FROM evaluations AS e "
         "WHERE NOT EXISTS (FROM nodes AS n WHERE n.node_id = e.node_id AND n.run = e.run)"
@@ -99,19 +105,46 @@ _WRONG = {
 }
 """What is wrong -> the statement that finds it: a key a row."""
 
+_EMPTY = {
+    "no run, as in a copy of the file alone while its search ran": "SELECT '-' WHERE NOT EXISTS (FROM runs)",
+    "run without an evaluation, as in a copy of the file alone while its search ran": (
+        "SELECT run FROM runs WHERE run NOT IN (SELECT run FROM evaluations)"
+    ),
+}
+"""What is suspicious where no search is writing: a copy of the file without its log looks so."""
+
 _EXAMPLES = 3
 
+_NOT_ENDED = """
+    SELECT r.run, (SELECT count(*) FROM evaluations AS e WHERE e.run = r.run AND outcome <> 'lost') AS evaluations
+    FROM runs AS r
+    WHERE NOT EXISTS (
+        FROM events AS s WHERE s.run = r.run AND s.kind = 'searched' AND (
+            s.arrival = 0  -- written before schema 7
+            OR s.arrival > (SELECT max(arrival) FROM moves AS m WHERE m.run = r.run AND m.purpose = 'screen')
+        )
+    )
+    ORDER BY r.rowid
+"""
 
-def verify(reader: Reader) -> Result:
+
+def verify(reader: Reader, idle: bool = False) -> Result:
     """Return (wrong, count, examples) for every kind of damage found; no rows for a sound archive.
 
-    A single statement, so that all checks see one state of a running search.
+    A single statement, so that all checks see one state of a running search. ``idle``: no search has
+    the archive open, so that a run without evaluations is suspicious.
     """
+    checks = {**_WRONG, **_EMPTY} if idle else _WRONG
     parts = (
         f"SELECT {place} AS place, '{wrong}' AS wrong, count(*) AS count, list(k)[1:{_EXAMPLES}] AS examples "
         f"FROM ({sql}) AS q(k)"
-        for place, (wrong, sql) in enumerate(_WRONG.items())
+        for place, (wrong, sql) in enumerate(checks.items())
     )
     return reader.query(
         f"SELECT wrong, count, examples FROM ({' UNION ALL '.join(parts)}) WHERE count > 0 ORDER BY place"
     )
+
+
+def not_ended(reader: Reader) -> list[tuple[str, int]]:
+    """Return (run, evaluations) of the runs whose search has not come to its end."""
+    return [(str(run), int(evaluations)) for run, evaluations in reader.query(_NOT_ENDED).rows]

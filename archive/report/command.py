@@ -12,6 +12,7 @@ from archive.query.query import Reader
 from archive.report.details import details
 from archive.report.facts import gather
 from archive.report.page import offline_page
+from archive.storage.outputs import check_output
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Written:
 def write_report(reader: Reader, run: str | None, out: Path, plots: Path | None = None) -> Written:
     """Write the page of a run (default: the most recently active one) to ``out``, atomically.
 
-    Raises ArchiveError for a place that cannot be written, or plots without the package that draws them.
+    Raises ArchiveError for a place that cannot be written or is an archive, or plots without what draws them.
     """
+    check_output(out)
     facts = gather(reader, run)
     nodes = facts["nodes"]
     try:

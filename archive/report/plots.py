@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from archive.errors import ArchiveError
+from archive.storage.outputs import check_output
 
 _INK, _DOT, _BEST, _BAD, _ODD, _LINE = "#24292f", "#8c959f", "#1a7f37", "#cf222e", "#8250df", "#d0d7de"
 
@@ -39,6 +40,7 @@ def draw(facts: Mapping[str, Any], folder: Path) -> list[Path]:
             paint(figure.add_subplot(), facts)
             for kind in ("png", "svg"):
                 path = folder / f"{name}.{kind}"
+                check_output(path)
                 figure.savefig(path, dpi=150, metadata={"Date": None} if kind == "svg" else None)
                 written.append(path)
     except OSError as error:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import duckdb
 
-from archive.errors import ArchiveError, ArchiveFull, ArchiveLocked, ArchiveMissing, NotAnArchive
+from archive.errors import ArchiveDamaged, ArchiveError, ArchiveFull, ArchiveLocked, ArchiveMissing, NotAnArchive
+from archive.storage import wal
 
 CATALOG = "archive"
 """The name under which the file is attached, by readers and writers."""
@@ -50,29 +51,57 @@ def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = 
     """Open an existing archive file (or, for writing, create a database without tables) and lock all settings.
 
     ``beside``: other files to attach for reading, by the names that they get.
-    Raises ArchiveMissing, ArchiveLocked, ArchiveFull, NotAnArchive or ArchiveError.
+    Raises ArchiveMissing, ArchiveLocked, ArchiveFull, ArchiveDamaged, NotAnArchive or ArchiveError.
     """
     if read_only and not path.exists():
         raise ArchiveMissing(f"there is no archive at {path}")
+    for each in (path, *(beside or {}).values()):
+        _refuse_damaged_log(each)
     connection = duckdb.connect(":memory:", config=SETTINGS)
     options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"
     if not path.exists():
         options += f", STORAGE_VERSION '{_STORAGE_VERSION}', BLOCK_SIZE {_BLOCK_BYTES}"
-    quoted = str(path).replace("'", "''")
     try:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        connection.execute(f"ATTACH '{quoted}' AS {CATALOG} (TYPE duckdb, {options})")
+        connection.execute(f"ATTACH {quoted(path)} AS {CATALOG} (TYPE duckdb, {options})")
         connection.execute(f"USE {CATALOG}")
         for name, other in (beside or {}).items():
             path = other
-            quoted = str(other).replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS {name} (TYPE duckdb, READ_ONLY)")
+            connection.execute(f"ATTACH {quoted(other)} AS {name} (TYPE duckdb, READ_ONLY)")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
         connection.close()
         raise opening_error(path, error) from error
     return connection
+
+
+def _refuse_damaged_log(path: Path) -> None:
+    """Raise ArchiveDamaged before DuckDB could drop commits of a damaged log; ArchiveLocked if the log is in use."""
+    if (found := wal.damaged(path)) is None:
+        return
+    connection = duckdb.connect(":memory:", config=SETTINGS)
+    try:
+        connection.execute(f"ATTACH {quoted(path)} AS {CATALOG} (TYPE duckdb, READ_ONLY)")
+    except duckdb.Error as error:
+        if isinstance(locked := opening_error(path, error), ArchiveLocked):
+            raise locked from error
+    finally:
+        connection.close()
+    raise damaged_log_error(path, *found)
+
+
+def damaged_log_error(path: Path, log: Path, facts: wal.Log) -> ArchiveDamaged:
+    return ArchiveDamaged(
+        f"the log {log} is damaged at byte {facts.damaged_at:,} of {facts.size:,}: opening the archive would drop what "
+        "was recorded after it. It was not opened, and nothing was changed. Put a backup in its place, or keep what is "
+        f"readable: python -m archive repair --archive {shlex.quote(str(path))}"
+    )
+
+
+def quoted(path: Path) -> str:
+    """Return a path as a literal of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def connect_in_memory() -> duckdb.DuckDBPyConnection:
@@ -106,7 +135,22 @@ def opening_error(path: Path, error: duckdb.Error) -> ArchiveError:
             f"{path} was written by another version of DuckDB than this one ({duckdb.__version__}); "
             f"upgrade with: pip install -U duckdb ({_first_line(text)})"
         )
+    if is_damaged(text):
+        return damaged_error(f"the archive {path}", text)
     return ArchiveError(f"cannot open the archive {path}: {_first_line(text)}")
+
+
+def is_damaged(text: str) -> bool:
+    """Return whether a DuckDB error means that bytes on the disk are not those that were written."""
+    marks = ("Corrupt", "does not match stored checksum", "replaying WAL", "Could not read enough bytes")
+    return any(mark in text for mark in marks)
+
+
+def damaged_error(what: str, text: str) -> ArchiveDamaged:
+    return ArchiveDamaged(
+        f"{what} is damaged: bytes on the disk are not those that were written ({_first_line(text)}). "
+        "Nothing was changed. Put a backup in its place (python -m archive backup FILE makes one)"
+    )
 
 
 def locked_error(path: Path, pid: int | None) -> ArchiveLocked:
@@ -155,9 +199,8 @@ def create_atomically(path: Path, build: Callable[[duckdb.DuckDBPyConnection], N
     """
     if path.exists() and not _is_empty_file(path):
         return False
-    wal = Path(f"{path}.wal")
-    if wal.exists():
-        raise ArchiveError(f"{wal} is left over from an archive that is no longer there: move it away, or bring {path}")
+    for log in wal.logs(path):
+        raise ArchiveError(f"{log} is left over from an archive that is no longer there: move it away, or bring {path}")
     fresh = path.with_name(f".{path.name[:200]}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -38,11 +38,20 @@ from archive.records import (
     Spending,
 )
 from archive.storage import rows, schema
-from archive.storage.database import connect, connect_in_memory, create_atomically, full_error, is_full, normalised
+from archive.storage.database import (
+    connect,
+    connect_in_memory,
+    create_atomically,
+    damaged_error,
+    full_error,
+    is_damaged,
+    is_full,
+    normalised,
+)
 from archive.storage.history import History
 from archive.storage.lazy import StoredCurve, StoredFiles
 from archive.storage.sources import Sources
-from archive.storage.writer import Writer
+from archive.storage.writer import CHECKPOINT_SECONDS, Writer
 from archive.tree import Tree
 
 _ADD_CURVE = (
@@ -54,11 +63,17 @@ _ADD_CURVE = (
 class Archive:
     """The rows of all runs in one file. Open it with ``Archive.open``."""
 
-    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: duckdb.DuckDBPyConnection,
+        clock: Callable[[], float],
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
         """``connection``: open for writing, with the present schema; this object closes it."""
         self.path = path
         self._clock = clock
-        self._writer = Writer(path, connection)
+        self._writer = Writer(path, connection, checkpoint_seconds)
         self._history = History(self.query)
         self._sources = Sources(path, self._writer, self.query)
         self._ids: set[str] | None = None
@@ -68,11 +83,19 @@ class Archive:
         self._arrivals = self._history.last_arrival()
 
     @classmethod
-    def open(cls, path: Path | str, *, clock: Callable[[], float] = time.time, patience: float = 2.0) -> Archive:
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        clock: Callable[[], float] = time.time,
+        patience: float = 2.0,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> Archive:
         """Open ``path`` for writing; missing folders, file and schema are created.
 
         ``patience``: seconds to wait for a process that has the file open, since readers close it soon.
-        Raises ArchiveLocked, NotAnArchive, ArchiveFull or ArchiveError, each saying what to do.
+        ``checkpoint_seconds``: from a commit to the checkpoint that brings its rows into the file itself.
+        Raises ArchiveLocked, NotAnArchive, ArchiveFull, ArchiveDamaged or ArchiveError, each saying what to do.
         """
         path = normalised(path)
         is_new = create_atomically(path, lambda connection: schema.create(connection, clock()))
@@ -81,11 +104,13 @@ class Archive:
             schema.check(connection, path)
             if not is_new:
                 schema.upgrade(connection, clock())
-            return cls(path, connection, clock)
+            return cls(path, connection, clock, checkpoint_seconds)
         except duckdb.Error as error:
             connection.close()
             if is_full(str(error)):
                 raise full_error(path) from error
+            if is_damaged(str(error)):
+                raise damaged_error(f"the archive {path}", str(error)) from error
             raise ArchiveError(f"cannot use the archive {path}: {error}") from error
         except ArchiveError:
             connection.close()
@@ -107,6 +132,10 @@ class Archive:
     def close(self) -> None:
         """Checkpoint into the file and release it. Closing twice does nothing."""
         self._writer.close()
+
+    def checkpoint(self) -> bool:
+        """Bring all committed rows into the file now. Return whether that was possible."""
+        return self._writer.checkpoint()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

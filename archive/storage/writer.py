@@ -16,10 +16,14 @@ from typing import Any
 import duckdb
 
 from archive.errors import ArchiveError
-from archive.storage.database import CATALOG, full_error, is_full
+from archive.storage.checkpoints import Checkpoints
+from archive.storage.database import CATALOG, damaged_error, full_error, is_damaged, is_full
 
 _TRIES = 5
 """Of a transaction that finds no memory; other people's readers are interrupted before each but the first."""
+
+CHECKPOINT_SECONDS = 30.0
+"""From a commit to the checkpoint that brings its rows into the file."""
 
 _READERS_END = 5.0
 """Seconds for interrupted readers to be gone when the archive is closed."""
@@ -28,7 +32,9 @@ _READERS_END = 5.0
 class Writer:
     """Transactions on one connection, and cursors for its readers. Thread safe."""
 
-    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, path: Path, connection: duckdb.DuckDBPyConnection, checkpoint_seconds: float = CHECKPOINT_SECONDS
+    ) -> None:
         self._path = path
         self._connection = connection
         self._lock = threading.RLock()
@@ -42,6 +48,7 @@ class Writer:
         self._readers: set[duckdb.DuckDBPyConnection] = set()
         self._own: set[duckdb.DuckDBPyConnection] = set()
         self._closed = False
+        self._checkpoints = Checkpoints(self.checkpoint, checkpoint_seconds)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -93,6 +100,7 @@ class Writer:
         for attempt in range(1, _TRIES + 1):
             try:
                 self._run()
+                self._checkpoints.committed()
                 return
             except duckdb.OutOfMemoryException as error:
                 self._roll_back()
@@ -112,6 +120,18 @@ class Writer:
             self._connection.execute(sql, parameters)
         self._connection.execute("COMMIT")
 
+    def checkpoint(self) -> bool:
+        """Bring the committed rows into the file. Return whether it was possible."""
+        with self._lock:
+            if self._closed or self._failure is not None:
+                return True
+            try:
+                self._connection.execute("CHECKPOINT")
+            except duckdb.Error as error:
+                self._explain(error)  # a failure that lasts is raised by the next transaction
+                return False
+            return True
+
     def _roll_back(self) -> None:
         with suppress(duckdb.Error):  # a failed COMMIT has rolled back already
             self._connection.execute("ROLLBACK")
@@ -119,6 +139,9 @@ class Writer:
     def _explain(self, error: duckdb.Error) -> Exception:
         """Translate an error of DuckDB. A full disk ends the session: memory and file may differ from then on."""
         text = str(error)
+        if is_damaged(text):
+            self._failure = damaged_error(f"the archive {self._path}", text)
+            return self._failure
         if is_full(text):
             self._failure = full_error(self._path)
             return self._failure
@@ -151,6 +174,10 @@ class Writer:
         try:
             self._turn_to_archive(cursor)
             yield cursor
+        except duckdb.Error as error:
+            if is_damaged(str(error)):
+                raise damaged_error(f"the archive {self._path}", str(error)) from error
+            raise
         finally:
             with self._reader_lock:
                 cursor.close()
@@ -171,6 +198,7 @@ class Writer:
 
     def close(self) -> None:
         """Interrupt the readers, checkpoint, and release the file. Raises ArchiveFull if the disk is full."""
+        self._checkpoints.close()
         with self._lock, self._reader_lock:
             if self._closed:
                 return
