@@ -7,7 +7,7 @@ A task is trusted code and data. Candidates never import this module; they impor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,6 +21,14 @@ from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
 
 Buffer = bytes | memoryview
 """Training data as passed to a candidate: symbols in the dtype ``scoring.storage(vocab)``."""
+BITS_PER_BYTE = "bpb"
+"""The unit of language models' scores."""
+LEAST_MEMORY_MB = 256
+"""Memory below which no candidate can start: the interpreter with torch takes 230 MB."""
+_LONGEST = 30 * 86_400.0
+"""Seconds of the longest phase of an evaluation."""
+_MOST = 10**12
+_MOST_SYMBOLS = 10**7
 _LARGEST_SCORE = 1e100
 """Largest magnitude of a score: sums of squares of larger ones are infinite."""
 _SAMPLE = 1 << 23  # tokens to count n-grams in
@@ -42,6 +50,15 @@ class Metric:
             raise ValueError(
                 f"metric {self.name!r} has direction {self.direction!r}; expected 'minimise' or 'maximise'. "
                 "Set task.metric.direction in the task's YAML file."
+            )
+        if self.unit == BITS_PER_BYTE and self.direction == "maximise":
+            raise ValueError(
+                f"task.metric.direction is 'maximise' and the unit of {self.name!r} is {BITS_PER_BYTE} (bits per "
+                "byte), of which a better model has fewer; expected 'minimise'"
+            )
+        if not self.lower < self.upper:
+            raise ValueError(
+                f"task.metric.lower is {self.lower:g} and task.metric.upper is {self.upper:g}; expected lower < upper"
             )
 
     def check(self, score: float) -> str | None:
@@ -115,6 +132,21 @@ class Limits:
     program_bytes: int | None = None
     """Compressed bytes of the whole program; None: 10,240, which honest programs of 60 KB keep to."""
 
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value, least = getattr(self, part.name), self._least(part.name)
+            most = _LONGEST if part.name.endswith("_seconds") else _MOST
+            if value is not None and not least <= value <= most:
+                raise ValueError(
+                    f"task.limits.{part.name} is {str(value)[:40]}; expected a number from {least:g} to {most:,.0f}"
+                )
+
+    @staticmethod
+    def _least(name: str) -> float:
+        if name.endswith("_seconds"):
+            return 0.0 if name == "rehearsal_seconds" else 0.001
+        return {"memory_mb": LEAST_MEMORY_MB, "state_mb": 0.001}.get(name, 1)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -162,8 +194,10 @@ class Task:
     """Files that candidates may change."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < math.inf:
-            raise ValueError(f"task.seconds is {self.seconds}; expected a positive number of training seconds")
+        if not 0 < self.seconds <= _LONGEST:
+            raise ValueError(
+                f"task.seconds is {self.seconds}; expected a positive number of seconds, at most {_LONGEST:,.0f}"
+            )
         if not self.audit_unseen > 0:
             raise ValueError(f"task.audit_unseen is {self.audit_unseen}; expected a positive number of bits per byte")
         if self.smallest_gain is not None and not self.smallest_gain > 0:
@@ -174,8 +208,9 @@ class Task:
         if self.claim_windows is not None and self.claim_windows < 2:
             raise ValueError(f"task.claim_windows is {self.claim_windows}; expected a number of at least 2, or null")
         for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"task.{name} is {value}; expected a number of at least 1")
+            if not 1 <= (value := getattr(self, name)) <= _MOST_SYMBOLS:
+                bound = "at least 1" if value < 1 else f"at most {_MOST_SYMBOLS:,}"
+                raise ValueError(f"task.{name} is {value}; expected a number of {bound}")
         if self.encoding not in ("bytes", "tokens"):
             raise ValueError(f"task.encoding is {self.encoding!r}; expected bytes or tokens")
         least, most = (1, 256) if self.encoding == "bytes" else (SMALLEST, LARGEST)

@@ -28,6 +28,8 @@ DEFAULT_EVALUATIONS = 29
 """For ``budget.evaluations: auto``, where no other limit is set."""
 
 _LONGEST_NAME = 120
+_MOST = 10**12
+"""Largest limit of a budget."""
 _LIMITS = ("evaluations", "hours", "device_hours", "tokens", "dollars")
 _WHOLE = ("evaluations", "tokens")
 _PARTS = ("task", "policy", "operators", "llm", "evaluator", "executor")
@@ -66,6 +68,8 @@ class Budget:
             raise ValueError(f"budget.{name} is {value!r}; expected a {whole}number, or null for no limit")
         if name in _WHOLE and value < 1:
             raise ValueError(f"budget.{name} is {value}; expected at least 1")
+        if name != "target" and value > _MOST:
+            raise ValueError(f"budget.{name} is {str(value)[:40]}; expected at most {_MOST:,}, or null for no limit")
         if name not in (*_WHOLE, "target") and value <= 0:
             raise ValueError(f"budget.{name} is {value}; expected a positive number")
 
@@ -248,7 +252,17 @@ def _section(name: str, values: Plain) -> Any:
     """One field of ``Config``. Raises ValueError."""
     if name in _PARTS:
         refuse_old_names(values.get(name), name)
+        _refuse_nan(values.get(name), name)
     return _SECTIONS[name](values.get(name, _MISSING))
+
+
+def _refuse_nan(value: Any, where: str) -> None:
+    """Raise ValueError if ``nan`` is anywhere in a section: also among options that only a class of its own checks."""
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"{where} is nan; expected a finite number")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _refuse_nan(item, f"{where}.{key}")
 
 
 _MISSING = object()
@@ -275,6 +289,8 @@ def _claim(value: Any) -> ClaimPlan | None:
 def _seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"seed is {_shown(value)}; expected a whole number")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"seed is {str(value)[:40]}; expected a whole number of at most 63 bits")
     return value
 
 

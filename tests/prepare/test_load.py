@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
     "program": "program.md",
     "seconds": 5.0,
     "context": 32,
-    "limits": {"memory_mb": 100},
+    "limits": {"memory_mb": 300},
     "constants": {"WIDTH": 64},
 }
 
@@ -39,7 +39,7 @@ def config() -> dict[str, Any]:
 def test_a_configuration_becomes_a_task(config: dict[str, Any]) -> None:
     task = task_from(config)
     assert task.corpus == Folder("own", "/texts")
-    assert (task.metric.direction, task.limits.memory_mb, task.limits.processes) == ("minimise", 100, 256)
+    assert (task.metric.direction, task.limits.memory_mb, task.limits.processes) == ("minimise", 300, 256)
     assert task.constants == {"WIDTH": 64}
     assert config == CONFIG  # what was given is not changed
 

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from prepare.presets import has_device_files
 
+_MOST = 1024
+"""Slots of a machine, or threads of a slot, at most."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -64,6 +67,10 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
         if value is not None and value < 1:
             raise ValueError(
                 f"executor.{name} is {value}; expected a positive number, or null to choose by the machine"
+            )
+        if value is not None and value > _MOST:
+            raise ValueError(
+                f"executor.{name} is {value}; expected at most {_MOST:,}, or null to choose by the machine"
             )
     cores = usable_cores()
     gpus = visible_gpus()

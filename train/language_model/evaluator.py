@@ -221,7 +221,12 @@ def _rows_of(task: Task, split: Split) -> Symbols:
 
 
 def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
-    """Raise ValueError if the corpus is too small for the task's context or has symbols beyond its vocabulary."""
+    """Raise ValueError for a wrong direction, a corpus that is too small, and symbols beyond the vocabulary."""
+    if task.metric.direction != "minimise":
+        raise ValueError(
+            f"task.metric.direction is {task.metric.direction!r}; expected 'minimise', since this evaluator "
+            "measures bits per byte, of which a better model has fewer"
+        )
     trained = task.training_size()
     if trained <= task.context + 1:
         raise ValueError(
