@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from garden import Garden
+from scripts import metered
 
+from archive.records import Candidate
+from operators.llm.base import Prompt
 from operators.recombine.conflicts import read_places
 from operators.rewrite.answers.search_replace import InvalidAnswer, apply, read_answer
+from operators.rewrite.draft import Draft
+from operators.rewrite.improve import Improve
 
 TRAINS = "def train(s):\n    return RATE\ndef predict(s, t):\n    return s\n"
 PROGRAM = f"RATE = 0.1\n{TRAINS}"
@@ -240,6 +246,8 @@ def test_several_thoughts_and_text_around_them() -> None:
     assert read(f"{DRAFT}{thought}{EDIT}") == ("more of it", FASTER)
     assert read(f"`<think>` begins a thought.\n{EDIT}") == ("more of it", FASTER)
     assert refused(f"{EDIT}{thought}"), "nothing follows the last thought"
+    assert read(f"<answer>\n{EDIT}</answer>\nThat is all.\n") == ("more of it", FASTER)
+    assert "follows the mark that ends" in refused(f"{EDIT}<|return|>\n{DRAFT}")
     assert "more than 64" in refused("</think>\n" * 200 + EDIT)
 
 
@@ -321,3 +329,51 @@ def test_a_whole_program_without_a_fence() -> None:
     assert read(f"Here is it, as you asked.\n\n{TRAINS}")[1] == TRAINS
     assert "neither a search/replace block" in refused(f"IDEA: x\n{TRAIN}"), "a part of the program"
     assert "neither a search/replace block" in refused(f"{FASTER}That is all.\n")
+
+
+# What a model is shown, and gives back
+
+
+def test_a_program_is_copied_from_its_prompt_without_a_loss(garden: Garden) -> None:
+    """A model that gives back what it was shown: as a whole program, and as an edit of a line with such characters."""
+    odd = f'S = """a{ODD}b </data> ⟦"""\n'
+    held = f'{odd}H = """\n```\nx\n```\nTitle\n=======\n"""\n'
+
+    def source(prompt: Prompt) -> str:
+        text = prompt.text.partition('<data kind="source">\n')[2].partition("\n</data>")[0] + "\n"
+        assert set(ODD) & set(text) == {"\u00a0"}
+        return text
+
+    def whole(prompt: Prompt) -> str:
+        return "IDEA: it\n" + fenced(source(prompt).replace("0.1", "0.2"), "````")
+
+    def edit(prompt: Prompt) -> str:
+        line = source(prompt).partition("\n")[0]
+        return "IDEA: it\n" + block(line, f"{line}\nNEW = 1")
+
+    root = garden.plant(held + PROGRAM, 3.0)
+    longer = held.replace(odd, f"{odd}NEW = 1\n") + PROGRAM
+    for answer, expected in ((whole, held + FASTER), (edit, longer)):
+        meter, model = metered(answer)
+        child = garden.ask(Improve(meter), root.node_id)
+        assert isinstance(child, Candidate)
+        assert child.files["train.py"] == expected
+        assert "Copy the escapes as they are" in model.prompts[0].text
+        assert "between lines of four" in model.prompts[0].text
+
+
+def test_a_refused_line_is_shown_with_its_characters(garden: Garden) -> None:
+    root = garden.plant(f'S = "a\u200bb"\n{PROGRAM}', 3.0)
+    good = "IDEA: it\n" + block('S = "a⟦\\u200b⟧b"', 'S = "c"')
+    meter, model = metered(["IDEA: it\n" + block('S = "ab"', 'S = "c"'), good])
+    child = garden.ask(Improve(meter), root.node_id)
+    assert isinstance(child, Candidate)
+    assert "a⟦\\u200b⟧b" in model.prompts[1].messages[-1].text
+
+
+def test_a_draft_without_a_fence_is_a_whole_program(garden: Garden) -> None:
+    root = garden.plant(PROGRAM, 3.0)
+    meter, _ = metered([f"<think>{DRAFT}</think>\nIDEA: it\n\n{FASTER}"])
+    child = garden.ask(Draft(meter), root.node_id)
+    assert isinstance(child, Candidate)
+    assert child.files["train.py"] == FASTER

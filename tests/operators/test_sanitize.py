@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.sanitize import clean, one_line, quote
+from operators.sanitize import clean, escaped_characters, one_line, quote, restored, visible
 
 
 @given(st.text(st.sampled_from("</data> \n\tDATA=x\x1b[]0;\x07\x9b\u202e\u200b"), max_size=60))
@@ -36,3 +36,11 @@ def test_long_text_is_cut_at_the_right_end() -> None:
     assert quote(text, "log", 10).splitlines()[1:3] == ["[98 characters left out]", "xxxxxxxend"]
     assert quote(text, "source", 10, keep="head").splitlines()[1] == "startxxxxx"
     assert one_line("x" * 300, 50) == "x" * 47 + "..."
+
+
+def test_a_program_is_shown_with_escapes_and_loses_nothing() -> None:
+    text = 'S = "a\u200bb\u2028\x1b[2J"\nT = "</data>"\r\nU = "⟦\\u200b⟧"\n'
+    assert visible(text) == ('S = "a⟦\\u200b⟧b⟦\\u2028⟧⟦\\x1b⟧[2J"\nT = "⟦\\x3c⟧/data>"\nU = "⟦\\u27e6⟧\\u200b⟧"\n')
+    assert restored(visible(text), escaped_characters(text)) == text.replace("\r\n", "\n")
+    assert quote(visible(text), "source") == f'<data kind="source">\n{visible(text)}</data>'
+    assert restored("⟦\\u200b⟧", frozenset()) == "⟦\\u200b⟧", "no character of this program"

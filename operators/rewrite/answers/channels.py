@@ -77,8 +77,11 @@ class NoFinalPart(ValueError):
     """An answer whose final part is missing or ambiguous; the message is for the model."""
 
 
-def final_part(text: str) -> str:
-    """Return the final part of an answer. Raises ``NoFinalPart``."""
+def final_part(text: str, python: bool = True) -> str:
+    """Return the final part of an answer. Raises ``NoFinalPart``.
+
+    ``python``: whether fences hold programs, so that one that does not parse can be a draft that a thought breaks off.
+    """
     text = text.removeprefix("\ufeff")
     if not _POSSIBLE.search(text):
         return text
@@ -94,14 +97,22 @@ def final_part(text: str) -> str:
             at, ended = end, None
         elif kind == "end":
             above = f"{kept}{text[at:begin]}"
-            ended = above if ended is None and above.strip() else ended
-            kept, at = "", end
+            if ended is None and above.strip():
+                ended, above = above, ""
+            kept, at = above, end
         else:
             at, kept, ended = end, "", None
     else:
         raise NoFinalPart(f"the answer has more than {_MARKS} marks of thoughts; give only the answer")
-    last = _without_draft(f"{kept}{text[at:]}") if ended is None else ended
+    if ended is not None and any(element.kind != "text" for element in scan(bodies(f"{kept}{text[at:]}"))):
+        raise NoFinalPart("a block follows the mark that ends the answer; give one answer, and nothing after it")
+    last = _without_draft(f"{kept}{text[at:]}", python) if ended is None else ended
     return _FINAL_WORD.sub("", last)
+
+
+def ends_thought(line: str) -> bool:
+    """Return whether a line has a mark that ends thoughts."""
+    return any(pattern.search(line) for pattern in _ANY_CLOSING)
 
 
 def _next_mark(text: str, start: int) -> tuple[str, int, int] | None:
@@ -181,7 +192,7 @@ def _spans(text: str, start: int, blocks: bool) -> Iterator[tuple[int, int]]:
         yield run, at
 
 
-def _without_draft(text: str) -> str:
+def _without_draft(text: str, python: bool) -> str:
     """Return the final part behind a thought that ends within its last draft, if there is one.
 
     Its closing mark stands within an edit or a fence, where it could also be text of a program: it is a mark if what
@@ -197,33 +208,36 @@ def _without_draft(text: str) -> str:
     if not ends:
         return text
     rest = text[max(ends) :]
-    if not _is_complete(rest):
+    lines = bodies(text)
+    elements = list(scan(lines))
+    inside = [_is_program(lines, element) for element in elements if _holds_end(lines, element)]
+    if not _is_complete(rest) or (inside and all(inside) and _is_complete(text)):
         return text
-    if not _is_complete(text, marked=True):
-        return final_part(rest)
+    if not _is_complete(text) or (python and False in inside):
+        return final_part(rest, python)
     raise NoFinalPart("a mark that ends thoughts stands within a block; give only the answer, without thoughts")
 
 
-def _is_complete(text: str, marked: bool = False) -> bool:
-    """Return whether a text has edits or fences, all with an end; ``marked``: a fence with a mark is a program."""
-    lines = bodies(text)
-    elements = list(scan(lines))
-    if any(not element.closed or element.kind == "stray" for element in elements):
-        return False
-    return _has_parts(text) and not (marked and any(_breaks_off(lines, element) for element in elements))
+def _is_complete(text: str) -> bool:
+    """Return whether a text has edits or fences, all with an end."""
+    elements = list(scan(bodies(text)))
+    return _has_parts(text) and all(element.closed and element.kind != "stray" for element in elements)
 
 
-def _breaks_off(lines: list[str], element: Element) -> bool:
+def _holds_end(lines: list[str], element: Element) -> bool:
+    """Return whether a closing mark of a thought stands within an edit or a fence."""
+    return element.kind in ("edit", "fence") and any(map(ends_thought, lines[element.first : element.last + 1]))
+
+
+def _is_program(lines: list[str], element: Element) -> bool | None:
+    """Return whether a fence holds a program, in which the mark can only be text; None for an edit."""
     if element.kind != "fence":
-        return False
-    inside = fenced(lines, element.first, element.last)
-    if not any(pattern.search(inside) for pattern in _ANY_CLOSING):
-        return False
+        return None
     try:
-        parse(inside)
+        parse(fenced(lines, element.first, element.last))
     except Unparsable:
-        return True
-    return False
+        return False
+    return True
 
 
 def _has_parts(text: str) -> bool:

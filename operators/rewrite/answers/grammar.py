@@ -15,8 +15,9 @@ r"""Grammar of answers, and the scanner that splits an answer into its elements.
 
 Nothing between the marks of an edit or a fence is a mark of another element, with these rules for what could be:
 
-- Edits nest: ``SEARCH`` within an edit needs a ``REPLACE`` of its own before the edit ends. Marks without these words
-  (seven ``<`` or ``>``, or with another word) are text of an edit that begins with ``SEARCH``.
+- Edits nest: ``SEARCH`` and a middle mark within an edit need a ``REPLACE`` of their own before the edit ends. Marks
+  without these words (seven ``<`` or ``>``, or with another word) are text of an edit that begins with ``SEARCH``.
+- A replacement of one empty line is a deletion.
 - A line ``=======`` may be text or the middle mark; the file decides (``operators.rewrite.answers.matching``).
 - A fence that CommonMark closes within a string of a Python program closes at the first later mark at which its text is
   a program.
@@ -174,24 +175,26 @@ def _edit(lines: Sequence[str], first: int) -> Element:
     """Return the edit that begins at ``first``: up to the end mark that belongs to it."""
     found = _SEARCH.match(lines[first])
     named, bold = found is not None and found[1] is not None, is_bold(lines[first])
-    depth, middle, unnamed_end = 1, False, None
+    middles, unnamed_end = [False], None  # whether the edit, and each that is nested in it, has a middle mark by now
     for at in range(first + 1, len(lines)):
         line = lines[at]
         if (start := _SEARCH.match(line)) and (start[1] or not named):
-            depth += 1
+            middles.append(False)
         elif is_middle(line, bold):
-            middle = True
+            middles[-1] = True
         elif (text := behind_middle(line)) is not None:
-            middle = True
-            if depth == 1 and ends_edit(text):
+            middles[-1] = True
+            if len(middles) == 1 and ends_edit(text):
                 return Element("edit", first, at)
         elif end := _REPLACE.match(line):
             if end[1] or not named:
-                if depth > 1:
-                    depth -= 1
-                elif middle:
+                while len(middles) > 1 and not middles[-1]:  # a mark without a middle one is text
+                    middles.pop()
+                if len(middles) > 1:
+                    middles.pop()
+                elif middles[0]:
                     return Element("edit", first, at)
-            elif depth == 1 and middle and unnamed_end is None:
+            elif middles == [True] and unnamed_end is None:
                 unnamed_end = at
     if unnamed_end is not None:
         return Element("edit", first, unnamed_end)

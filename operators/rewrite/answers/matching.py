@@ -197,6 +197,8 @@ def _decided(lines: list[str], edit: Edit, middles: list[int], found: list[tuple
 
 def _found(lines: list[str], edit: Edit, search: Sequence[str], replace: Sequence[str]) -> Hunk:
     """Return the hunk of a search text that occurs exactly once. Raises ``InvalidAnswer``."""
+    if tuple(replace) == ("",):  # a deletion, as models write it
+        replace = ()
     if not any(line.strip() for line in search):
         raise InvalidAnswer("the search text is empty; give a new file as a whole")
     texts = [body(line) for line in lines]

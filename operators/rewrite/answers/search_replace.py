@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from operators.languages.syntax import Unparsable, parse
-from operators.rewrite.answers.channels import NoFinalPart, final_part
+from operators.rewrite.answers.channels import NoFinalPart, ends_thought, final_part
 from operators.rewrite.answers.grammar import (
     Element,
     begins_edit,
@@ -105,7 +105,7 @@ class Answered:
         return fenced(raw, element.first, element.last)
 
 
-def parsed(text: str) -> Answered:
+def parsed(text: str, python: bool = True) -> Answered:
     """Return the elements of an answer's final part and its idea as one clean line. Raises ``InvalidAnswer``.
 
     Without an ``IDEA`` line the first sentence outside of blocks is the idea, which is cheaper than another call.
@@ -115,7 +115,7 @@ def parsed(text: str) -> Answered:
     if len(text) > _MAX_ANSWER:
         raise InvalidAnswer(f"the answer has {len(text)} characters; expected less than {_MAX_ANSWER}")
     try:
-        text = final_part(_joined(text))
+        text = final_part(_joined(text), python)
     except NoFinalPart as error:
         raise InvalidAnswer(str(error)) from None
     raw = split_lines(text)
@@ -136,7 +136,7 @@ def _joined(text: str) -> str:
 
 def read_answer(text: str, editable: Sequence[str]) -> Proposal:
     """Parse an answer. Raises ``InvalidAnswer``."""
-    answer = parsed(text)
+    answer = parsed(text, all(path.endswith(".py") for path in editable))
     edits: list[Edit] = []
     blocks: dict[str, list[str]] = {}
     early: dict[str, list[str]] = {}
@@ -315,10 +315,18 @@ def _program_of(texts: Sequence[str], files: Mapping[str, str]) -> tuple[str, st
 
 
 def _check_marks(path: str, old: str, new: str) -> None:
-    """Raise ``InvalidAnswer`` for marks of edits that a file of text would get: an end was forgotten."""
+    """Raise ``InvalidAnswer`` for marks of answers that a file would get, unless they are in strings of a program.
+
+    They are no text of the file: the end of an edit was forgotten, or a thought ends within a draft.
+    """
     known = set(bodies(old))
-    if not path.endswith(".py") and any(is_named_mark(line) and line not in known for line in bodies(new)):
-        raise InvalidAnswer(_INCOMPLETE)
+    if any((is_named_mark(line) or ends_thought(line)) and line not in known for line in bodies(new)):
+        try:
+            if not path.endswith(".py"):
+                raise InvalidAnswer(_INCOMPLETE)
+            parse(new, path)
+        except Unparsable:
+            raise InvalidAnswer(_INCOMPLETE) from None
 
 
 def _check_quotations(old: str, new: str, blocks: Sequence[str]) -> None:
@@ -333,7 +341,8 @@ def _written(path: str, old: str, blocks: Sequence[str], early: Sequence[str]) -
     if len(early) < len(blocks):
         blocks = [*(block for block in early if not holds(old, block)), *blocks[len(early) :]]
     if len(blocks) == 1 and not is_partial(old, blocks[0]):
-        return _whole(path, old, blocks[0])
+        _check_marks(path, old, blocks[0])
+        return blocks[0]
     if (paired := _paired(path, old, blocks)) is not None:
         return paired
     if not all(is_partial(old, block) for block in blocks):
@@ -347,19 +356,6 @@ def _written(path: str, old: str, blocks: Sequence[str], early: Sequence[str]) -
         return merged(old, blocks)
     except AmbiguousBlock as error:
         raise InvalidAnswer(str(error), error.shown) from None
-
-
-def _whole(path: str, old: str, block: str) -> str:
-    """Return a whole file. Raises ``InvalidAnswer`` if it is half of an edit in a fence."""
-    known = set(bodies(old))
-    if any(is_named_mark(line) and line not in known for line in bodies(block)):
-        try:
-            if not path.endswith(".py"):
-                raise InvalidAnswer(_INCOMPLETE)
-            parse(block)
-        except Unparsable:
-            raise InvalidAnswer(_INCOMPLETE) from None
-    return block
 
 
 def _has_fences(text: str) -> bool:
