@@ -44,7 +44,7 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 def normalised(path: Path | str) -> Path:
     """Return the absolute path of an archive, links resolved: lock and socket belong to the real file."""
-    return Path(path).expanduser().resolve()
+    return Path(os.path.expanduser(path)).resolve()  # which leaves the ~ of an unknown user
 
 
 def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = None) -> duckdb.DuckDBPyConnection:

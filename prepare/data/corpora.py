@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from prepare.data.folders import MANIFEST, create_folder, is_complete
+from prepare.data.folders import PreparationError as PreparationError
 from prepare.scoring import Bytes
 
 EvaluationSplit = Literal["val", "select", "holdout"]
@@ -31,15 +32,19 @@ Split = Literal["train", "val", "select", "holdout"]
 SPLITS: tuple[Split, ...] = ("train", *EVALUATION)
 
 
-class PreparationError(Exception):
-    """The data could not be prepared; the message tells the user what to do."""
-
-
 def cache_directory() -> Path:
-    """Return ``$TREEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/treewright``, else ``~/.cache/treewright``."""
-    if own := os.environ.get("TREEWRIGHT_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "treewright"
+    """Return ``$TREEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/treewright``, else ``~/.cache/treewright``.
+
+    Raises PreparationError if that is in a home directory and there is none.
+    """
+    own, cache = os.environ.get("TREEWRIGHT_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = os.path.expanduser(own or os.path.join(cache, "treewright"))
+    if folder.startswith("~"):
+        raise PreparationError(
+            f"there is no home directory for {folder} (HOME is not set, and this user is not known to the system). "
+            "Set TREEWRIGHT_CACHE to a folder for prepared data"
+        )
+    return Path(folder)
 
 
 Splits = dict[str, list[tuple[str, bytes]]]

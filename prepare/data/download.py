@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare.data.corpora import PreparationError
-from prepare.data.folders import sha256_of
+from prepare.data.folders import make, sha256_of
 
 _CHUNK = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -100,7 +100,7 @@ def fetch(
     fault: returns why a file is invalid by its format, or None. advance: receives the number of bytes on disk.
     Raises PreparationError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path.parent)
     with _locked(path):
         known = receipt_of(path)
         if path.is_file():

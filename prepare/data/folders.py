@@ -10,9 +10,39 @@ from pathlib import Path
 MANIFEST = "manifest.json"
 
 
+class PreparationError(Exception):
+    """The data could not be prepared; the message tells the user what to do."""
+
+
 def is_complete(folder: Path) -> bool:
     """Return whether the folder exists with its manifest."""
     return (folder / MANIFEST).is_file()
+
+
+def make(folder: Path) -> None:
+    """Create a folder of the cache, and make sure that files can be written in it. Raises PreparationError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PreparationError(_unwritable(folder, error)) from error
+    if (problem := why_unwritable(folder)) is not None:
+        raise PreparationError(problem)
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """Return why nothing can be written in a folder, which need not exist, or None if something can; leaves nothing."""
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    try:
+        # Names say less: a file system may be mounted for reading only, or have no room for files.
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".treewright-"):
+            return None
+    except OSError as error:
+        return _unwritable(folder, error)
+
+
+def _unwritable(folder: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{folder} cannot be written ({reason}). Set TREEWRIGHT_CACHE to a folder of your own for prepared data"
 
 
 def create_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -20,7 +50,7 @@ def create_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
     If another process has created the folder meanwhile, from the same data, that one is kept.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         staged = Path(scratch) / "data"
         staged.mkdir(mode=0o700)

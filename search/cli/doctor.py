@@ -19,6 +19,7 @@ from operators.llm.base import LlmError
 from prepare.compose import compose
 from prepare.config import Part, SettingsError
 from prepare.data.corpora import PreparationError
+from prepare.data.folders import why_unwritable
 from prepare.load import TaskError, task_from
 from prepare.task import Task
 from search import factory
@@ -120,6 +121,9 @@ def _budget(config: Config) -> Iterator[Finding]:
 def _data(task: Task) -> Iterator[Finding]:
     try:
         if not task.is_prepared():
+            if (problem := why_unwritable(task.locations()[0])) is not None:
+                yield Finding("problem", "data", problem)
+                return
             words = f"{task.corpus.name} is not prepared yet; the search prepares it first (it may need the network)"
             yield Finding("note", "data", words)
             return

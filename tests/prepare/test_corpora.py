@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prepare.data import corpora
+from prepare.data import corpora, folders
 from prepare.data.corpora import CachedCorpus, Folder, Plays, PreparationError
 
 SPLITS = ("val", "select", "holdout")
@@ -260,3 +260,34 @@ def test_the_real_plays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert size == pytest.approx(5.3e6, rel=0.02)
     assert len(np.unique(np.concatenate([*corpus.documents(), *map(corpus.evaluation, SPLITS)]))) == 86
     assert dataclasses.replace(corpus).fingerprint() == corpus.fingerprint()
+
+
+def test_without_a_home_directory_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "TREEWRIGHT_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(corpora.PreparationError, match=r"no home directory .* Set TREEWRIGHT_CACHE"):
+        corpora.cache_directory()
+
+
+@pytest.mark.parametrize("variable", ["TREEWRIGHT_CACHE", "XDG_CACHE_HOME"])
+def test_a_tilde_is_the_home_directory(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TREEWRIGHT_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, "~/x")
+    assert corpora.cache_directory().is_relative_to(tmp_path / "x")
+
+
+@pytest.mark.parametrize("place", ["/dev/null/cache", "/proc/cache"])  # which root cannot write, either
+def test_a_cache_that_cannot_be_written_is_named(place: str) -> None:
+    with pytest.raises(corpora.PreparationError, match=rf"{place} cannot be written .* Set TREEWRIGHT_CACHE"):
+        folders.make(Path(place))
+    assert str(folders.why_unwritable(Path(place))).startswith(f"{place} cannot be written")
+
+
+def test_a_check_leaves_nothing(tmp_path: Path) -> None:
+    assert folders.why_unwritable(tmp_path / "a" / "b") is None
+    assert list(tmp_path.iterdir()) == []

@@ -446,6 +446,15 @@ def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "it changes nothing"
 
 
+def test_a_cache_that_cannot_be_written_is_a_problem_for_doctor_and_search(tmp_path: Path) -> None:
+    for words, status in ((("doctor",), 1), ((), 1)):
+        done = search(tmp_path, *words, TREEWRIGHT_CACHE="/dev/null/cache")
+        assert done.returncode == status
+        assert "/dev/null/cache" in done.stdout + done.stderr
+        assert "Set TREEWRIGHT_CACHE" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_doctor_reads_the_instructions_too(tmp_path: Path) -> None:
     (tmp_path / "latin.md").write_bytes(b"make it lower, gr\xfc\xdfe\n")
     for name, said in (("latin.md", "the instructions latin.md are not UTF-8"), ("nowhere.md", "nowhere.md")):

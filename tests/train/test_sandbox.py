@@ -12,6 +12,7 @@ from nobody import as_nobody
 
 from train.hardware.slots import Slot
 from train.sandbox import base as module
+from train.sandbox import environment
 from train.sandbox.base import Bubblewrap, NoSandbox, SandboxUnavailable, find_sandbox, stage_library
 from train.sandbox.confine.landlock import abi
 from train.sandbox.environment import FIRST_UID, trust_in
@@ -63,6 +64,16 @@ def test_where_one_bubblewrap_is_refused_the_other_is_tried(monkeypatch: pytest.
     good = module.bubblewrap_binaries()[0]
     monkeypatch.setattr(module, "bubblewrap_binaries", lambda: (broken, good))
     assert find_sandbox("auto") == Bubblewrap(good, ImageFiles(find_image()))
+
+
+def test_a_bubblewrap_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a child that keeps the outputs open, as a hanging mount does."""
+    hanging = tmp_path / "bwrap"
+    hanging.write_text("#!/bin/sh\nsleep 300 &\nsleep 300\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(environment, "_PATIENCE", 0.2)
+    problem = Bubblewrap(hanging).probe()
+    assert problem == f"{hanging} did not answer for 0.2 s, where a few tenths are usual"
 
 
 def test_without_an_image_the_machine_s_own_files_are_mounted_and_the_tier_says_so(

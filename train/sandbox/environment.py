@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sysconfig
 import tempfile
@@ -88,6 +91,10 @@ PROBE_SCRIPT = (
 """Script that installs a filter in a sandbox, to test that both can be made. Its argument: the library folder."""
 
 
+_PATIENCE = 10.0
+"""Seconds for the test of a sandbox, which takes 0.1 to 0.3 s on a machine that is not busy."""
+
+
 def probe(inside: Callable[[Path, Slot], SandboxCommand]) -> str | None:
     """Run the command that ``inside`` returns for a stage and a slot; return None if it succeeds, else its error."""
     slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
@@ -98,15 +105,31 @@ def probe(inside: Callable[[Path, Slot], SandboxCommand]) -> str | None:
         (stage / "candidate").mkdir(mode=0o755)
         tried = inside(stage, slot)
         try:
-            done = subprocess.run(
-                tried.command,
-                env=tried.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=60,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            return _tried(tried)
+        except OSError as error:
             return str(error)
-    return None if done.returncode == 0 else (done.stderr.strip() or f"exit status {done.returncode}")
+
+
+def _tried(tried: SandboxCommand) -> str | None:
+    """Run a command; return None if it succeeds, else its error. Gives up after ``_PATIENCE``. Raises OSError."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            tried.command,
+            env=tried.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with what it has launched
+            return f"{tried.command[0]} did not answer for {_PATIENCE:g} s, where a few tenths are usual"
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        words = said.read().decode(errors="replace").strip()
+    return None if status == 0 else (words or f"exit status {status}")
