@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from archive.records import Failed
 from prepare.task import Task
+from train.language_model.evaluator import AuditedEvaluator
 from train.language_model.predict_sandbox import check_computing
 from train.sandbox.abort import Aborted
+from train.sandbox.base import find_sandbox
 
 
 def charge(
@@ -55,3 +58,43 @@ def test_training_in_predict_is_timed_out(toy_task: Task, spent: dict[str, Any])
     with pytest.raises(Aborted, match="3 s of computing that predict is given") as ended:
         charge(toy_task, **spent)
     assert (ended.value.outcome, ended.value.violation) == ("timed_out", False)
+
+
+BUSY = """
+import time, torch
+
+def train(session):
+    session.start()
+    while session.remaining() > 0.1: time.sleep(0.01); session.report(step=1, loss=1.0)
+    return {"table": torch.zeros(256)}
+
+def predict(state, task):
+    began = time.process_time()
+    def model(tokens):
+        while time.process_time() - began < SECONDS: pass
+        return state["table"].expand(*tokens.shape, 256)
+    return model
+"""
+
+
+@pytest.mark.slow  # launches sandboxes, since the worker says when the first batch is done
+@pytest.mark.parametrize(
+    ("seconds", "phases"),
+    [
+        (4.0, {"launch", "rehearse"}),  # more than all training seconds could pay for: before any of them is spent
+        (1.8, {"launch", "rehearse", "startup", "train", "check"}),
+    ],
+)
+def test_what_the_first_batch_costs_is_found_before_scoring(
+    run_candidate, toy_task: Task, seconds: float, phases: set[str]
+) -> None:
+    """As by torch.compile in predict, which compiles anew in each sandbox."""
+    wall = {"startup_seconds": 100.0, "check_seconds": 100.0}  # a busy machine decides nothing
+    limits = dataclasses.replace(toy_task.limits, predict_seconds=1.2, rehearsal_seconds=1.0, **wall)
+    by = AuditedEvaluator(dataclasses.replace(toy_task, limits=limits), find_sandbox("auto"))
+    evaluation = run_candidate(BUSY.replace("SECONDS", str(seconds)), by=by)
+    assert isinstance(evaluation, Failed), evaluation
+    assert evaluation.outcome == "timed_out"
+    assert "predict(), with its first batch alone, took more than the 1.2 s of computing" in evaluation.reason
+    assert "torch.compile" in evaluation.reason
+    assert set(evaluation.resources.phases) == phases

@@ -94,12 +94,15 @@ class PredictSandbox:
         return answer
 
 
-def check_computing(sandboxes: SandboxFactory, wall: float, cpu: float, share: float = 1.0) -> None:
+def check_computing(
+    sandboxes: SandboxFactory, wall: float, cpu: float, share: float = 1.0, what: str = "scoring"
+) -> None:
     """Raise Aborted if ``predict`` computed longer than its allowance plus the unused training seconds.
 
     Otherwise a candidate could return its data as the state and train in ``predict``, for as long as scoring may take.
     Counts CPU seconds, since a busy machine must not end an honest program; wall seconds on a GPU. share: rows answered
     so far, as a multiple of ``task.rows``. The allowance grows with it, but is never less than that of ``task.rows``.
+    what: begins the reason.
     """
     slot, limits = sandboxes.slot, sandboxes.task.limits
     spent = wall if slot.device == "cuda" else cpu / max(1, slot.threads)
@@ -108,9 +111,9 @@ def check_computing(sandboxes: SandboxFactory, wall: float, cpu: float, share: f
         # The reason omits the duration: the candidate controls it, and could encode evaluation text in it.
         raise Aborted(
             "timed_out",
-            f"scoring took more than the {limits.predict_seconds:g} s of computing that predict is given, and than "
+            f"{what} took more than the {limits.predict_seconds:g} s of computing that predict is given, and than "
             "what was left of the training seconds: train in train(), make predict cheaper, or hand in the state "
-            "earlier",
+            "earlier. What predict compiles (torch.compile), it compiles anew in each sandbox, and that counts",
         )
 
 

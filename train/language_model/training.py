@@ -26,6 +26,7 @@ from prepare.smoke_test import TEXT_BYTES
 from prepare.task import Buffer, Task
 from train.faults import fault
 from train.language_model.curve import Divergence, MedianRule
+from train.language_model.predict_sandbox import check_computing
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted
 from train.sandbox.factory import SandboxFactory
@@ -42,6 +43,8 @@ _STRAY_FRAMES = 1000  # a thread of the candidate may still report while predict
 
 
 _TOO_LONG = "the rehearsal took too long"
+_FOUND = "found in the rehearsal, before any training time was spent"
+_FIRST = "predict(), with its first batch alone,"
 _UNASKED = "train() sent {!r} before it called session.start()"
 
 
@@ -55,8 +58,28 @@ def _before_any_budget() -> Iterator[None]:
             return
         if ended.outcome == "lost":
             raise
-        where = "found in the rehearsal, before any training time was spent"
-        raise Aborted(ended.outcome, f"{ended.reason} ({where})", ended.violation) from None
+        raise Aborted(ended.outcome, f"{ended.reason} ({_FOUND})", ended.violation) from None
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What a process had computed when it began to predict."""
+
+    began: float
+    cpu_seconds: float
+
+    @classmethod
+    def by(cls, process: SandboxProcess) -> _Spent:
+        return cls(time.monotonic(), process.usage.cpu_seconds)
+
+    def too_dear(self, sandboxes: SandboxFactory, process: SandboxProcess) -> Aborted | None:
+        """Return why scoring would end the program, if its first batch alone computes for too long."""
+        cpu = process.usage.cpu_seconds - self.cpu_seconds
+        try:
+            check_computing(sandboxes, time.monotonic() - self.began, cpu, what=_FIRST)
+        except Aborted as ended:
+            return ended
+        return None
 
 
 @dataclass(frozen=True)
@@ -116,7 +139,7 @@ class Training:
         The messages come from the candidate; false ones only harm itself, since the same limits are checked on the real
         state.
         """
-        limits = self.task.limits
+        limits, too_dear = self.task.limits, None
         plan = {"seconds": limits.rehearsal_seconds, "bytes": min(size, TEXT_BYTES), "shapes": self._shapes()}
         with _before_any_budget(), self.sandboxes.open("training", "rehearse", rehearsal=plan) as process:
             deadline = time.monotonic() + limits.startup_seconds
@@ -126,9 +149,15 @@ class Training:
                     elements, state_bytes = frame.message.get("elements"), frame.message.get("bytes")
                     if _is_count(elements) and _is_count(state_bytes):
                         _within_limits(elements, state_bytes, self.task)
+                    spent, deadline = _Spent.by(process), max(deadline, time.monotonic() + limits.check_seconds)
                     frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
+                    if frame.kind == "predicted":
+                        too_dear = spent.too_dear(self.sandboxes, process)
+                        frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
                 if frame.kind != "rehearsed":
                     raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
+        if too_dear is not None:  # even if no training second is used
+            raise Aborted(too_dear.outcome, f"{too_dear.reason} ({_FOUND})")
         self.progress.log = ""  # it keeps the output of the training only
 
     # ------------------------------------------------------------ training
@@ -213,9 +242,16 @@ class Training:
         """Run ``predict`` once on random tokens, where its traceback may be logged. Raises Aborted."""
         deadline = time.monotonic() + self.task.limits.check_seconds
         process.send({"type": "check", "shapes": self._shapes()}, state, deadline=deadline)
-        late = f"predict did not answer within {self.task.limits.check_seconds:g} s"
+        late = (
+            f"predict did not answer within {self.task.limits.check_seconds:g} s: make it cheaper, and compile nothing "
+            "in it (torch.compile compiles anew in each sandbox)"
+        )
+        spent = _Spent.by(process)
         for _ in range(_STRAY_FRAMES):
-            if process.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late).kind == "checked":
+            frame = process.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late)
+            if frame.kind == "predicted" and (too_dear := spent.too_dear(self.sandboxes, process)) is not None:
+                raise too_dear
+            if frame.kind == "checked":
                 break
         else:
             raise Aborted("invalid", "it sent messages without end while predict was checked", violation=True)

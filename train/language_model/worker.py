@@ -137,12 +137,16 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
 
     # Ordinary errors in predict show here, on random tokens, where the traceback may be logged.
     order = channel.receive()
-    _try_predict(module, order.payload, info, order.message["shapes"])
+    _try_predict(channel, module, order.payload, info, order.message["shapes"])
     channel.send({"type": "checked"})
 
 
-def _try_predict(module: Any, state: bytes, info: Any, shapes: list[list[int]]) -> None:
-    """Run ``predict`` on random tokens. Raises its errors, and TypeError or ValueError for wrong logits."""
+def _try_predict(channel: Any, module: Any, state: bytes, info: Any, shapes: list[list[int]]) -> None:
+    """Run ``predict`` on random tokens. Raises its errors, and TypeError or ValueError for wrong logits.
+
+    Says when the first shape is done, that of scoring, so that the evaluator can compare its computing with what
+    scoring allows.
+    """
     import safetensors.torch
     import torch
 
@@ -150,9 +154,11 @@ def _try_predict(module: Any, state: bytes, info: Any, shapes: list[list[int]]) 
 
     model = module.predict(safetensors.torch.load(state), info)
     with torch.inference_mode():
-        for batch, length in shapes:
+        for number, (batch, length) in enumerate(shapes):
             tokens = torch.randint(info.vocab, (batch, length), device=info.device)
             check_logits(model(tokens), batch, length, info.vocab)
+            if number == 0:
+                channel.send({"type": "predicted"})
 
 
 # ---------------------------------------------------------------- rehearsal
@@ -176,7 +182,7 @@ def _rehearse(channel: Any, module: Any, hello: dict[str, Any]) -> None:
         payload = safetensors.torch.save(plain)
         elements = sum(tensor.numel() for tensor in plain.values())
         channel.send({"type": "returned", "elements": elements, "bytes": len(payload)})
-        _try_predict(module, payload, TaskInfo(**hello["task"]), hello["rehearsal"]["shapes"])
+        _try_predict(channel, module, payload, TaskInfo(**hello["task"]), hello["rehearsal"]["shapes"])
     channel.send({"type": "rehearsed"})
 
 
