@@ -194,7 +194,7 @@ def test_what_cannot_be_measured_on_amds_gpus_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("shown", "gpu", "name", "number"),
-    [("3,5", 1, "5", 5), ("MIG-aa,MIG-bb", 1, "MIG-bb", 1), ("", 1, "1", 1), ("GPU-cc", 0, "GPU-cc", 0)],
+    [("3,5", 1, "5", 5), ("", 1, "1", 1), ("GPU-cc", 0, "GPU-cc", 7)],
 )
 def test_a_candidate_sees_the_gpu_that_this_process_means(
     monkeypatch: pytest.MonkeyPatch, shown: str, gpu: int, name: str, number: int
@@ -202,9 +202,42 @@ def test_a_candidate_sees_the_gpu_that_this_process_means(
     """torch counts what is visible here; in the sandbox, and among the device files, others count."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     monkeypatch.setattr(slots, "gpu_identity", lambda gpu: (None, None))
+    monkeypatch.setattr(slots, "device_minor", {"GPU-cc": 7}.get)
     slot = gpu_slot(0, gpu, (), 1)
     assert environment_for(slot)["CUDA_VISIBLE_DEVICES"] == name
     assert vendor_of(slot).device_files(slot)[0] == f"/dev/nvidia{number}"
+    assert slot.uuid == ("GPU-cc" if shown == "GPU-cc" else None)
+
+
+@pytest.mark.parametrize(
+    ("shown", "seen"), [("0,0", 0), ("8", 0), ("-1", 0), ("0,8", 1), ("0,GPU-aa", 0), ("GPU-zz", 0), ("x", 0), (" ", 0)]
+)
+def test_a_gpu_that_torch_does_not_see_is_not_replaced_by_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, shown: str, seen: int
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    monkeypatch.setattr(slots, "has_device_files", lambda: True)
+    monkeypatch.setattr(slots, "visible_gpus", lambda: tuple(range(seen)))
+    for use in (make_slots, lambda count: device_kind()):
+        with pytest.raises(ValueError, match=rf"CUDA_VISIBLE_DEVICES is '{shown}', and torch sees {seen} GPUs"):
+            use(None)
+
+
+@pytest.mark.parametrize("shown", ["", "NoDevFiles", None])
+def test_no_gpu_is_a_choice(monkeypatch: pytest.MonkeyPatch, shown: str | None) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown) if shown is not None else monkeypatch.delenv(
+        "CUDA_VISIBLE_DEVICES", raising=False
+    )
+    monkeypatch.setattr(slots, "has_device_files", lambda: True)
+    monkeypatch.setattr(slots, "visible_gpus", lambda: ())
+    assert device_kind() == "cpu"
+
+
+def test_a_partition_of_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-aa,MIG-bb")
+    monkeypatch.setattr(slots, "visible_gpus", lambda: (0, 1))
+    with pytest.raises(ValueError, match=r"names MIG-aa, a partition \(MIG\) of a GPU; expected a whole GPU"):
+        make_slots(None)
 
 
 def test_torch_is_not_asked_where_no_device_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from launching import HOUSE, run
 
 from prepare.config import typed
 from train.executors.base import ExecutorError
@@ -126,3 +127,13 @@ def test_one_process_works_on_one_cluster(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_head_is_looked_for_by_its_port() -> None:
     assert connection_problem("127.0.0.1:9") is not None
+
+
+def test_no_folder_is_uploaded_under_uv_run() -> None:
+    """In a process of its own, since Ray reads the variable when it is imported, as it may be here already."""
+    script = (
+        "from train.executors.ray.cluster import ray_package; ray_package(); "
+        "from ray._private import ray_constants; print(ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV)"
+    )
+    done = run([sys.executable, "-c", script], HOUSE)
+    assert done.stdout == "False\n", done.stderr

@@ -73,7 +73,7 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
                 f"executor.{name} is {value}; expected at most {_MOST:,}, or null to choose by the machine"
             )
     cores = usable_cores()
-    gpus = visible_gpus()
+    gpus = _usable_gpus()
     if gpus:
         count = count or len(gpus)
         _limit_count(count, len(gpus), f"torch sees {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}")
@@ -98,19 +98,47 @@ def _limit_count(count: int, devices: int, found: str) -> None:
 
 
 def gpu_slot(index: int, gpu: int, cores: tuple[int, ...], threads: int) -> Slot:
-    """Make the slot of a GPU, given by torch's number."""
+    """Make the slot of a GPU, given by torch's number. Raises ValueError for a MIG partition."""
     amd, ids = is_amd(), visible_ids()
-    uuid, minor = (None, None) if amd else gpu_identity(gpu)
     visible_id = ids[gpu] if gpu < len(ids) else None
+    if visible_id is not None and visible_id.startswith("MIG"):
+        raise ValueError(
+            f"CUDA_VISIBLE_DEVICES names {visible_id}, a partition (MIG) of a GPU; expected a whole GPU, since a "
+            "sandbox and a lease are of whole GPUs. Name one with CUDA_VISIBLE_DEVICES (`nvidia-smi -L` lists them)"
+        )
+    uuid, minor = (None, None) if amd else gpu_identity(gpu)
+    if uuid is None and visible_id is not None and visible_id.startswith("GPU-"):
+        uuid, minor = visible_id, device_minor(visible_id)
     return Slot(index, "cuda", gpu, cores, threads, uuid, minor, visible_id, amd)
+
+
+_VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+_NO_GPU = "NoDevFiles"
+"""What Slurm writes for a job without a GPU."""
 
 
 def visible_ids() -> list[str]:
     """Return the entries of CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES, in torch's order; empty if unset."""
-    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
-        if listed := os.environ.get(name):
+    for name in _VISIBLE:
+        if (listed := os.environ.get(name)) and listed != _NO_GPU:
             return [each.strip() for each in listed.split(",")]
     return []
+
+
+def _usable_gpus() -> tuple[int, ...]:
+    """Return ``visible_gpus``. Raises ValueError if torch does not see each GPU that the environment names.
+
+    CUDA hides all GPUs, or those after it, when an entry occurs twice or does not exist; the search would then run on
+    the CPU, with another model and other limits, without a word.
+    """
+    gpus, ids = visible_gpus(), visible_ids()
+    if len(gpus) < len(ids) and (gpus or has_device_files()):
+        name = next(each for each in _VISIBLE if os.environ.get(each))
+        raise ValueError(
+            f"{name} is {os.environ[name]!r}, and torch sees {len(gpus)} GPUs with it; expected numbers or UUIDs of "
+            f"different GPUs of this machine (`nvidia-smi -L` lists them), or {name}='' to run on the CPU"
+        )
+    return gpus
 
 
 def shared_cores_warning(slots: Sequence[Slot]) -> str | None:
@@ -145,8 +173,8 @@ def _share(cores: list[int], index: int, size: int) -> tuple[int, ...]:
 
 
 def device_kind() -> str:
-    """Return ``cuda``, ``mps`` or ``cpu``: the device of this machine's slots."""
-    if visible_gpus():
+    """Return ``cuda``, ``mps`` or ``cpu``: the device of this machine's slots. Raises ValueError."""
+    if _usable_gpus():
         return "cuda"
     return "mps" if has_mps() else "cpu"
 
@@ -194,7 +222,7 @@ def device_minor(uuid: str, folder: Path = Path("/proc/driver/nvidia/gpus")) -> 
         with contextlib.suppress(OSError, ValueError):
             facts = dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line)
             known = {name.strip(): value.strip() for name, value in facts.items()}
-            if known.get("GPU UUID") == uuid:
+            if known.get("GPU UUID", "").startswith(uuid):  # CUDA takes the beginning of a UUID, too
                 return int(known["Device Minor"])
     return None
 

@@ -25,6 +25,8 @@ def ray_package() -> Any:
     """Import and return the package ``ray``. Raises ExecutorError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # default 20, half a minute each, on a wrong address
+    # Under `uv run` Ray would upload the working folder; every node has this package and needs no other file.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
     except ImportError as error:
