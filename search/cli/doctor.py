@@ -16,6 +16,7 @@ import psutil
 
 from operators.factory import build_meter
 from operators.llm.base import LlmError
+from operators.numeric.tune_comments import unused_comments
 from prepare.compose import compose
 from prepare.config import Part, SettingsError
 from prepare.data.corpora import PreparationError
@@ -97,6 +98,7 @@ def findings_for(config: Config) -> Iterator[Finding]:
     if task is not None:
         ready = task
         checks.insert(1, lambda: _data(ready))
+        checks.insert(2, lambda: _comments(ready))
     for check in checks:
         yield from check()
 
@@ -116,6 +118,11 @@ def _budget(config: Config) -> Iterator[Finding]:
     useless = config.budget.needs_model() if factory.why_no_model(config) is not None else None
     words = config.budget.describe()
     yield Finding("ok", "budget", words) if useless is None else Finding("problem", "budget", useless)
+
+
+def _comments(task: Task) -> Iterator[Finding]:
+    for sentence in unused_comments(factory.seed_files(task)):
+        yield Finding("note", "tune", sentence)
 
 
 def _data(task: Task) -> Iterator[Finding]:

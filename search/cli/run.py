@@ -14,6 +14,7 @@ from archive.errors import ArchiveError
 from archive.query.server import SqlServer
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
+from operators.numeric.tune_comments import unused_comments
 from prepare.compose import Composition
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
@@ -89,6 +90,8 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     stack.enter_context(display)
     display.show(search.llm.line)
     display.show(_greeting(search, executor, config.archive, local.sandbox.tier))
+    for sentence in unused_comments(files):
+        display.show(f"Note: {sentence}")
     search.begin()
     gc.freeze()  # keep the garbage collector from walking the tree (up to 100,000 nodes), which lives until the end
     stack.callback(gc.unfreeze)

@@ -365,6 +365,12 @@ def test_a_seed_program_that_does_not_parse(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
 
+def test_comments_without_effect_are_named_before_the_search_begins(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("RATE = 0.1\nSIZES = (1, 2)  # tune: 1..9\n")
+    for done in (search(tmp_path, "task.seed_file=mine.py", "doctor"), search(tmp_path, "task.seed_file=mine.py")):
+        assert "line 2: `tune: 1..9` has no effect: the value of SIZES is no number" in " ".join(done.stdout.split())
+
+
 def test_a_seed_program_that_crashes_stops_with_its_traceback(tmp_path: Path) -> None:
     conf = toy_conf(tmp_path, "crashes.py")
     words = ("--config-dir", str(conf), "task=toy", "operators=tune")
