@@ -190,6 +190,7 @@ def test_line_ends_of_the_file_are_kept() -> None:
 
 def test_a_pair_of_surrogates_is_one_character() -> None:
     assert changed(block("RATE = 0.1", "RATE = 0.2  # \ud83d\ude00")) == PROGRAM.replace("0.1", "0.2  # 😀")
+    assert "half of a character" in refused(block("RATE = 0.1", "RATE = 0.2  # \ud83d"))
 
 
 # Thoughts
@@ -214,6 +215,7 @@ FAMILIES = [
     ("analysisWe", "assistantfinal"),
     ("analysis\n", "\nassistantfinal\n"),
     ("<|channel>thought\n", "<channel|>"),
+    ("<|thinking|>", "<|/thinking|>"),
     ("<|think|>", "<|end|><|begin|>assistant<|content|>"),
     ("Here is my thought process:\n", "\nHere is my response:\n"),
 ]
@@ -275,6 +277,14 @@ def test_definitions_that_share_a_line_are_refused() -> None:
     assert "a place of its own" in refused(fenced("A = 5; B = 6\n" + TRAIN), "A = 4\nB = 5\n" + PROGRAM)
 
 
+def test_a_class_with_some_of_its_methods_is_refused() -> None:
+    """The others would be lost silently."""
+    held = "class A:\n    def __init__(self):\n        self.x = 1\n\n    def f(self):\n        return 1\n\n\n"
+    part = "class A:\n    def f(self):\n        return 2\n\n\n"
+    assert "a place of its own" in refused(fenced(part + TRAIN), held + PROGRAM)
+    assert changed(fenced(held.replace("1", "2") + TRAIN), held + PROGRAM).startswith(held.replace("1", "2").rstrip())
+
+
 def test_edits_are_located_in_the_original() -> None:
     program = f"a = 1\nb = 1\n{PROGRAM}"
     two = block("a = 1", "a = 2\nc = 1\nb = 1") + block("b = 1", "b = 3")
@@ -307,6 +317,14 @@ def test_a_quotation_beside_an_edit() -> None:
         assert read(f"It has:\n{fenced(quoted)}{EDIT}") == ("more of it", FASTER)
     assert "one or the other" in refused(EDIT + fenced(TRAIN))
     assert "one or the other" in refused(EDIT + fenced("STEPS = 3\n"))
+
+
+def test_a_command_and_a_repetition_beside_a_program() -> None:
+    command = fenced("python train.py\n", info="bash")
+    assert read(EDIT + command) == ("more of it", FASTER)
+    assert changed(fenced(FASTER) + command) == FASTER
+    assert changed(fenced(FASTER) + "Again:\n" + fenced(FASTER)) == FASTER
+    assert "has a diff" in refused(fenced("-RATE = 0.1\n+RATE = 0.2\n", info="diff"), path="notes.txt")
 
 
 def test_an_idea_below_the_program() -> None:

@@ -12,7 +12,7 @@ Formats, as the families document them:
     <|channel|>analysis<|message|> ... <|channel|>final<|message|>      gpt-oss; without its special tokens
                                                     ``analysis...assistantfinal...``
     <|channel>thought ... <channel|>                Gemma 4
-    <|think|> ... <|content|>                       Solar
+    <|think|> ... <|content|>                       Solar; also <|/think|>
     Here is my thought process: ... Here is my response:                Granite 3.2
 
 Templates often write the opening mark into the prompt, so that the answer has only the closing one: everything above it
@@ -25,8 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from operators.languages.syntax import Unparsable, parse
-from operators.rewrite.answers.grammar import Element, bodies, fenced, scan, split_lines
+from operators.rewrite.answers.grammar import Element, bodies, fenced, is_program, scan, split_lines
 
 _NAMES = (
     r"(?:\w{1,20}:)?(?:\w{1,20}_)?(?:think\w*|thoughts?|reason|reasoning|reflection|analysis|scratchpad|rationale|deliberation"
@@ -44,7 +43,7 @@ _FAMILIES = (
         r"<\|channel\|>\s*final[^<\n]*(?:<\|constrain\|>[^<\n]*)?<\|message\|>",
     ),
     (r"<\|channel>\s*(?:thought|analysis)\b", r"<channel\|>"),
-    (r"<\|think\|>", r"<\|content\|>"),
+    (rf"<\|{_TOKEN}\|>", rf"<\|content\|>|<\|/{_TOKEN}\|>"),
     (r"^Here(?: is|'s) my thought process:", r"^Here(?: is|'s) my response:"),
     (r"\A\s*(?:assistant)?(?:analysis|commentary)(?=\n|[^a-z\s:.,])", r"assistant\s?final(?=[^a-z]|\Z)"),
 )
@@ -56,7 +55,7 @@ _CLOSINGS = [re.compile(end, flags | re.MULTILINE) for (_, end), flags in zip(_F
 _ANY_CLOSING = [*_CLOSINGS[:_BARE], re.compile(r"assistantfinal(?=[^a-z]|\Z)")]
 _WRAPPER = re.compile(
     r"(?:^|(?<=[>\]]))[ \t]*<(?:answer|response|output|final|final_answer|solution)>"
-    r"|<\|(?:start_response|start_text|begin_of_solution|begin_of_box)\|>",
+    r"|<\|(?:start_response|start_text|begin_of_solution|begin_of_box|message)\|>",
     re.IGNORECASE | re.MULTILINE,
 )
 """Marks at which the final part begins; what stands above them still counts if it has no edit and no fence."""
@@ -231,13 +230,7 @@ def _holds_end(lines: list[str], element: Element) -> bool:
 
 def _is_program(lines: list[str], element: Element) -> bool | None:
     """Return whether a fence holds a program, in which the mark can only be text; None for an edit."""
-    if element.kind != "fence":
-        return None
-    try:
-        parse(fenced(lines, element.first, element.last))
-    except Unparsable:
-        return False
-    return True
+    return is_program(fenced(lines, element.first, element.last)) if element.kind == "fence" else None
 
 
 def _has_parts(text: str) -> bool:

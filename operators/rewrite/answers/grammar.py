@@ -48,7 +48,7 @@ _CLOSING = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*(?:</?\w+>|<\|\w+\|>)*[ \t]*
 _NAMED = re.compile(r"^[ \t]*(?:#|//|<!--)[ \t]*(?:FILE[ \t]*:[ \t]*)?`?([\w./-]+\.\w+)`?[ \t]*(?:-->)?[ \t]*$", re.I)
 _FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:(?:[*_]*\s)?[\s*`]*([^\s`*]+)(?:[\s*`][\s*_`]*)?$", re.IGNORECASE)
 # No two adjacent repeats may match the same text: on a long line that would take hours.
-_IDEA = re.compile(r"^(?:</?\w+>)?[ \t*#_>`]*IDEA[ \t*_]*:[ \t*_]*(.*)$", re.IGNORECASE)
+_IDEA = re.compile(r"^[\u200b-\u200f\u2060\ufeff]*(?:</?\w+>)?[ \t*#_>`]*IDEA[ \t*_]*:[ \t*_]*(.*)$", re.IGNORECASE)
 _JOINS = 16
 """Attempts to find the end of a fence whose program holds fences: each parses a program."""
 _STRINGS = ('"""', "'''")
@@ -208,12 +208,12 @@ def _fence(lines: Sequence[str], first: int, mark: Opening, joins: list[int]) ->
     if end is None:
         return Element("fence", first, len(lines) - 1, closed=False)
     text = fenced(lines, first, end)
-    if any(text.count(quotes) % 2 for quotes in _STRINGS) and not _is_program(text):
+    if any(text.count(quotes) % 2 for quotes in _STRINGS) and not is_program(text):
         for later in ends:
             if not joins[0]:
                 break
             joins[0] -= 1
-            if _is_program(fenced(lines, first, later), defines=True):
+            if is_program(fenced(lines, first, later), defines=True):
                 return Element("fence", first, later)
     return Element("fence", first, end)
 
@@ -238,7 +238,8 @@ def _closes(line: str, begin: Opening) -> bool:
     return len(found[1].expandtabs(4)) <= len(begin.indent.expandtabs(4)) + 3
 
 
-def _is_program(text: str, defines: bool = False) -> bool:
+def is_program(text: str, defines: bool = False) -> bool:
+    """Return whether a text is a Python module; ``defines``: that has a function or a class."""
     try:
         tree = parse(text)
     except Unparsable:

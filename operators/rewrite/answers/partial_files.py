@@ -121,7 +121,7 @@ def _strays(old: ast.Module, block: ast.Module) -> Iterator[ast.stmt]:
             lost = not _is_negligible(node) and ast.dump(node) not in known
         else:
             lost = name not in names and _is_method(node)
-            lost = lost or id(node) in shared or id(names.get(name)) in shared
+            lost = lost or id(node) in shared or id(names.get(name)) in shared or _is_part(names.get(name), node)
         if lost:
             yield node
 
@@ -131,6 +131,17 @@ def _sharing_lines(tree: ast.Module) -> Iterator[ast.stmt]:
     for before, node in pairwise(tree.body):
         if node.lineno <= (before.end_lineno or 0):
             yield from (before, node)
+
+
+def _is_part(old: ast.stmt | None, new: ast.stmt) -> bool:
+    """Return whether a class has nothing but some of the old one's methods: the others would be lost silently."""
+    if not isinstance(old, ast.ClassDef) or not isinstance(new, ast.ClassDef):
+        return False
+    before, now = (
+        {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        for tree in (old, new)
+    )
+    return now < before
 
 
 def _is_method(node: ast.stmt) -> bool:

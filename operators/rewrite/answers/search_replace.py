@@ -21,6 +21,7 @@ without a fence. The same checks apply to all forms.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,6 +40,7 @@ from operators.rewrite.answers.grammar import (
     is_fence_mark,
     is_middle,
     is_named_mark,
+    is_program,
     opening,
     scan,
     split_lines,
@@ -61,6 +63,9 @@ __all__ = [
 ]
 
 _MAX_ANSWER = 400_000
+_HALF = re.compile("[\ud800-\udfff]")
+_DIFFS = ("diff", "patch")
+_SHELLS = ("bash", "sh", "shell", "console", "zsh")
 _DECORATION = " \t*_"
 NO_IDEA = "no idea was given"
 FORM = (
@@ -150,6 +155,8 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
             if ends_edit(answer.lines[element.last]) is False:  # both marks share the last line
                 inside = answer.lines[element.first + 1 : element.last + 1]
             edits.append(Edit(path, tuple(inside), is_bold(line)))
+        elif element.kind == "fence" and element.closed and _is_command(answer, element, editable):
+            continue
         elif element.kind == "fence" and element.closed:
             block, named = _named(answer, element, editable)
             path = named or path
@@ -170,6 +177,15 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
                 f"the answer names a file that may not be changed; only {', '.join(editable)} may", named
             )
     return Proposal(answer.idea, tuple(edits), _frozen(blocks), _frozen(early), unfenced)
+
+
+def _is_command(answer: Answered, element: Element, editable: Sequence[str]) -> bool:
+    """Return whether a fence has a command for a shell beside a Python program. Raises ``InvalidAnswer`` for a diff."""
+    mark = opening(answer.lines[element.first])
+    language = (mark.info.split() or [""])[0].lower() if mark is not None else ""
+    if language in _DIFFS and not any(path.endswith(_DIFFS) for path in editable):
+        raise InvalidAnswer(f"the answer has a diff; give search/replace blocks. A search/replace block is {FORM}")
+    return language in _SHELLS and all(path.endswith(".py") for path in editable)
 
 
 def _frozen(blocks: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -250,11 +266,20 @@ def _unfenced(answer: Answered) -> list[str]:
     rest = answer.raw if answer.idea_at is None else answer.raw[answer.idea_at + 1 :]
     starts = [0]
     starts += [at for at, line in enumerate(rest) if line.startswith(("import ", "from ", "def ", "class ", '"""'))][:1]
-    return [text for start in dict.fromkeys(starts) if (text := "".join(rest[start:]).lstrip("\r\n")).strip()]
+    texts = ("".join(rest[start:]).lstrip("\r\n") for start in dict.fromkeys(starts))
+    return [text for text in texts if is_program(text, defines=True)]
 
 
 def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
     """Return the files after the proposal. Raises ``InvalidAnswer`` for an edit that does not fit."""
+    changed = _applied(proposal, files)
+    for path, text in changed.items():
+        if text != files.get(path) and _HALF.search(text):
+            raise InvalidAnswer(f"{path} would have half of a character (a lone surrogate)")
+    return changed
+
+
+def _applied(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
     proposal = _with_characters(proposal, files)
     changed = dict(files)
     if proposal.unfenced:
@@ -338,8 +363,10 @@ def _check_quotations(old: str, new: str, blocks: Sequence[str]) -> None:
 
 def _written(path: str, old: str, blocks: Sequence[str], early: Sequence[str]) -> str:
     """Return the file made of fenced blocks: a whole file, pairs, or definitions. Raises ``InvalidAnswer``."""
-    if len(early) < len(blocks):
-        blocks = [*(block for block in early if not holds(old, block)), *blocks[len(early) :]]
+    if late := blocks[len(early) :]:
+        blocks = [*(block for block in early if not holds(old, block)), *late]
+    if len(set(blocks)) == 1 and is_whole(old, blocks[0]):
+        blocks = blocks[:1]
     if len(blocks) == 1 and not is_partial(old, blocks[0]):
         _check_marks(path, old, blocks[0])
         return blocks[0]
