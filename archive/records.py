@@ -97,6 +97,10 @@ class MoveRecord:
     """The evaluation seed of a ``Replicate``, or of the first screening of the child to come."""
 
 
+WITHDRAWN = "withdrawn"
+"""Operator of the refusal of a claim's evaluation: the search continued before it was made."""
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A move that gave no candidate, with the reason. It counts as a visit of its parents."""

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.records import (
+    WITHDRAWN,
     Conditions,
     Direction,
     Evaluation,
@@ -308,7 +309,8 @@ class Tree:
         """Remove a pending move that gave no candidate. Its parents were visited when it was chosen."""
         with self.lock:
             self.open_moves.pop(refusal.move, None)
-            self.refused_in_a_row += 1
+            if refusal.operator != WITHDRAWN:
+                self.refused_in_a_row += 1
 
     def add(self, node: Node) -> None:
         """Add a node that is not evaluated yet."""

@@ -46,7 +46,7 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     facts["holdout_reads"] = holdout_reads(reader, name)
     facts["operators"] = _tally(reader, "SELECT operator, count(*) FROM nodes WHERE run = ? GROUP BY ALL", name)
     facts["outcomes"] = _tally(reader, "SELECT outcome, count(*) FROM evaluations WHERE run = ? GROUP BY ALL", name)
-    facts["refused"] = _count(reader, "SELECT count(*) FROM refusals WHERE run = ?", name)
+    facts["refused"] = _count(reader, "SELECT count(*) FROM refusals WHERE run = ? AND operator <> 'withdrawn'", name)
     sql = "SELECT sum(wall_seconds) / 3600 AS device_hours FROM evaluations WHERE run = ?"
     facts["device_hours"] = rows(reader, sql, [name])[0]["device_hours"] or 0.0
     sql = "SELECT count(*) AS calls, count(*) - count(dollars) AS unpriced FROM llm_calls WHERE run = ?"

@@ -202,17 +202,9 @@ def what_to_apply(folder: Path, count: int, note: str) -> str:
 def _best_node(reader: Reader) -> tuple[str, str]:
     """Return the champion of the most recently active run, or its leader, with a note that says which."""
     run = which_run(reader, None)
-    verdicts = _rows(
-        reader,
-        "SELECT kind, node_id FROM decisions WHERE run = ? AND kind IN ('champion', 'no_champion')"
-        " ORDER BY arrival, kind DESC",
-        (run,),
-    )
-    last_of = {str(node): str(kind) for kind, node in verdicts}  # a champion that failed a later claim no longer counts
-    for _, node in reversed(verdicts):
-        if last_of[str(node)] == "champion":
-            late = "" if verdicts[-1][0] == "champion" else "; a later claim of this run found no improvement"
-            return str(node), f"champion of run {one_line(run, 100)}{late}"
+    ((champion,),) = _rows(reader, "SELECT champion FROM run_summary WHERE run = ?", (run,))
+    if champion is not None:
+        return str(champion), f"champion of run {one_line(run, 100)}"
     best = _rows(
         reader,
         "SELECT node_id FROM leaderboard l JOIN nodes n USING (node_id) WHERE l.run = ? AND l.place = 1"
@@ -225,7 +217,17 @@ def _best_node(reader: Reader) -> tuple[str, str]:
             "score, or name a node: python -m archive export ID --branch NAME"
         )
     note = "no champion: exporting the leader, which is not shown to be an improvement"
-    return str(best[0][0]), f"{note} (run {one_line(run, 100)})"
+    return str(best[0][0]), f"{note} (run {one_line(run, 100)}){_earlier_champion(reader, run)}"
+
+
+def _earlier_champion(reader: Reader, run: str) -> str:
+    """Return the note on a champion that a later claim of the run has superseded; empty if there is none."""
+    found = _rows(
+        reader,
+        "SELECT node_id FROM decisions WHERE run = ? AND kind = 'champion' ORDER BY arrival DESC LIMIT 1",
+        (run,),
+    )
+    return f"; a later claim found no improvement, and {found[0][0]} is champion no longer" if found else ""
 
 
 def _doubt(tip: Step) -> str:

@@ -206,6 +206,16 @@ class History:
         sql = f"SELECT {rows.EVENT} FROM events WHERE run = ? AND kind = ? ORDER BY arrival, rowid"
         return tuple(map(rows.event_of, self._query(sql, [run, kind])))
 
+    def event_since_search(self, run: str, kind: str) -> Event | None:
+        """Return the last event of a kind that came after the last move of the search, or None."""
+        sql = f"""
+            SELECT {rows.EVENT} FROM events WHERE run = $run AND kind = $kind AND arrival > coalesce(
+                (SELECT max(arrival) FROM moves WHERE run = $run AND purpose = 'screen'), 0)
+            ORDER BY arrival DESC, rowid DESC LIMIT 1
+        """
+        found = self._query(sql.replace("$run", "$1").replace("$kind", "$2"), [run, kind])
+        return rows.event_of(found[0]) if found else None
+
     def seconds_used(self, run: str) -> float:
         """Return the wall seconds of all sessions: from a ``session`` event to the last row before the next one."""
         sql = """

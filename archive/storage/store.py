@@ -349,6 +349,10 @@ class Archive:
         """Return the run's events of one kind, oldest first."""
         return self._history.events(run, kind)
 
+    def event_since_search(self, run: str, kind: str) -> Event | None:
+        """Return the run's last event of a kind, if no move of the search (a proposal or a screening) came after it."""
+        return self._history.event_since_search(run, kind)
+
     def source(self, sha: str) -> str:
         """Return the text of that SHA-256. Raises KeyError if there is none."""
         return self._sources.text(sha)

@@ -210,7 +210,7 @@ ORDER BY l.run, evaluation;
 -- `scored`, `failed` and `suspect` nodes: a suspect may be among the others, too.
 CREATE OR REPLACE VIEW operator_stats AS
 WITH proposals AS (SELECT run, operator, count(*) AS proposals FROM moves WHERE kind = 'propose' GROUP BY ALL),
-refused AS (SELECT run, operator, count(*) AS refused FROM refusals GROUP BY ALL),
+refused AS (SELECT run, operator, count(*) AS refused FROM refusals WHERE operator <> 'withdrawn' GROUP BY ALL),
 tried AS (
     SELECT run, operator, count(*) AS nodes, count(*) FILTER (good) AS scored, count(*) FILTER (bad AND NOT good) AS failed
     FROM (
@@ -402,8 +402,8 @@ CREATE OR REPLACE VIEW programs AS
 SELECT f.node_id, f.path, s.text
 FROM files AS f JOIN sources AS s USING (sha);
 
--- One row a run. `leader`: the best mean so far, which claims nothing; `champion`: a node that has passed the claim's
--- test, and is not suspect. `training_hours` and `dollars` (of what has a price) are for all of it.
+-- One row a run. `leader`: the best mean so far, which claims nothing; `champion`: the node of the last verdict (by
+-- arrival), if that is one that has passed the claim's test and is not suspect. `training_hours` and `dollars` (of what has a price) are for all of it.
 CREATE OR REPLACE VIEW run_summary AS
 WITH suspect AS MATERIALIZED (SELECT run, node_id FROM suspects),
 frame AS MATERIALIZED (
@@ -431,8 +431,10 @@ made AS (SELECT run, count(*) AS nodes FROM nodes GROUP BY run),
 suspected AS (SELECT run, count(*) AS suspects FROM suspect GROUP BY run),
 paid AS (SELECT run, sum(dollars) AS dollars FROM llm_calls GROUP BY run),
 crowned AS (
-    SELECT run, arg_max(node_id, arrival) AS champion FROM decisions
-    WHERE kind = 'champion' AND node_id NOT IN (SELECT node_id FROM suspect) GROUP BY run
+    SELECT run, last.node_id AS champion
+    FROM (SELECT run, arg_max({kind: kind, node_id: node_id}, arrival) AS last FROM decisions
+          WHERE kind IN ('champion', 'no_champion') GROUP BY run)
+    WHERE last.kind = 'champion' AND last.node_id NOT IN (SELECT node_id FROM suspect)
 )
 SELECT r.run, r.task, r.metric, r.direction, r.policy, r.seed, coalesce(nodes, 0) AS nodes,
        coalesce(evaluations, 0) AS evaluations, coalesce(failed, 0) AS failed, coalesce(suspects, 0) AS suspects,

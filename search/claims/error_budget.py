@@ -67,6 +67,7 @@ def claims_before(tree: Tree) -> int:
 
 def _reads_holdout(record: MoveRecord, tree: Tree) -> bool:
     """Return whether the move's evaluation for a report has landed."""
-    return (
-        isinstance(record.move, Replicate) and record.move.purpose == "report" and record.number not in tree.open_moves
-    )
+    if not isinstance(record.move, Replicate) or record.move.purpose != "report":
+        return False
+    landed = tree.evaluations[record.move.node_id]
+    return any(e.request.move == record.number and e.outcome != "lost" for e in landed)

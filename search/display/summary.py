@@ -108,7 +108,7 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
         [run],
     )
     counted = ", ".join(f"{count} {outcome}" for outcome, count in outcomes)
-    refusals = archive.query("SELECT count(*) FROM refusals WHERE run = ?", [run])[0][0]
+    refusals = archive.query("SELECT count(*) FROM refusals WHERE run = ? AND operator <> 'withdrawn'", [run])[0][0]
     trust = archive.query(TRUST, [run])
     reads = archive.query(
         "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint = ?", [tree.conditions.fingerprint]

@@ -219,17 +219,26 @@ class RunController:
     def _start_claim(self, end: SearchEnd) -> None:
         """Start the claim, if the budget can pay for it."""
         reason = self._reason = end.words
-        self.engine.journal.note("searched", reason, code=end.code, detail=end.detail)
+        self._note_once("searched", reason, end)
         self.announce(reason)
         plan = self._claim_plan()
         if plan is None:
             self.result = RunResult(reason, None, finished=True)
         elif isinstance(plan, NoClaim):
-            self.engine.journal.note("no_claim", plan.reason)
+            self._note_once("no_claim", plan.reason)
             self.announce(plan.reason[0].upper() + plan.reason[1:])
             self.result = RunResult(f"{reason} {plan.reason}", None, finished=True)
         else:
             self._claiming = plan
+        if self._claiming is None:
+            self.engine.withdraw_claim()
+
+    def _note_once(self, kind: str, message: str, end: SearchEnd | None = None) -> None:
+        """Record an event of the search's end, unless an earlier session recorded the same end."""
+        code, detail = (None, None) if end is None else (end.code, end.detail)
+        known = self.engine.archive.event_since_search(self.engine.run.run, kind)
+        if known is None or (known.message, known.code) != (message, code):
+            self.engine.journal.note(kind, message, code=code, detail=detail)
 
     def _conclude(self, plan: ClaimPlan) -> None:
         found = verdict(self.engine.tree, plan, self._unit)

@@ -24,6 +24,7 @@ import numpy as np
 from archive.query.tables import printable
 from archive.records import (
     ROOT_OPERATOR,
+    WITHDRAWN,
     Candidate,
     CurvePoint,
     Evaluation,
@@ -48,6 +49,7 @@ from operators.base import Context, NoCandidate, Operator
 from operators.languages.fingerprint import fingerprint
 from operators.llm.base import Cap
 from prepare.task import Task
+from search.claims.error_budget import is_claim
 from search.claims.statistics import screening_sigma
 from search.policies.base import OperatorView, Policy
 from search.run.journal import RunJournal
@@ -160,6 +162,7 @@ class Engine:
             self._accept(record, Candidate(files, (), ROOT_OPERATOR, "the seed program"))
             return
         self._require_root()
+        self.withdraw_claim(stale=True)
         for number, record in sorted(self.tree.open_moves.items()):
             if isinstance(record.move, Replicate):
                 self._queue(record, record.move.node_id, record.move.purpose)
@@ -201,6 +204,20 @@ class Engine:
     def replicate(self, move: Replicate) -> None:
         """Queue an evaluation of a known node: for the claim, or for a resume on other hardware."""
         self._queue(self._choose(move), move.node_id, move.purpose)
+
+    def withdraw_claim(self, stale: bool = False) -> None:
+        """Close the claim's evaluations that were chosen and not started, so that none stays open for ever.
+
+        ``stale``: only those of an earlier claim, after which the search continued.
+        """
+        waiting = {n for n, record in self.tree.open_moves.items() if is_claim(record)} - self._in_flight
+        if waiting and stale:
+            last = max(n for n, record in self.tree.moves.items() if not is_claim(record))
+            waiting = {number for number in waiting if number < last}
+        for number in sorted(waiting):
+            reason = "the search continued, or ended without a claim, before this evaluation of a claim was made"
+            self._record_refusal(Refusal(self.run.run, number, WITHDRAWN, (), reason))
+        self._ready = deque(request for request in self._ready if request.move not in waiting)
 
     def annotate(self, request: Request) -> Request:
         """Add to a request what the evaluator needs to know of the archive.
@@ -270,6 +287,8 @@ class Engine:
         record = MoveRecord(self.run.run, number, move, evaluation_seed(self.run.seed, number))
         self.archive.choose(record)
         self.tree.choose(record)
+        if not is_claim(record):
+            self.withdraw_claim(stale=True)
         return record
 
     def _queue(self, record: MoveRecord, node_id: str, purpose: Purpose) -> None:
@@ -354,6 +373,9 @@ class Engine:
     def _refuse(self, record: MoveRecord, reason: str) -> None:
         assert isinstance(record.move, Propose)
         refusal = Refusal(self.run.run, record.number, record.move.operator, record.move.parents, reason)
+        self._record_refusal(refusal)
+
+    def _record_refusal(self, refusal: Refusal) -> None:
         self.archive.refuse(refusal)
         self.tree.refuse(refusal)
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pytest
 from archive_sample import START, Diary, a_curve, a_family, a_run, failed, request_for, scored
 from test_schema import OLDER
 
+from archive.__main__ import main
+from archive.cli import commands
 from archive.cli.compare import by_key
+from archive.cli.summary import summary_facts
 from archive.query.query import open_reader
-from archive.records import Decision, Event
+from archive.records import Decision, Event, VerdictCode
+from archive.report.facts import gather
 from archive.storage.codes import SINCE
 from archive.storage.merge import merge
 from archive.storage.store import Archive
@@ -194,3 +198,32 @@ def test_the_old_names_answer_as_the_new_ones_do(tmp_path: Path) -> None:
             rows = archive.query(f"FROM {new}")
             assert rows, new
             assert archive.query(f"FROM {old}") == rows
+
+
+@pytest.mark.parametrize("last", ["champion", "no_champion"])
+def test_all_commands_tell_the_same_last_verdict(
+    tmp_path: Path, last: Literal["champion", "no_champion"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two claims, the second stamped an hour before the first, as after a step of the clock."""
+    path = tmp_path / "a.duckdb"
+    with Archive.open(path) as archive:
+        diary = Diary(archive, a_run())
+        root = diary.screened(diary.child(operator="seed"), 3.0)
+        child = diary.screened(diary.child(root), 2.0).node_id
+        figures = {"gain": 0.5, "low": 0.25, "high": 0.75}
+        kinds: tuple[Literal["champion", "no_champion"], ...] = ("no_champion", "champion")
+        first = kinds[last == "no_champion"]
+        for kind, at in ((first, START + 3600), (last, START)):
+            code: VerdictCode = "improvement" if kind == "champion" else "within_noise"
+            archive.decide(Decision("night", kind, child, f"the {kind} claim", figures, at, code))
+    reader, is_champion = open_reader(path), last == "champion"
+    assert summary_facts(reader, None)["verdict"]["kind"] == last
+    assert (summary_facts(reader, None)["champion"] is not None) == is_champion
+    assert gather(reader, None)["verdict"]["kind"] == last
+    facts = commands.runs(reader)
+    assert (dict(zip(facts.columns, facts.rows[0], strict=True))["champion"] == child) == is_champion
+    compared = by_key(reader, None)
+    assert dict(zip(compared.columns, compared.rows[0], strict=True))["champions"] == is_champion
+    words = ["export", "--branch", "best", "--repo", str(tmp_path / "repo"), "--archive", str(path)]
+    assert main(words) == 0
+    assert ("is champion no longer" in capsys.readouterr().out) == (not is_champion)

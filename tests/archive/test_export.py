@@ -204,15 +204,16 @@ def test_an_ablation_is_exported_only_where_it_is_named(family: Book, repo: Path
     assert export_lineage(family, "whole", "two", repo).node_id == "whole"
 
 
-def test_the_latest_champion_counts_and_a_later_doubt_is_told(family: Book, repo: Path) -> None:
+def test_the_last_claim_decides_which_champion_there_is(family: Book, repo: Path) -> None:
+    """The same in ``summary``, ``runs`` and the report: a champion before a claim that found none is none any more."""
     family.decide("champion", "b", {})
     assert export_lineage(family, None, "one", repo).node_id == "b"
     family.decide("no_champion", "other", {})
     done = export_lineage(family, None, "two", repo)
-    assert done.node_id == "b"
-    assert "later claim" in done.note
-    family.decide("no_champion", "b", {})
-    assert export_lineage(family, None, "three", repo).node_id == "d"
+    assert done.node_id == "other", "the leader"
+    assert "a later claim found no improvement, and b is champion no longer" in done.note
+    family.decide("champion", "b", {})
+    assert export_lineage(family, None, "three", repo).node_id == "b"
 
 
 def test_a_node_is_named_by_a_unique_start(family: Book, repo: Path) -> None:

@@ -282,6 +282,16 @@ def test_run_summary_names_leader_and_champion(archive: Archive) -> None:
     ])  # fmt: skip
 
 
+def test_a_later_claim_that_found_none_supersedes_a_champion_whatever_the_clock_said(archive: Archive) -> None:
+    _, nodes = a_family(archive)
+    champion = nodes[4].node_id
+    for kind, at, expected in [
+        ("champion", 500.0, champion), ("no_champion", 5.0, None), ("leader", 900.0, None), ("champion", 1.0, champion),
+    ]:  # fmt: skip
+        archive.decide(Decision("night", kind, champion, "why", {}, at))  # type: ignore[arg-type]
+        assert archive.query("SELECT champion FROM run_summary") == [(expected,)]
+
+
 def test_only_what_was_made_under_the_present_conditions_is_compared(archive: Archive) -> None:
     diary, nodes = a_family(archive)
     diary.record(failed(request_for(nodes[0], 90), "lost", conditions=ELSEWHERE))  # says nothing about the conditions

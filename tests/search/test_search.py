@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from model_server import an_edit
 
-from archive.records import Evaluation
+from archive.records import Evaluation, MoveRecord, Replicate
 from archive.storage.store import Archive
 from operators.llm import base
 from operators.llm.base import Answer, Prompt
@@ -306,6 +306,35 @@ def test_a_finished_run_started_again_spends_nothing_and_says_the_same(start: St
     assert second.evaluator.asked == []
     assert second.result.verdict == first.result.verdict
     assert rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'") == [(1,)]
+    assert rows(tmp_path, "SELECT count(*) FROM events WHERE kind = 'searched'") == [(1,)]
+    start("run=night", "budget.evaluations=60")
+    start("run=night", "budget.evaluations=60")
+    assert rows(tmp_path, "SELECT count(*) FROM events WHERE kind = 'searched'") == [(2,)], "one for each end"
+
+
+def test_a_run_too_small_for_a_claim_says_so_once(start: Start, tmp_path: Path) -> None:
+    for _ in range(3):
+        start("run=night", "budget.evaluations=3")
+    ends = "SELECT kind, count(*) FROM events WHERE kind IN ('searched', 'no_claim') GROUP BY ALL ORDER BY kind"
+    assert rows(tmp_path, ends) == [("no_claim", 1), ("searched", 1)]
+
+
+@pytest.mark.parametrize("then", ["budget.evaluations=60", "claim=null"])
+def test_what_a_killed_claim_had_chosen_does_not_stay_open(start: Start, tmp_path: Path, then: str) -> None:
+    root = start("run=night", stop_after=20).search.tree.root
+    with Archive.open(tmp_path / "archive.duckdb") as archive:  # a kill between the choice and the evaluation
+        ((last,),) = archive.query("SELECT max(move) FROM moves")
+        archive.choose(MoveRecord("night", last + 1, Replicate(root, "report"), 1))
+    bench = start("run=night", then)
+    closed = (
+        "SELECT count(*) FROM moves WHERE move NOT IN (SELECT move FROM evaluations UNION SELECT move FROM refusals)"
+    )
+    assert rows(tmp_path, closed) == [(0,)]
+    assert not bench.search.tree.open_moves
+    withdrawn = "SELECT move, purpose FROM refusals JOIN moves USING (run, move) WHERE refusals.operator = 'withdrawn'"
+    assert (last + 1, "report") in rows(tmp_path, withdrawn)
+    assert {purpose for _, purpose in rows(tmp_path, withdrawn)} <= {"confirm", "report"}
+    assert rows(tmp_path, "SELECT count(*) FROM operator_stats WHERE operator = 'withdrawn'") == [(0,)]
 
 
 def test_a_stop_in_the_middle_of_the_claim_resumes_the_claim(start: Start) -> None:
