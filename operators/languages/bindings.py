@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-_Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+_NAMED: Mapping[type[ast.AST], str] = {
+    ast.FunctionDef: "name", ast.AsyncFunctionDef: "name", ast.ClassDef: "name", ast.ExceptHandler: "name",
+    ast.MatchAs: "name", ast.MatchStar: "name", ast.MatchMapping: "rest",
+}  # fmt: skip
+"""Field of a node that holds a name which it binds."""
+_OUTER = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.comprehension, ast.AnnAssign)
 
 
 def binding_counts(tree: ast.Module) -> Counter[str]:
@@ -21,7 +26,7 @@ def binding_counts(tree: ast.Module) -> Counter[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             counts.update(node.names)
-        elif (name := _set_by_globals(node)) is not None:
+        elif isinstance(node, ast.Subscript) and (name := _set_by_globals(node)) is not None:
             counts[name] += 1
     for star in (statement for statement in tree.body if _is_star(statement)):
         above = (node for node in tree.body if node.lineno < star.lineno)
@@ -39,6 +44,8 @@ def _in_module_scope(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def _outer_children(node: ast.AST) -> Iterable[ast.AST]:
+    if node.__class__ not in _OUTER:
+        return ast.iter_child_nodes(node)
     match node:
         case ast.Lambda(args=arguments):
             return _defaults(arguments)
@@ -59,20 +66,18 @@ def _defaults(arguments: ast.arguments) -> list[ast.AST]:
 
 def _bound(node: ast.AST) -> Iterator[str]:
     """Yield the names that this node itself binds."""
-    match node:
-        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-            yield name
-        case ast.alias(name=name, asname=other):
-            yield other or name.partition(".")[0]
-        case ast.MatchMapping(rest=str(name)):
-            yield name
-        case _ if isinstance(node, _Scope | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
-            if isinstance(own := getattr(node, "name", None), str):
-                yield own
+    kind = node.__class__  # a look-up is several times faster than ``match``, on each of thousands of nodes
+    if kind is ast.Name:
+        if node.ctx.__class__ is not ast.Load:  # type: ignore[attr-defined]
+            yield node.id  # type: ignore[attr-defined]
+    elif kind is ast.alias:
+        yield node.asname or node.name.partition(".")[0]  # type: ignore[attr-defined]
+    elif kind in _NAMED and isinstance(name := getattr(node, _NAMED[kind]), str):
+        yield name
 
 
-def _set_by_globals(node: ast.AST) -> str | None:
-    """Return NAME of ``globals()["NAME"] = value``; None for any other node."""
+def _set_by_globals(node: ast.Subscript) -> str | None:
+    """Return NAME of ``globals()["NAME"] = value``; None for any other item."""
     match node:
         case ast.Subscript(
             value=ast.Call(func=ast.Name(id="globals" | "vars" | "locals")),
