@@ -26,6 +26,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from archive.noise import NoisePrior
 from archive.records import (
     WITHDRAWN,
     Conditions,
@@ -112,6 +113,10 @@ class Tree:
         self.moves: dict[int, MoveRecord] = {}
         self.open_moves: dict[int, MoveRecord] = {}
         """Chosen, but neither refused nor evaluated yet."""
+        self.noise_prior: NoisePrior | None = None
+        """What earlier runs or the task tell of the seed deviation."""
+        self.repeated: dict[str, None] = {}
+        """Nodes with a second comparable screening, or with a comparable score for a claim."""
         self.refused_in_a_row = 0
         self.lock = threading.RLock()
         self._means = Column(np.float64, np.nan)
@@ -354,7 +359,11 @@ class Tree:
             if evaluation.outcome != "scored":
                 self._failures.view[self.index[request.node_id]] += 1
         self.evaluations[request.node_id].append(evaluation)
-        if isinstance(evaluation, Scored) and request.purpose == "screen" and evaluation.conditions == self.conditions:
+        if not isinstance(evaluation, Scored) or evaluation.conditions != self.conditions:
+            return
+        if request.purpose != "screen" or self._runs.view[self.index[request.node_id]]:
+            self.repeated[request.node_id] = None
+        if request.purpose == "screen":
             i = self.index[request.node_id]
             runs, means = self._runs.view, self._means.view
             means[i] = evaluation.score if runs[i] == 0 else means[i] + (evaluation.score - means[i]) / (runs[i] + 1)

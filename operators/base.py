@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from archive.noise import SeedDeviation
 from archive.records import Candidate, Move, Propose
 from archive.tree import Tree
 from prepare.task import Task
@@ -34,7 +35,7 @@ class Context:
     rng: np.random.Generator
     run: str
     move_number: int
-    sigma: float | None
+    sigma: SeedDeviation | None
     """Estimated standard deviation of the score between seeds; None before the root's replicates."""
     program: str
     """The text of the task's ``program.md``."""
@@ -44,6 +45,11 @@ class Context:
     """Return why files would be refused before evaluation, or None, so that an answer can be repaired in time."""
     query: Query | None = None
     """Read-only SQL over the archive; None without one. Must not be called with ``tree.lock`` held."""
+
+    @property
+    def typical_noise(self) -> float | None:
+        """The estimate of ``sigma`` itself, for what is no decision on a score."""
+        return None if self.sigma is None else self.sigma.value
 
 
 @dataclass(frozen=True)

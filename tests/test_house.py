@@ -25,7 +25,7 @@ LAYERS = {
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model",
-    "archive": "errors interval output records < tree < storage < query < export report < cli",
+    "archive": "errors interval output records < noise < tree < storage < query < export report < cli",
     "prepare": "overrides presets renamed scoring session source syntax wire < data known smoke_test < config task"
     "< compose < load < standalone",
 }

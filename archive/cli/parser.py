@@ -39,8 +39,8 @@ standard input. ID is any start of a node's id that fits one node. FILE is ${ENV
 tables   runs nodes parents files sources moves refusals evaluations curves window_scores llm_requests
          llm_calls decisions events
 views    leaderboard progress noise operator_stats change_kind_stats model_stats calls spending failures ideas suspects
-         violations claims throughput early_correlation ablations programs run_summary scores gains lineage('ID')
-         children('ID') ancestry(['ID', ...])
+         violations claims repeats throughput early_correlation ablations programs run_summary scores gains
+         lineage('ID') children('ID') ancestry(['ID', ...])
 
 examples
   python -m archive "SELECT node_id, score, idea FROM leaderboard LIMIT 5"

@@ -53,7 +53,7 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
             "GROUP BY ALL ORDER BY ALL",
             [name],
         ),
-        "sigma": _sigma(reader, name),
+        **_sigma(reader, name),
         "holdout_reads": holdout_reads(reader, name),
     }
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
@@ -167,7 +167,7 @@ def _verdict(reader: Reader, run: str) -> dict[str, Any] | None:
     return {"kind": found["kind"], "node": found["node_id"], "reason": one_line(found["reason"], 1000)}
 
 
-def _sigma(reader: Reader, run: str) -> float | None:
-    """Return the seed deviation of a screening; None before any node ran twice."""
-    found = rows(reader, "SELECT sigma FROM noise WHERE run = ?", [run])
-    return float(found[0]["sigma"]) if found else None
+def _sigma(reader: Reader, run: str) -> dict[str, float | None]:
+    """Return the seed deviation of a score with its interval; None before any node ran twice."""
+    found = rows(reader, "SELECT sigma, low AS sigma_low, high AS sigma_high FROM noise WHERE run = ?", [run])
+    return found[0] if found else dict.fromkeys(("sigma", "sigma_low", "sigma_high"))

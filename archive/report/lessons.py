@@ -10,6 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from archive.noise import in_words
+
 LEAST = 3
 """Cases below which nothing is said of a kind of change."""
 _SHOWN = 8
@@ -98,9 +100,10 @@ def _noise(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     steps = [i for i in facts["lineage"] if nodes["gain"][i] is not None]
     small = [i for i in steps if abs(nodes["gain"][i]) < 2 * math.sqrt(2) * sigma]
     if steps:
+        deviation = in_words(sigma, facts["sigma_low"], facts["sigma_high"], facts["run"]["unit"])
         luck = ": each of them may be luck" if small else ""
         yield _said(
-            f"The seed deviation of a screening is {_with_unit(sigma, facts['run']['unit'])}. {len(small)} of the "
+            f"The seed deviation of a score is {deviation}. {len(small)} of the "
             f"{_many(len(steps), 'step')} to the best node differ from their parent by less than two deviations of a "
             f"difference{luck}.",
             small,

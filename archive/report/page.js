@@ -105,7 +105,7 @@
       `${nodes.id.length.toLocaleString("en")} candidates, ${run.evaluations.toLocaleString("en")} evaluations, ${number(hours, 3)} device hours`,
       `$${dollars.toFixed(2)}${unpriced ? ` and ${unpriced} calls of unknown price` : ""}`,
       `scores: ${run.conditions.trust || "none"}`, run.conditions.hardware || "",
-      facts.sigma ? `seed deviation ${number(facts.sigma, 3)} ${run.unit}` : "", `holdout read ${facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,
+      facts.sigma ? `seed deviation ${number(facts.sigma, 2)} ${run.unit} (67%: ${number(facts.sigma_low, 2)} to ${number(facts.sigma_high, 2)})` : "", `holdout read ${facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,
     ].filter(Boolean).join(" · ");
     put("lessons", ...facts.lessons.map((lesson) => { const item = element("li", lesson.text + " "); item.append(...lesson.nodes.map(link)); return item; }));
     $("ablation").hidden = !facts.ablations.length;

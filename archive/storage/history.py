@@ -8,6 +8,7 @@ from functools import lru_cache
 from heapq import merge
 from typing import Any, Protocol
 
+from archive.noise import NoisePrior, task_prior
 from archive.records import (
     Conditions,
     CurvePoint,
@@ -71,6 +72,7 @@ class History:
     def tree(self, run: Run, conditions: Conditions, load: Callable[[str], str]) -> Tree:
         """Rebuild the run's tree. ``load``: SHA-256 -> text, called on the first access to a text."""
         tree = Tree(run.run, run.direction, conditions)
+        tree.noise_prior = self._noise_prior(run, conditions)
         nodes = dict(self._nodes(run.run, load))
         arrived: Iterator[tuple[int, int, MoveRecord | Node | Evaluation | Refusal]] = merge(
             self._moves(run.run),
@@ -89,6 +91,12 @@ class History:
             else:
                 tree.record(record)
         return tree
+
+    def _noise_prior(self, run: Run, conditions: Conditions) -> NoisePrior | None:
+        """Return what runs that began earlier tell of the seed deviation, else what the run's task tells."""
+        here = [run.run, conditions.fingerprint, conditions.budget_seconds, conditions.hardware]
+        found = self._query("SELECT prior, prior_weight FROM noise_under(?, ?, ?, ?)", here)
+        return NoisePrior(*found[0]) if found and found[0][0] else task_prior(run.config)
 
     def _moves(self, run: str) -> Iterator[tuple[int, int, MoveRecord]]:
         for row in self._query(f"SELECT {rows.MOVE} FROM moves WHERE run = ? ORDER BY arrival, rowid", [run]):

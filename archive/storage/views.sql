@@ -88,15 +88,71 @@ GROUP BY run, node_id;
 CREATE OR REPLACE VIEW sound_scores AS
 SELECT * FROM scores WHERE node_id NOT IN (SELECT node_id FROM suspects);
 
--- Seed deviation of a screening: pooled over the nodes that ran more than once, never below the root's own. The search
--- uses the same number (search/claims/statistics.py).
+-- Scores of one program for one purpose under one set of conditions, where there are several (confirm and report: at the
+-- same positions of the text). They differ by chance alone.
+CREATE OR REPLACE VIEW repeats AS
+SELECT e.run, e.node_id, e.purpose, w.position_set, e.fingerprint, e.budget_seconds, e.hardware, e.score, e.arrival
+FROM evaluations AS e LEFT JOIN window_scores AS w USING (node_id, seed, purpose)
+WHERE e.score IS NOT NULL
+    AND e.node_id IN (SELECT node_id FROM evaluations WHERE score IS NOT NULL GROUP BY node_id HAVING count(*) > 1)
+    AND e.node_id NOT IN (SELECT node_id FROM suspects)
+QUALIFY count(*) OVER (
+    PARTITION BY e.node_id, e.purpose, w.position_set, e.fingerprint, e.budget_seconds, e.hardware) > 1;
+
+-- The chi-square quantile with `free` degrees of freedom at the normal quantile `z` (Wilson and Hilferty 1931).
+CREATE OR REPLACE MACRO chi2_quantile(free, z) AS
+    free * greatest(1 - 2 / (9 * free) + z * sqrt(2 / (9 * free)), 0.05) ** 3;
+
+-- A sum of squares whose largest contribution counts like at most three deviations of the rest; `known`: of a prior.
+CREATE OR REPLACE MACRO robust_squares(squares, largest, known, free) AS
+    known + squares - largest
+    + if(free > 1, least(largest, 9 * (1 + 3 / (free - 1)) / (free - 1) * (known + squares - largest)), largest);
+
+-- Seed deviation of a run under given conditions, with the formulas of archive/noise.py. `sigma` is NULL before the
+-- second score of any node. `prior`, `prior_weight`: from runs that began earlier, else from the task's smallest gain.
+CREATE OR REPLACE MACRO noise_under(its_run, its_corpus, its_seconds, its_hardware) AS TABLE
+WITH begun AS (SELECT min(arrival) AS at FROM moves WHERE run = its_run),
+grouped AS (
+    SELECT run, count(*) - 1 AS dof, var_pop(score) * count(*) AS squares,
+           greatest(max(score) - avg(score), avg(score) - min(score)) ** 2 AS most, max(abs(score)) AS size
+    FROM repeats, begun
+    WHERE fingerprint = its_corpus AND budget_seconds = its_seconds AND hardware = its_hardware
+        AND (run = its_run OR begun.at IS NULL OR arrival < begun.at)
+    GROUP BY run, node_id, purpose, position_set
+    HAVING count(*) > 1
+),
+summed AS (
+    SELECT run = its_run AS own, sum(dof)::DOUBLE AS dof, sum(if(most <= (1e-12 * size) ** 2, 0, squares)) AS squares,
+           max(if(most <= (1e-12 * size) ** 2, 0, most * (dof + 1) / dof)) AS largest
+    FROM grouped GROUP BY own
+),
+given AS (
+    SELECT sqrt(robust_squares(squares, largest, 0, dof) / dof) AS prior, least(dof, 4) AS prior_weight, 1 AS place
+    FROM summed WHERE NOT own AND squares > 0
+    UNION ALL
+    SELECT try_cast(config ->> '$.task.smallest_gain' AS DOUBLE) / 3, 1, 2 FROM runs WHERE run = its_run
+    UNION ALL
+    SELECT NULL, 0, 3
+),
+prior AS (SELECT arg_min(prior, place) AS prior, arg_min(prior_weight, place) AS weight FROM given WHERE prior > 0),
+pooled AS (
+    SELECT dof, squares, coalesce(weight, 0) + dof AS free, prior, coalesce(weight, 0) AS weight,
+           sqrt(robust_squares(squares, largest, coalesce(weight * prior ** 2, 0), coalesce(weight, 0) + dof)
+                / (coalesce(weight, 0) + dof)) AS sigma
+    FROM prior LEFT JOIN (FROM summed WHERE own) ON true
+)
+SELECT if(squares = 0, 0, sigma) AS sigma,
+       if(squares = 0, 0, sigma * sqrt(free / chi2_quantile(free, 0.967421566101701))) AS low,
+       sigma * sqrt(free / chi2_quantile(free, -0.967421566101701)) AS high,
+       dof::BIGINT AS degrees_of_freedom, prior, weight AS prior_weight
+FROM pooled;
+
+-- Seed deviation of each run under its present conditions, with its 67% interval from `low` to `high`; the search uses the
+-- same figures.
 CREATE OR REPLACE VIEW noise AS
-SELECT s.run, greatest(sqrt(sum((s.runs - 1) * s.deviation ** 2) / sum(s.runs - 1)),
-                       coalesce(max(s.deviation) FILTER (n.number = 0), 0)) AS sigma,
-       sum(s.runs - 1)::BIGINT AS degrees_of_freedom
-FROM sound_scores AS s JOIN nodes AS n USING (node_id)
-WHERE s.runs > 1
-GROUP BY s.run;
+SELECT p.run, n.*
+FROM present_conditions AS p, LATERAL (FROM noise_under(p.run, p.fingerprint, p.budget_seconds, p.hardware)) AS n
+WHERE n.sigma IS NOT NULL;
 
 -- Claims that have read a holdout, in each run's order. A claim is a stretch of moves for confirm and report. `fingerprint`:
 -- of the corpus; `began`: the arrival of the first evaluation on its holdout. Claims on one holdout spend one error budget:

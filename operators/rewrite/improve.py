@@ -31,7 +31,7 @@ class Improve(LlmOperator):
     def change_kind(self, context: Context) -> ChangeKind:
         """Return a sampled kind; for an answer of an earlier session, the kind that was asked for then."""
         with context.tree.lock:
-            sampled = sampled_kind(self._kinds, context.tree, context.sigma, context.rng)
+            sampled = sampled_kind(self._kinds, context.tree, context.typical_noise, context.rng)
         paid = self.llm.paid(context.run, context.move_number)
         asked = paid.aim if paid is not None else None
         return next((kind for kind in self._kinds if kind.name == asked), sampled)

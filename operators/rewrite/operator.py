@@ -143,7 +143,7 @@ class LlmOperator(ABC):
         if "lessons" not in self.templates.placeholders(self.template):
             return ()
         tree = context.tree
-        return self._insights.lines(context.query, context.run, tree.conditions, context.sigma, tree.evaluated)
+        return self._insights.lines(context.query, context.run, tree.conditions, context.typical_noise, tree.evaluated)
 
     def _read(self, answer: Answer, basis: PromptContext, context: Context, last: bool) -> tuple[str, dict[str, str]]:
         """Return the idea and the files of an answer. Raises ``InvalidAnswer``."""

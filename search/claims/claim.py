@@ -61,7 +61,7 @@ from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
 from search.claims.plan import sized as sized
-from search.claims.statistics import Difference, NoInterval, paired_sampling, screening_sigma, welch
+from search.claims.statistics import Difference, NoInterval, paired_sampling, seed_deviation, welch
 from search.config import LEAST_SEEDS, ClaimPlan
 
 _NOMINEE = "would-be champion"
@@ -237,12 +237,6 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
     return _judge(tree, plan, claim, nominee, _preferred(tree, claim, finalists, nominee), unit)
 
 
-def _seed_sigma(tree: Tree, claim: _Claim) -> float | None:
-    """Return the seed deviation from screenings and this claim's confirm runs."""
-    sound = ((purpose, side) for (node_id, purpose), side in claim.sides.items() if not tree.suspect(node_id))
-    return screening_sigma(tree, [side.scores for purpose, side in sound if purpose == "confirm"])
-
-
 def _contenders(tree: Tree, claim: _Claim) -> Iterator[str]:
     """Yield the nodes with a better screening mean than the root's, the best first, the earliest of equals."""
     keys = tree.means if tree.direction == "minimise" else -tree.means
@@ -318,7 +312,9 @@ def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str,
         return finalists[0], f"{_NOMINEE}: the only finalist"
     sides = [(node_id, claim.side(node_id, "confirm").scores) for node_id in finalists]
     standings = [Standing(node_id, float(np.mean(scores)), len(scores)) for node_id, scores in sides]
-    preferred, best = shortest_equal(standings, lambda n: _size(tree, n), tree.direction, _seed_sigma(tree, claim))
+    sigma = seed_deviation(tree)
+    deviation = None if sigma is None else sigma.value
+    preferred, best = shortest_equal(standings, lambda n: _size(tree, n), tree.direction, deviation)
     among = f"the best of {len(finalists)} finalists on fresh seeds"
     if preferred == best:
         return best.node_id, f"{_NOMINEE}: {among}"

@@ -66,8 +66,8 @@ def claims_before(tree: Tree) -> int:
 
 
 def _reads_holdout(record: MoveRecord, tree: Tree) -> bool:
-    """Return whether the move's evaluation for a report has landed."""
-    if not isinstance(record.move, Replicate) or record.move.purpose != "report":
+    """Return whether the move's evaluation for a report has landed; one of a withdrawn move never does."""
+    move = record.move
+    if not isinstance(move, Replicate) or move.purpose != "report":
         return False
-    landed = tree.evaluations[record.move.node_id]
-    return any(e.request.move == record.number and e.outcome != "lost" for e in landed)
+    return any(e.request.move == record.number and e.outcome != "lost" for e in tree.evaluations[move.node_id])

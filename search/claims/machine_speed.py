@@ -88,10 +88,10 @@ def describe_speed(effect: SpeedEffect, unit: str) -> str:
     if not effect.explains:
         few = f"degrees of freedom: {effect.dof}" if effect.dof < LEAST_DOF else f"p = {effect.p:.2g}"
         return f"Machine speed ({seen}) is not seen to explain scores of one program ({few})."
-    quiet = f"{effect.sigma_at_equal_speed:.4f} {unit}".rstrip()
+    quiet = f"{effect.sigma_at_equal_speed:.2g} {unit}".rstrip()
     return (
         f"Machine speed ({seen}) explains {effect.share:.0%} of the variance between runs of one program "
-        f"(p = {effect.p:.1g}):\n  at equal speed the deviation would be {quiet} instead of {effect.sigma:.4f}; "
+        f"(p = {effect.p:.1g}):\n  at equal speed these runs would deviate by {quiet} instead of {effect.sigma:.2g}; "
         "a quieter machine tells candidates apart sooner."
     )
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from scipy.special import chdtri
-
 from archive.tree import Tree
-from search.claims.error_budget import confidence_of
-from search.claims.statistics import runs_for, screening_sigma
+from search.claims.error_budget import confidence_of, since_last_search_move
+from search.claims.statistics import runs_for, seed_deviation
 from search.config import LEAST_SEEDS, ClaimPlan
-
-SURE = 2 / 3
-"""Confidence of the upper bound of sigma by which a claim is sized."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +24,11 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
     Between ``report_seeds`` and ``most_report_seeds``, by the formula of ``search.claims.statistics.power``. Where the
     leader is ahead of the root by more than luck explains, that lead is the gain to detect, which takes fewer runs
     (``_sure_lead``). Runs of the claim are not used, so the number of seeds does not depend on their scores. The
-    deviation is a coarse estimate after three runs of the root, so an upper bound of it is used (``_bounded_sigma``):
-    in simulation the mean power is then about the one asked for.
+    deviation is a coarse estimate after three runs of the root, so the upper end of its interval is used (Browne 1995,
+    "On the use of a pilot sample for sample size determination": sized by the estimate itself, a test has less power
+    than intended more often than not).
     """
-    sigma = _bounded_sigma(tree)
+    sigma = _upper_sigma(tree)
     if plan.smallest_gain is None or not sigma:
         return plan
     gain = max(plan.smallest_gain, _sure_lead(tree, sigma))
@@ -40,15 +36,10 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
     return replace(plan, report_seeds=max(plan.report_seeds, wanted), least_report_seeds=plan.report_seeds)
 
 
-def _bounded_sigma(tree: Tree) -> float | None:
-    """Return ``sigma sqrt(dof / chi2(1 - SURE, dof))``: an upper bound of the screenings' deviation.
-
-    Source: Browne (1995), "On the use of a pilot sample for sample size determination": sized by the estimate itself, a
-    test has less power than intended more often than not.
-    """
-    sigma = screening_sigma(tree)
-    dof = int((tree.runs[(tree.runs >= 2) & ~tree.suspects] - 1).sum())
-    return None if sigma is None else sigma * math.sqrt(dof / float(chdtri(dof, SURE)))
+def _upper_sigma(tree: Tree) -> float | None:
+    """Return the upper end of the seed deviation's interval, without the runs of the present claim."""
+    sigma = seed_deviation(tree, before=len(tree.moves) - len(tuple(since_last_search_move(tree))))
+    return None if sigma is None else sigma.high
 
 
 def _sure_lead(tree: Tree, sigma: float) -> float:

@@ -7,7 +7,7 @@ that looks like one. Scores are in the unit of the metric; gains are positive wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,9 @@ from archive.interval import Interval as Interval
 from archive.interval import NoInterval as NoInterval
 from archive.interval import deviation as deviation
 from archive.interval import mean_interval as mean_interval
-from archive.records import Direction
+from archive.noise import SeedDeviation as SeedDeviation
+from archive.noise import estimate
+from archive.records import Direction, Purpose, Scored
 from archive.tree import Tree
 
 Floats = NDArray[np.float64]
@@ -61,30 +63,29 @@ class Difference:
         return self.low > 0
 
 
-def pooled_sigma(groups: Sequence[Sequence[float]], floor: float = 0.0) -> float | None:
-    """Return ``sqrt(sum (n_i - 1) s_i^2 / sum (n_i - 1))`` of the replicates of several nodes, at least ``floor``.
+def seed_deviation(tree: Tree, before: float = math.inf) -> SeedDeviation | None:
+    """Estimate the seed deviation from all comparable repeats of the run; None before the second run of any node.
 
-    The pooled variance estimator (Snedecor and Cochran, "Statistical Methods"), for groups that share one variance.
-    Groups of fewer than two scores are ignored. None when there are no others.
+    Screenings, confirmations and reports are pooled (``archive.noise``); suspects are left out. ``before``: evaluations
+    for claims count only if their move has a lower number.
     """
-    squares, dof = 0.0, 0
-    for scores in groups:
-        spread = deviation(scores)
-        if spread is not None:
-            squares += (len(scores) - 1) * spread**2
-            dof += len(scores) - 1
-    return max(math.sqrt(squares / dof), floor) if dof else None
+    return estimate(repeats(tree, before), tree.noise_prior)
 
 
-def screening_sigma(tree: Tree, further: Sequence[Sequence[float]] = ()) -> float | None:
-    """Return the seed deviation of a screening: all replicates pooled, never below the root's own deviation.
-
-    Later replicates belong to leaders, which may have been selected for a small spread; hence the floor. None before
-    the second run of any node. Suspects are left out. ``further``: replicates of other purposes to pool.
-    """
-    replicated = [tree.nodes[i].node_id for i in np.flatnonzero((tree.runs >= 2) & ~tree.suspects)]
-    floor = deviation(tree.scores(tree.root)) if len(tree) else None
-    return pooled_sigma([*map(tree.scores, replicated), *further], floor or 0.0)
+def repeats(tree: Tree, before: float = math.inf) -> Iterator[list[float]]:
+    """Yield the scores of each program for one purpose, those for a claim by the positions that judged them."""
+    for node_id in tree.repeated:
+        if tree.suspect(node_id):
+            continue
+        groups: dict[tuple[Purpose, str | None], list[float]] = {}
+        for e in tree.evaluations[node_id]:
+            purpose = e.request.purpose
+            if not isinstance(e, Scored) or e.conditions != tree.conditions:
+                continue
+            if purpose == "screen" or e.request.move < before:
+                positions = None if e.windows is None else e.windows.position_set
+                groups.setdefault((purpose, positions), []).append(e.score)
+        yield from (scores for scores in groups.values() if len(scores) > 1)
 
 
 def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) -> Interval | NoInterval:

@@ -22,7 +22,7 @@ from archive.query.tables import printable
 from archive.records import Evaluation, Failed, Scored
 from archive.tree import Tree
 from operators.llm.meter import Meter
-from search.claims.statistics import screening_sigma
+from search.claims.statistics import seed_deviation
 from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, SlotRow, TerminalFrame, duration
 from search.display.throughput import Throughput
 from search.run.controller import Forecast
@@ -236,13 +236,13 @@ def time_left(forecast: Forecast, rate: float | None) -> float | None:
 def _standing(engine: Engine) -> Iterator[Fact]:
     """Yield the leader, the root and the seed deviation."""
     tree, unit = engine.tree, engine.parts.task.metric.unit
-    leader, sigma = tree.leader(), screening_sigma(tree)
+    leader, sigma = tree.leader(), seed_deviation(tree)
     if leader is not None and leader != tree.root:
         yield Fact(f"best {_mean(tree, leader)} {unit} ({leader[:8]}, {_runs(tree, leader)})", GREEN)
     if len(tree) and tree.runs[0]:
         yield Fact(f"root {_mean(tree, tree.root)} ({_runs(tree, tree.root)})")
     if sigma is not None:
-        yield Fact(f"sigma {sigma:.4f}")
+        yield Fact(f"sigma {sigma.value:.2g} ({sigma.low:.2g} to {sigma.high:.2g})")
 
 
 def _mean(tree: Tree, node_id: str) -> str:

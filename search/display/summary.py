@@ -17,7 +17,7 @@ from operators.llm.secrets import without_user
 from prepare.overrides import key_of, written
 from search.claims.claim import Verdict
 from search.claims.machine_speed import describe_speed, speed_effect
-from search.claims.statistics import Difference, Interval, NoInterval, mean_interval, power, screening_sigma
+from search.claims.statistics import Difference, Interval, NoInterval, mean_interval, power, seed_deviation
 from search.display.live import clean
 from search.run.controller import RunResult
 from search.run.engine import Engine
@@ -96,7 +96,7 @@ def _sides(verdict: Verdict, unit: str) -> list[str]:
 def _interval(interval: Interval, unit: str) -> str:
     return (
         f"{interval.mean:.4f}{unit} on holdout, 95% interval {interval.low:.4f} to {interval.high:.4f} "
-        f"({interval.n} fresh seeds, deviation {interval.deviation:.4f})"
+        f"({interval.n} fresh seeds; these {interval.n} deviate by {interval.deviation:.2g})"
     )
 
 
@@ -113,13 +113,14 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
     reads = archive.query(
         "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint = ?", [tree.conditions.fingerprint]
     )[0][0]
-    sigma = screening_sigma(tree)
+    sigma = seed_deviation(tree)
     lines = [f"{len(tree)} nodes; evaluations: {counted or 'none'}; refused proposals: {refusals}."]
     lines += _suspects(engine)
     if trust:
         lines.append(f"Scores are {trust_in_words(trust)}.")
     if sigma is not None:
-        lines.append(f"Seed deviation of a screening: {sigma:.4f} {engine.parts.task.metric.unit}".rstrip() + ".")
+        repeats = f"{sigma.dof} repeats of one program or another, screenings and claims"
+        lines.append(f"Seed deviation of a score: {sigma.words(engine.parts.task.metric.unit)}, from {repeats}.")
     if (effect := speed_effect(tree)) is not None:
         lines.append(describe_speed(effect, engine.parts.task.metric.unit))
     if engine.parts.median_rule:

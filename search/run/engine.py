@@ -50,7 +50,7 @@ from operators.languages.fingerprint import fingerprint
 from operators.llm.base import Cap
 from prepare.task import Task
 from search.claims.error_budget import is_claim
-from search.claims.statistics import screening_sigma
+from search.claims.statistics import seed_deviation
 from search.policies.base import OperatorView, Policy
 from search.run.journal import RunJournal
 from search.run.lookahead import Lookahead
@@ -60,6 +60,9 @@ from train.language_model.curve import baseline_pace
 
 LOST_TRIES = 3
 """Losses of one evaluation in a row (its slot or machine went away) after which the search stops."""
+
+LEAST_UNSEEN = 0.1
+"""Of the smallest gain worth claiming: no audit looks for less."""
 
 
 class SearchStopped(Exception):
@@ -299,14 +302,17 @@ class Engine:
         return next((node for node in reversed(self.tree.nodes) if node.move == number), None)
 
     def _strictness(self, node_id: str) -> float:
-        """Return the gain that may stay unseen in a screening: sigma / 4, or ``task.audit_unseen`` before it is known.
+        """Return the gain that may stay unseen in a screening, or ``task.audit_unseen`` before sigma is known.
 
-        Infinite for the seed program, which was not written to win.
+        A quarter of the lower end of sigma, but never below a share of what is worth claiming. Infinite for the seed
+        program, which was not written to win.
         """
         if node_id == self.tree.root:
             return math.inf
-        sigma = screening_sigma(self.tree)
-        return sigma / 4 if sigma else self.parts.task.audit_unseen
+        sigma, task = seed_deviation(self.tree), self.parts.task
+        if sigma is None or sigma.value == 0:
+            return task.audit_unseen
+        return max(sigma.low / 4, LEAST_UNSEEN * (task.smallest_gain or 0.0))
 
     def _baseline_pace(self, node_id: str) -> tuple[CurvePoint, ...]:
         """Return the root's loss curve for a candidate's first run, where far slower ones are stopped; else empty.
@@ -342,7 +348,7 @@ class Engine:
             rng=self._rng("candidate", number),
             run=self.run.run,
             move_number=number,
-            sigma=screening_sigma(self.tree),
+            sigma=seed_deviation(self.tree),
             program=self.parts.program,
             known=self._known,
             gate=self.parts.gate,

@@ -74,7 +74,7 @@ def test_scores_of_the_claim_are_nowhere(path: Path, tmp_path: Path) -> None:
 def test_lessons_are_counted(path: Path) -> None:
     lessons = [lesson["text"] for lesson in gather(open_reader(path))["lessons"]]
     assert any(text.startswith("2 of 6 candidates have no score: 2 crashed") for text in lessons)
-    assert any("The seed deviation of a screening is" in text for text in lessons)
+    assert any("The seed deviation of a score is" in text for text in lessons)
 
 
 def test_details_of_a_node(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from archive.noise import SeedDeviation
 from archive.records import (
     ROOT_OPERATOR,
     Candidate,
@@ -112,7 +113,7 @@ class Garden:
             "rng": np.random.default_rng([seed, move]),
             "run": "run",
             "move_number": move,
-            "sigma": 0.01,
+            "sigma": SeedDeviation(0.01, 0.007, 0.016, 4),
             "program": "Lower the bits per byte.",
             "known": self.known,
         }

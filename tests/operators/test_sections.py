@@ -14,6 +14,7 @@ from archived import a_run, stored
 from garden import Garden
 from scripts import edit, metered
 
+from archive.noise import SeedDeviation
 from archive.records import Candidate, Conditions, CurvePoint, Node
 from archive.storage.store import Archive
 from operators.languages.parameters import set_parameters
@@ -204,7 +205,7 @@ def test_two_proposals_of_a_run_begin_alike_byte_for_byte(garden: Garden) -> Non
     node = family(garden)
     first = shown(garden, Improve, node["parent"])
     garden.grow(SOURCE + "n = 1\n", (node["parent"],), "improve", "another idea", 3.3, aim="speed")
-    second = shown(garden, Improve, node["parent"], seed=5, sigma=0.02)
+    second = shown(garden, Improve, node["parent"], seed=5, sigma=SeedDeviation(0.02, 0.01, 0.03, 4))
     another = shown(garden, Improve, node["better"])
     assert first.system == second.system == another.system
     assert first.messages[0].stable == second.messages[0].stable != another.messages[0].stable

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from archive.noise import SeedDeviation
 from archive.records import CurvePoint, Purpose, Request
 from search.run import engine
 
@@ -47,9 +48,13 @@ def test_a_request_carries_what_its_evaluation_needs(
     assert keys == {"screen": b"", "confirm": keys["report"], "report": search.archive.secret("positions")}
     assert repr(keys["report"]) not in repr(asked)
 
-    def of(sigma: float | None) -> float | None:
-        monkeypatch.setattr(engine, "screening_sigma", lambda tree: sigma)
+    def of(low: float | None) -> float | None:
+        sigma = None if low is None else SeedDeviation(2 * low, low, 9.0, 2)
+        monkeypatch.setattr(engine, "seed_deviation", lambda tree: sigma)
         return search.annotate(Request("child", search.run.run, 99, {}, 1, "screen")).strictness
 
-    assert of(0.02) == 0.005
+    assert search.parts.task.smallest_gain == 0.03
+    assert of(0.02) == 0.005, "a quarter of the lower end"
+    assert of(1e-6) == pytest.approx(0.003), "never below a tenth of the smallest gain worth claiming"
+    assert of(0.0) == search.parts.task.audit_unseen
     assert of(None) == search.parts.task.audit_unseen

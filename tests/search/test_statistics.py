@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from growing import Growth
 from scipy.stats import ttest_1samp, ttest_ind
 
-from archive.query.query import open_reader
-from archive.records import Replicate
 from search.claims.statistics import (
     Difference,
     Interval,
     NoInterval,
-    deviation,
     expected_best_of,
     mean_interval,
     paired_sampling,
-    pooled_sigma,
-    screening_sigma,
     welch,
 )
 
@@ -159,41 +150,6 @@ def test_mean_interval_is_students() -> None:
     assert isinstance(mean_interval([3.4]), NoInterval)
     with pytest.raises(ValueError, match="between 0 and 1"):
         mean_interval(scores, confidence=95)
-
-
-def test_pooled_sigma_weighs_by_degrees_of_freedom() -> None:
-    groups = [[1.0, 2.0, 3.0], [5.0, 9.0], [4.0]]  # variances 1 (2 dof) and 8 (1 dof)
-    assert pooled_sigma(groups) == pytest.approx(math.sqrt((2 * 1 + 8) / 3))
-    assert pooled_sigma(groups, floor=5.0) == 5.0
-    assert pooled_sigma([[1.0], []]) is None
-    assert deviation([2.0]) is None
-    assert deviation([0.1 + 0.2, 0.3]) == 0, "rounding is not noise"
-
-
-def test_screening_sigma_is_never_below_the_roots() -> None:
-    growth = Growth()
-    growth.root(3.0)
-    assert screening_sigma(growth.tree) is None
-    growth = Growth()
-    growth.root(3.0, 3.2, 3.4)
-    assert screening_sigma(growth.tree) == pytest.approx(0.2)
-    steady = growth.child(2.0)
-    growth.land(growth.choose(Replicate(steady)), 2.0)
-    assert screening_sigma(growth.tree) == pytest.approx(0.2)
-    shaky = growth.child(1.0)
-    growth.land(growth.choose(Replicate(shaky)), 2.0)
-    expected = math.sqrt((2 * 0.04 + 0 + 0.5) / 4)
-    assert screening_sigma(growth.tree) == pytest.approx(expected)
-    assert screening_sigma(Growth().tree) is None
-
-
-def test_the_archive_tells_the_same_deviation(start: Callable[..., Any], tmp_path: Path) -> None:
-    """The view ``noise``, which the report shows, and what the search reckons with."""
-    bench = start("budget.evaluations=40", stub={"fail_every": 9})
-    (row,) = open_reader(tmp_path / "archive.duckdb").query("SELECT sigma, degrees_of_freedom FROM noise").rows
-    sigma = screening_sigma(bench.search.tree)
-    assert sigma is not None
-    assert row == (pytest.approx(sigma, rel=1e-9), sum(runs - 1 for runs in bench.search.tree.runs if runs > 1))
 
 
 def test_expected_best_of_equal_candidates() -> None:

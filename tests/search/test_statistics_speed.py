@@ -107,7 +107,7 @@ def test_what_is_said() -> None:
     strong = SpeedEffect(-0.26, 1e-5, 22, 0.57, 0.218, 0.146, 1.77, 17.3)
     assert describe_speed(strong, "bpb") == (
         "Machine speed (1.77 to 17.3 workloads a second) explains 57% of the variance between runs of one program "
-        "(p = 1e-05):\n  at equal speed the deviation would be 0.1460 bpb instead of 0.2180; a quieter machine tells "
+        "(p = 1e-05):\n  at equal speed these runs would deviate by 0.15 bpb instead of 0.22; a quieter machine tells "
         "candidates apart sooner."
     )
     weak = SpeedEffect(-0.26, 0.4, 22, 0.07, 0.2, 0.19, 16.0, 17.3)

@@ -15,7 +15,7 @@ from archive.records import Evaluation, Failed, Propose, Replicate, Request
 from archive.storage.store import Archive
 from archive.tree import Tree
 from search.claims.claim import next_moves, verdict
-from search.claims.statistics import screening_sigma
+from search.claims.statistics import seed_deviation
 from search.config import ClaimPlan
 from search.display.live import describe_landing
 from search.display.summary import summarise
@@ -138,10 +138,17 @@ def test_replicates_of_a_cheat_say_nothing_about_the_noise() -> None:
     growth = Growth()
     growth.root(3.0, 3.01)
     cheat = growth.child(2.0)
-    growth.land(growth.choose(Replicate(cheat)), 1.0)
-    assert (screening_sigma(growth.tree) or 0) > 0.1
+    for score in (1.0, 3.0):
+        growth.land(growth.choose(Replicate(cheat)), score)
+    assert deviation_of(growth) > 0.1
     growth.cheats(cheat)
-    assert (screening_sigma(growth.tree) or 0) == pytest.approx(0.00707, abs=1e-4)
+    assert deviation_of(growth) == pytest.approx(0.00707, abs=1e-4)
+
+
+def deviation_of(growth: Growth) -> float:
+    found = seed_deviation(growth.tree)
+    assert found is not None
+    return found.value
 
 
 def test_marking_visits_every_node_once_however_many_cheats() -> None:

@@ -18,6 +18,7 @@ from difflib import unified_diff
 
 import numpy as np
 
+from archive.noise import SeedDeviation
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
 from operators.languages.parameters import find_parameters
@@ -136,13 +137,13 @@ def result(tree: Tree, node_id: str) -> str:
     return text
 
 
-def noise(sigma: float | None) -> str:
+def noise(sigma: SeedDeviation | None) -> str:
     """Return which difference of scores is noise."""
     if sigma is None:
         return "How much scores vary by chance is not known yet."
     return (
-        f"Scores of one program vary by chance with a standard deviation of {sigma:.2g}; "
-        f"differences below {2 * sigma:.2g} are noise."
+        f"Scores of one program vary by chance with a standard deviation of about {sigma.value:.2g} (between "
+        f"{sigma.low:.2g} and {sigma.high:.2g}); differences below {2 * sigma.value:.2g} are noise."
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from archive.records import Propose, Stop
 from archive.tree import Tree
-from search.claims.statistics import screening_sigma
+from search.claims.statistics import seed_deviation
 from search.policies import validation
 from search.policies.base import Widened
 from search.policies.selection.values import oriented
@@ -82,7 +82,8 @@ class StagnationHandling:
         """Return the present standstill once ``patience`` is exceeded, else None."""
         if self.patience is None or len(tree) <= self.patience:
             return None
-        last = _last_improvement(tree, screening_sigma(tree) or 0.0)
+        sigma = seed_deviation(tree)
+        last = _last_improvement(tree, 0.0 if sigma is None else sigma.value)
         if last is None:
             return None
         candidates = int((tree.eligible() | tree.failed())[last + 1 :].sum())
