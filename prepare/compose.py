@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prepare.config import SettingsError, did_you_mean
-from prepare.overrides import key_of, quoted, readable, written
+from prepare.overrides import key_of, parsed_or_none, quoted, readable, written
 from prepare.presets import chosen, with_preset
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides([readable(each) for each in overrides])
     except HydraException as error:
-        raise SettingsError(_unreadable(error)) from error
+        faulty = next((each for each in overrides if parsed_or_none(readable(each)) is None), "")
+        raise SettingsError(_unreadable(faulty)) from error
 
 
 def groups(folder: Path | None = None) -> list[str]:
@@ -228,7 +229,7 @@ def _explained(error: Exception, overrides: Sequence[str], folder: Path | None) 
     from yaml import YAMLError
 
     if isinstance(error, OverrideParseException):
-        return _unreadable(error)
+        return _unreadable(str(error.override))
     if isinstance(error, YAMLError):
         return f"a YAML file cannot be read: {' '.join(str(error).split())}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
@@ -299,8 +300,8 @@ def _keys(node: Any, prefix: str) -> Iterator[str]:
             yield from _keys(node[name], f"{prefix}{name}.")
 
 
-def _unreadable(error: Exception) -> str:
-    return f"an override cannot be read: {_first_line(error)}\nExpected NAME=VALUE. {_HELP}"
+def _unreadable(override: str) -> str:
+    return f"the override {override!r} cannot be read.\nExpected NAME=VALUE, as in task.seconds=3. {_HELP}"
 
 
 def _first_line(error: Exception) -> str:

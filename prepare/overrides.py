@@ -53,6 +53,13 @@ def written(key: str, text: str) -> str:
     return f"{key}={quoted(escaped)}"
 
 
+def value_of(override: str) -> str:
+    """Return the value of an override as text, without the quotes of the grammar."""
+    read = parsed_or_none(override)
+    value = None if read is None or read.is_sweep_override() else read.value()
+    return value if isinstance(value, str) else override.partition("=")[2]
+
+
 def quoted(text: str) -> str:
     """Quote text for Hydra's grammar. Interpolations in it stay interpolations."""
     from hydra.core.override_parser.types import Quote, QuotedString

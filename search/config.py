@@ -315,7 +315,10 @@ def _archive(value: Any) -> str:
         raise ValueError(f"archive is {value!r}; expected the name of a file, which has no NUL character")
     if str(value).endswith("/"):
         raise ValueError(f"archive is the folder {value!r}; expected the name of a file: archive={value}NAME.duckdb")
-    return os.path.expanduser(str(value))
+    path = os.path.expanduser(str(value))
+    if path.startswith("~"):
+        raise ValueError(f"archive is {value!r}, and that home directory is not known; expected archive=FILE")
+    return path
 
 
 def _sweep(value: Any) -> Sweep | None:

@@ -210,7 +210,7 @@ def serve(options: Options) -> int:
 def merge(options: Options) -> int:
     from archive.storage.merge import merge
 
-    for line in merge(Path(options.archive or which_archive()), [Path(other) for other in options.others]):
+    for line in merge(which_archive(options.archive), [Path(other) for other in options.others]):
         print(display.printable(line))
     return 0
 

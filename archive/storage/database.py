@@ -43,8 +43,14 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 
 def normalised(path: Path | str) -> Path:
-    """Return the absolute path of an archive, links resolved: lock and socket belong to the real file."""
-    return Path(os.path.expanduser(path)).resolve()  # which leaves the ~ of an unknown user
+    """Return the absolute path of an archive, links resolved: lock and socket belong to the real file.
+
+    Raises ArchiveError for what is no name of a file: a folder, ``:memory:``, the home directory of an unknown user.
+    """
+    text = os.path.expanduser(path)
+    if text.endswith(os.sep) or text == ":memory:" or text.startswith("~") or "\0" in text:
+        raise ArchiveError(f"{str(path)!r} is no name of an archive; expected that of a file")
+    return Path(text).resolve()
 
 
 def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = None) -> duckdb.DuckDBPyConnection:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prepare.compose import compose
-from prepare.overrides import key_of
+from prepare.overrides import key_of, value_of
 from search.cli.run import run
 from search.cli.terminal import show
 from search.display.summary import archive_command
@@ -44,7 +44,7 @@ def sections_of(swept: Sequence[str], overrides: Sequence[str], run: Any, starte
     ``swept``: the keys with several values. ``overrides``: those of this run. ``run``: the typed name, if any.
     ``started``: the id of a sweep without a name; a named sweep is identified by its name, also when it is resumed.
     """
-    typed = dict((key_of(word), word.partition("=")[2]) for word in overrides)
+    typed = {key_of(word): value_of(word) for word in overrides}
     values = {key: typed[key] for key in swept if key in typed}
     sweep = {"id": started if run is None or "run" in values else f"run={run}", "values": values}
     if run is not None and "run" not in values:  # else ``run`` is swept: each run has a typed name

@@ -20,8 +20,9 @@ import pytest
 from archive_sample import HERE, HOUSE, START, Diary, a_family, a_run, failed, request_for, scored
 
 from archive.__main__ import main
+from archive.errors import ArchiveError
 from archive.query import tables
-from archive.query.query import open_reader
+from archive.query.query import open_reader, which_archive
 from archive.query.select import Result
 from archive.records import Decision, Event, Node
 from archive.storage.store import Archive
@@ -475,3 +476,12 @@ def test_a_writer_that_serves_nobody_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"process {search.pid} (" in done.stderr
     assert "does not answer SQL" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["folder/", ":memory:", "~nobody_here/a.duckdb", "a\0b"])
+def test_what_is_no_name_of_a_file_is_no_archive(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for use in (which_archive, Archive.open):
+        with pytest.raises(ArchiveError, match="is no name of an archive; expected that of a file"):
+            use(name)  # type: ignore[operator]
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prepare.compose import compose, sweep
 from prepare.config import SettingsError
-from prepare.overrides import readable, written
+from prepare.overrides import readable, value_of, written
 
 texts = st.text(st.sampled_from("\\${}[]()\"'`,;:=#~@&|!?*+-% ab01\n\tüß李😀"), max_size=9) | st.text(max_size=20)
 
@@ -74,6 +74,8 @@ def test_what_the_grammar_reads_stays(typed: str, value: object) -> None:
 def test_the_values_of_a_sweep_are_texts_too() -> None:
     runs = [compose(overrides).values["run"] for overrides in sweep(["run=größe,nacht=1,b"])]
     assert runs == ["größe", "nacht=1", "b"]
+    (_, (typed,), _) = sweep(["run=größe,nacht=1,b"])
+    assert value_of(typed) == "nacht=1"
 
 
 @pytest.mark.parametrize("typed", ["policy=[ucb", "run='a", 'run="a', "task.constants={A: 1"])

@@ -242,7 +242,8 @@ def test_multirun_leaves_its_runs_in_one_archive_and_no_stray_files(tmp_path: Pa
         (["policy=annealing"], ["there is no policy=annealing", "greedy, hillclimb"]),
         (["task=nope"], ["there is no task=nope", "shakespeare"]),
         (["-m", "policy=annealing,ucb"], ["there is no policy=annealing"]),
-        (["hello"], ["cannot be read", "NAME=VALUE"]),
+        (["hello"], ["the override 'hello' cannot be read", "NAME=VALUE"]),
+        (["seed=1", "run.=3"], ["the override 'run.=3' cannot be read"]),
         (["budget=null"], ["there is no budget=null. Choices for budget: default"]),
         (["policy=greedy", "policy.score.c=1"], ["unknown override 'policy.score.c'. Did you mean policy.score?"]),
         (["=3"], ["'=3' names no setting; expected NAME=VALUE"]),
@@ -301,6 +302,7 @@ def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
         (["archive=null"], ["archive is None; expected the name of a file"]),
         (["archive=true"], ["archive is True"]),
         (["archive=:memory:"], ["archive is ':memory:'"]),
+        (["archive=~nobody_here/a.duckdb"], ["archive is '~nobody_here/a.duckdb'", "home directory is not known"]),
         (["archive=here/"], ["archive is the folder 'here/'", "archive=here/NAME.duckdb"]),
         (
             ["policy.opening._target_=search.policies.opening.Opening"],
