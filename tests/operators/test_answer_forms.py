@@ -159,6 +159,11 @@ def test_marks_that_a_text_file_would_get_are_a_forgotten_end() -> None:
     assert changed(block("a", "c"), block("a", "b"), "notes.txt") == block("c", "b")
 
 
+def test_a_long_edit_is_refused_at_once() -> None:
+    """Each of these lines could end the search text."""
+    assert "40001 lines `=======`" in refused(block("RATE = 0.1\n" + "=======\n" * 40_000, "x"))
+
+
 # Line ends and characters that cannot be shown
 
 ODD = "\u2028\u2029\x85\x1c\x1d\x1e\f\v\u200b\u00a0\ufeff\r\u202e"
@@ -250,7 +255,7 @@ def test_several_thoughts_and_text_around_them() -> None:
     assert refused(f"{EDIT}{thought}"), "nothing follows the last thought"
     assert read(f"<answer>\n{EDIT}</answer>\nThat is all.\n") == ("more of it", FASTER)
     assert "follows the mark that ends" in refused(f"{EDIT}<|return|>\n{DRAFT}")
-    assert "more than 64" in refused("</think>\n" * 200 + EDIT)
+    assert "more than 24" in refused("</think>\n" * 200 + EDIT)
 
 
 def test_marks_of_thoughts_within_programs_are_text() -> None:

@@ -23,9 +23,12 @@ text, unless the edit or the fence is a draft that the thought breaks off.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
 
-from operators.rewrite.answers.grammar import Element, bodies, fenced, is_program, scan, split_lines
+from operators.rewrite.answers.grammar import Element, bodies, body, fenced, is_program, scan, split_lines
 
 _NAMES = (
     r"(?:\w{1,20}:)?(?:\w{1,20}_)?(?:think\w*|thoughts?|reason|reasoning|reflection|analysis|scratchpad|rationale|deliberation"
@@ -69,7 +72,7 @@ _FINAL_WORD = re.compile(r"\A\s*(?:assistant)?final(?=\s*(?:IDEA|```|~~~|<<<<<|\
 _POSSIBLE = re.compile(r"[<\[◁]|Here|assistant|analysis|commentary|final")
 
 
-_MARKS = 64
+_MARKS = 24
 
 
 class NoFinalPart(ValueError):
@@ -84,10 +87,11 @@ def final_part(text: str, python: bool = True) -> str:
     text = text.removeprefix("\ufeff")
     if not _POSSIBLE.search(text):
         return text
+    source = _Source.of(text)
     at, kept = 0, ""
     ended: str | None = None
     for _ in range(_MARKS):
-        if (mark := _next_mark(text, at)) is None:
+        if (mark := _next_mark(source, at)) is None:
             break
         kind, begin, end = mark
         if kind == "wrapper":
@@ -114,12 +118,36 @@ def ends_thought(line: str) -> bool:
     return any(pattern.search(line) for pattern in _ANY_CLOSING)
 
 
-def _next_mark(text: str, start: int) -> tuple[str, int, int] | None:
+@dataclass(frozen=True)
+class _Source:
+    """A text with its lines, with and without ends, and where they start."""
+
+    text: str
+    raw: list[str]
+    lines: list[str]
+    starts: list[int]
+
+    @classmethod
+    def of(cls, text: str) -> _Source:
+        raw = split_lines(text)
+        return cls(text, raw, [body(line) for line in raw], list(accumulate(map(len, raw), initial=0)))
+
+    def below(self, at: int) -> tuple[list[str], list[str]]:
+        """Return the lines from a place on, with and without ends."""
+        line = bisect_right(self.starts, at) - 1
+        if at == self.starts[line]:
+            return self.raw[line:], self.lines[line:]
+        rest = self.raw[line][at - self.starts[line] :]
+        return [rest, *self.raw[line + 1 :]], [body(rest), *self.lines[line + 1 :]]
+
+
+def _next_mark(source: _Source, start: int) -> tuple[str, int, int] | None:
     """Return the next mark outside of edits and fences: its kind, and where it begins and ends.
 
     A thought is one mark, from its opening to the end of its closing. Raises ``NoFinalPart``.
     """
-    for begin, end in _spans(text, start, blocks=False):
+    text = source.text
+    for begin, end in _spans(source, start, blocks=False):
         if (opening := _opening(text, begin, end, start == 0)) is not None:
             first, family, inside = opening
             closing = _first([_CLOSINGS[family]], text, inside, len(text)) or _first(
@@ -174,11 +202,11 @@ def _unquoted(pattern: re.Pattern[str], text: str, begin: int, end: int) -> re.M
     return None
 
 
-def _spans(text: str, start: int, blocks: bool) -> Iterator[tuple[int, int]]:
+def _spans(source: _Source, start: int, blocks: bool) -> Iterator[tuple[int, int]]:
     """Yield where the runs of lines outside of edits and fences begin and end; with ``blocks`` the edits and fences."""
-    raw = split_lines(text[start:])
+    raw, lines = source.below(start)
     at, run = start, start
-    for element in scan(bodies(text[start:])):
+    for element in scan(lines):
         size = sum(map(len, raw[element.first : element.last + 1]))
         if element.kind in ("edit", "fence"):
             if blocks:
@@ -199,7 +227,7 @@ def _without_draft(text: str, python: bool) -> str:
     """
     ends = [
         place[1]
-        for begin, end in _spans(text, 0, blocks=True)
+        for begin, end in _spans(_Source.of(text), 0, blocks=True)
         for pattern in _ANY_CLOSING
         for match in pattern.finditer(text, begin, end)
         for place in [match.span()]

@@ -51,6 +51,8 @@ _FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:(?:[*_]*\s)?[\s*`]*([^\s`*]+)(?:[\s*
 _IDEA = re.compile(r"^[\u200b-\u200f\u2060\ufeff]*(?:</?\w+>)?[ \t*#_>`]*IDEA[ \t*_]*:[ \t*_]*(.*)$", re.IGNORECASE)
 _JOINS = 16
 """Attempts to find the end of a fence whose program holds fences: each parses a program."""
+_UNNAMED = 24
+"""Edits that end with a mark without its word although they began with one, at most."""
 _STRINGS = ('"""', "'''")
 Kind = Literal["text", "edit", "fence", "stray"]
 
@@ -147,13 +149,14 @@ def is_bold(line: str) -> bool:
 
 def scan(lines: Sequence[str]) -> Iterator[Element]:
     """Yield the elements of an answer, given its lines without their ends. What has no end reaches to the last line."""
-    at, after_edit, joins = 0, False, [_JOINS]
+    at, after_edit, joins, unnamed = 0, False, [_JOINS], _UNNAMED
     wrapper: Opening | None = None
     while at < len(lines):
         line = lines[at]
         element = Element("text", at, at)
         if begins_edit(line):
-            element = _edit(lines, at)
+            element = _edit(lines, at, unnamed > 0)
+            unnamed -= not (element.closed and is_named_mark(lines[element.last]))
         elif ends_edit(line):
             element = Element("stray", at, at)
         elif wrapper is not None and _closes(line, wrapper):
@@ -171,8 +174,11 @@ def scan(lines: Sequence[str]) -> Iterator[Element]:
         at = element.last + 1
 
 
-def _edit(lines: Sequence[str], first: int) -> Element:
-    """Return the edit that begins at ``first``: up to the end mark that belongs to it."""
+def _edit(lines: Sequence[str], first: int, unnamed: bool) -> Element:
+    """Return the edit that begins at ``first``: up to the end mark that belongs to it.
+
+    ``unnamed``: whether the end mark may lack its word although the first mark has it.
+    """
     found = _SEARCH.match(lines[first])
     named, bold = found is not None and found[1] is not None, is_bold(lines[first])
     middles, unnamed_end = [False], None  # whether the edit, and each that is nested in it, has a middle mark by now
@@ -196,7 +202,7 @@ def _edit(lines: Sequence[str], first: int) -> Element:
                     return Element("edit", first, at)
             elif middles == [True] and unnamed_end is None:
                 unnamed_end = at
-    if unnamed_end is not None:
+    if unnamed_end is not None and unnamed:
         return Element("edit", first, unnamed_end)
     return Element("edit", first, len(lines) - 1, closed=False)
 

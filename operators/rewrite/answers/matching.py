@@ -25,6 +25,8 @@ _COMPARED = 200
 """Characters of a line that are compared to find the nearest one."""
 _BLANKS = " \t"
 _RUN = re.compile(r"[ \t]+")
+_MIDDLES = 64
+"""Lines that could be the middle mark of one edit, at most."""
 _QUOTES = re.compile(r'"""|\'\'\'')
 
 
@@ -147,6 +149,8 @@ def _replaced(lines: list[str], hunks: Sequence[Hunk]) -> list[str]:
 def located(lines: list[str], edit: Edit) -> Hunk:
     """Return where an edit belongs in lines with their ends, and what it puts there. Raises ``InvalidAnswer``."""
     middles = edit.middles()
+    if len(middles) > _MIDDLES:
+        raise InvalidAnswer(f"an edit has {len(middles)} lines `=======`; give the whole file")
     found: list[tuple[int, Hunk]] = []
     failure: InvalidAnswer | None = None
     for middle in middles:
@@ -172,8 +176,9 @@ def _slips(edit: Edit) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
             search.pop()
         if len(search) < middle:
             yield tuple(search), edit.lines[middle + 1 :]
-    for at, line in enumerate(edit.lines):
-        if (text := behind_middle(line)) is not None:
+    with_text = [at for at, line in enumerate(edit.lines) if behind_middle(line) is not None]
+    for at in with_text[:_MIDDLES]:
+        if (text := behind_middle(edit.lines[at])) is not None:
             first = () if ends_edit(text) else (text,)
             yield edit.lines[:at], (*first, *edit.lines[at + 1 :])
 

@@ -63,6 +63,7 @@ __all__ = [
 ]
 
 _MAX_ANSWER = 400_000
+_MOST_PAIRED = 64
 _HALF = re.compile("[\ud800-\udfff]")
 _DIFFS = ("diff", "patch")
 _SHELLS = ("bash", "sh", "shell", "console", "zsh")
@@ -395,7 +396,7 @@ def _paired(path: str, old: str, blocks: Sequence[str]) -> str | None:
     They are no pairs if both are texts of the file (quotations), if the second repeats functions of the file beside
     the quoted one (a whole program), or if the file has fences, whose marks may have cut a whole file into pieces.
     """
-    if len(blocks) % 2 or _has_fences(old):
+    if len(blocks) % 2 or len(blocks) > _MOST_PAIRED or _has_fences(old):
         return None
     edits: list[tuple[int, Edit]] = []
     for search, new in zip(blocks[::2], blocks[1::2], strict=True):
