@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prepare.config import SettingsError, did_you_mean
-from prepare.overrides import key_of, parsed_or_none, quoted, readable, written
+from prepare.overrides import key_of, opened, parsed_or_none, quoted, readable, written
 from prepare.presets import chosen, with_preset
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"--config-dir {folder} is not a folder; expected one that contains task/, policy/ ...")
     _refuse_unfit(overrides, folder)
-    read = tuple(map(readable, overrides))
+    read = tuple(opened(readable(each)) for each in overrides)
     if folder is not None or any("hydra" in override or "$" in override for override in read):
         made = _composition(read, folder)
     else:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 TEXTS = frozenset({"archive", "prompts", "run"})
 """Keys whose values are texts, also where the grammar reads a number."""
 
+_OPEN = re.compile(r"llm\.(?:models\.[^.=]+\.)?extra(?:\.[^=]+)?")
+"""Keys of mappings that take any key: further fields of a model's request."""
 _ASSIGNMENT = re.compile(r"(?P<key>[+~]*[^=\s]+)=(?P<value>.*)", re.DOTALL)
 _OPENING = re.compile(r"""['"\[{(]|[A-Za-z_]\w*\(""")
 """Beginning of a value that is meant in Hydra's grammar: a quotation, a list, a mapping or a function."""
@@ -25,6 +27,11 @@ _OPENING = re.compile(r"""['"\[{(]|[A-Za-z_]\w*\(""")
 def key_of(override: str) -> str:
     """Return the key of an override: ``task.seconds`` for ``+task.seconds=3``."""
     return override.split("=", 1)[0].lstrip("+~")
+
+
+def opened(override: str) -> str:
+    """Return an override that may add keys, if its mapping takes any: ``llm.extra={top_p: 0.9}``."""
+    return f"++{override}" if override[:1] not in "+~" and _OPEN.fullmatch(key_of(override)) else override
 
 
 @cache

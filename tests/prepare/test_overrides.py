@@ -91,3 +91,28 @@ def test_the_advice_for_several_values_works_as_printed(typed: str) -> None:
     (advised,) = shlex.split(str(refused.value).rpartition("single value: ")[2])
     key, _, value = typed.partition("=")
     assert compose([advised]).values[key] == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("llm.extra={top_p: 0.9}", {"top_p": 0.9}),
+        ("llm.extra={top_p:0.9}", {"top_p": 0.9}),
+        ("llm.extra.top_p=0.9", {"top_p": 0.9}),
+        ("+llm.extra.top_p=0.9", {"top_p": 0.9}),
+        ("llm.extra={provider: {order: [a, b]}, seed: 1}", {"provider": {"order": ["a", "b"]}, "seed": 1}),
+        ("llm.extra={}", {}),
+    ],
+)
+def test_the_further_fields_of_a_request_take_any_key(typed: str, expected: object) -> None:
+    assert compose(["llm=openai", typed]).values["llm"]["extra"] == expected
+
+
+def test_several_models_have_further_fields_each() -> None:
+    llm = compose(["llm=several", "llm.models.other.extra={top_p: 0.9}"]).values["llm"]
+    assert llm["models"]["other"]["extra"] == {"top_p": 0.9}
+
+
+def test_other_mappings_refuse_unknown_keys() -> None:
+    with pytest.raises(SettingsError, match=r"unknown override 'llm\.extras'"):
+        compose(["llm=openai", "llm.extras={top_p: 0.9}"])
