@@ -97,21 +97,28 @@ class Search(RunController):
         self._owned = owned
 
     @classmethod
-    def of(cls, config: Config, components: SearchComponents, archive: Archive) -> Search:
-        """Make a search from a typed configuration. Raises SettingsError, RunChanged or LlmError."""
+    def of(
+        cls, config: Config, components: SearchComponents, archive: Archive, stop: threading.Event | None = None
+    ) -> Search:
+        """Make a search from a typed configuration. Raises SettingsError, RunChanged or LlmError.
+
+        ``stop``: set from outside when nothing is to be sent to a language model any more.
+        """
         new = cls.__new__(cls)
         new._owned = None
-        new._open(config, components, archive)
+        new._open(config, components, archive, stop)
         return new
 
-    def _open(self, config: Config, components: SearchComponents, archive: Archive) -> None:
+    def _open(
+        self, config: Config, components: SearchComponents, archive: Archive, stop: threading.Event | None = None
+    ) -> None:
         task, slots, given = components.task, components.slots, components.given
         conditions = components.evaluator.conditions(slots[0])
         self._components = components
         own = components.files if given.program is not None else None
         self._opened = open_run(archive, config, task, conditions, time.time(), own, start=False)
         run = self._opened.run
-        self._llm = factory.build_llm(config, archive, run.run) if given.operators is None else Llm(None, "")
+        self._llm = factory.build_llm(config, archive, run.run, stop) if given.operators is None else Llm(None, "")
         if self._llm.meter is None and (useless := config.budget.needs_model()) is not None:
             raise SettingsError(useless)
         parts = factory.build_search(config, task, components.evaluator, self._llm, given)

@@ -220,6 +220,8 @@ def build_search(
             llm_closed=lambda: meter.closed,
             llm_cap=lambda: meter.closing_cap,
             llm_room=meter.room,
+            llm_halt=meter.halt,
+            llm_answering=meter.answering,
             llm_concurrency=meter.concurrency,
         )
     return parts

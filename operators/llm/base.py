@@ -14,7 +14,6 @@ LlmError
      ├─ Overloaded    rate limited, overloaded, a server error, unreachable     nothing was billed
      ├─ Stopped       the search was stopped before the call was sent           "
      └─ Interrupted   timed out or cut off                                      perhaps billed: counted at max_cost
-         └─ Unreadable   the answer is not one of this API                      "
 """
 
 from __future__ import annotations
@@ -166,7 +165,7 @@ class LlmError(Exception):
     settled = False
     """Whether the same request would fail in the same way: twice in a row, it is not sent again."""
     by_prompt = False
-    """Whether another prompt may fare better, so that a model that has answered is given more tries."""
+    """Whether another call may fare better, so that a model that has answered is given more tries."""
 
     def __init__(self, message: str) -> None:
         super().__init__(encodable(message))
@@ -244,8 +243,8 @@ class Stopped(Unavailable):
 
 
 class Interrupted(Unavailable):
-    pass
+    """The answer did not come to its end; ``unreadable``: what came is no answer of this API."""
 
-
-class Unreadable(Interrupted):
-    settled = True
+    def __init__(self, message: str, retry_after: float | None = None, unreadable: bool = False) -> None:
+        super().__init__(message, retry_after)
+        self.settled = self.by_prompt = unreadable

@@ -26,7 +26,6 @@ from operators.llm.base import (
     Message,
     NoText,
     Prompt,
-    Unreadable,
 )
 from operators.llm.connection import checked_key, connecting, require_numbers
 from operators.llm.prices import price_from, price_of
@@ -115,7 +114,7 @@ class Claude:
             message = client.messages.create(**self._request(prompt))
             content = field(message, "content")
             if not isinstance(content, (list, str)):
-                raise Unreadable(f"{self.name} sent an answer that is no message; check llm.base_url")
+                raise Interrupted(f"{self.name} sent an answer that is no message; check llm.base_url", unreadable=True)
             said = content_text(content), field(message, "stop_reason")
             return self._answer(*said, message, field(message, "usage"), prompt, began)
 
@@ -216,7 +215,7 @@ class Claude:
                     case "message_stop":
                         return self._answer("".join(parts), stop, message, usage, prompt, began)
         if message is None:
-            raise Unreadable(f"{self.name} sent an answer that is no message; check llm.base_url")
+            raise Interrupted(f"{self.name} sent an answer that is no message; check llm.base_url", unreadable=True)
         raise Interrupted(
             f"the answer of {self.name} was cut off by the connection after {sum(map(len, parts)):,} characters"
         )

@@ -25,7 +25,6 @@ from operators.llm.base import (
     LlmError,
     NoText,
     Prompt,
-    Unreadable,
 )
 from operators.llm.connection import checked_key, connecting, require_numbers
 from operators.llm.listing import Listing
@@ -87,6 +86,8 @@ class OpenAICompatible:
             ValueError: Invalid ``price`` or numbers.
         """
         require_numbers(timeout, max_tokens, retries)
+        if extra is not None and not isinstance(extra, Mapping):
+            raise ValueError(f"llm.extra is {extra!r}; expected further fields of the request, as in {{top_p: 0.9}}")
         self.name = model
         self.attempts = 1 + retries
         self._base_url = base_url
@@ -118,7 +119,7 @@ class OpenAICompatible:
             response = client.chat.completions.create(**request)
             choices = field(response, "choices")
             if not isinstance(choices, list) or not choices:
-                raise Unreadable(f"{self.name} sent an answer without a choice; check llm.base_url")
+                raise Interrupted(f"{self.name} sent an answer without a choice; check llm.base_url", unreadable=True)
             said = _Said()
             said.add(field(choices[0], "message"), field(choices[0], "finish_reason"))
             return self._answer(said, response, field(response, "usage"), prompt, began)
@@ -195,8 +196,9 @@ class OpenAICompatible:
                 if said.stop is None:  # otherwise only the count of tokens can be missing
                     raise
         if last is None:
-            raise Unreadable(
-                f"{self.name} sent an answer that is no stream; check llm.base_url, or set llm.stream=false"
+            raise Interrupted(
+                f"{self.name} sent an answer that is no stream; check llm.base_url, or set llm.stream=false",
+                unreadable=True,
             )
         if said.stop is None:
             length = len(said.text)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operators.llm.base import Unreadable
+from operators.llm.base import Interrupted
 from operators.llm.text import field, one_name
 
 _SHOWN = 12
@@ -23,9 +23,11 @@ class Listing:
 
     @classmethod
     def of(cls, body: Any) -> Listing:
-        """Read a list of names or models, or an object that has one. Raises ``Unreadable`` for a page of text."""
+        """Read a list of names or models, or an object that has one. Raises ``Interrupted`` for a page of text."""
         if isinstance(body, (str, bytes)):
-            raise Unreadable("the server sent a page instead of its list of models; check llm.base_url")
+            raise Interrupted(
+                "the server sent a page instead of its list of models; check llm.base_url", unreadable=True
+            )
         whole = not any(field(body, name) for name in ("has_more", "next_page_token", "nextPageToken", "next"))
         entries = body if isinstance(body, list) else field(body, "data") or field(body, "models") or ()
         entries = entries if isinstance(entries, list) else ()

@@ -10,10 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from operators.llm.base import Answer, Cost, LlmError, Prompt, Unavailable
+from operators.llm.base import Answer, Cost, LlmError, Prompt
 from operators.llm.prices import price_of
 
 Script = Sequence[str | LlmError] | Callable[[Prompt], str]
+
+
+class ScriptEnded(LlmError):
+    fatal = True
 
 
 class Scripted:
@@ -42,13 +46,13 @@ class Scripted:
         self._lock = threading.Lock()
 
     def complete(self, prompt: Prompt) -> Answer:
-        """Return the next answer. Raises ``Unavailable`` at the end of the list."""
+        """Return the next answer. Raises ``ScriptEnded`` at the end of the list."""
         with self._lock:
             self.prompts.append(prompt)
             answer = self._answers(prompt) if self._answers else next(self._rest, None)
         self._sleep(self._latency)
         if answer is None:
-            raise Unavailable(f"the script has no answer number {len(self.prompts)}")
+            raise ScriptEnded(f"the script has no answer number {len(self.prompts)}")
         if isinstance(answer, LlmError):
             raise answer
         tokens_in, tokens_out = _tokens(prompt.text), _tokens(answer)

@@ -20,7 +20,6 @@ from operators.llm.base import (
     Prompt,
     RequestRefused,
     UnknownModel,
-    Unreadable,
 )
 from operators.llm.prices import Price
 from operators.llm.refusals import short
@@ -200,4 +199,4 @@ def _unreadable(error: Exception, name: str, sent: bool) -> LlmError:
     if not sent:
         return RequestRefused(f"the request to {name} could not be sent ({message}); check the settings of llm")
     # The body is no JSON, or not that of the API.
-    return Unreadable(f"{name} sent an answer that cannot be read ({message}); check llm.base_url")
+    return Interrupted(f"{name} sent an answer that cannot be read ({message}); check llm.base_url", unreadable=True)

@@ -13,7 +13,7 @@ from typing import Any
 from archive.errors import ArchiveError
 from archive.query.server import SqlServer
 from archive.storage.store import Archive
-from operators.llm.base import LlmError
+from operators.llm.base import LlmError, Stopped
 from operators.numeric.tune_comments import unused_comments
 from prepare.compose import Composition
 from prepare.config import SettingsError
@@ -22,12 +22,12 @@ from prepare.load import TaskError, task_from
 from search import factory
 from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
-from search.cli.terminal import show_error
+from search.cli.terminal import show, show_error
 from search.config import Config
 from search.display.live import make_display
 from search.display.summary import archive_command, resume_command, summarise
-from search.run.engine import SearchStopped
-from search.run.loop import SlotLoop
+from search.run.engine import Engine, SearchStopped
+from search.run.loop import Display, SlotLoop
 from search.run.resume import RunChanged
 from search.settings import resolved
 from search.words import Words
@@ -57,6 +57,9 @@ def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None 
         with ExitStack() as stack:
             config = resolved(composition, factory.device_for, **(sweep or {}))
             return _run(config, _Typed(words.lasting, composition.overrides), stack)
+    except Stopped:
+        show("\nStopped before the search began. Repeat the command to start it.")
+        return 130
     except EXPECTED as error:
         show_error(error, before="\n")
         return 1
@@ -82,9 +85,9 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     stack.enter_context(stoppable(stop))
     archive = stack.enter_context(Archive.open(config.archive))
     executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))
-    search = Search.of(config, SearchComponents(task, files, executor.evaluator, executor.slots), archive)
+    search = Search.of(config, SearchComponents(task, files, executor.evaluator, executor.slots), archive, stop)
     engine = search.engine
-    stack.callback(engine.close)
+    stack.callback(engine.close, stop.is_set)
     stack.enter_context(SqlServer(archive))
     display = make_display(sys.stdout)
     stack.enter_context(display)
@@ -105,16 +108,32 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     finally:  # record finished evaluations also after an error
         executor.close()
         session.drain()
-    if waiting := engine.pending:
-        answers = "an answer" if waiting == 1 else f"{waiting} answers"
-        display.show(f"Waiting for {answers} of the language model: requests already sent are paid for.")
-    engine.close()
+    _await_answers(engine, stop, display)
     display.close()
     if not result.finished:
         display.show(_how_to_resume(typed.resume(engine.run.run)))
         return 130
     display.show(summarise(engine, result, archive, config.archive))
     return 0
+
+
+def _await_answers(engine: Engine, stop: threading.Event, display: Display) -> None:
+    """Have nothing sent to the language model any more, and wait for the answers to what has been sent."""
+
+    def announce(running: int) -> None:
+        display.show(
+            f"Waiting for {_answers(running)} of the language model: requests already sent are paid for. "
+            + ("Silent ones are given up after a second." if stop.is_set() else "Ctrl-C gives up the silent ones.")
+        )
+
+    if left := engine.close(stop.is_set, announce):
+        display.show(
+            f"Given up: {_answers(left)} of the language model, which the caps count at the most they can cost."
+        )
+
+
+def _answers(number: int) -> str:
+    return "an answer" if number == 1 else f"{number} answers"
 
 
 def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> str:

@@ -38,6 +38,8 @@ from search.run.engine import Engine
 
 _LATEST = 64
 """Latest scored evaluations whose wall time predicts that of the next."""
+LONGEST_OUTAGE = 3600.0
+"""Seconds without an answer of the language model's service after which a search that has nothing else to do ends."""
 _PATIENCE = 0.25
 """Seconds between checks whether an unavailable model's service may be asked again."""
 
@@ -203,14 +205,24 @@ class RunController:
             self._conclude(self._claiming)
         elif (over := self._over()) is not None:
             self._start_claim(over)
-        elif engine.pending or engine.paused:
+        elif (engine.pending or engine.paused) and not self._outage_is_long():
             return False
         else:
             engine.stopped = self._no_move()
         return True
 
+    def _outage_is_long(self) -> bool:
+        """Return whether the only thing to wait for is a service that has not answered for ``LONGEST_OUTAGE``."""
+        since = self.engine.outage.since
+        return since is not None and self._monotonic() - since > LONGEST_OUTAGE
+
     def _no_move(self) -> str:
         """Return why nothing is left to do: mostly because the only operators are those of a closed language model."""
+        if self._outage_is_long():
+            return (
+                f"the language model's service has not answered for {LONGEST_OUTAGE / 60:.0f} minutes "
+                f"({self.engine.outage_words}), and the other operators have no move"
+            )
         model = self.engine.closed_sentence()
         return f"the policy has no move, and nothing that could change that is under way.{model}"
 

@@ -53,7 +53,7 @@ from search.claims.error_budget import is_claim
 from search.claims.statistics import seed_deviation
 from search.policies.base import OperatorView, Policy
 from search.run.journal import RunJournal
-from search.run.lookahead import Lookahead
+from search.run.lookahead import Lookahead, Outage
 from search.run.proposals import PendingProposal, ProposalPool, propose
 from train.faults import fault
 from train.language_model.curve import baseline_pace
@@ -91,6 +91,10 @@ class EngineParts:
     """Whether the evaluator's median rule is on: screenings then carry the baseline's pace."""
     llm_room: Callable[[int], bool] = lambda in_flight: True
     """Return whether the caps leave room for one more call beside so many in flight."""
+    llm_halt: Callable[[], None] = lambda: None
+    """Have nothing sent to the language model any more."""
+    llm_answering: Callable[[], int] = lambda: 0
+    """Count the calls of the language model whose answer is arriving."""
     llm_concurrency: int = 8
     """Proposals that a language model is asked for at the same time."""
     monotonic: Callable[[], float] = time.monotonic
@@ -119,6 +123,8 @@ class Engine:
         """Called from another thread when a proposal has finished, so that a waiting loop can take it up."""
         self._proposals = ProposalPool(parts.llm_concurrency, lookahead, parts.monotonic, lambda: self.wake())
         self.journal = RunJournal(archive, run, tree, parts.policy, parts.clock)
+        self._postponed: deque[MoveRecord] = deque()  # their model's service could not answer; they are made again
+        self._unavailable = ""
         self._ready: deque[Request] = deque()
         self._in_flight: set[int] = set()  # numbers of moves
         self._losses: dict[int, int] = {}  # by number of the move
@@ -138,8 +144,8 @@ class Engine:
 
     @property
     def pending(self) -> int:
-        """Proposals that wait for a language model."""
-        return len(self._proposals)
+        """Proposals that wait for a language model, those that wait for the end of an outage included."""
+        return len(self._proposals) + len(self._postponed)
 
     @property
     def in_flight(self) -> int:
@@ -150,6 +156,16 @@ class Engine:
     def paused(self) -> bool:
         """True while the service of the language model cannot answer and will be asked again after a pause."""
         return self._proposals.paused
+
+    @property
+    def outage(self) -> Outage:
+        """The present failure of the language model's service, if any."""
+        return self._proposals.outage
+
+    @property
+    def outage_words(self) -> str:
+        """Why the language model's service could not answer the last time; empty if it can."""
+        return self._unavailable if self.outage.since is not None else ""
 
     @property
     def wanted_ahead(self) -> int:
@@ -181,6 +197,7 @@ class Engine:
         A free slot does not wait for a language model while another operator can give it something to do.
         """
         self._receive()
+        self._retry_postponed()
         while self.stopped is None:
             views = self._usable_operators(free, ahead)
             move = None if views is None else self._next_move(views)
@@ -235,9 +252,15 @@ class Engine:
         leader = self.tree.leader()
         return request if leader is None else replace(request, leader_score=self.tree.mean(leader))
 
-    def close(self) -> None:
-        """Wait for pending proposals: they are paid for, and recorded as they come."""
-        self._proposals.close()
+    def close(
+        self, stopped: Callable[[], bool] = lambda: False, announce: Callable[[int], None] = lambda running: None
+    ) -> int:
+        """Have nothing sent any more, and wait for pending proposals: they are paid for, and recorded as they come.
+
+        For ``stopped``, ``announce`` and the result see ``ProposalPool.close``.
+        """
+        self.parts.llm_halt()
+        return self._proposals.close(stopped, self.parts.llm_answering, announce)
 
     def closed_sentence(self) -> str:
         """Say why the language model can no longer be asked, with a leading space; empty if it can be."""
@@ -255,7 +278,10 @@ class Engine:
 
     def _may_ask_model(self) -> bool:
         """Return whether one more proposal may go to the language model now."""
-        return self._proposals.has_room() and self.parts.llm_room(self.pending)
+        return not self._postponed and self._has_room()
+
+    def _has_room(self) -> bool:
+        return self._proposals.has_room() and self.parts.llm_room(len(self._proposals))
 
     def _llm_is_closed(self) -> bool:
         """Return whether the language model can no longer be asked; note it the first time."""
@@ -358,8 +384,19 @@ class Engine:
     def _receive(self) -> None:
         """Admit or refuse the proposals that have finished."""
         for finished in self._proposals.finished():
-            usable = self._admit(self.tree.moves[finished.number], finished.result)
+            record = self.tree.moves[finished.number]
+            if finished.unavailable and isinstance(finished.result, NoCandidate):
+                self._unavailable = finished.result.reason
+                self._postponed.append(record)
+                continue
+            usable = self._admit(record, finished.result)
             self._proposals.record_proposal(finished.seconds, usable)
+
+    def _retry_postponed(self) -> None:
+        """Make the proposals again that an outage has prevented: a move is no refusal because a service was busy."""
+        while self._postponed and (self._llm_is_closed() or self._has_room()):
+            self._propose(self._postponed.popleft())
+        self._proposals.start()
 
     def _admit(self, record: MoveRecord, result: Candidate | NoCandidate) -> bool:
         """Accept a candidate as a node, or refuse it with the reason. Return whether it became a node."""

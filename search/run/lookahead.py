@@ -83,16 +83,18 @@ class Lookahead:
 class Outage:
     """Back-off while the model's service cannot answer: one call at a time, after ever longer pauses.
 
-    Otherwise all proposals made ahead would fail within seconds, and a search that depends on a model would stop for
-    too many refusals in a row because a service was busy for a minute.
+    Otherwise all proposals made ahead would fail within seconds, again and again.
     """
 
+    since: float | None = None
+    """Time of the first failure (monotonic seconds); None while the service answers."""
     _failures: int = 0
     _until: float = 0.0
 
     def record(self, unavailable: bool, now: float) -> None:
         """Record the end of a call at ``now`` (monotonic seconds)."""
         self._failures = self._failures + 1 if unavailable else 0
+        self.since = (now if self.since is None else self.since) if unavailable else None
         first, longest = _PAUSES
         self._until = now + min(longest, first * 2.0 ** min(self._failures - 1, 16))
 

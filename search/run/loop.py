@@ -22,6 +22,10 @@ from train.executors.base import Executor, Running
 _PATIENCE = 0.25
 """Seconds between checks of the clock and of the stop event; landed evaluations and proposals are taken at once."""
 
+_STOPPING = (
+    "\nStopping. What has finished is recorded. Ctrl-C again leaves at once, which loses nothing recorded either."
+)
+
 
 class Display(Protocol):
     """Progress output. ``search/display/live.py`` has the implementations."""
@@ -41,6 +45,7 @@ class SlotLoop:
     executor: Executor
     display: Display
     stop: threading.Event
+    _outage_shown: bool = False
 
     def run(self) -> RunResult:
         """Search, then claim. Raises SearchStopped, and what the executor raises."""
@@ -52,6 +57,7 @@ class SlotLoop:
             if controller.result is not None:
                 return controller.result
             self._land()
+        self.display.show(_STOPPING)
         return RunResult("stopped by you", None, finished=False)
 
     def forecast(self) -> Forecast:
@@ -75,7 +81,15 @@ class SlotLoop:
         if landed and not self.stop.is_set():
             self._submit_before_recording()
         self._record(landed)
+        self._show_outage()
         self.display.tick(self.controller.engine, self.executor.running(), self.controller.budget.evaluations)
+
+    def _show_outage(self) -> None:
+        """Show once for each outage that the language model's service does not answer."""
+        words = self.controller.engine.outage_words
+        if words and not self._outage_shown:
+            self.display.show(f"The language model is not available and is asked again after a pause: {words}")
+        self._outage_shown = bool(words)
 
     def _submit_before_recording(self) -> None:
         """Start what is ready on freed slots, before the landed evaluations are recorded."""

@@ -3,6 +3,8 @@
 An operator that asks a language model takes seconds to minutes. ``ProposalPool`` runs it in a thread of its own and
 hands the result to the engine's thread, which alone writes to the tree and the archive. How many proposals to have
 pending follows from ``search/run/lookahead.py``.
+
+The threads are daemons: a service that says nothing must not keep the process from ending.
 """
 
 from __future__ import annotations
@@ -10,12 +12,17 @@ from __future__ import annotations
 import queue
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Thread
 
 from archive.records import Candidate, Propose
 from operators.base import Context, NoCandidate, Operator
 from search.run.lookahead import Lookahead, Outage
+
+GRACE_SECONDS = 1.0
+"""After a stop, silent calls are waited for this long; calls whose answer is arriving are waited for to their end."""
+_ANNOUNCED_AFTER = 0.3
+_SLICE = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,11 @@ class FinishedProposal:
     result: Candidate | NoCandidate
     seconds: float
     """From start to end, repair turns included."""
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether the model's service could not answer, or the search was stopped before it was asked."""
+        return isinstance(self.result, NoCandidate) and self.result.unavailable
 
 
 def propose(operator: Operator, move: Propose, context: Context) -> Candidate | NoCandidate:
@@ -70,7 +82,7 @@ class ProposalPool:
         self._added: deque[PendingProposal] = deque()
         self._added_at: dict[int, float] = {}
         self._finished: queue.SimpleQueue[FinishedProposal | Exception] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="proposal")
+        self._threads: list[Thread] = []
 
     def __len__(self) -> int:
         """Pending proposals: added, and not yet returned by ``finished``."""
@@ -99,9 +111,15 @@ class ProposalPool:
         self._added.append(proposal)
 
     def start(self) -> None:
-        """Start what was added. Call it after the commit: operators read the archive, which must hold their move."""
-        while self._added:
-            self._threads.submit(self._run, self._added.popleft())
+        """Start what was added, as far as ``concurrency`` allows; call it again when a proposal has finished.
+
+        Call it after the commit: operators read the archive, which must hold their move.
+        """
+        while self._added and self._running() < self._concurrency:
+            proposal = self._added.popleft()
+            thread = Thread(target=self._run, args=(proposal,), name=f"proposal-{proposal.number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def finished(self) -> Iterator[FinishedProposal]:
         """Return what has finished since the last call, without waiting. Raises unexpected errors of operators."""
@@ -110,8 +128,7 @@ class ProposalPool:
             if isinstance(finished, Exception):
                 raise finished
             self._added_at.pop(finished.number, None)
-            unavailable = isinstance(finished.result, NoCandidate) and finished.result.unavailable
-            self.outage.record(unavailable, self._monotonic())
+            self.outage.record(finished.unavailable, self._monotonic())
             yield finished
 
     def record_proposal(self, seconds: float, usable: bool) -> None:
@@ -124,9 +141,33 @@ class ProposalPool:
         if self._lookahead is not None:
             self._lookahead.record_evaluation(seconds)
 
-    def close(self) -> None:
-        """Wait for running proposals, which are paid for; drop those that have not started."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+    def close(self, stopped: Callable[[], bool], answering: Callable[[], int], announce: Callable[[int], None]) -> int:
+        """Wait for running proposals, which are paid for; drop those that have not started.
+
+        Args:
+            stopped: Return whether the user has stopped the search; see ``GRACE_SECONDS``.
+            answering: Count the calls whose answer is arriving.
+            announce: Called once with the number of running proposals, if they are waited for.
+
+        Returns the number of proposals that are still running and not waited for.
+        """
+        self._added.clear()
+        began, stopped_at, announced = self._monotonic(), None, False
+        while running := self._running():
+            now = self._monotonic()
+            if stopped():
+                stopped_at = now if stopped_at is None else stopped_at
+                if now - stopped_at >= GRACE_SECONDS and not answering():
+                    return running
+            if not announced and now - began >= _ANNOUNCED_AFTER:
+                announced = True
+                announce(running)
+            self._threads[0].join(_SLICE)
+        return 0
+
+    def _running(self) -> int:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        return len(self._threads)
 
     def _run(self, proposal: PendingProposal) -> None:
         began = self._monotonic()

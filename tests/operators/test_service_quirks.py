@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from messages_api import MODEL as CLAUDE
 from messages_api import MessagesApi
-from model_server import Act, Fail, Raw
+from model_server import Act, Fail, Raw, Say
 from openai_api import MODEL as QWEN
 from openai_api import OpenAiApi
 
 from operators.llm.base import (
     CallId,
+    Interrupted,
     InvalidSetting,
     KeyRefused,
     LanguageModel,
@@ -28,7 +29,6 @@ from operators.llm.base import (
     Prompt,
     RefusedAgain,
     RequestRefused,
-    Unreadable,
 )
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible
@@ -394,8 +394,13 @@ def test_an_address_with_something_else_behind_it_is_named(
 
 def test_an_answer_of_another_kind_is_told_from_one_that_broke_off(api: OpenAiApi) -> None:
     api.act = lambda number: Raw(b"<html>hello</html>", kind="text/html")
-    with pytest.raises(Unreadable):
+    with pytest.raises(Interrupted) as raised:
         gpt(api).complete(PROMPT)
+    assert raised.value.settled
+    api.act = lambda number: Say(cut=True)
+    with pytest.raises(Interrupted) as raised:
+        gpt(api).complete(PROMPT)
+    assert not raised.value.settled
 
 
 # ---------------------------------------------------------------- settings and environment

@@ -1,0 +1,142 @@
+"""Ctrl-C and outages while a language model is asked, with a real process where a signal is needed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import begin, one, sql
+from messages_api import MODEL as CLAUDE
+from messages_api import MessagesApi
+from model_server import Act, Fail, Hang, ModelServer, Raw, Say
+from openai_api import MODEL as QWEN
+from openai_api import OpenAiApi
+
+from archive.storage.store import Archive
+from operators.llm.claude import Claude
+from operators.llm.compatible import OpenAICompatible
+from search.run import controller, lookahead
+
+BUSY = Fail(429, "rate_limit_error", "slow down", {"retry-after": "20"})
+
+
+def stopped(tmp_path: Path, api: ModelServer, wanted: int, *words: str) -> tuple[str, int]:
+    """Start a search by a model alone, stop it once ``wanted`` requests have come; its output, and the requests.
+
+    A process, since a signal stops one.
+    """
+    words = ("run=night", "operators=llm", "budget.evaluations=40", f"llm.base_url={api.url}", *words)
+    process = begin(tmp_path, *words, ANTHROPIC_API_KEY="sk-ant-test-0123456789")
+    seen, until = -1, time.monotonic() + 60
+    while (len(api.headers) < wanted or len(api.headers) > seen) and time.monotonic() < until:
+        seen = len(api.headers)  # no more come: those that are in flight together have all been sent
+        time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    asked = len(api.asked)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, said + errors
+    assert "Traceback" not in said + errors
+    assert len(api.asked) == asked, "nothing is sent after the stop"
+    return said, asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", [BUSY, Hang(), Say(trickle=30.0)], ids=["pause", "hang", "stalled"])
+def test_ctrl_c_ends_pauses_and_gives_up_silent_calls(tmp_path: Path, act: Act) -> None:
+    """``communicate`` would wait for the 300 s of ``llm.timeout`` otherwise: the server hangs for 30 s and more."""
+    with MessagesApi(act=lambda number: act) as api:
+        said, asked = stopped(tmp_path, api, 3)
+    assert "Ctrl-C again leaves at once" in said
+    assert "Resume with:" in said
+    archive = tmp_path / "treewright.duckdb"
+    if act is not BUSY:
+        assert "Given up: " in said
+        left = "(SELECT * FROM llm_requests ANTI JOIN llm_calls USING (request))"
+        assert one(archive, f"count(*) FROM {left}") > 0, "counted at the most, as after a kill"
+    assert one(archive, "count(*) FROM llm_requests") == asked
+    assert one(archive, "count(*) FROM refusals") == 0, "a stop is no refusal of a proposal"
+    with MessagesApi() as api:
+        words = ("run=night", "operators=llm", "budget.evaluations=12", f"llm.base_url={api.url}", "llm.max_dollars=9")
+        process = begin(tmp_path, *words, ANTHROPIC_API_KEY="sk-ant-test-0123456789")
+        said, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, said + errors
+    assert sql(archive, "SELECT count(*) AS n FROM nodes")[0]["n"] > 1, "the moves are made after all"
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_service_is_checked(tmp_path: Path) -> None:
+    with MessagesApi(listing=Hang()) as api:
+        said, asked = stopped(tmp_path, api, 1)
+    assert "Stopped before the search began" in said
+    assert asked == 0
+
+
+def one_of(archive: Path, statement: str) -> Any:
+    with Archive.open(archive) as opened:
+        return opened.query(statement)[0][0]
+
+
+@pytest.mark.parametrize("act", [Fail(529, "overloaded_error", "busy"), Fail(503, "x", "down")], ids=["529", "503"])
+def test_an_outage_is_no_refusal_and_the_moves_are_made_after_it(
+    start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Act
+) -> None:
+    """Refusals in a row would widen the search, and end it with "nothing new"."""
+    monkeypatch.setattr(lookahead, "_PAUSES", (0.01, 0.01))
+    with OpenAiApi(act=lambda number: act if 3 < number <= 15 else Say()) as api:
+        model = OpenAICompatible(QWEN, base_url=f"{api.url}/v1", key=None, retries=0, timeout=20.0)
+        bench = start("operators=llm", "budget.evaluations=8", "claim=null", model=model, concurrency=4)
+    archive = tmp_path / "archive.duckdb"
+    assert bench.result.finished
+    assert one_of(archive, "SELECT count(*) FROM llm_calls WHERE outcome = 'failed'") == 12
+    assert one_of(archive, "SELECT count(*) FROM refusals WHERE reason LIKE 'no answer%'") == 0
+    assert one_of(archive, "SELECT count(*) FROM events WHERE kind = 'widened'") == 0
+    assert one_of(archive, "SELECT count(*) FROM evaluations") == 8
+
+
+def test_an_outage_without_an_end_ends_a_search_that_has_nothing_else(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "LONGEST_OUTAGE", 0.5)
+    monkeypatch.setattr(lookahead, "_PAUSES", (0.01, 0.01))
+    with MessagesApi(act=lambda number: Fail(529, "overloaded_error", "busy")) as api:
+        model = Claude(CLAUDE, base_url=api.url, api_key="sk-x", retries=0, timeout=20.0)
+        bench = start("operators=llm", "budget.evaluations=20", model=model, concurrency=2)
+    assert bench.result.finished
+    assert "the language model's service has not answered" in bench.result.reason
+    assert "529 busy" in bench.result.reason
+
+
+@pytest.mark.parametrize("operators", ["llm", "auto"])
+def test_a_setting_that_is_refused_is_tried_twice(start: Callable[..., Any], tmp_path: Path, operators: str) -> None:
+    """Calls in flight at the first refusal may add to the two."""
+    with OpenAiApi(act=lambda number: Fail(400, "invalid", "'temperature' does not support 0.7")) as api:
+        model = OpenAICompatible(QWEN, base_url=f"{api.url}/v1", key=None, temperature=0.7, timeout=20.0)
+        words = (f"operators={operators}", "budget.evaluations=12", "claim=null")
+        bench = start(*words, model=model, concurrency=1, stub={"delay": 0.05})
+    archive = tmp_path / "archive.duckdb"
+    assert bench.result.finished
+    assert len(api.asked) == 2
+    closing = bench.search.parts.llm_closed() or ""
+    assert "does not support 0.7" in closing
+    assert "Set llm.temperature=null" in closing
+    if operators == "auto":
+        assert one_of(archive, "SELECT count(*) FROM evaluations") == 12, "the search goes on without the model"
+    else:
+        assert "llm.temperature=null" in bench.result.reason
+
+
+def test_the_bodies_that_are_sent_can_be_read(start: Callable[..., Any]) -> None:
+    """A lone surrogate in an answer is repaired before it is quoted in the repair turn, and is billed once."""
+    with OpenAiApi() as api:
+        odd = api.whole(Say(), "IDEA: \ud83d no edit", 1)
+        api.act = lambda number: Raw(json.dumps(odd).encode()) if number == 1 else Say()
+        model = OpenAICompatible(QWEN, base_url=f"{api.url}/v1", key=None, stream=False, timeout=20.0)
+        bench = start("operators=llm", "budget.evaluations=5", "claim=null", model=model, concurrency=1)
+    assert bench.result.finished
+    repair = next(body for body in api.asked if len(body["messages"]) > 2)
+    assert repair["messages"][2]["content"] == "IDEA: � no edit"
