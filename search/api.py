@@ -151,7 +151,7 @@ class Search(RunController):
     @property
     def best(self) -> Node | None:
         """The champion if there is one; else the leader, whose improvement is not confirmed; None without either."""
-        verdict = self.result.verdict if self.result is not None else None
+        verdict = (self.result.verdict or self.result.standing) if self.result is not None else None
         found = verdict.node_id if verdict is not None and verdict.kind == "champion" else self.tree.leader()
         return None if found is None else self.tree[found]
 

@@ -112,6 +112,8 @@ class ClaimPlan:
     """The smallest gain worth claiming, in the metric's unit; None: ``report_seeds`` whatever the seed deviation."""
     power: float = 0.8
     """Probability of detecting a gain of that size."""
+    least_power: float = 0.5
+    """No claim is begun that would find its gain with a smaller probability; 0: claim whatever the probability."""
     confidence: float = CONFIDENCE
     """Of the first claim on a holdout; 1 less it is what all claims on it together may err with."""
     least_report_seeds: int | None = None
@@ -130,6 +132,8 @@ class ClaimPlan:
         for name in ("confidence", "power"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"the claim's {name} is {getattr(self, name)}; expected a number such as 0.95")
+        if not 0 <= self.least_power < 1:
+            raise ValueError(f"the claim's least_power is {self.least_power}; expected a number from 0 to below 1")
         if self.smallest_gain is not None and not 0 < self.smallest_gain < math.inf:
             raise ValueError(
                 f"the claim's smallest_gain is {self.smallest_gain}; expected a positive number in the metric's unit, "
@@ -283,7 +287,7 @@ def _operators(value: Any) -> dict[str, OperatorConfig]:
 
 
 def _claim(value: Any) -> ClaimPlan | None:
-    return None if value is None or value is _MISSING else typed(ClaimPlan, value, "claim")
+    return None if value in (None, _MISSING, "off", False) else typed(ClaimPlan, value, "claim")
 
 
 def _seed(value: Any) -> int:

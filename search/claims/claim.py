@@ -39,7 +39,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import dropwhile, islice
 from typing import Literal
 
 import numpy as np
@@ -56,7 +56,7 @@ from archive.records import (
     WindowScores,
 )
 from archive.tree import Tree
-from search.claims.error_budget import claims_before, confidence_of, percent, since_last_search_move
+from search.claims.error_budget import claims_before, confidence_of, is_claim, percent, since_last_search_move
 from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
@@ -123,6 +123,29 @@ def verdict(tree: Tree, plan: ClaimPlan, unit: str = "") -> Verdict | None:
     """
     step = _step(tree, plan, unit)
     return step if isinstance(step, Verdict) else None
+
+
+def begun(tree: Tree) -> bool:
+    """Return whether the last move of the run belongs to a claim."""
+    return bool(tree.moves) and is_claim(next(reversed(tree.moves.values())))
+
+
+def contenders(tree: Tree) -> Iterator[str]:
+    """Yield the nodes that a claim could be about, the best first."""
+    yield from _contenders(tree, _Claim.of(tree))
+
+
+def used_before(tree: Tree, concluded: bool) -> tuple[int, float]:
+    """Return the evaluations, and their wall seconds, up to the end of the latest claim that is over.
+
+    ``concluded``: whether the claim that the last move belongs to is over, too.
+    """
+    records: Iterator[MoveRecord] = reversed(tree.moves.values())
+    if not concluded:
+        records = dropwhile(is_claim, records)
+    last = next((record.number for record in records if is_claim(record)), -1)
+    landed = [e for es in tree.evaluations.values() for e in es if e.request.move <= last and e.outcome != "lost"]
+    return len(landed), sum(e.resources.wall_seconds for e in landed)
 
 
 def spent(tree: Tree) -> int:

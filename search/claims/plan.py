@@ -16,6 +16,8 @@ class NoClaim:
     """No claim is possible, with the reason."""
 
     reason: str
+    too_small: bool = False
+    """Whether the budget is too small for any claim."""
 
 
 def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
@@ -31,9 +33,14 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
     sigma = _upper_sigma(tree)
     if plan.smallest_gain is None or not sigma:
         return plan
-    gain = max(plan.smallest_gain, _sure_lead(tree, sigma))
+    gain = gain_to_find(plan, tree, sigma)
     wanted = runs_for(gain / sigma, plan.power, plan.most_report_seeds, confidence_of(tree, plan))
     return replace(plan, report_seeds=max(plan.report_seeds, wanted), least_report_seeds=plan.report_seeds)
+
+
+def gain_to_find(plan: ClaimPlan, tree: Tree, sigma: float) -> float:
+    """Return the gain that a claim is sized for: the smallest worth claiming, or a lead beyond luck."""
+    return max(plan.smallest_gain or 0.0, _sure_lead(tree, sigma))
 
 
 def _upper_sigma(tree: Tree) -> float | None:
@@ -73,5 +80,6 @@ def fit(plan: ClaimPlan, evaluations_left: int) -> ClaimPlan | NoClaim:
         return replace(plan, candidates=1, report_seeds=seeds, limit=evaluations_left)
     return NoClaim(
         f"a claim needs at least {2 * LEAST_SEEDS} evaluations with fresh seeds ({LEAST_SEEDS} each of the root and "
-        f"the best node), and the budget has {max(evaluations_left, 0)} left. Raise budget.evaluations and resume."
+        f"the best node), and the budget has {max(evaluations_left, 0)} for it. Raise budget.evaluations and resume.",
+        too_small=True,
     )

@@ -24,9 +24,11 @@ from prepare.data.folders import why_unwritable
 from prepare.load import TaskError, task_from
 from prepare.task import Task
 from search import factory
+from search.claims.plan import fit
 from search.cli.terminal import show
-from search.config import Config, faults
+from search.config import ClaimPlan, Config, faults
 from search.display.summary import search_command
+from search.run.budget import BudgetUse, claim_share
 from search.settings import plain_values
 from search.words import Words
 from train.executors.base import ExecutorError
@@ -255,6 +257,14 @@ def _hourly(config: Config, task: Task | None) -> float:
     return 3600 / (task.seconds + _OVERHEAD) * slots
 
 
+def _shares(config: Config) -> str:
+    """Return how the evaluations of a new run are divided between search and claim."""
+    plan = None if config.claim is None else fit(config.claim, claim_share(config.budget, BudgetUse()))
+    kept = plan.evaluations if isinstance(plan, ClaimPlan) else 0
+    searched = (config.budget.evaluations or 0) - kept
+    return f", {searched} of them to search and {f'up to {kept}' if kept else 'none'} to claim"
+
+
 def _pace(config: Config, task: Task | None) -> Iterator[Finding]:
     """Report the evaluations an hour, and how long the budget takes."""
     hourly = _hourly(config, task)
@@ -262,5 +272,5 @@ def _pace(config: Config, task: Task | None) -> Iterator[Finding]:
         return
     words = f"about {hourly:.0f} evaluations an hour on all slots ({task.seconds:g} s + {_OVERHEAD:g} s overhead each)"
     if evaluations := config.budget.evaluations:
-        words += f"; {evaluations} take {evaluations / hourly * 60:.0f} min"
+        words += f"; {evaluations} take {evaluations / hourly * 60:.0f} min{_shares(config)}"
     yield Finding("ok", "pace", words)

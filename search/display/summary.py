@@ -11,7 +11,7 @@ import numpy as np
 
 from archive.query.questions import TRUST, trust_in_words
 from archive.query.tables import this_python
-from archive.records import Spending
+from archive.records import Decision, Spending
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
 from prepare.overrides import key_of, written
@@ -34,6 +34,8 @@ def summarise(engine: Engine, result: RunResult, archive: Archive, archive_optio
 def _outcome(engine: Engine, result: RunResult) -> list[str]:
     tree, unit = engine.tree, engine.parts.task.metric.unit
     verdict = result.verdict
+    if verdict is None and result.standing is not None:
+        return _standing(engine, result.standing)
     if verdict is None:
         leader = tree.leader()
         if leader is None:
@@ -57,6 +59,17 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
     if verdict.difference is not None:
         lines.append(f"  {_in_plain_words(verdict.difference, won, engine.parts.task.smallest_gain, unit)}")
     return [*lines, *_sides(verdict, unit)]
+
+
+def _standing(engine: Engine, verdict: Decision) -> list[str]:
+    """Return the verdict of an earlier claim, after which the search went on without another one."""
+    tree, leader, unit = engine.tree, engine.tree.leader(), engine.parts.task.metric.unit
+    what = f"Champion {verdict.node_id[:8]}" if verdict.kind == "champion" else "No champion"
+    lines = [f"{what}, by the claim before these evaluations:", f"  {verdict.reason}"]
+    if leader is not None and leader != verdict.node_id:
+        mean = f"{tree.mean(leader):.4f} {unit}".rstrip()
+        lines.append(f"The leader is now {leader[:8]} with {mean} on val: a screening score, which may be luck.")
+    return lines
 
 
 def _in_plain_words(d: Difference, won: bool, smallest: float | None, unit: str) -> str:
@@ -193,7 +206,8 @@ def resume_command(options: Sequence[str], overrides: Sequence[str], run: str) -
 
 def _next(engine: Engine, result: RunResult, archive_option: str) -> list[str]:
     """Return the next commands, which work as printed."""
-    node = result.verdict.node_id if result.verdict else engine.tree.leader()
+    verdict = result.verdict or result.standing
+    node = verdict.node_id if verdict else engine.tree.leader()
     command = archive_command(archive_option)
     lines = [
         f"Everything is in {archive_option} (run {engine.run.run!r}). Next:",

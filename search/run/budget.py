@@ -8,8 +8,9 @@
     dollars       what it cost. These end the search when the model can no longer be asked within them
 
 The use of earlier sessions counts. The first three pay for the claim, too, so the search ends while enough for the
-claim is left: what the plan needs, and at most half of each of them. Nothing of tokens and dollars is reserved, since a
-claim asks no model.
+claim is left: what the plan needs, and at most half of each of them; after an earlier claim, half of what was added
+since. Nothing is kept while there is nothing to claim, or too little to be found (``search/claims/prospect.py``).
+Nothing of tokens and dollars is reserved, since a claim asks no model.
 
 **Evaluations in flight** count as if they had landed. By the hour, an evaluation in flight is assumed to take the mean
 of the latest scored ones; before there is one, twice the task's seconds. One more is started only if it would land, by
@@ -29,8 +30,7 @@ from typing import Literal
 from archive.records import EventCode
 from archive.tree import Tree
 from operators.llm.base import Cap
-from search.claims.plan import NoClaim, fit
-from search.config import Budget, ClaimPlan
+from search.config import Budget
 
 _MANY = 1_000_000
 """Evaluations, where nothing limits them."""
@@ -51,6 +51,10 @@ class BudgetUse:
     longest: float = 1.0
     """Estimated seconds of an evaluation of the claim."""
     slots: int = 1
+    evaluations_before: int = 0
+    """Evaluations that had landed when the latest finished claim ended; 0 if there was none. So with the seconds."""
+    seconds_before: float = 0.0
+    device_seconds_before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,19 +80,22 @@ class SearchEnd:
 # ---------------------------------------------------------------- evaluations
 
 
-def reserve(budget: Budget, plan: ClaimPlan | None, use: BudgetUse) -> int:
-    """Return the evaluations to keep for the claim: what the plan needs, and at most half of each budget."""
-    if plan is None:
-        return 0
+def claim_share(budget: Budget, use: BudgetUse) -> int:
+    """Return the most evaluations that may be kept for a claim: half of each budget, less what earlier claims ended."""
     halves = [_MANY]
     if budget.evaluations is not None:
-        halves.append(budget.evaluations // 2)
+        halves.append((budget.evaluations - use.evaluations_before) // 2)
     if budget.hours is not None:
-        halves.append(int(1800 * budget.hours / use.longest) * use.slots)
+        seconds = 1800 * budget.hours - use.seconds_before / 2
+        halves.append(int(seconds / use.longest) * use.slots)
     if budget.device_hours is not None:
-        halves.append(int(1800 * budget.device_hours / use.longest))
-    affordable = fit(plan, min(halves))
-    return 0 if isinstance(affordable, NoClaim) else affordable.evaluations
+        halves.append(int((1800 * budget.device_hours - use.device_seconds_before / 2) / use.longest))
+    return max(0, min(halves))
+
+
+def limits_of(budget: Budget) -> dict[str, float | None]:
+    """Return the limits that end a search by what its evaluations use."""
+    return {"evaluations": budget.evaluations, "hours": budget.hours, "device_hours": budget.device_hours}
 
 
 def remaining_for_search(budget: Budget, use: BudgetUse, reserved: int) -> BudgetRemaining:

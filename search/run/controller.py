@@ -14,23 +14,36 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from archive.records import Decision, Evaluation, Request
-from search.claims.claim import NoClaim, Verdict, fit, next_moves, sized, spent, verdict
+from search.claims.claim import (
+    NoClaim,
+    Verdict,
+    begun,
+    contenders,
+    fit,
+    next_moves,
+    sized,
+    spent,
+    used_before,
+    verdict,
+)
 from search.claims.error_budget import since_last_search_move
-from search.config import Budget, ClaimPlan
+from search.claims.prospect import prospect
+from search.config import LEAST_SEEDS, Budget, ClaimPlan
 from search.run.budget import (
     BudgetRemaining,
     BudgetUse,
     SearchEnd,
+    claim_share,
+    limits_of,
     model_end,
     model_end_before,
     remaining_for_claim,
     remaining_for_search,
-    reserve,
     seconds_left,
     target_reached,
 )
@@ -54,6 +67,8 @@ class RunResult:
     verdict: Verdict | None
     finished: bool
     """False if the session was stopped before the budget was used: the run can be resumed."""
+    standing: Decision | None = None
+    """The verdict of an earlier claim, where the budget was used without another one."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +116,18 @@ class RunController:
         engine.wake = self._woken.set
         self._claiming: ClaimPlan | None = None
         self._sized = -1, self.plan  # (evaluations that the plan was sized by, the plan)
+        self._outlook: tuple[int, ClaimPlan | NoClaim | None] = (-1, None)
         self._reason = ""
         self._earlier_end = self._find_earlier_end()
+        self._standing = engine.archive.last_verdict(engine.run.run)
+        self._earlier_claims = BudgetUse()
         self._device_seconds = self._longest = 0.0
         self._walls: deque[float] = deque(maxlen=_LATEST)
         for evaluations in engine.tree.evaluations.values():
             for evaluation in evaluations:
                 self._count(evaluation)
+        self._concluded = self._is_recorded(self._paid_verdict()) if begun(engine.tree) else False
+        self._count_earlier_claims()
 
     # ------------------------------------------------------------ ask and tell
 
@@ -141,9 +161,11 @@ class RunController:
             for move in next_moves(tree, self._claiming)[: max(0, free - engine.queued("confirm", "report"))]:
                 engine.replicate(move)
         elif self.result is None and self._over() is None:
-            remaining = 0 if self._model_used() else self.remaining
-            free = min(free, remaining)
-            engine.fill(free, min(engine.wanted_ahead, remaining - free))
+            if self._model_used():
+                engine.fill(0, 0)
+                return
+            free, before_claim = min(free, self.remaining), self._remaining_after(self._affordable())
+            engine.fill(free, max(0, min(engine.wanted_ahead, before_claim - free)))
 
     def ask_before_tell(self) -> Request | None:
         """Return an evaluation to start before a landed one is recorded: its slot need not wait for the disk.
@@ -167,9 +189,31 @@ class RunController:
         """Evaluations that may still be started for the search, those reserved for the claim left out."""
         return self._remaining_for_search().evaluations
 
+    @property
+    def reserved(self) -> int:
+        """Evaluations that are kept for the claim; 0 while none is worth its cost."""
+        plan = self._prospect()
+        return plan.evaluations if isinstance(plan, ClaimPlan) else 0
+
+    def _prospect(self) -> ClaimPlan | NoClaim | None:
+        """Return the plan of a claim within its share of the budget, or why none would be begun; None: never one."""
+        tree, wanted = self.engine.tree, self._wanted()
+        if wanted is not None and self._outlook[0] != tree.evaluated:
+            share = claim_share(self.budget, self.use)
+            self._outlook = tree.evaluated, prospect(wanted, tree, share, self._standing, self._unit)
+        return self._outlook[1]
+
+    def _affordable(self) -> int:
+        """Return the evaluations of a claim within its share of the budget, whether or not it is worth its cost now."""
+        wanted = self._wanted()
+        plan = None if wanted is None else fit(wanted, claim_share(self.budget, self.use))
+        return plan.evaluations if isinstance(plan, ClaimPlan) else 0
+
+    def _remaining_after(self, reserved: int) -> int:
+        return remaining_for_search(self.budget, self.use, reserved).evaluations
+
     def _remaining_for_search(self) -> BudgetRemaining:
-        use = self.use
-        return remaining_for_search(self.budget, use, reserve(self.budget, self._wanted(), use))
+        return remaining_for_search(self.budget, self.use, self.reserved)
 
     def _over(self) -> SearchEnd | None:
         """Return why no more evaluations are started for the search, or None."""
@@ -178,9 +222,13 @@ class RunController:
             return SearchEnd("stopped", f"The search stopped: {engine.stopped}")
         if target_reached(self.budget, engine.tree):
             return SearchEnd("target", f"The target of {self.budget.target:g} is reached by the leader.")
+        if begun(engine.tree) and not (self._concluded and self._has_grown(unknown=True)):
+            words = "The claim that was begun is completed first."
+            return self._earlier_end or SearchEnd("evaluations", words)
         remaining = self._remaining_for_search()
         if remaining.evaluations < 1 and remaining.limit is not None:
-            return SearchEnd(remaining.limit, f"The {_LIMIT_NAMES[remaining.limit]} for searching are used.")
+            words = f"The {_LIMIT_NAMES[remaining.limit]} for searching are used."
+            return SearchEnd(remaining.limit, words, limits_of(self.budget))
         return None if engine.pending or engine.ready else self._model_used()  # paid proposals are used
 
     def _find_earlier_end(self) -> SearchEnd | None:
@@ -232,14 +280,15 @@ class RunController:
         """Start the claim, if the budget can pay for it."""
         reason = self._reason = end.words
         self._note_once("searched", reason, end)
+        self._earlier_end = end
         self.announce(reason)
         plan = self._claim_plan()
         if plan is None:
-            self.result = RunResult(reason, None, finished=True)
+            self.result = RunResult(reason, None, finished=True, standing=self._standing)
         elif isinstance(plan, NoClaim):
             self._note_once("no_claim", plan.reason)
             self.announce(plan.reason[0].upper() + plan.reason[1:])
-            self.result = RunResult(f"{reason} {plan.reason}", None, finished=True)
+            self.result = RunResult(f"{reason} {plan.reason}", None, finished=True, standing=self._standing)
         else:
             self._claiming = plan
         if self._claiming is None:
@@ -249,31 +298,43 @@ class RunController:
         """Record an event of the search's end, unless an earlier session recorded the same end."""
         code, detail = (None, None) if end is None else (end.code, end.detail)
         known = self.engine.archive.event_since_search(self.engine.run.run, kind)
-        if known is None or (known.message, known.code) != (message, code):
+        if known is None or (known.message, known.code, known.detail) != (message, code, detail):
             self.engine.journal.note(kind, message, code=code, detail=detail)
 
     def _conclude(self, plan: ClaimPlan) -> None:
         found = verdict(self.engine.tree, plan, self._unit)
         if found is not None:
             self._record_verdict(found)
-        self.result = RunResult(self._reason, found, finished=True)
+        if found is not None and self._has_grown(unknown=False):
+            self._claiming, self._concluded = None, True  # a claim of an earlier session: now the search continues
+            self._outlook = -1, None
+            self._count_earlier_claims()
+        else:
+            self.result = RunResult(self._reason, found, finished=True)
 
     def _claim_plan(self) -> ClaimPlan | NoClaim | None:
         """Return the plan as far as it can be paid. A plan that has its verdict stays as it was: no seeds are added."""
         if (wanted := self._wanted()) is None:
             return None
-        done = spent(self.engine.tree)
-        paid = fit(wanted, done)
-        if isinstance(paid, ClaimPlan) and self._is_recorded(verdict(self.engine.tree, paid, self._unit)):
-            return paid
-        remaining = remaining_for_claim(self.budget, self.use)
-        if not remaining.limit:
-            return wanted
-        plan = fit(wanted, remaining.evaluations + done)
-        if isinstance(plan, NoClaim) and remaining.limit != "evaluations":
+        tree, done, remaining = self.engine.tree, spent(self.engine.tree), remaining_for_claim(self.budget, self.use)
+        if not begun(tree):
+            return self._new_claim_plan(wanted, remaining)
+        if self._is_recorded(self._paid_verdict()):
+            return fit(wanted, done)
+        return fit(wanted, remaining.evaluations + done) if remaining.limit else wanted
+
+    def _new_claim_plan(self, wanted: ClaimPlan, remaining: BudgetRemaining) -> ClaimPlan | NoClaim:
+        """Return the plan of a claim that may take so many evaluations, or why it is not begun."""
+        tree = self.engine.tree
+        if not any(True for _ in contenders(tree)):
+            return wanted  # it has its verdict, and costs nothing
+        plan = prospect(wanted, tree, remaining.evaluations, self._standing, self._unit)
+        if isinstance(plan, NoClaim) and isinstance(of_share := self._prospect(), NoClaim):
+            plan = of_share  # for it the search went on
+        if isinstance(plan, NoClaim) and plan.too_small and remaining.limit in ("hours", "device_hours"):
             return NoClaim(
-                f"a claim needs at least 4 evaluations with fresh seeds, and budget.{remaining.limit} has room for "
-                f"{remaining.evaluations + done}. Raise it and resume."
+                f"a claim needs at least {2 * LEAST_SEEDS} evaluations with fresh seeds, and budget.{remaining.limit} "
+                f"has room for {remaining.evaluations}. Raise it and resume."
             )
         return plan
 
@@ -283,6 +344,32 @@ class RunController:
         tree = engine.tree
         first = len(tree.moves) - len(tuple(since_last_search_move(tree)))
         return engine.archive.claims_elsewhere(engine.run.run, tree.conditions.fingerprint, first)
+
+    def _paid_verdict(self) -> Verdict | None:
+        """Return the verdict of the claim that is begun, without further evaluations; None if it needs some."""
+        wanted, tree = self._wanted(), self.engine.tree
+        paid = None if wanted is None else fit(wanted, spent(tree))
+        return verdict(tree, paid, self._unit) if isinstance(paid, ClaimPlan) else None
+
+    def _count_earlier_claims(self) -> None:
+        """Set the use up to the end of the latest claim that is over. Wall seconds within a session are estimated."""
+        evaluations, device_seconds = used_before(self.engine.tree, self._concluded)
+        seconds = self._monotonic() - self._started_at
+        if not self._concluded:
+            seconds = min(seconds, device_seconds / max(1, self.slots))
+        self._earlier_claims = BudgetUse(evaluations, seconds=seconds, device_seconds=device_seconds)
+
+    def _has_grown(self, *, unknown: bool) -> bool:
+        """Return whether the budget is larger than when the search ended before; ``unknown`` if not recorded."""
+        end = self._earlier_end
+        if end is None or end.code not in _LIMIT_NAMES or end.detail is None:
+            return unknown
+        return any(now is None or now > before for before, now in self._limits_then_and_now(end.detail))
+
+    def _limits_then_and_now(self, then: Mapping[str, object]) -> Iterator[tuple[float, float | None]]:
+        for name, now in limits_of(self.budget).items():
+            if isinstance(before := then.get(name), int | float):
+                yield before, now
 
     def _wanted(self) -> ClaimPlan | None:
         """Return the plan with as many seeds as the noise of the screenings so far requires."""
@@ -302,26 +389,18 @@ class RunController:
 
     def _record_verdict(self, found: Verdict) -> None:
         """Record the verdict once, also when a finished run is started again."""
-        engine = self.engine
+        engine, detail = self.engine, dict(found.detail)
         if not self._is_recorded(found):
-            engine.archive.decide(
-                Decision(
-                    engine.run.run,
-                    found.kind,
-                    found.node_id,
-                    found.reason,
-                    dict(found.detail),
-                    engine.parts.clock(),
-                    found.code,
-                )
-            )
+            clock, run = engine.parts.clock, engine.run.run
+            self._standing = Decision(run, found.kind, found.node_id, found.reason, detail, clock(), found.code)
+            engine.archive.decide(self._standing)
 
     # ------------------------------------------------------------ what is used
 
     @property
     def use(self) -> BudgetUse:
         """The run's use so far, and what is in flight, by the rules of ``search/run/budget.py``."""
-        walls = self._walls or [2 * self.engine.parts.task.seconds]
+        walls, before = self._walls or [2 * self.engine.parts.task.seconds], self._earlier_claims
         return BudgetUse(
             evaluations=self.engine.tree.evaluated,
             in_flight=self.engine.in_flight,
@@ -330,6 +409,9 @@ class RunController:
             each=max(1e-3, sum(walls) / len(walls)),
             longest=max(1e-3, self._longest, *walls),
             slots=max(1, self.slots),
+            evaluations_before=before.evaluations,
+            seconds_before=before.seconds,
+            device_seconds_before=before.device_seconds,
         )
 
     def _count(self, evaluation: Evaluation) -> None:
@@ -338,6 +420,14 @@ class RunController:
         if evaluation.outcome == "scored" and evaluation.conditions == self.engine.tree.conditions:
             self._walls.append(wall)
             self._longest = max(self._longest, wall)
+
+    def outlook(self) -> str:
+        """Return what a new session may spend, as ``15 to search and up to 14 to claim``; empty if not by number."""
+        kept = self._affordable()
+        remaining = remaining_for_search(self.budget, self.use, kept)
+        if remaining.limit != "evaluations" or (begun(self.engine.tree) and not self._concluded):
+            return ""
+        return f"{remaining.evaluations} to search and {f'up to {kept}' if kept else 'none'} to claim"
 
     def forecast(self) -> Forecast:
         """Return what is still to come."""

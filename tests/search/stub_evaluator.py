@@ -34,6 +34,7 @@ class StubEvaluator:
         outcome: str = "crashed",
         diary: str | None = None,
         defect: str = "",
+        effect: float = 0.3,
     ) -> None:
         """``diary``: a file that gets a line for each evaluation, before the search hears of it.
 
@@ -48,6 +49,7 @@ class StubEvaluator:
         self.outcome = outcome
         self.diary = diary
         self.defect = defect
+        self.effect = effect
         self.asked: list[Request] = []
 
     def gate(self, files: Mapping[str, str]) -> str | None:
@@ -61,7 +63,7 @@ class StubEvaluator:
         goals = {"LEARNING_RATE": 5e-3, "WIDTH": 64, "DEPTH": 1, "BATCH": 8, "CONTEXT": 32, "WARMUP": 0.1, "CLIP": 2.0}
         distance = sum(math.log10(float(constants[name]) / goal) ** 2 for name, goal in goals.items())
         noise = np.random.default_rng([request.seed, len(request.purpose)]).normal() * self.noise
-        return 3.0 + 0.3 * distance + float(noise)
+        return 3.0 + self.effect * distance + float(noise)
 
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from operators.llm.base import Cap
+from search.claims.plan import fit
 from search.config import Budget, ClaimPlan, Config, completed
 from search.run.budget import (
     BudgetRemaining,
     BudgetUse,
     SearchEnd,
+    claim_share,
     model_end,
     model_end_before,
     remaining_for_claim,
     remaining_for_search,
-    reserve,
     seconds_left,
 )
 from search.settings import config_for
@@ -91,7 +92,7 @@ def test_together_the_first_that_is_used_decides() -> None:
 def test_tokens_and_dollars_limit_no_evaluations_and_keep_nothing_for_the_claim() -> None:
     budget = Budget(tokens=1, dollars=0.01)
     assert remaining_for_search(budget, USE, 0).limit == remaining_for_claim(budget, USE).limit is None
-    assert reserve(budget, PLAN, USE) == PLAN.evaluations
+    assert claim_share(budget, USE) > PLAN.evaluations
     assert seconds_left(budget, USE) is None
 
 
@@ -122,8 +123,23 @@ def test_the_root_is_trained_whatever_the_clock_says() -> None:
     ],
 )
 def test_what_the_plan_needs_is_reserved_and_at_most_half_of_each_budget(budget: Budget, reserved: int) -> None:
-    assert reserve(budget, PLAN, USE) == reserved
-    assert reserve(budget, None, USE) == 0
+    plan = fit(PLAN, claim_share(budget, USE))
+    assert (plan.evaluations if isinstance(plan, ClaimPlan) else 0) == reserved
+
+
+@pytest.mark.parametrize(
+    ("budget", "share"),
+    [
+        (Budget(evaluations=36), 3),
+        (Budget(evaluations=60), 15),
+        (Budget(hours=640 / 3600), 14),  # half of 300 s are 7 rounds of 20 s on two slots
+        (Budget(device_hours=800 / 3600), 10),
+        (Budget(evaluations=20), 0),
+    ],
+)
+def test_after_a_claim_the_share_is_half_of_what_was_added(budget: Budget, share: int) -> None:
+    earlier = replace(USE, evaluations_before=29, seconds_before=340.0, device_seconds_before=400.0)
+    assert claim_share(budget, earlier) == share
 
 
 # ---------------------------------------------------------------- the language model

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
+from itertools import count, dropwhile, groupby
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def test_screening_scores_never_enter_the_claim(start: Start) -> None:
 
 def test_no_improvement_is_said_when_there_is_none(start: Start) -> None:
     """With noise far above every effect nobody may be crowned (false positives are simulated elsewhere)."""
-    verdicts = [start(f"seed={seed}", f"run=r{seed}", stub={"noise": 5.0}).result.verdict for seed in range(4)]
+    noisy = ("claim.least_power=0", "budget.evaluations=29")
+    verdicts = [start(f"seed={n}", f"run=r{n}", *noisy, stub={"noise": 5.0}).result.verdict for n in range(4)]
     assert sum(v.kind == "champion" for v in verdicts) <= 1
     assert any("no improvement beyond noise" in v.reason for v in verdicts)
 
@@ -293,13 +294,73 @@ def test_with_one_slot_a_resumed_search_makes_the_same_moves(start: Start, tmp_p
     assert whole == parts
 
 
+def purposes_after(bench: Any, landed: int) -> Counter[str]:
+    """What the evaluations after the first ``landed`` ones were for."""
+    found = sorted((e for each in bench.search.tree.evaluations.values() for e in each), key=lambda e: e.request.move)
+    return Counter(evaluation.request.purpose for evaluation in found[landed:])
+
+
 def test_budgets_may_grow_on_resume_and_a_second_claim_follows(start: Start, tmp_path: Path) -> None:
     start("run=night")
     bench = start("run=night", "budget.evaluations=60")
-    assert bench.search.tree.evaluated == 60
+    assert 57 <= bench.search.tree.evaluated <= 60, "all but what is too little for one more finalist"
     assert "claim 2 of this run" in bench.result.verdict.reason
+    assert purposes_after(bench, 29)["screen"] >= 15, "at least half of what was added"
     kinds = rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'")
     assert kinds == [(2,)]
+
+
+@pytest.mark.parametrize("added", [1, 5, 7, 11])
+def test_what_is_added_to_a_budget_buys_experiments_first(start: Start, added: int) -> None:
+    before = start("run=night")
+    first = before.search.tree.evaluated
+    bench = start("run=night", f"budget.evaluations={29 + added}")
+    bought = purposes_after(bench, first)
+    assert 27 + added <= bench.search.tree.evaluated <= 29 + added
+    assert bought["screen"] >= (added + 1) // 2
+    if not bought["report"]:
+        assert "no" in bench.result.reason
+        assert bench.result.standing.node_id == before.result.verdict.node_id
+
+
+def test_a_larger_budget_completes_a_claim_that_was_killed_before_it_searches_on(start: Start, tmp_path: Path) -> None:
+    start("run=night", stop_after=20)
+    bench = start("run=night", "budget.evaluations=50")
+    assert rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'") in ([(1,)], [(2,)])
+    assert 47 <= bench.search.tree.evaluated <= 50
+    assert not bench.search.tree.open_moves
+    order = "SELECT purpose = 'screen' AS s FROM evaluations WHERE run = 'night' ORDER BY move"
+    stages = [s for (s,) in rows(tmp_path, order)]
+    assert [key for key, _ in groupby(stages)][:3] == [True, False, True]
+    assert len(list(dropwhile(bool, stages))) > 14
+
+
+def test_a_claim_of_little_power_is_not_begun_and_its_share_is_searched_with(start: Start, tmp_path: Path) -> None:
+    bench = start("run=night", stub={"noise": 5.0})
+    assert bench.search.tree.evaluated == 29
+    assert purposes_after(bench, 0) == {"screen": 29}
+    assert "no claim was begun: with 4 fresh seeds a side" in bench.result.reason
+    assert "claim.least_power=0" in bench.result.reason
+    again = start("run=night", stub={"noise": 5.0})
+    assert again.evaluator.asked == []
+    events = "SELECT kind, count(*) FROM events WHERE kind IN ('searched', 'no_claim') GROUP BY ALL ORDER BY ALL"
+    assert rows(tmp_path, events) == [("no_claim", 1), ("searched", 1)]
+    willing = start("run=night", "claim.least_power=0", "budget.evaluations=43", stub={"noise": 5.0})
+    assert willing.result.verdict is not None
+
+
+def test_what_a_claim_does_not_need_is_searched_with(start: Start) -> None:
+    """Nothing is better than the root, so nothing can be claimed."""
+    bench = start("run=night", stub={"noise": 0.0, "effect": 0.0})
+    assert purposes_after(bench, 0) == {"screen": 29}
+    assert bench.result.verdict.code == "none_better"
+
+
+def test_claim_off_leaves_the_claim_out(start: Start) -> None:
+    for word in ("claim=off", "claim=null"):
+        bench = start(f"run={word[6:]}", word)
+        assert purposes_after(bench, 0) == {"screen": 29}
+        assert (bench.result.verdict, bench.result.standing) == (None, None)
 
 
 def test_a_finished_run_started_again_spends_nothing_and_says_the_same(start: Start, tmp_path: Path) -> None:

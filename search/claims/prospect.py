@@ -1,0 +1,69 @@
+"""What a claim could show before it is begun: whether there is a node to claim, and how likely its gain is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+from archive.records import Decision
+from archive.tree import Tree
+from search.claims.claim import begun, contenders
+from search.claims.error_budget import confidence_of
+from search.claims.plan import NoClaim, fit, gain_to_find
+from search.claims.statistics import power, runs_for, seed_deviation
+from search.config import ClaimPlan
+
+_MOST_SEEDS = 1000
+
+
+def prospect(
+    plan: ClaimPlan, tree: Tree, evaluations: int, standing: Decision | None, unit: str
+) -> ClaimPlan | NoClaim:
+    """Return the plan of a claim that may take so many evaluations, or why none is worth its cost yet.
+
+    plan: as ``search.claims.plan.sized`` returns it. standing: the run's latest verdict. A claim that is begun keeps
+    its plan. Without a leader that is better than the root, or with one that is the champion already, nothing can be
+    claimed. Otherwise the gain must be found with a probability of ``plan.least_power``.
+    """
+    if begun(tree):
+        return fit(plan, evaluations)
+    found = len(list(islice(contenders(tree), plan.candidates)))
+    if not found:
+        return NoClaim("no claim was begun: no node has a better screening mean than the root.")
+    if standing is not None and standing.kind == "champion" and standing.node_id == tree.leader():
+        return NoClaim(f"no new claim was begun: the leader is {standing.node_id[:8]}, the champion of the last claim.")
+    narrowed = replace(plan, candidates=found)
+    fitted = fit(narrowed, evaluations)
+    if isinstance(fitted, NoClaim):
+        return fitted
+    return _weak(fitted, narrowed, tree, unit) or fitted
+
+
+def _weak(fitted: ClaimPlan, wanted: ClaimPlan, tree: Tree, unit: str) -> NoClaim | None:
+    """Return why a claim with the seeds of ``fitted`` is not worth its cost; None if it is, or if that is unknown."""
+    deviation = seed_deviation(tree)
+    if wanted.smallest_gain is None or deviation is None or not deviation.value:
+        return None
+    sigma = deviation.value
+    gain = gain_to_find(wanted, tree, sigma)
+    chance = power(gain / sigma, fitted.report_seeds, confidence_of(tree, wanted))
+    if chance >= wanted.least_power:
+        return None
+    return NoClaim(
+        f"no claim was begun: with {fitted.report_seeds} fresh seeds a side, for which there is room, a gain of "
+        + f"{gain:.2g} {unit}".rstrip()
+        + f" would be found with a probability of {chance:.0%} (seed deviation {sigma:.2g}). "
+        + _remedy(wanted, gain / sigma, confidence_of(tree, wanted))
+    )
+
+
+def _remedy(wanted: ClaimPlan, gain: float, confidence: float) -> str:
+    """Return what a claim needs that finds a gain of so many deviations with ``least_power``."""
+    seeds = runs_for(gain, wanted.least_power, _MOST_SEEDS, confidence)
+    needs = replace(wanted, report_seeds=seeds).evaluations
+    many = f"{seeds:,} or more" if seeds == _MOST_SEEDS else f"{seeds:,}"
+    settings = "" if seeds <= wanted.most_report_seeds else f" with claim.most_report_seeds={seeds}"
+    return (
+        f"{many} seeds a side would find it with {wanted.least_power:.0%}: resume{settings} and {2 * needs:,} more "
+        "evaluations of budget, or claim anyway with claim.least_power=0."
+    )
