@@ -27,15 +27,16 @@ def prospect(
     """
     if begun(tree):
         return fit(plan, evaluations)
+    if standing is not None and standing.kind == "champion" and standing.node_id == tree.leader():
+        return NoClaim(f"no new claim was begun: the leader is {standing.node_id[:8]}, the champion of the last claim.")
+    if isinstance(too_small := fit(plan, evaluations), NoClaim):
+        return too_small
     found = len(list(islice(contenders(tree), plan.candidates)))
     if not found:
         return NoClaim("no claim was begun: no node has a better screening mean than the root.")
-    if standing is not None and standing.kind == "champion" and standing.node_id == tree.leader():
-        return NoClaim(f"no new claim was begun: the leader is {standing.node_id[:8]}, the champion of the last claim.")
     narrowed = replace(plan, candidates=found)
     fitted = fit(narrowed, evaluations)
-    if isinstance(fitted, NoClaim):
-        return fitted
+    assert isinstance(fitted, ClaimPlan)
     return _weak(fitted, narrowed, tree, unit) or fitted
 
 

@@ -326,7 +326,8 @@ class RunController:
     def _new_claim_plan(self, wanted: ClaimPlan, remaining: BudgetRemaining) -> ClaimPlan | NoClaim:
         """Return the plan of a claim that may take so many evaluations, or why it is not begun."""
         tree = self.engine.tree
-        if not any(True for _ in contenders(tree)):
+        most = max(remaining.evaluations, claim_share(self.budget, self.use))
+        if not any(True for _ in contenders(tree)) and isinstance(fit(wanted, most), ClaimPlan):
             return wanted  # it has its verdict, and costs nothing
         plan = prospect(wanted, tree, remaining.evaluations, self._standing, self._unit)
         if isinstance(plan, NoClaim) and isinstance(of_share := self._prospect(), NoClaim):

@@ -290,7 +290,7 @@ def test_a_verdict_gets_no_more_seeds_when_the_hours_have_room(play: Callable[..
     assert first.purposes()["report"] == 8
     shrunk = play(Budget(hours=120 / 3600), run="short", count=1)
     assert shrunk.purposes()["report"] == 6
-    again = play(Budget(hours=125 / 3600), run="short", count=1, used=85.0)
+    again = play(Budget(hours=120 / 3600), run="short", count=1, used=80.0)
     assert again.slots.landed == []
     assert again.result.verdict == shrunk.result.verdict
     assert len(kinds(archive)) == 2

@@ -15,7 +15,7 @@ from search.run import engine
 
 
 def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> None:
-    search = start("evaluator.median_rule={after: 0.3}", "budget.evaluations=8").search
+    search = start("evaluator.median_rule={after: 0.3}", "budget.evaluations=29", "claim.least_power=0").search
     tree, budget = search.tree, search.tree.conditions.budget_seconds
     curve = [CurvePoint(i, budget * i / 200, 5.0 - i / 100) for i in range(1, 201)]
     tree.evaluations[tree.root] = [replace(each, curve=curve) for each in tree.evaluations[tree.root]]
