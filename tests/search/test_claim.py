@@ -88,7 +88,7 @@ def test_fit_says_why_no_claim_can_be_paid(left: int) -> None:
     answer = fit(PLAN, left)
     assert isinstance(answer, NoClaim)
     assert "at least 4 evaluations" in answer.reason
-    assert f"{max(left, 0)} left" in answer.reason
+    assert f"the budget has {max(left, 0)} for it" in answer.reason
 
 
 def test_a_plan_that_makes_no_claim_is_refused() -> None:
