@@ -222,7 +222,7 @@ class RunController:
             return SearchEnd("stopped", f"The search stopped: {engine.stopped}")
         if target_reached(self.budget, engine.tree):
             return SearchEnd("target", f"The target of {self.budget.target:g} is reached by the leader.")
-        if begun(engine.tree) and not (self._concluded and self._has_grown(unknown=True)):
+        if self.plan is not None and begun(engine.tree) and not (self._concluded and self._has_grown(unknown=True)):
             words = "The claim that was begun is completed first."
             return self._earlier_end or SearchEnd("evaluations", words)
         remaining = self._remaining_for_search()
