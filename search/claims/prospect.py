@@ -53,7 +53,7 @@ def _weak(fitted: ClaimPlan, wanted: ClaimPlan, tree: Tree, unit: str) -> NoClai
     return NoClaim(
         f"no claim was begun: with {fitted.report_seeds} fresh seeds a side, for which there is room, a gain of "
         + f"{gain:.2g} {unit}".rstrip()
-        + f" would be found with a probability of {chance:.0%} (seed deviation {sigma:.2g}). "
+        + f" would be found with a probability of {chance:.0%}, with a seed deviation of {deviation.words(unit)}. "
         + _remedy(wanted, gain / sigma, confidence_of(tree, wanted))
     )
 
