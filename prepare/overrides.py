@@ -47,7 +47,8 @@ def readable(override: str) -> str:
     if _OPENING.match(value):
         return override
     tried = (f"{key}={','.join(map(_element, _elements(value)))}", f"{key}={quoted(value)}")
-    return next((each for each in tried if parsed_or_none(each) is not None), override)
+    better = next((each for each in tried if parsed_or_none(each) is not None), override)
+    return override if better == override else readable(better)
 
 
 def written(key: str, text: str) -> str:

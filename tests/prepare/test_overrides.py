@@ -34,6 +34,7 @@ def test_a_printed_text_is_read_back_through_the_shell(text: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(texts)
+@example("0\n")
 def test_reading_twice_is_reading_once(text: str) -> None:
     once = readable(f"run={text}")
     assert readable(once) == once
