@@ -28,6 +28,7 @@ from search.display.live import make_display
 from search.display.summary import archive_command, resume_command, summarise
 from search.run.engine import Engine, SearchStopped
 from search.run.loop import Display, SlotLoop
+from search.run.proposals import GRACE_SECONDS
 from search.run.resume import RunChanged
 from search.settings import resolved
 from search.words import Words
@@ -123,7 +124,11 @@ def _await_answers(engine: Engine, stop: threading.Event, display: Display) -> N
     def announce(running: int) -> None:
         display.show(
             f"Waiting for {_answers(running)} of the language model: requests already sent are paid for. "
-            + ("Silent ones are given up after a second." if stop.is_set() else "Ctrl-C gives up the silent ones.")
+            + (
+                f"Silent ones are given up after {GRACE_SECONDS:.0f} seconds; Ctrl-C again ends at once."
+                if stop.is_set()
+                else "Ctrl-C gives up the silent ones."
+            )
         )
 
     if left := engine.close(stop.is_set, announce):

@@ -19,7 +19,7 @@ from archive.records import Candidate, Propose
 from operators.base import Context, NoCandidate, Operator
 from search.run.lookahead import Lookahead, Outage
 
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 5.0
 """After a stop, silent calls are waited for this long; calls whose answer is arriving are waited for to their end."""
 _ANNOUNCED_AFTER = 0.3
 _SLICE = 0.05
