@@ -26,6 +26,7 @@ from grown import SIGMA, grown
 from judging import Bench, mean, reached, share, summary
 from model import NAME
 
+from archive.noise import SeedDeviation
 from archive.records import Candidate, LlmCall, Propose
 from operators.base import Context, Operator
 from operators.config import LlmConfig
@@ -170,7 +171,12 @@ class Maker:
         listening.templates = reasons
         move = Propose(operator, tuple(names[name] for name in parents))
         context = garden.context(
-            seed=number, move=number, sigma=SIGMA, program=self.program, gate=self.bench.full.gate, run=self.label
+            seed=number,
+            move=number,
+            sigma=SeedDeviation(SIGMA, SIGMA, SIGMA, 1),
+            program=self.program,
+            gate=self.bench.full.gate,
+            run=self.label,
         )
         with turns_at_most(conversation.TURNS if number < self.repaired else 1):
             result = made.propose(move, context)
