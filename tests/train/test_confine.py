@@ -188,6 +188,23 @@ print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(
     assert int(run(text, "FilterOptions()")) == -errno.EPERM
 
 
+IGNORES_CHILDREN = """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if (pid := os.fork()) == 0: os._exit(3)
+try: print(os.waitpid(pid, 0)[1] >> 8)
+except ChildProcessError: print("gone")
+"""
+
+
+def test_children_are_waited_for_also_by_who_ignores_them() -> None:
+    """Else the kernel would drop their CPU time."""
+    assert run(IGNORES_CHILDREN, None) == "gone"
+    assert run(IGNORES_CHILDREN, "FilterOptions()") == "3"
+    assert (
+        run("signal.signal(signal.SIGTERM, print); print(signal.getsignal(15) is print)", "FilterOptions()") == "True"
+    )
+
+
 def test_honest_calls_go_on() -> None:
     text = """
 import fcntl, mmap, resource, socket, subprocess, tempfile, threading

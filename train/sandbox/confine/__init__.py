@@ -40,6 +40,7 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
     shared_user = _limit(hello)
     _isolate(hello)
     if tier != "none":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the filter keeps it so
         _limit_priorities()
         alone = tier == "bwrap"
         install(

@@ -3,8 +3,8 @@
 ``program`` builds it as classic BPF for x86_64 and aarch64; ``install`` applies it to every thread of this process, and
 children inherit it. A refused call fails with EPERM; ``clone3``, ``memfd_create`` and ``mincore`` fail with ENOSYS,
 because libraries then fall back to ``clone``, a temporary file and ``msync``. Advice on files in memory is answered
-with success and ignored. Numbers are from the kernel's asm/unistd.h; the filter checks a call's architecture and
-refuses 32-bit and x32 calls.
+with success and ignored, and so are handlers of SIGCHLD. Numbers are from the kernel's asm/unistd.h; the filter checks
+a call's architecture and refuses 32-bit and x32 calls.
 """
 
 from __future__ import annotations
@@ -169,6 +169,7 @@ BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
     "socketpair": (53, 199),
     "socket": (41, 198),
     "prlimit64": (302, 261),
+    "rt_sigaction": (13, 134),
 }
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
@@ -181,6 +182,7 @@ _PR_SET_MEMORY_MERGE = 67
 _MPOL_MOVE = 0x6  # mbind: move pages to another memory node
 _SO_COOKIES = (57, 71)  # getsockopt: numbers that count all sockets and namespaces of the machine
 _RWF_KNOWN = 0x17  # preadv2: HIPRI, DSYNC, SYNC, APPEND; not NOWAIT and DONTCACHE, which tell and drop cached pages
+_SIGCHLD = 17  # who ignores it has children that nobody waits for, whose CPU time is then counted nowhere
 _FAMILIES, _NETLINK, _ROUTE = (1, 2, 10), 16, 0  # AF_UNIX, AF_INET, AF_INET6; netlink lists a namespace's interfaces
 _X32 = 0x40000000
 
@@ -282,6 +284,7 @@ def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list
         yield BY_ARGUMENT[name][column], [_argument(5), unknown, _refuse(errno.EOPNOTSUPP), _allow()]
     if not options.sockets:
         yield BY_ARGUMENT["socket"][column], _families()
+    yield BY_ARGUMENT["rt_sigaction"][column], _ignored_handlers(_SIGCHLD)
     yield BY_ARGUMENT["personality"][column], _unless(0, _PERSONALITY_QUERY)
     # A process may lower its own priority, but not touch those of other processes, groups or users.
     yield BY_ARGUMENT["setpriority"][column], [_argument(0), (_JEQ, 1, 0, 0), _refuse(), *_unless(1, 0)]
@@ -302,6 +305,21 @@ def _unless(place: int, value: int) -> list[Instruction]:
 def _refused_values(place: int, values: Sequence[int], error: int) -> list[Instruction]:
     tests = [(_JEQ, len(values) - i, 0, value) for i, value in enumerate(values)]
     return [_argument(place), *tests, _allow(), _refuse(error)]
+
+
+def _ignored_handlers(signal: int) -> list[Instruction]:
+    """Answer a new handler of a signal with success and do not set it; asking for the handler (no new one) works."""
+    new = _ARGUMENTS + 8  # a pointer: both halves are to be zero
+    return [
+        _argument(0),
+        (_JEQ, 0, 5, signal),
+        _load(new),
+        (_JEQ, 0, 2, 0),
+        _load(new + 4),
+        (_JEQ, 1, 0, 0),
+        _refuse(0),
+        _allow(),
+    ]
 
 
 def _families() -> list[Instruction]:
