@@ -79,7 +79,10 @@ class Session:
         return data
 
     def elapsed(self) -> float:
-        """Return the seconds since ``start()``."""
+        """Return the training seconds since ``start()``: on a CPU, CPU seconds per core of all processes and threads.
+
+        See ``prepare.clock``. The evaluator counts in the same way, so a schedule should follow this clock alone.
+        """
         if self._started is None:
             raise RuntimeError("the clock has not started; call session.start() first, it returns the training data")
         return self._clock() - self._started

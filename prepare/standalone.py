@@ -2,7 +2,8 @@
 
     python train/seeds/shakespeare.py [--seconds 10] [--seed 0] [KEY=VALUE ...]
 
-As in a search, the task's preset for this machine's device applies; its constants are set in the running module.
+As in a search, the task's preset for this machine's device applies; its constants are set in the running module. On a
+CPU the program has one thread, as in a slot, and its training seconds are CPU seconds (``prepare.clock``).
 Prints the program's self-reported score on the validation split. Nothing is recorded or compared.
 """
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prepare.clock import CpuClock
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, is_exported, task_beside
 from prepare.scoring import Symbols, target_log_probs
@@ -45,7 +47,9 @@ def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = TaskInfo(vocab=task.vocab, context=task.context, device=device)
     torch.manual_seed(options.seed)
-    session = _session(task, info, options.seed, seconds)
+    if device == "cpu":
+        torch.set_num_threads(options.threads)
+    session = _session(task, info, options.seed, seconds, options.threads)
     state = train(session)
     trained = session.elapsed()
     began = time.monotonic()
@@ -61,22 +65,27 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train this program alone and print its own score.")
     parser.add_argument("--seconds", type=float, help="training seconds (default: the task's)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="on a CPU (default: 1, as a slot of a search)")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of the task or its data: data=python")
     return parser.parse_intermixed_args()
 
 
-def _session(task: Task, info: TaskInfo, seed: int, seconds: float) -> Session:
+def _session(task: Task, info: TaskInfo, seed: int, seconds: float, threads: int) -> Session:
     """Return a session that reads the training data in this process and prints reports on a terminal."""
+
+    clock = CpuClock(threads) if task.clock_on(info.device) == "cpu" else None
 
     def begin() -> tuple[Tensor, float]:
         stream = bytearray(task.training_stream(seed))
+        if clock is not None:
+            clock.restart()
         return as_tensor(stream, task.vocab), seconds
 
     def tell(step: int, loss: float) -> None:
         if sys.stdout.isatty():
             print(f"\rstep {step}  loss {loss:.4f}", end="", flush=True)
 
-    return Session(task=info, seed=seed, seconds=seconds, begin=begin, tell=tell)
+    return Session(task=info, seed=seed, seconds=seconds, begin=begin, tell=tell, clock=clock or time.monotonic)
 
 
 def _score(task: Task, model: Callable[[Tensor], Tensor], rows: Symbols, device: str) -> float:

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from prepare.clock import Clock
 from prepare.data.corpora import EvaluationSplit
 from prepare.data.tokenised import Tokenised
 from prepare.data.tokens import LARGEST, SMALLEST
@@ -160,7 +161,7 @@ class Task:
     program: str
     """Path of ``program.md``: the goal and the constraints, in plain language."""
     seconds: float
-    """Training seconds of one evaluation."""
+    """Training seconds of one evaluation, by ``clock``."""
     context: int
     """T of the evaluation rows; ``predict`` must accept any 1 <= T <= context."""
     vocab: int = 256
@@ -172,6 +173,10 @@ class Task:
     batch: int = 64
     """Rows per call of ``predict`` when scoring."""
     limits: Limits = field(default_factory=Limits)
+    clock: Clock | None = None
+    """``cpu``: training seconds are CPU seconds per core of the slot, all processes and threads together (see
+    ``prepare.clock``), so that a busy machine takes no training away. ``wall``: wall seconds. None: ``cpu`` on a CPU,
+    ``wall`` on a GPU. Scores of different clocks are never compared."""
     constants: dict[str, float] = field(default_factory=dict)
     """Module-level constants of the seed program to set before the search begins, usually by a preset."""
     audit_screen: int = 128
@@ -198,6 +203,8 @@ class Task:
             raise ValueError(
                 f"task.seconds is {self.seconds}; expected a positive number of seconds, at most {_LONGEST:,.0f}"
             )
+        if self.clock not in (None, "cpu", "wall"):
+            raise ValueError(f"task.clock is {self.clock!r}; expected cpu, wall, or null to choose by the device")
         if not self.audit_unseen > 0:
             raise ValueError(f"task.audit_unseen is {self.audit_unseen}; expected a positive number of bits per byte")
         if self.smallest_gain is not None and not self.smallest_gain > 0:
@@ -222,6 +229,16 @@ class Task:
     def tokenised(self) -> Tokenised | None:
         """The corpus as tokens; None for a task on bytes."""
         return Tokenised(self.corpus, self.vocab, self.context) if self.encoding == "tokens" else None
+
+    def clock_on(self, device: str) -> Clock:
+        """Return the clock of training seconds on a device. Raises ValueError for CPU seconds on a GPU."""
+        if device == "cpu":
+            return self.clock or "cpu"
+        if self.clock == "cpu":
+            raise ValueError(
+                f"task.clock is cpu, and the device is {device}, whose work takes no CPU time; expected wall, or null"
+            )
+        return "wall"
 
     def is_prepared(self) -> bool:
         return self.corpus.is_prepared() and (self.tokenised is None or self.tokenised.is_prepared())

@@ -78,6 +78,7 @@ def build_evaluation(config: Config, task: Task) -> LocalEvaluation:
     try:
         sandbox = find_sandbox(config.sandbox)
         slots = executor_kind(config.executor).find_slots(config.executor.options)
+        task.clock_on(slots[0].device)
         task.prepare()
         return LocalEvaluation(sandbox, slots, evaluator_from(config.evaluator, task, sandbox))
     except ValueError as error:

@@ -21,6 +21,7 @@ from prepare.task import Task
 from search.config import Config
 from search.run.engine import Engine
 from search.settings import as_json, differences
+from train.hardware.vendors import CPU_TIME
 
 LEADERS_AGAIN = 5
 """Number of nodes, besides the root, that are evaluated again when a run is resumed on other hardware."""
@@ -106,12 +107,21 @@ def _before(archive: Archive, run: Run, tree: Tree, conditions: Conditions) -> T
     return archive.tree(run, scored[-1]) if scored else None
 
 
+def _unlike(old: str, new: str) -> str:
+    """Return why scores of two hardware tags are not compared."""
+    if new == old + CPU_TIME:
+        return (
+            "earlier scores had a budget of wall seconds and are not compared with new ones, whose budget is CPU "
+            "seconds (task.clock=wall resumes the run as it was begun)"
+        )
+    return f"earlier scores were made on {old} and are not compared with new ones"
+
+
 def catch_up(search: Engine, before: Tree) -> None:
     """Evaluate the root and the leaders again first, since scores of other hardware are not comparable."""
-    old = before.conditions
     search.journal.note(
         "hardware",
-        f"earlier scores were made on {old.hardware} and are not compared with new ones: "
+        f"{_unlike(before.conditions.hardware, search.tree.conditions.hardware)}: "
         "the root and the leaders are evaluated again first",
     )
     order = sorted(

@@ -60,7 +60,8 @@ def test_improve_is_shown_what_is_known_and_screened(garden: Garden) -> None:
     node = family(garden)
     text = prompted(garden, Improve, node["parent"])
     for part in (
-        "lower is better", "10 s of wall time", "1,000,000 elements", "Lower the bits per byte.", "RATE = 0.005",
+        "10 s of wall time (on a CPU: of CPU time, all processes and threads together)",
+        "lower is better", "1,000,000 elements", "Lower the bits per byte.", "RATE = 0.005",
         "Its score is 3.22 (mean of 2 runs)", "raise the rate: 3.22, better by 0.42", "wider model: 3.5, worse by 0.28",
         "use rotary positions: crashed, RuntimeError: shapes differ", "cosine schedule", "about 0.01 (between 0.007",
     ):  # fmt: skip

@@ -428,6 +428,17 @@ def test_on_other_hardware_the_root_and_the_leaders_are_run_again_first(start: S
     assert bench.result.verdict is not None
 
 
+def test_a_run_begun_by_wall_seconds_is_resumed_by_them_or_says_why_not(start: Start, tmp_path: Path) -> None:
+    start("run=night", stop_after=6)
+    start("run=night", "task.clock=wall", "budget.evaluations=50", stop_after=2)
+    note = "SELECT message FROM events WHERE kind = 'hardware'"
+    assert rows(tmp_path, note) == []
+    start("run=night", "budget.evaluations=60", stub={"hardware": "stub / CPU time"}, stop_after=2)
+    (said,) = rows(tmp_path, note)[0]
+    assert said.startswith("earlier scores had a budget of wall seconds and are not compared with new ones")
+    assert "task.clock=wall resumes the run as it was begun" in said
+
+
 def test_a_root_that_failed_once_elsewhere_does_not_end_a_resume(start: Start) -> None:
     start("run=night", slots=1, stop_after=4, stub={"fail_every": 2})  # move 2 is a replicate of the root
     bench = start("run=night", "budget.evaluations=40", stub={"hardware": "another"})

@@ -42,6 +42,11 @@ class Slot:
     """Whether torch was built for AMD's GPUs (ROCm)."""
 
     @property
+    def width(self) -> int:
+        """Number of cores that the slot's threads share: its CPU seconds per wall second, at most."""
+        return len(self.cores) or self.threads
+
+    @property
     def visible_name(self) -> str:
         """The GPU in a child's CUDA_VISIBLE_DEVICES; torch's number depends on what is visible in this process."""
         return self.uuid or self.visible_id or str(self.gpu)

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
+from prepare.clock import Clock
 from train.hardware.slots import Slot, visible_ids
 
 
@@ -105,9 +106,13 @@ def vendor_of(slot: Slot) -> Vendor:
     return Amd() if slot.amd else Nvidia()
 
 
-def hardware_tag(slot: Slot) -> str:
-    """Return the hardware tag of scores made on this slot; see ``Vendor.tag``."""
-    return vendor_of(slot).tag(slot)
+CPU_TIME = " / CPU time"
+"""End of the hardware tag of scores whose training seconds are CPU seconds (``prepare.clock``)."""
+
+
+def hardware_tag(slot: Slot, clock: Clock = "wall") -> str:
+    """Return the hardware tag of scores made on this slot (see ``Vendor.tag``), with the clock of their training."""
+    return vendor_of(slot).tag(slot) + (CPU_TIME if clock == "cpu" else "")
 
 
 def require_same_hardware(slots: Sequence[Slot]) -> None:

@@ -121,7 +121,8 @@ class AuditedEvaluator:
 
     def conditions(self, slot: Slot) -> Conditions:
         """Return the conditions that scores made in ``slot`` share: only scores of equal conditions are compared."""
-        return Conditions(self._fingerprint, self.task.seconds, hardware_tag(slot))
+        tag = hardware_tag(slot, self.task.clock_on(slot.device))
+        return Conditions(self._fingerprint, self.task.seconds, tag)
 
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback

@@ -22,9 +22,11 @@ from typing import Any, TypeGuard
 import safetensors
 
 from archive.records import CurvePoint
+from prepare.clock import PATIENCE
 from prepare.smoke_test import TEXT_BYTES
 from prepare.task import Buffer, Task
 from train.faults import fault
+from train.language_model.clock import TrainingClock, TrainingDeadline
 from train.language_model.curve import Divergence, MedianRule
 from train.language_model.predict_sandbox import check_computing
 from train.progress import Progress, ProgressCallback
@@ -107,7 +109,7 @@ class Training:
             fault("launch")
             with self._logged(process):
                 with self.progress.phase("startup"):
-                    budget = self._until_start(process, self._patience())
+                    budget = self._until_start(process, self._clock(process))
                 with self.progress.phase("train"):
                     state = self._until_state(process, budget, stream)
                 fault("train")
@@ -117,9 +119,10 @@ class Training:
                     self._check(process, state)
         return state
 
-    def _patience(self) -> float:
-        """Return the deadline of the start."""
-        return time.monotonic() + self.task.limits.startup_seconds + self.task.seconds
+    def _clock(self, process: SandboxProcess) -> TrainingClock:
+        """Return a clock that begins now."""
+        slot = self.sandboxes.slot
+        return TrainingClock(process, self.task.clock_on(slot.device), slot.width)
 
     @contextlib.contextmanager
     def _logged(self, process: SandboxProcess) -> Iterator[None]:
@@ -162,27 +165,42 @@ class Training:
 
     # ------------------------------------------------------------ training
 
-    def _until_start(self, process: SandboxProcess, deadline: float) -> float:
+    def _until_start(self, process: SandboxProcess, clock: TrainingClock) -> float:
         """Wait for ``session.start()``; return the training seconds, less the start-up time beyond its allowance."""
-        allowance = self.task.limits.startup_seconds
-        began, stalled = time.monotonic(), process.stalled
-        late = f"session.start() was not called within {deadline - began:.0f} s of start-up"
+        allowance, stalled = self.task.limits.startup_seconds, process.stalled
+        deadline = TrainingDeadline(clock, allowance + self.task.seconds)
+        late = f"session.start() was not called within {deadline.seconds:.0f} s of start-up"
         frame = process.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
             raise Aborted("invalid", _UNASKED.format(frame.kind[:40]), violation=True)
-        late_by = time.monotonic() - began - (process.stalled - stalled) - allowance
+        late_by = clock.seconds() - (process.stalled - stalled) - allowance
         return max(0.0, self.task.seconds - max(0.0, late_by))
 
     def _until_state(self, process: SandboxProcess, budget: float, stream: Buffer) -> bytes:
         """Send the training data, receive reports, and return the state. Raises Aborted."""
         data = _sealed_memfd(stream)
-        try:
-            began = time.monotonic()
-            deadline = began + budget + max(_GRACE * budget, 0.05)
-            process.send({"type": "data", "bytes": len(stream), "seconds": budget}, deadline=deadline, fd=data)
-        finally:
-            os.close(data)
+        clock = self._clock(process)
+        deadline = TrainingDeadline(clock, budget + max(_GRACE * budget, 0.05))
+        with clock.shared() as page:
+            try:
+                message: dict[str, object] = {"type": "data", "bytes": len(stream), "seconds": budget}
+                process.send(message, deadline=deadline, fds=[data, *page])
+            finally:
+                os.close(data)
+            return self._reports_until_state(process, deadline, self._late(budget))
+
+    def _late(self, budget: float) -> str:
+        """Return the reason of a training that is over its time."""
         late = f"the state had not arrived when the {budget:.3g} s of training and the grace of {_GRACE:.0%} were over"
+        if self.task.clock_on(self.sandboxes.slot.device) == "wall":
+            return late
+        return (
+            f"{late} (CPU seconds of all processes and threads together, or wall seconds / {PATIENCE:g} if that is "
+            "more; session.remaining() tells what is left)"
+        )
+
+    def _reports_until_state(self, process: SandboxProcess, deadline: TrainingDeadline, late: str) -> bytes:
+        """Receive reports, and return the state. Raises Aborted."""
         reports = 0
         while True:
             try:
@@ -190,7 +208,7 @@ class Training:
                     deadline=deadline, max_payload=self._state_cap(), late=late, too_large=self._too_large()
                 )
             finally:  # also recorded for a failure, which is retried if it was early
-                self.progress.seconds = time.monotonic() - began
+                self.progress.seconds = deadline.clock.seconds()
             if frame.kind == "state":
                 return frame.payload
             if frame.kind == "report":

@@ -113,16 +113,21 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
     import safetensors.torch
     import torch
 
+    from prepare.clock import CpuClock
     from prepare.session import Session, TaskInfo
 
     info = TaskInfo(**hello["task"])
+    clock = CpuClock(hello["clock_cores"]) if hello["clock_cores"] else None
 
     def begin() -> tuple[torch.Tensor, float]:
         channel.send({"type": "start"})
         reply = channel.receive().message
         size = int(reply["bytes"])
         # Mapped read-only from a sealed memfd: no copy, and no path that could be opened before the clock starts.
-        view = mmap.mmap(channel.fds.pop(), size, prot=mmap.PROT_READ)
+        data, *count = channel.fds
+        view = mmap.mmap(data, size, prot=mmap.PROT_READ)
+        if clock is not None:
+            clock.restart(_count_page(count[0]) if count else None)
         return _read_only_tensor(view, info.vocab), float(reply["seconds"])
 
     def tell(step: int, loss: float) -> None:
@@ -130,7 +135,7 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
 
     torch.manual_seed(hello["seed"])
     session = Session(
-        task=info, seed=hello["seed"], seconds=hello["seconds"], begin=begin, tell=tell, clock=time.monotonic
+        task=info, seed=hello["seed"], seconds=hello["seconds"], begin=begin, tell=tell, clock=clock or time.monotonic
     )
     state = module.train(session)
     channel.send({"type": "state"}, safetensors.torch.save(_plain(state)))
@@ -139,6 +144,13 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
     order = channel.receive()
     _try_predict(channel, module, order.payload, info, order.message["shapes"])
     channel.send({"type": "checked"})
+
+
+def _count_page(descriptor: int) -> memoryview:
+    """Map the page on which the evaluator writes its count of training seconds."""
+    from prepare.clock import PAGE_BYTES
+
+    return memoryview(mmap.mmap(descriptor, PAGE_BYTES, prot=mmap.PROT_READ))
 
 
 def _try_predict(channel: Any, module: Any, state: bytes, info: Any, shapes: list[list[int]]) -> None:

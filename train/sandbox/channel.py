@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import select
 import socket
+from collections.abc import Sequence
 
 from prepare.wire import MAX_UNTRUSTED, Decoder, Frame
 
@@ -53,15 +54,15 @@ class Channel:
         else:
             self.closed = True
 
-    def write(self, data: memoryview, fd: int | None = None) -> int:
-        """Send a first part of ``data``, with a file descriptor if given; return how many bytes.
+    def write(self, data: memoryview, fds: Sequence[int] = ()) -> int:
+        """Send a first part of ``data``, with file descriptors if given; return how many bytes.
 
         Raises BlockingIOError if nothing can be sent now, BrokenPipeError or ConnectionResetError if the other side is
         gone.
         """
-        if fd is None:
+        if not fds:
             return self._socket.send(data[:_CHUNK])
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         return self._socket.sendmsg([data], rights)
 
     def discard(self) -> None:

@@ -77,6 +77,7 @@ class SandboxFactory:
             "threads": slot.threads,
             "seed": self.request.seed,
             "seconds": task.seconds,
+            "clock_cores": slot.width if task.clock_on(slot.device) == "cpu" else 0,
             "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
             "processes": task.limits.processes if self.sandbox.contained else 0,
             "die_with": None if self.sandbox.contained else os.getpid(),

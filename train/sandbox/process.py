@@ -1,8 +1,9 @@
 """One sandboxed process, supervised by the thread that launched it: messages, output, resources, deadlines, its end.
 
-Deadlines are on the monotonic clock, which cannot be set. That clock stops while the machine sleeps, as the candidate
-does. If only the search is stopped (SIGSTOP, Ctrl-Z), the candidate runs on: when a deadline passes during such a
-standstill, it is unknown whether the candidate kept it, and the evaluation is ``lost``.
+Deadlines are on the monotonic clock, which cannot be set, or depend on the CPU time used (``Deadline``). The monotonic
+clock stops while the machine sleeps, as the candidate does. If only the search is stopped (SIGSTOP, Ctrl-Z), the
+candidate runs on: when a deadline passes during such a standstill, it is unknown whether the candidate kept it, and the
+evaluation is ``lost``.
 
 Each early end is an ``Aborted`` with an outcome and a reason that the reader can act on. The launching thread must stay
 in this module's calls while the process runs, since ``--die-with-parent`` follows the thread.
@@ -20,6 +21,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import psutil
 
@@ -36,6 +38,14 @@ _STANDSTILL_SECONDS = 2.0  # a wait longer than asked for by this: this process 
 _OOM_SCORE = 500  # of 1,000: how readily the kernel kills the process when the machine runs out of memory
 _KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
 _KEEPER_SECONDS = 20.0  # for a keeper to end all processes and to empty the scratch folder
+
+
+class Deadline(Protocol):
+    """A deadline that depends on what the process does, such as an amount of CPU time."""
+
+    def earliest(self, now: float) -> float:
+        """Return a time (monotonic seconds) before which it cannot pass; ``now`` if it has passed."""
+        ...
 
 
 class SandboxProcess:
@@ -90,6 +100,11 @@ class SandboxProcess:
         """Resources used until the last check."""
         return self._monitor.usage
 
+    def measure_cpu(self) -> ResourceUsage:
+        """Measure the CPU time now; return the resources used."""
+        self._monitor.measure_cpu()
+        return self.usage
+
     @property
     def log(self) -> str:
         """Its output, cut in the middle. Untrusted."""
@@ -97,8 +112,10 @@ class SandboxProcess:
 
     # ------------------------------------------------------------ messages
 
-    def send(self, message: dict[str, object], payload: bytes = b"", *, deadline: float, fd: int | None = None) -> None:
-        """Send one frame, with a file descriptor if given. Raises Aborted at the deadline or if the process ended."""
+    def send(
+        self, message: dict[str, object], payload: bytes = b"", *, deadline: Deadline | float, fds: Sequence[int] = ()
+    ) -> None:
+        """Send one frame, with file descriptors if given. Raises Aborted at the deadline or if the process ended."""
         data = memoryview(encode(message, payload))
         late = f"{self.label}: it did not read its input in time"
         while data:
@@ -106,14 +123,16 @@ class SandboxProcess:
             if self._channel.closed:
                 raise self._unexpected_end()
             try:
-                data = data[self._channel.write(data, fd) :]
-                fd = None
+                data = data[self._channel.write(data, fds) :]
+                fds = ()
             except BlockingIOError:
                 continue
             except (BrokenPipeError, ConnectionResetError):
                 raise self._unexpected_end() from None
 
-    def receive(self, *, deadline: float, max_payload: int, late: str, too_large: str | None = None) -> Frame:
+    def receive(
+        self, *, deadline: Deadline | float, max_payload: int, late: str, too_large: str | None = None
+    ) -> Frame:
         """Return the next frame.
 
         Raises Aborted: ``timed_out`` with ``late`` as the reason at the deadline, ``invalid`` for a malformed frame,
@@ -147,12 +166,13 @@ class SandboxProcess:
 
     # ------------------------------------------------------------ supervision
 
-    def _poll(self, deadline: float, late: str, writing: bool = False) -> None:
+    def _poll(self, deadline: Deadline | float, late: str, writing: bool = False) -> None:
         """Wait once for messages and output, and read them. Checks cancellation, the deadline and resources first."""
         if self._cancelled.is_set():
             raise Aborted("lost", "the search was stopped while it ran")
         now = time.monotonic()
-        if now >= deadline:
+        until = deadline if isinstance(deadline, int | float) else deadline.earliest(now)
+        if now >= until:
             raise Aborted("timed_out", late)
         self._check_resources(now)
         ended = self._process.poll() is not None
@@ -162,9 +182,9 @@ class SandboxProcess:
             poll.register(self._channel, events)
         if self._output.readable:
             poll.register(self._output, select.POLLIN)
-        patience = 0.01 if ended else max(0.0, min(self._next_check, deadline) - now)
+        patience = 0.01 if ended else max(0.0, min(self._next_check, until) - now)
         ready = dict(poll.poll(math.ceil(1000 * patience)))
-        self._check_standstill(time.monotonic() - now - patience, deadline)
+        self._check_standstill(time.monotonic() - now - patience, until)
         if self._output.fileno() in ready:
             self._output.read()
         if listening and ready.get(self._channel.fileno(), 0) & ~select.POLLOUT:

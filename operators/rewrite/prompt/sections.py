@@ -50,7 +50,7 @@ def task(task: Task) -> str:
     return "\n".join(
         [
             f"- metric: `{metric.name}`{unit}; {better}",
-            f"- training: {task.seconds:g} s of wall time after `session.start()`; "
+            f"- training: {task.seconds:g} s of {_clock(task)} after `session.start()`; "
             f"{limits.startup_seconds:g} s before that for imports and building",
             f"- `predict` is called with 1 <= T <= {task.context} and returns logits over {task.vocab} values",
             f"- the state: at most {limits.parameters:,} elements and {limits.state_mb:g} MB",
@@ -59,6 +59,14 @@ def task(task: Task) -> str:
             f"- files that you may change: {', '.join(f'`{path}`' for path in task.editable)}",
         ]
     )
+
+
+def _clock(task: Task) -> str:
+    """Return what the training seconds are seconds of."""
+    if task.clock == "wall":
+        return "wall time"
+    counted = "CPU time, all processes and threads together"
+    return counted if task.clock == "cpu" else f"wall time (on a CPU: of {counted})"
 
 
 def sources(files: Mapping[str, str], task: Task) -> str:
