@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -54,7 +55,8 @@ BUSY = (0, 1, 0, 2)
 @contextmanager
 def busy_processes(count: int, slot: Slot) -> Iterator[None]:
     """So many endless loops on the slot's cores."""
-    code = f"import os; os.sched_setaffinity(0, {set(slot.cores)})\nwhile True: pass"
+    # They end with this process, however it ends.
+    code = f"import os; os.sched_setaffinity(0, {set(slot.cores)})\nwhile os.getppid() == {os.getpid()}: pass"
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
     try:
         yield
