@@ -191,9 +191,9 @@ class RunController:
 
     @property
     def reserved(self) -> int:
-        """Evaluations that are kept for the claim; 0 while none is worth its cost."""
-        plan = self._prospect()
-        return plan.evaluations if isinstance(plan, ClaimPlan) else 0
+        """Evaluations that are kept for the claim; 0 while none is worth its cost. Paid proposals come first."""
+        plan, paid = self._prospect(), self.engine.pending + self.engine.ready
+        return min(plan.evaluations, max(0, self._remaining_after(0) - paid)) if isinstance(plan, ClaimPlan) else 0
 
     def _prospect(self) -> ClaimPlan | NoClaim | None:
         """Return the plan of a claim within its share of the budget, or why none would be begun; None: never one."""

@@ -158,8 +158,8 @@ def at_record(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def test_a_freed_slot_is_fed_before_what_landed_is_recorded(start: Start, at_record: list[tuple[str, int]]) -> None:
-    bench = start("operators=llm", slots=1, model=Author(), stub={"delay": 0.3})
-    assert bench.search.tree.evaluated == 29
+    bench = start("operators=llm", "budget.evaluations=20", slots=1, model=Author(), stub={"delay": 0.2})
+    assert 18 <= bench.search.tree.evaluated <= 20
     screenings = [in_flight for purpose, in_flight in at_record if purpose == "screen"]
     assert screenings[:2] == [1, 1], "the replicates were chosen while the root was trained"
     assert sum(screenings) >= len(screenings) - 3
@@ -193,7 +193,7 @@ def test_an_answer_is_taken_up_as_it_comes(start: Start, monkeypatch: pytest.Mon
 def test_a_slow_model_is_asked_for_more_at_once_but_never_for_more_than_allowed(start: Start) -> None:
     stub = {"delay": 0.02}
     slow = Author(latency=0.2)
-    start("operators=llm", "budget.evaluations=40", slots=1, model=slow, stub=stub)
+    start("operators=llm", "budget.evaluations=30", slots=1, model=slow, stub=stub)
     assert slow.most > 4
     few = Author(latency=0.2)
     bench = start("operators=llm", "budget.evaluations=24", "run=few", slots=1, model=few, stub=stub, concurrency=3)
