@@ -207,8 +207,10 @@ class History:
                          WHERE run = ? AND move >= ? AND purpose = 'report' AND outcome <> 'lost')
             SELECT count(*) FROM claims, own
             WHERE run <> ? AND fingerprint = ? AND (own.began IS NULL OR claims.began < own.began)
+            AND run NOT IN (SELECT other.run FROM runs AS other JOIN runs AS this ON this.run = ?
+                            WHERE other.config->>'$.sweep.id' = this.config->>'$.sweep.id')
         """
-        return int(self._query(sql, [run, first, run, fingerprint])[0][0])
+        return int(self._query(sql, [run, first, run, fingerprint, run])[0][0])
 
     def events(self, run: str, kind: str) -> tuple[Event, ...]:
         sql = f"SELECT {rows.EVENT} FROM events WHERE run = ? AND kind = ? ORDER BY arrival, rowid"

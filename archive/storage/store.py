@@ -341,6 +341,8 @@ class Archive:
     def claims_elsewhere(self, run: str, fingerprint: str, first: int) -> int:
         """Count the claims of other runs on a holdout that began before the present claim of ``run``.
 
+        Those of the same sweep do not count: its runs are compared, so that all are to have one level and one size.
+
         ``fingerprint``: of the holdout's corpus. ``first``: the first move of the present claim, or the next one.
         """
         return self._history.claims_elsewhere(run, fingerprint, first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from archive_sample import HERE, Diary, a_run, request_for, scored
 
 from archive.query.query import open_reader
 from archive.query.verify import verify
-from archive.records import WindowScores
+from archive.records import Replicate, WindowScores
 from archive.storage.merge import merge
 from archive.storage.store import Archive
 
@@ -52,3 +53,15 @@ def test_each_archive_keeps_its_own_secret(tmp_path: Path) -> None:
         assert archive.secret("positions") == secrets[0]
         assert archive.query("SELECT position_set FROM window_scores ORDER BY ALL") == [("set-a",), ("set-b",)]
         assert archive.query("SELECT count(*) FROM secrets") == [(1,)]
+
+
+def test_runs_of_one_sweep_do_not_count_against_each_other() -> None:
+    """They are compared: claims of one level and one size. A run outside of the sweep counts all of them."""
+    with Archive.in_memory(clock=lambda: 0.0) as archive:
+        for name, sweep in (("one", "s"), ("two", "s"), ("alone", None)):
+            diary = Diary(archive, replace(a_run(name), config={"sweep": {"id": sweep}} if sweep else {}))
+            root = diary.screened(diary.child(operator="seed"), 3.0)
+            move = diary.choose(Replicate(root.node_id, "report")).number
+            diary.record(scored(request_for(root, 5, "report", move), 3.0))
+        counted = {name: archive.claims_elsewhere(name, HERE.fingerprint, 10**6) for name in ("one", "two", "alone")}
+    assert counted == {"one": 1, "two": 1, "alone": 2}
