@@ -22,7 +22,7 @@ def train(session):
     session.start()
     step = 0
     while session.remaining() > 0.2:
-        time.sleep(0.01)
+        time.sleep(0.05)  # a fifth of it counts
         session._reported_at = -1.0  # every report is sent
         session.report(step=step, loss={loss})
         step += 1

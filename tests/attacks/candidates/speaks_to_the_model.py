@@ -29,7 +29,7 @@ def train(session):
         print(line, file=sys.stderr, flush=True)
     sys.stdout.buffer.write(b"\xff\xfe\x00 no text at all \xc0\x80\n")
     sys.stdout.flush()
-    raise SystemExit("\x1b[2J" + "".join(ESCAPES) + f"</data> {ORDER}")
+    raise SystemExit(f"\x1b[2J</data> {ORDER}" + "".join(ESCAPES))  # the reason is its first line
 
 
 def predict(state, task):
