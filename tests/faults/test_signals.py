@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clock")]
 @pytest.fixture
 def patient(toy_task: Task, evaluator: AuditedEvaluator) -> AuditedEvaluator:
     """Long trainings: whatever ends them early was not the clock."""
-    return AuditedEvaluator(dataclasses.replace(toy_task, seconds=30.0), evaluator.sandbox)
+    return AuditedEvaluator(dataclasses.replace(toy_task, seconds=30.0, clock="wall"), evaluator.sandbox)
 
 
 BEGUN = 0.12
@@ -69,7 +69,7 @@ def test_other_signals_at_the_candidate_are_named(patient: AuditedEvaluator, num
 
 def test_a_stopped_candidate_is_late_and_is_killed(toy_task: Task, evaluator: AuditedEvaluator) -> None:
     """SIGSTOP cannot be caught, and neither does a stopped process die of anything less than SIGKILL."""
-    short = AuditedEvaluator(dataclasses.replace(toy_task, seconds=3.0), evaluator.sandbox)
+    short = AuditedEvaluator(dataclasses.replace(toy_task, seconds=3.0, clock="wall"), evaluator.sandbox)
     with Underway(short) as evaluation:
         evaluation.until("train")
         processes = sandbox_processes()
@@ -81,7 +81,7 @@ def test_a_stopped_candidate_is_late_and_is_killed(toy_task: Task, evaluator: Au
 
 def test_a_stopped_sandbox_is_killed_all_the_same(toy_task: Task, evaluator: AuditedEvaluator) -> None:
     """The candidate runs on in there and does its part; that the sandbox never ends is not its fault."""
-    short = AuditedEvaluator(dataclasses.replace(toy_task, seconds=2.0), evaluator.sandbox)
+    short = AuditedEvaluator(dataclasses.replace(toy_task, seconds=2.0, clock="wall"), evaluator.sandbox)
     with Underway(short) as evaluation:
         evaluation.until("train")
         processes = sandbox_processes()
@@ -161,7 +161,7 @@ from underway import Underway, TRAINS_ON
 class Factory:
     def mktemp(self, name):
         return Path(sys.argv[1])
-task = dataclasses.replace(conftest.toy_task.__wrapped__(Factory()), seconds=float(sys.argv[2]))
+task = dataclasses.replace(conftest.toy_task.__wrapped__(Factory()), seconds=float(sys.argv[2]), clock="wall")
 evaluator = AuditedEvaluator(task, find_sandbox("auto"))
 source = TRAINS_ON
 if sys.argv[3] == "start":
