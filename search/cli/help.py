@@ -30,7 +30,7 @@ Values: change with NAME=VALUE
   prompts=DIR              Markdown templates that replace built-in ones   (operators/prompts)
 
 Examples
-  python -m search                                     12 experiments of 10 s, then the claim: about 5 minutes
+  python -m search                                     12 experiments of 10 s, then the claim: about 6 minutes
   python -m search run=night budget.evaluations=400    a longer run; the same command resumes it
   python -m search policy=greedy seed=1 operators=tune
   python -m search -m policy=ucb,greedy seed=1,2,3     a run of each combination; then: python -m archive compare
