@@ -16,6 +16,7 @@ from archive.query.questions import (
     ablations,
     holdout_reads,
     last_verdict,
+    many,
     rows,
     trust_in_words,
     which_run,
@@ -117,10 +118,10 @@ def _real(facts: Mapping[str, Any]) -> list[str]:
     else:
         lines = [f"{verdict['kind'].replace('_', ' ')}: {cell(verdict['reason'], 600)}"]
     if facts["ranked_out"]:
-        lines.append(f"{_many(facts['ranked_out'], 'node')} suspect, ranked out: SELECT node_id, because FROM suspects")
+        lines.append(f"{many(facts['ranked_out'], 'node')} suspect, ranked out: SELECT node_id, because FROM suspects")
     return [
         *lines,
-        f"scores are {trust or 'none'}; the holdout of this text was read {_many(facts['holdout_reads'], 'time')}",
+        f"scores are {trust or 'none'}; the holdout of this text was read {many(facts['holdout_reads'], 'time')}",
     ]
 
 
@@ -130,7 +131,7 @@ def _why(facts: Mapping[str, Any]) -> list[str]:
         steps = [step for step in facts["ablation"]["steps"] if not within_noise(step)]
         lines += [f"  {step['node'][:_SHORT]}  {_worth(step)}  {cell(step['idea'])}" for step in steps]
         others = len(facts["ablation"]["steps"]) - len(steps)
-        return [*lines, f"  {_many(others, 'step')} with {NO_EFFECT}"] if others else lines
+        return [*lines, f"  {many(others, 'step')} with {NO_EFFECT}"] if others else lines
     if not facts["steps"]:
         return ["no step of its lineage gained anything"]
     lines = ["the largest gains of its lineage; they are of single screenings, chosen, and look larger than they are"]
@@ -146,18 +147,14 @@ def _worth(step: Mapping[str, Any]) -> str:
     return f"{step['worth']:+.4g} ({step['low']:+.4g} to {step['high']:+.4g}, {step['verdict']})"
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def _tried(facts: Mapping[str, Any]) -> list[str]:
     def said(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{count:,} {cell(name)}" for name, count in counts.items()) or "none"
 
-    evaluations, refused = sum(facts["outcomes"].values()), _many(facts["refused"], "proposal")
+    evaluations, refused = sum(facts["outcomes"].values()), many(facts["refused"], "proposal")
     return [
-        f"{_many(facts['nodes'], 'candidate')} ({said(facts['operators'])}); {refused} refused",
-        f"{_many(evaluations, 'evaluation')} ({said(facts['outcomes'])})",
+        f"{many(facts['nodes'], 'candidate')} ({said(facts['operators'])}); {refused} refused",
+        f"{many(evaluations, 'evaluation')} ({said(facts['outcomes'])})",
     ]
 
 
@@ -166,7 +163,7 @@ def _cost(facts: Mapping[str, Any]) -> list[str]:
     if not facts["calls"]:
         return [f"{time}; no language model was asked"]
     unpriced = f", and {facts['unpriced']:,} of unknown price" if facts["unpriced"] else ""
-    return [f"{time}; ${facts['dollars'] or 0.0:.2f} for {_many(facts['calls'], 'call')} of language models{unpriced}"]
+    return [f"{time}; ${facts['dollars'] or 0.0:.2f} for {many(facts['calls'], 'call')} of language models{unpriced}"]
 
 
 def _home(facts: Mapping[str, Any], archive_option: str) -> list[str]:

@@ -60,6 +60,11 @@ TRUST = "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY 
 _TRUST_WORDS = {"audited_shared": "audited, but one sandbox could tell another what it had seen"}
 
 
+def many(count: int, what: str) -> str:
+    """Return ``1 node`` or ``1,200 nodes``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def trust_in_words(found: Iterable[Sequence[Any]]) -> str:
     """Return the rows (trust, sandbox) of ``TRUST`` as words; empty if there are none."""
     return ", ".join(f"{_TRUST_WORDS.get(trust, trust)} (sandbox {sandbox})" for trust, sandbox in found)

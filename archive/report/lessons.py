@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archive.noise import in_words
+from archive.query.questions import many
 
 LEAST = 3
 """Cases below which nothing is said of a kind of change."""
@@ -46,7 +47,7 @@ def _steps(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     steps = "step was" if len(best) == 1 else f"{len(best)} steps were"
     yield _said(
         f"The best node's lineage gained {_with_unit(gained, unit)} in screening scores, over "
-        f"{_many(len(lineage) - 1, 'step')}; the largest {steps} {', '.join(f'{gain:.4g}' for gain, _ in best)}. "
+        f"{many(len(lineage) - 1, 'step')}; the largest {steps} {', '.join(f'{gain:.4g}' for gain, _ in best)}. "
         f"Screening gains of chosen steps look larger than they are"
         f"{'.' if facts['ablations'] else ': run ablate for what each is worth.'}",
         [i for _, i in best],
@@ -55,10 +56,6 @@ def _steps(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _with_unit(value: float, unit: str) -> str:
     return f"{value:.4g} {unit}".rstrip()
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _ablated(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -104,7 +101,7 @@ def _noise(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         luck = ": each of them may be luck" if small else ""
         yield _said(
             f"The seed deviation of a score is {deviation}. {len(small)} of the "
-            f"{_many(len(steps), 'step')} to the best node differ from their parent by less than two deviations of a "
+            f"{many(len(steps), 'step')} to the best node differ from their parent by less than two deviations of a "
             f"difference{luck}.",
             small,
         )
@@ -123,7 +120,7 @@ def _suspects(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     marked = [i for i, because in enumerate(nodes["suspect"]) if because]
     if marked:
         yield _said(
-            f"{_many(len(marked), 'suspect node')}, ranked out: found cheating, descended from a node that was, or "
+            f"{many(len(marked), 'suspect node')}, ranked out: found cheating, descended from a node that was, or "
             "scored once and invalid in a later run.",
             marked,
         )

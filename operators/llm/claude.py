@@ -36,7 +36,7 @@ from operators.llm.wire import (
     CHECK_SECONDS,
     Deadline,
     broken,
-    limits,
+    client_options,
     max_cost_of,
     patience,
     translated,
@@ -153,14 +153,9 @@ class Claude:
             if self._made is None:
                 key = checked_key(self._api_key or os.environ.get(self._key), self._key)
                 with connecting(self._base_url, "ANTHROPIC_BASE_URL"):
-                    more = limits(self._deadline)
-                    self._made = anthropic.Anthropic(
-                        api_key=key,
-                        base_url=self._base_url or None,
-                        timeout=patience(self._timeout),
-                        max_retries=0,
-                        http_client=anthropic.DefaultHttpxClient(timeout=patience(self._timeout), **more),
-                    )
+                    http_client = anthropic.DefaultHttpxClient
+                    options = client_options(self._base_url, self._timeout, self._deadline, http_client)
+                    self._made = anthropic.Anthropic(api_key=key, **options)
             return self._made
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from operators.llm.base import (
     Prompt,
 )
 from operators.llm.connection import checked_key, connecting, require_numbers
-from operators.llm.listing import Listing
+from operators.llm.listing import ModelList
 from operators.llm.prices import price_from, price_of
 from operators.llm.refusals import ServiceRefusal, Settings, short
 from operators.llm.text import content_text, field, has_reasoning, without_thoughts
@@ -36,7 +36,7 @@ from operators.llm.wire import (
     CHECK_SECONDS,
     Deadline,
     broken,
-    limits,
+    client_options,
     max_cost_of,
     patience,
     translated,
@@ -148,7 +148,7 @@ class OpenAICompatible:
                     raise
                 found = f"the server has no list of models ({field(error, 'status_code')})"
             else:
-                listing = Listing.of(listed)
+                listing = ModelList.of(listed)
                 if listing.has(self.name):
                     return None
                 found = listing.words
@@ -169,14 +169,9 @@ class OpenAICompatible:
                 if not checked_key(key, self._key):
                     raise KeyRefused(f"no key: set {self._key}, or llm.key=null for a server that wants none")
                 with connecting(self._base_url, "OPENAI_BASE_URL"):
-                    more = limits(self._deadline)
-                    self._made = openai.OpenAI(
-                        api_key=key,
-                        base_url=self._base_url or None,
-                        timeout=patience(self._timeout),
-                        max_retries=0,
-                        http_client=openai.DefaultHttpxClient(timeout=patience(self._timeout), **more),
-                    )
+                    http_client = openai.DefaultHttpxClient
+                    options = client_options(self._base_url, self._timeout, self._deadline, http_client)
+                    self._made = openai.OpenAI(api_key=key, **options)
             return self._made
 
     def _streamed(self, client: Any, request: dict[str, Any], prompt: Prompt, began: float) -> Answer:

@@ -15,14 +15,14 @@ _PREFIX = "models/"
 
 
 @dataclass(frozen=True)
-class Listing:
+class ModelList:
     """Names of models. ``whole``: False if the server has more pages."""
 
     names: frozenset[str]
     whole: bool = True
 
     @classmethod
-    def of(cls, body: Any) -> Listing:
+    def of(cls, body: Any) -> ModelList:
         """Read a list of names or models, or an object that has one. Raises ``Interrupted`` for a page of text."""
         if isinstance(body, (str, bytes)):
             raise Interrupted(

@@ -94,6 +94,18 @@ def patience(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
+def client_options(
+    base_url: str | None, timeout: float, deadline: Deadline, http_client: Callable[..., Any]
+) -> dict[str, Any]:
+    """Return the options of an SDK's client. ``http_client``: the SDK's class of HTTP clients."""
+    return {
+        "base_url": base_url or None,
+        "timeout": patience(timeout),
+        "max_retries": 0,
+        "http_client": http_client(timeout=patience(timeout), **limits(deadline)),
+    }
+
+
 def limits(deadline: Deadline) -> dict[str, Any]:
     """Return options for an SDK's HTTP client: no redirects, no compression, limited bodies."""
     import httpx2

@@ -24,8 +24,7 @@ from operators.base import Context, NoCandidate
 from operators.llm.base import Answer
 from operators.llm.meter import CallId, Meter
 from operators.rewrite.answers.grammar import Element, split_lines
-from operators.rewrite.answers.search_replace import NO_IDEA, InvalidAnswer, parsed
-from operators.rewrite.answers.search_replace import Answered as Parsed
+from operators.rewrite.answers.search_replace import NO_IDEA, Answered, InvalidAnswer, parsed
 from operators.rewrite.conversation import ask_with_repair, build_prompt, require_complete, require_well_formed
 from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.templates import Templates
@@ -48,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Answered:
+class MergeAnswer:
     """The idea of the merged program, and the lines of each place, in order."""
 
     idea: str
@@ -71,7 +70,7 @@ class Resolver:
         ancestor: str,
         draft: Mapping[str, str],
         places: Sequence[Place],
-        finish: Callable[[Answered], Candidate],
+        finish: Callable[[MergeAnswer], Candidate],
     ) -> Candidate | NoCandidate:
         """Return the candidate that ``finish`` makes of an answer, or why there is none.
 
@@ -98,7 +97,7 @@ class Resolver:
             shown = frozenset().union(*(escaped_characters(text) for text in (*draft.values(), *map(_text, places))))
             answered = read_places(answer.text, len(places))
             lines = tuple(tuple(restored(line, shown) for line in place) for place in answered.places)
-            candidate = finish(Answered(answered.idea, lines))
+            candidate = finish(MergeAnswer(answered.idea, lines))
             require_well_formed(candidate.files, context)
             return candidate
 
@@ -108,7 +107,7 @@ class Resolver:
         return ask_with_repair(self.llm, prompt, call_id, self.templates, read)
 
 
-def read_places(text: str, count: int) -> Answered:
+def read_places(text: str, count: int) -> MergeAnswer:
     """Read one block for each of the places 1 to ``count``. Raises ``InvalidAnswer`` if some are missing or extra."""
     answer = parsed(text)
     found: dict[int, list[tuple[str, ...]]] = {}
@@ -129,10 +128,10 @@ def read_places(text: str, count: int) -> Answered:
                 f"PLACE {number} has {'several blocks' if blocks else 'no block'} between lines of three backticks; "
                 "give one, with four backticks if it has lines of three"
             )
-    return Answered(answer.idea or NO_IDEA, tuple(found[number][0] for number in range(1, count + 1)))
+    return MergeAnswer(answer.idea or NO_IDEA, tuple(found[number][0] for number in range(1, count + 1)))
 
 
-def _lines(answer: Parsed, element: Element, number: int) -> tuple[str, ...]:
+def _lines(answer: Answered, element: Element, number: int) -> tuple[str, ...]:
     """Return the lines of a fence, with their ends. Raises ``InvalidAnswer`` for what is none."""
     if element.kind != "fence" or not element.closed:
         raise InvalidAnswer(f"PLACE {number} has no block between lines of three backticks")

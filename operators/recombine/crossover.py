@@ -24,7 +24,7 @@ from operators.languages.parameters import Number, Parameter, find_parameters, s
 from operators.languages.syntax import Unparsable, parse
 from operators.llm.meter import Meter
 from operators.numeric.search_space import declared_range
-from operators.recombine.conflicts import Answered, Place, Resolver
+from operators.recombine.conflicts import MergeAnswer, Place, Resolver
 from operators.rewrite.answers.search_replace import InvalidAnswer
 
 Files = Mapping[str, str]
@@ -137,7 +137,7 @@ class Crossover:
         if not places:
             return None
 
-        def finish(answered: Answered) -> Candidate:
+        def finish(answered: MergeAnswer) -> Candidate:
             rest = iter(answered.places)
             merged = merge(*versions, _drawing(draws), lambda place: next(rest))
             if fault := _fault(merged, *versions[1:], context) or context.gate(merged.files):

@@ -24,11 +24,10 @@ from prepare.data.folders import why_unwritable
 from prepare.load import TaskError, task_from
 from prepare.task import Task
 from search import factory
-from search.claims.plan import fit
 from search.cli.terminal import show
-from search.config import ClaimPlan, Config, faults
+from search.config import Config, faults
 from search.display.summary import search_command
-from search.run.budget import BudgetUse, claim_share
+from search.run.budget import BudgetUse, affordable
 from search.settings import plain_values
 from search.words import Words
 from train.executors.base import ExecutorError
@@ -259,8 +258,7 @@ def _hourly(config: Config, task: Task | None) -> float:
 
 def _shares(config: Config) -> str:
     """Return how the evaluations of a new run are divided between search and claim."""
-    plan = None if config.claim is None else fit(config.claim, claim_share(config.budget, BudgetUse()))
-    kept = plan.evaluations if isinstance(plan, ClaimPlan) else 0
+    kept = affordable(config.budget, config.claim, BudgetUse())
     searched = (config.budget.evaluations or 0) - kept
     return f", {searched} of them to search and {f'up to {kept}' if kept else 'none'} to claim"
 

@@ -30,7 +30,8 @@ from typing import Literal
 from archive.records import EventCode
 from archive.tree import Tree
 from operators.llm.base import Cap
-from search.config import Budget
+from search.claims.plan import fit
+from search.config import Budget, ClaimPlan
 
 _MANY = 1_000_000
 """Evaluations, where nothing limits them."""
@@ -91,6 +92,12 @@ def claim_share(budget: Budget, use: BudgetUse) -> int:
     if budget.device_hours is not None:
         halves.append(int((1800 * budget.device_hours - use.device_seconds_before / 2) / use.longest))
     return max(0, min(halves))
+
+
+def affordable(budget: Budget, plan: ClaimPlan | None, use: BudgetUse) -> int:
+    """Return the evaluations of a claim within its share of the budget; 0 if that is too small for one."""
+    fitted = None if plan is None else fit(plan, claim_share(budget, use))
+    return fitted.evaluations if isinstance(fitted, ClaimPlan) else 0
 
 
 def limits_of(budget: Budget) -> dict[str, float | None]:

@@ -38,6 +38,7 @@ from search.run.budget import (
     BudgetRemaining,
     BudgetUse,
     SearchEnd,
+    affordable,
     claim_share,
     limits_of,
     model_end,
@@ -205,9 +206,7 @@ class RunController:
 
     def _affordable(self) -> int:
         """Return the evaluations of a claim within its share of the budget, whether or not it is worth its cost now."""
-        wanted = self._wanted()
-        plan = None if wanted is None else fit(wanted, claim_share(self.budget, self.use))
-        return plan.evaluations if isinstance(plan, ClaimPlan) else 0
+        return affordable(self.budget, self._wanted(), self.use)
 
     def _remaining_after(self, reserved: int) -> int:
         return remaining_for_search(self.budget, self.use, reserved).evaluations

@@ -164,14 +164,19 @@ def test_a_claim_without_a_better_node_counts_as_no_gain_whatever_its_words(tmp_
     assert dict(zip(result.columns, result.rows[0], strict=True))["gain"] is None
 
 
+def a_root_and_a_better_child(archive: Archive) -> tuple[str, str]:
+    """Record two scored nodes of one run; return their ids."""
+    diary = Diary(archive, a_run())
+    root = diary.screened(diary.child(operator="seed"), 3.0)
+    return root.node_id, diary.screened(diary.child(root), 2.0).node_id
+
+
 def test_the_last_verdict_is_the_last_one_written_whatever_the_clock_said(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
     with Archive.open(path) as archive:
-        diary = Diary(archive, a_run())
-        root = diary.screened(diary.child(operator="seed"), 3.0)
-        child = diary.screened(diary.child(root), 2.0).node_id
+        root, child = a_root_and_a_better_child(archive)
         figures = {"gain": 0.5, "low": 0.25, "high": 0.75}
-        archive.decide(Decision("night", "no_champion", root.node_id, "why", {}, START + 500, "within_noise"))
+        archive.decide(Decision("night", "no_champion", root, "why", {}, START + 500, "within_noise"))
     with Archive.open(path) as archive:
         archive.decide(Decision("night", "champion", child, "why", figures, START, "improvement"))
         archive.note(Event("night", "searched", "why", START, code="target"))
@@ -207,9 +212,7 @@ def test_all_commands_tell_the_same_last_verdict(
     """Two claims, the second stamped an hour before the first, as after a step of the clock."""
     path = tmp_path / "a.duckdb"
     with Archive.open(path) as archive:
-        diary = Diary(archive, a_run())
-        root = diary.screened(diary.child(operator="seed"), 3.0)
-        child = diary.screened(diary.child(root), 2.0).node_id
+        _, child = a_root_and_a_better_child(archive)
         figures = {"gain": 0.5, "low": 0.25, "high": 0.75}
         kinds: tuple[Literal["champion", "no_champion"], ...] = ("no_champion", "champion")
         first = kinds[last == "no_champion"]

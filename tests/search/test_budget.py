@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from operators.llm.base import Cap
-from search.claims.plan import fit
 from search.config import Budget, ClaimPlan, Config, completed
 from search.run.budget import (
     BudgetRemaining,
     BudgetUse,
     SearchEnd,
+    affordable,
     claim_share,
     model_end,
     model_end_before,
@@ -123,8 +123,8 @@ def test_the_root_is_trained_whatever_the_clock_says() -> None:
     ],
 )
 def test_what_the_plan_needs_is_reserved_and_at_most_half_of_each_budget(budget: Budget, reserved: int) -> None:
-    plan = fit(PLAN, claim_share(budget, USE))
-    assert (plan.evaluations if isinstance(plan, ClaimPlan) else 0) == reserved
+    assert affordable(budget, PLAN, USE) == reserved
+    assert affordable(budget, None, USE) == 0
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_a_search_goes_on_when_nobody_reads_its_output_any_more() -> None:
             display.show("a line")
             display.show("another")
             display.close()
+            assert os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
 
 
 def test_on_a_terminal_the_slots_are_taken_away_before_the_summary(start: Callable[..., Any]) -> None:

@@ -1,9 +1,9 @@
 """One sandboxed process, supervised by the thread that launched it: messages, output, resources, deadlines, its end.
 
-Deadlines are on the monotonic clock, which cannot be set, or depend on the CPU time used (``Deadline``). The monotonic
-clock stops while the machine sleeps, as the candidate does. If only the search is stopped (SIGSTOP, Ctrl-Z), the
-candidate runs on: when a deadline passes during such a standstill, it is unknown whether the candidate kept it, and the
-evaluation is ``lost``.
+Deadlines are on the monotonic clock, which cannot be set, or depend on the CPU time used (``UsageDeadline``). The
+monotonic clock stops while the machine sleeps, as the candidate does. If only the search is stopped (SIGSTOP, Ctrl-Z),
+the candidate runs on: when a deadline passes during such a standstill, it is unknown whether the candidate kept it, and
+the evaluation is ``lost``.
 
 Each early end is an ``Aborted`` with an outcome and a reason that the reader can act on. The launching thread must stay
 in this module's calls while the process runs, since ``--die-with-parent`` follows the thread.
@@ -40,7 +40,7 @@ _KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
 _KEEPER_SECONDS = 20.0  # for a keeper to end all processes and to empty the scratch folder
 
 
-class Deadline(Protocol):
+class UsageDeadline(Protocol):
     """A deadline that depends on what the process does, such as an amount of CPU time."""
 
     def earliest(self, now: float) -> float:
@@ -113,7 +113,12 @@ class SandboxProcess:
     # ------------------------------------------------------------ messages
 
     def send(
-        self, message: dict[str, object], payload: bytes = b"", *, deadline: Deadline | float, fds: Sequence[int] = ()
+        self,
+        message: dict[str, object],
+        payload: bytes = b"",
+        *,
+        deadline: UsageDeadline | float,
+        fds: Sequence[int] = (),
     ) -> None:
         """Send one frame, with file descriptors if given. Raises Aborted at the deadline or if the process ended."""
         data = memoryview(encode(message, payload))
@@ -131,7 +136,7 @@ class SandboxProcess:
                 raise self._unexpected_end() from None
 
     def receive(
-        self, *, deadline: Deadline | float, max_payload: int, late: str, too_large: str | None = None
+        self, *, deadline: UsageDeadline | float, max_payload: int, late: str, too_large: str | None = None
     ) -> Frame:
         """Return the next frame.
 
@@ -166,7 +171,7 @@ class SandboxProcess:
 
     # ------------------------------------------------------------ supervision
 
-    def _poll(self, deadline: Deadline | float, late: str, writing: bool = False) -> None:
+    def _poll(self, deadline: UsageDeadline | float, late: str, writing: bool = False) -> None:
         """Wait once for messages and output, and read them. Checks cancellation, the deadline and resources first."""
         if self._cancelled.is_set():
             raise Aborted("lost", "the search was stopped while it ran")
