@@ -16,7 +16,7 @@ from pathlib import Path
 from archive.cli import commands
 from archive.query import tables as display
 from archive.query.query import ArchiveReader, open_reader, which_archive
-from archive.query.questions import which_run
+from archive.query.questions import many, which_run
 from archive.query.select import MOST_ROWS, Result
 
 NO_TABLE = ("summary", "show", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
@@ -226,7 +226,9 @@ def backup(options: Options) -> int:
             found = verify(reader)
             counts = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM evaluations WHERE outcome <> 'lost')"
             ((runs, evaluations),) = reader.query(counts).rows
-    print(f"wrote {target}: {runs:,} runs, {evaluations:,} evaluations ({target.stat().st_size / 1e6:.1f} MB)")
+    print(
+        f"wrote {target}: {many(runs, 'run')}, {many(evaluations, 'evaluation')} ({target.stat().st_size / 1e6:.1f} MB)"
+    )
     if found.rows:
         display.print_table(found)
     return 1 if found.rows else 0

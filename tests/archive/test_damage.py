@@ -211,7 +211,7 @@ def test_a_backup_of_an_open_archive_holds_every_commit(tmp_path: Path, capsys: 
     with Archive.open(tmp_path / "live.duckdb") as archive:
         write(archive)
         assert main(["backup", str(copy), "--archive", str(tmp_path / "live.duckdb")]) == 0
-    assert f"1 runs, {NODES} evaluations" in capsys.readouterr().out
+    assert f"1 run, {NODES} evaluations" in capsys.readouterr().out
     assert scores(copy) == NODES
     assert [path.name for path in copy.parent.iterdir()] == ["copy.duckdb"]
 
