@@ -25,9 +25,15 @@ Purpose = Literal["screen", "confirm", "report"]
 Split = Literal["val", "select", "holdout"]
 SPLIT_OF: Mapping[Purpose, Split] = {"screen": "val", "confirm": "select", "report": "holdout"}
 
-Outcome = Literal["scored", "crashed", "timed_out", "out_of_memory", "invalid", "stopped", "lost"]
-Trust = Literal["audited", "audited_shared", "self_reported"]
-"""How a score came about. ``audited_shared``: audited, but the sandboxes could tell each other what they had seen."""
+Outcome = Literal["scored", "crashed", "timed_out", "out_of_memory", "invalid", "infeasible", "stopped", "lost"]
+"""``infeasible``: judged, and a constraint of the task is broken."""
+Trust = Literal["audited", "audited_shared", "verified", "self_reported"]
+"""How a score came about.
+
+``audited``: claims checked at secret positions; ``audited_shared``: so, but the sandboxes could tell each other what
+they had seen. ``verified``: trusted code computed it from what the candidate produced, in a process in which the
+candidate's code never runs. ``self_reported``: the candidate, or code that shares its process, said so.
+"""
 Direction = Literal["minimise", "maximise"]
 VerdictCode = Literal["improvement", "within_noise", "none_better", "no_finalist", "no_interval", "root_unscored"]
 """Why a claim ended as it did: the interval of the gain excludes zero; it does not; no node has a better screening mean
@@ -231,6 +237,18 @@ class WindowScores:
 
 
 @dataclass(frozen=True)
+class CaseScore:
+    """The result of one case of an evaluation: an instance, a data item."""
+
+    case: str
+    """Unique in its split."""
+    value: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    feedback: str = ""
+    """What the scorer says of it. Only of ``val`` cases does it reach a prompt."""
+
+
+@dataclass(frozen=True)
 class Resources:
     """Resources used by an evaluation."""
 
@@ -272,6 +290,10 @@ class EvaluationBase:
     log: str = ""
     """The tail of the candidate's output. Untrusted text."""
     curve: Sequence[CurvePoint] = ()
+    cases: Sequence[CaseScore] = ()
+    """By case, where a scorer judges them; of a failed evaluation those before the failure."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Further figures measured by the evaluator (``parameters``, ``state_bytes``) or returned by the scorer."""
 
     @property
     def split(self) -> Split:
@@ -285,9 +307,9 @@ class Scored(EvaluationBase):
     score: float
     audit: Audit | None = None
     windows: WindowScores | None = None
-    """Of an evaluation for a claim at secret positions; None for all others."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """Further figures measured by the evaluator: ``parameters``, ``state_bytes``."""
+    """Of an evaluation for a claim at secret positions, or by case; None for all others."""
+    certificate: str | None = None
+    """An artefact that proves the score, as JSON text: it can be checked without the candidate."""
 
     @property
     def outcome(self) -> Outcome:

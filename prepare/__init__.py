@@ -1,6 +1,7 @@
-"""The API that a language-model candidate imports; the other modules are the trusted part: tasks, data, metric, scorer.
+"""The API that a language-model candidate or a task's ``score.py`` imports; the rest is trusted: tasks, data, metric.
 
-A candidate is a module with two functions:
+A scorer uses ``prepare.Score``, ``prepare.Invalid`` and ``prepare.Case`` (see ``prepare.scorer``).
+A candidate that trains a language model is a module with two functions:
 
     import prepare
 
@@ -27,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from prepare.scorer import Case, Invalid, Score
 from prepare.session import Session, TaskInfo
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     Train = Callable[[Session], dict[str, Tensor]]
     Predict = Callable[[dict[str, Tensor], TaskInfo], Callable[[Tensor], Tensor]]
 
-__all__ = ["Session", "TaskInfo", "standalone"]
+__all__ = ["Case", "Invalid", "Score", "Session", "TaskInfo", "standalone"]
 
 
 def standalone(train: Train, predict: Predict) -> None:

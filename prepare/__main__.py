@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare.data.corpora import EVALUATION, SPLITS, PreparationError
+from prepare.language_model import LanguageModelTask
 from prepare.load import ROOT, TaskError, task_beside
-from prepare.task import Task
 
 USAGE = "usage: python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]    (default: task=shakespeare)"
 
@@ -51,7 +51,7 @@ def _parsed(arguments: list[str]) -> _Arguments:
     return _Arguments(name, tuple(overrides), device)
 
 
-def _task(arguments: _Arguments) -> Task:
+def _task(arguments: _Arguments) -> LanguageModelTask:
     """Load the task. Raises TaskError, or ValueError for an unknown device."""
     exported = ROOT / "task.json"
     program = exported if exported.is_file() else Path(f"{arguments.name}.py")
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _shares(task: Task) -> str:
+def _shares(task: LanguageModelTask) -> str:
     """Describe the sizes of the splits."""
     if task.tokenised is not None:
         tokens = [(split, task.tokenised.rows(split).size) for split in SPLITS]

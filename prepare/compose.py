@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from prepare.config import SettingsError, did_you_mean
 from prepare.overrides import key_of, opened, parsed_or_none, quoted, readable, written
 from prepare.presets import chosen, with_preset
+from prepare.program import SETTINGS
+from prepare.task_folders import with_task_folder
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -68,31 +70,34 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition
     """Compose the configuration. Raises SettingsError."""
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"--config-dir {folder} is not a folder; expected one that contains task/, policy/ ...")
-    _refuse_unfit(overrides, folder)
-    read = tuple(opened(readable(each)) for each in overrides)
-    if folder is not None or any("hydra" in override or "$" in override for override in read):
-        made = _composition(read, folder)
-    else:
-        made = _of_conf(read)
-    return replace(made, overrides=tuple(overrides), values=deepcopy(made.values))
+    with with_task_folder(overrides, _roots(folder)) as chosen_task:
+        _refuse_unfit(chosen_task.overrides, folder)
+        read = tuple(opened(readable(each)) for each in chosen_task.overrides)
+        beside = (*([] if folder is None else [folder]), *chosen_task.folders)
+        if beside or any("hydra" in override or "$" in override for override in read):
+            made = _composition(read, beside)
+        else:
+            made = _of_conf(read)
+    return replace(made, overrides=tuple(overrides), folder=folder, values=deepcopy(made.values))
 
 
 @cache
 def _of_conf(overrides: tuple[str, ...]) -> Composition:
     """Compose from ``conf/`` alone, which does not change: once a process, since it takes 0.2 s."""
-    return _composition(overrides, None)
+    return _composition(overrides, ())
 
 
-def _composition(overrides: tuple[str, ...], folder: Path | None) -> Composition:
+def _composition(overrides: tuple[str, ...], beside: tuple[Path, ...]) -> Composition:
+    """Compose ``conf/`` and the folders ``beside`` it."""
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
-        config = _composed(overrides, folder)
+        config = _composed(overrides, beside)
     except _errors() as error:
-        raise SettingsError(_explained(error, overrides, folder)) from error
+        raise SettingsError(_explained(error, overrides, beside)) from error
     except (UnicodeDecodeError, OSError) as error:  # of a file that is no text, or no mapping
-        unfit = _unfit_file(_files_chosen(overrides, folder)) or _unfit_file(_files(folder))
+        unfit = _unfit_file(_files_chosen(overrides, beside)) or _unfit_file(_files(beside))
         raise SettingsError(unfit or f"a YAML file cannot be read: {error}") from error
     choices = dict(config.hydra.runtime.choices)
     del config["hydra"]
@@ -102,11 +107,11 @@ def _composition(overrides: tuple[str, ...], folder: Path | None) -> Composition
         key = error.full_key or error.key
         raise SettingsError(f"{key} has no value yet; expected {key}=VALUE. {_HELP}") from error
     except OmegaConfBaseException as error:
-        unfit = _unfit_file(_files_chosen(overrides, folder))
+        unfit = _unfit_file(_files_chosen(overrides, beside))
         raise SettingsError(unfit or f"{error.full_key}: {_first_line(error)}") from error
     assert isinstance(values, dict)
     plain = {str(key): value for key, value in values.items()}
-    return Composition(overrides, folder, plain, choices)
+    return Composition(overrides, None, plain, choices)
 
 
 def sweep(overrides: Sequence[str], folder: Path | None = None) -> list[tuple[str, ...]]:
@@ -139,9 +144,11 @@ def groups(folder: Path | None = None) -> list[str]:
     return sorted({path.name for root in _roots(folder) for path in root.iterdir() if any(path.glob("*.yaml"))})
 
 
-def choices_of(group: str, folder: Path | None = None) -> list[str]:
-    """Return the choices of a group: its files, without their suffix."""
-    return sorted({path.stem for root in _roots(folder) for path in (root / group).glob("*.yaml")})
+def choices_of(group: str, *folders: Path) -> list[str]:
+    """Return the choices of a group: its files, without their suffix, and of ``task`` the folders of tasks."""
+    found = [path for root in (CONF, *folders) for path in (root / group).glob("*.yaml")]
+    tasks = [path.parent for root in (CONF, *folders) for path in (root / group).glob(f"*/{SETTINGS}")]
+    return sorted({path.stem for path in found} | {path.name for path in tasks})
 
 
 def _roots(folder: Path | None) -> tuple[Path, ...]:
@@ -157,7 +164,7 @@ def _each(override: Override, folder: Path | None) -> Iterator[str]:
         return
     value = override.value()
     if isinstance(value, Glob):
-        found: Iterable[str] = value.filter(choices_of(override.key_or_group, folder))
+        found: Iterable[str] = value.filter(choices_of(override.key_or_group, *_roots(folder)[1:]))
     elif override.is_discrete_sweep():
         found = override.sweep_string_iterator()
     else:
@@ -180,7 +187,9 @@ def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
         if group.startswith(("hydra/", "hydra.")) and group != "hydra.searchpath":
             raise SettingsError(f"{line!r} would have no effect: Hydra composes the configuration and runs nothing")
         if group in known and not override.is_delete() and not isinstance(override.value(), str | list):
-            raise SettingsError(_no_choice(group, override.get_value_element_as_str(), folder))
+            raise SettingsError(
+                _no_choice(group, override.get_value_element_as_str(), () if folder is None else (folder,))
+            )
 
 
 # ---------------------------------------------------------------- Hydra
@@ -201,13 +210,14 @@ def _hydra() -> Iterator[None]:
         GlobalHydra.instance().hydra = held
 
 
-def _composed(overrides: Sequence[str], folder: Path | None) -> Any:
+def _composed(overrides: Sequence[str], beside: Sequence[Path]) -> Any:
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
-    beside = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"]
+    paths = ",".join(quoted(f"file://{folder.resolve()}") for folder in beside)
+    searched = [f"hydra.searchpath=[{paths}]"] if beside else []
     with _hydra():
-        config = hydra_compose("config", overrides=[*overrides, *beside], return_hydra_config=True)
+        config = hydra_compose("config", overrides=[*overrides, *searched], return_hydra_config=True)
     OmegaConf.set_struct(config, False)
     return config
 
@@ -223,7 +233,7 @@ def _errors() -> tuple[type[Exception], ...]:
 # ---------------------------------------------------------------- error messages
 
 
-def _explained(error: Exception, overrides: Sequence[str], folder: Path | None) -> str:
+def _explained(error: Exception, overrides: Sequence[str], beside: Sequence[Path]) -> str:
     """Return a message with the invalid override or file, and the valid choices."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from yaml import YAMLError
@@ -234,20 +244,20 @@ def _explained(error: Exception, overrides: Sequence[str], folder: Path | None) 
         return f"a YAML file cannot be read: {' '.join(str(error).split())}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return _no_choice(group, name, folder)
+        return _no_choice(group, name, beside)
     if (key := getattr(error.__cause__, "full_key", None)) is not None:
-        return _unknown(str(key), overrides, folder)
+        return _unknown(str(key), overrides, beside)
     return f"an override cannot be used: {_first_line(error)}\nExpected NAME=VALUE. {_HELP}"
 
 
-def _files(folder: Path | None) -> list[Path]:
-    return [] if folder is None else sorted(folder.rglob("*.yaml"))
+def _files(beside: Sequence[Path]) -> list[Path]:
+    return sorted(path for folder in beside for path in folder.rglob("*.yaml"))
 
 
-def _files_chosen(overrides: Sequence[str], folder: Path | None) -> list[Path]:
-    """Return the files of the user's folder that the overrides name."""
+def _files_chosen(overrides: Sequence[str], beside: Sequence[Path]) -> list[Path]:
+    """Return the files of the user's folders that the overrides name."""
     chosen = {(key_of(each), each.partition("=")[2].strip("'\"")) for each in overrides}
-    return [path for path in _files(folder) if (path.parent.name, path.stem) in chosen]
+    return [path for path in _files(beside) if (path.parent.name, path.stem) in chosen]
 
 
 def _unfit_file(paths: Iterable[Path]) -> str | None:
@@ -266,27 +276,27 @@ def _unfit_file(paths: Iterable[Path]) -> str | None:
     return None
 
 
-def _no_choice(group: str, name: str, folder: Path | None) -> str:
-    known = ", ".join(choices_of(group, folder)) or "none"
+def _no_choice(group: str, name: str, beside: Sequence[Path]) -> str:
+    known = ", ".join(choices_of(group, *beside)) or "none"
     return f"there is no {group}={name}. Choices for {group}: {known}. {_HELP}"
 
 
-def _unknown(key: str, overrides: Sequence[str], folder: Path | None) -> str:
+def _unknown(key: str, overrides: Sequence[str], beside: Sequence[Path]) -> str:
     """Return the message for an unknown key. ``key``: the override's key up to the first part that does not exist."""
     asked = next((name for name in map(key_of, overrides) if f"{name}.".startswith(f"{key}.")), key)
-    keys = _valid_keys([word for word in overrides if not f"{key_of(word)}.".startswith(f"{key}.")], folder)
+    keys = _valid_keys([word for word in overrides if not f"{key_of(word)}.".startswith(f"{key}.")], beside)
     top = ", ".join(sorted({name.split(".")[0] for name in keys}))
     hint = did_you_mean(asked, keys).strip(" ()")
     words = f" {hint[0].upper()}{hint[1:]}" if hint else ""
     return f"unknown override {asked!r}.{words}\nValid keys begin with: {top}. {_HELP}"
 
 
-def _valid_keys(overrides: Sequence[str], folder: Path | None) -> set[str]:
+def _valid_keys(overrides: Sequence[str], beside: Sequence[Path]) -> set[str]:
     """Return all dotted keys of the configuration with these overrides, or without any if they are invalid too."""
     try:
-        config = _composed(overrides, folder)
+        config = _composed(overrides, beside)
     except _errors():
-        config = _composed([], None)
+        config = _composed([], ())
     del config["hydra"]
     return {*_keys(config, ""), "experiment"}
 

@@ -13,18 +13,20 @@ from pathlib import Path
 
 from prepare.compose import compose
 from prepare.config import Part, Plain, SettingsError, typed
+from prepare.files import ROOT, find_file
 from prepare.known import TaskError, known_task, locate
+from prepare.language_model import LanguageModelTask
 from prepare.presets import this_machine
-from prepare.task import Task
+from prepare.program import ProgramTask
 
 __all__ = ["ROOT", "TaskError", "find_file", "is_exported", "locate", "task_beside", "task_from", "task_named"]
 
-ROOT = Path(__file__).resolve().parent.parent
-"""Folder of this project's packages. A task's paths are relative to the current folder or, failing that, to this."""
 
+def task_from(config: Plain) -> LanguageModelTask | ProgramTask:
+    """Build the task of plain values: of a language model if it has a corpus, else of any program.
 
-def task_from(config: Plain) -> Task:
-    """Build the task of plain values. Raises TaskError with the key, the value and what was expected."""
+    Raises TaskError with the key, the value and what was expected.
+    """
     values = {key: value for key, value in config.items() if key != "_target_"}
     metric = values.get("metric") or {}
     if not isinstance(metric, Mapping) or not metric.get("direction"):
@@ -32,27 +34,27 @@ def task_from(config: Plain) -> Task:
             f"task {values.get('name', '?')!r} does not say whether its metric is minimised or maximised. "
             "Set task.metric.direction to 'minimise' or 'maximise'."
         )
-    corpus = values.get("corpus")
-    if not isinstance(corpus, Mapping) or "_target_" not in corpus:
-        raise TaskError("task.corpus has no _target_; expected for example 'prepare.data.corpora.Plays'")
-    values |= {"limits": values.get("limits") or {}, "constants": values.get("constants") or {}}
-    if "editable" in values:
-        values["editable"] = tuple(values["editable"])
     try:
-        return typed(Task, {**values, "corpus": Part.of(corpus, "task.corpus").make()}, "task")
-    except TypeError as error:  # of an option that the corpus has not
-        raise TaskError(f"task.corpus: {error}") from error
+        return typed(ProgramTask, values, "task") if "folder" in values else language_model_task(values)
     except ValueError as error:
         raise TaskError(str(error)) from error
 
 
-def find_file(path: str) -> Path:
-    """Return a file that a task names: relative to the current folder, or to ``ROOT``. Raises TaskError."""
-    for candidate in (Path(path).expanduser(), ROOT / path):
-        if candidate.is_file():
-            return candidate
-    places = " nor in ".join(dict.fromkeys((str(Path.cwd()), str(ROOT))))
-    raise TaskError(f"the task names the file {path!r}, which is not in {places}")
+def language_model_task(config: Plain) -> LanguageModelTask:
+    """Build the task of a language model. Raises TaskError or ValueError."""
+    corpus = config.get("corpus")
+    if not isinstance(corpus, Mapping) or "_target_" not in corpus:
+        raise TaskError(
+            "task.corpus has no _target_; expected for example 'prepare.data.corpora.Plays'. A task that trains no "
+            "language model is a folder: task=./FOLDER, which `python -m search new FOLDER` makes"
+        )
+    values = {**config, "limits": config.get("limits") or {}, "constants": config.get("constants") or {}}
+    if "editable" in values:
+        values["editable"] = tuple(values["editable"])
+    try:
+        return typed(LanguageModelTask, {**values, "corpus": Part.of(corpus, "task.corpus").make()}, "task")
+    except TypeError as error:  # of an option that the corpus has not
+        raise TaskError(f"task.corpus: {error}") from error
 
 
 def is_exported(program: Path) -> bool:
@@ -60,7 +62,7 @@ def is_exported(program: Path) -> bool:
     return (program.resolve().parent / "task.json").is_file()
 
 
-def task_beside(program: Path, device: str | None = None, settings: Sequence[str] = ()) -> Task:
+def task_beside(program: Path, device: str | None = None, settings: Sequence[str] = ()) -> LanguageModelTask:
     """Load the task of a program that runs alone: ``task.json`` next to it (an export), else ``conf/task/<stem>.yaml``.
 
     For the latter, ``device`` selects the preset (see ``prepare.presets``; None: this machine's device), and
@@ -70,7 +72,7 @@ def task_beside(program: Path, device: str | None = None, settings: Sequence[str
     if exported.is_file():
         if settings:
             raise TaskError(f"{settings[0]!r} cannot be set here: the task of an exported branch is {exported}")
-        return task_from(known_task(_exported(exported)))
+        return _language_model(task_from(known_task(_exported(exported))))
     config = ROOT / "conf" / "task" / f"{program.stem}.yaml"
     if config.is_file():
         return task_named(program.stem, settings, device or this_machine())
@@ -84,12 +86,18 @@ def _exported(path: Path) -> object:
         raise TaskError(f"{path} cannot be read: {error}. Export the node again.") from None
 
 
-def task_named(name: str, overrides: Sequence[str], device: str) -> Task:
+def task_named(name: str, overrides: Sequence[str], device: str) -> LanguageModelTask:
     """The task of ``conf/task/<name>.yaml`` with the preset of a device. ``overrides``: as for the search.
 
     Overrides take precedence over the preset. Raises TaskError.
     """
     try:
-        return task_from(compose([f"task={name}", *overrides]).task_for(device))
+        return _language_model(task_from(compose([f"task={name}", *overrides]).task_for(device)))
     except (SettingsError, ValueError) as error:
         raise TaskError(str(error)) from error
+
+
+def _language_model(task: LanguageModelTask | ProgramTask) -> LanguageModelTask:
+    if isinstance(task, ProgramTask):
+        raise TaskError(f"task {task.name!r} is judged by a scorer; expected a task that trains a language model")
+    return task

@@ -20,10 +20,10 @@ import numpy as np
 
 from prepare.clock import CpuClock
 from prepare.data.corpora import PreparationError
+from prepare.language_model import LanguageModelTask
 from prepare.load import TaskError, is_exported, task_beside
 from prepare.scoring import Symbols, target_log_probs
 from prepare.session import Session, TaskInfo, as_tensor
-from prepare.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_intermixed_args()
 
 
-def _session(task: Task, info: TaskInfo, seed: int, seconds: float, threads: int) -> Session:
+def _session(task: LanguageModelTask, info: TaskInfo, seed: int, seconds: float, threads: int) -> Session:
     """Return a session that reads the training data in this process and prints reports on a terminal."""
 
     clock = CpuClock(threads) if task.clock_on(info.device) == "cpu" else None
@@ -88,7 +88,7 @@ def _session(task: Task, info: TaskInfo, seed: int, seconds: float, threads: int
     return Session(task=info, seed=seed, seconds=seconds, begin=begin, tell=tell, clock=clock or time.monotonic)
 
 
-def _score(task: Task, model: Callable[[Tensor], Tensor], rows: Symbols, device: str) -> float:
+def _score(task: LanguageModelTask, model: Callable[[Tensor], Tensor], rows: Symbols, device: str) -> float:
     """Return the bits per byte of the model on evaluation rows [N, T + 1]."""
     batches = [rows[i : i + task.batch] for i in range(0, len(rows), task.batch)]
     log_probs = np.concatenate([target_log_probs(model, batch, task.vocab, device) for batch in batches])

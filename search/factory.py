@@ -22,8 +22,7 @@ from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
 from prepare.config import Part, Plain, SettingsError
-from prepare.load import TaskError, find_file
-from prepare.source import SourceError, decode
+from prepare.load import TaskError
 from prepare.task import Task
 from search.config import Config
 from search.policies.base import OperatorView, Policy
@@ -93,23 +92,29 @@ def build_executor(config: Config, evaluator: Evaluator, slots: tuple[Slot, ...]
 
 
 def seed_files(task: Task) -> dict[str, str]:
-    """Return the root's files: the seed program with the task's constants set in it. Raises SettingsError."""
+    """Return the root's files: the seed program with the task's constants set in its first file.
+
+    Raises TaskError or SettingsError.
+    """
     from operators.languages.parameters import set_parameters
     from operators.languages.syntax import Unparsable
 
+    files = task.seed_files()
+    for path, source in files.items():
+        if path.endswith(".py"):
+            _require_python(path, source)
+    main = next(iter(files))
     try:
-        source = decode(find_file(task.seed_file).read_bytes())
-    except SourceError as error:
-        raise SettingsError(f"the seed program {task.seed_file} {error}") from None
+        return {**files, main: set_parameters(files[main], dict(task.constants))} if task.constants else files
+    except (KeyError, ValueError, Unparsable) as error:
+        raise SettingsError(f"task.constants cannot be set in {main}: {error}") from None
+
+
+def _require_python(path: str, source: str) -> None:
     try:
-        compile(source, task.seed_file, "exec")
-        return {"train.py": set_parameters(source, dict(task.constants)) if task.constants else source}
-    except (SyntaxError, Unparsable) as error:
-        raise SettingsError(
-            f"the seed program {task.seed_file} does not parse: {error}. Fix it and start a new run."
-        ) from None
-    except (KeyError, ValueError) as error:
-        raise SettingsError(f"task.constants cannot be set in {task.seed_file}: {error}") from None
+        compile(source, path, "exec")
+    except (SyntaxError, ValueError) as error:
+        raise SettingsError(f"the seed program {path} does not parse: {error}. Fix it and start a new run.") from None
 
 
 # ---------------------------------------------------------------- language models
@@ -207,7 +212,7 @@ def build_search(
     operators, views = _operators(config, llm, given.operators)
     parts = EngineParts(
         task=task,
-        program=instructions(task) if given.program is None else given.program,
+        program=task.instructions() if given.program is None else given.program,
         policy=given.policy or build_policy(config.policy),
         operators=operators,
         views=views,
@@ -226,16 +231,6 @@ def build_search(
             llm_concurrency=meter.concurrency,
         )
     return parts
-
-
-def instructions(task: Task) -> str:
-    """Return the text of ``program.md``. Raises TaskError or SettingsError."""
-    try:
-        return find_file(task.program).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SettingsError(
-            f"the instructions {task.program} are not UTF-8 text: {error}. Save the file as UTF-8"
-        ) from None
 
 
 def _operators(

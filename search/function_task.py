@@ -23,14 +23,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from archive.records import Conditions, Direction, Evaluation, Failed, Request, Resources, Scored
 from prepare import syntax
-from prepare.scoring import Bytes
-from prepare.task import Metric, Task
+from prepare.clock import Clock
+from prepare.task import LONGEST_SECONDS, Metric
 from train.hardware.slots import Slot
 from train.progress import ProgressCallback
 
@@ -41,30 +39,61 @@ _LOG = 16_000
 """Characters kept of a traceback (its end)."""
 
 
-@dataclass
-class _NoCorpus:
-    """An empty corpus, for a task whose data are the function's own."""
+@dataclass(frozen=True)
+class FunctionLimits:
+    """Nothing is enforced in this process; answers of language models are bounded."""
+
+    memory_mb: int = 0
+    source_kb: int = 64
+
+
+@dataclass(frozen=True)
+class FunctionTask:
+    """The task of a scoring function, as the search knows it."""
 
     name: str
-    forbidden_packages: tuple[str, ...] = ()
+    metric: Metric
+    seconds: float
+    files: Mapping[str, str]
+    text: str = ""
+    """Instructions."""
+    limits: FunctionLimits = FunctionLimits()
+    smallest_gain: float | None = None
+    constants: Mapping[str, float] = field(default_factory=dict)
+    deterministic: bool = False
+    audit_unseen: None = None
 
-    def prepare(self) -> Path:
-        return Path()
+    @property
+    def editable(self) -> tuple[str, ...]:
+        return tuple(self.files)
+
+    @property
+    def data(self) -> str:
+        return self.name
+
+    def seed_files(self) -> dict[str, str]:
+        return dict(self.files)
+
+    def instructions(self) -> str:
+        return self.text
+
+    def facts(self) -> tuple[str, ...]:
+        return ()
 
     def is_prepared(self) -> bool:
         return True
+
+    def prepare(self) -> Path:
+        return Path()
 
     def locations(self) -> tuple[Path, ...]:
         return ()
 
     def fingerprint(self) -> str:
-        return f"own/{self.name}"
+        return f"own/{self.name}/{self.metric.name}"
 
-    def documents(self) -> tuple[Bytes, ...]:
-        return ()
-
-    def evaluation(self, split: Literal["val", "select", "holdout"]) -> Bytes:
-        return np.empty(0, dtype=np.uint8)
+    def clock_on(self, device: str) -> Clock:
+        return "wall"
 
 
 @dataclass(frozen=True)
@@ -89,11 +118,12 @@ class OwnTask:
         return {PROGRAM: self.program} if isinstance(self.program, str) else dict(self.program)
 
     @property
-    def task(self) -> Task:
+    def task(self) -> FunctionTask:
         """The equivalent ``Task``. Raises ValueError for an invalid direction or ``seconds``."""
+        if not 0 < self.seconds <= LONGEST_SECONDS:
+            raise ValueError(f"seconds is {self.seconds}; expected a positive number, at most {LONGEST_SECONDS:,.0f}")
         metric = Metric(self.metric, self.direction, unit=self.unit)
-        files = tuple(self.files)
-        return Task(self.name, _NoCorpus(self.name), metric, files[0], "", self.seconds, context=1, editable=files)
+        return FunctionTask(self.name, metric, self.seconds, self.files, self.instructions)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -119,7 +149,7 @@ class FunctionEvaluator:
     own: OwnTask
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
-    _task: Task = field(init=False)
+    _task: FunctionTask = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_task", self.own.task)

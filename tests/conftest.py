@@ -21,7 +21,8 @@ from archive.records import Evaluation, Purpose, Request
 from archive.storage import store
 from archive.storage.database import create_atomically
 from prepare.data.corpora import Folder
-from prepare.task import Limits, Metric, Task
+from prepare.language_model import LanguageModelTask, Limits
+from prepare.task import Metric
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 from train.progress import ProgressCallback
@@ -86,14 +87,14 @@ def write_texts(folder: Path, files: int = 16, words: int = 1000) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+def toy_task(tmp_path_factory: pytest.TempPathFactory) -> LanguageModelTask:
     """One second of training, context 32, 32 rows, and tight limits. Its cache lies in a temporary folder."""
     home = tmp_path_factory.mktemp("toy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TREEWRIGHT_CACHE", str(home / "cache"))
         corpus = Folder("toy", str(write_texts(home / "texts")))
         corpus.prepare()
-    return Task(
+    return LanguageModelTask(
         name="toy",
         corpus=corpus,
         metric=Metric("val_bpb", "minimise", 0.0, 64.0, "bpb"),
@@ -127,7 +128,7 @@ def toy_seed() -> str:
 
 
 @pytest.fixture(scope="session")
-def evaluator(toy_task: Task) -> AuditedEvaluator:
+def evaluator(toy_task: LanguageModelTask) -> AuditedEvaluator:
     """``TREEWRIGHT_TEST_TIER=landlock pytest tests/attacks`` runs the attacks on another tier."""
     return AuditedEvaluator(toy_task, find_sandbox(os.environ.get("TREEWRIGHT_TEST_TIER", "auto")))
 

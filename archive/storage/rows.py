@@ -163,18 +163,18 @@ def evaluation_row(evaluation: Evaluation, arrival: int) -> Row:
     reason: str | None = None
     score: float | None = None
     audit: Audit | None = None
-    metrics: Mapping[str, float] = {}
     if isinstance(evaluation, Failed):
         reason = storable(evaluation.reason)
     else:
-        score, audit, metrics = evaluation.score, evaluation.audit, evaluation.metrics
+        score, audit = evaluation.score, evaluation.audit
     return (
         request.run, request.node_id, request.move, request.seed, request.purpose, evaluation.split,
         evaluation.outcome, reason, score, evaluation.trust, used.seconds, used.wall_seconds, to_json(used.phases),
         used.cpu_seconds, used.peak_memory_mb, _bigint(used.steps), evaluation.device, conditions.hardware,
         conditions.fingerprint, conditions.budget_seconds, evaluation.sandbox,
         *((audit.k, audit.correction, audit.worst) if audit else (None, None, None)),
-        to_json(metrics), storable(evaluation.log), to_time(evaluation.started_at), to_time(evaluation.finished_at),
+        to_json(evaluation.metrics), storable(evaluation.log),
+        to_time(evaluation.started_at), to_time(evaluation.finished_at),
         isinstance(evaluation, Failed) and evaluation.violation, used.peak_device_mb, used.memory_by,
         used.machine_speed, arrival,
     )  # fmt: skip
@@ -202,11 +202,12 @@ def evaluation_of(
         finished_at=to_seconds(finished_at),
         log=log,
         curve=curve,
+        metrics=_floats(metrics),
     )
     if outcome != "scored":
         return Failed(**vars(base), outcome=outcome, reason=reason or "", violation=violation)
     audit = Audit(audit_k, correction, worst) if audit_k is not None else None
-    return Scored(**vars(base), score=score, audit=audit, windows=windows, metrics=_floats(metrics))
+    return Scored(**vars(base), score=score, audit=audit, windows=windows)
 
 
 WINDOWS = "node_id, seed, purpose, position_set, windows, scores"

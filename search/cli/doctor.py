@@ -108,7 +108,7 @@ def _task(config: Config) -> tuple[Task | None, Finding]:
     try:
         task = task_from(config.task)
         factory.seed_files(task)
-        factory.instructions(task)
+        task.instructions()
     except (TaskError, SettingsError) as error:
         return None, Finding("problem", "task", str(error))
     words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s a training"
@@ -132,7 +132,7 @@ def _data(task: Task) -> Iterator[Finding]:
             if (problem := why_unwritable(task.locations()[0])) is not None:
                 yield Finding("problem", "data", problem)
                 return
-            words = f"{task.corpus.name} is not prepared yet; the search prepares it first (it may need the network)"
+            words = f"{task.data} is not prepared yet; the search prepares it first (it may need the network)"
             yield Finding("note", "data", words)
             return
         task.prepare()  # verifies the prepared files

@@ -46,5 +46,6 @@ More: --cfg job (print the whole configuration), --config-dir DIR (your own conf
 
 def help_text(folder: Path | None = None) -> str:
     """Return the help: all settings, with the choices of each group. ``folder``: the user's own conf folder."""
-    choices = "".join(f"  {group}: {', '.join(choices_of(group, folder))}\n" for group in groups(folder))
+    own = () if folder is None else (folder,)
+    choices = "".join(f"  {group}: {', '.join(choices_of(group, *own))}\n" for group in groups(folder))
     return f"{_HEADER}{choices}\n{_VALUES}"

@@ -138,8 +138,7 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
         lines.append(describe_speed(effect, engine.parts.task.metric.unit))
     if engine.parts.median_rule:
         lines.append(_rung(run, archive))
-    corpus = engine.parts.task.corpus.name
-    lines.append(f"The holdout of {corpus!r} has been read {reads} times in this archive.")
+    lines.append(f"The holdout of {engine.parts.task.data!r} has been read {reads} times in this archive.")
     if (bill := archive.spending(run)).calls:
         lines.append(_bill(bill))
     return lines

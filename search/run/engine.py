@@ -327,7 +327,7 @@ class Engine:
     def _child_of(self, number: int) -> Node | None:
         return next((node for node in reversed(self.tree.nodes) if node.move == number), None)
 
-    def _strictness(self, node_id: str) -> float:
+    def _strictness(self, node_id: str) -> float | None:
         """Return the gain that may stay unseen in a screening, or ``task.audit_unseen`` before sigma is known.
 
         A quarter of the lower end of sigma, but never below a share of what is worth claiming. Infinite for the seed

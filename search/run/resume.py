@@ -15,7 +15,6 @@ from typing import Any
 from archive.records import Conditions, Replicate, Run, sha256
 from archive.storage.store import Archive
 from archive.tree import Tree
-from prepare.load import find_file
 from prepare.renamed import with_new_names
 from prepare.task import Task
 from search.config import Config
@@ -75,10 +74,9 @@ def open_run(
 
 def _contents(task: Task, conditions: Conditions, program: Mapping[str, str] | None) -> dict[str, Any]:
     """Return digests of the files that the configuration only names, since their contents are part of the task."""
-    if program is not None:
-        text = json.dumps(dict(program), sort_keys=True)
-    else:
-        text = find_file(task.seed_file).read_text(encoding="utf-8", errors="replace")
+    files = task.seed_files() if program is None else program
+    one = program is None and len(files) == 1
+    text = next(iter(files.values())) if one else json.dumps(dict(files), sort_keys=True)
     return {"contents": {"seed_file": sha256(text)[:12], "corpus": conditions.fingerprint}}
 
 

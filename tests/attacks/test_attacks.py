@@ -20,7 +20,7 @@ from attacking import LIST, SECRET, Attack, NaiveRun, World, all_attacks, progra
 from host import Host
 
 from archive.records import Evaluation, Failed, Scored
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model.evaluator import AuditedEvaluator
 
 SEED = 11
@@ -51,7 +51,7 @@ def score_of(evaluation: Evaluation) -> float:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, toy_task: Task) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, toy_task: LanguageModelTask) -> World:
     return World(tmp_path_factory.mktemp("world"), toy_task)
 
 
@@ -73,14 +73,14 @@ def is_clean(run: NaiveRun) -> bool:
 
 @pytest.mark.parametrize("attack", parameters(trusted_marks))
 def test_it_works_where_it_is_trusted(
-    attack: Attack, world: World, trusted: float, toy_seed: str, toy_task: Task
+    attack: Attack, world: World, trusted: float, toy_seed: str, toy_task: LanguageModelTask
 ) -> None:
     sources = [program(attack, toy_task)] * attack.runs + [toy_seed] * (attack.harm == "later")
     run = world.run(sources, attack.naive, SEED, patience=6.0 if attack.harm == "dead" else 60.0)
     assert harmed(attack, run, trusted, toy_task), run
 
 
-def harmed(attack: Attack, run: NaiveRun, trusted: float, task: Task) -> bool:
+def harmed(attack: Attack, run: NaiveRun, trusted: float, task: LanguageModelTask) -> bool:
     """Whether the harm that the attack claims to do was done."""
     if attack.harm == "score":
         score = run.scores[attack.runs - 1]
@@ -125,7 +125,7 @@ def honest_again(run_candidate, toy_seed: str, honest: float) -> Iterator[Callab
 
 
 @pytest.fixture
-def host(evaluator: AuditedEvaluator, toy_task: Task, honest: float) -> Host:
+def host(evaluator: AuditedEvaluator, toy_task: LanguageModelTask, honest: float) -> Host:
     return Host(evaluator.groups, *toy_task.corpus.locations())
 
 
@@ -135,7 +135,7 @@ def test_it_fails_here(
     run_candidate,
     honest: float,
     honest_again: Callable[[Attack], None],
-    toy_task: Task,
+    toy_task: LanguageModelTask,
     host: Host,
 ) -> None:
     with host.watching():
@@ -154,7 +154,7 @@ def test_it_fails_here(
     honest_again(attack)
 
 
-def quotes(text: str, task: Task, length: int = 20) -> bool:
+def quotes(text: str, task: LanguageModelTask, length: int = 20) -> bool:
     """Whether ``text`` holds that many bytes in a row of the evaluation text."""
     rows = task.evaluation_rows("val")
     return any(

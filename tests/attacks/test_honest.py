@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from archive.records import Scored
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "honest"
@@ -31,7 +31,7 @@ def parameters() -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def patient(toy_task: Task) -> Task:
+def patient(toy_task: LanguageModelTask) -> LanguageModelTask:
     """The toy task, with time for compilers and for a busy machine everywhere but in training."""
     limits = dataclasses.replace(
         toy_task.limits,
@@ -45,7 +45,9 @@ def patient(toy_task: Task) -> Task:
 
 
 @pytest.mark.parametrize("name", parameters())
-def test_an_unusual_program_is_scored(run_candidate, patient: Task, evaluator: AuditedEvaluator, name: str) -> None:
+def test_an_unusual_program_is_scored(
+    run_candidate, patient: LanguageModelTask, evaluator: AuditedEvaluator, name: str
+) -> None:
     """And audited as a leader is, at more positions than there are rows."""
     task = dataclasses.replace(patient, seconds=SECONDS.get(name, 2.0))
     by = AuditedEvaluator(task, evaluator.sandbox)
@@ -62,7 +64,7 @@ def test_an_unusual_program_is_scored(run_candidate, patient: Task, evaluator: A
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["compiled", "own_windows", "padded", "recurrent", "sliding_window"])
 def test_an_unusual_program_is_judged_in_a_claim(
-    run_candidate, patient: Task, evaluator: AuditedEvaluator, name: str
+    run_candidate, patient: LanguageModelTask, evaluator: AuditedEvaluator, name: str
 ) -> None:
     """In rows of several lengths, on which the computation of these depends."""
     by = AuditedEvaluator(dataclasses.replace(patient, seconds=2.0), evaluator.sandbox)

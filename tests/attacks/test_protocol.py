@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from archive.records import Failed
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "probes"
@@ -28,7 +28,9 @@ def program(name: str) -> str:
 
 
 @slow
-def test_no_file_in_a_sandbox_holds_the_text(toy_task: Task, run_candidate, evaluator: AuditedEvaluator) -> None:
+def test_no_file_in_a_sandbox_holds_the_text(
+    toy_task: LanguageModelTask, run_candidate, evaluator: AuditedEvaluator
+) -> None:
     """Nor the training text, before the clock. The same search finds a needle that is really there."""
     needles = [toy_task.corpus.evaluation(split)[300:340].tobytes() for split in ("val", "select", "holdout")]
     needles.append(toy_task.corpus.documents()[3][300:340].tobytes())

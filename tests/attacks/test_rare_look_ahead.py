@@ -11,9 +11,9 @@ import math
 import numpy as np
 import pytest
 
+from prepare.language_model import LanguageModelTask
 from prepare.load import ROOT, task_beside
 from prepare.scoring import Floats
-from prepare.task import Task
 from train.language_model import audit
 from train.language_model.ngram import ngram_log_probs
 
@@ -21,7 +21,7 @@ HIDDEN = 0.011 / 4  # a quarter of the smallest seed deviation that was measured
 
 
 @pytest.fixture(scope="module")
-def task() -> Task:
+def task() -> LanguageModelTask:
     task = task_beside(ROOT / "train" / "seeds" / "shakespeare.py")
     if not task.corpus.is_prepared():
         pytest.skip("the plays are not there: python -m prepare")
@@ -29,12 +29,12 @@ def task() -> Task:
 
 
 @pytest.fixture(scope="module")
-def reference(task: Task) -> Floats:
+def reference(task: LanguageModelTask) -> Floats:
     return ngram_log_probs(task.corpus.documents(), task.evaluation_rows("val"))
 
 
 @pytest.fixture(scope="module")
-def honest(task: Task) -> Floats:
+def honest(task: LanguageModelTask) -> Floats:
     """[N, T] log-probabilities of the evaluation targets by counts of byte pairs, in nats."""
     text = np.concatenate(task.corpus.documents()).astype(np.int64)
     pairs = np.bincount(256 * text[:-1] + text[1:], minlength=256 * 256).reshape(256, 256) + 0.1
@@ -58,7 +58,7 @@ def unseen(design: audit.SamplingDesign, places: np.ndarray) -> float:
 
 @pytest.mark.parametrize("every", [5000, 1000, 200])
 def test_what_a_screening_may_hide_is_inside_what_it_says(
-    task: Task, honest: Floats, reference: Floats, every: int
+    task: LanguageModelTask, honest: Floats, reference: Floats, every: int
 ) -> None:
     claims, worst, gain = falsified(honest, every)
     design = audit.sampling_design(audit.expect(claims, reference), task.audit_screen)
@@ -67,14 +67,14 @@ def test_what_a_screening_may_hide_is_inside_what_it_says(
 
 
 @pytest.mark.parametrize("every", [5000, 1000, 200])
-def test_a_leader_cannot_hide_it(task: Task, honest: Floats, reference: Floats, every: int) -> None:
+def test_a_leader_cannot_hide_it(task: LanguageModelTask, honest: Floats, reference: Floats, every: int) -> None:
     claims, worst, gain = falsified(honest, every)
     assert gain > HIDDEN  # even 13 positions of 65,536 would show in a ranking
     expected = audit.expect(claims, reference)
     assert unseen(audit.smallest_sampling_design(expected, HIDDEN, task.audit_screen, task.audit_claim), worst) < 1e-9
 
 
-def test_uniform_chances_would_not_do(task: Task, honest: Floats) -> None:
+def test_uniform_chances_would_not_do(task: LanguageModelTask, honest: Floats) -> None:
     """The test can fail: with the same number of positions, drawn without regard to the claims."""
     _, worst, gain = falsified(honest, 5000)
     uniform = audit.SamplingDesign(1024, np.full(honest.shape, 1024 / honest.size), math.nan)

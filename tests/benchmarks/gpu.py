@@ -41,10 +41,10 @@ import torch
 
 from archive.records import Evaluation, Request, Scored
 from operators.languages.parameters import read_parameters
+from prepare.language_model import LanguageModelTask
 from prepare.load import task_named
 from prepare.presets import this_machine
 from prepare.session import Session, TaskInfo, as_tensor
-from prepare.task import Task
 from search.factory import seed_files
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
@@ -77,7 +77,7 @@ def program_of(source: str) -> Any:
     return module
 
 
-def flops_per_token(source: str, task: Task, attended: float = 1.0) -> float:
+def flops_per_token(source: str, task: LanguageModelTask, attended: float = 1.0) -> float:
     """Forward and backward: ``6 N + 12 L W T``. ``attended``: the share of the attention that is computed."""
     with torch.device("meta"):
         model = program_of(source).GPT(task.vocab)
@@ -102,7 +102,7 @@ def made_up_texts(folder: Path, megabytes: float) -> Path:
     return folder
 
 
-def make_task(options: argparse.Namespace, device: str, scratch: Path) -> Task:
+def make_task(options: argparse.Namespace, device: str, scratch: Path) -> LanguageModelTask:
     """The task with the preset of the device, on the text that was asked for."""
     settings = [] if options.seconds is None else [f"task.seconds={options.seconds}"]
     if options.quick:
@@ -128,7 +128,7 @@ def evaluate(evaluator: AuditedEvaluator, source: str, seed: int) -> Scored:
     return found
 
 
-def speed(found: Scored, source: str, task: Task, tflops: float | None) -> dict[str, Any]:
+def speed(found: Scored, source: str, task: LanguageModelTask, tflops: float | None) -> dict[str, Any]:
     """The figures of one evaluation."""
     constants, phases = read_parameters(source), found.resources.phases
     tokens = found.resources.steps * constants["BATCH"] * task.context / max(1e-9, found.resources.seconds)
@@ -161,7 +161,7 @@ def repeated(scores: Sequence[float], again: float | None) -> dict[str, Any]:
     }
 
 
-def profile(task: Task, source: str, device: str, seconds: float) -> None:
+def profile(task: LanguageModelTask, source: str, device: str, seconds: float) -> None:
     """Print where the time of the training goes: the operations that took most, in this process."""
     kind = "cuda" if device.startswith("cuda") else "cpu"
     if kind == "cpu":

@@ -46,8 +46,8 @@ from archive.records import (
 )
 from archive.storage.database import connect
 from archive.storage.store import Archive
+from prepare.language_model import LanguageModelTask
 from prepare.load import task_from
-from prepare.task import Task
 from search import factory
 from search.config import Config
 from search.run.engine import Engine
@@ -57,7 +57,7 @@ WARMING = 10
 CONDITIONS = Conditions("benchmark", 10.0, "stub")
 
 
-def padded_seed(task: Task, size: int = 20_000) -> str:
+def padded_seed(task: LanguageModelTask, size: int = 20_000) -> str:
     """The seed program, brought to ``size`` bytes with a function that does nothing new."""
     source = factory.seed_files(task)["train.py"]
     rng = random.Random(0)
@@ -141,7 +141,7 @@ def stub_evaluation(request: Request, rng: random.Random) -> Evaluation:
     )  # fmt: skip
 
 
-def driver_ms(folder: Path, config: Config, task: Task, source: str, preloaded: int, nodes: int) -> float:
+def driver_ms(folder: Path, config: Config, task: LanguageModelTask, source: str, preloaded: int, nodes: int) -> float:
     """Mean CPU milliseconds of the driver for one node."""
     path = folder / f"preloaded-{preloaded}-{len(source)}.duckdb"
     identity = {"benchmark": True}

@@ -34,7 +34,8 @@ from archive.storage.store import Archive
 from archive.tree import Floats, Tree
 from operators.base import Context, NoCandidate, Operator
 from operators.languages.parameters import read_parameters, set_parameters
-from prepare.task import Corpus, Metric, Task
+from prepare.language_model import Corpus, LanguageModelTask
+from prepare.task import Metric
 from search.claims.claim import next_moves
 from search.config import ClaimPlan
 from search.policies.base import OperatorView, Policy
@@ -256,8 +257,8 @@ def _retold(tree: Tree) -> Tree:
     return other
 
 
-def _task(table: Table) -> Task:
-    return Task(
+def _task(table: Table) -> LanguageModelTask:
+    return LanguageModelTask(
         name=f"{table.family}/{table.name}",
         corpus=cast(Corpus, SimpleNamespace(name="table")),
         metric=Metric("score", "minimise"),

@@ -14,8 +14,8 @@ from pages import HOUSE
 import search
 from archive.records import Request
 from operators.factory import build_operators
+from prepare.language_model import LanguageModelTask
 from prepare.load import task_from
-from prepare.task import Task
 from search import factory
 from search.settings import config_for
 
@@ -67,13 +67,13 @@ def test_the_plugins_search(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def corpus_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
+def corpus_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LanguageModelTask:
     monkeypatch.syspath_prepend(str(EXAMPLES / "corpus"))
     monkeypatch.setenv("TREEWRIGHT_CACHE", str(tmp_path))
     return task_from(config_for(["task=arithmetic"], "cpu", EXAMPLES / "corpus").task)
 
 
-def test_the_corpus_has_splits_that_share_no_line(corpus_task: Task) -> None:
+def test_the_corpus_has_splits_that_share_no_line(corpus_task: LanguageModelTask) -> None:
     corpus_task.prepare()
     held_out = [bytes(corpus_task.corpus.evaluation(split)) for split in ("val", "select", "holdout")]
     splits = [set(text.splitlines()) for text in (bytes(corpus_task.corpus.documents()[0]), *held_out)]

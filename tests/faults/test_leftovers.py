@@ -18,7 +18,7 @@ import pytest
 from host import Host
 
 from archive.records import Request
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 
@@ -73,7 +73,7 @@ def honest(run_candidate, toy_seed: str) -> Iterator[float]:
 
 
 @pytest.fixture
-def host(evaluator: AuditedEvaluator, toy_task: Task) -> Host:
+def host(evaluator: AuditedEvaluator, toy_task: LanguageModelTask) -> Host:
     return Host(evaluator.groups, *toy_task.corpus.locations())
 
 
@@ -187,7 +187,7 @@ def test_no_space_for_the_stage_is_lost_and_names_the_machine(run_candidate, toy
     assert run_candidate(toy_seed).outcome == "scored", "and once there is space, it goes on"
 
 
-def test_no_process_to_be_had_is_lost(toy_task: Task, evaluator: AuditedEvaluator, toy_seed: str) -> None:
+def test_no_process_to_be_had_is_lost(toy_task: LanguageModelTask, evaluator: AuditedEvaluator, toy_seed: str) -> None:
     """As when the machine is full of processes: the launch itself fails, which is nobody's program's fault."""
 
     class Refused:

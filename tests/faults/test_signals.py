@@ -16,14 +16,14 @@ from launching import HOUSE, environment
 from ledger import gone
 from underway import TRAINS_ON, Underway, sandbox_processes, until, worker
 
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model.evaluator import AuditedEvaluator
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clock")]
 
 
 @pytest.fixture
-def patient(toy_task: Task, evaluator: AuditedEvaluator) -> AuditedEvaluator:
+def patient(toy_task: LanguageModelTask, evaluator: AuditedEvaluator) -> AuditedEvaluator:
     """Long trainings: whatever ends them early was not the clock."""
     return AuditedEvaluator(dataclasses.replace(toy_task, seconds=30.0, clock="wall"), evaluator.sandbox)
 
@@ -67,7 +67,7 @@ def test_other_signals_at_the_candidate_are_named(patient: AuditedEvaluator, num
     assert number.name in result.reason or "Segmentation fault" in result.log or "Aborted" in result.log, result.reason
 
 
-def test_a_stopped_candidate_is_late_and_is_killed(toy_task: Task, evaluator: AuditedEvaluator) -> None:
+def test_a_stopped_candidate_is_late_and_is_killed(toy_task: LanguageModelTask, evaluator: AuditedEvaluator) -> None:
     """SIGSTOP cannot be caught, and neither does a stopped process die of anything less than SIGKILL."""
     short = AuditedEvaluator(dataclasses.replace(toy_task, seconds=3.0, clock="wall"), evaluator.sandbox)
     with Underway(short) as evaluation:
@@ -79,7 +79,7 @@ def test_a_stopped_candidate_is_late_and_is_killed(toy_task: Task, evaluator: Au
     assert (result.outcome, "the state had not arrived" in result.reason) == ("timed_out", True), result.reason
 
 
-def test_a_stopped_sandbox_is_killed_all_the_same(toy_task: Task, evaluator: AuditedEvaluator) -> None:
+def test_a_stopped_sandbox_is_killed_all_the_same(toy_task: LanguageModelTask, evaluator: AuditedEvaluator) -> None:
     """The candidate runs on in there and does its part; that the sandbox never ends is not its fault."""
     short = AuditedEvaluator(dataclasses.replace(toy_task, seconds=2.0, clock="wall"), evaluator.sandbox)
     with Underway(short) as evaluation:

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "operators"))
 from garden import Garden
 
 from archive.records import CurvePoint, Outcome, Resources
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 
 Edits = tuple[tuple[str, str], ...]
 SIGMA = 0.02
@@ -133,7 +133,7 @@ def edited(source: str, edits: Edits) -> str:
     return source
 
 
-def grown(task: Task, seed: Mapping[str, str]) -> tuple[Garden, dict[str, str]]:
+def grown(task: LanguageModelTask, seed: Mapping[str, str]) -> tuple[Garden, dict[str, str]]:
     """The tree of ``task`` whose root is ``seed``, and the ids of its nodes by name."""
     garden = Garden(task.metric.direction)
     garden.task = task

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from archive.records import Evaluation, Request, Scored
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot, make_slots
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import Sandbox
@@ -81,7 +81,7 @@ class Bench:
     slots: tuple[Slot, ...]
 
     @classmethod
-    def of(cls, task: Task, sandbox: Sandbox) -> Bench:
+    def of(cls, task: LanguageModelTask, sandbox: Sandbox) -> Bench:
         brief = replace(task, seconds=1.0, rows=task.batch)
         slots = make_slots(2, 1) if len(make_slots(None)) > 1 else make_slots(1, 1) * 2
         return cls(AuditedEvaluator(task, sandbox), AuditedEvaluator(brief, sandbox), slots)

@@ -28,7 +28,8 @@ from archive.records import (
 from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
 from operators.languages.fingerprint import fingerprint
-from prepare.task import Corpus, Metric, Task
+from prepare.language_model import Corpus, LanguageModelTask
+from prepare.task import Metric
 
 CONDITIONS = Conditions("corpus", 10.0, "cpu")
 
@@ -39,13 +40,13 @@ class Garden:
 
     direction: Direction = "minimise"
     tree: Tree = field(init=False)
-    task: Task = field(init=False)
+    task: LanguageModelTask = field(init=False)
     known: set[str] = field(default_factory=set)
     moves: int = 0
 
     def __post_init__(self) -> None:
         self.tree = Tree("run", self.direction, CONDITIONS)
-        self.task = Task(
+        self.task = LanguageModelTask(
             name="toy",
             corpus=cast(Corpus, SimpleNamespace(name="toy")),
             metric=Metric("val_bpb", self.direction, unit="bits per byte"),

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from prepare.data.corpora import Folder, Plays
+from prepare.language_model import LanguageModelTask
 from prepare.load import ROOT, TaskError, find_file, locate, task_beside, task_from
 from prepare.standalone import main
-from prepare.task import Metric, Task
+from prepare.task import Metric
 
 CONFIG: dict[str, Any] = {
     "name": "own",
@@ -220,7 +221,7 @@ def test_python_m_prepare_misused(tmp_path: Path, arguments: list[str], status: 
     assert "Traceback" not in done.stderr
 
 
-def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: Task) -> None:
+def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: LanguageModelTask) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TREEWRIGHT_CACHE": str(tmp_path / "cache")}
     data = ["data=folder", f"data.path={toy_task.corpus.path}"]  # type: ignore[attr-defined]
     command = ["-m", "prepare", "task=gpt", *data, "task.context=32", "task.vocab=300", "device=cuda_24gb"]

@@ -15,8 +15,8 @@ from small_tasks import task_on_tokens
 from prepare.data import tokenised
 from prepare.data.corpora import Folder, PreparationError
 from prepare.data.packing import BOS
+from prepare.language_model import LanguageModelTask
 from prepare.scoring import Measure, storage
-from prepare.task import Task
 
 SPLITS = ("val", "select", "holdout")
 
@@ -37,12 +37,12 @@ def corpus(folder: Path) -> Folder:
 
 
 @pytest.fixture
-def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LanguageModelTask:
     monkeypatch.setenv("TREEWRIGHT_CACHE", str(tmp_path / "cache"))
     return task_on_tokens(corpus(texts(tmp_path / "texts")))
 
 
-def test_rows_hold_the_texts_of_their_split(task: Task) -> None:
+def test_rows_hold_the_texts_of_their_split(task: LanguageModelTask) -> None:
     assert not task.is_prepared()
     task.prepare()
     assert task.is_prepared()
@@ -59,7 +59,7 @@ def test_rows_hold_the_texts_of_their_split(task: Task) -> None:
             assert all(words.decode(part) in text for part in parts if part)
 
 
-def test_the_order_of_the_training_rows_follows_the_seed(task: Task) -> None:
+def test_the_order_of_the_training_rows_follows_the_seed(task: LanguageModelTask) -> None:
     task.prepare()
     first, second = (np.frombuffer(task.training_stream(seed), np.uint16).reshape(-1, 33) for seed in (1, 2))
     assert len(first) * 33 == task.training_size()
@@ -68,7 +68,7 @@ def test_the_order_of_the_training_rows_follows_the_seed(task: Task) -> None:
     assert bytes(task.training_stream(1)) == first.tobytes()
 
 
-def test_a_uniform_model_has_the_bits_that_its_tokens_have(task: Task) -> None:
+def test_a_uniform_model_has_the_bits_that_its_tokens_have(task: LanguageModelTask) -> None:
     task.prepare()
     rows = task.evaluation_rows("val")
     measure = task.measure(rows)
@@ -92,7 +92,7 @@ def test_a_task_on_bytes_is_measured_as_ever() -> None:
     assert (storage(256), storage(257)) == (np.dtype("u1"), np.dtype("<u2"))
 
 
-def test_what_is_there_is_not_made_again(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_is_not_made_again(task: LanguageModelTask, monkeypatch: pytest.MonkeyPatch) -> None:
     task.prepare()
     before = task.fingerprint()
 
@@ -110,7 +110,7 @@ def test_what_is_there_is_not_made_again(task: Task, monkeypatch: pytest.MonkeyP
 
 
 def test_the_tokenizer_is_part_of_the_fingerprint_and_sees_the_training_split_alone(
-    task: Task, monkeypatch: pytest.MonkeyPatch
+    task: LanguageModelTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
     train = tokenised.Tokenizer.train
@@ -129,7 +129,7 @@ def test_the_tokenizer_is_part_of_the_fingerprint_and_sees_the_training_split_al
     assert "bpe300-" in task.fingerprint()
 
 
-def test_another_rule_makes_everything_anew(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_rule_makes_everything_anew(task: LanguageModelTask, monkeypatch: pytest.MonkeyPatch) -> None:
     task.prepare()
     before = task.fingerprint()
     monkeypatch.setattr(tokenised, "RULE", 2)
@@ -140,7 +140,7 @@ def test_another_rule_makes_everything_anew(task: Task, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("name", ["T32/val.rows", "T32/manifest.json", "T32/train.rows", "vocabulary.json"])
-def test_what_is_damaged_is_noticed(task: Task, name: str) -> None:
+def test_what_is_damaged_is_noticed(task: LanguageModelTask, name: str) -> None:
     task.prepare()
     assert task.tokenised is not None
     path = task.tokenised.directory() / name
@@ -151,7 +151,7 @@ def test_what_is_damaged_is_noticed(task: Task, name: str) -> None:
         dataclasses.replace(task).prepare()
 
 
-def test_damaged_tokens_are_not_packed(task: Task) -> None:
+def test_damaged_tokens_are_not_packed(task: LanguageModelTask) -> None:
     task.prepare()
     assert task.tokenised is not None
     path = task.tokenised.directory() / "train.tokens"
@@ -160,7 +160,9 @@ def test_damaged_tokens_are_not_packed(task: Task) -> None:
         dataclasses.replace(task, context=48).prepare()
 
 
-def test_an_interrupted_preparation_leaves_nothing_that_counts(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_preparation_leaves_nothing_that_counts(
+    task: LanguageModelTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -173,7 +175,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_counts(task: Task, monke
     assert task.is_prepared()
 
 
-def test_too_little_text_is_refused_with_the_cure(task: Task) -> None:
+def test_too_little_text_is_refused_with_the_cure(task: LanguageModelTask) -> None:
     many = dataclasses.replace(task, rows=5000)
     many.prepare()
     with pytest.raises(ValueError, match=r"task.rows asks for 5,000. Give the corpus more text, or lower task.rows"):
@@ -182,7 +184,7 @@ def test_too_little_text_is_refused_with_the_cure(task: Task) -> None:
         dataclasses.replace(task, context=60_000).prepare()
 
 
-def test_text_that_is_not_utf8_is_refused(tmp_path: Path, task: Task) -> None:
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path, task: LanguageModelTask) -> None:
     (tmp_path / "texts" / "latin.txt").write_bytes("naïve".encode("latin-1") * 30)
     with pytest.raises(PreparationError, match="is not UTF-8 text"):
         task_on_tokens(corpus(tmp_path / "texts")).prepare()
@@ -196,7 +198,7 @@ def test_a_corpus_without_texts_is_refused() -> None:
         tokenised.Tokenised(Numbers(), 300, 8).prepare()
 
 
-def test_all_folders_that_hold_text_are_known(task: Task) -> None:
+def test_all_folders_that_hold_text_are_known(task: LanguageModelTask) -> None:
     task.prepare()
     assert task.tokenised is not None
     assert task.tokenised.directory() in task.locations()
@@ -214,7 +216,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, objec
         task_on_tokens(corpus(tmp_path), **changes)
 
 
-def test_the_digest_is_of_the_tokens(task: Task) -> None:
+def test_the_digest_is_of_the_tokens(task: LanguageModelTask) -> None:
     task.prepare()
     assert task.tokenised is not None
     path = task.tokenised.directory() / "vocabulary.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from archive.records import Evaluation, Request
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot
 from train.language_model.evaluator import AuditedEvaluator
 from train.progress import ProgressCallback
@@ -15,7 +15,7 @@ from train.sandbox.base import Sandbox
 class DiaryEvaluator(AuditedEvaluator):
     """Real sandboxes; what the archive says afterwards can be held against ``diary``."""
 
-    def __init__(self, task: Task, sandbox: Sandbox, diary: str) -> None:
+    def __init__(self, task: LanguageModelTask, sandbox: Sandbox, diary: str) -> None:
         super().__init__(task, sandbox)
         self._diary = diary
 

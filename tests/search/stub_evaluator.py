@@ -15,7 +15,7 @@ import numpy as np
 
 from archive.records import Conditions, CurvePoint, Evaluation, Failed, Request, Resources, Scored
 from operators.languages.parameters import read_parameters
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot
 from train.sandbox.base import Sandbox
 
@@ -25,7 +25,7 @@ class StubEvaluator:
 
     def __init__(
         self,
-        task: Task,
+        task: LanguageModelTask,
         sandbox: Sandbox,
         noise: float = 0.01,
         fail_every: int = 0,

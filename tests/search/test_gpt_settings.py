@@ -14,8 +14,8 @@ from prepare.config import SettingsError
 from prepare.data.climbmix import ClimbMix
 from prepare.data.corpora import Folder
 from prepare.data.python_sources import PythonSources
+from prepare.language_model import LanguageModelTask
 from prepare.load import ROOT, TaskError, task_beside, task_from, task_named
-from prepare.task import Task
 from search.factory import seed_files
 from search.settings import config_for
 from train.language_model.program import carried_bytes, normal_form
@@ -23,7 +23,7 @@ from train.language_model.program import carried_bytes, normal_form
 DEVICES = ("cpu", "mps", "cuda", "cuda_8gb", "cuda_24gb", "cuda_80gb", "cuda_150gb")
 
 
-def task_of(*overrides: str, device: str = "cpu") -> Task:
+def task_of(*overrides: str, device: str = "cpu") -> LanguageModelTask:
     return task_from(config_for(["task=gpt", *overrides], device).task)
 
 
@@ -88,7 +88,7 @@ def test_a_typed_constant_and_a_typed_preset_count() -> None:
         assert (task.constants["WIDTH"], task.constants["DEPTH"], task.seconds) == (64, 2, 9)
 
 
-def parameters_of(task: Task) -> int:
+def parameters_of(task: LanguageModelTask) -> int:
     program: dict[str, Any] = {"__name__": "train"}
     exec(compile(seed_files(task)["train.py"], "train.py", "exec"), program)
     with torch.device("meta"):

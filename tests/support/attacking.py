@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.sandbox.base import bubblewrap_binaries
 
 HOUSE = Path(__file__).resolve().parent.parent.parent
@@ -143,7 +143,7 @@ class Attack:
         return attack
 
 
-def program(attack: Attack, task: Task) -> str:
+def program(attack: Attack, task: LanguageModelTask) -> str:
     """Its source; one that knows the text by heart is given what it knows, in the spelling that it has chosen."""
     text = task.corpus.evaluation("val").tobytes()
     known = {
@@ -198,7 +198,7 @@ class World:
     end stops early where it finds that. (A real sandbox has no such variable.)
     """
 
-    def __init__(self, folder: Path, task: Task, *, seconds: float = 0.5) -> None:
+    def __init__(self, folder: Path, task: LanguageModelTask, *, seconds: float = 0.5) -> None:
         self.folder = folder
         self._seconds = seconds
         self._task = task

@@ -30,8 +30,8 @@ from archive.records import (
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Context
+from prepare.language_model import LanguageModelTask
 from prepare.load import task_from
-from prepare.task import Task
 from search import factory
 from search.config import Budget, ClaimPlan
 from search.policies.base import Choice, Operators, OperatorView, Policy
@@ -146,7 +146,7 @@ class Simulator:
 
     def __init__(self, *overrides: str) -> None:
         config = config_for(["operators=numeric", "llm=none", *overrides], "cpu")
-        self.task: Task = task_from(config.task)
+        self.task: LanguageModelTask = task_from(config.task)
         self.policy: Policy = factory.build_policy(config.policy)
         self.claim = config.claim
         self.evaluations = config.budget.evaluations or 0

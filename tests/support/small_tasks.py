@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from prepare.task import Corpus, Metric, Task
+from prepare.language_model import Corpus, LanguageModelTask
+from prepare.task import Metric
 
 
-def task_on_tokens(corpus: Corpus, **changes: Any) -> Task:
+def task_on_tokens(corpus: Corpus, **changes: Any) -> LanguageModelTask:
     """Rows of 33 tokens of 300, of which 16 are drawn from an evaluation split."""
-    task = Task(
+    task = LanguageModelTask(
         name="own",
         corpus=corpus,
         metric=Metric("val_bpb", "minimise"),

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from archive.records import Evaluation, Failed, Request, Scored
+from prepare.language_model import LanguageModelTask
 from prepare.scoring import Floats, Symbols, bits_per_byte, target_log_probs
-from prepare.task import Task
 from train.hardware.slots import make_slots
 from train.language_model.audit import within_bounds
 from train.language_model.evaluation import EvaluationPipeline
@@ -45,12 +45,12 @@ def honest(run_candidate, toy_seed: str, watched: list[tuple[str, float]]) -> Sc
     return evaluation
 
 
-def bigram_score(task: Task, split: str) -> float:
+def bigram_score(task: LanguageModelTask, split: str) -> float:
     """What the toy seed program must score, computed here without an evaluator."""
     return bits_per_byte(float(bigram_log_probs(task, task.evaluation_rows(split)).mean()))
 
 
-def bigram_log_probs(task: Task, rows: Symbols, seed: int = 11) -> Floats:
+def bigram_log_probs(task: LanguageModelTask, rows: Symbols, seed: int = 11) -> Floats:
     import torch
 
     stream = torch.frombuffer(bytearray(task.training_stream(seed)), dtype=torch.uint8).long()
@@ -59,13 +59,13 @@ def bigram_log_probs(task: Task, rows: Symbols, seed: int = 11) -> Floats:
     return target_log_probs(lambda tokens: table[tokens], rows, 256, "cpu")
 
 
-def test_an_honest_program_is_scored_as_it_deserves(honest: Scored, toy_task: Task) -> None:
+def test_an_honest_program_is_scored_as_it_deserves(honest: Scored, toy_task: LanguageModelTask) -> None:
     assert honest.score == pytest.approx(bigram_score(toy_task, "val"), abs=1e-5)
     assert (honest.trust, honest.sandbox, honest.device, honest.split) == ("audited", "bwrap", "cpu", "val")
     assert honest.conditions.budget_seconds == toy_task.seconds
 
 
-def test_an_honest_program_passes_its_audit(honest: Scored, toy_task: Task) -> None:
+def test_an_honest_program_passes_its_audit(honest: Scored, toy_task: LanguageModelTask) -> None:
     assert honest.audit is not None
     assert honest.audit.k == toy_task.audit_screen
     assert honest.audit.worst < 1e-5
@@ -90,7 +90,9 @@ def test_progress_is_told(honest: Scored, watched: list[tuple[str, float]]) -> N
     assert [phase for phase, _ in watched] == ["train", "audit", "score"]
 
 
-def test_a_claim_that_leads_is_audited_as_a_claim(run_candidate, toy_seed: str, honest: Scored, toy_task: Task) -> None:
+def test_a_claim_that_leads_is_audited_as_a_claim(
+    run_candidate, toy_seed: str, honest: Scored, toy_task: LanguageModelTask
+) -> None:
     """Again, after it has claimed; 80 positions of 32 rows, so rows are used more than once. Its score is the same."""
     again = run_candidate(toy_seed, leader_score=honest.score + 1.0)
     assert isinstance(again, Scored), again
@@ -101,7 +103,7 @@ def test_a_claim_that_leads_is_audited_as_a_claim(run_candidate, toy_seed: str, 
 
 @pytest.mark.slow
 def test_a_report_is_judged_at_secret_positions_of_the_holdout(
-    run_candidate, evaluator: AuditedEvaluator, toy_seed: str, toy_task: Task
+    run_candidate, evaluator: AuditedEvaluator, toy_seed: str, toy_task: LanguageModelTask
 ) -> None:
     """Every window counts once, and the score is what the program gives to the targets there."""
     report = run_candidate(toy_seed, purpose="report")
@@ -145,7 +147,7 @@ SLOW_FAILURES = [
     [*FAILURES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_FAILURES)],
 )
 def test_a_failure_is_an_outcome_with_a_reason(
-    run_candidate, toy_task: Task, name: str, outcome: str, reason: str
+    run_candidate, toy_task: LanguageModelTask, name: str, outcome: str, reason: str
 ) -> None:
     evaluation = run_candidate(program(name))
     assert isinstance(evaluation, Failed), evaluation
@@ -191,21 +193,21 @@ def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.Monk
     assert set(found["descriptors"]) <= {"/dev/null", "pipe", "socket"}
 
 
-def test_no_sandbox_works_and_says_so(run_candidate, toy_task: Task, toy_seed: str) -> None:
+def test_no_sandbox_works_and_says_so(run_candidate, toy_task: LanguageModelTask, toy_seed: str) -> None:
     evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, NoSandbox()))
     assert isinstance(evaluation, Scored), evaluation
     assert evaluation.sandbox == "none"
     assert evaluation.score == pytest.approx(bigram_score(toy_task, "val"), abs=1e-5)
 
 
-def test_a_sandbox_that_does_not_start_is_lost(run_candidate, toy_task: Task, toy_seed: str) -> None:
+def test_a_sandbox_that_does_not_start_is_lost(run_candidate, toy_task: LanguageModelTask, toy_seed: str) -> None:
     evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, Bubblewrap(Path("/bin/false"))))
     assert isinstance(evaluation, Failed)
     assert evaluation.outcome == "lost"
     assert "the sandbox did not start" in evaluation.reason
 
 
-def test_a_sandbox_that_is_missing_is_lost(run_candidate, toy_task: Task, toy_seed: str) -> None:
+def test_a_sandbox_that_is_missing_is_lost(run_candidate, toy_task: LanguageModelTask, toy_seed: str) -> None:
     evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, Bubblewrap(Path("/no/such/bwrap"))))
     assert isinstance(evaluation, Failed)
     assert (evaluation.outcome, "/no/such/bwrap" in evaluation.reason) == ("lost", True)
@@ -262,7 +264,7 @@ def test_what_the_gate_refuses_is_never_run(run_candidate) -> None:
     assert (evaluation.outcome, evaluation.resources.phases) == ("invalid", {})
 
 
-def test_text_in_a_mounted_folder_is_refused(toy_task: Task, tmp_path: Path) -> None:
+def test_text_in_a_mounted_folder_is_refused(toy_task: LanguageModelTask, tmp_path: Path) -> None:
     class Showing(NoSandbox):
         def mounted(self) -> tuple[Path, ...]:
             return (tmp_path,)
@@ -274,7 +276,7 @@ def test_text_in_a_mounted_folder_is_refused(toy_task: Task, tmp_path: Path) -> 
             AuditedEvaluator(dataclasses.replace(toy_task, corpus=corpus), Showing())
 
 
-def test_a_package_that_holds_the_text_is_refused(toy_task: Task, tmp_path: Path) -> None:
+def test_a_package_that_holds_the_text_is_refused(toy_task: LanguageModelTask, tmp_path: Path) -> None:
     class Showing(NoSandbox):
         def mounted(self) -> tuple[Path, ...]:
             return (tmp_path,)
@@ -289,26 +291,30 @@ def test_a_package_that_holds_the_text_is_refused(toy_task: Task, tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "message"), [({"rows": 10_000}, "lower task.rows"), ({"vocab": 100}, "task.vocab is 100")]
 )
-def test_a_task_that_does_not_fit_its_text_is_refused(toy_task: Task, change: dict[str, int], message: str) -> None:
+def test_a_task_that_does_not_fit_its_text_is_refused(
+    toy_task: LanguageModelTask, change: dict[str, int], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         AuditedEvaluator(dataclasses.replace(toy_task, **change), NoSandbox())
 
 
-def test_other_seeds_bring_the_data_in_another_order(toy_task: Task) -> None:
+def test_other_seeds_bring_the_data_in_another_order(toy_task: LanguageModelTask) -> None:
     first, second = (np.frombuffer(toy_task.training_stream(seed), np.uint8) for seed in (1, 2))
     assert not np.array_equal(first, second)
     assert np.array_equal(np.sort(first), np.sort(second))
     assert toy_task.training_stream(1) == first.tobytes()
 
 
-def test_conditions_name_what_scores_depend_on(evaluator: AuditedEvaluator, toy_task: Task) -> None:
+def test_conditions_name_what_scores_depend_on(evaluator: AuditedEvaluator, toy_task: LanguageModelTask) -> None:
     conditions = evaluator.conditions(make_slots(1)[0])
     assert conditions.fingerprint == toy_task.fingerprint()
     assert "/T32/rows32" in conditions.fingerprint
     assert "x1 thread / torch" in conditions.hardware
 
 
-def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_of_killed_processes_are_swept(
+    toy_task: LanguageModelTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     place, number, birth = owner.tag().split("-")
     swept = [f"treewright-{place}-{number}-{int(birth) - 1}-x", f"treewright-elsewhere-{number}-1-old"]
@@ -327,7 +333,9 @@ def test_stages_of_killed_processes_are_swept(toy_task: Task, tmp_path: Path, mo
 
 
 @pytest.mark.slow
-def test_the_strictness_decides_how_many_positions_are_audited(evaluator, toy_seed: str, toy_task: Task) -> None:
+def test_the_strictness_decides_how_many_positions_are_audited(
+    evaluator, toy_seed: str, toy_task: LanguageModelTask
+) -> None:
     """The strictness of a request decides how many positions are audited; infinity gives the smallest audit."""
 
     def audited(strictness: float) -> int:

@@ -18,9 +18,9 @@ import pytest
 from archive.records import Evaluation, Scored
 from operators.languages.parameters import set_parameters
 from prepare.data.packing import BOS
+from prepare.language_model import LanguageModelTask
 from prepare.load import ROOT, task_named
 from prepare.smoke_test import synthetic_rows
-from prepare.task import Task
 from train.language_model import predict_sandbox
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
@@ -74,7 +74,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def gpt_task(texts: Path, cache: Path) -> Task:
+def gpt_task(texts: Path, cache: Path) -> LanguageModelTask:
     """The task gpt with its preset for a CPU, made smaller still."""
     task = task_named("gpt", ["data=folder", f"data.path={texts}", "task.context=64", "task.vocab=512"], "cpu")
     task.prepare()
@@ -85,7 +85,7 @@ def gpt_task(texts: Path, cache: Path) -> Task:
 
 
 @pytest.fixture
-def gpt(gpt_task: Task) -> AuditedEvaluator:
+def gpt(gpt_task: LanguageModelTask) -> AuditedEvaluator:
     return AuditedEvaluator(gpt_task, find_sandbox("auto"))
 
 
@@ -117,7 +117,7 @@ def test_the_seed_program_learns_and_is_audited(
 
 @pytest.mark.slow
 def test_a_score_is_bits_per_byte_of_the_text(
-    gpt_task: Task, gpt: AuditedEvaluator, run_candidate: RunCandidate
+    gpt_task: LanguageModelTask, gpt: AuditedEvaluator, run_candidate: RunCandidate
 ) -> None:
     found = scored(run_candidate(UNIFORM, by=gpt))
     assert gpt_task.tokenised is not None
@@ -148,7 +148,9 @@ def test_who_looks_ahead_is_caught_whether_positions_are_told_or_not(
     assert "the audit disagrees" in getattr(cheat, "reason", "")
 
 
-def test_gates_know_the_text_of_a_task_on_tokens(gpt_task: Task, gpt: AuditedEvaluator, seed_program: str) -> None:
+def test_gates_know_the_text_of_a_task_on_tokens(
+    gpt_task: LanguageModelTask, gpt: AuditedEvaluator, seed_program: str
+) -> None:
     assert gpt.gate({"train.py": seed_program}) is None
     for split in ("val", "select", "holdout"):
         text = gpt_task.corpus.evaluation(split).tobytes()[1000:1060]  # type: ignore[arg-type]
@@ -167,7 +169,7 @@ def test_gates_know_the_text_of_a_task_on_tokens(gpt_task: Task, gpt: AuditedEva
 
 
 def test_data_in_a_folder_that_candidates_see_are_refused(
-    gpt_task: Task,
+    gpt_task: LanguageModelTask,
 ) -> None:
     from train.language_model.evaluator import _refuse_leaks
     from train.sandbox.base import SandboxUnavailable

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from archive.records import Evaluation, Purpose, Request, Scored
+from prepare.language_model import LanguageModelTask
 from prepare.scoring import Bytes, Floats, Measure, Symbols
-from prepare.task import Task
 from search.claims.statistics import Difference, paired_sampling, welch
 from train.hardware.slots import make_slots
 from train.language_model.evaluation import EvaluationPipeline
@@ -71,7 +71,7 @@ def test_the_score_is_unbiased_where_windows_count_different_numbers_of_targets(
     assert np.mean(estimates) == pytest.approx(wanted, abs=4 * np.std(estimates) / math.sqrt(len(estimates)))
 
 
-def test_windows_do_not_overlap(toy_task: Task) -> None:
+def test_windows_do_not_overlap(toy_task: LanguageModelTask) -> None:
     """Else the text of one would hold the target of another. They are as many as fit, or as the task wants."""
     text = toy_task.corpus.evaluation("holdout")
     rows = toy_task.claim_rows("holdout")
@@ -161,7 +161,7 @@ class Remembering:
 
 
 @pytest.fixture
-def evaluate(toy_task: Task, evaluator: AuditedEvaluator, monkeypatch: pytest.MonkeyPatch):
+def evaluate(toy_task: LanguageModelTask, evaluator: AuditedEvaluator, monkeypatch: pytest.MonkeyPatch):
     """``evaluate(purpose, memory)``: an evaluation whose sandboxes are ``Remembering``, and all else is real."""
 
     def run(purpose: Purpose, memory: Memory | None) -> Evaluation:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from archive.records import Failed
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model.evaluation import EvaluationPipeline
 from train.language_model.outgoing import WITHHELD, OutgoingText
 from train.language_model.static_checks import StaticChecks
@@ -43,20 +43,20 @@ SPELLINGS: dict[str, Callable[[bytes], str]] = {
 
 
 @pytest.fixture(scope="module")
-def said(toy_task: Task) -> OutgoingText:
+def said(toy_task: LanguageModelTask) -> OutgoingText:
     return OutgoingText(StaticChecks.of(toy_task), {})
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("split", ["val", "holdout"])
 def test_a_quotation_is_withheld_in_every_obvious_spelling(
-    said: OutgoingText, toy_task: Task, spelling: str, split: str
+    said: OutgoingText, toy_task: LanguageModelTask, spelling: str, split: str
 ) -> None:
     text = toy_task.corpus.evaluation(split)[500:560].tobytes()
     assert said.cleared(f"{LOG}ValueError: {SPELLINGS[spelling](text)}\n") == WITHHELD
 
 
-def test_what_a_program_says_of_itself_is_kept(said: OutgoingText, toy_task: Task) -> None:
+def test_what_a_program_says_of_itself_is_kept(said: OutgoingText, toy_task: LanguageModelTask) -> None:
     training = toy_task.corpus.documents()[0][100:400].tobytes().decode()
     for text in ("", LOG, training, LOG + training.encode().hex(), "\n".join(f"{n} {n / 7}" for n in range(3000))):
         assert said.cleared(text) == text
@@ -69,7 +69,7 @@ def test_what_unpacks_to_megabytes_is_withheld(said: OutgoingText) -> None:
 
 
 def test_reason_and_log_of_an_evaluation_are_cleared(
-    run_candidate, toy_seed: str, toy_task: Task, monkeypatch: pytest.MonkeyPatch
+    run_candidate, toy_seed: str, toy_task: LanguageModelTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """23 rows of the split stood in a reason and a log, and from there in prompts."""
     text = toy_task.corpus.evaluation("select")[300:360].tobytes()

@@ -16,7 +16,7 @@ import pytest
 from orphans import ends, orphan
 
 from archive.records import Request, Scored
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from search import factory, settings
 from search.cli.doctor import findings_for
 from train.executors.local import LocalExecutor
@@ -103,7 +103,9 @@ def test_the_doctor_of_a_mac_finds_one_problem(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("mac")
-def test_a_candidate_is_scored_without_a_sandbox_and_the_record_says_so(toy_task: Task, toy_seed: str) -> None:
+def test_a_candidate_is_scored_without_a_sandbox_and_the_record_says_so(
+    toy_task: LanguageModelTask, toy_seed: str
+) -> None:
     """Everything of the parent's that Linux alone has is missing; the worker runs on Linux all the same."""
     slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
     request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "screen")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from archive.records import Failed
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model.evaluator import AuditedEvaluator
 from train.language_model.predict_sandbox import check_computing
 from train.sandbox.abort import Aborted
@@ -17,7 +17,14 @@ from train.sandbox.base import find_sandbox
 
 
 def charge(
-    task: Task, *, trained: float, wall: float, cpu: float, device: str = "cpu", threads: int = 1, share: float = 1.0
+    task: LanguageModelTask,
+    *,
+    trained: float,
+    wall: float,
+    cpu: float,
+    device: str = "cpu",
+    threads: int = 1,
+    share: float = 1.0,
 ) -> None:
     limits = dataclasses.replace(task.limits, predict_seconds=3.0)
     sandboxes: Any = SimpleNamespace(
@@ -39,7 +46,9 @@ def charge(
         {"trained": 10.0, "wall": 3.0, "cpu": 2.9, "share": 0.1},
     ],
 )
-def test_the_allowance_and_what_training_left_over_may_be_used(toy_task: Task, spent: dict[str, Any]) -> None:
+def test_the_allowance_and_what_training_left_over_may_be_used(
+    toy_task: LanguageModelTask, spent: dict[str, Any]
+) -> None:
     charge(toy_task, **spent)
 
 
@@ -54,7 +63,7 @@ def test_the_allowance_and_what_training_left_over_may_be_used(toy_task: Task, s
         {"trained": 10.0, "wall": 4.0, "cpu": 3.1, "share": 0.1},  # before the first rows: no more than in a screening
     ],
 )
-def test_training_in_predict_is_timed_out(toy_task: Task, spent: dict[str, Any]) -> None:
+def test_training_in_predict_is_timed_out(toy_task: LanguageModelTask, spent: dict[str, Any]) -> None:
     with pytest.raises(Aborted, match="3 s of computing that predict is given") as ended:
         charge(toy_task, **spent)
     assert (ended.value.outcome, ended.value.violation) == ("timed_out", False)
@@ -86,7 +95,7 @@ def predict(state, task):
     ],
 )
 def test_what_the_first_batch_costs_is_found_before_scoring(
-    run_candidate, toy_task: Task, seconds: float, phases: set[str]
+    run_candidate, toy_task: LanguageModelTask, seconds: float, phases: set[str]
 ) -> None:
     """As by torch.compile in predict, which compiles anew in each sandbox."""
     wall = {"startup_seconds": 100.0, "check_seconds": 100.0}  # a busy machine decides nothing

@@ -16,8 +16,8 @@ from orphans import ends, orphan
 from underway import until
 
 from archive.records import Evaluation, Request
+from prepare.language_model import LanguageModelTask
 from prepare.load import task_from
-from prepare.task import Task
 from search import factory, settings
 from search.config import Config
 from train.executors.ray import worker as module
@@ -131,13 +131,13 @@ def test_the_data_of_a_node_are_prepared_by_one_worker_at_a_time(
 ) -> None:
     inside, most = [0], [0]
 
-    def prepare(task: Task) -> None:
+    def prepare(task: LanguageModelTask) -> None:
         inside[0] += 1
         most[0] = max(most[0], inside[0])
         time.sleep(0.1)
         inside[0] -= 1
 
-    monkeypatch.setattr(Task, "prepare", prepare)
+    monkeypatch.setattr(LanguageModelTask, "prepare", prepare)
     threads = [threading.Thread(target=Worker().prepare, args=(spec, index)) for index in range(4)]
     for thread in threads:
         thread.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archive.records import Failed, Scored
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
 
@@ -97,7 +97,7 @@ def test_the_limits_hold_for_the_real_state_as_well(run_candidate) -> None:
     assert evaluation.reason.endswith("the state is larger than the 1 MB (and 100,000 elements) allowed")
 
 
-def rehearsing(task: Task, seconds: float) -> AuditedEvaluator:
+def rehearsing(task: LanguageModelTask, seconds: float) -> AuditedEvaluator:
     limits = dataclasses.replace(task.limits, rehearsal_seconds=seconds)
     return AuditedEvaluator(dataclasses.replace(task, limits=limits), find_sandbox("auto"))
 
@@ -129,7 +129,7 @@ def leave(data):
 
 
 @pytest.mark.slow
-def test_nothing_of_it_is_left_behind(run_candidate, toy_task: Task) -> None:
+def test_nothing_of_it_is_left_behind(run_candidate, toy_task: LanguageModelTask) -> None:
     """Neither modules, files, sockets, processes nor settings: they gave 28 s of training before the clock started."""
     source = program(top=LEAVES, before="print('FOUND', *found())", after="leave(data.numpy().tobytes())")
     evaluation = run_candidate(source)
@@ -141,7 +141,7 @@ def test_nothing_of_it_is_left_behind(run_candidate, toy_task: Task) -> None:
     assert evaluation.resources.phases["rehearse"] > 0.0
 
 
-def test_its_text_is_made_up(run_candidate, toy_task: Task) -> None:
+def test_its_text_is_made_up(run_candidate, toy_task: LanguageModelTask) -> None:
     """As long as the real one, and another one."""
     shown = "if step < 7: raise NameError(f'{len(data)} {bytes(data[:2000].tolist())!r}')"
     evaluation = run_candidate(program(after=shown))
@@ -163,7 +163,7 @@ def test_a_program_that_can_run_once_in_a_process_is_rehearsed_in_another(run_ca
 
 
 @pytest.mark.slow
-def test_a_program_that_keeps_its_own_time_is_broken_off(run_candidate, toy_task: Task) -> None:
+def test_a_program_that_keeps_its_own_time_is_broken_off(run_candidate, toy_task: LanguageModelTask) -> None:
     """After three times the seconds of a rehearsal, though it catches what it can."""
     own = (
         "import time; end = time.monotonic() + 0.9 * session.seconds\n"

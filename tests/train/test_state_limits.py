@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.language_model import training
 from train.sandbox.abort import Aborted
 
@@ -17,14 +17,14 @@ def state_of(tensors: int) -> bytes:
     return len(header).to_bytes(8, "little") + header.encode()
 
 
-def test_a_large_header_is_not_parsed(toy_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_header_is_not_parsed(toy_task: LanguageModelTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("safetensors.deserialize", None)  # it is not called
     with pytest.raises(Aborted, match=r"the header of the state .* has 1,122,000 bytes; 1,000,000 are") as ended:
         training._state_metrics(state_of(17_000), toy_task)
     assert (ended.value.outcome, ended.value.violation) == ("invalid", False)
 
 
-def test_a_state_of_many_tensors_is_measured(toy_task: Task) -> None:
+def test_a_state_of_many_tensors_is_measured(toy_task: LanguageModelTask) -> None:
     state = state_of(5000)
     assert training._state_metrics(state, toy_task) == {"parameters": 0.0, "state_bytes": len(state)}
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from prepare.language_model import LanguageModelTask, Limits
 from prepare.load import ROOT
-from prepare.task import Limits, Task
 from train.language_model.program import normal_form
 from train.language_model.static_checks import SHARED, StaticChecks
 
@@ -32,12 +32,12 @@ def random_text(size: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def gates(toy_task: Task) -> StaticChecks:
+def gates(toy_task: LanguageModelTask) -> StaticChecks:
     return StaticChecks.of(toy_task)
 
 
 @pytest.fixture(scope="module")
-def quotation(toy_task: Task) -> bytes:
+def quotation(toy_task: LanguageModelTask) -> bytes:
     return toy_task.corpus.evaluation("holdout")[500 : 500 + 40].tobytes()
 
 
@@ -168,7 +168,7 @@ def test_a_quotation_is_seen_in_every_obvious_spelling(gates: StaticChecks, quot
     assert "contains text of an evaluation split" in (found or "")
 
 
-def test_only_a_long_quotation_counts(gates: StaticChecks, toy_task: Task, quotation: bytes) -> None:
+def test_only_a_long_quotation_counts(gates: StaticChecks, toy_task: LanguageModelTask, quotation: bytes) -> None:
     assert refuse(gates, f"{BARE}# {quotation[: SHARED - 3].decode()}\n") is None
     training = toy_task.corpus.documents()[0][100:160].tobytes().decode()
     assert refuse(gates, f"{BARE}# {training}\n") is None
@@ -255,7 +255,7 @@ def test_a_program_may_grow_to_ten_times_the_seed(gates: StaticChecks) -> None:
     )
 
 
-def test_dashes_are_no_quotation(toy_task: Task) -> None:
+def test_dashes_are_no_quotation(toy_task: LanguageModelTask) -> None:
     """A text may hold rulers and so may a program."""
 
     class Ruled:
@@ -270,7 +270,7 @@ def test_dashes_are_no_quotation(toy_task: Task) -> None:
     assert refuse(gates, f"{BARE}# {'-' * 80}\n# {' ' * 60}\n") is None
 
 
-def test_the_limits_are_the_tasks(toy_task: Task) -> None:
+def test_the_limits_are_the_tasks(toy_task: LanguageModelTask) -> None:
     gates = StaticChecks.of(dataclasses.replace(toy_task, limits=Limits(source_kb=1, literal_bytes=30)))
     assert "1,000 are allowed" in (refuse(gates, BARE + "#" * 2000) or "")
     assert "30 are allowed" in (refuse(gates, BARE + f"x = {'abcdefgh' * 5!r}\n") or "")

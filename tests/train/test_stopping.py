@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from archive.records import CurvePoint, Evaluation, Failed, Purpose, Request, Scored
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 from train.sandbox.base import find_sandbox
@@ -42,7 +42,7 @@ def evaluate(
 
 
 @pytest.fixture(scope="module")
-def strict(toy_task: Task) -> AuditedEvaluator:
+def strict(toy_task: LanguageModelTask) -> AuditedEvaluator:
     return AuditedEvaluator(toy_task, find_sandbox("auto"), median_rule={"after": 0.3, "margin": 0.1, "window": 0.3})
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from archive.records import Evaluation, Failed, Scored
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot
 from train.language_model.evaluator import AuditedEvaluator
 
@@ -85,7 +85,9 @@ def program(way: str, goes_on: str) -> str:
 
 
 @pytest.fixture(scope="module", params=["kernel", "watch"])
-def counted(request: pytest.FixtureRequest, toy_task: Task, evaluator: AuditedEvaluator) -> AuditedEvaluator:
+def counted(
+    request: pytest.FixtureRequest, toy_task: LanguageModelTask, evaluator: AuditedEvaluator
+) -> AuditedEvaluator:
     """An evaluator whose sandboxes' CPU time the kernel counts, or that sums it over their processes."""
     if request.param == "kernel" and evaluator.groups is None:
         pytest.skip("no memory group can be made here")
@@ -111,7 +113,7 @@ ATTACKS = ("trains_in_orphans", "trains_in_short_lives", "trains_in_threads")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_who_computes_longer_is_late_without_a_memory_group_too(
-    run_candidate: Any, toy_task: Task, evaluator: AuditedEvaluator, name: str
+    run_candidate: Any, toy_task: LanguageModelTask, evaluator: AuditedEvaluator, name: str
 ) -> None:
     """With one: ``tests/attacks``."""
     watching = AuditedEvaluator(toy_task, evaluator.sandbox, memory_groups=False)
@@ -121,7 +123,7 @@ def test_who_computes_longer_is_late_without_a_memory_group_too(
     assert 1.0 < evaluation.resources.seconds < 1.5
 
 
-def by_clock(task: Task, evaluator: AuditedEvaluator, clock: Any) -> AuditedEvaluator:
+def by_clock(task: LanguageModelTask, evaluator: AuditedEvaluator, clock: Any) -> AuditedEvaluator:
     return AuditedEvaluator(dataclasses.replace(task, clock=clock), evaluator.sandbox)
 
 
@@ -132,7 +134,7 @@ WAITS = TEMPLATE.format(
 
 @pytest.mark.slow
 def test_waiting_costs_a_fraction_by_the_cpu_clock(
-    run_candidate: Any, toy_task: Task, evaluator: AuditedEvaluator
+    run_candidate: Any, toy_task: LanguageModelTask, evaluator: AuditedEvaluator
 ) -> None:
     """As a program does whose core a neighbour has: it still gets its second of training."""
     evaluation: Evaluation = run_candidate(WAITS, by=by_clock(toy_task, evaluator, "cpu"))
@@ -142,7 +144,9 @@ def test_waiting_costs_a_fraction_by_the_cpu_clock(
 
 
 @pytest.mark.slow
-def test_waiting_costs_all_by_the_wall_clock(run_candidate: Any, toy_task: Task, evaluator: AuditedEvaluator) -> None:
+def test_waiting_costs_all_by_the_wall_clock(
+    run_candidate: Any, toy_task: LanguageModelTask, evaluator: AuditedEvaluator
+) -> None:
     evaluation: Evaluation = run_candidate(WAITS, by=by_clock(toy_task, evaluator, "wall"))
     assert isinstance(evaluation, Failed)
     assert evaluation.reason.endswith("were over")
@@ -159,13 +163,15 @@ def test_who_only_waits_is_late(run_candidate: Any, evaluator: AuditedEvaluator)
 CPU, GPU = Slot(0, "cpu", None, (0,), 1), Slot(0, "mps", None, (), 1)
 
 
-def test_scores_of_different_clocks_have_different_conditions(toy_task: Task, evaluator: AuditedEvaluator) -> None:
+def test_scores_of_different_clocks_have_different_conditions(
+    toy_task: LanguageModelTask, evaluator: AuditedEvaluator
+) -> None:
     tags = {clock: by_clock(toy_task, evaluator, clock).conditions(CPU).hardware for clock in (None, "cpu", "wall")}
     assert tags[None] == tags["cpu"] == f"{tags['wall']} / CPU time"
     assert evaluator.conditions(GPU).hardware == by_clock(toy_task, evaluator, "wall").conditions(GPU).hardware
 
 
-def test_the_clock_of_a_device(toy_task: Task) -> None:
+def test_the_clock_of_a_device(toy_task: LanguageModelTask) -> None:
     assert [toy_task.clock_on(device) for device in ("cpu", "cuda", "mps")] == ["cpu", "wall", "wall"]
     with pytest.raises(ValueError, match=r"task\.clock is cpu, and the device is cuda, whose work takes no CPU time"):
         dataclasses.replace(toy_task, clock="cpu").clock_on("cuda")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from archive.records import SPLIT_OF, Audit, Request, Split, WindowScores
+from prepare.language_model import Buffer, LanguageModelTask
 from prepare.scoring import Floats, Measure, Symbols
-from prepare.task import Buffer, Task
 from train.hardware.speed import harmonic_mean, machine_speed
 from train.language_model import audit
 from train.language_model.curve import MedianRule
@@ -51,7 +51,7 @@ class EvaluationPipeline:
     on_progress: ProgressCallback
 
     @property
-    def task(self) -> Task:
+    def task(self) -> LanguageModelTask:
         return self.sandboxes.task
 
     @property

@@ -35,8 +35,8 @@ from archive.records import (
     Scored,
     Split,
 )
+from prepare.language_model import LanguageModelTask
 from prepare.scoring import Floats, Symbols
-from prepare.task import Task
 from train.hardware.devices import DeviceInUse, Lease, Leases
 from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
@@ -63,7 +63,7 @@ class AuditedEvaluator:
 
     def __init__(
         self,
-        task: Task,
+        task: LanguageModelTask,
         sandbox: Sandbox,
         *,
         memory_groups: bool = True,
@@ -217,11 +217,11 @@ def _stack(error: Exception) -> str:
     return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 
-def _rows_of(task: Task, split: Split) -> Symbols:
+def _rows_of(task: LanguageModelTask, split: Split) -> Symbols:
     return task.evaluation_rows(split) if split == "val" else task.claim_rows(split)
 
 
-def _refuse_unfit(task: Task, rows: Iterable[Symbols]) -> None:
+def _refuse_unfit(task: LanguageModelTask, rows: Iterable[Symbols]) -> None:
     """Raise ValueError for a wrong direction, a corpus that is too small, and symbols beyond the vocabulary."""
     if task.metric.direction != "minimise":
         raise ValueError(
@@ -251,7 +251,7 @@ def _remove_stale_stages(parent: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _refuse_leaks(task: Task, sandbox: Sandbox) -> None:
+def _refuse_leaks(task: LanguageModelTask, sandbox: Sandbox) -> None:
     """Raise SandboxUnavailable if the evaluation text lies in a folder that the sandbox mounts."""
     for location in (place.resolve() for place in task.locations()):
         for folder in (mounted.resolve() for mounted in sandbox.mounted()):

@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.records import Audit, Split, WindowScores
+from prepare.language_model import Buffer
 from prepare.scoring import Floats, Measure, Symbols
-from prepare.task import Buffer
 from train.language_model.audit import disagreement, log_probs_of, within_bounds
 from train.language_model.predict_sandbox import PredictSandbox
 from train.progress import ProgressCallback

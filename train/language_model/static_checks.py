@@ -34,10 +34,9 @@ from numpy.typing import NDArray
 
 from prepare.data.copies import letters_and_digits
 from prepare.data.corpora import EVALUATION
-from prepare.load import find_file
+from prepare.language_model import LanguageModelTask
 from prepare.scoring import Bytes
-from prepare.source import decode, foreign_encoding
-from prepare.task import Task
+from prepare.source import foreign_encoding
 from train.language_model.decoded_literals import decoded_literals
 from train.language_model.program import AmbiguousSource, NormalForm, carried_bytes, compressed_bytes, normal_form
 from train.language_model.public_text import PublicText
@@ -121,17 +120,17 @@ def _window_hashes(data: Bytes) -> NDArray[np.uint64]:
 class StaticChecks:
     """The static checks of one task; ``refuse`` runs them all."""
 
-    task: Task
+    task: LanguageModelTask
     index: TextIndex
     public: PublicText | None = None
     """Text that is not secret although an evaluation split contains it; None: all of the split is secret."""
 
     @classmethod
-    def of(cls, task: Task) -> StaticChecks:
+    def of(cls, task: LanguageModelTask) -> StaticChecks:
         index = TextIndex.of([task.corpus.evaluation(split) for split in EVALUATION])
         if task.tokenised is None:
             return cls(task, index)
-        seed = decode(find_file(task.seed_file).read_bytes())
+        seed = task.seed_files()["train.py"]
         return cls(task, index, PublicText(seed, partial(task.tokenised.source.texts, "train")))
 
     def refuse(self, files: Mapping[str, str]) -> str | None:

@@ -23,8 +23,8 @@ import safetensors
 
 from archive.records import CurvePoint
 from prepare.clock import PATIENCE
+from prepare.language_model import Buffer, LanguageModelTask
 from prepare.smoke_test import TEXT_BYTES
-from prepare.task import Buffer, Task
 from train.faults import fault
 from train.language_model.clock import TrainingClock, TrainingDeadline
 from train.language_model.curve import Divergence, MedianRule
@@ -94,7 +94,7 @@ class Training:
     divergence: Divergence = field(default_factory=Divergence)
 
     @property
-    def task(self) -> Task:
+    def task(self) -> LanguageModelTask:
         return self.sandboxes.task
 
     @property
@@ -320,7 +320,7 @@ def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and 0 <= value < 1 << 62
 
 
-def _state_metrics(state: bytes, task: Task) -> dict[str, float]:
+def _state_metrics(state: bytes, task: LanguageModelTask) -> dict[str, float]:
     """Return the number of elements and bytes of a state. Raises Aborted if it is no safetensors file or too large.
 
     The size of its header is checked before it is parsed; that of the file was, before it was received.
@@ -337,7 +337,7 @@ def _state_metrics(state: bytes, task: Task) -> dict[str, float]:
     return {"parameters": float(elements), "state_bytes": float(len(state))}
 
 
-def _within_limits(elements: int, size: int, task: Task) -> None:
+def _within_limits(elements: int, size: int, task: LanguageModelTask) -> None:
     """Raise Aborted if a state has too many elements or its file too many bytes."""
     limits = task.limits
     if elements > limits.parameters:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive.records import Request
-from prepare.task import Task
+from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot, pinned
 from train.progress import Progress
 from train.sandbox.abort import Aborted
@@ -27,7 +27,7 @@ _LAUNCH_SECONDS = 120.0  # for a sandbox to import its packages, from a cold dis
 class SandboxFactory:
     """Opens the sandboxes of one evaluation, one after another."""
 
-    task: Task
+    task: LanguageModelTask
     sandbox: Sandbox
     request: Request
     slot: Slot

@@ -44,29 +44,15 @@ _PROMPTED_FAILURES = ("crashed", "timed_out", "out_of_memory", "invalid", "stopp
 
 def task(task: Task) -> str:
     """Return metric, budget and limits of the task."""
-    limits, metric = task.limits, task.metric
+    metric = task.metric
     better = "lower is better" if metric.direction == "minimise" else "higher is better"
     unit = f" in {metric.unit}" if metric.unit else ""
-    return "\n".join(
-        [
-            f"- metric: `{metric.name}`{unit}; {better}",
-            f"- training: {task.seconds:g} s of {_clock(task)} after `session.start()`; "
-            f"{limits.startup_seconds:g} s before that for imports and building",
-            f"- `predict` is called with 1 <= T <= {task.context} and returns logits over {task.vocab} values",
-            f"- the state: at most {limits.parameters:,} elements and {limits.state_mb:g} MB",
-            f"- memory: {limits.memory_mb} MB; source: {limits.source_kb} KB; "
-            f"literals and names: {limits.literal_bytes} bytes in all, compressed",
-            f"- files that you may change: {', '.join(f'`{path}`' for path in task.editable)}",
-        ]
+    facts = (
+        f"metric: `{metric.name}`{unit}; {better}",
+        *task.facts(),
+        f"files that you may change: {', '.join(f'`{path}`' for path in task.editable)}",
     )
-
-
-def _clock(task: Task) -> str:
-    """Return what the training seconds are seconds of."""
-    if task.clock == "wall":
-        return "wall time"
-    counted = "CPU time, all processes and threads together"
-    return counted if task.clock == "cpu" else f"wall time (on a CPU: of {counted})"
+    return "\n".join(f"- {fact}" for fact in facts)
 
 
 def sources(files: Mapping[str, str], task: Task) -> str:

@@ -1,0 +1,36 @@
+"""Files that a task names: where they are looked for, and their text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prepare.known import TaskError
+from prepare.source import SourceError, decode
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Folder of this project's packages. A task's paths are relative to the current folder or, failing that, to this."""
+
+
+def find_file(path: str) -> Path:
+    """Return a file that a task names: relative to the current folder, or to ``ROOT``. Raises TaskError."""
+    for candidate in (Path(path).expanduser(), ROOT / path):
+        if candidate.is_file():
+            return candidate
+    places = " nor in ".join(dict.fromkeys((str(Path.cwd()), str(ROOT))))
+    raise TaskError(f"the task names the file {path!r}, which is not in {places}")
+
+
+def read_source(path: Path) -> str:
+    """Return the text of a seed program. Raises TaskError if it is not UTF-8."""
+    try:
+        return decode(path.read_bytes())
+    except SourceError as error:
+        raise TaskError(f"the seed program {path} {error}") from None
+
+
+def read_instructions(path: Path) -> str:
+    """Return the text of ``program.md``. Raises TaskError if it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"the instructions {path} are not UTF-8 text: {error}. Save the file as UTF-8") from None

@@ -1,0 +1,313 @@
+"""Tasks of any program: a folder with the files that may change, and a scorer that judges what they produce.
+
+    packing/
+      task.yaml     the settings below
+      program.md    goal, constraints, what is known, in the user's words
+      pack.py       the seed: files of any language that may change
+      score.py      trusted; talks to the candidate through a handle (see ``train.program.scoring``)
+
+``task=./packing`` reads the folder; ``python -m search new`` makes one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from prepare.clock import Clock
+from prepare.files import read_instructions, read_source
+from prepare.globs import matches
+from prepare.known import TaskError
+from prepare.task import LONGEST_SECONDS, MOST, Metric
+
+SETTINGS = "task.yaml"
+"""Name of the file that makes a folder a task."""
+_UNHASHED = ("__pycache__",)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of a candidate, as patterns relative to the task's folder (``src/**/*.c``)."""
+
+    editable: Sequence[str]
+    """Files that candidates may change, delete or add; the first pattern's first file is the main file."""
+    readonly: Sequence[str] = ()
+    """Files that lie beside them in the sandbox and are not part of a candidate."""
+
+    def __post_init__(self) -> None:
+        for name in ("editable", "readonly"):
+            patterns = getattr(self, name)
+            if isinstance(patterns, str) or not all(isinstance(each, str) and each for each in patterns):
+                raise ValueError(f"task.workspace.{name} is {patterns!r}; expected a list of file names or patterns")
+            object.__setattr__(self, name, tuple(patterns))
+            for pattern in patterns:
+                if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
+                    raise ValueError(
+                        f"task.workspace.{name} has {pattern!r}, which reaches outside of the task's folder; expected "
+                        "a path below it"
+                    )
+        if not self.editable:
+            raise ValueError("task.workspace.editable is empty; expected the files that may change, such as [pack.py]")
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on a metric that the scorer returns. A candidate that breaks it has no score (``infeasible``)."""
+
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError(f"the constraint on {self.metric!r} has no bound; expected at_most or at_least")
+
+    def broken_by(self, metrics: Mapping[str, float]) -> str | None:
+        """Return how the metrics break this constraint, or None. A metric that is missing breaks it."""
+        value = metrics.get(self.metric)
+        if value is None:
+            return f"the scorer returned no metric {self.metric!r}, which a constraint bounds"
+        if self.at_most is not None and not value <= self.at_most:
+            return f"{self.metric} is {value:.6g}; at most {self.at_most:g} is allowed"
+        if self.at_least is not None and not value >= self.at_least:
+            return f"{self.metric} is {value:.6g}; at least {self.at_least:g} is required"
+        return None
+
+
+@dataclass(frozen=True)
+class ProgramLimits:
+    """Limits of a candidate and of the scorer, enforced from outside."""
+
+    memory_mb: int = 1024
+    """Memory of all processes of a candidate together, scratch files included."""
+    scratch_mb: int = 256
+    """Files that a candidate writes."""
+    processes: int = 64
+    output_mb: float = 8.0
+    """A returned value, what a command prints, and a file that the scorer reads."""
+    log_kb: int = 64
+    source_kb: int = 256
+    startup_seconds: float = 20.0
+    """Of a sandbox before the first call: imports count there, not in ``seconds``."""
+    build_seconds: float = 60.0
+    scorer_memory_mb: int = 4096
+    scorer_seconds: float = 120.0
+    """Of the scorer's own work in one evaluation; longer is an error of the task."""
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value = getattr(self, part.name)
+            most = LONGEST_SECONDS if part.name.endswith("_seconds") else MOST
+            least = 32 if part.name.endswith("memory_mb") else 0.001 if isinstance(value, float) else 1
+            if not least <= value <= most:
+                raise ValueError(f"task.limits.{part.name} is {value}; expected a number from {least:g} to {most:,.0f}")
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """What a prompt says of a task beyond ``program.md``; see ``prepare.task.PromptInfo``."""
+
+    contract: str = ""
+    """How the program is called and what it must produce; empty: ``program.md`` says it."""
+    example: str = ""
+    """A complete program that shows the interface, for drafts from nothing; empty: the seed."""
+    change_kinds: str = ""
+    """A Markdown file in the folder with the kinds of change to ask for, one heading each; empty: the usual ones."""
+
+
+@dataclass(frozen=True)
+class ProgramTask:
+    """A task whose candidates are programs of any kind, judged by a scorer or by a command's output."""
+
+    name: str
+    folder: str
+    """Absolute path of the task's folder."""
+    metric: Metric
+    workspace: Workspace
+    seconds: float
+    """Of the candidate, over all cases of one evaluation, by ``clock``."""
+    scorer: str | None = None
+    """The file with ``score(candidate, case)``, relative to the folder."""
+    command: str | None = None
+    """Instead of a scorer: a command in the candidate's sandbox that prints the metric as ``METRIC name=value``."""
+    checks: str | None = None
+    """With ``command``: a second command whose exit status must be 0."""
+    build: str | None = None
+    """A command that builds the candidate, run in a sandbox; its result is cached by the files it reads."""
+    trust: Literal["verified", "self_reported"] = "verified"
+    """``self_reported``: the scorer believes a number that the candidate's own process computed."""
+    constraints: Sequence[Constraint] = ()
+    limits: ProgramLimits = field(default_factory=ProgramLimits)
+    smallest_gain: float | None = None
+    deterministic: bool = False
+    """Whether a score is the same with every seed: then nothing is repeated, and a claim is verified exactly."""
+    evolve_blocks: bool = False
+    """Only text between lines with EVOLVE-BLOCK-START and EVOLVE-BLOCK-END may change."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Numbers in YAML or JSON files for the numeric search: ``config.json:model.rate`` -> ``0.1..1 log``."""
+    program: str = "program.md"
+    hidden: Sequence[str] = ("data/**",)
+    """Files that the scorer reads; part of the fingerprint."""
+    clock: Clock | None = None
+    """``cpu``: CPU seconds of all of the candidate's processes; ``wall``: wall seconds. None: ``cpu``."""
+    prompt: PromptText = field(default_factory=PromptText)
+    constants: Mapping[str, float] = field(default_factory=dict)
+    audit_unseen: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= LONGEST_SECONDS:
+            raise ValueError(
+                f"task.seconds is {self.seconds}; expected a positive number, at most {LONGEST_SECONDS:,.0f}"
+            )
+        if (self.scorer is None) == (self.command is None):
+            raise ValueError("task has to name one of scorer (such as score.py) and command; it names both or neither")
+        if self.smallest_gain is not None and not self.smallest_gain > 0:
+            raise ValueError(f"task.smallest_gain is {self.smallest_gain}; expected a positive number, or null")
+        made = [each if isinstance(each, Constraint) else _constraint(each) for each in self.constraints]
+        object.__setattr__(self, "constraints", tuple(made))
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if self.command is not None:
+            object.__setattr__(self, "trust", "self_reported")
+
+    @property
+    def root(self) -> Path:
+        return Path(self.folder)
+
+    @property
+    def editable(self) -> tuple[str, ...]:
+        """Patterns of the files that candidates may change."""
+        return tuple(self.workspace.editable)
+
+    @property
+    def data(self) -> str:
+        return self.name
+
+    def seed_files(self) -> dict[str, str]:
+        """Return the files that match ``workspace.editable``. Raises TaskError."""
+        found = dict.fromkeys(path for pattern in self.editable for path in self._matching(pattern, "editable"))
+        return {path: read_source(self.root / path) for path in found}
+
+    def readonly_files(self) -> dict[str, bytes]:
+        """Return the files that match ``workspace.readonly`` and are not editable. Raises TaskError."""
+        found = dict.fromkeys(
+            path for pattern in self.workspace.readonly for path in self._matching(pattern, "readonly")
+        )
+        return {path: (self.root / path).read_bytes() for path in found if not matches(path, self.editable)}
+
+    def instructions(self) -> str:
+        """Return the text of ``program.md``; empty if the folder has none. Raises TaskError."""
+        path = self.root / self.program
+        return read_instructions(path) if path.is_file() else ""
+
+    def facts(self) -> tuple[str, ...]:
+        """Return what a prompt says of budget and limits, a line each."""
+        limits, counted = self.limits, "CPU time" if self.clock_on("cpu") == "cpu" else "wall time"
+        facts = [
+            f"time: {self.seconds:g} s of {counted} for one evaluation, over all of its cases",
+            f"memory: {limits.memory_mb} MB; files written: {limits.scratch_mb} MB; source: {limits.source_kb} KB",
+        ]
+        facts += [f"required: {_bound(each)}" for each in self.constraints if isinstance(each, Constraint)]
+        return (*facts, *([f"built by `{self.build}`"] if self.build else []))
+
+    def is_prepared(self) -> bool:
+        return True
+
+    def prepare(self) -> Path:
+        """Check that the folder has what the settings name. Raises TaskError."""
+        self.seed_files()
+        self.readonly_files()
+        if self.scorer is not None and not (self.root / self.scorer).is_file():
+            raise TaskError(f"task.scorer is {self.scorer!r}, which is not in {self.folder}")
+        return self.root
+
+    def locations(self) -> tuple[Path, ...]:
+        """Return the task's folder: the scorer and its data lie there."""
+        return (self.root,)
+
+    def fingerprint(self) -> str:
+        """Return a digest of scorer, hidden and read-only files, commands, metric and limits. Raises TaskError."""
+        digest = hashlib.sha256()
+        for path, data in sorted(self._judging_files().items()):
+            digest.update(f"{path}\0{hashlib.sha256(data).hexdigest()}\0".encode("utf-8", "surrogatepass"))
+        settings = (self.command, self.checks, self.build, self.trust, [vars(each) for each in self.constraints])
+        digest.update(json.dumps(settings, sort_keys=True).encode())
+        return f"{self.name}/{self.metric.name}/{digest.hexdigest()[:16]}"
+
+    def clock_on(self, device: str) -> Clock:
+        return self.clock or "cpu"
+
+    def _matching(self, pattern: str, where: str) -> list[str]:
+        """Return the files of a pattern, relative to the folder. Raises TaskError for none, for links and others."""
+        found = sorted(path for path in self.root.glob(pattern) if not _is_ignored(path) and not path.is_dir())
+        if not found:
+            raise TaskError(f"task.workspace.{where} names {pattern!r}, which matches no file in {self.folder}")
+        for path in found:
+            if path.is_symlink() or not path.resolve().is_relative_to(self.root.resolve()):
+                raise TaskError(f"{path} is a link, or lies outside of the task's folder; expected a plain file in it")
+        return [path.relative_to(self.root).as_posix() for path in found]
+
+    def _judging_files(self) -> dict[str, bytes]:
+        """Return what decides a score besides the candidate: scorer, Python files beside it, hidden and read-only."""
+        beside = [path.relative_to(self.root).as_posix() for path in self.root.glob("*.py")]
+        hidden = [
+            p.relative_to(self.root).as_posix() for each in self.hidden for p in self.root.glob(each) if p.is_file()
+        ]
+        own = [path for path in dict.fromkeys([*beside, *hidden]) if not matches(path, self.editable)]
+        kept = {path: (self.root / path).read_bytes() for path in own if not _is_ignored(self.root / path)}
+        return {**kept, **self.readonly_files()}
+
+
+def _constraint(values: Any) -> Constraint:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"task.constraints has {values!r}; expected {{metric: NAME, at_most: NUMBER}}")
+    try:
+        return Constraint(**values)
+    except TypeError:
+        raise ValueError(f"task.constraints has {dict(values)!r}; expected metric, and at_most or at_least") from None
+
+
+def _bound(constraint: Constraint) -> str:
+    bounds = [("at most", constraint.at_most), ("at least", constraint.at_least)]
+    return f"`{constraint.metric}` " + " and ".join(
+        f"{words} {value:g}" for words, value in bounds if value is not None
+    )
+
+
+def _is_ignored(path: Path) -> bool:
+    return any(part in _UNHASHED or part.startswith(".") for part in path.parts[-3:])
+
+
+def folder_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a task's folder as plain values, with all defaults filled in. Raises TaskError."""
+    import yaml  # type: ignore[import-untyped]
+
+    path = folder / SETTINGS
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TaskError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(values, Mapping):
+        raise TaskError(f"{path} holds {type(values).__name__}; expected lines of KEY: VALUE, see docs/tasks.md")
+    return {**_filled(ProgramTask, values), "folder": str(folder.resolve())}
+
+
+def _filled(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with the defaults of a dataclass, nested ones included. Unknown keys stay, to be refused."""
+    made = dict(_defaults(kind))
+    for key, value in values.items():
+        nested = made.get(key)
+        made[str(key)] = {**nested, **value} if isinstance(nested, dict) and isinstance(value, Mapping) else value
+    return made
+
+
+def _defaults(kind: Any) -> Iterator[tuple[str, Any]]:
+    for part in fields(kind):
+        if part.default is not MISSING:
+            yield part.name, list(part.default) if isinstance(part.default, tuple) else part.default
+        elif part.default_factory is not MISSING:
+            value = part.default_factory()
+            yield part.name, dict(_defaults(type(value))) if is_dataclass(value) else value

@@ -1,0 +1,125 @@
+"""What a task's ``score.py`` is written with: the candidate's handle, cases, and what a score may be.
+
+    import prepare
+
+    def cases(split, rng):                                  # optional; default: one case
+        yield {"n": 26}
+
+    def score(candidate, case):                             # -> float or prepare.Score
+        circles = candidate.call("pack", case.data["n"])
+        ...                                                 # recompute everything
+        raise prepare.Invalid("circle 3 overlaps 7")        # the candidate's fault; any other exception is the task's
+
+``score.py`` is trusted. It runs in a process of its own, without network and without the candidate's files; the
+candidate runs in a sandbox and sees nothing of a case but what its calls are given. Values that pass between them are
+JSON values, numpy arrays and bytes (``prepare.values``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Split = Literal["val", "select", "holdout"]
+
+
+class Invalid(Exception):
+    """The candidate's result breaks the rules of the task; the message says how, for whoever improves it."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What ``score`` returns if it says more than one number."""
+
+    value: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    feedback: str = ""
+    """What would help to improve the candidate. Shown to language models for cases of ``val`` only."""
+    certificate: Any = None
+    """An artefact that proves the score, as JSON values: kept in the archive."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that a candidate is judged on."""
+
+    name: str
+    """Unique in its split."""
+    split: Split
+    data: Any
+    """What ``cases`` yielded; hidden from the candidate."""
+    seed: int
+    """Of this evaluation: for what is random in it, in 63 bits. The same candidate is judged with several seeds."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that has ended in the candidate's sandbox."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall seconds of the candidate's function and of the seed's, in fresh processes, interleaved in both orders."""
+
+    seconds: float
+    """Median of the candidate."""
+    baseline_seconds: float
+    """Median of the seed program."""
+    ratio: float
+    """``baseline_seconds / seconds``, the median over pairs: above 1, the candidate is faster."""
+    low: float
+    high: float
+    """Ends of the ratio's 95% interval."""
+    value: Any = None
+    """What the candidate's function returned, of each pair's inputs; a list."""
+    baseline_value: Any = None
+    """What the seed's function returned for the same inputs; a list."""
+
+
+class Candidate(Protocol):
+    """The handle to a candidate in a fresh sandbox.
+
+    When the candidate crashes, hangs, exceeds a limit or answers with something malformed, the evaluation ends with
+    that outcome: the exception that leaves these methods is not for ``score`` to catch.
+    """
+
+    def call(
+        self,
+        function: str,
+        *args: Any,
+        seconds: float | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call a function of the main file (``pack``) or of another one (``other.py:pack``) and return its value.
+
+        ``seconds``: limit of this call below the evaluation's. ``services``: functions of the scorer that the
+        candidate's function gets as keyword arguments of these names and can call back.
+        """
+        ...
+
+    def run(self, argv: Sequence[str], stdin: bytes | str = b"", seconds: float | None = None) -> Completed:
+        """Run a command in the folder of the candidate's files, which is a copy of its own and can be written to."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """Return a file of that folder. Raises Invalid if there is no plain file of that name."""
+        ...
+
+    def time(
+        self, function: str, inputs: Callable[[int], Sequence[Any]], pairs: int = 5, seconds: float | None = None
+    ) -> Timing:
+        """Time a function against the seed's, on ``inputs(i)`` (the positional arguments) of pair i, new ones each.
+
+        Compare the values before the ratio counts: a fast wrong answer is no gain.
+        """
+        ...
+
+    def restart(self) -> None:
+        """Replace the sandbox by a fresh one, in which nothing of earlier calls is left."""
+        ...
