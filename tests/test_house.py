@@ -24,9 +24,9 @@ LAYERS = {
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
-    "train": "faults hardware progress < sandbox < executors language_model",
+    "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors interval output records < noise < tree < storage < query < export report < cli",
-    "prepare": "clock globs overrides presets renamed scorer scoring session source syntax wire "
+    "prepare": "clock globs overrides presets renamed scorer scoring session source syntax values wire "
     "< data known smoke_test < config files task < language_model program < task_folders < compose < load < standalone",
 }
 """Modules and sub-packages of a package: each may import those of the layers before it, and none of its own layer."""
