@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 _REPORT_EVERY = 0.05  # seconds between reports that are sent
 
 
+def candidate_seed(seed: int) -> int:
+    """Return the seed that a program gets for an evaluation with this seed: 31 bits, which any generator accepts.
+
+    numpy's older generators take 32 bits, and a program may add to its seed.
+    """
+    return seed & 0x7FFF_FFFF
+
+
 def reserve(seconds: float) -> float:
     """Return the seconds kept back for writing the state: 2% of the budget, at least 20 ms, at most 2 s."""
     return min(2.0, max(0.02, 0.02 * seconds))

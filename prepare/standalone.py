@@ -23,7 +23,7 @@ from prepare.data.corpora import PreparationError
 from prepare.language_model import LanguageModelTask
 from prepare.load import TaskError, is_exported, task_beside
 from prepare.scoring import Symbols, target_log_probs
-from prepare.session import Session, TaskInfo, as_tensor
+from prepare.session import Session, TaskInfo, as_tensor, candidate_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]
         train.__globals__.update(task.constants)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = TaskInfo(vocab=task.vocab, context=task.context, device=device)
-    torch.manual_seed(options.seed)
+    torch.manual_seed(candidate_seed(options.seed))
     if device == "cpu":
         torch.set_num_threads(options.threads)
     session = _session(task, info, options.seed, seconds, options.threads)
@@ -64,7 +64,7 @@ def main(train: Callable[[Session], dict[str, Any]], predict: Callable[..., Any]
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train this program alone and print its own score.")
     parser.add_argument("--seconds", type=float, help="training seconds (default: the task's)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="such as one of the search's (default: 0)")
     parser.add_argument("--threads", type=int, default=1, help="on a CPU (default: 1, as a slot of a search)")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of the task or its data: data=python")
     return parser.parse_intermixed_args()
@@ -85,7 +85,8 @@ def _session(task: LanguageModelTask, info: TaskInfo, seed: int, seconds: float,
         if sys.stdout.isatty():
             print(f"\rstep {step}  loss {loss:.4f}", end="", flush=True)
 
-    return Session(task=info, seed=seed, seconds=seconds, begin=begin, tell=tell, clock=clock or time.monotonic)
+    ours = candidate_seed(seed)
+    return Session(task=info, seed=ours, seconds=seconds, begin=begin, tell=tell, clock=clock or time.monotonic)
 
 
 def _score(task: LanguageModelTask, model: Callable[[Tensor], Tensor], rows: Symbols, device: str) -> float:

@@ -9,9 +9,9 @@ r"""A task that is scored by a function of your own: for problems other than mod
 
 The function runs in this process, without sandbox, time limit or audit, so it must only run trusted programs; its
 scores have ``trust = 'self_reported'`` in the archive. Its argument is the ``Request``: ``files`` (path -> text),
-``seed`` (for scores with noise) and ``purpose``: ``screen`` steers the search; ``confirm`` and ``report`` belong to the
-claim, for which a function with data should use other data. Operators that use a language model are disabled, since
-their prompts describe training programs; pass an operator of your own instead.
+``seed`` (31 bits, for scores with noise) and ``purpose``: ``screen`` steers the search; ``confirm`` and ``report``
+belong to the claim, for which a function with data should use other data. Operators that use a language model are
+disabled, since their prompts describe training programs; pass an operator of your own instead.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from archive.records import Conditions, Direction, Evaluation, Failed, Request, Resources, Scored
 from prepare import syntax
 from prepare.clock import Clock
+from prepare.session import candidate_seed
 from prepare.task import LONGEST_SECONDS, Metric
 from train.hardware.slots import Slot
 from train.progress import ProgressCallback
@@ -174,7 +175,7 @@ class FunctionEvaluator:
         started, began = self.clock(), self.monotonic()
         on_progress("train", 0.0)
         try:
-            score = _number(self.own.score(request))
+            score = _number(self.own.score(replace(request, seed=candidate_seed(request.seed))))
             problem = score if isinstance(score, str) else self._task.metric.check(score)
             outcome: dict[str, Any] = (
                 {"score": score} if problem is None else {"outcome": "invalid", "reason": problem, "log": ""}

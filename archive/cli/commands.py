@@ -76,8 +76,8 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
         )
     ]
     facts["evaluations"] = rows(
-        "SELECT purpose, seed, outcome, if(split = 'val', score, NULL) AS score, trust, seconds, steps, device, "
-        "hardware, if(purpose = 'screen', reason, NULL) AS reason, "
+        "SELECT purpose, seed::VARCHAR AS seed, outcome, if(split = 'val', score, NULL) AS score, trust, seconds, "
+        "steps, device, hardware, if(purpose = 'screen', reason, NULL) AS reason, "
         "if(purpose = 'screen', right(log, 2000), '') AS log, finished_at "
         "FROM evaluations WHERE node_id = ? ORDER BY arrival, finished_at"
     )

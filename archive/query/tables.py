@@ -36,6 +36,9 @@ _NARROWEST = 9
 
 _NUMBERS = (int, float, Decimal)
 
+_EXACT = 2**53
+"""The largest whole number up to which JavaScript and other readers of JSON are exact; evaluation seeds are larger."""
+
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
     r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC: titles, links
@@ -45,8 +48,19 @@ _ESCAPE = re.compile(
 
 def as_json(result: Result) -> str:
     """Return an array with an object per row. NaN and infinities, which JSON lacks, are null."""
-    rows = [dict(zip(result.columns, map(plain, row), strict=True)) for row in result.rows]
+    columns = [_alike(column) for column in zip(*result.rows, strict=True)]
+    rows = [dict(zip(result.columns, row, strict=True)) for row in zip(*columns, strict=True)]
     return json.dumps(rows, indent=2)
+
+
+def _alike(column: Sequence[Any]) -> list[Any]:
+    """Convert a column to plain JSON types; its whole numbers are texts if one of them has to be (see ``plain``)."""
+    whole = str if any(map(_is_wide, column)) else plain
+    return [whole(value) if isinstance(value, int) else plain(value) for value in column]
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > _EXACT
 
 
 def as_csv(result: Result, *, for_terminal: bool = False) -> str:
@@ -61,9 +75,11 @@ def as_csv(result: Result, *, for_terminal: bool = False) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Convert a value to plain JSON types."""
+    """Convert a value to plain JSON types. A whole number that many readers of JSON would round is a text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if _is_wide(value):
+        return str(value)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Decimal):

@@ -109,8 +109,9 @@ def _curves(reader: Reader, ids: Sequence[str]) -> dict[str, list[list[float]]]:
     WITH numbered AS (
         SELECT c.node_id, c.elapsed, c.loss, row_number() OVER w AS place, count(*) OVER (PARTITION BY c.node_id) AS n
         FROM curves AS c
-        JOIN (SELECT node_id, min(seed) AS seed FROM evaluations WHERE purpose = 'screen' GROUP BY node_id) AS f
-            ON f.node_id = c.node_id AND f.seed = c.seed
+        JOIN (
+            SELECT node_id, arg_min(seed, arrival) AS seed FROM evaluations WHERE purpose = 'screen' GROUP BY node_id
+        ) AS f ON f.node_id = c.node_id AND f.seed = c.seed
         WHERE c.purpose = 'screen' AND c.node_id IN ({marks})
         WINDOW w AS (PARTITION BY c.node_id ORDER BY c.step)
     )
@@ -126,7 +127,7 @@ def _trainings(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, A
     """Return the evaluations of each node. Reasons, logs and scores of claim runs are left out, as in all views."""
     marks = ", ".join("?" * len(ids))
     sql = f"""
-    SELECT node_id, purpose, seed, outcome, if(split = 'val', score, NULL) AS score, trust, sandbox,
+    SELECT node_id, purpose, seed::VARCHAR AS seed, outcome, if(split = 'val', score, NULL) AS score, trust, sandbox,
            round(seconds, 2) AS seconds, round(wall_seconds, 2) AS wall, steps, round(peak_memory_mb) AS memory_mb,
            if(purpose = 'screen', reason, NULL) AS reason,
            if(purpose = 'screen' AND outcome <> 'scored', right(log, {_LOG}), '') AS log

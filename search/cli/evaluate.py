@@ -81,7 +81,7 @@ def _rescore(options: argparse.Namespace) -> int:
     task = task_from(config.task)
     local = factory.build_evaluation(config, task)
     stop = threading.Event()
-    requests = _requests(program, config.seed, _PURPOSE[options.split], options.runs)
+    requests = _requests(program, _PURPOSE[options.split], options.runs)
     with ExitStack() as stack:
         executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots[: options.runs]))
         stack.enter_context(stoppable(stop))
@@ -95,11 +95,14 @@ def _rescore(options: argparse.Namespace) -> int:
     return 0 if all(isinstance(evaluation, Scored) for evaluation in landed) else 1
 
 
-def _requests(program: Program, seed: int, purpose: Purpose, runs: int) -> list[Request]:
-    """Return one request for each run. On ``select`` all are judged at the same positions, which no archive uses."""
-    # A search numbers its moves from 0: negative numbers give seeds that no search uses.
+def _requests(program: Program, purpose: Purpose, runs: int) -> list[Request]:
+    """Return one request for each run, with a fresh seed.
+
+    On ``select`` all are judged at the same positions, which no archive uses.
+    """
     shared = Request("again", "evaluate", 0, program.files, 0, purpose, position_key=secrets.token_bytes(32))
-    return [replace(shared, move=move, seed=evaluation_seed(seed, -move)) for move in range(1, runs + 1)]
+    run_id = secrets.token_hex(16)
+    return [replace(shared, move=move, seed=evaluation_seed(run_id, move)) for move in range(1, runs + 1)]
 
 
 def _with_its_task(config: Config, program: Program, typed: Sequence[str]) -> Config:
@@ -139,7 +142,7 @@ def _run(executor: Executor, requests: list[Request], stop: threading.Event, tel
 
 
 def _one(evaluation: Evaluation, task: Task) -> str:
-    seed = f"seed {evaluation.request.seed:<11}"
+    seed = f"seed {evaluation.request.seed:<20}"
     if isinstance(evaluation, Scored):
         steps = f", {evaluation.resources.steps:,} steps" if evaluation.resources.steps is not None else ""
         return (
@@ -185,7 +188,7 @@ class Report:
             "split": self.split,
             "runs": [
                 {
-                    "seed": evaluation.request.seed,
+                    "seed": str(evaluation.request.seed),
                     "outcome": evaluation.outcome,
                     "score": evaluation.score if isinstance(evaluation, Scored) else None,
                     "reason": evaluation.reason if isinstance(evaluation, Failed) else None,

@@ -100,10 +100,10 @@ class EngineParts:
     monotonic: Callable[[], float] = time.monotonic
 
 
-def evaluation_seed(run_seed: int, number: int) -> int:
-    """Return the seed of the evaluation that move ``number`` asks for: 31 bits, another one for every move."""
-    digest = hashlib.sha256(f"evaluation/{run_seed}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "little") >> 1
+def evaluation_seed(run_id: str, number: int) -> int:
+    """Return the seed of the evaluation that move ``number`` asks for: 63 bits, others for every move and every run."""
+    digest = hashlib.sha256(f"evaluation/{run_id}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
 
 
 class Engine:
@@ -313,7 +313,7 @@ class Engine:
 
     def _choose(self, move: Move) -> MoveRecord:
         number = len(self.tree.moves)
-        record = MoveRecord(self.run.run, number, move, evaluation_seed(self.run.seed, number))
+        record = MoveRecord(self.run.run, number, move, evaluation_seed(self.run.run_id, number))
         self.archive.choose(record)
         self.tree.choose(record)
         if not is_claim(record):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_sample import Diary, a_curve, a_family, failed, request_for, scored
+from archive_sample import Diary, a_curve, a_family, a_run, failed, request_for, scored
 
 from archive.errors import ArchiveError, QueryError
 from archive.query.query import open_reader
@@ -85,6 +85,7 @@ def test_details_of_a_node(path: Path) -> None:
     assert found[0]["diff"] == ""
     assert "-WIDTH = 64\n+NODE = 1" in found[1]["diff"]
     assert [t["outcome"] for t in found[1]["trainings"]] == ["scored", "scored"]
+    assert [t["seed"] for t in found[1]["trainings"]] == ["0", "77"], "texts: JavaScript would round 63 bits"
     assert "\x1b" not in found[5]["trainings"][0]["log"]
     alone = list(details(reader, [nodes["id"][1], nodes["id"][0]], [[1], []]))
     assert alone[0] == found[1]
@@ -99,6 +100,16 @@ def test_a_curve_is_thinned_and_keeps_its_ends(tmp_path: Path) -> None:
     assert 60 <= len(found["curve"]) <= 100
     assert found["curve"][0][0] == 0.0
     assert found["curve"][-1][0] == 999.0
+
+
+def test_the_curve_is_that_of_the_first_screening(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "c.duckdb") as archive:
+        diary = Diary(archive, a_run())
+        root = diary.child(operator="seed")
+        for seed, length in ((9, 5), (3, 7)):
+            diary.record(scored(request_for(root, seed), 3.0, curve=a_curve(length)))
+    (found,) = details(open_reader(tmp_path / "c.duckdb"), [root.node_id], [[]])
+    assert len(found["curve"]) == 5
 
 
 def test_a_diff_is_like_the_one_of_diff() -> None:

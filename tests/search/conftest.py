@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stub_evaluator import StubEvaluator
 
-from archive.records import Evaluation
+from archive.records import Evaluation, Run, sha256
 from archive.storage.store import Archive
 from operators.llm.base import LanguageModel
 from operators.llm.meter import Meter
 from prepare.load import task_from
 from search import factory
+from search.run import resume
 from search.run.controller import RunController, RunResult
 from search.run.engine import Engine
 from search.run.loop import SlotLoop
@@ -25,6 +26,20 @@ from search.settings import config_for
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot
 from train.sandbox.base import NoSandbox
+
+
+@pytest.fixture(autouse=True, scope="session")
+def evaluation_seeds_that_repeat() -> Iterator[Callable[..., Run]]:
+    """Give a run the same id, and with it the same evaluation seeds, in each execution; return what makes real ones."""
+    new_run = resume._new_run
+
+    def named(*arguments: Any) -> Run:
+        run = new_run(*arguments)
+        return replace(run, run_id=sha256(f"{run.run}/{run.seed}")[:32])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resume, "_new_run", named)
+        yield new_run
 
 
 class Quiet:
@@ -61,7 +76,7 @@ class Bench:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Bench]:
-    """``start(overrides, ...)`` runs one session on ``tmp_path/archive.duckdb`` and returns the Bench."""
+    """``start(overrides, ...)`` runs one session on an archive in ``tmp_path`` and returns the Bench."""
 
     def run(
         *overrides: str,
@@ -73,8 +88,9 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
         model: LanguageModel | None = None,
         dollars: float = 1e6,
         concurrency: int = 16,
+        name: str = "archive.duckdb",
     ) -> Bench:
-        """``model``: answers for the operators that want one, at most for so many ``dollars``."""
+        """``model``: answers for the operators that want one, at most for so many ``dollars``. ``name``: the file."""
         config = config_for(["operators=numeric", "llm=none", *overrides], "cpu")
         task = task_from(config.task)
         evaluator = StubEvaluator(task, NoSandbox(), **(stub or {}))
@@ -85,7 +101,7 @@ def start(tmp_path: Path) -> Callable[..., Bench]:
             stop.set()
         if stop_after is not None:
             display.after = lambda evaluation: stop.set() if len(display.landings) >= stop_after else None
-        with Archive.open(tmp_path / "archive.duckdb") as archive, LocalExecutor(evaluator, places) as executor:
+        with Archive.open(tmp_path / name) as archive, LocalExecutor(evaluator, places) as executor:
             opened = open_run(archive, config, task, executor.conditions, 0.0)
             llm = factory.build_llm(config, archive, opened.run.run)
             if model is not None:

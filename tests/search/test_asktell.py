@@ -183,13 +183,16 @@ def test_an_archive_that_is_open_stays_open() -> None:
 
 def test_a_run_of_the_command_line_is_gone_on_with_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From either side, and with the moves that a run in one go has made."""
-    words = ("operators=numeric", "llm=none", "seed=5", "task.seconds=0.01", "executor.slots=1")
-    done = command(tmp_path, *words, "run=whole", "budget.evaluations=24")
+    words = ("run=night", "operators=numeric", "llm=none", "seed=5", "task.seconds=0.01", "executor.slots=1")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    done = command(whole, *words, "budget.evaluations=24")
     assert done.returncode == 0, done.stderr
-    assert command(tmp_path, *words, "run=parts", "budget.evaluations=6", "claim.report_seeds=4").returncode == 0
-    file = tmp_path / "treewright.duckdb"
+    assert command(parts, *words, "budget.evaluations=6", "claim.report_seeds=4").returncode == 0
+    file = parts / "treewright.duckdb"
     monkeypatch.syspath_prepend(str(HOUSE / "tests" / "search"))
-    again = {"archive": file, "seed": 5, "run": "parts"}
+    again = {"archive": file, "seed": 5, "run": "night"}
     with search.Search("shakespeare", operators="numeric", overrides=[*STUBBED, "llm=none"], budget=24, **again) as s:
         assert s.opened.resumed
         assert s.tree.evaluated == 6
@@ -197,14 +200,14 @@ def test_a_run_of_the_command_line_is_gone_on_with_and_back(tmp_path: Path, monk
             request = s.ask()
             assert request is not None
             s.tell(s.evaluate(request))
-    done = command(tmp_path, *words, "run=parts", "budget.evaluations=24")
+    done = command(parts, *words, "budget.evaluations=24")
     assert done.returncode == 0, done.stderr
-    assert "Resuming run 'parts', 11 evaluations so far" in done.stdout
-    ask = "SELECT kind, operator, purpose, seed FROM moves WHERE run = '{}' ORDER BY move"
-    whole, parts = (sql(file, ask.format(run)) for run in ("whole", "parts"))
-    assert len(whole) == 24
-    assert whole == parts
-    assert len(sql(file, "FROM events WHERE run = 'parts' AND kind = 'session'")) == 3
+    assert "Resuming run 'night', 11 evaluations so far" in done.stdout
+    ask = "SELECT kind, operator, purpose, seed FROM moves ORDER BY move"
+    moves = sql(whole / "treewright.duckdb", ask)
+    assert len(moves) == 24
+    assert moves == sql(file, ask)
+    assert len(sql(file, "FROM events WHERE kind = 'session'")) == 3
 
 
 def test_several_may_be_asked_before_any_is_told() -> None:

@@ -171,6 +171,13 @@ def test_logits_of_any_offset_are_normalised(run_candidate) -> None:
     assert evaluation.score == pytest.approx(8.0, abs=1e-6)
 
 
+def test_a_program_gets_the_31_bits_of_its_seed_that_every_generator_accepts(run_candidate, toy_seed: str) -> None:
+    failing = "def train(session):\n    torch.manual_seed(session.seed)\n    raise ValueError(session.seed)\n"
+    evaluation = run_candidate(f"{toy_seed}\n{failing}", seed=2**62 + 2**31 + 77)
+    assert evaluation.reason == "training: ValueError: 77"
+    assert evaluation.request.seed == 2**62 + 2**31 + 77
+
+
 def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable (API keys!), no network, no process, no descriptor, no place to write."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret-of-ours")

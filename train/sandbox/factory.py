@@ -13,6 +13,7 @@ from pathlib import Path
 
 from archive.records import Request
 from prepare.language_model import LanguageModelTask
+from prepare.session import candidate_seed
 from train.hardware.slots import Slot, pinned
 from train.progress import Progress
 from train.sandbox.abort import Aborted
@@ -75,7 +76,7 @@ class SandboxFactory:
         task, slot = self.task, self.slot
         return {
             "threads": slot.threads,
-            "seed": self.request.seed,
+            "seed": candidate_seed(self.request.seed),
             "seconds": task.seconds,
             "clock_cores": slot.width if task.clock_on(slot.device) == "cpu" else 0,
             "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
