@@ -26,7 +26,8 @@ LAYERS = {
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors interval output records < noise < tree < storage < query < export report < cli",
-    "prepare": "clock globs overrides presets renamed scorer scoring session source syntax values wire "
+    "prepare": "clock globs metric_lines overrides presets renamed scorer scoring session source syntax "
+    "values wire "
     "< data known smoke_test < config files task < language_model program < task_folders < compose < load < standalone",
 }
 """Modules and sub-packages of a package: each may import those of the layers before it, and none of its own layer."""
