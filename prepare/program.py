@@ -18,6 +18,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from prepare.blocks import END, START, BlockError, block_spans
 from prepare.clock import Clock
 from prepare.files import read_instructions, read_source
 from prepare.globs import matches
@@ -218,7 +219,9 @@ class ProgramTask:
 
     def prepare(self) -> Path:
         """Check that the folder has what the settings name. Raises TaskError."""
-        self.seed_files()
+        files = self.seed_files()
+        if self.evolve_blocks:
+            _require_blocks(files)
         self.readonly_files()
         if self.scorer is not None and not (self.root / self.scorer).is_file():
             raise TaskError(f"task.scorer is {self.scorer!r}, which is not in {self.folder}")
@@ -259,6 +262,21 @@ class ProgramTask:
         own = [path for path in dict.fromkeys([*beside, *hidden]) if not matches(path, self.editable)]
         kept = {path: (self.root / path).read_bytes() for path in own if not _is_ignored(self.root / path)}
         return {**kept, **self.readonly_files()}
+
+
+def _require_blocks(files: Mapping[str, str]) -> None:
+    """Raise TaskError unless there is a block that may change, and all markers are pairs."""
+    found = 0
+    for path, text in files.items():
+        try:
+            found += len(block_spans(text))
+        except BlockError as error:
+            raise TaskError(f"{path} {error}") from None
+    if not found:
+        raise TaskError(
+            f"task.evolve_blocks is true, and none of {', '.join(files)} has a block; write a line with {START} above "
+            f"and one with {END} below what may change"
+        )
 
 
 def _constraint(values: Any) -> Constraint:

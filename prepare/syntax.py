@@ -1,4 +1,4 @@
-"""A lock around Python's parser, which is not thread-safe.
+"""Parse checks of files, and a lock around Python's parser, which is not thread-safe.
 
 While CPython builds ``ast`` objects, it keeps the recursion depth in a variable that all threads share. When the
 garbage collector lets another thread parse in between, both fail with "SystemError: AST constructor recursion
@@ -9,7 +9,9 @@ a program does it here.
 from __future__ import annotations
 
 import ast
+import json
 import threading
+from collections.abc import Callable, Mapping
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """Exceptions of Python's parser, also for NUL bytes and for nesting that is too deep."""
@@ -21,3 +23,38 @@ def parse(source: str) -> ast.Module:
     """Return the syntax tree, as ``ast.parse`` does. Raises one of ``PARSE_ERRORS``."""
     with _PARSER:
         return ast.parse(source)
+
+
+def parse_error(path: str, text: str) -> str | None:
+    """Return why a file does not parse, by its suffix: Python, JSON, YAML, TOML. None if it does, and for others."""
+    check = _CHECKS.get(path.rpartition(".")[2])
+    try:
+        if check is not None:
+            check(text)
+    except SyntaxError as error:
+        return f"{path} line {error.lineno}: {error.msg}"
+    except PARSE_ERRORS as error:
+        return f"{path} does not parse: {' '.join(str(error).split())[:300] or type(error).__name__}"
+    return None
+
+
+def _parse_toml(text: str) -> None:
+    import tomllib
+
+    tomllib.loads(text)
+
+
+def _parse_yaml(text: str) -> None:
+    """Read all events: unlike loading, this costs no more than the text, whatever its aliases. Raises ValueError."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        for _ in yaml.parse(text, Loader=yaml.SafeLoader):
+            pass
+    except (yaml.YAMLError, OverflowError) as error:  # an escape beyond Unicode overflows
+        raise ValueError(str(error)) from None
+
+
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    "py": parse, "json": json.loads, "toml": _parse_toml, "yaml": _parse_yaml, "yml": _parse_yaml,
+}  # fmt: skip
