@@ -13,9 +13,11 @@ run: $(STAMP)
 	$(BIN)/python -m prepare
 	$(BIN)/python -m search
 
-# API keys are unset, so that no test can spend money. WORKERS processes, each on a core of its own.
+# API keys are unset, so that no test can spend money. WORKERS processes, each on a core of its own. Bytecode is kept:
+# to rewrite the asserts of all tests and to compile our modules takes each process seconds otherwise.
 WORKERS ?= 2
-PYTEST = env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+UNSET := -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u OPENAI_API_KEY -u PYTHONDONTWRITEBYTECODE
+PYTEST = env $(UNSET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test: $(DEV) data
 	$(PYTEST) -m "not slow and not nightly"

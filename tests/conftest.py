@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import threading
@@ -26,16 +27,36 @@ from prepare.task import Metric
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 from train.progress import ProgressCallback
-from train.sandbox.base import find_sandbox
+from train.sandbox.base import Bubblewrap, find_sandbox
 from train.sandbox.image.folder import KEEP, remove_unused
 
-hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no failure
-hypothesis.settings.load_profile("here")
+hypothesis.settings.register_profile("by day", deadline=None, max_examples=50)  # a busy machine is no failure
+hypothesis.settings.register_profile("at night", deadline=None, max_examples=300)
 
 CANDIDATES = Path(__file__).parent / "train" / "candidates"
+MEMORY = Path("/dev/shm")
+LEAST_ROOM = 4 << 30
+TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
+"""Environment variable of pytest: where ``tmp_path`` is made."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if is_fit_for_tests(MEMORY):
+        os.environ.setdefault(TEMPORARY, str(MEMORY))
+    hypothesis.settings.load_profile("by day" if "not nightly" in config.option.markexpr else "at night")
+    keep_to_own_cores()
+
+
+def is_fit_for_tests(folder: Path) -> bool:
+    """Return whether a folder in memory has room and lets programs run: each commit waits for a disk otherwise."""
+    try:
+        facts = os.statvfs(folder)
+    except OSError:
+        return False
+    return not facts.f_flag & os.ST_NOEXEC and facts.f_bavail * facts.f_frsize >= LEAST_ROOM
+
+
+def keep_to_own_cores() -> None:
     """Give each worker of pytest-xdist cores of its own, so that candidates of two workers never share one."""
     worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
     if worker is not None and hasattr(os, "sched_setaffinity"):
@@ -63,6 +84,14 @@ def archives_from_a_template(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "create_atomically", copied)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_kind_of_sandbox_is_probed_once() -> Iterator[None]:
+    """Ask once a session whether a sandbox can be made here: each command asks, which takes 0.2 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bubblewrap, "probe", functools.cache(Bubblewrap.probe))
         yield
 
 

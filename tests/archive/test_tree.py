@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from archive_sample import ELSEWHERE, HERE, Diary, a_curve, a_family, a_run, failed, request_for, scored
+from example_counts import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
@@ -88,7 +89,7 @@ class _Walk:
             self.trainings.append(request)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_archive_gives_back_the_tree_of_the_search(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_answer_forms import FAMILIES, block, fenced
 
@@ -98,20 +98,17 @@ def answered(answer: str, old: str, path: str = "train.py") -> str | None:
         return None
 
 
-@settings(max_examples=150)
 @given(programs(), programs(), st.sampled_from(["````````", "~~~~~", "````````python"]))
 def test_a_whole_program_survives_byte_for_byte(old: str, new: str, mark: str) -> None:
     answer = f"IDEA: it\n{mark}\n{shown(new, old, new)}{mark.removesuffix('python')}\n"
     assert answered(answer, old) == new
 
 
-@settings(max_examples=150)
 @given(programs(), programs())
 def test_a_whole_program_in_a_short_fence_survives_or_is_refused(old: str, new: str) -> None:
     assert answered(f"IDEA: it\n{fenced(shown(new, old, new))}", old) in (new, None)
 
 
-@settings(max_examples=300)
 @given(edited(fresh=True), st.sampled_from(["", "```\n", "```python\n# train.py\n"]))
 def test_edits_are_exactly_those_that_are_stated(case: tuple[str, str, list[tuple[str, str]]], fence: str) -> None:
     old, new, _ = case
@@ -119,7 +116,6 @@ def test_edits_are_exactly_those_that_are_stated(case: tuple[str, str, list[tupl
     assert answered(answer, old) in (new, None)
 
 
-@settings(max_examples=150)
 @given(edited(fresh=True), lines, st.sampled_from(FAMILIES), st.booleans())
 def test_nothing_of_a_thought_is_applied(
     case: tuple[str, str, list[tuple[str, str]]], thought: list[str], family: tuple[str, str], draft: bool
@@ -136,7 +132,6 @@ def test_nothing_of_a_thought_is_applied(
 parts = st.one_of(st.sampled_from(MARKS), words, st.sampled_from(["RATE = 0.1", "RATE = 9.9", "Q = 9.9", "```"]))
 
 
-@settings(max_examples=300)
 @given(
     programs(), st.lists(parts, max_size=12), st.sampled_from(FAMILIES), lines, st.sampled_from(["train.py", "a.txt"])
 )
@@ -150,7 +145,6 @@ def test_nothing_above_the_end_of_a_thought_is_applied(
     assert result is None or "9.9" not in result
 
 
-@settings(max_examples=300)
 @given(
     programs(),
     st.lists(st.one_of(st.sampled_from(MARKS), words, st.sampled_from(["RATE = 0.1", "Q = 1"])), max_size=14),

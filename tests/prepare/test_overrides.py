@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
+from example_counts import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from prepare.overrides import readable, value_of, written
 texts = st.text(st.sampled_from("\\${}[]()\"'`,;:=#~@&|!?*+-% ab01\n\tüß李😀"), max_size=9) | st.text(max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(5))
 @given(texts.filter(lambda text: text != "???"))  # which is a missing value for OmegaConf, also in quotes
 @example("true")
 @example("null")
@@ -32,7 +33,6 @@ def test_a_printed_text_is_read_back_through_the_shell(text: str) -> None:
     assert compose([typed]).values["run"] == text
 
 
-@settings(max_examples=60, deadline=None)
 @given(texts)
 @example("0\n")
 def test_reading_twice_is_reading_once(text: str) -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prepare.data.packing import BOS, lay_out, pack
@@ -22,7 +22,6 @@ def rows_of(sizes: list[int], width: int, ahead: int = 16) -> tuple[Tokens, int]
     return rows, packing.cropped
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=60), st.integers(2, 17), st.integers(1, 20))
 def test_rows_are_full_begin_with_bos_and_lose_only_what_is_counted(sizes: list[int], width: int, ahead: int) -> None:
     rows, cropped = rows_of(sizes, width, ahead)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_counts import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -100,7 +101,7 @@ def test_leader_finalists_nominee_and_champion_are_rows_with_reasons(start: Star
     assert all(reason for *_, reason in (*decided, *moves))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(5))
 @given(st.text(min_size=1).filter(lambda name: name.isprintable() and name.strip() and name != "???"))
 @example("true")
 @example("größe")
