@@ -97,7 +97,13 @@ def prose(path: Path) -> tuple[str, str]:
     return node, step
 
 
-@pytest.fixture(params=OLDER[: SINCE - 1], ids=lambda path: path.name.split(".")[0])
+FIRST, *BETWEEN, LAST = OLDER[: SINCE - 1]
+
+
+@pytest.fixture(
+    params=[FIRST, *(pytest.param(path, marks=pytest.mark.nightly) for path in BETWEEN), LAST],
+    ids=lambda path: path.name.split(".")[0],
+)
 def older(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str, str]:
     path = tmp_path / "old.duckdb"
     path.write_bytes(gzip.decompress(request.param.read_bytes()))

@@ -147,17 +147,18 @@ def questions(path: Path) -> None:
     reader.query("SELECT sum(loss) FROM curves")
 
 
+@pytest.mark.parametrize("step", [31_013, pytest.param(7919, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("use", [everything, questions])
-def test_a_changed_byte_of_the_file_is_said(closed: Path, use: Callable[[Path], None]) -> None:
+def test_a_changed_byte_of_the_file_is_said(closed: Path, use: Callable[[Path], None], step: int) -> None:
     data, seen = closed.read_bytes(), 0
-    for place in range(5000, len(data), 7919):
+    for place in range(5000, len(data), step):
         closed.write_bytes(data)
         flip(closed, place)
         try:
             use(closed)
         except ArchiveDamaged as error:
             seen += "bytes on the disk are not those that were written" in str(error)
-    assert seen >= 5, "most blocks hold something"
+    assert seen >= 3, "most blocks hold something"
 
 
 @pytest.mark.parametrize("size", [200, 6000, 100_000])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,8 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from inside import run, search
-from launching import HOUSE, PATHS, STUB, toy_conf
-from launching import run as launched
+from launching import HOUSE, STUB, toy_conf
 
 from search.claims.statistics import Interval, NoInterval, expects
 from search.cli.programs import ProgramError, Recorded, read_program
@@ -110,7 +108,9 @@ def test_an_export_cannot_name_code(tmp_path: Path, way: str) -> None:
     assert not [path for path in tmp_path.rglob("owned")]
 
 
-def test_a_class_of_the_user_s_own_comes_from_the_user_s_settings(tmp_path: Path) -> None:
+def test_a_class_of_the_user_s_own_comes_from_the_user_s_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same task, named on the command line, is taken from there; another one is refused with the difference."""
     conf = toy_conf(tmp_path / "own")
     file = conf / "task" / "toy.yaml"
@@ -124,16 +124,16 @@ def test_a_class_of_the_user_s_own_comes_from_the_user_s_settings(tmp_path: Path
     repo = planted(tmp_path, values)
     shutil.copy(SEED, repo / "x" / "train.py")
     named = ["task=toy", "--config-dir", str(conf), "evaluator=stub"]
-    paths = {"PYTHONPATH": os.pathsep.join([PATHS, str(tmp_path)])}
+    monkeypatch.syspath_prepend(tmp_path)
     command = [sys.executable, "-m", "search", "evaluate", str(repo / "x"), "--runs", "1"]
 
-    done = launched([*command, *named[1:]], tmp_path, **paths)
+    done = run([*command, *named[1:]], tmp_path)
     assert done.returncode == 1
     assert "task.corpus names the class 'corpus_of_mine.Mine'" in done.stderr
-    done = launched([*command, *named], tmp_path, **paths)
+    done = run([*command, *named], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "task toy" in done.stdout
-    done = launched([*command, *named, "task.seconds=2"], tmp_path, **paths)
+    done = run([*command, *named, "task.seconds=2"], tmp_path)
     assert done.returncode == 2
     assert "seconds: 1.0 -> 2" in done.stderr
 

@@ -196,10 +196,10 @@ def test_a_claim_that_takes_longer_is_reckoned_with(play: Callable[..., Played])
         bar.append(best)
         return 30.0 if is_best else 10.0
 
-    played = play(Budget(hours=0.5), takes=takes)
+    played = play(Budget(hours=0.25), takes=takes)
     assert played.purposes()["confirm"] == 6
     assert played.purposes()["report"] == 8
-    assert played.seconds <= 1800.0 + 15.0  # half a training of the claim, as is said in search/run/budget.py
+    assert played.seconds <= 900.0 + 15.0  # half a training of the claim, as is said in search/run/budget.py
 
 
 def test_evaluations_alone(play: Callable[..., Played]) -> None:
