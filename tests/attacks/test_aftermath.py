@@ -79,7 +79,13 @@ def grown(evaluation: Failed) -> Tree:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["outlives_the_run", "stays_behind", "fork_bomb", "traces_its_parent"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("outlives_the_run", "traces_its_parent"),
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("stays_behind", "fork_bomb")),  # test_attacks.py
+    ],
+)
 def test_no_process_of_it_is_left(run_candidate, name: str) -> None:
     """Its processes call themselves by a name that nobody else has."""
     mark = f"tw{time.time_ns() % 10**9}"

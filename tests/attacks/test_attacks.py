@@ -30,12 +30,19 @@ EVERY = 10
 
 
 FIRST = {"false_claims", "stays_behind"}
-"""Attacks that ``make test`` runs, too; the slow tier runs all."""
+"""Attacks that ``make test`` runs, too."""
 
 
 def trusted_marks(attack: Attack) -> pytest.MarkDecorator:
     """Six check the harness in CI; all of them run at night."""
     return pytest.mark.slow if attack.checks_harness else pytest.mark.nightly
+
+
+def marks_here(attack: Attack) -> tuple[pytest.MarkDecorator, ...]:
+    """CI runs one attack of each way, and its variants run at night."""
+    if attack.name in FIRST:
+        return ()
+    return (pytest.mark.nightly if attack.variant_of else pytest.mark.slow,)
 
 
 def parameters(marks: Callable[[Attack], Any]) -> list[Any]:
@@ -129,7 +136,7 @@ def host(evaluator: AuditedEvaluator, toy_task: LanguageModelTask, honest: float
     return Host(evaluator.groups, *toy_task.corpus.locations())
 
 
-@pytest.mark.parametrize("attack", parameters(lambda each: () if each.name in FIRST else pytest.mark.slow))
+@pytest.mark.parametrize("attack", parameters(marks_here))
 def test_it_fails_here(
     attack: Attack,
     run_candidate,
@@ -164,3 +171,8 @@ def quotes(text: str, task: LanguageModelTask, length: int = 20) -> bool:
 
 def test_every_number_of_the_list_has_its_programs() -> None:
     assert {attack.number for attack in ATTACKS} == set(LIST)
+
+
+def test_every_variant_names_an_attack_that_ci_runs() -> None:
+    in_ci = {attack.name for attack in ATTACKS if not attack.variant_of}
+    assert {attack.variant_of for attack in ATTACKS if attack.variant_of} <= in_ci

@@ -13,20 +13,17 @@ import pytest
 from archive.records import Scored
 
 PROGRAMS = Path(__file__).parent / "candidates"
-CHEATS = [
-    "changes_with_its_calls",
+CHEATS = ["changes_with_its_calls", "fits_the_batch", "look_ahead", "replays_between_sandboxes", "trains_in_predict"]
+AT_NIGHT = [
     "changes_with_the_batch",
-    "fits_the_batch",
     "learns_while_judged",
     "logits_of_infinity",
-    "look_ahead",
     "look_ahead_memo",
     "look_ahead_where_it_pays",
-    "replays_between_sandboxes",
-    "trains_in_predict",
     "unnormalised",
     "zero_loss",
 ]
+"""They go the way of one of ``CHEATS`` in a claim, or meet arithmetic that screenings share."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,7 @@ def honest(run_candidate, toy_seed: str) -> Scored:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHEATS)
+@pytest.mark.parametrize("name", [*CHEATS, *(pytest.param(name, marks=pytest.mark.nightly) for name in AT_NIGHT)])
 def test_a_cheat_gains_nothing_in_a_claim(run_candidate, honest: Scored, name: str) -> None:
     found = run_candidate((PROGRAMS / f"{name}.py").read_text(), purpose="report")
     if isinstance(found, Scored):

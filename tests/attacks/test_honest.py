@@ -1,7 +1,6 @@
 """Honest programs that are written in an unusual way: each must be scored, and agree with its audit.
 
-    pytest tests/attacks/test_honest.py              three of them
-    pytest -m "slow or not slow" tests/attacks/test_honest.py
+    pytest tests/attacks/test_honest.py -k bfloat16
 
 They are the counterpart of the attacks: an evaluator that refuses everything would stop every attack, too.
 """
@@ -20,6 +19,12 @@ from train.language_model.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "honest"
 FAST = {"ngrams"}
+IN_CI = {"bfloat16", "compiled", "data_loader", "just_small_enough", "many_parts", "own_windows", "threads"}
+"""The slow tier's: numbers of three digits, a compiler, workers, threads, states at their limits, rows of any length.
+
+The other models are run at night: an evaluator sees nothing of a program but its state and its logits.
+"""
+CLAIMS_AT_NIGHT = ("compiled", "padded", "recurrent", "sliding_window")
 SECONDS = {"spawned_loader": 60.0}  # its workers import torch; it ends early
 LEARNED = 7.0
 """Bits per byte that each reaches in its time, on a busy machine too: a constant answer gives 8."""
@@ -27,7 +32,13 @@ LEARNED = 7.0
 
 def parameters() -> list[object]:
     names = sorted(path.stem for path in PROGRAMS.glob("*.py"))
-    return [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in names]
+    return [pytest.param(name, marks=marks(name)) for name in names]
+
+
+def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    if name in FAST:
+        return ()
+    return (pytest.mark.slow if name in IN_CI else pytest.mark.nightly,)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +73,10 @@ def test_an_unusual_program_is_scored(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["compiled", "own_windows", "padded", "recurrent", "sliding_window"])
+@pytest.mark.parametrize(
+    "name",
+    ["own_windows", *(pytest.param(name, marks=pytest.mark.nightly) for name in CLAIMS_AT_NIGHT)],
+)
 def test_an_unusual_program_is_judged_in_a_claim(
     run_candidate, patient: LanguageModelTask, evaluator: AuditedEvaluator, name: str
 ) -> None:

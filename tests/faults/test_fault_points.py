@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 
 SLOTS = 2
 AT_ONCE = ("node", "move", "landed", "commit", "node:5", "move:5", "landed:5", "commit:5")
-IN_SANDBOXES = ("launch", "train", "score", "audit", "commit:2", "launch:3")
+IN_SANDBOXES = ("launch", "train", "score", "audit")
+AGAIN = ("commit:2", "launch:3")
 
 
 @dataclass
@@ -92,16 +93,19 @@ def test_a_kill_at_each_point_of_the_search_loses_nothing_and_repeats_nothing(tm
 
 
 @pytest.mark.timeout(600)
-def test_a_kill_at_each_point_of_an_evaluation_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "points", [IN_SANDBOXES, pytest.param((*IN_SANDBOXES, *AGAIN), marks=pytest.mark.nightly)], ids=["once", "again"]
+)
+def test_a_kill_at_each_point_of_an_evaluation_leaves_nothing(tmp_path: Path, points: tuple[str, ...]) -> None:
     """With real sandboxes: no process is left at once, and no folder and no memory group after the next start."""
     conf = toy_conf(tmp_path)
     shutil.copytree(HOUSE / "tests" / "conf" / "evaluator", conf / "evaluator")
     words = ("--config-dir", str(conf), "task=toy", "operators=tune", "run=night", f"executor.slots={SLOTS}")
     words = (*words, "evaluator=diary", f"evaluator.diary={tmp_path / 'diary'}")
     victim = Victim(tmp_path, words, {"TREEWRIGHT_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)})
-    for point in IN_SANDBOXES:
+    for point in points:
         victim.kill_at(point)
-    # Room for a small claim, for what was in flight, and for a little more.
-    budget = len(victim.known) + 4 + SLOTS + 2
-    victim.finish(budget, len(IN_SANDBOXES), "claim.candidates=1", "claim.report_seeds=2")
+    # Room for the smallest claim, for what was in flight, and for a little more.
+    budget = len(victim.known) + 4 + SLOTS + 1
+    victim.finish(budget, len(points), "claim.candidates=1", "claim.confirm_seeds=1", "claim.report_seeds=2")
     assert len(evaluations(victim.archive)) <= budget

@@ -50,7 +50,10 @@ def resumed(said: str, folder: Path, **variables: str) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize(
     ("number", "group"),
-    [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    [
+        *((signal.SIGINT, True), (signal.SIGTERM, False)),
+        *(pytest.param(*each, marks=pytest.mark.nightly) for each in ((signal.SIGINT, False), (signal.SIGTERM, True))),
+    ],
 )
 def test_a_stop_says_how_to_go_on_and_that_works(tmp_path: Path, number: signal.Signals, group: bool) -> None:
     archive = tmp_path / "my archive.duckdb"
@@ -71,7 +74,7 @@ def test_a_stop_says_how_to_go_on_and_that_works(tmp_path: Path, number: signal.
     settled(archive)
 
 
-@pytest.mark.parametrize("group", [True, False])
+@pytest.mark.parametrize("group", [True, pytest.param(False, marks=pytest.mark.nightly)])
 def test_ctrl_c_ends_what_runs_in_sandboxes_and_records_no_failure(tmp_path: Path, group: bool) -> None:
     conf = toy_conf(tmp_path)
     words = ("--config-dir", str(conf), "task=toy", "operators=tune", "run=night", "executor.slots=2")

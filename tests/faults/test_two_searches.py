@@ -14,6 +14,10 @@ from ledger import evaluations, family, gone, rows, settled, stages, stages_left
 pytestmark = pytest.mark.slow
 
 
+CLAIM = ("claim.candidates=1", "claim.confirm_seeds=1", "claim.report_seeds=2")
+"""The smallest claim."""
+
+
 def words_for(folder: Path, archive: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """A search with real sandboxes; both use one temporary folder, as they do in /tmp."""
     words = (
@@ -34,6 +38,7 @@ def until_both_train(folder: Path, *processes: psutil.Process) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.nightly
 def test_both_work_side_by_side(tmp_path: Path) -> None:
     toy_conf(tmp_path)
     archives, running = ("one.duckdb", "two.duckdb"), []
@@ -56,7 +61,7 @@ def test_the_end_of_one_does_not_touch_the_other(tmp_path: Path) -> None:
     words, variables = words_for(tmp_path, "killed.duckdb")
     killed = begin(tmp_path, *words, "run=night", "budget.evaluations=100", stub=False, **variables)
     words, _ = words_for(tmp_path, "kept.duckdb")
-    kept = begin(tmp_path, *words, "run=night", "budget.evaluations=9", stub=False, **variables)
+    kept = begin(tmp_path, *words, "run=night", *CLAIM, "budget.evaluations=6", stub=False, **variables)
     until_both_train(tmp_path, psutil.Process(killed.pid), psutil.Process(kept.pid))
     processes = family(killed.pid)
     killed.send_signal(signal.SIGKILL)
@@ -70,7 +75,7 @@ def test_the_end_of_one_does_not_touch_the_other(tmp_path: Path) -> None:
     said, errors = kept.communicate(timeout=300)
     assert kept.returncode == 0, said + errors
     assert rows(tmp_path / "kept.duckdb", "SELECT DISTINCT outcome FROM evaluations") == [("scored",)]
-    assert len(evaluations(tmp_path / "kept.duckdb")) == 9
+    assert len(evaluations(tmp_path / "kept.duckdb")) == 6
     settled(tmp_path / "kept.duckdb")
 
 

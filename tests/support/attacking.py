@@ -12,6 +12,7 @@ An attack is one file in ``tests/attacks/candidates``: a program, whose constant
                                    (a new interpreter) or ``inside`` its own process
     RUNS = 1                       how often it is run before it is looked at, here and there
     CHECKS_HARNESS = True          run where it is trusted, too, by ``make test-slow``
+    VARIANT_OF = "look_ahead"      an attack that goes the same way, which CI runs; this one is run at night
 
 The constants are read, never executed: this is the test's process, not a sandbox.
 """
@@ -100,6 +101,7 @@ class Attack:
     naive: Literal["apart", "launched", "inside"]
     runs: int
     checks_harness: bool
+    variant_of: str
 
     @property
     def name(self) -> str:
@@ -123,6 +125,7 @@ class Attack:
             naive=said.get("NAIVE", "apart"),
             runs=said.get("RUNS", 1),
             checks_harness=said.get("CHECKS_HARNESS", False),
+            variant_of=said.get("VARIANT_OF", ""),
         )
         wrong = [
             problem

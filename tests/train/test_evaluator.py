@@ -127,24 +127,30 @@ FAILURES = [
 SLOW_FAILURES = [
     ("crashes_in_scoring", "crashed", "what it printed is withheld"),
     ("diverges", "stopped", "a loss of nan at step 3"),
-    ("wrong_shape", "crashed", "returned shape (16, 31, 256) for tokens [16, 32]; expected [16, 32, 256]"),
     ("never_ends", "timed_out", "the state had not arrived when the 1 s of training"),
     ("never_starts", "timed_out", "session.start() was not called within 6 s"),
-    ("too_many_parameters", "invalid", "the state has 300,000 elements; 100,000 are allowed"),
     ("huge_state", "invalid", "the state has 5,000,000 elements; 100,000 are allowed"),
     ("writes_data", "crashed", "SIGSEGV (perhaps it wrote to the training data, which is read-only"),
     ("starts_twice", "crashed", "session.start() was called twice"),
-    ("leaves", "crashed", "it exited without a result (exit status 0)"),
     ("closes_session", "crashed", "it closed its session without an answer"),
     ("dropout", "invalid", "predict must be causal, deterministic (no dropout)"),
     ("no_numbers", "invalid", "a log-probability was not a finite number"),
     ("forged_claim", "invalid", "a target's log-probability was below -10,000 nats"),
 ]
+FAILURES_AT_NIGHT = [  # what fails in the same place as another of these, or as one in test_rehearsal.py
+    ("wrong_shape", "crashed", "returned shape (16, 31, 256) for tokens [16, 32]; expected [16, 32, 256]"),
+    ("too_many_parameters", "invalid", "the state has 300,000 elements; 100,000 are allowed"),
+    ("leaves", "crashed", "it exited without a result (exit status 0)"),
+]
 
 
 @pytest.mark.parametrize(
     ("name", "outcome", "reason"),
-    [*FAILURES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_FAILURES)],
+    [
+        *FAILURES,
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_FAILURES),
+        *(pytest.param(*case, marks=pytest.mark.nightly) for case in FAILURES_AT_NIGHT),
+    ],
 )
 def test_a_failure_is_an_outcome_with_a_reason(
     run_candidate, toy_task: LanguageModelTask, name: str, outcome: str, reason: str

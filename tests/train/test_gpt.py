@@ -135,7 +135,7 @@ def test_a_score_is_bits_per_byte_of_the_text(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whole", [0, 1 << 40])
+@pytest.mark.parametrize("whole", [0, pytest.param(1 << 40, marks=pytest.mark.nightly)], ids=["told", "whole rows"])
 def test_who_looks_ahead_is_caught_whether_positions_are_told_or_not(
     gpt: AuditedEvaluator, run_candidate: RunCandidate, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
@@ -193,7 +193,7 @@ def test_made_up_rows_are_like_real_ones() -> None:
     assert synthetic_rows(1, 10, 64).shape == (1, 65)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_whole_small_search(texts: Path, tmp_path: Path) -> None:
     settings = [
         *("task=gpt", "data=folder", f"data.path={texts}", "task.context=64", "task.vocab=512", "task.rows=32"),

@@ -83,7 +83,16 @@ LEFT_TO_THE_TRAINING = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", LEFT_TO_THE_TRAINING.values())
+@pytest.mark.parametrize(
+    "line",
+    [
+        LEFT_TO_THE_TRAINING["needs many steps"],
+        *(
+            pytest.param(LEFT_TO_THE_TRAINING[kind], marks=pytest.mark.nightly)
+            for kind in ("no best state yet", "an empty average")
+        ),
+    ],
+)
 def test_what_only_few_steps_cause_is_no_failure(run_candidate, line: str) -> None:
     evaluation = run_candidate(program(after=line))
     assert isinstance(evaluation, Scored), evaluation

@@ -94,8 +94,14 @@ def counted(
     return AuditedEvaluator(toy_task, evaluator.sandbox, memory_groups=request.param == "kernel")
 
 
+WATCHED = ("a child that lives", "children that live for a moment", "orphans that live for a moment")
+"""What is counted in different places: the kernel counts all of them in one, a sum over processes does not."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [*WATCHED, *(pytest.param(way, marks=pytest.mark.nightly) for way in WAYS if way not in WATCHED)]
+)
 def test_the_session_tells_the_time_that_is_enforced(run_candidate: Any, counted: AuditedEvaluator, way: str) -> None:
     evaluation: Evaluation = run_candidate(program(way, "session.elapsed() < 0.6"), by=counted)
     assert isinstance(evaluation, Scored), evaluation
@@ -111,7 +117,9 @@ ATTACKS = ("trains_in_orphans", "trains_in_short_lives", "trains_in_threads")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name", ["trains_in_orphans", *(pytest.param(n, marks=pytest.mark.nightly) for n in ATTACKS[1:])]
+)
 def test_who_computes_longer_is_late_without_a_memory_group_too(
     run_candidate: Any, toy_task: LanguageModelTask, evaluator: AuditedEvaluator, name: str
 ) -> None:

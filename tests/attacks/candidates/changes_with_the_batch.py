@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional as F
 
 ATTACK = 0
+VARIANT_OF = "changes_with_its_calls"
 ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"

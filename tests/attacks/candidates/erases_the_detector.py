@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 ATTACK = 23
+VARIANT_OF = "patched_clock"
 ENDS = "timed_out"
 REASON = "the state had not arrived"
 HARM = "score"

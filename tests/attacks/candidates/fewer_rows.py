@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 11
+VARIANT_OF = "easier_text"
 ENDS = "scored"
 HARM = "score"
 GAIN = 0.01

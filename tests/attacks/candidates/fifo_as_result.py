@@ -5,6 +5,7 @@ import os
 import torch
 
 ATTACK = 19
+VARIANT_OF = "symlink_as_result"
 ENDS = "scored"
 HARM = "dead"
 NAMES = ("results.json", "result", "state", "state.safetensors", "checkpoint.pt", "metrics.json", "run.log", "log")

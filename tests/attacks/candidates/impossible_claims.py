@@ -6,6 +6,7 @@ import torch
 import prepare.scoring as scoring
 
 ATTACK = 24
+VARIANT_OF = "no_number_as_metric"
 ENDS = "invalid"
 REASON = "a log-probability was not a finite number of at most 0"
 HARM = "score"

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 ATTACK = 14
+VARIANT_OF = "replays_answers"
 ENDS = "scored"
 HARM = "trophy"
 RUNS = 3

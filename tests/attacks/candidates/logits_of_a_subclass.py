@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 18
+VARIANT_OF = "logits_that_answer"
 ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"

@@ -5,6 +5,7 @@ import os
 import torch
 
 ATTACK = 27
+VARIANT_OF = "memory_bomb_shared"
 ENDS = "out_of_memory"
 REASON = "of memory"
 HARM = "greed"

@@ -7,6 +7,7 @@ import time
 import torch
 
 ATTACK = 16
+VARIANT_OF = "stays_behind"
 ENDS = "scored"
 HARM = "later"
 

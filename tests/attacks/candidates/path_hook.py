@@ -7,6 +7,7 @@ import stat
 import torch
 
 ATTACK = 17
+VARIANT_OF = "sitecustomize_hook"
 ENDS = "scored"
 HARM = "later"
 NAIVE = "launched"

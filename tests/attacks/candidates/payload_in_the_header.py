@@ -6,6 +6,7 @@ import struct
 import torch
 
 ATTACK = 25
+VARIANT_OF = "payload_as_state"
 ENDS = "invalid"
 REASON = "the state is not a safetensors file"
 HARM = "trophy"

@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 0
+VARIANT_OF = "fits_the_batch"
 ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"

@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 13
+VARIANT_OF = "seed_fishing"
 ENDS = "scored"
 HARM = "score"
 GAIN = 0.005

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 ATTACK = 6
+VARIANT_OF = "targets_from_the_stack"
 ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"

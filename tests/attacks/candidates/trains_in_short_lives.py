@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 ATTACK = 15
+VARIANT_OF = "trains_in_orphans"
 ENDS = "timed_out"
 REASON = "the state had not arrived"
 HARM = "trophy"

@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 3
+VARIANT_OF = "easier_text"
 ENDS = "scored"
 HARM = "score"
 GAIN = 2.0
