@@ -15,6 +15,7 @@ from prepare.overrides import key_of, value_of
 from prepare.program import SETTINGS, folder_settings
 
 _EVALUATOR = "evaluator=scorer"
+_NO_TEXT = ("null", "true", "false", "nan", "inf")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def with_task_folder(overrides: Sequence[str], roots: Sequence[Path]) -> Iterato
     if not found or (folder := found[-1][1]) is None:
         yield Chosen(tuple(overrides))
         return
-    place, name = found[-1][0], re.sub(r"[^A-Za-z0-9_-]", "_", folder.resolve().name) or "task"
+    place, name = found[-1][0], _choice_name(folder.resolve().name)
     with tempfile.TemporaryDirectory(prefix="treewright-task-") as made:
         _write(Path(made), name, folder)
         named = [each if i != place else f"{_sign(each)}task={name}" for i, each in enumerate(overrides)]
@@ -68,6 +69,12 @@ def _names_task(override: str) -> bool:
     return key_of(override) == "task" and "=" in override and not override.startswith("~")
 
 
+def _choice_name(name: str) -> str:
+    """Return a folder's name as a choice of a group. Hydra reads ``null``, ``1e3`` and the like as no text."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    return plain if re.match(r"[A-Za-z]", plain) and plain.lower() not in _NO_TEXT else f"task_{plain}"
+
+
 def _sign(override: str) -> str:
     return override[: len(override) - len(override.lstrip("+"))]
 
@@ -75,10 +82,14 @@ def _sign(override: str) -> str:
 def _write(made: Path, name: str, folder: Path) -> None:
     import yaml  # type: ignore[import-untyped]
 
+    class Quoted(yaml.SafeDumper):  # type: ignore[misc]
+        """Writes texts in quotes: Hydra reads ``1e3`` as a number, PyYAML as a text."""
+
+    Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
     try:
         settings = folder_settings(folder)
     except TaskError as error:
         raise SettingsError(str(error)) from None
     (made / "task").mkdir()
-    text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
+    text = yaml.dump(settings, Dumper=Quoted, allow_unicode=True, sort_keys=False)
     (made / "task" / f"{name}.yaml").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Run ``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``, ``doctor``, ``evaluate``, ``ablate`` or ``explain``."""
+"""Run ``python -m search [GROUP=CHOICE] [NAME=VALUE] ...``, or one of its other commands (``--help`` lists them)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(
 
 
 _BESIDE = {
+    "new": ("search.cli.new", "new"),
     "evaluate": ("search.cli.evaluate", "rescore"),
     "ablate": ("search.cli.ablate", "ablate"),
     "explain": ("search.cli.explain", "explain"),

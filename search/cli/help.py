@@ -7,8 +7,8 @@ from pathlib import Path
 from prepare.compose import choices_of, groups
 
 _HEADER = """\
-Treewright improves a program against a metric: it grows a tree of variants of train.py, scores each where the
-candidate cannot interfere, and reports a champion only if it is better on fresh seeds.
+Treewright improves any program with a measurable score: it grows a tree of its variants, scores each where the
+candidate cannot interfere, and reports a champion only if it is better on fresh seeds or is verified exactly.
 
 Groups: choose one configuration file of a group with GROUP=NAME
 """
@@ -22,7 +22,8 @@ Values: change with NAME=VALUE
   budget.hours=H budget.device_hours=H   wall-clock hours, slot hours; earlier sessions of the run count
   budget.tokens=N budget.dollars=D       of the language model; these end the run, llm.max_dollars only ends its calls
   budget.target=S          stop searching at this score
-  task.seconds=S           training time of one evaluation, in seconds  (10 on a CPU)
+  task=FOLDER              a folder with task.yaml, which `new` and `adopt` make   (shakespeare)
+  task.seconds=S           time of one evaluation, in seconds           (10 on a CPU)
   data=NAME                corpus of task=gpt: climbmix, python, folder (climbmix; also data.shards=N, data.path=DIR)
   executor.slots=N         parallel evaluations                         (one per GPU, else one per core)
   executor=ray             evaluate on a Ray cluster, docs/slurm.md     (local)
@@ -34,6 +35,10 @@ Examples
   python -m search run=night budget.evaluations=400    a longer run; the same command resumes it
   python -m search policy=greedy seed=1 operators=tune
   python -m search -m policy=ucb,greedy seed=1,2,3     a run of each combination; then: python -m archive compare
+  python -m search new packing                         write a sample task that runs at once (--kind: which)
+  python -m search check packing                       evaluate its seed: score, noise, direction, pace, trust
+  python -m search task=./packing                      search it
+  python -m search adopt PATH                          make a task of an OpenEvolve, ShinkaEvolve, Harbor ... folder
   python -m search doctor                              check that a search can start on this machine
   python -m search evaluate PATH                       score a file or an export again, under the same protocol
   python -m search explain ID                          estimate the gain by each parameter, from all scores
