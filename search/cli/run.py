@@ -26,6 +26,7 @@ from search.cli.terminal import show, show_error
 from search.config import Config
 from search.display.live import make_display
 from search.display.summary import archive_command, resume_command, summarise
+from search.run.controller import NothingMade
 from search.run.engine import Engine, SearchStopped
 from search.run.loop import Display, SlotLoop
 from search.run.proposals import GRACE_SECONDS
@@ -103,7 +104,7 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     display.follow(session.forecast, search.llm.meter)
     try:
         result = session.run()
-    except ExecutorError:
+    except (ExecutorError, NothingMade):
         display.show(_how_to_resume(typed.resume(engine.run.run)))
         raise
     finally:  # record finished evaluations also after an error

@@ -48,7 +48,7 @@ from search.run.budget import (
     seconds_left,
     target_reached,
 )
-from search.run.engine import Engine
+from search.run.engine import Engine, SearchStopped
 
 _LATEST = 64
 """Latest scored evaluations whose wall time predicts that of the next."""
@@ -58,6 +58,10 @@ _PATIENCE = 0.25
 """Seconds between checks whether an unavailable model's service may be asked again."""
 
 _LIMIT_NAMES = {"evaluations": "evaluations", "hours": "hours", "device_hours": "device hours"}
+
+
+class NothingMade(SearchStopped):
+    """Only a language model could have made candidates, and it cannot be asked; the message has the service's words."""
 
 
 @dataclass(frozen=True)
@@ -276,10 +280,11 @@ class RunController:
     # ------------------------------------------------------------ claiming
 
     def _start_claim(self, end: SearchEnd) -> None:
-        """Start the claim, if the budget can pay for it."""
+        """Start the claim, if the budget can pay for it. Raises NothingMade where no candidate has been made for it."""
         reason = self._reason = end.words
         self._note_once("searched", reason, end)
         self._earlier_end = end
+        self._require_candidates(end)
         self.announce(reason)
         plan = self._claim_plan()
         if plan is None:
@@ -292,6 +297,17 @@ class RunController:
             self._claiming = plan
         if self._claiming is None:
             self.engine.withdraw_claim()
+
+    def _require_candidates(self, end: SearchEnd) -> None:
+        """Raise NothingMade if there is none but the root, since no language model could be asked.
+
+        A model that was asked as much as its caps allow has been asked: that is an end like that of any other budget.
+        """
+        parts = self.engine.parts
+        closed = None if parts.llm_cap() else parts.llm_closed()
+        reason = self.engine.outage_words if self._outage_is_long() else closed
+        if reason and len(self.engine.tree) == 1 and end.code in ("stopped", "llm_closed"):
+            raise NothingMade(f"no candidate was made, since the language model cannot be asked: {reason}")
 
     def _note_once(self, kind: str, message: str, end: SearchEnd | None = None) -> None:
         """Record an event of the search's end, unless an earlier session recorded the same end."""

@@ -10,7 +10,7 @@ import pytest
 from inside import search
 from launching import begin, one, sql
 from messages_api import TOKENS_IN, TOKENS_OUT, MessagesApi
-from model_server import Say
+from model_server import Fail, Say
 from openai_api import OpenAiApi
 
 KEY = "sk-ant-test"
@@ -36,6 +36,31 @@ def test_a_key_that_is_refused_is_said_at_once_and_nothing_is_lost(tmp_path: Pat
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 4
     assert search(tmp_path, "run=night", "budget.evaluations=6", "llm=none").returncode == 0
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 6
+
+
+@pytest.mark.parametrize(
+    ("fail", "said"),
+    [
+        (Fail(401, "authentication_error", "invalid x-api-key"), "the key was refused: invalid x-api-key"),
+        (Fail(404, "not_found_error", "model: gone"), "no model 'claude-sonnet-5-5': model: gone"),
+        (Fail(400, "invalid_request_error", "max_tokens: 16000 > 8000"), "max_tokens: 16000 > 8000"),
+    ],
+)
+def test_a_search_by_a_model_alone_that_is_refused_is_an_error(tmp_path: Path, fail: Fail, said: str) -> None:
+    """The check of the key finds nothing: only the calls are refused."""
+    words = ("run=night", "operators=llm", "budget.evaluations=6", "claim=off")
+    with MessagesApi(act=lambda number: fail) as api:
+        done = search(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+        other = search(tmp_path, "operators=auto", *words[2:], f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+    assert done.returncode == 1
+    assert "error: no candidate was made, since the language model cannot be asked: " in done.stderr
+    assert said in done.stderr
+    assert "Resume with:" in done.stdout
+    assert other.returncode == 0, "other operators have made candidates"
+    with MessagesApi() as api:
+        done = search(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert one(tmp_path / "treewright.duckdb", "count(*) FROM nodes WHERE run = 'night'") > 1
 
 
 def test_a_whole_search_by_a_model_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -105,29 +106,24 @@ def test_an_outage_without_an_end_ends_a_search_that_has_nothing_else(
     monkeypatch.setattr(lookahead, "_PAUSES", (0.01, 0.01))
     with MessagesApi(act=lambda number: Fail(529, "overloaded_error", "busy")) as api:
         model = Claude(CLAUDE, base_url=api.url, api_key="sk-x", retries=0, timeout=20.0)
-        bench = start("operators=llm", "budget.evaluations=20", model=model, concurrency=2)
-    assert bench.result.finished
-    assert "the language model's service has not answered" in bench.result.reason
-    assert "529 busy" in bench.result.reason
+        with pytest.raises(controller.NothingMade, match=r"no candidate was made, since .* 529 busy"):
+            start("operators=llm", "budget.evaluations=20", model=model, concurrency=2)
 
 
-@pytest.mark.parametrize("operators", ["llm", "auto"])
-def test_a_setting_that_is_refused_is_tried_twice(start: Callable[..., Any], tmp_path: Path, operators: str) -> None:
-    """Calls in flight at the first refusal may add to the two."""
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_setting_that_is_refused_is_tried_twice(start: Callable[..., Any], tmp_path: Path, alone: bool) -> None:
+    """A model alone has then made nothing, which is an error."""
+    error = pytest.raises(controller.NothingMade, match=r"does not support 0\.7.* Set llm\.temperature=null")
     with OpenAiApi(act=lambda number: Fail(400, "invalid", "'temperature' does not support 0.7")) as api:
         model = OpenAICompatible(QWEN, base_url=f"{api.url}/v1", key=None, temperature=0.7, timeout=20.0)
-        words = (f"operators={operators}", "budget.evaluations=12", "claim=null")
-        bench = start(*words, model=model, concurrency=1, stub={"delay": 0.05})
+        words = (f"operators={'llm' if alone else 'auto'}", "budget.evaluations=30", "claim=null")
+        with error if alone else nullcontext():
+            start(*words, model=model, concurrency=1, stub={"delay": 0.05})
     archive = tmp_path / "archive.duckdb"
-    assert bench.result.finished
     assert len(api.asked) == 2
-    closing = bench.search.parts.llm_closed() or ""
-    assert "does not support 0.7" in closing
-    assert "Set llm.temperature=null" in closing
-    if operators == "auto":
-        assert one_of(archive, "SELECT count(*) FROM evaluations") == 12, "the search goes on without the model"
-    else:
-        assert "llm.temperature=null" in bench.result.reason
+    assert one_of(archive, "SELECT count(*) FROM events WHERE kind = 'llm_closed' AND message LIKE '%=null%'") == 1
+    if not alone:
+        assert one_of(archive, "SELECT count(*) FROM evaluations") == 30, "the search goes on without the model"
 
 
 def test_the_bodies_that_are_sent_can_be_read(start: Callable[..., Any]) -> None:

@@ -20,6 +20,7 @@ from archive.storage.store import Archive
 from operators.llm.base import LanguageModel
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible
+from search.run.controller import NothingMade
 
 PRICE = {"input": 2, "output": 10}
 EACH = (TOKENS_IN * 2 + TOKENS_OUT * 10) / 1e6
@@ -129,7 +130,6 @@ def test_a_model_that_is_never_there_ends_the_search_with_a_reason(start: Callab
     with MessagesApi() as api:
         api.act = lambda number: Fail(404, "not_found_error", "model: claude-9")
         model = Claude("claude-9", base_url=api.url, api_key="sk-x", timeout=20.0)
-        bench = start("operators=llm", "budget.evaluations=20", model=model, concurrency=1)
-    assert bench.result.finished
-    assert "no model 'claude-9'" in bench.result.reason
+        with pytest.raises(NothingMade, match=r"no candidate was made, since .* no model 'claude-9'"):
+            start("operators=llm", "budget.evaluations=20", model=model, concurrency=1)
     nothing_is_lost(tmp_path / "archive.duckdb", api)

@@ -57,8 +57,8 @@ def test_no_improvement_beyond_noise_is_said_first_and_what_could_have_been_seen
     assert "the two cannot be told apart" in text
     said = re.search(r"A gain of 2 bpb would have been seen with a probability of (\d+)%", text)
     assert said is not None
-    assert found.baseline_n == found.champion_n == 4
-    assert int(said[1]) == round(100 * power(2.0 / (found.standard_error * 2**0.5), 4))
+    assert (runs := found.baseline_n) == found.champion_n >= 4
+    assert int(said[1]) == round(100 * power(2.0 / (found.standard_error * (runs / 2) ** 0.5), runs))
 
 
 def test_a_worse_nominee_is_called_worse(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
