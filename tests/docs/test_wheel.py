@@ -48,6 +48,7 @@ def place(wheel: Path) -> Iterator[Path]:
     """An environment with this wheel and the packages that are installed here, by hard links: no download.
 
     Sandboxes mount the folder of installed packages itself, so a ``.pth`` file that leads elsewhere would not do.
+    Bytecode comes with them: each sandbox would compile torch otherwise.
     """
     root = Path(tempfile.mkdtemp(prefix="wheel-", dir=sys.prefix))
     try:
@@ -56,7 +57,7 @@ def place(wheel: Path) -> Iterator[Path]:
         shutil.copytree(
             sysconfig.get_paths()["purelib"],
             site,
-            ignore=shutil.ignore_patterns("__editable__*", "treewright-*", "__pycache__"),
+            ignore=shutil.ignore_patterns("__editable__*", "treewright-*"),
             copy_function=os.link,
             dirs_exist_ok=True,
         )

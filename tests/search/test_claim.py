@@ -459,8 +459,10 @@ def test_a_real_gain_is_crowned() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("searches", [200, pytest.param(1000, marks=pytest.mark.nightly)])
-@pytest.mark.parametrize("candidates", [12, 100])
+@pytest.mark.parametrize(
+    ("candidates", "searches"),
+    [(100, 200), *(pytest.param(each, 1000, marks=pytest.mark.nightly) for each in (12, 100))],
+)
 def test_false_champions_and_coverage_over_many_searches(candidates: int, searches: int) -> None:
     """Within three standard errors; a false champion is due once in forty."""
     false_champion, coverage, bias = false_champions_and_coverage(candidates, searches)

@@ -193,8 +193,14 @@ def test_nonsense_in_the_credit(override: str, said: str) -> None:
 # ---------------------------------------------------------------- through the real search
 
 
+UNLIKE = ("abmcts", "hillclimb", "map_elites", "uct")
+"""Policies that choose in unlike ways; ``ucb`` is in test_search.py."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [*UNLIKE, *(pytest.param(name, marks=pytest.mark.nightly) for name in NAMES if name not in UNLIKE)]
+)
 def test_a_real_search_is_resumed_exactly(name: str, start: Callable[..., Any], tmp_path: Path) -> None:
     """The real loop, archive and operators: a search that was stopped twice makes the moves of one that was not."""
     words = (f"policy={name}", "budget.evaluations=40", "policy.widening.patience=8", CREDIT, "run=night")
