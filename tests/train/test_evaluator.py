@@ -201,6 +201,7 @@ def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.Monk
     assert found["processes"] == []
     assert found["first"].startswith("refused")
     assert found["user"] != 0
+    assert found["collects"]
     known = {"bin", "candidate", "dev", "etc", "lib", "lib32", "lib64", "library", "proc", "python", "sbin"}
     assert set(found["root"]) <= known | {"site", "site1", "tmp", "usr"}
     assert set(found["descriptors"]) <= {"/dev/null", "pipe", "socket"}

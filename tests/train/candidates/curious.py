@@ -1,5 +1,6 @@
 """Prints all that it can find out about where it is."""
 
+import gc
 import json
 import os
 import socket
@@ -36,6 +37,7 @@ def train(session):
         "root": sorted(os.listdir("/")),
         "descriptors": [kind for number in range(4096) if number != 3 and (kind := kind_of(number))],
         "user": os.getuid(),
+        "collects": gc.isenabled(),
     }
     print("FOUND " + json.dumps(found), flush=True)
     raise SystemExit(3)
