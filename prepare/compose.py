@@ -173,7 +173,7 @@ def _each(override: Override, folder: Path | None) -> Iterator[str]:
 
 
 def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
-    """Raise SettingsError for several values, for a group set to null or a number, and for Hydra's own settings."""
+    """Raise SettingsError for several values, a group set to a list, null or a number, and Hydra's own settings."""
     known = groups(folder)
     for line, override in zip(overrides, parsed(overrides), strict=True):
         group = override.key_or_group
@@ -186,10 +186,11 @@ def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
             raise SettingsError(f"{line!r} names no setting; expected NAME=VALUE. {_HELP}")
         if group.startswith(("hydra/", "hydra.")) and group != "hydra.searchpath":
             raise SettingsError(f"{line!r} would have no effect: Hydra composes the configuration and runs nothing")
-        if group in known and not override.is_delete() and not isinstance(override.value(), str | list):
-            raise SettingsError(
-                _no_choice(group, override.get_value_element_as_str(), () if folder is None else (folder,))
-            )
+        if group in known and not override.is_delete() and not isinstance(override.value(), str):
+            name, beside = override.get_value_element_as_str(), () if folder is None else (folder,)
+            if isinstance(override.value(), list):
+                raise SettingsError(_no_list(line, group, beside))
+            raise SettingsError(_no_choice(group, name, beside))
 
 
 # ---------------------------------------------------------------- Hydra
@@ -277,8 +278,19 @@ def _unfit_file(paths: Iterable[Path]) -> str | None:
 
 
 def _no_choice(group: str, name: str, beside: Sequence[Path]) -> str:
+    return f"there is no {group}={name}. {_choices(group, beside)}"
+
+
+def _no_list(line: str, group: str, beside: Sequence[Path]) -> str:
+    return (
+        f"{line!r} is a list, whose files would be merged into one; expected {group}=NAME, or {group}=NAME,NAME with "
+        f"-m for a run of each. {_choices(group, beside)}"
+    )
+
+
+def _choices(group: str, beside: Sequence[Path]) -> str:
     known = ", ".join(choices_of(group, *beside)) or "none"
-    return f"there is no {group}={name}. Choices for {group}: {known}. {_HELP}"
+    return f"Choices for {group}: {known}. {_HELP}"
 
 
 def _unknown(key: str, overrides: Sequence[str], beside: Sequence[Path]) -> str:

@@ -117,3 +117,11 @@ def test_several_models_have_further_fields_each() -> None:
 def test_other_mappings_refuse_unknown_keys() -> None:
     with pytest.raises(SettingsError, match=r"unknown override 'llm\.extras'"):
         compose(["llm=openai", "llm.extras={top_p: 0.9}"])
+
+
+@pytest.mark.parametrize("typed", ["policy=[ucb,greedy]", "policy=[ucb]", "task=[]"])
+def test_a_list_of_files_is_refused(typed: str) -> None:
+    """Hydra merges them: of two policies, it would run one that nobody has named."""
+    group = typed.split("=")[0]
+    with pytest.raises(SettingsError, match=rf"is a list, .* expected {group}=NAME, or .*Choices for {group}: "):
+        compose([typed])

@@ -319,7 +319,6 @@ def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
         (["budget.dollars=1"], ["budget.dollars would never end", "budget.evaluations"]),
         (["policy.score.c=high"], ["policy.score.c is 'high'"]),
         (["~task"], ["task is missing; expected task=NAME"]),
-        (["task=[]"], ["task is missing; expected task=NAME"]),
         (["run=true"], ["run is true, which is no text", """write 'run="true"'"""]),
         (["run=[a]"], ["run is "]),
         (["archive=a\0b"], ["archive is 'a\\x00b'", "NUL"]),
