@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import threading
@@ -90,8 +89,17 @@ def archives_from_a_template(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session", autouse=True)
 def each_kind_of_sandbox_is_probed_once() -> Iterator[None]:
     """Ask once a session whether a sandbox can be made here: each command asks, which takes 0.2 s."""
+    works: set[Bubblewrap] = set()
+    probe = Bubblewrap.probe
+
+    def once(bubblewrap: Bubblewrap) -> str | None:
+        problem = None if bubblewrap in works else probe(bubblewrap)
+        if problem is None:
+            works.add(bubblewrap)
+        return problem
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bubblewrap, "probe", functools.cache(Bubblewrap.probe))
+        patch.setattr(Bubblewrap, "probe", once)
         yield
 
 
