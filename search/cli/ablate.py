@@ -62,7 +62,7 @@ class AblationError(Exception):
 
 
 @dataclass(frozen=True)
-class Subject:
+class AblatedNode:
     """The node under ablation: its run, its program, and which of its steps can be removed."""
 
     run: Run
@@ -142,7 +142,7 @@ def _ablate(options: argparse.Namespace, chosen: Config, stack: ExitStack) -> in
     return _measure(search, executor, subject, options.runs, stop)
 
 
-def _measure(search: Engine, executor: Executor, subject: Subject, runs: int, stop: threading.Event) -> int:
+def _measure(search: Engine, executor: Executor, subject: AblatedNode, runs: int, stop: threading.Event) -> int:
     """Evaluate the programs without each step, and print the report. Returns the exit status."""
     task, count = search.parts.task, len(subject.removals)
     total = runs * (1 + count)
@@ -178,7 +178,7 @@ def _turn(search: Engine, executor: Executor, landed: Callable[..., None], total
         landed(search, evaluation, total)
 
 
-def _config(subject: Subject, chosen: Config, typed: Sequence[str]) -> Config:
+def _config(subject: AblatedNode, chosen: Config, typed: Sequence[str]) -> Config:
     """Return the configuration of the node's run, with this machine's slots and sandbox.
 
     An archive may come from an untrusted source: its task and evaluator are used only if they name classes on the list
@@ -211,7 +211,7 @@ def _named_again(recorded: Plain, chosen: Plain, group: str) -> Any:
     return chosen[group]
 
 
-def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str, str]], str | None]) -> EngineParts:
+def _parts(subject: AblatedNode, runs: int, task: Task, gate: Callable[[Mapping[str, str]], str | None]) -> EngineParts:
     operator = Ablate(_NAME, subject.removals)
     return EngineParts(
         task=task,
@@ -227,14 +227,14 @@ def _parts(subject: Subject, runs: int, task: Task, gate: Callable[[Mapping[str,
 # ---------------------------------------------------------------- the lineage
 
 
-def _subject(archive: Archive, start: str) -> Subject:
+def _subject(archive: Archive, start: str) -> AblatedNode:
     """Return the node whose id starts with ``start``, and its steps. Raises AblationError or QueryError."""
     run, node_id, tree = located(archive, start)
     removals, entangled = _steps(tree, node_id)
     if not removals:
         reasons = "; ".join(f"{node[:8]}: {why}" for node, _, why in entangled) or "it is the seed program itself"
         raise AblationError(f"no step of {node_id[:8]} can be removed: {reasons}")
-    return Subject(run, node_id, tree[node_id].candidate.files, removals, entangled)
+    return AblatedNode(run, node_id, tree[node_id].candidate.files, removals, entangled)
 
 
 def located(archive: Archive, start: str) -> tuple[Run, str, Tree]:
@@ -277,7 +277,7 @@ def _steps(tree: Tree, node_id: str) -> tuple[tuple[Removal, ...], tuple[tuple[s
 # ---------------------------------------------------------------- the answer
 
 
-def report(subject: Subject, tree: Tree, task: Task) -> str:
+def report(subject: AblatedNode, tree: Tree, task: Task) -> str:
     """Report for each step how much worse the program scores without it, with the 95% interval."""
     unit, whole = task.metric.unit, tree.scores(tree.root)
     interval = mean_interval(whole)
@@ -301,7 +301,7 @@ def report(subject: Subject, tree: Tree, task: Task) -> str:
     return "\n".join(lines)
 
 
-def _carried(subject: Subject, tree: Tree, place: int) -> tuple[Removal, Difference | NoInterval]:
+def _carried(subject: AblatedNode, tree: Tree, place: int) -> tuple[Removal, Difference | NoInterval]:
     removal = subject.removals[place]
     node = next((n for n in tree.nodes if removal.node_id.startswith(n.candidate.ablated or "-")), None)
     if node is None:

@@ -15,7 +15,7 @@ from prepare.wire import MAX_UNTRUSTED, Decoder, Frame
 _CHUNK = 1 << 20
 
 
-class Channel:
+class PolledChannel:
     """This side of the socket. ``closed``: the other side has closed it, or no further message is expected."""
 
     def __init__(self, connection: socket.socket) -> None:

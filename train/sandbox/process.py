@@ -28,7 +28,7 @@ import psutil
 from prepare.wire import Frame, MalformedFrame, OversizedFrame, encode
 from train.sandbox.abort import Aborted, aborted_by_exit
 from train.sandbox.cgroup import MemoryGroup, MemoryGroups
-from train.sandbox.channel import Channel
+from train.sandbox.channel import PolledChannel
 from train.sandbox.environment import Contained
 from train.sandbox.log import OutputReader, error_line
 from train.sandbox.monitor import ResourceMonitor, ResourceUsage
@@ -76,7 +76,7 @@ class SandboxProcess:
         """Seconds in which this process did not run while it should have supervised the sandbox."""
         self._contained = contained
         self._cancelled = cancelled
-        self._channel = Channel(ours)
+        self._channel = PolledChannel(ours)
         self._next_check = 0.0
         try:
             self._process, group = _launch(command, environment, theirs, memory_mb, groups)
