@@ -194,6 +194,11 @@ class Request:
     """The baseline's training curve, against which the optional median rule stops slow runs. Not stored."""
     position_key: bytes = field(default=b"", repr=False)
     """The archive's secret, from which the positions that judge a claim are derived. Not stored with the request."""
+    seal: bool = False
+    """Whether to train only, and to return ``Trained``. An evaluator that cannot do so evaluates as usual. Not stored.
+    """
+    trained: Trained | None = field(default=None, repr=False)
+    """The training that is to be judged, of an earlier request with ``seal``. Not stored with the request."""
 
 
 @dataclass(frozen=True)
@@ -329,6 +334,25 @@ class Failed(EvaluationBase):
 
 
 Evaluation = Scored | Failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(EvaluationBase):
+    """The first half of an evaluation for a claim: a training whose state is judged later, by another request.
+
+    No outcome of an evaluation: what was measured becomes part of the row that the judgement ends with.
+    """
+
+    state: bytes = field(repr=False)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> Literal["trained"]:
+        return "trained"
+
+
+Landed = Evaluation | Trained
+"""What an evaluator returns: a whole evaluation, or the first half of one."""
 
 # ---------------------------------------------------------------- the rest of the archive's rows
 

@@ -113,6 +113,10 @@ class Tree:
         self.moves: dict[int, MoveRecord] = {}
         self.open_moves: dict[int, MoveRecord] = {}
         """Chosen, but neither refused nor evaluated yet."""
+        self.trained: set[int] = set()
+        """Moves of claims whose training is sealed: its state is kept, and is judged later."""
+        self.judging: set[int] = set()
+        """Those of them whose judgement has begun, so that text of its split was shown to a sandbox."""
         self.noise_prior: NoisePrior | None = None
         """What earlier runs or the task tell of the seed deviation."""
         self.repeated: dict[str, None] = {}

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from archive.records import Evaluation, Node, Request
+from archive.records import Landed, Node, Request
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Operator
@@ -177,8 +177,10 @@ class Search(RunController):
         self.begin()
         return super().ask(free, patient=patient)
 
-    def evaluate(self, request: Request) -> Evaluation:
+    def evaluate(self, request: Request) -> Landed:
         """Evaluate in this process's first slot and wait: in a sandbox, or by the function of an ``OwnTask``.
+
+        Of an evaluation for a claim, each call makes one half (see ``search/run/sealing.py``).
 
         Raises TypeError if the executor evaluates elsewhere.
         """

@@ -6,6 +6,7 @@
     train     the state has arrived, the training sandbox is still open
     score     the claims have arrived, the scoring sandbox is still open
     audit     the audited logits have arrived, the auditing sandbox is still open
+    seal      a training for a claim is sealed, and not judged yet
     landed    an evaluation has reached the search, and is not recorded yet
     commit    an evaluation is recorded
 
@@ -19,7 +20,7 @@ import os
 import signal
 from typing import Literal
 
-Point = Literal["move", "node", "launch", "train", "score", "audit", "landed", "commit"]
+Point = Literal["move", "node", "launch", "train", "score", "audit", "seal", "landed", "commit"]
 _passed = itertools.count(1)
 
 

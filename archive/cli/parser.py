@@ -36,8 +36,8 @@ python -m archive COMMAND --help lists the options of a command. Without a comma
 standard input. ID is any start of a node's id that fits one node. FILE is ${ENVIRONMENT_VARIABLE}, or
 {DEFAULT_NAME} in the current directory.
 
-tables   runs nodes parents files sources moves refusals evaluations curves window_scores llm_requests
-         llm_calls decisions events
+tables   runs nodes parents files sources moves refusals evaluations curves window_scores trainings
+         judgements llm_requests llm_calls decisions events
 views    leaderboard progress noise operator_stats change_kind_stats model_stats calls spending failures ideas suspects
          violations claims repeats throughput early_correlation ablations programs run_summary scores gains
          lineage('ID') children('ID') ancestry(['ID', ...])

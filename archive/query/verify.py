@@ -81,6 +81,15 @@ _WRONG = {
     "window scores without their evaluation": (
         "SELECT DISTINCT w.node_id FROM window_scores AS w ANTI JOIN evaluations AS e USING (node_id, seed, purpose)"
     ),
+    "training without its move": (
+        "SELECT run || ' ' || move FROM trainings AS t "
+        "WHERE NOT EXISTS (FROM moves AS m WHERE m.run = t.run AND m.move = t.move)"
+    ),
+    "training stored twice": "SELECT run || ' ' || move FROM trainings GROUP BY run, move HAVING count(*) > 1",
+    "judgement without its training": (
+        "SELECT run || ' ' || move FROM judgements AS j "
+        "WHERE NOT EXISTS (FROM trainings AS t WHERE t.run = j.run AND t.move = j.move AND t.arrival < j.arrival)"
+    ),
     "call of an unknown run": "SELECT DISTINCT run FROM llm_calls WHERE run NOT IN (SELECT run FROM runs)",
     "call without its prompt, answer or templates": (
         "SELECT run || ' ' || move FROM llm_calls WHERE prompt_sha NOT IN (SELECT sha FROM sources) "
@@ -99,7 +108,8 @@ _WRONG = {
     ),
     "place in the order of arrival used twice": (
         "SELECT run || ' ' || arrival FROM (SELECT run, arrival FROM moves UNION ALL SELECT run, arrival FROM nodes "
-        "UNION ALL SELECT run, arrival FROM refusals UNION ALL SELECT run, arrival FROM evaluations) "
+        "UNION ALL SELECT run, arrival FROM refusals UNION ALL SELECT run, arrival FROM evaluations "
+        "UNION ALL SELECT run, arrival FROM trainings UNION ALL SELECT run, arrival FROM judgements) "
         "GROUP BY run, arrival HAVING count(*) > 1"
     ),
 }

@@ -59,7 +59,9 @@ class History:
 
     def last_arrival(self) -> int:
         """Return the highest ``arrival`` of all rows; 0 in an empty archive."""
-        tables = ("moves", "refusals", "nodes", "evaluations", "decisions", "events")
+        tables = (
+            "moves", "refusals", "nodes", "trainings", "judgements", "evaluations", "decisions", "events",
+        )  # fmt: skip
         return max(int(self._query(f"SELECT coalesce(max(arrival), 0) FROM {table}")[0][0]) for table in tables)
 
     def keys(self, run: str) -> set[Key]:
@@ -90,7 +92,12 @@ class History:
                 tree.refuse(record)
             else:
                 tree.record(record)
+        tree.trained |= self._moves_in("trainings", run.run)
+        tree.judging |= self._moves_in("judgements", run.run)
         return tree
+
+    def _moves_in(self, table: str, run: str) -> set[int]:
+        return {move for (move,) in self._query(f"SELECT move FROM {table} WHERE run = ?", [run])}
 
     def _noise_prior(self, run: Run, conditions: Conditions) -> NoisePrior | None:
         """Return what runs that began earlier tell of the seed deviation, else what the run's task tells."""
@@ -134,6 +141,11 @@ class History:
         sql = f"SELECT {rows.WINDOWS} FROM window_scores JOIN nodes USING (node_id) WHERE run = ?"
         found = self._query(sql, [run])
         return {(row[0], row[1], row[2]): WindowScores(row[3], bytes(row[5])) for row in found}
+
+    def training(self, run: str, move: int) -> tuple[str, int, str] | None:
+        """Return hash and size of a sealed state, and what was measured; None if that training is not sealed."""
+        found = self._query("SELECT sha, bytes, measured FROM trainings WHERE run = ? AND move = ?", [run, move])
+        return found[0] if found else None
 
     def secret(self, purpose: str) -> bytes | None:
         found = self._query("SELECT secret FROM secrets WHERE purpose = ?", [purpose])
@@ -233,6 +245,7 @@ class History:
             signs AS (
                 SELECT chosen_at AS at FROM moves WHERE run = $run
                 UNION ALL SELECT refused_at FROM refusals WHERE run = $run
+                UNION ALL SELECT sealed_at FROM trainings WHERE run = $run
                 UNION ALL SELECT finished_at FROM evaluations WHERE run = $run
                 UNION ALL SELECT happened_at FROM events WHERE run = $run
                 UNION ALL SELECT called_at FROM llm_calls WHERE run = $run
@@ -241,4 +254,4 @@ class History:
                          ON signs.at >= starts.at GROUP BY ALL)
             SELECT coalesce(sum(epoch(ended) - epoch(began)), 0) FROM sessions
         """
-        return float(self._query(sql.replace("$run", "?"), [run] * 6)[0][0])
+        return float(self._query(sql.replace("$run", "?"), [run] * 7)[0][0])

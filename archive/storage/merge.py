@@ -29,6 +29,8 @@ _KEYS = {
     "evaluations": ("node_id", "seed", "purpose"),
     "curves": ("node_id", "seed", "purpose"),
     "window_scores": ("node_id", "seed", "purpose"),
+    "trainings": ("run", "move"),
+    "judgements": ("run", "move"),
     "llm_requests": ("request",),
     "llm_calls": ("run", "move", "turn", "called_at"),
     "decisions": ("run", "kind", "node_id", "decided_at"),
@@ -36,7 +38,7 @@ _KEYS = {
 }
 """Table -> the columns that identify a row in all archives. Times are those of the machine that wrote the row."""
 
-_ARRIVES = ("moves", "refusals", "nodes", "evaluations", "decisions", "events")
+_ARRIVES = ("moves", "refusals", "nodes", "trainings", "judgements", "evaluations", "decisions", "events")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from archive.records import (
     Resources,
     Run,
     Scored,
+    Trained,
     WindowScores,
 )
 
@@ -208,6 +209,37 @@ def evaluation_of(
         return Failed(**vars(base), outcome=outcome, reason=reason or "", violation=violation)
     audit = Audit(audit_k, correction, worst) if audit_k is not None else None
     return Scored(**vars(base), score=score, audit=audit, windows=windows)
+
+
+TRAINING = "run, move, sha, bytes, measured, sealed_at, arrival"
+JUDGEMENT = "run, move, began_at, arrival"
+
+
+def training_row(trained: Trained, sha: str, sealed_at: float, arrival: int) -> Row:
+    measured = {
+        "conditions": vars(trained.conditions), "resources": vars(trained.resources), "metrics": trained.metrics,
+        "trust": trained.trust, "sandbox": trained.sandbox, "device": trained.device, "log": trained.log,
+        "started_at": trained.started_at, "finished_at": trained.finished_at, "curve": curve_columns(trained.curve),
+    }  # fmt: skip
+    request = trained.request
+    return (request.run, request.move, sha, len(trained.state), to_json(measured), to_time(sealed_at), arrival)
+
+
+def trained_of(measured: str, request: Request, state: bytes) -> Trained:
+    """Return a sealed training with its state."""
+    found = json.loads(measured)
+    steps, elapsed, losses = found.pop("curve")
+    return Trained(
+        **found
+        | {
+            "request": request,
+            "state": state,
+            "conditions": Conditions(**found["conditions"]),
+            "resources": Resources(**found["resources"]),
+            "metrics": {name: float(value) for name, value in found["metrics"].items()},
+            "curve": tuple(map(CurvePoint, steps, map(float, elapsed), map(float, losses))),
+        }
+    )
 
 
 WINDOWS = "node_id, seed, purpose, position_set, windows, scores"

@@ -1,9 +1,9 @@
--- Schema 7. Append-only: rows are inserted by the search, never updated or deleted.
+-- Schema 8. Append-only: rows are inserted by the search, never updated or deleted.
 -- Changes here need a migration in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The single writer checks uniqueness.
 -- Ids that are joined on are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
 -- Times are UTC. Column names are public interface: users write them in queries.
--- `arrival` numbers the rows of moves, refusals, nodes, evaluations, decisions and events in the order in which they came:
+-- `arrival` numbers the rows of moves, refusals, nodes, trainings, judgements, evaluations, decisions and events as they came:
 -- a resumed search rebuilds its tree from it. Times cannot serve for that, since clocks stand still and step back.
 
 CREATE TABLE meta (
@@ -195,6 +195,25 @@ CREATE TABLE window_scores (
     position_set VARCHAR NOT NULL,      -- identifies the positions: only scores of equal sets are compared by window
     windows      INTEGER NOT NULL,
     scores       BLOB NOT NULL          -- little-endian 32-bit floats, in the metric's unit; their mean is the score
+);
+
+-- Of a claim: trainings that have ended, whose states are kept in files beside the archive until the verdict.
+CREATE TABLE trainings (
+    run       VARCHAR NOT NULL,
+    move      INTEGER NOT NULL,
+    sha       VARCHAR NOT NULL,         -- SHA-256 of the state
+    bytes     BIGINT NOT NULL,
+    measured  JSON NOT NULL,            -- becomes part of the evaluation's row when the state has been judged
+    sealed_at TIMESTAMP NOT NULL,
+    arrival   BIGINT NOT NULL
+);
+
+-- A row before the first text of a split is shown to a sandbox with such a state: after all trainings of that stage.
+CREATE TABLE judgements (
+    run      VARCHAR NOT NULL,
+    move     INTEGER NOT NULL,
+    began_at TIMESTAMP NOT NULL,
+    arrival  BIGINT NOT NULL
 );
 
 -- Made once for this file, and not merged into others. Never in a prompt, a report or an export.

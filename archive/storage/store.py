@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +33,11 @@ from archive.records import (
     MoveRecord,
     Node,
     Refusal,
+    Request,
     Run,
     Scored,
     Spending,
+    Trained,
 )
 from archive.storage import rows, schema
 from archive.storage.database import (
@@ -51,6 +53,7 @@ from archive.storage.database import (
 from archive.storage.history import History
 from archive.storage.lazy import StoredCurve, StoredFiles
 from archive.storage.sources import Sources
+from archive.storage.states import States
 from archive.storage.writer import CHECKPOINT_SECONDS, Writer
 from archive.tree import Tree
 
@@ -76,6 +79,7 @@ class Archive:
         self._writer = Writer(path, connection, checkpoint_seconds)
         self._history = History(self.query)
         self._sources = Sources(path, self._writer, self.query)
+        self._states = States(path)
         self._ids: set[str] | None = None
         self._keys: dict[str, set[tuple[str, int, str]]] = {}
         self._secrets: dict[str, bytes] = {}
@@ -132,6 +136,7 @@ class Archive:
     def close(self) -> None:
         """Checkpoint into the file and release it. Closing twice does nothing."""
         self._writer.close()
+        self._states.close()
 
     def checkpoint(self) -> bool:
         """Bring all committed rows into the file now. Return whether that was possible."""
@@ -239,6 +244,36 @@ class Archive:
         """Record an event for the user."""
         with self.transaction():
             self._writer.write(rows.insert("events", rows.EVENT), rows.event_row(event, self._arrival()))
+
+    # ------------------------------------------------------------ trainings for a claim
+
+    def seal(self, trained: Trained) -> None:
+        """Keep a training for a claim: its state in a file beside the archive, the file's hash in a row.
+
+        Raises ArchiveError if the file cannot be written.
+        """
+        sha = self._states.keep(trained.request.run, trained.request.move, trained.state)
+        with self.transaction():
+            row = rows.training_row(trained, sha, self._clock(), self._arrival())
+            self._writer.write(rows.insert("trainings", rows.TRAINING), row)
+
+    def sealed(self, request: Request) -> Trained | None:
+        """Return the sealed training of a request's move; None if there is none, or its file is not as it was."""
+        if (found := self._history.training(request.run, request.move)) is None:
+            return None
+        sha, size, measured = found
+        state = self._states.read(request.run, request.move, size, sha)
+        return None if state is None else rows.trained_of(measured, request, state)
+
+    def begin_judgement(self, run: str, move: int) -> None:
+        """Record that a sealed state is about to be judged. Call it before any text of the split is shown."""
+        with self.transaction():
+            row = (run, move, rows.to_time(self._clock()), self._arrival())
+            self._writer.write(rows.insert("judgements", rows.JUDGEMENT), row)
+
+    def drop_states(self, run: str, kept: Collection[int] = ()) -> None:
+        """Remove the files of a run's sealed states but for those of the moves ``kept``. The rows stay."""
+        self._states.drop(run, kept)
 
     def _arrival(self) -> int:
         self._arrivals += 1

@@ -31,36 +31,31 @@ A finalist that fails a claim run (crash, invalid, ...) is out, and so is one th
 ``ClaimPlan.limit`` lasts, the next best by screening replaces it; once reports have begun, the next best by
 confirmation does. The root's failed report runs are repeated with other seeds, until ``report_seeds`` of them have
 failed or the limit is reached.
+
+With an evaluator that can (``archive.records.Trained``), all trainings of a stage end before the first of them is
+judged (``search.run.sealing``). What fails from then on is neither replaced nor repeated in this claim: a training that
+comes later could have been told something by a sandbox that has been shown text of the split.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import dropwhile, islice
 from typing import Literal
 
 import numpy as np
 
-from archive.records import (
-    Decision,
-    Evaluation,
-    Failed,
-    MoveRecord,
-    Purpose,
-    Replicate,
-    Scored,
-    VerdictCode,
-    WindowScores,
-)
+from archive.records import Decision, MoveRecord, Replicate, VerdictCode
 from archive.tree import Tree
-from search.claims.error_budget import claims_before, confidence_of, is_claim, percent, since_last_search_move
+from search.claims.error_budget import claims_before, confidence_of, is_claim, percent
 from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
 from search.claims.plan import sized as sized
+from search.claims.state import ClaimState
 from search.claims.statistics import Difference, NoInterval, paired_sampling, seed_deviation, welch
 from search.config import LEAST_SEEDS, ClaimPlan
 
@@ -132,7 +127,7 @@ def begun(tree: Tree) -> bool:
 
 def contenders(tree: Tree) -> Iterator[str]:
     """Yield the nodes that a claim could be about, the best first."""
-    yield from _contenders(tree, _Claim.of(tree))
+    yield from _contenders(tree, ClaimState.of(tree))
 
 
 def used_before(tree: Tree, concluded: bool) -> tuple[int, float]:
@@ -150,90 +145,7 @@ def used_before(tree: Tree, concluded: bool) -> tuple[int, float]:
 
 def spent(tree: Tree) -> int:
     """Return the evaluations of the present claim that have landed and count against the budget."""
-    return _Claim.of(tree).landed
-
-
-# ---------------------------------------------------------------- the state of a claim
-
-
-@dataclass
-class _Side:
-    """One node's evaluations for one purpose within a claim."""
-
-    scores: list[float] = field(default_factory=list)
-    windows: list[WindowScores] = field(default_factory=list)
-    """Of the scores that were made at secret positions: all of them, or none."""
-    failures: list[Evaluation] = field(default_factory=list)
-    pending: int = 0
-
-    def missing(self, seeds: int) -> int:
-        return max(0, seeds - len(self.scores) - self.pending)
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """The claim moves since the last move of the search, and their results."""
-
-    moves: tuple[MoveRecord, ...]
-    sides: Mapping[tuple[str, Purpose], _Side]
-    landed: int
-
-    @classmethod
-    def of(cls, tree: Tree) -> _Claim:
-        moves = tuple(since_last_search_move(tree))[::-1]
-        numbers = {record.number for record in moves}
-        sides: dict[tuple[str, Purpose], _Side] = {}
-        for node_id, purpose in ((m.node_id, m.purpose) for r in moves if isinstance(m := r.move, Replicate)):
-            sides.setdefault((node_id, purpose), _Side())
-        own = [
-            e
-            for node_id in dict.fromkeys(node_id for node_id, _ in sides)
-            for e in tree.evaluations[node_id]
-            if e.request.move in numbers and e.outcome != "lost"
-        ]
-        comparable = _latest_position_sets(own)
-        for e in own:
-            if e.conditions == tree.conditions:  # else made on other hardware or data
-                _count(sides[e.request.node_id, e.request.purpose], e, comparable[e.request.purpose])
-        for record in moves:
-            if record.number in tree.open_moves and isinstance(record.move, Replicate):
-                sides[record.move.node_id, record.move.purpose].pending += 1
-        return cls(moves, sides, len(own))
-
-    def side(self, node_id: str, purpose: Purpose) -> _Side:
-        return self.sides.get((node_id, purpose), _Side())
-
-    def failure(self, node_id: str) -> Evaluation | None:
-        """Return the first failed claim run of a node, or None."""
-        failures = [e for purpose in ("confirm", "report") for e in self.side(node_id, purpose).failures]
-        return failures[0] if failures else None
-
-    def chosen(self, tree: Tree, purpose: Purpose | None = None) -> list[str]:
-        """Return the nodes with moves in this claim, by first move; root, failed and suspect nodes left out."""
-        named = (node_id for node_id, why in self.sides if purpose in (None, why))
-        return [n for n in dict.fromkeys(named) if n != tree.root and not self.failure(n) and not tree.suspect(n)]
-
-
-def _latest_position_sets(evaluations: Sequence[Evaluation]) -> Mapping[Purpose, str | None]:
-    """Return the position set of the latest score of each purpose; scores of other sets are not comparable with it.
-
-    There is more than one only where a claim was interrupted, and resumed in another archive or by another version.
-    """
-    scored = sorted((e for e in evaluations if isinstance(e, Scored)), key=lambda e: e.request.move)
-    return defaultdict(lambda: None, {e.request.purpose: _position_set(e) for e in scored})
-
-
-def _position_set(evaluation: Scored) -> str | None:
-    return None if evaluation.windows is None else evaluation.windows.position_set
-
-
-def _count(side: _Side, evaluation: Evaluation, position_set: str | None) -> None:
-    if isinstance(evaluation, Failed):
-        side.failures.append(evaluation)
-    elif _position_set(evaluation) == position_set:
-        side.scores.append(evaluation.score)
-        if evaluation.windows is not None:
-            side.windows.append(evaluation.windows)
+    return ClaimState.of(tree).landed
 
 
 # ---------------------------------------------------------------- the stages
@@ -245,7 +157,7 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
         raise ValueError("a claim was asked for on an empty tree; expected at least the root with its score")
     if not tree.runs[0]:
         return _unclaimed("root_unscored", tree, "no claim: the root has no score under the present conditions")
-    claim = _Claim.of(tree)
+    claim = ClaimState.of(tree)
     finalists = _finalists(tree, plan, claim)
     if not finalists:
         return _without_finalist(tree, plan, claim, unit)
@@ -260,7 +172,7 @@ def _step(tree: Tree, plan: ClaimPlan, unit: str) -> tuple[Replicate, ...] | Ver
     return _judge(tree, plan, claim, nominee, _preferred(tree, claim, finalists, nominee), unit)
 
 
-def _contenders(tree: Tree, claim: _Claim) -> Iterator[str]:
+def _contenders(tree: Tree, claim: ClaimState) -> Iterator[str]:
     """Yield the nodes with a better screening mean than the root's, the best first, the earliest of equals."""
     keys = tree.means if tree.direction == "minimise" else -tree.means
     with np.errstate(invalid="ignore"):
@@ -275,16 +187,17 @@ def _limit(plan: ClaimPlan) -> int:
     return plan.evaluations if plan.limit is None else plan.limit
 
 
-def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
+def _finalists(tree: Tree, plan: ClaimPlan, claim: ClaimState) -> list[str]:
     """Return the finalists chosen before, then the best contenders for free places that the budget can pay for."""
     finalists = claim.chosen(tree)
     left = _limit(plan) - len(claim.moves)
     if any(purpose == "report" for _, purpose in claim.sides):
         return _stand_ins(tree, claim, finalists, left)
     others = (node_id for node_id in _contenders(tree, claim) if node_id not in finalists)
-    for node_id in islice(others, max(0, plan.candidates - len(finalists))):
+    places = plan.candidates if "confirm" not in claim.judged else 1  # nobody else can be confirmed
+    for node_id in islice(others, max(0, places - len(finalists))):
         longer = [*finalists, node_id]
-        confirms = sum(claim.side(n, "confirm").missing(plan.confirm_seeds) for n in longer) if finalists else 0
+        confirms = sum(claim.missing(n, "confirm", plan.confirm_seeds) for n in longer) if finalists else 0
         reports = 2 * (plan.report_seeds if finalists else LEAST_SEEDS)
         if confirms + reports > left:
             break
@@ -292,30 +205,32 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: _Claim) -> list[str]:
     return finalists
 
 
-def _stand_ins(tree: Tree, claim: _Claim, finalists: list[str], left: int) -> list[str]:
+def _stand_ins(tree: Tree, claim: ClaimState, finalists: list[str], left: int) -> list[str]:
     """Return the finalists after reports have begun; if none is left, the next contender that can be paid for."""
     if claim.chosen(tree, "report"):
         return finalists
-    if left < LEAST_SEEDS + _root_missing(tree, claim, LEAST_SEEDS):
+    if "report" in claim.judged or left < LEAST_SEEDS + _root_missing(tree, claim, LEAST_SEEDS):
         return []
     return finalists or list(islice(_contenders(tree, claim), 1))
 
 
-def _root_missing(tree: Tree, claim: _Claim, seeds: int) -> int:
+def _root_missing(tree: Tree, claim: ClaimState, seeds: int) -> int:
     """Return the report runs that the root lacks; none after too many failures."""
     side = claim.side(tree.root, "report")
-    return 0 if len(side.failures) >= max(seeds, LEAST_SEEDS) else side.missing(seeds)
+    return 0 if len(side.failures) >= max(seeds, LEAST_SEEDS) else claim.missing(tree.root, "report", seeds)
 
 
-def _confirm(tree: Tree, plan: ClaimPlan, claim: _Claim, finalists: Sequence[str]) -> tuple[Replicate, ...] | None:
-    """Return the confirm runs still to be chosen, round by round; None when all are scored."""
+def _confirm(tree: Tree, plan: ClaimPlan, claim: ClaimState, finalists: Sequence[str]) -> tuple[Replicate, ...] | None:
+    """Return the confirm runs still to be chosen, round by round; None when all are in."""
     sides = {node_id: claim.side(node_id, "confirm") for node_id in finalists}
     if all(len(side.scores) >= plan.confirm_seeds for side in sides.values()):
+        return None
+    if "confirm" in claim.judged and not any(side.pending for side in sides.values()):
         return None
     wanted = [
         [Replicate(node_id, "confirm", f"finalist {place} of {len(sides)}: {_screened(tree, node_id)}")] * missing
         for place, (node_id, side) in enumerate(sides.items(), 1)
-        if (missing := side.missing(plan.confirm_seeds))
+        if (missing := claim.missing(node_id, "confirm", plan.confirm_seeds))
     ]
     return _in_turn(wanted)
 
@@ -325,15 +240,15 @@ def _screened(tree: Tree, node_id: str) -> str:
     return f"mean screening score {tree.means[place]:.4g} in {tree.runs[place]} run(s)"
 
 
-def _nominate(tree: Tree, claim: _Claim, finalists: Sequence[str]) -> tuple[str, str]:
+def _nominate(tree: Tree, claim: ClaimState, finalists: Sequence[str]) -> tuple[str, str]:
     """Return (the finalist to report on, the reason): the best confirm mean, or a shorter program that is equal to it.
 
     A single finalist needs no confirmation. The reason holds no score on select: reasons of moves are shown before the
     verdict.
     """
-    if len(finalists) == 1:
-        return finalists[0], f"{_NOMINEE}: the only finalist"
-    sides = [(node_id, claim.side(node_id, "confirm").scores) for node_id in finalists]
+    sides = [(n, scores) for n in finalists if (scores := claim.side(n, "confirm").scores)]
+    if len(finalists) == 1 or not sides:
+        return finalists[0], f"{_NOMINEE}: {'the only finalist' if len(finalists) == 1 else 'the best by screening'}"
     standings = [Standing(node_id, float(np.mean(scores)), len(scores)) for node_id, scores in sides]
     sigma = seed_deviation(tree)
     deviation = None if sigma is None else sigma.value
@@ -354,18 +269,18 @@ def _shorter(tree: Tree, node_id: str, than: str) -> str:
     return f"shorter ({sizes}) and equal within noise to {than[:8]}"
 
 
-def _nominated(claim: _Claim, nominee: str) -> tuple[str, str]:
+def _nominated(claim: ClaimState, nominee: str) -> tuple[str, str]:
     """Return the nominee with the reason recorded when its reports began."""
     moves = (record.move for record in reversed(claim.moves))
     reasons = (m.reason for m in moves if isinstance(m, Replicate) and (m.node_id, m.purpose) == (nominee, "report"))
     return nominee, next(reasons)
 
 
-def _report(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, why: str) -> tuple[Replicate, ...] | None:
+def _report(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, why: str) -> tuple[Replicate, ...] | None:
     """Return the report runs still to be chosen; None when all are in. Sides alternate, so that drift affects both."""
     root, side = claim.side(tree.root, "report"), claim.side(nominee, "report")
     wanted = [
-        [Replicate(nominee, "report", why)] * side.missing(plan.report_seeds),
+        [Replicate(nominee, "report", why)] * claim.missing(nominee, "report", plan.report_seeds),
         [Replicate(tree.root, "report", "baseline of the claim")] * _root_missing(tree, claim, plan.report_seeds),
     ]
     left = _limit(plan) - len(claim.moves)
@@ -384,7 +299,7 @@ def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
 # ---------------------------------------------------------------- the verdict in words
 
 
-def _preferred(tree: Tree, claim: _Claim, finalists: Sequence[str], nominee: str) -> str:
+def _preferred(tree: Tree, claim: ClaimState, finalists: Sequence[str], nominee: str) -> str:
     """Return the remark on a nominee that was preferred to the finalist with the best confirm mean; else empty."""
     sign = 1.0 if tree.direction == "minimise" else -1.0
     means = {n: sign * float(np.mean(scores)) for n in finalists if (scores := claim.side(n, "confirm").scores)}
@@ -395,7 +310,7 @@ def _preferred(tree: Tree, claim: _Claim, finalists: Sequence[str], nominee: str
     return f"; {nominee[:8]} was preferred: {_shorter(tree, nominee, best)}, {among}"
 
 
-def _judge(tree: Tree, plan: ClaimPlan, claim: _Claim, nominee: str, preferred: str, unit: str) -> Verdict:
+def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferred: str, unit: str) -> Verdict:
     sides = claim.side(tree.root, "report"), claim.side(nominee, "report")
     baseline, champion = (tuple(side.scores) for side in sides)
     sampling = paired_sampling(*([windows.scores for windows in side.windows] for side in sides))
@@ -416,10 +331,11 @@ def _unclaimed(code: VerdictCode, tree: Tree, reason: str) -> Verdict:
     return Verdict("no_champion", code, tree.root, reason)
 
 
-def _without_finalist(tree: Tree, plan: ClaimPlan, claim: _Claim, unit: str) -> Verdict:
+def _without_finalist(tree: Tree, plan: ClaimPlan, claim: ClaimState, unit: str) -> Verdict:
     """Return the verdict when there is no finalist, or none left."""
     if claim.moves:
-        reason = f"no claim: no finalist is left that the budget can pay for{_remarks(tree, claim, plan)}"
+        why = "that the budget can pay for" if "report" not in claim.judged else "whose training was done before"
+        reason = f"no claim: no finalist is left {why}{_remarks(tree, claim, plan)}"
         return _unclaimed("no_finalist", tree, reason)
     return _unclaimed("none_better", tree, f"{_why_none_better(tree, unit)}, so nothing was spent on a claim")
 
@@ -435,7 +351,7 @@ def _why_none_better(tree: Tree, unit: str) -> str:
     return f"no improvement beyond noise: no node has a better screening mean than the root ({score})"
 
 
-def _remarks(tree: Tree, claim: _Claim, plan: ClaimPlan) -> str:
+def _remarks(tree: Tree, claim: ClaimState, plan: ClaimPlan) -> str:
     """Describe failed and suspect finalists, and which claim of the run and on its holdout this is."""
     remarks = []
     root = claim.side(tree.root, "report").failures

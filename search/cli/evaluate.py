@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from archive.records import Evaluation, Failed, Purpose, Request, Scored
+from archive.records import Evaluation, Failed, Purpose, Request, Scored, Trained
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
@@ -135,6 +135,7 @@ def _run(executor: Executor, requests: list[Request], stop: threading.Event, tel
     landed: list[Evaluation] = []
     while len(landed) < len(requests) and not stop.is_set():
         for evaluation in executor.wait(0.25):
+            assert not isinstance(evaluation, Trained)  # no request asks for a half
             landed.append(evaluation)
             if tell is not None:
                 show(f"  {_one(evaluation, tell)}")

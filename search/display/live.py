@@ -19,7 +19,7 @@ from rich.text import Text
 
 from archive.output import silence
 from archive.query.tables import printable
-from archive.records import Evaluation, Failed, Scored
+from archive.records import Failed, Landed, Scored, Trained
 from archive.tree import Tree
 from operators.llm.meter import Meter
 from search.claims.statistics import seed_deviation
@@ -40,7 +40,7 @@ def clean(text: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 3] + "..."
 
 
-def describe_landing(engine: Engine, evaluation: Evaluation, total: int | None) -> str:
+def describe_landing(engine: Engine, evaluation: Landed, total: int | None) -> str:
     """Return a line such as ``[ 7/29] 3f2a91c4 tune       3.4121 bpb leads  LEARNING_RATE 0.001 -> 0.0031``."""
     tree, request = engine.tree, evaluation.request
     node = tree[request.node_id]
@@ -62,18 +62,18 @@ def describe_landing(engine: Engine, evaluation: Evaluation, total: int | None) 
             idea = clean(f"suspect: {suspicion}", 2 * _IDEA)
     else:
         outcome = f"{evaluation.outcome:<18}"
-        reason = evaluation.reason if isinstance(evaluation, Failed) else ""
-        idea = clean(reason + _suspects_made(engine, evaluation), 2 * _IDEA)
+        if isinstance(evaluation, Failed):
+            idea = clean(evaluation.reason + _suspects_made(engine, evaluation), 2 * _IDEA)
     return f"[{done}] {node.node_id[:8]} {name:<9} {outcome}  {idea}"
 
 
-def _leads(engine: Engine, evaluation: Evaluation) -> bool:
+def _leads(engine: Engine, evaluation: Landed) -> bool:
     """Return whether this screening's node is now the leader."""
     request = evaluation.request
     return isinstance(evaluation, Scored) and request.purpose == "screen" and engine.tree.leader() == request.node_id
 
 
-def _suspects_made(engine: Engine, evaluation: Evaluation) -> str:
+def _suspects_made(engine: Engine, evaluation: Landed) -> str:
     """Describe a finding of cheating, and how many descendants have become suspect with it."""
     tree, node_id = engine.tree, evaluation.request.node_id
     if not (isinstance(evaluation, Failed) and evaluation.violation and tree.suspect(node_id)):
@@ -100,7 +100,7 @@ class PlainDisplay:
     def follow(self, forecast: Callable[[], Forecast], meter: Meter | None) -> None:
         """Do nothing: a log has no forecast."""
 
-    def landed(self, engine: Engine, evaluation: Evaluation, total: int | None) -> None:
+    def landed(self, engine: Engine, evaluation: Landed, total: int | None) -> None:
         self.show(describe_landing(engine, evaluation, total))
 
     def show(self, message: str) -> None:
@@ -143,8 +143,9 @@ class LiveDisplay:
         """Show the forecast and the cost of the language model from now on."""
         self._forecast, self._meter = forecast, meter
 
-    def landed(self, engine: Engine, evaluation: Evaluation, total: int | None) -> None:
-        self._throughput.landed(self._clock())
+    def landed(self, engine: Engine, evaluation: Landed, total: int | None) -> None:
+        if not isinstance(evaluation, Trained):
+            self._throughput.landed(self._clock())
         style = "green" if _leads(engine, evaluation) else "red" if isinstance(evaluation, Failed) else ""
         # A styled text, not a styled print, which would colour the slots below it, too.
         line = Text(describe_landing(engine, evaluation, total), style=style)

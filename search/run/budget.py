@@ -3,7 +3,8 @@
     evaluations   evaluations that landed; replicates and the claim count, ``lost`` ones do not
     hours         wall hours of the sessions; the time between two sessions does not count
     device_hours  busy hours of all slots together, ``lost`` evaluations included: what a cloud bills. An evaluation
-                  that was killed together with its search has left no record, and is missing
+                  that was killed together with its search has left no record, and is missing; so is a sealed training
+                  that was not judged, since its claim was over before
     tokens        of the language model, and
     dollars       what it cost. These end the search when the model can no longer be asked within them
 

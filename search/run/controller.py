@@ -1,7 +1,7 @@
 """One run as ask and tell, from its first evaluation to its verdict: the search while the budget lasts, then the claim.
 
     controller.ask() -> Request | None     one evaluation to start, or None
-    controller.tell(evaluation)            record its result
+    controller.tell(landed)                record its result
 
 ``None`` means that nothing can start before a pending evaluation lands, or that the run has ended:
 ``controller.result`` is set then. The engine (``search/run/engine.py``) handles moves and proposals; the controller
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from archive.records import Decision, Evaluation, Request
+from archive.records import Decision, Evaluation, Landed, Request, Trained
 from search.claims.claim import (
     NoClaim,
     Verdict,
@@ -49,6 +49,7 @@ from search.run.budget import (
     target_reached,
 )
 from search.run.engine import Engine, SearchStopped
+from search.run.sealing import joined
 
 _LATEST = 64
 """Latest scored evaluations whose wall time predicts that of the next."""
@@ -142,7 +143,7 @@ class RunController:
         ``patient``: wait for a language model where only its answer can come next.
         """
         while self.result is None:
-            self.prepare(free)
+            self.prepare(max(1, free))
             if (request := self._take()) is not None:
                 return request
             if self._advance():
@@ -153,10 +154,15 @@ class RunController:
             self._woken.clear()
         return None
 
-    def tell(self, evaluation: Evaluation) -> None:
-        """Record the result of an evaluation. Raises SearchStopped if the search cannot continue after it."""
-        self._count(evaluation)
-        self.engine.tell(evaluation)
+    def tell(self, landed: Landed) -> None:
+        """Record the result of an evaluation, or that the first half of one for a claim has ended.
+
+        Raises SearchStopped if the search cannot continue after it.
+        """
+        if not isinstance(landed, Trained):
+            landed = joined(landed)
+            self._count(landed)
+        self.engine.tell(landed)
 
     def prepare(self, free: int) -> None:
         """Choose moves for free slots, and have proposals made ahead, as far as the budget can evaluate them."""
@@ -182,10 +188,17 @@ class RunController:
 
     def _take(self) -> Request | None:
         if self._claiming is not None:
-            request = self.engine.ask("confirm", "report")
+            request = self.engine.ask("confirm", "report") or self._judgement(self._claiming)
         else:
             request = self.engine.ask("screen") if self._over() is None else None
         return None if request is None else self.engine.annotate(request)
+
+    def _judgement(self, plan: ClaimPlan) -> Request | None:
+        """Return a training of the claim to judge, if nothing more is to be trained before."""
+        tree = self.engine.tree
+        if next_moves(tree, plan) or verdict(tree, plan) is not None:
+            return None
+        return self.engine.ask_judgement()
 
     # ------------------------------------------------------------ the stages
 
@@ -253,7 +266,8 @@ class RunController:
         if engine.in_flight:
             return False
         if self._claiming is not None:
-            self._conclude(self._claiming)
+            if not next_moves(engine.tree, self._claiming):  # some are left where a state could not be used
+                self._conclude(self._claiming)
         elif (over := self._over()) is not None:
             self._start_claim(over)
         elif (engine.pending or engine.paused) and not self._outage_is_long():
@@ -320,6 +334,7 @@ class RunController:
         found = verdict(self.engine.tree, plan, self._unit)
         if found is not None:
             self._record_verdict(found)
+            self.engine.withdraw_claim()
         if found is not None and self._has_grown(unknown=False):
             self._claiming, self._concluded = None, True  # a claim of an earlier session: now the search continues
             self._outlook = -1, None

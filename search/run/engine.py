@@ -2,7 +2,8 @@
 
     engine.fill(free, ahead)           choose moves and make candidates, up to what is wanted
     engine.ask() -> Request | None     one evaluation, ready to start
-    engine.tell(evaluation)            record its result
+    engine.ask_judgement()             the second half of one of a claim: see ``search/run/sealing.py``
+    engine.tell(landed)                record its result
 
 A move is written to the archive before it costs anything, and a language model's answer before it is used, so a killed
 search resumes where it was. The random generator of a move is derived from (seed, move number): the same tree gives
@@ -13,10 +14,9 @@ in the caller's thread.
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,9 +26,9 @@ from archive.records import (
     ROOT_OPERATOR,
     WITHDRAWN,
     Candidate,
-    CurvePoint,
     Evaluation,
     Failed,
+    Landed,
     Move,
     MoveRecord,
     Node,
@@ -38,8 +38,8 @@ from archive.records import (
     Replicate,
     Request,
     Run,
-    Scored,
     Stop,
+    Trained,
     Wait,
     node_id_for,
 )
@@ -55,14 +55,12 @@ from search.policies.base import OperatorView, Policy
 from search.run.journal import RunJournal
 from search.run.lookahead import Lookahead, Outage
 from search.run.proposals import PendingProposal, ProposalPool, propose
+from search.run.screening import baseline_of, strictness_for
+from search.run.sealing import UNUSABLE, SealedTrainings, without_state
 from train.faults import fault
-from train.language_model.curve import baseline_pace
 
 LOST_TRIES = 3
 """Losses of one evaluation in a row (its slot or machine went away) after which the search stops."""
-
-LEAST_UNSEEN = 0.1
-"""Of the smallest gain worth claiming: no audit looks for less."""
 
 
 class SearchStopped(Exception):
@@ -123,6 +121,7 @@ class Engine:
         """Called from another thread when a proposal has finished, so that a waiting loop can take it up."""
         self._proposals = ProposalPool(parts.llm_concurrency, lookahead, parts.monotonic, lambda: self.wake())
         self.journal = RunJournal(archive, run, tree, parts.policy, parts.clock)
+        self._sealed = SealedTrainings(archive, tree)
         self._postponed: deque[MoveRecord] = deque()  # their model's service could not answer; they are made again
         self._unavailable = ""
         self._ready: deque[Request] = deque()
@@ -182,7 +181,10 @@ class Engine:
             return
         self._require_root()
         self.withdraw_claim(stale=True)
+        self._sealed.drop_closed()
         for number, record in sorted(self.tree.open_moves.items()):
+            if number in self.tree.trained:
+                continue  # it waits for its judgement
             if isinstance(record.move, Replicate):
                 self._queue(record, record.move.node_id, record.move.purpose)
             elif (node := self._child_of(number)) is not None:
@@ -221,6 +223,19 @@ class Engine:
                 return request
         return None
 
+    def ask_judgement(self) -> Request | None:
+        """Return an evaluation of the claim that is trained, to be judged; None while another one is being trained."""
+        waiting = self._sealed.waiting(self._in_flight)
+        if unusable := self._sealed.unusable(waiting):
+            self._withdraw(unusable, UNUSABLE)
+            return None
+        for number in waiting:
+            if (request := self._sealed.begin(number)) is not None:
+                self._in_flight.add(number)
+                return request
+            self._withdraw([number], UNUSABLE)
+        return None
+
     def replicate(self, move: Replicate) -> None:
         """Queue an evaluation of a known node: for the claim, or for a resume on other hardware."""
         self._queue(self._choose(move), move.node_id, move.purpose)
@@ -234,20 +249,27 @@ class Engine:
         if waiting and stale:
             last = max(n for n, record in self.tree.moves.items() if not is_claim(record))
             waiting = {number for number in waiting if number < last}
-        for number in sorted(waiting):
-            reason = "the search continued, or ended without a claim, before this evaluation of a claim was made"
+        self._withdraw(waiting, "the claim was over, or the search continued, before this evaluation was made")
+        if waiting or not stale:
+            self._sealed.drop_closed()
+
+    def _withdraw(self, numbers: Collection[int], reason: str) -> None:
+        for number in sorted(numbers):
             self._record_refusal(Refusal(self.run.run, number, WITHDRAWN, (), reason))
-        self._ready = deque(request for request in self._ready if request.move not in waiting)
+        self._ready = deque(request for request in self._ready if request.move not in numbers)
 
     def annotate(self, request: Request) -> Request:
         """Add to a request what the evaluator needs to know of the archive.
 
         For a screening that is the audit's strictness, the leader's mean (only scores that could beat it are audited
-        that strictly) and the baseline's pace; for a claim it is the key to the secret positions.
+        that strictly) and the baseline's pace; for a judgement it is the key to the secret positions.
         """
+        if request.seal:
+            return request
         if request.purpose != "screen":
             return replace(request, position_key=self.archive.secret("positions"))
-        strictness, pace = self._strictness(request.node_id), self._baseline_pace(request.node_id)
+        pace = baseline_of(self.tree, request.node_id) if self.parts.median_rule else ()
+        strictness = strictness_for(self.tree, request.node_id, self.parts.task)
         request = replace(request, strictness=strictness, baseline_pace=pace)
         leader = self.tree.leader()
         return request if leader is None else replace(request, leader_score=self.tree.mean(leader))
@@ -322,34 +344,11 @@ class Engine:
 
     def _queue(self, record: MoveRecord, node_id: str, purpose: Purpose) -> None:
         files = self.tree[node_id].candidate.files
-        self._ready.append(Request(node_id, self.run.run, record.number, files, record.seed, purpose))
+        seal = purpose != "screen"
+        self._ready.append(Request(node_id, self.run.run, record.number, files, record.seed, purpose, seal=seal))
 
     def _child_of(self, number: int) -> Node | None:
         return next((node for node in reversed(self.tree.nodes) if node.move == number), None)
-
-    def _strictness(self, node_id: str) -> float | None:
-        """Return the gain that may stay unseen in a screening, or ``task.audit_unseen`` before sigma is known.
-
-        A quarter of the lower end of sigma, but never below a share of what is worth claiming. Infinite for the seed
-        program, which was not written to win.
-        """
-        if node_id == self.tree.root:
-            return math.inf
-        sigma, task = seed_deviation(self.tree), self.parts.task
-        if sigma is None or sigma.value == 0:
-            return task.audit_unseen
-        return max(sigma.low / 4, LEAST_UNSEEN * (task.smallest_gain or 0.0))
-
-    def _baseline_pace(self, node_id: str) -> tuple[CurvePoint, ...]:
-        """Return the root's loss curve for a candidate's first run, where far slower ones are stopped; else empty.
-
-        A node that has a score gets none: its mean would leave out its worse runs.
-        """
-        root = self.tree.root
-        if not self.parts.median_rule or node_id == root or self.tree.scores(node_id):
-            return ()
-        curves = [e.curve for e in self.tree.comparable(root) if isinstance(e, Scored)]
-        return baseline_pace(curves, self.tree.conditions.budget_seconds)
 
     # ------------------------------------------------------------ proposals
 
@@ -435,12 +434,20 @@ class Engine:
 
     # ------------------------------------------------------------ tell
 
-    def tell(self, evaluation: Evaluation) -> None:
+    def tell(self, landed: Landed) -> None:
         """Record the result of an evaluation. Raises SearchStopped if the search cannot continue after it."""
-        self._in_flight.discard(evaluation.request.move)
+        self._in_flight.discard(landed.request.move)
         fault("landed")
+        if isinstance(landed, Trained):
+            self._sealed.seal(landed)
+            self._losses.pop(landed.request.move, None)
+            fault("seal")
+        else:
+            self._record(landed)
+
+    def _record(self, evaluation: Evaluation) -> None:
         with self.archive.transaction():
-            marked = self.tree.record(self.archive.record(evaluation))
+            marked = self.tree.record(self.archive.record(without_state(evaluation)))
             if isinstance(evaluation, Failed) and evaluation.violation:
                 self.journal.record_suspects(evaluation.request.node_id, marked)
             if isinstance(evaluation, Failed) and evaluation.defect:

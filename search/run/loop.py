@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from archive.records import Evaluation
+from archive.records import Landed
 from search.run.controller import Forecast, RunController, RunResult
 from search.run.engine import Engine, SearchStopped
 from train.executors.base import Executor, Running
@@ -30,7 +30,7 @@ _STOPPING = (
 class Display(Protocol):
     """Progress output. ``search/display/live.py`` has the implementations."""
 
-    def landed(self, engine: Engine, evaluation: Evaluation, total: int | None) -> None: ...
+    def landed(self, engine: Engine, evaluation: Landed, total: int | None) -> None: ...
 
     def show(self, message: str) -> None: ...
 
@@ -96,7 +96,7 @@ class SlotLoop:
         while self.executor.free > 0 and (request := self.controller.ask_before_tell()) is not None:
             self.executor.submit(request)
 
-    def _record(self, landed: Sequence[Evaluation]) -> None:
+    def _record(self, landed: Sequence[Landed]) -> None:
         """Record all landed evaluations, even if one of them ends the search. Raises SearchStopped then."""
         ended: SearchStopped | None = None
         for evaluation in landed:

@@ -27,6 +27,7 @@ from archive.records import (
     Resources,
     Run,
     Scored,
+    Trained,
     node_id_for,
 )
 from archive.storage.store import Archive
@@ -73,6 +74,19 @@ def failed(request: Request, outcome: Outcome = "crashed", *, conditions: Condit
         "log": "Traceback: boom\n",
     }
     return Failed(request=request, conditions=conditions, outcome=outcome, **{**facts, **more})
+
+
+def trained(request: Request, state: bytes = b"state", *, conditions: Conditions = HERE, **more: Any) -> Trained:
+    facts: dict[str, Any] = {
+        "resources": Resources(10.0, {"launch": 0.5, "train": 10.0}, 9.5, 200.0, 100, machine_speed=21.5),
+        "trust": "audited",
+        "sandbox": "bwrap",
+        "device": "cpu",
+        "started_at": START,
+        "finished_at": START + 10.5,
+        "metrics": {"parameters": 1000.0},
+    }
+    return Trained(request=request, conditions=conditions, state=state, **{**facts, **more})
 
 
 def a_call(run: str = "night", move: int = 1, turn: int = 0, **more: Any) -> LlmCall:

@@ -20,6 +20,7 @@ from archive_sample import (
     failed,
     request_for,
     scored,
+    trained,
 )
 
 from archive.cli.parser import COMMANDS
@@ -46,6 +47,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         windows = WindowScores.of("set-1", np.array([3.0, 3.2]))
         reporting = diary.choose(Replicate(nodes[1].node_id, "report"))
         request = replace(request_for(nodes[1], 61, "report"), move=reporting.number)
+        archive.seal(trained(request))
+        archive.begin_judgement(request.run, request.move)
         diary.record(scored(request, 3.1, windows=windows))
         archive.decide(Decision("night", "leader", nodes[1].node_id, "best mean", {}, START))
         archive.note(Event("night", "cheating", "found cheating", START, nodes[2].node_id))

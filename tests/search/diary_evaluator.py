@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from archive.records import Evaluation, Request
+from archive.records import Landed, Request, Trained
 from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot
 from train.language_model.evaluator import AuditedEvaluator
@@ -19,9 +19,9 @@ class DiaryEvaluator(AuditedEvaluator):
         super().__init__(task, sandbox)
         self._diary = diary
 
-    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Evaluation:
+    def evaluate(self, request: Request, slot: Slot, cancelled: threading.Event, watch: ProgressCallback) -> Landed:
         done = super().evaluate(request, slot, cancelled, watch)
-        if done.outcome != "lost":
+        if done.outcome != "lost" and not isinstance(done, Trained):
             with open(self._diary, "a") as diary:
                 diary.write(f"{request.node_id} {request.seed} {request.purpose}\n")
         return done

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
-from archive.records import Conditions, Evaluation, Request
+from archive.records import Conditions, Landed, Request
 from prepare.config import Part, Plain
 from prepare.task import Task
 from train.hardware.slots import Slot
@@ -42,8 +42,12 @@ class Evaluator(Scorer, Protocol):
 
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
-    ) -> Evaluation:
-        """Run one evaluation on ``slot``. Setting ``cancelled`` ends it as ``lost``. Raises only for bugs."""
+    ) -> Landed:
+        """Run one evaluation on ``slot``. Setting ``cancelled`` ends it as ``lost``. Raises only for bugs.
+
+        An evaluator that can end after the training does so for a request with ``seal``, and begins there for one with
+        ``trained``. Any other returns an ``Evaluation`` for every request.
+        """
         ...
 
 
@@ -126,7 +130,7 @@ class Executor(Protocol):
         """Queue one evaluation; requests start in order. Raises RuntimeError after ``close``."""
         ...
 
-    def wait(self, seconds: float) -> list[Evaluation]:
+    def wait(self, seconds: float) -> list[Landed]:
         """Return finished evaluations; wait up to ``seconds`` for the first. Raises slot errors and ExecutorError."""
         ...
 

@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from archive.records import Conditions, Evaluation, Request
+from archive.records import Conditions, Landed, Request
 from prepare.config import Plain, typed
 from prepare.presets import with_memory
 from train.executors.base import Evaluator, ExecutionConfig, Running, Scorer
@@ -40,7 +40,7 @@ class LocalExecutor:
         self.slots = slots
         self._evaluator = evaluator
         self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Evaluation | BaseException | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Landed | BaseException | None] = queue.SimpleQueue()
         self._cancelled = threading.Event()
         self._running: dict[int, Running] = {}
         self._in_flight = 0
@@ -114,12 +114,12 @@ class LocalExecutor:
         self._in_flight += 1
         self._waiting.put(request)
 
-    def wait(self, seconds: float) -> list[Evaluation]:
+    def wait(self, seconds: float) -> list[Landed]:
         """Return finished evaluations; wait up to ``seconds`` for the first. Raises a slot's error.
 
         Results that arrived before an error are returned first, and the next call raises it, so that nothing is lost.
         """
-        done: list[Evaluation] = []
+        done: list[Landed] = []
         woken = False
         while (error := self._error) is None:
             try:
@@ -171,7 +171,7 @@ class LocalExecutor:
             on_progress = self._progress_callback(slot, request)
             on_progress("start", 0.0)
             try:
-                evaluation: Evaluation | BaseException
+                evaluation: Landed | BaseException
                 evaluation = self._evaluator.evaluate(request, slot, self._cancelled, on_progress)
             except BaseException as error:  # noqa: BLE001 - ``wait`` raises it in the caller's thread
                 evaluation = error

@@ -1,5 +1,7 @@
 """The evaluation of one candidate: it is trained, and what it has learned is scored in other sandboxes.
 
+Of an evaluation for a claim the two halves are separate requests: ``train`` returns the state, ``run`` judges it later.
+
 Screenings are scored by claims that an audit checks (``train.language_model.audit``), evaluations for a claim at secret
 positions (``train.language_model.judgement``). The parent process computes the score.
 """
@@ -44,7 +46,7 @@ class ScoringContext:
 
 @dataclass(frozen=True)
 class EvaluationPipeline:
-    """One evaluation of one candidate: ``run`` trains and scores it."""
+    """One evaluation of one candidate: ``run`` trains and scores it, ``train`` only trains it."""
 
     scoring: ScoringContext
     sandboxes: SandboxFactory
@@ -67,13 +69,18 @@ class EvaluationPipeline:
 
         Raises Aborted for any other outcome, OSError if the machine fails.
         """
-        stream = self.task.training_stream(self.sandboxes.request.seed)
-        state = self._trained(stream)
-        screened = self.sandboxes.request.purpose == "screen"
+        request = self.sandboxes.request
+        stream = self.task.training_stream(request.seed)
+        state = self._trained(stream) if request.trained is None else request.trained.state
+        screened = request.purpose == "screen"
         score, audited, windows = self._screened(state, stream) if screened else self._judged(state, stream)
         if (reason := self.task.metric.check(score)) is not None:
             raise Aborted("invalid", reason)
         return score, audited, windows
+
+    def train(self) -> bytes:
+        """Return the state after the training. Raises as ``run`` does."""
+        return self._trained(self.task.training_stream(self.sandboxes.request.seed))
 
     def _trained(self, stream: Buffer) -> bytes:
         """Train; return the state (a safetensors file). Measures the machine's speed before and after the training."""

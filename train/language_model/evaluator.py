@@ -8,7 +8,8 @@
                ``train.language_model.audit``)
 
 The parent process keeps the clock, the seeds and the arithmetic. Every call returns an ``Evaluation``: a failure has a
-reason and the tail of the log, never a score.
+reason and the tail of the log, never a score. A request with ``seal`` ends after the training, with ``Trained``; one
+with ``trained`` begins there.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from typing import Any
 
 from archive.records import (
     SPLIT_OF,
+    Audit,
     Conditions,
-    Evaluation,
     Failed,
+    Landed,
     Request,
     Resources,
     Scored,
     Split,
+    Trained,
+    WindowScores,
 )
 from prepare.language_model import LanguageModelTask
 from prepare.scoring import Floats, Symbols
@@ -126,13 +130,14 @@ class AuditedEvaluator:
 
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
-    ) -> Evaluation:
+    ) -> Landed:
         """Train, score and audit a candidate; ``on_progress`` receives the progress.
 
         Blocks for the whole evaluation. Never raises for what a candidate does: an unexpected exception of the
         evaluator itself is an ``invalid`` evaluation with a ``defect``, since a candidate may have provoked it.
         """
-        started, began, progress, lease = self._clock(), time.monotonic(), Progress(), Lease()
+        started, began, lease = self._clock(), time.monotonic(), Lease()
+        progress = Progress(seconds=request.trained.resources.seconds if request.trained is not None else 0.0)
         program: dict[str, NormalForm] = {}
         said = OutgoingText(self._checks, program)
         try:
@@ -144,9 +149,9 @@ class AuditedEvaluator:
                     self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups
                 )
                 scoring = ScoringContext(self._rows, self._measures, self.ngram, self.positions, self._median_rule)
-                score, audited, windows = EvaluationPipeline(scoring, sandboxes, on_progress).run()
-            metrics = {**progress.metrics, **lease.metrics}
-            outcome: dict[str, Any] = {"score": score, "audit": audited, "metrics": metrics, "windows": windows}
+                pipeline = EvaluationPipeline(scoring, sandboxes, on_progress)
+                outcome: dict[str, Any] = {"state": pipeline.train()} if request.seal else _scored(*pipeline.run())
+            outcome["metrics"] = {**progress.metrics, **lease.metrics}
         except Aborted as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:
@@ -168,6 +173,8 @@ class AuditedEvaluator:
             "log": said.cleared(progress.log),
             "curve": tuple(progress.curve),
         }
+        if "state" in outcome:
+            return Trained(**common, **outcome)
         if "score" in outcome:
             return Scored(**common, **outcome)
         return Failed(**common, **outcome | {"reason": said.cleared(outcome["reason"])})
@@ -202,6 +209,10 @@ class AuditedEvaluator:
             target.write_text(form.text, encoding="utf-8")
         for path_ in (stage / "candidate", *(stage / "candidate").rglob("*")):
             path_.chmod(0o755 if path_.is_dir() else 0o644)
+
+
+def _scored(score: float, audit: Audit, windows: WindowScores | None) -> dict[str, Any]:
+    return {"score": score, "audit": audit, "windows": windows}
 
 
 def _defect_reason(error: Exception) -> str:

@@ -24,7 +24,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from archive.records import Conditions, Evaluation, Failed, Request, Resources
+from archive.records import Conditions, Failed, Landed, Request, Resources
 from prepare.config import Plain, typed
 from prepare.presets import device_name
 from train.executors.base import Evaluator, ExecutionConfig, ExecutorError, Running, Scorer
@@ -95,7 +95,7 @@ class RayExecutor:
         """
         self._hardware_policy, self._clock = hardware_policy, clock
         self._waiting: deque[Request] = deque()
-        self._results: list[Evaluation] = []
+        self._results: list[Landed] = []
         self._in_flight = 0
         self._closed = False
         self._error: BaseException | None = None
@@ -217,7 +217,7 @@ class RayExecutor:
         self._waiting.append(request)
         self._dispatch()
 
-    def wait(self, seconds: float) -> list[Evaluation]:
+    def wait(self, seconds: float) -> list[Landed]:
         """Return finished evaluations; wait up to ``seconds`` for the first. Raises errors of workers.
 
         Results that arrived before an error are returned first, and the next call raises it, so that nothing is lost.
@@ -303,7 +303,7 @@ class RayExecutor:
             node = handle.ready.node if handle.ready is not None else "a node"
             self._lose(handle, f"the Ray worker on {node} is gone ({error_line(answer)})")
 
-    def _finish(self, handle: WorkerHandle, evaluation: Evaluation) -> None:
+    def _finish(self, handle: WorkerHandle, evaluation: Landed) -> None:
         request, handle.state, handle.request = handle.request, "free", None
         assert request is not None
         if evaluation.outcome != "lost" or not self._closed:
@@ -313,7 +313,7 @@ class RayExecutor:
             self._results.append(self._with_driver_clock(replace(evaluation, request=request)))
         self._dispatch()
 
-    def _with_driver_clock(self, evaluation: Evaluation) -> Evaluation:
+    def _with_driver_clock(self, evaluation: Landed) -> Landed:
         """Shift recorded times to the driver's clock if the node's differs."""
         skew = self._clock() - evaluation.finished_at
         if abs(skew) < _SKEW_SECONDS:

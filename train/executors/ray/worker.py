@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archive.records import Conditions, Evaluation, Request
+from archive.records import Conditions, Landed, Request
 from prepare.config import Part
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
@@ -131,7 +131,7 @@ class Worker:
         except (PreparationError, TaskError, SandboxUnavailable, ValueError, TypeError, OSError) as error:
             return self._refused(f"{error}")
 
-    def evaluate(self, request: Request) -> Evaluation:
+    def evaluate(self, request: Request) -> Landed:
         """Run one evaluation, as ``LocalExecutor`` does. Raises only for bugs."""
         self._progress = ProgressSnapshot("start", 0.0, ())
         losses: list[tuple[float, float]] = []
@@ -141,7 +141,8 @@ class Worker:
             self._progress = ProgressSnapshot(phase, share, tuple(losses))
 
         evaluation = self._evaluator.evaluate(request, self._slot, self._cancelled, on_progress)
-        return replace(evaluation, device=self._device, request=replace(request, files={}))  # the driver has the files
+        request = replace(request, files={}, trained=None)  # the driver has them
+        return replace(evaluation, device=self._device, request=request)
 
     def progress(self) -> ProgressSnapshot:
         return self._progress

@@ -1,0 +1,43 @@
+"""An evaluation for a claim in two halves, with real sandboxes: trained and sealed, then judged from the state."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from archive.records import Failed, Request, Scored, Trained
+from train.hardware.slots import make_slots
+from train.language_model.evaluator import AuditedEvaluator
+
+KEY = bytes(32)
+
+
+def evaluated(evaluator: AuditedEvaluator, request: Request) -> Scored | Failed | Trained:
+    return evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
+
+
+def test_two_halves_give_what_the_whole_gives(evaluator: AuditedEvaluator, toy_seed: str) -> None:
+    whole_request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "report", position_key=KEY)
+    whole = evaluated(evaluator, whole_request)
+    trained = evaluated(evaluator, replace(whole_request, seal=True, position_key=b""))
+    assert isinstance(trained, Trained), trained
+    assert not {"score", "audit"} & trained.resources.phases.keys(), "no text of the split was shown to a sandbox"
+    assert trained.metrics["state_bytes"] == len(trained.state)
+    judged = evaluated(evaluator, replace(whole_request, trained=trained))
+    assert isinstance(whole, Scored), whole
+    assert isinstance(judged, Scored), judged
+    assert not {"rehearse", "train", "check"} & judged.resources.phases.keys(), "nothing was trained again"
+    assert judged.windows is not None
+    assert whole.windows is not None
+    assert judged.windows.position_set == whole.windows.position_set
+    assert judged.score == pytest.approx(whole.score, abs=1e-6)
+    assert judged.resources.seconds == trained.resources.seconds, "it decides how long predict may compute"
+
+
+def test_a_training_that_fails_is_no_sealed_one(evaluator: AuditedEvaluator) -> None:
+    source = "def train(session):\n    session.start()\n    return 1 / 0\n\ndef predict(state, task): ...\n"
+    failed = evaluated(evaluator, Request("node", "run", 0, {"train.py": source}, 11, "report", seal=True))
+    assert isinstance(failed, Failed)
+    assert failed.outcome == "crashed"
