@@ -53,6 +53,17 @@ def metrics_in_json(text: str, primary: str) -> dict[str, float]:
     return metrics_of(members, primary)
 
 
+def object_in(text: str) -> dict[str, Any]:
+    """Return a JSON object with its values as they are. Raises MetricError."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise MetricError(f"expected a JSON object, found {_quoted(text.strip())!r}")
+    return found
+
+
 def metrics_of(values: Mapping[str, Any] | Pairs, primary: str) -> dict[str, float]:
     """Return the finite numbers among named values, the primary first. Raises MetricError for the primary."""
     pairs = values.items() if isinstance(values, Mapping) else values

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "conf": {"conf"},
 }
 LAYERS = {
-    "search": "config function_task words < claims settings < policies < run < display factory < api < cli",
+    "search": "adopt config function_task words < claims settings < policies < run < display factory < api < cli",
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",

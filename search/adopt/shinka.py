@@ -1,0 +1,45 @@
+"""ShinkaEvolve: ``initial.*``, and ``evaluate.py``, which writes ``metrics.json`` and ``correct.json``."""
+
+from __future__ import annotations
+
+import re
+
+from search.adopt.base import Adopted, Asked, chosen, everything, instructions, own_file, text_of, workspace
+from search.adopt.source import Source
+
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+shinka\b", re.MULTILINE)
+_CONTRACT = "The program is a file that `evaluate.py` runs and measures; a larger combined_score is better."
+
+
+def recognises(source: Source) -> bool:
+    return "evaluate.py" in source.files and source.named("initial") is not None
+
+
+def convert(source: Source, asked: Asked) -> Adopted:
+    """Keep program and evaluator as they are; run the evaluator as Shinka does, and read its two files."""
+    program = source.named("initial")
+    assert program is not None  # recognises() found it
+    stand_in = _IMPORT.search(text_of(source, "evaluate.py")) is not None
+    beside = {"shinka/__init__.py": b"", "shinka/core.py": own_file("shinka_core.py")} if stand_in else {}
+    files = workspace(source, chosen(source, asked, [program]))
+    marked = "EVOLVE-BLOCK-START" in text_of(source, program)
+    settings = {
+        "metric": {"name": "combined_score", "direction": "maximise"},
+        "workspace": {**files, "readonly": sorted({*files["readonly"], *beside})},
+        "scorer": "score.py",
+        "trust": "self_reported",
+        "seconds": 300.0,
+        "clock": "wall",
+        **({"evolve_blocks": True} if marked else {}),
+    }
+    written = {
+        **beside,
+        "score.py": own_file("shinka_score.py", PROGRAM=program),
+        "program.md": instructions(_CONTRACT),
+    }
+    notes = [] if marked else ["the program has no EVOLVE-BLOCK markers: all of it may change"]
+    if stand_in:
+        notes.append(
+            "shinka/ in the folder stands in for the package: it has run_shinka_eval without plots and early stops"
+        )
+    return Adopted("ShinkaEvolve", settings, everything(files), written, notes)
