@@ -18,6 +18,7 @@ sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(
 
 _BESIDE = {
     "new": ("search.cli.new", "new"),
+    "check": ("search.cli.check", "check"),
     "adopt": ("search.cli.adopt", "adopt"),
     "evaluate": ("search.cli.evaluate", "rescore"),
     "ablate": ("search.cli.ablate", "ablate"),

@@ -53,6 +53,10 @@ class Finding:
     what: str
     words: str
 
+    @property
+    def line(self) -> str:
+        return f"{self.level:<8} {self.what:<10} {self.words}"
+
 
 def examine(words: Words) -> int:
     """Print the findings. Returns 0 if the search can start, else 1. Raises SettingsError for an invalid override."""
@@ -64,7 +68,7 @@ def examine(words: Words) -> int:
         values |= {section: usual.get(section) for section in unusable}
     findings += [found for found in findings_for(Config.of(values)) if found.what not in unusable]
     for finding in findings:
-        show(f"{finding.level:<8} {finding.what:<10} {finding.words}")
+        show(finding.line)
     typed = (*words.lasting, *(["-m"] if words.multirun else []), *words.overrides)
     problems = sum(finding.level == "problem" for finding in findings)
     show(
@@ -93,7 +97,7 @@ def findings_for(config: Config) -> Iterator[Finding]:
         lambda: _device(config),
         lambda: _memory(config, task),
         lambda: _disk(config),
-        lambda: _model(config, task),
+        lambda: model_findings(config, _hourly(config, task)),
         lambda: _pace(config, task),
     ]
     if task is not None:
@@ -223,7 +227,8 @@ def _disk(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "disk", f"{free:.0f} GB free in {folder}")
 
 
-def _model(config: Config, task: Task | None) -> Iterator[Finding]:
+def model_findings(config: Config, hourly: float) -> Iterator[Finding]:
+    """Report the language model and its cost. ``hourly``: evaluations an hour on all slots together; 0 if unknown."""
     if (reason := factory.why_no_model(config)) is not None:
         yield Finding("note", "model", reason)
         return
@@ -240,7 +245,7 @@ def _model(config: Config, task: Task | None) -> Iterator[Finding]:
     if meter.price is not None:
         dollars = meter.price.dollars(fresh=_TOKENS_IN, out=_TOKENS_OUT)
         words = f"about ${dollars:.3f} a proposal of {_TOKENS_IN:,} input and {_TOKENS_OUT:,} output tokens"
-        if hourly := _hourly(config, task):
+        if hourly:
             words += f"; at most about ${dollars * hourly:.2f} an hour, until the cap"
         yield Finding("ok", "cost", words)
 

@@ -1,0 +1,255 @@
+"""``python -m search check FOLDER``: evaluate a task's seed a few times before a search, and say what to expect.
+
+Checks files, the seed, repetition and noise, the direction, the time of a night, parameters and trust. Asks no model,
+writes no archive; each finding is one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from archive.records import Evaluation, Failed, Request, Scored
+from operators.languages.parameters import find_parameters
+from operators.languages.syntax import Unparsable
+from operators.numeric.search_space import format_range, range_of
+from operators.numeric.tune_comments import unused_comments
+from prepare.config import SettingsError
+from prepare.data.corpora import PreparationError
+from prepare.load import TaskError, task_from
+from prepare.program import SETTINGS, ProgramTask
+from search import factory, settings
+from search.cli.broken import broken_versions
+from search.cli.doctor import Finding, model_findings
+from search.cli.terminal import show
+from search.config import Config
+from train.executors.base import ExecutorError
+from train.sandbox.base import SandboxUnavailable
+
+NIGHT_HOURS = 8
+SEEDS = 4
+"""Evaluations of the seed from which the noise is estimated."""
+_SHOWN = 4_000
+_UNUSABLE = (TaskError, SettingsError, PreparationError, ExecutorError, SandboxUnavailable)
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Print the findings. Returns 0 if a search can start, else 1."""
+    options = _parser().parse_intermixed_args(arguments)
+    problems = 0
+    for finding in _findings(options):
+        show(finding.line)
+        problems += finding.level == "problem"
+    if problems:
+        show(f"\n{problems} problem(s) to fix before a search can start.")
+        return 1
+    show(f"\nReady: python -m search task={_task_word(options.task)} {' '.join(options.overrides)}".rstrip())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m search check",
+        usage="python -m search check FOLDER|NAME [NAME=VALUE] ...",
+        description="Evaluate a task's seed a few times before a search: score, noise, direction, time, trust.",
+    )
+    parser.add_argument("task", metavar="FOLDER|NAME", help="a task's folder, or the name of one in conf/task")
+    parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="settings, as of python -m search")
+    parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
+    return parser
+
+
+def _task_word(name: str) -> str:
+    """Return the value of ``task=``: a folder in the current directory needs ``./`` before its name."""
+    return f"./{name}" if "/" not in name and Path(name).is_dir() else name.removesuffix(f"/{SETTINGS}")
+
+
+def _findings(options: argparse.Namespace) -> Iterator[Finding]:
+    words = [f"task={_task_word(options.task)}", *options.overrides]
+    try:
+        config = settings.config_for(words, factory.device_for, options.config_dir)
+        task = task_from(config.task)
+        if not isinstance(task, ProgramTask):
+            yield Finding("problem", "task", f"{task.name} trains a language model: python -m search doctor {words[0]}")
+            return
+        task.prepare()
+        task.instructions()
+        files = factory.seed_files(task)
+        local = factory.build_evaluation(config, task)
+        trials = Trials(task, local)
+        yield from _files(task, files)
+        yield from _parameters(files)
+        yield from _trust(task, local.sandbox.tier)
+        yield from _measured(config, trials, files)
+    except _UNUSABLE as error:
+        yield Finding("problem", "task", str(error)[:_SHOWN])
+
+
+@dataclass
+class Trials:
+    """Evaluations on the first slot."""
+
+    task: ProgramTask
+    local: factory.LocalEvaluation
+    seconds: list[float] = field(default_factory=list)
+
+    def run(self, files: Mapping[str, str], seed: int) -> Evaluation:
+        """Evaluate on ``val``. Raises TaskError for a failure of the scorer."""
+        began = time.monotonic()
+        request = Request("check", "check", 0, files, seed, "screen")
+        found = self.local.evaluator.evaluate(request, self.local.slots[0], threading.Event(), lambda *_: None)
+        self.seconds.append(time.monotonic() - began)
+        return found
+
+    def is_better(self, score: float, other: float) -> bool:
+        return score > other if self.task.metric.direction == "maximise" else score < other
+
+
+def _measured(config: Config, trials: Trials, files: Mapping[str, str]) -> Iterator[Finding]:
+    """Report what evaluations of the seed show."""
+    first = trials.run(files, 1)
+    if not isinstance(first, Scored):
+        assert isinstance(first, Failed)
+        said = f"{first.outcome}: {first.reason}" + (f"\n{first.log.strip()[-_SHOWN:]}" if first.log.strip() else "")
+        yield Finding("problem", "seed", f"{said}\nNothing was spent. Fix the seed, or what score.py expects of it.")
+        return
+    metrics = "".join(f", {name} {value:.6g}" for name, value in first.metrics.items())
+    cases = f" over {len(first.cases)} cases" if len(first.cases) > 1 else ""
+    yield Finding("ok", "seed", f"{trials.task.metric.name} {first.score:.6g}{cases}{metrics}")
+    yield from _head_room(trials.task, first.score)
+    yield from _repetition(trials, files, first)
+    yield from _night(config, trials)
+    yield from _direction(trials, files, first.score)
+
+
+def _files(task: ProgramTask, files: Mapping[str, str]) -> Iterator[Finding]:
+    metric, beside = task.metric, len(task.readonly_files())
+    yield Finding(
+        "ok", "task", f"{task.name}: {metric.name}, {metric.direction}; {task.seconds:g} {task.clock or 'cpu'} seconds"
+    )
+    names = ", ".join(list(files)[:5]) + (" ..." if len(files) > 5 else "")
+    yield Finding("ok", "files", f"may change: {names}" + (f"; {beside} read-only beside" if beside else ""))
+    if not task.instructions().strip():
+        yield Finding("note", "files", f"{task.program} is missing or empty: a language model gets no instructions")
+
+
+def _parameters(files: Mapping[str, str]) -> Iterator[Finding]:
+    """Report what ``tune`` would search."""
+    for sentence in unused_comments(files):
+        yield Finding("note", "tune", sentence)
+    found = [text for path, source in files.items() for text in _searched(path, source)]
+    if not found:
+        yield Finding("note", "tune", "no numbers to search; mark one as in `RATE = 0.1  # tune: 0.01..1 log`")
+        return
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    yield Finding("ok", "tune", f"searches {', '.join(found[:8])}{more}")
+
+
+def _searched(path: str, source: str) -> list[str]:
+    if not path.endswith(".py"):
+        return []
+    try:
+        spans = [(each.name, range_of(each)) for each in find_parameters(source)]
+    except Unparsable:
+        return []
+    return [f"{name} {format_range(span)}" for name, span in spans if span is not None]
+
+
+def _trust(task: ProgramTask, tier: str) -> Iterator[Finding]:
+    if tier == "none":
+        yield Finding("note", "trust", "self_reported: without a sandbox a candidate can reach the scorer's files")
+    elif task.trust == "verified":
+        yield Finding("ok", "trust", f"verified: {task.scorer} computes the score out of the candidate's reach")
+    elif task.command is not None:
+        words = "the command shares the candidate's sandbox; a score.py that runs it and judges its files is verified"
+        yield Finding("note", "trust", f"self_reported: {words} (docs/tasks.md)")
+    else:
+        words = f"{task.scorer} believes a number that was computed in the candidate's sandbox; recompute it there"
+        yield Finding("note", "trust", f"self_reported: {words} and remove `trust` from task.yaml (docs/tasks.md)")
+
+
+def _head_room(task: ProgramTask, score: float) -> Iterator[Finding]:
+    metric = task.metric
+    best = metric.upper if metric.direction == "maximise" else metric.lower
+    if abs(best) == float("inf"):
+        return
+    if abs(best - score) <= (task.smallest_gain or 0.0):
+        yield Finding(
+            "note", "head-room", f"the seed's {score:.6g} is at the bound of the metric, {best:g}: no gain left"
+        )
+    else:
+        yield Finding("ok", "head-room", f"{abs(best - score):.6g} from the seed to the bound of the metric, {best:g}")
+
+
+def _repetition(trials: Trials, files: Mapping[str, str], first: Scored) -> Iterator[Finding]:
+    """Report whether the score depends on the seed, and how much."""
+    task, scores = trials.task, [first.score]
+    for seed in range(2, (2 if task.deterministic else SEEDS) + 1):
+        again = trials.run(files, seed)
+        if not isinstance(again, Scored):
+            assert isinstance(again, Failed)
+            yield Finding(
+                "problem", "seed", f"scored with seed 1, and with seed {seed} {again.outcome}: {again.reason}"
+            )
+            return
+        scores.append(again.score)
+    equal = len(set(scores)) == 1
+    if task.deterministic:
+        yield (
+            Finding("ok", "repeated", "the same score with two seeds, as `deterministic: true` says")
+            if equal
+            else Finding("problem", "repeated", f"{scores[0]!r}, then {scores[1]!r}: remove `deterministic: true`")
+        )
+    elif equal:
+        yield Finding(
+            "note", "repeated", f"the same score with {SEEDS} seeds: set `deterministic: true` if it always is"
+        )
+    else:
+        yield _noise(task, scores)
+
+
+def _noise(task: ProgramTask, scores: Sequence[float]) -> Finding:
+    deviation = statistics.stdev(scores)
+    words = f"standard deviation {deviation:.3g} over {len(scores)} seeds"
+    if task.smallest_gain is None:
+        return Finding("note", "noise", f"{words}; set smallest_gain, the smallest gain that is worth having")
+    runs = 2 * (2.8 * deviation / task.smallest_gain) ** 2  # two-sided 5%, power 80%, two means
+    if runs <= 4:
+        return Finding("ok", "noise", f"{words}; smallest_gain is {task.smallest_gain:g}")
+    return Finding(
+        "note", "noise", f"{words}: to show a gain of {task.smallest_gain:g} takes about {runs:.0f} evaluations a side"
+    )
+
+
+def _night(config: Config, trials: Trials) -> Iterator[Finding]:
+    seconds, slots = statistics.median(trials.seconds), len(trials.local.slots)
+    hourly = 3600 / seconds * slots
+    words = f"{seconds:.2g} s an evaluation; a night of {NIGHT_HOURS} h holds about {hourly * NIGHT_HOURS:,.0f}"
+    yield Finding("ok", "time", f"{words} on {slots} slot{'s' if slots > 1 else ''}")
+    yield from model_findings(config, hourly)
+
+
+def _direction(trials: Trials, files: Mapping[str, str], score: float) -> Iterator[Finding]:
+    """Report how programs do that cannot be good. A better score than the seed's is a problem."""
+    said: list[str] = []
+    for name, broken in broken_versions(files):
+        if trials.local.evaluator.gate(broken) is not None:
+            continue
+        found = trials.run(broken, 1)
+        if not isinstance(found, Scored):
+            said.append(f"{name} fails ({found.outcome})")
+        elif trials.is_better(found.score, score):
+            words = f"{name} scores {found.score:.6g}, better than the seed's {score:.6g}"
+            yield Finding("problem", "direction", f"{words}: check metric.direction, and what score.py refuses")
+            return
+        elif trials.is_better(score, found.score):
+            said.append(f"{name} is worse ({found.score:.6g})")
+    if said:
+        yield Finding("ok", "direction", "; ".join(said))
+    else:
+        yield Finding("note", "direction", "could not tell: no broken version of the seed was evaluated as worse")
