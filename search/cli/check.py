@@ -7,6 +7,7 @@ writes no archive; each finding is one line.
 from __future__ import annotations
 
 import argparse
+import shlex
 import statistics
 import threading
 import time
@@ -48,7 +49,7 @@ def check(arguments: Sequence[str]) -> int:
     if problems:
         show(f"\n{problems} problem(s) to fix before a search can start.")
         return 1
-    show(f"\nReady: python -m search task={_task_word(options.task)} {' '.join(options.overrides)}".rstrip())
+    show(f"\nReady: python -m search {shlex.join([f'task={_task_word(options.task)}', *options.overrides])}")
     return 0
 
 
@@ -104,6 +105,7 @@ class Trials:
         request = Request("check", "check", 0, files, seed, "screen")
         found = self.local.evaluator.evaluate(request, self.local.slots[0], threading.Event(), lambda *_: None)
         self.seconds.append(time.monotonic() - began)
+        assert isinstance(found, Scored | Failed)  # only claims of language models are sealed first
         return found
 
     def is_better(self, score: float, other: float) -> bool:

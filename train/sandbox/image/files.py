@@ -34,7 +34,24 @@ PROGRAMS = (
     *("awk", "find", "xargs", "which", "dirname", "basename", "readlink", "realpath", "mktemp", "kill", "ps", "nohup"),
     *("nice", "timeout", "setsid", "gcc", "g++", "cc", "c++", "cpp", "as", "ld", "ld.bfd", "ar", "nm", "objdump"),
     *("ranlib", "strip", "objcopy", "readelf", "c++filt", "openssl", "getconf", "arch", "hostname", "whoami"),
-    *("tar", "gzip"),
+    *(
+        "tar",
+        "gzip",
+        "bzip2",
+        "xz",
+        "zstd",
+        "seq",
+        "expr",
+        "cmp",
+        "diff",
+        "patch",
+        "paste",
+        "join",
+        "comm",
+        "split",
+        "od",
+    ),
+    *("tac", "nl", "fold", "shuf", "md5sum", "sha256sum", "pwd", "yes", "make", "bc", "jq", "sqlite3"),
 )
 """Programs of the system in an image, where they are installed."""
 

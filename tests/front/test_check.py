@@ -1,0 +1,143 @@
+"""``python -m search check``: what it says of good tasks, of broken ones, and of folders that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import folders
+import pytest
+from folders import written
+from test_adopt import KINDS as FORMATS
+
+from search.cli.adopt import adopt
+from search.cli.check import check
+from search.cli.new import KINDS, new
+
+TASK = """\
+name: small
+metric: {name: value, direction: maximise}
+workspace: {editable: [program.py]}
+scorer: score.py
+seconds: 5
+"""
+SCORE = "def score(candidate, case):\n    return candidate.call('value', case.seed)\n"
+SEED = "def value(seed):\n    return 3\n"
+
+
+def small(folder: Path, task: str = TASK, score: str = SCORE, seed: str = SEED) -> Path:
+    return written(
+        folder / "small", {"task.yaml": task, "score.py": score, "program.py": seed, "program.md": "Larger."}
+    )
+
+
+def test_a_sample_is_described_and_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new([str(tmp_path / "mein ordner")])
+    assert check([str(tmp_path / "mein ordner"), "executor.slots=1"]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "ok       tune       searches ROWS 1..5",
+        "ok       trust      verified: score.py",
+        "ok       seed       sum_radii 1",
+        "ok       head-room  0.785",
+        "ok       repeated   the same score with two seeds",
+        "ok       direction  a program whose functions return 0 fails (invalid)",
+        f"Ready: python -m search 'task={tmp_path}/mein ordner' executor.slots=1",
+    ):
+        assert line in said
+    assert not list(tmp_path.glob("*.duckdb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "function"])
+def test_every_sample_is_ready(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    new([str(tmp_path / kind), "--kind", kind])
+    assert check([str(tmp_path / kind), "executor.slots=1"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_adopted_format_is_ready(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    files, words, *_ = FORMATS[kind]
+    adopt([str(written(tmp_path / "theirs", files)), "--to", str(tmp_path / "ours"), *words])
+    assert check([str(tmp_path / "ours"), "executor.slots=1"]) == 0, capsys.readouterr().out
+    expected = {"OpenEvolve": "0.51", "METRIC lines": "81", "Harbor": "0", "autoresearch": "1.49"}
+    assert f"{expected.get(kind, '0.')}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_harbors_own_solution_gets_the_reward(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adopt([str(written(tmp_path / "theirs", folders.HARBOR)), "--to", str(tmp_path / "ours")])
+    (tmp_path / "ours" / "solve.sh").write_text("awk '{s += $1} END {print s}' numbers.txt > sum.txt\n")
+    assert check([str(tmp_path / "ours"), "executor.slots=1"]) == 0
+    assert "seed       reward 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        ({"seed": "def value(seed):\n    raise KeyError('no such thing')\n"}, "KeyError: 'no such thing'"),
+        ({"score": "def score(candidate, case):\n    return 1 / 0\n"}, "ZeroDivisionError"),
+        (
+            {"seed": "def value(seed):\n    return -3\n"},
+            "problem  direction  a program whose functions return 0 scores 0",
+        ),
+        (
+            {"task": TASK + "deterministic: true\n", "seed": "def value(seed):\n    return float(seed)\n"},
+            "problem  repeated   1.0, then 2.0: remove `deterministic: true`",
+        ),
+    ],
+)
+def test_problems_that_evaluations_show(
+    tmp_path: Path, parts: Mapping[str, str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check([str(small(tmp_path, **parts)), "executor.slots=1"]) == 1
+    assert line in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (TASK.replace(", direction: maximise", ""), "does not say whether its metric is minimised or maximised"),
+        (TASK.replace("program.py", '"*.rs"'), "matches no file"),
+        (TASK.replace("program.py", "../x.py"), "reaches outside"),
+        (TASK.replace("program.py", "link.py"), "is a link"),
+        (TASK.replace("scorer: score.py", "scorer: judge.py"), "judge.py"),
+        (TASK.replace("seconds: 5", "seconds: -1"), "task.seconds is -1"),
+        (TASK + "colour: red\n", "colour"),
+        ("[1, 2]", "holds list"),
+        ("a: [", "cannot be read"),
+    ],
+)
+def test_folders_that_cannot_be_tasks(
+    tmp_path: Path, task: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = small(tmp_path, task)
+    (folder / "link.py").symlink_to("/etc/passwd")
+    assert check([str(folder)]) == 1
+    assert words in capsys.readouterr().out
+
+
+def test_texts_that_are_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = small(tmp_path)
+    for name in ("program.md", "program.py", "task.yaml"):
+        kept = (folder / name).read_bytes()
+        (folder / name).write_bytes(b"# \xff\xfe\n" + kept)
+        assert check([str(folder)]) == 1
+        assert name in (said := capsys.readouterr().out)
+        assert "utf-8" in said.lower()
+        (folder / name).write_bytes(kept)
+
+
+def test_other_words_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for word, said in (
+        ("empty", "there is no empty/task.yaml"),
+        ("nothing", "there is no task=nothing"),
+        ("shakespeare", "python -m search doctor task=shakespeare"),
+    ):
+        assert check([word]) == 1
+        assert said in capsys.readouterr().out
