@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -85,6 +85,13 @@ class Operator(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsTask(Protocol):
+    """An operator whose ``applies`` depends on the task, which is set before the search begins."""
+
+    def set_task(self, task: Task) -> None: ...
+
+
 Operators = Mapping[str, Operator]
 
-__all__ = ["Candidate", "Context", "Move", "NoCandidate", "Operator", "Operators", "Propose"]
+__all__ = ["Candidate", "Context", "KnowsTask", "Move", "NoCandidate", "Operator", "Operators", "Propose"]

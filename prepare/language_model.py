@@ -6,9 +6,11 @@ A task is trusted code and data. Candidates never import this module; they impor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -155,6 +157,8 @@ class LanguageModelTask:
     editable: tuple[str, ...] = ("train.py",)
     """Files that candidates may change."""
     deterministic: ClassVar[bool] = False
+    evolve_blocks: ClassVar[bool] = False
+    parameters: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= LONGEST_SECONDS:

@@ -100,12 +100,22 @@ class Task(Protocol):
 
     @property
     def editable(self) -> tuple[str, ...]:
-        """Files that candidates may change."""
+        """Patterns of the files that candidates may change (``prepare.globs``)."""
         ...
 
     @property
     def constants(self) -> Mapping[str, float]:
         """Module-level constants to set in the seed program before the search begins."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """Numbers in data files that the numeric search changes: ``config.json:model.rate`` -> ``0.1..1 log``."""
+        ...
+
+    @property
+    def evolve_blocks(self) -> bool:
+        """Whether only text between EVOLVE-BLOCK-START and EVOLVE-BLOCK-END may change (``prepare.blocks``)."""
         ...
 
     @property

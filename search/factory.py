@@ -16,7 +16,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from archive.storage.store import Archive
-from operators.base import Operator
+from operators.base import KnowsTask, Operator
 from operators.config import LlmConfig
 from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.credit import credits_at
@@ -96,16 +96,17 @@ def seed_files(task: Task) -> dict[str, str]:
 
     Raises TaskError or SettingsError.
     """
-    from operators.languages.parameters import set_parameters
+    from operators.languages.language import PYTHON, language_for
     from operators.languages.syntax import Unparsable
 
     files = task.seed_files()
     for path, source in files.items():
-        if path.endswith(".py"):
+        if language_for(path) is PYTHON:
             _require_python(path, source)
     main = next(iter(files))
     try:
-        return {**files, main: set_parameters(files[main], dict(task.constants))} if task.constants else files
+        setting = language_for(main, task.parameters).set_parameters
+        return {**files, main: setting(files[main], dict(task.constants))} if task.constants else files
     except (KeyError, ValueError, Unparsable) as error:
         raise SettingsError(f"task.constants cannot be set in {main}: {error}") from None
 
@@ -209,7 +210,7 @@ def build_search(
     clock: Callable[[], float] = time.time,
 ) -> EngineParts:
     """Build policy and operators, and gather what else the engine needs. Raises SettingsError."""
-    operators, views = _operators(config, llm, given.operators)
+    operators, views = _operators(config, llm, given.operators, task)
     parts = EngineParts(
         task=task,
         program=task.instructions() if given.program is None else given.program,
@@ -234,7 +235,7 @@ def build_search(
 
 
 def _operators(
-    config: Config, llm: Llm, given: Mapping[str, Operator] | None
+    config: Config, llm: Llm, given: Mapping[str, Operator] | None, task: Task
 ) -> tuple[dict[str, Operator], dict[str, OperatorView]]:
     """Return the usable operators, and the policy's views of them. The caller's own operators have equal weights."""
     if given is not None:
@@ -245,6 +246,9 @@ def _operators(
         except ValueError as error:
             raise SettingsError(str(error)) from error
         operators, weights = dict(found.operators), dict(found.weights)
+    for operator in operators.values():
+        if isinstance(operator, KnowsTask):
+            operator.set_task(task)
     views = {name: OperatorView(name, each.arity, weights[name], each.applies) for name, each in operators.items()}
     return operators, views
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from archive.records import Conditions, Direction, Evaluation, Failed, Request, Resources, Scored
-from prepare import syntax
+from operators.languages.files import require_parsable
+from operators.languages.syntax import Unparsable
 from prepare.clock import Clock
 from prepare.session import candidate_seed
 from prepare.task import LONGEST_SECONDS, Metric
@@ -63,6 +64,8 @@ class FunctionTask:
     constants: Mapping[str, float] = field(default_factory=dict)
     deterministic: bool = False
     audit_unseen: None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    evolve_blocks: bool = False
 
     @property
     def editable(self) -> tuple[str, ...]:
@@ -156,13 +159,11 @@ class FunctionEvaluator:
         object.__setattr__(self, "_task", self.own.task)
 
     def gate(self, files: Mapping[str, str]) -> str | None:
-        """Return the reason to reject the files without a call (a Python file does not parse), or None."""
-        for path, text in files.items():
-            if path.endswith(".py"):
-                try:
-                    syntax.parse(text)
-                except syntax.PARSE_ERRORS as error:
-                    return f"{path} does not parse: {error}"
+        """Return the reason to reject the files without a call (one does not parse), or None."""
+        try:
+            require_parsable(files, [self._task.files])
+        except Unparsable as error:
+            return str(error)
         return None
 
     def conditions(self, slot: Slot) -> Conditions:

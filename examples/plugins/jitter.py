@@ -10,8 +10,8 @@ import numpy as np
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.parameters import read_parameters, set_parameters
-from operators.numeric.observations import lineage_files, search_space
+from operators.languages.files import Editable
+from operators.numeric.observations import lineage_files, search_space, values_of, with_values
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ class Jitter:
         """Return a child, or the reason why there is none. Must not write anywhere."""
         lineage = lineage_files(context.tree, move.parents[0])
         files = dict(lineage[-1])
-        space = search_space(files, context.task.editable, lineage)
+        space = search_space(files, Editable.of(context.task), lineage)
         if not space:
             return NoCandidate("the program has no parameter with a range")
         path, name = list(space)[context.rng.integers(len(space))]
-        span, value = space[path, name], read_parameters(files[path])[name]
+        span, value = space[path, name], values_of(files)[path, name]
         low, high = span.bounds
         encoded = span.encode(value) + context.rng.normal(0, self.scale * (high - low))
         new = span.decode(float(np.clip(encoded, low, high)))
         if new == value:
             return NoCandidate(f"{name} would stay {value:g}")
-        files[path] = set_parameters(files[path], {name: new})
-        return Candidate(files, move.parents, self.name, f"{name} {value:g} -> {new:g}")
+        return Candidate(
+            with_values(files, {(path, name): new}), move.parents, self.name, f"{name} {value:g} -> {new:g}"
+        )

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from operators.languages.bindings import binding_counts
-from operators.languages.fingerprint import is_seed_name
+from operators.languages.python_tokens import is_seed_name
 from operators.languages.syntax import parse
 
 Number = int | float | bool
@@ -35,7 +35,7 @@ _NO = re.compile(r"no\b")
 _TUNE_COMMENT = re.compile(r"\btune:\s*(.*)")
 _COMMENT = re.compile(rb"[ \t\f);]*#([^\r\n]*)")
 """The comment that belongs to the value before it: nothing but closing marks stands between them."""
-_LARGEST = 2**53
+LARGEST = 2**53
 """Whole numbers above it are no floats, in which ranges are computed."""
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
@@ -114,7 +114,22 @@ def set_parameters(source: str, values: Mapping[str, Number]) -> str:
         ValueError: A value is NaN or infinite.
         Unparsable: ``source`` is no Python module.
     """
-    known = {parameter.name: parameter for parameter in find_parameters(source)}
+    return replaced(source, find_parameters(source), values, lambda old, value, like: _literal(value, like))
+
+
+def replaced(
+    source: str,
+    parameters: Sequence[Parameter],
+    values: Mapping[str, Number],
+    literal: Callable[[str, Number, Number], str],
+) -> str:
+    """Return ``source`` with new literals, in any language. ``literal``: of (old literal, new value, old value).
+
+    Raises:
+        KeyError: No parameter has a name.
+        ValueError: A value is NaN or infinite.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
     for name, value in values.items():
         if name not in known:
             raise KeyError(f"{name} is no parameter of this program; it has {', '.join(sorted(known)) or 'none'}")
@@ -123,8 +138,9 @@ def set_parameters(source: str, values: Mapping[str, Number]) -> str:
     raw = source.encode("utf-8", "surrogatepass")
     for parameter in sorted(known.values(), key=lambda p: -p.start):
         if parameter.name in values and not _same(parameter.value, values[parameter.name]):
-            literal = _literal(values[parameter.name], like=parameter.value)
-            raw = raw[: parameter.start] + literal.encode() + raw[parameter.end :]
+            old = raw[parameter.start : parameter.end].decode("utf-8", "surrogatepass")
+            new = literal(old, values[parameter.name], parameter.value)
+            raw = raw[: parameter.start] + new.encode() + raw[parameter.end :]
     return raw.decode("utf-8", "surrogatepass")
 
 
@@ -153,7 +169,7 @@ def _plain(value: object) -> Number | None:
     """Return a finite number whose size a float can hold exactly; None for anything else."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, int) and abs(value) <= _LARGEST else None
+    return value if isinstance(value, int) and abs(value) <= LARGEST else None
 
 
 def _computed(node: ast.expr, depth: int = 8) -> Number | None:

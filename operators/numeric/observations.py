@@ -19,7 +19,9 @@ import numpy as np
 
 from archive.records import Node
 from archive.tree import Tree
-from operators.languages.parameters import Number, find_parameters, set_parameters
+from operators.languages.files import Editable
+from operators.languages.language import NOTHING, Language, language_for
+from operators.languages.parameters import Number
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import ParameterRange, range_of
 
@@ -47,22 +49,23 @@ class Observation:
     """Whether it differs in values of parameters only from the program that is asked about."""
 
 
-def observe(tree: Tree, files: Files, limit: int) -> list[Observation]:
+def observe(tree: Tree, files: Files, limit: int, declared: Mapping[str, str] = NOTHING) -> list[Observation]:
     """Return known programs that share a parameter with the program ``files``, in order of arrival.
 
     First at most ``limit`` scored ones, half of them the best and half the latest; then recent pending ones and failed
     children of ``tune``. Costs O(number of nodes) only in one numpy partition; sources are parsed once and cached.
     """
-    start = values_of(files)
+    start = values_of(files, declared)
     observed = []
-    for i in _picked(tree, start, limit):
+    for i in _picked(tree, start, limit, declared):
         other = tree.nodes[i].candidate.files
-        same = differ_in_values_only(files, other)
-        observed.append(Observation(values_of(other), float(tree.means[i]), int(tree.runs[i]), same_code=same))
-    return observed + _undecided(tree, files, start) if observed else []
+        same = differ_in_values_only(files, other, declared)
+        values = values_of(other, declared)
+        observed.append(Observation(values, float(tree.means[i]), int(tree.runs[i]), same_code=same))
+    return observed + _undecided(tree, files, start, declared) if observed else []
 
 
-def _picked(tree: Tree, start: Values, limit: int) -> list[int]:
+def _picked(tree: Tree, start: Values, limit: int, declared: Mapping[str, str]) -> list[int]:
     """Return the indices of at most ``limit`` scored nodes that share a parameter with ``start``, sorted."""
     names, means = start.keys(), tree.means
     scored = np.flatnonzero(tree.eligible())
@@ -73,77 +76,84 @@ def _picked(tree: Tree, start: Values, limit: int) -> list[int]:
     half = min(limit, len(scored))
     best = scored[np.argpartition(badness, half - 1)[:half]]
     best = best[np.argsort(means[best] if tree.direction == "minimise" else -means[best], kind="stable")]
-    related = (i for i in best if not names.isdisjoint(values_of(tree.nodes[i].candidate.files)))
+    related = (i for i in best if not names.isdisjoint(values_of(tree.nodes[i].candidate.files, declared)))
     picked = {int(i) for i in islice(related, limit // 2)}
     recent = scored[: -limit - 1 : -1]
-    latest = (i for i in recent if not names.isdisjoint(values_of(tree.nodes[i].candidate.files)))
+    latest = (i for i in recent if not names.isdisjoint(values_of(tree.nodes[i].candidate.files, declared)))
     picked.update(int(i) for i in islice((i for i in latest if int(i) not in picked), limit - len(picked)))
     return sorted(picked)
 
 
-def _undecided(tree: Tree, files: Files, start: Values) -> list[Observation]:
+def _undecided(tree: Tree, files: Files, start: Values, declared: Mapping[str, str]) -> list[Observation]:
     """Return recent programs without a score: pending ones, and failed ones that only changed parameters."""
     observed: list[Observation] = []
     for i in range(max(0, len(tree.nodes) - _RECENT), len(tree.nodes)):
         node = tree.nodes[i]
-        if not math.isnan(tree.means[i]) or start.keys().isdisjoint(values := values_of(node.candidate.files)):
+        if not math.isnan(tree.means[i]):
+            continue
+        if start.keys().isdisjoint(values := values_of(node.candidate.files, declared)):
             continue
         failed = bool(tree.failures(node.node_id))
-        if not failed or _failed_by_values(node, tree):
-            same = differ_in_values_only(files, node.candidate.files)
+        if not failed or _failed_by_values(node, tree, declared):
+            same = differ_in_values_only(files, node.candidate.files, declared)
             observed.append(Observation(values, None, state="failed" if failed else "pending", same_code=same))
     return observed[-_UNDECIDED:]
 
 
-def _failed_by_values(node: Node, tree: Tree) -> bool:
+def _failed_by_values(node: Node, tree: Tree, declared: Mapping[str, str]) -> bool:
     """Return whether a failed node differs from a scored only parent in values of parameters only."""
     if len(node.parents) != 1 or not tree.scored(node.parents[0]):
         return False
-    return differ_in_values_only(tree[node.parents[0]].candidate.files, node.candidate.files)
+    return differ_in_values_only(tree[node.parents[0]].candidate.files, node.candidate.files, declared)
 
 
-def differ_in_values_only(a: Files, b: Files) -> bool:
+def differ_in_values_only(a: Files, b: Files, declared: Mapping[str, str] = NOTHING) -> bool:
     """Return whether two programs are the same text but for the values of their parameters."""
-    return a.keys() == b.keys() and all(_skeleton(path, a[path]) == _skeleton(path, b[path]) for path in a)
+    if a.keys() != b.keys():
+        return False
+    changed = (path for path in a if a[path] != b[path])
+    languages = ((language_for(path, declared), path) for path in changed)
+    return all(_skeleton(language, a[path]) == _skeleton(language, b[path]) for language, path in languages)
 
 
 @lru_cache(maxsize=512)
-def _skeleton(path: str, text: str) -> str:
-    """Return the text of a file with all parameters set to 0; unchanged if it is no Python."""
-    if not path.endswith(".py"):
-        return text
+def _skeleton(language: Language, text: str) -> str:
+    """Return the text of a file with all parameters set to 0."""
     with suppress(Unparsable):
-        return set_parameters(text, {parameter.name: 0 for parameter in find_parameters(text)})
+        return language.set_parameters(text, {parameter.name: 0 for parameter in language.parameters(text)})
     return text
 
 
-def values_of(files: Files) -> dict[Key, Number]:
-    """Return the parameters of all Python files; a file that does not parse has none."""
+def values_of(files: Files, declared: Mapping[str, str] = NOTHING) -> dict[Key, Number]:
+    """Return the parameters of all files; a file that does not parse has none.
+
+    Args:
+        declared: See ``prepare.task.Task.parameters``.
+    """
     values: dict[Key, Number] = {}
     for path, text in files.items():
-        if path.endswith(".py"):
-            try:
-                values.update({(path, c.name): c.value for c in find_parameters(text)})
-            except Unparsable:
-                continue
+        with suppress(Unparsable):
+            values.update({(path, one.name): one.value for one in language_for(path, declared).parameters(text)})
     return values
 
 
-def search_space(files: Files, editable: Sequence[str], lineage: Sequence[Files] = ()) -> dict[Key, ParameterRange]:
-    """Return the searchable parameters of the editable Python files with their ranges. Empty if none parses.
+def search_space(files: Files, editable: Editable, lineage: Sequence[Files] = ()) -> dict[Key, ParameterRange]:
+    """Return the searchable parameters that may change, with their ranges. Empty if no file parses.
 
     Args:
         lineage: See ``lineage_files``. Without it, ranges are derived from the values of ``files``.
     """
     space: dict[Key, ParameterRange] = {}
-    for path in editable:
-        if path.endswith(".py") and path in files:
-            with suppress(Unparsable):
-                for parameter in find_parameters(files[path]):
-                    key = path, parameter.name
-                    if (span := range_of(parameter, earlier_values(lineage, key))) is not None:
-                        space[key] = span
+    for path, parameter in editable.parameters(files):
+        key = path, parameter.name
+        if (span := range_of(parameter, earlier_values(lineage, key, editable.declared))) is not None:
+            space[key] = span
     return space
+
+
+def is_tunable(files: Files, editable: Editable) -> bool:
+    """Return whether the numeric search can change something of a program, whatever its ancestors were."""
+    return any(range_of(parameter) is not None for _, parameter in editable.parameters(files))
 
 
 def lineage_files(tree: Tree, node_id: str) -> list[Files]:
@@ -151,18 +161,22 @@ def lineage_files(tree: Tree, node_id: str) -> list[Files]:
     return [tree[member].candidate.files for member in tree.lineage(node_id)]
 
 
-def earlier_values(lineage: Iterable[Files], key: Key) -> Iterator[Number]:
+def earlier_values(lineage: Iterable[Files], key: Key, declared: Mapping[str, str] = NOTHING) -> Iterator[Number]:
     """Yield the values that a parameter had in the programs of a lineage, in their order."""
     path, name = key
+    language = language_for(path, declared)
     for files in lineage:
         if path in files:
             with suppress(Unparsable):
-                yield from (one.value for one in find_parameters(files[path]) if one.name == name)
+                yield from (one.value for one in language.parameters(files[path]) if one.name == name)
 
 
-def with_values(files: Files, values: Values) -> dict[str, str]:
+def with_values(files: Files, values: Values, declared: Mapping[str, str] = NOTHING) -> dict[str, str]:
     """Return the files with these values of parameters; all other text stays."""
     by_path: dict[str, dict[str, Number]] = {}
     for (path, name), value in values.items():
         by_path.setdefault(path, {})[name] = value
-    return {path: set_parameters(text, by_path[path]) if path in by_path else text for path, text in files.items()}
+    return {
+        path: language_for(path, declared).set_parameters(text, by_path[path]) if path in by_path else text
+        for path, text in files.items()
+    }

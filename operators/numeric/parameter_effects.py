@@ -15,6 +15,7 @@ from typing import Literal
 
 from archive.records import Direction
 from archive.tree import Tree
+from operators.languages.files import Editable
 from operators.languages.parameters import Number
 from operators.numeric.observations import (
     Files,
@@ -86,7 +87,7 @@ def _effects(
     now: Values, seed: Values, lineage: Sequence[Files], observations: Sequence[Observation], direction: Direction
 ) -> Iterator[ParameterEffect]:
     files = lineage[-1]
-    space = search_space(files, tuple(files), lineage)
+    space = search_space(files, Editable(), lineage)
     changed: list[Key] = [key for key in space if key in seed and seed[key] != now[key]]
     if not changed:
         return

@@ -1,4 +1,7 @@
-"""tune: numeric search over the parameters of a program (its ALL_CAPS constants). Needs no language model.
+"""tune: numeric search over the parameters of a program. Needs no language model.
+
+Parameters are the ALL_CAPS constants of Python, in other languages the numbers in front of a ``tune:`` comment, and
+numbers in JSON and YAML files that the task declares by their path (``operators.languages``).
 
 For a parent with ``d`` searchable parameters (``operators.numeric.search_space`` defines their ranges) and ``n``
 scored programs with the same parameters:
@@ -27,6 +30,7 @@ import numpy as np
 from archive.records import Candidate, Direction, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
+from operators.languages.files import Editable
 from operators.languages.fingerprint import fingerprint
 from operators.languages.parameters import Number
 from operators.numeric import tpe
@@ -34,6 +38,7 @@ from operators.numeric.observations import (
     Key,
     Observation,
     Values,
+    is_tunable,
     lineage_files,
     observe,
     search_space,
@@ -42,11 +47,17 @@ from operators.numeric.observations import (
 )
 from operators.numeric.search_space import ParameterRange
 from operators.numeric.surrogate import GpSurrogate, normal_scores
+from prepare.task import Task
 
 WARM = 8
 """Scored programs with the same parameters before the surrogate is used."""
 FED = 64
 """Scored programs that it is fitted to."""
+
+NOTHING_TO_TUNE = (
+    "nothing to tune: no file that may change has a number that the numeric search knows. Write one as "
+    "`RATE = 0.001  # tune: 1e-4..1e-2 log`, with the language's own comment mark, to have it searched."
+)
 
 _FEW = 12
 """A list of choices up to this length is tried in full."""
@@ -91,27 +102,39 @@ class Tune:
         self.fed = fed
         self.tries = tries
         self.proposer = "tpe" if proposer == "tpe" else "surrogate"
+        self._editable = Editable()
+        self._tunable: dict[str, bool] = {}
+
+    def set_task(self, task: Task) -> None:
+        """Tell which files and numbers may change; until then all files of a program may."""
+        self._editable = Editable.of(task)
+        self._tunable.clear()
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        return not math.isnan(tree.means[tree.index[node_id]])
+        """True for a scored node whose program has a searchable parameter."""
+        return not math.isnan(tree.means[tree.index[node_id]]) and self._is_tunable(tree, node_id)
+
+    def _is_tunable(self, tree: Tree, node_id: str) -> bool:
+        """Return whether there is something to search. Cached by node, since programs never change."""
+        if node_id not in self._tunable:
+            self._tunable[node_id] = is_tunable(tree[node_id].candidate.files, self._editable)
+        return self._tunable[node_id]
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         with context.tree.lock:
             parent = context.tree[move.parents[0]]
             files = parent.candidate.files
-            space = search_space(files, context.task.editable, lineage_files(context.tree, parent.node_id))
+            editable = Editable.of(context.task)
+            space = search_space(files, editable, lineage_files(context.tree, parent.node_id))
             if not space:
-                return NoCandidate(
-                    "nothing to tune: no module-level ALL_CAPS constant with a numeric value. Write one as "
-                    "`RATE = 0.001  # tune: 1e-4..1e-2 log` to have it searched."
-                )
-            observations = observe(context.tree, files, self.fed)
+                return NoCandidate(NOTHING_TO_TUNE)
+            observations = observe(context.tree, files, self.fed, editable.declared)
             visits = int(context.tree.visits[context.tree.index[parent.node_id]])
-        start = values_of(files)
+        start = values_of(files, editable.declared)
         settings = self._settings(start, space, observations, visits, context.tree.direction, context.rng)
         for values in islice(settings, self.tries):
             changed = {key: value for key, value in values.items() if value != start[key]}
-            child = with_values(files, changed)
+            child = with_values(files, changed, editable.declared)
             if changed and fingerprint(child) not in context.known:
                 return Candidate(child, move.parents, self.name, _idea(changed, start))
         return NoCandidate(f"tune found no new setting of {_names(space)} in {self.tries} tries: all are known already")

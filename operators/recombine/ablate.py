@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
+from operators.languages.files import require_parsable
 from operators.languages.fingerprint import fingerprint
-from operators.languages.syntax import Unparsable, parse
+from operators.languages.syntax import Unparsable
 from operators.recombine.crossover import merge
 
 
@@ -40,11 +41,11 @@ def without(
     """Return ``program`` without what ``step`` changed in ``before``, or the reason why that is not possible."""
     try:
         merged = merge(step, program, before, lambda: 0)
-        for path, text in merged.files.items():
-            if path.endswith(".py"):
-                parse(text, path)
+        require_parsable(merged.files, (step, program, before))
     except Unparsable as error:
         return f"what is left without it does not parse: {error}"
+    if not merged.files:
+        return "no file is left without it"
     if fingerprint(merged.files) == fingerprint(program):
         return "nothing of it is left: later steps replaced it"
     return Removal(node_id, idea, merged.files, bool(merged.drawn))

@@ -19,9 +19,11 @@ from merge3 import Merge3
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
+from operators.languages.files import require_parsable
 from operators.languages.fingerprint import fingerprint
-from operators.languages.parameters import Number, Parameter, find_parameters, set_parameters
-from operators.languages.syntax import Unparsable, parse
+from operators.languages.language import NOTHING, Language, language_for
+from operators.languages.parameters import Number, Parameter
+from operators.languages.syntax import Unparsable
 from operators.llm.meter import Meter
 from operators.numeric.search_space import declared_range
 from operators.recombine.conflicts import MergeAnswer, Place, Resolver
@@ -106,9 +108,13 @@ class Crossover:
                 return resolved
             why = "" if resolved is None else f"; conflicts drawn: {resolved.reason[:150]}"
         reason = ""
+
+        def draw() -> int:
+            return int(context.rng.integers(2))
+
         for _ in range(self.tries):
             try:
-                merged = merge(base, left, right, lambda: int(context.rng.integers(2)))
+                merged = merge(base, left, right, draw, declared=context.task.parameters)
             except Unparsable as error:
                 return NoCandidate(f"{a[:8]} and {b[:8]} cannot be merged: {error}")
             reason = _fault(merged, left, right, context)
@@ -131,7 +137,7 @@ class Crossover:
             return (f"### PLACE {len(places)} ###\n",)
 
         try:
-            draft = merge(*versions, _drawing(draws), open_place)
+            draft = merge(*versions, _drawing(draws), open_place, context.task.parameters)
         except Unparsable as error:
             return NoCandidate(str(error))
         if not places:
@@ -139,7 +145,7 @@ class Crossover:
 
         def finish(answered: MergeAnswer) -> Candidate:
             rest = iter(answered.places)
-            merged = merge(*versions, _drawing(draws), lambda place: next(rest))
+            merged = merge(*versions, _drawing(draws), lambda place: next(rest), context.task.parameters)
             if fault := _fault(merged, *versions[1:], context) or context.gate(merged.files):
                 raise InvalidAnswer(fault)
             idea = f"merge of {move.parents[0][:8]} and {move.parents[1][:8]}: {answered.idea}"
@@ -156,12 +162,12 @@ def _drawing(seed: int) -> Choose:
 
 def _fault(merged: Merged, a: Files, b: Files, context: Context) -> str:
     """Return why a merge is no candidate; empty if it is one."""
+    if not merged.files:
+        return "no file is left: one parent deleted what the other did not change"
     if any(merged.files == dict(files) for files in (a, b)):  # the common case when little differs; spares a parse
         return "the result equals one of its parents"
     try:
-        for path, text in merged.files.items():
-            if path.endswith(".py"):
-                parse(text, path)
+        require_parsable(merged.files, (a, b))
     except Unparsable as error:
         return f"the result does not parse: {error}"
     identity = fingerprint(merged.files)
@@ -174,7 +180,14 @@ def _undecided(place: Place) -> None:
     """Leave every place to chance."""
 
 
-def merge(base: Files, a: Files, b: Files, choose: Choose, resolve: Resolve = _undecided) -> Merged:
+def merge(
+    base: Files,
+    a: Files,
+    b: Files,
+    choose: Choose,
+    resolve: Resolve = _undecided,
+    declared: Mapping[str, str] = NOTHING,
+) -> Merged:
     """Return the three-way merge of all files. Raises ``Unparsable``.
 
     ``resolve`` returns the lines of a place in the code that both changed; ``choose`` decides if it returns None, and
@@ -186,7 +199,8 @@ def merge(base: Files, a: Files, b: Files, choose: Choose, resolve: Resolve = _u
     for path in sorted({*base, *a, *b}):
         text: str | None
         if path in base and path in a and path in b:
-            text, conflicts = _merge_text(path, (base[path], a[path], b[path]), shares, choose, resolve)
+            language, versions = language_for(path, declared), (base[path], a[path], b[path])
+            text, conflicts = _merge_text(path, language, versions, shares, choose, resolve)
         else:
             text, conflicts = _merge_presence((base.get(path), a.get(path), b.get(path)), shares, choose)
         drawn += conflicts
@@ -209,14 +223,17 @@ def _merge_presence(
 
 
 def _merge_text(
-    path: str, versions: tuple[str, str, str], shares: tuple[Share, Share], choose: Choose, resolve: Resolve
+    path: str,
+    language: Language,
+    versions: tuple[str, str, str],
+    shares: tuple[Share, Share],
+    choose: Choose,
+    resolve: Resolve,
 ) -> tuple[str, int]:
     """Merge one file; return its text and the number of draws. ``versions``: base, a, b."""
-    base, a, b = versions
-    drawn = 0
-    if path.endswith(".py"):
-        values, drawn = _merge_parameters(_by_name(base), _by_name(a), _by_name(b), shares, choose)
-        base, a, b = (set_parameters(text, values) for text in versions)
+    named = [{parameter.name: parameter for parameter in language.parameters(text)} for text in versions]
+    values, drawn = _merge_parameters(named[0], named[1], named[2], shares, choose)
+    base, a, b = (language.set_parameters(text, values) for text in versions)
     base_lines, a_lines, b_lines = (text.splitlines(keepends=True) for text in (base, a, b))
     lines: list[str] = []
     for region in Merge3(base_lines, a_lines, b_lines, sequence_matcher=_matcher()).merge_regions():
@@ -280,10 +297,6 @@ def _merge_parameters(
         shares[winner].parameters.append(f"{name} {values[name]!r}")
         drawn += conflict
     return values, drawn
-
-
-def _by_name(text: str) -> dict[str, Parameter]:
-    return {parameter.name: parameter for parameter in find_parameters(text)}
 
 
 def _allows(parameter: Parameter, value: Number) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from operators.base import Context, NoCandidate
-from operators.languages.syntax import Unparsable, parse
+from operators.languages.files import editable_files, require_parsable
+from operators.languages.syntax import Unparsable
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import CallId, Meter
 from operators.rewrite.answers.search_replace import InvalidAnswer
@@ -94,12 +95,12 @@ def require_complete(answer: Answer) -> None:
 def require_well_formed(files: Files, context: Context) -> None:
     """Raise ``InvalidAnswer`` for files that are too long or do not parse."""
     limit = 1000 * context.task.limits.source_kb
-    for path in context.task.editable:
-        size = len(files.get(path, "").encode("utf-8", "replace"))
+    root = context.tree[context.tree.root].candidate.files
+    for path in editable_files(context.task.editable, files):
+        size = len(files[path].encode("utf-8", "replace"))
         if size > limit:
             raise InvalidAnswer(f"{path} would have {size:,} bytes; {limit:,} are allowed")
-        if path.endswith(".py") and path in files:
-            try:
-                parse(files[path], path)
-            except Unparsable as error:
-                raise InvalidAnswer("the changed file does not parse", str(error)) from None
+        try:
+            require_parsable({path: files[path]}, [root])
+        except Unparsable as error:
+            raise InvalidAnswer("the changed file does not parse", str(error)) from None

@@ -7,11 +7,12 @@ define and use at least one new parameter with a range in the grammar of ``opera
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from archive.tree import Tree
 from operators.base import Context
-from operators.languages.parameters import Parameter, find_parameters
+from operators.languages.language import PYTHON, language_for
+from operators.languages.parameters import Parameter
 from operators.languages.syntax import Unparsable, parse
 from operators.numeric.search_space import has_invalid_range
 from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal
@@ -43,35 +44,50 @@ class Hybrid(LlmOperator):
             )
         if not any(parameter.searchable and parameter.tune is not None for parameter in new):
             raise InvalidAnswer(
-                "there is no new module-level constant with a range, such as `GATE = 0.5  # tune: 0..1`; "
-                "name the numbers of the new structure that the numeric search is to find"
+                f"there is no new {_example(files)}; name the numbers of the new structure that the numeric search is "
+                "to find"
             )
-        if idle := sorted(parameter.name for parameter in new if parameter.name not in _used(files)):
+        if idle := _idle(files, new):
             raise InvalidAnswer(f"{idle[0]} is defined and never used; use it or leave it out")
+
+
+def _example(files: Files) -> str:
+    """Return what a parameter with a range is, in the language of the program."""
+    languages = [language_for(path) for path in files]
+    if PYTHON in languages:
+        return "module-level constant with a range, such as `GATE = 0.5  # tune: 0..1`"
+    mark = next((language.comments[0] for language in languages if language.comments), "#")
+    return f"named number with a range in a comment behind it, such as `GATE = 0.5 {mark} tune: 0..1`"
 
 
 def _new_parameters(files: Files, parent: Files) -> Iterator[Parameter]:
     for path, text in files.items():
-        if path.endswith(".py"):
-            known = {parameter.name for parameter in _parameters(parent.get(path, ""))}
-            yield from (parameter for parameter in _parameters(text) if parameter.name not in known)
+        known = {parameter.name for parameter in _parameters(path, parent.get(path, ""))}
+        yield from (parameter for parameter in _parameters(path, text) if parameter.name not in known)
 
 
-def _parameters(text: str) -> tuple[Parameter, ...]:
+def _parameters(path: str, text: str) -> tuple[Parameter, ...]:
     try:
-        return find_parameters(text)
+        return language_for(path).parameters(text)
     except Unparsable:  # only possible for the parent: the answer was parsed
         return ()
 
 
+def _idle(files: Files, new: Sequence[Parameter]) -> list[str]:
+    """Return the names of new parameters that no file reads; none where that cannot be told, as beside a C file."""
+    if any(language_for(path) is not PYTHON for path in files):
+        return []
+    used = _used(files)
+    return sorted(parameter.name for parameter in new if parameter.name not in used)
+
+
 def _used(files: Files) -> set[str]:
-    """Return all names that a Python file reads, attributes (``config.WIDTH``) included."""
+    """Return all names that Python files read, attributes (``config.WIDTH``) included."""
     names: set[str] = set()
     for path, text in files.items():
-        if path.endswith(".py"):
-            for node in ast.walk(parse(text, path)):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                    names.add(node.id)
-                elif isinstance(node, ast.Attribute):
-                    names.add(node.attr)
+        for node in ast.walk(parse(text, path)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                names.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                names.add(node.attr)
     return names

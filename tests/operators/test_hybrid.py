@@ -8,6 +8,7 @@ from scripts import edit, metered
 
 from archive.records import Candidate
 from operators.base import NoCandidate
+from operators.languages.files import Editable
 from operators.numeric.observations import search_space
 from operators.numeric.search_space import ParameterRange, has_invalid_range, range_of
 from operators.numeric.tune import Tune
@@ -27,7 +28,7 @@ def test_what_the_model_names_tune_searches(garden: Garden) -> None:
     meter, _ = metered([GATED])
     child = garden.ask(Hybrid(meter), root.node_id)
     assert isinstance(child, Candidate)
-    space = search_space(child.files, ("train.py",))
+    space = search_space(child.files, Editable())
     assert space["train.py", "GATE"] == ParameterRange(0.0, 1.0)
     assert space["train.py", "STEPS"].choices == (1, 2, 4, 8)
     node = garden.grow(dict(child.files), (root.node_id,), "hybrid", score=2.9)

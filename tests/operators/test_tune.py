@@ -13,6 +13,7 @@ from garden import Garden
 
 from archive.records import Candidate
 from operators.base import NoCandidate
+from operators.languages.files import Editable
 from operators.languages.parameters import Number, read_parameters, set_parameters
 from operators.numeric.observations import lineage_files, observe, search_space
 from operators.numeric.surrogate import GpSurrogate
@@ -75,7 +76,7 @@ def test_a_child_changes_constants_within_their_ranges(garden: Garden, count: in
     """One to three of them; with a model, values of other programs may come in together as well."""
     root = forest(garden, count)
     start = read_parameters(SOURCE)
-    space = {name: span for (_, name), span in search_space({"train.py": SOURCE}, ("train.py",)).items()}
+    space = {name: span for (_, name), span in search_space({"train.py": SOURCE}, Editable()).items()}
     assert set(space) == {"RATE", "WIDTH", "BATCH", "DROPOUT", "DEPTH"}
     for seed in range(40):
         candidate = child(garden, root, seed=seed)
@@ -114,7 +115,7 @@ def test_no_set_step_or_type_is_left_whatever_other_branches_hold(
     root = garden.plant(DECLARED, 1.0)
     for i in range(count):
         garden.grow(FOREIGN[i % 3] + f"x = {i}\n", (root.node_id,), "improve", score=0.1 + i / 100)
-    space = search_space({"train.py": DECLARED}, ("train.py",))
+    space = search_space({"train.py": DECLARED}, Editable())
     parent, operator = root, Tune(proposer=proposer)
     for seed in range(40):
         candidate = child(garden, parent.node_id, seed, operator)
@@ -143,7 +144,7 @@ def test_a_program_that_left_the_range_gives_a_new_one_to_its_descendants(garden
     near = garden.grow("CLIP = 40.0\nprint(CLIP)\n", (far.node_id,), score=0.4)
     for node, low, high in ((root, 0.1, 10), (far, 5, 500), (near, 5, 500)):
         files = node.candidate.files
-        (span,) = search_space(files, ("train.py",), lineage_files(garden.tree, node.node_id)).values()
+        (span,) = search_space(files, Editable(), lineage_files(garden.tree, node.node_id)).values()
         assert (span.low, span.high) == (pytest.approx(low), pytest.approx(high))
 
 
@@ -191,7 +192,7 @@ def test_the_direction_is_heeded(gardens: Callable[..., Garden]) -> None:
 def test_a_pending_child_is_not_proposed_again(garden: Garden) -> None:
     """The liar: with a proposal pending, TPE moves away from it, and so does the surrogate."""
     root = forest(garden, 30)
-    ranges = {key: span for key, span in search_space({"train.py": SOURCE}, ("train.py",)).items() if key[1] == "RATE"}
+    ranges = {key: span for key, span in search_space({"train.py": SOURCE}, Editable()).items() if key[1] == "RATE"}
     files = {"train.py": SOURCE}
 
     def rates() -> list[float]:

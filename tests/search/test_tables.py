@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from operators.languages.files import Editable
 from operators.languages.parameters import read_parameters
 from operators.numeric.observations import search_space
 from operators.numeric.search_space import ParameterRange
@@ -55,7 +56,7 @@ def test_a_program_is_its_setting(table: tables.Table) -> None:
     setting = (0, 1, 1, 0, 0, 0, 1, 1)
     program = table.program(setting)
     assert table.setting(read_parameters(program)) == setting
-    space = search_space({"train.py": program}, ("train.py",))
+    space = search_space({"train.py": program}, Editable())
     assert set(space.values()) == {ParameterRange(0, 1, integer=True, choices=(0, 1), unordered=True)}
     assert len(space) == 8
 

@@ -21,8 +21,7 @@ import numpy as np
 from archive.noise import SeedDeviation
 from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
 from archive.tree import Tree
-from operators.languages.parameters import find_parameters
-from operators.languages.syntax import Unparsable
+from operators.languages.files import Editable, editable_files
 from operators.numeric.observations import earlier_values, lineage_files
 from operators.numeric.search_space import format_range, has_invalid_range, range_of
 from operators.rewrite.prompt.change_kinds import gain_of
@@ -58,7 +57,7 @@ def task(task: Task) -> str:
 def sources(files: Mapping[str, str], task: Task) -> str:
     """Return the editable files of a program, each between delimiters."""
     limit = 1024 * task.limits.source_kb
-    shown = {path: visible(files[path]) for path in task.editable if path in files}
+    shown = {path: visible(files[path]) for path in editable_files(task.editable, files)}
     texts = [
         f"FILE: {path}\n{quote(text, 'source', max(limit, len(text)), keep='head')}" for path, text in shown.items()
     ]
@@ -85,7 +84,7 @@ def change(tree: Tree, node_id: str, task: Task) -> Listing:
     lines: list[str] = []
     if node.parents:
         before = tree[node.parents[0]].candidate.files
-        for path in task.editable:
+        for path in editable_files(task.editable, {**before, **node.candidate.files}):
             old, new = (visible(files.get(path, "")).split("\n") for files in (before, node.candidate.files))
             lines += unified_diff(old, new, f"before/{path}", f"after/{path}", lineterm="", n=2)
     return Listing(tuple(lines), "diff", "Nothing that can be shown.", keep="head")
@@ -93,23 +92,17 @@ def change(tree: Tree, node_id: str, task: Task) -> Listing:
 
 def parameters(tree: Tree, node_id: str, task: Task) -> Listing:
     """Return the parameters that the numeric search changes, with their ranges and invalid range comments."""
-    files, lineage = tree[node_id].candidate.files, lineage_files(tree, node_id)
+    files, lineage, editable = tree[node_id].candidate.files, lineage_files(tree, node_id), Editable.of(task)
     lines = []
-    for path in task.editable:
-        if not path.endswith(".py") or path not in files:
+    for path, parameter in editable.parameters(files):
+        earlier = earlier_values(lineage, (path, parameter.name), editable.declared)
+        if (span := range_of(parameter, earlier)) is None:
             continue
-        try:
-            found = find_parameters(files[path])
-        except Unparsable:
-            continue
-        for parameter in found:
-            if (span := range_of(parameter, earlier_values(lineage, (path, parameter.name)))) is None:
-                continue
-            # Not in the form of a line of the program, which models would copy into search texts.
-            line = f"- {parameter.name}: {format_range(span)}"
-            if has_invalid_range(parameter):
-                line += f" (guessed: `tune: {one_line(parameter.tune or '', 60)}` is not of the form shown above)"
-            lines.append(line)
+        # Not in the form of a line of the program, which models would copy into search texts.
+        line = f"- {one_line(parameter.name, 80)}: {format_range(span)}"
+        if has_invalid_range(parameter):
+            line += f" (guessed: `tune: {one_line(parameter.tune or '', 60)}` is not of the form shown above)"
+        lines.append(line)
     return Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
 
 

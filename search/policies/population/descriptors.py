@@ -13,7 +13,8 @@ import numpy as np
 
 from archive.records import Node, Scored
 from archive.tree import Floats, Tree
-from operators.languages.parameters import Number, read_parameters
+from operators.languages.language import language_for
+from operators.languages.parameters import Number
 from operators.languages.syntax import Unparsable
 from search.policies import validation
 from search.policies.tree_cache import Mask, cache_of
@@ -93,14 +94,13 @@ def _changed(tree: Tree, node: Node) -> float | None:
 
 
 def _constants(node: Node) -> dict[tuple[str, str], Number] | None:
-    """Return the constants of all Python files; None if one of them does not parse."""
+    """Return the parameters of all files; None if one of them does not parse."""
     found: dict[tuple[str, str], Number] = {}
     for path, text in node.candidate.files.items():
-        if path.endswith(".py"):
-            try:
-                found |= {(path, name): value for name, value in read_parameters(text).items()}
-            except Unparsable:
-                return None
+        try:
+            found |= {(path, one.name): one.value for one in language_for(path).parameters(text)}
+        except Unparsable:
+            return None
     return found
 
 
