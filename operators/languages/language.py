@@ -35,6 +35,8 @@ NOTHING: Mapping[str, str] = {}
 class Language(Protocol):
     """What operators know of the files of one language."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def comments(self) -> tuple[str, ...]:
         """Marks of comments that end with their line; empty if there are none."""
@@ -279,4 +281,4 @@ def _suffix(path: str) -> str:
     return "" if lower.endswith(".py") else _NAMES.get(lower, lower.rpartition(".")[2] if "." in lower else "")
 
 
-__all__ = ["NOTHING", "PLAIN_TEXT", "PYTHON", "Language", "language_for"]
+__all__ = ["NOTHING", "PLAIN_TEXT", "PYTHON", "Commented", "Language", "language_for"]

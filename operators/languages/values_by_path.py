@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 _JSON = re.compile(r'"(?:\\.|[^"\\])*+"|[{}\[\],:]|[^\s"{}\[\],:]++')
 _MOST = 100_000
@@ -47,6 +48,7 @@ def yaml_values(text: str) -> Iterator[tuple[str, Span]]:
     """Yield (path, span) of each plain scalar; none of a text that is no YAML, or has several documents."""
     import yaml  # type: ignore[import-untyped]
 
+    front: list[tuple[tuple[str, ...], Any]]
     try:
         front = [((), yaml.compose(text, Loader=yaml.SafeLoader))]
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError):

@@ -9,22 +9,60 @@ import tokenize
 from collections.abc import Iterator, Mapping
 
 from operators.languages.bindings import binding_counts
+from operators.languages.language import NOTHING, PYTHON, Commented, Language, language_for
+from operators.languages.marked import marks
 from operators.languages.parameters import Parameter, find_parameters
 from operators.languages.syntax import Unparsable, parse
 from operators.numeric.search_space import format_range, has_invalid_range, range_of
+from operators.sanitize import one_line
 
 _TUNE = re.compile(r"\btune:\s*(.*)")
 _FORM = "expected `low..high`, `low..high log`, `low..high step 8`, `1|2|4` or `no`"
 
 
-def unused_comments(files: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each ``tune:`` comment of the Python files that does not do what it says."""
-    return [
-        f"{path} line {line}: `tune: {said[:60]}` {reason}"
+def unused_comments(files: Mapping[str, str], declared: Mapping[str, str] = NOTHING) -> list[str]:
+    """Return a sentence for each ``tune:`` comment, and each declared number, that does not do what it says.
+
+    Args:
+        declared: Ranges of numbers by file and path (``prepare.task.Task.parameters``).
+    """
+    unused = [
+        f"{path} line {line}: `tune: {one_line(said, 60)}` {reason}"
         for path, text in sorted(files.items())
-        if path.endswith(".py")
-        for line, said, reason in _unused(text)
+        for line, said, reason in _unused_of(language_for(path), text)
     ]
+    return [*unused, *_unused_declarations(files, declared)]
+
+
+def _unused_of(language: Language, text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, text after ``tune:``, reason)."""
+    if language is PYTHON:
+        yield from _unused(text)
+    elif isinstance(language, Commented):
+        known = {parameter.start for parameter in language.parameters(text)}
+        for mark in marks(text, language.lexicon):
+            if mark.parameter is None:
+                reason = "has no effect: it does not stand behind a decimal number with a name"
+            elif mark.parameter.start not in known:
+                reason = (
+                    f"has no effect: {mark.parameter.name} is marked more than once, so it has no one value to change"
+                )
+            else:
+                reason = _fault(mark.parameter)
+            if reason:
+                yield mark.line, mark.tune, reason
+
+
+def _unused_declarations(files: Mapping[str, str], declared: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each entry of ``task.parameters`` without a number, or with a range that is none."""
+    for key, said in declared.items():
+        path, _, name = key.partition(":")
+        found = language_for(path, declared).parameters(files[path]) if path in files else ()
+        parameter = next((one for one in found if one.name == name and one.tune == said), None)
+        if parameter is None:
+            yield f"task.parameters has {key!r}, which names no number of a JSON or YAML file of the program"
+        elif reason := _fault(parameter):
+            yield f"task.parameters has {key!r}: `{said[:60]}` {reason}"
 
 
 def _unused(text: str) -> Iterator[tuple[int, str, str]]:

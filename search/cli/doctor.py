@@ -126,7 +126,7 @@ def _budget(config: Config) -> Iterator[Finding]:
 
 
 def _comments(task: Task) -> Iterator[Finding]:
-    for sentence in unused_comments(factory.seed_files(task)):
+    for sentence in unused_comments(factory.seed_files(task), task.parameters):
         yield Finding("note", "tune", sentence)
 
 

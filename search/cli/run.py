@@ -95,7 +95,7 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     stack.enter_context(display)
     display.show(search.llm.line)
     display.show(_greeting(search, executor, config.archive, local.sandbox.tier))
-    for sentence in unused_comments(files):
+    for sentence in unused_comments(files, task.parameters):
         display.show(f"Note: {sentence}")
     search.begin()
     gc.freeze()  # keep the garbage collector from walking the tree (up to 100,000 nodes), which lives until the end

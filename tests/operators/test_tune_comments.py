@@ -54,3 +54,26 @@ def test_a_comment_with_effect_is_not(source: str) -> None:
 @pytest.mark.parametrize("name", ["gpt.py", "shakespeare.py"])
 def test_those_of_the_seed_programs_all_have_one(name: str) -> None:
     assert unused_comments({"train.py": (SEEDS / name).read_text(encoding="utf-8")}) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "reason"),
+    [
+        ("a.c", "int a = 1; // tune: 1..9\n", None),
+        ("a.c", "\nint a = b; // tune: 1..9\n", "a.c line 2: `tune: 1..9` has no effect: it does not stand behind"),
+        ("a.c", "int a = 1; // tune: 1..9\nint a = 2; // tune: no\n", "a is marked more than once"),
+        ("a.yaml", "a: 1  # tune: big\n", "a.yaml line 1: `tune: big` is not understood"),
+        ("a.sh", "SEED=1  # tune: 1..9\n", "SEED is never searched"),
+    ],
+)
+def test_comments_in_other_languages(path: str, text: str, reason: str | None) -> None:
+    said = unused_comments({path: text})
+    assert said == [] if reason is None else said and reason in said[0]
+
+
+def test_numbers_that_a_task_declares() -> None:
+    files = {"c.json": '{"a": {"b": 1}, "s": "1"}'}
+    assert unused_comments(files, {"c.json:a.b": "1..9"}) == []
+    assert "is not understood" in unused_comments(files, {"c.json:a.b": "big"})[0]
+    for key in ("c.json:a", "c.json:s", "c.json:x", "d.json:a.b", "c.json"):
+        assert "names no number" in unused_comments(files, {key: "1..9"})[0]
