@@ -26,7 +26,7 @@ LAYERS = {
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors interval output records < noise < tree < storage < query < export report < cli",
-    "prepare": "blocks clock globs metric_lines overrides presets renamed scorer scoring session source syntax "
+    "prepare": "blocks clock globs metric_lines overrides paths presets renamed scorer scoring session source syntax "
     "values wire "
     "< data known smoke_test < config files task < language_model program < task_folders < compose < load < standalone",
 }

@@ -152,7 +152,7 @@ import os, sys, time
 sys.platform = "darwin"
 sys.path[:0] = ["train/sandbox", "."]
 import confine
-hello = {"processes": 0, "file_bytes": 10**9, "die_with": os.getppid(), "task": {"device": "mps"}}
+hello = {"processes": 0, "file_bytes": 10**9, "die_with": os.getppid(), "device": "mps"}
 confine.confine(hello, "none")
 print("confined", flush=True)
 time.sleep(60)

@@ -159,8 +159,11 @@ def test_no_variable_of_ours_is_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert "sk-secret" not in str(inside)
 
 
+WORKER = Path(environment.__file__).parents[1] / "language_model" / "worker.py"
+
+
 def test_what_a_sandbox_shows_of_ours_is_the_small_api(tmp_path: Path) -> None:
-    stage_library(tmp_path)
+    stage_library(tmp_path, WORKER)
     files = {str(path.relative_to(tmp_path / "library")) for path in (tmp_path / "library").rglob("*.*")}
     assert "worker.py" in files
     assert "prepare/session.py" in files

@@ -35,7 +35,7 @@ WORKER = f"""
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from confine import confine
-hello = dict(file_bytes={FILE_MB}_000_000, processes={PROCESSES}, die_with=None, task=dict(device="cpu"))
+hello = dict(file_bytes={FILE_MB}_000_000, processes={PROCESSES}, die_with=None, device="cpu")
 confine(hello, sys.argv[5])
 def tried(act, *arguments):
     try:

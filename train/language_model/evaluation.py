@@ -49,7 +49,7 @@ class EvaluationPipeline:
     """One evaluation of one candidate: ``run`` trains and scores it, ``train`` only trains it."""
 
     scoring: ScoringContext
-    sandboxes: SandboxFactory
+    sandboxes: SandboxFactory[LanguageModelTask]
     on_progress: ProgressCallback
 
     @property

@@ -17,8 +17,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
-import tempfile
 import threading
 import time
 import traceback
@@ -41,6 +39,7 @@ from archive.records import (
 )
 from prepare.language_model import LanguageModelTask
 from prepare.scoring import Floats, Symbols
+from prepare.session import candidate_seed
 from train.hardware.devices import DeviceInUse, Lease, Leases
 from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
@@ -52,14 +51,14 @@ from train.language_model.outgoing import OutgoingText
 from train.language_model.program import NormalForm, normal_form
 from train.language_model.static_checks import StaticChecks
 from train.progress import Progress, ProgressCallback
-from train.sandbox import owner
 from train.sandbox.abort import Aborted
 from train.sandbox.base import Sandbox, SandboxUnavailable, stage_library
 from train.sandbox.cgroup import find_groups
 from train.sandbox.environment import trust_in
 from train.sandbox.factory import SandboxFactory
+from train.sandbox.stage import new_stage, remove_stale_stages
 
-_STAGE = "treewright-"
+_WORKER = Path(__file__).with_name("worker.py")
 
 
 class AuditedEvaluator:
@@ -97,9 +96,7 @@ class AuditedEvaluator:
         self._position_key = os.urandom(32)
         _refuse_unfit(task, self._rows.values())
         _refuse_leaks(task, sandbox)
-        for folder in (Path(tempfile.gettempdir()), sandbox.stages):
-            if folder is not None:
-                _remove_stale_stages(folder)
+        remove_stale_stages(sandbox)
 
     def gate(self, files: Mapping[str, str]) -> str | None:
         """Return why these files are refused before any budget is spent, or None. Runs nothing."""
@@ -145,8 +142,9 @@ class AuditedEvaluator:
                 raise Aborted("invalid", reason)
             program |= {path: normal_form(text) for path, text in request.files.items()}
             with self.leases.lease(slot, cancelled) as lease, self._staged(program) as stage:
+                hello = _hello(self.task, request, slot)
                 sandboxes = SandboxFactory(
-                    self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups
+                    self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups, hello
                 )
                 scoring = ScoringContext(self._rows, self._measures, self.ngram, self.positions, self._median_rule)
                 pipeline = EvaluationPipeline(scoring, sandboxes, on_progress)
@@ -194,15 +192,12 @@ class AuditedEvaluator:
     @contextlib.contextmanager
     def _staged(self, program: Mapping[str, NormalForm]) -> Iterator[Path]:
         """Create a temporary folder with the worker's library and the candidate's files in their normal form."""
-        prefix, parent = f"{_STAGE}{owner.tag()}-", self.sandbox.stages
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
-            stage = Path(folder)
-            stage.chmod(0o711)  # the sandbox's user passes through it
-            self._stage(stage, program)
-            yield stage
+        with new_stage(self.sandbox) as folder:
+            self._stage(Path(folder), program)
+            yield Path(folder)
 
     def _stage(self, stage: Path, program: Mapping[str, NormalForm]) -> None:
-        stage_library(stage)
+        stage_library(stage, _WORKER)
         for path, form in program.items():
             target = stage / "candidate" / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -213,6 +208,16 @@ class AuditedEvaluator:
 
 def _scored(score: float, audit: Audit, windows: WindowScores | None) -> dict[str, Any]:
     return {"score": score, "audit": audit, "windows": windows}
+
+
+def _hello(task: LanguageModelTask, request: Request, slot: Slot) -> dict[str, object]:
+    """Return what every mode of the worker is told of the task."""
+    return {
+        "seed": candidate_seed(request.seed),
+        "seconds": task.seconds,
+        "clock_cores": slot.width if task.clock_on(slot.device) == "cpu" else 0,
+        "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
+    }
 
 
 def _defect_reason(error: Exception) -> str:
@@ -246,20 +251,6 @@ def _refuse_unfit(task: LanguageModelTask, rows: Iterable[Symbols]) -> None:
         )
     if (largest := max(int(part.max()) for part in rows)) >= task.vocab:
         raise ValueError(f"the text holds the byte {largest}, and task.vocab is {task.vocab}; 256 covers every byte")
-
-
-def _remove_stale_stages(parent: Path) -> None:
-    """Remove staging folders of processes that were killed; each folder's name identifies its process."""
-    for folder in parent.glob(f"{_STAGE}*-*"):
-        status = owner.status(folder.name.removeprefix(_STAGE))
-        if status is None or status == "alive":
-            continue
-        with contextlib.suppress(OSError):  # removed meanwhile, or owned by another user
-            facts = folder.lstat()
-            # Unknown: from before a reboot or from another container with this folder. No evaluation takes a day.
-            done = status == "dead" or facts.st_mtime < time.time() - 86_400
-            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and done:
-                shutil.rmtree(folder)
 
 
 def _refuse_leaks(task: LanguageModelTask, sandbox: Sandbox) -> None:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.records import Audit, Split, WindowScores
-from prepare.language_model import Buffer
+from prepare.language_model import Buffer, LanguageModelTask
 from prepare.scoring import Floats, Measure, Symbols
 from train.language_model.audit import disagreement, log_probs_of, within_bounds
 from train.language_model.predict_sandbox import PredictSandbox
@@ -116,7 +116,7 @@ def batches(
 class Judgement:
     """One evaluation for a claim, after its training."""
 
-    sandboxes: SandboxFactory
+    sandboxes: SandboxFactory[LanguageModelTask]
     on_progress: ProgressCallback
     windows: Symbols
     """[N, T + 1] disjoint windows of the split."""

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from prepare.language_model import LanguageModelTask
 from prepare.scoring import Floats, Symbols
 from train.faults import fault
 from train.sandbox.abort import Aborted
@@ -26,7 +27,7 @@ _WHOLE_ROW = 1 << 20
 class PredictSandbox:
     """A sandbox that has received the candidate's state. Its methods raise Aborted."""
 
-    sandboxes: SandboxFactory
+    sandboxes: SandboxFactory[LanguageModelTask]
     process: SandboxProcess
     label: str
     seconds: float
@@ -38,7 +39,7 @@ class PredictSandbox:
     @contextlib.contextmanager
     def opened(
         cls,
-        sandboxes: SandboxFactory,
+        sandboxes: SandboxFactory[LanguageModelTask],
         state: bytes,
         label: str,
         mode: Literal["claims", "logits"],
@@ -46,7 +47,7 @@ class PredictSandbox:
         seconds: float,
     ) -> Iterator[PredictSandbox]:
         """Open a fresh sandbox and send it the state. ``label`` names it in reasons, ``phase`` in the record."""
-        opened = sandboxes.open(label, mode)
+        opened = sandboxes.open(label, mode=mode)
         with _reasons_withheld(label), opened as process, sandboxes.progress.phase(phase):
             sandbox = cls(sandboxes, process, label, seconds, time.monotonic(), process.usage.cpu_seconds)
             process.send({"type": "state"}, state, deadline=sandbox._deadline)
@@ -95,7 +96,7 @@ class PredictSandbox:
 
 
 def check_computing(
-    sandboxes: SandboxFactory, wall: float, cpu: float, share: float = 1.0, what: str = "scoring"
+    sandboxes: SandboxFactory[LanguageModelTask], wall: float, cpu: float, share: float = 1.0, what: str = "scoring"
 ) -> None:
     """Raise Aborted if ``predict`` computed longer than its allowance plus the unused training seconds.
 

@@ -26,11 +26,11 @@ from prepare.clock import PATIENCE
 from prepare.language_model import Buffer, LanguageModelTask
 from prepare.smoke_test import TEXT_BYTES
 from train.faults import fault
-from train.language_model.clock import TrainingClock, TrainingDeadline
 from train.language_model.curve import Divergence, MedianRule
 from train.language_model.predict_sandbox import check_computing
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted
+from train.sandbox.clock import BudgetClock, BudgetDeadline
 from train.sandbox.factory import SandboxFactory
 from train.sandbox.process import SandboxProcess
 
@@ -74,7 +74,7 @@ class _Spent:
     def by(cls, process: SandboxProcess) -> _Spent:
         return cls(time.monotonic(), process.usage.cpu_seconds)
 
-    def too_dear(self, sandboxes: SandboxFactory, process: SandboxProcess) -> Aborted | None:
+    def too_dear(self, sandboxes: SandboxFactory[LanguageModelTask], process: SandboxProcess) -> Aborted | None:
         """Return why scoring would end the program, if its first batch alone computes for too long."""
         cpu = process.usage.cpu_seconds - self.cpu_seconds
         try:
@@ -88,7 +88,7 @@ class _Spent:
 class Training:
     """One training of a candidate: ``run`` returns its state."""
 
-    sandboxes: SandboxFactory
+    sandboxes: SandboxFactory[LanguageModelTask]
     on_progress: ProgressCallback
     median_rule: MedianRule | None = None
     divergence: Divergence = field(default_factory=Divergence)
@@ -105,7 +105,7 @@ class Training:
         """Train the candidate; return its state as the bytes of a safetensors file. Raises Aborted."""
         if self.task.limits.rehearsal_seconds > 0:
             self._rehearse(len(stream))
-        with self.sandboxes.open("training", "train") as process:
+        with self.sandboxes.open("training", mode="train") as process:
             fault("launch")
             with self._logged(process):
                 with self.progress.phase("startup"):
@@ -119,10 +119,10 @@ class Training:
                     self._check(process, state)
         return state
 
-    def _clock(self, process: SandboxProcess) -> TrainingClock:
+    def _clock(self, process: SandboxProcess) -> BudgetClock:
         """Return a clock that begins now."""
         slot = self.sandboxes.slot
-        return TrainingClock(process, self.task.clock_on(slot.device), slot.width)
+        return BudgetClock(process, self.task.clock_on(slot.device), slot.width)
 
     @contextlib.contextmanager
     def _logged(self, process: SandboxProcess) -> Iterator[None]:
@@ -144,7 +144,7 @@ class Training:
         """
         limits, too_dear = self.task.limits, None
         plan = {"seconds": limits.rehearsal_seconds, "bytes": min(size, TEXT_BYTES), "shapes": self._shapes()}
-        with _before_any_budget(), self.sandboxes.open("training", "rehearse", rehearsal=plan) as process:
+        with _before_any_budget(), self.sandboxes.open("training", mode="rehearse", rehearsal=plan) as process:
             deadline = time.monotonic() + limits.startup_seconds
             with self._logged(process), self.progress.phase("rehearse"):
                 frame = process.receive(deadline=deadline, max_payload=0, late=_TOO_LONG)
@@ -165,10 +165,10 @@ class Training:
 
     # ------------------------------------------------------------ training
 
-    def _until_start(self, process: SandboxProcess, clock: TrainingClock) -> float:
+    def _until_start(self, process: SandboxProcess, clock: BudgetClock) -> float:
         """Wait for ``session.start()``; return the training seconds, less the start-up time beyond its allowance."""
         allowance, stalled = self.task.limits.startup_seconds, process.stalled
-        deadline = TrainingDeadline(clock, allowance + self.task.seconds)
+        deadline = BudgetDeadline(clock, allowance + self.task.seconds)
         late = f"session.start() was not called within {deadline.seconds:.0f} s of start-up"
         frame = process.receive(deadline=deadline, max_payload=self._state_cap(), late=late)
         if frame.kind != "start":
@@ -180,7 +180,7 @@ class Training:
         """Send the training data, receive reports, and return the state. Raises Aborted."""
         data = _sealed_memfd(stream)
         clock = self._clock(process)
-        deadline = TrainingDeadline(clock, budget + max(_GRACE * budget, 0.05))
+        deadline = BudgetDeadline(clock, budget + max(_GRACE * budget, 0.05))
         with clock.shared() as page:
             try:
                 message: dict[str, object] = {"type": "data", "bytes": len(stream), "seconds": budget}
@@ -199,7 +199,7 @@ class Training:
             "more; session.remaining() tells what is left)"
         )
 
-    def _reports_until_state(self, process: SandboxProcess, deadline: TrainingDeadline, late: str) -> bytes:
+    def _reports_until_state(self, process: SandboxProcess, deadline: BudgetDeadline, late: str) -> bytes:
         """Receive reports, and return the state. Raises Aborted."""
         reports = 0
         while True:

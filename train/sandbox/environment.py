@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,13 +73,23 @@ def site_folders() -> tuple[Path, ...]:
     return tuple(folder for folder in folders if folder.is_dir())
 
 
-def stage_library(stage: Path) -> None:
-    """Copy the modules that every sandbox mounts (``prepare``, ``confine``, the worker), readable by any user."""
+def stage_library(stage: Path, worker: Path | None = None, modules: Sequence[str] | None = None) -> None:
+    """Copy what every sandbox mounts (``prepare``, ``confine``, the worker), readable by any user.
+
+    ``worker``: the script; None: none. ``modules``: those of ``prepare`` to copy, which then has no ``__init__``; None:
+    all of it.
+    """
     library = stage / "library"
-    for package in ("prepare", "train/sandbox/confine"):
-        target = library / Path(package).name
-        shutil.copytree(HOUSE / package, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    shutil.copy(HOUSE / "train" / "language_model" / "worker.py", library / "worker.py")
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(HOUSE / "train/sandbox/confine", library / "confine", ignore=ignored)
+    if modules is None:
+        shutil.copytree(HOUSE / "prepare", library / "prepare", ignore=ignored)
+    else:
+        (library / "prepare").mkdir()
+        for name in modules:
+            shutil.copy(HOUSE / "prepare" / f"{name}.py", library / "prepare")
+    if worker is not None:
+        shutil.copy(worker, library / "worker.py")
     for path in (library, *library.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
 

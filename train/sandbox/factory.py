@@ -7,13 +7,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from archive.records import Request
-from prepare.language_model import LanguageModelTask
-from prepare.session import candidate_seed
 from train.hardware.slots import Slot, pinned
 from train.progress import Progress
 from train.sandbox.abort import Aborted
@@ -24,11 +23,37 @@ from train.sandbox.process import SandboxProcess
 _LAUNCH_SECONDS = 120.0  # for a sandbox to import its packages, from a cold disk too
 
 
+class SandboxLimits(Protocol):
+    """Limits of a task that every sandbox has."""
+
+    @property
+    def memory_mb(self) -> int: ...
+
+    @property
+    def scratch_mb(self) -> int: ...
+
+    @property
+    def processes(self) -> int: ...
+
+    @property
+    def log_kb(self) -> int: ...
+
+
+class SandboxedTask(Protocol):
+    """A task whose candidates run in sandboxes."""
+
+    @property
+    def limits(self) -> SandboxLimits: ...
+
+
+AnyTask = TypeVar("AnyTask", bound=SandboxedTask)
+
+
 @dataclass(frozen=True)
-class SandboxFactory:
+class SandboxFactory(Generic[AnyTask]):
     """Opens the sandboxes of one evaluation, one after another."""
 
-    task: LanguageModelTask
+    task: AnyTask
     sandbox: Sandbox
     request: Request
     slot: Slot
@@ -38,13 +63,15 @@ class SandboxFactory:
     cancelled: threading.Event
     groups: MemoryGroups | None = None
     """Creates memory groups; None: memory is measured. See ``train.sandbox.process``."""
+    hello: Mapping[str, object] = field(default_factory=dict)
+    """What the worker is told of the task in its first message."""
 
     @contextlib.contextmanager
-    def open(self, label: str, mode: str, **words: object) -> Iterator[SandboxProcess]:
+    def open(self, label: str, **words: object) -> Iterator[SandboxProcess]:
         """Yield a fresh, initialised sandbox: its packages are imported, the candidate is not yet.
 
-        ``label`` names the sandbox in reasons; ``mode`` and ``words`` go to the worker in its first message. Raises
-        Aborted (``lost``) if the sandbox does not start.
+        ``label`` names the sandbox in reasons; ``words`` go to the worker in its first message. Raises Aborted
+        (``lost``) if the sandbox does not start.
         """
         limits, slot = self.task.limits, self.slot
         ours, theirs = socket.socketpair()
@@ -65,24 +92,21 @@ class SandboxFactory:
         with process:
             try:
                 with self.progress.phase("launch"):
-                    self._initialise(process, {"mode": mode, **self._hello(), **words})
+                    self._initialise(process, {**self._limits(), **self.hello, **words})
                 yield process
             finally:
                 self.progress.cpu_seconds += process.usage.cpu_seconds
                 self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, process.usage.peak_memory_mb)
 
-    def _hello(self) -> dict[str, object]:
-        """Return the part of the first message that is the same for every mode of the worker."""
-        task, slot = self.task, self.slot
+    def _limits(self) -> dict[str, object]:
+        """Return the part of the first message that confines the worker; see ``train.sandbox.confine``."""
+        limits = self.task.limits
         return {
-            "threads": slot.threads,
-            "seed": candidate_seed(self.request.seed),
-            "seconds": task.seconds,
-            "clock_cores": slot.width if task.clock_on(slot.device) == "cpu" else 0,
-            "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
-            "processes": task.limits.processes if self.sandbox.contained else 0,
+            "device": self.slot.device,
+            "threads": self.slot.threads,
+            "processes": limits.processes if self.sandbox.contained else 0,
             "die_with": None if self.sandbox.contained else os.getpid(),
-            "file_bytes": task.limits.scratch_mb * 1_000_000,
+            "file_bytes": limits.scratch_mb * 1_000_000,
         }
 
     def _initialise(self, process: SandboxProcess, hello: dict[str, object]) -> None:

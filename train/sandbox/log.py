@@ -103,7 +103,7 @@ def error_line(log: str) -> str:
     program may print after its exception: from a thread, or when it exits.
     """
     lines = log.splitlines()
-    return _cleaned(_exception(lines)) or next(filter(None, map(_cleaned, reversed(lines))), "")
+    return cleaned(_exception(lines)) or next(filter(None, map(cleaned, reversed(lines))), "")
 
 
 def _exception(lines: Sequence[str]) -> str:
@@ -123,5 +123,6 @@ def _exception(lines: Sequence[str]) -> str:
     return line
 
 
-def _cleaned(line: str) -> str:
+def cleaned(line: str) -> str:
+    """Return untrusted text as one line: without control characters, at most 300 long."""
     return "".join(c for c in line if c.isprintable()).strip()[:300]

@@ -72,7 +72,7 @@ WORKER = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from confine import confine
-confine(dict(file_bytes=50_000_000, processes=64, die_with=None, task=dict(device="cpu")), sys.argv[5])
+confine(dict(file_bytes=50_000_000, processes=64, die_with=None, device="cpu"), sys.argv[5])
 sys.path.insert(0, sys.argv[4])
 import serving
 serving.serve(int(sys.argv[1]))

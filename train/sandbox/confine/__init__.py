@@ -45,7 +45,7 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
         alone = tier == "bwrap"
         install(
             FilterOptions(
-                unmapped_memory=hello["task"]["device"] == "cpu",
+                unmapped_memory=hello["device"] == "cpu",
                 sockets=not alone,
                 other_processes=not alone,
                 metadata=shared_user,

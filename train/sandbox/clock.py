@@ -1,8 +1,8 @@
-"""The clock of a training, on the evaluator's side: CPU seconds of the whole sandbox, or wall seconds. It decides.
+"""The clock of a budget, on the evaluator's side: CPU seconds of the whole sandbox, or wall seconds. It decides.
 
 CPU seconds are those of all processes that the sandbox ever had, however briefly they lived: counted by a memory group,
-else summed over the process tree (see ``train.sandbox.monitor``). The session reads the count from a shared page, so a
-program schedules its training by the same time. See ``prepare.clock``.
+else summed over the process tree (see ``train.sandbox.monitor``). A training's session reads the count from a shared
+page, so a program schedules its training by the same time. See ``prepare.clock``.
 """
 
 from __future__ import annotations
@@ -23,25 +23,36 @@ _PAUSE = 0.005
 """Least wall seconds between two measurements, as the end of the budget comes near."""
 
 
-class TrainingClock:
-    """Counts the training seconds of one process from its creation on."""
+class BudgetClock:
+    """Counts the seconds of one process from its creation on."""
 
     def __init__(self, process: SandboxProcess, kind: Clock, cores: int) -> None:
         """``cores``: of the slot; a wall clock does not need them."""
         self._process = process
         self._cores = cores if kind == "cpu" else None
         self._page: memoryview | None = None
+        self._paused_at: float | None = None
         self._began = time.monotonic(), process.measure_cpu().cpu_seconds
 
+    def pause(self) -> None:
+        """Count no wall time until ``resume``: the process waits for this side. CPU time counts."""
+        self._paused_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Count wall time again."""
+        if self._paused_at is not None:
+            self._began = self._began[0] + time.monotonic() - self._paused_at, self._began[1]
+            self._paused_at = None
+
     def seconds(self) -> float:
-        """Return the training seconds until now, or until a few hundredths of a second ago."""
+        """Return the seconds until now, or until a few hundredths of a second ago."""
         if self._cores is not None and time.monotonic() > self._process.usage.measured_at + _RECENT:
             self._process.measure_cpu()
         return self._counted(time.monotonic())
 
     def _counted(self, now: float) -> float:
-        """Return the training seconds as last measured, or by the wall clock until ``now``; publish them."""
-        wall = now - self._began[0]
+        """Return the seconds as last measured, or by the wall clock until ``now``; publish them."""
+        wall = (now if self._paused_at is None else self._paused_at) - self._began[0]
         if self._cores is None:
             return wall
         seconds = training_seconds(self._process.usage.cpu_seconds - self._began[1], wall, self._cores)
@@ -85,10 +96,10 @@ class TrainingClock:
 
 
 @dataclass(frozen=True)
-class TrainingDeadline:
-    """The end of so many training seconds; a deadline of ``SandboxProcess``."""
+class BudgetDeadline:
+    """The end of so many seconds of a clock; a deadline of ``SandboxProcess``."""
 
-    clock: TrainingClock
+    clock: BudgetClock
     seconds: float
 
     def earliest(self, now: float) -> float:
