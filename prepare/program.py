@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -27,7 +28,6 @@ from prepare.task import LONGEST_SECONDS, MOST, Metric
 
 SETTINGS = "task.yaml"
 """Name of the file that makes a folder a task."""
-_UNHASHED = ("__pycache__",)
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,11 @@ class ProgramTask:
             object.__setattr__(self, "trust", "self_reported")
 
     @property
+    def bounds(self) -> tuple[Constraint, ...]:
+        """The constraints, typed."""
+        return tuple(each for each in self.constraints if isinstance(each, Constraint))
+
+    @property
     def root(self) -> Path:
         return Path(self.folder)
 
@@ -211,7 +216,7 @@ class ProgramTask:
             f"time: {self.seconds:g} s of {counted} for one evaluation, over all of its cases",
             f"memory: {limits.memory_mb} MB; files written: {limits.scratch_mb} MB; source: {limits.source_kb} KB",
         ]
-        facts += [f"required: {_bound(each)}" for each in self.constraints if isinstance(each, Constraint)]
+        facts += [f"required: {_bound(each)}" for each in self.bounds]
         return (*facts, *([f"built by `{self.build}`"] if self.build else []))
 
     def is_prepared(self) -> bool:
@@ -225,6 +230,8 @@ class ProgramTask:
         self.readonly_files()
         if self.scorer is not None and not (self.root / self.scorer).is_file():
             raise TaskError(f"task.scorer is {self.scorer!r}, which is not in {self.folder}")
+        if self.scorer is not None and matches(self.scorer, (*self.editable, *self.workspace.readonly)):
+            raise TaskError(f"task.workspace has the scorer {self.scorer!r}; expected files without it: it is hidden")
         return self.root
 
     def locations(self) -> tuple[Path, ...]:
@@ -236,7 +243,7 @@ class ProgramTask:
         digest = hashlib.sha256()
         for path, data in sorted(self._judging_files().items()):
             digest.update(f"{path}\0{hashlib.sha256(data).hexdigest()}\0".encode("utf-8", "surrogatepass"))
-        settings = (self.command, self.checks, self.build, self.trust, [vars(each) for each in self.constraints])
+        settings = (self.command, self.checks, self.build, self.trust, [vars(each) for each in self.bounds])
         digest.update(json.dumps(settings, sort_keys=True).encode())
         return f"{self.name}/{self.metric.name}/{digest.hexdigest()[:16]}"
 
@@ -245,22 +252,27 @@ class ProgramTask:
 
     def _matching(self, pattern: str, where: str) -> list[str]:
         """Return the files of a pattern, relative to the folder. Raises TaskError for none, for links and others."""
-        found = sorted(path for path in self.root.glob(pattern) if not _is_ignored(path) and not path.is_dir())
+        found = [path for path in self._files() if matches(path, [pattern])]
         if not found:
             raise TaskError(f"task.workspace.{where} names {pattern!r}, which matches no file in {self.folder}")
         for path in found:
-            if path.is_symlink() or not path.resolve().is_relative_to(self.root.resolve()):
+            if (self.root / path).is_symlink() or not (self.root / path).resolve().is_relative_to(self.root.resolve()):
                 raise TaskError(f"{path} is a link, or lies outside of the task's folder; expected a plain file in it")
-        return [path.relative_to(self.root).as_posix() for path in found]
+        return found
+
+    def _files(self) -> list[str]:
+        """Return all files below the folder, relative to it; hidden ones and caches are left out."""
+        found = []
+        for place, folders, files in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not _is_ignored(name))
+            inside = Path(place).relative_to(self.root)
+            found += [(inside / name).as_posix() for name in sorted(files) if not _is_ignored(name)]
+        return found
 
     def _judging_files(self) -> dict[str, bytes]:
         """Return what decides a score besides the candidate: scorer, Python files beside it, hidden and read-only."""
-        beside = [path.relative_to(self.root).as_posix() for path in self.root.glob("*.py")]
-        hidden = [
-            p.relative_to(self.root).as_posix() for each in self.hidden for p in self.root.glob(each) if p.is_file()
-        ]
-        own = [path for path in dict.fromkeys([*beside, *hidden]) if not matches(path, self.editable)]
-        kept = {path: (self.root / path).read_bytes() for path in own if not _is_ignored(self.root / path)}
+        judging = [path for path in self._files() if matches(path, ("*.py", self.scorer or "*.py", *self.hidden))]
+        kept = {path: (self.root / path).read_bytes() for path in judging if not matches(path, self.editable)}
         return {**kept, **self.readonly_files()}
 
 
@@ -295,8 +307,8 @@ def _bound(constraint: Constraint) -> str:
     )
 
 
-def _is_ignored(path: Path) -> bool:
-    return any(part in _UNHASHED or part.startswith(".") for part in path.parts[-3:])
+def _is_ignored(name: str) -> bool:
+    return name == "__pycache__" or name.startswith(".")
 
 
 def folder_settings(folder: Path) -> dict[str, Any]:

@@ -96,6 +96,10 @@ class SandboxProcess:
         self.kill()
 
     @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def usage(self) -> ResourceUsage:
         """Resources used until the last check."""
         return self._monitor.usage

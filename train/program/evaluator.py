@@ -1,0 +1,216 @@
+"""The evaluator of any program: a scorer judges, case by case, what a candidate in a sandbox produces.
+
+    scorer process    trusted: score.py, hidden data; one per slot, kept between evaluations
+    this process      passes requests on; clock, limits and reasons
+    sandbox           fresh for each evaluation: the candidate's files are sent to it, nothing else
+
+Every call returns an ``Evaluation``, except when the scorer itself fails: that is an error of the task (``TaskError``),
+which stops the search and blames no candidate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from archive.records import (
+    SPLIT_OF,
+    Conditions,
+    Evaluation,
+    Failed,
+    Request,
+    Resources,
+    Scored,
+    Split,
+    Trust,
+    WindowScores,
+)
+from prepare.known import TaskError
+from prepare.program import ProgramTask
+from prepare.task import LARGEST_SCORE
+from train.hardware.slots import Slot
+from train.hardware.vendors import hardware_tag
+from train.program.candidate import CandidateHost
+from train.program.candidates import Candidates
+from train.program.gate import refuse
+from train.program.scorer_process import Judgement, Scorer
+from train.progress import Progress, ProgressCallback
+from train.sandbox.abort import Aborted
+from train.sandbox.base import Sandbox
+from train.sandbox.cgroup import find_groups
+
+
+class Scorers:
+    """The scorers of this process, one for each slot."""
+
+    def __init__(self, task: ProgramTask) -> None:
+        self._task = task
+        self._running: dict[int, Scorer] = {}
+        self._digests: dict[Split, str] = {}
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def of(self, slot: Slot) -> Iterator[Scorer]:
+        """Yield the slot's scorer, started if there is none or it has ended."""
+        scorer = self._running.pop(slot.index, None)
+        if scorer is None or not scorer.alive:
+            scorer = Scorer(self._task)
+        try:
+            yield scorer
+        finally:
+            if scorer.alive:
+                self._running[slot.index] = scorer
+
+    def digest(self, slot: Slot, split: Split) -> str:
+        """Return a digest of a split's cases. Raises TaskError if two calls of ``cases`` give different ones."""
+        with self._lock:
+            if split not in self._digests:
+                with self.of(slot) as scorer:
+                    once, again = scorer.cases(split), scorer.cases(split)
+                if once != again:
+                    raise TaskError(
+                        f"cases({split!r}, rng) of task {self._task.name!r} gives other data each time, so scores "
+                        "could not be compared; draw random numbers from its argument rng only"
+                    )
+                self._digests[split] = once
+            return self._digests[split]
+
+
+class ProgramEvaluator:
+    """Evaluator of tasks that are folders. Thread-safe: one evaluation per slot at a time."""
+
+    def __init__(
+        self,
+        task: ProgramTask,
+        sandbox: Sandbox,
+        *,
+        memory_groups: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Read the seed. Raises ValueError for a task of another kind, TaskError for unusable files.
+
+        memory_groups: limit memory with the kernel's control groups where they are available.
+        """
+        if not isinstance(task, ProgramTask):
+            raise ValueError(f"task {task.name!r} trains a language model; expected evaluator=audited")
+        self.task = task
+        self.sandbox = sandbox
+        self.groups = find_groups() if memory_groups else None
+        self._seed = task.seed_files()
+        self._scorers = Scorers(task)
+        self._host = CandidateHost(task, sandbox, self.groups)
+        self._clock = clock
+        self._fingerprint = task.fingerprint()
+
+    def gate(self, files: Mapping[str, str]) -> str | None:
+        """Return why these files are refused before any budget is spent, or None. Runs nothing."""
+        return refuse(self.task, self._seed, files)
+
+    def conditions(self, slot: Slot) -> Conditions:
+        """Return the conditions of scores made on this slot. Raises TaskError if the task has no usable cases."""
+        digest = self._scorers.digest(slot, "val")
+        tag = hardware_tag(slot, self.task.clock_on(slot.device))
+        return Conditions(f"{self._fingerprint}/{digest}", self.task.seconds, tag)
+
+    def evaluate(
+        self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
+    ) -> Evaluation:
+        """Judge a candidate on the cases of the request's split. Raises TaskError for a failure of the scorer."""
+        started, began, progress, judgement = self._clock(), time.monotonic(), Progress(), Judgement()
+        split = SPLIT_OF[request.purpose]
+        try:
+            if (reason := self.gate(request.files)) is not None:
+                raise Aborted("invalid", reason)
+            self._judge(request, slot, cancelled, on_progress, progress, judgement)
+            outcome = self._outcome(judgement, split, slot)
+        except Aborted as ended:
+            outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
+        except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
+            outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
+        shown = judgement.cases if split == "val" else [replace(case, feedback="") for case in judgement.cases]
+        common: dict[str, Any] = {
+            "request": request,
+            "conditions": self.conditions(slot),
+            "resources": self._resources(progress),
+            "trust": self._trust,
+            "sandbox": self.sandbox.tier,
+            "device": slot.device,
+            "started_at": started,
+            "finished_at": started + time.monotonic() - began,
+            "log": progress.log if split == "val" else "",
+            "cases": tuple(shown),
+            "metrics": _means(judgement),
+        } | outcome
+        return Scored(**common) if "score" in outcome else Failed(**common)
+
+    def _judge(
+        self,
+        request: Request,
+        slot: Slot,
+        cancelled: threading.Event,
+        on_progress: ProgressCallback,
+        progress: Progress,
+        judgement: Judgement,
+    ) -> None:
+        on_progress("score", 0.0)
+        with (
+            self._scorers.of(slot) as scorer,
+            self._candidates(request, slot, progress, cancelled) as candidates,
+            progress.phase("score"),
+        ):
+            scorer.judge(SPLIT_OF[request.purpose], request.seed, candidates, judgement, cancelled)
+
+    def _candidates(self, request: Request, slot: Slot, progress: Progress, cancelled: threading.Event) -> Candidates:
+        """Return what opens the sandboxes of an evaluation: with the candidate's files, and with the seed's."""
+        seed = replace(request, files=self._seed)
+        own = self._host.sandboxes(request, slot, progress, cancelled)
+        return Candidates(own, self._host.sandboxes(seed, slot, Progress(), cancelled))
+
+    def _outcome(self, judgement: Judgement, split: Split, slot: Slot) -> dict[str, Any]:
+        """Return the fields of the scored or failed evaluation. Raises TaskError for metrics that contradict."""
+        metrics, metric = _means(judgement), self.task.metric
+        score = float(np.mean([case.value for case in judgement.cases]))
+        if metrics.get(metric.name, score) != score:
+            raise TaskError(
+                f"the scorer of task {self.task.name!r} gave two values for {metric.name}: the score {score:.6g} and "
+                f"the metric {metrics[metric.name]:.6g}; expected one"
+            )
+        if broken := [reason for each in self.task.bounds if (reason := each.broken_by(metrics)) is not None]:
+            return {"outcome": "infeasible", "reason": "; ".join(broken), "metrics": {**metrics, metric.name: score}}
+        if abs(score) > LARGEST_SCORE or (problem := metric.check(score)) is not None:
+            return {
+                "outcome": "invalid",
+                "reason": problem if abs(score) <= LARGEST_SCORE else f"{score:.6g} is too large",
+            }
+        by_case = None
+        if split != "val" and len(judgement.cases) > 1:
+            values = np.array([case.value for case in judgement.cases])
+            by_case = WindowScores.of(self._scorers.digest(slot, split), values)
+        return {"score": score, "windows": by_case, "certificate": judgement.certificate}
+
+    @property
+    def _trust(self) -> Trust:
+        return self.task.trust if self.sandbox.tier != "none" else "self_reported"
+
+    def _resources(self, progress: Progress) -> Resources:
+        return Resources(
+            seconds=progress.seconds,
+            phases=progress.phases,
+            cpu_seconds=progress.cpu_seconds,
+            peak_memory_mb=progress.peak_memory_mb,
+            memory_by=self.groups.name if self.groups is not None else "watch",
+        )
+
+
+def _means(judgement: Judgement) -> dict[str, float]:
+    """Return the mean of each metric over the cases that have it."""
+    names = dict.fromkeys(name for case in judgement.cases for name in case.metrics)
+    return {
+        name: float(np.mean([case.metrics[name] for case in judgement.cases if name in case.metrics])) for name in names
+    }

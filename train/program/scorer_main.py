@@ -1,0 +1,315 @@
+"""The scorer's process: imports the task's ``score.py`` and judges one candidate after another.
+
+    python -m train.program.scorer_main FD FOLDER SCORER
+
+Trusted, with the hidden data beside it and without the candidate's files. What it needs of the candidate it asks of the
+driver, over the socket FD; the driver runs the candidate. See ``train.program.scorer_process`` for the other side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import json
+import math
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from prepare.scorer import Case, Completed, Invalid, Score, Timing
+from prepare.values import pack, unpack
+from prepare.wire import Channel, Frame
+
+
+class CandidateEnded(BaseException):
+    """The candidate's sandbox has ended; the driver knows why. No exception that a scorer would catch."""
+
+
+class OneProcess(Channel):
+    """The driver's socket; what a scorer forks ends where it would speak to the driver."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._pid = os.getpid()
+
+    def send(self, message: dict[str, Any], payload: bytes | memoryview = b"") -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)
+        super().send(message, payload)
+
+
+class Handle:
+    """The candidate as ``score`` sees it; implements ``prepare.scorer.Candidate``."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def call(
+        self,
+        function: str,
+        *args: Any,
+        seconds: float | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        given = services or {}
+        message = {"type": "call", "function": function, "seconds": seconds, "services": list(given)}
+        return _untrusted(self._ask(message, pack({"args": list(args), "kwargs": kwargs}), given).payload, function)
+
+    def run(self, argv: Sequence[str], stdin: bytes | str = b"", seconds: float | None = None) -> Completed:
+        data = stdin.encode() if isinstance(stdin, str) else bytes(stdin)
+        done = unpack(self._ask({"type": "run", "argv": list(argv), "seconds": seconds}, data).payload)
+        return Completed(done["status"], done["stdout"], done["stderr"])
+
+    def read(self, path: str) -> bytes:
+        frame = self._ask({"type": "read", "path": path})
+        if frame.message.get("missing"):
+            raise Invalid(f"there is no file {path}")
+        return frame.payload
+
+    def time(
+        self, function: str, inputs: Callable[[int], Sequence[Any]], pairs: int = 5, seconds: float | None = None
+    ) -> Timing:
+        runs = [self._pair(function, inputs(number), number, seconds) for number in range(pairs)]
+        return _timing(runs)
+
+    def _pair(self, function: str, args: Sequence[Any], number: int, seconds: float | None) -> Any:
+        """Time one pair: the candidate and the seed on the same arguments, each pair in the other order."""
+        message = {"type": "time", "function": function, "seconds": seconds, "candidate_first": number % 2 == 0}
+        frame = self._ask(message, pack({"args": list(args), "kwargs": {}}))
+        size = int(frame.message["size"])
+        own = _untrusted(frame.payload[:size], function)
+        return frame.message["seconds"], frame.message["baseline"], own, unpack(frame.payload[size:])
+
+    def restart(self) -> None:
+        self._ask({"type": "restart"})
+
+    def _ask(
+        self, message: dict[str, Any], payload: bytes = b"", services: Mapping[str, Callable[..., Any]] | None = None
+    ) -> Frame:
+        """Send a request and return its answer; answer calls of services meanwhile. Raises CandidateEnded."""
+        self._channel.send(message, payload)
+        while True:
+            frame = self._channel.receive()
+            if frame.kind == "ended":
+                raise CandidateEnded
+            if frame.kind != "service":
+                return frame
+            self._serve(services or {}, frame)
+
+    def _serve(self, services: Mapping[str, Callable[..., Any]], frame: Frame) -> None:
+        """Call a service for the candidate. Its ``Invalid`` ends the evaluation; another exception is the task's."""
+        name = frame.message["name"]
+        if name not in services:
+            raise Invalid(f"there is no service {str(name)[:100]!r}; expected one of {', '.join(services) or 'none'}")
+        bound = _bound(services[name], name, _untrusted(frame.payload, name))
+        self._channel.send({"type": "served"}, pack(services[name](*bound.args, **bound.kwargs)))
+
+
+def _bound(service: Callable[..., Any], name: str, given: Any) -> inspect.BoundArguments:
+    """Return the arguments of a service. Raises Invalid if it does not take them."""
+    if (
+        not isinstance(given, dict)
+        or not isinstance(given.get("args"), list)
+        or not isinstance(given.get("kwargs"), dict)
+    ):
+        raise Invalid(f"{name} was called with malformed arguments")
+    try:
+        return inspect.signature(service).bind(*given["args"], **given["kwargs"])
+    except TypeError as error:
+        raise Invalid(f"{name}: {error}") from None
+
+
+def _untrusted(payload: bytes, function: str) -> Any:
+    try:
+        return unpack(payload)
+    except ValueError as error:
+        raise Invalid(f"{function}: {error}") from None
+
+
+def _timing(runs: Sequence[tuple[float, float, Any, Any]]) -> Timing:
+    """Return medians, and the interval of the median ratio from order statistics (a sign test; 95% where possible)."""
+    import numpy as np
+
+    ratios = np.sort([baseline / seconds for seconds, baseline, _, _ in runs])
+    count = len(ratios)
+    outer = max((k for k in range(count // 2 + 1) if _tail(count, k) <= 0.025), default=0)
+    return Timing(
+        seconds=float(np.median([run[0] for run in runs])),
+        baseline_seconds=float(np.median([run[1] for run in runs])),
+        ratio=float(np.median(ratios)),
+        low=float(ratios[outer]),
+        high=float(ratios[count - 1 - outer]),
+        value=[run[2] for run in runs],
+        baseline_value=[run[3] for run in runs],
+    )
+
+
+def _tail(count: int, k: int) -> float:
+    """Return P(X <= k - 1) of a fair coin thrown ``count`` times."""
+    return float(sum(math.comb(count, i) for i in range(k)) / 2**count)
+
+
+# ---------------------------------------------------------------- cases and scores
+
+
+class Judge:
+    """The task's scorer, with the cases of each split."""
+
+    def __init__(self, scorer: Any) -> None:
+        self._scorer = scorer
+        self._cases: dict[str, list[tuple[str, Any]]] = {}
+
+    def cases(self, split: str) -> list[tuple[str, Any]]:
+        """Return (name, data) of each case. Raises ValueError for none, and for two of one name."""
+        if split not in self._cases:
+            self._cases[split] = _named(self._made(split), split)
+        return self._cases[split]
+
+    def digest(self, split: str) -> str:
+        """Return a digest of the cases of a split, made anew: equal for two processes if ``cases`` is reproducible."""
+        text = hashlib.sha256()
+        for name, data in _named(self._made(split), split):
+            text.update(f"{name}\0".encode("utf-8", "surrogatepass") + _bytes_of(data))
+        return text.hexdigest()[:16]
+
+    def score(self, handle: Handle, split: str, seed: int) -> Iterator[dict[str, Any]]:
+        """Yield the result of each case. Raises Invalid, CandidateEnded, and whatever the scorer raises."""
+        for name, data in self.cases(split):
+            yield {"case": name, **_result(self._scorer.score(handle, Case(name, split, data, seed)))}  # type: ignore[arg-type]
+
+    def _made(self, split: str) -> list[Any]:
+        import numpy as np
+
+        if not hasattr(self._scorer, "cases"):
+            return [None]
+        seed = int.from_bytes(hashlib.sha256(f"cases/{split}".encode()).digest()[:8], "little")
+        return list(self._scorer.cases(split, np.random.default_rng(seed)))
+
+
+def _named(made: Sequence[Any], split: str) -> list[tuple[str, Any]]:
+    if not made:
+        raise ValueError(f"cases({split!r}) yields no case; expected at least one")
+    named = [
+        (str(data["name"]) if isinstance(data, dict) and "name" in data else str(i), data)
+        for i, data in enumerate(made)
+    ]
+    names = [name for name, _ in named]
+    if double := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"cases({split!r}) yields two cases named {min(double)!r}; give each a name of its own")
+    return named
+
+
+def _bytes_of(data: Any) -> bytes:
+    try:
+        return pack(data)
+    except ValueError:  # of an object of the scorer's own, whose text may differ between processes
+        return type(data).__qualname__.encode()
+
+
+def _result(returned: Any) -> dict[str, Any]:
+    """Return what ``score`` returned as plain values. Raises TypeError or ValueError for what is no score."""
+    score = returned if isinstance(returned, Score) else Score(returned)
+    metrics = {str(name): _number(value, f"metric {name!r}") for name, value in score.metrics.items()}
+    certificate = None if score.certificate is None else json.dumps(_listed(score.certificate), allow_nan=False)
+    value = _number(score.value, "score()")
+    return {"value": value, "metrics": metrics, "feedback": str(score.feedback), "certificate": certificate}
+
+
+def _number(value: Any, what: str) -> float:
+    """Return a finite number. No truth value, no text and nothing missing is one."""
+    dtype = getattr(value, "dtype", None)
+    plain = isinstance(value, int | float) or (
+        getattr(dtype, "kind", "") in tuple("iuf") and getattr(value, "ndim", 1) == 0
+    )
+    if isinstance(value, bool) or not plain:
+        raise TypeError(
+            f"{what} returned {repr(value)[:100]} ({type(value).__name__}); expected a number or prepare.Score"
+        )
+    if not math.isfinite(value):
+        raise ValueError(
+            f"{what} is {float(value)}; expected a finite number. Raise prepare.Invalid for a candidate without one"
+        )
+    return float(value)
+
+
+def _listed(value: Any) -> Any:
+    """Return a certificate as JSON values."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+# ---------------------------------------------------------------- the process
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve requests until the driver closes the socket."""
+    channel = OneProcess(socket.socket(fileno=int(arguments[0])))
+    sys.path.insert(0, arguments[1])
+    os.chdir(arguments[1])
+    judge: Judge | None = None
+    while True:
+        try:
+            request = channel.receive()
+        except EOFError:
+            return
+        try:
+            judge = judge or Judge(_scorer(json.loads(arguments[2])))
+            _answer(channel, judge, request)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the task's own fault: it ends the search with this text
+            channel.send(
+                {"type": "error"}, pack({"error": f"{type(error).__name__}: {error}", "traceback": _own_frames()})
+            )
+
+
+def _answer(channel: Channel, judge: Judge, request: Frame) -> None:
+    split = request.message["split"]
+    if request.kind == "cases":
+        channel.send({"type": "cases"}, pack(judge.digest(split)))
+        return
+    try:
+        for result in judge.score(Handle(channel), split, request.message["seed"]):
+            channel.send({"type": "case"}, pack(result))
+        channel.send({"type": "done"})
+    except Invalid as invalid:
+        channel.send({"type": "invalid"}, pack(str(invalid)))
+    except CandidateEnded:
+        channel.send({"type": "aborted"})
+
+
+def _own_frames() -> str:
+    """Return the traceback of the current exception without the frames of this module."""
+    lines = traceback.format_exc().splitlines(keepends=True)
+    return "".join(lines)[-16_000:]
+
+
+def _scorer(settings: Mapping[str, Any]) -> Any:
+    """Return the module of ``score.py``, or the scorer of a command's output."""
+    if settings["scorer"] is None:
+        from train.program.command import command_score
+
+        asked = settings["command"], settings["checks"], settings["metric"]
+        return SimpleNamespace(score=lambda candidate, case: command_score(candidate, *asked))
+    path = Path(settings["scorer"]).resolve()
+    spec = importlib.util.spec_from_file_location("score", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"task.scorer is {settings['scorer']!r}; expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["score"] = module
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "score", None)):
+        raise AttributeError(f"{settings['scorer']} defines no function score; expected score(candidate, case)")
+    return module
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

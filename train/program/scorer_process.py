@@ -1,0 +1,249 @@
+"""The driver's side of the scorer: starts its process, passes its requests on to the candidate, collects its results.
+
+The scorer is trusted, so its failure is an error of the task (``TaskError``) and stops the search; nothing that it does
+can harm the driver: its memory, its time and its output are bounded, and it has no network where bubblewrap works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from archive.records import CaseScore, Split
+from prepare.files import ROOT
+from prepare.known import TaskError
+from prepare.program import ProgramTask
+from prepare.values import pack, unpack
+from prepare.wire import Frame
+from train.sandbox.abort import Aborted
+from train.sandbox.base import bubblewrap_binaries
+from train.sandbox.process import SandboxProcess
+
+if TYPE_CHECKING:
+    from train.program.candidates import Candidates
+
+_LOG = 64_000
+_LARGEST = 1 << 28
+"""Bytes of one message of the scorer: arguments of a call."""
+
+
+@dataclass
+class Judgement:
+    """What the scorer has said of a candidate so far; complete once ``Scorer.judge`` has returned."""
+
+    cases: list[CaseScore] = field(default_factory=list)
+    certificates: dict[str, str] = field(default_factory=dict)
+    scorer_seconds: float = 0.0
+
+    @property
+    def certificate(self) -> str | None:
+        """The certificate as JSON text: of the only case, or by the names of several."""
+        if len(self.cases) == 1:
+            return next(iter(self.certificates.values()), None)
+        return (
+            json.dumps({case: json.loads(text) for case, text in self.certificates.items()})
+            if self.certificates
+            else None
+        )
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        case = CaseScore(result["case"], result["value"], result["metrics"], result["feedback"])
+        self.cases.append(case)
+        if result["certificate"] is not None:
+            self.certificates[case.case] = result["certificate"]
+
+
+class _Rejected(Aborted):
+    """The scorer has ended the evaluation itself, in the middle of a call."""
+
+
+class _Cancelled(threading.Event):
+    """Set while the event of the current evaluation is."""
+
+    current: threading.Event | None = None
+
+    def is_set(self) -> bool:
+        return self.current is not None and self.current.is_set()
+
+
+class Scorer:
+    """A running scorer. One thread uses it at a time; it is started by the thread that first uses it."""
+
+    def __init__(self, task: ProgramTask) -> None:
+        self._task = task
+        self._cancelled = _Cancelled()
+        self._process = _launch(task, self._cancelled)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.running
+
+    def close(self) -> None:
+        self._process.kill()
+
+    def cases(self, split: Split) -> str:
+        """Return a digest of the names and data of a split's cases, made anew. Raises TaskError."""
+        self._send({"type": "cases", "split": split})
+        return str(unpack(self._receive(self._task.limits.scorer_seconds, 0.0).payload))
+
+    def judge(
+        self, split: Split, seed: int, candidates: Candidates, judgement: Judgement, cancelled: threading.Event
+    ) -> None:
+        """Have the candidate judged on all cases of a split; results are added to ``judgement`` as they come.
+
+        Raises Aborted for what is the candidate's fault, TaskError for what is the scorer's.
+        """
+        self._cancelled.current = cancelled
+        self._send({"type": "score", "split": split, "seed": seed})
+        ended: Aborted | None = None
+        while True:
+            began = time.monotonic()
+            frame = self._receive(self._task.limits.scorer_seconds, judgement.scorer_seconds)
+            judgement.scorer_seconds += time.monotonic() - began
+            if frame.kind == "case":
+                judgement.add(unpack(frame.payload))
+            elif frame.kind == "done":
+                return
+            elif frame.kind == "invalid":
+                raise Aborted("invalid", str(unpack(frame.payload)))
+            elif frame.kind == "aborted" and ended is not None:
+                raise ended
+            else:
+                ended = self._pass_on(frame, candidates)
+
+    def _pass_on(self, frame: Frame, candidates: Candidates) -> Aborted | None:
+        """Do what the scorer asks of the candidate, and answer. Returns why the candidate ended, if it did."""
+        try:
+            message, payload = self._answer(frame, candidates)
+        except _Rejected:
+            raise
+        except Aborted as aborted:
+            if aborted.outcome != "lost":
+                self._send({"type": "ended"})
+                return aborted
+            self.close()  # it waits for an answer that will not come
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self._send(message, payload)
+        return None
+
+    def _answer(self, frame: Frame, candidates: Candidates) -> tuple[dict[str, Any], bytes]:
+        asked, seconds = frame.message, frame.message.get("seconds")
+        if frame.kind == "call":
+            value = candidates.current.call(
+                asked["function"], frame.payload, seconds=seconds, services=self._service, names=asked["services"]
+            )
+            return {"type": "value"}, value
+        if frame.kind == "run":
+            done = candidates.current.run(asked["argv"], frame.payload, seconds=seconds)
+            return {"type": "ran"}, pack(vars(done))
+        if frame.kind == "read":
+            data = candidates.current.read(asked["path"])
+            return {"type": "file", "missing": data is None}, data or b""
+        if frame.kind == "restart":
+            candidates.restart()
+            return {"type": "restarted"}, b""
+        if frame.kind == "time":
+            return _timed(frame, candidates)
+        raise TaskError(f"the scorer sent {frame.kind[:50]!r}, which is no request")
+
+    def _service(self, name: str, arguments: bytes) -> bytes:
+        """Have the scorer answer a call of the candidate. Raises Aborted if it ends the evaluation, and TaskError."""
+        self._send({"type": "service", "name": name}, arguments)
+        frame = self._receive(self._task.limits.scorer_seconds, 0.0)
+        if frame.kind == "invalid":
+            raise _Rejected("invalid", str(unpack(frame.payload)))
+        return frame.payload
+
+    def _send(self, message: dict[str, Any], payload: bytes = b"") -> None:
+        try:
+            self._process.send(message, payload, deadline=time.monotonic() + self._task.limits.scorer_seconds)
+        except Aborted as aborted:
+            raise self._failure(aborted) from None
+
+    def _receive(self, seconds: float, used: float) -> Frame:
+        """Return the scorer's next message. Raises TaskError for its errors, and when ``seconds`` are used."""
+        late = f"it took more than {seconds:g} s (task.limits.scorer_seconds)"
+        try:
+            frame = self._process.receive(deadline=time.monotonic() + seconds - used, max_payload=_LARGEST, late=late)
+        except Aborted as aborted:
+            raise self._failure(aborted) from None
+        if frame.kind == "error":
+            said = unpack(frame.payload)
+            raise TaskError(f"{self._named} raised {said['error']}\n\n{said['traceback']}{self._printed()}")
+        return frame
+
+    @property
+    def _named(self) -> str:
+        return f"the scorer {self._task.scorer or self._task.command} of task {self._task.name!r}"
+
+    def _failure(self, aborted: Aborted) -> Exception:
+        """Explain the end of the scorer's process; a search that was stopped ends the evaluation as ``lost``."""
+        self.close()
+        if aborted.outcome == "lost":
+            return aborted
+        return TaskError(f"{self._named} failed: {aborted.reason}. Fix it and start a new run.{self._printed()}")
+
+    def _printed(self) -> str:
+        log = self._process.log.strip()
+        return f"\n\nIt printed:\n{log[-4000:]}" if log else ""
+
+
+def _timed(frame: Frame, candidates: Candidates) -> tuple[dict[str, Any], bytes]:
+    """Time the candidate's function and the seed's in fresh sandboxes, in the order that the scorer names."""
+    asked = frame.message
+    order = ("candidate", "baseline") if asked["candidate_first"] else ("baseline", "candidate")
+    taken: dict[str, tuple[float, bytes]] = {}
+    for which in order:
+        with candidates.fresh(baseline=which == "baseline") as sandbox:
+            sandbox.load(asked["function"])
+            began = time.perf_counter()
+            value = sandbox.call(asked["function"], frame.payload, seconds=asked["seconds"], services=None, names=())
+            taken[which] = time.perf_counter() - began, value
+    (own, value), (baseline, other) = taken["candidate"], taken["baseline"]
+    return {"type": "timed", "seconds": own, "baseline": baseline, "size": len(value)}, value + other
+
+
+def _launch(task: ProgramTask, cancelled: threading.Event) -> SandboxProcess:
+    ours, theirs = socket.socketpair()
+    settings = {"scorer": task.scorer, "command": task.command, "checks": task.checks, "metric": task.metric.name}
+    arguments = [str(theirs.fileno()), task.folder, json.dumps(settings)]
+    wrapped = _without_network(task.folder)
+    return SandboxProcess(
+        [*wrapped, sys.executable, "-m", "train.program.scorer_main", *arguments],
+        _environment(),
+        ours,
+        theirs,
+        label="it",
+        contained=bool(wrapped),
+        memory_mb=task.limits.scorer_memory_mb,
+        log_bytes=_LOG,
+        cancelled=cancelled,
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return the scorer's environment: no keys and no secrets, and a fixed order of sets and mappings."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "TMPDIR": "/dev/shm", "HOME": "/dev/shm"}
+
+
+def _without_network(folder: str) -> list[str]:
+    """Return the command that takes network and writable files away; empty where there is no bubblewrap."""
+    needed = dict.fromkeys((folder, str(ROOT), sys.prefix, sys.base_prefix))
+    again = [word for path in needed if path.startswith("/dev/") for word in ("--ro-bind", path, path)]
+    for binary in bubblewrap_binaries()[:1]:
+        return [
+            *[str(binary), "--ro-bind", "/", "/", "--dev", "/dev", "--tmpfs", "/dev/shm", *again, "--proc", "/proc"],
+            *["--unshare-net", "--unshare-ipc", "--unshare-pid", "--die-with-parent", "--chdir", folder, "--"],
+        ]
+    return []
