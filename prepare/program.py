@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_type_hints
 
 from prepare.blocks import END, START, BlockError, block_spans
 from prepare.clock import Clock
@@ -327,10 +327,10 @@ def folder_settings(folder: Path) -> dict[str, Any]:
 
 def _filled(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values with the defaults of a dataclass, nested ones included. Unknown keys stay, to be refused."""
-    made = dict(_defaults(kind))
+    made, hints = dict(_defaults(kind)), get_type_hints(kind)
     for key, value in values.items():
-        nested = made.get(key)
-        made[str(key)] = {**nested, **value} if isinstance(nested, dict) and isinstance(value, Mapping) else value
+        nested = hints.get(key)
+        made[str(key)] = _filled(nested, value) if is_dataclass(nested) and isinstance(value, Mapping) else value
     return made
 
 

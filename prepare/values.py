@@ -65,7 +65,7 @@ def _mapping(value: dict[Any, Any], blobs: list[bytes], sizes: list[int], depth:
 
 def _array(value: Any, blobs: list[bytes], sizes: list[int]) -> Any:
     """Pack what numpy makes: an array, or one number. Numpy itself is not imported: who has an array has it."""
-    dtype = getattr(value, "dtype", None)
+    dtype: Any = getattr(value, "dtype", None)
     kind, width = getattr(dtype, "kind", ""), getattr(dtype, "itemsize", 0)
     if (
         not hasattr(value, "tobytes")
