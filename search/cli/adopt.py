@@ -99,7 +99,7 @@ def described(adopted: Adopted, source: Source, target: Path) -> str:
     """Return what was recognised, what may change, which trust scores have, what was left out, and what to do next."""
     settings = adopted.settings
     metric, may_change = settings["metric"], settings["workspace"]["editable"]
-    raised = "its score.py says" if "scorer" in settings else "replace `command` by a score.py, see docs/tasks.md,"
+    raised = "its score.py says" if "scorer" in settings else "docs/tasks.md (Trust) says"
     lines = [
         f"{target}: {adopted.kind}; {metric['name']}, {metric['direction']}; may change: {', '.join(may_change[:8])}"
         + (f" and {len(may_change) - 8} more" if len(may_change) > 8 else ""),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive.records import Evaluation, Failed, Request, Scored
-from operators.languages.parameters import find_parameters
+from operators.languages.language import language_for
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import format_range, range_of
 from operators.numeric.tune_comments import unused_comments
@@ -84,7 +84,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         local = factory.build_evaluation(config, task)
         trials = Trials(task, local)
         yield from _files(task, files)
-        yield from _parameters(files)
+        yield from _parameters(files, task.parameters)
         yield from _trust(task, local.sandbox.tier)
         yield from _measured(config, trials, files)
     except _UNUSABLE as error:
@@ -140,11 +140,11 @@ def _files(task: ProgramTask, files: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("note", "files", f"{task.program} is missing or empty: a language model gets no instructions")
 
 
-def _parameters(files: Mapping[str, str]) -> Iterator[Finding]:
+def _parameters(files: Mapping[str, str], declared: Mapping[str, str]) -> Iterator[Finding]:
     """Report what ``tune`` would search."""
-    for sentence in unused_comments(files):
+    for sentence in unused_comments(files, declared):
         yield Finding("note", "tune", sentence)
-    found = [text for path, source in files.items() for text in _searched(path, source)]
+    found = [text for path, source in files.items() for text in _searched(path, source, declared)]
     if not found:
         yield Finding("note", "tune", "no numbers to search; mark one as in `RATE = 0.1  # tune: 0.01..1 log`")
         return
@@ -152,11 +152,9 @@ def _parameters(files: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("ok", "tune", f"searches {', '.join(found[:8])}{more}")
 
 
-def _searched(path: str, source: str) -> list[str]:
-    if not path.endswith(".py"):
-        return []
+def _searched(path: str, source: str, declared: Mapping[str, str]) -> list[str]:
     try:
-        spans = [(each.name, range_of(each)) for each in find_parameters(source)]
+        spans = [(each.name, range_of(each)) for each in language_for(path, declared).parameters(source)]
     except Unparsable:
         return []
     return [f"{name} {format_range(span)}" for name, span in spans if span is not None]
@@ -239,7 +237,7 @@ def _night(config: Config, trials: Trials) -> Iterator[Finding]:
 def _direction(trials: Trials, files: Mapping[str, str], score: float) -> Iterator[Finding]:
     """Report how programs do that cannot be good. A better score than the seed's is a problem."""
     said: list[str] = []
-    for name, broken in broken_versions(files):
+    for name, broken in broken_versions(files, trials.task.evolve_blocks):
         if trials.local.evaluator.gate(broken) is not None:
             continue
         found = trials.run(broken, 1)
