@@ -66,6 +66,12 @@ def task_prior(config: Mapping[str, object]) -> NoisePrior | None:
     return NoisePrior(gain / 3, 1) if isinstance(gain, int | float) and 0 < gain < math.inf else None
 
 
+def is_deterministic(config: Mapping[str, object]) -> bool:
+    """Return whether a run's task says that a score is the same with every seed."""
+    task = config.get("task")
+    return isinstance(task, Mapping) and task.get("deterministic") is True
+
+
 def estimate(groups: Iterable[Sequence[float]], prior: NoisePrior | None = None) -> SeedDeviation | None:
     """Estimate the deviation from groups of scores; None unless some group has two.
 

@@ -35,9 +35,21 @@ they had seen. ``verified``: trusted code computed it from what the candidate pr
 candidate's code never runs. ``self_reported``: the candidate, or code that shares its process, said so.
 """
 Direction = Literal["minimise", "maximise"]
-VerdictCode = Literal["improvement", "within_noise", "none_better", "no_finalist", "no_interval", "root_unscored"]
+VerdictCode = Literal[
+    "improvement",
+    "within_noise",
+    "none_better",
+    "no_finalist",
+    "no_interval",
+    "root_unscored",
+    "verified",
+    "too_small",
+    "not_deterministic",
+]
 """Why a claim ended as it did: the interval of the gain excludes zero; it does not; no node has a better screening mean
-than the root; the budget can pay for no finalist that is left; too few scores for an interval; a root without a score.
+than the root; the budget can pay for no finalist that is left; too few scores for an interval; a root without a score. Of a
+deterministic task: both scores are exact; they are, and the gain is below the smallest worth claiming; one evaluation
+gave two scores.
 """
 SearchedCode = Literal["stopped", "target", "evaluations", "hours", "device_hours", "llm_budget", "llm_closed"]
 """Why a search was over (events of kind ``searched``): by its policy, at its target, by a limit of its budget, by the
@@ -314,7 +326,8 @@ class Scored(EvaluationBase):
     windows: WindowScores | None = None
     """Of an evaluation for a claim at secret positions, or by case; None for all others."""
     certificate: str | None = None
-    """An artefact that proves the score, as JSON text: it can be checked without the candidate."""
+    """An artefact that proves the score, as JSON text: it can be checked without the candidate. None in a tree: it
+    stays in the archive."""
 
     @property
     def outcome(self) -> Outcome:

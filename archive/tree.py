@@ -45,6 +45,9 @@ from archive.records import (
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_DISQUALIFIES = ("invalid", "infeasible")
+"""Outcomes of one evaluation after which no score of the node counts."""
+
 
 class Column:
     """A growing numpy array: appending is O(1) amortised, reading is a view."""
@@ -79,7 +82,7 @@ class Suspicion:
     """Why a node is suspect: its scores do not count, and it is not used as a parent, evaluated again or claimed.
 
     Cheating (``Failed.violation``) is inherited through any parent, since the cheating code may be in all descendants.
-    A run that was merely ``invalid`` makes its own node suspect only.
+    A run that was merely ``invalid`` or ``infeasible`` makes its own node suspect only.
     """
 
     origin: str
@@ -91,7 +94,7 @@ class Suspicion:
     def words(self) -> str:
         """Describe the finding. Reasons of claim runs are left out."""
         told = self.evaluation.request.purpose == "screen"
-        what = "found cheating" if self.evaluation.violation else "invalid in one of its runs"
+        what = "found cheating" if self.evaluation.violation else f"{self.evaluation.outcome} in one of its runs"
         return f"{what} ({self.evaluation.reason if told else 'in a run of the claim'})"
 
     def __str__(self) -> str:
@@ -119,6 +122,8 @@ class Tree:
         """Those of them whose judgement has begun, so that text of its split was shown to a sandbox."""
         self.noise_prior: NoisePrior | None = None
         """What earlier runs or the task tell of the seed deviation."""
+        self.deterministic = False
+        """Whether a score is the same with every seed, so that nothing is evaluated twice."""
         self.repeated: dict[str, None] = {}
         """Nodes with a second comparable screening, or with a comparable score for a claim."""
         self.refused_in_a_row = 0
@@ -188,6 +193,10 @@ class Tree:
         """Return whether the node is suspect. The root is the task's own program and cannot be."""
         return bool(self.suspects[self.index[node_id]])
 
+    def barred(self, node_id: str) -> bool:
+        """Return whether the node cannot be a parent of any kind: suspect, and no failure that may be debugged."""
+        return self.suspect(node_id) and not self.failed()[self.index[node_id]]
+
     def suspicion(self, node_id: str) -> Suspicion | None:
         """Return why a node is suspect, or None: it cheats, else it descends from a cheat, else a run was invalid."""
         if not self.suspect(node_id):
@@ -196,7 +205,7 @@ class Tree:
             for e in self.failures(member):
                 if isinstance(e, Failed) and e.violation:
                     return Suspicion(member, member != node_id, e)
-        invalid = (e for e in self.failures(node_id) if isinstance(e, Failed) and e.outcome == "invalid")
+        invalid = (e for e in self.failures(node_id) if isinstance(e, Failed) and e.outcome in _DISQUALIFIES)
         return Suspicion(node_id, False, next(invalid))
 
     def ranks(self) -> Floats:
@@ -381,7 +390,7 @@ class Tree:
             return ()
         if evaluation.violation:
             return self._contaminate(node_id, node_id)
-        if evaluation.outcome != "invalid" or self.suspect(node_id):
+        if evaluation.outcome not in _DISQUALIFIES or self.suspect(node_id):
             return ()
         self._suspects.view[self.index[node_id]] = True
         self._ranks = None

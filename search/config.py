@@ -121,14 +121,16 @@ class ClaimPlan:
     """How far ``fit`` lowers ``report_seeds`` before it drops a candidate; None: not at all."""
     limit: int | None = None
     """Evaluations that the claim may cost, repeats of failed ones included; None: ``evaluations``. See ``fit``."""
+    deterministic: bool = False
+    """Whether the task says that no seed changes a score: one evaluation a side; see ``search.claims.plan.sized``."""
     claims_elsewhere: int = 0
     """Earlier claims of other runs on the same holdout, which have spent from the same error budget."""
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < LEAST_SEEDS:
+        if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < self.least_seeds:
             raise ValueError(
                 f"the claim has {self.candidates} candidates, {self.confirm_seeds} confirm seeds and "
-                f"{self.report_seeds} report seeds; expected at least 1, 1 and {LEAST_SEEDS}"
+                f"{self.report_seeds} report seeds; expected at least 1, 1 and {self.least_seeds}"
             )
         for name in ("confidence", "power"):
             if not 0 < getattr(self, name) < 1:
@@ -140,6 +142,11 @@ class ClaimPlan:
                 f"the claim's smallest_gain is {self.smallest_gain}; expected a positive number in the metric's unit, "
                 "or null for the same number of seeds whatever the noise"
             )
+
+    @property
+    def least_seeds(self) -> int:
+        """Report seeds per side that a verdict needs."""
+        return 1 if self.deterministic else LEAST_SEEDS
 
     @property
     def evaluations(self) -> int:

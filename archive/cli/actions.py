@@ -19,7 +19,7 @@ from archive.query.query import ArchiveReader, open_reader, which_archive
 from archive.query.questions import many, which_run
 from archive.query.select import MOST_ROWS, Result
 
-NO_TABLE = ("summary", "show", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
+NO_TABLE = ("summary", "show", "certificate", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
 """Commands whose answer is no table, so that it cannot be CSV or Parquet."""
 _LOOK_AGAIN = 1.0
 """Seconds between two looks of ``tail``."""
@@ -127,6 +127,14 @@ def show(options: Options) -> int:
     with reader.held():
         facts = commands.node_facts(reader, options.id)
     print(json.dumps(facts, indent=2) if options.json else commands.node_text(facts))
+    return 0
+
+
+def certificate(options: Options) -> int:
+    reader = _reader(options)
+    with reader.held():
+        text = commands.certificate(reader, options.id)
+    print(json.dumps(json.loads(text), indent=2))  # escapes what is not ASCII
     return 0
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from archive.errors import QueryError
 from archive.query.query import Reader
-from archive.query.questions import full_id, which_run
+from archive.query.questions import full_id, many, which_run
 from archive.query.select import Result
 from archive.query.tables import cell, plain, printable
 
@@ -51,7 +52,28 @@ def events(reader: Reader, run: str | None, limit: int) -> Result:
     return reader.query(sql, [which_run(reader, run), limit])
 
 
-# ---------------------------------------------------------------- show
+# ---------------------------------------------------------------- show, certificate
+
+_WORST = 5
+"""Cases that ``show`` lists."""
+
+_CASES = """
+    WITH said AS (
+        SELECT c.case_name, arg_max(c.feedback, s.arrival) AS feedback
+        FROM case_scores AS c JOIN screenings AS s USING (node_id, seed)
+        WHERE c.purpose = 'screen' AND c.node_id = $1 GROUP BY c.case_name
+    )
+    SELECT case_name, value, best, gain_on_root, evaluations, feedback
+    FROM cases JOIN said USING (case_name) JOIN runs USING (run)
+    WHERE node_id = $1 ORDER BY if(direction = 'minimise', -value, value), case_name
+"""
+"""A node's cases, the worst first."""
+
+_CERTIFICATE = """
+    SELECT s.text FROM evaluations AS e JOIN sources AS s ON s.sha = e.certificate_sha JOIN runs AS r USING (run)
+    WHERE e.node_id = ? AND e.purpose = 'screen'
+    ORDER BY if(r.direction = 'minimise', e.score, -e.score), e.arrival LIMIT 1
+"""
 
 
 def node_facts(reader: Reader, start: str) -> dict[str, Any]:
@@ -81,6 +103,7 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
         "if(purpose = 'screen', right(log, 2000), '') AS log, finished_at "
         "FROM evaluations WHERE node_id = ? ORDER BY arrival, finished_at"
     )
+    facts["cases"] = rows(_CASES)
     facts["decisions"] = rows("SELECT kind, reason, decided_at FROM decisions WHERE node_id = ? ORDER BY arrival")
     facts["files"] = {
         row["path"]: row["text"] for row in rows("SELECT path, text FROM programs WHERE node_id = ? ORDER BY path")
@@ -112,9 +135,32 @@ def node_text(facts: dict[str, Any]) -> str:
         )
         if row["outcome"] != "scored" and row["log"].strip():
             lines += [f"          | {line}" for line in printable(row["log"]).splitlines()[-15:]]
+    lines += _case_lines(facts)
     for path, text in facts["files"].items():
         lines += ["", f"---- {cell(path)}", printable(text)]
     return "\n".join(lines).rstrip("\n")
+
+
+def _case_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield the worst cases with their gains on the root and what the scorer said of them last."""
+    for row in facts["cases"][:_WORST]:
+        gain = "" if row["gain_on_root"] is None else f", {row['gain_on_root']:+.4g} on the root"
+        said = f": {cell(row['feedback'], 300)}" if row["feedback"] else ""
+        yield f"case      {cell(row['case_name'], 60)}: {row['value']:.6g} (best {row['best']:.6g}{gain}){said}"
+    if (more := len(facts["cases"]) - _WORST) > 0:
+        yield f"          and {many(more, 'better case')}"
+
+
+def certificate(reader: Reader, start: str) -> str:
+    """Return the JSON that proves the score of the node's best screening. Raises QueryError if there is none."""
+    node_id = full_id(reader, start)
+    found = reader.query(_CERTIFICATE, [node_id]).rows
+    if not found:
+        raise QueryError(
+            f"node {node_id[:8]} has no certificate: the task's scorer returned none (prepare.Score(certificate=...)) "
+            "with a score of this node. See what it has: python -m archive show " + node_id[:8]
+        )
+    return str(found[0][0])
 
 
 # ---------------------------------------------------------------- two nodes, several runs

@@ -15,6 +15,7 @@ COMMANDS = {
     "leaderboard": "the best nodes of a run",
     "lineage": "how a node came about",
     "show": "a node: idea, parents, evaluations, source",
+    "certificate": "the JSON that proves the score of a node's best screening",
     "diff": "the changes from one node's text to another's",
     "runs": "the runs in the archive",
     "compare": "the runs of the last sweep by what was swept, with the spread over seeds; named runs side by side",
@@ -36,10 +37,10 @@ python -m archive COMMAND --help lists the options of a command. Without a comma
 standard input. ID is any start of a node's id that fits one node. FILE is ${ENVIRONMENT_VARIABLE}, or
 {DEFAULT_NAME} in the current directory.
 
-tables   runs nodes parents files sources moves refusals evaluations curves window_scores trainings
-         judgements llm_requests llm_calls decisions events
+tables   runs nodes parents files sources moves refusals evaluations curves window_scores case_scores
+         trainings judgements llm_requests llm_calls decisions events
 views    leaderboard progress noise operator_stats change_kind_stats model_stats calls spending failures ideas suspects
-         violations claims repeats throughput early_correlation ablations programs run_summary scores gains
+         violations claims repeats cases throughput early_correlation ablations programs run_summary scores gains
          lineage('ID') children('ID') ancestry(['ID', ...])
 
 examples
@@ -52,6 +53,7 @@ examples
   python -m archive leaderboard --run shakespeare-1 --limit 20
   python -m archive lineage 3fa9
   python -m archive show 3fa9 --archive elsewhere.duckdb
+  python -m archive certificate 3fa9 > best.json
   python -m archive diff 3fa9 71c0
   python -m archive runs --json
   python -m archive compare
@@ -210,7 +212,8 @@ def _backup(parser: argparse.ArgumentParser) -> None:
 
 
 _OPTIONS = {
-    "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "diff": _two_nodes,
+    "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "certificate": _node,
+    "diff": _two_nodes,
     "runs": _nothing, "compare": _compare, "events": _run_and_limit, "tail": _run_and_limit, "export": _export,
     "report": _report, "serve": _serve, "merge": _merge, "backup": _backup,
     "repair": _nothing, "check": _nothing,

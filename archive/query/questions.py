@@ -57,7 +57,10 @@ program that is too large, is an ordinary failure."""
 TRUST = "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY ALL"
 """Query for how far the scores of a run can be trusted, and in which sandboxes they came about."""
 
-_TRUST_WORDS = {"audited_shared": "audited, but one sandbox could tell another what it had seen"}
+_TRUST_WORDS = {
+    "audited_shared": "audited, but one sandbox could tell another what it had seen",
+    "verified": "verified: trusted code computed it from what the program produced",
+}
 
 
 def many(count: int, what: str) -> str:

@@ -16,7 +16,8 @@ _WRONG = {
     "source that nothing names": (
         "SELECT sha FROM sources WHERE sha NOT IN (SELECT sha FROM files) "
         "AND sha NOT IN (SELECT prompt_sha FROM llm_calls) AND sha NOT IN (SELECT answer_sha FROM llm_calls) "
-        "AND sha NOT IN (SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL)"
+        "AND sha NOT IN (SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL) "
+        "AND sha NOT IN (SELECT certificate_sha FROM evaluations WHERE certificate_sha IS NOT NULL)"
     ),
     "file without its source": "SELECT sha FROM files WHERE sha NOT IN (SELECT sha FROM sources)",
     "file of an unknown node": "SELECT node_id FROM files WHERE node_id NOT IN (SELECT node_id FROM nodes)",
@@ -75,6 +76,12 @@ _WRONG = {
     "failed evaluation with a score": (
         "SELECT node_id FROM evaluations WHERE outcome <> 'scored' AND score IS NOT NULL"
     ),
+    "evaluation without its certificate": (
+        "SELECT node_id FROM evaluations WHERE certificate_sha NOT IN (SELECT sha FROM sources)"
+    ),
+    "failed evaluation with a certificate": (
+        "SELECT node_id FROM evaluations WHERE outcome <> 'scored' AND certificate_sha IS NOT NULL"
+    ),
     "curve without its evaluation": (
         "SELECT DISTINCT c.node_id FROM curves AS c ANTI JOIN evaluations AS e USING (node_id, seed, purpose)"
     ),
@@ -89,6 +96,12 @@ _WRONG = {
     "judgement without its training": (
         "SELECT run || ' ' || move FROM judgements AS j "
         "WHERE NOT EXISTS (FROM trainings AS t WHERE t.run = j.run AND t.move = j.move AND t.arrival < j.arrival)"
+    ),
+    "case scores without their evaluation": (
+        "SELECT DISTINCT c.node_id FROM case_scores AS c ANTI JOIN evaluations AS e USING (node_id, seed, purpose)"
+    ),
+    "case of an evaluation stored twice": (
+        "SELECT node_id FROM case_scores GROUP BY node_id, seed, purpose, case_name HAVING count(*) > 1"
     ),
     "call of an unknown run": "SELECT DISTINCT run FROM llm_calls WHERE run NOT IN (SELECT run FROM runs)",
     "call without its prompt, answer or templates": (

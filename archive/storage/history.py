@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from heapq import merge
-from typing import Any, Protocol
 
-from archive.noise import NoisePrior, task_prior
+from archive.noise import NoisePrior, is_deterministic, task_prior
 from archive.records import (
+    CaseScore,
     Conditions,
     CurvePoint,
     Decision,
@@ -24,22 +23,11 @@ from archive.records import (
     WindowScores,
 )
 from archive.storage import rows
-from archive.storage.lazy import StoredCurve, StoredFiles
+from archive.storage.evaluation_rows import EvaluationRows, Key
+from archive.storage.lazy import Query, StoredFiles
 from archive.tree import Tree
 
-Key = tuple[str, int, str]
-"""(node_id, seed, purpose) of an evaluation."""
-
-_CURVES_KEPT = 64
-"""Curves kept in memory: points of one curve are read together."""
-
 _OF_EVALUATION = rows.EVALUATION.replace(", log,", ", CASE outcome WHEN 'scored' THEN '' ELSE log END AS log,")
-
-
-class Query(Protocol):
-    """Run one trusted statement over the committed rows."""
-
-    def __call__(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
 
 class History:
@@ -47,8 +35,8 @@ class History:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._points = lru_cache(maxsize=_CURVES_KEPT)(self._read_points)
-        self._held: dict[Key, tuple[CurvePoint, ...]] = {}
+        self.curves = EvaluationRows(query, "curves", rows.CURVE, CurvePoint)
+        self.cases: EvaluationRows[CaseScore] = EvaluationRows(query, "case_scores", rows.CASES, rows.case_of)
 
     def run(self, name: str) -> Run | None:
         found = self._query(f"SELECT {rows.RUN} FROM runs WHERE run = ?", [name])
@@ -75,6 +63,7 @@ class History:
         """Rebuild the run's tree. ``load``: SHA-256 -> text, called on the first access to a text."""
         tree = Tree(run.run, run.direction, conditions)
         tree.noise_prior = self._noise_prior(run, conditions)
+        tree.deterministic = is_deterministic(run.config)
         nodes = dict(self._nodes(run.run, load))
         arrived: Iterator[tuple[int, int, MoveRecord | Node | Evaluation | Refusal]] = merge(
             self._moves(run.run),
@@ -129,13 +118,16 @@ class History:
             yield node_id, (row[-1], rows.node_of(row, parents[node_id], StoredFiles(files[node_id], load)))
 
     def _evaluations(self, run: str, nodes: dict[str, Node]) -> Iterator[tuple[int, int, Evaluation]]:
-        curves, windows = self._curves(run), self._windows(run)
+        curves, cases, windows = self.curves.of_run(run), self.cases.of_run(run), self._windows(run)
         sql = f"SELECT {_OF_EVALUATION} FROM evaluations WHERE run = ? ORDER BY arrival, rowid"
         for row in self._query(sql, [run]):
             node_id, seed, purpose, outcome = row[1], row[3], row[4], row[6]
-            curve = curves.get((node_id, seed, purpose), ()) if outcome != "lost" else ()
-            files = nodes[node_id].candidate.files
-            yield row[-1], 2, rows.evaluation_of(row, files, curve, windows.get((node_id, seed, purpose)))
+            key, files = (node_id, seed, purpose), nodes[node_id].candidate.files
+            if outcome == "lost":
+                yield row[-1], 2, rows.evaluation_of(row, files)
+                continue
+            parts = curves.get(key, ()), windows.get(key), cases.get(key, ())
+            yield row[-1], 2, rows.evaluation_of(row, files, *parts)
 
     def _windows(self, run: str) -> dict[Key, WindowScores]:
         sql = f"SELECT {rows.WINDOWS} FROM window_scores JOIN nodes USING (node_id) WHERE run = ?"
@@ -150,36 +142,6 @@ class History:
     def secret(self, purpose: str) -> bytes | None:
         found = self._query("SELECT secret FROM secrets WHERE purpose = ?", [purpose])
         return bytes(found[0][0]) if found else None
-
-    # ------------------------------------------------------------ curves
-
-    def _curves(self, run: str) -> dict[Key, StoredCurve]:
-        sql = (
-            "SELECT node_id, seed, purpose, min(curves.rowid), count(*) FROM curves JOIN nodes USING (node_id) "
-            "WHERE run = ? GROUP BY ALL"
-        )
-        return {
-            (node_id, seed, purpose): self.stored_curve((node_id, seed, purpose), first, length)
-            for node_id, seed, purpose, first, length in self._query(sql, [run])
-        }
-
-    def stored_curve(self, key: Key, first: int, length: int) -> StoredCurve:
-        """Return the curve of the ``length`` rows from number ``first`` on; rows are never deleted."""
-        return StoredCurve(length, lambda: self._held.get(key) or self._points(key, first, length))
-
-    def hold_points(self, key: Key, points: tuple[CurvePoint, ...]) -> None:
-        """Serve these points until ``release_points``: they are not committed yet, so a query would not find them."""
-        self._held[key] = points
-
-    def release_points(self, key: Key) -> None:
-        self._held.pop(key, None)
-
-    def _read_points(self, key: Key, first: int, length: int) -> tuple[CurvePoint, ...]:
-        sql = (
-            "SELECT step, elapsed, loss FROM curves WHERE rowid BETWEEN ? AND ? "
-            "AND node_id = ? AND seed = ? AND purpose = ? ORDER BY rowid"
-        )
-        return tuple(CurvePoint(*point) for point in self._query(sql, [first, first + length - 1, *key]))
 
     # ------------------------------------------------------------ calls, decisions, time
 

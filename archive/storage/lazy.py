@@ -1,15 +1,21 @@
-"""Texts and curves that are loaded from the file on first access: a tree of 100,000 programs fits in memory.
+"""Texts, curves and cases that are loaded from the file on first access: a tree of 100,000 programs fits in memory.
 
 StoredFiles   the files of a candidate (a mapping path -> text)
-StoredCurve   the learning curve of an evaluation (a sequence of CurvePoint)
+StoredRows    the learning curve of an evaluation, or its scores by case (a sequence of records)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
-from archive.records import CurvePoint
+T = TypeVar("T")
+
+
+class Query(Protocol):
+    """Run one trusted statement over the committed rows."""
+
+    def __call__(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
 
 class StoredFiles(Mapping[str, str]):
@@ -35,31 +41,31 @@ class StoredFiles(Mapping[str, str]):
         return f"StoredFiles({dict(self._shas)!r})"
 
 
-class StoredCurve(Sequence[CurvePoint]):
-    """The curve of an evaluation: its length in memory, its points loaded on access."""
+class StoredRows(Sequence[T], Generic[T]):
+    """Records of an evaluation: their number in memory, they themselves loaded on access."""
 
     __slots__ = ("_length", "_load")
 
-    def __init__(self, length: int, load: Callable[[], tuple[CurvePoint, ...]]) -> None:
+    def __init__(self, length: int, load: Callable[[], tuple[T, ...]]) -> None:
         self._length = length
         self._load = load
 
     @overload
-    def __getitem__(self, place: int) -> CurvePoint: ...
+    def __getitem__(self, place: int) -> T: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[CurvePoint]: ...
-    def __getitem__(self, place: int | slice) -> CurvePoint | Sequence[CurvePoint]:
+    def __getitem__(self, place: slice) -> Sequence[T]: ...
+    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
         return self._load()[place]
 
-    def __iter__(self) -> Iterator[CurvePoint]:
+    def __iter__(self) -> Iterator[T]:
         return iter(self._load())
 
     def __len__(self) -> int:
         return self._length
 
     def __eq__(self, other: object) -> bool:
-        """Compare by points, also with a tuple, so that evaluations compare by value."""
-        if not isinstance(other, StoredCurve | tuple):
+        """Compare by records, also with a tuple, so that evaluations compare by value."""
+        if not isinstance(other, StoredRows | tuple):
             return NotImplemented
         return len(other) == len(self) and tuple(other) == self._load()
 
@@ -67,4 +73,4 @@ class StoredCurve(Sequence[CurvePoint]):
         return hash(self._load())
 
     def __repr__(self) -> str:
-        return f"StoredCurve({self._length} points)"
+        return f"StoredRows({self._length})"

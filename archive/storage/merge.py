@@ -31,6 +31,7 @@ _KEYS = {
     "window_scores": ("node_id", "seed", "purpose"),
     "trainings": ("run", "move"),
     "judgements": ("run", "move"),
+    "case_scores": ("node_id", "seed", "purpose"),
     "llm_requests": ("request",),
     "llm_calls": ("run", "move", "turn", "called_at"),
     "decisions": ("run", "kind", "node_id", "decided_at"),
@@ -171,7 +172,8 @@ def _copy_sources(connection: duckdb.DuckDBPyConnection) -> None:
     """Copy the missing texts that rows here refer to."""
     named = (
         "SELECT sha FROM files UNION SELECT prompt_sha FROM llm_calls UNION SELECT answer_sha FROM llm_calls "
-        "UNION SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL"
+        "UNION SELECT template_sha FROM llm_calls WHERE template_sha IS NOT NULL "
+        "UNION SELECT certificate_sha FROM evaluations WHERE certificate_sha IS NOT NULL"
     )
     connection.execute(
         f"INSERT INTO sources SELECT sha, text FROM {_OTHER}.main.sources WHERE sha IN ({named}) "

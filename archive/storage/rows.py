@@ -15,6 +15,7 @@ from typing import Any
 from archive.records import (
     Audit,
     Candidate,
+    CaseScore,
     Conditions,
     CurvePoint,
     Decision,
@@ -155,11 +156,11 @@ EVALUATION = (
     "run, node_id, move, seed, purpose, split, outcome, reason, score, trust, seconds, wall_seconds, phases, "
     "cpu_seconds, peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, "
     "audit_correction, audit_worst, metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, "
-    "machine_speed, arrival"
+    "machine_speed, certificate_sha, arrival"
 )
 
 
-def evaluation_row(evaluation: Evaluation, arrival: int) -> Row:
+def evaluation_row(evaluation: Evaluation, arrival: int, certificate_sha: str | None = None) -> Row:
     request, used, conditions = evaluation.request, evaluation.resources, evaluation.conditions
     reason: str | None = None
     score: float | None = None
@@ -177,17 +178,23 @@ def evaluation_row(evaluation: Evaluation, arrival: int) -> Row:
         to_json(evaluation.metrics), storable(evaluation.log),
         to_time(evaluation.started_at), to_time(evaluation.finished_at),
         isinstance(evaluation, Failed) and evaluation.violation, used.peak_device_mb, used.memory_by,
-        used.machine_speed, arrival,
+        used.machine_speed, certificate_sha, arrival,
     )  # fmt: skip
 
 
 def evaluation_of(
-    row: Row, files: Mapping[str, str], curve: Sequence[CurvePoint] = (), windows: WindowScores | None = None
+    row: Row,
+    files: Mapping[str, str],
+    curve: Sequence[CurvePoint] = (),
+    windows: WindowScores | None = None,
+    cases: Sequence[CaseScore] = (),
 ) -> Evaluation:
+    """Return the recorded evaluation, without its certificate."""
     (
         run, node_id, move, seed, purpose, _split, outcome, reason, score, trust, seconds, _wall, phases, cpu_seconds,
         peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, audit_k, correction, worst,
-        metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, machine_speed, _arrival,
+        metrics, log, started_at, finished_at, violation, peak_device_mb, memory_by, machine_speed, _certificate,
+        _arrival,
     ) = row  # fmt: skip
     used = Resources(
         seconds, _floats(phases), cpu_seconds, peak_memory_mb, steps, peak_device_mb, memory_by, machine_speed
@@ -203,6 +210,7 @@ def evaluation_of(
         finished_at=to_seconds(finished_at),
         log=log,
         curve=curve,
+        cases=cases,
         metrics=_floats(metrics),
     )
     if outcome != "scored":
@@ -248,6 +256,25 @@ WINDOWS = "node_id, seed, purpose, position_set, windows, scores"
 def windows_row(request: Request, windows: WindowScores) -> Row:
     key = request.node_id, request.seed, request.purpose
     return (*key, windows.position_set, len(windows.scores), windows.values)
+
+
+CASES = {"case_name": "VARCHAR", "value": "DOUBLE", "metrics": "JSON", "feedback": "VARCHAR"}
+
+
+def case_columns(cases: Sequence[CaseScore]) -> tuple[list[str], list[float], list[str], list[str]]:
+    return (
+        [storable(case.case) for case in cases],
+        [float(case.value) for case in cases],
+        [to_json(case.metrics) for case in cases],
+        [storable(case.feedback) for case in cases],
+    )
+
+
+def case_of(name: str, value: float, metrics: str, feedback: str) -> CaseScore:
+    return CaseScore(name, value, _floats(metrics), feedback)
+
+
+CURVE = {"step": "BIGINT", "elapsed": "DOUBLE", "loss": "DOUBLE"}
 
 
 def curve_columns(curve: Sequence[CurvePoint]) -> tuple[list[int], list[float], list[float]]:

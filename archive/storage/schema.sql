@@ -92,7 +92,7 @@ CREATE TABLE evaluations (
     outcome          VARCHAR NOT NULL,
     reason           VARCHAR,           -- of a failure
     score            DOUBLE,            -- NULL unless outcome = 'scored'
-    trust            VARCHAR NOT NULL,  -- audited, audited_shared, self_reported
+    trust            VARCHAR NOT NULL,  -- audited, audited_shared, verified, self_reported
     seconds          DOUBLE NOT NULL,   -- training seconds, by the parent's clock
     wall_seconds     DOUBLE NOT NULL,
     phases           JSON NOT NULL,
@@ -115,7 +115,8 @@ CREATE TABLE evaluations (
     violation        BOOLEAN DEFAULT false,  -- a failure that shows cheating, not a mistake: descendants are suspect
     peak_device_mb   DOUBLE,            -- NULL without an accelerator
     memory_by        VARCHAR,           -- how memory was limited and measured: cgroup1, cgroup2, watch
-    machine_speed    DOUBLE             -- trusted workloads a second around the training; NULL where not measured
+    machine_speed    DOUBLE,            -- trusted workloads a second around the training; NULL where not measured
+    certificate_sha  VARCHAR            -- in sources: JSON that proves the score; NULL without one
 );
 
 CREATE TABLE curves (
@@ -214,6 +215,18 @@ CREATE TABLE judgements (
     move     INTEGER NOT NULL,
     began_at TIMESTAMP NOT NULL,
     arrival  BIGINT NOT NULL
+);
+
+-- The result of each case of an evaluation that a scorer judged, in the order of the cases; of a failed one those before
+-- the failure.
+CREATE TABLE case_scores (
+    node_id   VARCHAR NOT NULL,
+    seed      BIGINT NOT NULL,
+    purpose   VARCHAR NOT NULL,
+    case_name VARCHAR NOT NULL,         -- unique in its split
+    value     DOUBLE NOT NULL,
+    metrics   JSON NOT NULL,
+    feedback  VARCHAR NOT NULL          -- by the scorer, and it may quote the candidate: untrusted
 );
 
 -- Made once for this file, and not merged into others. Never in a prompt, a report or an export.

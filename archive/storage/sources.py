@@ -11,7 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from archive.records import sha256
-from archive.storage.history import Query
+from archive.storage.lazy import Query
 from archive.storage.writer import Writer
 
 _CACHE_BYTES = 64 * 2**20

@@ -23,6 +23,7 @@ import duckdb
 
 from archive.errors import ArchiveError, ArchiveLocked
 from archive.records import (
+    CaseScore,
     Conditions,
     CurvePoint,
     Decision,
@@ -51,16 +52,11 @@ from archive.storage.database import (
     normalised,
 )
 from archive.storage.history import History
-from archive.storage.lazy import StoredCurve, StoredFiles
+from archive.storage.lazy import StoredFiles
 from archive.storage.sources import Sources
 from archive.storage.states import States
 from archive.storage.writer import CHECKPOINT_SECONDS, Writer
 from archive.tree import Tree
-
-_ADD_CURVE = (
-    "INSERT INTO curves (node_id, seed, purpose, step, elapsed, loss) "
-    "SELECT ?, ?, ?, unnest(?::BIGINT[]), unnest(?::DOUBLE[]), unnest(?::DOUBLE[])"
-)
 
 
 class Archive:
@@ -83,7 +79,6 @@ class Archive:
         self._ids: set[str] | None = None
         self._keys: dict[str, set[tuple[str, int, str]]] = {}
         self._secrets: dict[str, bytes] = {}
-        self._curve_points = int(self.query("SELECT count(*) FROM curves")[0][0])
         self._arrivals = self._history.last_arrival()
 
     @classmethod
@@ -200,9 +195,9 @@ class Archive:
         return replace(node, candidate=replace(node.candidate, files=StoredFiles(shas, self.source)))
 
     def record(self, evaluation: Evaluation) -> Evaluation:
-        """Record a finished evaluation with its curve. Return it as a tree should keep it in memory.
+        """Record a finished evaluation with its curve and cases. Return it as a tree should keep it in memory.
 
-        The returned one has no log if it was scored, and a curve that is loaded on access.
+        The returned one has no certificate, no log if it was scored, and a curve and cases that are loaded on access.
 
         Raises ValueError for a second one with the same node, seed and purpose (``lost`` ones do not count), and for
         a score that is not a finite number.
@@ -213,14 +208,16 @@ class Archive:
         with self.transaction():
             if evaluation.outcome != "lost":
                 self._claim_key(request.run, (request.node_id, request.seed, request.purpose))
-            row = rows.evaluation_row(evaluation, self._arrival())
+            row = rows.evaluation_row(evaluation, self._arrival(), self._add_certificate(evaluation))
             self._writer.write(rows.insert("evaluations", rows.EVALUATION), row)
             if isinstance(evaluation, Scored) and evaluation.windows is not None:
                 self._writer.write(
                     rows.insert("window_scores", rows.WINDOWS), rows.windows_row(request, evaluation.windows)
                 )
-            curve = self._add_curve(evaluation)
-        return replace(evaluation, curve=curve, log="" if evaluation.outcome == "scored" else evaluation.log)
+            curve, cases = self._add_curve_and_cases(evaluation)
+        if isinstance(evaluation, Scored):
+            return replace(evaluation, curve=curve, cases=cases, log="", certificate=None)
+        return replace(evaluation, curve=curve, cases=cases)
 
     def record_request(self, request: LlmRequest) -> None:
         """Record a prompt that is about to be sent, with its maximal cost."""
@@ -299,24 +296,21 @@ class Archive:
         keys.add(key)
         self._writer.on_failure(lambda: keys.discard(key))
 
-    def _add_curve(self, evaluation: Evaluation) -> StoredCurve | tuple[()]:
-        """Record the curve; that of a ``lost`` evaluation is dropped, since it is run again."""
-        first, curve = self._curve_points, evaluation.curve
-        if not curve or evaluation.outcome == "lost":
-            return ()
-        request = evaluation.request
-        key = (request.node_id, request.seed, request.purpose)
-        columns = rows.curve_columns(curve)
-        self._writer.write(_ADD_CURVE, (*key, *columns))
-        self._curve_points += len(curve)
-        self._writer.on_failure(lambda: self._forget_points(first))
-        # Other threads see the tree, and in it this curve, before the transaction is committed.
-        self._history.hold_points(key, tuple(map(CurvePoint, *columns)))
-        self._writer.at_end(lambda: self._history.release_points(key))
-        return self._history.stored_curve(key, first, len(curve))
+    def _add_certificate(self, evaluation: Evaluation) -> str | None:
+        certificate = evaluation.certificate if isinstance(evaluation, Scored) else None
+        return None if certificate is None else self._sources.add(rows.storable(certificate))
 
-    def _forget_points(self, first: int) -> None:
-        self._curve_points = first
+    def _add_curve_and_cases(self, evaluation: Evaluation) -> tuple[Sequence[CurvePoint], Sequence[CaseScore]]:
+        """Record both; those of a ``lost`` evaluation are dropped, since it is run again."""
+        if evaluation.outcome == "lost":
+            return (), ()
+        request, history = evaluation.request, self._history
+        key = (request.node_id, request.seed, request.purpose)
+        curve, cases = rows.curve_columns(evaluation.curve), rows.case_columns(evaluation.cases)
+        return (
+            history.curves.add(self._writer, key, curve) if evaluation.curve else (),
+            history.cases.add(self._writer, key, cases) if evaluation.cases else (),
+        )
 
     def secret(self, purpose: str) -> bytes:
         """Return the archive's secret for a purpose: 32 random bytes, made on first use."""

@@ -44,9 +44,8 @@ FROM screenings
 WHERE score IS NOT NULL AND node_id IN (SELECT node_id FROM nodes WHERE number = 0)
 GROUP BY run;
 
--- The reason for a suspect in words; `origin`: the node that was found cheating, NULL if none was.
+-- The reason for a suspect in words; `origin`: the node that was found cheating.
 CREATE OR REPLACE MACRO why(node_id, origin, reason) AS CASE
-    WHEN origin IS NULL THEN printf('invalid in one of its runs (%s)', reason)
     WHEN origin = node_id THEN printf('found cheating (%s)', reason)
     ELSE printf('descends from %s, found cheating (%s)', origin[:8], reason)
 END;
@@ -54,13 +53,13 @@ END;
 -- Evaluations that make their node suspect. Reasons of claim runs are left out. A root is the task's own program.
 CREATE OR REPLACE VIEW violations AS
 SELECT run, node_id, arrival, coalesce(violation, false) AS cheats,
-       if(purpose = 'screen', reason, 'in a run of the claim') AS reason
+       if(purpose = 'screen', reason, 'in a run of the claim') AS reason, outcome
 FROM evaluations
-WHERE score IS NULL AND (violation OR outcome = 'invalid')
+WHERE score IS NULL AND (violation OR outcome IN ('invalid', 'infeasible'))
     AND node_id NOT IN (SELECT node_id FROM nodes WHERE number = 0);
 
 -- Nodes whose scores do not count, and why: found cheating, or descending from a cheat (`origin`) through any parent; or
--- invalid in one of their runs, which concerns the node alone. `since`: the arrival of the evaluation that shows it.
+-- invalid or infeasible in one of their runs, which concerns the node alone. `since`: the arrival of the evaluation that shows it.
 CREATE OR REPLACE VIEW suspects AS
 WITH RECURSIVE found AS MATERIALIZED (FROM violations),
 cheats AS MATERIALIZED (
@@ -76,7 +75,7 @@ reasons AS (
            if(t.node_id = t.origin, 0, 1) AS strength
     FROM contaminated AS t JOIN cheats AS c ON c.node_id = t.origin
     UNION ALL
-    SELECT run, node_id, node_id, arrival, why(node_id, NULL, reason), 2
+    SELECT run, node_id, node_id, arrival, printf('%s in one of its runs (%s)', outcome, reason), 2
     FROM found WHERE NOT cheats
 )
 SELECT run, node_id, arg_min(origin, (strength, since)) AS origin, arg_min(because, (strength, since)) AS because,
@@ -393,6 +392,29 @@ LEFT JOIN gains AS g ON g.node_id = n.node_id
 LEFT JOIN suspects AS q ON q.node_id = n.node_id
 ORDER BY n.run, n.number;
 
+-- Scores by case: the mean over the node's scored screenings, the best of all nodes that are not suspect, and the gain
+-- on the root.
+CREATE OR REPLACE VIEW cases AS
+WITH judged AS MATERIALIZED (
+    SELECT s.run, c.node_id, c.case_name, avg(c.value) AS value, count(*) AS evaluations
+    FROM case_scores AS c JOIN screenings AS s USING (node_id, seed)
+    WHERE c.purpose = 'screen' AND s.score IS NOT NULL
+    GROUP BY s.run, c.node_id, c.case_name
+),
+ends AS (
+    SELECT run, case_name, min(value) AS lowest, max(value) AS highest
+    FROM judged WHERE node_id NOT IN (SELECT node_id FROM suspects) GROUP BY run, case_name
+),
+root AS (SELECT j.run, j.case_name, j.value FROM judged AS j JOIN nodes AS n USING (node_id) WHERE n.number = 0)
+SELECT j.run, j.node_id, j.case_name, j.value, j.evaluations,
+       if(r.direction = 'minimise', e.lowest, e.highest) AS best,
+       if(r.direction = 'minimise', root.value - j.value, j.value - root.value) AS gain_on_root
+FROM judged AS j
+JOIN runs AS r USING (run)
+LEFT JOIN ends AS e ON e.run = j.run AND e.case_name = j.case_name
+LEFT JOIN root ON root.run = j.run AND root.case_name = j.case_name
+ORDER BY j.run, j.node_id, j.case_name;
+
 -- Resources and speed of every evaluation. `cores`: CPU seconds for each second of wall time. `machine_speed`:
 -- trusted workloads a second around the training, the same for every candidate; NULL where it was not measured.
 CREATE OR REPLACE VIEW throughput AS
@@ -537,7 +559,7 @@ reasons AS (
     SELECT t.node_id, why(t.node_id, t.origin, c.reason) AS because, (if(t.node_id = t.origin, 0, 1), c.since) AS weight
     FROM contaminated AS t JOIN cheats AS c ON c.node_id = t.origin
     UNION ALL
-    SELECT node_id, why(node_id, NULL, reason), (2, arrival) FROM found WHERE NOT cheats
+    SELECT node_id, printf('%s in one of its runs (%s)', outcome, reason), (2, arrival) FROM found WHERE NOT cheats
 ),
 suspected AS MATERIALIZED (SELECT node_id, arg_min(because, weight) AS because FROM reasons GROUP BY node_id),
 above AS (

@@ -50,6 +50,7 @@ import numpy as np
 
 from archive.records import Decision, MoveRecord, Replicate, VerdictCode
 from archive.tree import Tree
+from search.claims.deterministic import judge_exactly
 from search.claims.error_budget import claims_before, confidence_of, is_claim, percent
 from search.claims.parsimony import Standing, code_size, shortest_equal
 from search.claims.plan import NoClaim as NoClaim
@@ -192,24 +193,24 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: ClaimState) -> list[str]:
     finalists = claim.chosen(tree)
     left = _limit(plan) - len(claim.moves)
     if any(purpose == "report" for _, purpose in claim.sides):
-        return _stand_ins(tree, claim, finalists, left)
+        return _stand_ins(tree, plan, claim, finalists, left)
     others = (node_id for node_id in _contenders(tree, claim) if node_id not in finalists)
     places = plan.candidates if "confirm" not in claim.judged else 1  # nobody else can be confirmed
     for node_id in islice(others, max(0, places - len(finalists))):
         longer = [*finalists, node_id]
         confirms = sum(claim.missing(n, "confirm", plan.confirm_seeds) for n in longer) if finalists else 0
-        reports = 2 * (plan.report_seeds if finalists else LEAST_SEEDS)
+        reports = 2 * (plan.report_seeds if finalists else plan.least_seeds)
         if confirms + reports > left:
             break
         finalists = longer
     return finalists
 
 
-def _stand_ins(tree: Tree, claim: ClaimState, finalists: list[str], left: int) -> list[str]:
+def _stand_ins(tree: Tree, plan: ClaimPlan, claim: ClaimState, finalists: list[str], left: int) -> list[str]:
     """Return the finalists after reports have begun; if none is left, the next contender that can be paid for."""
     if claim.chosen(tree, "report"):
         return finalists
-    if "report" in claim.judged or left < LEAST_SEEDS + _root_missing(tree, claim, LEAST_SEEDS):
+    if "report" in claim.judged or left < plan.least_seeds + _root_missing(tree, claim, plan.least_seeds):
         return []
     return finalists or list(islice(_contenders(tree, claim), 1))
 
@@ -313,6 +314,8 @@ def _preferred(tree: Tree, claim: ClaimState, finalists: Sequence[str], nominee:
 def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferred: str, unit: str) -> Verdict:
     sides = claim.side(tree.root, "report"), claim.side(nominee, "report")
     baseline, champion = (tuple(side.scores) for side in sides)
+    if plan.deterministic and baseline and champion:
+        return _judge_exactly(tree, plan, nominee, _remarks(tree, claim, plan), unit, baseline, champion)
     sampling = paired_sampling(*([windows.scores for windows in side.windows] for side in sides))
     difference = welch(baseline, champion, tree.direction, confidence_of(tree, plan), sampling)
     remarks = preferred + _remarks(tree, claim, plan)
@@ -324,6 +327,16 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferr
         return Verdict("champion", "improvement", nominee, f"{words}{remarks}", baseline, champion, difference)
     reason = f"no improvement beyond noise: {words}{remarks}"
     return Verdict("no_champion", "within_noise", nominee, reason, baseline, champion, difference)
+
+
+def _judge_exactly(
+    tree: Tree, plan: ClaimPlan, nominee: str, remarks: str, unit: str, *scores: tuple[float, ...]
+) -> Verdict:
+    found = judge_exactly(tree, nominee, confidence_of(tree, plan), plan.smallest_gain, unit)
+    kind: Literal["champion", "no_champion"] = (
+        "champion" if found.code in ("verified", "improvement") else "no_champion"
+    )
+    return Verdict(kind, found.code, nominee, f"{found.words}{remarks}", *scores, found.difference)
 
 
 def _unclaimed(code: VerdictCode, tree: Tree, reason: str) -> Verdict:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from archive.tree import Tree
 from search.claims.error_budget import confidence_of, since_last_search_move
 from search.claims.statistics import runs_for, seed_deviation
-from search.config import LEAST_SEEDS, ClaimPlan
+from search.config import ClaimPlan
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
     (``_sure_lead``). Runs of the claim are not used, so the number of seeds does not depend on their scores. The
     deviation is a coarse estimate after three runs of the root, so the upper end of its interval is used (Browne 1995,
     "On the use of a pilot sample for sample size determination": sized by the estimate itself, a test has less power
-    than intended more often than not).
+    than intended more often than not). A deterministic task needs one evaluation of the leader and one of the root.
     """
+    if tree.deterministic:
+        return replace(plan, deterministic=True, candidates=1, report_seeds=1, least_report_seeds=None)
     sigma = _upper_sigma(tree)
     if plan.smallest_gain is None or not sigma:
         return plan
@@ -76,10 +78,11 @@ def fit(plan: ClaimPlan, evaluations_left: int) -> ClaimPlan | NoClaim:
             if smaller.evaluations <= evaluations_left:
                 return smaller
     seeds = evaluations_left // 2
-    if seeds >= LEAST_SEEDS:
+    if seeds >= plan.least_seeds:
         return replace(plan, candidates=1, report_seeds=seeds, limit=evaluations_left)
     return NoClaim(
-        f"a claim needs at least {2 * LEAST_SEEDS} evaluations with fresh seeds ({LEAST_SEEDS} each of the root and "
-        f"the best node), and the budget has {max(evaluations_left, 0)} for it. Raise budget.evaluations and resume.",
+        f"a claim needs at least {2 * plan.least_seeds} evaluations with fresh seeds ({plan.least_seeds} each of the "
+        f"root and the best node), and the budget has {max(evaluations_left, 0)} for it. "
+        "Raise budget.evaluations and resume.",
         too_small=True,
     )

@@ -56,7 +56,7 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
     else:
         text = verdict.reason
         lines.append(text[0].upper() + text[1:])
-    if verdict.difference is not None:
+    if verdict.difference is not None and len(verdict.baseline) > 1:  # else exact, and the reason says it
         lines.append(f"  {_in_plain_words(verdict.difference, won, engine.parts.task.smallest_gain, unit)}")
     return [*lines, *_sides(verdict, unit)]
 

@@ -401,7 +401,7 @@ class Engine:
         """Accept a candidate as a node, or refuse it with the reason. Return whether it became a node."""
         if isinstance(result, NoCandidate):
             self._refuse(record, result.reason)
-        elif (parent := next(filter(self.tree.suspect, result.parents), None)) is not None:
+        elif (parent := next(filter(self.tree.barred, result.parents), None)) is not None:
             self._refuse(record, f"its parent {parent[:8]} is suspect: {self.tree.suspicion(parent)}")
         elif (reason := self.parts.gate(result.files)) is not None:
             self._refuse(record, reason)

@@ -25,7 +25,7 @@ from archive_sample import (
 
 from archive.cli.parser import COMMANDS
 from archive.query.query import ArchiveReader, open_reader
-from archive.records import Decision, Event, Propose, Replicate, WindowScores
+from archive.records import CaseScore, Decision, Event, Propose, Replicate, WindowScores
 from archive.storage.store import Archive
 
 PAGE = (HOUSE / "docs" / "sql.md").read_text(encoding="utf-8")
@@ -43,6 +43,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         diary.record(failed(request_for(nodes[2], 60), "invalid", violation=True))
         last = diary.tree.nodes[-1]
         an_ablation(archive, last, [3.0, 3.1], **{f"_{last.node_id}": [3.4, 3.5]})
+        cases = (CaseScore("n=26", 3.05, {"circles": 26.0}, "circle 3 overlaps 7"), CaseScore("n=32", 3.1))
+        diary.record(scored(request_for(nodes[1], 62), 3.075, cases=cases, certificate='{"circles": []}'))
         archive.secret("positions")
         windows = WindowScores.of("set-1", np.array([3.0, 3.2]))
         reporting = diary.choose(Replicate(nodes[1].node_id, "report"))

@@ -17,8 +17,8 @@ class BaselineRuns:
 
     Slots that would wait for the first score start with the replicates at once. Failed and pending screenings count, so
     a root that fails occasionally cannot keep the search in this phase. Proposals do not wait for the replicates, which
-    are merely chosen first. A root that fails its first runs stops the search: there is nothing to search from. Raises
-    ValueError for ``root_runs`` < 1.
+    are merely chosen first. The root of a deterministic task is scored once. A root that fails its first runs stops the
+    search: there is nothing to search from. Raises ValueError for ``root_runs`` < 1.
     """
 
     ordinal: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class BaselineRuns:
         return self._replicate(tree, tried)
 
     def _replicate(self, tree: Tree, tried: int) -> Replicate | None:
-        if tried >= self.root_runs:
+        if tried >= (1 if tree.deterministic else self.root_runs):
             return None
         return Replicate(tree.root, reason=f"seed deviation of the root: run {tried + 1} of {self.root_runs}")
 

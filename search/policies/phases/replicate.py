@@ -31,7 +31,7 @@ class LeaderReplication:
 
     def choose(self, tree: Tree) -> Replicate | None:
         """Return a replicate of the leader, or None."""
-        leader = tree.leader() if self.runs > 1 else None
+        leader = tree.leader() if self.runs > 1 and not tree.deterministic else None
         if leader is None or leader == tree.root:
             return None
         visits = int(tree.visits[tree.index[leader]])

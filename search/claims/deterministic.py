@@ -1,0 +1,123 @@
+"""The claim of a deterministic task: the finalist and the root, each evaluated once on the cases of ``holdout``.
+
+    the same cases as val    a verification: both scores have to come out again, exactly
+    one other case           exact: the gain on it
+    several other cases      a sample of cases: Student's interval of the gains by case, paired
+
+A gain counts if it is at least ``smallest_gain``, or above zero where the task sets none. No seed is repeated, since
+none changes a score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from archive.interval import ROUNDING, Interval, mean_interval
+from archive.records import Direction, Purpose, Scored, VerdictCode
+from archive.tree import Tree
+from search.claims.error_budget import percent
+from search.claims.statistics import Difference
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How an exact claim ended."""
+
+    code: VerdictCode
+    words: str
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One program's evaluation on val, and the one on holdout."""
+
+    node_id: str
+    val: Scored
+    holdout: Scored
+
+    @property
+    def same_cases(self) -> bool | None:
+        """Whether both were judged on the same cases; None if neither says which those were."""
+        sets = [None if e.windows is None else e.windows.position_set for e in (self.val, self.holdout)]
+        if None not in sets:
+            return sets[0] == sets[1]
+        names = [[case.case for case in e.cases] for e in (self.val, self.holdout)]
+        return None if names[0] == names[1] else False
+
+    @property
+    def repeated(self) -> bool:
+        return self.val.score == self.holdout.score
+
+
+def judge_exactly(tree: Tree, nominee: str, confidence: float, smallest_gain: float | None, unit: str) -> Judgement:
+    """Judge the last reports of the root and of ``nominee``; both have one."""
+    sides = [_Side(node_id, _last(tree, node_id, "screen"), _last(tree, node_id, "report"))
+             for node_id in (tree.root, nominee)]  # fmt: skip
+    same = sides[0].same_cases
+    if same is None:  # of two programs, one that comes out again shows that the cases are the same
+        same = any(side.repeated for side in sides)
+    if same and (odd := next((side for side in sides if not side.repeated), None)) is not None:
+        return Judgement("not_deterministic", _contradiction(odd))
+    root, champion = (side.holdout for side in sides)
+    gains = _gains_by_case(root, champion, tree.direction)
+    if not same and len(gains) > 1 and np.ptp(gains) > ROUNDING * float(np.abs(gains).max()):
+        return _by_interval(root, champion, gains, confidence, unit)
+    exact = _exact(root, champion, _gain(root, champion, tree.direction), confidence)
+    return _by_value(exact, smallest_gain, unit, same)
+
+
+def _last(tree: Tree, node_id: str, purpose: Purpose) -> Scored:
+    return [e for e in tree.comparable(node_id, purpose) if isinstance(e, Scored)][-1]
+
+
+def _contradiction(side: _Side) -> str:
+    return (
+        "the task says deterministic: true, and two evaluations of the same program "
+        f"({side.node_id[:8]}) gave {side.val.score!r} and {side.holdout.score!r}. Make the scorer and the program's "
+        "calls reproducible, or set deterministic: false and start a new run"
+    )
+
+
+def _gain(root: Scored, champion: Scored, direction: Direction) -> float:
+    gain = root.score - champion.score
+    return gain if direction == "minimise" else -gain
+
+
+def _gains_by_case(root: Scored, champion: Scored, direction: Direction) -> Sequence[float]:
+    """Return the gain on each case that both sides have; empty without scores by case."""
+    before = {case.case: case.value for case in root.cases}
+    sign = 1.0 if direction == "minimise" else -1.0
+    return [sign * (before[case.case] - case.value) for case in champion.cases if case.case in before]
+
+
+def _exact(root: Scored, champion: Scored, gain: float, confidence: float) -> Difference:
+    return Difference(gain, gain, gain, math.inf, 0.0, confidence, root.score, champion.score, 1, 1)
+
+
+def _by_value(exact: Difference, smallest_gain: float | None, unit: str, same: bool) -> Judgement:
+    gain, words = exact.gain, f"{exact.baseline_mean:.6g} -> {exact.champion_mean:.6g} {unit}".rstrip()
+    if gain <= 0 or gain < (smallest_gain or 0.0) * (1 - ROUNDING):
+        least = "above 0" if smallest_gain is None else f"of at least {smallest_gain:g} (task.smallest_gain)"
+        return Judgement("too_small", f"{words}: a gain of {gain:.4g}, and a champion needs one {least}")
+    how = "both scores came out again exactly" if same else "on cases that the search has not seen"
+    return Judgement("verified", f"{words} (gain {gain:.4g}; deterministic, verified: {how})", exact)
+
+
+def _by_interval(root: Scored, champion: Scored, gains: Sequence[float], confidence: float, unit: str) -> Judgement:
+    found = mean_interval(gains, confidence)
+    assert isinstance(found, Interval)
+    difference = Difference(
+        found.mean, found.low, found.high, found.n - 1, found.deviation / math.sqrt(found.n), confidence,
+        root.score, champion.score, 1, 1,
+    )  # fmt: skip
+    interval = f"{percent(confidence)} interval {found.low:.4g} to {found.high:.4g} over {found.n} cases"
+    means = f"{root.score:.6g} -> {champion.score:.6g} {unit}".rstrip()
+    words = f"{means} (gain {found.mean:.4g}, {interval}, paired; deterministic)"
+    if difference.significant:
+        return Judgement("improvement", words, difference)
+    return Judgement("within_noise", f"no improvement beyond the spread between cases: {words}", difference)
