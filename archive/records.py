@@ -47,9 +47,9 @@ VerdictCode = Literal[
     "not_deterministic",
 ]
 """Why a claim ended as it did: the interval of the gain excludes zero; it does not; no node has a better screening mean
-than the root; the budget can pay for no finalist that is left; too few scores for an interval; a root without a score. Of a
-deterministic task: both scores are exact; they are, and the gain is below the smallest worth claiming; one evaluation
-gave two scores.
+than the root; the budget can pay for no finalist that is left; too few scores for an interval; a root without a score.
+Of a deterministic task: both scores are exact; they are, and the gain is below the smallest worth claiming; one
+evaluation gave two scores.
 """
 SearchedCode = Literal["stopped", "target", "evaluations", "hours", "device_hours", "llm_budget", "llm_closed"]
 """Why a search was over (events of kind ``searched``): by its policy, at its target, by a limit of its budget, by the

@@ -316,7 +316,9 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferr
     baseline, champion = (tuple(side.scores) for side in sides)
     if plan.deterministic and baseline and champion:
         return _judge_exactly(tree, plan, nominee, _remarks(tree, claim, plan), unit, baseline, champion)
-    sampling = paired_sampling(*([windows.scores for windows in side.windows] for side in sides))
+    by_case = any(e.cases for e in tree.comparable(nominee, "report"))
+    scores = ([windows.scores for windows in side.windows] for side in sides)
+    sampling = paired_sampling(*scores, what="cases" if by_case else "secret positions")
     difference = welch(baseline, champion, tree.direction, confidence_of(tree, plan), sampling)
     remarks = preferred + _remarks(tree, claim, plan)
     if isinstance(difference, NoInterval):
@@ -401,7 +403,7 @@ def describe(difference: Difference, unit: str = "") -> str:
     means = f"{d.baseline_mean:.{digits}f} -> {d.champion_mean:.{digits}f} {unit}".rstrip()
     interval = f"{percent(d.confidence)} interval {d.low:.{digits}f} to {d.high:.{digits}f}"
     if d.sampling is not None:
-        seeds += f", {d.sampling.windows:,} secret positions"
+        seeds += f", {d.sampling.windows:,} {d.sampling.what}"
     note = f"; {d.note}" if d.note else ""
     return f"{means} (gain {d.gain:.{digits}f}, {interval}, {seeds}{note})"
 

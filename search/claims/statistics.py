@@ -34,6 +34,8 @@ class Sampling:
 
     windows: int
     standard_error: float
+    what: str = "secret positions"
+    """What the windows are, for the user."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +105,23 @@ def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) 
     return Interval(known.mean, known.mean - half, known.mean + half, known.deviation, known.n, confidence)
 
 
-def paired_sampling(baseline: Sequence[Floats], champion: Sequence[Floats]) -> Sampling | None:
+def paired_sampling(
+    baseline: Sequence[Floats], champion: Sequence[Floats], what: str = "secret positions"
+) -> Sampling | None:
     """Return the sampling error of the difference of two sides whose runs were all scored in the same windows [N].
 
     The variance over windows of ``d_w``, the difference of the sides' mean scores in window w, divided by N: the
     windows count as a random sample of the text. Text positions are common to all runs, so the scores' deviation over
     seeds does not show this error. (The part of ``d_w`` that differs between seeds is in both: the sum is too wide
-    rather than too narrow.) None without scores by window.
+    rather than too narrow.) None without scores by window, and
+    for a single one.
     """
     if not baseline or not champion:
         return None
     difference = np.mean(np.stack(baseline), axis=0) - np.mean(np.stack(champion), axis=0)
-    return Sampling(len(difference), float(difference.std(ddof=1)) / math.sqrt(len(difference)))
+    if len(difference) < 2:
+        return None
+    return Sampling(len(difference), float(difference.std(ddof=1)) / math.sqrt(len(difference)), what)
 
 
 def welch(

@@ -16,6 +16,7 @@
     population/      which nodes may be parents now
         islands.py      islands with migration
         elites.py       the best of each kind (MAP-Elites)
+        pareto.py       the best on some case (GEPA)
         descriptors.py  kinds of programs, by measurements or by code
         partners.py     the second parent of a crossover
     phases/          moves that come before the policy's own choice

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from archive.records import Node, Propose
+from archive.records import Node, Propose, Scored
 from archive.tree import Column, Floats, Ints, Tree
 
 Mask = NDArray[np.bool_]
@@ -31,6 +31,9 @@ class TreeCache:
         self._depths, self._branches = Column(np.int64), Column(np.int64)
         self._proposals, self._made = Column(np.int64), Column(np.int64)
         self._features: dict[Hashable, tuple[Column, Column]] = {}
+        self._case_names: tuple[str, ...] = ()
+        self._case_values: list[list[float]] = []
+        self._cases_known = Column(np.bool_)
 
     @property
     def moves(self) -> Ints:
@@ -92,11 +95,36 @@ class TreeCache:
             known.view[place] = True
         return values.view
 
+    def case_values(self, tree: Tree) -> Floats:
+        """Return [N, C] the values by case of each node's first scored screening, in the order of the root's cases.
+
+        NaN where a node lacks one. C is 0 where the root has no scores by case.
+        """
+        self._cases_known.extend(len(tree))
+        for place in np.flatnonzero((tree.runs > 0) & ~self._cases_known.view):
+            cases = {case.case: case.value for case in _first_scored(tree, int(place)).cases}
+            if place == 0:
+                self._case_names = tuple(cases)
+                self._case_values = [[np.nan] * len(cases) for _ in self._case_values]
+            self._extend_cases(len(tree))
+            self._case_values[place] = [cases.get(name, np.nan) for name in self._case_names]
+            self._cases_known.view[place] = True
+        self._extend_cases(len(tree))
+        return np.array(self._case_values, dtype=np.float64).reshape(len(tree), len(self._case_names))
+
+    def _extend_cases(self, size: int) -> None:
+        while len(self._case_values) < size:
+            self._case_values.append([np.nan] * len(self._case_names))
+
     def _code(self, name: str) -> int:
         if name not in self._codes:
             self._codes[name] = len(self.names)
             self.names.append(name)
         return self._codes[name]
+
+
+def _first_scored(tree: Tree, place: int) -> Scored:
+    return next(e for e in tree.comparable(tree.nodes[place].node_id) if isinstance(e, Scored))
 
 
 _CACHES: WeakKeyDictionary[Tree, TreeCache] = WeakKeyDictionary()

@@ -10,6 +10,7 @@ import numpy as np
 from archive.records import (
     ROOT_OPERATOR,
     Candidate,
+    CaseScore,
     Conditions,
     Direction,
     Evaluation,
@@ -145,6 +146,7 @@ class Growth:
         violation: bool = False,
         speed: float | None = None,
         windows: WindowScores | None = None,
+        cases: Mapping[str, float] | None = None,
     ) -> None:
         """The training that a move asked for ends in a score, or in an outcome without one."""
         purpose = record.move.purpose if isinstance(record.move, Replicate) else "screen"
@@ -161,6 +163,7 @@ class Growth:
             "device": "cpu",
             "started_at": self.clock,
             "finished_at": self.clock,
+            "cases": [CaseScore(name, value) for name, value in (cases or {}).items()],
         }
         evaluation: Evaluation
         if isinstance(result, str):
