@@ -116,6 +116,8 @@ class OwnTask:
     """Approximate duration of a call in seconds; measured from the first call on."""
     instructions: str = ""
     """Instructions for operators of your own that read them; other tasks have them in ``program.md``."""
+    deterministic: bool = False
+    """Whether a program's score is the same with every seed: then nothing is evaluated twice, and a claim is exact."""
 
     @property
     def files(self) -> dict[str, str]:
@@ -127,13 +129,16 @@ class OwnTask:
         if not 0 < self.seconds <= LONGEST_SECONDS:
             raise ValueError(f"seconds is {self.seconds}; expected a positive number, at most {LONGEST_SECONDS:,.0f}")
         metric = Metric(self.metric, self.direction, unit=self.unit)
-        return FunctionTask(self.name, metric, self.seconds, self.files, self.instructions)
+        return FunctionTask(
+            self.name, metric, self.seconds, self.files, self.instructions, deterministic=self.deterministic
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
         """Plain values for the archive: a resume with another program or another metric is refused."""
         metric = {"name": self.metric, "direction": self.direction, "unit": self.unit}
-        return {"_target_": "search.OwnTask", "name": self.name, "metric": metric, "seconds": self.seconds}
+        fixed = {"deterministic": True} if self.deterministic else {}
+        return {"_target_": "search.OwnTask", "name": self.name, "metric": metric, "seconds": self.seconds, **fixed}
 
 
 def _number(value: object) -> float | str:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from growing import Growth
 
-from archive.records import MoveRecord, Propose, Replicate, WindowScores
+import search
+from archive.records import MoveRecord, Propose, Replicate, Request, WindowScores
 from search.claims.claim import Verdict, next_moves, verdict
 from search.claims.plan import fit, sized
 from search.config import ClaimPlan
@@ -105,3 +106,25 @@ def test_a_plan_without_seeds_costs_two_evaluations() -> None:
     assert sized(ClaimPlan(), growth.tree).evaluations > 2
     growth.tree.deterministic = True
     assert sized(ClaimPlan(), growth.tree).evaluations == 2
+
+
+def test_a_whole_search_spends_one_evaluation_on_the_root_and_two_on_the_claim() -> None:
+    def bowl(request: Request) -> float:
+        values: dict[str, float] = {}
+        exec(request.files["train.py"], values)
+        return (values["X"] - 0.3) ** 2
+
+    task = search.OwnTask(bowl, "X = 1.0  # tune: -2..2\n", direction="minimise", name="bowl", deterministic=True)
+    with search.Search(task, policy="ucb", operators="numeric", budget=12, seed=1) as s:
+        while (request := s.ask()) is not None:
+            s.tell(s.evaluate(request))
+        asked = s.archive.query("SELECT purpose, node_id, count(*) FROM evaluations GROUP BY ALL")
+        root = s.tree.root
+        assert sum(count for _, _, count in asked) == 12
+        assert all(count == 1 for _, _, count in asked)
+        assert sum(purpose == "report" for purpose, _, _ in asked) == 2
+        assert ("report", root, 1) in asked
+        (verdict,) = s.archive.query("SELECT code, reason FROM decisions WHERE kind = 'champion'")
+        assert verdict[0] == "verified"
+        assert "deterministic, verified: both scores came out again exactly" in verdict[1]
+        assert s.archive.query("SELECT count(*) FROM noise") == [(0,)]
