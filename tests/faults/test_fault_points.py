@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 
 SLOTS = 2
 AT_ONCE = ("node", "move", "landed", "commit", "node:5", "move:5", "landed:5", "commit:5")
-IN_SANDBOXES = ("launch", "train", "score", "audit")
-AGAIN = ("commit:2", "launch:3")
+IN_SANDBOXES = ("launch", "train", "score", "audit", "commit:2")
+AGAIN = ("launch:3",)
 
 
 @dataclass
