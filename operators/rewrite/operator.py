@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
+from operators.languages.files import editable_files
 from operators.languages.fingerprint import fingerprint
 from operators.languages.similarity import NEAR_DUPLICATE, similarity
 from operators.languages.undefined_names import undefined_names
@@ -148,7 +149,9 @@ class LlmOperator(ABC):
     def _read(self, answer: Answer, basis: PromptContext, context: Context, last: bool) -> tuple[str, dict[str, str]]:
         """Return the idea and the files of an answer. Raises ``InvalidAnswer``."""
         require_complete(answer)
-        proposal = read_answer(normalised(answer.text), context.task.editable)
+        patterns = context.task.editable
+        own = editable_files(patterns, basis.parent) or list(patterns)
+        proposal = read_answer(normalised(answer.text), own, patterns)
         files = {path: normalised(text) for path, text in apply(proposal, basis.parent).items()}
         require_well_formed(files, context)
         self.check(proposal, files, basis.parent)

@@ -2,9 +2,10 @@ r"""Grammar of answers, and the scanner that splits an answer into its elements.
 
     answer   = [ thoughts ] final                  only the final part counts (operators.rewrite.answers.channels)
     final    = { element }
-    element  = idea | file | edit | fence | text
+    element  = idea | file | delete | edit | fence | text
     idea     = "IDEA:" words                       outside of edits and fences; or the first line within a fence
     file     = "FILE:" path                        also "# path" as the first line within a fence, or in its opening
+    delete   = "DELETE:" path                      outside of edits and fences, if the program has several files
     edit     = search lines middle lines replace
     search   = "<<<<<<< SEARCH"
     middle   = "======="
@@ -47,6 +48,7 @@ _OPENING = re.compile(r"^([ \t]*)(`{3,}(?=[^`]*$)|~{3,})[ \t]*(.*)$")
 _CLOSING = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*(?:</?\w+>|<\|\w+\|>)*[ \t]*$")
 _NAMED = re.compile(r"^[ \t]*(?:#|//|<!--)[ \t]*(?:FILE[ \t]*:[ \t]*)?`?([\w./-]+\.\w+)`?[ \t]*(?:-->)?[ \t]*$", re.I)
 _FILE = re.compile(r"^[\s*#_`]*FILE[\s*_`]*:(?:[*_]*\s)?[\s*`]*([^\s`*]+)(?:[\s*`][\s*_`]*)?$", re.IGNORECASE)
+_DELETE = re.compile(_FILE.pattern.replace("FILE", "DELETE"), re.IGNORECASE)
 # No two adjacent repeats may match the same text: on a long line that would take hours.
 _IDEA = re.compile(r"^[\u200b-\u200f\u2060\ufeff]*(?:</?\w+>)?[ \t*#_>`]*IDEA[ \t*_]*:[ \t*_]*(.*)$", re.IGNORECASE)
 _JOINS = 16
@@ -104,6 +106,12 @@ def is_fence_mark(line: str) -> bool:
 def file_of(line: str) -> str | None:
     """Return the path of a ``FILE:`` line."""
     found = _FILE.match(line)
+    return found[1] if found else None
+
+
+def deleted_file(line: str) -> str | None:
+    """Return the path of a ``DELETE:`` line."""
+    found = _DELETE.match(line)
     return found[1] if found else None
 
 

@@ -9,9 +9,9 @@
     >>>>>>> REPLACE
 
 or, after the idea, one whole file in a fenced block. If several files may change, ``FILE: path`` before a block names
-the file. The grammar is in ``grammar``, what counts of an answer with thoughts in ``channels``, where an edit belongs
-in ``matching``. Any other answer raises ``InvalidAnswer`` with a reason that the model can act on. No answer changes
-anything that its final part does not state.
+the file, which may be a new one; ``DELETE: path`` removes one. The grammar is in ``grammar``, what counts of an answer
+with thoughts in ``channels``, where an edit belongs in ``matching``. Any other answer raises ``InvalidAnswer`` with a
+reason that the model can act on. No answer changes anything that its final part does not state.
 
 Four more forms are unambiguous and accepted, since models answer so whatever they are asked for: pairs of fenced
 blocks, the first with text of the file and the second with its replacement; fenced definitions that replace those of
@@ -25,6 +25,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from operators.languages.language import PYTHON, language_for
 from operators.languages.syntax import Unparsable, parse
 from operators.rewrite.answers.channels import NoFinalPart, ends_thought, final_part
 from operators.rewrite.answers.grammar import (
@@ -32,6 +33,7 @@ from operators.rewrite.answers.grammar import (
     begins_edit,
     bodies,
     comment_file,
+    deleted_file,
     ends_edit,
     fenced,
     file_of,
@@ -48,6 +50,7 @@ from operators.rewrite.answers.grammar import (
 from operators.rewrite.answers.matching import Edit, InvalidAnswer, edited, holds
 from operators.rewrite.answers.partial_files import AmbiguousBlock, is_partial, is_whole, merged, repeats
 from operators.sanitize import escaped_characters, one_line, restored
+from prepare.globs import matches
 
 __all__ = [
     "NO_IDEA",
@@ -89,6 +92,8 @@ class Proposal:
     """Fenced blocks above the idea, which are often quotations; part of ``blocks``."""
     unfenced: tuple[str, ...] = ()
     """Texts that could be a whole program without a fence, best first."""
+    deleted: tuple[str, ...] = ()
+    """Files that the answer removes."""
 
 
 @dataclass(frozen=True)
@@ -140,17 +145,25 @@ def _joined(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
-def read_answer(text: str, editable: Sequence[str]) -> Proposal:
-    """Parse an answer. Raises ``InvalidAnswer``."""
-    answer = parsed(text, all(path.endswith(".py") for path in editable))
+def read_answer(text: str, files: Sequence[str], patterns: Sequence[str] = ()) -> Proposal:
+    """Parse an answer. Raises ``InvalidAnswer``.
+
+    Args:
+        files: Files of the program that may change. With one, an answer need not name it.
+        patterns: Files that may be added match one of them.
+    """
+    editable = _Editable(files, patterns)
+    answer = parsed(text, all(language_for(path) is PYTHON for path in files))
     edits: list[Edit] = []
     blocks: dict[str, list[str]] = {}
     early: dict[str, list[str]] = {}
-    path = editable[0]
+    deleted: list[str] = []
+    path = files[0] if len(files) == 1 else ""
     for element in answer.elements:
         line = answer.lines[element.first]
         if element.kind == "text":
             path = _path(line, editable) or path
+            deleted += [gone] if len(files) > 1 and (gone := deleted_file(line)) is not None else []
         elif element.kind == "edit" and element.closed:
             inside = answer.lines[element.first + 1 : element.last]
             if ends_edit(answer.lines[element.last]) is False:  # both marks share the last line
@@ -166,53 +179,67 @@ def read_answer(text: str, editable: Sequence[str]) -> Proposal:
                 early.setdefault(path, []).append(block)
         else:
             raise _incomplete(answer.lines, element)
-    unfenced = () if edits or blocks else tuple(_unfenced(answer))
-    if not edits and not blocks and not unfenced:
+    unfenced = () if edits or blocks or deleted else tuple(_unfenced(answer))
+    if not edits and not blocks and not unfenced and not deleted:
         raise InvalidAnswer(
             f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block "
             f"is {FORM}"
         )
-    for named in (*(edit.path for edit in edits), *blocks):
+    for named in (*(edit.path for edit in edits), *blocks, *deleted):
+        if not named:
+            raise InvalidAnswer(f"a block does not say which file it is of; write a line `FILE: {files[0]}` before it")
         if named not in editable:
-            raise InvalidAnswer(
-                f"the answer names a file that may not be changed; only {', '.join(editable)} may", named
-            )
-    return Proposal(answer.idea, tuple(edits), _frozen(blocks), _frozen(early), unfenced)
+            raise InvalidAnswer(f"the answer names a file that may not be changed; only {editable} may", named)
+    return Proposal(answer.idea, tuple(edits), _frozen(blocks), _frozen(early), unfenced, tuple(deleted))
 
 
-def _is_command(answer: Answered, element: Element, editable: Sequence[str]) -> bool:
+@dataclass(frozen=True)
+class _Editable:
+    """Files of a program that may change, and patterns of those that may be added."""
+
+    files: Sequence[str]
+    patterns: Sequence[str]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.files or (isinstance(path, str) and matches(path, self.patterns))
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys((*self.files, *self.patterns)))
+
+
+def _is_command(answer: Answered, element: Element, editable: _Editable) -> bool:
     """Return whether a fence has a command for a shell beside a Python program. Raises ``InvalidAnswer`` for a diff."""
     mark = opening(answer.lines[element.first])
     language = (mark.info.split() or [""])[0].lower() if mark is not None else ""
-    if language in _DIFFS and not any(path.endswith(_DIFFS) for path in editable):
+    if language in _DIFFS and not any(path.endswith(_DIFFS) for path in editable.files):
         raise InvalidAnswer(f"the answer has a diff; give search/replace blocks. A search/replace block is {FORM}")
-    return language in _SHELLS and all(path.endswith(".py") for path in editable)
+    return language in _SHELLS and all(language_for(path) is PYTHON for path in editable.files)
 
 
 def _frozen(blocks: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     return {path: tuple(found) for path, found in blocks.items()}
 
 
-def _path(line: str, editable: Sequence[str]) -> str | None:
+def _path(line: str, editable: _Editable) -> str | None:
     """Return the path that a line outside of blocks names."""
     if (path := file_of(line)) is not None:
         return path
     bare = comment_file(line) or line.strip().strip("#*_`: \t")
-    return bare if bare in editable else None
+    return bare if bare in editable.files else None
 
 
-def _named(answer: Answered, element: Element, editable: Sequence[str]) -> tuple[str, str | None]:
+def _named(answer: Answered, element: Element, editable: _Editable) -> tuple[str, str | None]:
     """Return the text of a fence and the path that its mark or its first line names."""
     text = answer.fenced(element)
     first = next((line for line in bodies(text) if line.strip()), "")
     if (path := file_of(first)) is not None and first.lstrip()[:1] != "#" and path in editable:
         return "".join(line for line in split_lines(text) if body_of(line) != first), path
     commented = comment_file(first)
-    if commented in editable:
+    if commented in editable.files:
         return text, commented
     mark = opening(answer.lines[element.first])
     words = mark.info.replace(":", " ").replace("=", " ").replace('"', " ").split() if mark is not None else []
-    return text, next((word for word in words if word in editable), None)
+    return text, next((word for word in words if word in editable.files), None)
 
 
 def body_of(line: str) -> str:
@@ -282,7 +309,7 @@ def apply(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
 
 def _applied(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
     proposal = _with_characters(proposal, files)
-    changed = dict(files)
+    changed = _without(proposal, files)
     if proposal.unfenced:
         path, text = _program_of(proposal.unfenced, files)
         return {**changed, path: text}
@@ -296,6 +323,19 @@ def _applied(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
         else:
             changed[path] = _written(path, files.get(path, ""), blocks, proposal.early.get(path, ()))
     return changed
+
+
+def _without(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
+    """Return the files that the proposal does not delete. Raises ``InvalidAnswer``."""
+    for path in proposal.deleted:
+        if path not in files:
+            raise InvalidAnswer("the answer deletes a file that the program does not have", path)
+        if path in proposal.blocks or path in [edit.path for edit in proposal.edits]:
+            raise InvalidAnswer("the answer both deletes and changes a file", path)
+    kept = {path: text for path, text in files.items() if path not in proposal.deleted}
+    if not kept and not proposal.blocks:
+        raise InvalidAnswer("the answer deletes every file")
+    return kept
 
 
 def _with_characters(proposal: Proposal, files: Mapping[str, str]) -> Proposal:
@@ -332,7 +372,7 @@ def _program_of(texts: Sequence[str], files: Mapping[str, str]) -> tuple[str, st
     """Return the path and text of a program without a fence. Raises ``InvalidAnswer`` if there is none."""
     for text in texts:
         for path, old in files.items():
-            if path.endswith(".py") and is_whole(old, text):
+            if language_for(path) is PYTHON and is_whole(old, text):
                 return path, text
     raise InvalidAnswer(
         f"the answer has neither a search/replace block nor a whole file in a fenced block. A search/replace block is "
@@ -348,7 +388,7 @@ def _check_marks(path: str, old: str, new: str) -> None:
     known = set(bodies(old))
     if any((is_named_mark(line) or ends_thought(line)) and line not in known for line in bodies(new)):
         try:
-            if not path.endswith(".py"):
+            if language_for(path) is not PYTHON:
                 raise InvalidAnswer(_INCOMPLETE)
             parse(new, path)
         except Unparsable:
