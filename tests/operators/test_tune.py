@@ -302,6 +302,8 @@ def test_it_applies_to_scored_nodes_only(garden: Garden) -> None:
     pending = garden.grow(SOURCE, (root.node_id,))
     assert Tune().applies(garden.tree, root.node_id)
     assert not Tune().applies(garden.tree, pending.node_id)
+    bare = garden.grow("x = 1\n", (root.node_id,), score=1.0)
+    assert not Tune().applies(garden.tree, bare.node_id), "it has nothing to tune"
 
 
 @pytest.mark.filterwarnings("error")
