@@ -1,4 +1,4 @@
-"""Data of single nodes for the page: the diff to the first parent, the curve, the tail of the log, the evaluations.
+"""Data of single nodes for the page: diff to the first parent, curve, tail of the log, evaluations, scores by case.
 
 All of it was written by a candidate or a model. It is truncated, stripped of control characters, and shown as text.
 """
@@ -18,6 +18,13 @@ _DIFF_LINES = 400
 _LOG = 1500
 _POINTS = 80
 _CONTEXT = 3
+_CASES = 40
+"""Cases shown of a node, the first by name."""
+_AT_ONCE = 200
+"""Nodes whose cases are read at once: times ``_CASES``, below the cap of a query's rows."""
+_FEEDBACK = 300
+_CERTIFICATE = 20_000
+"""Characters: longer ones are printed by ``python -m archive certificate ID``."""
 
 
 def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
@@ -25,7 +32,8 @@ def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]
     texts = _Texts(reader)
     for first in range(0, len(ids), 500):
         part = ids[first : first + 500]
-        curves, trainings = _curves(reader, part), _trainings(reader, part)
+        curves, trainings, cases = _curves(reader, part), _trainings(reader, part), _cases(reader, part)
+        certificates = _certificates(reader, part)
         texts.fetch([*part, *(ids[p[0]] for p in parents[first : first + 500] if p)])
         for offset, node_id in enumerate(part):
             above = parents[first + offset]
@@ -34,6 +42,8 @@ def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]
                 "diff": diff(before, texts.of(node_id)) if above else "",
                 "curve": curves.get(node_id, []),
                 "trainings": trainings.get(node_id, []),
+                "cases": cases.get(node_id, []),
+                "certificate": certificates.get(node_id, ""),
             }
 
 
@@ -139,3 +149,37 @@ def _trainings(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, A
             row["log"], row["reason"] = printable(row["log"]), printable(row["reason"] or "")[:1000]
             found.setdefault(node_id, []).append(row)
     return found
+
+
+def _cases(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the scores by case of each node, with what the scorer said of it in the last screening."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for some in _chunks(ids, _AT_ONCE):
+        for row in rows(reader, _cases_of(len(some)), some):
+            node_id = row.pop("node_id")
+            shown = {name: printable(row[name]) for name in ("case", "feedback")}
+            found.setdefault(node_id, []).append(row | shown)
+    return found
+
+
+def _cases_of(count: int) -> str:
+    marks = ", ".join(f"${place}" for place in range(1, count + 1))
+    return f"""
+    WITH said AS (
+        SELECT c.node_id, c.case_name, arg_max(c.feedback, s.arrival) AS feedback
+        FROM case_scores AS c JOIN screenings AS s USING (node_id, seed)
+        WHERE c.purpose = 'screen' AND c.node_id IN ({marks}) GROUP BY ALL
+    )
+    SELECT node_id, case_name AS case, value, best, gain_on_root AS gain, left(feedback, {_FEEDBACK}) AS feedback
+    FROM cases JOIN said USING (node_id, case_name) WHERE node_id IN ({marks})
+    QUALIFY row_number() OVER (PARTITION BY node_id ORDER BY case_name) <= {_CASES} ORDER BY node_id, case_name"""
+
+
+def _certificates(reader: Reader, ids: Sequence[str]) -> dict[str, str]:
+    """Return the certificate of each node's last screening that has one, if it is short."""
+    marks = ", ".join("?" * len(ids))
+    sql = f"""
+    SELECT e.node_id, arg_max(s.text, e.arrival) AS text
+    FROM evaluations AS e JOIN sources AS s ON s.sha = e.certificate_sha
+    WHERE e.purpose = 'screen' AND len(s.text) <= {_CERTIFICATE} AND e.node_id IN ({marks}) GROUP BY e.node_id"""
+    return {row["node_id"]: printable(row["text"]) for row in rows(reader, sql, ids)}

@@ -323,7 +323,9 @@
     try { more = await source.detail(i); } catch (error) { $("node").append(element("p", String(error), "bad")); return; }
     if (selected !== i) return;
     if (more.curve.length > 1) { const canvas = element("canvas"); $("node").append(element("h3", "Its loss (reported by the candidate)"), canvas); drawCurve(canvas, more.curve); }
-    if (more.trainings.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.trainings, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"])); $("node").append(element("h3", "Trainings"), holder); }
+    if (more.trainings.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.trainings, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"])); $("node").append(element("h3", "Evaluations"), holder); }
+    if (more.cases.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.cases, ["case", "value", "best", "gain", "feedback"])); $("node").append(element("h3", "Scores by case"), holder); }
+    if (more.certificate) $("node").append(element("h3", "Certificate"), element("pre", more.certificate));
     for (const training of more.trainings) if (training.reason) $("node").append(element("p", `${training.outcome}: ${training.reason}`, "idea bad"));
     if (more.diff) {
       const pre = element("pre");

@@ -12,6 +12,7 @@ from archive.__main__ import main
 from archive.query.query import open_reader
 from archive.query.verify import verify
 from archive.records import CaseScore
+from archive.report.details import details
 from archive.storage.merge import merge
 from archive.storage.store import Archive
 
@@ -96,3 +97,16 @@ def test_show_lists_the_worst_cases_and_certificate_prints_json(path: Path, caps
     assert json.loads(capsys.readouterr().out) == json.loads(CERTIFICATE)
     assert main(["certificate", root, "--archive", str(path)]) == 1
     assert "no certificate" in capsys.readouterr().err
+
+
+def test_the_report_has_cases_and_certificates_as_plain_text(path: Path) -> None:
+    reader = open_reader(path)
+    ids = [row[0] for row in reader.query("SELECT node_id FROM nodes ORDER BY number").rows]
+    root, child, broken = details(reader, ids, [[], [0], [0]])
+    assert [(row["case"], row["value"], row["best"]) for row in child["cases"]] == [
+        ("n=26", 2.5, 2.5),
+        ("n=32", 2.9, 2.9),
+    ]
+    assert child["cases"][0]["feedback"] == "circle 3 \ufffd overlaps 7"
+    assert json.loads(child["certificate"]) == json.loads(CERTIFICATE)
+    assert (root["certificate"], broken["cases"]) == ("", [])
