@@ -30,6 +30,14 @@ _SHORT = 8
 _LABEL = 16
 
 
+_CLAIM = """
+SELECT count(*) AS begun, count(e.move) AS made
+FROM moves AS m LEFT JOIN (SELECT run, move FROM evaluations WHERE outcome <> 'lost') AS e USING (run, move)
+WHERE m.run = ? AND m.purpose <> 'screen' AND NOT EXISTS (FROM refusals AS r WHERE r.run = m.run AND r.move = m.move)
+"""
+"""Query for the evaluations of claims: those that were chosen and not withdrawn, and those that were made."""
+
+
 def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     """Return plain JSON values about a run (default: the most recently active one). Raises QueryError."""
     name = which_run(reader, run)
@@ -45,6 +53,7 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     )
     facts["trust"] = rows(reader, TRUST, [name])
     facts["holdout_reads"] = holdout_reads(reader, name)
+    facts["claim_evaluations"] = rows(reader, _CLAIM, [name])[0]
     facts["operators"] = _tally(reader, "SELECT operator, count(*) FROM nodes WHERE run = ? GROUP BY ALL", name)
     facts["outcomes"] = _tally(reader, "SELECT outcome, count(*) FROM evaluations WHERE run = ? GROUP BY ALL", name)
     facts["refused"] = _count(reader, "SELECT count(*) FROM refusals WHERE run = ? AND operator <> 'withdrawn'", name)
@@ -114,7 +123,7 @@ def _won(facts: Mapping[str, Any]) -> list[str]:
 def _real(facts: Mapping[str, Any]) -> list[str]:
     verdict, trust = facts["verdict"], trust_in_words((row["trust"], row["sandbox"]) for row in facts["trust"])
     if verdict is None:
-        lines = ["unverified: no runs on fresh seeds were made, and a screening score may be luck"]
+        lines = [_unverified(**facts["claim_evaluations"])]
     else:
         lines = [f"{verdict['kind'].replace('_', ' ')}: {cell(verdict['reason'], 600)}"]
     if facts["ranked_out"]:
@@ -123,6 +132,15 @@ def _real(facts: Mapping[str, Any]) -> list[str]:
         *lines,
         f"scores are {trust or 'none'}; the holdout of this text was read {many(facts['holdout_reads'], 'time')}",
     ]
+
+
+def _unverified(begun: int, made: int) -> str:
+    if not begun:
+        return "unverified: no runs on fresh seeds were made, and a screening score may be luck"
+    return (
+        f"not decided yet: a claim was begun, with {many(made, 'run')} on fresh seeds so far, and has no verdict; "
+        "if its search does not run any more, resume it"
+    )
 
 
 def _why(facts: Mapping[str, Any]) -> list[str]:

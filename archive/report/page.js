@@ -96,7 +96,7 @@
     if (v) $("outcome").append(element("span", v.kind === "champion" ? "Champion " : "No champion. ", v.kind === "champion" ? "good" : "bad"));
     const best = v ? index.get(v.node) : run.leader === null ? undefined : index.get(run.leader);
     if (v && v.kind === "champion" && best !== undefined) $("outcome").append(link(best), " ");
-    $("outcome").append(v ? v.reason : best === undefined ? "No score yet." : "No claim yet. The leader's screening score may be luck: ");
+    $("outcome").append(v ? v.reason : best === undefined ? "No score yet." : "No verdict yet. The leader's screening score may be luck: ");
     if (!v && best !== undefined) $("outcome").append(link(best), ` ${number(nodes.score[best])} ${run.unit}`);
     const dollars = facts.spending.reduce((sum, row) => sum + (row.dollars || 0), 0);
     const unpriced = facts.spending.reduce((sum, row) => sum + row.unpriced_calls, 0);

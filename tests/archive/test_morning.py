@@ -13,7 +13,7 @@ from archive.__main__ import main
 from archive.cli.summary import summary_facts
 from archive.query.query import open_reader
 from archive.query.tables import this_python
-from archive.records import Decision, Node
+from archive.records import WITHDRAWN, Decision, Node, Refusal, Replicate
 from archive.report.facts import gather
 from archive.storage.store import Archive
 
@@ -86,6 +86,20 @@ def test_without_a_claim_nothing_is_called_better(path: Path, capsys: pytest.Cap
     with Archive.open(path) as archive:
         archive.decide(Decision("night", "no_champion", nodes[0].node_id, "no improvement beyond noise", {}, START))
     assert "Is it real      no champion: no improvement beyond noise\n" in told(capsys, path)
+
+
+def test_a_claim_under_way_is_no_lack_of_one(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Archive.open(path) as archive:
+        diary, nodes = a_family(archive)
+        begun = [diary.choose(Replicate(nodes[4].node_id, "report")) for _ in range(3)]
+    assert "not decided yet: a claim was begun, with 0 runs on fresh seeds so far" in told(capsys, path)
+    with Archive.open(path) as archive:
+        archive.record(scored(request_for(nodes[4], 90, "report", begun[0].number), 2.7654321))
+        archive.refuse(Refusal("night", begun[1].number, WITHDRAWN, (), "the search continued"))
+    facts = summary_facts(open_reader(path), None)
+    assert facts["claim_evaluations"] == {"begun": 2, "made": 1}
+    assert "a claim was begun, with 1 run on fresh seeds so far, and has no verdict" in told(capsys, path)
+    assert "2.7654321" not in told(capsys, path)
 
 
 @pytest.mark.parametrize("violation", [False, True])
