@@ -9,18 +9,23 @@ In an exported branch the task is the ``task.json`` next to this package.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from prepare.data.corpora import EVALUATION, SPLITS, PreparationError
 from prepare.language_model import LanguageModelTask
 from prepare.load import ROOT, TaskError, task_beside
+from prepare.output import DONE, run_command, use_utf8
+
+T = TypeVar("T")
 
 USAGE = "usage: python -m prepare [task=NAME] [data=NAME] [shards=N] [KEY=VALUE]    (default: task=shakespeare)"
 
 
 class _UsageError(Exception):
-    """An argument that this command does not know."""
+    """An argument that this command does not know, or whose value cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ def _parsed(arguments: list[str]) -> _Arguments:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
-            raise _UsageError(f"unknown argument {argument!r}")
+            raise _UsageError(f"unknown argument {argument!r}\n{USAGE}")
         if key == "task":
             name = value
         elif key == "device":
@@ -47,38 +52,47 @@ def _parsed(arguments: list[str]) -> _Arguments:
         elif key == "data" or key.startswith(("data.", "task.")):
             overrides.append(argument)
         else:
-            raise _UsageError(f"unknown argument {argument!r}")
+            raise _UsageError(f"unknown argument {argument!r}\n{USAGE}")
     return _Arguments(name, tuple(overrides), device)
 
 
 def _task(arguments: _Arguments) -> LanguageModelTask:
-    """Load the task. Raises TaskError, or ValueError for an unknown device."""
+    """Load the task. Raises _UsageError, or PreparationError for the task of an export."""
     exported = ROOT / "task.json"
     program = exported if exported.is_file() else Path(f"{arguments.name}.py")
-    return task_beside(program, arguments.device, arguments.overrides)
+    try:
+        return task_beside(program, arguments.device, arguments.overrides)
+    except (TaskError, ValueError) as error:
+        raise (PreparationError if program == exported else _UsageError)(str(error)) from error
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command. Returns the exit status: 0 prepared, 1 failed, 2 wrong usage."""
+    """Run the command. Returns the exit status (``prepare.output``)."""
+    return run_command(lambda: _run(arguments), unusable=(_UsageError,), failed=(PreparationError,))
+
+
+def _run(arguments: list[str]) -> int:
+    """Prepare the data. Raises _UsageError and PreparationError."""
     if {"-h", "--help"} & set(arguments):
         print(f"{__doc__}\n{USAGE}")
-        return 0
+        return DONE
+    task = _task(_parsed(arguments))
+    was_prepared = _tried(task.is_prepared)
+    if not was_prepared:
+        print(f"preparing {task.corpus.name} ...", flush=True)
+    directory = _tried(task.prepare)
+    verb = "already prepared" if was_prepared else "prepared"
+    print(f"{task.corpus.name}: {verb} in {directory} ({_shares(task)})")
+    print(f"fingerprint {task.corpus.fingerprint() if task.tokenised is None else task.fingerprint()}")
+    return DONE
+
+
+def _tried(step: Callable[[], T]) -> T:
+    """Return the result of a step. Raises PreparationError for its failures, unlike those of the output."""
     try:
-        task = _task(_parsed(arguments))
-        corpus = task.corpus
-        was_prepared = task.is_prepared()
-        if not was_prepared:
-            print(f"preparing {corpus.name} ...", flush=True)
-        directory = task.prepare()
-        print(f"{corpus.name}: {'already prepared' if was_prepared else 'prepared'} in {directory} ({_shares(task)})")
-        print(f"fingerprint {task.corpus.fingerprint() if task.tokenised is None else task.fingerprint()}")
-    except _UsageError as error:
-        print(f"error: {error}\n{USAGE}", file=sys.stderr)
-        return 2
-    except (PreparationError, TaskError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return step()
+    except (OSError, ValueError) as error:
+        raise PreparationError(str(error)) from error
 
 
 def _shares(task: LanguageModelTask) -> str:
@@ -92,4 +106,5 @@ def _shares(task: LanguageModelTask) -> str:
 
 
 if __name__ == "__main__":
+    use_utf8()
     sys.exit(main(sys.argv[1:]))

@@ -35,7 +35,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 def _own_process() -> None:
     """Prepare a process that runs nothing else."""
-    from archive.output import use_utf8
+    from prepare.output import use_utf8
 
     use_utf8()
     signal.signal(signal.SIGINT, _leave)
@@ -46,8 +46,8 @@ def _own_process() -> None:
 if __name__ == "__main__":
     _own_process()
 
-from archive.output import output_status, prepare_outputs  # noqa: E402
 from prepare.config import SettingsError  # noqa: E402
+from prepare.output import run_command  # noqa: E402
 from search.words import Words, words_of  # noqa: E402
 
 
@@ -58,19 +58,8 @@ def script() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with its status; 2 for invalid settings."""
-    prepare_outputs()
-    try:
-        status = _run(sys.argv[1:])
-        sys.stdout.flush()
-    except SettingsError as error:
-        from search.cli.terminal import show_error
-
-        show_error(error)
-        status = 2
-    except OSError as error:
-        status = output_status(error)
-    sys.exit(status)
+    """Run the command line and exit with its status (``prepare.output``)."""
+    sys.exit(run_command(lambda: _run(sys.argv[1:]), unusable=(SettingsError,)))
 
 
 def _run(arguments: list[str]) -> int:

@@ -18,6 +18,7 @@ from archive.query import tables as display
 from archive.query.query import ArchiveReader, open_reader, which_archive
 from archive.query.questions import many, which_run
 from archive.query.select import MOST_ROWS, Result
+from prepare.output import printable
 
 NO_TABLE = ("summary", "show", "certificate", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
 """Commands whose answer is no table, so that it cannot be CSV or Parquet."""
@@ -219,7 +220,7 @@ def merge(options: Options) -> int:
     from archive.storage.merge import merge
 
     for line in merge(which_archive(options.archive), [Path(other) for other in options.others]):
-        print(display.printable(line))
+        print(printable(line))
     return 0
 
 
@@ -248,5 +249,5 @@ def repair(options: Options) -> int:
     path = which_archive(options.archive)
     done = repair(path)
     for line in done or [f"{path}: its log is sound, nothing was changed"]:
-        print(display.printable(line))
+        print(printable(line))
     return 0

@@ -9,7 +9,8 @@ from archive.errors import QueryError
 from archive.query.query import Reader
 from archive.query.questions import full_id, many, which_run
 from archive.query.select import Result
-from archive.query.tables import cell, plain, printable
+from archive.query.tables import cell, plain
+from prepare.output import printable
 
 
 def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:

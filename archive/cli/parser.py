@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from archive.cli import actions
 from archive.query.query import DEFAULT_NAME, ENVIRONMENT_VARIABLE
 from archive.query.select import MOST_ROWS, SECONDS
+from prepare.output import Parser
 
 COMMANDS = {
     "sql": "any read-only SQL, also while a search runs; the word sql may be left out, - reads standard input",
@@ -121,7 +122,7 @@ def _check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) 
 
 
 def _common() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_PROGRAM, usage=_USAGE, add_help=False, allow_abbrev=False)
+    parser = Parser(prog=_PROGRAM, usage=_USAGE, add_help=False, allow_abbrev=False)
     parser.add_argument("--archive", metavar="FILE", help="the archive to read")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print an array of objects")
@@ -134,7 +135,7 @@ def _common() -> argparse.ArgumentParser:
 
 
 def _root() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog=_PROGRAM,
         usage=_USAGE,
         description="Ask an archive, also while a search writes to it.",

@@ -27,6 +27,7 @@ import duckdb
 from archive.errors import ArchiveError
 from archive.query.select import Result
 from archive.storage.outputs import check_output
+from prepare.output import printable
 
 _WIDEST = 60
 """Characters of a cell in a table."""
@@ -91,11 +92,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with every control character but newline and tab replaced by U+FFFD."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def one_line(text: str, limit: int) -> str:

@@ -12,7 +12,7 @@ from patiencediff import PatienceSequenceMatcher
 
 from archive.query.query import Reader
 from archive.query.questions import PART, rows
-from archive.query.tables import printable
+from prepare.output import printable
 
 _DIFF_LINES = 400
 _LOG = 1500

@@ -29,6 +29,7 @@ from prepare.config import Plain, SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_evaluator, known_task
 from prepare.load import task_from
+from prepare.output import Parser
 from prepare.renamed import with_new_names
 from prepare.task import Task
 from search import factory, settings
@@ -100,7 +101,7 @@ def ablate(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m search ablate",
         usage="python -m search ablate ID [--runs N] [archive=FILE] [sandbox=...] [executor.slots=N]",
         description=_DESCRIPTION,

@@ -22,6 +22,7 @@ from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
 from prepare.load import task_from
+from prepare.output import Parser
 from prepare.renamed import with_new_names
 from prepare.task import Task
 from search import factory, settings
@@ -56,7 +57,7 @@ def rescore(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m search evaluate",
         usage="python -m search evaluate PATH [--commit REV] [--runs N] [--split val|select] [NAME=VALUE] ...",
         description=_DESCRIPTION,

@@ -15,6 +15,7 @@ from archive.storage.store import Archive
 from operators.numeric.parameter_effects import Explanation, explain_parameters
 from operators.numeric.tune import WARM
 from prepare.config import SettingsError
+from prepare.output import Parser
 from search.cli.ablate import AblationError, located
 from search.cli.terminal import show, show_error
 from search.display.live import clean
@@ -30,7 +31,7 @@ code included.
 
 def explain(arguments: Sequence[str]) -> int:
     """Run the command. Returns the exit status: 0 done, 1 failed. Raises SettingsError."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m search explain",
         usage="python -m search explain ID [archive=FILE]",
         description=_DESCRIPTION,

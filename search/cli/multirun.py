@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prepare.compose import compose
+from prepare.output import DONE, FAILED, UNUSABLE
 from prepare.overrides import key_of, value_of
 from search.cli.run import run
 from search.cli.terminal import show
@@ -22,20 +23,21 @@ from search.words import Words
 
 def run_all(words: Words) -> int:
     """Run all runs of a sweep, one after another. Returns the exit status. Raises SettingsError."""
-    started, failed, archive = secrets.token_hex(4), [], "treewright.duckdb"
+    started, failed, archive, worst = secrets.token_hex(4), [], "treewright.duckdb", DONE
     for overrides in words.runs():
         composition = compose(overrides, words.folder)
         named, archive = composition.values.get("run"), str(composition.values.get("archive"))
         sections = sections_of(words.swept, overrides, named, started)
         status = run(composition, words, sections)
-        if status == 1:
+        if status in (FAILED, UNUSABLE):
+            worst = max(worst, status)
             failed.append(" ".join(f"{key}={value}" for key, value in sections["sweep"]["values"].items()))
         elif status:
             if named is not None:
                 show("To resume the whole sweep, repeat the command that started it.")
             return status
     show(closing(failed, archive_command(archive)))
-    return 1 if failed else 0
+    return worst
 
 
 def sections_of(swept: Sequence[str], overrides: Sequence[str], run: Any, started: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prepare.config import SettingsError
+from prepare.output import Parser
 from prepare.program import SETTINGS
 from search.cli.terminal import show
 
@@ -37,7 +38,7 @@ def new(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m search new",
         description="Write a task's folder that runs at once. Nothing is overwritten.",
         epilog="\n".join(["kinds:", *(f"  {kind:<10}{words}" for kind, words in KINDS.items())]),

@@ -19,6 +19,7 @@ from prepare.compose import Composition
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
+from prepare.output import DONE, FAILED, INTERRUPTED, UNUSABLE
 from search import factory
 from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
@@ -51,7 +52,7 @@ EXPECTED = (
 
 
 def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None = None) -> int:
-    """Run or resume one search. Returns the exit status: 0 done, 1 failed, 130 stopped by Ctrl-C.
+    """Run or resume one search. Returns the exit status (``prepare.output``).
 
     ``sweep``: for a run of a sweep, the extra configuration sections (see ``search.cli.multirun.sections_of``).
     """
@@ -61,10 +62,10 @@ def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None 
             return _run(config, _Typed(words.lasting, composition.overrides), stack)
     except Stopped:
         show("\nStopped before the search began. Repeat the command to start it.")
-        return 130
+        return INTERRUPTED
     except EXPECTED as error:
         show_error(error, before="\n")
-        return 1
+        return UNUSABLE if isinstance(error, SettingsError | TaskError) else FAILED
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     display.close()
     if not result.finished:
         display.show(_how_to_resume(typed.resume(engine.run.run)))
-        return 130
+        return INTERRUPTED
     display.show(summarise(engine, result, archive, config.archive))
-    return 0
+    return DONE
 
 
 def _await_answers(engine: Engine, stop: threading.Event, display: Display) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from archive.query.tables import printable
+from prepare.output import printable
 
 
 def show(text: str) -> None:

@@ -17,11 +17,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from archive.output import silence
-from archive.query.tables import printable
 from archive.records import Failed, Landed, Scored, Trained
 from archive.tree import Tree
 from operators.llm.meter import Meter
+from prepare.output import printable, silence
 from search.claims.statistics import seed_deviation
 from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, SlotRow, TerminalFrame, duration
 from search.display.throughput import Throughput

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from archive.query.tables import printable
 from archive.records import (
     ROOT_OPERATOR,
     WITHDRAWN,
@@ -48,6 +47,7 @@ from archive.tree import Tree
 from operators.base import Context, NoCandidate, Operator
 from operators.languages.fingerprint import fingerprint
 from operators.llm.base import Cap
+from prepare.output import printable
 from prepare.task import Task
 from search.claims.error_budget import is_claim
 from search.claims.statistics import seed_deviation

@@ -211,7 +211,7 @@ def test_python_m_prepare(house: dict[str, str], tmp_path: Path) -> None:
     [
         (["--help"], 0, "usage: python -m prepare [task=NAME]"),
         (["shakespeare"], 2, "unknown argument 'shakespeare'"),
-        (["task=unknown"], 1, "error: no task for unknown.py"),
+        (["task=unknown"], 2, "error: no task for unknown.py"),
     ],
 )
 def test_python_m_prepare_misused(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
@@ -246,7 +246,7 @@ def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: LanguageModelTask)
 )
 def test_python_m_prepare_with_settings_that_make_no_sense(tmp_path: Path, arguments: list[str], words: str) -> None:
     done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(ROOT)}, tmp_path)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
     assert words in done.stderr
     assert "Traceback" not in done.stderr

@@ -22,6 +22,8 @@ from search.cli.run import run as command_run
 from search.words import words_of
 
 ESCAPE = "\x1b"
+OF_THE_DISK = (["archive=/proc/a.duckdb"], ["archive=."])
+"""Usable values; opening the file fails."""
 
 
 def clear(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
@@ -263,8 +265,8 @@ def test_what_names_no_setting_is_status_2(tmp_path: Path, words: list[str], sai
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
-    clear(search(tmp_path, "task.metric.direction=null"), 1, "minimised or maximised", "Set task.metric.direction")
+def test_a_task_without_a_direction_is_status_2(tmp_path: Path) -> None:
+    clear(search(tmp_path, "task.metric.direction=null"), 2, "minimised or maximised", "Set task.metric.direction")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -331,7 +333,7 @@ def test_a_task_without_a_direction_is_status_1(tmp_path: Path) -> None:
         (["task.seed_file=nowhere.py"], ["nowhere.py"]),
     ],
 )
-def test_values_that_cannot_be_used_are_status_1(
+def test_values_that_cannot_be_used_are_status_2(
     typed: list[str],
     said: list[str],
     tmp_path: Path,
@@ -342,7 +344,7 @@ def test_values_that_cannot_be_used_are_status_1(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     words = words_of([*STUB, *typed])
-    assert command_run(words.composition(), words) == 1
+    assert command_run(words.composition(), words) == (1 if typed in OF_THE_DISK else 2)
     shown = capsys.readouterr()
     assert shown.err.count("error: ") == 1
     assert shown.out == ""

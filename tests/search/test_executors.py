@@ -90,7 +90,7 @@ def test_ask_and_tell_have_no_cluster(joined: list[str]) -> None:
 
 def test_without_a_cluster_a_search_does_not_begin(tmp_path: Path) -> None:
     done = search(tmp_path, *NOWHERE)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "error: no Ray cluster answers at executor.address=127.0.0.1:9" in done.stderr
     assert "`ray start --head`" in done.stderr
     assert "Traceback" not in done.stderr
@@ -144,5 +144,5 @@ def test_a_class_that_is_no_executor_is_said() -> None:
 
 def test_an_executor_that_does_not_exist_is_said(tmp_path: Path) -> None:
     done = search(tmp_path, "executor._target_=train.nowhere.Executor")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "error: the executor cannot be made: _target_ 'train.nowhere.Executor' cannot be imported" in done.stderr

@@ -102,7 +102,7 @@ def test_the_same_command_goes_on_with_what_is_not_finished(swept: tuple[Path, s
 def test_a_run_that_cannot_go_on_does_not_keep_the_others_from_being_made(tmp_path: Path) -> None:
     words = ("-m", "claim.report_seeds=1,2", "seed=1", "budget.evaluations=3", "archive=a b.duckdb", "llm=none")
     done = command(tmp_path, *words, timeout=120)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.count("error: ") == 1
     assert "1 of the runs failed: claim.report_seeds=1\n" in done.stdout
     assert done.stdout.strip().endswith("-m archive --archive 'a b.duckdb' compare")

@@ -1,19 +1,80 @@
-"""The outputs of this process: they may be closed from the start, go away, be full, or lack characters."""
+"""How each command ends: its exit status, and outputs that may be closed, go away, be full, or lack characters.
+
+0    done
+1    failed, with the reason on standard error
+2    what was typed cannot be used: options, settings and their values
+130  stopped by Ctrl-C
+"""
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
+
+DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses."""
+
+Errors = tuple[type[Exception], ...]
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose help fails where the output is full; argparse hides that."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            sys.stdout.write(message)
+        else:
+            super()._print_message(message, file)
+
+
+def run_command(command: Callable[[], int], unusable: Errors, failed: Errors = ()) -> int:
+    """Run a command and return its exit status.
+
+    ``unusable`` and ``failed``: errors that are printed as one message, with status 2 and 1; others are raised.
+    """
+    prepare_outputs()
+    try:
+        status = _status(command)
+        sys.stdout.flush()
+        return status
+    except unusable as error:
+        return _said(error, UNUSABLE)
+    except failed as error:
+        return _said(error, FAILED)
+    except OSError as error:
+        return output_status(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _status(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except SystemExit as ended:  # of argparse
+        return ended.code if isinstance(ended.code, int) else FAILED
+
+
+def _said(error: Exception, status: int) -> int:
+    with suppress(OSError):
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+    return status
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with every control character but newline and tab replaced by U+FFFD."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def prepare_outputs() -> None:
-    """Make the standard streams usable, whatever the process was started with; called first by each command.
+    """Make the standard streams usable, whatever the process was started with.
 
     A closed one (``>&-``) is replaced by /dev/null, also its number: the next file to be opened, an archive, would get
     that number, and with it all that a library prints. Characters that an encoding lacks are written as escapes.
@@ -51,10 +112,10 @@ def output_status(error: OSError) -> int:
     else:
         raise error
     if isinstance(error, BrokenPipeError):
-        return 0
+        return DONE
     with suppress(OSError):
         print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
-    return 1
+    return FAILED
 
 
 def silence(stream: TextIO) -> None:
