@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal, Protocol
@@ -21,7 +21,7 @@ from prepare.data.tokenised import Tokenised
 from prepare.data.tokens import LARGEST, SMALLEST
 from prepare.files import find_file, read_instructions, read_source
 from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
-from prepare.task import LONGEST_SECONDS, MOST, Metric
+from prepare.task import LONGEST_SECONDS, MOST, Metric, PromptInfo
 
 Buffer = bytes | memoryview
 """Training data as passed to a candidate: symbols in the dtype ``scoring.storage(vocab)``."""
@@ -30,6 +30,7 @@ LEAST_MEMORY_MB = 256
 _MOST_SYMBOLS = 10**7
 _SAMPLE = 1 << 23  # tokens to count n-grams in
 _CLAIM_WINDOWS = 3072
+_PROMPTS = Path(__file__).resolve().parent / "prompts" / "language_model"
 
 
 class Corpus(Protocol):
@@ -227,6 +228,14 @@ class LanguageModelTask:
             f"literals and names: {limits.literal_bytes} bytes in all, compressed",
         )
 
+    @property
+    def prompt_info(self) -> PromptInfo:
+        contract, example, kinds = map(_prompt_text, ("contract", "example", "change_kinds"))
+        return PromptInfo(contract, example, kinds, metrics=("parameters",))
+
+    def readonly_files(self) -> dict[str, bytes]:
+        return {}
+
     def _clock_words(self) -> str:
         """Return what the training seconds are seconds of."""
         if self.clock == "wall":
@@ -312,3 +321,9 @@ class LanguageModelTask:
         if self.tokenised is None:
             return Measure()
         return Measure.of(rows, self.tokenised.vocabulary.lengths(self.vocab))
+
+
+@cache
+def _prompt_text(name: str) -> str:
+    """Return one of the Markdown files that prompts of these tasks are made from."""
+    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()

@@ -24,7 +24,7 @@ from prepare.clock import Clock
 from prepare.files import read_instructions, read_source
 from prepare.globs import matches
 from prepare.known import TaskError
-from prepare.task import LONGEST_SECONDS, MOST, Metric
+from prepare.task import LONGEST_SECONDS, MOST, Metric, PromptInfo
 
 SETTINGS = "task.yaml"
 """Name of the file that makes a folder a task."""
@@ -115,7 +115,7 @@ class PromptText:
     contract: str = ""
     """How the program is called and what it must produce; empty: ``program.md`` says it."""
     example: str = ""
-    """A complete program that shows the interface, for drafts from nothing; empty: the seed."""
+    """A complete program that shows the interface, for drafts from nothing; empty: the seed is shown."""
     change_kinds: str = ""
     """A Markdown file in the folder with the kinds of change to ask for, one heading each; empty: the usual ones."""
 
@@ -219,6 +219,14 @@ class ProgramTask:
         facts += [f"required: {_bound(each)}" for each in self.bounds]
         return (*facts, *([f"built by `{self.build}`"] if self.build else []))
 
+    @property
+    def prompt_info(self) -> PromptInfo:
+        """Texts of ``task.yaml``'s section ``prompt``; without a contract, one made from the settings."""
+        own = self.prompt
+        fenced = own.example if not own.example or "```" in own.example else f"```\n{own.example.strip()}\n```"
+        kinds = self._text_of(own.change_kinds, "prompt.change_kinds") if own.change_kinds else None
+        return PromptInfo(own.contract.strip() or _contract(self), fenced or None, kinds)
+
     def is_prepared(self) -> bool:
         return True
 
@@ -228,6 +236,7 @@ class ProgramTask:
         if self.evolve_blocks:
             _require_blocks(files)
         self.readonly_files()
+        self.prompt_info  # noqa: B018 - reads the file that it names
         if self.scorer is not None and not (self.root / self.scorer).is_file():
             raise TaskError(f"task.scorer is {self.scorer!r}, which is not in {self.folder}")
         if self.scorer is not None and matches(self.scorer, (*self.editable, *self.workspace.readonly)):
@@ -249,6 +258,13 @@ class ProgramTask:
 
     def clock_on(self, device: str) -> Clock:
         return self.clock or "cpu"
+
+    def _text_of(self, name: str, key: str) -> str:
+        """Return the text of a file in the folder that a setting names. Raises TaskError."""
+        path = self.root / name
+        if not path.is_file() or not path.resolve().is_relative_to(self.root.resolve()):
+            raise TaskError(f"task.{key} is {name!r}; expected a file in {self.folder}")
+        return read_instructions(path)
 
     def _matching(self, pattern: str, where: str) -> list[str]:
         """Return the files of a pattern, relative to the folder. Raises TaskError for none, for links and others."""
@@ -304,6 +320,28 @@ def _bound(constraint: Constraint) -> str:
     bounds = [("at most", constraint.at_most), ("at least", constraint.at_least)]
     return f"`{constraint.metric}` " + " and ".join(
         f"{words} {value:g}" for words, value in bounds if value is not None
+    )
+
+
+def _contract(task: ProgramTask) -> str:
+    """Return how a program is judged, as far as the settings say it."""
+    main = next(iter(task.seed_files()), task.editable[0])
+    built = f" They are built with `{task.build}` first." if task.build else ""
+    if task.command is not None:
+        checked = f" After it, `{task.checks}` must end with exit status 0." if task.checks else ""
+        judged = (
+            f"Then `{task.command}` runs in that folder; it must end with exit status 0, and the score is the "
+            f"`{task.metric.name}` that it prints.{checked}"
+        )
+    else:
+        judged = (
+            f"A scorer that you cannot see calls functions of `{main}` or runs commands there, and judges only what "
+            "they return or write. Keep the names, arguments and kinds of results that the first program has, and what "
+            "the instructions say of them."
+        )
+    return (
+        f"The program's files are copied into a folder of a sandbox without network.{built} {judged} Nothing is kept "
+        "from one evaluation to the next."
     )
 
 

@@ -61,6 +61,20 @@ class Metric:
         return None
 
 
+@dataclass(frozen=True)
+class PromptInfo:
+    """What prompts say of a task beyond its ``facts`` and ``instructions``: the words of its domain."""
+
+    contract: str
+    """How the program is called and what it must produce, as Markdown."""
+    example: str | None = None
+    """A complete program that shows how the interface is used, in a fence; None: prompts show the first program."""
+    change_kinds: str | None = None
+    """Kinds of change to ask for, in the form of ``operators/prompts/aims.md``; None: the kinds in that file."""
+    metrics: tuple[str, ...] | None = None
+    """Names of the metrics that are shown beside a score; None: all."""
+
+
 class TaskLimits(Protocol):
     """Limits that every kind of task has."""
 
@@ -143,6 +157,15 @@ class Task(Protocol):
 
     def facts(self) -> tuple[str, ...]:
         """Return what a prompt says of budget, interface and limits, a line each."""
+        ...
+
+    @property
+    def prompt_info(self) -> PromptInfo:
+        """Texts of the task for prompts. Raises TaskError if one cannot be read."""
+        ...
+
+    def readonly_files(self) -> Mapping[str, bytes]:
+        """Return the files (path -> bytes) that lie beside a candidate's and are no part of it. Raises TaskError."""
         ...
 
     def is_prepared(self) -> bool: ...

@@ -10,14 +10,16 @@
 ``python -m search`` uses the same class: budgets, moves, claim and archive rows are the same, so that a run started
 with one can be resumed with the other. Task, policy and operators are names of files under ``conf/``, or objects of
 your own; a task can be a function (``search.OwnTask``). One thread may call ``ask`` several times before it calls
-``tell``; ``ask`` then returns None when it needs a result first.
+``tell``; ``ask`` then returns None when it needs a result first. ``evaluate`` may be called from several threads.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -115,6 +117,9 @@ class Search(RunController):
         task, slots, given = components.task, components.slots, components.given
         conditions = components.evaluator.conditions(slots[0])
         self._components = components
+        self._free: queue.LifoQueue[Slot] = queue.LifoQueue()
+        for slot in reversed(slots):
+            self._free.put(slot)
         own = components.files if given.program is not None else None
         self._opened = open_run(archive, config, task, conditions, time.time(), own, start=False)
         run = self._opened.run
@@ -178,8 +183,9 @@ class Search(RunController):
         return super().ask(free, patient=patient)
 
     def evaluate(self, request: Request) -> Landed:
-        """Evaluate in this process's first slot and wait: in a sandbox, or by the function of an ``OwnTask``.
+        """Evaluate in a free slot of this process and wait: in a sandbox, or by the function of an ``OwnTask``.
 
+        Threads of your own may call it at the same time. While all slots are taken, it waits; functions need no slot.
         Of an evaluation for a claim, each call makes one half (see ``search/run/sealing.py``).
 
         Raises TypeError if the executor evaluates elsewhere.
@@ -187,7 +193,20 @@ class Search(RunController):
         evaluator = self._components.evaluator
         if not isinstance(evaluator, Evaluator):
             raise TypeError("this search has no slots in this process: its executor makes the evaluations")
-        return evaluator.evaluate(request, self._components.slots[0], threading.Event(), _no_progress)
+        with self._slot() as slot:
+            return evaluator.evaluate(request, slot, threading.Event(), _no_progress)
+
+    @contextmanager
+    def _slot(self) -> Iterator[Slot]:
+        """Take a free slot for the time of the context; of a function task, always the one that it has."""
+        if isinstance(self._components.evaluator, FunctionEvaluator):
+            yield self._components.slots[0]
+            return
+        slot = self._free.get()
+        try:
+            yield slot
+        finally:
+            self._free.put(slot)
 
     def summary(self) -> str:
         """Return the result as text, as ``python -m search`` prints it."""
@@ -241,8 +260,6 @@ def _configured(
     asked = {"task": task, "policy": policy, "operators": operators}
     names = {group: name for group, name in asked.items() if isinstance(name, str)}
     words = [*(f"{group}={name}" for group, name in names.items()), *overrides]
-    if isinstance(task, OwnTask) and not any(word.startswith("llm=") for word in words):
-        words.append("llm=none")  # see search/function_task.py
     chosen = {group: names.get(group) or _title(value) for group, value in asked.items()}
     config = settings.config_for(words, factory.device_for, chosen=chosen, **sections)
     objects: dict[str, Any] = {}
@@ -278,7 +295,8 @@ def _components(task: object, config: Config, given: Overrides) -> SearchCompone
     if isinstance(task, OwnTask):
         slot = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
         try:
-            return SearchComponents(task.task, task.files, FunctionEvaluator(task), (slot,), given)
+            own = task.task
+            return SearchComponents(own, factory.seed_files(own), FunctionEvaluator(task), (slot,), given)
         except ValueError as error:
             raise SettingsError(str(error)) from error
     if factory.executor_kind(config.executor) is not LocalExecutor:

@@ -21,6 +21,7 @@ from operators.config import LlmConfig
 from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.credit import credits_at
 from operators.llm.meter import Meter
+from operators.rewrite.prompt.change_kinds import read_change_kinds
 from prepare.config import Part, Plain, SettingsError
 from prepare.load import TaskError
 from prepare.task import Task
@@ -211,6 +212,7 @@ def build_search(
 ) -> EngineParts:
     """Build policy and operators, and gather what else the engine needs. Raises SettingsError."""
     operators, views = _operators(config, llm, given.operators, task)
+    _require_change_kinds(task)
     parts = EngineParts(
         task=task,
         program=task.instructions() if given.program is None else given.program,
@@ -232,6 +234,15 @@ def build_search(
             llm_concurrency=meter.concurrency,
         )
     return parts
+
+
+def _require_change_kinds(task: Task) -> None:
+    """Raise SettingsError if the task's kinds of change are not of the form that prompts need."""
+    try:
+        if (kinds := task.prompt_info.change_kinds) is not None:
+            read_change_kinds(kinds)
+    except ValueError as error:
+        raise SettingsError(f"task.prompt.change_kinds: {error}") from error
 
 
 def _operators(

@@ -1,6 +1,6 @@
-r"""A task that is scored by a function of your own: for problems other than model training, and for experiments.
+r"""A task that is scored by a function of your own, in this process: for notebooks and experiments.
 
-    def score(request):                       # returns a number; an exception is a failure
+    def score(request):                       # returns a score; an exception is a failure
         values = {}
         exec(request.files["train.py"], values)
         return (values["X"] - 0.3) ** 2
@@ -10,12 +10,16 @@ r"""A task that is scored by a function of your own: for problems other than mod
 The function runs in this process, without sandbox, time limit or audit, so it must only run trusted programs; its
 scores have ``trust = 'self_reported'`` in the archive. Its argument is the ``Request``: ``files`` (path -> text),
 ``seed`` (31 bits, for scores with noise) and ``purpose``: ``screen`` steers the search; ``confirm`` and ``report``
-belong to the claim, for which a function with data should use other data. Operators that use a language model are
-disabled, since their prompts describe training programs; pass an operator of your own instead.
+belong to the claim, for which a function with data should use other data.
+
+It returns a number; or a mapping with ``score``, further metrics by name, and ``feedback``, a text for language models;
+or a ``prepare.Score``. It raises ``prepare.Invalid`` for a result that breaks the rules of the task.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import threading
 import time
 import traceback
@@ -23,22 +27,35 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from archive.records import Conditions, Direction, Evaluation, Failed, Request, Resources, Scored
+from archive.records import CaseScore, Conditions, Evaluation, Failed, Request, Resources, Scored
 from operators.languages.files import require_parsable
 from operators.languages.syntax import Unparsable
 from prepare.clock import Clock
+from prepare.scorer import Invalid, Score
 from prepare.session import candidate_seed
-from prepare.task import LONGEST_SECONDS, Metric
+from prepare.task import LONGEST_SECONDS, Metric, PromptInfo
 from train.hardware.slots import Slot
 from train.progress import ProgressCallback
 
 PROGRAM = "train.py"
 """File name of a program that is given as a single text."""
 
+_REASON = 1000
+"""Characters kept of a failure's reason."""
 _LOG = 16_000
 """Characters kept of a traceback (its end)."""
+_SPELLINGS: Mapping[str, Literal["minimise", "maximise"]] = {
+    "minimise": "minimise",
+    "minimize": "minimise",
+    "maximise": "maximise",
+    "maximize": "maximise",
+}
+_CONTRACT = """\
+A function of the person who runs this search gets the texts of the files, runs them and returns the score. Keep what it
+relies on: names, arguments and kinds of results as the first program has them, and what the instructions say of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,13 @@ class FunctionTask:
     def facts(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def prompt_info(self) -> PromptInfo:
+        return PromptInfo(_CONTRACT)
+
+    def readonly_files(self) -> dict[str, bytes]:
+        return {}
+
     def is_prepared(self) -> bool:
         return True
 
@@ -104,10 +128,13 @@ class FunctionTask:
 class OwnTask:
     """A scoring function and the seed program."""
 
-    score: Callable[[Request], float]
+    score: Callable[[Request], float | Mapping[str, Any] | Score]
+    """Scores the files of a request; see this module for what it may return. With data, it should use other data where
+    ``request.purpose`` is ``confirm`` or ``report`` than where it is ``screen``."""
     program: str | Mapping[str, str]
     """The seed program: one text (file name ``train.py``) or path -> text. The search may change all of it."""
-    direction: Direction
+    direction: str
+    """``minimise`` or ``maximise`` (or with z)."""
     name: str = "own"
     """Scores of tasks with different names are never compared: change the name when the function changes."""
     metric: str = "score"
@@ -115,7 +142,7 @@ class OwnTask:
     seconds: float = 1.0
     """Approximate duration of a call in seconds; measured from the first call on."""
     instructions: str = ""
-    """Instructions for operators of your own that read them; other tasks have them in ``program.md``."""
+    """Goal and constraints for language models, and how ``score`` uses the files."""
     deterministic: bool = False
     """Whether a program's score is the same with every seed: then nothing is evaluated twice, and a claim is exact."""
 
@@ -128,17 +155,19 @@ class OwnTask:
         """The equivalent ``Task``. Raises ValueError for an invalid direction or ``seconds``."""
         if not 0 < self.seconds <= LONGEST_SECONDS:
             raise ValueError(f"seconds is {self.seconds}; expected a positive number, at most {LONGEST_SECONDS:,.0f}")
-        metric = Metric(self.metric, self.direction, unit=self.unit)
-        return FunctionTask(
-            self.name, metric, self.seconds, self.files, self.instructions, deterministic=self.deterministic
-        )
+        if self.direction not in _SPELLINGS:
+            raise ValueError(f"direction is {self.direction!r}; expected 'minimise' or 'maximise'")
+        metric = Metric(self.metric, _SPELLINGS[self.direction], unit=self.unit)
+        files, text = self.files, self.instructions
+        return FunctionTask(self.name, metric, self.seconds, files, text, deterministic=self.deterministic)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Plain values for the archive: a resume with another program or another metric is refused."""
-        metric = {"name": self.metric, "direction": self.direction, "unit": self.unit}
-        fixed = {"deterministic": True} if self.deterministic else {}
-        return {"_target_": "search.OwnTask", "name": self.name, "metric": metric, "seconds": self.seconds, **fixed}
+        direction = _SPELLINGS.get(self.direction, self.direction)
+        metric = {"name": self.metric, "direction": direction, "unit": self.unit}
+        settings = {"_target_": "search.OwnTask", "name": self.name, "metric": metric, "seconds": self.seconds}
+        return {**settings, "deterministic": True} if self.deterministic else settings
 
 
 def _number(value: object) -> float | str:
@@ -149,6 +178,37 @@ def _number(value: object) -> float | str:
         with suppress(TypeError, ValueError, OverflowError):  # an array with several elements, a number beyond floats
             return float(value)  # type: ignore[arg-type]
     return f"the scoring function returned {repr(value)[:100]}; expected a number"
+
+
+def read_score(returned: object, metric: Metric) -> Score:
+    """Return what a scoring function returned as a ``Score``. Raises Invalid if it is none."""
+    made = _of_mapping(returned, metric.name) if isinstance(returned, Mapping) else returned
+    score = made if isinstance(made, Score) else Score(made)  # type: ignore[arg-type]
+    value = _number(score.value)
+    if isinstance(value, str):
+        raise Invalid(value)
+    if (problem := metric.check(value)) is not None:
+        raise Invalid(problem)
+    metrics = {str(name): _metric(str(name), each) for name, each in score.metrics.items()}
+    return replace(score, value=value, metrics=metrics, feedback=str(score.feedback))
+
+
+def _of_mapping(values: Mapping[Any, Any], metric: str) -> Score:
+    """Return a score by the keys ``score`` (or the metric's name), ``feedback`` and further metrics."""
+    named = [key for key in dict.fromkeys((metric, "score")) if key in values]
+    if len(named) != 1:
+        found = ", ".join(repr(key)[:40] for key in list(values)[:8]) or "nothing"
+        expected = " or ".join(repr(key) for key in dict.fromkeys((metric, "score")))
+        raise Invalid(f"the scoring function returned a mapping with {found}; expected the score as {expected}, once")
+    rest = {key: value for key, value in values.items() if key not in (*named, "feedback")}
+    return Score(values[named[0]], rest, values.get("feedback") or "")
+
+
+def _metric(name: str, value: object) -> float:
+    number = _number(value)
+    if isinstance(number, str) or not math.isfinite(number):
+        raise Invalid(f"the scoring function returned {repr(value)[:100]} as metric {name!r}; expected a finite number")
+    return number
 
 
 @dataclass(frozen=True)
@@ -177,18 +237,10 @@ class FunctionEvaluator:
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
     ) -> Evaluation:
-        """Call the function. Its exceptions become failed evaluations; KeyboardInterrupt is raised."""
+        """Call the function. Its exceptions, SystemExit too, become failed evaluations; KeyboardInterrupt is raised."""
         started, began = self.clock(), self.monotonic()
         on_progress("train", 0.0)
-        try:
-            score = _number(self.own.score(replace(request, seed=candidate_seed(request.seed))))
-            problem = score if isinstance(score, str) else self._task.metric.check(score)
-            outcome: dict[str, Any] = (
-                {"score": score} if problem is None else {"outcome": "invalid", "reason": problem, "log": ""}
-            )
-        except Exception as error:  # noqa: BLE001 - any exception of the function is the result
-            reason = f"{type(error).__name__}: {str(error)[:300]}"
-            outcome = {"outcome": "crashed", "reason": reason, "log": traceback.format_exc()[-_LOG:]}
+        outcome = self._outcome(request)
         seconds = self.monotonic() - began
         common: dict[str, Any] = {
             "request": request,
@@ -201,3 +253,32 @@ class FunctionEvaluator:
             "finished_at": started + seconds,
         }
         return Scored(**common, **outcome) if "score" in outcome else Failed(**common, **outcome)
+
+    def _outcome(self, request: Request) -> dict[str, Any]:
+        """Return the fields of a score or of a failure."""
+        try:
+            shown = replace(request, seed=candidate_seed(request.seed))
+            score = read_score(self.own.score(shown), self._task.metric)
+            return {"score": score.value, "metrics": score.metrics, "cases": _cases(score, request),
+                    "certificate": _certificate(score)}  # fmt: skip
+        except Invalid as error:
+            return {"outcome": "invalid", "reason": str(error)[:_REASON]}
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - any exception of the function is the result
+            reason = f"{type(error).__name__}: {str(error)[:_REASON]}"
+            return {"outcome": "crashed", "reason": reason, "log": traceback.format_exc()[-_LOG:]}
+
+
+def _cases(score: Score, request: Request) -> tuple[CaseScore, ...]:
+    """Return the feedback as that of one case; none for a claim, whose feedback nobody may see."""
+    if not score.feedback or request.purpose != "screen":
+        return ()
+    return (CaseScore("all", score.value, {}, score.feedback[:_LOG]),)
+
+
+def _certificate(score: Score) -> str | None:
+    if score.certificate is None:
+        return None
+    try:
+        return json.dumps(score.certificate, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Invalid(f"the certificate is no JSON value: {error}") from None

@@ -78,12 +78,12 @@ class Resolver:
         """
         with context.tree.lock:
             parts = {
-                "noise": sections.noise(context.sigma),
+                "noise": sections.noise(context.sigma, context.task),
                 "source": sections.sources(draft, context.task),
                 "conflicts": "\n\n".join(_shown(place, number) for number, place in enumerate(places, 1)),
             }
             for side, parent in zip("ab", move.parents, strict=True):
-                parts[f"{side}_result"] = sections.result(context.tree, parent)
+                parts[f"{side}_result"] = sections.result(context.tree, parent, context.task)
                 older = {*context.tree.ancestors(ancestor), ancestor}
                 parts[f"{side}_ideas"] = sections.ancestors(context.tree, parent, older).text()
         try:

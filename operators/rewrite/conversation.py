@@ -15,7 +15,7 @@ from operators.languages.syntax import Unparsable
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import CallId, Meter
 from operators.rewrite.answers.search_replace import InvalidAnswer
-from operators.rewrite.prompt import sections
+from operators.rewrite.prompt.about import system_sections
 from operators.rewrite.prompt.templates import Templates
 from operators.rewrite.prompt.truncation import PromptSections, fit, tokens
 from operators.sanitize import one_line, quote, visible
@@ -32,8 +32,9 @@ Result = TypeVar("Result")
 
 def build_prompt(templates: Templates, name: str, parts: PromptSections, context: Context, limit: int) -> Prompt:
     """Return the prompt of a template with its sections, shortened to ``limit`` tokens. Raises TooLong."""
-    about = {"task": sections.task(context.task), "program": context.program.strip()}
-    system = templates.render("system", about)
+    tree = context.tree
+    first = tree[tree.root].candidate.files if len(tree) else {}
+    system = templates.render("system", system_sections(context.task, first, context.program))
     wanted = templates.placeholders(name)
     used = tokens(system) + tokens(templates.text(name)) + _MARGIN
     texts = fit({key: part for key, part in parts.items() if key in wanted}, used, limit)

@@ -6,7 +6,7 @@ from archive.tree import Tree
 from operators.base import Context
 from operators.llm.meter import Meter
 from operators.rewrite.operator import LlmOperator
-from operators.rewrite.prompt import sections
+from operators.rewrite.prompt import feedback, sections
 from operators.rewrite.prompt.truncation import PromptSections
 
 
@@ -32,9 +32,10 @@ class Debug(LlmOperator):
         return {
             "source": sections.sources(tree[node_id].candidate.files, context.task),
             "change": sections.change(tree, node_id, context.task),
-            "failure": sections.failure(tree, node_id),
+            "failure": sections.failure(tree, node_id, context.task),
+            "feedback": feedback.by_case(tree, node_id),
             "log": sections.log(tree, node_id),
             "ancestors": sections.ancestors(tree, node_id),
             "siblings": sections.siblings(tree, node_id),
-            "parent": sections.result(tree, parents[0]) if parents else "It has no parent.",
+            "parent": sections.result(tree, parents[0], context.task) if parents else "It has no parent.",
         }

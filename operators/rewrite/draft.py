@@ -1,7 +1,7 @@
 """draft: a language model writes a whole new program from the task's text. The parent is the root.
 
-The seed program is not shown: models copy what they are shown, and a draft is to be different. A small example in the
-template shows how the functions are used.
+The seed program is not shown if the task has an example of its own: models copy what they are shown, and a draft is to
+be different.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Draft(LlmOperator):
 
     def prompt_sections(self, node_id: str, context: Context) -> PromptSections:
         return {
-            "result": sections.result(context.tree, node_id),
-            "noise": sections.noise(context.sigma),
+            "example": sections.example(context.tree, context.task),
+            "result": sections.result(context.tree, node_id, context.task),
+            "noise": sections.noise(context.sigma, context.task),
             "best": sections.best(context.tree),
             "in_flight": sections.in_flight(context.tree, context.move_number),
         }

@@ -39,6 +39,7 @@ _OUTCOMES = {
     "timed_out": "ran out of time",
     "out_of_memory": "ran out of memory",
     "invalid": "was invalid",
+    "infeasible": "broke a constraint",
     "stopped": "was stopped as hopeless",
 }
 

@@ -37,7 +37,7 @@ from operators.llm.scripted import Scripted
 from operators.rewrite import conversation
 from operators.rewrite.improve import Improve
 from operators.rewrite.operator import LlmOperator
-from operators.rewrite.prompt.change_kinds import ChangeKind, read_change_kinds
+from operators.rewrite.prompt.change_kinds import ChangeKind
 from operators.rewrite.prompt.templates import Templates
 from prepare.load import find_file, task_from
 from search import factory
@@ -93,10 +93,10 @@ class Book:
 class Aimed(Improve):
     """Improve with one aim after another, and not the ones that credit would choose: each is to be seen."""
 
-    def aim(self, context: Context) -> ChangeKind:
+    def change_kind(self, context: Context) -> ChangeKind:
         rounds, place = divmod(context.move_number, len(ROUND))
-        aims = read_change_kinds(self.templates.text("aims"))
-        return aims[(rounds + sum(name == "improve" for name, _ in ROUND[:place])) % len(aims)]
+        kinds = self.kinds_for(context.task)
+        return kinds[(rounds + sum(name == "improve" for name, _ in ROUND[:place])) % len(kinds)]
 
 
 class Turns:

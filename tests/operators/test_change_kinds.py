@@ -18,14 +18,18 @@ from operators.rewrite.prompt.change_kinds import ChangeKind, gain_of, read_chan
 from operators.rewrite.prompt.templates import Templates
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return RATE\n"
-AIMS = read_change_kinds(Templates().text("aims"))
+AIMS = read_change_kinds(Garden().task.prompt_info.change_kinds or "")
+"""Of language-model tasks."""
 
 
 def test_the_kinds_are_headings_of_a_file() -> None:
     names = ["architecture", "optimiser", "schedule", "regularisation", "data order", "numerics", "speed",
              "hyperparameters"]  # fmt: skip
     assert [aim.name for aim in AIMS] == names
-    assert all(len(aim.description) > 40 and "\n" not in aim.description for aim in AIMS)
+    usual = read_change_kinds(Templates().text("aims"))
+    assert [aim.name for aim in usual] == ["algorithm", "data structure", "numerics", "vectorisation", "parallelism",
+                                           "parameters", "robustness", "simplification"]  # fmt: skip
+    assert all(len(aim.description) > 40 and "\n" not in aim.description for aim in (*AIMS, *usual))
     assert read_change_kinds("# a\nx\ny\n## b c\nz") == (ChangeKind("a", "x y"), ChangeKind("b c", "z"))
     with pytest.raises(ValueError, match="has no section"):
         read_change_kinds("nothing")

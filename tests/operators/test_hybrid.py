@@ -13,7 +13,7 @@ from operators.numeric.observations import search_space
 from operators.numeric.search_space import ParameterRange, has_invalid_range, range_of
 from operators.numeric.tune import Tune
 from operators.rewrite.hybrid import Hybrid
-from operators.rewrite.prompt.templates import Templates
+from operators.rewrite.prompt.about import tune
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return fit(RATE)\n"
 GATED = edit(
@@ -64,16 +64,16 @@ def test_the_grammar_that_prompts_teach_is_the_one_that_is_read() -> None:
     """Every example of the system text, as a program: each has the range that it says, and none is misread."""
     from operators.languages.parameters import find_parameters
 
-    lines = [line for line in Templates().text("system").splitlines() if line.startswith("    ") and " = " in line]
+    lines = [line for line in tune(["train.py"]).splitlines() if line.startswith("    ") and " = " in line]
     found = {c.name: c for c in find_parameters("\n".join(line.strip() for line in lines) + "\n")}
-    assert list(found) == ["WIDTH", "RATE", "DROPOUT", "HEADS", "MIXER", "TIED", "CLASSES"]
+    assert list(found) == ["WIDTH", "RATE", "SHARE", "PARTS", "METHOD", "TIED", "LENGTH"]
     assert not any(map(has_invalid_range, found.values()))
     ranges = {name: range_of(constant) for name, constant in found.items()}
     assert ranges["WIDTH"] == ParameterRange(16, 512, "log", integer=True, step=16)
     assert ranges["RATE"] == ParameterRange(1e-4, 1e-1, "log")
-    assert ranges["DROPOUT"] == ParameterRange(0.0, 0.5)
-    assert ranges["HEADS"] is not None
-    assert ranges["HEADS"].choices == (1, 2, 4, 8)
-    assert ranges["MIXER"] == ParameterRange(0, 2, integer=True, choices=(0, 1, 2), unordered=True)
+    assert ranges["SHARE"] == ParameterRange(0.0, 0.5)
+    assert ranges["PARTS"] is not None
+    assert ranges["PARTS"].choices == (1, 2, 4, 8)
+    assert ranges["METHOD"] == ParameterRange(0, 2, integer=True, choices=(0, 1, 2), unordered=True)
     assert ranges["TIED"] is not None
-    assert ranges["CLASSES"] is None
+    assert ranges["LENGTH"] is None

@@ -29,7 +29,7 @@ def test_what_fits_is_left_alone() -> None:
 
 
 def test_parts_go_in_the_stated_order_and_the_program_never() -> None:
-    order = ("lessons", "in_flight", "best", "siblings", "ancestors", "knobs", "change", "log")
+    order = ("lessons", "in_flight", "best", "siblings", "ancestors", "knobs", "feedback", "change", "log")
     assert order == LEFT_OUT_FIRST
     parts = {name: listing(name, 10) for name in order} | {"source": "S" * 300}
     shortened: list[tuple[str, ...]] = []

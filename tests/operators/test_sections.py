@@ -127,10 +127,10 @@ def test_a_curve_and_what_was_made_of_it(garden: Garden) -> None:
     root = garden.plant(SOURCE)
     curve = tuple(CurvePoint(step, step / 10, 5.0 - step / 100) for step in range(0, 101, 10))
     garden.score(root, 3.0, curve=curve, metrics={"parameters": 12_345.0})
-    text = sections.result(garden.tree, root.node_id)
-    assert "Its score is 3 (one run)." in text
+    text = sections.result(garden.tree, root.node_id, garden.task)
+    assert "Its score is 3 bits per byte (one run)." in text
     assert "5 at 0 s, 4.8 at 2 s, 4.5 at 5 s, 4.2 at 8 s, 4 at 10 s" in text
-    assert "12,345 parameters" in text
+    assert "parameters 12,345" in text
 
 
 def test_constants_with_their_ranges_and_those_whose_range_cannot_be_read(garden: Garden) -> None:

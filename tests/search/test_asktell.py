@@ -322,7 +322,7 @@ def test_a_program_that_does_not_parse_costs_no_call() -> None:
         ({"seed": "7"}, "seed is '7'"),
         ({"budget": {"days": 2}}, "has evaluations, hours, device_hours"),
         ({"budget": 0}, "expected at least 1"),
-        ({"task": search.OwnTask(score, PROGRAM, direction="down")}, "direction 'down'"),  # type: ignore[arg-type]
+        ({"task": search.OwnTask(score, PROGRAM, direction="down")}, "expected 'minimise' or 'maximise'"),
     ],
 )
 def test_what_cannot_be_is_said(options: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:

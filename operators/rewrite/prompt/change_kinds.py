@@ -1,8 +1,9 @@
 """Kinds of change that ``improve`` asks for, and Thompson sampling of the next one.
 
 A model that may change anything changes learning rates. So each proposal asks for one kind of change:
-``architecture``, ``optimiser``, ``schedule`` ... The kinds are the headings of ``prompts/aims.md``, and the text below
-a heading describes the kind for the model; a user's own file may have others. The archive calls a kind an aim.
+``algorithm``, ``data structure``, ``numerics`` ... The kinds are the headings of the task's own text
+(``prepare.task.PromptInfo``) or of ``prompts/aims.md``, and the text below a heading describes the kind for the model;
+a user's own ``aims.md`` comes before both. The archive calls a kind an aim.
 
 The kind is chosen by the gains of earlier proposals, with Thompson sampling (Thompson 1933), discounted counts (Raj and
 Kalyani 2017, "Taming non-stationary bandits in a Bayesian approach") and fractional rewards:
@@ -42,13 +43,13 @@ class ChangeKind:
 
 
 def read_change_kinds(text: str) -> tuple[ChangeKind, ...]:
-    """Read the sections of ``aims.md``. Raises ValueError if there is none, or two have one name."""
+    """Read the sections of such a text. Raises ValueError if there is none, or two have one name."""
     kinds = tuple(ChangeKind(name, " ".join(words.split())) for name, words in _SECTION.findall(text))
     if not kinds:
-        raise ValueError("aims.md has no section; expected headings such as `# architecture`, with words below each")
+        raise ValueError("the file has no section; expected headings such as `# architecture`, with words below each")
     names = [kind.name for kind in kinds]
     if double := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"aims.md has two sections named {min(double)!r}; give each kind of change one")
+        raise ValueError(f"the file has two sections named {min(double)!r}; give each kind of change one")
     return kinds
 
 

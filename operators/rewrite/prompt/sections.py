@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from difflib import unified_diff
 
 import numpy as np
 
 from archive.noise import SeedDeviation
-from archive.records import CurvePoint, Evaluation, Failed, Propose, Scored
+from archive.records import CurvePoint, Failed, Propose, Scored
 from archive.tree import Tree
 from operators.languages.files import Editable, editable_files
 from operators.numeric.observations import earlier_values, lineage_files
 from operators.numeric.search_space import format_range, has_invalid_range, range_of
 from operators.rewrite.prompt.change_kinds import gain_of
+from operators.rewrite.prompt.feedback import metrics, screenings
 from operators.rewrite.prompt.insights import kind_of
 from operators.rewrite.prompt.truncation import Listing
 from operators.sanitize import clean, escaped_characters, one_line, quote, visible
@@ -38,20 +39,7 @@ _LINE = 300
 _FRAME = re.compile(r'^  File "([^"]+)", line \d')
 _PROGRAM = "/candidate/"
 """Part of the path from which every sandbox imports a program."""
-_PROMPTED_FAILURES = ("crashed", "timed_out", "out_of_memory", "invalid", "stopped")
-
-
-def task(task: Task) -> str:
-    """Return metric, budget and limits of the task."""
-    metric = task.metric
-    better = "lower is better" if metric.direction == "minimise" else "higher is better"
-    unit = f" in {metric.unit}" if metric.unit else ""
-    facts = (
-        f"metric: `{metric.name}`{unit}; {better}",
-        *task.facts(),
-        f"files that you may change: {', '.join(f'`{path}`' for path in task.editable)}",
-    )
-    return "\n".join(f"- {fact}" for fact in facts)
+_PROMPTED_FAILURES = ("crashed", "timed_out", "out_of_memory", "invalid", "infeasible", "stopped")
 
 
 def sources(files: Mapping[str, str], task: Task) -> str:
@@ -59,7 +47,8 @@ def sources(files: Mapping[str, str], task: Task) -> str:
     limit = 1024 * task.limits.source_kb
     shown = {path: visible(files[path]) for path in editable_files(task.editable, files)}
     texts = [
-        f"FILE: {path}\n{quote(text, 'source', max(limit, len(text)), keep='head')}" for path, text in shown.items()
+        f"FILE: {one_line(path)}\n{quote(text, 'source', max(limit, len(text)), keep='head')}"
+        for path, text in shown.items()
     ]
     return "\n\n".join([*texts, *_notes(files[path] for path in shown)])
 
@@ -106,26 +95,37 @@ def parameters(tree: Tree, node_id: str, task: Task) -> Listing:
     return Listing(tuple(lines), "constants", "It has no constants that the numeric search could change.", "head")
 
 
-def result(tree: Tree, node_id: str) -> str:
-    """Return a node's mean score and the shape of its last learning curve."""
+def example(tree: Tree, task: Task) -> str:
+    """Return a program that shows how the interface is used: the task's own, else the first program of the search."""
+    if (given := task.prompt_info.example) is not None:
+        return f"A complete but poor program, which shows how the interface is used:\n\n{given}"
+    files = sources(tree[tree.root].candidate.files, task)
+    return f"The first program of the search, which shows how the interface is used:\n\n{files}"
+
+
+def result(tree: Tree, node_id: str, task: Task) -> str:
+    """Return a node's mean score, its further metrics, and the shape of its last learning curve if it has one."""
     index = tree.index[node_id]
     mean, runs = float(tree.means[index]), int(tree.runs[index])
     if math.isnan(mean):
         return "It has no score."
-    scored = [e for e in _screenings(tree, node_id) if isinstance(e, Scored)]
-    text = f"Its score is {mean:.5g}" + (f" (mean of {runs} runs)." if runs > 1 else " (one run).")
+    scored = [e for e in screenings(tree, node_id) if isinstance(e, Scored)]
+    unit = f" {task.metric.unit}" if task.metric.unit else ""
+    text = f"Its score is {mean:.5g}{unit}" + (f" (mean of {runs} runs)." if runs > 1 else " (one run).")
     if scored:
         last = next((e for e in reversed(scored) if e.curve), scored[-1])
         text += _curve(last.curve)
         if last.resources.steps:
             text += f" It made {last.resources.steps} steps in {last.resources.seconds:.3g} s."
-        if "parameters" in last.metrics:
-            text += f" It has {last.metrics['parameters']:,.0f} parameters."
+        if shown := metrics(last.metrics, task):
+            text += f" Measured beside it: {shown}."
     return text
 
 
-def noise(sigma: SeedDeviation | None) -> str:
+def noise(sigma: SeedDeviation | None, task: Task) -> str:
     """Return which difference of scores is noise."""
+    if task.deterministic:
+        return "A program has the same score in every run, so that every difference of scores is real."
     if sigma is None:
         return "How much scores vary by chance is not known yet."
     return (
@@ -169,13 +169,17 @@ def in_flight(tree: Tree, move_number: int) -> Listing:
     return Listing(tuple(lines), "attempts", "- nothing")
 
 
-def failure(tree: Tree, node_id: str) -> str:
+def failure(tree: Tree, node_id: str, task: Task) -> str:
     """Return why a node failed: its outcome, and its reason quoted as data, since it may hold the program's text."""
     last = last_failure(tree, node_id)
     if last is None:
         return "It did not fail."
-    reason = quote(one_line(last.reason, 500), "reason")
-    return f"Outcome: {last.outcome} after {last.resources.seconds:.3g} s. The reason:\n\n{reason}"
+    text = f"Outcome: {last.outcome} after {last.resources.seconds:.3g} s."
+    if last.outcome == "infeasible":
+        text += " It ran to its end, and broke a constraint of the task."
+    if shown := metrics(last.metrics, task):
+        text += f" Measured: {shown}."
+    return f"{text} The reason:\n\n{quote(one_line(last.reason, 500), 'reason')}"
 
 
 def log(tree: Tree, node_id: str) -> Listing:
@@ -205,19 +209,15 @@ def _own_frames(text: str) -> str:
 
 def last_failure(tree: Tree, node_id: str) -> Failed | None:
     """Return the last screening of a node that failed, or None."""
-    failed = [e for e in _screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
+    failed = [e for e in screenings(tree, node_id) if isinstance(e, Failed) and e.outcome != "lost"]
     return failed[-1] if failed else None
 
 
 def has_failed(tree: Tree, node_id: str) -> bool:
     """Return whether the node was evaluated without a score."""
     return math.isnan(tree.means[tree.index[node_id]]) and any(
-        e.outcome in _PROMPTED_FAILURES for e in _screenings(tree, node_id)
+        e.outcome in _PROMPTED_FAILURES for e in screenings(tree, node_id)
     )
-
-
-def _screenings(tree: Tree, node_id: str) -> Iterator[Evaluation]:
-    return (e for e in tree.evaluations[node_id] if e.request.purpose == "screen" and e.conditions == tree.conditions)
 
 
 def _attempt(tree: Tree, node_id: str) -> str:
@@ -246,4 +246,4 @@ def _curve(curve: Sequence[CurvePoint]) -> str:
         return ""
     picked = sorted({round(i * (len(curve) - 1) / 4) for i in range(5)})
     points = ", ".join(f"{curve[i].loss:.4g} at {curve[i].elapsed:.3g} s" for i in picked)
-    return f" Its training loss by its own report: {points}."
+    return f" Its loss by its own report: {points}."

@@ -1,6 +1,7 @@
 """Markdown templates of prompts, from this repository or from a folder of the user.
 
-``{{name}}`` in a template is a placeholder for a section that the operator provides. A line
+``{{name}}`` in a template is a placeholder for a section that the operator provides; a paragraph that is only a
+placeholder of an empty section is left out. A line
 ``<!-- what follows differs ... -->`` ends the part that several prompts of a run share, so that providers can cache it.
 The texts of the templates are the version of a prompt: each call keeps their hash.
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "prompts"
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+_FILLED = re.compile(r"(^)?\{\{(\w+)\}\}(\n\n)?", re.MULTILINE)
 _CUT = re.compile(r"^<!-- what follows differs[^\n]*-->\n?", re.MULTILINE)
 
 
@@ -27,9 +29,11 @@ class Templates:
 
         Raises ValueError if there is no such folder, or a file has an unknown name or placeholder.
         """
-        self._texts = {path.stem: path.read_text(encoding="utf-8") for path in BUILT_IN.glob("*.md")}
-        if folder is not None:
-            self._texts |= _overrides(Path(folder), self._texts)
+        ours = {path.stem: path.read_text(encoding="utf-8") for path in BUILT_IN.glob("*.md")}
+        own = {} if folder is None else _overrides(Path(folder), ours)
+        self._texts = ours | own
+        self.replaced = frozenset(own)
+        """Names of the templates that come from ``folder``."""
 
     def text(self, name: str) -> str:
         """Return the template of that name as it is in its file."""
@@ -54,9 +58,15 @@ class Templates:
         Sections are filled in one pass after the cut, so that their text can neither hold a placeholder nor a cut.
         """
         halves = _CUT.split(self.text(name), maxsplit=1)
-        filled = [_PLACEHOLDER.sub(lambda match: parts[match[1]], half).strip() for half in halves]
+        filled = [_FILLED.sub(lambda match: _section(match, parts), half).strip() for half in halves]
         stable, rest = filled if len(filled) == 2 else ("", filled[0])
         return (f"{stable}\n" if stable else ""), f"{rest}\n"
+
+
+def _section(match: re.Match[str], parts: Mapping[str, str]) -> str:
+    """Return the text in place of a placeholder, with the blank line that follows it unless nothing stands before."""
+    start, name, gap = match.groups()
+    return "" if start is not None and gap and not parts[name] else f"{parts[name]}{gap or ''}"
 
 
 def _overrides(folder: Path, ours: Mapping[str, str]) -> dict[str, str]:

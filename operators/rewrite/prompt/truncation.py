@@ -9,8 +9,9 @@ A prompt has at most ``llm.prompt_tokens`` tokens, by an estimate on the high si
     4. earlier children of the parent, the oldest first
     5. the history of the parent, the oldest step first
     6. its parameters, the last first
-    7. the last step's change, its end first
-    8. the log of a failure, its start first
+    7. its scores by case, the best first
+    8. the last step's change, its end first
+    9. the log of a failure, its start first
 
 The task, the program, its score and the request are never cut: if they alone do not fit, there is no prompt. A repair
 turn adds the model's own answer, which is not counted here.
@@ -24,7 +25,7 @@ from typing import Literal
 
 from operators.sanitize import quote
 
-LEFT_OUT_FIRST = ("lessons", "in_flight", "best", "siblings", "ancestors", "knobs", "change", "log")
+LEFT_OUT_FIRST = ("lessons", "in_flight", "best", "siblings", "ancestors", "knobs", "feedback", "change", "log")
 
 
 class TooLong(ValueError):
@@ -40,6 +41,8 @@ class Listing:
     empty: str
     """The text in place of an empty list, not quoted."""
     keep: Literal["head", "tail"] = "tail"
+    lead: str = ""
+    """A sentence before the quotation."""
 
     def text(self, left_out: int = 0) -> str:
         """Return the quoted lines without the ``left_out`` least important ones, with a note on these."""
@@ -48,7 +51,8 @@ class Listing:
         kept = self.lines[left_out:] if self.keep == "tail" else self.lines[: len(self.lines) - left_out]
         gap = f"[{left_out} more left out]" if left_out else None
         lines = (gap, *kept) if self.keep == "tail" else (*kept, gap)
-        return quote("\n".join(line for line in lines if line is not None), self.kind, limit=1_000_000)
+        quoted = quote("\n".join(line for line in lines if line is not None), self.kind, limit=1_000_000)
+        return f"{self.lead}\n\n{quoted}" if self.lead else quoted
 
 
 PromptSections = Mapping[str, str | Listing]
