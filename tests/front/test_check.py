@@ -73,6 +73,14 @@ def test_harbors_own_solution_gets_the_reward(tmp_path: Path, capsys: pytest.Cap
     assert "seed       reward 1" in capsys.readouterr().out
 
 
+def test_files_may_have_the_names_of_packages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The scorer's process starts in the task's folder, where ``train.py`` is no package of this project."""
+    folder = small(tmp_path)
+    for name in ("train.py", "prepare.py"):
+        (folder / name).write_text("raise SystemExit(3)\n")
+    assert check([str(folder), "executor.slots=1"]) == 0, capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("parts", "line"),
     [

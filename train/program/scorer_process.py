@@ -219,7 +219,7 @@ def _launch(task: ProgramTask, cancelled: threading.Event) -> SandboxProcess:
     arguments = [str(theirs.fileno()), task.folder, json.dumps(settings)]
     wrapped = _without_network(task.folder)
     return SandboxProcess(
-        [*wrapped, sys.executable, "-m", "train.program.scorer_main", *arguments],
+        [*wrapped, sys.executable, "-P", "-m", "train.program.scorer_main", *arguments],
         _environment(),
         ours,
         theirs,
