@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from archive.records import Conditions, CurvePoint, Evaluation, Failed, Request, Resources, Scored
+from archive.records import Conditions, CurvePoint, Failed, Landed, Request, Resources, Scored, Trained
 from operators.languages.parameters import read_parameters
 from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot
@@ -35,10 +35,11 @@ class StubEvaluator:
         diary: str | None = None,
         defect: str = "",
         effect: float = 0.3,
+        halves: bool = False,
     ) -> None:
         """``diary``: a file that gets a line for each evaluation, before the search hears of it.
 
-        ``defect``: that of failures (see ``Failed``).
+        ``defect``: that of failures (see ``Failed``). ``halves``: end after the training where a request asks for it.
         """
         self.task = task
         self.sandbox = sandbox
@@ -50,6 +51,7 @@ class StubEvaluator:
         self.diary = diary
         self.defect = defect
         self.effect = effect
+        self.halves = halves
         self.asked: list[Request] = []
 
     def gate(self, files: Mapping[str, str]) -> str | None:
@@ -67,7 +69,7 @@ class StubEvaluator:
 
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, watch: Callable[[str, float], None]
-    ) -> Evaluation:
+    ) -> Landed:
         self.asked.append(request)
         started = time.time()
         watch("train", 0.5)
@@ -90,6 +92,8 @@ class StubEvaluator:
                 "defect": self.defect,
             }
             return Failed(**common, outcome=self.outcome, **why)
+        if self.halves and request.seal:
+            return Trained(**common, state=b"of the stub")
         score = self.score(request)
         if self.diary is not None and not cancelled.is_set():
             with open(self.diary, "a") as diary:
