@@ -17,10 +17,12 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
 
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
     from prepare.wire import Channel, Frame
 
 _BLOCK = 1 << 20

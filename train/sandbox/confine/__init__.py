@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import resource
 import signal
 import sys
-import threading
-import time
 from collections.abc import Mapping
-from typing import Any
 
 from .filters import FilterOptions, install
+
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
+if TYPE_CHECKING:
+    from typing import Any
 
 TASKS_BEFORE = "TREEWRIGHT_TASKS_BEFORE"
 """Set by the keeper if a candidate shares its user: the number of processes and threads that this user had before."""
@@ -55,6 +55,8 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
 
 def _end_with(parent: int) -> None:
     """End this process within a second of its parent, for systems without PR_SET_PDEATHSIG."""
+    import time
+
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
@@ -77,6 +79,8 @@ def _limit_processes(processes: int, before: str | None) -> None:
     if before is None:
         _lower_limit(resource.RLIMIT_NPROC, processes)
         return
+    import threading
+
     kept = resource.getrlimit(resource.RLIMIT_NPROC)
     soft = processes + int(before) + 8  # the count may be slightly outdated
     resource.setrlimit(resource.RLIMIT_NPROC, (soft if kept[1] < 0 else min(soft, kept[1]), kept[1]))
@@ -111,10 +115,12 @@ def _isolate(hello: Mapping[str, Any]) -> None:
     parent = hello["die_with"]
     if not sys.platform.startswith("linux"):
         if parent is not None:
+            import threading
+
             threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         return
     system = ctypes.CDLL(None, use_errno=True)
-    if number := _KEYCTL.get(platform.machine()):
+    if number := _KEYCTL.get(os.uname().machine):
         system.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)  # joins a new one; fails only if there are none
     if parent is not None:  # no sandbox ends this process with its parent
         system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

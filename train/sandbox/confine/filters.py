@@ -12,10 +12,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the tables below, AUDIT_ARCH_*
 
@@ -204,23 +202,31 @@ class Unconfinable(OSError):
     """The kernel or the machine lacks a feature needed to confine a candidate; the message names it."""
 
 
-@dataclass(frozen=True)
 class FilterOptions:
     """System calls to refuse in addition to ``EVERYWHERE``."""
 
-    unmapped_memory: bool = True
-    """Memory files, System V memory, message queues. Not with a GPU, whose libraries need memory files."""
-    sockets: bool = False
-    """All sockets except pairs of stream sockets: for sandboxes without a network namespace."""
-    other_processes: bool = False
-    """Limits and shared segments of other processes: for sandboxes without such namespaces."""
-    metadata: bool = False
-    """Modes, owners, times and attributes of files: for candidates whose user owns files outside."""
+    def __init__(
+        self,
+        unmapped_memory: bool = True,
+        sockets: bool = False,
+        other_processes: bool = False,
+        metadata: bool = False,
+    ) -> None:
+        """``unmapped_memory``: memory files, System V memory, queues; not with a GPU, whose libraries need them.
+
+        ``sockets``: all but pairs of stream sockets, for sandboxes without a network namespace. ``other_processes``:
+        their limits and shared segments, for sandboxes without such namespaces. ``metadata``: modes, owners, times and
+        attributes of files, for candidates whose user owns files outside.
+        """
+        self.unmapped_memory = unmapped_memory
+        self.sockets = sockets
+        self.other_processes = other_processes
+        self.metadata = metadata
 
 
 def install(options: FilterOptions) -> None:
     """Apply the filter to all threads of this process, irreversibly. Raises Unconfinable if the kernel refuses it."""
-    machine = platform.machine()
+    machine = os.uname().machine
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program(options, machine))
     buffer = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: a 16-bit count, padding, a pointer.
