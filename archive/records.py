@@ -324,7 +324,7 @@ class Scored(EvaluationBase):
     score: float
     audit: Audit | None = None
     windows: WindowScores | None = None
-    """Of an evaluation for a claim at secret positions, or by case; None for all others."""
+    """Of an evaluation for a claim at secret positions, or of any by case; None for all others."""
     certificate: str | None = None
     """An artefact that proves the score, as JSON text: it can be checked without the candidate. None in a tree: it
     stays in the archive."""

@@ -315,10 +315,10 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferr
     sides = claim.side(tree.root, "report"), claim.side(nominee, "report")
     baseline, champion = (tuple(side.scores) for side in sides)
     if plan.deterministic and baseline and champion:
-        return _judge_exactly(tree, plan, nominee, _remarks(tree, claim, plan), unit, baseline, champion)
+        return _judge_exactly(tree, plan, nominee, _remarks(tree, claim, plan), unit, (baseline, champion))
     by_case = any(e.cases for e in tree.comparable(nominee, "report"))
-    scores = ([windows.scores for windows in side.windows] for side in sides)
-    sampling = paired_sampling(*scores, what="cases" if by_case else "secret positions")
+    before, after = ([windows.scores for windows in side.windows] for side in sides)
+    sampling = paired_sampling(before, after, "cases" if by_case else "secret positions")
     difference = welch(baseline, champion, tree.direction, confidence_of(tree, plan), sampling)
     remarks = preferred + _remarks(tree, claim, plan)
     if isinstance(difference, NoInterval):
@@ -332,13 +332,13 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferr
 
 
 def _judge_exactly(
-    tree: Tree, plan: ClaimPlan, nominee: str, remarks: str, unit: str, *scores: tuple[float, ...]
+    tree: Tree, plan: ClaimPlan, nominee: str, remarks: str, unit: str, scores: tuple[tuple[float, ...], ...]
 ) -> Verdict:
     found = judge_exactly(tree, nominee, confidence_of(tree, plan), plan.smallest_gain, unit)
     kind: Literal["champion", "no_champion"] = (
         "champion" if found.code in ("verified", "improvement") else "no_champion"
     )
-    return Verdict(kind, found.code, nominee, f"{found.words}{remarks}", *scores, found.difference)
+    return Verdict(kind, found.code, nominee, f"{found.words}{remarks}", scores[0], scores[1], found.difference)
 
 
 def _unclaimed(code: VerdictCode, tree: Tree, reason: str) -> Verdict:

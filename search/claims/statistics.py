@@ -113,8 +113,7 @@ def paired_sampling(
     The variance over windows of ``d_w``, the difference of the sides' mean scores in window w, divided by N: the
     windows count as a random sample of the text. Text positions are common to all runs, so the scores' deviation over
     seeds does not show this error. (The part of ``d_w`` that differs between seeds is in both: the sum is too wide
-    rather than too narrow.) None without scores by window, and
-    for a single one.
+    rather than too narrow.) None without scores by window, and for a single one.
     """
     if not baseline or not champion:
         return None

@@ -188,10 +188,8 @@ class ProgramEvaluator:
                 "outcome": "invalid",
                 "reason": problem if abs(score) <= LARGEST_SCORE else f"{score:.6g} is too large",
             }
-        by_case = None
-        if split != "val" and len(judgement.cases) > 1:
-            values = np.array([case.value for case in judgement.cases])
-            by_case = WindowScores.of(self._scorers.digest(slot, split), values)
+        values = np.array([case.value for case in judgement.cases])
+        by_case = WindowScores.of(self._scorers.digest(slot, split), values)
         return {"score": score, "windows": by_case, "certificate": judgement.certificate}
 
     @property

@@ -55,5 +55,4 @@ def _dominated(values: Floats) -> Mask:
     """Return [K] True where another row [K, C] is at least as large everywhere and larger somewhere."""
     no_worse = (values[None] >= values[:, None]).all(axis=2)
     better = (values[None] > values[:, None]).any(axis=2)
-    dominated: Mask = (no_worse & better).any(axis=1)
-    return dominated
+    return np.asarray((no_worse & better).any(axis=1), dtype=np.bool_)

@@ -74,7 +74,8 @@ def test_the_score_is_the_mean_over_cases_with_metrics_and_feedback(tmp_path: Pa
         ("2", 3.0, "x was 2"),
     ]
     assert found.certificate == '{"0": [1], "1": [2], "2": [3]}'
-    assert found.windows is None
+    assert found.windows is not None
+    assert found.windows.scores.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_feedback_of_claims_is_not_kept_and_their_cases_can_be_paired(tmp_path: Path) -> None:
