@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
+from prepare import syntax
 from prepare.blocks import outside_blocks
 
 
@@ -24,7 +25,7 @@ def broken_versions(files: Mapping[str, str], only_blocks: bool) -> Iterator[tup
 
 def _returning_zero(source: str) -> str | None:
     """Return a Python program whose top-level functions do nothing but return 0; None if it has none."""
-    tree = ast.parse(source)
+    tree = syntax.parse(source)
     functions = [statement for statement in tree.body if isinstance(statement, ast.FunctionDef)]
     for function in functions:
         function.body = [ast.Return(ast.Constant(0))]

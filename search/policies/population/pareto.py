@@ -54,5 +54,5 @@ class ParetoFront:
 def _dominated(values: Floats) -> Mask:
     """Return [K] True where another row [K, C] is at least as large everywhere and larger somewhere."""
     no_worse = (values[None] >= values[:, None]).all(axis=2)
-    better = (values[None] > values[:, None]).any(axis=2)
+    better: Mask = np.asarray((values[None] > values[:, None]).any(axis=2), dtype=np.bool_)
     return np.asarray((no_worse & better).any(axis=1), dtype=np.bool_)
