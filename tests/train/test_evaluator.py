@@ -192,7 +192,7 @@ def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.Monk
     found = json.loads(evaluation.log.split("FOUND ", 1)[1].splitlines()[0])
     assert set(found["environment"]) <= {
         *("PATH", "HOME", "USER", "TMPDIR", "LANG", "PWD", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
-        *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONUNBUFFERED"),
         *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
     }
     assert found["interfaces"] == ["lo"]

@@ -1,6 +1,6 @@
 """The worker inside a sandbox: receive data, call the candidate's ``train`` or ``predict``, send the results back.
 
-    python -I -S worker.py FD LIBRARY SITES CANDIDATE TIER
+    python -P -s -S worker.py FD LIBRARY SITES CANDIDATE TIER
 
 FD is the session's socket; LIBRARY holds the packages ``prepare`` and ``confine``, SITES the installed packages
 (folders joined by colons), CANDIDATE the program's files, TIER the kind of sandbox around it. The first frame names
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> NoReturn:
 def _print_lines_at_once() -> None:
     """Have each line that is printed leave this process, so that a program that hangs or is killed has a log."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False)  # type: ignore[union-attr]
 
 
 def _flush() -> None:

@@ -1,6 +1,6 @@
 """The worker inside a candidate's sandbox: write its files, call its functions, run its commands, read its files.
 
-    python -I -S worker.py FD LIBRARY SITES CANDIDATE TIER
+    python -P -s -S worker.py FD LIBRARY SITES CANDIDATE TIER
 
 FD is the session's socket; LIBRARY holds the packages ``prepare`` and ``confine``, SITES the installed packages
 (folders joined by colons), CANDIDATE an empty folder, TIER the kind of sandbox around it. After the first frame, the
@@ -89,7 +89,7 @@ def _serve(descriptor: int, library: str, sites: str, _candidate: str, tier: str
     confine(hello, tier)
     faulthandler.enable()  # so that a segmentation fault leaves a traceback
     for stream in (sys.stdout, sys.stderr):  # so that a program that hangs or is killed has a log
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False)  # type: ignore[union-attr]
     workspace = _Workspace(hello["folder"] or os.getcwd(), sites, int(hello["output_bytes"]))
     channel.send({"type": "ready"})
     _Session(channel, workspace).run()

@@ -29,6 +29,7 @@ from train.hardware.slots import Slot
 from train.hardware.vendors import vendor_of
 from train.sandbox.environment import (
     FIRST_UID,
+    INTERPRETER_OPTIONS,
     PROBE_SCRIPT,
     Contained,
     SandboxCommand,
@@ -168,7 +169,7 @@ class NoSandbox:
     stages: Path | None = None
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
-        worker = (sys.executable, "-I", "-S", str(stage / "library" / "worker.py"))
+        worker = (sys.executable, *INTERPRETER_OPTIONS, str(stage / "library" / "worker.py"))
         sites = os.pathsep.join(str(folder) for folder in site_folders())
         arguments = (str(descriptor), str(stage / "library"), sites, str(stage / "candidate"), self.tier)
         ours = {name: os.environ[name] for name in ("PATH", "LDLIBRARY_PATH") if name in os.environ}
@@ -180,7 +181,7 @@ class NoSandbox:
 
 def _python() -> tuple[str, ...]:
     """Return the interpreter's command inside a sandbox, without start-up hooks of the site packages."""
-    return (f"{PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}", "-I", "-S")
+    return (f"{PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}", *INTERPRETER_OPTIONS)
 
 
 def _devices(slot: Slot) -> list[str]:

@@ -28,6 +28,10 @@ True: by a process namespace, whose end kills every process inside. "keeper": by
 False: not at all.
 """
 
+INTERPRETER_OPTIONS = ("-P", "-s", "-S")
+"""Of Python in a sandbox: no folder of the script or the user on the path, no start-up hooks. The environment, which is
+ours alone, counts: it fixes the order of sets (PYTHONHASHSEED)."""
+
 HOUSE = Path(__file__).resolve().parents[2]
 FIRST_UID = 1_918_000_000  # first of the user numbers that no machine assigns
 
@@ -59,6 +63,7 @@ def environment_for(slot: Slot) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
         "OMP_NUM_THREADS": str(slot.threads),
         "MKL_NUM_THREADS": str(slot.threads),
         "OPENBLAS_NUM_THREADS": str(slot.threads),

@@ -39,6 +39,7 @@ from train.sandbox.confine import filters, keeper
 from train.sandbox.confine.landlock import abi
 from train.sandbox.environment import (
     FIRST_UID,
+    INTERPRETER_OPTIONS,
     PROBE_SCRIPT,
     Contained,
     SandboxCommand,
@@ -97,7 +98,7 @@ class Landlock:
             scratch_mb=scratch_mb,
             environment={**environment_for(slot), **libraries},
         )
-        interpreter = (_interpreter(), "-I", "-S")
+        interpreter = (_interpreter(), *INTERPRETER_OPTIONS)
         library = str(stage / "library")
         command = (*interpreter, "-c", keeper.BOOT, library, json.dumps(asdict(specification)), *interpreter, *program)
         return SandboxCommand(command, libraries)

@@ -53,6 +53,15 @@ def test_functions_commands_files_and_services_in_each_tier(start_any: Start, pr
     assert progress.cpu_seconds > 0
 
 
+def test_the_order_of_a_set_is_the_same_in_every_sandbox(start_any: Start) -> None:
+    code = "def pack(n): return list({str(i) for i in range(n)})"
+    orders = []
+    for _ in range(2):
+        with start_any(code) as sandbox:
+            orders.append(ask(sandbox, "pack", 50))
+    assert orders[0] == orders[1]
+
+
 def test_a_service_that_refuses_raises_in_the_candidate(start: Start) -> None:
     def refuse(name: str, arguments: bytes) -> bytes:
         raise ServiceError("no calls are left")
