@@ -21,11 +21,17 @@ def find_file(path: str) -> Path:
 
 
 def read_source(path: Path) -> str:
-    """Return the text of a seed program. Raises TaskError if it is not UTF-8."""
+    """Return the text of a seed program. Raises TaskError if it is not UTF-8, and for Python that does not parse."""
     try:
-        return decode(path.read_bytes())
+        text = decode(path.read_bytes())
     except SourceError as error:
         raise TaskError(f"the seed program {path} {error}") from None
+    try:
+        if path.suffix == ".py":
+            compile(text, path.name, "exec")
+    except (SyntaxError, ValueError) as error:
+        raise TaskError(f"the seed program {path} does not parse: {error}. Fix it and start a new run.") from None
+    return text
 
 
 def read_instructions(path: Path) -> str:

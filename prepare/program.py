@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -373,7 +374,10 @@ def _filled(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(kind: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the defaults of a dataclass as plain values; JSON has no infinite ones."""
     for part in fields(kind):
+        if part.default in (math.inf, -math.inf):
+            continue
         if part.default is not MISSING:
             yield part.name, list(part.default) if isinstance(part.default, tuple) else part.default
         elif part.default_factory is not MISSING:

@@ -97,26 +97,16 @@ def seed_files(task: Task) -> dict[str, str]:
 
     Raises TaskError or SettingsError.
     """
-    from operators.languages.language import PYTHON, language_for
+    from operators.languages.language import language_for
     from operators.languages.syntax import Unparsable
 
     files = task.seed_files()
-    for path, source in files.items():
-        if language_for(path) is PYTHON:
-            _require_python(path, source)
     main = next(iter(files))
     try:
         setting = language_for(main, task.parameters).set_parameters
         return {**files, main: setting(files[main], dict(task.constants))} if task.constants else files
     except (KeyError, ValueError, Unparsable) as error:
         raise SettingsError(f"task.constants cannot be set in {main}: {error}") from None
-
-
-def _require_python(path: str, source: str) -> None:
-    try:
-        compile(source, path, "exec")
-    except (SyntaxError, ValueError) as error:
-        raise SettingsError(f"the seed program {path} does not parse: {error}. Fix it and start a new run.") from None
 
 
 # ---------------------------------------------------------------- language models

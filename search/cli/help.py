@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from prepare.compose import choices_of, groups
@@ -52,5 +53,6 @@ More: --cfg job (print the whole configuration), --config-dir DIR (your own conf
 def help_text(folder: Path | None = None) -> str:
     """Return the help: all settings, with the choices of each group. ``folder``: the user's own conf folder."""
     own = () if folder is None else (folder,)
-    choices = "".join(f"  {group}: {', '.join(choices_of(group, *own))}\n" for group in groups(folder))
+    listed = (f"  {group}: {', '.join(choices_of(group, *own))}" for group in groups(folder))
+    choices = "".join(f"{textwrap.fill(line, 118, subsequent_indent='    ')}\n" for line in listed)
     return f"{_HEADER}{choices}\n{_VALUES}"

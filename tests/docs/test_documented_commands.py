@@ -18,6 +18,7 @@ from pages import HOUSE, PAGES, Command, commands, inline_commands
 
 import search
 from archive.__main__ import main as archive_main
+from archive.cli.parser import parse as parse_archive
 from archive.query.query import open_reader
 from archive.records import Request
 from search.cli.explain import explain
@@ -197,6 +198,9 @@ def test_commands_in_running_text_are_understood(command: Command, here: Path) -
         parse_search(words_of(command, here))
     elif program == "python -m prepare":
         parse_prepare(words_of(command, here))
+    elif program in ARCHIVE:
+        words = command.words[: command.words.index(">")] if ">" in command.words else command.words
+        parse_archive([word for word in words if word not in ("python", "-m", "archive")], on_terminal=False)
     else:
         OTHERS[program](command.words)
 

@@ -307,7 +307,7 @@ def test_that_nothing_could_be_scored_is_not_called_noise() -> None:
 
 def test_a_program_that_does_not_parse_costs_no_call() -> None:
     evaluator = function_task.FunctionEvaluator(BOWL)
-    assert "does not parse" in str(evaluator.gate({"train.py": "X = ("}))
+    assert "was never closed" in str(evaluator.gate({"train.py": "X = ("}))
     assert evaluator.gate({"train.py": "X = 1", "notes.txt": "("}) is None
 
 

@@ -363,11 +363,11 @@ def test_a_budget_that_is_too_small_for_a_claim_says_so(tmp_path: Path) -> None:
 
 def test_a_seed_program_that_does_not_parse(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import math\ndef train(:\n")
-    clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py does not parse", "line 2", "Fix it")
+    clear(search(tmp_path, "task.seed_file=mine.py"), 2, "seed program mine.py does not parse", "line 2", "Fix it")
     (tmp_path / "mine.py").write_bytes(b"# \xff\n")
-    clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py is not UTF-8")
+    clear(search(tmp_path, "task.seed_file=mine.py"), 2, "seed program mine.py is not UTF-8")
     (tmp_path / "mine.py").write_bytes(b"# coding: latin-1\nimport math\n")
-    clear(search(tmp_path, "task.seed_file=mine.py"), 1, "seed program mine.py declares the encoding iso-8859-1")
+    clear(search(tmp_path, "task.seed_file=mine.py"), 2, "seed program mine.py declares the encoding iso-8859-1")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
 
@@ -485,7 +485,9 @@ def test_help_shows_commands_that_are_understood(tmp_path: Path) -> None:
     ]
     assert len(examples) >= 4
     for example in examples:
-        if example[3:4] in (["evaluate"], ["ablate"], ["explain"]):
+        if example[3:4] in (["new"], ["check"], ["adopt"]):
+            assert run_inside([sys.executable, *example[1:4], "--help"], tmp_path).returncode == 0
+        elif example[3:4] in (["evaluate"], ["ablate"], ["explain"]):
             done = run_inside([sys.executable, *example[1:4], "--help"], tmp_path)
             assert (done.returncode, example[4] in done.stdout) == (0, True), done.stderr
         elif "doctor" not in example:

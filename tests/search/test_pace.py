@@ -11,11 +11,12 @@ import pytest
 
 from archive.noise import SeedDeviation
 from archive.records import CurvePoint, Purpose, Request
-from search.run import engine
+from search.run import screening
 
 
 def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> None:
-    search = start("evaluator.median_rule={after: 0.3}", "budget.evaluations=29", "claim.least_power=0").search
+    words = ("evaluator.median_rule={after: 0.3}", "budget.evaluations=29", "claim.least_power=0")
+    search = start(*words, stub={"halves": True}).search
     tree, budget = search.tree, search.tree.conditions.budget_seconds
     curve = [CurvePoint(i, budget * i / 200, 5.0 - i / 100) for i in range(1, 201)]
     tree.evaluations[tree.root] = [replace(each, curve=curve) for each in tree.evaluations[tree.root]]
@@ -38,9 +39,9 @@ def test_a_request_carries_what_its_evaluation_needs(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Screenings the audit's strictness, the seed program that of an ordinary one; claims the archive's secret."""
-    bench = start("budget.evaluations=29")
+    bench = start("budget.evaluations=29", stub={"halves": True})
     search = bench.search
-    asked = bench.evaluator.asked
+    asked = [each for each in bench.evaluator.asked if not each.seal]
     strictness = {(each.purpose, each.node_id == search.tree.root): each.strictness for each in asked}
     assert strictness[("screen", True)] == math.inf
     assert 0.0 < (strictness[("screen", False)] or 0.0) < math.inf
@@ -50,7 +51,7 @@ def test_a_request_carries_what_its_evaluation_needs(
 
     def of(low: float | None) -> float | None:
         sigma = None if low is None else SeedDeviation(2 * low, low, 9.0, 2)
-        monkeypatch.setattr(engine, "seed_deviation", lambda tree: sigma)
+        monkeypatch.setattr(screening, "seed_deviation", lambda tree: sigma)
         return search.annotate(Request("child", search.run.run, 99, {}, 1, "screen")).strictness
 
     assert search.parts.task.smallest_gain == 0.03

@@ -152,7 +152,7 @@ ELITES = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "pareto"])  # its population is what it is about
 def test_every_policy_can_have_islands_elites_credit_and_patience(name: str) -> None:
     """Each plays with all of them switched on, and keeps to what must not be bred from."""
     population = ISLANDS.replace("every:10", f"every:10,mates:any,elites:{ELITES}")

@@ -122,9 +122,8 @@ class Cheat:
             if request.node_id != self.node:
                 return found
             self.found_out.set()
-            common = {
-                key: value for key, value in vars(found).items() if key not in ("score", "audit", "metrics", "windows")
-            }
+            own = ("score", "audit", "certificate", "windows")
+            common = {key: value for key, value in vars(found).items() if key not in own}
             return Failed(**common, outcome="invalid", reason="it lied", violation=True)
 
         return evaluate

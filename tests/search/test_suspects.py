@@ -258,7 +258,7 @@ def _found_out(evaluate: Callable[..., Evaluation]) -> Callable[..., Evaluation]
             return scored
         done.append(request.node_id)
         common = {
-            key: value for key, value in vars(scored).items() if key not in ("score", "audit", "metrics", "windows")
+            key: value for key, value in vars(scored).items() if key not in ("score", "audit", "certificate", "windows")
         }
         return Failed(**common, outcome="invalid", reason="it lied", violation=True)
 

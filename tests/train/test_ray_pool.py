@@ -276,7 +276,7 @@ def test_closing_hands_out_what_had_finished_and_gives_up_the_rest(cluster: Clus
     facts = {
         key: value
         for key, value in vars(scored(workers[2].request)).items()
-        if key not in ("score", "audit", "windows")
+        if key not in ("score", "audit", "certificate", "windows")
     }
     facts.pop("metrics")
     workers[2].answer("evaluate", Failed(**facts, **gone))
