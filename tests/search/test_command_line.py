@@ -18,6 +18,7 @@ from launching import PATHS, STUB, command, environment, one, run, sql, toy_conf
 from launching import search as launched
 
 from archive.storage.store import Archive
+from search.cli.new import TEMPLATES, write_task
 from search.cli.run import run as command_run
 from search.words import words_of
 
@@ -475,8 +476,10 @@ def test_doctor_reads_the_instructions_too(tmp_path: Path) -> None:
         assert re.search(rf"^problem +task +.*{said}", done.stdout, re.MULTILINE)
 
 
-def test_help_shows_commands_that_are_understood(tmp_path: Path) -> None:
+def test_help_shows_commands_that_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each example of ``--help`` composes."""
+    monkeypatch.chdir(tmp_path)
+    write_task(Path("packing"), TEMPLATES / "function")
     shown = search(tmp_path, "--help", stub=False).stdout
     examples = [
         shlex.split(re.split("  +", line.strip())[0])

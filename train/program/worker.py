@@ -91,7 +91,7 @@ def _serve(descriptor: int, library: str, sites: str, _candidate: str, tier: str
     faulthandler.enable()  # so that a segmentation fault leaves a traceback
     for stream in (sys.stdout, sys.stderr):  # so that a program that hangs or is killed has a log
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False)  # type: ignore[union-attr]
-    builtins.exit = builtins.quit = sys.exit  # as where Python starts with its site module
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # as where Python starts with its site module
     workspace = _Workspace(hello["folder"] or os.getcwd(), sites, int(hello["output_bytes"]))
     channel.send({"type": "ready"})
     _Session(channel, workspace).run()
