@@ -115,7 +115,7 @@ def _task(config: Config) -> tuple[Task | None, Finding]:
         task.instructions()
     except (TaskError, SettingsError) as error:
         return None, Finding("problem", "task", str(error))
-    words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s a training"
+    words = f"{task.name}: {task.metric.name}, {task.metric.direction}, {task.seconds:g} s an evaluation"
     return task, Finding("ok", "task", words)
 
 

@@ -149,7 +149,7 @@ def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> st
     verb = resumed if search.opened.resumed else f"Run {run.run!r}"
     device = slots[0].device if slots[0].gpu is None else executor.conditions.hardware
     lines = [
-        f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s a training, "
+        f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s an evaluation, "
         f"budget {search.budget.describe()}{f' ({outlook})' if (outlook := search.outlook()) else ''}.",
         f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
         f"To see results at any time: {archive_command(archive)} leaderboard",

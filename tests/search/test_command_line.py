@@ -160,7 +160,7 @@ def test_overrides_have_their_effect(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "No language model: the chosen operators need none." in done.stdout
-    assert "Run 'night': shakespeare, val_bpb (minimise), 3 s a training, budget 6 evaluations " in done.stdout
+    assert "Run 'night': shakespeare, val_bpb (minimise), 3 s an evaluation, budget 6 evaluations " in done.stdout
     assert "budget 6 evaluations (6 to search and none to claim)." in done.stdout
     assert "3 slots on cpu, sandbox none" in done.stdout
     assert "WARNING: sandbox=none" in done.stdout
@@ -211,7 +211,7 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
 def test_quick_experiment(tmp_path: Path) -> None:
     done = search(tmp_path, "experiment=quick")
     assert done.returncode == 0, done.stderr
-    assert "2 s a training, budget 10 evaluations" in done.stdout
+    assert "2 s an evaluation, budget 10 evaluations" in done.stdout
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 10
 
 
