@@ -127,7 +127,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert len(evaluations(tmp_path / "treewright.duckdb")) == 3
     done = search(tmp_path, "run=night", "budget.evaluations=9", "operators=llm", "llm=none")
-    assert done.returncode == 1, "the operators need a model"
+    assert done.returncode == 2, "the operators need a model"
     with MessagesApi() as api:
         done = search(tmp_path, *words[:3], f"llm.base_url={api.url}", ANTHROPIC_API_KEY="sk-ant-test")
     assert done.returncode == 0, done.stderr

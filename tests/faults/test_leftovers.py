@@ -212,4 +212,4 @@ def test_no_process_to_be_had_is_lost(toy_task: LanguageModelTask, evaluator: Au
     before = len(os.listdir("/proc/self/fd"))
     result = by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
     assert (result.outcome, "Resource temporarily unavailable" in getattr(result, "reason", "")) == ("lost", True)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before, "garbage of earlier tests may be collected meanwhile"
