@@ -32,6 +32,7 @@ from typing import Any, Literal
 from archive.records import CaseScore, Conditions, Evaluation, Failed, Request, Resources, Scored
 from operators.languages.files import require_parsable
 from operators.languages.syntax import Unparsable
+from prepare import syntax
 from prepare.clock import Clock
 from prepare.scorer import Invalid, Score
 from prepare.session import candidate_seed
@@ -93,6 +94,10 @@ class FunctionTask:
         return self.name
 
     def seed_files(self) -> dict[str, str]:
+        """Return the files. Raises ValueError for Python that does not parse."""
+        for path, text in self.files.items():
+            if (problem := syntax.parse_error(path, text) if path.endswith(".py") else None) is not None:
+                raise ValueError(f"the seed program {path} does not parse: {problem}. Fix it and start a new run.")
         return dict(self.files)
 
     def instructions(self) -> str:
