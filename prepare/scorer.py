@@ -81,7 +81,7 @@ class Timing:
     """What the seed's function returned for the same inputs; a list."""
 
 
-class Candidate(Protocol):
+class CandidateHandle(Protocol):
     """The handle to a candidate in a fresh sandbox.
 
     When the candidate crashes, hangs, exceeds a limit or answers with something malformed, the evaluation ends with

@@ -24,7 +24,7 @@ from search.claims.statistics import Difference
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ExactVerdict:
     """How an exact claim ended."""
 
     code: VerdictCode
@@ -54,7 +54,7 @@ class _Side:
         return self.val.score == self.holdout.score
 
 
-def judge_exactly(tree: Tree, nominee: str, confidence: float, smallest_gain: float | None, unit: str) -> Judgement:
+def judge_exactly(tree: Tree, nominee: str, confidence: float, smallest_gain: float | None, unit: str) -> ExactVerdict:
     """Judge the last reports of the root and of ``nominee``; both have one."""
     sides = [_Side(node_id, _last(tree, node_id, "screen"), _last(tree, node_id, "report"))
              for node_id in (tree.root, nominee)]  # fmt: skip
@@ -62,7 +62,7 @@ def judge_exactly(tree: Tree, nominee: str, confidence: float, smallest_gain: fl
     if same is None:  # of two programs, one that comes out again shows that the cases are the same
         same = any(side.repeated for side in sides)
     if same and (odd := next((side for side in sides if not side.repeated), None)) is not None:
-        return Judgement("not_deterministic", _contradiction(odd))
+        return ExactVerdict("not_deterministic", _contradiction(odd))
     root, champion = (side.holdout for side in sides)
     gains = _gains_by_case(root, champion, tree.direction)
     if not same and len(gains) > 1 and np.ptp(gains) > ROUNDING * float(np.abs(gains).max()):
@@ -99,16 +99,16 @@ def _exact(root: Scored, champion: Scored, gain: float, confidence: float) -> Di
     return Difference(gain, gain, gain, math.inf, 0.0, confidence, root.score, champion.score, 1, 1)
 
 
-def _by_value(exact: Difference, smallest_gain: float | None, unit: str, same: bool) -> Judgement:
+def _by_value(exact: Difference, smallest_gain: float | None, unit: str, same: bool) -> ExactVerdict:
     gain, words = exact.gain, f"{exact.baseline_mean:.6g} -> {exact.champion_mean:.6g} {unit}".rstrip()
     if gain <= 0 or gain < (smallest_gain or 0.0) * (1 - ROUNDING):
         least = "above 0" if smallest_gain is None else f"of at least {smallest_gain:g} (task.smallest_gain)"
-        return Judgement("too_small", f"{words}: a gain of {gain:.4g}, and a champion needs one {least}")
+        return ExactVerdict("too_small", f"{words}: a gain of {gain:.4g}, and a champion needs one {least}")
     how = "both scores came out again exactly" if same else "on cases that the search has not seen"
-    return Judgement("verified", f"{words} (gain {gain:.4g}; deterministic, verified: {how})", exact)
+    return ExactVerdict("verified", f"{words} (gain {gain:.4g}; deterministic, verified: {how})", exact)
 
 
-def _by_interval(root: Scored, champion: Scored, gains: Sequence[float], confidence: float, unit: str) -> Judgement:
+def _by_interval(root: Scored, champion: Scored, gains: Sequence[float], confidence: float, unit: str) -> ExactVerdict:
     found = mean_interval(gains, confidence)
     assert isinstance(found, Interval)
     difference = Difference(
@@ -119,5 +119,5 @@ def _by_interval(root: Scored, champion: Scored, gains: Sequence[float], confide
     means = f"{root.score:.6g} -> {champion.score:.6g} {unit}".rstrip()
     words = f"{means} (gain {found.mean:.4g}, {interval}, paired; deterministic)"
     if difference.significant:
-        return Judgement("improvement", words, difference)
-    return Judgement("within_noise", f"no improvement beyond the spread between cases: {words}", difference)
+        return ExactVerdict("improvement", words, difference)
+    return ExactVerdict("within_noise", f"no improvement beyond the spread between cases: {words}", difference)

@@ -29,7 +29,8 @@ from prepare.program import ProgramTask, Workspace
 from prepare.task import Metric
 from prepare.values import pack
 from train.hardware.slots import make_slots
-from train.program.candidate import CandidateHost, CandidateSandboxes
+from train.program.candidate import CandidateHost
+from train.program.sandboxes import CandidateSandboxes
 from train.progress import Progress
 from train.sandbox.base import find_sandbox
 from train.sandbox.cgroup import find_groups

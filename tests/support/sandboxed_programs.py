@@ -13,7 +13,8 @@ from prepare.program import ProgramLimits, ProgramTask, Workspace
 from prepare.task import Metric
 from prepare.values import pack, unpack
 from train.hardware.slots import Slot
-from train.program.candidate import CandidateHost, CandidateSandbox
+from train.program.candidate import CandidateHost
+from train.program.sandboxes import CandidateSandbox
 from train.progress import Progress
 from train.sandbox.base import Sandbox
 from train.sandbox.cgroup import find_groups

@@ -1,22 +1,21 @@
-"""What the sandboxes of all candidates of one task share: the staged library, the read-only files, the builds."""
+"""A candidate as the scorer asks for it, and what the sandboxes of all candidates of one task share."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from archive.records import Request
 from prepare.program import ProgramTask
 from train.hardware.slots import Slot
 from train.program.build import Builds
-from train.program.sandboxes import CandidateFile, CandidateSandbox, CandidateSandboxes, ServiceError
+from train.program.sandboxes import CandidateFile, CandidateSandbox, CandidateSandboxes
 from train.progress import Progress
 from train.sandbox.base import Sandbox, stage_library
 from train.sandbox.cgroup import MemoryGroups
 from train.sandbox.factory import SandboxFactory
 from train.sandbox.stage import new_stage, remove_stale_stages
-
-__all__ = ["CandidateFile", "CandidateHost", "CandidateSandbox", "CandidateSandboxes", "ServiceError"]
 
 _WORKER = Path(__file__).with_name("worker.py")
 _MODULES = ("wire", "values", "paths")
@@ -24,7 +23,7 @@ _MODULES = ("wire", "values", "paths")
 
 
 class CandidateHost:
-    """What the sandboxes of all candidates of one task share: the staged library and the read-only files."""
+    """The staged library, the read-only files and the builds, which all candidates of one task share."""
 
     def __init__(self, task: ProgramTask, sandbox: Sandbox, groups: MemoryGroups | None) -> None:
         """Stage the library. Raises TaskError for unusable files of the task."""
@@ -59,3 +58,36 @@ class CandidateHost:
         if self._builds is not None:
             files = {**files, **self._builds.built(factory, files)}
         return CandidateSandboxes(factory, files, self._main_file)
+
+
+class Candidates:
+    """The candidate, as the scorer asks for it. Use as a context manager: on leaving, all sandboxes have ended."""
+
+    def __init__(self, own: CandidateSandboxes, baseline: CandidateSandboxes) -> None:
+        """``baseline``: of the seed program, whose seconds do not count."""
+        self._own = own
+        self._baseline = baseline
+        self._current: CandidateSandbox | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Candidates:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restart()
+
+    @property
+    def current(self) -> CandidateSandbox:
+        """The sandbox of ordinary calls; opened when it is first used. Raises Aborted."""
+        if self._current is None:
+            self._current = self._opened.enter_context(self._own.open())
+        return self._current
+
+    def restart(self) -> None:
+        """End the sandbox of ordinary calls; the next call opens another."""
+        self._current = None
+        self._opened.close()
+
+    def fresh(self, *, baseline: bool) -> AbstractContextManager[CandidateSandbox]:
+        """Open a sandbox of its own, of the candidate or of the seed program."""
+        return (self._baseline if baseline else self._own).open()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prepare.metric_lines import MetricError, metrics_in
-from prepare.scorer import Candidate, Completed, Invalid, Score
+from prepare.scorer import CandidateHandle, Completed, Invalid, Score
 
 _SHELL = ("sh", "-c")
 _SHOWN_LINES, _SHOWN_BYTES = 10, 4_000
 
 
-def command_score(candidate: Candidate, command: str, checks: str | None, metric: str) -> Score:
+def command_score(candidate: CandidateHandle, command: str, checks: str | None, metric: str) -> Score:
     """Run the command and read its metrics; then run the checks, if any, which must exit with status 0.
 
     Raises Invalid for another status, and for an output without one value of the metric.
@@ -26,7 +26,7 @@ def command_score(candidate: Candidate, command: str, checks: str | None, metric
     return Score(metrics.pop(metric), metrics, feedback=_text(done.stderr)[-_SHOWN_BYTES:])
 
 
-def _run(candidate: Candidate, what: str, command: str) -> Completed:
+def _run(candidate: CandidateHandle, what: str, command: str) -> Completed:
     """Run a command that must exit with status 0. Raises Invalid."""
     done = candidate.run([*_SHELL, command])
     if done.status != 0:

@@ -36,10 +36,9 @@ from prepare.program import ProgramTask
 from prepare.task import LARGEST_SCORE
 from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
-from train.program.candidate import CandidateHost
-from train.program.candidates import Candidates
+from train.program.candidate import CandidateHost, Candidates
 from train.program.gate import refuse
-from train.program.scorer_process import Judgement, Scorer
+from train.program.scorer_process import CaseResults, ScorerProcess
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted
 from train.sandbox.base import Sandbox
@@ -51,16 +50,16 @@ class Scorers:
 
     def __init__(self, task: ProgramTask) -> None:
         self._task = task
-        self._running: dict[int, Scorer] = {}
+        self._running: dict[int, ScorerProcess] = {}
         self._digests: dict[Split, str] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def of(self, slot: Slot) -> Iterator[Scorer]:
+    def of(self, slot: Slot) -> Iterator[ScorerProcess]:
         """Yield the slot's scorer, started if there is none or it has ended."""
         scorer = self._running.pop(slot.index, None)
         if scorer is None or not scorer.alive:
-            scorer = Scorer(self._task)
+            scorer = ScorerProcess(self._task)
         try:
             yield scorer
         finally:
@@ -122,18 +121,18 @@ class ProgramEvaluator:
         self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
     ) -> Evaluation:
         """Judge a candidate on the cases of the request's split. Raises TaskError for a failure of the scorer."""
-        started, began, progress, judgement = self._clock(), time.monotonic(), Progress(), Judgement()
+        started, began, progress, results = self._clock(), time.monotonic(), Progress(), CaseResults()
         split = SPLIT_OF[request.purpose]
         try:
             if (reason := self.gate(request.files)) is not None:
                 raise Aborted("invalid", reason)
-            self._judge(request, slot, cancelled, on_progress, progress, judgement)
-            outcome = self._outcome(judgement, split, slot)
+            self._judge(request, slot, cancelled, on_progress, progress, results)
+            outcome = self._outcome(results, split, slot)
         except Aborted as ended:
             outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
             outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
-        shown = judgement.cases if split == "val" else [replace(case, feedback="") for case in judgement.cases]
+        shown = results.cases if split == "val" else [replace(case, feedback="") for case in results.cases]
         common: dict[str, Any] = {
             "request": request,
             "conditions": self.conditions(slot),
@@ -145,7 +144,7 @@ class ProgramEvaluator:
             "finished_at": started + time.monotonic() - began,
             "log": progress.log if split == "val" else "",
             "cases": tuple(shown),
-            "metrics": _means(judgement),
+            "metrics": _means(results),
         } | outcome
         return Scored(**common) if "score" in outcome else Failed(**common)
 
@@ -156,7 +155,7 @@ class ProgramEvaluator:
         cancelled: threading.Event,
         on_progress: ProgressCallback,
         progress: Progress,
-        judgement: Judgement,
+        results: CaseResults,
     ) -> None:
         on_progress("score", 0.0)
         with (
@@ -164,7 +163,7 @@ class ProgramEvaluator:
             self._candidates(request, slot, progress, cancelled) as candidates,
             progress.phase("score"),
         ):
-            scorer.judge(SPLIT_OF[request.purpose], request.seed, candidates, judgement, cancelled)
+            scorer.judge(SPLIT_OF[request.purpose], request.seed, candidates, results, cancelled)
 
     def _candidates(self, request: Request, slot: Slot, progress: Progress, cancelled: threading.Event) -> Candidates:
         """Return what opens the sandboxes of an evaluation: with the candidate's files, and with the seed's."""
@@ -172,10 +171,10 @@ class ProgramEvaluator:
         own = self._host.sandboxes(request, slot, progress, cancelled)
         return Candidates(own, self._host.sandboxes(seed, slot, Progress(), cancelled))
 
-    def _outcome(self, judgement: Judgement, split: Split, slot: Slot) -> dict[str, Any]:
+    def _outcome(self, results: CaseResults, split: Split, slot: Slot) -> dict[str, Any]:
         """Return the fields of the scored or failed evaluation. Raises TaskError for metrics that contradict."""
-        metrics, metric = _means(judgement), self.task.metric
-        score = float(np.mean([case.value for case in judgement.cases]))
+        metrics, metric = _means(results), self.task.metric
+        score = float(np.mean([case.value for case in results.cases]))
         if metrics.get(metric.name, score) != score:
             raise TaskError(
                 f"the scorer of task {self.task.name!r} gave two values for {metric.name}: the score {score:.6g} and "
@@ -188,9 +187,9 @@ class ProgramEvaluator:
                 "outcome": "invalid",
                 "reason": problem if abs(score) <= LARGEST_SCORE else f"{score:.6g} is too large",
             }
-        values = np.array([case.value for case in judgement.cases])
+        values = np.array([case.value for case in results.cases])
         by_case = WindowScores.of(self._scorers.digest(slot, split), values)
-        return {"score": score, "windows": by_case, "certificate": judgement.certificate}
+        return {"score": score, "windows": by_case, "certificate": results.certificate}
 
     @property
     def _trust(self) -> Trust:
@@ -206,9 +205,9 @@ class ProgramEvaluator:
         )
 
 
-def _means(judgement: Judgement) -> dict[str, float]:
+def _means(results: CaseResults) -> dict[str, float]:
     """Return the mean of each metric over the cases that have it."""
-    names = dict.fromkeys(name for case in judgement.cases for name in case.metrics)
+    names = dict.fromkeys(name for case in results.cases for name in case.metrics)
     return {
-        name: float(np.mean([case.metrics[name] for case in judgement.cases if name in case.metrics])) for name in names
+        name: float(np.mean([case.metrics[name] for case in results.cases if name in case.metrics])) for name in names
     }

@@ -45,7 +45,7 @@ class OneProcess(Channel):
 
 
 class Handle:
-    """The candidate as ``score`` sees it; implements ``prepare.scorer.Candidate``."""
+    """The candidate as ``score`` sees it; implements ``prepare.scorer.CandidateHandle``."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -27,7 +27,7 @@ from train.sandbox.base import bubblewrap_binaries
 from train.sandbox.process import SandboxProcess
 
 if TYPE_CHECKING:
-    from train.program.candidates import Candidates
+    from train.program.candidate import Candidates
 
 _LOG = 64_000
 _LARGEST = 1 << 28
@@ -35,8 +35,8 @@ _LARGEST = 1 << 28
 
 
 @dataclass
-class Judgement:
-    """What the scorer has said of a candidate so far; complete once ``Scorer.judge`` has returned."""
+class CaseResults:
+    """What the scorer has said of a candidate so far; complete once ``ScorerProcess.judge`` has returned."""
 
     cases: list[CaseScore] = field(default_factory=list)
     certificates: dict[str, str] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class _Cancelled(threading.Event):
         return self.current is not None and self.current.is_set()
 
 
-class Scorer:
+class ScorerProcess:
     """A running scorer. One thread uses it at a time; it is started by the thread that first uses it."""
 
     def __init__(self, task: ProgramTask) -> None:
@@ -94,9 +94,9 @@ class Scorer:
         return str(unpack(self._receive(self._task.limits.scorer_seconds, 0.0).payload))
 
     def judge(
-        self, split: Split, seed: int, candidates: Candidates, judgement: Judgement, cancelled: threading.Event
+        self, split: Split, seed: int, candidates: Candidates, results: CaseResults, cancelled: threading.Event
     ) -> None:
-        """Have the candidate judged on all cases of a split; results are added to ``judgement`` as they come.
+        """Have the candidate judged on all cases of a split; results are added to ``results`` as they come.
 
         Raises Aborted for what is the candidate's fault, TaskError for what is the scorer's.
         """
@@ -105,10 +105,10 @@ class Scorer:
         ended: Aborted | None = None
         while True:
             began = time.monotonic()
-            frame = self._receive(self._task.limits.scorer_seconds, judgement.scorer_seconds)
-            judgement.scorer_seconds += time.monotonic() - began
+            frame = self._receive(self._task.limits.scorer_seconds, results.scorer_seconds)
+            results.scorer_seconds += time.monotonic() - began
             if frame.kind == "case":
-                judgement.add(unpack(frame.payload))
+                results.add(unpack(frame.payload))
             elif frame.kind == "done":
                 return
             elif frame.kind == "invalid":

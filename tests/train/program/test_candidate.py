@@ -11,7 +11,7 @@ import pytest
 from sandboxed_programs import Start, ask
 
 from prepare.values import pack, unpack
-from train.program.candidate import ServiceError
+from train.program.sandboxes import ServiceError
 from train.progress import Progress
 from train.sandbox.abort import Aborted
 

@@ -15,7 +15,7 @@ from prepare.known import TaskError
 from prepare.program import Constraint, ProgramTask
 from prepare.task import Metric
 from train.hardware.slots import Slot
-from train.program.candidates import Candidates
+from train.program.candidate import Candidates
 from train.program.evaluator import ProgramEvaluator
 from train.progress import Progress
 from train.sandbox.base import NoSandbox, Sandbox

@@ -12,24 +12,24 @@ import pytest
 from scorers import InProcess, crash, task_of
 
 from prepare.known import TaskError
-from train.program.scorer_process import Judgement, Scorer
+from train.program.scorer_process import CaseResults, ScorerProcess
 from train.sandbox.abort import Aborted
 
-Judge = Callable[..., Judgement]
+Judge = Callable[..., CaseResults]
 
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Iterator[Judge]:
     """Judge functions of this process with a ``score.py``: one scorer process for each text."""
-    scorers: dict[str, Scorer] = {}
+    scorers: dict[str, ScorerProcess] = {}
 
-    def judged(text: str, split: str = "val", seed: int = 1, files: Any = None, **functions: Any) -> Judgement:
+    def judged(text: str, split: str = "val", seed: int = 1, files: Any = None, **functions: Any) -> CaseResults:
         if text not in scorers:
-            scorers[text] = Scorer(task_of(tmp_path / f"task{len(scorers)}", text))
-        judgement = Judgement()
+            scorers[text] = ScorerProcess(task_of(tmp_path / f"task{len(scorers)}", text))
+        results = CaseResults()
         candidate = InProcess(functions, files)
-        scorers[text].judge(split, seed, candidate, judgement, threading.Event())  # type: ignore[arg-type]
-        return judgement
+        scorers[text].judge(split, seed, candidate, results, threading.Event())  # type: ignore[arg-type]
+        return results
 
     yield judged
     for scorer in scorers.values():
@@ -63,12 +63,12 @@ def test_a_score_comes_by_case_and_one_process_judges_many(judge: Judge) -> None
 
 def test_invalid_is_the_candidates_fault_and_its_cases_before_stay(judge: Judge) -> None:
     values = iter([5, -3])
-    judgement = Judgement()
+    results = CaseResults()
     with pytest.raises(Aborted, match="-3 is below 0") as ended:
         judge(ECHO, answer=lambda x: next(values))
     assert ended.value.outcome == "invalid"
     assert judge(ECHO, answer=lambda x: 7).cases[0].value == 7
-    del judgement
+    del results
 
 
 def test_a_candidate_that_ends_is_no_exception_that_a_scorer_can_catch(judge: Judge) -> None:
@@ -184,7 +184,7 @@ def test_cases_are_the_same_in_every_process_unless_they_are_drawn_from_the_cloc
     def digests(name: str, text: str) -> set[str]:
         found = set()
         for _ in range(2):
-            scorer = Scorer(task_of(tmp_path / name, text))
+            scorer = ScorerProcess(task_of(tmp_path / name, text))
             found |= {scorer.cases("val"), scorer.cases("val")}
             scorer.close()
         return found
