@@ -34,7 +34,9 @@ LAYERS = {
 """Modules and sub-packages of a package: each may import those of the layers before it, and none of its own layer."""
 ENTRY_POINTS = {"__init__", "__main__"}
 SEED_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "torch", "numpy"}
-SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {"prepare", "confine", "torch", "safetensors", "numpy"}
+SANDBOX_MAY_IMPORT = sys.stdlib_module_names | {
+    "prepare", "confine", "worker_process", "torch", "safetensors", "numpy",
+}  # fmt: skip
 MOST_LINES = 500
 
 
@@ -143,11 +145,11 @@ def test_nobody_imports_a_seed_program() -> None:
         assert roots <= SEED_MAY_IMPORT, f"{path} imports {sorted(roots - SEED_MAY_IMPORT)}"
 
 
-def test_the_worker_needs_only_what_a_sandbox_has() -> None:
-    """train/language_model/worker.py runs inside the sandbox, where nothing of ours but ``prepare`` is mounted."""
-    text = (HOUSE / "train" / "language_model" / "worker.py").read_text()
-    roots = {name.partition(".")[0] for name in imported(text, "train.language_model")}
-    assert roots <= SANDBOX_MAY_IMPORT, f"train/language_model/worker.py imports {sorted(roots - SANDBOX_MAY_IMPORT)}"
+def test_the_workers_need_only_what_a_sandbox_has() -> None:
+    """They run inside the sandbox, where nothing of ours is mounted but ``prepare`` and what lies beside them."""
+    for name in ("language_model/worker.py", "program/worker.py", "sandbox/worker_process.py"):
+        roots = {each.partition(".")[0] for each in imported((HOUSE / "train" / name).read_text(), "train.worker")}
+        assert roots <= SANDBOX_MAY_IMPORT, f"train/{name} imports {sorted(roots - SANDBOX_MAY_IMPORT)}"
     for path in (HOUSE / "train" / "sandbox" / "confine").glob("*.py"):
         roots = {name.partition(".")[0] for name in imported(path.read_text(), "confine")}
         assert roots <= sys.stdlib_module_names | {"confine"}, f"{path} imports more than the standard library"

@@ -12,75 +12,23 @@ everything that it sends, and the checks made here only serve honest programs, b
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import gc
 import importlib.util
 import mmap
-import os
-import socket
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
 
-def main(arguments: list[str]) -> NoReturn:
-    """Serve one session, then exit at once, without waiting for exit handlers or threads of the candidate."""
-    status = 1
-    try:
-        _serve(int(arguments[0]), *arguments[1:5])
-        status = 0
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        if not isinstance(leaving.code, int | None):
-            _tell(traceback.format_exc())
-    except BaseException:  # noqa: BLE001 - printed in full; the exit status reports the error
-        _tell(traceback.format_exc())
-    finally:
-        _flush()
-        os._exit(status & 0xFF)
-
-
-def _print_lines_at_once() -> None:
-    """Have each line that is printed leave this process, so that a program that hangs or is killed has a log."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False)  # type: ignore[union-attr]
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # the candidate may have replaced or closed it
-            stream.flush()
-
-
-def _tell(text: str) -> None:
-    """Write a traceback to descriptor 2 after all that was printed: the stream may be replaced or closed."""
-    _flush()
-    with contextlib.suppress(OSError):
-        os.write(2, b"\n" + text.encode("utf-8", "replace"))
-
-
-def _serve(descriptor: int, library: str, sites: str, candidate: str, tier: str) -> None:
-    """Confine this process as the first frame says, and run its mode."""
-    sys.path[:0] = [library]
-    sys.path += sites.split(os.pathsep)
-    from confine import confine  # type: ignore[import-not-found]  # train/sandbox/confine, copied into LIBRARY
-
-    from prepare.wire import Channel
-
-    channel = Channel(socket.socket(fileno=descriptor))
-    hello = channel.receive().message
-    confine(hello, tier)
-    faulthandler.enable()  # so that a segmentation fault leaves a traceback
-    _print_lines_at_once()
+def _serve(channel: Any, hello: dict[str, Any], arguments: list[str]) -> None:
+    """Run the mode that the first frame names."""
     torch = _import_torch()
     torch.set_num_threads(int(hello["threads"]))
     channel.send({"type": "ready"})
     _warm_up()
     run = {"rehearse": _rehearse, "train": _train}.get(hello["mode"], _answer)
-    run(channel, _load(Path(candidate)), hello)
+    run(channel, _load(Path(arguments[3])), hello)
 
 
 def _import_torch() -> Any:
@@ -313,4 +261,7 @@ def _answer(channel: Any, module: Any, hello: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.path[:0] = [sys.argv[2]]
+    from worker_process import run_worker  # type: ignore[import-not-found]  # train/sandbox, copied into LIBRARY
+
+    run_worker(sys.argv[1:], _serve)

@@ -14,15 +14,13 @@ imported where they are needed: most evaluations take less time than importing a
 
 from __future__ import annotations
 
-import builtins
-import faulthandler
 import os
 import sys
 
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from prepare.wire import Channel, Frame
 
@@ -33,66 +31,9 @@ class _Unusable(Exception):
     """The candidate did what was asked, and the result cannot be used; the message says why."""
 
 
-def main(arguments: list[str]) -> NoReturn:
-    """Serve one session, then exit at once, without waiting for exit handlers or threads of the candidate."""
-    status = 1
-    try:
-        _serve(int(arguments[0]), *arguments[1:5])
-        status = 0
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        if not isinstance(leaving.code, int | None):
-            _tell(leaving)
-    except BaseException as error:  # noqa: BLE001 - printed in full; the exit status reports the error
-        _tell(error)
-    finally:
-        _flush()
-        os._exit(status & 0xFF)
-
-
-def _tell(error: BaseException) -> None:
-    """Write a traceback to descriptor 2 after all that was printed: the stream may be replaced or closed."""
-    import traceback
-
-    _flush()
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next  # begin with the candidate's own lines
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    try:
-        os.write(2, b"\n" + text.encode("utf-8", "replace"))
-    except OSError:
-        return
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: BLE001 - the candidate may have replaced or closed it
-            continue
-
-
-def _serve(descriptor: int, library: str, sites: str, _candidate: str, tier: str) -> None:
-    """Confine this process as the first frame says, and answer requests until the driver closes the session."""
-    sys.path[:0] = [library]
-    sys.path += sites.split(os.pathsep)
-    sys.dont_write_bytecode = True
-    import socket
-
-    from confine import confine  # type: ignore[import-not-found]  # train/sandbox/confine, copied into LIBRARY
-
-    from prepare.wire import Channel
-
-    os.set_inheritable(descriptor, False)  # commands do not get it
-    channel = Channel(socket.socket(fileno=descriptor))
-    hello = channel.receive().message
-    confine(hello, tier)
-    faulthandler.enable()  # so that a segmentation fault leaves a traceback
-    for stream in (sys.stdout, sys.stderr):  # so that a program that hangs or is killed has a log
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False)  # type: ignore[union-attr]
-    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # as where Python starts with its site module
-    workspace = _Workspace(hello["folder"] or os.getcwd(), sites, int(hello["output_bytes"]))
+def _serve(channel: Channel, hello: dict[str, Any], arguments: list[str]) -> None:
+    """Answer requests until the driver closes the session."""
+    workspace = _Workspace(hello["folder"] or os.getcwd(), arguments[2], int(hello["output_bytes"]))
     channel.send({"type": "ready"})
     _Session(channel, workspace).run()
 
@@ -365,4 +306,7 @@ def _all_of(descriptor: int, size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.path[:0] = [sys.argv[2]]
+    from worker_process import run_worker  # type: ignore[import-not-found]  # train/sandbox, copied into LIBRARY
+
+    run_worker(sys.argv[1:], _serve, hidden=[__file__])

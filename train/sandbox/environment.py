@@ -81,8 +81,8 @@ def site_folders() -> tuple[Path, ...]:
 def stage_library(stage: Path, worker: Path | None = None, modules: Sequence[str] | None = None) -> None:
     """Copy what every sandbox mounts (``prepare``, ``confine``, the worker), readable by any user.
 
-    ``worker``: the script; None: none. ``modules``: those of ``prepare`` to copy, which then has no ``__init__``; None:
-    all of it.
+    ``worker``: the script, which imports ``worker_process``; None: none. ``modules``: those of ``prepare`` to copy,
+    which then has no ``__init__``; None: all of it.
     """
     library = stage / "library"
     ignored = shutil.ignore_patterns("__pycache__", ".*")
@@ -95,6 +95,7 @@ def stage_library(stage: Path, worker: Path | None = None, modules: Sequence[str
             shutil.copy(HOUSE / "prepare" / f"{name}.py", library / "prepare")
     if worker is not None:
         shutil.copy(worker, library / "worker.py")
+        shutil.copy(HOUSE / "train/sandbox/worker_process.py", library)
     for path in (library, *library.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
