@@ -20,6 +20,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_type_hints
 
+from prepare.best_known import BestKnown
 from prepare.blocks import END, START, BlockError, block_spans
 from prepare.clock import Clock
 from prepare.files import read_instructions, read_source
@@ -157,6 +158,8 @@ class ProgramTask:
     clock: Clock | None = None
     """``cpu``: CPU seconds of all of the candidate's processes; ``wall``: wall seconds. None: ``cpu``."""
     prompt: PromptText = field(default_factory=PromptText)
+    known: BestKnown | None = None
+    """The best value that others have published."""
     constants: Mapping[str, float] = field(default_factory=dict)
     audit_unseen: ClassVar[None] = None
 

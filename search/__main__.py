@@ -17,6 +17,7 @@ sys.path[:] = [_HOUSE, *(p for p in sys.path if p not in {_HOUSE, *_HERE}), str(
 
 
 _BESIDE = {
+    "tasks": ("search.cli.tasks", "tasks"),
     "new": ("search.cli.new", "new"),
     "check": ("search.cli.check", "check"),
     "adopt": ("search.cli.adopt", "adopt"),

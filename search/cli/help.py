@@ -36,6 +36,8 @@ Examples
   python -m search run=night budget.evaluations=400    a longer run; the same command resumes it
   python -m search policy=greedy seed=1 operators=tune
   python -m search -m policy=ucb,greedy seed=1,2,3     a run of each combination; then: python -m archive compare
+  python -m search tasks                               list the tasks: what is improved, time, trust, best known value
+  python -m search task=circles26 budget.evaluations=50    search one of them
   python -m search new packing                         write a sample task that runs at once (--kind: which)
   python -m search check packing                       evaluate its seed: score, noise, direction, pace, trust
   python -m search task=./packing                      search it

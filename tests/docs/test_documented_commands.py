@@ -121,7 +121,7 @@ def parse_search(words: list[str]) -> None:
     if words[0] == "explain":
         assert explain(words[1:]) == 0
         return
-    if words[0] in ("new", "adopt"):
+    if words[0] in ("new", "adopt", "tasks"):
         import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
         return
     if words[0] == "check":

@@ -1,0 +1,51 @@
+"""``python -m search tasks``: the tasks that ``task=NAME`` knows, with one line each."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from prepare.compose import choices_of, compose
+from prepare.load import task_from
+from prepare.output import Parser
+from prepare.program import ProgramTask
+from prepare.task import Task
+from search.cli.terminal import show
+
+
+def tasks(arguments: Sequence[str]) -> int:
+    """Run the command. Returns 0. Raises SettingsError or TaskError for a folder that cannot be read."""
+    options = _parser().parse_args(arguments)
+    folder = None if options.config_dir is None else Path(options.config_dir)
+    names = choices_of("task", *([] if folder is None else [folder]))
+    rows = [_HEAD, *(_row(name, task_from(compose([f"task={name}"], folder).task_for("cpu"))) for name in names)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD) - 1)]
+    for row in rows:
+        show("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip())
+    show("\nNext: python -m search check NAME, then python -m search task=NAME budget.evaluations=50")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m search tasks", description="List the tasks: what is improved, time, trust, record.")
+    parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
+    return parser
+
+
+_HEAD = ("name", "what is improved", "metric", "seconds", "trust", "best known")
+
+
+def _row(name: str, task: Task) -> tuple[str, ...]:
+    arrow = "max" if task.metric.direction == "maximise" else "min"
+    known = task.known if isinstance(task, ProgramTask) else None
+    trust = task.trust if isinstance(task, ProgramTask) else "audited"
+    best = "-" if known is None else f"{known.value:.10g} ({known.source})"
+    return name, _title(task.instructions()), f"{arrow} {task.metric.name}", f"{task.seconds:g}", trust, best
+
+
+def _title(instructions: str) -> str:
+    """Return the first heading of ``program.md``."""
+    found = re.search(r"^#+\s+(.+)$", instructions, re.MULTILINE)
+    return found[1].strip() if found else "-"

@@ -1,0 +1,76 @@
+"""The tasks of conf/task that are folders, judged in this process: scorers with stand-ins for the candidate."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from prepare.compose import CONF
+from prepare.load import task_from
+from prepare.program import ProgramTask, folder_settings
+from prepare.scorer import Case, Invalid, Score
+from prepare.values import pack, unpack
+
+TASKS = CONF / "task"
+NAMES = sorted(path.parent.name for path in TASKS.glob("*/task.yaml"))
+
+
+@dataclass
+class StandIn:
+    """A candidate in this process: functions by name. Values pass through the same packing as those of a sandbox."""
+
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    restarts: int = 0
+
+    def call(self, function: str, *args: Any, seconds: float | None = None, **kwargs: Any) -> Any:
+        given = unpack(pack({"args": list(args), "kwargs": kwargs}))
+        made = self.functions[function.rpartition(":")[2]](*given["args"], **given["kwargs"])
+        try:
+            return unpack(pack(made))
+        except ValueError as error:
+            raise Invalid(f"{function}: {error}") from None
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
+def module_of(path: Path) -> ModuleType:
+    """Import a file that lies in no package."""
+    spec = importlib.util.spec_from_file_location(f"gallery_{path.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def task_of(name: str) -> ProgramTask:
+    task = task_from(folder_settings(TASKS / name))
+    assert isinstance(task, ProgramTask)
+    return task
+
+
+def seed_of(name: str) -> ModuleType:
+    return module_of(TASKS / name / task_of(name).editable[0])
+
+
+def judged(name: str, functions: Mapping[str, Callable[..., Any]], split: str = "val", seed: int = 1) -> list[Score]:
+    """Return the score of each case of a split. Raises Invalid."""
+    scorer = module_of(TASKS / name / "score.py")
+    rng = np.random.default_rng(len(split))
+    made = list(scorer.cases(split, rng)) if hasattr(scorer, "cases") else [None]
+    found = []
+    for number, data in enumerate(made):
+        score = scorer.score(StandIn(functions), Case(str(number), split, data, seed))  # type: ignore[arg-type]
+        found.append(score if isinstance(score, Score) else Score(float(score)))
+    return found
+
+
+def mean(scores: list[Score]) -> float:
+    return float(np.mean([score.value for score in scores]))
