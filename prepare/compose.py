@@ -16,6 +16,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prepare.command_line import command
 from prepare.config import SettingsError, did_you_mean
 from prepare.overrides import key_of, opened, parsed_or_none, quoted, readable, written
 from prepare.presets import chosen, with_preset
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-_HELP = "See python -m search --help."
+_HELP = f"See {command('search')} --help."
 
 
 @dataclass(frozen=True)

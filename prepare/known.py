@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prepare.command_line import command
 from prepare.renamed import renamed
 
 
@@ -51,7 +52,7 @@ EVALUATORS = (Known("train.language_model.evaluator.AuditedEvaluator", frozenset
 
 _DEEPEST = 20
 _HELP = (
-    "Nothing was imported. If the class is your own, name it in your settings: python -m search evaluate PATH "
+    f"Nothing was imported. If the class is your own, name it in your settings: {command('search')} evaluate PATH "
     "task=NAME --config-dir DIR (or: ablate ID, and evaluator=NAME for an evaluator)"
 )
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from prepare.command_line import command
 from prepare.compose import compose
 from prepare.config import Part, Plain, SettingsError, typed
 from prepare.files import ROOT, find_file
@@ -46,7 +47,7 @@ def language_model_task(config: Plain) -> LanguageModelTask:
     if not isinstance(corpus, Mapping) or "_target_" not in corpus:
         raise TaskError(
             "task.corpus has no _target_; expected for example 'prepare.data.corpora.Plays'. A task that trains no "
-            "language model is a folder: task=./FOLDER, which `python -m search new FOLDER` makes"
+            f"language model is a folder: task=./FOLDER, which `{command('search')} new FOLDER` makes"
         )
     values = {**config, "limits": config.get("limits") or {}, "constants": config.get("constants") or {}}
     if "editable" in values:

@@ -16,6 +16,7 @@ from typing import Any
 
 from archive.interval import CONFIDENCE
 from operators.config import LlmConfig, OperatorConfig
+from prepare.command_line import command
 from prepare.config import Part, Plain, SettingsError, typed
 from prepare.overrides import written
 from prepare.renamed import refuse_old_names
@@ -283,7 +284,7 @@ _MISSING = object()
 def _mapping(name: str) -> Callable[[Any], Plain]:
     def convert(value: Any) -> Plain:
         if not isinstance(value, Mapping):
-            raise ValueError(f"{name} is {_shown(value)}; expected {name}=NAME, see python -m search --help")
+            raise ValueError(f"{name} is {_shown(value)}; expected {name}=NAME, see {command('search')} --help")
         return {str(key): item for key, item in value.items()}
 
     return convert

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from prepare.command_line import command
 from prepare.compose import Composition, compose, sweep, swept
 from prepare.config import SettingsError
 from prepare.overrides import key_of
@@ -48,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that raises SettingsError instead of exiting the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}. See python -m search --help.")
+        raise SettingsError(f"{message}. See {command('search')} --help.")
 
 
 def words_of(arguments: Sequence[str]) -> Words:

@@ -18,6 +18,7 @@ from archive.query import tables as display
 from archive.query.query import ArchiveReader, open_reader, which_archive
 from archive.query.questions import many, which_run
 from archive.query.select import MOST_ROWS, Result
+from prepare.command_line import command
 from prepare.output import printable
 
 NO_TABLE = ("summary", "show", "certificate", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
@@ -77,7 +78,7 @@ def check(options: Options) -> int:
     for run, evaluations in [] if running else not_ended(reader):
         print(
             f"run {display.cell(run)} has not come to its end: {evaluations:,} evaluations. If the file was copied "
-            "while its search ran, the latest are missing here: python -m archive backup FILE copies all",
+            f"while its search ran, the latest are missing here: {command('archive')} backup FILE copies all",
             file=sys.stderr,
         )
     return 1 if found.rows else 0

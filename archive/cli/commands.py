@@ -10,6 +10,7 @@ from archive.query.query import Reader
 from archive.query.questions import full_id, many, which_run
 from archive.query.select import Result
 from archive.query.tables import cell, plain
+from prepare.command_line import command
 from prepare.output import printable
 
 
@@ -159,7 +160,7 @@ def certificate(reader: Reader, start: str) -> str:
     if not found:
         raise QueryError(
             f"node {node_id[:8]} has no certificate: the task's scorer returned none (prepare.Score(certificate=...)) "
-            "with a score of this node. See what it has: python -m archive show " + node_id[:8]
+            f"with a score of this node. See what it has: {command('archive')} show {node_id[:8]}"
         )
     return str(found[0][0])
 

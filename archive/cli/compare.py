@@ -24,6 +24,7 @@ from archive.interval import Interval, mean_interval
 from archive.query.query import Reader
 from archive.query.questions import which_run
 from archive.query.select import Result
+from prepare.command_line import command
 
 _RUNS = """
     SELECT s.run, s.task, s.direction, s.policy, s.seed, r.config, s.evaluations, s.leader_score, s.champion,
@@ -132,7 +133,7 @@ def _claim(code: str | None, detail: Any) -> _Claim | None:
 
 def _chosen(runs: Sequence[_Run], names: Sequence[str]) -> list[_Run]:
     if not runs:
-        raise QueryError("the archive holds no run yet; start several with: python -m search -m policy=ucb,greedy")
+        raise QueryError(f"the archive holds no run yet; start several with: {command('search')} -m policy=ucb,greedy")
     if names:
         return [run for run in runs if run.facts["run"] in names]
     runs = [run for run in runs if run.facts["evaluations"]] or runs  # a run without evaluations has nothing to compare

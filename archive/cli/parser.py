@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from archive.cli import actions
 from archive.query.query import DEFAULT_NAME, ENVIRONMENT_VARIABLE
 from archive.query.select import MOST_ROWS, SECONDS
+from prepare.command_line import command
 from prepare.output import Parser
 
 COMMANDS = {
@@ -101,7 +102,7 @@ def _as_command(root: argparse.ArgumentParser, words: list[str], on_terminal: bo
     if first in COMMANDS or first.startswith("--") or first == "-h":
         return words
     if len(words) > 1 and not words[1].startswith("-"):
-        root.error(f'put the statement in quotes: python -m archive "{" ".join(words)}"')
+        root.error(f'put the statement in quotes: {command("archive")} "{" ".join(words)}"')
     if first.isidentifier():
         import difflib
 

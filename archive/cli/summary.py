@@ -22,7 +22,8 @@ from archive.query.questions import (
     which_run,
     within_noise,
 )
-from archive.query.tables import cell, this_python
+from archive.query.tables import cell
+from prepare.command_line import command
 
 _STEPS = 5
 """Steps of the lineage that are shown: those with the largest gains."""
@@ -188,7 +189,7 @@ def _home(facts: Mapping[str, Any], archive_option: str) -> list[str]:
     if facts["best"] is None:
         return ["there is nothing to take home yet"]
     node = facts["best"]["node_id"][:_SHORT]
-    lines = [f"{this_python()} -m archive export {node} --branch best{archive_option}"]
+    lines = [command("archive", f"export {node} --branch best{archive_option}")]
     if facts["ablation"] is None and facts["champion"]:
-        lines.append(f"{this_python()} -m search ablate {node}{archive_option.replace('--archive ', 'archive=')}")
+        lines.append(command("search", f"ablate {node}{archive_option.replace('--archive ', 'archive=')}"))
     return lines

@@ -35,6 +35,7 @@ from archive.export.text import Step, Subject, commit_message, readme
 from archive.query.query import Reader
 from archive.query.questions import full_id, which_run
 from archive.query.tables import one_line
+from prepare.command_line import command
 
 _SHORT = 8
 """Digits of a node's id in the name of a branch."""
@@ -98,7 +99,7 @@ def export_leaves(reader: Reader, run: str | None, prefix: str, repo: Path) -> l
     if not leaves:
         raise ExportError(
             f"run {run!r} has no leaf with a better screening score than its root (suspect ones do not count); export "
-            "a node of your choice: python -m archive export ID --branch NAME"
+            f"a node of your choice: {command('archive')} export ID --branch NAME"
         )
     tips = {f"{prefix}/{leaf[:_SHORT]}": leaf for leaf in leaves}
     if len(tips) < len(leaves):
@@ -214,7 +215,7 @@ def _best_node(reader: Reader) -> tuple[str, str]:
     if not best:
         raise ExportError(
             f"run {run!r} has no scored node yet, so there is no champion or leader to export; wait for the first "
-            "score, or name a node: python -m archive export ID --branch NAME"
+            f"score, or name a node: {command('archive')} export ID --branch NAME"
         )
     note = "no champion: exporting the leader, which is not shown to be an improvement"
     return str(best[0][0]), f"{note} (run {one_line(run, 100)}){_earlier_champion(reader, run)}"

@@ -25,6 +25,7 @@ from archive.query.select import MOST_BYTES, MOST_ROWS, SECONDS, Result, run_sel
 from archive.query.wire import WireError, decoded, encoded, receive, send, short_address, socket_path
 from archive.storage import schema
 from archive.storage.database import connect, normalised, opening_error
+from prepare.command_line import command
 
 DEFAULT_NAME = "treewright.duckdb"
 ENVIRONMENT_VARIABLE = "TREEWRIGHT_ARCHIVE"
@@ -168,7 +169,7 @@ def open_reader(
     if not chosen.exists():
         raise ArchiveMissing(
             f"there is no archive at {chosen}. Name one with --archive FILE or the environment variable "
-            f"{ENVIRONMENT_VARIABLE}, or make one: python -m search"
+            f"{ENVIRONMENT_VARIABLE}, or make one: {command('search')}"
         )
     return ArchiveReader(chosen, seconds=seconds, most_rows=most_rows)
 

@@ -8,6 +8,7 @@ from typing import Any
 from archive.errors import QueryError
 from archive.query.query import Reader
 from archive.query.tables import cell, plain
+from prepare.command_line import command
 
 NO_EFFECT = "no effect beyond noise"
 """The verdict on a step whose interval holds zero."""
@@ -89,7 +90,7 @@ def which_run(reader: Reader, run: str | None) -> str:
     )
     known = [str(name) for (name,) in reader.query(sql).rows]
     if not known:
-        raise QueryError("the archive holds no run yet; start one with: python -m search")
+        raise QueryError(f"the archive holds no run yet; start one with: {command('search')}")
     if run is None:
         return known[0]
     if run not in known:
@@ -114,7 +115,7 @@ def the_one(start: str, found: Sequence[tuple[Any, ...]]) -> str:
     if start and found and (len(found) == 1 or found[0][0] == start):
         return str(found[0][0])
     if not start or not found:
-        raise QueryError(f"no node has an id that starts with {start!r}; see: python -m archive leaderboard")
+        raise QueryError(f"no node has an id that starts with {start!r}; see: {command('archive')} leaderboard")
     shown = [f"  {node_id}  {cell(operator)}: {cell(idea)}" for node_id, operator, idea in found[:_SHOWN_IDS]]
     more = ["  ..."] if len(found) > _SHOWN_IDS else []
     raise QueryError("\n".join([f"{start!r} is the start of several ids; give more digits:", *shown, *more]))

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -220,12 +219,3 @@ def leave(status: int) -> NoReturn:
         with suppress(OSError):
             stream.flush()
     os._exit(status)
-
-
-def this_python() -> str:
-    """Return the command of this interpreter: ``python`` if that finds it, else its path, relative if below the cwd."""
-    found = shutil.which("python")
-    if found is not None and Path(found).absolute() == Path(sys.executable).absolute():
-        return "python"
-    own, here = Path(sys.executable).absolute(), Path.cwd()
-    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))

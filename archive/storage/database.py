@@ -18,6 +18,7 @@ import duckdb
 
 from archive.errors import ArchiveDamaged, ArchiveError, ArchiveFull, ArchiveLocked, ArchiveMissing, NotAnArchive
 from archive.storage import wal
+from prepare.command_line import command
 
 CATALOG = "archive"
 """The name under which the file is attached, by readers and writers."""
@@ -101,7 +102,7 @@ def damaged_log_error(path: Path, log: Path, facts: wal.Log) -> ArchiveDamaged:
     return ArchiveDamaged(
         f"the log {log} is damaged at byte {facts.damaged_at:,} of {facts.size:,}: opening the archive would drop what "
         "was recorded after it. It was not opened, and nothing was changed. Put a backup in its place, or keep what is "
-        f"readable: python -m archive repair --archive {shlex.quote(str(path))}"
+        f"readable: {command('archive')} repair --archive {shlex.quote(str(path))}"
     )
 
 
@@ -134,7 +135,7 @@ def opening_error(path: Path, error: duckdb.Error) -> ArchiveError:
     if "not a valid DuckDB database" in text or "Is a directory" in text:
         return NotAnArchive(
             f"{path} is not a Treewright archive (not even a DuckDB database); name another file with archive=FILE "
-            "(search) or --archive FILE (python -m archive)"
+            f"(search) or --archive FILE ({command('archive')})"
         )
     if "version number" in text or "newer version" in text:
         return NotAnArchive(
@@ -155,7 +156,7 @@ def is_damaged(text: str) -> bool:
 def damaged_error(what: str, text: str) -> ArchiveDamaged:
     return ArchiveDamaged(
         f"{what} is damaged: bytes on the disk are not those that were written ({_first_line(text)}). "
-        "Nothing was changed. Put a backup in its place (python -m archive backup FILE makes one)"
+        f"Nothing was changed. Put a backup in its place ({command('archive')} backup FILE makes one)"
     )
 
 

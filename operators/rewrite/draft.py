@@ -13,6 +13,7 @@ from operators.base import Context
 from operators.rewrite.answers.search_replace import InvalidAnswer, Proposal, is_whole_file
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt import sections
+from operators.rewrite.prompt.about import whole_program
 from operators.rewrite.prompt.truncation import PromptSections
 
 
@@ -31,9 +32,11 @@ class Draft(LlmOperator):
             "noise": sections.noise(context.sigma, context.task),
             "best": sections.best(context.tree),
             "in_flight": sections.in_flight(context.tree, context.move_number),
+            "whole": whole_program(list(context.tree[node_id].candidate.files), context.task.editable),
         }
 
     def check(self, proposal: Proposal, files: Mapping[str, str], parent: Mapping[str, str]) -> None:
         changed = [path for path, text in files.items() if text != parent.get(path)]
         if proposal.edits or not all(is_whole_file(proposal, path, files[path], parent) for path in changed):
-            raise InvalidAnswer("there is no file to change here; give the whole new file in one fenced block")
+            which = "each" if len(parent) > 1 else "the"
+            raise InvalidAnswer(f"there is no file to change here; give {which} whole new file in one fenced block")

@@ -7,7 +7,6 @@ writes no archive; each finding is one line.
 from __future__ import annotations
 
 import argparse
-import shlex
 import statistics
 import threading
 import time
@@ -29,6 +28,7 @@ from search.cli.broken import broken_versions
 from search.cli.doctor import Finding, model_findings
 from search.cli.terminal import show
 from search.config import Config
+from search.display.summary import search_command
 from train.executors.base import ExecutorError
 from train.sandbox.base import SandboxUnavailable
 
@@ -49,7 +49,7 @@ def check(arguments: Sequence[str]) -> int:
     if problems:
         show(f"\n{problems} problem(s) to fix before a search can start.")
         return 1
-    show(f"\nReady: python -m search {shlex.join([f'task={_task_word(options.task)}', *options.overrides])}")
+    show(f"\nReady: {search_command(_typed(options))}")
     return 0
 
 
@@ -65,18 +65,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _words(options: argparse.Namespace) -> list[str]:
+    return [f"task={_task_word(options.task)}", *options.overrides]
+
+
+def _typed(options: argparse.Namespace) -> list[str]:
+    """Return options and overrides of a search of the task."""
+    return [*(("--config-dir", options.config_dir) if options.config_dir else ()), *_words(options)]
+
+
 def _task_word(name: str) -> str:
     """Return the value of ``task=``: a folder in the current directory needs ``./`` before its name."""
     return f"./{name}" if "/" not in name and Path(name).is_dir() else name.removesuffix(f"/{SETTINGS}")
 
 
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
-    words = [f"task={_task_word(options.task)}", *options.overrides]
+    words = _words(options)
     try:
         config = settings.config_for(words, factory.device_for, options.config_dir)
         task = task_from(config.task)
         if not isinstance(task, ProgramTask):
-            yield Finding("problem", "task", f"{task.name} trains a language model: python -m search doctor {words[0]}")
+            yield Finding(
+                "problem",
+                "task",
+                f"{task.name} trains a language model: {search_command(['doctor', *_typed(options)])}",
+            )
             return
         task.prepare()
         task.instructions()

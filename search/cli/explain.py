@@ -14,6 +14,7 @@ from archive.errors import ArchiveError
 from archive.storage.store import Archive
 from operators.numeric.parameter_effects import Explanation, explain_parameters
 from operators.numeric.tune import WARM
+from prepare.command_line import command
 from prepare.config import SettingsError
 from prepare.output import Parser
 from search.cli.ablate import AblationError, located
@@ -60,7 +61,7 @@ def _explained(path: Path, start: str) -> str:
         if found is None:
             raise AblationError(
                 f"too few programs of {tree.run!r} with the code of {node_id[:8]} are scored: {WARM} are needed. "
-                f"python -m search ablate {node_id[:8]} measures instead."
+                f"{command('search', 'ablate')} {node_id[:8]} measures instead."
             )
         return described(node_id, found)
 
@@ -68,7 +69,8 @@ def _explained(path: Path, start: str) -> str:
 def described(node_id: str, found: Explanation) -> str:
     """Return one line for each parameter, the most helpful first."""
     short = node_id[:8]
-    left_out = f"Changes of the code are not judged: python -m search ablate {short} measures them."
+    ablate = command("search", f"ablate {short}")
+    left_out = f"Changes of the code are not judged: {ablate} measures them."
     if not found.effects:
         none = f"{short} differs from the seed program in no parameter."
         return f"{none} {left_out}" if found.code_changed else none
@@ -76,5 +78,5 @@ def described(node_id: str, found: Explanation) -> str:
     for effect in found.effects:
         words = clean(f"{effect.name} {effect.seed_value!r} -> {effect.value!r}", _WIDTH)
         lines.append(f"  {words:<{_WIDTH}} {effect.gain:+.2f} ± {effect.deviation:.2f}  {effect.verdict}")
-    lines.append(f"These are estimates: no evaluation was made. python -m search ablate {short} measures.")
+    lines.append(f"These are estimates: no evaluation was made. {ablate} measures.")
     return "\n".join([*lines, left_out] if found.code_changed else lines)

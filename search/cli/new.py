@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from prepare.config import SettingsError
 from prepare.output import Parser
 from prepare.program import SETTINGS
 from search.cli.terminal import show
+from search.display.summary import search_command
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 KINDS = {
@@ -83,6 +83,5 @@ def next_commands(folder: Path) -> str:
     path = str(folder)
     where = path if "/" in path else f"./{path}"
     return (
-        f"\nNext:\n  python -m search check {shlex.quote(path)}\n"
-        f"  python -m search task={shlex.quote(where)} budget.evaluations=50"
+        f"\nNext:\n  {search_command(['check', path])}\n  {search_command([f'task={where}', 'budget.evaluations=50'])}"
     )

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from archive.query.questions import TRUST, trust_in_words
-from archive.query.tables import this_python
 from archive.records import Decision, Spending
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
+from prepare.command_line import command
 from prepare.overrides import key_of, written
 from search.claims.claim import Verdict
 from search.claims.machine_speed import describe_speed, speed_effect
@@ -186,7 +186,7 @@ def branch_for(run: str) -> str:
 def archive_command(archive_option: str) -> str:
     """Return the ``python -m archive`` command for this file, as it works when typed here."""
     where = "" if archive_option == "treewright.duckdb" else f" --archive {shlex.quote(archive_option)}"
-    return f"{this_python()} -m archive{where}"
+    return command("archive") + where
 
 
 def search_command(typed: Sequence[str]) -> str:
@@ -194,7 +194,7 @@ def search_command(typed: Sequence[str]) -> str:
 
     Passwords in addresses are removed, since the terminal may be logged; the user types them again.
     """
-    return " ".join([f"{this_python()} -m search", *(shlex.quote(without_user(word)) for word in typed)])
+    return command("search", shlex.join(map(without_user, typed)))
 
 
 def resume_command(options: Sequence[str], overrides: Sequence[str], run: str) -> str:
@@ -207,12 +207,12 @@ def _next(engine: Engine, result: RunResult, archive_option: str) -> list[str]:
     """Return the next commands, which work as printed."""
     verdict = result.verdict or result.standing
     node = verdict.node_id if verdict else engine.tree.leader()
-    command = archive_command(archive_option)
+    query = archive_command(archive_option)
     lines = [
         f"Everything is in {archive_option} (run {engine.run.run!r}). Next:",
-        f'  {command} "SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10"',
+        f'  {query} "SELECT node_id, operator, score, idea FROM leaderboard LIMIT 10"',
     ]
     if node:
-        lines.append(f"  {command} lineage {node[:8]}")
-        lines.append(f"  {command} export {node[:8]} --branch {shlex.quote(branch_for(engine.run.run))}")
+        lines.append(f"  {query} lineage {node[:8]}")
+        lines.append(f"  {query} export {node[:8]} --branch {shlex.quote(branch_for(engine.run.run))}")
     return lines

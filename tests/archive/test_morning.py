@@ -12,10 +12,10 @@ from archive_sample import START, Diary, a_call, a_family, a_run, an_ablation, f
 from archive.__main__ import main
 from archive.cli.summary import summary_facts
 from archive.query.query import open_reader
-from archive.query.tables import this_python
 from archive.records import WITHDRAWN, Decision, Node, Refusal, Replicate
 from archive.report.facts import gather
 from archive.storage.store import Archive
+from prepare.command_line import command
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def test_a_champion_answers_all_six_questions(path: Path, capsys: pytest.Capture
         "                8 evaluations (7 scored, 1 crashed)",
         "What it cost    0.0197 hours of training, 0.0204 device hours in all; $0.25 for 2 calls of language models, "
         "and 1 of unknown price",
-        f"Take it home    {this_python()} -m archive export {best} --branch best --archive {path}",
-        f"                {this_python()} -m search ablate {best} archive={path}",
+        f"Take it home    {command('archive')} export {best} --branch best --archive {path}",
+        f"                {command('search')} ablate {best} archive={path}",
     ]
 
 

@@ -290,7 +290,7 @@ def test_sql_that_fails_or_writes_is_one_clear_message(
         (["diff", "a", "b", "--parquet", "x"], "diff gives no table"),
         (["merge"], "the following arguments are required: OTHER"),
         (["leaderbord"], "did you mean leaderboard?"),
-        (["SELECT", "1"], 'put the statement in quotes: python -m archive "SELECT 1"'),
+        (["SELECT", "1"], 'python -m archive "SELECT 1"'),
         (["lineage"], "the following arguments are required: ID"),
         (["runs", "x"], "runs does not take x"),
         (["export", "abc"], "one of the arguments --branch --patch is required"),

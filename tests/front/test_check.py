@@ -10,6 +10,7 @@ import pytest
 from folders import written
 from test_adopt import KINDS as FORMATS
 
+from prepare.command_line import command
 from search.cli.adopt import adopt
 from search.cli.check import check
 from search.cli.new import KINDS, new
@@ -42,7 +43,7 @@ def test_a_sample_is_described_and_ready(tmp_path: Path, capsys: pytest.CaptureF
         "ok       head-room  0.785",
         "ok       repeated   the same score with two seeds",
         "ok       direction  a program whose functions return 0 fails (invalid)",
-        f"Ready: python -m search 'task={tmp_path}/mein ordner' executor.slots=1",
+        f"Ready: {command('search')} 'task={tmp_path}/mein ordner' executor.slots=1",
     ):
         assert line in said
     assert not list(tmp_path.glob("*.duckdb"))

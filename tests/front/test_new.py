@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from prepare.command_line import command
 from prepare.compose import compose
 from prepare.config import SettingsError
 from prepare.load import task_from
@@ -59,4 +60,4 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_the_commands_to_type_next_are_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new([str(tmp_path / "mein ordner")])
-    assert f"python -m search check '{tmp_path}/mein ordner'" in capsys.readouterr().out
+    assert f"{command('search')} check '{tmp_path}/mein ordner'" in capsys.readouterr().out

@@ -24,6 +24,10 @@ def applied(answer: str) -> dict[str, str]:
         ("DELETE: src/b.h\n", {"src/b.h": None}),
         (f"DELETE: `src/b.h`\nFILE: src/a.c\n{EDIT}", {"src/b.h": None, "src/a.c": "int a = 1;\nint c;\n"}),
         ("FILE: notes.md\n```\nDELETE: src/a.c\n```", {"notes.md": "DELETE: src/a.c\n"}),
+        (
+            f"FILE: src/n.c\n```\nint n;\n```\nFILE: src/b.h\n{EDIT}DELETE: notes.md\n",
+            {"src/n.c": "int n;\n", "src/b.h": "int c;\n", "notes.md": None},
+        ),
     ],
 )
 def test_answers(answer: str, changed: dict[str, str | None]) -> None:
@@ -43,6 +47,7 @@ def test_answers(answer: str, changed: dict[str, str | None]) -> None:
         (f"DELETE: src/b.h\nFILE: src/b.h\n{EDIT}", "both deletes and changes"),
         ("DELETE: src/a.c\nDELETE: src/b.h\nDELETE: notes.md\n", "deletes every file"),
         (f"FILE: src/new.c\n{EDIT}", "search text is not in src/new.c"),
+        (f"FILE: src/b.h\n{EDIT}FILE: src/a.c\n```\nint z;\n```", "both search/replace blocks and a whole file"),
     ],
 )
 def test_refused_answers(answer: str, reason: str) -> None:

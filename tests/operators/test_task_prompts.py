@@ -144,11 +144,27 @@ def test_several_files_have_names_and_readonly_ones_are_shown(tmp_path: Path) ->
     assert stable.index("FILE: src/main.c\n") < stable.index("FILE: src/helper.c\n")
     assert "FILE: api.h (read-only)\n" in asked.system
     assert HEADER in asked.system
-    assert "FILE: ` with the path of a file stands before its blocks" in asked.system
+    assert "FILE: ` with the path of a file stands before the blocks of that file" in asked.system
+    assert "DELETE: ` with a path removes a file" in asked.system
+    assert "with its path, which matches `src/*.c`, and the whole text in one block" in asked.system
+    assert "each new or changed file as a whole" in prompt(garden, nodes, Draft).text
     assert "#define WIDTH 128" in asked.system
     assert "// tune: 16..512 log step 16" in asked.system
     assert "They are built with `make -s` first" in asked.system
     assert "required: `overlap` at most 0" in asked.system
+
+
+def test_files_are_added_and_deleted_only_where_there_can_be_several(tmp_path: Path) -> None:
+    garden, nodes = planted(circles())
+    asked = prompt(garden, nodes, Draft)
+    assert not re.search("DELETE|FILE: ` with", asked.text)
+    assert "with the whole new file in one block" in asked.text
+    (tmp_path / "pack.py").write_text("def pack(n):\n    return []\n")
+    (tmp_path / "score.py").write_text("def score(candidate, case):\n    return 0\n")
+    garden, nodes = planted(
+        ProgramTask("one", str(tmp_path), Metric("sum", "maximise"), Workspace(("*.py",)), 5.0, scorer="score.py")
+    )
+    assert "which matches `*.py`" in prompt(garden, nodes, Improve).system
 
 
 def test_a_draft_is_shown_the_tasks_example_else_the_seed(tmp_path: Path) -> None:

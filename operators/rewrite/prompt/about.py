@@ -40,8 +40,16 @@ _FORMS: Mapping[str, tuple[str, str, str]] = {
 }
 """By a file's ending: how a constant is written, how a comment begins, and where constants have to stand."""
 _SEVERAL = """\
-The program has several files. A line `FILE: ` with the path of a file stands before its blocks, as it does above the
-files of the program; a block without such a line belongs to the file that was named last, at first to `{main}`."""
+A line `FILE: ` with the path of a file stands before the blocks of that file, as it stands above the program's files.
+A line `DELETE: ` with a path removes a file."""
+_WHOLE_FILE = "the whole new file in one block between lines of three\nbackticks"
+_WHOLE_PROGRAM = """\
+each new or changed file as a whole: a line
+`FILE: ` with its path, then one block between lines of three backticks. Files that are not given stay as in the first
+program"""
+_NEW = """\
+A new file is a line `FILE: ` with its path, which matches {patterns}, and the whole text in one block between lines of
+three backticks. Other files may change in the same answer."""
 
 
 def system_sections(task: Task, files: Mapping[str, str], instructions: str) -> dict[str, str]:
@@ -92,9 +100,25 @@ def _small_texts(files: Mapping[str, bytes]) -> list[str]:
 
 
 def several_files(paths: Sequence[str], patterns: Sequence[str]) -> str:
-    """Return how an answer names files; empty where there can only be one."""
-    one = len(paths) <= 1 and not any(character in pattern for pattern in patterns for character in "*?")
-    return "" if one or not paths else _SEVERAL.format(main=paths[0])
+    """Return how an answer names, adds and deletes files; empty where there can only be one."""
+    if not can_be_several(paths, patterns):
+        return ""
+    globs = " or ".join(f"`{pattern}`" for pattern in patterns if _is_glob(pattern))
+    return f"{_SEVERAL}\n{_NEW.format(patterns=globs)}" if globs else _SEVERAL
+
+
+def whole_program(paths: Sequence[str], patterns: Sequence[str]) -> str:
+    """Return how an answer gives a whole new program."""
+    return _WHOLE_PROGRAM if can_be_several(paths, patterns) else _WHOLE_FILE
+
+
+def can_be_several(paths: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Return whether a program has several files, or a file can be added."""
+    return len(paths) > 1 or any(map(_is_glob, patterns))
+
+
+def _is_glob(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
 
 
 def tune(paths: Sequence[str]) -> str:
