@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from prepare.command_line import command
 from prepare.compose import choices_of, compose
 from prepare.load import task_from
 from prepare.output import Parser
@@ -24,7 +25,7 @@ def tasks(arguments: Sequence[str]) -> int:
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD) - 1)]
     for row in rows:
         show("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip())
-    show("\nNext: python -m search check NAME, then python -m search task=NAME budget.evaluations=50")
+    show(f"\nNext: {command('search')} check NAME, then {command('search')} task=NAME budget.evaluations=50")
     return 0
 
 
