@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prepare.command_line import command
-from prepare.compose import choices_of, compose
+from prepare.compose import CONF, choices_of, compose
 from prepare.load import task_from
 from prepare.output import Parser
-from prepare.program import ProgramTask
+from prepare.program import ProgramTask, folder_settings
 from prepare.task import Task
+from prepare.task_folders import task_folder
 from search.cli.terminal import show
 
 
@@ -21,7 +22,7 @@ def tasks(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     folder = None if options.config_dir is None else Path(options.config_dir)
     names = choices_of("task", *([] if folder is None else [folder]))
-    rows = [_HEAD, *(_row(name, task_from(compose([f"task={name}"], folder).task_for("cpu"))) for name in names)]
+    rows = [_HEAD, *(_row(name, _task(name, folder)) for name in names)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD) - 1)]
     for row in rows:
         show("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip())
@@ -33,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m search tasks", description="List the tasks: what is improved, time, trust, record.")
     parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
     return parser
+
+
+def _task(name: str, folder: Path | None) -> Task:
+    place = task_folder(name, (CONF, *([] if folder is None else [folder])))
+    values = compose([f"task={name}"], folder).task_for("cpu") if place is None else folder_settings(place)
+    return task_from(values)
 
 
 _HEAD = ("name", "what is improved", "metric", "seconds", "trust", "best known")

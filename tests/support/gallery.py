@@ -67,9 +67,13 @@ def judged(name: str, functions: Mapping[str, Callable[..., Any]], split: str = 
     made = list(scorer.cases(split, rng)) if hasattr(scorer, "cases") else [None]
     found = []
     for number, data in enumerate(made):
-        score = scorer.score(StandIn(functions), Case(str(number), split, data, seed))  # type: ignore[arg-type]
+        score = scorer.score(StandIn(functions), Case(name_of(data, number), split, data, seed))  # type: ignore[arg-type]
         found.append(score if isinstance(score, Score) else Score(float(score)))
     return found
+
+
+def name_of(data: Any, number: int) -> str:
+    return str(data["name"]) if isinstance(data, dict) and "name" in data else str(number)
 
 
 def mean(scores: list[Score]) -> float:
