@@ -30,6 +30,8 @@ from prepare.task import LONGEST_SECONDS, MOST, Metric, PromptInfo
 
 SETTINGS = "task.yaml"
 """Name of the file that makes a folder a task."""
+CHEATS = "cheats"
+"""Folder of programs that ``search attack`` tries; no candidate sees them."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,11 @@ class ProgramTask:
         )
         return {path: (self.root / path).read_bytes() for path in found if not matches(path, self.editable)}
 
+    def secret_files(self) -> dict[str, bytes]:
+        """Return what no candidate may read: the scorer, Python files beside it, and hidden data."""
+        beside = (*self.editable, *self.workspace.readonly)
+        return {path: data for path, data in self._judging_files().items() if not matches(path, beside)}
+
     def instructions(self) -> str:
         """Return the text of ``program.md``; empty if the folder has none. Raises TaskError."""
         path = self.root / self.program
@@ -281,11 +288,12 @@ class ProgramTask:
         return found
 
     def _files(self) -> list[str]:
-        """Return all files below the folder, relative to it; hidden ones and caches are left out."""
+        """Return all files below the folder, relative to it; hidden ones, caches and cheats are left out."""
         found = []
         for place, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if not _is_ignored(name))
             inside = Path(place).relative_to(self.root)
+            left_out = {CHEATS} if inside == Path() else set()
+            folders[:] = sorted(name for name in folders if not _is_ignored(name) and name not in left_out)
             found += [(inside / name).as_posix() for name in sorted(files) if not _is_ignored(name)]
         return found
 

@@ -20,6 +20,7 @@ _BESIDE = {
     "tasks": ("search.cli.tasks", "tasks"),
     "new": ("search.cli.new", "new"),
     "check": ("search.cli.check", "check"),
+    "attack": ("search.cli.attack", "attack_task"),
     "adopt": ("search.cli.adopt", "adopt"),
     "evaluate": ("search.cli.evaluate", "rescore"),
     "ablate": ("search.cli.ablate", "ablate"),

@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "conf": {"conf", "prepare"},
 }
 LAYERS = {
-    "search": "adopt config function_task words < claims settings < policies < run < display factory < api < cli",
+    "search": "adopt attack config function_task words < claims settings < policies < run < display factory < api "
+    "< cli",
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",

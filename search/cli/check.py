@@ -8,40 +8,31 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from archive.records import Evaluation, Failed, Request, Scored
+from archive.records import Failed, Scored
 from operators.languages.language import language_for
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import format_range, range_of
 from operators.numeric.tune_comments import unused_comments
-from prepare.config import SettingsError
-from prepare.data.corpora import PreparationError
-from prepare.load import TaskError, task_from
-from prepare.program import SETTINGS, ProgramTask
-from search import factory, settings
+from prepare.program import ProgramTask
 from search.cli.broken import broken_versions
 from search.cli.doctor import Finding, model_findings
 from search.cli.terminal import show
+from search.cli.trials import UNUSABLE, Trials, open_trials, parser, typed
 from search.config import Config
 from search.display.summary import search_command
-from train.executors.base import ExecutorError
-from train.sandbox.base import SandboxUnavailable
 
 NIGHT_HOURS = 8
 SEEDS = 4
 """Evaluations of the seed from which the noise is estimated."""
 _SHOWN = 4_000
-_UNUSABLE = (TaskError, SettingsError, PreparationError, ExecutorError, SandboxUnavailable)
 
 
 def check(arguments: Sequence[str]) -> int:
     """Print the findings. Returns 0 if a search can start, else 1."""
-    options = _parser().parse_intermixed_args(arguments)
+    words = "Evaluate a task's seed a few times before a search: score, noise, direction, time, trust."
+    options = parser("check", words).parse_intermixed_args(arguments)
     problems = 0
     for finding in _findings(options):
         show(finding.line)
@@ -49,80 +40,20 @@ def check(arguments: Sequence[str]) -> int:
     if problems:
         show(f"\n{problems} problem(s) to fix before a search can start.")
         return 1
-    show(f"\nReady: {search_command(_typed(options))}")
+    show(f"\nReady: {search_command(typed(options))}")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m search check",
-        usage="python -m search check FOLDER|NAME [NAME=VALUE] ...",
-        description="Evaluate a task's seed a few times before a search: score, noise, direction, time, trust.",
-    )
-    parser.add_argument("task", metavar="FOLDER|NAME", help="a task's folder, or the name of one in conf/task")
-    parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="settings, as of python -m search")
-    parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
-    return parser
-
-
-def _words(options: argparse.Namespace) -> list[str]:
-    return [f"task={_task_word(options.task)}", *options.overrides]
-
-
-def _typed(options: argparse.Namespace) -> list[str]:
-    """Return options and overrides of a search of the task."""
-    return [*(("--config-dir", options.config_dir) if options.config_dir else ()), *_words(options)]
-
-
-def _task_word(name: str) -> str:
-    """Return the value of ``task=``: a folder in the current directory needs ``./`` before its name."""
-    return f"./{name}" if "/" not in name and Path(name).is_dir() else name.removesuffix(f"/{SETTINGS}")
-
-
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
-    words = _words(options)
     try:
-        config = settings.config_for(words, factory.device_for, options.config_dir)
-        task = task_from(config.task)
-        if not isinstance(task, ProgramTask):
-            yield Finding(
-                "problem",
-                "task",
-                f"{task.name} trains a language model: {search_command(['doctor', *_typed(options)])}",
-            )
-            return
-        task.prepare()
-        task.instructions()
-        files = factory.seed_files(task)
-        local = factory.build_evaluation(config, task)
-        trials = Trials(task, local)
+        trials = open_trials(options)
+        task, files = trials.task, trials.files
         yield from _files(task, files)
         yield from _parameters(files, task.parameters)
-        yield from _trust(task, local.sandbox.tier)
-        yield from _measured(config, trials, files)
-    except _UNUSABLE as error:
+        yield from _trust(task, trials.local.sandbox.tier)
+        yield from _measured(trials.config, trials, files)
+    except UNUSABLE as error:
         yield Finding("problem", "task", str(error)[:_SHOWN])
-
-
-@dataclass
-class Trials:
-    """Evaluations on the first slot."""
-
-    task: ProgramTask
-    local: factory.LocalEvaluation
-    seconds: list[float] = field(default_factory=list)
-
-    def run(self, files: Mapping[str, str], seed: int) -> Evaluation:
-        """Evaluate on ``val``. Raises TaskError for a failure of the scorer."""
-        began = time.monotonic()
-        request = Request("check", "check", 0, files, seed, "screen")
-        found = self.local.evaluator.evaluate(request, self.local.slots[0], threading.Event(), lambda *_: None)
-        self.seconds.append(time.monotonic() - began)
-        assert isinstance(found, Scored | Failed)  # only claims of language models are sealed first
-        return found
-
-    def is_better(self, score: float, other: float) -> bool:
-        return score > other if self.task.metric.direction == "maximise" else score < other
 
 
 def _measured(config: Config, trials: Trials, files: Mapping[str, str]) -> Iterator[Finding]:

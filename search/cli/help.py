@@ -40,6 +40,7 @@ Examples
   python -m search task=circles26 budget.evaluations=50    search one of them
   python -m search new packing                         write a sample task that runs at once (--kind: which)
   python -m search check packing                       evaluate its seed: score, noise, direction, pace, trust
+  python -m search attack packing                      run cheats against it: which of them the scorer rewards
   python -m search task=./packing                      search it
   python -m search adopt PATH                          make a task of an OpenEvolve, ShinkaEvolve, Harbor ... folder
   python -m search doctor                              check that a search can start on this machine

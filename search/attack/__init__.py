@@ -1,0 +1,1 @@
+"""Cheating programs, made from a task's seed, and the verdict on what a scorer gave them."""
