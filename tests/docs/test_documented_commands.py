@@ -23,6 +23,7 @@ from archive.query.query import open_reader
 from archive.records import Request
 from search.cli.explain import explain
 from search.cli.new import TEMPLATES, write_task
+from search.cli.trials import parser
 from search.words import words_of as typed_words
 
 COMMANDS = {each.text.replace(".venv/bin/", ""): each for page in PAGES for each in commands(page)}
@@ -124,8 +125,8 @@ def parse_search(words: list[str]) -> None:
     if words[0] in ("new", "adopt", "tasks"):
         import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
         return
-    if words[0] == "check":
-        options = import_module("search.cli.check")._parser().parse_intermixed_args(words[1:])
+    if words[0] in ("check", "attack"):
+        options = parser(words[0], "").parse_intermixed_args(words[1:])
         words = [f"task=./{options.task}", *options.overrides]
     if words[0] in ("evaluate", "ablate"):
         options = import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])

@@ -34,6 +34,11 @@ TOKEN = "attack-0123456789abcdef"
 Judge = Callable[[Callable[..., Any]], float]
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 class Naive:
     """Runs a candidate and its judge in one process, as many evaluators do."""
 
