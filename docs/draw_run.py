@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from archive.interval import Interval, mean_interval
@@ -17,6 +18,7 @@ from archive.query.query import Reader, open_reader
 from archive.report.facts import gather
 from archive.report.plots import progress
 
+matplotlib.rcParams["svg.fonttype"] = "none"  # text as text: a third of the size, and it can be searched
 CLAIM = "#0969da"
 
 

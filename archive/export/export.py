@@ -12,6 +12,8 @@ that nothing at the top of a checkout can shadow the installed packages:
     shakespeare/task.json     the resolved task
     shakespeare/README.md     how to run it, what it scored, how it was made
 
+Of a task that trains no language model there are the node's files and the README only.
+
 Ideas, operators and paths come from models and candidates: they are untrusted, and cleaned or refused here.
 """
 
@@ -66,6 +68,8 @@ class Exported:
     """What the person must know about the choice of the node; may be empty."""
     folder: str
     """The one folder of the branch, named after the task."""
+    runs_alone: bool = True
+    """Whether what a program of a language-model task imports is beside it."""
 
 
 def export_lineage(reader: Reader, node_id: str | None, branch: str, repo: Path) -> Exported:
@@ -86,7 +90,7 @@ def export_lineage(reader: Reader, node_id: str | None, branch: str, repo: Path)
         tip = git.fast_import(top, {branch: chosen}, _commits(reader, subject, steps, fixed))[branch]
     except GitError as error:
         raise ExportError(str(error)) from error
-    return Exported(branch, top, len(steps), tip, chosen, note or _doubt(steps[-1]), subject.folder)
+    return Exported(branch, top, len(steps), tip, chosen, note or _doubt(steps[-1]), subject.folder, subject.runs_alone)
 
 
 def export_leaves(reader: Reader, run: str | None, prefix: str, repo: Path) -> list[Exported]:
@@ -119,7 +123,16 @@ def export_leaves(reader: Reader, run: str | None, prefix: str, repo: Path) -> l
         raise ExportError(str(error)) from error
     by_id = {step.node_id: step for step in steps}
     return [
-        Exported(branch, top, len(_family(by_id, leaf)), ids[branch], leaf, _doubt(by_id[leaf]), subject.folder)
+        Exported(
+            branch,
+            top,
+            len(_family(by_id, leaf)),
+            ids[branch],
+            leaf,
+            _doubt(by_id[leaf]),
+            subject.folder,
+            subject.runs_alone,
+        )
         for branch, leaf in tips.items()
     ]
 
@@ -173,9 +186,9 @@ def _family(by_id: Mapping[str, Step], node_id: str) -> set[str]:
 def what_to_type(exported: Exported) -> str:
     """Return the result and the next commands, for the terminal."""
     repo, branch = shlex.quote(str(exported.repo)), shlex.quote(exported.branch)
-    has_work_tree = (exported.repo / ".git").exists()
-    checkout = f"checkout {branch}" if has_work_tree else f"worktree add checkout {branch}"
-    folder = exported.repo / ("" if has_work_tree else "checkout") / exported.folder
+    # Not `checkout`, which fails where the repository has untracked files of the same names: the task's own.
+    tree = exported.repo.parent / exported.branch if (exported.repo / ".git").exists() else exported.repo / "checkout"
+    folder = tree / exported.folder
     # The shell's `python` may be missing or lack torch.
     python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
     count = f"{exported.commits} commit{'s' if exported.commits != 1 else ''}"
@@ -184,8 +197,9 @@ def what_to_type(exported: Exported) -> str:
         *([exported.note] if exported.note else []),
         "Next:",
         f"  git -C {repo} log --graph {branch} --",
-        f"  git -C {repo} {checkout}",
-        f"  cd {shlex.quote(str(folder))} && {python} -m prepare && {python} train.py",
+        f"  git -C {repo} worktree add {shlex.quote(str(tree))} {branch}",
+        f"  cd {shlex.quote(str(folder))} && "
+        + (f"{python} -m prepare && {python} train.py" if exported.runs_alone else "cat README.md"),
     ]
     return "\n".join(lines)
 
@@ -396,7 +410,9 @@ def _check_paths(step: Step) -> None:
 
 
 def _fixed_files(subject: Subject) -> dict[str, bytes]:
-    """Return the files that all commits share: task.json and a copy of the ``prepare`` package."""
+    """Return the files that all commits share: task.json and a copy of the ``prepare`` package; none of a program."""
+    if not subject.runs_alone:
+        return {}
     package = Path(__file__).resolve().parents[2] / "prepare"
     sources = sorted(path.relative_to(package) for path in package.rglob("*.py") if not path.name.startswith("."))
     if not sources:

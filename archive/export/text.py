@@ -36,6 +36,11 @@ class Subject:
     config: Mapping[str, Any]
     """The resolved task."""
 
+    @property
+    def runs_alone(self) -> bool:
+        """Whether programs of the task run without its folder: those that train a language model."""
+        return "workspace" not in self.config
+
 
 @dataclass(frozen=True)
 class Step:
@@ -86,23 +91,13 @@ def _foreign(target: str) -> list[str]:
 
 def readme(subject: Subject, step: Step) -> str:
     """Return the README in Markdown: how to run the program, its score, its lineage; untrusted text as code."""
-    corpus = subject.config.get("corpus")
-    target = str(corpus.get("_target_") or "") if isinstance(corpus, dict) else ""
-    foreign = [] if target.startswith("prepare.") else ["", *_foreign(_code(target))]
     lines = [
         f"# `{_code(subject.task)}`, node {step.node_id}",
         "",
         _score_in_words(subject, step),
         *(["", *_indented(_claim(step.verdict))] if step.verdict is not None else []),
         "",
-        "## Run it",
-        "",
-        f"    pip install {' '.join(_libraries(subject.config, target))}",
-        f"    cd {subject.folder} && python -m prepare && python train.py",
-        *foreign,
-        "",
-        "`train.py` was written by a search. Run like this it has no sandbox around it, so read it first. It prints",
-        "its own score, on your machine and with another seed: expect it near the score above, not equal to it.",
+        *(_how_to_train(subject) if subject.runs_alone else _how_to_score(step)),
         "",
         "## How it was made",
         "",
@@ -116,9 +111,40 @@ def readme(subject: Subject, step: Step) -> str:
         ),
         "",
         "Every commit of this branch is one node of the search, and `git log --graph` shows how they descend.",
-        "`prepare/` and `task.json` are copies of what the search used. Exported by Treewright.",
+        *(["`prepare/` and `task.json` are copies of what the search used."] if subject.runs_alone else []),
+        "Exported by Treewright.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _how_to_train(subject: Subject) -> list[str]:
+    """Return how a program that trains a language model is run."""
+    corpus = subject.config.get("corpus")
+    target = str(corpus.get("_target_") or "") if isinstance(corpus, dict) else ""
+    return [
+        "## Run it",
+        "",
+        f"    pip install {' '.join(_libraries(subject.config, target))}",
+        f"    cd {subject.folder} && python -m prepare && python train.py",
+        *([] if target.startswith("prepare.") else ["", *_foreign(_code(target))]),
+        "",
+        "`train.py` was written by a search. Run like this it has no sandbox around it, so read it first. It prints",
+        "its own score, on your machine and with another seed: expect it near the score above, not equal to it.",
+    ]
+
+
+def _how_to_score(step: Step) -> list[str]:
+    """Return how a program is scored again with the task's folder, which the branch does not hold."""
+    names = ", ".join(f"`{_code(path)}`" for path in sorted(step.files))
+    return [
+        "## Use it",
+        "",
+        f"The program: {names}. It was written by a search: read",
+        "it before you run it without a sandbox. To score it again, copy these files into a copy of the task's folder,",
+        "and evaluate that:",
+        "",
+        "    python -m search check FOLDER",
+    ]
 
 
 # ---------------------------------------------------------------- the pieces

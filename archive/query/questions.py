@@ -60,13 +60,20 @@ TRUST = "SELECT DISTINCT trust, sandbox FROM evaluations WHERE run = ? ORDER BY 
 
 _TRUST_WORDS = {
     "audited_shared": "audited, but one sandbox could tell another what it had seen",
-    "verified": "verified: trusted code computed it from what the program produced",
+    "verified": "verified: trusted code computed them from what the program produced",
 }
 
 
 def many(count: int, what: str) -> str:
     """Return ``1 node`` or ``1,200 nodes``."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def digits(score: float) -> str:
+    """Return a score with four decimals; with significant digits instead where these would cut a small one."""
+    if score == 0 or not 0 < abs(score) < 1e12 or 0.1 <= abs(score) < 1000:
+        return f"{score:.4f}"
+    return f"{score:.5g}" if abs(score) < 1 else f"{score:.2f}".rstrip("0").rstrip(".")
 
 
 def trust_in_words(found: Iterable[Sequence[Any]]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from archive.errors import ArchiveError
-from archive.query.questions import NAMED, the_one
+from archive.query.questions import NAMED, digits, the_one
 from archive.query.server import SqlServer
 from archive.records import Conditions, Run
 from archive.storage.store import Archive
@@ -282,7 +282,7 @@ def report(subject: AblatedNode, tree: Tree, task: Task) -> str:
     """Report for each step how much worse the program scores without it, with the 95% interval."""
     unit, whole = task.metric.unit, tree.scores(tree.root)
     interval = mean_interval(whole)
-    known = f"{interval.mean:.4f} {unit}, " if not isinstance(interval, NoInterval) else ""
+    known = f"{digits(interval.mean)} {unit}, " if not isinstance(interval, NoInterval) else ""
     lines = ["", f"The whole program: {known}{len(whole)} runs on val. Without ..."]
     carried = [_carried(subject, tree, place) for place in range(len(subject.removals))]
     carried.sort(key=lambda item: -(item[1].gain if isinstance(item[1], Difference) else -1e300))
@@ -318,7 +318,7 @@ def _worth(found: Difference | NoInterval, unit: str) -> str:
         return found.reason
     interval = f"({found.low:+.4f} to {found.high:+.4f})"
     if found.low > 0:
-        return f"worse by {found.gain:.4f} {unit} {interval}"
+        return f"worse by {digits(found.gain)} {unit} {interval}"
     if found.high < 0:
-        return f"better by {-found.gain:.4f} {unit} {interval}"
+        return f"better by {digits(-found.gain)} {unit} {interval}"
     return f"no effect beyond noise: {found.gain:+.4f} {interval}"

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from archive.query.questions import digits
 from archive.records import Evaluation, Failed, Purpose, Request, Scored, Trained
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
@@ -147,9 +148,8 @@ def _one(evaluation: Evaluation, task: Task) -> str:
     seed = f"seed {evaluation.request.seed:<20}"
     if isinstance(evaluation, Scored):
         steps = f", {evaluation.resources.steps:,} steps" if evaluation.resources.steps is not None else ""
-        return (
-            f"{seed}{evaluation.score:.4f} {task.metric.unit} ({evaluation.trust}, sandbox {evaluation.sandbox}{steps})"
-        )
+        score = f"{digits(evaluation.score)} {task.metric.unit}"
+        return f"{seed}{score} ({evaluation.trust}, sandbox {evaluation.sandbox}{steps})"
     reason = evaluation.reason if isinstance(evaluation, Failed) else ""
     return f"{seed}{evaluation.outcome}: {clean(reason, 300)}"
 
@@ -212,11 +212,11 @@ class Report:
         lines = ["Stopped."] if self.stopped else []
         if isinstance(interval, Interval):
             lines.append(
-                f"mean {interval.mean:.4f} {unit} on {self.split}, 95% interval {interval.low:.4f} to "
-                f"{interval.high:.4f} ({interval.n} runs, deviation {interval.deviation:.4f})"
+                f"mean {digits(interval.mean)} {unit} on {self.split}, 95% interval {digits(interval.low)} to "
+                f"{digits(interval.high)} ({interval.n} runs, deviation {interval.deviation:.4f})"
             )
         elif self.scores:
-            lines.append(f"{self.scores[0]:.4f} {unit} on {self.split}, one run: no interval")
+            lines.append(f"{digits(self.scores[0])} {unit} on {self.split}, one run: no interval")
         else:
             lines.append("no run was scored")
         return "\n".join([*lines, *self._comparison(unit)])
@@ -226,13 +226,13 @@ class Report:
         if recorded is None:
             return []
         times = "1 run" if recorded.runs == 1 else f"{recorded.runs} runs"
-        said = f"recorded {recorded.score:.4f} {unit} (mean of {times} on val)"
+        said = f"recorded {digits(recorded.score)} {unit} (mean of {times} on val)"
         if expected is None:
             return [f"{said}: not compared, since the split differs"]
         if isinstance(expected, NoInterval):
             return [f"{said}: not compared, {expected.reason}"]
         verdict: Literal["agrees", "does NOT agree"] = "agrees" if self.agrees else "does NOT agree"
-        between = f"{expected.low:.4f} to {expected.high:.4f}"
+        between = f"{digits(expected.low)} to {digits(expected.high)}"
         lines = [f"{said}: {verdict}; the new runs predict {between} (95%)"]
         if not self.agrees:
             lines.append(

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from archive.query.questions import digits
 from archive.records import Failed, Landed, Scored, Trained
 from archive.tree import Tree
 from operators.llm.meter import Meter
@@ -51,11 +52,12 @@ def describe_landing(engine: Engine, evaluation: Landed, total: int | None) -> s
         if tree.runs[tree.index[node.node_id]] + len(tree.failures(node.node_id)) > 1:
             idea = f"again, seed {request.seed}"
     else:
-        name, idea = request.purpose, f"fresh seed {request.seed}, for the claim"
+        again = "evaluated again" if engine.parts.task.deterministic else f"fresh seed {request.seed}"
+        name, idea = request.purpose, f"{again}, for the claim"
     if isinstance(evaluation, Scored):
         leads = "leads" if _leads(engine, evaluation) else "     "
         # Single scores on select and holdout are not shown: choosing by them would invalidate the claim.
-        figure = f"{evaluation.score:.4f} {unit}" if request.purpose == "screen" else "done"
+        figure = f"{digits(evaluation.score)} {unit}" if request.purpose == "screen" else "done"
         outcome = f"{figure:<12} {leads}"
         if suspicion := tree.suspicion(node.node_id):
             idea = clean(f"suspect: {suspicion}", 2 * _IDEA)
@@ -246,7 +248,7 @@ def _standing(engine: Engine) -> Iterator[Fact]:
 
 
 def _mean(tree: Tree, node_id: str) -> str:
-    return f"{tree.mean(node_id):.4f}"
+    return digits(tree.mean(node_id))
 
 
 def _runs(tree: Tree, node_id: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from archive.query.questions import TRUST, trust_in_words
+from archive.query.questions import TRUST, digits, many, trust_in_words
 from archive.records import Decision, Spending
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
@@ -41,10 +41,10 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
         if leader is None:
             return ["No score yet."]
         mean, runs = tree.means[tree.index[leader]], int(tree.runs[tree.index[leader]])
-        root = f"{tree.means[0]:.4f}" if tree.runs[0] else "not scored"
+        score, root = f"{digits(mean)} {unit}".rstrip(), digits(tree.means[0]) if tree.runs[0] else "not scored"
         return [
             "No claim: nothing was evaluated again on fresh seeds, so no improvement can be reported.",
-            f"The leader is {leader[:8]} with {mean:.4f} {unit} on val in {runs} run(s); the root has {root}.",
+            f"The leader is {leader[:8]} with {score} on val in {runs} run(s); the root has {root}.",
             "Those are screening scores, which chose the leader: they may be luck.",
         ]
     lines = []
@@ -67,7 +67,7 @@ def _standing(engine: Engine, verdict: Decision) -> list[str]:
     what = f"Champion {verdict.node_id[:8]}" if verdict.kind == "champion" else "No champion"
     lines = [f"{what}, by the claim before these evaluations:", f"  {verdict.reason}"]
     if leader is not None and leader != verdict.node_id:
-        mean = f"{tree.mean(leader):.4f} {unit}".rstrip()
+        mean = f"{digits(tree.mean(leader))} {unit}".rstrip()
         lines.append(f"The leader is now {leader[:8]} with {mean} on val: a screening score, which may be luck.")
     return lines
 
@@ -100,7 +100,7 @@ def _sides(verdict: Verdict, unit: str) -> list[str]:
             continue
         interval = mean_interval(scores)
         if isinstance(interval, NoInterval):
-            lines.append(f"  {label:<16} {scores[0]:.4f}{unit} on holdout, one run")
+            lines.append(f"  {label:<16} {scores[0]:.6g}{unit} on holdout, one evaluation")
         else:
             lines.append(f"  {label:<16} {_interval(interval, unit)}")
     return lines
@@ -108,7 +108,7 @@ def _sides(verdict: Verdict, unit: str) -> list[str]:
 
 def _interval(interval: Interval, unit: str) -> str:
     return (
-        f"{interval.mean:.4f}{unit} on holdout, 95% interval {interval.low:.4f} to {interval.high:.4f} "
+        f"{digits(interval.mean)}{unit} on holdout, 95% interval {digits(interval.low)} to {digits(interval.high)} "
         f"({interval.n} fresh seeds; these {interval.n} deviate by {interval.deviation:.2g})"
     )
 
@@ -121,13 +121,14 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
         [run],
     )
     counted = ", ".join(f"{count} {outcome}" for outcome, count in outcomes)
-    refusals = archive.query("SELECT count(*) FROM refusals WHERE run = ? AND operator <> 'withdrawn'", [run])[0][0]
     trust = archive.query(TRUST, [run])
     reads = archive.query(
         "SELECT count(*) FROM evaluations WHERE split = 'holdout' AND fingerprint = ?", [tree.conditions.fingerprint]
     )[0][0]
     sigma = seed_deviation(tree)
-    lines = [f"{len(tree)} nodes; evaluations: {counted or 'none'}; refused proposals: {refusals}."]
+    lines = [
+        f"{many(len(tree), 'node')}; evaluations: {counted or 'none'}; refused proposals: {_refused(run, archive)}."
+    ]
     lines += _suspects(engine)
     if trust:
         lines.append(f"Scores are {trust_in_words(trust)}.")
@@ -138,10 +139,22 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
         lines.append(describe_speed(effect, engine.parts.task.metric.unit))
     if engine.parts.median_rule:
         lines.append(_rung(run, archive))
-    lines.append(f"The holdout of {engine.parts.task.data!r} has been read {reads} times in this archive.")
+    if reads:
+        lines.append(f"The holdout of {engine.parts.task.data!r} has been read {reads} times in this archive.")
     if (bill := archive.spending(run)).calls:
         lines.append(_bill(bill))
     return lines
+
+
+def _refused(run: str, archive: Archive) -> str:
+    """Return the number of refused proposals, and the commonest reason if there are several."""
+    found = archive.query(
+        "SELECT reason, count(*) FROM refusals WHERE run = ? AND operator <> 'withdrawn' "
+        "GROUP BY reason ORDER BY count(*) DESC, reason",
+        [run],
+    )
+    count = sum(times for _, times in found)
+    return f"{count}, {found[0][1]} of them: {clean(found[0][0], 160)}" if count > 1 else f"{count}"
 
 
 def _bill(bill: Spending) -> str:

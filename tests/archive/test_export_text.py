@@ -166,6 +166,24 @@ def test_what_to_type_works_as_written(family: Book, tmp_path: Path) -> None:
     assert shown.stdout.splitlines()[-4:] == ["README.md", "prepare", "task.json", "train.py"]
 
 
+def test_a_program_that_trains_nothing_is_exported_alone(repo: Path) -> None:
+    """The task's own folder is untracked in the repository: git refuses to check out files of the same names."""
+    book = Book()
+    book.run(task={"name": "packing", "metric": TASK["metric"], "workspace": {"editable": ["pack.py"]}})
+    book.node("a", files={"pack.py": "ROWS = 2\n"})
+    (repo / "packing").mkdir()
+    (repo / "packing" / "pack.py").write_text("ROWS = 1\n")
+    done = export_lineage(book, "a", "best", repo)
+    assert git(repo, "ls-tree", "-r", "--name-only", "best").split() == ["packing/README.md", "packing/pack.py"]
+    said = what_to_type(done)
+    assert "train.py" not in said
+    commands = [line.strip() for line in said.splitlines() if line.startswith("  ")]
+    shown = subprocess.run(["sh", "-c", " && ".join(commands[1:])], capture_output=True, text=True, check=True)
+    assert "python -m search check FOLDER" in shown.stdout
+    assert "`pack.py`" in shown.stdout
+    assert "torch" not in shown.stdout
+
+
 def test_what_to_type_in_a_bare_repository(family: Book, tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--bare", "store.git")
     done = export_lineage(family, None, "best", tmp_path / "store.git")

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from archive.export.git import check_branch_name
+from archive.query.questions import digits
 from archive.storage.store import Archive
 from prepare.compose import compose
 from search.claims.machine_speed import SpeedEffect
@@ -23,6 +24,23 @@ from search.display.summary import branch_for, resume_command
 from search.words import words_of
 
 Start = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [(3.64321, "3.6432"), (0.0, "0.0000"), (1.2345e-5, "1.2345e-05"), (-0.012, "-0.012"), (1234.567, "1234.57"),
+     (412345.0, "412345"), (float("nan"), "nan")],
+)  # fmt: skip
+def test_scores_of_any_scale_are_shown_with_their_digits(score: float, shown: str) -> None:
+    assert digits(score) == shown
+
+
+def test_the_commonest_reason_of_refusals_is_said(start: Start, tmp_path: Path) -> None:
+    names = ("LEARNING_RATE", "WIDTH", "DEPTH", "BATCH", "CONTEXT", "WARMUP", "CLIP")
+    fixed = "".join(f"{name} = 1  # tune: no\n" for name in names)
+    text = told(start("operators=tune", source=f"{fixed}X = 1  # tune: 1|2\n"), tmp_path)
+    assert "2 nodes; " in text
+    assert re.search(r"refused proposals: (\d+), \1 of them: tune found no new setting of X", text)
 
 
 def told(bench: Any, folder: Path) -> str:
