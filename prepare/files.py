@@ -26,12 +26,17 @@ def read_source(path: Path) -> str:
         text = decode(path.read_bytes())
     except SourceError as error:
         raise TaskError(f"the seed program {path} {error}") from None
-    try:
-        if path.suffix == ".py":
-            compile(text, path.name, "exec")
-    except (SyntaxError, ValueError) as error:
-        raise TaskError(f"the seed program {path} does not parse: {error}. Fix it and start a new run.") from None
+    require_python(str(path), text)
     return text
+
+
+def require_python(path: str, text: str) -> None:
+    """Raise TaskError for a file of the seed program in Python that does not compile; other files are not looked at."""
+    try:
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise TaskError(f"the seed program {path} does not parse: {error}. Fix it and start a new run.") from None
 
 
 def read_instructions(path: Path) -> str:

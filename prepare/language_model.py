@@ -7,7 +7,7 @@ A task is trusted code and data. Candidates never import this module; they impor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from prepare.data.tokenised import Tokenised
 from prepare.data.tokens import LARGEST, SMALLEST
 from prepare.files import find_file, read_instructions, read_source
 from prepare.scoring import Bytes, Measure, Symbols, evaluation_rows
-from prepare.task import LONGEST_SECONDS, MOST, Metric, PromptInfo
+from prepare.task import Metric, PromptInfo, require_limits, require_seconds
 
 Buffer = bytes | memoryview
 """Training data as passed to a candidate: symbols in the dtype ``scoring.storage(vocab)``."""
@@ -94,19 +94,7 @@ class Limits:
     """Compressed bytes of the whole program; None: 10,240, which honest programs of 60 KB keep to."""
 
     def __post_init__(self) -> None:
-        for part in fields(self):
-            value, least = getattr(self, part.name), self._least(part.name)
-            most = LONGEST_SECONDS if part.name.endswith("_seconds") else MOST
-            if value is not None and not least <= value <= most:
-                raise ValueError(
-                    f"task.limits.{part.name} is {str(value)[:40]}; expected a number from {least:g} to {most:,.0f}"
-                )
-
-    @staticmethod
-    def _least(name: str) -> float:
-        if name.endswith("_seconds"):
-            return 0.0 if name == "rehearsal_seconds" else 0.001
-        return {"memory_mb": LEAST_MEMORY_MB, "state_mb": 0.001}.get(name, 1)
+        require_limits(self, {"rehearsal_seconds": 0.0, "memory_mb": LEAST_MEMORY_MB, "state_mb": 0.001})
 
 
 @dataclass(frozen=True)
@@ -162,10 +150,7 @@ class LanguageModelTask:
     parameters: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds <= LONGEST_SECONDS:
-            raise ValueError(
-                f"task.seconds is {self.seconds}; expected a positive number of seconds, at most {LONGEST_SECONDS:,.0f}"
-            )
+        require_seconds(self.seconds)
         if self.clock not in (None, "cpu", "wall"):
             raise ValueError(f"task.clock is {self.clock!r}; expected cpu, wall, or null to choose by the device")
         if not self.audit_unseen > 0:

@@ -8,11 +8,12 @@ compared in Unicode's form NFKC, in which the two signs for micro are one.
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from prepare.scorer import finite_number
 
 _NAME = r"[^\s=:]+"
 _METRIC = re.compile(rf"METRIC\s+({_NAME})\s*=\s*(.*?)\s*")
@@ -77,16 +78,6 @@ def metrics_of(values: Mapping[str, Any] | Pairs, primary: str) -> dict[str, flo
         raise MetricError(f"{primary} is given with different values, {given[0]!r} and {given[-1]!r}; expected one")
     numbers = {name: number for name, value in named if (number := finite_number(value)) is not None}
     return {primary: given[0], **{name: value for name, value in numbers.items() if name != wanted}}
-
-
-def finite_number(value: Any) -> float | None:
-    """Return a number as a float; None for a truth value, a text, nan, inf and everything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def number_in(text: str) -> float | str:

@@ -4,7 +4,7 @@
       task.yaml     the settings below
       program.md    goal, constraints, what is known, in the user's words
       pack.py       the seed: files of any language that may change
-      score.py      trusted; talks to the candidate through a handle (see ``train.program.scoring``)
+      score.py      trusted; talks to the candidate through a handle (see ``prepare.scorer``)
 
 ``task=./packing`` reads the folder; ``python -m search new`` makes one.
 """
@@ -26,7 +26,7 @@ from prepare.clock import Clock
 from prepare.files import read_instructions, read_source
 from prepare.globs import matches
 from prepare.known import TaskError
-from prepare.task import LONGEST_SECONDS, MOST, Metric, PromptInfo
+from prepare.task import Metric, PromptInfo, require_limits, require_seconds
 
 SETTINGS = "task.yaml"
 """Name of the file that makes a folder a task."""
@@ -104,12 +104,7 @@ class ProgramLimits:
     """Of the scorer's own work in one evaluation; longer is an error of the task."""
 
     def __post_init__(self) -> None:
-        for part in fields(self):
-            value = getattr(self, part.name)
-            most = LONGEST_SECONDS if part.name.endswith("_seconds") else MOST
-            least = 32 if part.name.endswith("memory_mb") else 0.001 if isinstance(value, float) else 1
-            if not least <= value <= most:
-                raise ValueError(f"task.limits.{part.name} is {value}; expected a number from {least:g} to {most:,.0f}")
+        require_limits(self, {"memory_mb": 32, "scorer_memory_mb": 32, "output_mb": 0.001})
 
 
 @dataclass(frozen=True)
@@ -166,24 +161,15 @@ class ProgramTask:
     audit_unseen: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds <= LONGEST_SECONDS:
-            raise ValueError(
-                f"task.seconds is {self.seconds}; expected a positive number, at most {LONGEST_SECONDS:,.0f}"
-            )
+        require_seconds(self.seconds)
         if (self.scorer is None) == (self.command is None):
             raise ValueError("task has to name one of scorer (such as score.py) and command; it names both or neither")
         if self.smallest_gain is not None and not self.smallest_gain > 0:
             raise ValueError(f"task.smallest_gain is {self.smallest_gain}; expected a positive number, or null")
-        made = [each if isinstance(each, Constraint) else _constraint(each) for each in self.constraints]
-        object.__setattr__(self, "constraints", tuple(made))
+        object.__setattr__(self, "constraints", tuple(map(_constraint, self.constraints)))
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if self.command is not None:
             object.__setattr__(self, "trust", "self_reported")
-
-    @property
-    def bounds(self) -> tuple[Constraint, ...]:
-        """The constraints, typed."""
-        return tuple(each for each in self.constraints if isinstance(each, Constraint))
 
     @property
     def root(self) -> Path:
@@ -227,7 +213,7 @@ class ProgramTask:
             f"time: {self.seconds:g} s of {counted} for one evaluation, over all of its cases",
             f"memory: {limits.memory_mb} MB; files written: {limits.scratch_mb} MB; source: {limits.source_kb} KB",
         ]
-        facts += [f"required: {_bound(each)}" for each in self.bounds]
+        facts += [f"required: {_bound(each)}" for each in self.constraints]
         return (*facts, *([f"built by `{self.build}`"] if self.build else []))
 
     @property
@@ -263,7 +249,7 @@ class ProgramTask:
         digest = hashlib.sha256()
         for path, data in sorted(self._judging_files().items()):
             digest.update(f"{path}\0{hashlib.sha256(data).hexdigest()}\0".encode("utf-8", "surrogatepass"))
-        settings = (self.command, self.checks, self.build, self.trust, [vars(each) for each in self.bounds])
+        settings = (self.command, self.checks, self.build, self.trust, [vars(each) for each in self.constraints])
         digest.update(json.dumps(settings, sort_keys=True).encode())
         return f"{self.name}/{self.metric.name}/{digest.hexdigest()[:16]}"
 
@@ -320,6 +306,8 @@ def _require_blocks(files: Mapping[str, str]) -> None:
 
 
 def _constraint(values: Any) -> Constraint:
+    if isinstance(values, Constraint):
+        return values
     if not isinstance(values, Mapping):
         raise ValueError(f"task.constraints has {values!r}; expected {{metric: NAME, at_most: NUMBER}}")
     try:

@@ -17,6 +17,8 @@ JSON values, numpy arrays and bytes (``prepare.values``).
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -79,6 +81,39 @@ class Timing:
     """What the candidate's function returned, of each pair's inputs; a list."""
     baseline_value: Any = None
     """What the seed's function returned for the same inputs; a list."""
+
+
+def finite_number(value: Any) -> float | None:
+    """Return a finite number as a float, of numpy and torch too; None for truth values, texts, nan, inf and others."""
+    kind = str(getattr(value, "dtype", "float")).rpartition(".")[2]  # torch.float32, float64
+    if isinstance(value, bool) or not kind.startswith(("int", "uint", "float", "bfloat", "half", "double")):
+        return None
+    if isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # several elements; beyond floats
+        return None
+    return number if math.isfinite(number) else None
+
+
+def certificate_text(certificate: Any) -> str | None:
+    """Return a certificate as JSON, arrays as lists; None for none. Raises ValueError for what is no JSON value."""
+    if certificate is None:
+        return None
+    try:
+        return json.dumps(certificate, sort_keys=True, allow_nan=False, default=_listed)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the certificate is no JSON value: {error}") from None
+
+
+def _listed(value: Any) -> Any:
+    """Return an array as a list, another mapping as a dict. Raises TypeError for other values."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is neither a number, a text, a list, a mapping nor an array")
 
 
 class CandidateHandle(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """Exceptions of Python's parser, also for NUL bytes and for nesting that is too deep."""
@@ -32,9 +32,25 @@ def parse_error(path: str, text: str) -> str | None:
         if check is not None:
             check(text)
     except SyntaxError as error:
-        return f"{path} line {error.lineno}: {error.msg}"
+        line = (error.text or "").strip()[:80]
+        return f"{path} line {error.lineno}: {error.msg}" + (f": {line}" if line else "")
     except PARSE_ERRORS as error:
         return f"{path} does not parse: {' '.join(str(error).split())[:300] or type(error).__name__}"
+    return None
+
+
+def first_error(files: Mapping[str, str], earlier: Sequence[Mapping[str, str]] = ()) -> str | None:
+    """Return why a program's first unusable file does not parse, or None.
+
+    A file of data of which a version in ``earlier`` programs did not parse may be so here: JSON with comments, a
+    template of YAML.
+    """
+    for path, text in files.items():
+        if (reason := parse_error(path, text)) is None:
+            continue
+        versions = (program[path] for program in earlier if path in program)
+        if path.endswith(".py") or not any(parse_error(path, version) for version in versions):
+            return reason
     return None
 
 

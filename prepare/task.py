@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from prepare.clock import Clock
 
@@ -22,6 +22,26 @@ LONGEST_SECONDS = 30 * 86_400.0
 """Seconds of the longest phase of an evaluation."""
 MOST = 10**12
 """Largest value of a limit that is no time."""
+
+
+def require_seconds(seconds: float, name: str = "task.seconds") -> None:
+    """Raise ValueError unless this can be the budget of one evaluation, which ``name`` sets."""
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise ValueError(f"{name} is {seconds}; expected a positive number, at most {LONGEST_SECONDS:,.0f}")
+
+
+def require_limits(limits: Any, least: Mapping[str, float]) -> None:
+    """Raise ValueError for a limit that is too small or too large. None is no limit.
+
+    ``least``: the smallest values of fields; of others, 0.001 s for a time and 1 for the rest.
+    """
+    for name in (part.name for part in fields(limits)):
+        value, is_time = getattr(limits, name), name.endswith("_seconds")
+        smallest, largest = least.get(name, 0.001 if is_time else 1), LONGEST_SECONDS if is_time else MOST
+        if value is not None and not smallest <= value <= largest:
+            raise ValueError(
+                f"task.limits.{name} is {str(value)[:40]}; expected a number from {smallest:g} to {largest:,.0f}"
+            )
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Operator
 from prepare.config import SettingsError
+from prepare.known import TaskError
 from prepare.load import task_from
 from prepare.task import Task
 from search import factory, settings
@@ -297,7 +298,7 @@ def _components(task: object, config: Config, given: Overrides) -> SearchCompone
         try:
             own = task.task
             return SearchComponents(own, factory.seed_files(own), FunctionEvaluator(task), (slot,), given)
-        except ValueError as error:
+        except (ValueError, TaskError) as error:
             raise SettingsError(str(error)) from error
     if factory.executor_kind(config.executor) is not LocalExecutor:
         raise SettingsError(

@@ -18,13 +18,10 @@ or a ``prepare.Score``. It raises ``prepare.Invalid`` for a result that breaks t
 
 from __future__ import annotations
 
-import json
-import math
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,11 +29,11 @@ from typing import Any, Literal
 from archive.records import CaseScore, Conditions, Evaluation, Failed, Request, Resources, Scored
 from operators.languages.files import require_parsable
 from operators.languages.syntax import Unparsable
-from prepare import syntax
 from prepare.clock import Clock
-from prepare.scorer import Invalid, Score
+from prepare.files import require_python
+from prepare.scorer import Invalid, Score, certificate_text, finite_number
 from prepare.session import candidate_seed
-from prepare.task import LONGEST_SECONDS, Metric, PromptInfo
+from prepare.task import Metric, PromptInfo, require_seconds
 from train.hardware.slots import Slot
 from train.progress import ProgressCallback
 
@@ -94,10 +91,9 @@ class FunctionTask:
         return self.name
 
     def seed_files(self) -> dict[str, str]:
-        """Return the files. Raises ValueError for Python that does not parse."""
+        """Return the files. Raises TaskError for Python that does not parse."""
         for path, text in self.files.items():
-            if (problem := syntax.parse_error(path, text) if path.endswith(".py") else None) is not None:
-                raise ValueError(f"the seed program {path} does not parse: {problem}. Fix it and start a new run.")
+            require_python(path, text)
         return dict(self.files)
 
     def instructions(self) -> str:
@@ -158,8 +154,7 @@ class OwnTask:
     @property
     def task(self) -> FunctionTask:
         """The equivalent ``Task``. Raises ValueError for an invalid direction or ``seconds``."""
-        if not 0 < self.seconds <= LONGEST_SECONDS:
-            raise ValueError(f"seconds is {self.seconds}; expected a positive number, at most {LONGEST_SECONDS:,.0f}")
+        require_seconds(self.seconds, "seconds")
         if self.direction not in _SPELLINGS:
             raise ValueError(f"direction is {self.direction!r}; expected 'minimise' or 'maximise'")
         metric = Metric(self.metric, _SPELLINGS[self.direction], unit=self.unit)
@@ -175,14 +170,11 @@ class OwnTask:
         return {**settings, "deterministic": True} if self.deterministic else settings
 
 
-def _number(value: object) -> float | str:
-    """Return what a scoring function returned as a number, or why it is none: no truth value and no text is a score."""
-    kind = getattr(getattr(value, "dtype", None), "kind", "f")  # of numpy
-    truth = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")  # also of torch
-    if not truth and kind in "iuf" and (hasattr(value, "__float__") or hasattr(value, "__index__")):
-        with suppress(TypeError, ValueError, OverflowError):  # an array with several elements, a number beyond floats
-            return float(value)  # type: ignore[arg-type]
-    return f"the scoring function returned {repr(value)[:100]}; expected a number"
+def _number(value: object, what: str = "") -> float:
+    """Return a finite number that a scoring function returned. Raises Invalid: no truth value and no text is one."""
+    if (number := finite_number(value)) is None:
+        raise Invalid(f"the scoring function returned {repr(value)[:100]}{what}; expected a finite number")
+    return number
 
 
 def read_score(returned: object, metric: Metric) -> Score:
@@ -190,11 +182,9 @@ def read_score(returned: object, metric: Metric) -> Score:
     made = _of_mapping(returned, metric.name) if isinstance(returned, Mapping) else returned
     score = made if isinstance(made, Score) else Score(made)  # type: ignore[arg-type]
     value = _number(score.value)
-    if isinstance(value, str):
-        raise Invalid(value)
     if (problem := metric.check(value)) is not None:
         raise Invalid(problem)
-    metrics = {str(name): _metric(str(name), each) for name, each in score.metrics.items()}
+    metrics = {str(name): _number(each, f" as metric {str(name)!r}") for name, each in score.metrics.items()}
     return replace(score, value=value, metrics=metrics, feedback=str(score.feedback))
 
 
@@ -207,13 +197,6 @@ def _of_mapping(values: Mapping[Any, Any], metric: str) -> Score:
         raise Invalid(f"the scoring function returned a mapping with {found}; expected the score as {expected}, once")
     rest = {key: value for key, value in values.items() if key not in (*named, "feedback")}
     return Score(values[named[0]], rest, values.get("feedback") or "")
-
-
-def _metric(name: str, value: object) -> float:
-    number = _number(value)
-    if isinstance(number, str) or not math.isfinite(number):
-        raise Invalid(f"the scoring function returned {repr(value)[:100]} as metric {name!r}; expected a finite number")
-    return number
 
 
 @dataclass(frozen=True)
@@ -281,9 +264,7 @@ def _cases(score: Score, request: Request) -> tuple[CaseScore, ...]:
 
 
 def _certificate(score: Score) -> str | None:
-    if score.certificate is None:
-        return None
     try:
-        return json.dumps(score.certificate, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise Invalid(f"the certificate is no JSON value: {error}") from None
+        return certificate_text(score.certificate)
+    except ValueError as error:
+        raise Invalid(str(error)) from None

@@ -27,9 +27,10 @@ LAYERS = {
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors interval records < noise < tree < storage < query < export report < cli",
-    "prepare": "best_known blocks clock command_line globs metric_lines output overrides paths presets renamed scorer "
-    "scoring session source syntax values wire "
-    "< data known smoke_test < config files task < language_model program < task_folders < compose < load < standalone",
+    "prepare": "best_known blocks clock command_line globs output overrides paths presets renamed scorer scoring session "
+    "source syntax values wire "
+    "< data known metric_lines smoke_test < config files task < language_model program < task_folders < compose < load "
+    "< standalone",
 }
 """Modules and sub-packages of a package: each may import those of the layers before it, and none of its own layer."""
 ENTRY_POINTS = {"__init__", "__main__"}

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from operators.languages.language import PYTHON, Language, language_for
+from operators.languages.language import Language, language_for
 from operators.languages.parameters import Parameter
 from operators.languages.syntax import Unparsable
 from prepare.blocks import in_blocks
 from prepare.globs import matches
+from prepare.syntax import first_error
 from prepare.task import Task
 
 Files = Mapping[str, str]
@@ -54,13 +55,8 @@ def require_parsable(files: Files, earlier: Sequence[Files] = ()) -> None:
 
     A data file whose versions in ``earlier`` programs did not all parse may stay as it is: JSON with comments.
     """
-    for path, text in files.items():
-        language = language_for(path)
-        if (error := language.parse_error(path, text)) is None:
-            continue
-        versions = [program[path] for program in earlier if path in program]
-        if language is PYTHON or not any(language.parse_error(path, version) for version in versions):
-            raise Unparsable(error)
+    if (error := first_error(files, earlier)) is not None:
+        raise Unparsable(error)
 
 
 def _is_in_block(text: str, parameter: Parameter) -> bool:

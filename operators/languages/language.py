@@ -27,7 +27,6 @@ from operators.languages.marked import byte_span, literal_like, marked_parameter
 from operators.languages.parameters import Number, Parameter, replaced
 from operators.languages.python import Python
 from operators.languages.values_by_path import READERS
-from prepare.syntax import parse_error
 
 NOTHING: Mapping[str, str] = {}
 
@@ -40,10 +39,6 @@ class Language(Protocol):
     @property
     def comments(self) -> tuple[str, ...]:
         """Marks of comments that end with their line; empty if there are none."""
-        ...
-
-    def parse_error(self, path: str, text: str) -> str | None:
-        """Return why a text does not parse; None if it does, or if nothing here can tell."""
         ...
 
     def parameters(self, text: str) -> tuple[Parameter, ...]:
@@ -73,9 +68,6 @@ class _Other:
     @property
     def comments(self) -> tuple[str, ...]:
         return ()
-
-    def parse_error(self, path: str, text: str) -> str | None:
-        return parse_error(path, text)
 
     def parameters(self, text: str) -> tuple[Parameter, ...]:
         return ()

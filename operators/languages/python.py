@@ -16,13 +16,6 @@ class Python:
 
     comments = ("#",)
 
-    def parse_error(self, path: str, text: str) -> str | None:
-        try:
-            parse(text, path)
-        except Unparsable as error:
-            return str(error)
-        return None
-
     def parameters(self, text: str) -> tuple[Parameter, ...]:
         return find_parameters(text)
 

@@ -6,7 +6,18 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from search.adopt.base import Adopted, AdoptError, Asked, chosen, everything, instructions, own_file, text_of, workspace
+from search.adopt.base import (
+    Adopted,
+    AdoptError,
+    Asked,
+    chosen,
+    everything,
+    instructions,
+    own_file,
+    self_reported,
+    text_of,
+    workspace,
+)
 from search.adopt.source import Source
 
 _LEFT = ("seed_ideas.json", "ideas.json", "prompt.json", "plot.py")
@@ -22,14 +33,7 @@ def convert(source: Source, asked: Asked) -> Adopted:
         raise AdoptError(f"the metric has to be named{_known(source)}: add --metric NAME --direction minimise|maximise")
     without = [*_LEFT, *source.matching(["latex/**", "run_*/**", "notes.txt"])]
     files = workspace(source, chosen(source, asked, ["experiment.py"]), without)
-    settings = {
-        "metric": {"name": asked.metric, "direction": asked.direction},
-        "workspace": files,
-        "scorer": "score.py",
-        "trust": "self_reported",
-        "seconds": 7200.0,
-        "clock": "wall",
-    }
+    settings = self_reported(files, {"name": asked.metric, "direction": asked.direction}, 7200.0)
     written = {
         "score.py": own_file("ai_scientist_score.py", METRIC=asked.metric),
         "program.md": instructions(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from prepare.blocks import START
 from search.adopt.source import Source
 
 _FILES = Path(__file__).with_name("files")
 _WRITTEN = ("task.yaml", "program.md")
 
+COMBINED_SCORE: Mapping[str, str] = {"name": "combined_score", "direction": "maximise"}
+"""The metric of OpenEvolve and of ShinkaEvolve."""
 Direction = Literal["minimise", "maximise"]
 
 
@@ -89,6 +92,30 @@ def workspace(source: Source, editable: Sequence[str], without: Sequence[str] = 
         text_of(source, path)
     left = {*editable, *without, *_WRITTEN}
     return {"editable": list(editable), "readonly": sorted(path for path in source.files if path not in left)}
+
+
+def self_reported(files: Mapping[str, Sequence[str]], metric: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """Return the settings of a task whose ``score.py`` believes what an evaluation beside the program says."""
+    return {
+        "metric": dict(metric),
+        "workspace": dict(files),
+        "scorer": "score.py",
+        "trust": "self_reported",
+        "seconds": seconds,
+        "clock": "wall",
+    }
+
+
+def with_added(files: Mapping[str, Sequence[str]], added: Iterable[str]) -> dict[str, Sequence[str]]:
+    """Return a workspace with further read-only files."""
+    return {**files, "readonly": sorted({*files["readonly"], *added})}
+
+
+def blocks_of(text: str) -> tuple[dict[str, bool], list[str]]:
+    """Return the setting of a program with EVOLVE-BLOCK markers, or the note on one without."""
+    if START in text:
+        return {"evolve_blocks": True}, []
+    return {}, ["the program has no EVOLVE-BLOCK markers: all of it may change"]
 
 
 def chosen(source: Source, asked: Asked, usual: Sequence[str]) -> list[str]:

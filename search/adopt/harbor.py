@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from search.adopt.base import Adopted, AdoptError, Asked, chosen, instructions, own_file, text_of
+from search.adopt.base import Adopted, AdoptError, Asked, chosen, instructions, own_file, self_reported, text_of
 from search.adopt.source import Source
 
 _PLACE = re.compile(rb"(?<![\w./-])/(app|tests|logs/verifier)(?=[/\s\"'$);:]|$)", re.MULTILINE)
@@ -35,15 +35,10 @@ def convert(source: Source, asked: Asked) -> Adopted:
     editable = [path for path in chosen(source, asked, []) if path in files] or ["solve.sh"]
     seconds = sum(_seconds(settings, part) for part in ("agent", "verifier"))
     limits = _section(settings, "environment").get("memory_mb")
-    task = {
-        "metric": {"name": asked.metric or "reward", "direction": "maximise"},
-        "workspace": {"editable": editable, "readonly": sorted({*files, *tests} - {*editable})},
-        "scorer": "score.py",
-        "trust": "self_reported",
-        "seconds": seconds,
-        "clock": "wall",
-        **({"limits": {"memory_mb": limits}} if isinstance(limits, int) and 64 <= limits <= 10**6 else {}),
-    }
+    places = {"editable": editable, "readonly": sorted({*files, *tests} - {*editable})}
+    task = self_reported(places, {"name": asked.metric or "reward", "direction": "maximise"}, seconds)
+    if isinstance(limits, int) and 64 <= limits <= 10**6:
+        task["limits"] = {"memory_mb": limits}
     said = text_of(source, "instruction.md") if "instruction.md" in source.files else ""
     added = {
         **files,

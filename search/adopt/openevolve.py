@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from search.adopt.base import (
+    COMBINED_SCORE,
     Adopted,
     AdoptError,
     Asked,
+    blocks_of,
     chosen,
     everything,
     instructions,
     own_file,
+    self_reported,
     text_of,
+    with_added,
     workspace,
 )
 from search.adopt.source import Source
@@ -22,6 +26,8 @@ from search.adopt.source import Source
 _THRESHOLDS = (0.5, 0.75, 0.9)
 _SECONDS = 300.0
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+openevolve\b", re.MULTILINE)
+_UNUSED = "config.yaml: its models, islands and database are not used; see conf/ for those of this project"
+_STAND_IN = "openevolve/ in the folder stands in for the package: it has EvaluationResult and nothing else"
 _CONTRACT = "The program is a file that `evaluator.py` loads and measures; larger scores are better."
 
 
@@ -34,7 +40,7 @@ def convert(source: Source, asked: Asked) -> Adopted:
     program = source.named("initial_program")
     assert program is not None  # recognises() found it
     config = _config(source)
-    staged, text = _section(config, "evaluator"), text_of(source, program)
+    staged = _section(config, "evaluator")
     runner = own_file(
         "openevolve_run.py",
         CASCADE=staged.get("cascade_evaluation", True) is True,
@@ -45,32 +51,17 @@ def convert(source: Source, asked: Asked) -> Adopted:
     if stand_in:
         beside |= {"openevolve/__init__.py": b"", "openevolve/evaluation_result.py": own_file("openevolve_result.py")}
     files = workspace(source, chosen(source, asked, [program]), ["config.yaml", "config.yml"])
-    marked = "EVOLVE-BLOCK-START" in text
-    settings = {
-        "metric": {"name": "combined_score", "direction": "maximise"},
-        "workspace": {**files, "readonly": sorted({*files["readonly"], *beside})},
-        "scorer": "score.py",
-        "trust": "self_reported",
-        "seconds": _numbers([staged.get("timeout")], (_SECONDS,))[0],
-        "clock": "wall",
-        **({"evolve_blocks": True} if marked else {}),
-    }
+    blocks, notes = blocks_of(text_of(source, program))
+    seconds = _numbers([staged.get("timeout")], (_SECONDS,))[0]
+    settings = {**self_reported(with_added(files, beside), COMBINED_SCORE, seconds), **blocks}
     prompt = _section(config, "prompt").get("system_message")
     written = {
         **beside,
         "score.py": own_file("openevolve_score.py", PROGRAM=program),
         "program.md": instructions(prompt if isinstance(prompt, str) else "", _CONTRACT),
     }
-    return Adopted("OpenEvolve", settings, everything(files), written, _notes(marked, stand_in))
-
-
-def _notes(marked: bool, stand_in: bool) -> Sequence[str]:
-    notes = ["config.yaml: its models, islands and database are not used; see conf/ for those of this project"]
-    if not marked:
-        notes.append("the program has no EVOLVE-BLOCK markers: all of it may change")
-    if stand_in:
-        notes.append("openevolve/ in the folder stands in for the package: it has EvaluationResult and nothing else")
-    return notes
+    notes = [_UNUSED, *notes, *([_STAND_IN] if stand_in else [])]
+    return Adopted("OpenEvolve", settings, everything(files), written, notes)
 
 
 def _config(source: Source) -> Mapping[str, Any]:

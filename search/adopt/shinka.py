@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import re
 
-from search.adopt.base import Adopted, Asked, chosen, everything, instructions, own_file, text_of, workspace
+from search.adopt.base import (
+    COMBINED_SCORE,
+    Adopted,
+    Asked,
+    blocks_of,
+    chosen,
+    everything,
+    instructions,
+    own_file,
+    self_reported,
+    text_of,
+    with_added,
+    workspace,
+)
 from search.adopt.source import Source
 
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+shinka\b", re.MULTILINE)
+_SECONDS = 300.0
 _CONTRACT = "The program is a file that `evaluate.py` runs and measures; a larger combined_score is better."
 
 
@@ -22,22 +36,13 @@ def convert(source: Source, asked: Asked) -> Adopted:
     stand_in = _IMPORT.search(text_of(source, "evaluate.py")) is not None
     beside = {"shinka/__init__.py": b"", "shinka/core.py": own_file("shinka_core.py")} if stand_in else {}
     files = workspace(source, chosen(source, asked, [program]))
-    marked = "EVOLVE-BLOCK-START" in text_of(source, program)
-    settings = {
-        "metric": {"name": "combined_score", "direction": "maximise"},
-        "workspace": {**files, "readonly": sorted({*files["readonly"], *beside})},
-        "scorer": "score.py",
-        "trust": "self_reported",
-        "seconds": 300.0,
-        "clock": "wall",
-        **({"evolve_blocks": True} if marked else {}),
-    }
+    blocks, notes = blocks_of(text_of(source, program))
+    settings = {**self_reported(with_added(files, beside), COMBINED_SCORE, _SECONDS), **blocks}
     written = {
         **beside,
         "score.py": own_file("shinka_score.py", PROGRAM=program),
         "program.md": instructions(_CONTRACT),
     }
-    notes = [] if marked else ["the program has no EVOLVE-BLOCK markers: all of it may change"]
     if stand_in:
         notes.append(
             "shinka/ in the folder stands in for the package: it has run_shinka_eval without plots and early stops"

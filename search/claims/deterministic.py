@@ -44,10 +44,7 @@ class _Side:
     def same_cases(self) -> bool | None:
         """Whether both were judged on the same cases; None if neither says which those were."""
         sets = [None if e.windows is None else e.windows.position_set for e in (self.val, self.holdout)]
-        if None not in sets:
-            return sets[0] == sets[1]
-        names = [[case.case for case in e.cases] for e in (self.val, self.holdout)]
-        return None if names[0] == names[1] else False
+        return None if None in sets else sets[0] == sets[1]
 
     @property
     def repeated(self) -> bool:

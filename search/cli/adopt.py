@@ -10,6 +10,7 @@ from pathlib import Path
 from prepare.config import SettingsError
 from prepare.known import TaskError
 from prepare.load import task_from
+from prepare.output import Parser
 from prepare.program import SETTINGS, folder_settings
 from search.adopt import ai_scientist, autoresearch, harbor, metric_lines, openevolve, shinka
 from search.adopt.base import Adapter, Adopted, AdoptError, Asked
@@ -53,7 +54,7 @@ def adopt(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m search adopt", description=_DESCRIPTION)
+    parser = Parser(prog="python -m search adopt", description=_DESCRIPTION)
     parser.add_argument("path", metavar="PATH", type=Path, help="the folder to adopt")
     parser.add_argument("--to", metavar="FOLDER", type=Path, help="the task's folder (PATH's name with -task)")
     parser.add_argument("--command", help="a command that prints METRIC name=value, a JSON object, or name: value")

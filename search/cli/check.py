@@ -16,6 +16,7 @@ from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import format_range, range_of
 from operators.numeric.tune_comments import unused_comments
 from prepare.program import ProgramTask
+from search.claims.statistics import runs_for
 from search.cli.broken import broken_versions
 from search.cli.doctor import Finding, model_findings
 from search.cli.terminal import show
@@ -26,6 +27,8 @@ from search.display.summary import search_command
 NIGHT_HOURS = 8
 SEEDS = 4
 """Evaluations of the seed from which the noise is estimated."""
+WANTED_POWER, FEW_RUNS, MOST_RUNS = 0.8, 4, 1000
+"""Runs a side that show ``smallest_gain`` with this power: few need no remark."""
 _SHOWN = 4_000
 
 
@@ -162,11 +165,12 @@ def _noise(task: ProgramTask, scores: Sequence[float]) -> Finding:
     words = f"standard deviation {deviation:.3g} over {len(scores)} seeds"
     if task.smallest_gain is None:
         return Finding("note", "noise", f"{words}; set smallest_gain, the smallest gain that is worth having")
-    runs = 2 * (2.8 * deviation / task.smallest_gain) ** 2  # two-sided 5%, power 80%, two means
-    if runs <= 4:
+    runs = runs_for(task.smallest_gain / deviation, WANTED_POWER, MOST_RUNS)
+    if runs <= FEW_RUNS:
         return Finding("ok", "noise", f"{words}; smallest_gain is {task.smallest_gain:g}")
+    many = f"{runs:,} or more" if runs == MOST_RUNS else f"{runs:,}"
     return Finding(
-        "note", "noise", f"{words}: to show a gain of {task.smallest_gain:g} takes about {runs:.0f} evaluations a side"
+        "note", "noise", f"{words}: to show a gain of {task.smallest_gain:g} takes {many} evaluations a side"
     )
 
 

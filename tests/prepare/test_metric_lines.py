@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prepare.metric_lines import MetricError, finite_number, metrics_in, metrics_in_json, metrics_of
+from prepare.metric_lines import MetricError, metrics_in, metrics_in_json, metrics_of
+from prepare.scorer import finite_number
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_metrics_and_feedback_beside_a_score(returned: Any) -> None:
         ({"loss": 1.0, "score": 2.0}, "expected the score as 'loss' or 'score', once"),
         ({"score": 1.0, "seconds": "fast"}, "'fast' as metric 'seconds'; expected a finite number"),
         ({"score": 1.0, "seconds": float("nan")}, "as metric 'seconds'"),
-        ({"score": True}, "returned True; expected a number"),
+        ({"score": True}, "returned True; expected a finite number"),
         (prepare.Score(1.0, certificate={"at": {1, 2}}), "the certificate is no JSON value"),
     ],
 )
@@ -125,6 +125,18 @@ def test_a_model_is_told_the_instructions_and_the_feedback_inside_a_running_loop
     assert "Lower X." in text
     assert "too wide" in text
     assert "A function of the person who runs this search" in text
+
+
+def test_a_deterministic_function_with_feedback_is_verified_by_repetition() -> None:
+    def score(request: Request) -> dict[str, object]:
+        values: dict[str, float] = {}
+        exec(request.files["train.py"], values)
+        return {"score": abs(values["X"]), "feedback": "nearer to zero"}
+
+    with search.Search(task(score, deterministic=True), operators="tune", budget=12) as s:
+        while (request := s.ask()) is not None:
+            s.tell(s.evaluate(request))
+        assert "both scores came out again exactly" in s.summary()
 
 
 def test_threads_share_the_slots_of_a_search() -> None:

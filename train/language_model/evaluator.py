@@ -19,7 +19,6 @@ import os
 import shutil
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ from train.language_model.outgoing import OutgoingText
 from train.language_model.program import NormalForm, normal_form
 from train.language_model.static_checks import StaticChecks
 from train.progress import Progress, ProgressCallback
-from train.sandbox.abort import Aborted
+from train.sandbox.abort import Aborted, failure
 from train.sandbox.base import Sandbox, SandboxUnavailable, stage_library
 from train.sandbox.cgroup import find_groups
 from train.sandbox.environment import trust_in
@@ -150,14 +149,10 @@ class AuditedEvaluator:
                 pipeline = EvaluationPipeline(scoring, sandboxes, on_progress)
                 outcome: dict[str, Any] = {"state": pipeline.train()} if request.seal else _scored(*pipeline.run())
             outcome["metrics"] = {**progress.metrics, **lease.metrics}
-        except Aborted as ended:
-            outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
         except DeviceInUse as error:
-            outcome = {"outcome": "lost", "reason": str(error)}
-        except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
-            outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
-        except Exception as error:  # noqa: BLE001 - recorded with its stack; the search goes on
-            outcome = {"outcome": "invalid", "reason": _defect_reason(error), "defect": _stack(error)}
+            outcome = failure(Aborted("lost", str(error)))
+        except Exception as error:  # noqa: BLE001 - recorded; the search goes on
+            outcome = failure(error)
         device = slot.device if slot.gpu is None else f"cuda:{slot.gpu}"
         common: dict[str, Any] = {
             "request": request,
@@ -218,19 +213,6 @@ def _hello(task: LanguageModelTask, request: Request, slot: Slot) -> dict[str, o
         "clock_cores": slot.width if task.clock_on(slot.device) == "cpu" else 0,
         "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
     }
-
-
-def _defect_reason(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"the evaluator itself failed to judge it ({type(error).__name__} in {Path(last.filename).name}, line "
-        f"{last.lineno}), which is a defect of Treewright: please report it, with what `python -m archive events` shows"
-    )
-
-
-def _stack(error: Exception) -> str:
-    """Return the exception's type and stack. Its message is left out, since it may quote what a candidate sent."""
-    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 
 def _rows_of(task: LanguageModelTask, split: Split) -> Symbols:

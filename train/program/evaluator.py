@@ -33,14 +33,13 @@ from archive.records import (
 )
 from prepare.known import TaskError
 from prepare.program import ProgramTask
-from prepare.task import LARGEST_SCORE
 from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
 from train.program.candidate import CandidateHost, Candidates
 from train.program.gate import refuse
 from train.program.scorer_process import CaseResults, ScorerProcess
 from train.progress import Progress, ProgressCallback
-from train.sandbox.abort import Aborted
+from train.sandbox.abort import Aborted, failure
 from train.sandbox.base import Sandbox
 from train.sandbox.cgroup import find_groups
 
@@ -128,10 +127,10 @@ class ProgramEvaluator:
                 raise Aborted("invalid", reason)
             self._judge(request, slot, cancelled, on_progress, progress, results)
             outcome = self._outcome(results, split, slot)
-        except Aborted as ended:
-            outcome = {"outcome": ended.outcome, "reason": ended.reason, "violation": ended.violation}
-        except OSError as error:  # a failure of the machine (full disk, no process available), not of the candidate
-            outcome = {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
+        except TaskError:
+            raise
+        except Exception as error:  # noqa: BLE001 - recorded; the search goes on
+            outcome = failure(error)
         shown = results.cases if split == "val" else [replace(case, feedback="") for case in results.cases]
         common: dict[str, Any] = {
             "request": request,
@@ -180,13 +179,10 @@ class ProgramEvaluator:
                 f"the scorer of task {self.task.name!r} gave two values for {metric.name}: the score {score:.6g} and "
                 f"the metric {metrics[metric.name]:.6g}; expected one"
             )
-        if broken := [reason for each in self.task.bounds if (reason := each.broken_by(metrics)) is not None]:
+        if broken := [reason for each in self.task.constraints if (reason := each.broken_by(metrics)) is not None]:
             return {"outcome": "infeasible", "reason": "; ".join(broken), "metrics": {**metrics, metric.name: score}}
-        if abs(score) > LARGEST_SCORE or (problem := metric.check(score)) is not None:
-            return {
-                "outcome": "invalid",
-                "reason": problem if abs(score) <= LARGEST_SCORE else f"{score:.6g} is too large",
-            }
+        if (problem := metric.check(score)) is not None:
+            return {"outcome": "invalid", "reason": problem}
         values = np.array([case.value for case in results.cases])
         by_case = WindowScores.of(self._scorers.digest(slot, split), values)
         return {"score": score, "windows": by_case, "certificate": results.certificate}

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from prepare.blocks import changed_outside
 from prepare.globs import matches
+from prepare.paths import is_below
 from prepare.program import ProgramTask
 from prepare.source import foreign_encoding
-from prepare.syntax import parse_error
+from prepare.syntax import first_error
 
 MOST_FILES = 1000
-_LONGEST_PART = 255
-"""Bytes of one part of a path; file systems have no longer ones."""
-_LONGEST_NAME = 1000
 
 
 def refuse(task: ProgramTask, seed: Mapping[str, str], files: Mapping[str, str]) -> str | None:
@@ -48,17 +46,8 @@ def _refuse_names(files: Mapping[str, str]) -> str | None:
 
 
 def _is_plain(path: str) -> bool:
-    parts = path.split("/")
-    try:
-        sizes = [len(part.encode()) for part in parts]
-    except UnicodeEncodeError:  # half of a character
-        return False
-    printable = path.isprintable() and "\\" not in path
-    return printable and len(path) <= _LONGEST_NAME and all(map(_is_part, parts)) and max(sizes) <= _LONGEST_PART
-
-
-def _is_part(part: str) -> bool:
-    return part not in ("", ".", "..") and part == part.strip()
+    """Return whether a path is below a folder, and its name the same on all machines."""
+    return is_below(path) and path.isprintable() and "\\" not in path and all(p == p.strip() for p in path.split("/"))
 
 
 def _folded(path: str) -> str:
@@ -91,18 +80,9 @@ def _refuse_texts(task: ProgramTask, files: Mapping[str, str]) -> str | None:
 
 
 def _refuse_syntax(seed: Mapping[str, str], files: Mapping[str, str]) -> str | None:
-    """Return why a file does not parse: a Python file, or a data file unless the seed's did not either."""
-    for path, text in files.items():
-        if text == seed.get(path):
-            continue
-        is_python = path.endswith(".py")
-        if is_python and (reason := foreign_encoding(text)) is not None:
+    """Return why a changed file does not parse, or that it declares another encoding."""
+    changed = {path: text for path, text in files.items() if text != seed.get(path)}
+    for path, text in changed.items():
+        if path.endswith(".py") and (reason := foreign_encoding(text)) is not None:
             return f"{path} {reason}"
-        if (reason := parse_error(path, text)) is not None and (is_python or not _is_broken(seed, path)):
-            return reason
-    return None
-
-
-def _is_broken(seed: Mapping[str, str], path: str) -> bool:
-    """Return whether the seed's own file does not parse: JSON with comments, a template of YAML."""
-    return path in seed and parse_error(path, seed[path]) is not None
+    return first_error(changed, [seed])

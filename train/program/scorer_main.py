@@ -22,9 +22,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from prepare.scorer import Case, Completed, Invalid, Score, Timing
+from prepare.scorer import Case, Completed, Invalid, Score, Timing, certificate_text, finite_number
 from prepare.values import pack, unpack
 from prepare.wire import Channel, Frame
+
+_LONGEST_COMMAND = 50_000
+"""Characters of a command's arguments."""
 
 
 class CandidateEnded(BaseException):
@@ -63,6 +66,8 @@ class Handle:
         return _untrusted(self._ask(message, pack({"args": list(args), "kwargs": kwargs}), given).payload, function)
 
     def run(self, argv: Sequence[str], stdin: bytes | str = b"", seconds: float | None = None) -> Completed:
+        if not argv or sum(map(len, argv)) > _LONGEST_COMMAND:
+            raise ValueError(f"run has a command of {len(argv)} words; expected at least one, and a short line")
         data = stdin.encode() if isinstance(stdin, str) else bytes(stdin)
         done = unpack(self._ask({"type": "run", "argv": list(argv), "seconds": seconds}, data).payload)
         return Completed(done["status"], done["stdout"], done["stderr"])
@@ -214,38 +219,25 @@ def _bytes_of(data: Any) -> bytes:
 
 
 def _result(returned: Any) -> dict[str, Any]:
-    """Return what ``score`` returned as plain values. Raises TypeError or ValueError for what is no score."""
+    """Return what ``score`` returned as plain values. Raises ValueError for what is no score."""
     score = returned if isinstance(returned, Score) else Score(returned)
     metrics = {str(name): _number(value, f"metric {name!r}") for name, value in score.metrics.items()}
-    certificate = None if score.certificate is None else json.dumps(_listed(score.certificate), allow_nan=False)
-    value = _number(score.value, "score()")
-    return {"value": value, "metrics": metrics, "feedback": str(score.feedback), "certificate": certificate}
+    return {
+        "value": _number(score.value, "score()"),
+        "metrics": metrics,
+        "feedback": str(score.feedback),
+        "certificate": certificate_text(score.certificate),
+    }
 
 
 def _number(value: Any, what: str) -> float:
-    """Return a finite number. No truth value, no text and nothing missing is one."""
-    dtype = getattr(value, "dtype", None)
-    plain = isinstance(value, int | float) or (
-        getattr(dtype, "kind", "") in tuple("iuf") and getattr(value, "ndim", 1) == 0
-    )
-    if isinstance(value, bool) or not plain:
-        raise TypeError(
-            f"{what} returned {repr(value)[:100]} ({type(value).__name__}); expected a number or prepare.Score"
-        )
-    if not math.isfinite(value):
+    """Return a finite number. Raises ValueError for truth values, texts, nan and everything else."""
+    if (number := finite_number(value)) is None:
         raise ValueError(
-            f"{what} is {float(value)}; expected a finite number. Raise prepare.Invalid for a candidate without one"
+            f"{what} returned {repr(value)[:100]} ({type(value).__name__}); expected a finite number or prepare.Score. "
+            "Raise prepare.Invalid for a candidate without a score"
         )
-    return float(value)
-
-
-def _listed(value: Any) -> Any:
-    """Return a certificate as JSON values."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _listed(item) for key, item in value.items()}
-    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
+    return number
 
 
 # ---------------------------------------------------------------- the process
@@ -266,9 +258,8 @@ def main(arguments: Sequence[str]) -> None:
             judge = judge or Judge(_scorer(json.loads(arguments[2])))
             _answer(channel, judge, request)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the task's own fault: it ends the search with this text
-            channel.send(
-                {"type": "error"}, pack({"error": f"{type(error).__name__}: {error}", "traceback": _own_frames()})
-            )
+            said = {"error": f"{type(error).__name__}: {error}", "traceback": _traceback(error)}
+            channel.send({"type": "error"}, pack(said))
 
 
 def _answer(channel: Channel, judge: Judge, request: Frame) -> None:
@@ -286,10 +277,12 @@ def _answer(channel: Channel, judge: Judge, request: Frame) -> None:
         channel.send({"type": "aborted"})
 
 
-def _own_frames() -> str:
-    """Return the traceback of the current exception without the frames of this module."""
-    lines = traceback.format_exc().splitlines(keepends=True)
-    return "".join(lines)[-16_000:]
+def _traceback(error: BaseException) -> str:
+    """Return the end of an exception's traceback, which begins with the first line outside of this module."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))[-16_000:]
 
 
 def _scorer(settings: Mapping[str, Any]) -> Any:

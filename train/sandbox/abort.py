@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import traceback
+from pathlib import Path
+from typing import Any
 
 from archive.records import Outcome
 
@@ -18,6 +21,26 @@ class Aborted(Exception):
         self.outcome: Outcome = outcome
         self.reason = reason
         self.violation = violation
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the fields of the failed evaluation that an exception ends (``archive.records.Failed``).
+
+    An OSError is a failure of the machine (full disk, no process available), and any other exception a defect of ours,
+    recorded with its stack: neither is the candidate's fault, and the search goes on.
+    """
+    if isinstance(error, Aborted):
+        return {"outcome": error.outcome, "reason": error.reason, "violation": error.violation}
+    if isinstance(error, OSError):
+        return {"outcome": "lost", "reason": f"the machine could not run it: {error}"}
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    reason = (
+        f"the evaluator itself failed to judge it ({type(error).__name__} in {Path(last.filename).name}, line "
+        f"{last.lineno}), which is a defect of Treewright: please report it, with what `python -m archive events` shows"
+    )
+    # The exception's message is left out, since it may quote what a candidate sent.
+    stack = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    return {"outcome": "invalid", "reason": reason, "defect": stack}
 
 
 def aborted_by_exit(label: str, status: int, error: str, *, namespaced: bool) -> Aborted:

@@ -5,7 +5,8 @@ then remove `trust: self_reported` from task.yaml.
 """
 
 import prepare
-from prepare.metric_lines import MetricError, finite_number, metrics_of, object_in
+from prepare.metric_lines import MetricError, metrics_of, object_in
+from prepare.scorer import finite_number
 
 METRIC = "loss"
 

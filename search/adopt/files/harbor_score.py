@@ -5,7 +5,8 @@ To reach `trust: verified`, read what the program made (`candidate.read("result.
 """
 
 import prepare
-from prepare.metric_lines import MetricError, finite_number, metrics_in_json, metrics_of, number_in, object_in
+from prepare.metric_lines import MetricError, metrics_in_json, metrics_of, number_in, object_in
+from prepare.scorer import finite_number
 
 METRIC = "reward"
 

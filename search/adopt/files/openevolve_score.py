@@ -10,7 +10,8 @@ Then remove `trust: self_reported` from task.yaml, and evaluator.py and openevol
 """
 
 import prepare
-from prepare.metric_lines import MetricError, finite_number, metrics_of
+from prepare.metric_lines import MetricError, metrics_of
+from prepare.scorer import finite_number
 
 PROGRAM = "initial_program.py"
 

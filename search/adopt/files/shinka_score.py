@@ -10,7 +10,8 @@ Then remove `trust: self_reported` from task.yaml, and evaluate.py from `readonl
 """
 
 import prepare
-from prepare.metric_lines import MetricError, finite_number, metrics_in_json, object_in
+from prepare.metric_lines import MetricError, metrics_in_json, object_in
+from prepare.scorer import finite_number
 
 PROGRAM = "initial.py"
 RESULTS = "results"
