@@ -278,7 +278,7 @@ def test_what_is_no_number_is_no_score(returned: Any) -> None:
         evaluation = s.evaluate(s.ask())  # type: ignore[arg-type]
     assert isinstance(evaluation, Failed)
     assert evaluation.outcome == "invalid"
-    assert "expected a number" in evaluation.reason or "score is" in evaluation.reason
+    assert "expected a finite number" in evaluation.reason or "score is" in evaluation.reason
 
 
 @pytest.mark.parametrize(
