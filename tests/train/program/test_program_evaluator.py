@@ -111,6 +111,18 @@ def test_a_crash_keeps_the_cases_before_it(tmp_path: Path) -> None:
     assert (found.outcome, found.reason, len(found.cases)) == ("crashed", "ValueError: too small", 2)
 
 
+def test_a_defect_of_the_evaluator_is_recorded_and_names_no_text_of_the_candidate(tmp_path: Path) -> None:
+    def broken(x: int) -> int:
+        raise ZeroDivisionError("the candidate's own words")
+
+    found = evaluate(task_of(tmp_path, SCORER), answer=broken)
+    assert isinstance(found, Failed)
+    assert found.outcome == "invalid"
+    assert "a defect of Treewright" in found.reason
+    assert found.defect.endswith("ZeroDivisionError")
+    assert "own words" not in found.reason
+
+
 def test_a_score_outside_of_the_metric_is_invalid(tmp_path: Path) -> None:
     task = task_of(tmp_path, SCORER, metric=Metric("value", "maximise", upper=3.0))
     found = evaluate(task, answer=lambda x: 100)
