@@ -36,7 +36,8 @@ def attack_task(arguments: Sequence[str]) -> int:
     verdicts = []
     for verdict in attack(trials, cheats, target, honest):
         verdicts.append(verdict)
-        show(_line(verdict.cheat.name, verdict.status, f"{verdict.cheat.words}: {verdict.words}"))
+        if verdict.status != "not applicable":
+            show(_line(verdict.cheat.name, verdict.status, f"{verdict.cheat.words}: {verdict.words}"))
     return _end(trials, verdicts)
 
 
@@ -54,7 +55,10 @@ def _line(name: str, status: str, words: str) -> str:
 def _end(trials: Trials, verdicts: Sequence[Verdict]) -> int:
     """Print the number of cheats by their status, and return the exit status."""
     through = [each.cheat.name for each in verdicts if each.status == "GOT THROUGH"]
-    tried = sum(each.status != "not applicable" for each in verdicts)
+    others = [each.cheat.name for each in verdicts if each.status == "not applicable"]
+    if others:
+        show(_line(f"{len(others)} more", "not applicable", f"in other languages: {', '.join(others)}"))
+    tried = len(verdicts) - len(others)
     if not tried:
         show("\nNo cheat was tried.")
         return 1

@@ -14,7 +14,7 @@ import numpy as np
 from prepare.compose import CONF
 from prepare.load import task_from
 from prepare.program import ProgramTask, folder_settings
-from prepare.scorer import Case, Invalid, Score
+from prepare.scorer import Case, Invalid, Score, Timing
 from prepare.values import pack, unpack
 
 TASKS = CONF / "task"
@@ -26,18 +26,40 @@ class StandIn:
     """A candidate in this process: functions by name. Values pass through the same packing as those of a sandbox."""
 
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     restarts: int = 0
 
-    def call(self, function: str, *args: Any, seconds: float | None = None, **kwargs: Any) -> Any:
+    def call(
+        self,
+        function: str,
+        *args: Any,
+        seconds: float | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         given = unpack(pack({"args": list(args), "kwargs": kwargs}))
-        made = self.functions[function.rpartition(":")[2]](*given["args"], **given["kwargs"])
+        served = {name: _packing(service) for name, service in (services or {}).items()}
+        made = self.functions[function.rpartition(":")[2]](*given["args"], **given["kwargs"], **served)
         try:
             return unpack(pack(made))
         except ValueError as error:
             raise Invalid(f"{function}: {error}") from None
 
+    def read(self, path: str) -> bytes:
+        return self.files[path]
+
+    def time(self, function: str, inputs: Callable[[int], Any], pairs: int = 5) -> Timing:
+        """Return outputs without their times: the ratio is 1."""
+        made = [self.call(function, *inputs(pair)) for pair in range(pairs)]
+        return Timing(0.001, 0.001, 1.0, 1.0, 1.0, made, [])
+
     def restart(self) -> None:
         self.restarts += 1
+
+
+def _packing(service: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a service whose arguments and value pass through the packing, too."""
+    return lambda *args: unpack(pack(service(*unpack(pack(list(args))))))
 
 
 def module_of(path: Path) -> ModuleType:
@@ -56,18 +78,29 @@ def task_of(name: str) -> ProgramTask:
     return task
 
 
+def cheats_of(name: str) -> list[Path]:
+    """Return the files of a task's own cheats."""
+    return sorted((TASKS / name / "cheats").glob("*.*"))
+
+
 def seed_of(name: str) -> ModuleType:
     return module_of(TASKS / name / task_of(name).editable[0])
 
 
-def judged(name: str, functions: Mapping[str, Callable[..., Any]], split: str = "val", seed: int = 1) -> list[Score]:
+def judged(
+    name: str,
+    functions: Mapping[str, Callable[..., Any]],
+    split: str = "val",
+    seed: int = 1,
+    files: Mapping[str, bytes] | None = None,
+) -> list[Score]:
     """Return the score of each case of a split. Raises Invalid."""
     scorer = module_of(TASKS / name / "score.py")
     rng = np.random.default_rng(len(split))
     made = list(scorer.cases(split, rng)) if hasattr(scorer, "cases") else [None]
     found = []
     for number, data in enumerate(made):
-        score = scorer.score(StandIn(functions), Case(name_of(data, number), split, data, seed))  # type: ignore[arg-type]
+        score = scorer.score(StandIn(functions, files or {}), Case(name_of(data, number), split, data, seed))  # type: ignore[arg-type]
         found.append(score if isinstance(score, Score) else Score(float(score)))
     return found
 

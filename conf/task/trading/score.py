@@ -1,0 +1,90 @@
+"""Judges a trading rule that is fed one bar at a time: what it has not been shown it cannot look at.
+
+The markets are drawn anew from the seed of each evaluation: a slow drift, which can be followed, below much larger
+noise. The same rule trades markets of pure noise, too, where nobody can gain before costs.
+"""
+
+import numpy as np
+
+import prepare
+
+MARKETS, WARM_UP, YEAR = 16, 100, 252
+BARS, CONTROL_BARS = 1600, 800
+COST = 0.0005
+PERSISTENCE, STRENGTH = 0.97, 0.15
+"""Of the drift: an AR(1) process, and its standard deviation as a share of the noise's."""
+
+
+def prices_of(rng, bars, strength):
+    """Return prices [bars, MARKETS]; each market has its own volatility."""
+    volatility = rng.uniform(0.005, 0.02, size=MARKETS)
+    shocks = rng.normal(size=(bars, MARKETS)) * np.sqrt(1 - PERSISTENCE**2)
+    drift = np.zeros(MARKETS)
+    returns = rng.normal(size=(bars, MARKETS))
+    for bar in range(bars):
+        returns[bar] += strength * drift
+        drift = PERSISTENCE * drift + shocks[bar]
+    return 100 * np.exp(np.cumsum(volatility * returns, axis=0))
+
+
+class Market:
+    """The service ``bar``: takes the positions that are held until the next prices, and returns these."""
+
+    def __init__(self, prices):
+        self._prices = prices
+        self._shown = 0
+        self._held = np.zeros(MARKETS)
+        self.gross, self.costs = [], []
+
+    def __call__(self, positions):
+        """Return the next prices; None after the last. Raises Invalid for positions that are none."""
+        taken = np.asarray(positions)
+        if taken.shape != (MARKETS,) or taken.dtype.kind not in "fiu" or not (np.abs(taken) <= 1).all():
+            raise prepare.Invalid(f"bar needs {MARKETS} positions from -1 to 1; got {positions!r:.200}")
+        if self._shown == len(self._prices):
+            return None
+        if self._shown:
+            change = self._prices[self._shown] / self._prices[self._shown - 1] - 1
+            self.costs.append(COST * float(np.abs(taken - self._held).mean()))
+            self.gross.append(float((taken * change).mean()))
+            self._held = taken.copy()
+        self._shown += 1
+        return self._prices[self._shown - 1]
+
+    def require_end(self):
+        """Raise Invalid unless the rule has seen every bar."""
+        if self._shown < len(self._prices):
+            raise prepare.Invalid(f"trade returned after {self._shown} of {len(self._prices)} bars")
+
+
+def sharpe(returns):
+    """Return the annual Sharpe ratio of returns by bar after the warm-up, and its standard error (Lo, 2002)."""
+    kept = np.array(returns[WARM_UP:])
+    deviation = kept.std()
+    daily = float(kept.mean() / deviation) if deviation > 0 else 0.0
+    return daily * YEAR**0.5, ((1 + daily**2 / 2) / len(kept) * YEAR) ** 0.5
+
+
+def traded(candidate, prices):
+    """Return the market after the rule has traded it."""
+    market = Market(prices)
+    candidate.call("trade", MARKETS, services={"bar": market})
+    candidate.restart()
+    market.require_end()
+    return market
+
+
+def score(candidate, case):
+    """Return the annual Sharpe ratio after costs."""
+    rng = np.random.default_rng([case.seed, ("val", "select", "holdout").index(case.split)])
+    market = traded(candidate, prices_of(rng, BARS, STRENGTH))
+    noise = traded(candidate, prices_of(rng, CONTROL_BARS, 0.0))
+    ratio, error = sharpe(np.subtract(market.gross, market.costs))
+    gross, gross_error = sharpe(noise.gross)
+    before, _ = sharpe(market.gross)
+    metrics = {"sharpe_low": ratio - 1.96 * error, "sharpe_high": ratio + 1.96 * error, "sharpe_before_costs": before,
+               "noise_low": gross - 1.96 * gross_error, "noise_high": gross + 1.96 * gross_error,
+               "noise_z": gross / gross_error}  # fmt: skip
+    return prepare.Score(
+        ratio, metrics, f"Sharpe {before:.2f} before costs, {ratio:.2f} after; markets of noise {gross:.2f}"
+    )

@@ -1,0 +1,68 @@
+"""Online bin packing: published values come out again, and choices that are no bin have no score."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import TASKS, judged, module_of, seed_of
+
+from prepare.scorer import Invalid
+
+Priority = Callable[[int, Any], Any]
+
+
+def choosing(priority: Priority) -> Callable[..., Any]:
+    """Return the task's own ``choose`` with a heuristic."""
+    sys.modules["pack"] = type(sys)("pack")
+    vars(sys.modules["pack"])["priority"] = priority
+    try:
+        return module_of(TASKS / "binpacking" / "online.py").choose  # type: ignore[no-any-return]
+    finally:
+        del sys.modules["pack"]
+
+
+def excess(priority: Priority, split: str = "val") -> list[float]:
+    return [round(each.value, 2) for each in judged("binpacking", {"choose": choosing(priority)}, split)]
+
+
+def funsearch_or(item: int, bins: Any) -> Any:
+    """FunSearch's step function of the gap for the OR data sets (Nature 2024, figure 5; the values are the paper's)."""
+    edges = [2, 3, 5, 7, 9, 12, 15, 21]
+    return np.array([4, 3, 2, 1, 0.9, 0.95, 0.97, 0.98, 0.99])[np.searchsorted(edges, bins - item)]
+
+
+def funsearch_weibull(item: int, bins: Any) -> Any:
+    """FunSearch's formula for the Weibull data sets: each bin's value less that of the bin before it."""
+    room = bins.astype(float)
+    value = (room - room.max()) ** 2 / item + room**2 / item**2 + room**2 / item**3
+    value[bins > item] *= -1
+    return np.diff(value, prepend=0.0)
+
+
+def test_best_fit_needs_as_many_bins_as_published() -> None:
+    assert excess(seed_of("binpacking").priority) == [5.37, 3.98]
+
+
+def test_the_published_heuristics_come_out_again() -> None:
+    def both(item: int, bins: Any) -> Any:
+        return funsearch_or(item, bins) if bins[-1] == 150 else funsearch_weibull(item, bins)
+
+    assert excess(both) == [3.11, 0.68]
+
+
+def test_claims_use_instances_of_the_same_kind() -> None:
+    ours = excess(seed_of("binpacking").priority, "holdout")
+    assert ours == pytest.approx([5.37, 3.98], abs=0.35)
+    assert ours != [5.37, 3.98]
+
+
+@pytest.mark.parametrize(
+    "chosen", [[], [0] * 19, 0, None, [-1] * 20, [True] * 20, [0.0] * 20, [10**9] * 20, ["0"] * 20]
+)
+def test_what_is_no_bin_has_no_score(chosen: Any) -> None:
+    with pytest.raises(Invalid):
+        judged("binpacking", {"choose": lambda items, bins: chosen})

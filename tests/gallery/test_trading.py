@@ -1,0 +1,94 @@
+"""The trading task: noise gives nothing, the planted signal does, and no rule sees a bar before its position counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import TASKS, cheats_of, judged, module_of, seed_of
+
+from prepare.scorer import Invalid
+
+Trade = Callable[[int, Any], None]
+SCORER = module_of(TASKS / "trading" / "score.py")
+
+
+def kalman(markets: int, bar: Any) -> None:
+    """Trade the steady-state estimate of the drift, with the parameters of the generator."""
+    variance = gain = 0.0
+    for _ in range(200):
+        ahead = SCORER.PERSISTENCE**2 * variance + SCORER.STRENGTH**2 * (1 - SCORER.PERSISTENCE**2)
+        gain = ahead / (ahead + 1)
+        variance = (1 - gain) * ahead
+    held, drift, squares = np.zeros(markets), np.zeros(markets), np.full(markets, 1e-4)
+    before, count = bar(held), 1
+    while (prices := bar(held)) is not None:
+        returns, before, count = np.log(prices / before), prices, count + 1
+        squares += (returns**2 - squares) / count
+        volatility = np.sqrt(squares)
+        drift = SCORER.PERSISTENCE * (drift + gain * (returns / volatility - drift))
+        unit = 0.005 / volatility
+        wanted = np.clip(0.6 * drift / SCORER.STRENGTH * unit, -1, 1)
+        held = np.where(np.abs(wanted - held) > 0.1 * unit, wanted, held)
+
+
+def flat(markets: int, bar: Any) -> None:
+    while bar([0.0] * markets) is not None:
+        pass
+
+
+def results(trade: Trade, seed: int) -> Any:
+    (found,) = judged("trading", {"trade": trade}, seed=seed)
+    return found
+
+
+def test_the_planted_signal_pays_and_noise_does_not() -> None:
+    for seed in (1, 2):
+        ours, best = results(seed_of("trading").trade, seed), results(kalman, seed)
+        assert 2.5 < ours.value < best.value < 6
+        for each in (ours, best):
+            assert each.metrics["noise_low"] < 0 < each.metrics["noise_high"]
+            assert each.metrics["sharpe_low"] > 0
+    assert results(flat, 1).value == 0.0
+
+
+def test_prices_follow_the_evaluations_seed() -> None:
+    drawn = [SCORER.prices_of(np.random.default_rng([seed, 0]), 50, 0.1) for seed in (1, 1, 2)]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_a_position_earns_what_comes_after_it() -> None:
+    market = SCORER.Market(np.array([[1.0], [2.0], [1.0]]) * np.ones(SCORER.MARKETS))
+    ones = np.ones(SCORER.MARKETS)
+    assert market(ones)[0] == 1.0  # nothing is earned before the first prices
+    assert market(ones)[0] == 2.0
+    assert market(-ones)[0] == 1.0
+    assert market(ones) is None
+    assert market.gross == [1.0, 0.5]
+    assert market.costs == pytest.approx([SCORER.COST, 2 * SCORER.COST])
+
+
+@pytest.mark.parametrize("path", [path for path in cheats_of("trading") if path.stem != "looks_ahead"])
+def test_its_cheats_have_no_score(path: Any) -> None:
+    with pytest.raises(Invalid):
+        results(module_of(path).trade, 1)
+
+
+def test_looking_ahead_earns_nothing() -> None:
+    assert results(module_of(TASKS / "trading" / "cheats" / "looks_ahead.py").trade, 1).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "positions", [None, 0.5, [], [0.0] * 15, [2.0] * 16, [float("nan")] * 16, ["1"] * 16, [True] * 16]
+)
+def test_what_is_no_position_has_no_score(positions: Any) -> None:
+    with pytest.raises(Invalid, match="16 positions"):
+        results(lambda markets, bar: bar(positions), 1)
+
+
+def test_leaving_early_has_no_score() -> None:
+    with pytest.raises(Invalid, match="after 0 of"):
+        results(lambda markets, bar: None, 1)
