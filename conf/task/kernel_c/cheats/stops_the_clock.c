@@ -1,4 +1,4 @@
-/* Exports clocks that stand still, and leaves the distances as they were. */
+/* Exports clocks that stand still, and computes nothing. */
 #include <stdint.h>
 #include <time.h>
 
