@@ -48,7 +48,10 @@ CORPORA = (
     Known("prepare.data.climbmix.ClimbMix", frozenset({"shards", "evaluation_mb"})),
     Known("prepare.data.python_sources.PythonSources", frozenset({"roots", "least_mb", "evaluation_mb"})),
 )
-EVALUATORS = (Known("train.language_model.evaluator.AuditedEvaluator", frozenset({"median_rule"})),)
+EVALUATORS = (
+    Known("train.language_model.evaluator.AuditedEvaluator", frozenset({"median_rule"})),
+    Known("train.program.evaluator.ProgramEvaluator"),
+)
 
 _DEEPEST = 20
 _HELP = (
@@ -63,6 +66,11 @@ def known_task(config: object) -> dict[str, Any]:
         raise TaskError(f"the task is a {type(config).__name__}; expected an object, as task.json of an export has it")
     if "_target_" in config:
         raise TaskError(f"the task is built by the class {_shown(config['_target_'])}, which data cannot name. {_HELP}")
+    if "workspace" in config:
+        raise TaskError(
+            f"the task is a folder ({_shown(config.get('folder'))}) whose scorer is code, and data cannot name code. "
+            "Name a folder that you trust, with the same task.yaml: task=./FOLDER"
+        )
     rest = {key: value for key, value in config.items() if key != "corpus"}
     _refuse_classes(rest, "task")
     return {**rest, "corpus": _known(config.get("corpus"), CORPORA, "task.corpus")}

@@ -7,7 +7,10 @@
 biased upwards, more so with more evaluations. ``gain`` is the mean over the runs of the claimed gain over the root,
 from fresh seeds on the holdout; 0 for a run whose nodes were no better than the root, runs without a claim left out.
 Standard errors are over the runs; ``low`` and ``high`` are the 95% interval of the mean gain (Student's t over the
-runs), or for a single run that of its own claim. Scores under different conditions (text, seconds, hardware) are never
+runs), or for a single run that of its own claim. For tasks with cases ``behind`` is by how much the leaders are worse
+than those of the first row under the same conditions, paired by the ``cases`` of val (``archive.difference``): with one
+run on a side the interval is over the cases alone, and for a deterministic task it has no width: the difference of the
+leaders is exact on these cases. Scores under different conditions (text, seconds, hardware) are never
 averaged: they get separate rows, and columns with the conditions.
 """
 
@@ -19,12 +22,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archive import difference
+from archive.difference import Measurement
 from archive.errors import QueryError
-from archive.interval import Interval, mean_interval
+from archive.interval import Interval, NoInterval, mean_interval
+from archive.noise import is_deterministic
 from archive.query.query import Reader
 from archive.query.questions import which_run
 from archive.query.select import Result
 from prepare.command_line import command
+from prepare.renamed import NEW_NAMES, with_new_names
 
 _RUNS = """
     SELECT s.run, s.task, s.direction, s.policy, s.seed, r.config, s.evaluations, s.leader_score, s.champion,
@@ -36,6 +43,11 @@ _VERDICTS = """
     SELECT run, arg_max({code: code, detail: detail}, arrival) FROM decisions
     WHERE kind IN ('champion', 'no_champion') GROUP BY run
 """
+_CASES = """
+    SELECT s.run, json_group_object(c.case_name, c.value)
+    FROM run_summary AS s JOIN cases AS c ON c.run = s.run AND c.node_id = s.leader GROUP BY s.run
+"""
+"""Each leader's scores by case."""
 _APART = ("task", "fingerprint", "budget_seconds", "hardware")
 """Conditions that must be equal for two scores to be averaged."""
 
@@ -54,6 +66,13 @@ class _Run:
     facts: Mapping[str, Any]
     config: Mapping[str, Any]
     claim: _Claim | None
+    cases: Mapping[str, float]
+    """Scores by case of the leader; empty for a task without cases."""
+
+    @property
+    def leader(self) -> Measurement | None:
+        score = self.facts["leader_score"]
+        return None if score is None else Measurement(float(score), self.cases)
 
     @property
     def swept(self) -> Mapping[str, Any]:
@@ -69,8 +88,9 @@ class _Run:
     def value(self, key: str) -> str | None:
         """Return a setting of this run (``policy``, ``seed``, ``task.seconds``); None if it is not recorded."""
         if key in self.swept:
-            return str(self.swept[key])
-        if key in ("policy", "seed", "task"):
+            value = str(self.swept[key])
+            return NEW_NAMES.get(value, value) if key.endswith("_target_") else value
+        if key in ("policy", "seed", "task", "run"):
             return str(self.facts[key])
         chosen = self.config.get("chosen")
         if isinstance(chosen, dict) and key in chosen:
@@ -107,20 +127,47 @@ def by_key(reader: Reader, by: str | None, names: Sequence[str] = ()) -> Result:
         groups.setdefault((*(run.value(key) for key in keys), *run.conditions), []).append(run)
     several = [place for place in range(len(_APART)) if len({run.conditions[place] for run in runs}) > 1]
     apart = [name for place, name in enumerate(_APART) if place in several and name not in keys]
-    rows = [_row(members, keys, apart) for members in groups.values()]
-    rows.sort(key=lambda row: row[0])
+    ranked = sorted(((*_row(members, keys, apart), members) for members in groups.values()), key=lambda row: row[0])
     columns = (*keys, *apart, "runs", "evaluations", "best", "best_se", "champions", "gain", "low", "high", "gain_se")
-    return Result(columns, [row[1] for row in rows])
+    if not any(run.cases for run in runs):
+        return Result(columns, [cells for _, cells, _ in ranked])
+    best: dict[tuple[Any, ...], Sequence[_Run]] = {}
+    for _, _, members in ranked:
+        best.setdefault(members[0].conditions, members)
+    rows = [(*cells, *_behind(members, best[members[0].conditions])) for _, cells, members in ranked]
+    return Result((*columns, "behind", "behind_low", "behind_high", "cases"), rows)
+
+
+def _behind(
+    members: Sequence[_Run], best: Sequence[_Run]
+) -> tuple[float | None, float | None, float | None, int | None]:
+    """Return by how much the leaders are behind those of the best group, with the interval and the number of cases."""
+    sides = [[run.leader for run in group if run.leader is not None] for group in (members, best)]
+    if members is best or not all(sides):
+        return None, None, None, None
+    exact = is_deterministic(best[0].config)
+    found = difference.compare(sides[0], sides[1], best[0].facts["direction"], deterministic=exact)
+    if isinstance(found, NoInterval):
+        return None, None, None, None
+    return found.gain, found.low, found.high, found.cases
 
 
 def _runs(reader: Reader) -> list[_Run]:
     verdicts = {run: _claim(last["code"], json.loads(last["detail"])) for run, last in reader.query(_VERDICTS).rows}
+    cases = {run: json.loads(text) for run, text in reader.query(_CASES).rows}
     found = reader.query(_RUNS)
     runs = []
     for row in found.rows:
         facts = dict(zip(found.columns, row, strict=True))
-        config = json.loads(facts.pop("config"))
-        runs.append(_Run(facts, config if isinstance(config, dict) else {}, verdicts.get(facts["run"])))
+        config = with_new_names(json.loads(facts.pop("config")))
+        runs.append(
+            _Run(
+                facts,
+                config if isinstance(config, dict) else {},
+                verdicts.get(facts["run"]),
+                cases.get(facts["run"], {}),
+            )
+        )
     return runs
 
 

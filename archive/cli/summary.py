@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from archive.query.ablations import NO_EFFECT, ablations, within_noise
 from archive.query.query import Reader
 from archive.query.questions import (
-    NO_EFFECT,
     RANKED_OUT,
     TRUST,
-    ablations,
     holdout_reads,
     last_verdict,
     many,
     rows,
     trust_in_words,
     which_run,
-    within_noise,
 )
 from archive.query.tables import cell
 from prepare.command_line import command

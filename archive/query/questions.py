@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from archive.errors import QueryError
 from archive.query.query import Reader
 from archive.query.tables import cell, plain
 from prepare.command_line import command
-
-NO_EFFECT = "no effect beyond noise"
-"""The verdict on a step whose interval holds zero."""
 
 PART = 2_000
 """Rows of one query: below the cap of a running search."""
@@ -126,52 +123,3 @@ def the_one(start: str, found: Sequence[tuple[Any, ...]]) -> str:
     shown = [f"  {node_id}  {cell(operator)}: {cell(idea)}" for node_id, operator, idea in found[:_SHOWN_IDS]]
     more = ["  ..."] if len(found) > _SHOWN_IDS else []
     raise QueryError("\n".join([f"{start!r} is the start of several ids; give more digits:", *shown, *more]))
-
-
-# ---------------------------------------------------------------- the view `ablations` with intervals
-
-
-def ablations(reader: Reader, run: str) -> list[dict[str, Any]]:
-    """Return ``{"run", "node", "steps"}`` for each ablation of a node of ``run``, the most valuable steps first.
-
-    A step has ``node``, ``worth``, ``low`` and ``high`` (95%, Welch's t; None where a side has a single run), ``runs``,
-    ``verdict`` and ``idea``. Nodes are given by their ids.
-    """
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    sql = "SELECT * FROM ablations WHERE node_id IN (SELECT node_id FROM nodes WHERE run = ?)"
-    for row in rows(reader, sql, [run]):
-        found.setdefault((row["run"], row["node_id"]), []).append(_step(row))
-    return [{"run": name, "node": node_id, "steps": steps} for (name, node_id), steps in found.items()]
-
-
-def within_noise(step: Mapping[str, Any]) -> bool:
-    """Return whether the interval of a step's worth contains zero."""
-    return step["low"] is not None and step["low"] <= 0 <= step["high"]
-
-
-def _step(row: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = _interval(row)
-    return {
-        "node": row["step"], "worth": row["worth"], "low": low, "high": high, "runs": row["runs"],
-        "verdict": _verdict(row, low, high), "idea": row["idea"],
-    }  # fmt: skip
-
-
-def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    if row["worth"] is None or row["error"] is None:
-        return None, None
-    from archive.interval import CONFIDENCE, quantile  # scipy: most archives hold no ablation
-
-    # Without any spread there are no degrees of freedom, and the interval has no width.
-    half = quantile(CONFIDENCE, row["degrees_of_freedom"]) * row["error"] if row["degrees_of_freedom"] else 0.0
-    return row["worth"] - half, row["worth"] + half
-
-
-def _verdict(row: Mapping[str, Any], low: float | None, high: float | None) -> str:
-    if row["worth"] is None:
-        return f"the program fails without it ({row['outcome']})" if row["outcome"] else "not trained yet"
-    if low is None or high is None:
-        return "one run: no interval"
-    if low > 0:
-        return "carries gain"
-    return "does harm" if high < 0 else NO_EFFECT

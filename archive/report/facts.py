@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from archive.query.ablations import ablations
 from archive.query.query import Reader
 from archive.query.questions import (
     PART,
     RANKED_OUT,
     TRUST,
-    ablations,
     holdout_reads,
     last_verdict,
     parts,
@@ -26,6 +26,8 @@ from archive.query.tables import one_line
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned
 
+_CASES = 20
+"""Cases of the best node that are shown: those with the smallest gains."""
 _IDEA = 300
 _REASON = 300
 
@@ -58,6 +60,7 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
     }
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
     facts["lineage"] = _lineage(reader, best, place)
+    facts["cases"] = _cases(reader, best)
     facts["ablations"] = [_placed(found, place) for found in ablations(reader, name)]
     facts["lessons"] = learned(facts)
     facts["kept"] = kept_steps(facts["experiments"], summary["direction"])
@@ -127,6 +130,22 @@ def _lineage(reader: Reader, node_id: str | None, place: Mapping[str, int]) -> l
         return []
     family = reader.query("SELECT node_id FROM lineage(?)", [node_id]).rows
     return [place[str(each)] for (each,) in family if str(each) in place]
+
+
+def _cases(reader: Reader, node_id: str | None) -> dict[str, Any]:
+    """Return the best node's screening scores by case beside the root's, the smallest gains first, with counts."""
+    sql = """
+    SELECT c.case_name AS case, root.value AS seed_program, c.value AS best, c.gain_on_root AS gain
+    FROM cases AS c
+    LEFT JOIN cases AS root ON root.run = c.run AND root.case_name = c.case_name
+         AND root.node_id = (SELECT node_id FROM nodes WHERE run = c.run AND number = 0)
+    WHERE c.node_id = ? ORDER BY gain, c.case_name"""
+    found = rows(reader, sql, [node_id]) if node_id is not None else []
+    gains = [row["gain"] or 0.0 for row in found]
+    return {
+        "rows": [{**row, "case": one_line(row["case"], 60)} for row in found[:_CASES]],
+        "count": len(found), "better": sum(gain > 0 for gain in gains), "worse": sum(gain < 0 for gain in gains),
+    }  # fmt: skip
 
 
 def _placed(ablation: Mapping[str, Any], place: Mapping[str, int]) -> dict[str, Any]:

@@ -108,6 +108,12 @@
       facts.sigma ? `seed deviation ${number(facts.sigma, 2)} ${run.unit} (67%: ${number(facts.sigma_low, 2)} to ${number(facts.sigma_high, 2)})` : "", `holdout read ${facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,
     ].filter(Boolean).join(" · ");
     put("lessons", ...facts.lessons.map((lesson) => { const item = element("li", lesson.text + " "); item.append(...lesson.nodes.map(link)); return item; }));
+    const c = facts.cases;
+    $("by-case").hidden = !c.count;
+    if (c.count) {
+      $("cases-said").textContent = `Screening scores of ${v && v.kind === "champion" ? "the champion" : "the leader"} against the seed program by case of val, the smallest gains first${c.count > c.rows.length ? ` (${c.rows.length} of ${c.count})` : ""}: better on ${c.better}, worse on ${c.worse} of ${c.count} cases.`;
+      put("cases", table(c.rows));
+    }
     $("ablation").hidden = !facts.ablations.length;
     put("steps", ...facts.ablations.flatMap(({ run: name, node, steps }) => {
       const heading = element("p", "Steps of ");

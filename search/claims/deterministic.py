@@ -11,16 +11,15 @@ none changes a score.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from archive.interval import ROUNDING, Interval, mean_interval
+from archive.difference import Difference, gains_by_case, measurements, over_cases
+from archive.interval import ROUNDING
 from archive.records import Direction, Purpose, Scored, VerdictCode
 from archive.tree import Tree
 from search.claims.error_budget import percent
-from search.claims.statistics import Difference
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,10 @@ def judge_exactly(tree: Tree, nominee: str, confidence: float, smallest_gain: fl
     if same and (odd := next((side for side in sides if not side.repeated), None)) is not None:
         return ExactVerdict("not_deterministic", _contradiction(odd))
     root, champion = (side.holdout for side in sides)
-    gains = _gains_by_case(root, champion, tree.direction)
-    if not same and len(gains) > 1 and np.ptp(gains) > ROUNDING * float(np.abs(gains).max()):
-        return _by_interval(root, champion, gains, confidence, unit)
+    gains = gains_by_case(measurements([root]), measurements([champion]), tree.direction)
+    values = list(gains.values())
+    if not same and len(gains) > 1 and np.ptp(values) > ROUNDING * float(np.abs(values).max()):
+        return _by_interval(over_cases(gains, [root.score], [champion.score], confidence), unit)
     exact = _exact(root, champion, _gain(root, champion, tree.direction), confidence)
     return _by_value(exact, smallest_gain, unit, same)
 
@@ -85,13 +85,6 @@ def _gain(root: Scored, champion: Scored, direction: Direction) -> float:
     return gain if direction == "minimise" else -gain
 
 
-def _gains_by_case(root: Scored, champion: Scored, direction: Direction) -> Sequence[float]:
-    """Return the gain on each case that both sides have; empty without scores by case."""
-    before = {case.case: case.value for case in root.cases}
-    sign = 1.0 if direction == "minimise" else -1.0
-    return [sign * (before[case.case] - case.value) for case in champion.cases if case.case in before]
-
-
 def _exact(root: Scored, champion: Scored, gain: float, confidence: float) -> Difference:
     return Difference(gain, gain, gain, math.inf, 0.0, confidence, root.score, champion.score, 1, 1)
 
@@ -105,16 +98,11 @@ def _by_value(exact: Difference, smallest_gain: float | None, unit: str, same: b
     return ExactVerdict("verified", f"{words} (gain {gain:.4g}; deterministic, verified: {how})", exact)
 
 
-def _by_interval(root: Scored, champion: Scored, gains: Sequence[float], confidence: float, unit: str) -> ExactVerdict:
-    found = mean_interval(gains, confidence)
-    assert isinstance(found, Interval)
-    difference = Difference(
-        found.mean, found.low, found.high, found.n - 1, found.deviation / math.sqrt(found.n), confidence,
-        root.score, champion.score, 1, 1,
-    )  # fmt: skip
-    interval = f"{percent(confidence)} interval {found.low:.4g} to {found.high:.4g} over {found.n} cases"
-    means = f"{root.score:.6g} -> {champion.score:.6g} {unit}".rstrip()
-    words = f"{means} (gain {found.mean:.4g}, {interval}, paired; deterministic)"
+def _by_interval(difference: Difference, unit: str) -> ExactVerdict:
+    d = difference
+    interval = f"{percent(d.confidence)} interval {d.low:.4g} to {d.high:.4g} over {d.cases} cases"
+    means = f"{d.baseline_mean:.6g} -> {d.champion_mean:.6g} {unit}".rstrip()
+    words = f"{means} (gain {d.gain:.4g}, {interval}, paired; deterministic)"
     if difference.significant:
         return ExactVerdict("improvement", words, difference)
     return ExactVerdict("within_noise", f"no improvement beyond the spread between cases: {words}", difference)

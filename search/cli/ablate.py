@@ -11,15 +11,17 @@ import argparse
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from archive.difference import Difference, compare, measurements
 from archive.errors import ArchiveError
-from archive.query.questions import NAMED, digits, the_one
+from archive.interval import NoInterval
+from archive.query.questions import NAMED, digits, many, the_one
 from archive.query.server import SqlServer
 from archive.records import Conditions, Run
 from archive.storage.store import Archive
@@ -30,10 +32,9 @@ from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_evaluator, known_task
 from prepare.load import task_from
 from prepare.output import Parser
-from prepare.renamed import with_new_names
 from prepare.task import Task
 from search import factory, settings
-from search.claims.statistics import Difference, NoInterval, mean_interval, welch
+from search.cli.programs import changed_task
 from search.cli.signals import stoppable
 from search.cli.terminal import show_error
 from search.config import Config
@@ -52,9 +53,10 @@ _NAMED_AGAIN = ("task=", "task.", "data=", "data.", "evaluator=", "evaluator.")
 """Settings that must equal those of the run. Needed only if the run uses a corpus or evaluator class of the user's."""
 _DESCRIPTION = """\
 Measure how much each step (edit) of a node's lineage contributes to its score. Each step is removed in turn, and the
-remaining program is evaluated on fresh seeds and scored on val. The evaluations are recorded in the archive as run
-ablation-ID; the same command resumes an interrupted ablation. If the run used a corpus or an evaluator class of your
-own, name them again: task=NAME evaluator=NAME --config-dir DIR.
+remaining program is evaluated on fresh seeds and scored on val, paired by case where the task has cases. The
+evaluations are recorded in the archive as run ablation-ID; the same command resumes an interrupted ablation. If the
+task is a folder, name it again: task=./FOLDER. If the run used a corpus or an evaluator class of your own, name them
+again, too: task=NAME evaluator=NAME --config-dir DIR.
 """
 
 
@@ -114,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         type=settings.whole_number(2),
         default=3,
         metavar="N",
-        help="evaluations of each program (3; at least 2)",
+        help="evaluations of each program (3; at least 2; of a deterministic task always 1)",
     )
     parser.add_argument("--config-dir", metavar="DIR", help="the conf/ folder that the run was started with")
     return parser
@@ -136,11 +138,12 @@ def _ablate(options: argparse.Namespace, chosen: Config, stack: ExitStack) -> in
     stack.enter_context(stoppable(stop))
     executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))
     opened = open_run(archive, config, task, executor.conditions, time.time())
-    parts = _parts(subject, options.runs, task, local.evaluator.gate)
+    runs = 1 if task.deterministic else options.runs
+    parts = _parts(subject, runs, task, local.evaluator.gate)
     search = Engine(parts, archive, opened.run, opened.tree)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
-    return _measure(search, executor, subject, options.runs, stop)
+    return _measure(search, executor, subject, runs, stop)
 
 
 def _measure(search: Engine, executor: Executor, subject: AblatedNode, runs: int, stop: threading.Event) -> int:
@@ -204,7 +207,7 @@ def _is_typed(typed: Sequence[str], *groups: str) -> bool:
 
 def _named_again(recorded: Plain, chosen: Plain, group: str) -> Any:
     """Return the user's values of a group. Raises SettingsError unless they equal those of the run."""
-    if changed := settings.differences(with_new_names(recorded.get(group)), settings.as_json(chosen[group]), group):
+    if changed := changed_task(recorded.get(group), chosen[group], group):
         raise SettingsError(
             "the task and the protocol are those of the node's own run, and these settings differ from them:\n  "
             + "\n  ".join(clean(line, 200) for line in changed)
@@ -281,9 +284,8 @@ def _steps(tree: Tree, node_id: str) -> tuple[tuple[Removal, ...], tuple[tuple[s
 def report(subject: AblatedNode, tree: Tree, task: Task) -> str:
     """Report for each step how much worse the program scores without it, with the 95% interval."""
     unit, whole = task.metric.unit, tree.scores(tree.root)
-    interval = mean_interval(whole)
-    known = f"{digits(interval.mean)} {unit}, " if not isinstance(interval, NoInterval) else ""
-    lines = ["", f"The whole program: {known}{len(whole)} runs on val. Without ..."]
+    known = f"{digits(sum(whole) / len(whole))} {unit}".rstrip() + ", " if whole else ""
+    lines = ["", f"The whole program: {known}{many(len(whole), 'run')} on val. Without ..."]
     carried = [_carried(subject, tree, place) for place in range(len(subject.removals))]
     carried.sort(key=lambda item: -(item[1].gain if isinstance(item[1], Difference) else -1e300))
     for removal, found in carried:
@@ -293,13 +295,24 @@ def report(subject: AblatedNode, tree: Tree, task: Task) -> str:
         lines.append(f"  {node_id[:8]}  {why:<{_WIDTH}} {clean(idea, 60)}")
     if any(removal.partial for removal in subject.removals):
         lines.append("* removed in part: later steps changed part of the same code, and those changes stay")
+    differences = [found for _, found in carried if isinstance(found, Difference)]
+    lines += _basis(differences, tree)
     count = len(subject.removals)
-    if count > 1:
+    if count > 1 and not tree.deterministic:
         lines.append(
             f"Each interval is 95% by itself; of {count} steps without effect, {0.05 * count:.1f} are expected to show "
             "one. Redundant steps hide each other: of two with the same effect, removing either one changes nothing."
         )
     return "\n".join(lines)
+
+
+def _basis(differences: Sequence[Difference], tree: Tree) -> Iterator[str]:
+    """Yield what the differences rest on: paired cases, exactness, what their intervals leave out."""
+    if paired := max((found.cases for found in differences), default=0):
+        yield f"Paired by case: {paired} cases of val."
+    if tree.deterministic and differences:
+        yield "The task is deterministic: the differences are exact on these cases, and nothing was repeated."
+    yield from sorted({f"Note: {found.note}." for found in differences if found.note and not tree.deterministic})
 
 
 def _carried(subject: AblatedNode, tree: Tree, place: int) -> tuple[Removal, Difference | NoInterval]:
@@ -309,13 +322,17 @@ def _carried(subject: AblatedNode, tree: Tree, place: int) -> tuple[Removal, Dif
         return removal, NoInterval("not evaluated yet, or refused")
     if (failures := tree.failures(node.node_id)) and not tree.scores(node.node_id):
         return removal, NoInterval(f"the program fails without it ({failures[-1].outcome})")
-    found = welch(tree.scores(node.node_id), tree.scores(tree.root), tree.direction)
-    return removal, found
+    without_it, whole = (measurements(tree.comparable(node_id)) for node_id in (node.node_id, tree.root))
+    return removal, compare(without_it, whole, tree.direction, deterministic=tree.deterministic)
 
 
 def _worth(found: Difference | NoInterval, unit: str) -> str:
     if isinstance(found, NoInterval):
         return found.reason
+    if found.low == found.gain == found.high:
+        if found.gain == 0:
+            return "no effect: the same score"
+        return f"{'worse' if found.gain > 0 else 'better'} by {digits(abs(found.gain))} {unit}".rstrip()
     interval = f"({found.low:+.4f} to {found.high:+.4f})"
     if found.low > 0:
         return f"worse by {digits(found.gain)} {unit} {interval}"

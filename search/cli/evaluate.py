@@ -24,11 +24,10 @@ from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
 from prepare.load import task_from
 from prepare.output import Parser
-from prepare.renamed import with_new_names
 from prepare.task import Task
 from search import factory, settings
 from search.claims.statistics import Interval, NoInterval, expects, mean_interval
-from search.cli.programs import Program, ProgramError, Recorded, read_program
+from search.cli.programs import Program, ProgramError, Recorded, changed_task, read_program
 from search.cli.signals import stoppable
 from search.cli.terminal import show, show_error
 from search.config import Config
@@ -118,7 +117,7 @@ def _with_its_task(config: Config, program: Program, typed: Sequence[str]) -> Co
     chosen = [word for word in typed if word.startswith(("task=", "task.", "data=", "data."))]
     if not chosen:
         return config.changed(task=known_task(program.task))
-    if changed := settings.differences(with_new_names(program.task), settings.as_json(config.task)):
+    if changed := changed_task(program.task, config.task):
         raise SettingsError(
             f"{chosen[0]} would change the task of the export, so that scores could not be compared:\n  "
             + "\n  ".join(clean(line, 200) for line in changed)

@@ -1,7 +1,7 @@
-"""``python -m search explain ID``: estimate a node's gain by each parameter that differs from the seed program.
+"""``python -m search explain ID``: a node's gain by case, and by each parameter that differs from the seed's.
 
-An estimate from the scores of the node's run (``operators/numeric/parameter_effects.py``). No evaluation is made and
-nothing is written.
+By case the gain is that of the recorded scores; by parameter it is an estimate from the scores of the node's run
+(``operators/numeric/parameter_effects.py``). No evaluation is made and nothing is written.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from archive.difference import compare, gains_by_case, measurements
 from archive.errors import ArchiveError
+from archive.interval import NoInterval
 from archive.storage.store import Archive
+from archive.tree import Tree
 from operators.numeric.parameter_effects import Explanation, explain_parameters
 from operators.numeric.tune import WARM
 from prepare.command_line import command
@@ -25,8 +28,8 @@ _ARCHIVE = "treewright.duckdb"
 _WIDTH = 64
 _DESCRIPTION = """\
 Estimate how much a node gains by each parameter whose value differs from the seed program's, from the scores of all
-programs of its run with the same code. No evaluation is made; `python -m search ablate ID` measures, changes of the
-code included.
+programs of its run with the same code; where the task has cases, print the gain paired by case, too. No evaluation is
+made; `python -m search ablate ID` measures, changes of the code included.
 """
 
 
@@ -57,13 +60,33 @@ def _explained(path: Path, start: str) -> str:
         raise AblationError(f"there is no archive {path}; name it with archive=FILE")
     with Archive.open(path) as archive:
         _, node_id, tree = located(archive, start)
-        found = explain_parameters(tree, node_id)
+        found, paired = explain_parameters(tree, node_id), by_case(tree, node_id)
+        if found is None and paired:
+            return "\n".join(paired)
         if found is None:
             raise AblationError(
                 f"too few programs of {tree.run!r} with the code of {node_id[:8]} are scored: {WARM} are needed. "
                 f"{command('search', 'ablate')} {node_id[:8]} measures instead."
             )
-        return described(node_id, found)
+        return "\n".join([*paired, described(node_id, found)])
+
+
+def by_case(tree: Tree, node_id: str) -> list[str]:
+    """Return the node's gain over the seed program, paired by case; empty for a task without cases."""
+    sides = [measurements(tree.comparable(each)) for each in (tree.root, node_id)]
+    found = compare(sides[0], sides[1], tree.direction, deterministic=tree.deterministic)
+    if isinstance(found, NoInterval) or not found.cases:
+        return []
+    how = f"95% interval {found.low:+.4g} to {found.high:+.4g}" if not tree.deterministic else "exact on these cases"
+    note = f"; {found.note}" if found.note and not tree.deterministic else ""
+    gains = sorted(gains_by_case(sides[0], sides[1], tree.direction).items(), key=lambda item: item[1])
+    better, worse = (sum(sign * gain > 0 for _, gain in gains) for sign in (1, -1))
+    least, most = (f"{clean(name, 40)} {gain:+.4g}" for name, gain in (gains[0], gains[-1]))
+    basis = f"{found.cases} cases, paired; {how}{note}"
+    return [
+        f"Gain of {node_id[:8]} over the seed program on val: {found.gain:+.4g} ({basis})",
+        f"  better on {better} of {len(gains)} cases, worse on {worse}; least {least}, most {most}",
+    ]
 
 
 def described(node_id: str, found: Explanation) -> str:

@@ -79,7 +79,7 @@ def test_steps_that_fail_or_never_vary(tmp_path: Path) -> None:
     steps = {step["node"]: step for step in gather(open_reader(tmp_path / "a.duckdb"))["ablations"][0]["steps"]}
     assert steps[1]["verdict"] == "the program fails without it (crashed)"
     assert (steps[2]["low"], steps[2]["high"], steps[2]["verdict"]) == (0.5, 0.5, "carries gain")
-    assert steps[0]["verdict"] == "not trained yet"
+    assert steps[0]["verdict"] == "not evaluated yet"
 
 
 def test_an_archive_without_an_ablation_says_what_to_run(tmp_path: Path) -> None:
