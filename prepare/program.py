@@ -108,6 +108,17 @@ class ProgramLimits:
 
 
 @dataclass(frozen=True)
+class CaseCounts:
+    """How many cases of a split are used. ``select`` and ``holdout`` are always used whole."""
+
+    val: int
+
+    def __post_init__(self) -> None:
+        if self.val < 1:
+            raise ValueError(f"task.cases.val is {self.val}; expected a number of cases, from 1")
+
+
+@dataclass(frozen=True)
 class PromptText:
     """What a prompt says of a task beyond ``program.md``; see ``prepare.task.PromptInfo``."""
 
@@ -142,6 +153,9 @@ class ProgramTask:
     """``self_reported``: the scorer believes a number that the candidate's own process computed."""
     constraints: Sequence[Constraint] = ()
     limits: ProgramLimits = field(default_factory=ProgramLimits)
+    cases: CaseCounts | None = None
+    """How many cases of ``val`` are used: the same ones for all candidates, by a seed that the fingerprint gives.
+    None: all."""
     smallest_gain: float | None = None
     deterministic: bool = False
     """Whether a score is the same with every seed: then nothing is repeated, and a claim is verified exactly."""
@@ -168,6 +182,8 @@ class ProgramTask:
             raise ValueError(f"task.smallest_gain is {self.smallest_gain}; expected a positive number, or null")
         object.__setattr__(self, "constraints", tuple(map(_constraint, self.constraints)))
         object.__setattr__(self, "hidden", tuple(self.hidden))
+        if self.command is not None and self.cases is not None:
+            raise ValueError("task.cases is set, and a task with a command has one case; remove task.cases")
         if self.command is not None:
             object.__setattr__(self, "trust", "self_reported")
 

@@ -165,22 +165,26 @@ def _tail(count: int, k: int) -> float:
 
 
 class Judge:
-    """The task's scorer, with the cases of each split."""
+    """The task's scorer, with the cases of each split.
 
-    def __init__(self, scorer: Any) -> None:
+    sample: how many cases of ``val`` are used, and the seed that chooses them; None: all cases.
+    """
+
+    def __init__(self, scorer: Any, sample: tuple[int, str] | None = None) -> None:
         self._scorer = scorer
+        self._sample = sample
         self._cases: dict[str, list[tuple[str, Any]]] = {}
 
     def cases(self, split: str) -> list[tuple[str, Any]]:
         """Return (name, data) of each case. Raises ValueError for none, and for two of one name."""
         if split not in self._cases:
-            self._cases[split] = _named(self._made(split), split)
+            self._cases[split] = self._used(split)
         return self._cases[split]
 
     def digest(self, split: str) -> str:
         """Return a digest of the cases of a split, made anew: equal for two processes if ``cases`` is reproducible."""
         text = hashlib.sha256()
-        for name, data in _named(self._made(split), split):
+        for name, data in self._used(split):
             text.update(f"{name}\0".encode("utf-8", "surrogatepass") + _bytes_of(data))
         return text.hexdigest()[:16]
 
@@ -188,6 +192,16 @@ class Judge:
         """Yield the result of each case. Raises Invalid, CandidateEnded, and whatever the scorer raises."""
         for name, data in self.cases(split):
             yield {"case": name, **_result(self._scorer.score(handle, Case(name, split, data, seed)))}  # type: ignore[arg-type]
+
+    def _used(self, split: str) -> list[tuple[str, Any]]:
+        """Return the cases that count, made anew. A larger sample contains each smaller one."""
+        named = _named(self._made(split), split)
+        if split != "val" or self._sample is None:
+            return named
+        count, seed = self._sample
+        order = {name: hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest() for name, _ in named}
+        chosen = set(sorted(order, key=order.__getitem__)[:count])
+        return [each for each in named if each[0] in chosen]
 
     def _made(self, split: str) -> list[Any]:
         import numpy as np
@@ -255,7 +269,7 @@ def main(arguments: Sequence[str]) -> None:
         except EOFError:
             return
         try:
-            judge = judge or Judge(_scorer(json.loads(arguments[2])))
+            judge = judge or _judge(json.loads(arguments[2]))
             _answer(channel, judge, request)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the task's own fault: it ends the search with this text
             said = {"error": f"{type(error).__name__}: {error}", "traceback": _traceback(error)}
@@ -283,6 +297,11 @@ def _traceback(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace))[-16_000:]
+
+
+def _judge(settings: Mapping[str, Any]) -> Judge:
+    sample = settings["sample"]
+    return Judge(_scorer(settings), None if sample is None else (sample[0], sample[1]))
 
 
 def _scorer(settings: Mapping[str, Any]) -> Any:

@@ -215,7 +215,10 @@ def _timed(frame: Frame, candidates: Candidates) -> tuple[dict[str, Any], bytes]
 
 def _launch(task: ProgramTask, cancelled: threading.Event) -> SandboxProcess:
     ours, theirs = socket.socketpair()
-    settings = {"scorer": task.scorer, "command": task.command, "checks": task.checks, "metric": task.metric.name}
+    settings: dict[str, Any] = {
+        "scorer": task.scorer, "command": task.command, "checks": task.checks, "metric": task.metric.name,
+        "sample": None if task.cases is None else (task.cases.val, task.fingerprint()),
+    }  # fmt: skip
     arguments = [str(theirs.fileno()), task.folder, json.dumps(settings)]
     wrapped = _without_network(task.folder)
     return SandboxProcess(

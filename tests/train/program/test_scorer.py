@@ -12,6 +12,7 @@ import pytest
 from scorers import InProcess, crash, task_of
 
 from prepare.known import TaskError
+from prepare.program import CaseCounts
 from train.program.scorer_process import CaseResults, ScorerProcess
 from train.sandbox.abort import Aborted
 
@@ -192,3 +193,22 @@ def test_cases_are_the_same_in_every_process_unless_they_are_drawn_from_the_cloc
     assert len(digests("fixed", ECHO)) == 1
     drawn = "import os\ndef cases(split, rng): yield os.urandom(8)\ndef score(candidate, case): return 1\n"
     assert len(digests("drawn", drawn)) == 4
+
+
+def test_val_is_sampled_the_same_way_in_every_process_and_other_splits_are_whole(tmp_path: Path) -> None:
+    text = "def cases(split, rng):\n    yield from range(40)\ndef score(candidate, case):\n    return case.data\n"
+
+    def used(folder: str, split: str, count: int | None) -> tuple[set[str], str]:
+        cases = None if count is None else CaseCounts(count)
+        scorer, results = ScorerProcess(task_of(tmp_path / folder, text, cases=cases)), CaseResults()
+        scorer.judge(split, 1, InProcess({}), results, threading.Event())  # type: ignore[arg-type]
+        digest = scorer.cases(split)  # type: ignore[arg-type]
+        scorer.close()
+        return {case.case for case in results.cases}, digest
+
+    (few, first), (again, second), (more, third) = used("a", "val", 8), used("b", "val", 8), used("a", "val", 20)
+    assert (len(few), few, first) == (8, again, second), "the folder's place does not matter"
+    assert few < more, "a larger sample contains a smaller one"
+    assert len({first, third, used("a", "val", None)[1]}) == 3, "scores of different subsets have other conditions"
+    assert few != {str(i) for i in range(8)}
+    assert used("a", "holdout", 8) == used("a", "holdout", None)
