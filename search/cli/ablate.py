@@ -332,7 +332,7 @@ def _worth(found: Difference | NoInterval, unit: str) -> str:
     if found.low == found.gain == found.high:
         if found.gain == 0:
             return "no effect: the same score"
-        return f"{'worse' if found.gain > 0 else 'better'} by {digits(abs(found.gain))} {unit}".rstrip()
+        return f"{'worse' if found.gain > 0 else 'better'} by {abs(found.gain):.6g} {unit}".rstrip()
     interval = f"({found.low:+.4f} to {found.high:+.4f})"
     if found.low > 0:
         return f"worse by {digits(found.gain)} {unit} {interval}"
