@@ -31,7 +31,7 @@ _HELP = f"See {command('search')} --help."
 
 
 @dataclass(frozen=True)
-class Composition:
+class Composed:
     """A composed configuration."""
 
     overrides: tuple[str, ...]
@@ -67,7 +67,7 @@ class Composition:
         return compose(plain, self.folder).values["task"]  # type: ignore[no-any-return]
 
 
-def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition:
+def compose(overrides: Sequence[str], folder: Path | None = None) -> Composed:
     """Compose the configuration. Raises SettingsError."""
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"--config-dir {folder} is not a folder; expected one that contains task/, policy/ ...")
@@ -83,12 +83,12 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> Composition
 
 
 @cache
-def _of_conf(overrides: tuple[str, ...]) -> Composition:
+def _of_conf(overrides: tuple[str, ...]) -> Composed:
     """Compose from ``conf/`` alone, which does not change: once a process, since it takes 0.2 s."""
     return _composition(overrides, ())
 
 
-def _composition(overrides: tuple[str, ...], beside: tuple[Path, ...]) -> Composition:
+def _composition(overrides: tuple[str, ...], beside: tuple[Path, ...]) -> Composed:
     """Compose ``conf/`` and the folders ``beside`` it."""
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -112,7 +112,7 @@ def _composition(overrides: tuple[str, ...], beside: tuple[Path, ...]) -> Compos
         raise SettingsError(unfit or f"{error.full_key}: {_first_line(error)}") from error
     assert isinstance(values, dict)
     plain = {str(key): value for key, value in values.items()}
-    return Composition(overrides, None, plain, choices)
+    return Composed(overrides, None, plain, choices)
 
 
 def sweep(overrides: Sequence[str], folder: Path | None = None) -> list[tuple[str, ...]]:

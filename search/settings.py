@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare.compose import Composition
+from prepare.compose import Composed
 from prepare.config import Part, SettingsError
 from search.config import Config, completed
 from search.words import words_of
@@ -16,7 +16,7 @@ Device = str | Callable[[Part], str]
 """A device name (``prepare.presets``), or a function that returns it for an executor and may raise SettingsError."""
 
 
-def resolved(composition: Composition, device: Device, **sections: Any) -> Config:
+def resolved(composition: Composed, device: Device, **sections: Any) -> Config:
     """Return the typed configuration, with the task's preset for the device of its executor.
 
     ``sections``: plain values that extend or replace the composed ones. Raises SettingsError.
@@ -25,7 +25,7 @@ def resolved(composition: Composition, device: Device, **sections: Any) -> Confi
     return Config.of({**values, **sections})
 
 
-def plain_values(composition: Composition, device: Device) -> dict[str, Any]:
+def plain_values(composition: Composed, device: Device) -> dict[str, Any]:
     """Return the plain values from which ``resolved`` makes the configuration. Raises SettingsError."""
     values = completed(composition.values, composition.typed)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from prepare.command_line import command
-from prepare.compose import Composition, compose, sweep, swept
+from prepare.compose import Composed, compose, sweep, swept
 from prepare.config import SettingsError
 from prepare.overrides import key_of
 
@@ -40,7 +40,7 @@ class Words:
         """Return the overrides of each run. Raises SettingsError."""
         return sweep(self.overrides, self.folder) if self.multirun else [self.overrides]
 
-    def composition(self) -> Composition:
+    def composition(self) -> Composed:
         """Return the composed configuration; for a sweep, that of its first run. Raises SettingsError."""
         return compose(self.runs()[0], self.folder)
 

@@ -15,7 +15,7 @@ from archive.query.server import SqlServer
 from archive.storage.store import Archive
 from operators.llm.base import LlmError, Stopped
 from operators.numeric.tune_comments import unused_comments
-from prepare.compose import Composition
+from prepare.compose import Composed
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
@@ -51,7 +51,7 @@ EXPECTED = (
 """Errors that are printed as one message. Any other exception is a bug and keeps its traceback."""
 
 
-def run(composition: Composition, words: Words, sweep: Mapping[str, Any] | None = None) -> int:
+def run(composition: Composed, words: Words, sweep: Mapping[str, Any] | None = None) -> int:
     """Run or resume one search. Returns the exit status (``prepare.output``).
 
     ``sweep``: for a run of a sweep, the extra configuration sections (see ``search.cli.multirun.sections_of``).
