@@ -129,7 +129,7 @@ def _real(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"{many(facts['ranked_out'], 'node')} suspect, ranked out: SELECT node_id, because FROM suspects")
     return [
         *lines,
-        f"scores are {trust or 'none'}; the holdout of this text was read {many(facts['holdout_reads'], 'time')}",
+        f"scores are {trust or 'none'}; the holdout was read {many(facts['holdout_reads'], 'time')}",
     ]
 
 
@@ -176,7 +176,7 @@ def _tried(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _cost(facts: Mapping[str, Any]) -> list[str]:
-    time = f"{facts['training_hours']:.3g} hours of training, {facts['device_hours']:.3g} device hours in all"
+    time = f"candidates ran {facts['training_hours']:.3g} hours; {facts['device_hours']:.3g} device hours in all"
     if not facts["calls"]:
         return [f"{time}; no language model was asked"]
     unpriced = f", and {facts['unpriced']:,} of unknown price" if facts["unpriced"] else ""

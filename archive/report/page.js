@@ -180,7 +180,7 @@
     pen.textAlign = "right"; pen.fillStyle = colour("quiet");
     for (const t of found) { line(pen, [[left, y(t)], [width - right, y(t)]], colour("line")); pen.fillText(t.toFixed(digits), left - 8, y(t) + 4); }
     pen.textAlign = "left";
-    pen.fillText(`evaluations in order of arrival (${list.length.toLocaleString("en")}); ticks below: no score; at the edge: out of range`, left, height - 12);
+    pen.fillText(`evaluations in order of arrival (${list.length.toLocaleString("en")})`, left, height - 12);
     pen.fillText(facts.run.unit || facts.run.metric, 6, top + 4);
     dots.x.length = dots.y.length = dots.node.length = 0;
     const size = list.length > 2000 ? 1.6 : list.length > 400 ? 2.4 : 3.6;

@@ -315,12 +315,12 @@ def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferr
     sides = claim.side(tree.root, "report"), claim.side(nominee, "report")
     baseline, champion = (tuple(side.scores) for side in sides)
     if plan.deterministic and baseline and champion:
-        return _judge_exactly(tree, plan, nominee, _remarks(tree, claim, plan), unit, (baseline, champion))
+        return _judge_exactly(tree, plan, nominee, _remarks(tree, claim), unit, (baseline, champion))
     by_case = any(e.cases for e in tree.comparable(nominee, "report"))
     before, after = ([windows.scores for windows in side.windows] for side in sides)
     sampling = paired_sampling(before, after, "cases" if by_case else "secret positions")
     difference = welch(baseline, champion, tree.direction, confidence_of(tree, plan), sampling)
-    remarks = preferred + _remarks(tree, claim, plan)
+    remarks = preferred + _remarks(tree, claim) + _earlier_claims(tree, plan)
     if isinstance(difference, NoInterval):
         reason = f"no claim: {difference.reason}{remarks}"
         return Verdict("no_champion", "no_interval", nominee, reason, baseline, champion)
@@ -338,7 +338,9 @@ def _judge_exactly(
     kind: Literal["champion", "no_champion"] = (
         "champion" if found.code in ("verified", "improvement") else "no_champion"
     )
-    return Verdict(kind, found.code, nominee, f"{found.words}{remarks}", scores[0], scores[1], found.difference)
+    sampled = found.difference is not None and found.difference.standard_error > 0
+    words = found.words + remarks + (_earlier_claims(tree, plan) if sampled else "")  # an exact score spends no error
+    return Verdict(kind, found.code, nominee, words, scores[0], scores[1], found.difference)
 
 
 def _unclaimed(code: VerdictCode, tree: Tree, reason: str) -> Verdict:
@@ -350,7 +352,7 @@ def _without_finalist(tree: Tree, plan: ClaimPlan, claim: ClaimState, unit: str)
     """Return the verdict when there is no finalist, or none left."""
     if claim.moves:
         why = "that the budget can pay for" if "report" not in claim.judged else "whose training was done before"
-        reason = f"no claim: no finalist is left {why}{_remarks(tree, claim, plan)}"
+        reason = f"no claim: no finalist is left {why}{_remarks(tree, claim)}{_earlier_claims(tree, plan)}"
         return _unclaimed("no_finalist", tree, reason)
     return _unclaimed("none_better", tree, f"{_why_none_better(tree, unit)}, so nothing was spent on a claim")
 
@@ -366,8 +368,8 @@ def _why_none_better(tree: Tree, unit: str) -> str:
     return f"no improvement beyond noise: no node has a better screening mean than the root ({score})"
 
 
-def _remarks(tree: Tree, claim: ClaimState, plan: ClaimPlan) -> str:
-    """Describe failed and suspect finalists, and which claim of the run and on its holdout this is."""
+def _remarks(tree: Tree, claim: ClaimState) -> str:
+    """Describe failed and suspect finalists."""
     remarks = []
     root = claim.side(tree.root, "report").failures
     if root:
@@ -379,17 +381,18 @@ def _remarks(tree: Tree, claim: ClaimState, plan: ClaimPlan) -> str:
             remarks.append(f"{node_id[:8]} is out: {failure.outcome} in its {failure.request.purpose} run")
         elif suspicion is not None:
             remarks.append(f"{node_id[:8]} is out: {suspicion}")
-    return "".join(f"; {remark}" for remark in [*remarks, *_earlier_claims(tree, plan)])
+    return "".join(f"; {remark}" for remark in remarks)
 
 
-def _earlier_claims(tree: Tree, plan: ClaimPlan) -> Iterator[str]:
-    """Yield what earlier claims on the holdout mean for the level of this one."""
+def _earlier_claims(tree: Tree, plan: ClaimPlan) -> str:
+    """Return which claim of the run and on its holdout this is, and at what level it is judged; empty for the first."""
     own, elsewhere = claims_before(tree), plan.claims_elsewhere
-    if own or elsewhere:
-        which = [f"claim {own + 1} of this run"] if own else []
-        which += [f"claim {own + elsewhere + 1} on this holdout"] if elsewhere else []
-        level = f"judged at {percent(confidence_of(tree, plan))}"
-        yield f"{', '.join(which)}, {level}: all of them together may err with {1 - plan.confidence:.2g}"
+    if not own and not elsewhere:
+        return ""
+    which = [f"claim {own + 1} of this run"] if own else []
+    which += [f"claim {own + elsewhere + 1} on this holdout"] if elsewhere else []
+    level = f"judged at {percent(confidence_of(tree, plan))}"
+    return f"; {', '.join(which)}, {level}: all of them together may err with {1 - plan.confidence:.2g}"
 
 
 def describe(difference: Difference, unit: str = "") -> str:

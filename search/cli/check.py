@@ -22,6 +22,7 @@ from search.cli.doctor import Finding, model_findings
 from search.cli.terminal import show
 from search.cli.trials import UNUSABLE, Trials, open_trials, parser, typed
 from search.config import Config
+from search.display.live import clean
 from search.display.summary import search_command
 
 NIGHT_HOURS = 8
@@ -70,6 +71,8 @@ def _measured(config: Config, trials: Trials, files: Mapping[str, str]) -> Itera
     metrics = "".join(f", {name} {value:.6g}" for name, value in first.metrics.items())
     cases = f" over {len(first.cases)} cases" if len(first.cases) > 1 else ""
     yield Finding("ok", "seed", f"{trials.task.metric.name} {first.score:.6g}{cases}{metrics}")
+    if told := next((case.feedback for case in first.cases if case.feedback), ""):
+        yield Finding("ok", "feedback", f"a language model is told: {clean(told, 300)}")
     yield from _head_room(trials.task, first.score)
     yield from _repetition(trials, files, first)
     yield from _night(config, trials)

@@ -47,15 +47,15 @@ def test_a_champion_answers_all_six_questions(path: Path, capsys: pytest.Capture
         "",
         f"What won        {best} (crossover: both)",
         "Is it real      champion: gain 0.40 bpb, 95% interval 0.2 to 0.6",
-        "                scores are audited (sandbox bwrap); the holdout of this text was read 1 time",
+        "                scores are audited (sandbox bwrap); the holdout was read 1 time",
         "Why             the largest gains of its lineage; they are of single screenings, chosen, and look larger than "
         "they are",
         f"                  {nodes[1].node_id[:8]}  +0.3  tune: wider",
         f"                  {best}  +0.15  crossover: both",
         "What was tried  5 candidates (2 tune, 1 crossover, 1 improve, 1 seed); 1 proposal refused",
         "                8 evaluations (7 scored, 1 crashed)",
-        "What it cost    0.0197 hours of training, 0.0204 device hours in all; $0.25 for 2 calls of language models, "
-        "and 1 of unknown price",
+        "What it cost    candidates ran 0.0197 hours; 0.0204 device hours in all; $0.25 for 2 calls of language "
+        "models, and 1 of unknown price",
         f"Take it home    {command('archive')} export {best} --branch best --archive {path}",
         f"                {command('search')} ablate {best} archive={path}",
     ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import folders
 import pytest
@@ -63,6 +65,18 @@ def test_openevolve_keeps_markers_stages_and_time(tmp_path: Path) -> None:
     assert "CASCADE = True\nTHRESHOLDS = (0.4, 0.75)\n" in runner
     assert "Find the number." in task.instructions()
     assert "openevolve/evaluation_result.py" in task.readonly_files()
+
+
+def test_texts_among_openevolves_metrics_are_feedback(tmp_path: Path) -> None:
+    """Evaluators return {"combined_score": 0, "error": "..."} for a program that they could not run."""
+
+    class Sandbox:
+        def call(self, *_: str) -> dict[str, Any]:
+            return {"metrics": {"combined_score": 0.0, "error": "no numpy"}, "artifacts": {"log": "x"}, "stage": 1}
+
+    adopted(tmp_path, folders.OPENEVOLVE)
+    score = runpy.run_path(str(tmp_path / "ours" / "score.py"))["score"](Sandbox(), None)
+    assert (score.value, score.feedback) == (0.0, "error: no numpy\nlog: x")
 
 
 @pytest.mark.parametrize("config", ["[1, 2", "evaluator: [1]\nprompt: 3\n", "", "&a [*a]", "evaluator: {timeout: -1}"])

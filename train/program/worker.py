@@ -146,11 +146,12 @@ class _Workspace:
         self._written[name] = _state(path)
 
     def _offer_python(self, folder: str) -> None:
-        """Have commands find this interpreter as ``python``."""
+        """Have commands, and what a function starts with ``sys.executable``, find this interpreter and its packages."""
         os.mkdir(folder)
         for name in ("python", "python3"):
             os.symlink(sys.executable, os.path.join(folder, name))
         os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        os.environ["PYTHONPATH"] = self._sites
 
     def _inside(self, name: str) -> str:
         from prepare.paths import is_below

@@ -31,6 +31,7 @@ def score(candidate, case):
         raise prepare.Invalid(str(error)) from None
     value = kept.pop("combined_score")
     artifacts = found.get("artifacts")
-    said = artifacts if isinstance(artifacts, dict) else {}
+    said = {name: text for name, text in metrics.items() if isinstance(text, str)}  # such as an error
+    said |= artifacts if isinstance(artifacts, dict) else {}
     feedback = "\n".join(f"{name}: {text}" for name, text in said.items())[:8000]
     return prepare.Score(value, {**kept, "stage": float(finite_number(found.get("stage")) or 0)}, feedback)

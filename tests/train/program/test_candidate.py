@@ -25,6 +25,10 @@ def refused(ask):
         ask(1)
     except RuntimeError as error:
         return str(error)
+def child():
+    import subprocess, sys
+    code = "import numpy; print(1)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
 def write():
     with open("out/fünf sechs.txt", "w") as file: return file.write("sieben")
 """
@@ -45,6 +49,7 @@ def test_functions_commands_files_and_services_in_each_tier(start_any: Start, pr
         done = sandbox.run(["sh", "-c", "cat; cat out/übrig.txt; echo no >&2; exit 3"], b"stdin ")
         assert (done.status, done.stdout, done.stderr) == (3, "stdin Übrig".encode(), b"no\n")
         assert sandbox.run(["python", "-c", "import numpy, sys; print(sys.version_info[0])"]).stdout == b"3\n"
+        assert ask(sandbox, "child") == "1\n"
         assert ask(sandbox, "write") == 6
         assert sandbox.read("out/fünf sechs.txt") == b"sieben"
         assert sandbox.read("out") is sandbox.read("missing") is sandbox.read("../x") is None
