@@ -47,9 +47,9 @@ class BestKnown:
         known, gain = f"the best known {self.value:.10g} ({self.source})", self.gain(score, maximise)
         standing = self.standing(score, maximise)
         if standing == "short of":
-            return f"short of {known} by {-gain:.4g}"
+            return f"is short of {known} by {-gain:.4g}"
         if not exact:
-            return f"not short of {known}; no record, since the score is not verified exactly"
+            return f"is not short of {known}; no record, since the score is not verified exactly"
         if standing == "beats":
             return f"beats {known} by {gain:.4g}, verified exactly"
         margin = f"difference {gain:+.2g}, tolerance {self.tolerance:g}" if gain else "no difference"

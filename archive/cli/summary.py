@@ -11,9 +11,11 @@ from typing import Any
 from archive.query.ablations import NO_EFFECT, ablations, within_noise
 from archive.query.query import Reader
 from archive.query.questions import (
+    KNOWN,
     RANKED_OUT,
     TRUST,
     holdout_reads,
+    known_in_words,
     last_verdict,
     many,
     rows,
@@ -42,6 +44,7 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     name = which_run(reader, run)
     (facts,) = rows(reader, "SELECT * FROM run_summary WHERE run = ?", [name])
     facts["verdict"] = last_verdict(reader, name)
+    facts["known"] = known_in_words(reader.query(KNOWN, [name]).rows)
     facts["best"] = _best(reader, facts)
     facts["steps"] = _steps(reader, facts["best"])
     facts["ablation"] = _ablation(reader, name, facts["best"])
@@ -125,6 +128,8 @@ def _real(facts: Mapping[str, Any]) -> list[str]:
         lines = [_unverified(**facts["claim_evaluations"])]
     else:
         lines = [f"{verdict['kind'].replace('_', ' ')}: {cell(verdict['reason'], 600)}"]
+    if facts["known"]:
+        lines.append(facts["known"])
     if facts["ranked_out"]:
         lines.append(f"{many(facts['ranked_out'], 'node')} suspect, ranked out: SELECT node_id, because FROM suspects")
     return [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from archive.errors import QueryError
 from archive.query.query import Reader
 from archive.query.tables import cell, plain
+from prepare.best_known import BestKnown
 from prepare.command_line import command
+from prepare.config import typed
 
 PART = 2_000
 """Rows of one query: below the cap of a running search."""
@@ -59,6 +62,31 @@ _TRUST_WORDS = {
     "audited_shared": "audited, but one sandbox could tell another what it had seen",
     "verified": "verified: trusted code computed them from what the program produced",
 }
+
+KNOWN = """
+SELECT r.config->'$.task.known' AS known, r.direction, s.score,
+       coalesce((r.config->>'$.task.deterministic')::BOOLEAN, false)
+       AND (SELECT bool_and(trust = 'verified') FROM evaluations AS e WHERE e.node_id = d.node_id AND score IS NOT NULL)
+FROM runs AS r
+JOIN (
+    SELECT run, arg_max(kind, arrival) AS kind, arg_max(node_id, arrival) AS node_id
+    FROM decisions WHERE kind IN ('champion', 'no_champion') GROUP BY run
+) AS d ON d.run = r.run AND d.kind = 'champion'
+JOIN scores AS s ON s.run = r.run AND s.node_id = d.node_id
+WHERE r.run = ?"""
+"""Query for the best known value of a run's task, and the champion's score on val with whether it is exact."""
+
+
+def known_in_words(found: Iterable[Sequence[Any]]) -> str | None:
+    """Return how the row of ``KNOWN`` compares; None without a champion, or if the task names no known value."""
+    for known, direction, score, exact in found:
+        if isinstance(values := json.loads(known or "null"), dict):
+            try:
+                best = typed(BestKnown, values, "task.known")
+            except ValueError:  # written by another version, or by hand
+                return None
+            return cell(f"The champion {best.compared(float(score), direction == 'maximise', bool(exact))}.", 400)
+    return None
 
 
 def many(count: int, what: str) -> str:

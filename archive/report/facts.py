@@ -12,10 +12,12 @@ from typing import Any
 from archive.query.ablations import ablations
 from archive.query.query import Reader
 from archive.query.questions import (
+    KNOWN,
     PART,
     RANKED_OUT,
     TRUST,
     holdout_reads,
+    known_in_words,
     last_verdict,
     parts,
     rows,
@@ -183,7 +185,9 @@ def _verdict(reader: Reader, run: str) -> dict[str, Any] | None:
     found = last_verdict(reader, run)
     if found is None:
         return None
-    return {"kind": found["kind"], "node": found["node_id"], "reason": one_line(found["reason"], 1000)}
+    known = known_in_words(reader.query(KNOWN, [run]).rows)
+    reason = one_line(found["reason"], 1000) + (f". {known}" if known else "")
+    return {"kind": found["kind"], "node": found["node_id"], "reason": reason}
 
 
 def _sigma(reader: Reader, run: str) -> dict[str, float | None]:

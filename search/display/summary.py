@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from archive.query.questions import TRUST, digits, many, trust_in_words
+from archive.query.questions import KNOWN, TRUST, digits, known_in_words, many, trust_in_words
 from archive.records import Decision, Spending
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
@@ -25,7 +25,8 @@ from search.run.engine import Engine
 
 def summarise(engine: Engine, result: RunResult, archive: Archive, archive_option: str | None) -> str:
     """Return several lines of plain text. ``archive_option``: the archive's file as typed; None for one in memory."""
-    lines = ["", *_outcome(engine, result), "", *_facts(engine, archive)]
+    known = known_in_words(archive.query(KNOWN, [engine.run.run]))
+    lines = ["", *_outcome(engine, result), *([known] if known else []), "", *_facts(engine, archive)]
     if archive_option is None:
         return "\n".join(lines)
     return "\n".join([*lines, "", *_next(engine, result, archive_option)])

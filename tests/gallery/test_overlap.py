@@ -28,7 +28,7 @@ def test_a_good_function_comes_close_to_the_known_one() -> None:
     assert known is not None
     score = judge(GOOD)
     assert known.value < score.value < 1.001 * known.value
-    assert known.compared(score.value, False, exact=True).startswith("short of the best known 0.380876")
+    assert known.compared(score.value, False, exact=True).startswith("is short of the best known 0.380876")
 
 
 def test_the_exact_value_is_that_of_floats_but_for_rounding() -> None:

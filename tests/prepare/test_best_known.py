@@ -15,9 +15,9 @@ KNOWN = BestKnown(2.635983, "Somebody, 2025", 1e-6)
         (2.635983, True, True, "equals THIS, verified exactly (no difference)"),
         (2.6359835, True, True, "equals THIS, verified exactly (difference +5e-07, tolerance 1e-06)"),
         (2.636, True, True, "beats THIS by 1.7e-05, verified exactly"),
-        (2.636, True, False, "not short of THIS; no record, since the score is not verified exactly"),
-        (2.636, False, True, "short of THIS by 1.7e-05"),
-        (2.6, True, True, "short of THIS by 0.03598"),
+        (2.636, True, False, "is not short of THIS; no record, since the score is not verified exactly"),
+        (2.636, False, True, "is short of THIS by 1.7e-05"),
+        (2.6, True, True, "is short of THIS by 0.03598"),
         (2.6, False, True, "beats THIS by 0.03598, verified exactly"),
     ],
 )
