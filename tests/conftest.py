@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +20,8 @@ import numpy as np
 import pytest
 
 from archive.records import Evaluation, Purpose, Request
-from archive.storage import store
-from archive.storage.database import create_atomically
+from archive.storage import schema, store
+from archive.storage.database import connect, create_atomically
 from prepare.data.corpora import Folder
 from prepare.language_model import LanguageModelTask, Limits
 from prepare.task import Metric
@@ -66,14 +68,17 @@ def keep_to_own_cores() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def archives_from_a_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Make new archives as copies of one that the program made: defining the views takes 0.2 s, a thousand times."""
-    template = tmp_path_factory.mktemp("template") / "empty.duckdb"
+    """Make new archives as copies of one that the program made: defining the views takes 0.2 s, a thousand times.
+
+    Those in memory are files, too, whose names are removed while they are open.
+    """
+    folder = tmp_path_factory.mktemp("template")
+    template, numbers = folder / "empty.duckdb", itertools.count()
+    create_atomically(template, lambda connection: schema.create(connection, time.time()))
 
     def copied(path: Path, build: Callable[[duckdb.DuckDBPyConnection], None]) -> bool:
         if path.exists() or not path.parent.is_dir() or Path(f"{path}.wal").exists():
             return create_atomically(path, build)
-        if not template.exists():
-            create_atomically(template, build)
         try:
             shutil.copyfile(template, path)
         except OSError:
@@ -81,9 +86,34 @@ def archives_from_a_template(tmp_path_factory: pytest.TempPathFactory) -> Iterat
             return create_atomically(path, build)
         return True
 
+    def in_memory(*, clock: Callable[[], float] = time.time) -> store.Archive:
+        copy = folder / f"{next(numbers)}.duckdb"
+        shutil.copyfile(template, copy)
+        connection = connect(copy, read_only=False)
+        copy.unlink()
+        return store.Archive(Path(":memory:"), connection, clock)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "create_atomically", copied)
+        patch.setattr(store.Archive, "in_memory", in_memory)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def define_views() -> Iterator[Callable[[duckdb.DuckDBPyConnection, float], None]]:
+    """Define the views of an archive only if it has others: an opening that defines them anew takes thrice as long.
+
+    A writer defines them at each opening, in case they were changed by hand. The function that does is yielded.
+    """
+    put, wanted = schema._put_views, (schema.SCHEMA_VERSION, schema._views_digest())
+
+    def put_if_others(connection: duckdb.DuckDBPyConnection, now: float) -> None:
+        if schema._state(connection) != wanted:
+            put(connection, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "_put_views", put_if_others)
+        yield put
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -323,7 +323,6 @@ def test_plots_do_not_follow_a_link_to_an_archive(closed: Path, tmp_path: Path) 
 
 
 def test_other_files_are_replaced(closed: Path, tmp_path: Path) -> None:
-    for text in ("", "an old page", "not a DUCK"):
-        (tmp_path / "page.html").write_text(text)
-        assert main(["report", "--out", str(tmp_path / "page.html"), "--archive", str(closed)]) == 0
-        assert (tmp_path / "page.html").read_text().startswith("<!doctype html")
+    (tmp_path / "page.html").write_text("not a DUCK")
+    assert main(["report", "--out", str(tmp_path / "page.html"), "--archive", str(closed)]) == 0
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html")

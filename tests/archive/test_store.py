@@ -421,7 +421,7 @@ def test_a_question_of_the_search_itself_is_not_stopped_for_the_writers_memory(t
     _, writer = _short_of_memory(tmp_path, 3)
     answers = []
     with writer.reading(ours=True) as reader:
-        long = "SELECT count(*) FROM range(30000) a, range(30000) b WHERE a.range + b.range = 7"
+        long = "SELECT count(*) FROM range(15000) a, range(15000) b WHERE a.range + b.range = 7"
         thread = threading.Thread(target=lambda: answers.append(reader.execute(long).fetchall()))
         thread.start()
         with writer.transaction():

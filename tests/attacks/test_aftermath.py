@@ -82,12 +82,15 @@ def grown(evaluation: Failed) -> Tree:
     return tree
 
 
+IN_TEST_ATTACKS = ("traces_its_parent", "stays_behind", "fork_bomb")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
-        *("outlives_the_run", "traces_its_parent"),
-        *(pytest.param(name, marks=pytest.mark.nightly) for name in ("stays_behind", "fork_bomb")),  # test_attacks.py
+        "outlives_the_run",
+        *(pytest.param(name, marks=pytest.mark.nightly) for name in IN_TEST_ATTACKS),
     ],
 )
 def test_no_process_of_it_is_left(run_candidate, name: str) -> None:

@@ -46,16 +46,16 @@ def sparse(path):
         file.truncate(1 << 40)
 
 def litter():
-    left = 0
     here = [path for path, folders, files in os.walk("/") if os.access(path, os.W_OK) and not path.startswith("/proc")]
-    for folder in here:
-        for name in NAMES:
-            try:
-                KINDS[KIND](os.path.join(folder, name))
-                left += 1
-            except OSError:
-                pass
-    print("left", left, "in", here)
+    places, left = [os.path.join(folder, name) for folder in here for name in NAMES], []
+    for number, place in enumerate(places):
+        kind = KIND or list(KINDS)[number % len(KINDS)]
+        try:
+            KINDS[kind](place)
+            left.append(kind)
+        except OSError:
+            pass
+    print("left", sorted(set(left)), "in", here)
 """
 
 
@@ -77,21 +77,30 @@ def host(evaluator: AuditedEvaluator, toy_task: LanguageModelTask) -> Host:
     return Host(evaluator.groups, *toy_task.corpus.locations())
 
 
-LEFT = ("symlink", "FIFO", "directory", "closed to everybody")
-LEFT_AT_NIGHT = ("symlink to a folder", "dangling symlink", "loop", "sparse terabyte", "truncated", "hard link")
+IN_TURN = ""
+REFUSED = ("sparse terabyte", "hard link")
+LEFT = ("symlink", "symlink to a folder", "dangling symlink", "loop", "FIFO", "directory", "truncated")
+LEFT = (*LEFT, "closed to everybody")
 
 
-@pytest.mark.parametrize("kind", [*LEFT, *(pytest.param(kind, marks=pytest.mark.nightly) for kind in LEFT_AT_NIGHT)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(IN_TURN, id="all in turn"),
+        *(pytest.param(kind, marks=pytest.mark.nightly) for kind in (*LEFT, *REFUSED)),
+    ],
+)
 def test_litter_under_every_name_changes_nothing(
     run_candidate, toy_seed: str, kind: str, honest: float, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An honest program that also leaves such things in each folder it can write to is scored as ever."""
+    """An honest program that also leaves such things in each folder it can write to is scored as ever.
+
+    In CI the kinds take turns over the names; at night each kind lies under every name.
+    """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     result = run_candidate(littering(toy_seed, kind))
     assert result.outcome == "scored", result.reason
-    assert "left" in result.log
-    if kind not in ("sparse terabyte", "hard link"):  # those two are refused
-        assert "left 0" not in result.log, result.log
+    assert f"left {sorted(LEFT) if kind == IN_TURN else [] if kind in REFUSED else [kind]} in" in result.log, result.log
     assert list(tmp_path.iterdir()) == [], "our folders are removed, whatever is in them"
     assert result.score == pytest.approx(honest, abs=1e-3)
     host.untouched()
@@ -127,8 +136,8 @@ STATES = {
 }
 
 
-IN_CI = ("a header of a terabyte", "oversized", "too many elements")
-"""One state for each check; what else is no safetensors file is refused by the same parser."""
+IN_CI = ("oversized",)
+"""What else is no state is refused by the function that ``train/test_state_limits.py`` calls."""
 
 IN_THE_REAL_RUN = """
 import safetensors.torch

@@ -32,14 +32,10 @@ BEGUN = 0.03
 """Share of a training after which it is ended here."""
 
 
-def honest_still_scores(run_candidate, toy_seed: str) -> None:
-    assert run_candidate(toy_seed).outcome == "scored"
-
-
 @pytest.mark.parametrize(
     ("who", "outcome", "reason"),
     [
-        ("worker", "crashed", "training: it was ended by SIGKILL"),
+        pytest.param("worker", "crashed", "training: it was ended by SIGKILL", marks=pytest.mark.nightly),
         ("launched", "lost", "training: the sandbox was ended from outside, by SIGKILL"),
         ("between", "crashed", "training: it was ended by SIGKILL"),
     ],
@@ -54,16 +50,12 @@ def test_sigkill(patient: AuditedEvaluator, run_candidate, toy_seed: str, who: s
         result = evaluation.result()
         gone(processes)
     assert (result.outcome, result.reason.startswith(reason)) == (outcome, True), result.reason
-    honest_still_scores(run_candidate, toy_seed)
+    if who == "launched":
+        assert run_candidate(toy_seed).outcome == "scored"
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        *(signal.SIGTERM, signal.SIGSEGV),
-        *(pytest.param(number, marks=pytest.mark.nightly) for number in (signal.SIGHUP, signal.SIGABRT)),
-    ],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSEGV, signal.SIGHUP, signal.SIGABRT])
 def test_other_signals_at_the_candidate_are_named(patient: AuditedEvaluator, number: signal.Signals) -> None:
     with Underway(patient) as evaluation:
         evaluation.until("train", BEGUN)
@@ -132,7 +124,9 @@ def grandchildren():
 """
 
 
-@pytest.mark.parametrize("instant", ["while it trains", "after it has scored"])
+@pytest.mark.parametrize(
+    "instant", [pytest.param("while it trains", marks=pytest.mark.nightly), "after it has scored"]
+)
 def test_daemons_and_grandchildren_go_with_it(evaluator: AuditedEvaluator, instant: str, toy_seed: str) -> None:
     source = toy_seed if instant == "after it has scored" else NEVER_RETURNS
     source = GRANDCHILDREN + source.replace("data = session.start()", "grandchildren(); data = session.start()")
@@ -207,6 +201,7 @@ def test_a_search_that_is_stopped_beyond_the_deadline_loses_the_training_and_bla
     assert outcome.startswith("lost training: the search itself did not run for "), outcome
 
 
+@pytest.mark.nightly
 def test_a_search_that_is_stopped_for_a_moment_goes_on(tmp_path: Path) -> None:
     outcome, seconds = standing_still(tmp_path, 6.0, "train", 2.0)
     assert outcome.startswith("scored"), outcome

@@ -24,7 +24,7 @@ def honest(run_candidate) -> Scored:
     return found
 
 
-@pytest.mark.parametrize("nats", [0.9, -0.9])
+@pytest.mark.parametrize("nats", [0.9, pytest.param(-0.9, marks=pytest.mark.nightly)])
 def test_an_offset_within_the_tolerance_is_taken_back(
     run_candidate, toy_task: LanguageModelTask, honest: Scored, nats: float
 ) -> None:
@@ -37,7 +37,7 @@ def test_an_offset_within_the_tolerance_is_taken_back(
     assert found.score == pytest.approx(honest.score, abs=0.5 * toy_task.audit_tolerance)
 
 
-@pytest.mark.parametrize("nats", [1.1, -1.1])
+@pytest.mark.parametrize("nats", [1.1, pytest.param(-1.1, marks=pytest.mark.nightly)])
 def test_an_offset_beyond_the_tolerance_is_invalid(run_candidate, toy_task: LanguageModelTask, nats: float) -> None:
     found = run_candidate(offset(nats * toy_task.audit_tolerance))
     assert isinstance(found, Failed), found

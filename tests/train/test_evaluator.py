@@ -125,19 +125,19 @@ FAILURES = [
     ("memory_bomb", "out_of_memory", "shared memory and scratch files together; 1,200 MB are allowed"),
 ]
 SLOW_FAILURES = [
-    ("crashes_in_scoring", "crashed", "what it printed is withheld"),
     ("diverges", "stopped", "a loss of nan at step 3"),
+    ("starts_twice", "crashed", "session.start() was called twice"),
+    ("closes_session", "crashed", "it closed its session without an answer"),
+    ("dropout", "invalid", "predict must be causal, deterministic (no dropout)"),
+]
+FAILURES_AT_NIGHT = [  # what fails in the same place as another of these, as one in test_rehearsal.py or as an attack
+    ("crashes_in_scoring", "crashed", "what it printed is withheld"),
     ("never_ends", "timed_out", "the state had not arrived when the 1 s of training"),
     ("never_starts", "timed_out", "session.start() was not called within 6 s"),
     ("huge_state", "invalid", "the state has 5,000,000 elements; 100,000 are allowed"),
     ("writes_data", "crashed", "SIGSEGV (perhaps it wrote to the training data, which is read-only"),
-    ("starts_twice", "crashed", "session.start() was called twice"),
-    ("closes_session", "crashed", "it closed its session without an answer"),
-    ("dropout", "invalid", "predict must be causal, deterministic (no dropout)"),
     ("no_numbers", "invalid", "a log-probability was not a finite number"),
     ("forged_claim", "invalid", "a target's log-probability was below -10,000 nats"),
-]
-FAILURES_AT_NIGHT = [  # what fails in the same place as another of these, or as one in test_rehearsal.py
     ("wrong_shape", "crashed", "returned shape (16, 31, 256) for tokens [16, 32]; expected [16, 32, 256]"),
     ("too_many_parameters", "invalid", "the state has 300,000 elements; 100,000 are allowed"),
     ("leaves", "crashed", "it exited without a result (exit status 0)"),
@@ -169,7 +169,7 @@ def test_a_failure_is_an_outcome_with_a_reason(
         assert quoted.decode() not in evaluation.log + evaluation.reason
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_logits_of_any_offset_are_normalised(run_candidate) -> None:
     """A model that knows nothing scores 8 bits a byte, whatever constant it adds to its logits."""
     evaluation = run_candidate(program("scaled"))
@@ -360,4 +360,4 @@ def test_the_strictness_decides_how_many_positions_are_audited(
         return done.audit.k
 
     assert audited(math.inf) == toy_task.audit_screen
-    assert 2 * toy_task.audit_screen <= audited(40 * 0.005) < audited(0.005)
+    assert audited(40 * 0.005) >= 2 * toy_task.audit_screen

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 ATTACK = 26
+VARIANT_OF = "replays_answers"
 ENDS = "scored"
 HARM = "score"
 GAIN = 2.0

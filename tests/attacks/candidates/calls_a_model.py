@@ -4,6 +4,7 @@ import os
 import socket
 
 ATTACK = 26
+VARIANT_OF = "reads_the_environment"
 ENDS = "crashed"
 REASON = "reached [] with the keys []"
 HARM = "secret"

@@ -6,7 +6,7 @@ import torch
 import prepare.scoring as scoring
 
 ATTACK = 12
-VARIANT_OF = "patched_for_all"
+VARIANT_OF = "false_claims"
 ENDS = "scored"
 HARM = "later"
 NAIVE = "inside"

@@ -6,6 +6,7 @@ import sys
 import torch
 
 ATTACK = 1
+VARIANT_OF = "rewrites_its_log"
 ENDS = "scored"
 HARM = "score"
 GAIN = 2.0

@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 
 ATTACK = 16
+VARIANT_OF = "trains_in_orphans"
 ENDS = "timed_out"
 REASON = "the state had not arrived"
 HARM = "process"

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 ATTACK = 8
+VARIANT_OF = "fits_the_batch"
 ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"

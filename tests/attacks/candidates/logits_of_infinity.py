@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 24
+VARIANT_OF = "no_number_as_metric"
 ENDS = "invalid"
 REASON = "a log-probability was not a finite number of at most 0"
 HARM = "score"

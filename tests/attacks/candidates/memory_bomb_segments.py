@@ -6,6 +6,7 @@ import os
 import torch
 
 ATTACK = 27
+VARIANT_OF = "memory_bomb_files"
 ENDS = "crashed"
 REASON = "[Errno"
 HARM = "greed"

@@ -5,6 +5,7 @@ import torch
 import prepare.scoring as scoring
 
 ATTACK = 2
+VARIANT_OF = "false_claims"
 ENDS = "scored"
 HARM = "later"
 NAIVE = "inside"

@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 2
+VARIANT_OF = "false_claims"
 ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"

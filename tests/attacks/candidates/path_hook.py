@@ -7,7 +7,7 @@ import stat
 import torch
 
 ATTACK = 17
-VARIANT_OF = "sitecustomize_hook"
+VARIANT_OF = "replays_answers"
 ENDS = "scored"
 HARM = "later"
 NAIVE = "launched"

@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 25
+VARIANT_OF = "payload_as_state"
 ENDS = "crashed"
 REASON = "expected str -> tensor"
 HARM = "trophy"

@@ -8,6 +8,7 @@ import sys
 import torch
 
 ATTACK = 17
+VARIANT_OF = "replays_answers"
 ENDS = "scored"
 HARM = "later"
 NAIVE = "launched"

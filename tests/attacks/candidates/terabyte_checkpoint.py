@@ -6,6 +6,7 @@ import struct
 import torch
 
 ATTACK = 15
+VARIANT_OF = "payload_as_state"
 ENDS = "invalid"
 REASON = "the state is larger than"
 HARM = "later"

@@ -3,6 +3,7 @@
 import torch
 
 ATTACK = 21
+VARIANT_OF = "text_in_traceback"
 ENDS = "crashed"
 REASON = "what it printed is withheld"
 HARM = "text"
