@@ -164,6 +164,7 @@ def test_a_program_runs_alone_and_prints_its_score(house: dict[str, str], tmp_pa
     assert "self-reported" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_program_alone_without_its_task_says_so(house: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "task.json").unlink()
     done = run(["train.py"], house, tmp_path)
@@ -252,6 +253,7 @@ def test_python_m_prepare_with_settings_that_make_no_sense(tmp_path: Path, argum
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_task_of_an_export_cannot_be_set(house: dict[str, str], tmp_path: Path) -> None:
     for command, status in ((["-m", "prepare"], 2), (["train.py"], 1)):
         done = run([*command, "task.context=8"], house, tmp_path)
