@@ -31,7 +31,7 @@ from prepare.config import Plain, SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_evaluator, known_task
 from prepare.load import task_from
-from prepare.output import Parser
+from prepare.output import UNUSABLE, Parser
 from prepare.task import Task
 from search import factory, settings
 from search.cli.programs import changed_task
@@ -77,7 +77,7 @@ class AblatedNode:
 
 
 def ablate(arguments: Sequence[str]) -> int:
-    """Run the command. Returns the exit status: 0 done, 1 failed, 130 stopped by Ctrl-C. Raises SettingsError."""
+    """Run the command. Returns the exit status (``prepare.output``). Raises SettingsError."""
     options = _parser().parse_intermixed_args(arguments)
     if strange := [word for word in options.overrides if not word.startswith((*_SETTABLE, *_NAMED_AGAIN))]:
         raise SettingsError(
@@ -88,12 +88,14 @@ def ablate(arguments: Sequence[str]) -> int:
     try:
         with ExitStack() as stack:
             return _ablate(options, config, stack)
+    except RunChanged as e:
+        show_error(e)
+        return UNUSABLE
     except (
         AblationError,
         ArchiveError,
         ExecutorError,
         PreparationError,
-        RunChanged,
         SandboxUnavailable,
         SearchStopped,
         TaskError,

@@ -13,7 +13,7 @@ from typing import Any
 from archive.errors import ArchiveError
 from archive.query.server import SqlServer
 from archive.storage.store import Archive
-from operators.llm.base import LlmError, Stopped
+from operators.llm.base import InvalidSetting, LlmError, Stopped, UnknownModel
 from operators.numeric.tune_comments import unused_comments
 from prepare.compose import Composed
 from prepare.config import SettingsError
@@ -50,6 +50,9 @@ EXPECTED = (
 )
 """Errors that are printed as one message. Any other exception is a bug and keeps its traceback."""
 
+UNFIT = (InvalidSetting, RunChanged, SettingsError, TaskError, UnknownModel)
+"""Those of them that another command line avoids: exit status 2."""
+
 
 def run(composition: Composed, words: Words, sweep: Mapping[str, Any] | None = None) -> int:
     """Run or resume one search. Returns the exit status (``prepare.output``).
@@ -65,7 +68,7 @@ def run(composition: Composed, words: Words, sweep: Mapping[str, Any] | None = N
         return INTERRUPTED
     except EXPECTED as error:
         show_error(error, before="\n")
-        return UNUSABLE if isinstance(error, SettingsError | TaskError) else FAILED
+        return UNUSABLE if isinstance(error, UNFIT) else FAILED
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ class RunController:
             for evaluation in evaluations:
                 self._count(evaluation)
         self._concluded = self._is_recorded(self._paid_verdict()) if begun(engine.tree) else False
+        self._nodes_before = max(1, len(engine.tree))
         self._count_earlier_claims()
 
     # ------------------------------------------------------------ ask and tell
@@ -313,15 +314,18 @@ class RunController:
             self.engine.withdraw_claim()
 
     def _require_candidates(self, end: SearchEnd) -> None:
-        """Raise NothingMade if there is none but the root, since no language model could be asked.
+        """Raise NothingMade if this session has made none, since no language model could be asked.
 
         A model that was asked as much as its caps allow has been asked: that is an end like that of any other budget.
+        A claim that was begun needs no more candidates.
         """
-        parts = self.engine.parts
-        closed = None if parts.llm_cap() else parts.llm_closed()
-        reason = self.engine.outage_words if self._outage_is_long() else closed
-        if reason and len(self.engine.tree) == 1 and end.code in ("stopped", "llm_closed"):
-            raise NothingMade(f"no candidate was made, since the language model cannot be asked: {reason}")
+        engine = self.engine
+        closed = None if engine.parts.llm_cap() else engine.parts.llm_closed()
+        reason = engine.outage_words if self._outage_is_long() else closed
+        claims = begun(engine.tree) and not self._concluded
+        if reason and not claims and len(engine.tree) == self._nodes_before and end.code in ("stopped", "llm_closed"):
+            more = "more " if len(engine.tree) > 1 else ""
+            raise NothingMade(f"no {more}candidate was made, since the language model cannot be asked: {reason}")
 
     def _note_once(self, kind: str, message: str, end: SearchEnd | None = None) -> None:
         """Record an event of the search's end, unless an earlier session recorded the same end."""

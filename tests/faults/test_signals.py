@@ -124,9 +124,7 @@ def grandchildren():
 """
 
 
-@pytest.mark.parametrize(
-    "instant", [pytest.param("while it trains", marks=pytest.mark.nightly), "after it has scored"]
-)
+@pytest.mark.parametrize("instant", [pytest.param("while it trains", marks=pytest.mark.nightly), "after it has scored"])
 def test_daemons_and_grandchildren_go_with_it(evaluator: AuditedEvaluator, instant: str, toy_seed: str) -> None:
     source = toy_seed if instant == "after it has scored" else NEVER_RETURNS
     source = GRANDCHILDREN + source.replace("data = session.start()", "grandchildren(); data = session.start()")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inside import search
 from launching import begin, one, sql
 from messages_api import TOKENS_IN, TOKENS_OUT, MessagesApi
-from model_server import Fail, Say
+from model_server import Act, Fail, Say
 from openai_api import OpenAiApi
 
 KEY = "sk-ant-test"
@@ -38,29 +40,29 @@ def test_a_key_that_is_refused_is_said_at_once_and_nothing_is_lost(tmp_path: Pat
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 6
 
 
-@pytest.mark.parametrize(
-    ("fail", "said"),
-    [
-        (Fail(401, "authentication_error", "invalid x-api-key"), "the key was refused: invalid x-api-key"),
-        (Fail(404, "not_found_error", "model: gone"), "no model 'claude-sonnet-5-5': model: gone"),
-        (Fail(400, "invalid_request_error", "max_tokens: 16000 > 8000"), "max_tokens: 16000 > 8000"),
-    ],
-)
-def test_a_search_by_a_model_alone_that_is_refused_is_an_error(tmp_path: Path, fail: Fail, said: str) -> None:
-    """The check of the key finds nothing: only the calls are refused."""
-    words = ("run=night", "operators=llm", "budget.evaluations=6", "claim=off")
-    with MessagesApi(act=lambda number: fail) as api:
-        done = search(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
-        other = search(tmp_path, "operators=auto", *words[2:], f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
-    assert done.returncode == 1
-    assert "error: no candidate was made, since the language model cannot be asked: " in done.stderr
-    assert said in done.stderr
-    assert "Resume with:" in done.stdout
+def test_a_search_by_a_model_alone_that_is_refused_is_an_error(tmp_path: Path) -> None:
+    """The check of the key finds nothing: only the calls are refused. In a new run, and in one that has nodes."""
+    archive, words = tmp_path / "treewright.duckdb", ("run=night", "operators=llm", "claim=off")
+    refused = Fail(401, "authentication_error", "invalid x-api-key")
+
+    def searched(budget: int, *more: str, act: Callable[[int], Act] = lambda number: Say()) -> Any:
+        with MessagesApi(act=act) as api:
+            typed = (*words, f"budget.evaluations={budget}", f"llm.base_url={api.url}", *more)
+            return search(tmp_path, *typed, ANTHROPIC_API_KEY=KEY)
+
+    for budget, found in ((6, "no candidate"), (6, None), (12, "no more candidate"), (6, None)):
+        done = searched(budget, act=lambda number: refused) if found else searched(budget)
+        assert done.returncode == (1 if found else 0), done.stderr
+        if found:
+            said = f"error: {found} was made, since the language model cannot be asked: the key was refused: invalid"
+            assert said in done.stderr
+            assert "Resume with:" in done.stdout
+    assert one(archive, "count(*) FROM nodes WHERE run = 'night'") > 1
+    changed = searched(12, "policy=greedy")
+    assert changed.returncode == 2
+    assert "run 'night' was started with other settings" in changed.stderr
+    other = searched(6, "run=other", "operators=auto", act=lambda number: refused)
     assert other.returncode == 0, "other operators have made candidates"
-    with MessagesApi() as api:
-        done = search(tmp_path, *words, f"llm.base_url={api.url}", ANTHROPIC_API_KEY=KEY)
-    assert done.returncode == 0, done.stderr
-    assert one(tmp_path / "treewright.duckdb", "count(*) FROM nodes WHERE run = 'night'") > 1
 
 
 def test_a_whole_search_by_a_model_alone(tmp_path: Path) -> None:
@@ -102,7 +104,8 @@ def test_the_cap_in_dollars_is_never_passed(tmp_path: Path, operators: str) -> N
     assert 0 < one(archive, "sum(dollars) FROM llm_calls") <= cap
     assert 0 < len(api.asked) * EACH <= cap
     if operators == "auto":
-        assert one(archive, "count(*) FROM evaluations") == 40, "the other operators go on"
+        # The other operators go on; a claim reports on pairs, so one evaluation may be left.
+        assert 39 <= one(archive, "count(*) FROM evaluations") <= 40
         assert one(archive, "count(*) FROM nodes WHERE operator = 'tune'") > 0
     assert one(archive, "count(*) FROM events WHERE message LIKE '%the cap of $0.25%'") >= 1
 

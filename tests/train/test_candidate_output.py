@@ -77,7 +77,13 @@ def test_a_program_that_ends_badly_has_a_log(run_candidate, body: str, outcome: 
     assert evaluation.log.startswith("epoch 1\n")
 
 
-APART = ("print('\\ud800')", "sys.stdout.close()", "os.close(1)\nos.close(2)", "sys.stderr.close()", "sys.stdout = None")
+APART = (
+    "print('\\ud800')",
+    "sys.stdout.close()",
+    "os.close(1)\nos.close(2)",
+    "sys.stderr.close()",
+    "sys.stdout = None",
+)
 
 
 @pytest.mark.slow

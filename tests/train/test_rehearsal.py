@@ -55,7 +55,7 @@ FOUND_AT_NIGHT = [
     ("predict", "state['tabel']", "KeyError: 'tabel'"),
     ("after", "retrun_nothing()", "NameError: name 'retrun_nothing' is not defined"),
 ]
-"""An exception in ``predict``: the wrong shape below, found in ``make test``; one in ``train``: as that of an import."""
+"""An exception in ``predict`` is found as the wrong shape below is, one in ``train`` as that of an import."""
 
 
 @pytest.mark.slow
