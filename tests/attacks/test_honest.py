@@ -72,6 +72,24 @@ def test_an_unusual_program_is_scored(
     assert np.isfinite([point.loss for point in evaluation.curve]).all()
 
 
+STARTS = {"fork": "os.fork()", "compile": "return torch.compile(lambda tokens: state['table'][tokens] * 2)"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["fork", pytest.param("compile", marks=pytest.mark.nightly)])
+def test_that_predict_may_start_no_process_is_said_before_any_budget_is_spent(
+    run_candidate, patient: LanguageModelTask, evaluator: AuditedEvaluator, toy_seed: str, way: str
+) -> None:
+    """Also by what looks as harmless as torch.compile, which calls a compiler."""
+    limits = dataclasses.replace(patient.limits, rehearsal_seconds=0.5)
+    by = AuditedEvaluator(dataclasses.replace(patient, limits=limits), evaluator.sandbox)
+    begin = "def predict(state, task):\n"
+    evaluation = run_candidate("import os\n" + toy_seed.replace(begin, f"{begin}    {STARTS[way]}\n"), by=by)
+    assert evaluation.outcome == "crashed"
+    assert "predict may start no process: leave torch.compile" in evaluation.reason
+    assert "before any training time was spent" in evaluation.reason
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",

@@ -19,6 +19,7 @@ HOUSE = Path(filters.__file__).parents[3]
 HEADERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")
 only_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="calls are made by their x86_64 numbers")
 STRICT = "FilterOptions(sockets=True, other_processes=True, metadata=True)"
+JUDGED = "FilterOptions(sockets=True, other_processes=True, metadata=True, children=True)"
 
 PROLOGUE = '''
 import ctypes, os, signal, sys
@@ -57,7 +58,7 @@ def errors(calls: str, options: str | None) -> list[int]:
 
 
 REFUSED = dict[str, tuple[int | None, int | None]]()
-for table in (*filters.EVERYWHERE, filters.UNMAPPED_MEMORY, filters.SOCKETS, filters.METADATA):
+for table in (*filters.EVERYWHERE, filters.UNMAPPED_MEMORY, filters.SOCKETS, filters.METADATA, filters.CHILDREN):
     REFUSED |= table
 ABSENT = {**filters.ABSENT, **filters.RESIDENCY, **filters.MEMORY_FILES}
 
@@ -83,7 +84,7 @@ def test_every_refused_call_is_refused() -> None:
     """As root, most of them would do something or find fault with their arguments; here none is reached."""
     wanted = {pair[0]: errno.EPERM for pair in REFUSED.values() if pair[0] is not None}
     wanted |= {pair[0]: errno.ENOSYS for pair in ABSENT.values()}
-    got = errors(", ".join(f"call({number}, 0, 0, 0, 0, 0, 0)" for number in wanted), STRICT)
+    got = errors(", ".join(f"call({number}, 0, 0, 0, 0, 0, 0)" for number in wanted), JUDGED)
     assert dict(zip(wanted, got, strict=True)) == wanted
 
 
@@ -205,6 +206,50 @@ def test_children_are_waited_for_also_by_who_ignores_them() -> None:
     )
 
 
+STARTS = """
+import multiprocessing, subprocess, threading
+def refused(start):
+    try: start()
+    except PermissionError: return 1
+    return 0
+def clone(flags):
+    if (child := system.syscall(56, flags, 0, 0, 0, 0)) == 0: os._exit(0)
+    if child < 0: raise PermissionError
+thread = threading.Thread(target=int); thread.start(); thread.join()
+ways = [
+    lambda: os._exit(0) if os.fork() == 0 else 0,
+    lambda: clone(17),
+    lambda: subprocess.run(["true"]),
+    lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    multiprocessing.get_context("spawn").Process(target=int).start,
+]
+if "judged" in LIST: ways += [lambda: clone(0x4111), lambda: os.execv("/bin/true", ["true"])]
+print(*map(refused, ways))
+"""
+
+
+@only_x86_64
+def test_a_judged_program_starts_threads_and_nothing_else() -> None:
+    """The last two ways, a clone that shares memory and another program, would end this one where they work."""
+    assert run(STARTS.replace("LIST", '["judged"]'), JUDGED) == "1 1 1 1 1 1 1"
+    assert run(STARTS.replace("LIST", "[]"), STRICT) == "0 0 0 0 0"
+
+
+@only_x86_64
+def test_a_check_says_why_no_process_can_be_started() -> None:
+    text = """
+from train.sandbox.confine import forbid_children
+forbid_children()
+import subprocess
+try: subprocess.run(["true"])
+except PermissionError as error: print(error.errno, error)
+print(call(57))
+"""
+    said = run(text, STRICT).split("\n")
+    assert said == ["1 [Errno 1] predict may start no process: " + said[0].partition("process: ")[2], str(errno.EPERM)]
+    assert "torch.compile" in said[0]
+
+
 def test_honest_calls_go_on() -> None:
     text = """
 import fcntl, mmap, resource, socket, subprocess, tempfile, threading
@@ -264,7 +309,7 @@ def test_an_unknown_machine_is_refused() -> None:
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_no_jump_leaves_the_program(machine: str) -> None:
-    code = program(FilterOptions(True, True, True, True), machine)
+    code = program(FilterOptions(True, True, True, True, True), machine)
     assert code[-1] == (0x06, 0, 0, 0x7FFF0000)
     for place, (operation, true, false, _) in enumerate(code):
         if operation in (0x15, 0x35, 0x45):

@@ -46,8 +46,11 @@ class PredictSandbox:
         phase: Literal["score", "audit"],
         seconds: float,
     ) -> Iterator[PredictSandbox]:
-        """Open a fresh sandbox and send it the state. ``label`` names it in reasons, ``phase`` in the record."""
-        opened = sandboxes.open(label, mode=mode)
+        """Open a fresh sandbox and send it the state. ``label`` names it in reasons, ``phase`` in the record.
+
+        It cannot start a process, also not when the candidate is imported: see ``train.sandbox.confine``.
+        """
+        opened = sandboxes.open(label, mode=mode, forbid_children=True)
         with _reasons_withheld(label), opened as process, sandboxes.progress.phase(phase):
             sandbox = cls(sandboxes, process, label, seconds, time.monotonic(), process.usage.cpu_seconds)
             process.send({"type": "state"}, state, deadline=sandbox._deadline)
@@ -114,7 +117,7 @@ def check_computing(
             "timed_out",
             f"{what} took more than the {limits.predict_seconds:g} s of computing that predict is given, and than "
             "what was left of the training seconds: train in train(), make predict cheaper, or hand in the state "
-            "earlier. What predict compiles (torch.compile), it compiles anew in each sandbox, and that counts",
+            "earlier",
         )
 
 
@@ -122,7 +125,8 @@ def check_computing(
 def _reasons_withheld(label: str) -> Iterator[None]:
     """Replace reasons whose words or numbers the candidate controls, since they could carry evaluation text."""
     reasons = {
-        "crashed": f"predict failed in {label}; what it printed is withheld, since it may hold evaluation text",
+        "crashed": f"predict failed in {label}, where it can start no process (as torch.compile does); what it printed "
+        "is withheld, since it may hold evaluation text",
         "invalid": f"what predict sent in {label} is not what was asked for",
         "out_of_memory": f"predict used more memory in {label} than is allowed",
     }

@@ -260,10 +260,7 @@ class Training:
         """Run ``predict`` once on random tokens, where its traceback may be logged. Raises Aborted."""
         deadline = time.monotonic() + self.task.limits.check_seconds
         process.send({"type": "check", "shapes": self._shapes()}, state, deadline=deadline)
-        late = (
-            f"predict did not answer within {self.task.limits.check_seconds:g} s: make it cheaper, and compile nothing "
-            "in it (torch.compile compiles anew in each sandbox)"
-        )
+        late = f"predict did not answer within {self.task.limits.check_seconds:g} s: make it cheaper"
         spent = _Spent.by(process)
         for _ in range(_STRAY_FRAMES):
             frame = process.receive(deadline=deadline, max_payload=_REPORT_BYTES, late=late)

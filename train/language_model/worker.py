@@ -28,7 +28,7 @@ def _serve(channel: Any, hello: dict[str, Any], arguments: list[str]) -> None:
     channel.send({"type": "ready"})
     _warm_up()
     run = {"rehearse": _rehearse, "train": _train}.get(hello["mode"], _answer)
-    run(channel, _load(Path(arguments[3])), hello)
+    run(channel, _load(Path(arguments[3])), {**hello, "tier": arguments[4]})
 
 
 def _import_torch() -> Any:
@@ -101,7 +101,7 @@ def _train(channel: Any, module: Any, hello: dict[str, Any]) -> None:
 
     # Ordinary errors in predict show here, on random tokens, where the traceback may be logged.
     order = channel.receive()
-    _try_predict(channel, module, order.payload, info, order.message["shapes"])
+    _try_predict(channel, module, order.payload, hello, order.message["shapes"])
     channel.send({"type": "checked"})
 
 
@@ -112,17 +112,22 @@ def _count_page(descriptor: int) -> memoryview:
     return memoryview(mmap.mmap(descriptor, PAGE_BYTES, prot=mmap.PROT_READ))
 
 
-def _try_predict(channel: Any, module: Any, state: bytes, info: Any, shapes: list[list[int]]) -> None:
+def _try_predict(channel: Any, module: Any, state: bytes, hello: dict[str, Any], shapes: list[list[int]]) -> None:
     """Run ``predict`` on random tokens. Raises its errors, and TypeError or ValueError for wrong logits.
 
-    Says when the first shape is done, that of scoring, so that the evaluator can compare its computing with what
-    scoring allows.
+    As in scoring, it can start no process. Says when the first shape is done, that of scoring, so that the evaluator
+    can compare its computing with what scoring allows.
     """
     import safetensors.torch
     import torch
+    from confine import forbid_children
 
     from prepare.scoring import check_logits
+    from prepare.session import TaskInfo
 
+    info = TaskInfo(**hello["task"])
+    if hello["tier"] != "none":
+        forbid_children()
     model = module.predict(safetensors.torch.load(state), info)
     with torch.inference_mode():
         for number, (batch, length) in enumerate(shapes):
@@ -144,8 +149,6 @@ def _rehearse(channel: Any, module: Any, hello: dict[str, Any]) -> None:
     import safetensors.torch
     import torch
 
-    from prepare.session import TaskInfo
-
     torch.manual_seed(hello["seed"])
     state = _short_training(module, hello)
     if state is not None and state != {}:
@@ -153,7 +156,7 @@ def _rehearse(channel: Any, module: Any, hello: dict[str, Any]) -> None:
         payload = safetensors.torch.save(plain)
         elements = sum(tensor.numel() for tensor in plain.values())
         channel.send({"type": "returned", "elements": elements, "bytes": len(payload)})
-        _try_predict(channel, module, payload, TaskInfo(**hello["task"]), hello["rehearsal"]["shapes"])
+        _try_predict(channel, module, payload, hello, hello["rehearsal"]["shapes"])
     channel.send({"type": "rehearsed"})
 
 

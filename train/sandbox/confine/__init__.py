@@ -8,6 +8,7 @@ promises nothing.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 TASKS_BEFORE = "TREEWRIGHT_TASKS_BEFORE"
 """Set by the keeper if a candidate shares its user: the number of processes and threads that this user had before."""
 
+NO_CHILDREN = (
+    "predict may start no process: leave torch.compile and workers to train(), and let predict compute in threads"
+)
+_STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system")
+"""Audit events of Python's ways to start a process."""
 _DESCRIPTORS = 4096
 _PR_SET_PDEATHSIG = 1
 _KEYCTL = {"x86_64": 250, "aarch64": 219}  # system call numbers
@@ -33,7 +39,8 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
     """Apply the limits of ``hello``. The worker calls it at the start, before the candidate is imported.
 
     ``tier``: the sandbox around this process, as in ``train.sandbox.base``. ``hello["cores"]``, if given: cores to run
-    on. Raises ``filters.Unconfinable`` if the kernel lacks a feature; nothing may run then.
+    on. ``hello["forbid_children"]``, if true: no process or program can be started from here on. Raises
+    ``filters.Unconfinable`` if the kernel lacks a feature; nothing may run then.
     """
     if cores := hello.get("cores"):
         os.sched_setaffinity(0, cores)  # the filter forbids it later
@@ -49,8 +56,24 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
                 sockets=not alone,
                 other_processes=not alone,
                 metadata=shared_user,
+                children=hello.get("forbid_children", False),
             )
         )
+
+
+def forbid_children() -> None:
+    """Start no process from here on, as in the sandboxes that judge, and explain it to Python code that tries.
+
+    For the checks of ``predict`` after a training, whose code has run in this process before: it serves honest
+    programs by an early, clear error. Where a program is judged, ``confine`` forbids children before it is imported.
+    """
+    sys.addaudithook(_explain_refusal)
+    install(FilterOptions(unmapped_memory=False, children=True))
+
+
+def _explain_refusal(event: str, _: tuple[object, ...]) -> None:
+    if event in _STARTS:
+        raise PermissionError(errno.EPERM, NO_CHILDREN)
 
 
 def _end_with(parent: int) -> None:

@@ -147,6 +147,8 @@ RESIDENCY: Syscalls = {"mincore": (27, 232), "cachestat": (451, 451)}
 # Advice on pages of files in memory, which promises nothing: answered with success and not passed on.
 ADVICE: Syscalls = {"fadvise64": (221, 223), "readahead": (187, 213)}
 MEMORY_FILES: Syscalls = {"memfd_create": (319, 279)}
+# Other programs and processes; ``clone`` is left to threads: see ``_conditions``.
+CHILDREN: Syscalls = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281)}
 EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SCHEDULING, COMMON_STATE, NOTICES)
 
 # Refused depending on arguments: see ``_conditions``.
@@ -170,6 +172,7 @@ BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
     "rt_sigaction": (13, 134),
 }
 
+_THREAD = 0x00010000  # CLONE_THREAD
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # simulate terminal input
 _PERSONALITY_QUERY = 0xFFFFFFFF
@@ -211,17 +214,20 @@ class FilterOptions:
         sockets: bool = False,
         other_processes: bool = False,
         metadata: bool = False,
+        children: bool = False,
     ) -> None:
         """``unmapped_memory``: memory files, System V memory, queues; not with a GPU, whose libraries need them.
 
         ``sockets``: all but pairs of stream sockets, for sandboxes without a network namespace. ``other_processes``:
         their limits and shared segments, for sandboxes without such namespaces. ``metadata``: modes, owners, times and
-        attributes of files, for candidates whose user owns files outside.
+        attributes of files, for candidates whose user owns files outside. ``children``: fork, exec, and clone for
+        anything but a thread, where a program is judged and its computing is counted.
         """
         self.unmapped_memory = unmapped_memory
         self.sockets = sockets
         self.other_processes = other_processes
         self.metadata = metadata
+        self.children = children
 
 
 def install(options: FilterOptions) -> None:
@@ -263,6 +269,8 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
         refused.append(SOCKETS)
     if options.metadata:
         refused.append(METADATA)
+    if options.children:
+        refused.append(CHILDREN)
     for number in _column(refused, column):
         code += [(_JEQ, 0, 1, number), _refuse()]
     for number in _column(absent, column):
@@ -276,7 +284,8 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
 
 def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list[Instruction]]]:
     """Yield the calls whose arguments decide: number, and instructions that always return."""
-    yield BY_ARGUMENT["clone"][column], [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES), _refuse(), _allow()]
+    others = [(_JSET, 1, 0, _THREAD), _refuse()] if options.children else []
+    yield BY_ARGUMENT["clone"][column], [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES), _refuse(), *others, _allow()]
     typed = [(_JEQ, 1, 0, _TIOCSTI), (_JEQ, 0, 1, _TIOCLINUX), _refuse(), _allow()]
     yield BY_ARGUMENT["ioctl"][column], [_argument(1), *typed]
     linux = [(_JGE, 0, 3, _FIRST_OF_LINUX), (_JGE, 0, 1, _DUPFD_CLOEXEC), (_JGE, 0, 1, _GET_SEALS + 1)]
