@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import struct
+import threading
 import time
 from collections.abc import Callable
 
@@ -140,6 +141,56 @@ def receive_timed(begin: float) -> dict[str, list[float]]:
         for name, read in COUNTERS.items():
             found[name].append(_or_zero(read) - before[name])
     return found
+
+
+# ---------------------------------------------------------------- one way, as fast as it goes
+
+
+def _make_pipes(until: float) -> None:
+    _new_pipe()
+
+
+def _fill_memory(until: float) -> None:
+    block = bytearray(24 << 20)
+    _wait(until)
+    del block
+
+
+def _start_threads(until: float) -> None:
+    for _ in range(4):
+        threading.Thread(target=_wait, args=(until,)).start()
+
+
+def _compute(until: float) -> None:
+    while time.monotonic() < until:
+        pass
+
+
+FAST: dict[str, tuple[Callable[[float], None], Callable[[], float]]] = {
+    "inode numbers of pipes": (_make_pipes, _new_pipe),
+    "free memory (sysinfo)": (_fill_memory, LEVELS["free memory (sysinfo)"]),
+    "number of processes (sysinfo)": (_start_threads, LEVELS["number of processes (sysinfo)"]),
+    "contention": (_compute, lambda: -_speed()),
+}
+"""What a sender does in a slot for a one, until a time, and the number that a receiver reads."""
+
+
+def send_fast(way: str, bits: list[int], begin: float, slot: float) -> None:
+    for number, bit in enumerate(bits):
+        _wait(begin + number * slot)
+        if bit:
+            FAST[way][0](begin + (number + 0.7) * slot)
+
+
+def receive_fast(way: str, count: int, begin: float, slot: float) -> list[float]:
+    """Read in the middle of each slot: levels as they are, inode numbers as what they grew by."""
+    found = []
+    for number in range(-1, count):
+        _wait(begin + (number + 0.45) * slot)
+        found.append(_or_zero(FAST[way][1]))
+    if way in COUNTERS:
+        return [after - before for before, after in zip(found, found[1:], strict=False)]
+    return found[1:]
 
 
 def _or_zero(read: Callable[[], float]) -> float:

@@ -24,5 +24,11 @@ def serve(channel_descriptor: int) -> None:
                 counters.send_timed(order["bits"], order["begin"])
             elif order["do"] == "receive timed":
                 answer = counters.receive_timed(order["begin"])
+            elif order["do"] == "send fast":
+                counters.send_fast(order["way"], order["bits"], order["begin"], order["slot"])
+            elif order["do"] == "receive fast":
+                answer = counters.receive_fast(order["way"], order["count"], order["begin"], order["slot"])
+            elif order["do"] == "receive held":
+                answer = states.receive_timed(order["way"])
             lines.write(json.dumps(answer) + "\n")
             lines.flush()

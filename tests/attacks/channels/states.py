@@ -398,6 +398,12 @@ def receive() -> dict[str, list[float]]:
     return found
 
 
+def receive_timed(way: str) -> tuple[list[float], float]:
+    """Measure one held state; return its numbers and the seconds that it took."""
+    began = time.perf_counter()
+    return _numbers(HELD[way][1]), time.perf_counter() - began
+
+
 def _numbers(measure: Receive) -> list[float]:
     try:
         return list(measure())
