@@ -86,7 +86,7 @@ def test_that_predict_may_start_no_process_is_said_before_any_budget_is_spent(
     begin = "def predict(state, task):\n"
     evaluation = run_candidate("import os\n" + toy_seed.replace(begin, f"{begin}    {STARTS[way]}\n"), by=by)
     assert evaluation.outcome == "crashed"
-    assert "predict may start no process: leave torch.compile" in evaluation.reason
+    assert "predict may start no process, and open no pipe or socket: leave torch.compile" in evaluation.reason
     assert "before any training time was spent" in evaluation.reason
 
 

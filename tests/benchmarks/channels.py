@@ -5,11 +5,13 @@
 A sender and a receiver in real sandboxes of one tier, as in ``tests/attacks/channels``. At once: the machine's counters
 and contention, a way and a length of the slots of time at a time. In turn: states that a sandbox leaves behind, read by
 the next one. A way with N bits sent and a share ``e`` of them wrong tells ``1 - H(e)`` bits in each slot (the capacity
-of a binary symmetric channel); ways that are within four standard deviations of chance count as nothing.
+of a binary symmetric channel); ways that are within four standard deviations of chance count as nothing,
+and ``unseen`` is the most that they could tell.
 
 A bit that is told saves at most one bit of a score's code length. So ``seconds * rate / targets`` bounds the gain in
-bits per byte. Seconds: as long as the limits of the task let a sandbox live that has been shown the text. The targets
-of a claim are shown to no sandbox of its archive; ``beside_another_archive`` is for two archives that claim at once.
+bits per byte (8 where it bounds nothing). Seconds: as long as the limits of the task let a sandbox live that has been
+shown the text. The targets of a claim are shown to no sandbox of its archive; ``beside_another_archive`` is for two
+archives that claim at once.
 """
 
 from __future__ import annotations
@@ -48,9 +50,14 @@ def message() -> list[int]:
     return bits
 
 
-def information(right: int, sent: int) -> float:
+def luck(sent: int) -> float:
+    """Return how many bits more than half can be right by chance."""
+    return DEVIATIONS * math.sqrt(sent) / 2
+
+
+def information(right: float, sent: int) -> float:
     """Return the bits that each sent bit tells, 0 where ``right`` is what chance explains."""
-    if abs(right - sent / 2) < DEVIATIONS * math.sqrt(sent) / 2:
+    if abs(right - sent / 2) < luck(sent):
         return 0.0
     wrong = 1 - max(right, sent - right) / sent
     return 1.0 if wrong == 0 else 1 + wrong * math.log2(wrong) + (1 - wrong) * math.log2(1 - wrong)
@@ -61,13 +68,14 @@ def right_bits(numbers: list[float], bits: list[int]) -> int:
     return 2 * channels.overlap(numbers, bits)
 
 
-def at_once(sandbox: Sandbox, way: str, slot: float, messages: int) -> dict[str, Any]:
-    """Send messages by one way from a sandbox to another that runs beside it."""
+def at_once(sandbox: Sandbox, way: str, slot: float, messages: int, judged: bool) -> dict[str, Any]:
+    """Send messages by one way from a sandbox to another that runs beside it, as a training does."""
     right = 0
     with (
-        channels.staged(sandbox) as folder,
+        channels.staged(sandbox, judged) as folder,
+        channels.staged(sandbox) as other,
         channels.side(sandbox, folder, 0) as sender,
-        channels.side(sandbox, folder, 1) as receiver,
+        channels.side(sandbox, other, 1) as receiver,
     ):
         for _ in range(messages):
             bits, begin = message(), time.monotonic() + 0.2 + slot
@@ -105,9 +113,9 @@ def worth(rate: float, task: LanguageModelTask) -> dict[str, float]:
     seconds = limits.score_seconds
     longer = max(1.0, windows * task.context / 2 / (task.rows * task.context))
     return {
-        "val": rate * seconds / (task.rows * task.context),
+        "val": min(8.0, rate * seconds / (task.rows * task.context)),
         "claim": 0.0,
-        "beside_another_archive": rate * seconds * longer / windows,
+        "beside_another_archive": min(8.0, rate * seconds * longer / windows),
     }
 
 
@@ -115,28 +123,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tier", default="bwrap", help="kind of sandbox (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="one message by each way, at one length of the slots")
+    parser.add_argument("--training", action="store_true", help="the sender is confined as a training is")
     options = parser.parse_args()
     sandbox = find_sandbox(options.tier)
     slots, messages = (SLOTS[1:2], 1) if options.quick else (SLOTS, 4)
     fast: dict[str, list[dict[str, Any]]] = {}
     for way in counters.FAST:
         for slot in slots:
-            fast.setdefault(way, []).append(at_once(sandbox, way, slot, messages))
+            fast.setdefault(way, []).append(at_once(sandbox, way, slot, messages, not options.training))
             print("at once", way, fast[way][-1], flush=True)
     held = {way: in_turn(sandbox, way, 1 if options.quick else 2) for way in ("names that do not exist",)}
     print("in turn", held, flush=True)
     rates = [each["bits_per_second"] for several in fast.values() for each in several]
     task = task_beside(ROOT / "train" / "seeds" / "shakespeare.py")
+    sent = messages * states.BITS
+    unseen = information(sent / 2 + luck(sent), sent) / min(slots)
     together = sum(max(each["bits_per_second"] for each in several) for several in fast.values())
     result = {
         "quick": options.quick,
         "tier": sandbox.tier,
+        "sender": "training" if options.training else "judged",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "load": round(os.getloadavg()[0], 1),
         "at_once": fast,
         "in_turn": held,
         "fastest_at_once_bits_per_second": max(rates),
         "all_at_once_bits_per_second": together,
+        "unseen_bits_per_second": unseen,
+        "worth_bpb_unseen": worth(unseen, task),
         "worth_bpb_at_once": worth(together, task),
         "worth_bpb_in_turn": worth(max(each["bits_per_second"] for each in held.values()), task),
     }

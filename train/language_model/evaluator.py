@@ -210,6 +210,7 @@ def _hello(task: LanguageModelTask, request: Request, slot: Slot) -> dict[str, o
     return {
         "seed": candidate_seed(request.seed),
         "seconds": task.seconds,
+        "hide_machine": True,
         "clock_cores": slot.width if task.clock_on(slot.device) == "cpu" else 0,
         "task": {"vocab": task.vocab, "context": task.context, "device": slot.device},
     }

@@ -48,9 +48,10 @@ class PredictSandbox:
     ) -> Iterator[PredictSandbox]:
         """Open a fresh sandbox and send it the state. ``label`` names it in reasons, ``phase`` in the record.
 
-        It cannot start a process, also not when the candidate is imported: see ``train.sandbox.confine``.
+        It cannot make a process, a pipe or a socket, also not when the candidate is imported: see
+        ``train.sandbox.confine``.
         """
-        opened = sandboxes.open(label, mode=mode, forbid_children=True)
+        opened = sandboxes.open(label, mode=mode, judged=True)
         with _reasons_withheld(label), opened as process, sandboxes.progress.phase(phase):
             sandbox = cls(sandboxes, process, label, seconds, time.monotonic(), process.usage.cpu_seconds)
             process.send({"type": "state"}, state, deadline=sandbox._deadline)

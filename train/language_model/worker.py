@@ -12,13 +12,21 @@ everything that it sends, and the checks made here only serve honest programs, b
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
 import importlib.util
 import mmap
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+
+NO_PROCESS = (
+    "predict may start no process, and open no pipe or socket: leave torch.compile and workers to train(), and let "
+    "predict compute in threads"
+)
 
 
 def _serve(channel: Any, hello: dict[str, Any], arguments: list[str]) -> None:
@@ -115,26 +123,50 @@ def _count_page(descriptor: int) -> memoryview:
 def _try_predict(channel: Any, module: Any, state: bytes, hello: dict[str, Any], shapes: list[list[int]]) -> None:
     """Run ``predict`` on random tokens. Raises its errors, and TypeError or ValueError for wrong logits.
 
-    As in scoring, it can start no process. Says when the first shape is done, that of scoring, so that the evaluator
-    can compare its computing with what scoring allows.
+    Says when the first shape is done, that of scoring, so that the evaluator can compare its computing with what
+    scoring allows.
     """
     import safetensors.torch
     import torch
-    from confine import forbid_children
 
     from prepare.scoring import check_logits
     from prepare.session import TaskInfo
 
     info = TaskInfo(**hello["task"])
-    if hello["tier"] != "none":
-        forbid_children()
-    model = module.predict(safetensors.torch.load(state), info)
-    with torch.inference_mode():
+    with _as_judged(hello["tier"]):
+        model = module.predict(safetensors.torch.load(state), info)
         for number, (batch, length) in enumerate(shapes):
             tokens = torch.randint(info.vocab, (batch, length), device=info.device)
-            check_logits(model(tokens), batch, length, info.vocab)
+            with torch.inference_mode():
+                check_logits(model(tokens), batch, length, info.vocab)
             if number == 0:
                 channel.send({"type": "predicted"})
+
+
+@contextlib.contextmanager
+def _as_judged(tier: str) -> Iterator[None]:
+    """Refuse what the sandboxes that judge refuse, and explain it. Processes from before are left."""
+    if tier == "none":
+        yield
+        return
+    from confine import confine_as_judged  # type: ignore[import-not-found]  # as in worker_process
+
+    confine_as_judged()
+    try:
+        yield
+    except Exception as error:
+        if _is_refused(error):
+            raise PermissionError(errno.EPERM, NO_PROCESS) from error
+        raise
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Return whether a refused system call is among the causes of an error."""
+    while error is not None:
+        if isinstance(error, PermissionError) and error.errno == errno.EPERM:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 # ---------------------------------------------------------------- rehearsal

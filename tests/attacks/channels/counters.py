@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import re
 import struct
@@ -179,7 +180,8 @@ def send_fast(way: str, bits: list[int], begin: float, slot: float) -> None:
     for number, bit in enumerate(bits):
         _wait(begin + number * slot)
         if bit:
-            FAST[way][0](begin + (number + 0.7) * slot)
+            with contextlib.suppress(OSError):
+                FAST[way][0](begin + (number + 0.7) * slot)
 
 
 def receive_fast(way: str, count: int, begin: float, slot: float) -> list[float]:
@@ -189,7 +191,7 @@ def receive_fast(way: str, count: int, begin: float, slot: float) -> list[float]
         _wait(begin + (number + 0.45) * slot)
         found.append(_or_zero(FAST[way][1]))
     if way in COUNTERS:
-        return [after - before for before, after in zip(found, found[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(found)]
     return found[1:]
 
 

@@ -53,10 +53,8 @@ SURE_AT_ONCE = SURE | {
         "locks on the program",
     ),
 }
-BUSY = {
-    *("inode numbers of pipes", "free memory (sysinfo)", "number of processes (sysinfo)", "contention"),
-}
-"""Open everywhere: counters of the whole machine that are answered without a file, and the machine itself."""
+BUSY = {"inode numbers of pipes", "contention"}
+"""Open everywhere between trainings: a counter of the whole machine, and the machine itself."""
 _FILES = ("null", "urandom", "ld.so.cache", "cpuinfo", "meminfo", "the program", "python")
 KNOWN_OPEN = {
     "bwrap": BUSY,
@@ -72,7 +70,8 @@ WORKER = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from confine import confine
-confine(dict(file_bytes=50_000_000, processes=64, die_with=None, device="cpu"), sys.argv[5])
+hello = dict(file_bytes=50_000_000, processes=64, die_with=None, device="cpu", hide_machine=True, judged=JUDGED)
+confine(hello, sys.argv[5])
 sys.path.insert(0, sys.argv[4])
 import serving
 serving.serve(int(sys.argv[1]))
@@ -124,12 +123,13 @@ def side(sandbox: Sandbox, stage: Path, slot: int) -> Iterator[Side]:
 
 
 @contextmanager
-def staged(sandbox: Sandbox) -> Iterator[Path]:
+def staged(sandbox: Sandbox, judged: bool = False) -> Iterator[Path]:
+    """Yield a folder for sandboxes; ``judged``: they are confined as those that are shown evaluation text."""
     folder = Path(tempfile.mkdtemp(prefix="treewright-channels-", dir=getattr(sandbox, "stages", None)))
     folder.chmod(0o711)
     try:
         stage_library(folder)
-        (folder / "library" / "worker.py").write_text(WORKER)
+        (folder / "library" / "worker.py").write_text(WORKER.replace("JUDGED", str(judged)))
         (folder / "candidate").mkdir(mode=0o755)
         for name in ("states", "counters", "serving"):
             shutil.copy(Path(__file__).with_name(f"{name}.py"), folder / "candidate")

@@ -8,7 +8,6 @@ promises nothing.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import resource
 import signal
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
 TASKS_BEFORE = "TREEWRIGHT_TASKS_BEFORE"
 """Set by the keeper if a candidate shares its user: the number of processes and threads that this user had before."""
 
-NO_CHILDREN = (
-    "predict may start no process: leave torch.compile and workers to train(), and let predict compute in threads"
-)
-_STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system")
-"""Audit events of Python's ways to start a process."""
 _DESCRIPTORS = 4096
 _PR_SET_PDEATHSIG = 1
 _KEYCTL = {"x86_64": 250, "aarch64": 219}  # system call numbers
@@ -39,7 +33,8 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
     """Apply the limits of ``hello``. The worker calls it at the start, before the candidate is imported.
 
     ``tier``: the sandbox around this process, as in ``train.sandbox.base``. ``hello["cores"]``, if given: cores to run
-    on. ``hello["forbid_children"]``, if true: no process or program can be started from here on. Raises
+    on. ``hello["judged"]``, if true: no process, pipe or socket can be made from here on;
+    ``hello["hide_machine"]``: numbers of the whole machine are refused. Raises
     ``filters.Unconfinable`` if the kernel lacks a feature; nothing may run then.
     """
     if cores := hello.get("cores"):
@@ -56,24 +51,19 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
                 sockets=not alone,
                 other_processes=not alone,
                 metadata=shared_user,
-                children=hello.get("forbid_children", False),
+                judged=hello.get("judged", False),
+                machine_numbers=hello.get("hide_machine", False),
             )
         )
 
 
-def forbid_children() -> None:
-    """Start no process from here on, as in the sandboxes that judge, and explain it to Python code that tries.
+def confine_as_judged() -> None:
+    """Make no process, pipe or socket from here on, as in the sandboxes that judge.
 
     For the checks of ``predict`` after a training, whose code has run in this process before: it serves honest
-    programs by an early, clear error. Where a program is judged, ``confine`` forbids children before it is imported.
+    programs by an early error. Where a program is judged, ``confine`` does it before the program is imported.
     """
-    sys.addaudithook(_explain_refusal)
-    install(FilterOptions(unmapped_memory=False, children=True))
-
-
-def _explain_refusal(event: str, _: tuple[object, ...]) -> None:
-    if event in _STARTS:
-        raise PermissionError(errno.EPERM, NO_CHILDREN)
+    install(FilterOptions(unmapped_memory=False, judged=True))
 
 
 def _end_with(parent: int) -> None:

@@ -147,8 +147,19 @@ RESIDENCY: Syscalls = {"mincore": (27, 232), "cachestat": (451, 451)}
 # Advice on pages of files in memory, which promises nothing: answered with success and not passed on.
 ADVICE: Syscalls = {"fadvise64": (221, 223), "readahead": (187, 213)}
 MEMORY_FILES: Syscalls = {"memfd_create": (319, 279)}
+# Free memory and the number of threads of the whole machine, which tell what goes on in other sandboxes.
+MACHINE_NUMBERS: Syscalls = {"sysinfo": (99, 179)}
 # Other programs and processes; ``clone`` is left to threads: see ``_conditions``.
 CHILDREN: Syscalls = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281)}
+# What takes its inode numbers from a counter of the whole machine, which others can read at their own pipes.
+COUNTED_INODES: Syscalls = {
+    "pipe": (22, None),
+    "pipe2": (293, 59),
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "accept": (43, 202),
+    "accept4": (288, 242),
+}
 EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SCHEDULING, COMMON_STATE, NOTICES)
 
 # Refused depending on arguments: see ``_conditions``.
@@ -214,20 +225,23 @@ class FilterOptions:
         sockets: bool = False,
         other_processes: bool = False,
         metadata: bool = False,
-        children: bool = False,
+        judged: bool = False,
+        machine_numbers: bool = False,
     ) -> None:
         """``unmapped_memory``: memory files, System V memory, queues; not with a GPU, whose libraries need them.
 
         ``sockets``: all but pairs of stream sockets, for sandboxes without a network namespace. ``other_processes``:
         their limits and shared segments, for sandboxes without such namespaces. ``metadata``: modes, owners, times and
-        attributes of files, for candidates whose user owns files outside. ``children``: fork, exec, and clone for
-        anything but a thread, where a program is judged and its computing is counted.
+        attributes of files, for candidates whose user owns files outside. ``judged``: processes, programs, pipes
+        and sockets, where a program is shown evaluation text: its computing is its own, and it has nobody to talk to.
+        ``machine_numbers``: free memory and the number of processes; not where programs fit themselves to the memory.
         """
         self.unmapped_memory = unmapped_memory
         self.sockets = sockets
         self.other_processes = other_processes
         self.metadata = metadata
-        self.children = children
+        self.judged = judged
+        self.machine_numbers = machine_numbers
 
 
 def install(options: FilterOptions) -> None:
@@ -269,8 +283,10 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
         refused.append(SOCKETS)
     if options.metadata:
         refused.append(METADATA)
-    if options.children:
-        refused.append(CHILDREN)
+    if options.machine_numbers:
+        refused.append(MACHINE_NUMBERS)
+    if options.judged:
+        refused += [CHILDREN, COUNTED_INODES]
     for number in _column(refused, column):
         code += [(_JEQ, 0, 1, number), _refuse()]
     for number in _column(absent, column):
@@ -284,7 +300,7 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
 
 def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list[Instruction]]]:
     """Yield the calls whose arguments decide: number, and instructions that always return."""
-    others = [(_JSET, 1, 0, _THREAD), _refuse()] if options.children else []
+    others = [(_JSET, 1, 0, _THREAD), _refuse()] if options.judged else []
     yield BY_ARGUMENT["clone"][column], [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES), _refuse(), *others, _allow()]
     typed = [(_JEQ, 1, 0, _TIOCSTI), (_JEQ, 0, 1, _TIOCLINUX), _refuse(), _allow()]
     yield BY_ARGUMENT["ioctl"][column], [_argument(1), *typed]
