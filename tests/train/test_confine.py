@@ -245,8 +245,11 @@ def test_a_judged_program_starts_threads_and_nothing_else() -> None:
 
 @only_x86_64
 def test_a_program_that_has_trained_is_confined_further_for_the_check_of_its_predict() -> None:
-    text = "from train.sandbox.confine import confine_as_judged; before = call(59, 0, 0, 0); confine_as_judged()\n"
-    assert run(text + "print(before, call(59, 0, 0, 0), call(57), call(22, 0))", STRICT) == "14 1 1 1"
+    text = "from train.sandbox.confine import confine_as_judged; confine_as_judged(DEVICE); "
+    calls = "print(call(59, 0, 0, 0), call(57), call(22, 0))"
+    assert run(text.replace("DEVICE", "'cpu'") + calls, STRICT) == "1 1 1"
+    assert run(text.replace("DEVICE", "'cuda'") + calls, STRICT) == "1 1 14", "the libraries of a GPU open pipes"
+    assert run("print(call(59, 0, 0, 0), call(22, 0))", STRICT) == "14 14"
 
 
 def test_honest_calls_go_on() -> None:

@@ -133,7 +133,7 @@ def _try_predict(channel: Any, module: Any, state: bytes, hello: dict[str, Any],
     from prepare.session import TaskInfo
 
     info = TaskInfo(**hello["task"])
-    with _as_judged(hello["tier"]):
+    with _as_judged(hello["tier"], info.device):
         model = module.predict(safetensors.torch.load(state), info)
         for number, (batch, length) in enumerate(shapes):
             tokens = torch.randint(info.vocab, (batch, length), device=info.device)
@@ -144,14 +144,14 @@ def _try_predict(channel: Any, module: Any, state: bytes, hello: dict[str, Any],
 
 
 @contextlib.contextmanager
-def _as_judged(tier: str) -> Iterator[None]:
+def _as_judged(tier: str, device: str) -> Iterator[None]:
     """Refuse what the sandboxes that judge refuse, and explain it. Processes from before are left."""
     if tier == "none":
         yield
         return
     from confine import confine_as_judged  # type: ignore[import-not-found]  # as in worker_process
 
-    confine_as_judged()
+    confine_as_judged(device)
     try:
         yield
     except Exception as error:

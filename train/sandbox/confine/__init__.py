@@ -57,13 +57,13 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
         )
 
 
-def confine_as_judged() -> None:
+def confine_as_judged(device: str) -> None:
     """Make no process, pipe or socket from here on, as in the sandboxes that judge.
 
     For the checks of ``predict`` after a training, whose code has run in this process before: it serves honest
     programs by an early error. Where a program is judged, ``confine`` does it before the program is imported.
     """
-    install(FilterOptions(unmapped_memory=False, judged=True))
+    install(FilterOptions(unmapped_memory=device == "cpu", judged=True))
 
 
 def _end_with(parent: int) -> None:

@@ -232,8 +232,9 @@ class FilterOptions:
 
         ``sockets``: all but pairs of stream sockets, for sandboxes without a network namespace. ``other_processes``:
         their limits and shared segments, for sandboxes without such namespaces. ``metadata``: modes, owners, times and
-        attributes of files, for candidates whose user owns files outside. ``judged``: processes, programs, pipes
-        and sockets, where a program is shown evaluation text: its computing is its own, and it has nobody to talk to.
+        attributes of files, for candidates whose user owns files outside. ``judged``: processes, programs and,
+        without a GPU, pipes and sockets, where a program is shown evaluation text: its computing is its own, and it has
+        nobody to talk to.
         ``machine_numbers``: free memory and the number of processes; not where programs fit themselves to the memory.
         """
         self.unmapped_memory = unmapped_memory
@@ -286,7 +287,9 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
     if options.machine_numbers:
         refused.append(MACHINE_NUMBERS)
     if options.judged:
-        refused += [CHILDREN, COUNTED_INODES]
+        refused.append(CHILDREN)
+    if options.judged and options.unmapped_memory:  # the libraries of a GPU open pipes and sockets
+        refused.append(COUNTED_INODES)
     for number in _column(refused, column):
         code += [(_JEQ, 0, 1, number), _refuse()]
     for number in _column(absent, column):
