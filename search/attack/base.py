@@ -13,7 +13,7 @@ Kind = Literal["idle", "working", "inexact", "shopping"]
 idle      leaves the work undone: a score as good as the seed's is a break
 working   does the seed's work and more: a score better than the seed's is a break
 inexact   (fine, coarse): results are off by 1e-9 and by 1e-4; a fine one that gains while the coarse one is refused
-shopping  several random seeds: the one that is best on ``val`` gains on ``holdout``
+shopping  several random seeds: the one that is best on ``val`` gains on ``holdout`` (of tasks with noise)
 """
 
 

@@ -157,7 +157,12 @@ def _inexact(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) 
 
 
 def _shopping(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Result:
-    """Judge the version that is best on ``val`` by its gain over the seed on ``holdout``, with a fresh random seed."""
+    """Judge the version that is best on ``val`` by its gain over the seed on ``holdout``, with a fresh random seed.
+
+    A task without noise has no luck: there another start inside the program is another program.
+    """
+    if len(honest.scores) == 1:
+        return "not applicable", "the task is deterministic"
     found = [(each.score, files) for files in versions if isinstance(each := runs.run(files, 1), Scored)]
     if not found:
         return "rejected", "no version has a score"

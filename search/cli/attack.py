@@ -57,7 +57,7 @@ def _end(trials: Trials, verdicts: Sequence[Verdict]) -> int:
     through = [each.cheat.name for each in verdicts if each.status == "GOT THROUGH"]
     others = [each.cheat.name for each in verdicts if each.status == "not applicable"]
     if others:
-        show(_line(f"{len(others)} more", "not applicable", f"in other languages: {', '.join(others)}"))
+        show(_line(f"{len(others)} more", "not applicable", f"other languages, or no noise: {', '.join(others)}"))
     tried = len(verdicts) - len(others)
     if not tried:
         show("\nNo cheat was tried.")

@@ -77,8 +77,8 @@ class Naive:
         return value
 
 
-def verdict(runs: Naive, name: str) -> tuple[Status, str]:
-    honest = honest_scores(runs)
+def verdict(runs: Naive, name: str, honest: Honest | Failed | None = None) -> tuple[Status, str]:
+    honest = honest or honest_scores(runs)
     assert isinstance(honest, Honest)
     cheats = [each for each in all_cheats(runs.task, runs.files) if each.name == name]
     (found,) = attack(runs, cheats, target_of(runs, honest, TOKEN), honest)
@@ -171,7 +171,7 @@ def target(runs: Naive) -> Any:
     return target_of(runs, honest, TOKEN)
 
 
-@pytest.mark.parametrize("cheat", ["metric twice", "seed shopping", "nearly valid, smaller"])
+@pytest.mark.parametrize("cheat", ["metric twice", "nearly valid, smaller"])
 def test_the_seeds_own_work_is_no_break(tmp_path: Path, cheat: str) -> None:
     assert verdict(Naive(tmp_path, strict), cheat)[0] == "no gain"
 
@@ -183,16 +183,14 @@ def test_results_that_may_be_off_by_any_amount_are_no_break(tmp_path: Path) -> N
     )
 
 
-def test_shopping_that_lasts_is_a_break(tmp_path: Path) -> None:
-    """A scorer whose held-out score depends on the candidate's own random numbers rewards luck."""
-    drawn = "import random\ndef value(x):\n    return [random.random()]\n"
-    runs = Naive(tmp_path, strict_type)
-    written(tmp_path, {"main.py": drawn})
-    assert verdict(runs, "seed shopping")[0] in ("GOT THROUGH", "no gain")
-    honest = Honest((0.1,), True, 0.0)
-    cheat = next(each for each in all_cheats(runs.task, runs.files) if each.name == "seed shopping")
-    (found,) = attack(runs, [cheat], target_of(runs, honest, TOKEN), honest)
-    assert "on holdout" in found.words
+def test_luck_is_a_break_only_where_it_lasts_until_the_claim(tmp_path: Path) -> None:
+    lucky = "import random\ndef value(x):\n    return [random.random()]\n"
+    runs = Naive(tmp_path, strict_type, deterministic=False)
+    written(tmp_path, {"main.py": lucky})
+    assert verdict(runs, "seed shopping", Honest((0.1, 0.1, 0.1), True, 9.0))[0] == "no gain"
+    status, words = verdict(runs, "seed shopping", Honest((0.1, 0.1), True, 0.0))
+    assert (status, words[:12]) == ("GOT THROUGH", "scores 0.956")  # random.seed(2)
+    assert verdict(Naive(tmp_path, strict), "seed shopping")[0] == "not applicable"
 
 
 def test_a_scorer_that_fails_is_a_break(tmp_path: Path) -> None:

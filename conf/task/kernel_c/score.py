@@ -4,7 +4,7 @@ import numpy as np
 
 import prepare
 
-PAIRS, ROWS, LENGTH = 5, 10, 1500
+PAIRS, ROWS, LENGTH = 5, 24, 1500
 SHAPES = ((1, 1, 1), (3, 1, 40), (3, 63, 65), (2, 64, 64), (2, 65, 129), (2, 200, 7))
 """Rows and lengths, beside those that are timed: around the width of a machine word."""
 
