@@ -92,6 +92,15 @@ class KnowsTask(Protocol):
     def set_task(self, task: Task) -> None: ...
 
 
+@runtime_checkable
+class CanBeSpent(Protocol):
+    """An operator that may have tried everything it can."""
+
+    def spent(self) -> str:
+        """Return what was tried in full and what to do about it; empty if nothing was."""
+        ...
+
+
 Operators = Mapping[str, Operator]
 
-__all__ = ["Candidate", "Context", "KnowsTask", "Move", "NoCandidate", "Operator", "Operators", "Propose"]
+__all__ = ["CanBeSpent", "Candidate", "Context", "KnowsTask", "Move", "NoCandidate", "Operator", "Operators", "Propose"]

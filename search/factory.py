@@ -16,7 +16,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from archive.storage.store import Archive
-from operators.base import KnowsTask, Operator
+from operators.base import CanBeSpent, KnowsTask, Operator
 from operators.config import LlmConfig
 from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.credit import credits_at
@@ -250,8 +250,12 @@ def _operators(
     for operator in operators.values():
         if isinstance(operator, KnowsTask):
             operator.set_task(task)
-    views = {name: OperatorView(name, each.arity, weights[name], each.applies) for name, each in operators.items()}
-    return operators, views
+    return operators, {name: _view(name, each, weights[name]) for name, each in operators.items()}
+
+
+def _view(name: str, operator: Operator, weight: float) -> OperatorView:
+    spent = operator.spent if isinstance(operator, CanBeSpent) else str
+    return OperatorView(name, operator.arity, weight, operator.applies, spent)
 
 
 def build_lookahead(parts: EngineParts, llm: Llm, slots: int) -> Lookahead | None:

@@ -116,6 +116,11 @@ def differ_in_values_only(a: Files, b: Files, declared: Mapping[str, str] = NOTH
     return all(_skeleton(language, a[path]) == _skeleton(language, b[path]) for language, path in languages)
 
 
+def code_of(files: Files, declared: Mapping[str, str] = NOTHING) -> frozenset[tuple[str, str]]:
+    """Return the files with all parameters set to 0: equal for programs that differ in values of parameters only."""
+    return frozenset((path, _skeleton(language_for(path, declared), text)) for path, text in files.items())
+
+
 @lru_cache(maxsize=512)
 def _skeleton(language: Language, text: str) -> str:
     """Return the text of a file with all parameters set to 0."""

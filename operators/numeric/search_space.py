@@ -93,6 +93,15 @@ class ParameterRange:
         place = self.low + min(max(round((value - self.low) / self._unit), 0), last) * self._unit
         return round(place) if self.integer else _clamp(float(f"{place:.9g}"), self.low, self.high)
 
+    def values(self, most: int) -> tuple[Number, ...] | None:
+        """Return all values if they are at most ``most``, else None. Without a step there are too many."""
+        if self.choices:
+            return self.choices if len(self.choices) <= most else None
+        if not self._unit or (self.high - self.low) / self._unit >= most:
+            return None
+        last = math.floor((self.high - self.low) / self._unit * (1 + 1e-9))
+        return tuple(dict.fromkeys(self._on_grid(self.low + place * self._unit) for place in range(last + 1)))
+
     @cached_property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest encoded value; discrete ranges are half a step wider, so that ends are drawn fairly."""

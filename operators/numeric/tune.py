@@ -15,11 +15,15 @@ rates) with a deviation of a quarter of the range; steps under 0.3 deviations ar
 expected improvement: each parameter changed alone, several changed together, and values taken over from other good
 programs. Programs that lack some of the parameters inform it, too. The best child that is not known yet is proposed.
 
+A small space of whole numbers and choices is tried in full, and then the operator does not apply any more
+(``operators.numeric.exhaustion``).
+
 ``proposer: tpe`` uses Optuna's TPE instead, over one to three drawn parameters; see ``operators.numeric.tpe``.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -34,6 +38,7 @@ from operators.languages.files import Editable
 from operators.languages.fingerprint import fingerprint
 from operators.languages.parameters import Number
 from operators.numeric import tpe
+from operators.numeric.exhaustion import Choices, Exhaustion, choices_of, settings_of
 from operators.numeric.observations import (
     Key,
     Observation,
@@ -104,15 +109,27 @@ class Tune:
         self.proposer = "tpe" if proposer == "tpe" else "surrogate"
         self._editable = Editable()
         self._tunable: dict[str, bool] = {}
+        self._exhaustion = Exhaustion()
 
     def set_task(self, task: Task) -> None:
         """Tell which files and numbers may change; until then all files of a program may."""
         self._editable = Editable.of(task)
         self._tunable.clear()
+        self._exhaustion = Exhaustion(self._editable)
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        """True for a scored node whose program has a searchable parameter."""
-        return not math.isnan(tree.means[tree.index[node_id]]) and self._is_tunable(tree, node_id)
+        """True for a scored node whose program has a searchable parameter, unless all of its settings are known."""
+        scored = not math.isnan(tree.means[tree.index[node_id]])
+        return scored and self._is_tunable(tree, node_id) and not self._exhaustion.of(tree, node_id)
+
+    def spent(self) -> str:
+        """Return what was exhausted last and what to do about it; empty if nothing was."""
+        if not self._exhaustion.words:
+            return ""
+        return (
+            f"{self.name}: {self._exhaustion.words}. For more, widen the ranges behind `tune:`, mark more numbers, or "
+            "choose operators that change code (operators=auto with llm=...)."
+        )
 
     def _is_tunable(self, tree: Tree, node_id: str) -> bool:
         """Return whether there is something to search. Cached by node, since programs never change."""
@@ -125,19 +142,26 @@ class Tune:
             parent = context.tree[move.parents[0]]
             files = parent.candidate.files
             editable = Editable.of(context.task)
-            space = search_space(files, editable, lineage_files(context.tree, parent.node_id))
+            lineage = lineage_files(context.tree, parent.node_id)
+            space = search_space(files, editable, lineage)
             if not space:
                 return NoCandidate(NOTHING_TO_TUNE)
             observations = observe(context.tree, files, self.fed, editable.declared)
             visits = int(context.tree.visits[context.tree.index[parent.node_id]])
         start = values_of(files, editable.declared)
         settings = self._settings(start, space, observations, visits, context.tree.direction, context.rng)
-        for values in islice(settings, self.tries):
+        rest = self._rest(choices_of(files, editable, lineage), context.rng)
+        for values in itertools.chain(islice(settings, self.tries), rest):
             changed = {key: value for key, value in values.items() if value != start[key]}
             child = with_values(files, changed, editable.declared)
             if changed and fingerprint(child) not in context.known:
                 return Candidate(child, move.parents, self.name, _idea(changed, start))
         return NoCandidate(f"tune found no new setting of {_names(space)} in {self.tries} tries: all are known already")
+
+    def _rest(self, choices: Choices | None, rng: np.random.Generator) -> Iterator[Values]:
+        """Yield all settings of a small space in random order."""
+        settings = [] if choices is None else list(settings_of(choices))
+        yield from (settings[int(i)] for i in rng.permutation(len(settings)))
 
     def _settings(
         self,

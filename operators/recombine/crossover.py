@@ -19,15 +19,17 @@ from merge3 import Merge3
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.files import require_parsable
+from operators.languages.files import Editable, require_parsable
 from operators.languages.fingerprint import fingerprint
 from operators.languages.language import NOTHING, Language, language_for
 from operators.languages.parameters import Number, Parameter
 from operators.languages.syntax import Unparsable
 from operators.llm.meter import Meter
+from operators.numeric.exhaustion import Exhaustion
 from operators.numeric.search_space import declared_range
 from operators.recombine.conflicts import MergeAnswer, Place, Resolver
 from operators.rewrite.answers.search_replace import InvalidAnswer
+from prepare.task import Task
 
 Files = Mapping[str, str]
 Choose = Callable[[], int]
@@ -83,6 +85,11 @@ class Crossover:
         self.name = name
         self.tries = tries
         self._resolver = None if llm is None else Resolver(llm, name, prompts)
+        self._exhaustion = Exhaustion()
+
+    def set_task(self, task: Task) -> None:
+        """Tell which files and numbers may change."""
+        self._exhaustion = Exhaustion(Editable.of(task))
 
     @property
     def needs_llm(self) -> bool:
@@ -90,7 +97,8 @@ class Crossover:
         return self._resolver is not None and self._resolver.llm.closed is None
 
     def applies(self, tree: Tree, node_id: str) -> bool:
-        return tree.scored(node_id)
+        """True for a scored node, unless all programs are settings of one small space and all of these are known."""
+        return tree.scored(node_id) and not self._exhaustion.is_everywhere(tree, node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         if len(set(move.parents)) != 2:

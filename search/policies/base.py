@@ -26,6 +26,8 @@ class OperatorView:
     """Its share of the draws, relative to the other operators that apply; 0 excludes it."""
     applies: Callable[[Tree, str], bool]
     """Return whether a node can be its (first) parent."""
+    spent: Callable[[], str] = str
+    """Return what the operator has tried in full, for the user; empty if nothing."""
 
     def __post_init__(self) -> None:
         if self.arity not in (1, 2):

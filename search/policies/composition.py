@@ -72,7 +72,7 @@ class Composition:
             or self.recheck.choose(tree)
             or self._initial_draft(tree, rng, operators)
             or self._repair_or_improve(tree, rng, operators)
-            or self._nothing(tree)
+            or self._nothing(tree, operators)
         )
 
     def state(self, tree: Tree) -> Widened | None:
@@ -161,9 +161,11 @@ class Composition:
             return ((1, 2),)
         return ((2,), (1,)) if rng.random() < self.mating.share else ((1,), (2,))
 
-    def _nothing(self, tree: Tree) -> Wait | Stop:
+    def _nothing(self, tree: Tree, operators: Operators) -> Wait | Stop:
         if tree.open_moves:
             return Wait("no operator applies to a scored node; something pending may change that")
+        if spent := " ".join(words for view in operators.values() if (words := view.spent())):
+            return Stop(f"nothing is left to try. {spent}")
         return Stop(
             f"no operator applies to any scored node of the {len(tree)} in the tree. "
             "Choose another set with operators=, or give one of them a weight above 0."

@@ -327,6 +327,8 @@ class Engine:
             self.stopped = f"{choice.reason}{self.closed_sentence()}"
             self.journal.note("stopped", self.stopped)
             return None
+        if isinstance(choice, Propose):  # others go on; the reason of a stop says it otherwise
+            self.journal.record_spent([words for view in views.values() if (words := view.spent())])
         return None if isinstance(choice, Wait) else choice
 
     def _rng(self, purpose: str, number: int) -> np.random.Generator:

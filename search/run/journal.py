@@ -22,6 +22,8 @@ class RunJournal:
         self._clock = clock
         self._leader = tree.leader()
         self._state = self._state_recorded_before()
+        self.spent: list[str] = []
+        """What operators have tried in full in this session, while others go on."""
 
     def note(
         self,
@@ -63,6 +65,14 @@ class RunJournal:
         if state is not None and self._state is None:
             self.note("widened", state.words, state.node_id, state.code)
         self._state = state
+
+    def record_spent(self, sentences: Sequence[str]) -> None:
+        """Note each thing that an operator has tried in full: once in a run."""
+        for words in sentences:
+            if words not in self.spent:
+                self.spent.append(words)
+                if words not in {event.message for event in self._archive.events(self._run.run, "exhausted")}:
+                    self.note("exhausted", words)
 
     def _state_recorded_before(self) -> Widened | None:
         """Return the policy's present state if an earlier session has noted it."""

@@ -46,6 +46,7 @@ class SlotLoop:
     display: Display
     stop: threading.Event
     _outage_shown: bool = False
+    _spent_shown: bool = False
 
     def run(self) -> RunResult:
         """Search, then claim. Raises SearchStopped, and what the executor raises."""
@@ -82,6 +83,7 @@ class SlotLoop:
             self._submit_before_recording()
         self._record(landed)
         self._show_outage()
+        self._show_spent()
         self.display.tick(self.controller.engine, self.executor.running(), self.controller.budget.evaluations)
 
     def _show_outage(self) -> None:
@@ -90,6 +92,12 @@ class SlotLoop:
         if words and not self._outage_shown:
             self.display.show(f"The language model is not available and is asked again after a pause: {words}")
         self._outage_shown = bool(words)
+
+    def _show_spent(self) -> None:
+        """Show once what an operator has tried in full, while others go on."""
+        if not self._spent_shown and (spent := self.controller.engine.journal.spent):
+            self.display.show(spent[0])
+            self._spent_shown = True
 
     def _submit_before_recording(self) -> None:
         """Start what is ready on freed slots, before the landed evaluations are recorded."""
