@@ -7,6 +7,7 @@ docs/gpus-and-clusters.md.
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -140,10 +141,12 @@ def driver_version(file: Path = Path("/sys/module/nvidia/version")) -> str:
         return "unknown"
 
 
+@functools.cache  # 3 ms, for each evaluation
 def _torch() -> str:
     return version("torch").split("+")[0]
 
 
+@functools.cache
 def _cpu_name() -> str:
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
         for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -71,6 +72,7 @@ def environment_for(slot: Slot) -> dict[str, str]:
     return {**environment, **vendor_of(slot).environment(slot)}
 
 
+@functools.cache
 def site_folders() -> tuple[Path, ...]:
     """Return the folders of installed packages: one, or two on systems that separate platform-specific ones."""
     paths = sysconfig.get_paths()
