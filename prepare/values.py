@@ -12,7 +12,10 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import Any
+
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
+if TYPE_CHECKING:
+    from typing import Any
 
 _SIZE = struct.Struct("<I")
 _KINDS = "biufc"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import functools
 import os
+import py_compile
 import shutil
 import signal
 import subprocess
@@ -84,7 +86,7 @@ def stage_library(stage: Path, worker: Path | None = None, modules: Sequence[str
     """Copy what every sandbox mounts (``prepare``, ``confine``, the worker), readable by any user.
 
     ``worker``: the script, which imports ``worker_process``; None: none. ``modules``: those of ``prepare`` to copy,
-    which then has no ``__init__``; None: all of it.
+    which then has no ``__init__``, with compiled files of all; None: all of ``prepare``, and nothing is compiled.
     """
     library = stage / "library"
     ignored = shutil.ignore_patterns("__pycache__", ".*")
@@ -98,6 +100,9 @@ def stage_library(stage: Path, worker: Path | None = None, modules: Sequence[str
     if worker is not None:
         shutil.copy(worker, library / "worker.py")
         shutil.copy(HOUSE / "train/sandbox/worker_process.py", library)
+    if modules is not None:  # a sandbox cannot write what it compiles: each would compile everything anew
+        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(library, quiet=1, invalidation_mode=unchecked)
     for path in (library, *library.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
