@@ -109,7 +109,7 @@ def test_a_writer_that_needs_the_memory_goes_first() -> None:
         raise duckdb.InterruptException("interrupted")
 
     def query(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
-        return [("crashed", 3)] if "outcome, count" in sql else []
+        return [(None, None, [("crashed", 3)])]
 
     known = ("- evaluations without a score: 3 crashed",)
     assert lessons.lines(interrupted, "night", CONDITIONS, None, 1000) == ()
@@ -122,7 +122,7 @@ def test_they_are_asked_for_again_when_the_run_has_grown() -> None:
 
     def query(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         asked.append(sql)
-        return [("crashed", len(asked))] if "outcome, count" in sql else []
+        return [(None, None, [("crashed", len(asked))])]
 
     lessons = Insights()
 
@@ -131,7 +131,7 @@ def test_they_are_asked_for_again_when_the_run_has_grown() -> None:
 
     first = told(10)
     assert told(10) == first
-    assert len(asked) == 3
+    assert len(asked) == 1
     assert told(11) != first, "a small run learns from each evaluation"
     later = told(1000)
     assert told(1019) == later, "a large one from each fiftieth"
