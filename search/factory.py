@@ -20,7 +20,7 @@ from operators.base import CanBeSpent, KnowsTask, Operator
 from operators.config import LlmConfig
 from operators.factory import LlmCallbacks, build_meter, build_operators
 from operators.llm.credit import credits_at
-from operators.llm.meter import Meter
+from operators.llm.meter import Meter, never_paid
 from operators.rewrite.prompt.change_kinds import read_change_kinds
 from prepare.config import Part, Plain, SettingsError
 from prepare.load import TaskError
@@ -133,12 +133,13 @@ def build_llm(config: Config, archive: Archive, run: str, stop: threading.Event 
     """
     if not wants_llm(config):
         return Llm(None, "No language model: the chosen operators need none.")
+    spent = archive.spending(run)
     callbacks = LlmCallbacks(
         record=archive.record_call,
         requested=archive.record_request,
-        lookup=archive.answer,
+        lookup=archive.answer if spent.calls else never_paid,
         credits=partial(credits_at, archive.query),
-        spent=archive.spending(run),
+        spent=spent,
         stop=stop,
     )
     try:
