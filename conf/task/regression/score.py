@@ -1,13 +1,14 @@
 """Judges formulas: a parser of its own reads them, and the points of the judgement never reach the candidate."""
 
 import ast
+import itertools
 
 import numpy as np
 
 import prepare
 from prepare.syntax import PARSE_ERRORS, parse
 
-POINTS, NOISE, WORST = 300, 0.05, 100.0
+POINTS, NOISE, WORST, SETS = 300, 0.05, 10.0, 2
 LONGEST, MOST_NODES, LARGEST_POWER = 2000, 200, 6
 FUNCTIONS = {"sin": np.sin, "cos": np.cos, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh}
 OPERATORS = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}
@@ -21,16 +22,14 @@ PLANTED = {
 
 
 def cases(split, rng):
-    """Yield one data set for each planted formula, with other coefficients in each split."""
-    for name, planted in PLANTED.items():
-        p = rng.uniform(0.7, 1.6, size=3)
-        ranges = {"train": (0.0, 2.0), "inside": (0.0, 2.0), "outside": (2.0, 2.6)}
-        data = {}
+    """Yield two data sets for each planted formula, with other coefficients in each split."""
+    ranges = {"train": (0.0, 2.0), "inside": (0.0, 2.0), "outside": (2.0, 2.6)}
+    for (name, planted), number in itertools.product(PLANTED.items(), range(SETS)):
+        p, data = rng.uniform(0.7, 1.6, size=3), {}
         for part, (low, high) in ranges.items():
             x = rng.uniform(low, high, size=(POINTS, 2))
-            clean = planted(*x.T, p)
-            data[part] = (x, clean + NOISE * rng.normal(size=POINTS))
-        yield {"name": name, **data}
+            data[part] = (x, planted(*x.T, p) + NOISE * rng.normal(size=POINTS))
+        yield {"name": f"{name}-{number}", **data}
 
 
 def score(candidate, case):
