@@ -1,0 +1,125 @@
+"""What searches without a language model reach on the tasks of conf/task, and what a few scripted edits add.
+
+    python tests/benchmarks/gallery.py [--tasks NAME,...] [--evaluations N] [--seeds 1,2,3] [--quick]
+
+Each task is searched for a number of evaluations with (a) `tune` alone and (b) `tune`, crossover and the
+edits of gallery_edits.py. Programs run in this process, as they are trusted, judged by the task's own
+score.py on the cases of val; one that takes more CPU seconds than its task allows has no score. No claim is made.
+
+The table: the seed's score, the median and the best over the search seeds for (a) and (b), and the best known value.
+The last line is one JSON object. `--quick` is one seed with ten evaluations of two tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import statistics
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
+
+from gallery import NAMES, judged, mean, task_of  # noqa: E402
+from gallery_edits import EDITS, ScriptedEdits  # noqa: E402
+
+from operators.numeric.tune import Tune  # noqa: E402
+from operators.recombine.crossover import Crossover  # noqa: E402
+from prepare.scorer import Invalid  # noqa: E402
+from search import OwnTask, Search  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", default=",".join(name for name in NAMES if name in EDITS), help="(%(default)s)")
+    parser.add_argument("--evaluations", type=int, default=60, help="of each search (%(default)s)")
+    parser.add_argument("--seeds", default="1,2,3", help="search seeds (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="ten evaluations of capset and regression, one seed")
+    options = parser.parse_args()
+    names = ["capset", "regression"] if options.quick else options.tasks.split(",")
+    seeds = [1] if options.quick else [int(seed) for seed in options.seeds.split(",")]
+    evaluations = 10 if options.quick else options.evaluations
+    found = {}
+    print(
+        f"{'task':<12}{'seed':>10}{'tune':>10}{'best':>10}{'edits':>10}{'best':>10}{'known':>10}{'within':>9}",
+        flush=True,
+    )
+    for name in names:
+        found[name] = measured(name, seeds, evaluations)
+        print(row(name, found[name]), flush=True)
+    print(json.dumps({"evaluations": evaluations, "seeds": seeds, "tasks": found}))
+
+
+def measured(name: str, seeds: list[int], evaluations: int) -> dict[str, Any]:
+    """Return the scores of both kinds of search on a task."""
+    known = task_of(name).known
+    return {
+        "seed": scored(name, task_of(name).seed_files()),
+        "tune": [searched(name, seed, evaluations, edits=False) for seed in seeds],
+        "edits": [searched(name, seed, evaluations, edits=True) for seed in seeds],
+        "known": None if known is None else known.value,
+        "direction": task_of(name).metric.direction,
+    }
+
+
+def searched(name: str, seed: int, evaluations: int, edits: bool) -> float:
+    """Return the score of the leader of one search."""
+    task = task_of(name)
+    own = OwnTask(
+        lambda request: scored(name, request.files),
+        task.seed_files(),
+        direction=task.metric.direction,
+        name=name,
+        deterministic=True,
+    )
+    more = {"crossover": Crossover("crossover"), "edits": ScriptedEdits(name)} if edits else {}
+    operators = {"tune": Tune("tune"), **more}
+    with Search(own, operators=operators, seed=seed, budget=evaluations, claim=False) as search:  # type: ignore[arg-type]
+        while (request := search.ask()) is not None:
+            search.tell(search.evaluate(request))
+        leader = search.tree.leader()
+        assert leader is not None
+        return search.tree.mean(leader)
+
+
+def scored(name: str, files: Mapping[str, str]) -> float:
+    """Return a program's score on val. Raises Invalid for one that is too slow, and whatever it raises."""
+    task, values = task_of(name), {"__name__": "candidate"}
+    exec(compile(files[next(iter(files))], "candidate", "exec"), values)
+    with limited(task.seconds):
+        return mean(judged(name, values))  # type: ignore[arg-type]
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise Invalid after this many CPU seconds."""
+
+    def ended(number: int, frame: object) -> None:
+        raise Invalid(f"more than {seconds:g} CPU seconds")
+
+    before = signal.signal(signal.SIGPROF, ended)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def row(name: str, found: Mapping[str, Any]) -> str:
+    best = max if found["direction"] == "maximise" else min
+    numbers = [found["seed"]]
+    for kind in ("tune", "edits"):
+        numbers += [statistics.median(found[kind]), best(found[kind])]
+    known = found["known"]
+    share = "" if known is None else f"{abs(best(numbers) - known) / abs(known):.2%}"
+    return f"{name:<12}" + "".join(f"{x:>10.5g}" for x in [*numbers, known or float("nan")]) + f"{share:>9}"
+
+
+if __name__ == "__main__":
+    main()
