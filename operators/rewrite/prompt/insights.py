@@ -4,8 +4,8 @@ All runs of the same task under the same conditions (corpus, budget, hardware) c
 although their nodes cannot be parents here. Counts are made as in the view ``change_kind_stats``, and the sentences
 those of the report (``archive.report.lessons``), so that people and the model read the same.
 
-Only screening scores are used: the views have no others. A query costs 45 ms of CPU time at 1,000 nodes, in the thread
-that then waits for the model, and more in a large archive; so insights are kept until the run has grown by 2%.
+Only screening scores are used: the views have no others. A query costs some 20 ms of CPU time at 100 nodes, in the
+thread that then waits for the model, and more in a large archive; so insights are kept until the run has grown by 2%.
 """
 
 from __future__ import annotations
