@@ -270,7 +270,7 @@ class Resources:
     """Resources used by an evaluation."""
 
     seconds: float
-    """Training seconds, by the parent's clock."""
+    """Of the candidate, by the parent's clock: of its training, or of all its calls."""
     phases: Mapping[str, float] = field(default_factory=dict)
     """Wall seconds by phase: launch (of all sandboxes), rehearse, startup, train, check, score, audit."""
     cpu_seconds: float = 0.0
@@ -282,7 +282,7 @@ class Resources:
     memory_by: str | None = None
     """How the memory was measured and limited: ``cgroup1``, ``cgroup2`` or ``watch``; None if not recorded."""
     machine_speed: float | None = None
-    """Trusted workloads a second on the slot's core, measured around the training (see ``train.hardware.speed``);
+    """Trusted workloads a second on the slot's core, measured around the evaluation (see ``train.hardware.speed``);
     None if not measured."""
 
     @property

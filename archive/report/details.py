@@ -32,7 +32,7 @@ def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]
     texts = _Texts(reader)
     for first in range(0, len(ids), 500):
         part = ids[first : first + 500]
-        curves, trainings, cases = _curves(reader, part), _trainings(reader, part), _cases(reader, part)
+        curves, evaluations, cases = _curves(reader, part), _evaluations(reader, part), _cases(reader, part)
         certificates = _certificates(reader, part)
         texts.fetch([*part, *(ids[p[0]] for p in parents[first : first + 500] if p)])
         for offset, node_id in enumerate(part):
@@ -41,7 +41,7 @@ def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]
             yield {
                 "diff": diff(before, texts.of(node_id)) if above else "",
                 "curve": curves.get(node_id, []),
-                "trainings": trainings.get(node_id, []),
+                "evaluations": evaluations.get(node_id, []),
                 "cases": cases.get(node_id, []),
                 "certificate": certificates.get(node_id, ""),
             }
@@ -133,7 +133,7 @@ def _curves(reader: Reader, ids: Sequence[str]) -> dict[str, list[list[float]]]:
     return found
 
 
-def _trainings(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+def _evaluations(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Return the evaluations of each node. Reasons, logs and scores of claim runs are left out, as in all views."""
     marks = ", ".join("?" * len(ids))
     sql = f"""

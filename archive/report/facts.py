@@ -76,7 +76,7 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
 
 _NODES = f"""
 SELECT n.node_id, n.operator, n.idea, n.lines, s.score, s.runs, s.deviation, g.gain, t.outcome, t.reason, c.seconds,
-       c.trainings, k.dollars, k.tokens, x.because AS suspect,
+       c.evaluations, k.dollars, k.tokens, x.because AS suspect,
        (SELECT list(p.parent_id ORDER BY p.place) FROM parents AS p WHERE p.node_id = n.node_id) AS parents
 FROM (SELECT * FROM nodes WHERE run = ? AND number BETWEEN ? AND ?) AS n
 LEFT JOIN scores AS s ON s.node_id = n.node_id AND s.run = n.run
@@ -86,7 +86,7 @@ LEFT JOIN (
     FROM evaluations WHERE purpose = 'screen' GROUP BY node_id
 ) AS t ON t.node_id = n.node_id
 LEFT JOIN (
-    SELECT node_id, sum(seconds) AS seconds, count(*) AS trainings FROM evaluations GROUP BY node_id
+    SELECT node_id, sum(seconds) AS seconds, count(*) AS evaluations FROM evaluations GROUP BY node_id
 ) AS c ON c.node_id = n.node_id
 LEFT JOIN (
     SELECT run, move, sum(dollars) AS dollars, sum(tokens_in + tokens_out)::BIGINT AS tokens FROM llm_calls GROUP BY ALL
@@ -116,7 +116,7 @@ def _nodes(reader: Reader, run: str) -> dict[str, list[Any]]:
         "suspect": [row["suspect"] for row in found],
         **{
             name: [row[name] for row in found]
-            for name in ("score", "runs", "deviation", "gain", "lines", "seconds", "trainings", "dollars", "tokens")
+            for name in ("score", "runs", "deviation", "gain", "lines", "seconds", "evaluations", "dollars", "tokens")
         },
     }
 

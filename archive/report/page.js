@@ -316,7 +316,7 @@
     if (nodes.suspect[i]) parts.push(element("p", `Suspect: ${nodes.suspect[i]}`, "suspect"));
     const scored = nodes.score[i] !== null;
     parts.push(element("p", scored ? `${number(nodes.score[i])} ${unit} on val, mean of ${nodes.runs[i]} run${nodes.runs[i] === 1 ? "" : "s"}; ${signed(nodes.gain[i])} against its better parent` : `${nodes.state[i]}${nodes.reason[i] ? ": " + nodes.reason[i] : ""}`, scored ? "" : "bad"));
-    const cost = [`${number(nodes.seconds[i] ?? 0, 3)} s of compute in ${nodes.trainings[i] ?? 0} runs`, nodes.tokens[i] ? `${nodes.tokens[i].toLocaleString("en")} tokens` : "", nodes.tokens[i] ? nodes.dollars[i] === null ? "price unknown" : `$${nodes.dollars[i].toFixed(4)}` : "", `${nodes.lines[i]} lines`];
+    const cost = [`${number(nodes.seconds[i] ?? 0, 3)} s of compute in ${nodes.evaluations[i] ?? 0} runs`, nodes.tokens[i] ? `${nodes.tokens[i].toLocaleString("en")} tokens` : "", nodes.tokens[i] ? nodes.dollars[i] === null ? "price unknown" : `$${nodes.dollars[i].toFixed(4)}` : "", `${nodes.lines[i]} lines`];
     parts.push(element("p", cost.filter(Boolean).join(" · "), "quiet"));
     for (const [name, some] of [["parents", nodes.parents[i]], ["children", children[i]]]) {
       if (!some.length) continue;
@@ -329,16 +329,16 @@
     try { more = await source.detail(i); } catch (error) { $("node").append(element("p", String(error), "bad")); return; }
     if (selected !== i) return;
     if (more.curve.length > 1) { const canvas = element("canvas"); $("node").append(element("h3", "Its loss (reported by the candidate)"), canvas); drawCurve(canvas, more.curve); }
-    if (more.trainings.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.trainings, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"])); $("node").append(element("h3", "Evaluations"), holder); }
+    if (more.evaluations.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.evaluations, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"])); $("node").append(element("h3", "Evaluations"), holder); }
     if (more.cases.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.cases, ["case", "value", "best", "gain", "feedback"])); $("node").append(element("h3", "Scores by case"), holder); }
     if (more.certificate) $("node").append(element("h3", "Certificate"), element("pre", more.certificate));
-    for (const training of more.trainings) if (training.reason) $("node").append(element("p", `${training.outcome}: ${training.reason}`, "idea bad"));
+    for (const evaluation of more.evaluations) if (evaluation.reason) $("node").append(element("p", `${evaluation.outcome}: ${evaluation.reason}`, "idea bad"));
     if (more.diff) {
       const pre = element("pre");
       for (const text of more.diff.split("\n")) pre.append(element("span", text, text.startsWith("@@") ? "at" : text.startsWith("+") ? "add" : text.startsWith("-") ? "del" : ""));
       $("node").append(element("h3", "Diff to its first parent"), pre);
     }
-    for (const training of more.trainings) if (training.log.trim()) $("node").append(element("h3", "End of the log"), element("pre", training.log));
+    for (const evaluation of more.evaluations) if (evaluation.log.trim()) $("node").append(element("h3", "End of the log"), element("pre", evaluation.log));
     $("node").scrollTop = 0;
     $("node").dataset.milliseconds = (performance.now() - began).toFixed(1);
     $("node").dataset.shown = nodes.id[i];

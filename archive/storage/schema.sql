@@ -93,7 +93,7 @@ CREATE TABLE evaluations (
     reason           VARCHAR,           -- of a failure
     score            DOUBLE,            -- NULL unless outcome = 'scored'
     trust            VARCHAR NOT NULL,  -- audited, audited_shared, verified, self_reported
-    seconds          DOUBLE NOT NULL,   -- training seconds, by the parent's clock
+    seconds          DOUBLE NOT NULL,   -- of the candidate, by the parent's clock: of a training, or of all calls
     wall_seconds     DOUBLE NOT NULL,
     phases           JSON NOT NULL,
     cpu_seconds      DOUBLE NOT NULL,
@@ -115,7 +115,7 @@ CREATE TABLE evaluations (
     violation        BOOLEAN DEFAULT false,  -- a failure that shows cheating, not a mistake: descendants are suspect
     peak_device_mb   DOUBLE,            -- NULL without an accelerator
     memory_by        VARCHAR,           -- how memory was limited and measured: cgroup1, cgroup2, watch
-    machine_speed    DOUBLE,            -- trusted workloads a second around the training; NULL where not measured
+    machine_speed    DOUBLE,            -- trusted workloads a second around the evaluation; NULL where not measured
     certificate_sha  VARCHAR            -- in sources: JSON that proves the score; NULL without one
 );
 

@@ -416,7 +416,7 @@ LEFT JOIN root ON root.run = j.run AND root.case_name = j.case_name
 ORDER BY j.run, j.node_id, j.case_name;
 
 -- Resources and speed of every evaluation. `cores`: CPU seconds for each second of wall time. `machine_speed`:
--- trusted workloads a second around the training, the same for every candidate; NULL where it was not measured.
+-- trusted workloads a second around the evaluation, the same for every candidate; NULL where it was not measured.
 CREATE OR REPLACE VIEW throughput AS
 SELECT run, node_id, purpose, seed, outcome, steps, seconds, steps / nullif(seconds, 0) AS steps_per_second, cpu_seconds,
        cpu_seconds / nullif(wall_seconds, 0) AS cores, peak_memory_mb, memory_by, peak_device_mb, machine_speed, device,
@@ -481,7 +481,7 @@ SELECT f.node_id, f.path, s.text
 FROM files AS f JOIN sources AS s USING (sha);
 
 -- One row a run. `leader`: the best mean so far, which claims nothing; `champion`: the node of the last verdict (by
--- arrival), if that is one that has passed the claim's test and is not suspect. `training_hours` and `dollars` (of what has a price) are for all of it.
+-- arrival), if that is one that has passed the claim's test and is not suspect. `training_hours` (of the candidates, by `seconds`) and `dollars` (of what has a price) are for all of it.
 CREATE OR REPLACE VIEW run_summary AS
 WITH suspect AS MATERIALIZED (SELECT run, node_id FROM suspects),
 frame AS MATERIALIZED (

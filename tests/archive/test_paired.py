@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,3 +148,19 @@ def test_compare_and_the_report_pair_by_case(tmp_path: Path) -> None:
         exact = report(subject, tree, task)
         assert "worse by 0.25 " in exact
         assert exact.endswith("the differences are exact on these cases, and nothing was repeated.")
+
+
+def test_old_and_new_names_of_a_class_are_one_setting(tmp_path: Path) -> None:
+    new = "operators.numeric.tune.Tune"
+    configs: dict[str, dict[str, Any]] = {
+        "old": {"operators": {"tune": {"_target_": "operators.tune.Tune"}}},
+        "new": {"operators": {"tune": {"_target_": new}}},
+        "swept": {"sweep": {"id": "1", "values": {"operators.tune._target_": "operators.tune.Tune"}}},
+    }
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        for name, config in configs.items():
+            diary = Diary(archive, replace(a_run(name), config={"task": {"name": "toy"}, **config}))
+            diary.screened(diary.child(operator="seed"), 3.0)
+    found = by_key(open_reader(tmp_path / "a.duckdb"), "operators.tune._target_", list(configs))
+    assert [row[:2] for row in found.rows] == [(new, 3)]
+    assert "behind" not in found.columns, "no cases"

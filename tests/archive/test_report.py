@@ -84,9 +84,9 @@ def test_details_of_a_node(path: Path) -> None:
     assert len(found) == 6
     assert found[0]["diff"] == ""
     assert "-WIDTH = 64\n+NODE = 1" in found[1]["diff"]
-    assert [t["outcome"] for t in found[1]["trainings"]] == ["scored", "scored"]
-    assert [t["seed"] for t in found[1]["trainings"]] == ["0", "77"], "texts: JavaScript would round 63 bits"
-    assert "\x1b" not in found[5]["trainings"][0]["log"]
+    assert [t["outcome"] for t in found[1]["evaluations"]] == ["scored", "scored"]
+    assert [t["seed"] for t in found[1]["evaluations"]] == ["0", "77"], "texts: JavaScript would round 63 bits"
+    assert "\x1b" not in found[5]["evaluations"][0]["log"]
     alone = list(details(reader, [nodes["id"][1], nodes["id"][0]], [[1], []]))
     assert alone[0] == found[1]
 
