@@ -5,10 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import replace
-from importlib import import_module
-from pathlib import Path
-from types import FrameType
+
+
+def _leave(number: int, frame: object) -> None:
+    """Exit on Ctrl-C before or after a search, when no work is in progress: libraries mishandle KeyboardInterrupt."""
+    os.write(2, b"\nInterrupted.\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _leave)  # before further imports: Ctrl-C during them would print a traceback
+
+from dataclasses import replace  # noqa: E402
+from importlib import import_module  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 # A file in the current directory (an exported train.py, say) must not shadow this project's packages.
 _HOUSE = str(Path(__file__).resolve().parent.parent)
@@ -27,12 +37,6 @@ _BESIDE = {
     "explain": ("search.cli.explain", "explain"),
 }
 """Subcommands with options of their own -> (module, function). Only the requested module is imported."""
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Exit on Ctrl-C before or after a search, when no work is in progress: libraries mishandle KeyboardInterrupt."""
-    os.write(2, b"\nInterrupted.\n")
-    os._exit(130)
 
 
 def _own_process() -> None:
