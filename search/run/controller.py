@@ -176,7 +176,8 @@ class RunController:
             if self._model_used():
                 engine.fill(0, 0)
                 return
-            free, before_claim = min(free, self.remaining), self._remaining_after(self._affordable())
+            free = min(free, self.remaining, self._unreserved())
+            before_claim = self._remaining_after(self._affordable())
             engine.fill(free, max(0, min(engine.wanted_ahead, before_claim - free)))
 
     def ask_before_tell(self) -> Request | None:
@@ -221,6 +222,12 @@ class RunController:
             share = claim_share(self.budget, self.use)
             self._outlook = tree.evaluated, prospect(wanted, tree, share, self._standing, self._unit)
         return self._outlook[1]
+
+    def _unreserved(self) -> int:
+        """Return the evaluations that are ready, and those that neither a paid proposal nor the claim will use."""
+        plan, engine = self._prospect(), self.engine
+        kept = plan.evaluations if isinstance(plan, ClaimPlan) else 0
+        return engine.ready + max(0, self._remaining_after(kept) - engine.pending - engine.ready)
 
     def _affordable(self) -> int:
         """Return the evaluations of a claim within its share of the budget, whether or not it is worth its cost now."""

@@ -23,8 +23,8 @@ Start = Callable[..., Any]
 class Writer(Scripted):
     """Answers every operator as it asks: edits, shorter programs, new constants, whole programs, merged places."""
 
-    def __init__(self) -> None:
-        super().__init__(self._written, model="scripted")
+    def __init__(self, latency: float = 0.0) -> None:
+        super().__init__(self._written, model="scripted", latency=latency)
         self._count = 0
         self._counting = threading.Lock()
 
@@ -130,3 +130,11 @@ def test_every_operator_that_asks_a_model_takes_the_folder(operator: str) -> Non
     config = config_for(["operators=all", f"operators.{operator}.prompts=/its/own"], "cpu")
     assert config.operators[operator].options["prompts"] == "/its/own"
     assert config_for(["operators=all"], "cpu").operators[operator].options["prompts"] is None
+
+
+def test_other_proposals_take_nothing_of_the_next_claim_while_a_model_answers(start: Start) -> None:
+    """Its proposals are paid for, so they may use what is kept for the claim, and nothing else may."""
+    words = ("operators=all", "claim.least_power=0", "claim.candidates=1", "claim.report_seeds=2", "run=grown")
+    start(*words, "budget.evaluations=12", model=Writer(latency=0.3), stub={"noise": 0.0})
+    bench = start(*words, "budget.evaluations=36", model=Writer(latency=0.3), stub={"noise": 0.0})
+    assert "and the budget has" not in bench.result.reason, bench.result.reason
