@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from train.sandbox.image import elf
+from train.sandbox.image import elf, files
 from train.sandbox.image import folder as module
 from train.sandbox.image.files import image_files
 from train.sandbox.image.folder import Image, NoImage, find_image, remove_unused
@@ -137,6 +137,17 @@ def test_for_a_gpu_counters_of_the_machine_are_covered_and_facts_are_copies() ->
     assert cover["/proc/vmstat"] == "nothing"
     assert cover["/proc/sys/fs"] == "empty"
     assert not {"/proc/self", "/proc/thread-self", "/proc/driver", "/proc/sys"} & set(cover)
+
+
+def test_packages_of_ours_are_in_no_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where Treewright is installed and no checkout, scorers and hidden data lie among the packages."""
+    monkeypatch.setattr(files, "site_folders", lambda: (tmp_path,))
+    (tmp_path / "conf/task/jobshop").mkdir(parents=True)
+    (tmp_path / "conf/task/jobshop/score.py").touch()
+    (tmp_path / "numpy.py").touch()
+    assert [path for path in image_files() if path.startswith("site/")] == ["site/numpy.py"]
+    assert files.is_left_out(tmp_path / "conf/task/jobshop/score.py")
+    assert not files.is_left_out(tmp_path / "numpy.py")
 
 
 @pytest.mark.slow

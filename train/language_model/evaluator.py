@@ -51,7 +51,7 @@ from train.language_model.program import NormalForm, normal_form
 from train.language_model.static_checks import StaticChecks
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted, failure
-from train.sandbox.base import Sandbox, SandboxUnavailable, stage_library
+from train.sandbox.base import Sandbox, SandboxUnavailable, folder_seen, stage_library
 from train.sandbox.cgroup import find_groups
 from train.sandbox.environment import trust_in
 from train.sandbox.factory import SandboxFactory
@@ -238,13 +238,12 @@ def _refuse_unfit(task: LanguageModelTask, rows: Iterable[Symbols]) -> None:
 
 def _refuse_leaks(task: LanguageModelTask, sandbox: Sandbox) -> None:
     """Raise SandboxUnavailable if the evaluation text lies in a folder that the sandbox mounts."""
-    for location in (place.resolve() for place in task.locations()):
-        for folder in (mounted.resolve() for mounted in sandbox.mounted()):
-            if location.is_relative_to(folder) or folder.is_relative_to(location):
-                raise SandboxUnavailable(
-                    f"the corpus {task.corpus.name!r} has its text in {location}, and candidates can read {folder}. "
-                    "Keep the text elsewhere (task.corpus.path), or set TREEWRIGHT_CACHE to another folder."
-                )
+    for location in task.locations():
+        if (folder := folder_seen(sandbox, location)) is not None:
+            raise SandboxUnavailable(
+                f"the corpus {task.corpus.name!r} has its text in {location}, and candidates can read {folder}. "
+                "Keep the text elsewhere (task.corpus.path), or set TREEWRIGHT_CACHE to another folder."
+            )
     for package in task.corpus.forbidden_packages:
         for folder in sandbox.mounted():
             for pattern in (package, f"lib*/python*/*-packages/{package}", f"local/lib/python*/*-packages/{package}"):

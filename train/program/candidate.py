@@ -12,7 +12,7 @@ from train.hardware.slots import Slot
 from train.program.build import Builds
 from train.program.sandboxes import CandidateFile, CandidateSandbox, CandidateSandboxes
 from train.progress import Progress
-from train.sandbox.base import Sandbox, stage_library
+from train.sandbox.base import Sandbox, SandboxUnavailable, folder_seen, stage_library
 from train.sandbox.cgroup import MemoryGroups
 from train.sandbox.factory import SandboxFactory
 from train.sandbox.stage import new_stage, remove_stale_stages
@@ -26,7 +26,11 @@ class CandidateHost:
     """The staged library, the read-only files and the builds, which all candidates of one task share."""
 
     def __init__(self, task: ProgramTask, sandbox: Sandbox, groups: MemoryGroups | None) -> None:
-        """Stage the library. Raises TaskError for unusable files of the task."""
+        """Stage the library.
+
+        Raises TaskError for unusable files of the task, SandboxUnavailable if candidates could read its folder.
+        """
+        _refuse_leaks(task, sandbox)
         self.task = task
         self.sandbox = sandbox
         self._groups = groups
@@ -58,6 +62,16 @@ class CandidateHost:
         if self._builds is not None:
             files = {**files, **self._builds.built(factory, files)}
         return CandidateSandboxes(factory, files, self._main_file)
+
+
+def _refuse_leaks(task: ProgramTask, sandbox: Sandbox) -> None:
+    """Raise SandboxUnavailable if the scorer or hidden data lie in a folder that the sandbox mounts."""
+    for path in task.secret_files():
+        if (folder := folder_seen(sandbox, task.root / path)) is not None:
+            raise SandboxUnavailable(
+                f"{task.root / path} is hidden from candidates, and they can read {folder}. Copy the task's folder "
+                "elsewhere, and use task=./FOLDER."
+            )
 
 
 class Candidates:

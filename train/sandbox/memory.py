@@ -76,10 +76,22 @@ def _memory_files(process: int) -> Iterator[tuple[tuple[int, int], int]]:
 
 def _scratch(process: int) -> Iterator[tuple[tuple[int, int], int]]:
     """Yield the in-memory folders of the process's own sandbox, not those shared with this process."""
+    shared = {os.stat(f"/{ours}").st_dev for ours in ("", *_SCRATCH)}
     for name in _SCRATCH:
         with contextlib.suppress(OSError):
-            inside = f"/proc/{process}/root/{name}"
-            device = os.stat(inside).st_dev
-            if device not in {os.stat(f"/{ours}").st_dev for ours in ("", *_SCRATCH)}:
-                facts = os.statvfs(inside)
-                yield (device, 0), (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+            device, used = usage(f"/proc/{process}/root/{name}")
+            if device not in shared:
+                yield (device, 0), used
+
+
+def usage(folder: str) -> tuple[int, int]:
+    """Return device and used bytes of the file system of a folder. Raises OSError.
+
+    Both of one look: the root of a process that is just making its sandbox is another one a moment later.
+    """
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        facts = os.statvfs(descriptor)
+        return os.fstat(descriptor).st_dev, (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+    finally:
+        os.close(descriptor)

@@ -18,7 +18,7 @@ from train.hardware.slots import Slot
 from train.program.candidate import Candidates
 from train.program.evaluator import ProgramEvaluator
 from train.progress import Progress
-from train.sandbox.base import NoSandbox, Sandbox
+from train.sandbox.base import NoSandbox, Sandbox, SandboxUnavailable, folder_seen
 
 SLOT = Slot(index=0, device="cpu", gpu=None, cores=(), threads=1)
 SCORER = """
@@ -121,6 +121,19 @@ def test_a_defect_of_the_evaluator_is_recorded_and_names_no_text_of_the_candidat
     assert "a defect of Treewright" in found.reason
     assert found.defect.endswith("ZeroDivisionError")
     assert "own words" not in found.reason
+
+
+def test_a_folder_whose_scorer_candidates_could_read_is_refused(tmp_path: Path) -> None:
+    class Showing(NoSandbox):
+        def mounted(self) -> tuple[Path, ...]:
+            return (tmp_path / "shown",)
+
+    (tmp_path / "shown").mkdir()
+    with pytest.raises(SandboxUnavailable, match=r"score\.py is hidden from candidates, and they can read .*shown"):
+        ProgramEvaluator(task_of(tmp_path / "shown" / "task", SCORER), Showing())
+    (tmp_path / "around" / "shown").mkdir(parents=True)  # as an environment in the task's folder
+    assert folder_seen(Showing(), tmp_path) is not None
+    ProgramEvaluator(task_of(tmp_path, SCORER), Showing())
 
 
 def test_a_score_outside_of_the_metric_is_invalid(tmp_path: Path) -> None:

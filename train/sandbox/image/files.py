@@ -24,8 +24,12 @@ from train.sandbox.image.elf import closure, system_libraries
 OWN_PACKAGES = (
     *("ray", "playwright", "duckdb", "_duckdb*", "sqlalchemy", "alembic", "anthropic", "openai"),
     *("mypy", "mypyc", "*__mypyc.*", "pip", "hypothesis", "pytest", "_pytest"),
+    *("archive", "conf", "operators", "prepare", "search", "train"),
 )
-"""Installed packages that are not in an image: they serve the search, and need a network, a browser or a database."""
+"""Installed packages that are not in an image: they serve the search, and need a network, a browser or a database.
+
+Our own (where they are installed and no checkout) hold the scorers and hidden data of the tasks in ``conf``.
+"""
 
 PROGRAMS = (
     *("sh", "bash", "env", "setpriv", "bwrap", "ldconfig", "uname", "nproc", "lscpu", "id", "true", "false", "sleep"),
@@ -88,6 +92,12 @@ def image_files() -> dict[str, Path]:
     cache = Path("/etc/ld.so.cache")  # where the dynamic linker finds libraries
     system = {**compiler, **programs, **{path: path for path in (*libraries, *([cache] if cache.exists() else []))}}
     return {**files, **{f"system{_real_parent(place)}": path for place, path in system.items()}}
+
+
+def is_left_out(place: Path) -> bool:
+    """Return whether a place lies in one of the installed packages that are not in an image."""
+    inside = (place.relative_to(site).as_posix() for site in site_folders() if place.is_relative_to(site))
+    return any(_is_top_entry(path.partition("/")[0], OWN_PACKAGES) for path in inside)
 
 
 def _in_site(path: str) -> bool:
