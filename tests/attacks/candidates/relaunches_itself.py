@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 ATTACK = 15
 ENDS = "crashed"
-REASON = "SIGALRM"  # the alarm of the rehearsal outlives what is put in its place
+REASON = "Bad file descriptor"  # the socket is closed in what is put in its place
 HARM = "score"
 GAIN = 0.1
 NAIVE = "launched"
