@@ -250,7 +250,7 @@ def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on
 
 def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(start: Start, tmp_path: Path) -> None:
     seldom = ("operators.tune.weight=0.001", "operators.crossover.weight=0.001")
-    start("operators=all", "budget.evaluations=20", *seldom, model=Author(latency=0.5), stub={"delay": 0.02})
+    start("operators=all", "budget.evaluations=40", *seldom, model=Author(latency=0.5), stub={"delay": 0.02})
     made = dict(rows(tmp_path, "SELECT operator, count(*) FROM nodes GROUP BY operator"))
     assert made["tune"] >= 3
 

@@ -1,4 +1,4 @@
-"""Leaves processes behind in every phase: when it is imported, trained and asked. They hold all that they inherit."""
+"""Leaves processes behind where it can: when it is imported, trained and asked. They hold all that they inherit."""
 
 import os
 import time
@@ -12,7 +12,11 @@ CHECKS_HARNESS = True
 
 
 def stay():
-    if os.fork() == 0:
+    try:
+        first = os.fork()
+    except OSError:  # where it is judged, it can start none
+        return
+    if first == 0:
         os.setsid()
         if os.fork() == 0:
             time.sleep(600)
