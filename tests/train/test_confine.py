@@ -24,6 +24,7 @@ JUDGED = "FilterOptions(sockets=True, other_processes=True, metadata=True, judge
 PROLOGUE = '''
 import ctypes, os, signal, sys
 from train.sandbox.confine.filters import FilterOptions, install
+signal.signal(signal.SIGIO, signal.SIG_IGN)  # a notice of changes may come at once
 system = ctypes.CDLL(None, use_errno=True)
 def call(number, *arguments):
     ctypes.set_errno(0)
