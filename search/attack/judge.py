@@ -39,7 +39,7 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheatVerdict:
     """What became of one cheat."""
 
     cheat: Cheat
@@ -101,12 +101,12 @@ def all_cheats(task: ProgramTask, seed: Files) -> list[Cheat]:
     return [*python_cheats(), *other_cheats(), *shipped_cheats(task, seed)]
 
 
-def attack(runs: Runs, cheats: Sequence[Cheat], target: Target, honest: Honest) -> Iterator[Verdict]:
+def attack(runs: Runs, cheats: Sequence[Cheat], target: Target, honest: Honest) -> Iterator[CheatVerdict]:
     """Yield the verdict on each cheat."""
     for cheat in cheats:
         versions = cheat.make(target)
         if not versions:
-            yield Verdict(cheat, "not applicable", f"the main file is {target.main}")
+            yield CheatVerdict(cheat, "not applicable", f"the main file is {target.main}")
             continue
         try:
             status, words = _JUDGES[cheat.kind](runs, versions, honest, target.token)
@@ -115,7 +115,7 @@ def attack(runs: Runs, cheats: Sequence[Cheat], target: Target, honest: Honest) 
         if remains := _processes_with(target.token):
             status, words = "GOT THROUGH", f"{remains} of its processes outlive the evaluation"
         _remove_files(target.token)
-        yield Verdict(cheat, status, words)
+        yield CheatVerdict(cheat, status, words)
 
 
 Result = tuple[Status, str]

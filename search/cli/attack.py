@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from archive.records import Failed
 from prepare.load import TaskError
-from search.attack.judge import Verdict, all_cheats, attack, honest_scores, target_of
+from search.attack.judge import CheatVerdict, all_cheats, attack, honest_scores, target_of
 from search.cli.terminal import show
 from search.cli.trials import Trials, open_trials, parser
 
@@ -52,7 +52,7 @@ def _line(name: str, status: str, words: str) -> str:
     return f"{name:<23} {status:<15} {words}"
 
 
-def _end(trials: Trials, verdicts: Sequence[Verdict]) -> int:
+def _end(trials: Trials, verdicts: Sequence[CheatVerdict]) -> int:
     """Print the number of cheats by their status, and return the exit status."""
     through = [each.cheat.name for each in verdicts if each.status == "GOT THROUGH"]
     others = [each.cheat.name for each in verdicts if each.status == "not applicable"]
