@@ -17,6 +17,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_type_hints
 
@@ -232,9 +233,12 @@ class ProgramTask:
         facts += [f"required: {_bound(each)}" for each in self.constraints]
         return (*facts, *([f"built by `{self.build}`"] if self.build else []))
 
-    @property
+    @cached_property
     def prompt_info(self) -> PromptInfo:
-        """Texts of ``task.yaml``'s section ``prompt``; without a contract, one made from the settings."""
+        """Texts of ``task.yaml``'s section ``prompt``; without a contract, one made from the settings.
+
+        Read once: each prompt asks for it several times.
+        """
         own = self.prompt
         fenced = own.example if not own.example or "```" in own.example else f"```\n{own.example.strip()}\n```"
         kinds = self._text_of(own.change_kinds, "prompt.change_kinds") if own.change_kinds else None
