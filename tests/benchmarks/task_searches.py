@@ -52,7 +52,8 @@ FOLDER = {
     "score.py": "def score(candidate, case):\n    return max(0.0, min(1.0, float(candidate.call('height'))))\n",
 }
 DRIVER = """
-import json, sys, time
+import json, os, sys, time
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as python -m search does before numpy is imported
 from search.__main__ import main
 from search.run.engine import Engine
 told, marks = Engine.tell, []
