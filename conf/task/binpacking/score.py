@@ -12,20 +12,25 @@ import prepare
 
 DATA = Path(__file__).parent / "data"
 CAPACITIES = {"or3": 150, "weibull5k": 100}
+DRAWS = 4
 
 
 def cases(split, rng):
-    """Yield the published data sets for ``val``, else instances of the same distributions."""
+    """Yield the published data sets for ``val``, else DRAWS smaller ones of each of the two distributions."""
     for name, capacity in CAPACITIES.items():
-        items = np.load(DATA / f"{name}.npy").astype(np.int64) if split == "val" else drawn(name, rng)
-        yield {"name": name, "capacity": capacity, "items": items}
+        if split == "val":
+            items = np.load(DATA / f"{name}.npy").astype(np.int64)
+            yield {"name": name, "set": name, "capacity": capacity, "items": items}
+        else:
+            for number in range(DRAWS):
+                yield {"name": f"{name}-{number}", "set": name, "capacity": capacity, "items": drawn(name, rng)}
 
 
 def drawn(name, rng):
     """Return new instances: sizes from 20 to 100, or Weibull(45, 3) rounded and clipped at 100."""
     if name == "or3":
-        return rng.integers(20, 101, size=(20, 500))
-    return np.clip(np.rint(45 * rng.weibull(3.0, size=(5, 5000))), 1, 100).astype(np.int64)
+        return rng.integers(20, 101, size=(5, 500))
+    return np.clip(np.rint(45 * rng.weibull(3.0, size=(2, 2000))), 1, 100).astype(np.int64)
 
 
 def score(candidate, case):
@@ -46,7 +51,7 @@ def score(candidate, case):
     bound = float(np.mean([-(-row.sum() // capacity) for row in items]))
     excess = 100 * (used / bound - 1)
     feedback = f"{case.name}: {used:g} bins in the mean; the bound is {bound:g}; {wasted(packings)}"
-    return prepare.Score(excess, {f"{case.name}_percent": excess}, feedback)
+    return prepare.Score(excess, {f"{case.data['set']}_percent": excess}, feedback)
 
 
 class Packing:
