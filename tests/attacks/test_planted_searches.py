@@ -110,10 +110,11 @@ def searched(source: str, evaluator: AuditedEvaluator, path: Path) -> search.Sea
     return found
 
 
-def champion(found: search.Search) -> str | None:
+def champion(found: search.Search, tried: bool = True) -> str | None:
+    """The champion of a finished search. ``tried``: whether what was planted passes the checks of its text."""
     assert found.result is not None
     assert found.result.finished, found.result
-    assert len(found.tree) > 2
+    assert (len(found.tree) > 2) == tried
     verdict = found.result.verdict
     return verdict.node_id if verdict is not None and verdict.kind == "champion" else None
 
@@ -125,8 +126,9 @@ def parameters() -> list[object]:
 @pytest.mark.parametrize("name", parameters())
 def test_a_planted_attack_is_not_crowned(name: str, judge: AuditedEvaluator, tmp_path: Path) -> None:
     attack = Attack.read(HERE / "candidates" / f"{name}.py")
-    found = searched(program(attack, judge.task), judge, tmp_path / "a.duckdb")
-    assert champion(found) is None, found.summary()
+    source = program(attack, judge.task)
+    found = searched(source, judge, tmp_path / "a.duckdb")
+    assert champion(found, tried=judge.gate({"train.py": source}) is None) is None, found.summary()
 
 
 @pytest.mark.nightly
