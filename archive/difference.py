@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from archive.interval import CONFIDENCE, ROUNDING, Interval, NoInterval, deviation, mean_interval, quantile
 from archive.records import Direction, Evaluation, Scored
+from prepare.output import many
 
 Floats = NDArray[np.float64]
 CASES = "cases"
@@ -134,7 +135,7 @@ def over_cases(
     """
     found = mean_interval(list(gains.values()), confidence)
     if not isinstance(found, Interval):
-        raise ValueError(f"the gains on {len(gains)} case(s) were given; expected at least 2")
+        raise ValueError(f"the gains on {many(len(gains), 'case')} were given; expected at least 2")
     error = found.deviation / math.sqrt(found.n)
     return Difference(
         found.mean, found.low, found.high, found.n - 1, error, confidence, float(np.mean(before)),
@@ -192,7 +193,7 @@ def welch(
     """
     for side, scores in (("baseline", baseline), ("champion", champion)):
         if len(scores) < 2:
-            return NoInterval(f"the {side} has {len(scores)} score(s); an interval needs at least 2 on each side")
+            return NoInterval(f"the {side} has {many(len(scores), 'score')}; an interval needs at least 2 on each side")
         if not np.isfinite(scores).all():
             return NoInterval(f"the {side} has a score that is not a finite number")
     n_b, n_c = len(baseline), len(champion)

@@ -73,6 +73,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def many(count: int, what: str) -> str:
+    """Return ``1 node`` or ``1,200 nodes``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def prepare_outputs() -> None:
     """Make the standard streams usable, whatever the process was started with.
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from archive.cli import commands
 from archive.query import tables as display
 from archive.query.query import ArchiveReader, open_reader, which_archive
-from archive.query.questions import many, which_run
+from archive.query.questions import which_run
 from archive.query.select import MOST_ROWS, Result
 from prepare.command_line import command
-from prepare.output import printable
+from prepare.output import many, printable
 
 NO_TABLE = ("summary", "show", "certificate", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
 """Commands whose answer is no table, so that it cannot be CSV or Parquet."""

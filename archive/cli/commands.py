@@ -7,11 +7,11 @@ from typing import Any
 
 from archive.errors import QueryError
 from archive.query.query import Reader
-from archive.query.questions import full_id, many, which_run
+from archive.query.questions import full_id, which_run
 from archive.query.select import Result
 from archive.query.tables import cell, plain
 from prepare.command_line import command
-from prepare.output import printable
+from prepare.output import many, printable
 
 
 def leaderboard(reader: Reader, run: str | None, limit: int) -> Result:
@@ -115,7 +115,7 @@ def node_facts(reader: Reader, start: str) -> dict[str, Any]:
 
 def node_text(facts: dict[str, Any]) -> str:
     """Format ``node_facts`` as text."""
-    score = "none yet" if facts["score"] is None else f"{facts['score']:.6g} on val, {facts['runs']} run(s)"
+    score = "none yet" if facts["score"] is None else f"{facts['score']:.6g} on val, {many(facts['runs'], 'run')}"
     lines = [
         f"node      {facts['node_id']} (number {facts['number']} of run {cell(facts['run'])})",
         f"operator  {cell(facts['operator'])}",

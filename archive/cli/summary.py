@@ -17,13 +17,13 @@ from archive.query.questions import (
     holdout_reads,
     known_in_words,
     last_verdict,
-    many,
     rows,
     trust_in_words,
     which_run,
 )
 from archive.query.tables import cell
 from prepare.command_line import command
+from prepare.output import many
 
 _STEPS = 5
 """Steps of the lineage that are shown: those with the largest gains."""

@@ -38,6 +38,7 @@ from archive.query.query import Reader
 from archive.query.questions import full_id, which_run
 from archive.query.tables import one_line
 from prepare.command_line import command
+from prepare.output import many
 
 _SHORT = 8
 """Digits of a node's id in the name of a branch."""
@@ -191,7 +192,7 @@ def what_to_type(exported: Exported) -> str:
     folder = tree / exported.folder
     # The shell's `python` may be missing or lack torch.
     python = "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
-    count = f"{exported.commits} commit{'s' if exported.commits != 1 else ''}"
+    count = many(exported.commits, "commit")
     lines = [
         f"wrote {count} to branch {exported.branch} of {exported.repo} (node {exported.node_id}, {exported.tip[:12]})",
         *([exported.note] if exported.note else []),

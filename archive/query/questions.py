@@ -89,18 +89,6 @@ def known_in_words(found: Iterable[Sequence[Any]]) -> str | None:
     return None
 
 
-def many(count: int, what: str) -> str:
-    """Return ``1 node`` or ``1,200 nodes``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def digits(score: float) -> str:
-    """Return a score with four decimals; with significant digits instead where these would cut a small one."""
-    if score == 0 or not 0 < abs(score) < 1e12 or 0.1 <= abs(score) < 1000:
-        return f"{score:.4f}"
-    return f"{score:.5g}" if abs(score) < 1 else f"{score:.2f}".rstrip("0").rstrip(".")
-
-
 def trust_in_words(found: Iterable[Sequence[Any]]) -> str:
     """Return the rows (trust, sandbox) of ``TRUST`` as words; empty if there are none."""
     return ", ".join(f"{_TRUST_WORDS.get(trust, trust)} (sandbox {sandbox})" for trust, sandbox in found)

@@ -113,6 +113,13 @@ def cell(value: Any, widest: int = _WIDEST) -> str:
     return one_line(str(value), widest)
 
 
+def digits(score: float) -> str:
+    """Return a score with four decimals; with significant digits instead where these would cut a small one."""
+    if score == 0 or not 0 < abs(score) < 1e12 or 0.1 <= abs(score) < 1000:
+        return f"{score:.4f}"
+    return f"{score:.5g}" if abs(score) < 1 else f"{score:.2f}".rstrip("0").rstrip(".")
+
+
 # ---------------------------------------------------------------- tables
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archive.noise import in_words
-from archive.query.questions import many
+from prepare.output import many
 
 LEAST = 3
 """Cases below which nothing is said of a kind of change."""

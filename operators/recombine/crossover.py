@@ -29,6 +29,7 @@ from operators.numeric.exhaustion import Exhaustion
 from operators.numeric.search_space import declared_range
 from operators.recombine.conflicts import MergeAnswer, Place, Resolver
 from operators.rewrite.answers.search_replace import InvalidAnswer
+from prepare.output import many
 from prepare.task import Task
 
 Files = Mapping[str, str]
@@ -51,7 +52,7 @@ class Share:
     def __str__(self) -> str:
         parts = [", ".join(self.parameters)] if self.parameters else []
         if self.hunks:
-            parts.append(f"{self.hunks} block{'s' if self.hunks > 1 else ''} of code")
+            parts.append(f"{many(self.hunks, 'block')} of code")
         return " and ".join(parts) or "nothing"
 
 

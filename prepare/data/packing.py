@@ -55,7 +55,7 @@ def pack(sizes: NDArray[np.int64], width: int, ahead: int = AHEAD) -> Packing:
     Raises ValueError for rows of fewer than two tokens.
     """
     if width < 2:
-        raise ValueError(f"rows have {width} token(s); expected at least 2, a BOS and one more")
+        raise ValueError(f"rows have a width of {width}; expected at least 2 tokens, a BOS and one more")
     pieces = _pieces(sizes, width)
     waiting: list[tuple[int, int]] = []  # (size with BOS, start), sorted
     starts: list[int] = []

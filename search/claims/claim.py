@@ -48,8 +48,11 @@ from typing import Literal
 
 import numpy as np
 
+from archive.difference import Difference, paired_sampling, welch
+from archive.interval import NoInterval
 from archive.records import Decision, MoveRecord, Replicate, VerdictCode
 from archive.tree import Tree
+from prepare.output import many
 from search.claims.deterministic import judge_exactly
 from search.claims.error_budget import claims_before, confidence_of, is_claim, percent
 from search.claims.parsimony import Standing, code_size, shortest_equal
@@ -57,7 +60,7 @@ from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
 from search.claims.plan import sized as sized
 from search.claims.state import ClaimState
-from search.claims.statistics import Difference, NoInterval, paired_sampling, seed_deviation, welch
+from search.claims.statistics import seed_deviation
 from search.config import LEAST_SEEDS, ClaimPlan
 
 _NOMINEE = "would-be champion"
@@ -238,7 +241,7 @@ def _confirm(tree: Tree, plan: ClaimPlan, claim: ClaimState, finalists: Sequence
 
 def _screened(tree: Tree, node_id: str) -> str:
     place = tree.index[node_id]
-    return f"mean screening score {tree.means[place]:.4g} in {tree.runs[place]} run(s)"
+    return f"mean screening score {tree.means[place]:.4g} in {many(tree.runs[place], 'run')}"
 
 
 def _nominate(tree: Tree, claim: ClaimState, finalists: Sequence[str]) -> tuple[str, str]:

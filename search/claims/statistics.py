@@ -11,18 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from scipy.special import log_ndtr, nctdtr  # scipy.stats has the same, and takes half a second to import
 
-from archive.difference import Difference as Difference
-from archive.difference import Sampling as Sampling
-from archive.difference import paired_sampling as paired_sampling
-from archive.difference import welch as welch
-from archive.interval import CONFIDENCE as CONFIDENCE
-from archive.interval import Interval as Interval
-from archive.interval import NoInterval as NoInterval
-from archive.interval import deviation as deviation
-from archive.interval import mean_interval as mean_interval
-from archive.interval import quantile
-from archive.noise import SeedDeviation as SeedDeviation
-from archive.noise import estimate
+from archive.interval import CONFIDENCE, Interval, NoInterval, mean_interval, quantile
+from archive.noise import SeedDeviation, estimate
 from archive.records import Purpose, Scored
 from archive.tree import Tree
 

@@ -21,8 +21,9 @@ from typing import Any
 from archive.difference import Difference, compare, measurements
 from archive.errors import ArchiveError
 from archive.interval import NoInterval
-from archive.query.questions import NAMED, digits, many, the_one
+from archive.query.questions import NAMED, the_one
 from archive.query.server import SqlServer
+from archive.query.tables import digits
 from archive.records import Conditions, Run
 from archive.storage.store import Archive
 from archive.tree import Tree
@@ -31,7 +32,7 @@ from prepare.config import Plain, SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_evaluator, known_task
 from prepare.load import task_from
-from prepare.output import UNUSABLE, Parser
+from prepare.output import UNUSABLE, Parser, many
 from prepare.task import Task
 from search import factory, settings
 from search.cli.programs import changed_task

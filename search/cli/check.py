@@ -15,12 +15,13 @@ from operators.languages.language import language_for
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import format_range, range_of
 from operators.numeric.tune_comments import unused_comments
+from prepare.output import many
 from prepare.program import ProgramTask
 from search.claims.statistics import runs_for
 from search.cli.broken import broken_versions
 from search.cli.doctor import Finding, model_findings
 from search.cli.terminal import show
-from search.cli.trials import UNUSABLE, Trials, open_trials, parser, typed
+from search.cli.trials import NO_TRIALS, Trials, open_trials, parser, search_words
 from search.config import Config
 from search.display.live import clean
 from search.display.summary import search_command
@@ -42,9 +43,9 @@ def check(arguments: Sequence[str]) -> int:
         show(finding.line)
         problems += finding.level == "problem"
     if problems:
-        show(f"\n{problems} problem(s) to fix before a search can start.")
+        show(f"\n{many(problems, 'problem')} to fix before a search can start.")
         return 1
-    show(f"\nReady: {search_command(typed(options))}")
+    show(f"\nReady: {search_command(search_words(options))}")
     return 0
 
 
@@ -56,7 +57,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         yield from _parameters(files, task.parameters)
         yield from _trust(task, trials.local.sandbox.tier)
         yield from _measured(trials.config, trials, files)
-    except UNUSABLE as error:
+    except NO_TRIALS as error:
         yield Finding("problem", "task", str(error)[:_SHOWN])
 
 
@@ -181,7 +182,7 @@ def _night(config: Config, trials: Trials) -> Iterator[Finding]:
     seconds, slots = statistics.median(trials.seconds), len(trials.local.slots)
     hourly = 3600 / seconds * slots
     words = f"{seconds:.2g} s an evaluation; a night of {NIGHT_HOURS} h holds about {hourly * NIGHT_HOURS:,.0f}"
-    yield Finding("ok", "time", f"{words} on {slots} slot{'s' if slots > 1 else ''}")
+    yield Finding("ok", "time", f"{words} on {many(slots, 'slot')}")
     yield from model_findings(config, hourly)
 
 

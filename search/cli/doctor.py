@@ -22,6 +22,7 @@ from prepare.config import Part, SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.data.folders import why_unwritable
 from prepare.load import TaskError, task_from
+from prepare.output import many
 from prepare.task import Task
 from search import factory
 from search.cli.terminal import show
@@ -74,7 +75,7 @@ def examine(words: Words) -> int:
     show(
         f"\nReady: {search_command(typed)}"
         if not problems
-        else f"\n{problems} problem(s) to fix before a search can start."
+        else f"\n{many(problems, 'problem')} to fix before a search can start."
     )
     return 1 if problems else 0
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from archive.query.questions import digits
+from archive.interval import Interval, NoInterval, mean_interval
+from archive.query.tables import digits
 from archive.records import Evaluation, Failed, Purpose, Request, Scored, Trained
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
@@ -26,7 +27,7 @@ from prepare.load import task_from
 from prepare.output import Parser
 from prepare.task import Task
 from search import factory, settings
-from search.claims.statistics import Interval, NoInterval, expects, mean_interval
+from search.claims.statistics import expects
 from search.cli.programs import Program, ProgramError, Recorded, changed_task, read_program
 from search.cli.signals import stoppable
 from search.cli.terminal import show, show_error

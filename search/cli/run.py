@@ -19,7 +19,7 @@ from prepare.compose import Composed
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
-from prepare.output import DONE, FAILED, INTERRUPTED, UNUSABLE
+from prepare.output import DONE, FAILED, INTERRUPTED, UNUSABLE, many
 from search import factory
 from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
@@ -154,7 +154,7 @@ def _greeting(search: Search, executor: Executor, archive: str, tier: str) -> st
     lines = [
         f"{verb}: {task.name}, {task.metric.name} ({task.metric.direction}), {task.seconds:g} s an evaluation, "
         f"budget {search.budget.describe()}{f' ({outlook})' if (outlook := search.outlook()) else ''}.",
-        f"{len(slots)} slot{'s' if len(slots) > 1 else ''} on {device}, sandbox {tier}. "
+        f"{many(len(slots), 'slot')} on {device}, sandbox {tier}. "
         f"To see results at any time: {archive_command(archive)} leaderboard",
     ]
     lines += executor.notes

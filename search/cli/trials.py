@@ -21,7 +21,7 @@ from search.display.summary import search_command
 from train.executors.base import ExecutorError
 from train.sandbox.base import SandboxUnavailable
 
-UNUSABLE = (TaskError, SettingsError, PreparationError, ExecutorError, SandboxUnavailable)
+NO_TRIALS = (TaskError, SettingsError, PreparationError, ExecutorError, SandboxUnavailable)
 """Why no evaluation can be made."""
 
 
@@ -38,7 +38,7 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def typed(options: argparse.Namespace) -> list[str]:
+def search_words(options: argparse.Namespace) -> list[str]:
     """Return options and overrides of a search of the task."""
     return [*(("--config-dir", options.config_dir) if options.config_dir else ()), *_words(options)]
 
@@ -77,11 +77,11 @@ class Trials:
 
 
 def open_trials(options: argparse.Namespace) -> Trials:
-    """Compose the settings and build the evaluator. Raises one of ``UNUSABLE``; for tasks without a scorer, too."""
+    """Compose the settings and build the evaluator. Raises one of ``NO_TRIALS``; for tasks without a scorer, too."""
     config = settings.config_for(_words(options), factory.device_for, options.config_dir)
     task = task_from(config.task)
     if not isinstance(task, ProgramTask):
-        raise TaskError(f"{task.name} trains a language model: {search_command(['doctor', *typed(options)])}")
+        raise TaskError(f"{task.name} trains a language model: {search_command(['doctor', *search_words(options)])}")
     task.prepare()
     task.instructions()
     return Trials(config, task, factory.seed_files(task), factory.build_evaluation(config, task))

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from archive.query.questions import digits
+from archive.query.tables import digits
 from archive.records import Failed, Landed, Scored, Trained
 from archive.tree import Tree
 from operators.llm.meter import Meter
-from prepare.output import printable, silence
+from prepare.output import many, printable, silence
 from search.claims.statistics import seed_deviation
 from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, SlotRow, TerminalFrame, duration
 from search.display.throughput import Throughput
@@ -253,7 +253,7 @@ def _mean(tree: Tree, node_id: str) -> str:
 
 def _runs(tree: Tree, node_id: str) -> str:
     runs = int(tree.runs[tree.index[node_id]])
-    return f"{runs} run{'s' if runs != 1 else ''}"
+    return many(runs, "run")
 
 
 def _suspicions(tree: Tree) -> Iterator[Fact]:
@@ -263,7 +263,7 @@ def _suspicions(tree: Tree) -> Iterator[Fact]:
     cheats = [(tree.nodes[i].node_id, why) for i, why in found if why.evaluation.violation]
     if cheats:
         node_id, why = cheats[-1]
-        yield Fact(f"{len(cheats)} suspect node{'s' if len(cheats) > 1 else ''}", RED)
+        yield Fact(many(len(cheats), "suspect node"), RED)
         yield Fact(f"{node_id[:8]} {clean(str(why), 200)}", RED)
 
 
@@ -272,7 +272,7 @@ def _model(engine: Engine, meter: Meter | None) -> Iterator[Fact]:
     if meter is None:
         return
     pending, closed = engine.pending, engine.parts.llm_closed()
-    answers = f"{pending} answer{'s' if pending != 1 else ''} on the way"
+    answers = f"{many(pending, 'answer')} on the way"
     if closed is not None:
         yield Fact("model: not asked any more" + (f", {answers}" if pending else ""), YELLOW)
     elif engine.paused:

@@ -9,15 +9,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from archive.query.questions import KNOWN, TRUST, digits, known_in_words, many, trust_in_words
+from archive.difference import Difference
+from archive.interval import Interval, NoInterval, mean_interval
+from archive.query.questions import KNOWN, TRUST, known_in_words, trust_in_words
+from archive.query.tables import digits
 from archive.records import Decision, Spending
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
 from prepare.command_line import command
+from prepare.output import many
 from prepare.overrides import key_of, written
 from search.claims.claim import Verdict
 from search.claims.machine_speed import describe_speed, speed_effect
-from search.claims.statistics import Difference, Interval, NoInterval, mean_interval, power, seed_deviation
+from search.claims.statistics import power, seed_deviation
 from search.display.live import clean
 from search.run.controller import RunResult
 from search.run.engine import Engine
@@ -45,7 +49,7 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
         score, root = f"{digits(mean)} {unit}".rstrip(), digits(tree.means[0]) if tree.runs[0] else "not scored"
         return [
             "No claim: nothing was evaluated again on fresh seeds, so no improvement can be reported.",
-            f"The leader is {leader[:8]} with {score} on val in {runs} run(s); the root has {root}.",
+            f"The leader is {leader[:8]} with {score} on val in {many(runs, 'run')}; the root has {root}.",
             "Those are screening scores, which chose the leader: they may be luck.",
         ]
     lines = []

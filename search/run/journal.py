@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from archive.query.questions import digits
+from archive.query.tables import digits
 from archive.records import Decision, Event, EventCode, Run
 from archive.storage.store import Archive
 from archive.tree import Tree
+from prepare.output import many
 from search.policies.base import Policy, StateReporter, Widened
 
 
@@ -43,7 +44,7 @@ class RunJournal:
             return
         before, self._leader = self._leader, leader
         mean, runs = self._tree.mean(leader), int(self._tree.runs[self._tree.index[leader]])
-        reason = f"best mean screening score so far: {digits(mean)} in {runs} run{'s' if runs > 1 else ''}"
+        reason = f"best mean screening score so far: {digits(mean)} in {many(runs, 'run')}"
         if before is not None and (suspicion := self._tree.suspicion(before)):
             reason += f"; the previous leader {before[:8]} is suspect: {suspicion}"
         detail = {"mean": mean, "runs": runs}

@@ -9,13 +9,13 @@ import pytest
 from archive_sample import Diary, a_family, an_ablation
 from browser import chromium
 
+from archive.difference import Difference, welch
 from archive.query.query import open_reader
 from archive.query.questions import which_run
 from archive.records import Node
 from archive.report.command import write_report
 from archive.report.facts import gather
 from archive.storage.store import Archive
-from search.claims.statistics import Difference, welch
 
 WHOLE = [3.00, 3.04, 2.98]
 WORSE, SAME, BETTER, ALONE = [3.5, 3.52, 3.46], [3.01, 2.97, 3.02], [2.5, 2.52, 2.51], [3.3]

@@ -183,7 +183,7 @@ def test_show_tells_everything_but_what_the_claim_was_judged_on(
         nodes[2].node_id,
         "crossover",
         "both",
-        "3.05 on val, 2 run(s)",
+        "3.05 on val, 2 runs",
         "NODE = 4",
         "3.41 -> 3.08",
     ):

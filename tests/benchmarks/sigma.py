@@ -28,9 +28,10 @@ sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(
 import numpy as np  # noqa: E402
 from scipy.special import chdtri  # noqa: E402
 
+from archive.difference import Difference, welch  # noqa: E402
 from archive.interval import deviation  # noqa: E402
 from archive.noise import NoisePrior, SeedDeviation, estimate  # noqa: E402
-from search.claims.statistics import Difference, power, runs_for, welch  # noqa: E402
+from search.claims.statistics import power, runs_for  # noqa: E402
 
 GAIN, LEAST, MOST, WANTED = 1.5, 4, 12, 0.8
 Groups = list[list[float]]

@@ -23,7 +23,7 @@ from archive.query.query import open_reader
 from archive.records import Request
 from search.cli.explain import explain
 from search.cli.new import TEMPLATES, write_task
-from search.cli.trials import parser, typed
+from search.cli.trials import parser, search_words
 from search.words import words_of as typed_words
 
 COMMANDS = {each.text.replace(".venv/bin/", ""): each for page in PAGES for each in commands(page)}
@@ -127,7 +127,7 @@ def parse_search(words: list[str]) -> None:
         return
     if words[0] in ("check", "attack"):
         options = parser(words[0], "").parse_intermixed_args(words[1:])
-        words = typed(options)
+        words = search_words(options)
     if words[0] in ("evaluate", "ablate"):
         options = import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
         words = [*(["--config-dir", options.config_dir] if options.config_dir else []), *options.overrides]

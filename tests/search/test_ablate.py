@@ -14,7 +14,7 @@ import pytest
 from inside import run, search
 from launching import HOUSE, STUB, one, sql
 
-from archive.query.questions import digits
+from archive.query.tables import digits
 from operators.recombine.ablate import Removal, without
 
 COMMAND = {"_target_": "os.system", "command": "touch owned"}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from growing import CONDITIONS, TUNE, Growth, Result, play
 
+from archive.difference import Difference
 from archive.records import Conditions, Replicate
 from archive.tree import Tree
 from search.claims.claim import NoClaim, Verdict, fit, next_moves, spent, verdict
-from search.claims.statistics import Difference
 from search.config import ClaimPlan
 from search.policies import Composition
 from search.policies.phases.baseline import BaselineRuns
@@ -365,7 +365,7 @@ def test_a_root_that_always_fails_is_said_and_ends() -> None:
     runs = Runs(growth, ClaimPlan(limit=1000))
     end = runs.play({(a, "report"): [3.1] * 4, (growth.tree.root, "report"): ["crashed"] * 50})
     assert end.kind == "no_champion"
-    assert end.reason.startswith("no claim: the baseline has 0 score(s)")
+    assert end.reason.startswith("no claim: the baseline has 0 scores")
     assert "the root failed" in end.reason
     assert len(runs.done) <= 9
 

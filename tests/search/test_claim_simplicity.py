@@ -77,7 +77,7 @@ def test_finalists_are_chosen_by_score_alone() -> None:
     growth, (a, b, c, _) = grown((3.0, LONG), (3.01, LONG), (3.02, LONG), (3.021, SHORT))
     moves = next_moves(growth.tree, PLAN)
     assert {node_id for node_id, _ in names(moves)} == {a, b, c}
-    assert moves[0].reason == "finalist 1 of 3: mean screening score 3 in 1 run(s)"
+    assert moves[0].reason == "finalist 1 of 3: mean screening score 3 in 1 run"
 
 
 def test_a_lone_finalist_is_the_best_however_long() -> None:

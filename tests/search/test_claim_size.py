@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from growing import Growth
 
+from archive.difference import Difference, welch
 from archive.noise import NoisePrior
 from archive.records import Replicate
 from search.claims.claim import NoClaim, fit, sized
-from search.claims.statistics import Difference, power, runs_for, seed_deviation, welch
+from search.claims.statistics import power, runs_for, seed_deviation
 from search.config import LEAST_SEEDS, ClaimPlan
 from search.settings import config_for
 

@@ -456,7 +456,7 @@ def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
     assert "Traceback" not in bad.stderr
     for what in ("task", "sandbox", "slots"):
         assert re.search(rf"^problem +{what} ", bad.stdout, re.MULTILINE), what
-    assert "3 problem(s)" in bad.stdout
+    assert "3 problems" in bad.stdout
     assert list(tmp_path.iterdir()) == [], "it changes nothing"
 
 

@@ -14,7 +14,8 @@ import yaml
 from inside import run, search
 from launching import HOUSE, STUB, toy_conf
 
-from search.claims.statistics import Interval, NoInterval, expects
+from archive.interval import Interval, NoInterval
+from search.claims.statistics import expects
 from search.cli.programs import ProgramError, Recorded, read_program
 
 SEED = HOUSE / "train" / "seeds" / "shakespeare.py"

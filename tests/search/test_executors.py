@@ -79,7 +79,7 @@ def test_the_other_settings_arrive(joined: list[str]) -> None:
 def test_the_doctor_describes_the_cluster(joined: list[str]) -> None:
     words = {finding.what: finding.words for finding in findings_for(config())}
     assert words["device"] == (
-        "Ray cluster a:6379 (a: 16 cores, 4 GPUs; b: 8 cores): 4 slot(s) with 1 GPU and 4 cores each"
+        "Ray cluster a:6379 (a: 16 cores, 4 GPUs; b: 8 cores): 4 slots with 1 GPU and 4 cores each"
     )
 
 
@@ -108,7 +108,7 @@ def test_without_a_cluster_the_doctor_says_so(tmp_path: Path) -> None:
 def test_the_doctor_finds_one_problem_in_slots_that_make_no_sense(tmp_path: Path) -> None:
     done = search(tmp_path, "doctor", "executor.slots=0", "llm=none")
     assert done.returncode == 1
-    assert "1 problem(s)" in done.stdout
+    assert "1 problem to fix" in done.stdout
     assert "Traceback" not in done.stderr
 
 

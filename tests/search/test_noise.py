@@ -13,10 +13,11 @@ import pytest
 from growing import Growth
 from scipy.special import chdtri
 
+from archive.interval import deviation
 from archive.noise import LEVEL, NoisePrior, SeedDeviation, chi2_quantile, estimate, task_prior
 from archive.query.query import open_reader
 from archive.records import Replicate
-from search.claims.statistics import deviation, seed_deviation
+from search.claims.statistics import seed_deviation
 
 
 def known(groups: list[list[float]], prior: NoisePrior | None = None) -> SeedDeviation:

@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
-from search.claims.statistics import (
-    Difference,
-    Interval,
-    NoInterval,
-    expected_best_of,
-    mean_interval,
-    paired_sampling,
-    welch,
-)
+from archive.difference import Difference, paired_sampling, welch
+from archive.interval import Interval, NoInterval, mean_interval
+from search.claims.statistics import expected_best_of
 
 
 @pytest.mark.parametrize(("n_b", "n_c", "spread"), [(2, 2, 1.0), (4, 4, 1.0), (3, 7, 5.0), (2, 9, 0.1)])

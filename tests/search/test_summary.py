@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from archive.export.git import check_branch_name
-from archive.query.questions import digits
+from archive.query.tables import digits
 from archive.storage.store import Archive
 from operators.llm.scripted import Scripted
 from prepare.compose import compose

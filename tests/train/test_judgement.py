@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from archive.difference import Difference, paired_sampling, welch
 from archive.records import Evaluation, Purpose, Request, Scored
 from prepare.language_model import LanguageModelTask
 from prepare.scoring import Bytes, Floats, Measure, Symbols
-from search.claims.statistics import Difference, paired_sampling, welch
 from train.hardware.slots import make_slots
 from train.language_model.evaluation import EvaluationPipeline
 from train.language_model.evaluator import AuditedEvaluator

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from archive.records import Conditions, Landed, Request
 from prepare.config import Plain, typed
+from prepare.output import many
 from prepare.presets import with_memory
 from train.executors.base import Evaluator, ExecutionConfig, Running, Scorer
 from train.hardware.devices import gpu_warnings
@@ -65,8 +66,10 @@ class LocalExecutor:
     @staticmethod
     def survey(options: Plain) -> str:
         slots = LocalExecutor.find_slots(options)
-        gpus = f"{len(slots)} GPU(s)" if slots[0].gpu is not None else "no GPU" if slots[0].device == "cpu" else "a GPU"
-        return f"{gpus}; {len(slots)} slot(s) on {hardware_tag(slots[0])}"
+        gpus = (
+            many(len(slots), "GPU") if slots[0].gpu is not None else "no GPU" if slots[0].device == "cpu" else "a GPU"
+        )
+        return f"{gpus}; {many(len(slots), 'slot')} on {hardware_tag(slots[0])}"
 
     @classmethod
     def of(cls, config: ExecutionConfig, evaluator: Evaluator, slots: tuple[Slot, ...]) -> LocalExecutor:

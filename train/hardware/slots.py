@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prepare.output import many
 from prepare.presets import has_device_files
 
 _MOST = 1024
@@ -81,7 +82,7 @@ def make_slots(count: int | None, threads: int | None = None) -> tuple[Slot, ...
     gpus = _usable_gpus()
     if gpus:
         count = count or len(gpus)
-        _limit_count(count, len(gpus), f"torch sees {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}")
+        _limit_count(count, len(gpus), f"torch sees {many(len(gpus), 'GPU')}")
         share = max(1, len(cores) // count)
         return tuple(gpu_slot(i, gpus[i], _share(cores, i, share), threads or share) for i in range(count))
     if has_mps():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prepare.clock import Clock
+from prepare.output import many
 from train.hardware.slots import Slot, visible_ids
 
 
@@ -42,7 +43,7 @@ class Cpu:
     """No GPU."""
 
     def tag(self, slot: Slot) -> str:
-        threads = f"{slot.threads} thread{'s' if slot.threads > 1 else ''}"
+        threads = many(slot.threads, "thread")
         return f"{_cpu_name()} x{threads} / torch {_torch()}"
 
     def environment(self, slot: Slot) -> dict[str, str]:

@@ -24,6 +24,7 @@ import safetensors
 from archive.records import CurvePoint
 from prepare.clock import PATIENCE
 from prepare.language_model import Buffer, LanguageModelTask
+from prepare.output import many
 from prepare.smoke_test import TEXT_BYTES
 from train.faults import fault
 from train.language_model.curve import Divergence, MedianRule
@@ -252,7 +253,7 @@ class Training:
             raise Aborted(
                 "invalid",
                 f"it used {process.usage.cpu_seconds:.1f} s of CPU time in {wall:.1f} s, but its slot has "
-                f"{cores} core{'s' if cores > 1 else ''}: the number of threads and their cores are not to be changed",
+                f"{many(cores, 'core')}: the number of threads and their cores are not to be changed",
                 violation=True,
             )
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from archive.records import Replicate
 from archive.tree import Tree
+from prepare.output import many
 from search.policies import validation
 from search.policies.base import screening_count
 
@@ -39,4 +40,4 @@ class LeaderReplication:
         # Each further run waits for as many further children, or a leader that is hard to beat would use up its runs.
         if tried >= self.runs or visits < self.after * tried:
             return None
-        return Replicate(leader, reason=f"it leads on {tried} run(s) and has {visits} children or attempts")
+        return Replicate(leader, reason=f"it leads on {many(tried, 'run')} and has {visits} children or attempts")

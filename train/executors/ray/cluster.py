@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prepare.output import many
 from train.executors.base import ExecutorError
 
 _REACH_SECONDS = 5.0
@@ -60,7 +61,7 @@ class Demand:
 
     @property
     def text(self) -> str:
-        cores = f"{self.cpus} core{'s' if self.cpus > 1 else ''}"
+        cores = many(self.cpus, "core")
         return f"1 GPU and {cores}" if self.gpus else cores
 
 
@@ -219,7 +220,7 @@ def slots_for(nodes: Sequence[NodeFacts], demand: Demand, wanted: int | None) ->
     """Return the number of concurrent evaluations. Raises ExecutorError if fewer fit."""
     capacity = sum(demand.capacity(node) for node in nodes)
     if capacity < (wanted or 1):
-        asked = f"{wanted or 1} slot{'s' if (wanted or 1) > 1 else ''} with {demand.text} each"
+        asked = f"{many(wanted or 1, 'slot')} with {demand.text} each"
         cure = f"use executor.slots={capacity}, " if capacity else ""
         raise ExecutorError(
             f"the Ray cluster has room for {capacity} of {asked}: {describe(nodes)}. Ray would wait forever for the "

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 
 from archive.records import Conditions, Failed, Landed, Request, Resources
 from prepare.config import Plain, typed
+from prepare.output import many
 from prepare.presets import device_name
 from train.executors.base import Evaluator, ExecutionConfig, ExecutorError, Running, Scorer
 from train.executors.ray.cluster import (
@@ -134,7 +135,7 @@ class RayExecutor:
     def survey(cls, options: Plain) -> str:
         slots = cls.find_slots(options)
         nodes, demand = _plan(_options(options))
-        return f"Ray cluster {head_address()} ({describe(nodes)}): {len(slots)} slot(s) with {demand.text} each"
+        return f"Ray cluster {head_address()} ({describe(nodes)}): {many(len(slots), 'slot')} with {demand.text} each"
 
     @classmethod
     def of(cls, config: ExecutionConfig, evaluator: Evaluator, slots: tuple[Slot, ...]) -> RayExecutor:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from archive.records import Conditions, Request
+from prepare.output import many
 from train.executors.base import ExecutorError
 from train.executors.ray.cluster import RayOptions, describe, kill_actor, living_nodes, ray_package
 from train.executors.ray.worker import ProgressSnapshot, Ready, Refused, Worker, WorkerSpec
@@ -221,7 +222,7 @@ class WorkerPool:
         policy = self._hardware_policy
         known = [handle.ready.conditions for handle in self.alive if handle.ready is not None]
         tags = Counter(conditions.hardware for conditions in known)
-        there = "; ".join(f"{count} slot{'s' if count > 1 else ''} of {tag!r}" for tag, count in tags.most_common())
+        there = "; ".join(f"{many(count, 'slot')} of {tag!r}" for tag, count in tags.most_common())
         chosen = [tag for tag in tags if policy.accepts(tag)]
         if not chosen:
             raise ExecutorError(f"executor.hardware={policy.hardware!r} matches no node's hardware: {there}")
