@@ -8,11 +8,12 @@
 
     selection/       one node out of all
         scores.py       node scores (UCB, PUCT, the weights of ShinkaEvolve and others)
-        values.py       the rank or the min-max value of a mean, which scores start from
+        values.py       the rank, the min-max value or the share of a mean, which scores start from
         backups.py      values and visits of subtrees
         samplers.py     from scores to one node: argmax, proportional, rank softmax
         uct.py          descent from the root: UCT, progressive widening
         thompson.py     descent from the root by Thompson sampling: AB-MCTS-A
+        clade.py        Thompson sampling by the success of a node's descendants
     population/      which nodes may be parents now
         islands.py      islands with migration
         elites.py       the best of each kind (MAP-Elites)

@@ -299,7 +299,7 @@ def test_slots_side_by_side_do_not_all_make_the_same_move(policy: Policy) -> Non
     assert max(moves.values()) <= 22
 
 
-ONE_NODE_AT_A_TIME = {"greedy", "hillclimb"}
+ONE_NODE_AT_A_TIME = {"greedy", "hillclimb", "sica_interval"}
 """They improve one node by definition: slots side by side differ by operator and partner alone."""
 
 
@@ -329,7 +329,7 @@ def test_a_pending_child_changes_what_is_chosen_next(name: str, policy: Policy) 
     assert now == crowded[favourite] if name in INDIFFERENT else now < crowded[favourite]
 
 
-INDIFFERENT = {"greedy", "hillclimb", "random", "rank_softmax", "map_elites", "pareto"}
+INDIFFERENT = {"greedy", "hillclimb", "random", "rank_softmax", "map_elites", "pareto", "sica_interval"}
 """Their formulas look at ranks alone; a child in flight is a slot that is taken, and no more."""
 
 

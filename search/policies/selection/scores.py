@@ -18,7 +18,7 @@ from archive.tree import Floats, Tree
 from search.policies import validation
 from search.policies.selection.backups import subtree_visits
 from search.policies.selection.values import NORMS, Norm, among, normalised, oriented, ranks
-from search.policies.tree_cache import Mask
+from search.policies.tree_cache import Mask, cache_of
 
 
 class NodeScore(Protocol):
@@ -31,7 +31,7 @@ class NodeScore(Protocol):
 
 @dataclass(frozen=True)
 class _Normed:
-    """A score based on the rank of a node's mean, or on its min-max value."""
+    """A score based on the rank of a node's mean, on its min-max value, or on the mean as a share."""
 
     norm: Norm = field(default="rank", kw_only=True)
 
@@ -149,9 +149,10 @@ class MadSigmoid:
 class NoveltyWeighted(_Normed):
     """``sigmoid(slope * (v_i - centre)) / (1 + n_i)``: prefers good nodes with few children.
 
-    ``v_i`` in [0, 1] is the rank of the node's mean (``norm``: or its min-max value), ``n_i`` its children including
-    failed, refused and pending ones. Source: Darwin Goedel Machine (Zhang et al. 2025), slope 10 and centre 0.5 on an
-    accuracy in [0, 1], counting children that still work. A rank replaces the accuracy, which few metrics are.
+    ``v_i`` in [0, 1] is the rank of the node's mean (``norm``: or its min-max value, or the mean as a share), ``n_i``
+    its children including failed, refused and pending ones. Source: Darwin Goedel Machine (Zhang et al. 2025), slope
+    10 and centre 0.5 on an accuracy in [0, 1] (``norm: share``), counting children that still work. A rank replaces
+    the accuracy, which few metrics are.
     """
 
     slope: float = 10.0
@@ -195,3 +196,37 @@ class KeptLine:
             following = int(better[first]) if first < last else -1
         scores[head] = 1.0
         return scores
+
+
+@dataclass(frozen=True)
+class NewestWithinInterval:
+    """The newest node whose mean is not below the best's lower bound ``m - z * s / sqrt(n)`` has the highest score.
+
+    ``m`` is the best mean, ``s`` the standard deviation (of n - 1) of the best node's n scores by case, or of its
+    screenings where the task has no cases; 0 with fewer than two. Nodes within the interval have 1 to N by arrival,
+    all others -1 to 0 by their rank, so with ``Argmax`` they follow if no operator applies to the former. Source: the
+    choice of the base agent in the self-improving coding agent (Robeyns, Szummer and Aitchison 2025), which walks back
+    from the newest iteration, z = 1.96. A newer agent that is not clearly worse has more improvements in it.
+    """
+
+    ordinal: ClassVar[bool] = False
+    z: float = 1.96
+
+    def __post_init__(self) -> None:
+        validation.number("score.z", self.z, 0, why="0 takes the best")
+
+    def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
+        values = oriented(tree, members)
+        if np.isnan(values).all():
+            return values
+        best = int(np.nanargmax(values))
+        inside = values >= values[best] - self.z * standard_error(tree, best)
+        return np.where(inside, 1.0 + np.arange(len(values)), ranks(tree, members) - 1.0)
+
+
+def standard_error(tree: Tree, place: int) -> float:
+    """Return the standard error of a node's mean over its cases, or over its screenings; 0 with fewer than two."""
+    scores = cache_of(tree).case_values(tree)[place]
+    if len(scores) < 2 or np.isnan(scores).any():
+        scores = np.array(tree.scores(tree.nodes[place].node_id))
+    return float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0

@@ -1,7 +1,8 @@
 """Normalised mean scores: ranks and min-max values.
 
 Ranks use the order of the scores alone: one diverged run does not flatten the others, and a monotone change of the
-metric changes nothing. ``members`` [N] restricts the nodes to compare; None is all that may be improved.
+metric changes nothing. Shares are the scores of metrics in [0, 1] themselves, such as a share of solved problems.
+``members`` [N] restricts the nodes to compare; None is all that may be improved.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy as np
 from archive.tree import Floats, Tree
 from search.policies.tree_cache import Mask
 
-Norm = Literal["rank", "minmax"]
-NORMS = ("rank", "minmax")
+Norm = Literal["rank", "minmax", "share"]
+NORMS = ("rank", "minmax", "share")
 
 
 def among(tree: Tree, members: Mask | None) -> Mask:
@@ -24,7 +25,9 @@ def among(tree: Tree, members: Mask | None) -> Mask:
 
 
 def normalised(tree: Tree, norm: Norm, members: Mask | None = None) -> Floats:
-    """Return [N] values in [0, 1], the best 1, NaN for non-members. A new array."""
+    """Return [N] values in [0, 1], NaN for non-members; of ``rank`` and ``minmax`` the best is 1. A new array."""
+    if norm == "share":
+        return shares(tree, members)
     return ranks(tree, members) if norm == "rank" else minmax(tree, members)
 
 
@@ -54,6 +57,15 @@ def minmax(tree: Tree, members: Mask | None = None) -> Floats:
         return values
     worst, best = np.nanmin(values), np.nanmax(values)
     return np.where(np.isnan(values), np.nan, 1.0) if worst == best else (values - worst) / (best - worst)
+
+
+def shares(tree: Tree, members: Mask | None = None) -> Floats:
+    """Return [N] means as shares of success: the mean of a maximised metric, 1 less it of a minimised one, in [0, 1].
+
+    Means outside of [0, 1] count as the nearer end.
+    """
+    values = oriented(tree, members)
+    return np.clip(values if tree.direction == "maximise" else 1.0 + values, 0.0, 1.0)
 
 
 def oriented(tree: Tree, members: Mask | None = None) -> Floats:
