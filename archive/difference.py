@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,9 @@ from archive.records import Direction, Evaluation, Scored
 from prepare.output import many
 
 Floats = NDArray[np.float64]
-CASES = "cases"
+Sampled = Literal["secret positions", "cases"]
+"""What a score is a mean over."""
+CASES: Sampled = "cases"
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,7 @@ class Sampling:
 
     windows: int
     standard_error: float
-    what: str = "secret positions"
-    """What the windows are, for the user."""
+    what: Sampled = "secret positions"
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def compare(
         before, after = ([float(values.mean()) for values in side] for side in by_case)
         sampling = paired_sampling(by_case[0], by_case[1], CASES)
     if deterministic and before and after:
-        return _exact(before, after, direction, confidence, sampling)
+        return exact(before, after, direction, confidence, sampling)
     if sampling is not None and min(len(before), len(after)) == 1:
         gains = gains_by_case(baseline, champion, direction)
         return replace(over_cases(gains, before, after, confidence), note=_ONE_SEED)
@@ -143,12 +145,17 @@ def over_cases(
     )  # fmt: skip
 
 
-def _exact(
-    before: Sequence[float], after: Sequence[float], direction: Direction, confidence: float, sampling: Sampling | None
+def exact(
+    before: Sequence[float],
+    after: Sequence[float],
+    direction: Direction,
+    confidence: float = CONFIDENCE,
+    sampling: Sampling | None = None,
 ) -> Difference:
+    """Return the champion's gain where neither seeds nor cases are a sample: its interval has no width."""
     gain, means = _gain(before, after, direction), (float(np.mean(before)), float(np.mean(after)))
-    exact = Difference(gain, gain, gain, math.inf, 0.0, confidence, *means, len(before), len(after), "exact")
-    return exact if sampling is None else replace(exact, sampling=replace(sampling, standard_error=0.0))
+    found = Difference(gain, gain, gain, math.inf, 0.0, confidence, *means, len(before), len(after))
+    return found if sampling is None else replace(found, sampling=replace(sampling, standard_error=0.0))
 
 
 def _gain(before: Sequence[float], after: Sequence[float], direction: Direction) -> float:
@@ -157,7 +164,7 @@ def _gain(before: Sequence[float], after: Sequence[float], direction: Direction)
 
 
 def paired_sampling(
-    baseline: Sequence[Floats], champion: Sequence[Floats], what: str = "secret positions"
+    baseline: Sequence[Floats], champion: Sequence[Floats], what: Sampled = "secret positions"
 ) -> Sampling | None:
     """Return the sampling error of the difference of two sides whose runs were all scored in the same windows [N].
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-_HELP = f"See {command('search')} --help."
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _composition(overrides: tuple[str, ...], beside: tuple[Path, ...]) -> Compos
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         key = error.full_key or error.key
-        raise SettingsError(f"{key} has no value yet; expected {key}=VALUE. {_HELP}") from error
+        raise SettingsError(f"{key} has no value yet; expected {key}=VALUE. {_help()}") from error
     except OmegaConfBaseException as error:
         unfit = _unfit_file(_files_chosen(overrides, beside))
         raise SettingsError(unfit or f"{error.full_key}: {_first_line(error)}") from error
@@ -184,7 +183,7 @@ def _refuse_unfit(overrides: Sequence[str], folder: Path | None) -> None:
                 f"{line!r} has several values. Add -m for a run of each, or quote it if it is a single value: {single}"
             )
         if "=" in line and not group:
-            raise SettingsError(f"{line!r} names no setting; expected NAME=VALUE. {_HELP}")
+            raise SettingsError(f"{line!r} names no setting; expected NAME=VALUE. {_help()}")
         if group.startswith(("hydra/", "hydra.")) and group != "hydra.searchpath":
             raise SettingsError(f"{line!r} would have no effect: Hydra composes the configuration and runs nothing")
         if group in known and not override.is_delete() and not isinstance(override.value(), str):
@@ -249,7 +248,7 @@ def _explained(error: Exception, overrides: Sequence[str], beside: Sequence[Path
         return _no_choice(group, name, beside)
     if (key := getattr(error.__cause__, "full_key", None)) is not None:
         return _unknown(str(key), overrides, beside)
-    return f"an override cannot be used: {_first_line(error)}\nExpected NAME=VALUE. {_HELP}"
+    return f"an override cannot be used: {_first_line(error)}\nExpected NAME=VALUE. {_help()}"
 
 
 def _files(beside: Sequence[Path]) -> list[Path]:
@@ -291,7 +290,7 @@ def _no_list(line: str, group: str, beside: Sequence[Path]) -> str:
 
 def _choices(group: str, beside: Sequence[Path]) -> str:
     known = ", ".join(choices_of(group, *beside)) or "none"
-    return f"Choices for {group}: {known}. {_HELP}"
+    return f"Choices for {group}: {known}. {_help()}"
 
 
 def _unknown(key: str, overrides: Sequence[str], beside: Sequence[Path]) -> str:
@@ -301,7 +300,7 @@ def _unknown(key: str, overrides: Sequence[str], beside: Sequence[Path]) -> str:
     top = ", ".join(sorted({name.split(".")[0] for name in keys}))
     hint = did_you_mean(asked, keys).strip(" ()")
     words = f" {hint[0].upper()}{hint[1:]}" if hint else ""
-    return f"unknown override {asked!r}.{words}\nValid keys begin with: {top}. {_HELP}"
+    return f"unknown override {asked!r}.{words}\nValid keys begin with: {top}. {_help()}"
 
 
 def _valid_keys(overrides: Sequence[str], beside: Sequence[Path]) -> set[str]:
@@ -324,8 +323,12 @@ def _keys(node: Any, prefix: str) -> Iterator[str]:
 
 
 def _unreadable(override: str) -> str:
-    return f"the override {override!r} cannot be read.\nExpected NAME=VALUE, as in task.seconds=3. {_HELP}"
+    return f"the override {override!r} cannot be read.\nExpected NAME=VALUE, as in task.seconds=3. {_help()}"
 
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _help() -> str:
+    return f"See {command('search')} --help."

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prepare.known import TaskError
 from prepare.source import SourceError, decode
+from prepare.syntax import PARSE_ERRORS
 
 ROOT = Path(__file__).resolve().parent.parent
 """Folder of this project's packages. A task's paths are relative to the current folder or, failing that, to this."""
@@ -35,7 +36,7 @@ def require_python(path: str, text: str) -> None:
     try:
         if path.endswith(".py"):
             compile(text, path, "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except PARSE_ERRORS as error:
         raise TaskError(f"the seed program {path} does not parse: {error}. Fix it and start a new run.") from None
 
 

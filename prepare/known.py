@@ -54,10 +54,6 @@ EVALUATORS = (
 )
 
 _DEEPEST = 20
-_HELP = (
-    f"Nothing was imported. If the class is your own, name it in your settings: {command('search')} evaluate PATH "
-    "task=NAME --config-dir DIR (or: ablate ID, and evaluator=NAME for an evaluator)"
-)
 
 
 def known_task(config: object) -> dict[str, Any]:
@@ -65,7 +61,9 @@ def known_task(config: object) -> dict[str, Any]:
     if not isinstance(config, Mapping):
         raise TaskError(f"the task is a {type(config).__name__}; expected an object, as task.json of an export has it")
     if "_target_" in config:
-        raise TaskError(f"the task is built by the class {_shown(config['_target_'])}, which data cannot name. {_HELP}")
+        raise TaskError(
+            f"the task is built by the class {_shown(config['_target_'])}, which data cannot name. {_help()}"
+        )
     if "workspace" in config:
         raise TaskError(
             f"the task is a folder ({_shown(config.get('folder'))}) whose scorer is code, and data cannot name code. "
@@ -93,7 +91,7 @@ def _known(section: object, known: tuple[Known, ...], where: str) -> dict[str, A
     if not found:
         raise TaskError(
             f"{where} names the class {_shown(target)}; expected one of {_listed(known)}, since a configuration that "
-            f"comes with an export or an archive may not name other code. {_HELP}"
+            f"comes with an export or an archive may not name other code. {_help()}"
         )
     options = {str(key): value for key, value in section.items() if key != "_target_"}
     _refuse_classes(options, where)
@@ -120,7 +118,7 @@ def _refuse_classes(value: object, where: str, depth: int = 0) -> None:
         raise TaskError(f"{where} is nested deeper than {_DEEPEST} levels; expected a task's plain values")
     if isinstance(value, Mapping):
         if named := [key for key in value if str(key).startswith("_")]:
-            raise TaskError(f"{where} has the key {_shown(named[0])}; expected plain values there. {_HELP}")
+            raise TaskError(f"{where} has the key {_shown(named[0])}; expected plain values there. {_help()}")
         for key, item in value.items():
             _refuse_classes(item, f"{where}.{_shown(key)[1:-1]}"[:200], depth + 1)
     elif isinstance(value, list | tuple):
@@ -136,7 +134,7 @@ def _refuse_options(options: Mapping[str, Any], known: Known, where: str) -> Non
         if key not in known.options and not _same(value, default):
             raise TaskError(
                 f"{where}.{key} is {_shown(value)}; expected {default!r}, since a configuration that comes with an "
-                f"export or an archive may not change it. {_HELP}"
+                f"export or an archive may not change it. {_help()}"
             )
     if "name" in options and not _is_plain_name(options["name"]):
         raise TaskError(
@@ -152,3 +150,10 @@ def _is_plain_name(value: object) -> bool:
 def _same(value: object, default: object) -> bool:
     """Compare with a default; a list, as JSON has it, equals the same tuple."""
     return (tuple(value) if isinstance(value, list) else value) == default
+
+
+def _help() -> str:
+    return (
+        f"Nothing was imported. If the class is your own, name it in your settings: {command('search')} evaluate PATH "
+        "task=NAME --config-dir DIR (or: ablate ID, and evaluator=NAME for an evaluator)"
+    )

@@ -86,8 +86,13 @@ def with_new_names(values: Any) -> Any:
             target = NEW_NAMES.get(target, target)
             new |= {key: NEW_VALUES.get((target, str(key)), {}).get(_plain(value), value) for key, value in new.items()}
             new["_target_"] = target
-        return new
+        return {key: _new_name(str(key), value) for key, value in new.items()}
     return [with_new_names(value) for value in values] if isinstance(values, list | tuple) else values
+
+
+def _new_name(key: str, value: Any) -> Any:
+    """Return the new name of a class that a sweep names by a dotted key, as ``policy.sampler._target_``."""
+    return NEW_NAMES.get(value, value) if isinstance(value, str) and key.endswith("._target_") else value
 
 
 def _is_removed(value: Any) -> bool:

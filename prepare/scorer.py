@@ -88,7 +88,7 @@ def finite_number(value: Any) -> float | None:
     kind = str(getattr(value, "dtype", "float")).rpartition(".")[2]  # torch.float32, float64
     if isinstance(value, bool) or not kind.startswith(("int", "uint", "float", "bfloat", "half", "double")):
         return None
-    if isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+    if not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         return None
     try:
         number = float(value)

@@ -70,6 +70,21 @@ class Metric:
                 f"task.metric.lower is {self.lower:g} and task.metric.upper is {self.upper:g}; expected lower < upper"
             )
 
+    @property
+    def sign(self) -> int:
+        """1 if a larger score is better, else -1."""
+        return 1 if self.direction == "maximise" else -1
+
+    @property
+    def bound(self) -> float | None:
+        """The best value that a score can have; None if there is no limit."""
+        best = self.upper if self.direction == "maximise" else self.lower
+        return best if math.isfinite(best) else None
+
+    def is_better(self, score: float, other: float, margin: float = 0.0) -> bool:
+        """Return whether a score is better than another one by more than ``margin``."""
+        return self.sign * score > self.sign * other + margin
+
     def check(self, score: float) -> str | None:
         """Return why ``score`` cannot be a value of this metric, or None."""
         if not math.isfinite(score):

@@ -31,7 +31,7 @@ from archive.query.query import Reader
 from archive.query.questions import which_run
 from archive.query.select import Result
 from prepare.command_line import command
-from prepare.renamed import NEW_NAMES, with_new_names
+from prepare.renamed import with_new_names
 
 _RUNS = """
     SELECT s.run, s.task, s.direction, s.policy, s.seed, r.config, s.evaluations, s.leader_score, s.champion,
@@ -88,8 +88,7 @@ class _Run:
     def value(self, key: str) -> str | None:
         """Return a setting of this run (``policy``, ``seed``, ``task.seconds``); None if it is not recorded."""
         if key in self.swept:
-            value = str(self.swept[key])
-            return NEW_NAMES.get(value, value) if key.endswith("_target_") else value
+            return str(self.swept[key])
         if key in ("policy", "seed", "task", "run"):
             return str(self.facts[key])
         chosen = self.config.get("chosen")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Files = Mapping[str, str]
+from operators.languages.files import Files
+
 Kind = Literal["idle", "working", "inexact", "shopping"]
 """How a cheat breaks a task:
 

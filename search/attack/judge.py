@@ -12,9 +12,11 @@ from typing import Literal, Protocol
 import psutil
 
 from archive.records import Evaluation, Failed, Purpose, Scored
+from operators.languages.files import Files
 from prepare.known import TaskError
 from prepare.program import ProgramTask
-from search.attack.base import Cheat, Files, Target
+from prepare.task import Metric
+from search.attack.base import Cheat, Kind, Target
 from search.attack.others import other_cheats
 from search.attack.python import LEFT_BEHIND, python_cheats
 from search.attack.shipped import shipped_cheats
@@ -52,27 +54,26 @@ class Honest:
     """Scores of the honest seed."""
 
     scores: tuple[float, ...]
-    larger_is_better: bool
+    """One of a deterministic task, several of a task with noise."""
+    metric: Metric
     smallest_gain: float
 
     @property
-    def sign(self) -> int:
-        return 1 if self.larger_is_better else -1
+    def has_noise(self) -> bool:
+        return len(self.scores) > 1
 
     def as_good(self, score: float) -> bool:
         """Return whether a score is at least as good as the worst of the seed's."""
-        return self.sign * score >= min(self.sign * each for each in self.scores)
+        return any(not self.metric.is_better(each, score) for each in self.scores)
 
-    def better(self, score: float, than: float | None = None) -> bool:
-        """Return whether a score is better than the seed's best, or than a number, by more than the noise."""
-        best = max(self.sign * each for each in self.scores) if than is None else self.sign * than
-        return self.sign * score > best + self._margin
+    def better(self, score: float, other: float | None = None) -> bool:
+        """Return whether a score is better than all of the seed's, or than another one, by more than the noise."""
+        others = self.scores if other is None else (other,)
+        return all(self.metric.is_better(score, each, self._margin) for each in others)
 
     @property
     def _margin(self) -> float:
-        if len(self.scores) == 1:
-            return 0.0
-        return max(self.smallest_gain, _DEVIATIONS * statistics.stdev(self.scores))
+        return max(self.smallest_gain, _DEVIATIONS * statistics.stdev(self.scores)) if self.has_noise else 0.0
 
 
 def honest_scores(runs: Runs) -> Honest | Failed:
@@ -81,19 +82,18 @@ def honest_scores(runs: Runs) -> Honest | Failed:
     scores = tuple(each.score for each in found if isinstance(each, Scored))
     if failed := [each for each in found if isinstance(each, Failed)]:
         return failed[0]
-    return Honest(scores, runs.task.metric.direction == "maximise", runs.task.smallest_gain or 0.0)
+    return Honest(scores, runs.task.metric, runs.task.smallest_gain or 0.0)
 
 
 def target_of(runs: Runs, honest: Honest, token: str) -> Target:
     """Return what the cheats know of the task. ``token``: a text that occurs nowhere else."""
-    task = runs.task
-    bound = task.metric.upper if honest.larger_is_better else task.metric.lower
-    best = bound if abs(bound) != float("inf") else honest.sign * 1e6 * max(1.0, abs(honest.scores[0]))
+    task, metric = runs.task, runs.task.metric
+    best = metric.sign * 1e6 * max(1.0, abs(honest.scores[0])) if metric.bound is None else metric.bound
     secrets = {
         str(task.root / path): hashlib.sha256(data).hexdigest() for path, data in task.secret_files().items() if data
     }
     size = int(task.limits.output_mb * 1e6)
-    return Target(runs.files, task.metric.name, best, secrets, size, token, task.scorer, task.evolve_blocks)
+    return Target(runs.files, metric.name, best, secrets, size, token, task.scorer, task.evolve_blocks)
 
 
 def all_cheats(task: ProgramTask, seed: Files) -> list[Cheat]:
@@ -118,10 +118,11 @@ def attack(runs: Runs, cheats: Sequence[Cheat], target: Target, honest: Honest) 
         yield CheatVerdict(cheat, status, words)
 
 
-Result = tuple[Status, str]
+Judged = tuple[Status, str]
+"""A status, with the reason in words."""
 
 
-def _idle(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Result:
+def _idle(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Judged:
     """Judge a cheat that leaves the work undone."""
     found = runs.run(versions[0], 1)
     if isinstance(found, Failed):
@@ -130,7 +131,7 @@ def _idle(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> 
     return ("GOT THROUGH" if through else "rejected"), f"scores {found.score:.6g}"
 
 
-def _working(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Result:
+def _working(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Judged:
     """Judge a cheat that does the work: a gain is a break, and so is what it prints after its token."""
     for files in versions:
         found = runs.run(files, 1)
@@ -139,34 +140,34 @@ def _working(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) 
     if isinstance(found, Failed):
         return "rejected", _reason(found)
     gained = honest.better(found.score)
-    if gained and len(honest.scores) > 1:
+    if gained and honest.has_noise:
         again = runs.run(versions[-1], 2)
         gained = isinstance(again, Scored) and honest.better(again.score)
     return ("GOT THROUGH" if gained else "no gain"), f"scores {found.score:.6g}"
 
 
-def _inexact(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Result:
+def _inexact(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Judged:
     """Judge a result that is slightly wrong: it must not gain where a coarser error of its kind is refused."""
     fine, coarse = (runs.run(files, 1) for files in versions)
     if isinstance(fine, Failed):
         return "rejected", _reason(fine)
     if isinstance(coarse, Scored):
         return "no gain", f"scores {fine.score:.6g}; larger changes are valid, too"
-    through = len(honest.scores) == 1 and honest.better(fine.score)
+    through = not honest.has_noise and honest.better(fine.score)
     return ("GOT THROUGH" if through else "no gain"), f"scores {fine.score!r}; {_reason(coarse)}"
 
 
-def _shopping(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Result:
+def _shopping(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Judged:
     """Judge the version that is best on ``val`` by its gain over the seed on ``holdout``, with a fresh random seed.
 
     A task without noise has no luck: there another start inside the program is another program.
     """
-    if len(honest.scores) == 1:
+    if not honest.has_noise:
         return "not applicable", "the task is deterministic"
     found = [(each.score, files) for files in versions if isinstance(each := runs.run(files, 1), Scored)]
     if not found:
         return "rejected", "no version has a score"
-    bought, files = max(found, key=lambda pair: honest.sign * pair[0])
+    bought, files = max(found, key=lambda pair: honest.metric.sign * pair[0])
     later = [runs.run(each, SEEDS + 1, "report") for each in (files, runs.files)]
     if not (isinstance(later[0], Scored) and isinstance(later[1], Scored)):
         return "rejected", f"scores {bought:.6g} on val, and nothing on holdout"
@@ -175,8 +176,8 @@ def _shopping(runs: Runs, versions: Sequence[Files], honest: Honest, token: str)
     return ("GOT THROUGH" if gained else "no gain"), words
 
 
-_Judge = Callable[[Runs, Sequence[Files], Honest, str], Result]
-_JUDGES: dict[str, _Judge] = {"idle": _idle, "working": _working, "inexact": _inexact, "shopping": _shopping}
+_Judge = Callable[[Runs, Sequence[Files], Honest, str], Judged]
+_JUDGES: dict[Kind, _Judge] = {"idle": _idle, "working": _working, "inexact": _inexact, "shopping": _shopping}
 
 
 def _reason(failed: Failed) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from search.attack.base import Cheat, Files, Kind, Target
+from operators.languages.files import Files
+from search.attack.base import Cheat, Kind, Target
 from search.attack.insertion import inserted
 
 _Entry = tuple[str, str, Kind, str]

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from string import Template
 
-from search.attack.base import Cheat, Files, Kind, Target
+from operators.languages.files import Files
+from search.attack.base import Cheat, Kind, Target
 from search.attack.insertion import inserted
 
 LEFT_BEHIND = ("/tmp", "/dev/shm", "/var/tmp", os.path.expanduser("~"), sys.prefix)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from operators.languages.files import Files
 from prepare.files import read_source
 from prepare.program import CHEATS, ProgramTask
-from search.attack.base import Cheat, Files
+from search.attack.base import Cheat
 
 
 def shipped_cheats(task: ProgramTask, seed: Files) -> list[Cheat]:

@@ -10,14 +10,13 @@ none changes a score.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from archive.difference import Difference, gains_by_case, measurements, over_cases
+from archive.difference import Difference, exact, gains_by_case, measurements, over_cases
 from archive.interval import ROUNDING
-from archive.records import Direction, Purpose, Scored, VerdictCode
+from archive.records import Purpose, Scored, VerdictCode
 from archive.tree import Tree
 from search.claims.error_budget import percent
 
@@ -64,8 +63,8 @@ def judge_exactly(tree: Tree, nominee: str, confidence: float, smallest_gain: fl
     values = list(gains.values())
     if not same and len(gains) > 1 and np.ptp(values) > ROUNDING * float(np.abs(values).max()):
         return _by_interval(over_cases(gains, [root.score], [champion.score], confidence), unit)
-    exact = _exact(root, champion, _gain(root, champion, tree.direction), confidence)
-    return _by_value(exact, smallest_gain, unit, same)
+    difference = exact([root.score], [champion.score], tree.direction, confidence)
+    return _by_value(difference, smallest_gain, unit, same)
 
 
 def _last(tree: Tree, node_id: str, purpose: Purpose) -> Scored:
@@ -80,29 +79,23 @@ def _contradiction(side: _Side) -> str:
     )
 
 
-def _gain(root: Scored, champion: Scored, direction: Direction) -> float:
-    gain = root.score - champion.score
-    return gain if direction == "minimise" else -gain
-
-
-def _exact(root: Scored, champion: Scored, gain: float, confidence: float) -> Difference:
-    return Difference(gain, gain, gain, math.inf, 0.0, confidence, root.score, champion.score, 1, 1)
-
-
-def _by_value(exact: Difference, smallest_gain: float | None, unit: str, same: bool) -> ExactVerdict:
-    gain, words = exact.gain, f"{exact.baseline_mean:.6g} -> {exact.champion_mean:.6g} {unit}".rstrip()
+def _by_value(difference: Difference, smallest_gain: float | None, unit: str, same: bool) -> ExactVerdict:
+    gain, words = difference.gain, _means(difference, unit)
     if gain <= 0 or gain < (smallest_gain or 0.0) * (1 - ROUNDING):
         least = "above 0" if smallest_gain is None else f"of at least {smallest_gain:g} (task.smallest_gain)"
         return ExactVerdict("too_small", f"{words}: a gain of {gain:.4g}, and a champion needs one {least}")
     how = "both scores came out again exactly" if same else "on cases that the search has not seen"
-    return ExactVerdict("verified", f"{words} (gain {gain:.4g}; deterministic, verified: {how})", exact)
+    return ExactVerdict("verified", f"{words} (gain {gain:.4g}; deterministic, verified: {how})", difference)
 
 
 def _by_interval(difference: Difference, unit: str) -> ExactVerdict:
     d = difference
     interval = f"{percent(d.confidence)} interval {d.low:.4g} to {d.high:.4g} over {d.cases} cases"
-    means = f"{d.baseline_mean:.6g} -> {d.champion_mean:.6g} {unit}".rstrip()
-    words = f"{means} (gain {d.gain:.4g}, {interval}, paired; deterministic)"
+    words = f"{_means(d, unit)} (gain {d.gain:.4g}, {interval}, paired; deterministic)"
     if difference.significant:
         return ExactVerdict("improvement", words, difference)
     return ExactVerdict("within_noise", f"no improvement beyond the spread between cases: {words}", difference)
+
+
+def _means(difference: Difference, unit: str) -> str:
+    return f"{difference.baseline_mean:.6g} -> {difference.champion_mean:.6g} {unit}".rstrip()

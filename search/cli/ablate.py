@@ -315,7 +315,7 @@ def _basis(differences: Sequence[Difference], tree: Tree) -> Iterator[str]:
         yield f"Paired by case: {paired} cases of val."
     if tree.deterministic and differences:
         yield "The task is deterministic: the differences are exact on these cases, and nothing was repeated."
-    yield from sorted({f"Note: {found.note}." for found in differences if found.note and not tree.deterministic})
+    yield from sorted({f"Note: {found.note}." for found in differences if found.note})
 
 
 def _carried(subject: AblatedNode, tree: Tree, place: int) -> tuple[Removal, Difference | NoInterval]:

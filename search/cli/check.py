@@ -125,9 +125,8 @@ def _trust(task: ProgramTask, tier: str) -> Iterator[Finding]:
 
 
 def _head_room(task: ProgramTask, score: float) -> Iterator[Finding]:
-    metric = task.metric
-    best = metric.upper if metric.direction == "maximise" else metric.lower
-    if abs(best) == float("inf"):
+    best = task.metric.bound
+    if best is None:
         return
     if abs(best - score) <= (task.smallest_gain or 0.0):
         yield Finding(
@@ -195,11 +194,11 @@ def _direction(trials: Trials, files: Mapping[str, str], score: float) -> Iterat
         found = trials.run(broken, 1)
         if not isinstance(found, Scored):
             said.append(f"{name} fails ({found.outcome})")
-        elif trials.is_better(found.score, score):
+        elif trials.task.metric.is_better(found.score, score):
             words = f"{name} scores {found.score:.6g}, better than the seed's {score:.6g}"
             yield Finding("problem", "direction", f"{words}: check metric.direction, and what score.py refuses")
             return
-        elif trials.is_better(score, found.score):
+        elif trials.task.metric.is_better(score, found.score):
             said.append(f"{name} is worse ({found.score:.6g})")
     if said:
         yield Finding("ok", "direction", "; ".join(said))

@@ -78,7 +78,7 @@ def by_case(tree: Tree, node_id: str) -> list[str]:
     if isinstance(found, NoInterval) or not found.cases:
         return []
     how = f"95% interval {found.low:+.4g} to {found.high:+.4g}" if not tree.deterministic else "exact on these cases"
-    note = f"; {found.note}" if found.note and not tree.deterministic else ""
+    note = f"; {found.note}" if found.note else ""
     gains = sorted(gains_by_case(sides[0], sides[1], tree.direction).items(), key=lambda item: item[1])
     better, worse = (sum(sign * gain > 0 for _, gain in gains) for sign in (1, -1))
     least, most = (f"{clean(name, 40)} {gain:+.4g}" for name, gain in (gains[0], gains[-1]))

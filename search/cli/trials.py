@@ -72,9 +72,6 @@ class Trials:
         assert isinstance(found, Scored | Failed)  # only claims of language models are sealed first
         return found
 
-    def is_better(self, score: float, other: float) -> bool:
-        return score > other if self.task.metric.direction == "maximise" else score < other
-
 
 def open_trials(options: argparse.Namespace) -> Trials:
     """Compose the settings and build the evaluator. Raises one of ``NO_TRIALS``; for tasks without a scorer, too."""

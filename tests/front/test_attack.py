@@ -15,17 +15,18 @@ import pytest
 from folders import written
 
 from archive.records import Conditions, Evaluation, Failed, Purpose, Request, Resources, Scored
+from operators.languages.files import Files
 from prepare.known import TaskError
 from prepare.program import ProgramTask, Workspace
 from prepare.scorer import Invalid
 from prepare.task import Metric
 from search.__main__ import _BESIDE
-from search.attack.base import Files
 from search.attack.insertion import inserted
 from search.attack.judge import Honest, Status, all_cheats, attack, honest_scores, target_of
 from search.cli.attack import attack_task
 from search.cli.new import KINDS, new
 
+UP, DOWN = Metric("value", "maximise"), Metric("value", "minimise")
 SEED = """from __future__ import annotations
 def helper(x):
     return x / 2
@@ -52,7 +53,7 @@ class Naive:
 
     def __init__(self, folder: Path, judge: Judge, **more: Any) -> None:
         written(folder, {"main.py": SEED, "score.py": "SECRET = 1\n"})
-        values = {"metric": Metric("value", "maximise"), "workspace": Workspace(("main.py",)), "deterministic": True}
+        values = {"metric": UP, "workspace": Workspace(("main.py",)), "deterministic": True}
         self.task = ProgramTask("naive", str(folder), scorer="score.py", seconds=1.0, **{**values, **more})
         self.judge = judge
 
@@ -195,8 +196,8 @@ def test_luck_is_a_break_only_where_it_lasts_until_the_claim(tmp_path: Path) -> 
     lucky = "import random\ndef value(x):\n    return [random.random()]\n"
     runs = Naive(tmp_path, strict_type, deterministic=False)
     written(tmp_path, {"main.py": lucky})
-    assert verdict(runs, "seed shopping", Honest((0.1, 0.1, 0.1), True, 9.0))[0] == "no gain"
-    status, words = verdict(runs, "seed shopping", Honest((0.1, 0.1), True, 0.0))
+    assert verdict(runs, "seed shopping", Honest((0.1, 0.1, 0.1), UP, 9.0))[0] == "no gain"
+    status, words = verdict(runs, "seed shopping", Honest((0.1, 0.1), UP, 0.0))
     assert (status, words[:12]) == ("GOT THROUGH", "scores 0.956")  # random.seed(2)
     assert verdict(Naive(tmp_path, strict), "seed shopping")[0] == "not applicable"
 
@@ -207,12 +208,12 @@ def test_a_scorer_that_fails_is_a_break(tmp_path: Path) -> None:
 
 
 def test_noise_is_no_gain() -> None:
-    honest = Honest((1.0, 1.2, 1.1), True, 0.05)
+    honest = Honest((1.0, 1.2, 1.1), UP, 0.05)
     assert not honest.better(1.4)
     assert honest.better(1.6)
     assert honest.as_good(1.0)
-    assert not Honest((1.0, 1.2, 1.1), False, 0.05).better(0.8)
-    assert Honest((1.0, 1.2, 1.1), False, 0.05).better(0.6)
+    assert not Honest((1.0, 1.2, 1.1), DOWN, 0.05).better(0.8)
+    assert Honest((1.0, 1.2, 1.1), DOWN, 0.05).better(0.6)
 
 
 def test_a_tasks_own_cheats_replace_its_files_and_are_seen_by_no_candidate(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_code_goes_where_a_task_allows_it() -> None:
 def test_other_languages_have_fewer_cheats(tmp_path: Path, main: str) -> None:
     runs = Naive(tmp_path, strict, workspace=Workspace((main,)))
     written(tmp_path, {main: "x\n"})
-    made = {each.name: each.make(target_of(runs, Honest((1.0,), True, 0.0), TOKEN)) for each in _cheats(runs)}
+    made = {each.name: each.make(target_of(runs, Honest((1.0,), UP, 0.0), TOKEN)) for each in _cheats(runs)}
     assert not made["reported value"]
     assert made["empty files"] == [{main: "\n"}]
     assert bool(made["exit 0 (sh)"]) == (main == "run.sh")

