@@ -30,6 +30,8 @@ OTHER: dict[str, Any] = {
     "score.norm": "minmax",
     "score.slope": 3.0,
     "score.centre": 0.25,
+    "score.z": 1.0,
+    "sampler.sharpness": 4.0,
     "sampler.temperature": 0.3,
     "sampler.c": 0.6,
     "sampler.backup": "mean",
