@@ -214,7 +214,7 @@ class ProgramTask:
         return {path: (self.root / path).read_bytes() for path in found if not matches(path, self.editable)}
 
     def secret_files(self) -> dict[str, bytes]:
-        """Return what no candidate may read: the scorer, Python files beside it, and hidden data."""
+        """Return the files that no candidate may read: the scorer, Python files beside it, and hidden data."""
         beside = (*self.editable, *self.workspace.readonly)
         return {path: data for path, data in self._judging_files().items() if not matches(path, beside)}
 
@@ -224,7 +224,7 @@ class ProgramTask:
         return read_instructions(path) if path.is_file() else ""
 
     def facts(self) -> tuple[str, ...]:
-        """Return what a prompt says of budget and limits, a line each."""
+        """Return the lines of a prompt about budget and limits."""
         limits, counted = self.limits, "CPU time" if self.clock_on("cpu") == "cpu" else "wall time"
         facts = [
             f"time: {self.seconds:g} s of {counted} for one evaluation, over all of its cases",
@@ -248,7 +248,7 @@ class ProgramTask:
         return True
 
     def prepare(self) -> Path:
-        """Check that the folder has what the settings name. Raises TaskError."""
+        """Check that the folder has all files that the settings name. Raises TaskError."""
         files = self.seed_files()
         if self.evolve_blocks:
             _require_blocks(files)
@@ -304,7 +304,7 @@ class ProgramTask:
         return found
 
     def _judging_files(self) -> dict[str, bytes]:
-        """Return what decides a score besides the candidate: scorer, Python files beside it, hidden and read-only."""
+        """Return the judging files: scorer, Python files beside it, hidden and read-only ones."""
         judging = [path for path in self._files() if matches(path, ("*.py", self.scorer or "*.py", *self.hidden))]
         kept = {path: (self.root / path).read_bytes() for path in judging if not matches(path, self.editable)}
         return {**kept, **self.readonly_files()}

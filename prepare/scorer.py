@@ -1,4 +1,4 @@
-"""What a task's ``score.py`` is written with: the candidate's handle, cases, and what a score may be.
+"""The API of a task's ``score.py``: the candidate's handle, cases, and results.
 
     import prepare
 
@@ -27,12 +27,12 @@ Split = Literal["val", "select", "holdout"]
 
 
 class Invalid(Exception):
-    """The candidate's result breaks the rules of the task; the message says how, for whoever improves it."""
+    """A result that breaks the rules of the task. The message becomes the reason of the failed evaluation."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What ``score`` returns if it says more than one number."""
+    """A result of ``score`` with more than one number."""
 
     value: float
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that a candidate is judged on."""
+    """One case that a candidate is judged on."""
 
     name: str
     """Unique in its split."""
@@ -57,7 +57,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Completed:
-    """A command that has ended in the candidate's sandbox."""
+    """The result of a command in the candidate's sandbox."""
 
     status: int
     stdout: bytes
@@ -98,7 +98,7 @@ def finite_number(value: Any) -> float | None:
 
 
 def certificate_text(certificate: Any) -> str | None:
-    """Return a certificate as JSON, arrays as lists; None for none. Raises ValueError for what is no JSON value."""
+    """Return a certificate as JSON, arrays as lists, or None if there is none. Raises ValueError for other values."""
     if certificate is None:
         return None
     try:
@@ -143,7 +143,7 @@ class CandidateHandle(Protocol):
         ...
 
     def read(self, path: str) -> bytes:
-        """Return a file of that folder. Raises Invalid if there is no plain file of that name."""
+        """Return a file of the candidate's folder. Raises Invalid if there is no plain file of that name."""
         ...
 
     def time(

@@ -83,7 +83,7 @@ def _write(made: Path, name: str, folder: Path) -> None:
     import yaml  # type: ignore[import-untyped]
 
     class Quoted(yaml.SafeDumper):  # type: ignore[misc]
-        """Writes texts in quotes: Hydra reads ``1e3`` as a number, PyYAML as a text."""
+        """A YAML writer that quotes texts: Hydra reads ``1e3`` as a number, PyYAML as a text."""
 
     Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
     try:

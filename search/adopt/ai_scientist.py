@@ -1,4 +1,4 @@
-"""An AI-Scientist template: ``experiment.py --out_dir=DIR``, which writes ``final_info.json``, and ``prompt.json``."""
+"""Adapter for AI-Scientist templates: ``experiment.py``, which writes ``final_info.json``, and ``prompt.json``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recognises(source: Source) -> bool:
 
 
 def convert(source: Source, asked: Asked) -> Adopted:
-    """Run the experiment as the template does; the metric is the mean of its means over the data sets."""
+    """Make a task whose metric is the mean over the data sets of the means that the experiment writes."""
     if asked.metric is None or asked.direction is None:
         raise AdoptError(f"the metric has to be named{_known(source)}: add --metric NAME --direction minimise|maximise")
     without = [*_LEFT, *source.matching(["latex/**", "run_*/**", "notes.txt"])]

@@ -1,4 +1,4 @@
-"""karpathy/autoresearch: ``train.py`` as it is, ``prepare.py`` beside it, ``program.md``; the metric is printed."""
+"""Adapter for karpathy/autoresearch: ``train.py``, which prints the metric, ``prepare.py``, and ``program.md``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def recognises(source: Source) -> bool:
 
 
 def convert(source: Source, asked: Asked) -> Adopted:
-    """Run train.py alone under the time limit, and read the metric from its output."""
+    """Make a task that runs train.py under the time limit and reads the metric from its output."""
     files = workspace(source, chosen(source, asked, ["train.py"]), ["results.tsv", "uv.lock", "README.md"])
     settings = {
         "metric": {"name": asked.metric or _METRIC, "direction": asked.direction or "minimise"},

@@ -1,4 +1,4 @@
-"""What an adapter reads and returns."""
+"""Input and output of adapters, and the parts that they share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AdoptError(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user said beyond the path."""
+    """Options of ``adopt`` beside the path."""
 
     command: str | None = None
     metric: str | None = None
@@ -35,7 +35,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Adopted:
-    """A task's folder."""
+    """A converted task: the files of its folder and its settings."""
 
     kind: str
     settings: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Adapter(Protocol):
 
 
 def own_file(name: str, **constants: object) -> bytes:
-    """Return one of the files that adapters add, with constants (``PROGRAM = ...``) set to literals."""
+    """Return the text of a file that adapters add, with constants (``PROGRAM = ...``) set to literals."""
     lines = (_FILES / name).read_text(encoding="utf-8").splitlines(keepends=True)
     made = [f"{key} = {constants[key]!r}\n" if (key := line.split(" = ")[0]) in constants else line for line in lines]
     return "".join(made).encode()
@@ -95,7 +95,7 @@ def workspace(source: Source, editable: Sequence[str], without: Sequence[str] = 
 
 
 def self_reported(files: Mapping[str, Sequence[str]], metric: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """Return the settings of a task whose ``score.py`` believes what an evaluation beside the program says."""
+    """Return the settings of a task whose ``score.py`` trusts a number computed in the candidate's sandbox."""
     return {
         "metric": dict(metric),
         "workspace": dict(files),

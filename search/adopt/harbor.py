@@ -1,6 +1,6 @@
-"""Harbor: ``instruction.md``, ``task.toml``, and ``tests/test.sh``, which writes a reward into ``/logs/verifier``.
+"""Adapter for Harbor: ``instruction.md``, ``task.toml``, and ``tests/test.sh``, which writes a reward.
 
-The program is ``solve.sh``, which runs in place of an agent, with the files of ``environment/`` beside it.
+The reward is a file in ``/logs/verifier``. The program is ``solve.sh``, which runs in place of an agent, with the files of ``environment/`` beside it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def recognises(source: Source) -> bool:
 
 
 def convert(source: Source, asked: Asked) -> Adopted:
-    """Run solve.sh and then the tests, without Docker; paths below /app, /tests and /logs/verifier become relative."""
+    """Make a task that runs solve.sh and then the tests, without Docker.
+
+    Paths below /app, /tests and /logs/verifier become relative.
+    """
     settings = _settings(source)
     setting = {_inside(path): data for path, data in source.files.items() if _is_setting(path)}
     tests = {path: _PLACE.sub(rb"./\1", data).replace(b"./app", b".") for path, data in _tests(source).items()}

@@ -1,4 +1,4 @@
-"""METRIC lines: ``measure.sh`` and ``checks.sh`` (also in ``.auto/``), or any command that prints its metric."""
+"""Adapter for METRIC lines: ``measure.sh`` and ``checks.sh`` (also in ``.auto/``), or a command with a metric."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def recognises(source: Source) -> bool:
 
 
 def convert(source: Source, asked: Asked) -> Adopted:
-    """Run the measuring script, or the command, beside the program; the checks have to exit with status 0."""
+    """Make a task that runs the measuring script or the command; the checks must exit with status 0."""
     measure = None if asked.command else _script(source, "measure.sh")
     checks = None if asked.command else _script(source, "checks.sh")
     if asked.command is None and measure is None:
@@ -50,7 +50,7 @@ def _script(source: Source, name: str) -> str | None:
 
 
 def _editable(source: Source, scripts: dict[str, str]) -> list[str]:
-    """Return the texts of known kinds that are no scripts of the measurement. Raises AdoptError for too many."""
+    """Return the text files of known kinds, except the measuring scripts. Raises AdoptError for too many."""
     found = [
         path
         for path in source.files

@@ -1,4 +1,4 @@
-"""OpenEvolve: ``initial_program.*``, ``evaluator.py`` with ``evaluate(path)`` or stages, ``config.yaml``."""
+"""Adapter for OpenEvolve: ``initial_program.*``, ``evaluator.py`` with ``evaluate(path)`` or stages, a config."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def recognises(source: Source) -> bool:
 
 
 def convert(source: Source, asked: Asked) -> Adopted:
-    """Keep program and evaluator as they are; a file beside them calls the evaluator, stage by stage."""
+    """Make a task with the same program and evaluator; an added file calls the evaluator stage by stage."""
     program = source.named("initial_program")
     assert program is not None  # recognises() found it
     config = _config(source)
@@ -84,7 +84,7 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _numbers(found: Any, usual: tuple[float, ...]) -> tuple[float, ...]:
-    """Return positive numbers of a configuration, or the usual ones."""
+    """Return the positive numbers of a configuration, with defaults for the rest."""
     numbers = found if isinstance(found, list) else []
     fit = [float(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool) and 0 < n < 1e6]
     return tuple(fit) if fit and len(fit) == len(numbers) else usual

@@ -1,4 +1,4 @@
-"""ShinkaEvolve: ``initial.*``, and ``evaluate.py``, which writes ``metrics.json`` and ``correct.json``."""
+"""Adapter for ShinkaEvolve: ``initial.*``, and ``evaluate.py``, which writes ``metrics.json`` and ``correct.json``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def recognises(source: Source) -> bool:
 
 
 def convert(source: Source, asked: Asked) -> Adopted:
-    """Keep program and evaluator as they are; run the evaluator as Shinka does, and read its two files."""
+    """Make a task with the same program and evaluator, which runs as Shinka runs it and writes the same two files."""
     program = source.named("initial")
     assert program is not None  # recognises() found it
     stand_in = _IMPORT.search(text_of(source, "evaluate.py")) is not None

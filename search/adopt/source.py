@@ -50,7 +50,7 @@ class Source:
         return min(found, key=lambda name: (not name.endswith(".py"), name), default=None)
 
     def listed(self) -> str:
-        """Return the names of its first files, for messages."""
+        """Return the names of the folder's first files, for messages."""
         names = list(self.files)
         return ", ".join(names[:12]) + (" ..." if len(names) > 12 else "") if names else "no files"
 

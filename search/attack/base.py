@@ -1,4 +1,4 @@
-"""What a cheat is: one or more versions of a task's seed that do not deserve a better score."""
+"""Cheats: one or more versions of a task's seed that do not deserve a better score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ shopping  several random seeds: the one that is best on ``val`` gains on ``holdo
 
 @dataclass(frozen=True)
 class Target:
-    """What a cheat knows of the task that it attacks."""
+    """Facts of the attacked task, from which a cheat is made."""
 
     files: Files
     """The seed's, the main file first."""
@@ -45,7 +45,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Cheat:
-    """A cheat; ``make`` returns its versions, none where it does not apply to the task."""
+    """A cheat. ``make`` returns its versions, or an empty list if it does not apply to the task."""
 
     name: str
     words: str

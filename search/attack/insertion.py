@@ -1,4 +1,4 @@
-"""Code put before and after the text of a program, where a task allows changes."""
+"""Insertion of code before and after a program's text, where the task allows changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate cheats and judge what they got: each is rejected, gains nothing, or got through."""
+"""Evaluate cheats and judge each by its score: rejected, without gain, or got through."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DEVIATIONS = 3.0
 
 
 class Runs(Protocol):
-    """What evaluates versions of a task's seed."""
+    """Evaluation of versions of a task's seed."""
 
     @property
     def task(self) -> ProgramTask: ...
@@ -42,7 +42,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class CheatVerdict:
-    """What became of one cheat."""
+    """The verdict on one cheat."""
 
     cheat: Cheat
     status: Status
@@ -86,7 +86,7 @@ def honest_scores(runs: Runs) -> Honest | Failed:
 
 
 def target_of(runs: Runs, honest: Honest, token: str) -> Target:
-    """Return what the cheats know of the task. ``token``: a text that occurs nowhere else."""
+    """Return the facts of the task from which cheats are made. ``token``: a text that occurs nowhere else."""
     task, metric = runs.task, runs.task.metric
     best = metric.sign * 1e6 * max(1.0, abs(honest.scores[0])) if metric.bound is None else metric.bound
     secrets = {
@@ -132,7 +132,7 @@ def _idle(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> 
 
 
 def _working(runs: Runs, versions: Sequence[Files], honest: Honest, token: str) -> Judged:
-    """Judge a cheat that does the work: a gain is a break, and so is what it prints after its token."""
+    """Judge a cheat that does the work: a gain is a break, and so is output that begins with the token."""
     for files in versions:
         found = runs.run(files, 1)
         if said := [line for line in found.log.splitlines() if line.startswith(token)]:
@@ -197,7 +197,7 @@ def _processes_with(token: str) -> int:
 
 
 def _remove_files(token: str) -> None:
-    """Remove what a cheat left where sandboxes do not hide the machine's folders."""
+    """Remove files that a cheat left in folders of the machine (with ``sandbox=none``)."""
     for folder in LEFT_BEHIND:
         path = Path(folder) / f".attack-{token}"
         if path.exists():

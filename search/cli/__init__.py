@@ -1,1 +1,1 @@
-"""Commands of ``python -m search``: run, doctor, evaluate, ablate, explain, multirun."""
+"""Commands of ``python -m search``, one a module."""

@@ -1,4 +1,4 @@
-"""``python -m search adopt PATH``: make a task's folder of another system's. Nothing of PATH is executed."""
+"""``python -m search adopt PATH``: convert another system's project into a task's folder. Nothing in PATH is run."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _convert(source: Source, asked: Asked) -> Adopted:
 
 
 def write(adopted: Adopted, source: Source, target: Path) -> None:
-    """Write the folder, and load it as a task. Leaves nothing behind if that fails. Raises AdoptError or TaskError."""
+    """Write the folder, and load it as a task; remove it if that fails. Raises AdoptError or TaskError."""
     import yaml  # type: ignore[import-untyped]
 
     if double := sorted({*adopted.kept} & adopted.added.keys()):

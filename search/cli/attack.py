@@ -1,4 +1,4 @@
-"""``python -m search attack FOLDER``: run cheats made from a task's seed, and say which of them are rewarded.
+"""``python -m search attack FOLDER``: run cheats made from a task's seed, and report which of them are rewarded.
 
 Writes no archive and asks no model. The exit status is 1 if a cheat got through, or if the honest seed has no score.
 """
@@ -17,7 +17,7 @@ from search.cli.trials import Trials, open_trials, parser
 
 
 def attack_task(arguments: Sequence[str]) -> int:
-    """Print the table. Returns 0 if the honest seed scores and no cheat got through, else 1. Raises SettingsError."""
+    """Run the command. Returns 0 if the honest seed scores and no cheat got through, else 1. Raises SettingsError."""
     options = _options(arguments)
     trials = open_trials(options)
     try:

@@ -1,4 +1,4 @@
-"""Versions of a program that cannot be good, to see that a scorer refuses them or gives them a worse score."""
+"""Broken versions of a program, which a scorer must refuse or score worse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prepare.blocks import outside_blocks
 
 
 def broken_versions(files: Mapping[str, str], only_blocks: bool) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (what it is, files): the main file without content, and in Python with functions that return 0.
+    """Yield (description, files): the main file without content, and in Python with functions that return 0.
 
     ``only_blocks``: text outside of EVOLVE-BLOCK markers stays, so the blocks are emptied.
     """

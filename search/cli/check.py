@@ -1,4 +1,4 @@
-"""``python -m search check FOLDER``: evaluate a task's seed a few times before a search, and say what to expect.
+"""``python -m search check FOLDER``: evaluate a task's seed a few times before a search, and report what to expect.
 
 Checks files, the seed, repetition and noise, the direction, the time of a night, parameters and trust. Asks no model,
 writes no archive; each finding is one line.
@@ -35,7 +35,7 @@ _SHOWN = 4_000
 
 
 def check(arguments: Sequence[str]) -> int:
-    """Print the findings. Returns 0 if a search can start, else 1."""
+    """Run the command: print the findings. Returns 0 if a search can start, else 1."""
     words = "Evaluate a task's seed a few times before a search: score, noise, direction, time, trust."
     options = parser("check", words).parse_intermixed_args(arguments)
     problems = 0
@@ -62,7 +62,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _measured(config: Config, trials: Trials, files: Mapping[str, str]) -> Iterator[Finding]:
-    """Report what evaluations of the seed show."""
+    """Evaluate the seed and yield the findings from its evaluations."""
     first = trials.run(files, 1)
     if not isinstance(first, Scored):
         assert isinstance(first, Failed)
@@ -92,7 +92,7 @@ def _files(task: ProgramTask, files: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _parameters(files: Mapping[str, str], declared: Mapping[str, str]) -> Iterator[Finding]:
-    """Report what ``tune`` would search."""
+    """Report the parameters that ``tune`` would search."""
     for sentence in unused_comments(files, declared):
         yield Finding("note", "tune", sentence)
     found = [text for path, source in files.items() for text in _searched(path, source, declared)]
@@ -186,7 +186,7 @@ def _night(config: Config, trials: Trials) -> Iterator[Finding]:
 
 
 def _direction(trials: Trials, files: Mapping[str, str], score: float) -> Iterator[Finding]:
-    """Report how programs do that cannot be good. A better score than the seed's is a problem."""
+    """Report the scores of broken programs. One that is better than the seed's is a problem."""
     said: list[str] = []
     for name, broken in broken_versions(files, trials.task.evolve_blocks):
         if trials.local.evaluator.gate(broken) is not None:

@@ -1,4 +1,4 @@
-"""Several runs with one command: ``python -m search -m policy=ucb,greedy seed=1,2,3``.
+"""Sweeps, several runs with one command: ``python -m search -m policy=ucb,greedy seed=1,2,3``.
 
 Each run records the sweep that it belongs to, so that ``python -m archive compare`` finds them all. With ``run=NAME``
 the runs are called NAME-ucb-1, NAME-ucb-2 ..., and the same command resumes the unfinished ones. After a failed run

@@ -1,4 +1,4 @@
-"""``python -m search new FOLDER [--kind KIND]``: write a task's folder that runs at once, to be changed."""
+"""``python -m search new FOLDER [--kind KIND]``: write a new task's folder from a template that runs at once."""
 
 from __future__ import annotations
 

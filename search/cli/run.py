@@ -73,7 +73,7 @@ def run(composition: Composed, words: Words, sweep: Mapping[str, Any] | None = N
 
 @dataclass(frozen=True)
 class _Typed:
-    """What was typed, for the command to resume the run."""
+    """Options and overrides of the command line, for the command that resumes the run."""
 
     options: Sequence[str]
     overrides: Sequence[str]
@@ -124,7 +124,7 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
 
 
 def _await_answers(engine: Engine, stop: threading.Event, display: Display) -> None:
-    """Have nothing sent to the language model any more, and wait for the answers to what has been sent."""
+    """Stop sending requests to the language model, and wait for the answers that are under way."""
 
     def announce(running: int) -> None:
         display.show(

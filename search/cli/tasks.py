@@ -1,4 +1,4 @@
-"""``python -m search tasks``: the tasks that ``task=NAME`` knows, with one line each."""
+"""``python -m search tasks``: list the tasks that ``task=NAME`` accepts, with one line each."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Evaluation of any program: the candidate's sandbox, the scorer's process, and what relays between them."""
+"""Evaluation of any program: the candidate's sandbox, the scorer's process, and the relay between them."""

@@ -1,4 +1,4 @@
-"""Builds of candidates: the task's command runs in a sandbox of its own, and what it makes is kept by what it read."""
+"""Builds of candidates: the task's command runs in a sandbox of its own; its outputs are cached by its inputs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _log_bytes(factory: SandboxFactory[ProgramTask]) -> int:
 
 
 def _reason(done: Completed) -> str:
-    """Return the compiler's last error lines, or the last lines that it printed."""
+    """Return the last error lines of the compiler, or else the last lines of its output."""
     lines = [line for part in (done.stdout, done.stderr) for line in part.decode("utf-8", "replace").splitlines()]
     errors = [line for line in lines if "error" in line.lower()] or [line for line in lines if line.strip()]
     return f"the build failed with exit status {done.status}: {'; '.join(map(cleaned, errors[-_LINES:]))}"

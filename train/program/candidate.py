@@ -1,4 +1,4 @@
-"""A candidate as the scorer asks for it, and what the sandboxes of all candidates of one task share."""
+"""Access of the scorer to a candidate's sandboxes, and the parts that all candidates of a task share."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _refuse_leaks(task: ProgramTask, sandbox: Sandbox) -> None:
 
 
 class Candidates:
-    """The candidate, as the scorer asks for it. Use as a context manager: on leaving, all sandboxes have ended."""
+    """The sandboxes that a scorer uses for one candidate. A context manager: on leaving, all of them have ended."""
 
     def __init__(self, own: CandidateSandboxes, baseline: CandidateSandboxes) -> None:
         """``baseline``: of the seed program, whose seconds do not count."""
@@ -92,7 +92,7 @@ class Candidates:
 
     @property
     def current(self) -> CandidateSandbox:
-        """The sandbox of ordinary calls; opened when it is first used. Raises Aborted."""
+        """Return the sandbox of ordinary calls, opened when it is first used. Raises Aborted."""
         if self._current is None:
             self._current = self._opened.enter_context(self._own.open())
         return self._current
@@ -103,5 +103,5 @@ class Candidates:
         self._opened.close()
 
     def fresh(self, *, baseline: bool) -> AbstractContextManager[CandidateSandbox]:
-        """Open a sandbox of its own, of the candidate or of the seed program."""
+        """Open a further sandbox with the candidate or the seed program in it."""
         return (self._baseline if baseline else self._own).open()

@@ -35,7 +35,7 @@ def _run(candidate: CandidateHandle, what: str, command: str) -> Completed:
 
 
 def _tail(done: Completed) -> str:
-    """Return the end of what a command printed, for the author of the candidate."""
+    """Return the end of a command's output, for the reason of a failure."""
     printed: Sequence[str] = _text(done.stderr or done.stdout).strip().splitlines()[-_SHOWN_LINES:]
     return "\n" + "\n".join(printed)[-_SHOWN_BYTES:] if printed else ""
 

@@ -1,4 +1,4 @@
-"""The evaluator of any program: a scorer judges, case by case, what a candidate in a sandbox produces.
+"""The evaluator of programs of any kind: a scorer judges a candidate in a sandbox, case by case.
 
     scorer process    trusted: score.py, hidden data; one per slot, kept between evaluations
     this process      passes requests on; clock, limits and reasons
@@ -55,7 +55,7 @@ class Scorers:
 
     @contextlib.contextmanager
     def of(self, slot: Slot) -> Iterator[ScorerProcess]:
-        """Yield the slot's scorer, started if there is none or it has ended."""
+        """Yield the slot's scorer, started if none is running."""
         scorer = self._running.pop(slot.index, None)
         if scorer is None or not scorer.alive:
             scorer = ScorerProcess(self._task)
@@ -165,7 +165,7 @@ class ProgramEvaluator:
             scorer.judge(SPLIT_OF[request.purpose], request.seed, candidates, results, cancelled)
 
     def _candidates(self, request: Request, slot: Slot, progress: Progress, cancelled: threading.Event) -> Candidates:
-        """Return what opens the sandboxes of an evaluation: with the candidate's files, and with the seed's."""
+        """Return the factories of sandboxes for an evaluation: of the candidate, and of the seed."""
         seed = replace(request, files=self._seed)
         own = self._host.sandboxes(request, slot, progress, cancelled)
         return Candidates(own, self._host.sandboxes(seed, slot, Progress(), cancelled))

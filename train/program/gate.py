@@ -30,7 +30,7 @@ def refuse(task: ProgramTask, seed: Mapping[str, str], files: Mapping[str, str])
 
 
 def _refuse_names(files: Mapping[str, str]) -> str | None:
-    """Return why a name is none of a file below a folder, or why two names are one on some machine."""
+    """Return why a file name is invalid, or why two names are the same file on some machines."""
     if not files or len(files) > MOST_FILES:
         return f"the program has {len(files)} files; expected 1 to {MOST_FILES}"
     if strange := next((path for path in files if not _is_plain(path)), None):
@@ -46,7 +46,7 @@ def _refuse_names(files: Mapping[str, str]) -> str | None:
 
 
 def _is_plain(path: str) -> bool:
-    """Return whether a path is below a folder, and its name the same on all machines."""
+    """Return whether a path is relative, stays inside its folder, and is valid on all machines."""
     return is_below(path) and path.isprintable() and "\\" not in path and all(p == p.strip() for p in path.split("/"))
 
 
@@ -60,14 +60,14 @@ def _folders(path: str) -> Iterable[str]:
 
 
 def _refuse_others(task: ProgramTask, files: Mapping[str, str]) -> str | None:
-    """Return that a file is none of those that may change."""
+    """Return why a file may not be added or changed."""
     if strange := sorted(path for path in files if not matches(path, task.workspace.editable)):
         return f"{strange[0]!r} is not among the files that may change ({', '.join(task.workspace.editable)})"
     return None
 
 
 def _refuse_texts(task: ProgramTask, files: Mapping[str, str]) -> str | None:
-    """Return that a text is not UTF-8, or that all are too long."""
+    """Return why the texts are refused: not UTF-8, or too long together."""
     size = 0
     for path, text in files.items():
         try:

@@ -29,7 +29,7 @@ Service = Callable[[str, bytes], bytes]
 
 
 class ServiceError(Exception):
-    """A service refuses: the candidate's call of it raises a RuntimeError with this message."""
+    """A refusal by a service: the candidate's call raises a RuntimeError with this message."""
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,14 @@ class CandidateSandbox:
         return file or self._evaluation.main_file, name
 
     def _begin(self) -> None:
-        """Begin to count the budget; the start-up is over."""
+        """End the start-up, and begin to count the budget."""
         if self._clock is None:
             self._clock = self._evaluation.clock_of(self._process)
             self._clock.pause()
 
     @contextlib.contextmanager
     def _counted(self, what: str, seconds: float | None) -> Iterator[tuple[BudgetDeadline, str]]:
-        """Have the clock run; yield the deadline of ``what`` and the reason if it passes."""
+        """Run the clock inside; yield the deadline of ``what`` and the reason if it passes."""
         self._begin()
         assert self._clock is not None
         left = self._evaluation.seconds_left()
@@ -238,7 +238,7 @@ class CandidateSandboxes:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[CandidateSandbox]:
-        """Yield a fresh sandbox that has the candidate's files; nothing of it is left afterwards. Raises Aborted."""
+        """Yield a fresh sandbox with the candidate's files, and remove all of it afterwards. Raises Aborted."""
         with contextlib.ExitStack() as stack:
             folder = None
             if not self._factory.sandbox.contained:  # files lie where this user's other files lie
@@ -279,7 +279,7 @@ class CandidateSandboxes:
         return BudgetClock(process, self.task.clock_on(slot.device), slot.width)
 
     def terms(self, seconds: float) -> str:
-        """Return what kind of seconds a limit has, for a reason."""
+        """Return the kind of a limit's seconds, for the reason of a failure."""
         total = f"all of it together has {self.budget:g} s"
         if self.task.clock_on(self._factory.slot.device) == "wall":
             return f" ({total})"

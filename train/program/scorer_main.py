@@ -31,11 +31,11 @@ _LONGEST_COMMAND = 50_000
 
 
 class CandidateEnded(BaseException):
-    """The candidate's sandbox has ended; the driver knows why. No exception that a scorer would catch."""
+    """The end of the candidate's sandbox; the driver has the reason. A BaseException, which scorers do not catch."""
 
 
 class OneProcess(Channel):
-    """The driver's socket; what a scorer forks ends where it would speak to the driver."""
+    """The driver's socket, for one process: a fork of the scorer ends when it uses the socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
@@ -48,7 +48,7 @@ class OneProcess(Channel):
 
 
 class Handle:
-    """The candidate as ``score`` sees it; implements ``prepare.scorer.CandidateHandle``."""
+    """The handle that ``score`` gets; implements ``prepare.scorer.CandidateHandle``."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -233,7 +233,7 @@ def _bytes_of(data: Any) -> bytes:
 
 
 def _result(returned: Any) -> dict[str, Any]:
-    """Return what ``score`` returned as plain values. Raises ValueError for what is no score."""
+    """Return the result of ``score`` as plain values. Raises ValueError if it is not a score."""
     score = returned if isinstance(returned, Score) else Score(returned)
     metrics = {str(name): _number(value, f"metric {name!r}") for name, value in score.metrics.items()}
     return {
@@ -292,7 +292,7 @@ def _answer(channel: Channel, judge: Judge, request: Frame) -> None:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the end of an exception's traceback, which begins with the first line outside of this module."""
+    """Return an exception's traceback without this module's lines, shortened to its end."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next

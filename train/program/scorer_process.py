@@ -36,7 +36,7 @@ _LARGEST = 1 << 28
 
 @dataclass
 class CaseResults:
-    """What the scorer has said of a candidate so far; complete once ``ScorerProcess.judge`` has returned."""
+    """Results of a candidate so far; complete once ``ScorerProcess.judge`` has returned."""
 
     cases: list[CaseScore] = field(default_factory=list)
     certificates: dict[str, str] = field(default_factory=dict)
@@ -61,11 +61,11 @@ class CaseResults:
 
 
 class _Rejected(Aborted):
-    """The scorer has ended the evaluation itself, in the middle of a call."""
+    """A rejection by the scorer in the middle of a candidate's call."""
 
 
 class _Cancelled(threading.Event):
-    """Set while the event of the current evaluation is."""
+    """The cancellation event of the current evaluation."""
 
     current: threading.Event | None = None
 
@@ -96,7 +96,7 @@ class ScorerProcess:
     def judge(
         self, split: Split, seed: int, candidates: Candidates, results: CaseResults, cancelled: threading.Event
     ) -> None:
-        """Have the candidate judged on all cases of a split; results are added to ``results`` as they come.
+        """Judge the candidate on all cases of a split; add each result to ``results`` when it arrives.
 
         Raises Aborted for what is the candidate's fault, TaskError for what is the scorer's.
         """
@@ -119,7 +119,7 @@ class ScorerProcess:
                 ended = self._pass_on(frame, candidates)
 
     def _pass_on(self, frame: Frame, candidates: Candidates) -> Aborted | None:
-        """Do what the scorer asks of the candidate, and answer. Returns why the candidate ended, if it did."""
+        """Carry out a request of the scorer, and answer it. Returns why the candidate ended, if it did."""
         try:
             message, payload = self._answer(frame, candidates)
         except _Rejected:
@@ -157,7 +157,7 @@ class ScorerProcess:
         raise TaskError(f"the scorer sent {frame.kind[:50]!r}, which is no request")
 
     def _service(self, name: str, arguments: bytes) -> bytes:
-        """Have the scorer answer a call of the candidate. Raises Aborted if it ends the evaluation, and TaskError."""
+        """Return the scorer's answer to a candidate's call. Raises Aborted if it ends the evaluation, and TaskError."""
         self._send({"type": "service", "name": name}, arguments)
         frame = self._receive(self._task.limits.scorer_seconds, 0.0)
         if frame.kind == "invalid":
@@ -241,7 +241,7 @@ def _environment() -> dict[str, str]:
 
 
 def _without_network(folder: str) -> list[str]:
-    """Return the command that takes network and writable files away; empty where there is no bubblewrap."""
+    """Return the command prefix that removes network and writable files; empty without bubblewrap."""
     needed = dict.fromkeys((folder, str(ROOT), sys.prefix, sys.base_prefix))
     again = [word for path in needed if path.startswith("/dev/") for word in ("--ro-bind", path, path)]
     for binary in bubblewrap_binaries()[:1]:

@@ -28,7 +28,7 @@ _BLOCK = 1 << 20
 
 
 class _Unusable(Exception):
-    """The candidate did what was asked, and the result cannot be used; the message says why."""
+    """A result of the candidate that cannot be used; the message says why."""
 
 
 def _serve(channel: Channel, hello: dict[str, Any], arguments: list[str]) -> None:
@@ -63,7 +63,7 @@ class _Session:
         self._channel.send({**message, "number": self._number}, payload)
 
     def _answer(self, request: Frame) -> None:
-        """Do what one request asks."""
+        """Carry out one request."""
         message, workspace = request.message, self._workspace
         if request.kind == "file":
             workspace.write(message["name"], request.payload, message["executable"])
@@ -101,7 +101,7 @@ class _Session:
         self._send({"type": "returned"}, packed)
 
     def _service(self, name: str) -> Callable[..., Any]:
-        """Return a function that has the driver call a service and returns its value."""
+        """Return a function that asks the driver to call a service and returns its value."""
         from prepare.values import pack, unpack
 
         def service(*args: Any, **kwargs: Any) -> Any:
@@ -137,7 +137,7 @@ class _Workspace:
         self._offer_python(os.path.join(scratch, "bin"))
 
     def write(self, name: str, data: bytes, executable: bool) -> None:
-        """Write one file that was sent."""
+        """Write one of the candidate's files."""
         path = self._inside(name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         mode = 0o755 if executable else 0o644
@@ -146,7 +146,7 @@ class _Workspace:
         self._written[name] = _state(path)
 
     def _offer_python(self, folder: str) -> None:
-        """Have commands, and what a function starts with ``sys.executable``, find this interpreter and its packages."""
+        """Let commands and children of functions find this interpreter (``sys.executable``) and its packages."""
         os.mkdir(folder)
         for name in ("python", "python3"):
             os.symlink(sys.executable, os.path.join(folder, name))
