@@ -1,6 +1,7 @@
 """Adapter for Harbor: ``instruction.md``, ``task.toml``, and ``tests/test.sh``, which writes a reward.
 
-The reward is a file in ``/logs/verifier``. The program is ``solve.sh``, which runs in place of an agent, with the files of ``environment/`` beside it.
+The reward is a file in ``/logs/verifier``. The program is ``solve.sh``, which runs in place of an agent, with the
+files of ``environment/`` beside it.
 """
 
 from __future__ import annotations
