@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gallery import judged, seed_of, task_of
+from gallery import judged, module_of, seed_of, task_of
 
 from prepare.scorer import Invalid
 
@@ -42,7 +42,7 @@ def test_schoolbook_and_winograd_get_their_numbers() -> None:
 
 
 def test_the_known_numbers_add_up() -> None:
-    scorer = __import__("gallery").module_of(task_of("matmul").root / "score.py")
+    scorer = module_of(task_of("matmul").root / "score.py")
     known = task_of("matmul").known
     assert known is not None
     assert sum(scorer.KNOWN.values()) == known.value
@@ -53,8 +53,8 @@ def test_halves_are_exact() -> None:
     assert judge(s222=halved).metrics["2x2x2"] == 7
 
 
-def test_flips_keep_the_product() -> None:
-    SEED.STEPS = 3000
+def test_flips_keep_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SEED, "STEPS", 3000)
     score = judged("matmul", {"algorithm": lambda n, m, p: SEED.algorithm(n, m, p) if n * m * p < 12 else [
         [list(f) for f in each] for each in SEED.schoolbook(n, m, p)]})[0]  # fmt: skip
     assert score.metrics["2x2x2"] <= 8

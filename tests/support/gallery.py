@@ -14,8 +14,9 @@ import numpy as np
 from prepare.compose import CONF
 from prepare.load import task_from
 from prepare.program import ProgramTask, folder_settings
-from prepare.scorer import Case, Invalid, Score, Timing
+from prepare.scorer import Invalid, Score, Timing
 from prepare.values import pack, unpack
+from train.program.scorer_main import Judge
 
 TASKS = CONF / "task"
 NAMES = sorted(path.parent.name for path in TASKS.glob("*/task.yaml"))
@@ -79,8 +80,10 @@ def task_of(name: str) -> ProgramTask:
 
 
 def cheats_of(name: str) -> list[Path]:
-    """Return the files of a task's own cheats."""
-    return sorted((TASKS / name / "cheats").glob("*.*"))
+    """Return the files of a task's own cheats, of which there is one at least."""
+    found = sorted((TASKS / name / "cheats").glob("*.*"))
+    assert found
+    return found
 
 
 def seed_of(name: str) -> ModuleType:
@@ -94,19 +97,10 @@ def judged(
     seed: int = 1,
     files: Mapping[str, bytes] | None = None,
 ) -> list[Score]:
-    """Return the score of each case of a split. Raises Invalid."""
-    scorer = module_of(TASKS / name / "score.py")
-    rng = np.random.default_rng(len(split))
-    made = list(scorer.cases(split, rng)) if hasattr(scorer, "cases") else [None]
-    found = []
-    for number, data in enumerate(made):
-        score = scorer.score(StandIn(functions, files or {}), Case(name_of(data, number), split, data, seed))  # type: ignore[arg-type]
-        found.append(score if isinstance(score, Score) else Score(float(score)))
-    return found
-
-
-def name_of(data: Any, number: int) -> str:
-    return str(data["name"]) if isinstance(data, dict) and "name" in data else str(number)
+    """Return the score of each case of a split, as the scorer's process computes it. Raises Invalid."""
+    judge = Judge(module_of(TASKS / name / "score.py"))
+    results = list(judge.score(StandIn(functions, files or {}), split, seed))  # type: ignore[arg-type]
+    return [Score(**{key: value for key, value in result.items() if key != "case"}) for result in results]
 
 
 def mean(scores: list[Score]) -> float:

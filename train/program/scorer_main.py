@@ -20,11 +20,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prepare.scorer import Case, Completed, Invalid, Score, Timing, certificate_text, finite_number
 from prepare.values import pack, unpack
 from prepare.wire import Channel, Frame
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LONGEST_COMMAND = 50_000
 """Characters of a command's arguments."""
@@ -204,12 +207,15 @@ class Judge:
         return [each for each in named if each[0] in chosen]
 
     def _made(self, split: str) -> list[Any]:
-        import numpy as np
+        return list(self._scorer.cases(split, generator_of(split))) if hasattr(self._scorer, "cases") else [None]
 
-        if not hasattr(self._scorer, "cases"):
-            return [None]
-        seed = int.from_bytes(hashlib.sha256(f"cases/{split}".encode()).digest()[:8], "little")
-        return list(self._scorer.cases(split, np.random.default_rng(seed)))
+
+def generator_of(split: str) -> np.random.Generator:
+    """Return the generator from which the cases of a split are drawn: the same in every process."""
+    import numpy as np  # only scorers with cases are worth its time
+
+    seed = int.from_bytes(hashlib.sha256(f"cases/{split}".encode()).digest()[:8], "little")
+    return np.random.default_rng(seed)
 
 
 def _named(made: Sequence[Any], split: str) -> list[tuple[str, Any]]:
