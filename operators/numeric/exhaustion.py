@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 
 from archive.tree import Tree
 from operators.languages.files import Editable
-from operators.languages.parameters import Number
 from operators.numeric.observations import (
     Files,
-    Key,
-    Values,
     code_of,
     lineage_files,
     search_space,
     values_of,
 )
+from operators.numeric.proposer.ranges import Number
+from operators.numeric.proposer.trials import Key, Values
 
 MOST = 512
 """Settings of a space that is tried in full."""

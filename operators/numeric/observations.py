@@ -10,10 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 
@@ -23,30 +21,16 @@ from operators.languages.files import Editable
 from operators.languages.language import NOTHING, Language, language_for
 from operators.languages.parameters import Number
 from operators.languages.syntax import Unparsable
-from operators.numeric.search_space import ParameterRange, range_of
+from operators.numeric.proposer.ranges import ParameterRange
+from operators.numeric.proposer.trials import Key, Observation, Values
+from operators.numeric.search_space import range_of
 
-Key = tuple[str, str]
-"""(path, name) of a parameter."""
-Values = Mapping[Key, Number]
 Files = Mapping[str, str]
 
 _RECENT = 256
 """Latest nodes among which pending and failed ones are searched; older ones were decided long ago."""
 _UNDECIDED = 32
 """Pending and failed programs that are returned."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """A known program: the values of its parameters, and its result."""
-
-    values: Values
-    score: float | None
-    """None unless it was scored."""
-    runs: int = 1
-    state: Literal["scored", "pending", "failed"] = "scored"
-    same_code: bool = True
-    """Whether it differs in values of parameters only from the program that is asked about."""
 
 
 def observe(tree: Tree, files: Files, limit: int, declared: Mapping[str, str] = NOTHING) -> list[Observation]:

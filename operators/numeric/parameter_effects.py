@@ -16,20 +16,19 @@ from typing import Literal
 from archive.records import Direction
 from archive.tree import Tree
 from operators.languages.files import Editable
-from operators.languages.parameters import Number
 from operators.numeric.observations import (
     Files,
-    Key,
-    Observation,
-    Values,
     differ_in_values_only,
     lineage_files,
     observe,
     search_space,
     values_of,
 )
-from operators.numeric.surrogate import GpSurrogate
-from operators.numeric.tune import FED, WARM
+from operators.numeric.proposer.proposals import WARM
+from operators.numeric.proposer.ranges import Number
+from operators.numeric.proposer.surrogate import GpSurrogate
+from operators.numeric.proposer.trials import Key, Observation, Values
+from operators.numeric.tune import FED
 
 SURE = 1.5
 """Deviations that a difference must have to be called one."""
@@ -45,7 +44,7 @@ class ParameterEffect:
     seed_value: Number
     value: Number
     gain: float
-    """How much better the program is with ``value``, in normal scores; see ``operators.numeric.surrogate``."""
+    """How much better the program is with ``value``, in normal scores; see ``operators.numeric.proposer.surrogate``."""
     deviation: float
 
     @property

@@ -8,14 +8,32 @@ Parameters that do not change are left out of the study: the same density ratio 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from archive.records import Direction
-from operators.languages.parameters import Number
-from operators.numeric.observations import Key, Observation
-from operators.numeric.search_space import ParameterRange
+from operators.numeric.proposer.proposals import WARM, changed_keys, local_step
+from operators.numeric.proposer.ranges import Number, ParameterRange
+from operators.numeric.proposer.trials import Key, Known, Observation, Values
+
+
+def tpe_settings(known: Known, warm: int | None, rng: np.random.Generator) -> Iterator[Values]:
+    """Yield settings to try without end: local steps below ``warm`` scored programs, then what TPE proposes.
+
+    Only programs with the same parameters count: TPE needs the same ones everywhere.
+    """
+    warm, own = WARM if warm is None else warm, known.own
+    scored = sum(one.score is not None for one in own)
+    while True:
+        keys = changed_keys(list(known.space), len(own), known.visits, warm, rng)
+        ranges = {key: known.space[key] for key in keys}
+        if scored < max(1, warm):
+            yield local_step(known.start, ranges, rng)
+        else:
+            yield suggest(own, ranges, known.direction, int(rng.integers(2**31)))
 
 
 def suggest(

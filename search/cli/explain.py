@@ -16,7 +16,7 @@ from archive.interval import NoInterval
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.numeric.parameter_effects import Explanation, explain_parameters
-from operators.numeric.tune import WARM
+from operators.numeric.proposer.proposals import WARM
 from prepare.command_line import command
 from prepare.config import SettingsError
 from prepare.output import Parser

@@ -8,7 +8,7 @@ from growing import Growth
 
 from archive.records import Candidate, Propose, Stop
 from operators.numeric.exhaustion import MOST
-from operators.numeric.search_space import ParameterRange
+from operators.numeric.proposer.ranges import ParameterRange
 from operators.numeric.tune import Tune
 from operators.recombine.crossover import Crossover
 from search.policies.base import OperatorView

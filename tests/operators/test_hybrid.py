@@ -10,7 +10,8 @@ from archive.records import Candidate
 from operators.base import NoCandidate
 from operators.languages.files import Editable
 from operators.numeric.observations import search_space
-from operators.numeric.search_space import ParameterRange, has_invalid_range, range_of
+from operators.numeric.proposer.ranges import ParameterRange
+from operators.numeric.search_space import has_invalid_range, range_of
 from operators.numeric.tune import Tune
 from operators.rewrite.hybrid import Hybrid
 from operators.rewrite.prompt.about import tune

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from operators.languages.parameters import Number, Parameter, find_parameters, read_parameters, set_parameters
 from operators.languages.syntax import Unparsable
-from operators.numeric.search_space import ParameterRange, format_range, range_of
+from operators.numeric.proposer.ranges import ParameterRange
+from operators.numeric.search_space import format_range, range_of
 
 SOURCE = '''\
 """A program — with ümläuts."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.numeric.observations import Key, Observation
-from operators.numeric.search_space import ParameterRange
-from operators.numeric.surrogate import GpSurrogate, expected_improvement, normal_scores
+from operators.numeric.proposer.ranges import ParameterRange
+from operators.numeric.proposer.surrogate import GpSurrogate, expected_improvement, normal_scores
+from operators.numeric.proposer.trials import Key, Observation
 
 A: Key = ("train.py", "A")
 B: Key = ("train.py", "B")

@@ -16,7 +16,8 @@ from operators.base import NoCandidate
 from operators.languages.files import Editable
 from operators.languages.parameters import Number, read_parameters, set_parameters
 from operators.numeric.observations import lineage_files, observe, search_space
-from operators.numeric.surrogate import GpSurrogate
+from operators.numeric.proposer.proposals import WARM, changed_keys
+from operators.numeric.proposer.surrogate import GpSurrogate
 from operators.numeric.tpe import suggest
 from operators.numeric.tune import Tune
 
@@ -149,11 +150,11 @@ def test_a_program_that_left_the_range_gives_a_new_one_to_its_descendants(garden
 
 
 def test_a_parent_that_was_tried_often_makes_bolder_moves(garden: Garden) -> None:
-    tune, keys = Tune(), [("train.py", name) for name in "abcdef"]
+    keys = [("train.py", name) for name in "abcdef"]
 
     def changes(scored: int, visits: int) -> float:
         rng = np.random.default_rng(0)
-        return float(np.mean([len(tune._choose(keys, scored, visits, rng)) for _ in range(400)]))
+        return float(np.mean([len(changed_keys(keys, scored, visits, WARM, rng)) for _ in range(400)]))
 
     assert changes(0, 0) == 3.0
     assert changes(200, 0) == pytest.approx(1.8, abs=0.1)

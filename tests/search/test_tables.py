@@ -13,7 +13,7 @@ import pytest
 from operators.languages.files import Editable
 from operators.languages.parameters import read_parameters
 from operators.numeric.observations import search_space
-from operators.numeric.search_space import ParameterRange
+from operators.numeric.proposer.ranges import ParameterRange
 from operators.numeric.tune import Tune
 from search.config import ClaimPlan
 from search.policies import Composition

@@ -23,16 +23,19 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 from scipy.special import ndtr, ndtri
 
-from archive.records import Direction
-from archive.tree import Floats
-from operators.numeric.kernel import LENGTHS, Kernel
-from operators.numeric.observations import Key, Observation, Values
-from operators.numeric.search_space import ParameterRange
+from .kernel import LENGTHS, Kernel
+from .ranges import ParameterRange
+from .trials import Direction, Floats, Key, Observation, Values
 
-NOISES = (0.05, 0.3, 1.5)
+LITTLE = 0.05  # tune: 0.005..0.15 log
+SOME = 0.3  # tune: 0.15..0.6 log
+MUCH = 1.5  # tune: 0.6..5 log
+NOISES = (LITTLE, SOME, MUCH)
 """Variance of one run over the variance of the programs."""
 _NEAR = LENGTHS[0]  # length scale at which failures count
-_SUCCESS, _FAILURE = 2.0, 0.5  # Beta prior: four programs in five succeed
+SUCCESS = 2.0  # tune: 0.5..20 log
+FAILURE = 0.5  # tune: 0.1..5 log
+"""Beta prior: four programs in five succeed."""
 _NEGLIGIBLE = 0.02
 
 
@@ -176,7 +179,7 @@ class GpSurrogate:
             return np.ones(encoded.shape[1])
         succeeded = kernel.sum(axis=1)
         failed = self._kernel.covariances(encoded, self._failed)[_NEAR].sum(axis=1)
-        chance: Floats = (_SUCCESS + succeeded) / (_SUCCESS + _FAILURE + succeeded + failed)
+        chance: Floats = (SUCCESS + succeeded) / (SUCCESS + FAILURE + succeeded + failed)
         return chance
 
 

@@ -2,7 +2,7 @@
 
 The kernel is ``a * mean_d k_d + (1 - a) * prod_d k_d`` with a = 0.3: parameters act on their own and interact (additive
 Gaussian processes: Duvenaud, Nickisch and Rasmussen 2011). ``k_d`` is Matern 5/2 in the encoded value
-(``operators.numeric.search_space``) over the width of the range; between two values of an unordered parameter, and
+(``ranges``) over the width of the range; between two values of an unordered parameter, and
 between having a parameter and lacking it, ``k_d`` is ``exp(-1 / (2 l))``.
 """
 
@@ -14,13 +14,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from archive.tree import Floats
-from operators.numeric.observations import Key, Values
-from operators.numeric.search_space import ParameterRange
+from .ranges import ParameterRange
+from .trials import Floats, Key, Values
 
-LENGTHS = (0.25, 0.6, 1.5)
+SHORT = 0.25  # tune: 0.1..0.5 log
+MIDDLE = 0.6  # tune: 0.5..1.0 log
+LONG = 1.5  # tune: 1.0..4.0 log
+LENGTHS = (SHORT, MIDDLE, LONG)
 """Length scales, in widths of a range."""
-ADDITIVE = 0.3
+ADDITIVE = 0.3  # tune: 0..0.9
 
 
 class Kernel:
