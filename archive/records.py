@@ -58,6 +58,9 @@ WidenedCode = Literal["refusals", "standstill"]
 """Why a search was widened (events of kind ``widened``)."""
 EventCode = SearchedCode | WidenedCode
 
+Stage = Literal["baseline", "tuning", "research", "ablation"]
+"""The stages of a study, in their order."""
+
 ROOT_OPERATOR = "seed"
 """The operator of a run's root, the seed program."""
 
@@ -76,6 +79,8 @@ class Propose:
 
     operator: str
     parents: tuple[str, ...]
+    stage: Stage | None = None
+    """Of a study's plan; None outside of studies."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Replicate:
     node_id: str
     purpose: Purpose = "screen"
     reason: str = ""
+    stage: Stage | None = None
+    """Of a study's plan; None outside of studies."""
 
 
 Move = Propose | Replicate

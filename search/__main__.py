@@ -35,6 +35,7 @@ _BESIDE = {
     "evaluate": ("search.cli.evaluate", "rescore"),
     "ablate": ("search.cli.ablate", "ablate"),
     "explain": ("search.cli.explain", "explain"),
+    "study": ("search.cli.study", "study"),
 }
 """Subcommands with options of their own -> (module, function). Only the requested module is imported."""
 

@@ -21,12 +21,13 @@ MAY_IMPORT = {
 }
 LAYERS = {
     "search": "adopt attack config function_task words < claims settings < policies < run < display factory < api "
-    "< cli",
+    "study < cli",
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
-    "archive": "errors interval records < difference noise < tree < storage < query < export report < cli",
+    "archive": "errors interval records research_ideas < difference noise < tree < storage < query "
+    "< export paper report < cli",
     "prepare": "best_known blocks clock command_line globs output overrides paths presets renamed scorer scoring "
     "session source syntax values wire "
     "< data known metric_lines smoke_test < config files task < language_model program < task_folders < compose < load "

@@ -119,6 +119,12 @@ _WRONG = {
     "event about an unknown node": (
         "SELECT node_id FROM events WHERE node_id IS NOT NULL AND node_id NOT IN (SELECT node_id FROM nodes)"
     ),
+    "study registered twice": "SELECT study FROM studies GROUP BY study HAVING count(*) > 1",
+    "run of an unknown study": "SELECT run FROM study_runs WHERE study NOT IN (SELECT study FROM studies)",
+    "move of a study that is older than its plan": (
+        "SELECT m.run || ' ' || move FROM moves AS m JOIN study_runs USING (run) JOIN studies AS s USING (study) "
+        "WHERE m.arrival <= s.arrival"
+    ),
     "place in the order of arrival used twice": (
         "SELECT run || ' ' || arrival FROM (SELECT run, arrival FROM moves UNION ALL SELECT run, arrival FROM nodes "
         "UNION ALL SELECT run, arrival FROM refusals UNION ALL SELECT run, arrival FROM evaluations "

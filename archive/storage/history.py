@@ -49,6 +49,7 @@ class History:
         """Return the highest ``arrival`` of all rows; 0 in an empty archive."""
         tables = (
             "moves", "refusals", "nodes", "trainings", "judgements", "evaluations", "decisions", "events",
+            "studies",
         )  # fmt: skip
         return max(int(self._query(f"SELECT coalesce(max(arrival), 0) FROM {table}")[0][0]) for table in tables)
 

@@ -36,8 +36,12 @@ _KEYS = {
     "llm_calls": ("run", "move", "turn", "called_at"),
     "decisions": ("run", "kind", "node_id", "decided_at"),
     "events": ("run", "kind", "message", "happened_at"),
+    "study_runs": ("run", "study"),
 }
 """Table -> the columns that identify a row in all archives. Times are those of the machine that wrote the row."""
+
+_OF_NO_RUN = {"studies": ("study", "digest"), "research_ideas": ("idea",)}
+"""The same of the tables whose rows belong to no run."""
 
 _ARRIVES = ("moves", "refusals", "nodes", "trainings", "judgements", "evaluations", "decisions", "events")
 
@@ -76,6 +80,7 @@ def _merge_one(target: Path, path: Path) -> Iterator[str]:
         schema.check(connection, path, _OTHER)
         connection.execute("BEGIN")
         lines = [_bring(connection, run, path) for run in _runs(connection)]
+        _copy_of_no_run(connection)
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT")
     except duckdb.Error as error:
@@ -158,6 +163,19 @@ def _copy(
         [run.here, run.name],
     )
     return _count(connection, table) - before
+
+
+def _copy_of_no_run(connection: duckdb.DuckDBPyConnection) -> None:
+    """Insert the missing rows of the tables without a run. Registrations keep their place before all moves."""
+    for table, keys in _OF_NO_RUN.items():
+        if (columns := schema.columns_as_now(connection, _OTHER, CATALOG)[table]) is None:
+            continue
+        same = " AND ".join(f"h.{key} = o.{key}" for key in keys)
+        connection.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} "
+            f"FROM {_OTHER}.main.{table} AS o "
+            f"WHERE NOT EXISTS (FROM {CATALOG}.main.{table} AS h WHERE {same}) ORDER BY o.rowid"
+        )
 
 
 def _selected(columns: dict[str, str], shift: int = 0) -> str:

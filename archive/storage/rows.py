@@ -98,11 +98,11 @@ def run_of(row: Row) -> Run:
     return Run(run, run_id, task, metric, direction, policy, seed, *settings, to_seconds(created_at))
 
 
-MOVE = "run, move, kind, operator, parents, node_id, purpose, seed, reason, chosen_at, arrival"
+MOVE = "run, move, kind, operator, parents, node_id, purpose, seed, reason, chosen_at, stage, arrival"
 
 
 def move_row(record: MoveRecord, chosen_at: float, arrival: int) -> Row:
-    move, end = record.move, (to_time(chosen_at), arrival)
+    move, end = record.move, (to_time(chosen_at), record.move.stage, arrival)
     if isinstance(move, Propose):
         middle: Row = ("propose", move.operator, list(move.parents), None, "screen", record.seed, "")
     else:
@@ -111,9 +111,10 @@ def move_row(record: MoveRecord, chosen_at: float, arrival: int) -> Row:
 
 
 def move_of(row: Row) -> MoveRecord:
-    run, number, kind, operator, parents, node_id, purpose, seed, reason, *_ = row
-    move = Propose(operator, tuple(parents)) if kind == "propose" else Replicate(node_id, purpose, reason)
-    return MoveRecord(run, number, move, seed)
+    run, number, kind, operator, parents, node_id, purpose, seed, reason, _, stage, _ = row
+    if kind == "propose":
+        return MoveRecord(run, number, Propose(operator, tuple(parents), stage), seed)
+    return MoveRecord(run, number, Replicate(node_id, purpose, reason, stage), seed)
 
 
 REFUSAL = "run, move, operator, parents, reason, refused_at, arrival"

@@ -1,4 +1,4 @@
--- Schema 8. Append-only: rows are inserted by the search, never updated or deleted.
+-- Schema 10. Append-only: rows are inserted by the search, never updated or deleted.
 -- Changes here need a migration in `migrations/`, too: columns are added at the end of a table, and may be NULL.
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The single writer checks uniqueness.
 -- Ids that are joined on are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
@@ -42,7 +42,8 @@ CREATE TABLE moves (
     seed      BIGINT NOT NULL,
     reason    VARCHAR NOT NULL,
     chosen_at TIMESTAMP NOT NULL,
-    arrival   BIGINT NOT NULL DEFAULT 0
+    arrival   BIGINT NOT NULL DEFAULT 0,
+    stage     VARCHAR              -- of a study: baseline, tuning, research, ablation; NULL outside of studies
 );
 
 CREATE TABLE refusals (
@@ -227,6 +228,41 @@ CREATE TABLE case_scores (
     value     DOUBLE NOT NULL,
     metrics   JSON NOT NULL,
     feedback  VARCHAR NOT NULL          -- by the scorer, and it may quote the candidate: untrusted
+);
+
+-- Registered plans: a row before the first run of a study.
+CREATE TABLE studies (
+    study         VARCHAR NOT NULL,     -- unique
+    digest        VARCHAR NOT NULL,     -- SHA-256 of `plan`
+    plan          VARCHAR NOT NULL,     -- canonical JSON
+    bibliography  VARCHAR NOT NULL,     -- BibTeX: what a paper on the study may cite
+    registered_at TIMESTAMP NOT NULL,
+    arrival       BIGINT NOT NULL       -- in the order of the moves
+);
+
+-- The runs that a plan names, whether or not they were made.
+CREATE TABLE study_runs (
+    study VARCHAR NOT NULL,
+    run   VARCHAR NOT NULL,
+    seed  BIGINT NOT NULL
+);
+
+-- Hypotheses for studies.
+CREATE TABLE research_ideas (
+    idea            VARCHAR NOT NULL,   -- unique
+    name            VARCHAR NOT NULL,
+    title           VARCHAR NOT NULL,
+    hypothesis      VARCHAR NOT NULL,
+    experiment      VARCHAR NOT NULL,
+    expected_effect VARCHAR NOT NULL,
+    risk            VARCHAR NOT NULL,
+    interestingness INTEGER NOT NULL,   -- 1 to 10
+    feasibility     INTEGER NOT NULL,   -- 1 to 10
+    novelty         VARCHAR NOT NULL,   -- novel, known, undecided
+    closest         VARCHAR,            -- of what is known: where it stands
+    rounds          INTEGER NOT NULL,   -- of reflection
+    source          VARCHAR NOT NULL,   -- archive, or the model
+    made_at         TIMESTAMP NOT NULL
 );
 
 -- Made once for this file, and not merged into others. Never in a prompt, a report or an export.

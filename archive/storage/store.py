@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import duckdb
 
@@ -39,7 +40,9 @@ from archive.records import (
     Scored,
     Spending,
     Trained,
+    sha256,
 )
+from archive.research_ideas import ResearchIdea
 from archive.storage import rows, schema
 from archive.storage.database import (
     connect,
@@ -162,6 +165,26 @@ class Archive:
     def runs(self) -> tuple[Run, ...]:
         """Return all runs, oldest first."""
         return self._history.runs()
+
+    def register(self, study: str, plan: str, bibliography: str, runs: Mapping[str, int]) -> None:
+        """Record the plan of a study, before its first run. ``runs``: the name of each -> its seed.
+
+        Raises ValueError if the archive has a plan of that name.
+        """
+        with self.transaction():
+            if self.query("SELECT 1 FROM studies WHERE study = ?", [study]):
+                raise ValueError(f"study {study!r} is in {self.path} already; choose another name")
+            row = (study, sha256(plan), plan, bibliography, rows.to_time(self._clock()), self._arrival())
+            self._writer.write(rows.insert("studies", "study, digest, plan, bibliography, registered_at, arrival"), row)
+            for run, seed in runs.items():
+                self._writer.write(rows.insert("study_runs", "study, run, seed"), (study, run, seed))
+
+    def suggest(self, idea: ResearchIdea) -> None:
+        """Record a hypothesis for a study."""
+        row = (*asdict(idea).values(), uuid4().hex, rows.to_time(self._clock()))
+        columns = ", ".join([*(part.name for part in fields(idea)), "idea", "made_at"])
+        with self.transaction():
+            self._writer.write(rows.insert("research_ideas", columns), row)
 
     # ------------------------------------------------------------ what the loop writes
 

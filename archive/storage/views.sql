@@ -168,6 +168,17 @@ FROM stretches JOIN evaluations AS e USING (run, move)
 WHERE e.purpose = 'report' AND e.outcome <> 'lost'
 GROUP BY run, stretch, e.fingerprint;
 
+-- The evaluations of studies by the stage of their plan. Those for the claim are a stage of their own.
+CREATE OR REPLACE VIEW study_evaluations AS
+SELECT s.study, s.seed AS search_seed, e.run, e.move, e.node_id, n.operator, n.idea,
+       CASE WHEN e.purpose <> 'screen' THEN 'claim' WHEN e.move = 0 THEN 'baseline' ELSE m.stage END AS stage,
+       e.purpose, e.split, e.outcome, e.reason, e.score, e.trust, e.seconds, e.arrival
+FROM study_runs AS s
+JOIN evaluations AS e USING (run)
+JOIN moves AS m ON m.run = e.run AND m.move = e.move
+JOIN nodes AS n ON n.node_id = e.node_id
+WHERE e.outcome <> 'lost';
+
 -- The gain of each scored node over the better of its scored parents.
 CREATE OR REPLACE VIEW gains AS
 WITH sound AS MATERIALIZED (FROM sound_scores)

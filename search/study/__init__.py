@@ -1,0 +1,1 @@
+"""Studies: registered plans, whose runs are searches in stages."""
