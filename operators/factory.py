@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -15,7 +16,7 @@ from operators.base import Operator
 from operators.config import LlmConfig, OperatorConfig
 from operators.llm.base import LanguageModel
 from operators.llm.meter import Lookup, Meter, Record, Requested, never_paid, not_written
-from operators.llm.secrets import Secrets
+from operators.llm.secrets import Secrets, tokens_in
 from operators.llm.several import Credits, ModelRouter, no_credits
 
 
@@ -102,6 +103,9 @@ def secrets_of(config: LlmConfig) -> Secrets:
     parts = [config.options, *(config.members or {}).values()]
     keys = [os.environ.get(str(part.get("key")), "") for part in parts]
     keys += [str(part.get("api_key") or "") for part in parts]
+    keys += [os.environ.get(str(name), "") for part in parts for name in part.get("environment") or ()]
+    logins = (Path(str(path)).expanduser() for part in parts for path in part.get("login") or ())
+    keys += [token for path in logins for token in tokens_in(path)]
     urls = [str(part["base_url"]) for part in parts if part.get("base_url")]
     urls += [value for name, value in os.environ.items() if name.upper().endswith(("_BASE_URL", "_PROXY"))]
     return Secrets.of(os.environ, keys, urls)

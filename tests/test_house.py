@@ -28,8 +28,8 @@ LAYERS = {
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors interval records research_ideas < difference noise < tree < storage < query "
     "< export paper report < cli",
-    "prepare": "best_known blocks clock command_line globs output overrides paths presets renamed scorer scoring "
-    "session source syntax values wire "
+    "prepare": "best_known blocks bubblewrap clock command_line globs output overrides paths presets renamed scorer "
+    "scoring session source syntax values wire "
     "< data known metric_lines smoke_test < config files task < language_model program < task_folders < compose < load "
     "< standalone",
 }

@@ -5,5 +5,6 @@ claude.py      Claude, through the anthropic SDK        compatible.py  servers o
 scripted.py    answers from a list or a function        several.py     several models, by weights or by a bandit
 wire.py        limits and errors that clients share     caps.py        caps on tokens and dollars
 prices.py      prices of models                         credit.py      gains of each model, from the archive
+command/       programs of the command line, coding agents among them
 secrets.py     removal of keys and passwords
 """

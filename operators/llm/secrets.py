@@ -11,6 +11,7 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 HIDDEN = "[hidden]"
@@ -18,6 +19,9 @@ _NAMES = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDEN
 _SHORTEST = 12
 """Characters: a shorter value of such a variable is no key, and hiding it would garble ordinary words."""
 _SHORTEST_PASSWORD = 4
+_LONGEST_LOGIN = 1_000_000
+_TOKEN = re.compile(r"[\w.~+/=-]{20,}")
+"""What is a key or a token in a login file."""
 _USER = re.compile(r"(?<=://)[^/@\s\"']+@")
 
 
@@ -47,6 +51,14 @@ class Secrets:
         for value in self.values:
             text = text.replace(value, HIDDEN)
         return text
+
+
+def tokens_in(path: Path) -> list[str]:
+    """Return the keys and tokens of a login file; none if there is no such file."""
+    try:
+        return _TOKEN.findall(path.read_bytes()[:_LONGEST_LOGIN].decode(errors="replace"))
+    except OSError:
+        return []
 
 
 def without_user(text: str) -> str:

