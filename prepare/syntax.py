@@ -11,7 +11,9 @@ from __future__ import annotations
 import ast
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """Exceptions of Python's parser, also for NUL bytes and for nesting that is too deep."""
@@ -60,15 +62,30 @@ def _parse_toml(text: str) -> None:
     tomllib.loads(text)
 
 
-def _parse_yaml(text: str) -> None:
-    """Read all events: unlike loading, this costs no more than the text, whatever its aliases. Raises ValueError."""
+DEEPEST_YAML = 100
+"""Levels of YAML lists and mappings in one another: within a thousand, PyYAML takes a millisecond a character."""
+
+
+def yaml_events(text: str) -> Iterator[Any]:
+    """Yield the events of a YAML text: unlike loading, this costs no more than the text, whatever its aliases.
+
+    Raises ValueError for what is no YAML and for more levels than ``DEEPEST_YAML``.
+    """
     import yaml  # type: ignore[import-untyped]
 
+    level = 0
     try:
-        for _ in yaml.parse(text, Loader=yaml.SafeLoader):
-            pass
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if level > DEEPEST_YAML:
+                raise ValueError(f"lists and mappings in one another: more than {DEEPEST_YAML} levels")
+            yield event
     except (yaml.YAMLError, OverflowError) as error:  # an escape beyond Unicode overflows
         raise ValueError(str(error)) from None
+
+
+def _parse_yaml(text: str) -> None:
+    deque(yaml_events(text), maxlen=0)
 
 
 _CHECKS: Mapping[str, Callable[[str], object]] = {

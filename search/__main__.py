@@ -54,6 +54,7 @@ if __name__ == "__main__":
     _own_process()
 
 from prepare.config import SettingsError  # noqa: E402
+from prepare.known import TaskError  # noqa: E402
 from prepare.output import run_command  # noqa: E402
 from search.words import Words, words_of  # noqa: E402
 
@@ -66,7 +67,7 @@ def script() -> None:
 
 def main() -> None:
     """Run the command line and exit with its status (``prepare.output``)."""
-    sys.exit(run_command(lambda: _run(sys.argv[1:]), unusable=(SettingsError,)))
+    sys.exit(run_command(lambda: _run(sys.argv[1:]), unusable=(SettingsError, TaskError)))
 
 
 def _run(arguments: list[str]) -> int:

@@ -35,7 +35,9 @@ _LIMITS = ("evaluations", "hours", "device_hours", "tokens", "dollars")
 _WHOLE = ("evaluations", "tokens")
 _PARTS = ("task", "policy", "operators", "llm", "evaluator", "executor")
 """Sections that name classes."""
-_FREE_OF_IDENTITY = frozenset({"limits", "smallest_gain", "clock", "folder", "known"})
+NO_SCORE_DEPENDS_ON = frozenset({"folder", "known"})
+"""Keys of a task that no score depends on: where its folder lies, and the best value known."""
+_FREE_OF_IDENTITY = NO_SCORE_DEPENDS_ON | {"limits", "smallest_gain", "clock"}
 """Keys of a task that may change between sessions: what a candidate may use, what is worth claiming, and the clock, by
 which scores are kept apart anyway."""
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from prepare.compose import Composed
 from prepare.config import Part, SettingsError
-from search.config import Config, completed
+from prepare.renamed import with_new_names
+from search.config import NO_SCORE_DEPENDS_ON, Config, completed
 from search.words import words_of
 
 Device = str | Callable[[Part], str]
@@ -68,6 +69,15 @@ def differences(before: Any, after: Any, prefix: str = "") -> list[str]:
             lines += differences(before.get(key), after.get(key), name)
         return lines
     return [] if before == after else [f"{prefix}: {before!r} -> {after!r}"]
+
+
+def changed_task(recorded: Any, chosen: Any, group: str = "") -> list[str]:
+    """List the settings on which scores depend, and in which the user's task differs from a recorded one."""
+    old, new = with_new_names(recorded), as_json(chosen)
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        kept = ({key: value for key, value in each.items() if key not in NO_SCORE_DEPENDS_ON} for each in (old, new))
+        old, new = kept
+    return differences(old, new, group)
 
 
 def as_json(value: Any) -> Any:

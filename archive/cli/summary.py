@@ -181,11 +181,16 @@ def _tried(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _cost(facts: Mapping[str, Any]) -> list[str]:
-    time = f"candidates ran {facts['training_hours']:.3g} hours; {facts['device_hours']:.3g} device hours in all"
+    time = f"candidates ran {_hours(facts['training_hours'])}; {_hours(facts['device_hours'], 'device ')} in all"
     if not facts["calls"]:
         return [f"{time}; no language model was asked"]
     unpriced = f", and {facts['unpriced']:,} of unknown price" if facts["unpriced"] else ""
     return [f"{time}; ${facts['dollars'] or 0.0:.2f} for {many(facts['calls'], 'call')} of language models{unpriced}"]
+
+
+def _hours(hours: float, kind: str = "") -> str:
+    """Return a time in hours, or in seconds if it is shorter than that tells."""
+    return f"{hours * 3600:.3g} {kind}seconds" if hours < 0.01 else f"{hours:.3g} {kind}hours"
 
 
 def _home(facts: Mapping[str, Any], archive_option: str) -> list[str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archive.difference import Difference, Measurement, compare
-from archive.interval import NoInterval
-from archive.noise import is_deterministic
 from archive.query.query import Reader
 from archive.query.questions import rows
-from archive.records import Direction
+
+if TYPE_CHECKING:  # numpy takes longer than all that the summary of a run without ablations needs
+    from archive.difference import Difference, Measurement
+    from archive.interval import NoInterval
+    from archive.records import Direction
 
 NO_EFFECT = "no effect beyond noise"
 """The verdict on a step whose interval holds zero."""
@@ -60,11 +61,16 @@ class _Ablated:
     """By the first characters of the step's id."""
 
     def difference(self, step: str) -> Difference | NoInterval:
+        from archive.difference import compare
+
         sides = [scores for start, scores in self.without.items() if step.startswith(start)]
         return compare(sides[0] if sides else [], self.whole, self.direction, deterministic=self.deterministic)
 
 
 def _measured(reader: Reader, run: str) -> _Ablated:
+    from archive.difference import Measurement
+    from archive.noise import is_deterministic
+
     whole: list[Measurement] = []
     without: dict[str, list[Measurement]] = {}
     found = rows(reader, _MEASURED, [run])
@@ -76,8 +82,10 @@ def _measured(reader: Reader, run: str) -> _Ablated:
 
 
 def _step(row: Mapping[str, Any], measured: _Ablated) -> dict[str, Any]:
+    from archive.interval import NoInterval
+
     found = measured.difference(row["step"])
-    low, high, cases = (found.low, found.high, found.cases) if isinstance(found, Difference) else (None, None, 0)
+    low, high, cases = (None, None, 0) if isinstance(found, NoInterval) else (found.low, found.high, found.cases)
     return {
         "node": row["step"], "worth": row["worth"], "low": low, "high": high, "cases": cases, "runs": row["runs"],
         "verdict": _verdict(row, low, high), "idea": row["idea"],

@@ -85,7 +85,8 @@ def known_in_words(found: Iterable[Sequence[Any]]) -> str | None:
                 best = typed(BestKnown, values, "task.known")
             except ValueError:  # written by another version, or by hand
                 return None
-            return cell(f"The champion {best.compared(float(score), direction == 'maximise', bool(exact))}.", 400)
+            compared = best.compared(float(score), direction == "maximise", bool(exact))
+            return cell(f"The champion, {float(score):.10g} on val, {compared}.", 400)
     return None
 
 

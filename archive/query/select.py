@@ -80,8 +80,12 @@ def _check(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raise QueryRefused unless ``sql`` is a single statement that only reads."""
     statements = cursor.extract_statements(sql)
     if len(statements) != 1:
-        count = "an empty statement" if not statements else f"{len(statements)} statements"
-        raise QueryRefused(f"expected a single SELECT, got {count}")
+        if not statements:
+            raise QueryRefused(
+                "expected a single SELECT, got an empty statement: give one in quotes or on standard input, or a "
+                "command such as summary"
+            )
+        raise QueryRefused(f"expected a single SELECT, got {len(statements)} statements")
     kind = statements[0].type
     if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         word = kind.name if kind != duckdb.StatementType.MULTI else "this statement"

@@ -48,6 +48,7 @@
   // ------------------------------------------------------------ text
 
   const number = (value, digits = 4) => value === null || value === undefined ? "–" : Math.abs(value) >= 1e5 || Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(Math.max(digits, Math.ceil(Math.log10(Math.abs(value) || 1)) + 3)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  const cut = (text, most) => text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\d.,+-]*$/, "")}…`; // never within a number
   const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value, 3);
   const short = (i) => facts.nodes.id[i].slice(0, SHORT);
 
@@ -118,7 +119,7 @@
     put("steps", ...facts.ablations.flatMap(({ run: name, node, steps }) => {
       const heading = element("p", "Steps of ");
       heading.append(link(node), ` (run ${name})`);
-      const lines = steps.map((s) => ({ step: link(s.node), worth: signed(s.worth), from: signed(s.low), to: signed(s.high), runs: s.runs, verdict: s.verdict, idea: nodes.idea[s.node].slice(0, 80) }));
+      const lines = steps.map((s) => ({ step: link(s.node), worth: signed(s.worth), from: signed(s.low), to: signed(s.high), runs: s.runs, verdict: s.verdict, idea: cut(nodes.idea[s.node], 80) }));
       return [heading, table(lines)];
     }));
     put("operators", table(facts.operators));
@@ -203,7 +204,7 @@
     }
     pen.fillStyle = colour("ink");
     for (const [k, node, leading] of facts.kept.slice(1).reverse()) {
-      const words = facts.nodes.idea[node].slice(0, 44), wide = pen.measureText(words).width;
+      const words = cut(facts.nodes.idea[node], 44), wide = pen.measureText(words).width;
       const box = { x: x(k) + 7, y: inside(leading) + (facts.run.direction === "minimise" ? -8 : 16) };
       if (box.x + wide > width - right) { box.x = x(k) - 7 - wide; box.y = inside(leading) + (facts.run.direction === "minimise" ? 14 : -6); }
       const clash = taken.some((other) => Math.abs(other.y - box.y) < 14 && box.x < other.x + other.wide + 8 && other.x < box.x + wide + 8);
@@ -359,7 +360,7 @@
     box.hidden = i < 0;
     if (i < 0) return;
     const nodes = facts.nodes;
-    box.textContent = `${short(i)} ${nodes.operator[i]}: ${nodes.score[i] === null ? nodes.state[i] : number(nodes.score[i])}  ${nodes.idea[i].slice(0, 160)}`;
+    box.textContent = `${short(i)} ${nodes.operator[i]}: ${nodes.score[i] === null ? nodes.state[i] : number(nodes.score[i])}  ${cut(nodes.idea[i], 160)}`;
     box.style.left = Math.min(event.clientX + 14, window.innerWidth - 380) + "px";
     box.style.top = event.clientY + 16 + "px";
   }

@@ -7,6 +7,7 @@ formula.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def draw(facts: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _words(text: str, limit: int = 42) -> str:
-    return (text if len(text) <= limit else text[: limit - 1] + "…").replace("$", r"\$")
+    """Return the start of a text for Matplotlib, which never ends within a number."""
+    if len(text) > limit:
+        text = re.sub(r"[\d.,+-]*$", "", text[: limit - 1]) + "…"
+    return text.replace("$", r"\$")
 
 
 def progress(axes: Any, facts: Mapping[str, Any]) -> None:

@@ -362,8 +362,8 @@ ORDER BY c.run, c.move, c.turn, c.called_at;
 -- By run and operator. `dollars` is NULL where no price is known; `unpriced_calls` are not in it.
 CREATE OR REPLACE VIEW spending AS
 WITH trained AS (
-    SELECT n.run, n.operator, count(*) AS evaluations, sum(e.seconds) / 3600 AS training_hours,
-           sum(e.wall_seconds) / 3600 AS wall_hours
+    SELECT n.run, n.operator, count(*) AS evaluations, round(sum(e.seconds) / 3600, 7) AS training_hours,
+           round(sum(e.wall_seconds) / 3600, 7) AS wall_hours
     FROM evaluations AS e JOIN nodes AS n USING (node_id) GROUP BY ALL
 ),
 asked AS (
@@ -513,7 +513,7 @@ best AS (
 ),
 trained AS (
     SELECT run, count(*) FILTER (outcome <> 'lost') AS evaluations,
-           count(*) FILTER (outcome NOT IN ('scored', 'lost')) AS failed, sum(seconds) / 3600 AS training_hours
+           count(*) FILTER (outcome NOT IN ('scored', 'lost')) AS failed, round(sum(seconds) / 3600, 7) AS training_hours
     FROM evaluations GROUP BY run
 ),
 made AS (SELECT run, count(*) AS nodes FROM nodes GROUP BY run),

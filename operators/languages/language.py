@@ -6,9 +6,7 @@ add its suffixes to ``_FAMILIES``; one with a parser of its own is a class with 
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from operators.languages.marked import byte_span, literal_like, marked_parameter
 from operators.languages.parameters import Number, Parameter, replaced
 from operators.languages.python import Python
 from operators.languages.values_by_path import READERS
+from prepare.syntax import yaml_events
 
 NOTHING: Mapping[str, str] = {}
 
@@ -112,22 +111,13 @@ class Commented(_Other):
         return sum(1 for token in self.tokens(text) if token.strip())
 
 
-_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
-_DEEPEST = 100
-"""YAML lists and mappings in one another: inside a thousand, PyYAML takes a millisecond for each character."""
-
-
 class Yaml(Commented):
     """YAML: comments, layout and the style of lists and mappings do not count."""
 
     def tokens(self, text: str) -> tuple[str, ...]:
-        import yaml  # type: ignore[import-untyped]
-
-        if max(itertools.accumulate(map(_STEPS.__getitem__, re.findall(r"[][{}]", text))), default=0) > _DEEPEST:
-            return plain_tokens(text)
         try:
-            return tuple(map(_event, yaml.parse(text, Loader=yaml.SafeLoader)))
-        except (yaml.YAMLError, ValueError, OverflowError):
+            return tuple(map(_event, yaml_events(text)))
+        except ValueError:
             return plain_tokens(text)
 
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from prepare.syntax import yaml_events
 
 _JSON = re.compile(r'"(?:\\.|[^"\\])*+"|[{}\[\],:]|[^\s"{}\[\],:]++')
 _MOST = 100_000
@@ -50,8 +53,9 @@ def yaml_values(text: str) -> Iterator[tuple[str, Span]]:
 
     front: list[tuple[tuple[str, ...], Any]]
     try:
+        deque(yaml_events(text), maxlen=0)  # what is nested too deeply takes the composer minutes
         front = [((), yaml.compose(text, Loader=yaml.SafeLoader))]
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
+    except (yaml.YAMLError, ValueError):
         return
     seen: set[int] = set()  # an anchor is looked at once, at the first place that has it
     while front and len(seen) < _MOST:

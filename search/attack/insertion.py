@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from operators.rewrite.answers.grammar import split_lines
 from prepare import syntax
 from prepare.blocks import block_spans
 
@@ -25,4 +26,4 @@ def _after_header(source: str, python: bool) -> int:
         if not is_text and not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
             break
         lines = statement.end_lineno or lines
-    return sum(map(len, source.splitlines(keepends=True)[:lines]))
+    return sum(map(len, split_lines(source)[:lines]))

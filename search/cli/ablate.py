@@ -35,7 +35,6 @@ from prepare.load import task_from
 from prepare.output import UNUSABLE, Parser, many
 from prepare.task import Task
 from search import factory, settings
-from search.cli.programs import changed_task
 from search.cli.signals import stoppable
 from search.cli.terminal import show_error
 from search.config import Config
@@ -210,7 +209,7 @@ def _is_typed(typed: Sequence[str], *groups: str) -> bool:
 
 def _named_again(recorded: Plain, chosen: Plain, group: str) -> Any:
     """Return the user's values of a group. Raises SettingsError unless they equal those of the run."""
-    if changed := changed_task(recorded.get(group), chosen[group], group):
+    if changed := settings.changed_task(recorded.get(group), chosen[group], group):
         raise SettingsError(
             "the task and the protocol are those of the node's own run, and these settings differ from them:\n  "
             + "\n  ".join(clean(line, 200) for line in changed)
@@ -336,9 +335,13 @@ def _worth(found: Difference | NoInterval, unit: str) -> str:
         if found.gain == 0:
             return "no effect: the same score"
         return f"{'worse' if found.gain > 0 else 'better'} by {abs(found.gain):.6g} {unit}".rstrip()
-    interval = f"({found.low:+.4f} to {found.high:+.4f})"
+    interval = f"({_signed(found.low)} to {_signed(found.high)})"
     if found.low > 0:
         return f"worse by {digits(found.gain)} {unit} {interval}"
     if found.high < 0:
         return f"better by {digits(-found.gain)} {unit} {interval}"
-    return f"no effect beyond noise: {found.gain:+.4f} {interval}"
+    return f"no effect beyond noise: {_signed(found.gain)} {interval}"
+
+
+def _signed(value: float) -> str:
+    return digits(value) if value < 0 else f"+{digits(value)}"

@@ -11,15 +11,23 @@ from collections.abc import Sequence
 
 from archive.records import Failed
 from prepare.load import TaskError
+from prepare.output import FAILED
 from search.attack.judge import CheatVerdict, all_cheats, attack, honest_scores, target_of
-from search.cli.terminal import show
-from search.cli.trials import Trials, open_trials, parser
+from search.cli.terminal import show, show_error
+from search.cli.trials import NO_TRIALS, Trials, open_trials, parser
 
 
 def attack_task(arguments: Sequence[str]) -> int:
     """Run the command. Returns 0 if the honest seed scores and no cheat got through, else 1. Raises SettingsError."""
     options = _options(arguments)
-    trials = open_trials(options)
+    try:
+        return _attack(open_trials(options), options)
+    except NO_TRIALS as error:
+        show_error(error)
+        return FAILED
+
+
+def _attack(trials: Trials, options: argparse.Namespace) -> int:
     try:
         honest = honest_scores(trials)
     except TaskError as error:

@@ -15,6 +15,7 @@ from operators.languages.language import language_for
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import format_range, range_of
 from operators.numeric.tune_comments import unused_comments
+from prepare.config import SettingsError
 from prepare.output import many
 from prepare.program import ProgramTask
 from search.claims.statistics import runs_for
@@ -57,7 +58,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         yield from _parameters(files, task.parameters)
         yield from _trust(task, trials.local.sandbox.tier)
         yield from _measured(trials.config, trials, files)
-    except NO_TRIALS as error:
+    except (*NO_TRIALS, SettingsError) as error:
         yield Finding("problem", "task", str(error)[:_SHOWN])
 
 

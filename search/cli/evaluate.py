@@ -28,7 +28,7 @@ from prepare.output import Parser
 from prepare.task import Task
 from search import factory, settings
 from search.claims.statistics import expects
-from search.cli.programs import Program, ProgramError, Recorded, changed_task, read_program
+from search.cli.programs import Program, ProgramError, Recorded, read_program
 from search.cli.signals import stoppable
 from search.cli.terminal import show, show_error
 from search.config import Config
@@ -118,7 +118,7 @@ def _with_its_task(config: Config, program: Program, typed: Sequence[str]) -> Co
     chosen = [word for word in typed if word.startswith(("task=", "task.", "data=", "data."))]
     if not chosen:
         return config.changed(task=known_task(program.task))
-    if changed := changed_task(program.task, config.task):
+    if changed := settings.changed_task(program.task, config.task):
         raise SettingsError(
             f"{chosen[0]} would change the task of the export, so that scores could not be compared:\n  "
             + "\n  ".join(clean(line, 200) for line in changed)
@@ -213,7 +213,7 @@ class Report:
         if isinstance(interval, Interval):
             lines.append(
                 f"mean {digits(interval.mean)} {unit} on {self.split}, 95% interval {digits(interval.low)} to "
-                f"{digits(interval.high)} ({interval.n} runs, deviation {interval.deviation:.4f})"
+                f"{digits(interval.high)} ({interval.n} runs, deviation {interval.deviation:.2g})"
             )
         elif self.scores:
             lines.append(f"{digits(self.scores[0])} {unit} on {self.split}, one run: no interval")

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from archive.export import git
-from prepare.renamed import with_new_names
 from prepare.source import SourceError, decode
-from search import settings
 
 _MOST_BYTES = 2_000_000
 """The largest file that is read; the evaluator's static checks allow far less."""
@@ -62,14 +60,6 @@ def read_program(path: Path, revision: str | None = None) -> Program:
     if (path.parent / "task.json").is_file() and path.name == "train.py":
         return _from_folder(path.parent)
     return Program(str(path), {"train.py": _decoded(path.read_bytes(), str(path))}, None, None)
-
-
-def changed_task(recorded: Any, chosen: Any, group: str = "") -> list[str]:
-    """List the settings in which the user's task differs from a recorded one. A folder may lie elsewhere."""
-    old, new = with_new_names(recorded), settings.as_json(chosen)
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        old, new = ({key: value for key, value in each.items() if key != "folder"} for each in (old, new))
-    return settings.differences(old, new, group)
 
 
 def _from_folder(folder: Path) -> Program:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive.records import Evaluation, Failed, Purpose, Request, Scored
-from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.load import TaskError, task_from
 from prepare.output import Parser
@@ -21,8 +20,8 @@ from search.display.summary import search_command
 from train.executors.base import ExecutorError
 from train.sandbox.base import SandboxUnavailable
 
-NO_TRIALS = (TaskError, SettingsError, PreparationError, ExecutorError, SandboxUnavailable)
-"""Why no evaluation can be made."""
+NO_TRIALS = (TaskError, PreparationError, ExecutorError, SandboxUnavailable)
+"""Why no evaluation can be made, besides settings that are wrong."""
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
@@ -74,7 +73,7 @@ class Trials:
 
 
 def open_trials(options: argparse.Namespace) -> Trials:
-    """Compose the settings and build the evaluator. Raises one of ``NO_TRIALS``; for tasks without a scorer, too."""
+    """Compose the settings and build the evaluator. Raises SettingsError, or one of ``NO_TRIALS``."""
     config = settings.config_for(_words(options), factory.device_for, options.config_dir)
     task = task_from(config.task)
     if not isinstance(task, ProgramTask):

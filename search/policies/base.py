@@ -43,6 +43,11 @@ Operators = Mapping[str, OperatorView]
 """The operators of a search under the names that a ``Propose`` carries."""
 
 
+def spent_words(operators: Operators) -> list[str]:
+    """List what the operators have tried in full, a sentence each."""
+    return [words for view in operators.values() if (words := view.spent())]
+
+
 class Policy(Protocol):
     """Decides the next move: a pure function of (tree, rng), without I/O, clock or state.
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from archive.records import Propose, Stop, Wait
 from archive.tree import Floats, Tree
-from search.policies.base import Choice, Operators, OperatorView, Widened
+from search.policies.base import Choice, Operators, OperatorView, Widened, spent_words
 from search.policies.credit import FixedWeights, OperatorCredit
 from search.policies.phases.baseline import BaselineRuns
 from search.policies.phases.debug import Debugging
@@ -164,7 +164,7 @@ class Composition:
     def _nothing(self, tree: Tree, operators: Operators) -> Wait | Stop:
         if tree.open_moves:
             return Wait("no operator applies to a scored node; something pending may change that")
-        if spent := " ".join(words for view in operators.values() if (words := view.spent())):
+        if spent := " ".join(spent_words(operators)):
             return Stop(f"nothing is left to try. {spent}")
         return Stop(
             f"no operator applies to any scored node of the {len(tree)} in the tree. "

@@ -51,7 +51,7 @@ from prepare.output import printable
 from prepare.task import Task
 from search.claims.error_budget import is_claim
 from search.claims.statistics import seed_deviation
-from search.policies.base import OperatorView, Policy
+from search.policies.base import OperatorView, Policy, spent_words
 from search.run.journal import RunJournal
 from search.run.lookahead import Lookahead, Outage
 from search.run.proposals import PendingProposal, ProposalPool, propose
@@ -328,7 +328,7 @@ class Engine:
             self.journal.note("stopped", self.stopped)
             return None
         if isinstance(choice, Propose):  # others go on; the reason of a stop says it otherwise
-            self.journal.record_spent([words for view in views.values() if (words := view.spent())])
+            self.journal.record_spent(spent_words(views))
         return None if isinstance(choice, Wait) else choice
 
     def _rng(self, purpose: str, number: int) -> np.random.Generator:

@@ -46,7 +46,7 @@ class SlotLoop:
     display: Display
     stop: threading.Event
     _outage_shown: bool = False
-    _spent_shown: bool = False
+    _spent_shown: int = 0
 
     def run(self) -> RunResult:
         """Search, then claim. Raises SearchStopped, and what the executor raises."""
@@ -94,10 +94,11 @@ class SlotLoop:
         self._outage_shown = bool(words)
 
     def _show_spent(self) -> None:
-        """Show once what an operator has tried in full, while others go on."""
-        if not self._spent_shown and (spent := self.controller.engine.journal.spent):
-            self.display.show(spent[0])
-            self._spent_shown = True
+        """Show once each thing that an operator has tried in full, while others go on."""
+        spent = self.controller.engine.journal.spent
+        for words in spent[self._spent_shown :]:
+            self.display.show(words)
+        self._spent_shown = len(spent)
 
     def _submit_before_recording(self) -> None:
         """Start what is ready on freed slots, before the landed evaluations are recorded."""

@@ -359,7 +359,7 @@ def test_files_in_the_current_directory_do_not_shadow_ours(sample: tuple[Path, l
 
 def test_starting_does_not_load_what_is_slow() -> None:
     slow = ["torch", "scipy", "networkx", "numpy", "rich", "psutil", "hydra"]
-    code = f"import sys, archive.__main__; print(sorted(set({slow}) & set(sys.modules)))"
+    code = f"import sys, archive.__main__, archive.cli.summary; print(sorted(set({slow}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HOUSE, check=True)
     assert done.stdout == "[]\n"
 

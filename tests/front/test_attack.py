@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from folders import written
+from inside import search
 
 from archive.records import Conditions, Evaluation, Failed, Purpose, Request, Resources, Scored
 from operators.languages.files import Files
@@ -297,3 +298,20 @@ def test_all_cheats_against_each_sample_with_a_scorer(
 ) -> None:
     new([str(tmp_path / kind), "--kind", kind])
     assert attack_task([str(tmp_path / kind), "executor.slots=1"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "./nothing-here"])
+def test_what_cannot_be_attacked_is_one_sentence(name: str, tmp_path: Path) -> None:
+    done = search(tmp_path, "attack", name, stub=False)
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("text", ["'a\x0cb'", '"""a\x1cb\n"""', "# a\x85b"])
+def test_only_line_ends_end_a_line(text: str) -> None:
+    """``str.splitlines`` ends lines that Python's parser does not."""
+    source = f"from __future__ import annotations\n{text}\nX = 1\n" if text[0] == "#" else f"{text}\nX = 1\n"
+    made = inserted(source, "BEFORE = 1\n", "", python=True, blocks=False)
+    compile(made, "made", "exec")
+    assert "BEFORE = 1\n" in made.splitlines(keepends=True)

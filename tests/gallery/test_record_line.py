@@ -28,9 +28,27 @@ known: {json.dumps(KNOWN)}
 @pytest.mark.parametrize(
     ("known", "direction", "score", "exact", "words"),
     [
-        (KNOWN, "maximise", -0.5, True, "The champion equals the best known -0.5 (Somebody, 2025), verified exactly"),
-        (KNOWN, "maximise", -0.4, True, "The champion beats the best known -0.5 (Somebody, 2025) by 0.1, verified"),
-        (KNOWN, "minimise", -0.4, True, "The champion is short of the best known -0.5 (Somebody, 2025) by 0.1"),
+        (
+            KNOWN,
+            "maximise",
+            -0.5,
+            True,
+            "The champion, -0.5 on val, equals the best known -0.5 (Somebody, 2025), verified exactly",
+        ),
+        (
+            KNOWN,
+            "maximise",
+            -0.4,
+            True,
+            "The champion, -0.4 on val, beats the best known -0.5 (Somebody, 2025) by 0.1, verified",
+        ),
+        (
+            KNOWN,
+            "minimise",
+            -0.4,
+            True,
+            "The champion, -0.4 on val, is short of the best known -0.5 (Somebody, 2025) by 0.1",
+        ),
         (KNOWN, "maximise", -0.4, False, "no record, since the score is not verified exactly"),
         (KNOWN | {"source": "\x1b[31mred"}, "maximise", -0.4, True, "( red)"),
     ],
@@ -58,7 +76,7 @@ def test_summary_report_and_end_of_a_search_say_it(tmp_path: Path) -> None:
     with Search(str(folder), operators="numeric", archive=tmp_path / "a.duckdb", run="r", budget=16) as search:
         while (request := search.ask()) is not None:
             search.tell(search.evaluate(request))
-        line = "The champion beats the best known -0.5 (Somebody, 2025) by "
+        line = "on val, beats the best known -0.5 (Somebody, 2025) by "
         assert line in search.summary()
     reader = open_reader(tmp_path / "a.duckdb")
     assert line in gather(reader)["verdict"]["reason"]

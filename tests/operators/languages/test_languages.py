@@ -236,6 +236,9 @@ def test_yaml_values_by_their_path() -> None:
     [
         ("a.py", "x = (", False), ("a.py", "x = 1", True), ("a.json", "{", False), ("a.yaml", "a: [", False),
         ("a.toml", "a =", False), ("a.c", "int main(", True), ("a.md", "(", True),
+        ("a.yaml", "[" * 100 + "]" * 100, True), ("a.yaml", "[" * 101 + "]" * 101, False), 
+        ("a.yml", "[" * 99_999, False), ("a.json", "[" * 99_999, False), ("a.toml", "a=" + "[" * 99_999, False),
+        ("a.yaml", "a: '" + "[" * 99_999 + "'", True),
     ],
 )  # fmt: skip
 def test_parse_checks(path: str, text: str, parses: bool) -> None:
