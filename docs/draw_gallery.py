@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,11 @@ def draw_network(axes: Any, reader: Reader) -> None:
     axes.set_title(f"sorting, n = {channels}: {len(network)}; all six: {root:.0f} -> {leader:.0f}", size=10)
 
 
-def main(archive: str, out: str) -> None:
-    """Write the picture to ``out``."""
+def main(arguments: Sequence[str]) -> None:
+    """Write the picture. Raises SystemExit for anything but an archive and a file to write."""
+    if len(arguments) != 2:
+        raise SystemExit(f"got {len(arguments)} arguments; expected two: python docs/draw_gallery.py ARCHIVE SVG")
+    archive, out = arguments
     reader = open_reader(Path(archive))
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1.4, 1.4))
@@ -69,4 +73,4 @@ def main(archive: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

@@ -13,6 +13,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(text.replace(r"\*", "[^/]*").replace(r"\?", "[^/]"))
 
 
+def is_pattern(text: str) -> bool:
+    """Return whether a text is a pattern with wildcards, and not the name of one file."""
+    return "*" in text or "?" in text
+
+
 def matches(path: str, patterns: Iterable[str]) -> bool:
     """Return whether a relative path matches one of the patterns."""
     return any(_compiled(pattern).fullmatch(path) for pattern in patterns)

@@ -213,10 +213,10 @@ class ProgramTask:
         )
         return {path: (self.root / path).read_bytes() for path in found if not matches(path, self.editable)}
 
-    def secret_files(self) -> dict[str, bytes]:
+    def secret_paths(self) -> list[Path]:
         """Return the files that no candidate may read: the scorer, Python files beside it, and hidden data."""
         beside = (*self.editable, *self.workspace.readonly)
-        return {path: data for path, data in self._judging_files().items() if not matches(path, beside)}
+        return [self.root / path for path in self._judging_files() if not matches(path, beside)]
 
     def instructions(self) -> str:
         """Return the text of ``program.md``; empty if the folder has none. Raises TaskError."""

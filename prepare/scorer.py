@@ -82,6 +82,11 @@ class Timing:
     baseline_value: Any = None
     """What the seed's function returned for the same inputs; a list."""
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The candidate's milliseconds and the ends of the interval of the ratio, as metrics of a score."""
+        return {"milliseconds": 1000 * self.seconds, "speedup_low": self.low, "speedup_high": self.high}
+
 
 def finite_number(value: Any) -> float | None:
     """Return a finite number as a float, of numpy and torch too; None for truth values, texts, nan, inf and others."""

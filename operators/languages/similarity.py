@@ -12,15 +12,14 @@ of the one parameter that was changed 0.33; two changes at different places 0.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from functools import lru_cache
 
+from operators.languages.files import Files
 from operators.languages.fingerprint import syntax_tokens
 
 NEAR_DUPLICATE = 0.8
 _RUN = 4
 
-Files = Mapping[str, str]
 Runs = Counter[tuple[str, ...]]
 
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from archive.tree import Tree
 from operators.languages.files import Editable
 from operators.numeric.observations import (
-    Files,
     code_of,
     lineage_files,
     search_space,
     values_of,
 )
 from operators.numeric.proposer.ranges import Number
-from operators.numeric.proposer.trials import Key, Values
+from operators.numeric.proposer.trials import Key, Space, Values
 
 MOST = 512
 """Settings of a space that is tried in full."""
@@ -29,10 +28,10 @@ MOST = 512
 Choices = dict[Key, tuple[Number, ...]]
 
 
-def choices_of(files: Files, editable: Editable, lineage: list[Files] | None = None) -> Choices | None:
-    """Return the values of each searchable parameter if there are at most ``MOST`` settings together, else None."""
+def choices_of(space: Space) -> Choices | None:
+    """Return the values of each parameter if there are at most ``MOST`` settings together, else None."""
     choices: Choices = {}
-    for key, span in search_space(files, editable, lineage or ()).items():
+    for key, span in space.items():
         if (values := span.values(MOST)) is None:
             return None
         choices[key] = values
@@ -88,9 +87,10 @@ class Exhaustion:
 
     def _choices(self, tree: Tree, node_id: str) -> Choices | None:
         if node_id not in self._small:
-            small = choices_of(tree[node_id].candidate.files, self.editable)  # most spaces are large at first sight
+            files = tree[node_id].candidate.files
+            small = choices_of(search_space(files, self.editable))  # most spaces are large at first sight
             if small is not None:
-                small = choices_of(tree[node_id].candidate.files, self.editable, lineage_files(tree, node_id))
+                small = choices_of(search_space(files, self.editable, lineage_files(tree, node_id)))
             self._small[node_id] = small
         return self._small[node_id]
 

@@ -17,15 +17,13 @@ import numpy as np
 
 from archive.records import Node
 from archive.tree import Tree
-from operators.languages.files import Editable
+from operators.languages.files import Editable, Files
 from operators.languages.language import NOTHING, Language, language_for
 from operators.languages.parameters import Number
 from operators.languages.syntax import Unparsable
 from operators.numeric.proposer.ranges import ParameterRange
 from operators.numeric.proposer.trials import Key, Observation, Values
 from operators.numeric.search_space import range_of
-
-Files = Mapping[str, str]
 
 _RECENT = 256
 """Latest nodes among which pending and failed ones are searched; older ones were decided long ago."""

@@ -15,9 +15,8 @@ from typing import Literal
 
 from archive.records import Direction
 from archive.tree import Tree
-from operators.languages.files import Editable
+from operators.languages.files import Editable, Files
 from operators.numeric.observations import (
-    Files,
     differ_in_values_only,
     lineage_files,
     observe,

@@ -27,7 +27,7 @@ from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.languages.files import Editable
 from operators.languages.fingerprint import fingerprint
-from operators.numeric.exhaustion import Choices, Exhaustion, choices_of, settings_of
+from operators.numeric.exhaustion import Exhaustion, choices_of, settings_of
 from operators.numeric.observations import (
     is_tunable,
     lineage_files,
@@ -125,18 +125,13 @@ class Tune:
             visits = int(context.tree.visits[context.tree.index[parent.node_id]])
         start = values_of(files, editable.declared)
         known = Known(start, space, observations, visits, context.tree.direction)
-        rest = self._rest(choices_of(files, editable, lineage), context.rng)
+        rest = _rest(space, context.rng)
         for values in itertools.chain(islice(self._settings(known, context.rng), self.tries), rest):
             changed = {key: value for key, value in values.items() if value != start[key]}
             child = with_values(files, changed, editable.declared)
             if changed and fingerprint(child) not in context.known:
                 return Candidate(child, move.parents, self.name, _idea(changed, start))
         return NoCandidate(f"tune found no new setting of {_names(space)} in {self.tries} tries: all are known already")
-
-    def _rest(self, choices: Choices | None, rng: np.random.Generator) -> Iterator[Values]:
-        """Yield all settings of a small space in random order."""
-        settings = [] if choices is None else list(settings_of(choices))
-        yield from (settings[int(i)] for i in rng.permutation(len(settings)))
 
     def _settings(self, known: Known, rng: np.random.Generator) -> Iterator[Values]:
         """Yield settings to try, the most promising first."""
@@ -147,6 +142,13 @@ class Tune:
 
 def _idea(changed: Values, start: Values) -> str:
     return ", ".join(f"{key[1]} {start[key]!r} -> {value!r}" for key, value in changed.items())
+
+
+def _rest(space: Space, rng: np.random.Generator) -> Iterator[Values]:
+    """Yield all settings of a small space in random order, none of a large one."""
+    choices = choices_of(space)
+    settings = [] if choices is None else list(settings_of(choices))
+    yield from (settings[int(i)] for i in rng.permutation(len(settings)))
 
 
 def _names(space: Space) -> str:

@@ -19,7 +19,7 @@ from merge3 import Merge3
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.files import Editable, require_parsable
+from operators.languages.files import Editable, Files, require_parsable
 from operators.languages.fingerprint import fingerprint
 from operators.languages.language import NOTHING, Language, language_for
 from operators.languages.parameters import Number, Parameter
@@ -32,7 +32,6 @@ from operators.rewrite.answers.search_replace import InvalidAnswer
 from prepare.output import many
 from prepare.task import Task
 
-Files = Mapping[str, str]
 Choose = Callable[[], int]
 """Decides a conflict: 0 for the first version, 1 for the second."""
 Resolve = Callable[[Place], Sequence[str] | None]

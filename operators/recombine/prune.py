@@ -7,17 +7,16 @@ that only set parameters are left to ``tune``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from archive.records import Candidate, Node, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
+from operators.languages.files import Files
 from operators.languages.fingerprint import fingerprint
 from operators.languages.similarity import program_size
 from operators.recombine.ablate import Removal, without
 from operators.rewrite.prompt.change_kinds import gain_of
-
-Files = Mapping[str, str]
 
 
 class Prune:

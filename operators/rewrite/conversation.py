@@ -6,11 +6,11 @@ for a whole search, then comes what belongs to the parent, then what changes fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from operators.base import Context, NoCandidate
-from operators.languages.files import editable_files, require_parsable
+from operators.languages.files import Files, editable_files, require_parsable
 from operators.languages.syntax import Unparsable
 from operators.llm.base import Answer, LlmError, Message, Prompt, Unavailable
 from operators.llm.meter import CallId, Meter
@@ -26,7 +26,6 @@ _BEGINNING = 400
 _MARGIN = 50
 """Tokens that providers add around a message."""
 
-Files = Mapping[str, str]
 Result = TypeVar("Result")
 
 

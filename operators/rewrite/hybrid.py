@@ -7,10 +7,11 @@ define and use at least one new parameter with a range in the grammar of ``opera
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from archive.tree import Tree
 from operators.base import Context
+from operators.languages.files import Files
 from operators.languages.language import PYTHON, language_for
 from operators.languages.parameters import Parameter
 from operators.languages.syntax import Unparsable, parse
@@ -20,8 +21,6 @@ from operators.rewrite.improve import sections_of_scored_program
 from operators.rewrite.operator import LlmOperator
 from operators.rewrite.prompt.truncation import PromptSections
 from operators.sanitize import one_line
-
-Files = Mapping[str, str]
 
 
 class Hybrid(LlmOperator):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.files import editable_files
+from operators.languages.files import Files, editable_files
 from operators.languages.fingerprint import fingerprint
 from operators.languages.similarity import NEAR_DUPLICATE, similarity
 from operators.languages.undefined_names import undefined_names
@@ -42,8 +42,6 @@ _OUTCOMES = {
     "infeasible": "broke a constraint",
     "stopped": "was stopped as hopeless",
 }
-
-Files = Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,8 @@ def target_of(runs: Runs, honest: Honest, token: str) -> Target:
     """Return the facts of the task from which cheats are made. ``token``: a text that occurs nowhere else."""
     task, metric = runs.task, runs.task.metric
     best = metric.sign * 1e6 * max(1.0, abs(honest.scores[0])) if metric.bound is None else metric.bound
-    secrets = {
-        str(task.root / path): hashlib.sha256(data).hexdigest() for path, data in task.secret_files().items() if data
-    }
+    contents = {path: path.read_bytes() for path in task.secret_paths()}
+    secrets = {str(path): hashlib.sha256(data).hexdigest() for path, data in contents.items() if data}
     size = int(task.limits.output_mb * 1e6)
     return Target(runs.files, metric.name, best, secrets, size, token, task.scorer, task.evolve_blocks)
 

@@ -77,8 +77,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(folder / "treewright.duckdb", folder / f"{name}.duckdb")
     for repository in (folder, folder / "elsewhere"):
         subprocess.run(["git", "init", "-q", str(repository)], check=True)
-    for name, template in (("packing", TEMPLATES / "function"), ("jobshop", HOUSE / "examples" / "jobshop")):
-        write_task(folder / name, template)
+    write_task(folder / "packing", TEMPLATES / "function")
     (folder / "my_conf" / "task").mkdir(parents=True)
     (folder / "my_conf" / "task" / "notes.yaml").write_text("defaults: [shakespeare, _self_]\nname: notes\n")
     return folder

@@ -16,7 +16,7 @@ from archive.records import Conditions
 from archive.report.lessons import tally
 from archive.storage.store import Archive
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.insights import Insights, query_insights
+from operators.rewrite.prompt.insights import Insights, _kind, query_insights
 
 SOURCE = "RATE = 0.001\n"
 
@@ -45,6 +45,17 @@ def lines(archive: Archive, sigma: float | None = 0.01) -> tuple[str, ...]:
     return query_insights(archive.query, "night", CONDITIONS, sigma)
 
 
+def lines_of_view(archive: Archive, runs: list[str]) -> list[str]:
+    """The lines about kinds of change with three cases or more, from the view ``change_kind_stats``."""
+    rows = archive.query(
+        "SELECT operator, aim, sum(improved), sum(tried) AS tried, sum(failed), max(best_gain) FROM change_kind_stats "
+        "WHERE list_contains(?, run) GROUP BY operator, aim HAVING sum(tried) >= 3 "
+        "ORDER BY sum(improved) / sum(tried) DESC, tried DESC, operator, aim",
+        [runs],
+    )
+    return [_kind(*row) for row in rows]
+
+
 def test_kinds_are_counted_over_all_comparable_runs(archive: Archive) -> None:
     ours: list[tuple[str, str | None, float | None]] = [
         ("improve", "schedule", 0.2), ("improve", "schedule", -0.1), ("tune", None, 0.001), ("tune", None, -0.1),
@@ -57,6 +68,7 @@ def test_kinds_are_counted_over_all_comparable_runs(archive: Archive) -> None:
     found = lines(archive)
     assert f"- {tally('improve (schedule)', 1, 3, 1)} The best of them gained 0.2." in found
     assert f"- {tally('tune', 1, 3, 0)} The best of them gained 0.001." in found
+    assert [line for line in found if "children" in line] == lines_of_view(archive, ["night", "evening"])
     assert "- better by 0.2: improve (schedule): idea 0 of improve" in found
     assert "- evaluations without a score: 1 crashed" in found
     assert not any("speed" in line for line in found), "made on other hardware"

@@ -66,10 +66,10 @@ class CandidateHost:
 
 def _refuse_leaks(task: ProgramTask, sandbox: Sandbox) -> None:
     """Raise SandboxUnavailable if the scorer or hidden data lie in a folder that the sandbox mounts."""
-    for path in task.secret_files():
-        if (folder := folder_seen(sandbox, task.root / path)) is not None:
+    for path in task.secret_paths():
+        if (folder := folder_seen(sandbox, path)) is not None:
             raise SandboxUnavailable(
-                f"{task.root / path} is hidden from candidates, and they can read {folder}. Copy the task's folder "
+                f"{path} is hidden from candidates, and they can read {folder}. Copy the task's folder "
                 "elsewhere, and use task=./FOLDER."
             )
 

@@ -40,7 +40,6 @@ from train.sandbox.environment import (
     site_folders,
     stage_library,
 )
-from train.sandbox.image.files import is_left_out
 from train.sandbox.image.folder import NoImage, find_image, stages
 from train.sandbox.landlock import Landlock
 from train.sandbox.mounts import CANDIDATE, LIBRARY, PYTHON, ImageFiles, OwnFiles, sites
@@ -96,7 +95,7 @@ class Sandbox(Protocol):
 def folder_seen(sandbox: Sandbox, place: Path) -> Path | None:
     """Return the folder that candidates can read and that holds a place, or lies in it; None if there is none."""
     place = place.resolve()
-    if isinstance(sandbox, Bubblewrap) and isinstance(sandbox.files, ImageFiles) and is_left_out(place):
+    if isinstance(sandbox, Bubblewrap) and sandbox.files.leaves_out(place):
         return None
     folders = (mounted.resolve() for mounted in sandbox.mounted())
     return next((each for each in folders if place.is_relative_to(each) or each.is_relative_to(place)), None)

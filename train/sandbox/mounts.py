@@ -15,6 +15,7 @@ from pathlib import Path
 from prepare.bubblewrap import system_links, system_mounts
 from train.hardware.slots import Slot
 from train.sandbox.environment import site_folders
+from train.sandbox.image.files import is_left_out
 from train.sandbox.image.folder import Image
 from train.sandbox.image.snapshots import covers
 
@@ -47,6 +48,10 @@ class OwnFiles:
     def devices(self, slot: Slot) -> list[str]:
         """Return the options that mount /dev, from which an inner sandbox takes what it shows."""
         return ["--dev-bind", "/dev", "/dev"]
+
+    def leaves_out(self, place: Path) -> bool:
+        """Return whether a place below a mounted folder is not mounted."""
+        return False
 
     def _system(self) -> list[str]:
         """Return the options for the system's libraries."""
@@ -88,6 +93,10 @@ class ImageFiles:
         if self.image.devices is None or slot.gpu is not None:
             return ["--dev-bind", "/dev", "/dev"]
         return self._overlay(self.image.devices, "/dev")
+
+    def leaves_out(self, place: Path) -> bool:
+        """As ``OwnFiles.leaves_out``: some installed packages are not in an image."""
+        return is_left_out(place)
 
     def _folders(self) -> list[tuple[Path, str]]:
         inside = [("python", PYTHON), *((name, f"/{name}") for name in self.image.sites())]

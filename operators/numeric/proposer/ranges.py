@@ -43,10 +43,14 @@ class ParameterRange:
     def _unit(self) -> float:
         return self.step or float(self.integer)
 
+    @property
+    def _last(self) -> int:
+        """Steps from ``low`` to the largest value."""
+        return math.floor((self.high - self.low) / self._unit * (1 + 1e-9))
+
     def _on_grid(self, value: float) -> float:
         """Return the value nearest to ``value`` that is a whole number of steps above ``low``, inside the range."""
-        last = math.floor((self.high - self.low) / self._unit * (1 + 1e-9))
-        place = self.low + min(max(round((value - self.low) / self._unit), 0), last) * self._unit
+        place = self.low + min(max(round((value - self.low) / self._unit), 0), self._last) * self._unit
         return round(place) if self.integer else _clamp(float(f"{place:.9g}"), self.low, self.high)
 
     def values(self, most: int) -> tuple[Number, ...] | None:
@@ -55,8 +59,7 @@ class ParameterRange:
             return self.choices if len(self.choices) <= most else None
         if not self._unit or (self.high - self.low) / self._unit >= most:
             return None
-        last = math.floor((self.high - self.low) / self._unit * (1 + 1e-9))
-        return tuple(dict.fromkeys(self._on_grid(self.low + place * self._unit) for place in range(last + 1)))
+        return tuple(dict.fromkeys(self._on_grid(self.low + place * self._unit) for place in range(self._last + 1)))
 
     @cached_property
     def bounds(self) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from textwrap import fill
 
 from operators.languages.files import editable_files
 from operators.sanitize import one_line, quote
+from prepare.globs import is_pattern
 from prepare.task import Task
 
 _SHOWN = 3000
@@ -103,7 +104,7 @@ def several_files(paths: Sequence[str], patterns: Sequence[str]) -> str:
     """Return how an answer names, adds and deletes files; empty where there can only be one."""
     if not can_be_several(paths, patterns):
         return ""
-    globs = " or ".join(f"`{pattern}`" for pattern in patterns if _is_glob(pattern))
+    globs = " or ".join(f"`{pattern}`" for pattern in patterns if is_pattern(pattern))
     return f"{_SEVERAL}\n{_NEW.format(patterns=globs)}" if globs else _SEVERAL
 
 
@@ -114,11 +115,7 @@ def whole_program(paths: Sequence[str], patterns: Sequence[str]) -> str:
 
 def can_be_several(paths: Sequence[str], patterns: Sequence[str]) -> bool:
     """Return whether a program has several files, or a file can be added."""
-    return len(paths) > 1 or any(map(_is_glob, patterns))
-
-
-def _is_glob(pattern: str) -> bool:
-    return "*" in pattern or "?" in pattern
+    return len(paths) > 1 or any(map(is_pattern, patterns))
 
 
 def tune(paths: Sequence[str]) -> str:
