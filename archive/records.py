@@ -56,11 +56,15 @@ SearchedCode = Literal["stopped", "target", "evaluations", "hours", "device_hour
 tokens or dollars of its budget, or since the language model cannot be asked for another reason."""
 WidenedCode = Literal["refusals", "standstill"]
 """Why a search was widened (events of kind ``widened``)."""
-EventCode = SearchedCode | WidenedCode
+SteerCode = Literal["instruct", "propose", "pin", "ban", "free", "pause", "resume", "budget", "stop"]
+"""What the user asked of a running search (events of kind ``steer``; ``archive.steering``)."""
+EventCode = SearchedCode | WidenedCode | SteerCode
 
 Stage = Literal["baseline", "tuning", "research", "ablation"]
 """The stages of a study, in their order."""
 
+USER_OPERATOR = "user"
+"""The operator of a candidate that the user proposed while the search ran."""
 ROOT_OPERATOR = "seed"
 """The operator of a run's root, the seed program."""
 
@@ -492,4 +496,4 @@ class Event:
     node_id: str | None = None
     code: EventCode | None = None
     detail: Mapping[str, object] | None = None
-    """The limits of tokens and dollars, for ``llm_budget``."""
+    """The limits of tokens and dollars, for ``llm_budget``; the arguments of a command of kind ``steer``."""

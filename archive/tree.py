@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ from archive.records import (
     Replicate,
     Scored,
 )
+from archive.steering import Steering
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -135,10 +136,14 @@ class Tree:
         self._failures = Column(np.int64, 0)
         self._suspects = Column(np.bool_, False)
         self._contaminated = Column(np.bool_, False)
+        self._banned = Column(np.bool_, False)
+        self.steering = Steering()
+        """What the user asked for while the search ran; set by ``steer``."""
         self._origins: dict[str, str] = {}
         """Tainted node -> the cheating node that it is, or descends from."""
         self._columns = (
             self._means, self._runs, self._visits, self._places, self._failures, self._suspects, self._contaminated,
+            self._banned,
         )  # fmt: skip
         self._keys: set[tuple[str, int, Purpose]] = set()
         self._ranks: Floats | None = None
@@ -177,25 +182,37 @@ class Tree:
         return self.nodes[self.index[node_id]]
 
     def eligible(self) -> NDArray[np.bool_]:
-        """[N] True where a node has a mean and is not suspect, so that it can be a parent."""
-        eligible: NDArray[np.bool_] = ~(np.isnan(self.means) | self.suspects)
+        """[N] True where a node has a mean and is neither suspect nor banned, so that it can be a parent."""
+        eligible: NDArray[np.bool_] = ~(np.isnan(self.means) | self.suspects | self._banned.view)
         return eligible
 
     def failed(self) -> NDArray[np.bool_]:
         """[N] True where a node failed and has no mean: input of a ``debug`` operator.
 
-        Nodes that were found cheating, and their descendants, are left out.
+        Nodes that were found cheating or are banned, and their descendants, are left out.
         """
-        failed: NDArray[np.bool_] = (self._failures.view > 0) & np.isnan(self.means) & ~self._contaminated.view
+        left_out = self._contaminated.view | self._banned.view
+        failed: NDArray[np.bool_] = (self._failures.view > 0) & np.isnan(self.means) & ~left_out
         return failed
+
+    def banned(self, node_id: str) -> bool:
+        """Return whether the user banned the node or an ancestor of it."""
+        return bool(self._banned.view[self.index[node_id]])
+
+    def pinned(self) -> NDArray[np.bool_] | None:
+        """[N] True for the nodes that the user pinned and their descendants; None while nothing is pinned.
+
+        A policy should propose from these while an operator applies to one of them.
+        """
+        return self._branches_of(self.steering.pinned) if self.steering.pinned else None
 
     def suspect(self, node_id: str) -> bool:
         """Return whether the node is suspect. The root is the task's own program and cannot be."""
         return bool(self.suspects[self.index[node_id]])
 
     def barred(self, node_id: str) -> bool:
-        """Return whether the node cannot be a parent of any kind: suspect, and no failure that may be debugged."""
-        return self.suspect(node_id) and not self.failed()[self.index[node_id]]
+        """Return whether the node cannot be a parent of any kind: banned, or suspect and not to be debugged."""
+        return self.banned(node_id) or (self.suspect(node_id) and not self.failed()[self.index[node_id]])
 
     def suspicion(self, node_id: str) -> Suspicion | None:
         """Return why a node is suspect, or None: it cheats, else it descends from a cheat, else a run was invalid."""
@@ -348,7 +365,22 @@ class Tree:
                 self.refused_in_a_row = 0
             for origin in filter(None, map(self._origins.get, node.parents)):
                 self._contaminate(node.node_id, origin)
+            self._banned.view[-1] = any(map(self.banned, node.parents))
             self._ranks = None
+
+    def steer(self, steering: Steering) -> None:
+        """Follow what the user asks for from now on."""
+        with self.lock:
+            self.steering = steering
+            self._banned.view[:] = self._branches_of(steering.banned)
+            self._ranks = None
+
+    def _branches_of(self, node_ids: Iterable[str]) -> NDArray[np.bool_]:
+        """[N] True for these nodes and their descendants."""
+        members = np.zeros(len(self.nodes), dtype=np.bool_)
+        for node_id in node_ids:
+            members[[self.index[each] for each in (node_id, *self.descendants(node_id))]] = True
+        return members
 
     def record(self, evaluation: Evaluation) -> tuple[str, ...]:
         """Add a finished evaluation. Return the nodes that become suspect by it.

@@ -3,7 +3,7 @@
     import search
 
     with search.Search("shakespeare", "ucb", operators="numeric", archive="notes.duckdb", seed=1) as s:
-        while (request := s.ask()) is not None:
+        while (request := s.ask()) is not None:         # or s.run(slots=2, progress=True)
             s.tell(s.evaluate(request))
         print(s.summary())
 
@@ -16,11 +16,12 @@ your own; a task can be a function (``search.OwnTask``). One thread may call ``a
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,12 +35,16 @@ from prepare.load import task_from
 from prepare.task import Task
 from search import factory, settings
 from search.config import Budget, Config
+from search.display.live import SilentDisplay, make_display
 from search.factory import Llm, Overrides
 from search.function_task import FunctionEvaluator, OwnTask
 from search.policies.base import Policy
 from search.run import engine
 from search.run.controller import RunController, RunResult
+from search.run.loop import SlotLoop
 from search.run.resume import Opened, catch_up, open_run
+from search.run.session import interruptible
+from search.run.steering import with_extra
 from train.executors.base import Evaluator, Scorer
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot, shared_cores_warning
@@ -131,7 +136,8 @@ class Search(RunController):
         lookahead = factory.build_lookahead(parts, self._llm, len(slots))
         core = engine.Engine(parts, archive, run, self._opened.tree, lookahead)
         used = archive.seconds_used(run.run)
-        super().__init__(core, config.budget, config.claim, slots=len(slots), used=used)
+        budget = with_extra(config.budget, self._opened.tree.steering.extra)
+        super().__init__(core, budget, config.claim, slots=len(slots), used=used)
         self._begun = False
 
     # ------------------------------------------------------------ properties
@@ -208,6 +214,44 @@ class Search(RunController):
             yield slot
         finally:
             self._free.put(slot)
+
+    def run(self, slots: int | None = None, progress: bool = False) -> RunResult:
+        """Make all evaluations, several at a time, until the run has ended. Return its result.
+
+        ``slots``: evaluations at a time; None: one for the function of an ``OwnTask``, else all slots of this machine.
+        ``progress``: print a line for each evaluation, or a live display on a terminal. Ctrl-C, or the interrupt of a
+        notebook, ends it when the running evaluations have ended: call it again to continue.
+
+        Raises SettingsError for more slots than there are, SearchStopped if the search cannot continue, and TypeError
+        if the executor evaluates elsewhere.
+        """
+        evaluator, places = self._components.evaluator, self._places(slots)
+        if not isinstance(evaluator, Evaluator):
+            raise TypeError("this search has no slots in this process: its executor makes the evaluations")
+        self.begin()
+        stop = threading.Event()
+        display = make_display(sys.stdout) if progress else SilentDisplay()
+        with interruptible(stop), display, LocalExecutor(evaluator, places) as executor:
+            loop = SlotLoop(self, executor, display, stop)
+            display.follow(loop.forecast, self._llm.meter)
+            try:
+                return loop.run()
+            finally:
+                executor.close()
+                loop.drain()
+
+    def _places(self, count: int | None) -> tuple[Slot, ...]:
+        """Return the slots of ``run``. A function has as many as are wanted, since it needs no core of its own."""
+        slots = self._components.slots
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise SettingsError(f"slots={count!r}; expected a whole number of at least 1, or None")
+        if isinstance(self._components.evaluator, FunctionEvaluator):
+            return tuple(replace(slots[0], index=index) for index in range(count or 1))
+        if count is not None and count > len(slots):
+            raise SettingsError(
+                f"slots={count}, and there are {len(slots)}; more come with overrides=['executor.slots={count}']"
+            )
+        return slots[:count]
 
     def summary(self) -> str:
         """Return the result as text, as ``python -m search`` prints it."""

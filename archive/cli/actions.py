@@ -21,7 +21,9 @@ from archive.query.select import MOST_ROWS, Result
 from prepare.command_line import command
 from prepare.output import many, printable
 
-NO_TABLE = ("summary", "show", "certificate", "diff", "tail", "export", "merge", "backup", "repair", "report", "serve")
+NO_TABLE = (
+    "summary", "show", "certificate", "diff", "tail", "steer", "export", "merge", "backup", "repair", "report", "serve",
+)  # fmt: skip
 """Commands whose answer is no table, so that it cannot be CSV or Parquet."""
 _LOOK_AGAIN = 1.0
 """Seconds between two looks of ``tail``."""
@@ -152,6 +154,16 @@ def tail(options: Options) -> int:
     reader = _reader(options)
     for line in commands.follow(reader, which_run(reader, options.run), options.limit, _again):
         print(line, flush=True)
+    return 0
+
+
+def steer(options: Options) -> int:
+    from archive.cli.steer import order_of
+    from archive.query.steer import steer
+
+    reader = _reader(options)
+    done = steer(reader.path, order_of(reader, options))
+    print(json.dumps({"done": done}) if options.json else printable(done))
     return 0
 
 

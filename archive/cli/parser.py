@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "the runs of the last sweep by what was swept, with the spread over seeds; named runs side by side",
     "events": "what happened in a run",
     "tail": "the same, and what happens from now on, until Ctrl-C",
+    "steer": "tell the running search what to do: instruct, propose, pin, ban, free, pause, resume, budget, stop",
     "export": "the lineage of a node (default: the champion) as a git branch or as patches",
     "report": "one page that answers most questions, for any browser, offline",
     "serve": "the same page, live, on this machine",
@@ -31,6 +32,19 @@ COMMANDS = {
     "repair": "keep what is readable of an archive whose log is damaged",
     "check": "whether everything in the archive fits together: exit status 1 if not",
 }
+
+ORDERS = {
+    "instruct": "words for all prompts from now on, as the user's own",
+    "propose": "a candidate of one's own, evaluated next",
+    "pin": "proposals start from this node and its descendants, while an operator applies there",
+    "ban": "this node and its descendants are no parents, no leaders and no finalists",
+    "free": "take a pin or a ban back",
+    "pause": "start no evaluation until resume",
+    "resume": "end a pause",
+    "budget": "raise the budget of this run",
+    "stop": "end this session when the running evaluations have ended; the run can be resumed",
+}
+"""What ``steer`` takes."""
 
 _PROGRAM = "python -m archive"
 _USAGE = 'python -m archive COMMAND | "SQL" [options]'
@@ -64,6 +78,10 @@ examples
   python -m archive compare shakespeare-1 shakespeare-2
   python -m archive events --limit 100
   python -m archive tail --run shakespeare-1
+  python -m archive steer instruct "try a cosine schedule"
+  python -m archive steer propose mine.py --parent 3fa9
+  python -m archive steer pin 3fa9
+  python -m archive steer budget +50
   python -m archive report --out night.html --plots plots
   python -m archive serve --port 8000
   python -m archive export 3fa9 --branch best --repo ../my-model
@@ -195,6 +213,23 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repo", metavar="DIR", help="the git repository (default: the current directory)")
 
 
+def _steer(parser: argparse.ArgumentParser) -> None:
+    orders = parser.add_subparsers(dest="order", metavar="ORDER", required=True)
+    for name, words in ORDERS.items():
+        order = orders.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        if name == "instruct":
+            order.add_argument("words", metavar="WORDS", help="in quotes; empty withdraws those so far")
+        elif name == "propose":
+            order.add_argument("file", metavar="FILE", help="the file, or a folder of files that may change")
+            order.add_argument("--parent", metavar="ID", help="the node that it came from (default: the leader)")
+        elif name == "budget":
+            order.add_argument("added", type=_added, metavar="+N", help="evaluations: +50; hours: +2h")
+        elif name == "stop":
+            order.add_argument("words", nargs="*", metavar="after this", help="may be left out")
+        elif name in ("pin", "ban", "free"):
+            _node(order)
+
+
 def _report(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="the HTML file to write")
@@ -218,7 +253,7 @@ _OPTIONS = {
     "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "certificate": _node,
     "diff": _two_nodes,
     "runs": _nothing, "compare": _compare, "events": _run_and_limit, "tail": _run_and_limit, "export": _export,
-    "report": _report, "serve": _serve, "merge": _merge, "backup": _backup,
+    "steer": _steer, "report": _report, "serve": _serve, "merge": _merge, "backup": _backup,
     "repair": _nothing, "check": _nothing,
 }  # fmt: skip
 
@@ -228,6 +263,14 @@ def _seconds(text: str) -> float:
     if not 0 < value <= 86_400:
         raise argparse.ArgumentTypeError(f"expected seconds above 0 and up to 86400, got {text}")
     return value
+
+
+def _added(text: str) -> tuple[str, float]:
+    limit = "hours" if text.endswith("h") else "evaluations"
+    digits = text.removeprefix("+").removesuffix("h")
+    if not (text.startswith("+") and digits.replace(".", "", limit == "hours").isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected evaluations such as +50 or hours such as +2h, got {text}")
+    return limit, float(digits) if limit == "hours" else int(digits)
 
 
 def _rows(text: str) -> int:

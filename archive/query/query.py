@@ -22,7 +22,7 @@ import duckdb
 from archive import errors
 from archive.errors import ArchiveError, ArchiveLocked, ArchiveMissing, QueryError
 from archive.query.select import MOST_BYTES, MOST_ROWS, SECONDS, Result, run_select
-from archive.query.wire import WireError, decoded, encoded, receive, send, short_address, socket_path
+from archive.query.wire import WireError, connected, decoded, encoded, receive, send, socket_path
 from archive.storage import schema
 from archive.storage.database import connect, normalised, opening_error
 from prepare.command_line import command
@@ -126,18 +126,7 @@ class ArchiveReader:
 
     def _connect(self) -> socket.socket | None:
         """Connect to the search's socket; None if no search listens there, or not to this user."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(self._seconds)
-        try:
-            with short_address(socket_path(self.path)) as address:
-                connection.connect(address)
-        except (FileNotFoundError, ConnectionRefusedError, PermissionError):
-            connection.close()
-            return None
-        except OSError as error:
-            connection.close()
-            raise ArchiveError(f"cannot reach the search at {socket_path(self.path)}: {error}") from error
-        return connection
+        return connected(socket_path(self.path), self._seconds)
 
     def _from_search(self, connection: socket.socket, sql: str, parameters: Sequence[Any]) -> Result:
         question = {"sql": sql, "parameters": [encoded(value) for value in parameters], "seconds": self._seconds}

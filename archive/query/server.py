@@ -1,11 +1,12 @@
-"""Read-only SQL on a unix socket, while a search has the archive open and locks out other processes.
+"""Unix sockets of a running search: read-only SQL, while it has the archive open and locks out other processes.
 
     with Archive.open(path) as archive, SqlServer(archive):
         ...                                     # python -m archive "SELECT ..." works meanwhile
 
 The socket lies beside the file and is accessible to its user only. Each query gets a thread, a cursor on the same
 database and a deadline; a slow, silent or malformed client costs its own time only. The writer never waits for readers.
-Continuous queries get a quarter of the time, all clients together: the cores are for the search.
+Continuous queries get a quarter of the time, all clients together: the cores are for the search. The socket's
+neighbour, through which the search is steered, is ``archive/query/steer.py``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import socket
 import stat
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 from archive.errors import ArchiveError, QueryError
@@ -41,23 +44,33 @@ _REST = 3.0
 _LONGEST_REST = 5.0
 
 
-class SqlServer:
-    """Serves an open archive until ``close``, which comes before closing the archive."""
+class SocketServer(ABC):
+    """Answers one message a connection on a socket of its user's own, until ``close``."""
 
-    def __init__(self, archive: Archive, *, most_rows: int = MOST_ROWS, patience: float = _PATIENCE) -> None:
-        """Start listening. Raises ArchiveError if the socket cannot be made."""
-        self.path = socket_path(archive.path)
-        self._archive = archive
-        self._most_rows = most_rows
+    purpose: str
+    """What the socket is for, in error messages."""
+    most_bytes = _MOST_QUESTION_BYTES
+    """Of a question."""
+
+    def __init__(self, path: Path, patience: float = _PATIENCE) -> None:
+        """Start listening on ``path``. Raises ArchiveError if the socket cannot be made."""
+        self.path = path
         self._patience = patience
         self._lock = threading.Lock()
         self._clients: dict[socket.socket, threading.Thread] = {}
         self._closed = False
         self._closing = threading.Event()
-        self._free_at = 0.0  # time.monotonic() from which the next query may begin
         self._listener, self._inode = self._listen()
-        self._thread = threading.Thread(target=self._accept, name="archive-sql", daemon=True)
+        self._thread = threading.Thread(target=self._accept, name=f"archive-{self.purpose}", daemon=True)
         self._thread.start()
+
+    def _admits(self, client: socket.socket) -> bool:
+        """Return whether this client may ask: all that the socket's permissions let connect."""
+        return True
+
+    @abstractmethod
+    def _answer(self, question: Any) -> dict[str, Any]:
+        """Return the answer to a message, which may be any JSON."""
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +109,7 @@ class SqlServer:
             return listener, self.path.lstat().st_ino
         except OSError as error:
             listener.close()
-            raise ArchiveError(f"cannot serve SQL on {self.path}: {error}") from error
+            raise ArchiveError(f"cannot serve {self.purpose} on {self.path}: {error}") from error
 
     def _remove_stale(self) -> None:
         """Remove an existing socket: a dead process left it, since this one holds the archive's lock."""
@@ -114,7 +127,8 @@ class SqlServer:
                     return
                 time.sleep(0.1)  # out of file descriptors, say: that passes
                 continue
-            thread = threading.Thread(target=self._serve, args=(client,), name="archive-sql-client", daemon=True)
+            name = f"archive-{self.purpose}-client"
+            thread = threading.Thread(target=self._serve, args=(client,), name=name, daemon=True)
             with self._lock:
                 admitted = not self._closed and len(self._clients) < _MOST_CLIENTS
                 if admitted:
@@ -128,12 +142,14 @@ class SqlServer:
         busy = {"error": "QueryError", "message": f"the search answers {_MOST_CLIENTS} queries already; try again"}
         with client, suppress(WireError):
             deadline = time.monotonic() + 0.1
-            receive(client, _MOST_QUESTION_BYTES, deadline)  # an unread question would take the answer with it
+            receive(client, self.most_bytes, deadline)  # an unread question would take the answer with it
             send(client, busy, deadline)
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            question = receive(client, _MOST_QUESTION_BYTES, time.monotonic() + self._patience)
+            if not self._admits(client):
+                return
+            question = receive(client, self.most_bytes, time.monotonic() + self._patience)
             answer = self._answer(question)
             send(client, answer, time.monotonic() + _SENDING)
         except WireError:
@@ -142,6 +158,19 @@ class SqlServer:
             with self._lock:
                 self._clients.pop(client, None)
             client.close()
+
+
+class SqlServer(SocketServer):
+    """Serves an open archive until ``close``, which comes before closing the archive."""
+
+    purpose = "SQL"
+
+    def __init__(self, archive: Archive, *, most_rows: int = MOST_ROWS, patience: float = _PATIENCE) -> None:
+        """Start listening. Raises ArchiveError if the socket cannot be made."""
+        self._archive = archive
+        self._most_rows = most_rows
+        self._free_at = 0.0  # time.monotonic() from which the next query may begin
+        super().__init__(socket_path(archive.path), patience)
 
     def _answer(self, question: Any) -> dict[str, Any]:
         try:

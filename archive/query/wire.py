@@ -42,12 +42,28 @@ class WireError(ArchiveError):
 # ---------------------------------------------------------------- where
 
 
-def socket_path(archive: Path) -> Path:
+def socket_path(archive: Path, suffix: str = ".sock") -> Path:
     """Return the socket beside an archive file: ``<file>.sock``, or a short name where that would be too long."""
-    name = f"{archive.name}.sock"
+    name = f"{archive.name}{suffix}"
     if len(os.fsencode(name)) > _MOST_NAME_BYTES:
-        name = f".{sha256(os.fsencode(archive.name)).hexdigest()[:24]}.sock"
+        name = f".{sha256(os.fsencode(archive.name)).hexdigest()[:24]}{suffix}"
     return archive.with_name(name)
+
+
+def connected(path: Path, seconds: float) -> socket.socket | None:
+    """Connect to a socket of a search; None if none listens there, or not to this user. Raises ArchiveError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(seconds)
+    try:
+        with short_address(path) as address:
+            connection.connect(address)
+    except (FileNotFoundError, ConnectionRefusedError, PermissionError):
+        connection.close()
+        return None
+    except OSError as error:
+        connection.close()
+        raise ArchiveError(f"cannot reach the search at {path}: {error}") from error
+    return connection
 
 
 @contextmanager

@@ -312,7 +312,7 @@
     ringProgress(); ringTree();
     const nodes = facts.nodes, unit = facts.run.unit, parts = [];
     const heading = element("h2", `${short(i)} · ${nodes.operator[i]}`);
-    heading.title = nodes.id[i];
+    heading.title = heading.dataset.node = nodes.id[i];
     parts.push(heading, element("p", nodes.idea[i], "idea"));
     if (nodes.suspect[i]) parts.push(element("p", `Suspect: ${nodes.suspect[i]}`, "suspect"));
     const scored = nodes.score[i] !== null;

@@ -38,15 +38,16 @@ def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]])
 
 
 def live_page() -> str:
-    """Return the page for a server: it requests ``facts`` and ``node/ID`` from its own address."""
-    return _template(connect="'self'").replace("@data@", "")
+    """Return the page for a server: it requests ``facts``, ``node/ID`` and ``steer`` from its own address."""
+    page = _template(connect="'self'").replace("@data@", "")
+    return page.replace("</body>", f"<script>{_read('steer.js')}</script>\n</body>")
 
 
 def policy(connect: str) -> str:
-    """Return the content policy: the page's own script and style by their hashes, and nothing else."""
-    script, style = (_hash(_read(name)) for name in ("page.js", "page.css"))
+    """Return the content policy: the page's own scripts and style by their hashes, and nothing else."""
+    page, steer, style = (_hash(_read(name)) for name in ("page.js", "steer.js", "page.css"))
     return (
-        f"default-src 'none'; script-src {script}; style-src {style}; connect-src {connect}; base-uri 'none'; "
+        f"default-src 'none'; script-src {page} {steer}; style-src {style}; connect-src {connect}; base-uri 'none'; "
         "form-action 'none'"
     )
 

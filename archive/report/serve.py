@@ -1,6 +1,7 @@
 """``python -m archive serve``: the report, live, in a browser on this machine (extra ``[web]``).
 
-It reads the archive like any reader, also while a search writes, and the page updates itself. It listens on 127.0.0.1
+It reads the archive like any reader, also while a search writes, and the page updates itself. Its buttons steer the
+running search through that search's socket. It listens on 127.0.0.1
 only. Every address contains a secret token made at the start, since the machine may have other users; a request that
 names another host is refused, so that no other web page can reach it by DNS rebinding.
 """
@@ -8,15 +9,18 @@ names another host is refused, so that no other web page can reach it by DNS reb
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from archive.errors import ArchiveError, QueryError
-from archive.query.query import Reader
+from archive.query.query import ArchiveReader, Reader
 from archive.query.questions import which_run
+from archive.query.steer import MOST_BYTES, Obey, steer
 from archive.query.tables import plain
 from archive.report.details import details
 from archive.report.facts import gather
@@ -71,8 +75,29 @@ class Board:
         return next(details(self._reader, [node_id, *above], [[1] if above else [], *([] for _ in above)]))
 
 
-def make_app(board: Board, token: str, port: int) -> Starlette:
-    """Return the application: ``/TOKEN/``, ``/TOKEN/facts`` and ``/TOKEN/node/ID``; anything else gets 404."""
+async def _order(request: Request) -> Mapping[str, Any]:
+    """Read a command of at most ``MOST_BYTES`` bytes. Raises QueryError for what is no JSON object of this page."""
+    if request.headers.get("content-type") != "application/json":  # what other pages cannot send without asking first
+        raise QueryError("expected a command as application/json")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            raise QueryError(f"the command is larger than {MOST_BYTES:,} bytes")
+    try:
+        order = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise QueryError("the command is no JSON") from error
+    if not isinstance(order, dict):
+        raise QueryError("the command is no JSON object")
+    return order
+
+
+def make_app(board: Board, token: str, port: int, obey: Obey) -> Starlette:
+    """Return the application; anything but its addresses gets 404.
+
+    ``/TOKEN/``, ``/TOKEN/facts``, ``/TOKEN/node/ID``, and ``/TOKEN/steer`` for commands, which ``obey`` passes on.
+    """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
@@ -83,10 +108,13 @@ def make_app(board: Board, token: str, port: int) -> Starlette:
     headers = {**_HEADERS, "Content-Security-Policy": f"{policy(chr(39) + 'self' + chr(39))}; frame-ancestors 'none'"}
     nothing = PlainTextResponse("There is nothing at this address. Use the one that was printed.\n", 404, headers)
 
+    def is_ours(request: Request) -> bool:
+        told = str(request.path_params["token"]).encode("utf-8", "replace")
+        return request.headers.get("host", "").lower() in hosts and hmac.compare_digest(told, token.encode())
+
     def guarded(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
-            told = str(request.path_params["token"]).encode("utf-8", "replace")
-            if request.headers.get("host", "").lower() not in hosts or not hmac.compare_digest(told, token.encode()):
+            if not is_ours(request):
                 return nothing
             try:
                 return await run_in_threadpool(answer, request)
@@ -105,12 +133,22 @@ def make_app(board: Board, token: str, port: int) -> Starlette:
         found = board.node(str(request.path_params["node"]))
         return nothing if found is None else JSONResponse(_finite(found), 200, headers)
 
+    async def order(request: Request) -> Response:
+        if not is_ours(request):
+            return nothing
+        try:
+            done = await run_in_threadpool(obey, await _order(request))
+        except ArchiveError as error:
+            return JSONResponse({"message": str(error)}, 409, headers)
+        return JSONResponse({"done": done}, 200, headers)
+
     page = live_page()
     app = Starlette(
         routes=[
             Route("/{token}/", guarded(lambda request: HTMLResponse(page, 200, headers))),
             Route("/{token}/facts", guarded(facts)),
             Route("/{token}/node/{node}", guarded(node)),
+            Route("/{token}/steer", order, methods=["POST"]),
         ],
         exception_handlers={404: lambda request, error: nothing, 405: lambda request, error: nothing},
     )
@@ -127,7 +165,7 @@ def _finite(value: Any) -> Any:
     return plain(value)
 
 
-def serve(reader: Reader, run: str | None, port: int) -> None:
+def serve(reader: ArchiveReader, run: str | None, port: int) -> None:
     """Print the address and serve until Ctrl-C. ``port`` 0: any that is free. Raises ArchiveError."""
     try:
         import uvicorn
@@ -144,8 +182,11 @@ def serve(reader: Reader, run: str | None, port: int) -> None:
                 f"port {port} of {_HOST} cannot be used: {error.strerror}; try another --port"
             ) from error
         token, bound = secrets.token_urlsafe(24), int(door.getsockname()[1])
-        app = make_app(Board(reader, run), token, bound)
+        app = make_app(Board(reader, run), token, bound, partial(steer, reader.path))
         print(f"http://{_HOST}:{bound}/{token}/", flush=True)
-        print("Keep the address secret: it gives read access to the archive. Ctrl-C ends the server.", flush=True)
+        print(
+            "Keep the address secret: who has it can read the archive and steer the search. Ctrl-C ends the server.",
+            flush=True,
+        )
         config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off")
         uvicorn.Server(config).run(sockets=[door])

@@ -22,6 +22,8 @@ from archive.records import (
     Spending,
     WindowScores,
 )
+from archive.steering import KIND as STEER
+from archive.steering import Steering
 from archive.storage import rows
 from archive.storage.evaluation_rows import EvaluationRows, Key
 from archive.storage.lazy import Query, StoredFiles
@@ -84,6 +86,7 @@ class History:
                 tree.record(record)
         tree.trained |= self._moves_in("trainings", run.run)
         tree.judging |= self._moves_in("judgements", run.run)
+        tree.steer(Steering.of(self.events(run.run, STEER)))
         return tree
 
     def _moves_in(self, table: str, run: str) -> set[int]:

@@ -183,7 +183,7 @@ def _contenders(tree: Tree, claim: ClaimState) -> Iterator[str]:
         better = np.flatnonzero(keys < keys[0])
     for place in better[np.argsort(keys[better], kind="stable")]:
         node_id = tree.nodes[int(place)].node_id
-        if not tree.suspect(node_id) and not claim.failure(node_id):
+        if not (tree.suspect(node_id) or tree.banned(node_id) or claim.failure(node_id)):
             yield node_id
 
 

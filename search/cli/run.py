@@ -12,6 +12,7 @@ from typing import Any
 
 from archive.errors import ArchiveError
 from archive.query.server import SqlServer
+from archive.query.steer import SteeringServer
 from archive.storage.store import Archive
 from operators.llm.base import InvalidSetting, LlmError, Stopped, UnknownModel
 from operators.numeric.tune_comments import unused_comments
@@ -32,6 +33,7 @@ from search.run.engine import Engine, SearchStopped
 from search.run.loop import Display, SlotLoop
 from search.run.proposals import GRACE_SECONDS
 from search.run.resume import RunChanged
+from search.run.steering import Steering
 from search.settings import resolved
 from search.words import Words
 from train.executors.base import Executor, ExecutorError
@@ -108,7 +110,9 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     search.begin()
     gc.freeze()  # keep the garbage collector from walking the tree (up to 100,000 nodes), which lives until the end
     stack.callback(gc.unfreeze)
-    session = SlotLoop(search, executor, display, stop)
+    steering = Steering(search, display.show)
+    stack.enter_context(SteeringServer(archive.path, steering.obey))
+    session = SlotLoop(search, executor, display, stop, steering)
     display.follow(session.forecast, search.llm.meter)
     try:
         result = session.run()

@@ -111,6 +111,16 @@ class PlainDisplay:
         """Do nothing: a log has no frame to redraw."""
 
 
+class SilentDisplay(PlainDisplay):
+    """Nothing at all, for a caller that looks at the search itself."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
+
+    def show(self, message: str) -> None:
+        """Do nothing."""
+
+
 class LiveDisplay:
     """The same lines, and below them a frame with the slots and the state of the search.
 

@@ -55,7 +55,10 @@ class Policy(Protocol):
     """
 
     def choose(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Choice:
-        """Return the next move. Pending moves are in ``tree.open_moves``, and counted in ``tree.visits``."""
+        """Return the next move. Pending moves are in ``tree.open_moves``, and counted in ``tree.visits``.
+
+        ``tree.pinned()`` marks the branches that the user wants proposals from; banned ones are not eligible.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ The next move is the first of these that has one:
     opening    score the root, then replicate it
     widening   stop after too many refusals in a row
     recheck    replicate the leader where the ranking depends on one run
+    pins       a scored or failed node of a branch that the user pinned, while an operator applies there
     drafting   the first proposals, from the root
     repair     debug a failed leaf
     the rest   sampler(score(tree)) picks a scored node; the operators that apply to it are drawn by their credit
@@ -70,6 +71,7 @@ class Composition:
             self.opening.choose(tree)
             or self.widening.stop(tree)
             or self.recheck.choose(tree)
+            or self._pinned(tree, rng, operators)
             or self._initial_draft(tree, rng, operators)
             or self._repair_or_improve(tree, rng, operators)
             or self._nothing(tree, operators)
@@ -78,6 +80,13 @@ class Composition:
     def state(self, tree: Tree) -> Widened | None:
         """Return why the search is widened now; None if it is not."""
         return self.widening.state(tree)
+
+    def _pinned(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
+        """Propose in the branches that the user pinned; None without pins, and where no operator applies to them."""
+        if (pinned := tree.pinned()) is None:
+            return None
+        debugging = self.repair.choose(tree, rng, operators, pinned)
+        return debugging or self._propose_among(tree, rng, self._improvers(tree, operators), None, pinned)
 
     def _initial_draft(self, tree: Tree, rng: np.random.Generator, operators: Operators) -> Propose | None:
         if not self.drafting.due(tree):

@@ -54,7 +54,7 @@ from search.claims.statistics import seed_deviation
 from search.policies.base import OperatorView, Policy, spent_words
 from search.run.journal import RunJournal
 from search.run.lookahead import Lookahead, Outage
-from search.run.proposals import PendingProposal, ProposalPool, propose
+from search.run.proposals import PendingProposal, ProposalPool, propose, with_instructions
 from search.run.screening import baseline_of, strictness_for
 from search.run.sealing import UNUSABLE, SealedTrainings, without_state
 from train.faults import fault
@@ -376,7 +376,7 @@ class Engine:
             run=self.run.run,
             move_number=number,
             sigma=seed_deviation(self.tree),
-            program=self.parts.program,
+            program=with_instructions(self.parts.program, self.tree.steering.instructions_for(number)),
             known=self._known,
             gate=self.parts.gate,
             query=self.archive.query,
@@ -390,7 +390,7 @@ class Engine:
                 self._unavailable = finished.result.reason
                 self._postponed.append(record)
                 continue
-            usable = self._admit(record, finished.result)
+            usable = self._admit(record, finished.result) is None
             self._proposals.record_proposal(finished.seconds, usable)
 
     def _retry_postponed(self) -> None:
@@ -399,20 +399,29 @@ class Engine:
             self._propose(self._postponed.popleft())
         self._proposals.start()
 
-    def _admit(self, record: MoveRecord, result: Candidate | NoCandidate) -> bool:
-        """Accept a candidate as a node, or refuse it with the reason. Return whether it became a node."""
-        if isinstance(result, NoCandidate):
-            self._refuse(record, result.reason)
-        elif (parent := next(filter(self.tree.barred, result.parents), None)) is not None:
-            self._refuse(record, f"its parent {parent[:8]} is suspect: {self.tree.suspicion(parent)}")
-        elif (reason := self.parts.gate(result.files)) is not None:
-            self._refuse(record, reason)
-        elif fingerprint(result.files) in self._known:
-            self._refuse(record, "it equals a known candidate but for comments, layout or a seed")
-        else:
+    def insert(self, candidate: Candidate) -> str | None:
+        """Add a candidate of the user's own, by a move of its own. Return why it is refused, or None."""
+        with self.archive.transaction():
+            return self._admit(self._choose(Propose(candidate.operator, candidate.parents)), candidate)
+
+    def _admit(self, record: MoveRecord, result: Candidate | NoCandidate) -> str | None:
+        """Accept a candidate as a node, or refuse it. Return the reason of a refusal."""
+        reason = result.reason if isinstance(result, NoCandidate) else self._objection(result)
+        if isinstance(result, Candidate) and reason is None:
             self._accept(record, result)
-            return True
-        return False
+        else:
+            self._refuse(record, reason or "")
+        return reason
+
+    def _objection(self, candidate: Candidate) -> str | None:
+        """Return why a candidate cannot become a node, or None."""
+        if (parent := next(filter(self.tree.barred, candidate.parents), None)) is not None:
+            suspicion = self.tree.suspicion(parent)
+            return f"its parent {parent[:8]} is {'banned' if suspicion is None else f'suspect: {suspicion}'}"
+        if (reason := self.parts.gate(candidate.files)) is not None:
+            return reason
+        known = fingerprint(candidate.files) in self._known
+        return "it equals a known candidate but for comments, layout or a seed" if known else None
 
     def _refuse(self, record: MoveRecord, reason: str) -> None:
         assert isinstance(record.move, Propose)

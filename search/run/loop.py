@@ -17,6 +17,7 @@ from typing import Protocol
 from archive.records import Landed
 from search.run.controller import Forecast, RunController, RunResult
 from search.run.engine import Engine, SearchStopped
+from search.run.steering import Steering
 from train.executors.base import Executor, Running
 
 _PATIENCE = 0.25
@@ -45,6 +46,8 @@ class SlotLoop:
     executor: Executor
     display: Display
     stop: threading.Event
+    steering: Steering | None = None
+    """Commands of the user while the search runs; None: none can come."""
     _outage_shown: bool = False
     _spent_shown: int = 0
 
@@ -53,10 +56,15 @@ class SlotLoop:
         controller = self.controller
         controller.engine.wake = self.executor.wake  # a finished proposal is taken up at once
         controller.announce = self.display.show
+        if self.steering is not None:
+            self.steering.wake = self.executor.wake
         while not self.stop.is_set():
-            self._submit()
+            if not self._held():
+                self._submit()
             if controller.result is not None:
                 return controller.result
+            if self.steering is not None and self.steering.stopping and not self.executor.in_flight:
+                return RunResult("stopped by you", None, finished=False)
             self._land()
         self.display.show(_STOPPING)
         return RunResult("stopped by you", None, finished=False)
@@ -70,6 +78,13 @@ class SlotLoop:
         while landed := self.executor.wait(0):
             self._record(landed)
 
+    def _held(self) -> bool:
+        """Follow the commands that have come. Return whether nothing is to be started now."""
+        if self.steering is None:
+            return False
+        self.steering.follow()
+        return self.steering.holds
+
     def _submit(self) -> None:
         """Start an evaluation on every free slot. Proposals are made ahead even when none is free."""
         self.controller.slots = max(1, self.executor.free + self.executor.in_flight)
@@ -79,7 +94,7 @@ class SlotLoop:
 
     def _land(self) -> None:
         landed = self.executor.wait(_PATIENCE)
-        if landed and not self.stop.is_set():
+        if landed and not self.stop.is_set() and not self._held():
             self._submit_before_recording()
         self._record(landed)
         self._show_outage()

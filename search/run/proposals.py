@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Thread
 
@@ -49,6 +49,14 @@ class FinishedProposal:
     def unavailable(self) -> bool:
         """Whether the model's service could not answer, or the search was stopped before it was asked."""
         return isinstance(self.result, NoCandidate) and self.result.unavailable
+
+
+def with_instructions(program: str, words: Sequence[str]) -> str:
+    """Return the instructions of ``program.md`` with those that the user gave while the search ran."""
+    if not words:
+        return program
+    listed = "\n".join(f"- {each}" for each in words)
+    return f"{program.rstrip()}\n\nThe same person wrote while the search was running, the latest last:\n\n{listed}\n"
 
 
 def propose(operator: Operator, move: Propose, context: Context) -> Candidate | NoCandidate:

@@ -89,7 +89,7 @@ def served(path: Path) -> Iterator[str]:
     door = socket.socket()
     door.bind(("127.0.0.1", 0))
     port = door.getsockname()[1]
-    app = make_app(Board(open_reader(path), None), "secret", port)
+    app = make_app(Board(open_reader(path), None), "secret", port, lambda order: "")
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
     thread.start()

@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(path: Path):
-    app = make_app(Board(open_reader(path), None), "word", 8000)
+    app = make_app(Board(open_reader(path), None), "word", 8000, lambda order: "")
     return TestClient(app, base_url="http://127.0.0.1:8000")
 
 
@@ -50,7 +50,9 @@ def test_nothing_new_is_answered_in_a_word(path: Path) -> None:
     with Archive.open(path) as archive:
         run = archive.run("night")
         assert run is not None
-    client = TestClient(make_app(Board(open_reader(path), None), "word", 8000), base_url="http://127.0.0.1:8000")
+    client = TestClient(
+        make_app(Board(open_reader(path), None), "word", 8000, lambda order: ""), base_url="http://127.0.0.1:8000"
+    )
     version = client.get("/word/facts").json()["version"]
     assert client.get("/word/facts", params={"since": version}).status_code == 204
     with Archive.open(path) as archive:

@@ -20,6 +20,7 @@ import search
 from archive.__main__ import main as archive_main
 from archive.cli.parser import parse as parse_archive
 from archive.query.query import open_reader
+from archive.query.steer import SteeringServer
 from archive.records import Request
 from search.cli.explain import explain
 from search.cli.new import TEMPLATES, write_task
@@ -113,7 +114,13 @@ def program_of(command: Command) -> str:
 
 
 def run_archive(words: list[str]) -> None:
-    assert archive_main(words) == 0
+    """Run a command; ``steer`` with a search that does everything: ``tests/search/test_steering.py`` has real ones."""
+    if "steer" not in words:
+        assert archive_main(words) == 0
+        return
+    Path("mine.py").write_text("A = 1\n")
+    with SteeringServer(Path("treewright.duckdb").resolve(), lambda order: "done"):
+        assert archive_main(words) == 0
 
 
 def parse_search(words: list[str]) -> None:
