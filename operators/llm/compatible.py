@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,11 +99,9 @@ class OpenAICompatible:
         self._timeout = timeout
         self._stream = stream
         self.price = price_from(price) if price is not None else price_of(model)
-        self._options: dict[str, Any] = {tokens_key: max_tokens}
-        self._options |= {} if effort is None else {"reasoning_effort": effort}
-        self._options |= {} if temperature is None else {"temperature": temperature}
-        self._options |= {} if not extra else {"extra_body": dict(extra)}
-        self._settings = _settings(self._options, tokens_key, stream)
+        fields = {tokens_key: max_tokens, "reasoning_effort": effort, "temperature": temperature}
+        self._fields = {name: value for name, value in fields.items() if value is not None} | dict(extra or {})
+        self._settings = _settings(self._fields, tokens_key, stream, extra or {})
         self._api_key = api_key
         self._deadline = Deadline(timeout, clock)
         self._made: openai.OpenAI | None = None
@@ -116,9 +114,7 @@ class OpenAICompatible:
             began = self._deadline.begin()
             turns: Any = [{"role": "system", "content": prompt.system}]
             turns += [{"role": turn.role, "content": turn.whole} for turn in prompt.messages]
-            extra = self._options.get("extra_body", {})
-            options = {name: value for name, value in self._options.items() if name != "extra_body"}
-            request = {"model": self.name, "messages": turns, **options, **extra}
+            request = {"model": self.name, "messages": turns, **self._fields}
             if self._stream:
                 return self._streamed(client, request, prompt, began)
             response: Any = client.post(_PATH, cast_to=object, body=request)
@@ -268,7 +264,7 @@ class _Said:
         return "".join(self.refusals)
 
 
-def _settings(options: Mapping[str, Any], tokens_key: str, stream: bool) -> Settings:
+def _settings(fields: Mapping[str, Any], tokens_key: str, stream: bool, extra: Iterable[str]) -> Settings:
     """Return the optional fields of a request, and the settings that they come from."""
     other = "max_tokens" if tokens_key == "max_completion_tokens" else "max_completion_tokens"
     advice = {
@@ -276,8 +272,8 @@ def _settings(options: Mapping[str, Any], tokens_key: str, stream: bool) -> Sett
         "reasoning_effort": "llm.effort=null",
         "temperature": "llm.temperature=null",
     }
-    sent = {name: words for name, words in advice.items() if name in options}
-    sent |= {name: f"llm.extra without {name}" for name in options.get("extra_body", {})}
+    sent = {name: words for name, words in advice.items() if name in fields}
+    sent |= {name: f"llm.extra without {name}" for name in extra}
     return sent | (dict.fromkeys(("stream_options", "stream"), "llm.stream=false") if stream else {})
 
 

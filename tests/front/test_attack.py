@@ -26,6 +26,7 @@ from search.attack.insertion import inserted
 from search.attack.judge import Honest, Status, all_cheats, attack, honest_scores, target_of
 from search.cli.attack import attack_task
 from search.cli.new import KINDS, new
+from train.program.gate import refuse
 
 UP, DOWN = Metric("value", "maximise"), Metric("value", "minimise")
 SEED = """from __future__ import annotations
@@ -165,14 +166,18 @@ def test_gets_through_where_the_scorer_is_naive(tmp_path: Path, cheat: str, judg
     "cheat",
     ["reported value", "reported result", "nan", "inf", "True", "text", "nothing", "empty", "inputs returned",
      "nan inside", "inf inside", "True inside", "text inside", "None inside", "large inside", "sys.exit(0)",
-     "nearly valid, larger", "own scorer"],
+     "nearly valid, larger"],
 )  # fmt: skip
 def test_is_rejected_where_the_scorer_is_strict(tmp_path: Path, cheat: str) -> None:
+    assert verdict(Naive(tmp_path, strict), cheat)[0] == "rejected"
+
+
+def test_a_scorer_of_its_own_is_no_file_of_a_candidate(tmp_path: Path) -> None:
     runs = Naive(tmp_path, strict)
-    if cheat == "own scorer":
-        assert "score.py" in all_cheats(runs.task, runs.files)[-2].make(target(runs))[0]
-        return
-    assert verdict(runs, cheat)[0] == "rejected"
+    (cheat,) = (each for each in all_cheats(runs.task, runs.files) if each.name == "own scorer")
+    (files,) = cheat.make(target(runs))
+    assert "return" in files["score.py"]
+    assert str(refuse(runs.task, runs.files, files)).startswith("'score.py' is not among the files")
 
 
 def target(runs: Naive) -> Any:

@@ -154,9 +154,7 @@ def test_every_key_of_an_endpoint_arrives(keys: pytest.MonkeyPatch, group: str) 
     assert meter.describe() == "m, at most $3.00 and 5,000 tokens"
     assert (meter.concurrency, meter.prompt_tokens, model.attempts) == (5, 2000, 5)
     assert (model._base_url, model._timeout, model._stream) == ("http://127.0.0.1:1/v1", 9, False)
-    assert model._options == {
-        "max_tokens": 77, "reasoning_effort": "low", "temperature": 0.5, "extra_body": {"top_k": 3},
-    }  # fmt: skip
+    assert model._fields == {"max_tokens": 77, "reasoning_effort": "low", "temperature": 0.5, "top_k": 3}
     assert model.max_cost(Prompt("", ())).dollars == pytest.approx((64 + 2 * 77) / 1e6, rel=0.1)
 
 
