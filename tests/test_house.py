@@ -69,7 +69,9 @@ def seeds_imported(text: str, package: str) -> set[str]:
 
 
 def modules(room: str) -> list[Path]:
-    return sorted((HOUSE / room).rglob("*.py"))
+    found = sorted((HOUSE / room).rglob("*.py"))
+    assert found, f"{room}/ is empty: is the house where this test looks for it?"
+    return found
 
 
 def is_seed(path: Path) -> bool:
@@ -82,7 +84,6 @@ def all_files() -> list[Path]:
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_imports_point_one_way(room: str) -> None:
-    assert modules(room), f"{room}/ is empty: is the house where this test looks for it?"
     for path in modules(room):
         wrong = strangers(path.read_text(), room)
         assert not wrong, f"{path} imports {sorted(wrong)}; {room} may import of ours: {sorted(MAY_IMPORT[room])}"
@@ -152,7 +153,7 @@ def test_the_workers_need_only_what_a_sandbox_has() -> None:
     for name in ("language_model/worker.py", "program/worker.py", "sandbox/worker_process.py"):
         roots = {each.partition(".")[0] for each in imported((HOUSE / "train" / name).read_text(), "train.worker")}
         assert roots <= SANDBOX_MAY_IMPORT, f"train/{name} imports {sorted(roots - SANDBOX_MAY_IMPORT)}"
-    for path in (HOUSE / "train" / "sandbox" / "confine").glob("*.py"):
+    for path in modules("train/sandbox/confine"):
         roots = {name.partition(".")[0] for name in imported(path.read_text(), "confine")}
         assert roots <= sys.stdlib_module_names | {"confine"}, f"{path} imports more than the standard library"
 

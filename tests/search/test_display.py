@@ -35,6 +35,7 @@ def test_text_of_candidates_cannot_steer_a_terminal() -> None:
 
 def test_scores_of_the_claim_are_not_shown_one_by_one(start: Callable[..., Any]) -> None:
     bench = start(slots=1)
+    assert {"screen", "report"} <= {evaluation.request.purpose for evaluation in bench.display.landings}
     for evaluation in bench.display.landings:
         line = describe_landing(bench.search, evaluation, 29)
         shown = f"{evaluation.score:.4f}" in line

@@ -132,11 +132,13 @@ def test_where_there_is_no_other_branch_the_search_goes_on() -> None:
 
 
 def test_on_islands_the_other_branches_are_those_of_the_island() -> None:
+    """Moves alternate between two islands: 2, 4 and 6 are on this one, and 4 is in the leader's branch."""
     growth = stuck()
+    growth.child(1.5, growth.tree.root)  # the best of the other branches, on the other island
     policy = dataclasses.replace(GREEDY, population=Islands(count=2, every=0))
-    turn = len(growth.tree.moves) % 2
-    for place in parents(policy, growth, {"tune": TUNE}):
-        assert place == 0 or growth.tree.nodes[place].move % 2 == turn
+    assert set(parents(policy, growth, {"tune": TUNE})) == {4, 6}
+    everywhere = dataclasses.replace(GREEDY, population=None)
+    assert set(parents(everywhere, growth, {"tune": TUNE})) == {1, 7}
 
 
 # ---------------------------------------------------------------- what is said

@@ -119,7 +119,9 @@ def test_setting_a_parameter_changes_only_its_literal(
     lines = [f"{pattern.format(name, value)}  {mark} tune: 0..9\n" for name, value in values.items()]
     text = before + "\n" + "".join(lines) + after
     language = language_for(path)
-    for found in language.parameters(text):  # the noise may hide some, or make a comment of them
+    parameters = list(language.parameters(text))  # the noise may hide some, or make a comment of them
+    assert before or len(parameters) == len(values)
+    for found in parameters:
         raw = text.encode()
         other = 7 if isinstance(found.value, int) else 0.25
         changed = language.set_parameters(text, {found.name: other}).encode()
