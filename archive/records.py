@@ -67,6 +67,8 @@ USER_OPERATOR = "user"
 """The operator of a candidate that the user proposed while the search ran."""
 ROOT_OPERATOR = "seed"
 """The operator of a run's root, the seed program."""
+AGENT = "agent"
+"""The operator in the rows of calls that a candidate made of the language model, in an evaluation."""
 
 
 def sha256(text: str) -> str:
@@ -274,6 +276,8 @@ class CaseScore:
     metrics: Mapping[str, float] = field(default_factory=dict)
     feedback: str = ""
     """What the scorer says of it. Only of ``val`` cases does it reach a prompt."""
+    ending: str | None = None
+    """Of an item that an agent answered: how it ended (``prepare.scorer.Ending``). None for other cases."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The API that a language-model candidate or a task's ``score.py`` imports; the rest is trusted: tasks, data, metric.
 
-A scorer uses ``prepare.Score``, ``prepare.Invalid`` and ``prepare.Case`` (see ``prepare.scorer``).
+A scorer uses ``prepare.Score``, ``prepare.Invalid`` and ``prepare.Case`` (see ``prepare.scorer``); one that judges
+agents uses ``prepare.graded``, too (see ``prepare.items``).
 A candidate that trains a language model is a module with two functions:
 
     import prepare
@@ -28,7 +29,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from prepare.scorer import Case, Invalid, Score
+from prepare.items import graded, number_in
+from prepare.scorer import Attempt, Case, Invalid, Score
 from prepare.session import Session, TaskInfo
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     Train = Callable[[Session], dict[str, Tensor]]
     Predict = Callable[[dict[str, Tensor], TaskInfo], Callable[[Tensor], Tensor]]
 
-__all__ = ["Case", "Invalid", "Score", "Session", "TaskInfo", "standalone"]
+__all__ = ["Attempt", "Case", "Invalid", "Score", "Session", "TaskInfo", "graded", "number_in", "standalone"]
 
 
 def standalone(train: Train, predict: Predict) -> None:

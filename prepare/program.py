@@ -16,7 +16,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_type_hints
@@ -27,6 +27,7 @@ from prepare.clock import Clock
 from prepare.files import read_instructions, read_source
 from prepare.globs import matches
 from prepare.known import TaskError
+from prepare.model_limits import LlmService
 from prepare.task import Metric, PromptInfo, require_limits, require_seconds
 
 SETTINGS = "task.yaml"
@@ -172,6 +173,8 @@ class ProgramTask:
     prompt: PromptText = field(default_factory=PromptText)
     known: BestKnown | None = None
     """The best value that others have published."""
+    llm: LlmService | None = None
+    """The language model that candidates may ask through the scorer (``candidate.llm``); None: none."""
     constants: Mapping[str, float] = field(default_factory=dict)
     audit_unseen: ClassVar[None] = None
 
@@ -183,6 +186,8 @@ class ProgramTask:
             raise ValueError(f"task.smallest_gain is {self.smallest_gain}; expected a positive number, or null")
         object.__setattr__(self, "constraints", tuple(map(_constraint, self.constraints)))
         object.__setattr__(self, "hidden", tuple(self.hidden))
+        if self.command is not None and self.llm is not None:
+            raise ValueError("task.llm is set, and a command has no model to ask; expected a scorer: score.py")
         if self.command is not None and self.cases is not None:
             raise ValueError("task.cases is set, and a task with a command has one case; remove task.cases")
         if self.command is not None:
@@ -231,6 +236,7 @@ class ProgramTask:
             f"memory: {limits.memory_mb} MB; files written: {limits.scratch_mb} MB; source: {limits.source_kb} KB",
         ]
         facts += [f"required: {_bound(each)}" for each in self.constraints]
+        facts += [] if self.llm is None else [self.llm.facts()]
         return (*facts, *([f"built by `{self.build}`"] if self.build else []))
 
     @cached_property
@@ -256,6 +262,9 @@ class ProgramTask:
         self.prompt_info  # noqa: B018 - reads the file that it names
         if self.scorer is not None and not (self.root / self.scorer).is_file():
             raise TaskError(f"task.scorer is {self.scorer!r}, which is not in {self.folder}")
+        model = None if self.llm is None else self.llm.file
+        if model is not None and not (self.root / model).is_file():
+            raise TaskError(f"task.llm.scripted names {model!r}, which is not in {self.folder}")
         if self.scorer is not None and matches(self.scorer, (*self.editable, *self.workspace.readonly)):
             raise TaskError(f"task.workspace has the scorer {self.scorer!r}; expected files without it: it is hidden")
         return self.root
@@ -271,6 +280,7 @@ class ProgramTask:
             digest.update(f"{path}\0{hashlib.sha256(data).hexdigest()}\0".encode("utf-8", "surrogatepass"))
         settings = (self.command, self.checks, self.build, self.trust, [vars(each) for each in self.constraints])
         digest.update(json.dumps(settings, sort_keys=True).encode())
+        digest.update(b"" if self.llm is None else json.dumps(asdict(self.llm), sort_keys=True).encode())
         return f"{self.name}/{self.metric.name}/{digest.hexdigest()[:16]}"
 
     def clock_on(self, device: str) -> Clock:

@@ -24,6 +24,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Split = Literal["val", "select", "holdout"]
+Ending = Literal["right", "wrong", "empty", "unparsed", "time", "budget", "crashed"]
+"""How an item ends. ``empty``: no answer; ``unparsed``: an answer that cannot be read; ``time``: over the item's or the
+evaluation's seconds; ``budget``: over its calls, tokens or dollars of the model; ``crashed``: an exception, or no
+memory."""
 
 
 class Invalid(Exception):
@@ -40,6 +44,18 @@ class Score:
     """What would help to improve the candidate. Shown to language models for cases of ``val`` only."""
     certificate: Any = None
     """An artefact that proves the score, as JSON values: kept in the archive."""
+    ending: Ending | None = None
+    """Of an item that an agent answers, as ``prepare.graded`` sets it; None for other cases."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an agent returned for one item, or the error that it ended in."""
+
+    value: Any = None
+    error: Ending | None = None
+    reason: str = ""
+    """Of an error, for whoever improves the agent."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +157,24 @@ class CandidateHandle(Protocol):
         ``seconds``: limit of this call below the evaluation's. ``services``: functions of the scorer that the
         candidate's function gets as keyword arguments of these names and can call back.
         """
+        ...
+
+    def attempt(
+        self,
+        function: str,
+        *args: Any,
+        seconds: float | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+        **kwargs: Any,
+    ) -> Attempt:
+        """Call a function as ``call`` does, for one item: a crash or a late answer ends the item, not the evaluation.
+
+        The next item then has a fresh sandbox.
+        """
+        ...
+
+    def llm(self, prompt: str, system: str = "") -> str:
+        """Ask the language model of the task's settings ``llm``. Hand it to the candidate as a service."""
         ...
 
     def run(self, argv: Sequence[str], stdin: bytes | str = b"", seconds: float | None = None) -> Completed:

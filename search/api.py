@@ -129,7 +129,10 @@ class Search(RunController):
         own = components.files if given.program is not None else None
         self._opened = open_run(archive, config, task, conditions, time.time(), own, start=False)
         run = self._opened.run
-        self._llm = factory.build_llm(config, archive, run.run, stop) if given.operators is None else Llm(None, "")
+        agents = factory.live_model(config, task) is not None
+        asked = given.operators is None or agents
+        self._llm = factory.build_llm(config, archive, run.run, stop, agents=agents) if asked else Llm(None, "")
+        factory.lend_model(config, task, components.evaluator, self._llm.meter, archive.agent_calls)
         if self._llm.meter is None and (useless := config.budget.needs_model()) is not None:
             raise SettingsError(useless)
         parts = factory.build_search(config, task, components.evaluator, self._llm, given)

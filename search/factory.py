@@ -24,14 +24,18 @@ from operators.llm.meter import Meter, never_paid
 from operators.rewrite.prompt.change_kinds import read_change_kinds
 from prepare.config import Part, Plain, SettingsError
 from prepare.load import TaskError
+from prepare.program import ProgramTask
 from prepare.task import Task
 from search.config import Config
 from search.policies.base import OperatorView, Policy
+from search.run.agent_model import AgentModel, Paid, nothing_paid
 from search.run.engine import EngineParts
 from search.run.lookahead import SAFETY, Lookahead
-from train.executors.base import Evaluator, Executor, ExecutorError, ExecutorType, Scorer, evaluator_from
+from train.executors.base import AsksModel, Evaluator, Executor, ExecutorError, ExecutorType, Scorer, evaluator_from
 from train.hardware.slots import Slot
 from train.sandbox.base import Sandbox, find_sandbox
+
+_LOCAL = "train.executors.local.LocalExecutor"
 
 # ---------------------------------------------------------------- evaluations
 
@@ -80,7 +84,10 @@ def build_evaluation(config: Config, task: Task) -> LocalEvaluation:
         slots = executor_kind(config.executor).find_slots(config.executor.options)
         task.clock_on(slots[0].device)
         task.prepare()
-        return LocalEvaluation(sandbox, slots, evaluator_from(config.evaluator, task, sandbox))
+        evaluator = evaluator_from(config.evaluator, task, sandbox)
+        if (name := live_model(config, task)) is not None and isinstance(evaluator, AsksModel):
+            evaluator.name_model(name)
+        return LocalEvaluation(sandbox, slots, evaluator)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     except TypeError as error:  # the evaluator's class does not accept an option
@@ -125,13 +132,57 @@ def wants_llm(config: Config) -> bool:
     return any(entry.llm is not None for entry in config.operators.values())
 
 
-def build_llm(config: Config, archive: Archive, run: str, stop: threading.Event | None = None) -> Llm:
+def live_model(config: Config, task: Task) -> str | None:
+    """Return the name of the language model that the task's agents ask; None for a scripted one, and for no agents.
+
+    Raises SettingsError if the task requires a live model, and there is none.
+    """
+    service = task.llm if isinstance(task, ProgramTask) else None
+    if service is None or service.answers == "scripted":
+        return None
+    if config.llm.is_none or config.llm.missing_key is not None:
+        if service.answers == "auto" and service.scripted is not None:
+            return None
+        raise SettingsError(
+            f"the agents of task {task.name!r} ask a live language model, and there is none "
+            f"({_why_no_model(config.llm)}); set the key, choose llm=..., or task.llm.answers=scripted"
+        )
+    if config.executor.target != _LOCAL:
+        raise SettingsError(
+            f"the agents of task {task.name!r} ask a live language model, whose key stays on this machine; expected "
+            "executor=local, or task.llm.answers=scripted"
+        )
+    options = config.llm.options
+    return str(options.get("model") or "+".join(sorted(config.llm.members or {})) or options["_target_"])
+
+
+def lend_model(
+    config: Config, task: Task, evaluator: Scorer, meter: Meter | None = None, paid: Paid = nothing_paid
+) -> None:
+    """Have a task's agents ask the live model, if they are to. ``meter``: of the search; None for a command's own.
+
+    Raises SettingsError.
+    """
+    name = live_model(config, task)
+    if name is None or not isinstance(evaluator, AsksModel):
+        return
+    try:
+        meter = meter or build_meter(config.llm)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if meter is not None:
+        evaluator.lend_model(AgentModel(meter, name, paid))
+
+
+def build_llm(
+    config: Config, archive: Archive, run: str, stop: threading.Event | None = None, *, agents: bool = False
+) -> Llm:
     """Build the metered language model, and check key and model name with a request that is free of charge.
 
-    ``stop``: set from outside when nothing is to be sent any more. Raises SettingsError, or LlmError if the key is
-    refused or the model is unknown.
+    ``stop``: set from outside when nothing is to be sent any more. ``agents``: whether the task's candidates ask it.
+    Raises SettingsError, or LlmError if the key is refused or the model is unknown.
     """
-    if not wants_llm(config):
+    if not wants_llm(config) and not agents:
         return Llm(None, "No language model: the chosen operators need none.")
     spent = archive.spending(run)
     callbacks = LlmCallbacks(

@@ -28,10 +28,10 @@ LAYERS = {
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors interval records research_ideas < difference noise steering < tree < storage < query "
     "< export paper report < cli",
-    "prepare": "best_known blocks bubblewrap clock command_line globs output overrides paths presets renamed scorer "
-    "scoring session source syntax values wire "
-    "< data known metric_lines smoke_test < config files task < language_model program < task_folders < compose < load "
-    "< standalone",
+    "prepare": "best_known blocks bubblewrap clock command_line globs model_limits output overrides paths presets "
+    "renamed scorer scoring session source syntax values wire "
+    "< data items known metric_lines smoke_test < config files task < language_model program < task_folders < compose "
+    "< load < standalone",
 }
 """Modules and sub-packages of a package: each may import those of the layers before it, and none of its own layer."""
 ENTRY_POINTS = {"__init__", "__main__"}

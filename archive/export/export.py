@@ -337,7 +337,8 @@ def _read_steps(reader: Reader, rows: Sequence[tuple[Any, ...]]) -> list[Step]:
     models = _grouped(
         _rows(
             reader,
-            "SELECT DISTINCT n.node_id, c.model FROM nodes n JOIN llm_calls c ON c.run = n.run AND c.move = n.move"
+            "SELECT DISTINCT n.node_id, c.model FROM nodes n JOIN llm_calls c ON c.run = n.run AND c.move = n.move "
+            "AND c.operator <> 'agent'"
             f" WHERE n.{among} ORDER BY ALL",
             ids,
         )

@@ -8,6 +8,7 @@ from heapq import merge
 
 from archive.noise import NoisePrior, is_deterministic, task_prior
 from archive.records import (
+    AGENT,
     CaseScore,
     Conditions,
     CurvePoint,
@@ -157,6 +158,12 @@ class History:
         )
         found = self._query(sql, [run, move, turn])
         return rows.llm_call_of(found[0], load(found[0][7]), load(found[0][8])) if found else None
+
+    def agent_calls(self, run: str, move: int, load: Callable[[str], str]) -> list[LlmCall]:
+        """Return the calls that the candidate made in the evaluation of a move, in their order."""
+        sql = f"SELECT {rows.LLM_CALL} FROM llm_calls WHERE run = ? AND move = ? AND operator = ? ORDER BY rowid"
+        found = self._query(sql, [run, move, AGENT])
+        return [rows.llm_call_of(row, load(row[7]), load(row[8])) for row in found]
 
     def spending(self, run: str) -> Spending:
         """Return totals over all calls of the run, and over requests that were cut off with their process."""

@@ -259,20 +259,23 @@ def windows_row(request: Request, windows: WindowScores) -> Row:
     return (*key, windows.position_set, len(windows.scores), windows.values)
 
 
-CASES = {"case_name": "VARCHAR", "value": "DOUBLE", "metrics": "JSON", "feedback": "VARCHAR"}
+CASES = {"case_name": "VARCHAR", "value": "DOUBLE", "metrics": "JSON", "feedback": "VARCHAR", "ending": "VARCHAR"}
 
 
-def case_columns(cases: Sequence[CaseScore]) -> tuple[list[str], list[float], list[str], list[str]]:
+def case_columns(
+    cases: Sequence[CaseScore],
+) -> tuple[list[str], list[float], list[str], list[str], list[str | None]]:
     return (
         [storable(case.case) for case in cases],
         [float(case.value) for case in cases],
         [to_json(case.metrics) for case in cases],
         [storable(case.feedback) for case in cases],
+        [case.ending for case in cases],
     )
 
 
-def case_of(name: str, value: float, metrics: str, feedback: str) -> CaseScore:
-    return CaseScore(name, value, _floats(metrics), feedback)
+def case_of(name: str, value: float, metrics: str, feedback: str, ending: str | None) -> CaseScore:
+    return CaseScore(name, value, _floats(metrics), feedback, ending)
 
 
 CURVE = {"step": "BIGINT", "elapsed": "DOUBLE", "loss": "DOUBLE"}

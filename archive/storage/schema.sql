@@ -227,7 +227,8 @@ CREATE TABLE case_scores (
     case_name VARCHAR NOT NULL,         -- unique in its split
     value     DOUBLE NOT NULL,
     metrics   JSON NOT NULL,
-    feedback  VARCHAR NOT NULL          -- by the scorer, and it may quote the candidate: untrusted
+    feedback  VARCHAR NOT NULL,         -- by the scorer, and it may quote the candidate: untrusted
+    ending    VARCHAR                   -- of an item that an agent answered: right, wrong, or an error's code; else NULL
 );
 
 -- Registered plans: a row before the first run of a study.

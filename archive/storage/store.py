@@ -365,6 +365,10 @@ class Archive:
         """
         return self._history.answer(run, move, turn, self.source)
 
+    def agent_calls(self, run: str, move: int) -> list[LlmCall]:
+        """Return the calls that the candidate made in the evaluation of a move, so that none is paid for twice."""
+        return self._history.agent_calls(run, move, self.source)
+
     def spending(self, run: str) -> Spending:
         """Return the run's spending on language models so far."""
         return self._history.spending(run)

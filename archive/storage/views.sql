@@ -339,7 +339,7 @@ WITH asked AS (
 made AS (
     SELECT m.run, m.model, m.operator, count(*) AS nodes, count(s.score) AS scored, count(*) FILTER (g.gain > 0) AS improved,
            avg(g.gain) AS mean_gain, max(g.gain) AS best_gain
-    FROM (SELECT DISTINCT run, move, model, operator FROM llm_calls) AS m
+    FROM (SELECT DISTINCT run, move, model, operator FROM llm_calls WHERE operator <> 'agent') AS m
     JOIN nodes AS n USING (run, move)
     LEFT JOIN scores AS s ON s.node_id = n.node_id
     LEFT JOIN gains AS g ON g.node_id = n.node_id
@@ -393,7 +393,8 @@ ORDER BY e.arrival, e.finished_at;
 -- The ideas that were tried, and their results. `outcome`: of the last screening; NULL while it waits for one.
 CREATE OR REPLACE VIEW ideas AS
 WITH last AS (SELECT node_id, arg_max(outcome, arrival) AS outcome FROM screenings GROUP BY node_id),
-models AS (SELECT run, move, string_agg(DISTINCT model, ', ' ORDER BY model) AS models FROM llm_calls GROUP BY run, move)
+models AS (SELECT run, move, string_agg(DISTINCT model, ', ' ORDER BY model) AS models FROM llm_calls
+           WHERE operator <> 'agent' GROUP BY run, move)
 SELECT n.run, n.node_id, n.operator, n.aim, m.models, n.idea, last.outcome, s.score, g.gain, q.because AS suspect, n.created_at
 FROM nodes AS n
 LEFT JOIN models AS m USING (run, move)
@@ -425,6 +426,23 @@ JOIN runs AS r USING (run)
 LEFT JOIN ends AS e ON e.run = j.run AND e.case_name = j.case_name
 LEFT JOIN root ON root.run = j.run AND root.case_name = j.case_name
 ORDER BY j.run, j.node_id, j.case_name;
+
+-- Of tasks whose candidates are agents: how the items of a node's screenings ended, and what they used of the model. An
+-- error is no wrong answer. `tokens_per_right`, `dollars_per_right`: cost of a right answer; dollars NULL where no price is
+-- known.
+CREATE OR REPLACE VIEW items AS
+SELECT s.run, c.node_id, count(DISTINCT c.seed) AS evaluations, count(*) AS items,
+       count(*) FILTER (c.ending = 'right') AS "right", count(*) FILTER (c.ending = 'wrong') AS wrong,
+       count(*) FILTER (c.ending NOT IN ('right', 'wrong')) AS errors, count(*) FILTER (c.ending = 'empty') AS empty,
+       count(*) FILTER (c.ending = 'unparsed') AS unparsed, count(*) FILTER (c.ending = 'time') AS "time",
+       count(*) FILTER (c.ending = 'budget') AS budget, count(*) FILTER (c.ending = 'crashed') AS crashed,
+       sum(CAST(c.metrics->>'calls' AS DOUBLE)) AS calls, sum(CAST(c.metrics->>'tokens' AS DOUBLE)) AS tokens,
+       if(count(c.metrics->>'dollars') = count(*), sum(CAST(c.metrics->>'dollars' AS DOUBLE)), NULL) AS dollars,
+       tokens / nullif("right", 0) AS tokens_per_right, dollars / nullif("right", 0) AS dollars_per_right
+FROM case_scores AS c JOIN screenings AS s USING (node_id, seed)
+WHERE c.purpose = 'screen' AND c.ending IS NOT NULL
+GROUP BY s.run, c.node_id
+ORDER BY s.run, c.node_id;
 
 -- Resources and speed of every evaluation. `cores`: CPU seconds for each second of wall time. `machine_speed`:
 -- trusted workloads a second around the evaluation, the same for every candidate; NULL where it was not measured.

@@ -40,7 +40,7 @@ ended AS (
 ),
 asked AS (
     SELECT move, asked, sum(charged_dollars) AS dollars, count(charged_dollars) < count(*) AS unknown
-    FROM llm_calls WHERE run = ? AND asked IS NOT NULL GROUP BY move, asked
+    FROM llm_calls WHERE run = ? AND asked IS NOT NULL AND operator <> 'agent' GROUP BY move, asked
 )
 SELECT asked, count(*), sum(gain), max(gain), CASE WHEN bool_or(unknown) THEN NULL ELSE sum(dollars) END
 FROM asked JOIN ended USING (move) GROUP BY asked

@@ -136,6 +136,7 @@ def _ablate(options: argparse.Namespace, chosen: Config, stack: ExitStack) -> in
     config = _config(subject, chosen, options.overrides)
     task = task_from(config.task)
     local = factory.build_evaluation(config, task)
+    factory.lend_model(config, task, local.evaluator)
     stop = threading.Event()
     stack.enter_context(stoppable(stop))
     executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))

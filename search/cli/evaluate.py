@@ -82,6 +82,7 @@ def _rescore(options: argparse.Namespace) -> int:
     config = _with_its_task(settled, program, options.overrides)
     task = task_from(config.task)
     local = factory.build_evaluation(config, task)
+    factory.lend_model(config, task, local.evaluator)
     stop = threading.Event()
     requests = _requests(program, _PURPOSE[options.split], options.runs)
     with ExitStack() as stack:

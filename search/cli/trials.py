@@ -80,4 +80,6 @@ def open_trials(options: argparse.Namespace) -> Trials:
         raise TaskError(f"{task.name} trains a language model: {search_command(['doctor', *search_words(options)])}")
     task.prepare()
     task.instructions()
-    return Trials(config, task, factory.seed_files(task), factory.build_evaluation(config, task))
+    local = factory.build_evaluation(config, task)
+    factory.lend_model(config, task, local.evaluator)
+    return Trials(config, task, factory.seed_files(task), local)

@@ -44,7 +44,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         diary.record(failed(request_for(nodes[2], 60), "invalid", violation=True))
         last = diary.tree.nodes[-1]
         an_ablation(archive, last, [3.0, 3.1], **{f"_{last.node_id}": [3.4, 3.5]})
-        cases = (CaseScore("n=26", 3.05, {"circles": 26.0}, "circle 3 overlaps 7"), CaseScore("n=32", 3.1))
+        cases = (
+            CaseScore("n=26", 3.05, {"circles": 26.0}, "circle 3 overlaps 7"),
+            CaseScore("n=32", 3.1, ending="right"),
+        )
         diary.record(scored(request_for(nodes[1], 62), 3.075, cases=cases, certificate='{"circles": []}'))
         archive.secret("positions")
         archive.register("sleep", "{}", "", {"night": 0})

@@ -18,7 +18,7 @@ from archive.storage.database import connect
 from archive.storage.store import Archive
 
 DATA = Path(__file__).with_name("data")
-OLDER = sorted(DATA.glob("schema_*.duckdb.gz"))
+OLDER = sorted(DATA.glob("schema_*.duckdb.gz"), key=lambda path: int(path.name.split(".")[0].removeprefix("schema_")))
 BEST = "53ef736cfb5bdb39"
 
 

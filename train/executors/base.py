@@ -51,6 +51,19 @@ class Evaluator(Scorer, Protocol):
         ...
 
 
+@runtime_checkable
+class AsksModel(Protocol):
+    """An evaluator whose candidates can ask the search's language model."""
+
+    def name_model(self, name: str) -> None:
+        """Have them ask it, instead of a scripted one. Call it before the first evaluation."""
+        ...
+
+    def lend_model(self, model: Any) -> None:
+        """Set what answers: a ``train.program.model.ModelService``."""
+        ...
+
+
 @dataclass(frozen=True)
 class ExecutionConfig:
     """The parts of a run's configuration from which an executor makes evaluators elsewhere."""

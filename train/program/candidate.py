@@ -94,6 +94,7 @@ class Candidates:
     def current(self) -> CandidateSandbox:
         """Return the sandbox of ordinary calls, opened when it is first used. Raises Aborted."""
         if self._current is None:
+            self._own.require_seconds()
             self._current = self._opened.enter_context(self._own.open())
         return self._current
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from archive.records import (
     SPLIT_OF,
+    CaseScore,
     Conditions,
     Evaluation,
     Failed,
@@ -37,6 +38,7 @@ from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
 from train.program.candidate import CandidateHost, Candidates
 from train.program.gate import refuse
+from train.program.model import ModelService
 from train.program.scorer_process import CaseResults, ScorerProcess
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted, failure
@@ -49,6 +51,8 @@ class Scorers:
 
     def __init__(self, task: ProgramTask) -> None:
         self._task = task
+        self.live = False
+        """Whether the driver's language model answers candidates."""
         self._running: dict[int, ScorerProcess] = {}
         self._digests: dict[Split, str] = {}
         self._lock = threading.Lock()
@@ -58,7 +62,7 @@ class Scorers:
         """Yield the slot's scorer, started if none is running."""
         scorer = self._running.pop(slot.index, None)
         if scorer is None or not scorer.alive:
-            scorer = ScorerProcess(self._task)
+            scorer = ScorerProcess(self._task, live=self.live)
         try:
             yield scorer
         finally:
@@ -105,6 +109,19 @@ class ProgramEvaluator:
         self._host = CandidateHost(task, sandbox, self.groups)
         self._clock = clock
         self._fingerprint = task.fingerprint()
+        self._model: ModelService | None = None
+
+    def name_model(self, name: str) -> None:
+        """Have candidates ask the driver's model of this name instead of a scripted one: part of the conditions.
+
+        Call it before the first evaluation, and ``lend_model`` before the first one that is not ``conditions``.
+        """
+        self._scorers.live = True
+        self._fingerprint = f"{self.task.fingerprint()}/{name}"
+
+    def lend_model(self, model: ModelService) -> None:
+        """Set what answers candidates, of the name that ``name_model`` was given."""
+        self._model = model
 
     def gate(self, files: Mapping[str, str]) -> str | None:
         """Return why these files are refused before any budget is spent, or None. Runs nothing."""
@@ -162,7 +179,8 @@ class ProgramEvaluator:
             self._candidates(request, slot, progress, cancelled) as candidates,
             progress.phase("score"),
         ):
-            scorer.judge(SPLIT_OF[request.purpose], request.seed, candidates, results, cancelled)
+            model = None if self._model is None else self._model.session(request)
+            scorer.judge(SPLIT_OF[request.purpose], request.seed, candidates, results, cancelled, model)
 
     def _candidates(self, request: Request, slot: Slot, progress: Progress, cancelled: threading.Event) -> Candidates:
         """Return the factories of sandboxes for an evaluation: of the candidate, and of the seed."""
@@ -179,6 +197,8 @@ class ProgramEvaluator:
                 f"the scorer of task {self.task.name!r} gave two values for {metric.name}: the score {score:.6g} and "
                 f"the metric {metrics[metric.name]:.6g}; expected one"
             )
+        if (nothing := _nothing_right(results.cases)) is not None:
+            return {"outcome": "invalid", "reason": nothing}
         if broken := [reason for each in self.task.constraints if (reason := each.broken_by(metrics)) is not None]:
             return {"outcome": "infeasible", "reason": "; ".join(broken), "metrics": {**metrics, metric.name: score}}
         if (problem := metric.check(score)) is not None:
@@ -199,6 +219,15 @@ class ProgramEvaluator:
             peak_memory_mb=progress.peak_memory_mb,
             memory_by=self.groups.name if self.groups is not None else "watch",
         )
+
+
+def _nothing_right(cases: Sequence[CaseScore]) -> str | None:
+    """Return why items without a right one are no score: such an agent is to be debugged; None for other cases."""
+    endings = [case.ending for case in cases if case.ending is not None]
+    if not endings or "right" in endings:
+        return None
+    counted = ", ".join(f"{endings.count(code)} {code}" for code in dict.fromkeys(endings))
+    return f"none of its {len(endings)} items ended right: {counted}"
 
 
 def _means(results: CaseResults) -> dict[str, float]:

@@ -269,6 +269,11 @@ class CandidateSandboxes:
     def seconds_left(self) -> float:
         return self.budget - self.seconds
 
+    def require_seconds(self) -> None:
+        """Raise Aborted if nothing is left of the budget: no sandbox is opened then."""
+        if self.seconds_left() <= 0:
+            raise Aborted("timed_out", f"nothing is left of the budget{self.terms(0.0)}")
+
     def count(self) -> None:
         """Record the seconds used."""
         self._factory.progress.seconds = self.seconds

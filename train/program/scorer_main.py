@@ -18,19 +18,28 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from prepare.scorer import Case, Completed, Invalid, Score, Timing, certificate_text, finite_number
+from prepare.config import typed
+from prepare.items import ERRORS, require_ending
+from prepare.model_limits import LlmService
+from prepare.scorer import Attempt, Case, Completed, Ending, Invalid, Score, Timing, certificate_text, finite_number
 from prepare.values import pack, unpack
 from prepare.wire import Channel, Frame
+from train.program.model import CountedModel, ModelReply, ModelSession, Refusal, Scripted, ScriptedSession
 
 if TYPE_CHECKING:
     import numpy as np
 
 _LONGEST_COMMAND = 50_000
 """Characters of a command's arguments."""
+_ERROR_OF: Mapping[str, Ending] = {"timed_out": "time", "invalid": "unparsed"}
+"""How an item ends whose call ended with an outcome; ``crashed`` for all others."""
+_FIRST = 8
+"""An agent whose first items all end in an error is judged on no others: they would cost calls of the model."""
 
 
 class CandidateEnded(BaseException):
@@ -53,8 +62,11 @@ class OneProcess(Channel):
 class Handle:
     """The handle that ``score`` gets; implements ``prepare.scorer.CandidateHandle``."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, llm: AgentModel | None = None) -> None:
         self._channel = channel
+        self._llm = llm
+        self.model: CountedModel | None = None
+        """Of the current evaluation, counted; None before the first case of a task with a model."""
 
     def call(
         self,
@@ -64,9 +76,51 @@ class Handle:
         services: Mapping[str, Callable[..., Any]] | None = None,
         **kwargs: Any,
     ) -> Any:
-        given = services or {}
-        message = {"type": "call", "function": function, "seconds": seconds, "services": list(given)}
-        return _untrusted(self._ask(message, pack({"args": list(args), "kwargs": kwargs}), given).payload, function)
+        return _untrusted(self._call(function, args, kwargs, seconds, services or {}, item=False).payload, function)
+
+    def attempt(
+        self,
+        function: str,
+        *args: Any,
+        seconds: float | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+        **kwargs: Any,
+    ) -> Attempt:
+        frame = self._call(function, args, kwargs, seconds, services or {}, item=True)
+        if frame.kind == "failed":
+            error = (self.model and self.model.ended) or _ERROR_OF.get(frame.message["outcome"], "crashed")
+            return Attempt(None, error, str(frame.message["reason"]))
+        try:
+            return Attempt(unpack(frame.payload))
+        except ValueError as error:
+            return Attempt(None, "unparsed", f"{function}: {error}")
+
+    def llm(self, prompt: str, system: str = "") -> str:
+        """Ask the model of the task's settings. Raises ValueError for a task without one."""
+        if self.model is None:
+            raise ValueError("candidate.llm is used, and task.yaml has no llm; expected llm: {scripted: model.py}")
+        return self.model(prompt, system)
+
+    def begin(self, split: str, seed: int) -> None:
+        """Begin an evaluation: nothing is used of the model yet."""
+        self.model = None if self._llm is None else self._llm.counted(self._channel, f"{split}/{seed}")
+
+    def begin_case(self, name: str) -> None:
+        if self.model is not None:
+            self.model.begin_item(name)
+
+    def _call(
+        self,
+        function: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        seconds: float | None,
+        services: Mapping[str, Callable[..., Any]],
+        *,
+        item: bool,
+    ) -> Frame:
+        message = {"type": "call", "function": function, "seconds": seconds, "services": list(services), "item": item}
+        return self._ask(message, pack({"args": list(args), "kwargs": dict(kwargs)}), services)
 
     def run(self, argv: Sequence[str], stdin: bytes | str = b"", seconds: float | None = None) -> Completed:
         if not argv or sum(map(len, argv)) > _LONGEST_COMMAND:
@@ -117,7 +171,36 @@ class Handle:
         if name not in services:
             raise Invalid(f"there is no service {str(name)[:100]!r}; expected one of {', '.join(services) or 'none'}")
         bound = _bound(services[name], name, _untrusted(frame.payload, name))
-        self._channel.send({"type": "served"}, pack(services[name](*bound.args, **bound.kwargs)))
+        try:
+            value = services[name](*bound.args, **bound.kwargs)
+        except Refusal as refusal:
+            self._channel.send({"type": "refused", "reason": str(refusal)})
+        else:
+            self._channel.send({"type": "served"}, pack(value))
+
+
+class AgentModel:
+    """The model that candidates may ask: the driver's (``live``), or a scripted one that runs here."""
+
+    def __init__(self, settings: LlmService, scripted: Scripted | None) -> None:
+        """``scripted``: None for the driver's model."""
+        self._settings = settings
+        self._scripted = scripted
+
+    def counted(self, channel: Channel, key: str) -> CountedModel:
+        """Return the model of one evaluation. ``key``: its split and seed, from which a scripted model errs."""
+        scripted = self._scripted
+
+        def asked(case: str) -> ModelSession:
+            return partial(_live, channel) if scripted is None else ScriptedSession(scripted, f"{key}/{case}")
+
+        return CountedModel(self._settings, asked)
+
+
+def _live(channel: Channel, prompt: str, system: str) -> ModelReply:
+    """Have the driver ask its model."""
+    channel.send({"type": "llm"}, pack({"prompt": prompt, "system": system}))
+    return ModelReply(**unpack(channel.receive().payload))
 
 
 def _bound(service: Callable[..., Any], name: str, given: Any) -> inspect.BoundArguments:
@@ -193,8 +276,16 @@ class Judge:
 
     def score(self, handle: Handle, split: str, seed: int) -> Iterator[dict[str, Any]]:
         """Yield the result of each case. Raises Invalid, CandidateEnded, and whatever the scorer raises."""
-        for name, data in self.cases(split):
-            yield {"case": name, **_result(self._scorer.score(handle, Case(name, split, data, seed)))}  # type: ignore[arg-type]
+        handle.begin(split, seed)
+        errors: list[str] = []
+        for number, (name, data) in enumerate(self.cases(split)):
+            handle.begin_case(name)
+            found = _result(self._scorer.score(handle, Case(name, split, data, seed)), handle.model)  # type: ignore[arg-type]
+            yield {"case": name, **found}
+            errors += [found["ending"]] if found["ending"] in ERRORS else []
+            if number + 1 == len(errors) == _FIRST:
+                counted = ", ".join(f"{errors.count(code)} {code}" for code in dict.fromkeys(errors))
+                raise Invalid(f"its first {_FIRST} items all ended in an error: {counted}. {found['feedback']}")
 
     def _used(self, split: str) -> list[tuple[str, Any]]:
         """Return the cases that count, made anew. A larger sample contains each smaller one."""
@@ -238,11 +329,17 @@ def _bytes_of(data: Any) -> bytes:
         return type(data).__qualname__.encode()
 
 
-def _result(returned: Any) -> dict[str, Any]:
-    """Return the result of ``score`` as plain values. Raises ValueError if it is not a score."""
+def _result(returned: Any, model: CountedModel | None = None) -> dict[str, Any]:
+    """Return what ``score`` returned as plain values, an item's with its use of the model.
+
+    Raises ValueError for what is no score.
+    """
     score = returned if isinstance(returned, Score) else Score(returned)
-    metrics = {str(name): _number(value, f"metric {name!r}") for name, value in score.metrics.items()}
+    require_ending(score.ending)
+    used = model.metrics() if model is not None and score.ending is not None else {}
+    metrics = {str(name): _number(value, f"metric {name!r}") for name, value in {**used, **score.metrics}.items()}
     return {
+        "ending": score.ending,
         "value": _number(score.value, "score()"),
         "metrics": metrics,
         "feedback": str(score.feedback),
@@ -268,27 +365,30 @@ def main(arguments: Sequence[str]) -> None:
     channel = OneProcess(socket.socket(fileno=int(arguments[0])))
     sys.path.insert(0, arguments[1])
     os.chdir(arguments[1])
+    settings = json.loads(arguments[2])
     judge: Judge | None = None
+    llm: AgentModel | None = None
     while True:
         try:
             request = channel.receive()
         except EOFError:
             return
         try:
-            judge = judge or _judge(json.loads(arguments[2]))
-            _answer(channel, judge, request)
+            judge = judge or _judge(settings)
+            llm = llm or _agent_model(settings)
+            _answer(channel, judge, request, llm)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the task's own fault: it ends the search with this text
             said = {"error": f"{type(error).__name__}: {error}", "traceback": _traceback(error)}
             channel.send({"type": "error"}, pack(said))
 
 
-def _answer(channel: Channel, judge: Judge, request: Frame) -> None:
+def _answer(channel: Channel, judge: Judge, request: Frame, llm: AgentModel | None) -> None:
     split = request.message["split"]
     if request.kind == "cases":
         channel.send({"type": "cases"}, pack(judge.digest(split)))
         return
     try:
-        for result in judge.score(Handle(channel), split, request.message["seed"]):
+        for result in judge.score(Handle(channel, llm), split, request.message["seed"]):
             channel.send({"type": "case"}, pack(result))
         channel.send({"type": "done"})
     except Invalid as invalid:
@@ -317,15 +417,33 @@ def _scorer(settings: Mapping[str, Any]) -> Any:
 
         asked = settings["command"], settings["checks"], settings["metric"]
         return SimpleNamespace(score=lambda candidate, case: command_score(candidate, *asked))
-    path = Path(settings["scorer"]).resolve()
-    spec = importlib.util.spec_from_file_location("score", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"task.scorer is {settings['scorer']!r}; expected a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["score"] = module
-    spec.loader.exec_module(module)
+    module = _module("score", settings["scorer"], "task.scorer")
     if not callable(getattr(module, "score", None)):
         raise AttributeError(f"{settings['scorer']} defines no function score; expected score(candidate, case)")
+    return module
+
+
+def _agent_model(settings: Mapping[str, Any]) -> AgentModel | None:
+    """Return the model of the settings; None for a task without one."""
+    if settings["llm"] is None:
+        return None
+    service = typed(LlmService, settings["llm"], "task.llm")
+    if settings["live"] or service.file is None:
+        return AgentModel(service, None)
+    answer = getattr(_module("scripted_model", service.file, "task.llm.scripted"), service.function, None)
+    if not callable(answer):
+        raise AttributeError(f"{service.file} defines no function {service.function}(prompt, rng), which is asked")
+    return AgentModel(service, answer)
+
+
+def _module(name: str, file: str, key: str) -> Any:
+    """Import a file of the task's folder, by its path alone."""
+    spec = importlib.util.spec_from_file_location(name, Path(file).resolve())
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{key} is {file!r}; expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
     return module
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from archive.records import CaseScore, Split
@@ -22,6 +22,8 @@ from prepare.known import TaskError
 from prepare.program import ProgramTask
 from prepare.values import pack, unpack
 from prepare.wire import Frame
+from train.program.model import ModelSession, ModelUnavailable
+from train.program.sandboxes import ServiceError
 from train.sandbox.abort import Aborted
 from train.sandbox.base import bubblewrap_binaries
 from train.sandbox.process import SandboxProcess
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 _LOG = 64_000
 _LARGEST = 1 << 28
 """Bytes of one message of the scorer: arguments of a call."""
+_WHOLE = ("lost", "stopped")
+"""Outcomes that end an evaluation also where they come in a call for one item."""
 
 
 @dataclass
@@ -54,7 +58,7 @@ class CaseResults:
         )
 
     def add(self, result: Mapping[str, Any]) -> None:
-        case = CaseScore(result["case"], result["value"], result["metrics"], result["feedback"])
+        case = CaseScore(**{name: result[name] for name in ("case", "value", "metrics", "feedback", "ending")})
         self.cases.append(case)
         if result["certificate"] is not None:
             self.certificates[case.case] = result["certificate"]
@@ -76,10 +80,13 @@ class _Cancelled(threading.Event):
 class ScorerProcess:
     """A running scorer. One thread uses it at a time; it is started by the thread that first uses it."""
 
-    def __init__(self, task: ProgramTask) -> None:
+    def __init__(self, task: ProgramTask, *, live: bool = False) -> None:
+        """``live``: whether the driver's language model answers, and not a scripted one."""
         self._task = task
         self._cancelled = _Cancelled()
-        self._process = _launch(task, self._cancelled)
+        self._process = _launch(task, self._cancelled, live)
+        self._model: ModelSession | None = None
+        self._model_seconds = 0.0
 
     @property
     def alive(self) -> bool:
@@ -94,19 +101,26 @@ class ScorerProcess:
         return str(unpack(self._receive(self._task.limits.scorer_seconds, 0.0).payload))
 
     def judge(
-        self, split: Split, seed: int, candidates: Candidates, results: CaseResults, cancelled: threading.Event
+        self,
+        split: Split,
+        seed: int,
+        candidates: Candidates,
+        results: CaseResults,
+        cancelled: threading.Event,
+        model: ModelSession | None = None,
     ) -> None:
         """Judge the candidate on all cases of a split; add each result to ``results`` when it arrives.
 
-        Raises Aborted for what is the candidate's fault, TaskError for what is the scorer's.
+        ``model``: answers what the scorer asks the driver's language model. Raises Aborted for what is the candidate's
+        fault, TaskError for what is the scorer's.
         """
-        self._cancelled.current = cancelled
+        self._cancelled.current, self._model = cancelled, model
         self._send({"type": "score", "split": split, "seed": seed})
         ended: Aborted | None = None
         while True:
-            began = time.monotonic()
+            began = time.monotonic() - self._model_seconds
             frame = self._receive(self._task.limits.scorer_seconds, results.scorer_seconds)
-            results.scorer_seconds += time.monotonic() - began
+            results.scorer_seconds += time.monotonic() - self._model_seconds - began
             if frame.kind == "case":
                 results.add(unpack(frame.payload))
             elif frame.kind == "done":
@@ -139,10 +153,7 @@ class ScorerProcess:
     def _answer(self, frame: Frame, candidates: Candidates) -> tuple[dict[str, Any], bytes]:
         asked, seconds = frame.message, frame.message.get("seconds")
         if frame.kind == "call":
-            value = candidates.current.call(
-                asked["function"], frame.payload, seconds=seconds, services=self._service, names=asked["services"]
-            )
-            return {"type": "value"}, value
+            return self._called(frame, candidates)
         if frame.kind == "run":
             done = candidates.current.run(asked["argv"], frame.payload, seconds=seconds)
             return {"type": "ran"}, pack(vars(done))
@@ -156,10 +167,28 @@ class ScorerProcess:
             return _timed(frame, candidates)
         raise TaskError(f"the scorer sent {frame.kind[:50]!r}, which is no request")
 
+    def _called(self, frame: Frame, candidates: Candidates) -> tuple[dict[str, Any], bytes]:
+        """Call the candidate's function. A call for one item that ends the sandbox ends that item alone."""
+        asked = frame.message
+        terms: dict[str, Any] = {"seconds": asked["seconds"], "services": self._service, "names": asked["services"]}
+        try:
+            value = candidates.current.call(asked["function"], frame.payload, **terms)
+        except Aborted as aborted:
+            if not asked["item"] or isinstance(aborted, _Rejected) or aborted.violation or aborted.outcome in _WHOLE:
+                raise
+            candidates.restart()
+            return {"type": "failed", "outcome": aborted.outcome, "reason": aborted.reason}, b""
+        return {"type": "value"}, value
+
     def _service(self, name: str, arguments: bytes) -> bytes:
-        """Return the scorer's answer to a candidate's call. Raises Aborted if it ends the evaluation, and TaskError."""
+        """Have the scorer answer a call of the candidate.
+
+        Raises ServiceError if it refuses, Aborted if it ends the evaluation, and TaskError.
+        """
         self._send({"type": "service", "name": name}, arguments)
         frame = self._receive(self._task.limits.scorer_seconds, 0.0)
+        if frame.kind == "refused":
+            raise ServiceError(str(frame.message["reason"]))
         if frame.kind == "invalid":
             raise _Rejected("invalid", str(unpack(frame.payload)))
         return frame.payload
@@ -171,7 +200,28 @@ class ScorerProcess:
             raise self._failure(aborted) from None
 
     def _receive(self, seconds: float, used: float) -> Frame:
-        """Return the scorer's next message. Raises TaskError for its errors, and when ``seconds`` are used."""
+        """Return the scorer's next message; what it asks the language model is answered, while its clock stands.
+
+        Raises TaskError for its errors, and when ``seconds`` are used.
+        """
+        while (frame := self._received(seconds, used)).kind == "llm":
+            began = time.monotonic()
+            self._send({"type": "answered"}, self._from_model(frame.payload))
+            self._model_seconds += time.monotonic() - began
+        return frame
+
+    def _from_model(self, payload: bytes) -> bytes:
+        """Ask the model of this evaluation. Raises Aborted (``lost``) if it cannot be asked now."""
+        asked = unpack(payload)
+        if self._model is None:
+            raise TaskError(f"task.llm of {self._task.name!r} has no scripted model, and no live one is lent here")
+        try:
+            return pack(vars(self._model(asked["prompt"], asked["system"])))
+        except ModelUnavailable as error:
+            self.close()  # it waits for an answer that will not come
+            raise Aborted("lost", f"the language model cannot be asked: {error}") from None
+
+    def _received(self, seconds: float, used: float) -> Frame:
         late = f"it took more than {seconds:g} s (task.limits.scorer_seconds)"
         try:
             frame = self._process.receive(deadline=time.monotonic() + seconds - used, max_payload=_LARGEST, late=late)
@@ -213,11 +263,12 @@ def _timed(frame: Frame, candidates: Candidates) -> tuple[dict[str, Any], bytes]
     return {"type": "timed", "seconds": own, "baseline": baseline, "size": len(value)}, value + other
 
 
-def _launch(task: ProgramTask, cancelled: threading.Event) -> SandboxProcess:
+def _launch(task: ProgramTask, cancelled: threading.Event, live: bool) -> SandboxProcess:
     ours, theirs = socket.socketpair()
     settings: dict[str, Any] = {
         "scorer": task.scorer, "command": task.command, "checks": task.checks, "metric": task.metric.name,
         "sample": None if task.cases is None else (task.cases.val, task.fingerprint()),
+        "llm": None if task.llm is None else asdict(task.llm), "live": live,
     }  # fmt: skip
     arguments = [str(theirs.fileno()), task.folder, json.dumps(settings)]
     wrapped = _without_network(task.folder)

@@ -11,6 +11,7 @@ from prepare.program import ProgramTask, Workspace
 from prepare.scorer import Completed
 from prepare.task import Metric
 from prepare.values import pack, unpack
+from train.program.sandboxes import ServiceError
 from train.sandbox.abort import Aborted
 
 SEED = "def answer(x):\n    return x\n"
@@ -53,10 +54,20 @@ class InProcess:
 
         def service(name: str) -> Callable[..., Any]:
             assert services is not None
-            return lambda *args: unpack(services(name, pack({"args": list(args), "kwargs": {}})))
+
+            def asked(*args: Any) -> Any:
+                try:
+                    return unpack(services(name, pack({"args": list(args), "kwargs": {}})))
+                except ServiceError as refused:
+                    raise RuntimeError(str(refused)) from None
+
+            return asked
 
         served = {name: service(name) for name in names}
-        value = self.functions[function](*given["args"], **given["kwargs"], **served)
+        try:
+            value = self.functions[function](*given["args"], **given["kwargs"], **served)
+        except RuntimeError as error:
+            raise Aborted("crashed", f"RuntimeError: {error}") from None
         return value if isinstance(value, bytes) else pack(value)
 
     def run(self, argv: Sequence[str], stdin: bytes, *, seconds: float | None) -> Completed:
