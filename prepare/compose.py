@@ -147,8 +147,10 @@ def groups(folder: Path | None = None) -> list[str]:
 def choices_of(group: str, *folders: Path) -> list[str]:
     """Return the choices of a group: its files, without their suffix, and of ``task`` the folders of tasks."""
     found = [path for root in (CONF, *folders) for path in (root / group).glob("*.yaml")]
-    tasks = [path.parent for root in (CONF, *folders) for path in (root / group).glob(f"*/{SETTINGS}")]
-    return sorted({path.stem for path in found} | {path.name for path in tasks})
+    places = [root / group for root in (CONF, *folders)]
+    deep = [f"{above}/{SETTINGS}" for above in ("*", "*/*")]
+    tasks = {path.parent.relative_to(root).as_posix() for root in places for each in deep for path in root.glob(each)}
+    return sorted({path.stem for path in found} | tasks)
 
 
 def _roots(folder: Path | None) -> tuple[Path, ...]:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Literal, get_type_hints
 from prepare.best_known import BestKnown
 from prepare.blocks import END, START, BlockError, block_spans
 from prepare.clock import Clock
-from prepare.files import read_instructions, read_source
+from prepare.files import ROOT, read_instructions, read_source
 from prepare.globs import matches
 from prepare.known import TaskError
 from prepare.model_limits import LlmService
@@ -38,12 +38,15 @@ CHEATS = "cheats"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The files of a candidate, as patterns relative to the task's folder (``src/**/*.c``)."""
+    """The files of a candidate, as patterns relative to the task's folder (``src/**/*.c``), or to ``folder``."""
 
     editable: Sequence[str]
     """Files that candidates may change, delete or add; the first pattern's first file is the main file."""
     readonly: Sequence[str] = ()
     """Files that lie beside them in the sandbox and are not part of a candidate."""
+    folder: str = ""
+    """Where all of these are, relative to the task's folder; empty: there. Elsewhere it has to be inside of this
+    project, whose own modules such a task improves."""
 
     def __post_init__(self) -> None:
         for name in ("editable", "readonly"):
@@ -198,6 +201,16 @@ class ProgramTask:
         return Path(self.folder)
 
     @property
+    def files_root(self) -> Path:
+        """The folder of the candidate's files. Raises TaskError for one outside of the task and of this project."""
+        place = (self.root / self.workspace.folder).resolve()
+        if self.workspace.folder and not (place.is_relative_to(ROOT) and place.is_dir()):
+            raise TaskError(
+                f"task.workspace.folder is {self.workspace.folder!r}, which leads to {place}; expected one in {ROOT}"
+            )
+        return place if self.workspace.folder else self.root
+
+    @property
     def editable(self) -> tuple[str, ...]:
         """Patterns of the files that candidates may change."""
         return tuple(self.workspace.editable)
@@ -209,14 +222,14 @@ class ProgramTask:
     def seed_files(self) -> dict[str, str]:
         """Return the files that match ``workspace.editable``. Raises TaskError."""
         found = dict.fromkeys(path for pattern in self.editable for path in self._matching(pattern, "editable"))
-        return {path: read_source(self.root / path) for path in found}
+        return {path: read_source(self.files_root / path) for path in found}
 
     def readonly_files(self) -> dict[str, bytes]:
         """Return the files that match ``workspace.readonly`` and are not editable. Raises TaskError."""
         found = dict.fromkeys(
             path for pattern in self.workspace.readonly for path in self._matching(pattern, "readonly")
         )
-        return {path: (self.root / path).read_bytes() for path in found if not matches(path, self.editable)}
+        return {path: (self.files_root / path).read_bytes() for path in found if not matches(path, self.editable)}
 
     def secret_paths(self) -> list[Path]:
         """Return the files that no candidate may read: the scorer, Python files beside it, and hidden data."""
@@ -295,29 +308,31 @@ class ProgramTask:
 
     def _matching(self, pattern: str, where: str) -> list[str]:
         """Return the files of a pattern, relative to the folder. Raises TaskError for none, for links and others."""
-        found = [path for path in self._files() if matches(path, [pattern])]
+        root = self.files_root
+        found = [path for path in _files(root) if matches(path, [pattern])]
         if not found:
-            raise TaskError(f"task.workspace.{where} names {pattern!r}, which matches no file in {self.folder}")
+            raise TaskError(f"task.workspace.{where} names {pattern!r}, which matches no file in {root}")
         for path in found:
-            if (self.root / path).is_symlink() or not (self.root / path).resolve().is_relative_to(self.root.resolve()):
+            if (root / path).is_symlink() or not (root / path).resolve().is_relative_to(root.resolve()):
                 raise TaskError(f"{path} is a link, or lies outside of the task's folder; expected a plain file in it")
-        return found
-
-    def _files(self) -> list[str]:
-        """Return all files below the folder, relative to it; hidden ones, caches and cheats are left out."""
-        found = []
-        for place, folders, files in os.walk(self.root):
-            inside = Path(place).relative_to(self.root)
-            left_out = {CHEATS} if inside == Path() else set()
-            folders[:] = sorted(name for name in folders if not _is_ignored(name) and name not in left_out)
-            found += [(inside / name).as_posix() for name in sorted(files) if not _is_ignored(name)]
         return found
 
     def _judging_files(self) -> dict[str, bytes]:
         """Return the judging files: scorer, Python files beside it, hidden and read-only ones."""
-        judging = [path for path in self._files() if matches(path, ("*.py", self.scorer or "*.py", *self.hidden))]
+        judging = [path for path in _files(self.root) if matches(path, ("*.py", self.scorer or "*.py", *self.hidden))]
         kept = {path: (self.root / path).read_bytes() for path in judging if not matches(path, self.editable)}
         return {**kept, **self.readonly_files()}
+
+
+def _files(root: Path) -> list[str]:
+    """Return all files below a task's folder, relative to it; hidden ones, caches and cheats are left out."""
+    found = []
+    for place, folders, files in os.walk(root):
+        inside = Path(place).relative_to(root)
+        left_out = {CHEATS} if inside == Path() else set()
+        folders[:] = sorted(name for name in folders if not _is_ignored(name) and name not in left_out)
+        found += [(inside / name).as_posix() for name in sorted(files) if not _is_ignored(name)]
+    return found
 
 
 def _require_blocks(files: Mapping[str, str]) -> None:

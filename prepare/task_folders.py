@@ -50,8 +50,9 @@ def task_folder(value: str, roots: Sequence[Path]) -> Path | None:
     Raises SettingsError for a path without a task.
     """
     path = Path(value).expanduser()
+    named = not value.startswith((".", "/", "~")) and ".." not in path.parts
     inside = [folder for root in roots if (folder := root / "task" / value) and (folder / SETTINGS).is_file()]
-    if inside and "/" not in value:
+    if inside and named:
         return inside[-1]
     if (path / SETTINGS).is_file():
         return path

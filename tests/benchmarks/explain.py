@@ -16,12 +16,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import tables
-from playing import PATH, Game, in_processes
+from playing import in_processes
 from policies import player
 
 from operators.languages.parameters import read_parameters
 from operators.numeric.parameter_effects import explain_parameters
+from search.playing import tables
+from search.playing.game import PATH, Game
 
 
 @dataclass(frozen=True)

