@@ -84,7 +84,9 @@ def searched(name: str, seed: int, evaluations: int, edits: bool) -> float:
             search.tell(search.evaluate(request))
         leader = search.tree.leader()
         assert leader is not None
-        return search.tree.mean(leader)
+        value = search.tree.mean(leader)
+        print(f"{name}, {'edits' if edits else 'tune'}, seed {seed}: {value:.6g}", file=sys.stderr, flush=True)
+        return value
 
 
 def scored(name: str, files: Mapping[str, str]) -> float:

@@ -136,27 +136,71 @@ def formula(x, y):
 ''',
         )
     ],
+    "autocorrelation": [
+        (
+            "improve the heights by linear programs around them",
+            '''
+def heights():
+    """Return heights that linear programs improve step by step, from random heights."""
+    from scipy.optimize import linprog
+
+    n, radius = min(SIZE, 120), 0.3
+    h = scaled(1 - NOISE * np.random.default_rng(START).random(n))
+    for _ in range(min(60, STEPS // 10)):
+        slopes = [np.convolve(h, one) for one in np.eye(n)]
+        rows = np.hstack([np.array(slopes).T * 4 / n, -np.ones((2 * n - 1, 1))])
+        found = linprog(np.r_[np.zeros(n), 1], A_ub=rows, b_ub=-peaks(h), A_eq=[np.r_[np.ones(n), 0]], b_eq=[0],
+                        bounds=[(max(-radius, -x), radius) for x in h] + [(0, 2)])
+        if found.x is None:
+            break
+        moved = scaled(h + found.x[:n])
+        better = peaks(moved).max() < peaks(h).max()
+        h, radius = (moved, radius * 1.3) if better else (h, radius / 3)
+    return h.tolist()
+''',
+        )
+    ],
     "jobshop": [
         (
-            "change the random numbers of the best schedule instead of drawing all of them anew",
+            "anneal the orders on the machines: exchange neighbours that follow one another without a pause",
             '''
 def schedule(jobs):
-    """Return the start of every operation: the best of TRIES changes of the priorities."""
-    rng = random.Random(START)
-    best = once(jobs, random.Random(0), 0.0)
-    keys = [0.0] * sum(map(len, jobs))
+    """Return the start of every operation, by simulated annealing over the orders of the jobs on the machines."""
+    import math
+
+    rng, noise = random.Random(START), [[0.0] * len(job) for job in jobs]
+    starts = best = once(jobs, noise)
+    orders, heat = {}, NOISE
+    for _, j, k in sorted((s, j, k) for j, row in enumerate(starts) for k, s in enumerate(row)):
+        orders.setdefault(jobs[j][k][0], []).append((j, k))
     for _ in range(10 * TRIES):
-        changed = [k if rng.random() > 0.05 else NOISE * rng.gauss(0, 1) for k in keys]
-        drawn = iter(changed * len(jobs))
-
-        class Drawn:
-            def random(self):
-                return next(drawn, 0.0)
-
-        starts = once(jobs, Drawn(), 1.0)
-        if makespan(jobs, starts) <= makespan(jobs, best):
-            best, keys = starts, changed
+        heat = max(heat * 0.9995, 0.3)
+        tight = [(m, i) for m, order in orders.items() for i, ((j, k), (p, q)) in enumerate(zip(order, order[1:]))
+                 if starts[j][k] + jobs[j][k][1] == starts[p][q]]
+        machine, i = rng.choice(tight)
+        order = list(orders[machine])
+        order[i], order[i + 1] = order[i + 1], order[i]
+        changed = timed(jobs, {**orders, machine: order})
+        if changed and rng.random() < math.exp(min(0, (makespan(jobs, starts) - makespan(jobs, changed)) / heat)):
+            starts, orders = changed, {**orders, machine: order}
+            best = min(best, starts, key=lambda each: makespan(jobs, each))
     return best
+
+
+def timed(jobs, orders):
+    """Return the earliest starts for these orders, None if they wait for one another."""
+    starts, free, at, left = [[] for _ in jobs], dict.fromkeys(orders, 0), dict.fromkeys(orders, 0), True
+    while left:
+        left = False
+        for machine, order in orders.items():
+            while at[machine] < len(order) and len(starts[order[at[machine]][0]]) == order[at[machine]][1]:
+                j, k = order[at[machine]]
+                ready = starts[j][-1] + jobs[j][k - 1][1] if k else 0
+                starts[j].append(max(ready, free[machine]))
+                free[machine] = starts[j][k] + jobs[j][k][1]
+                at[machine] += 1
+                left = True
+    return starts if all(map(len, starts)) and sum(map(len, starts)) == sum(map(len, jobs)) else None
 ''',
         )
     ],
@@ -185,11 +229,12 @@ class ScriptedEdits:
         return NoCandidate("all edits are made already")
 
 
-def replaced(text: str, definition: str) -> str:
-    """Return a program with the function of the definition's name replaced."""
-    (new,) = ast.parse(definition).body
-    lines = text.splitlines()
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and isinstance(new, ast.FunctionDef) and node.name == new.name:
-            lines[node.lineno - 1 : node.end_lineno] = definition.splitlines()
-    return "\n".join(lines) + "\n"
+def replaced(text: str, definitions: str) -> str:
+    """Return a program with functions replaced by those of the same names; new ones are added at its end."""
+    for new in ast.parse(definitions).body:
+        lines, own = text.splitlines(), definitions.splitlines()[new.lineno - 1 : new.end_lineno]
+        place = [node for node in ast.parse(text).body if getattr(node, "name", None) == getattr(new, "name", "")]
+        for node in place:
+            lines[node.lineno - 1 : node.end_lineno] = own
+        text = "\n".join(lines if place else [*lines, "", "", *own]) + "\n"
+    return text

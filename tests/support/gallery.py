@@ -29,6 +29,13 @@ class StandIn:
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     restarts: int = 0
+    model: None = None
+
+    def begin(self, split: str, seed: int) -> None:
+        """Do nothing: no task that is judged here asks a language model."""
+
+    def begin_case(self, name: str) -> None:
+        """Do nothing."""
 
     def call(
         self,

@@ -1,6 +1,7 @@
-"""Circles that start in rows and move apart: steps of gradient ascent on the radii with a penalty for overlaps."""
+"""Circles that start in rows and move apart: gradient ascent on the radii with a penalty for overlaps, then SLSQP."""
 
 import numpy as np
+from scipy.optimize import minimize
 
 ROWS = 5  # tune: 3..7
 OFFSET = 0.25  # tune: 0..0.5
@@ -10,12 +11,14 @@ STEPS = 100  # tune: 50..4000 log step 1
 RATE = 0.002  # tune: 0.0003..0.02 log
 PENALTY = 10.0  # tune: 3..100 log
 ROUNDS = 3  # tune: 1..20 step 1
+POLISH = 0  # tune: 0..100 step 1
 
 
 def pack(n):
     """Return n circles [x, y, radius]."""
     centres = spread(rows(n))
-    return [[float(x), float(y), float(r)] for (x, y), r in zip(centres, radii(centres) * (1 - 1e-12), strict=True)]
+    centres, r = polished(centres, radii(centres))
+    return [[float(x), float(y), float(r)] for (x, y), r in zip(centres, grown(centres, r) * (1 - 1e-12), strict=True)]
 
 
 def rows(n):
@@ -42,11 +45,45 @@ def spread(centres):
     return centres
 
 
+def polished(centres, r):
+    """Return centres and radii after POLISH steps of sequential quadratic programming (SLSQP) in both."""
+    n = len(r)
+    i, j = np.triu_indices(n, 1)
+    pairs, each = np.arange(len(i)), np.arange(n)
+
+    def room(p):
+        """Return what may not be negative: the gap of each pair, and each circle's distances from the walls."""
+        x, y, r = p.reshape(3, n)
+        return np.r_[np.hypot(x[i] - x[j], y[i] - y[j]) - r[i] - r[j], x - r, y - r, 1 - x - r, 1 - y - r]
+
+    def slopes(p):
+        gaps, walls = np.zeros((len(i), 3, n)), np.zeros((4, n, 3, n))
+        x, y, _ = p.reshape(3, n)
+        for axis, z in enumerate((x, y)):
+            gaps[pairs, axis, i] = (z[i] - z[j]) / np.hypot(x[i] - x[j], y[i] - y[j])
+            gaps[pairs, axis, j] = -gaps[pairs, axis, i]
+            walls[axis, each, axis, each], walls[axis + 2, each, axis, each] = 1, -1
+        gaps[pairs, 2, i] = gaps[pairs, 2, j] = walls[:, each, 2, each] = -1
+        return np.vstack([gaps.reshape(-1, 3 * n), walls.reshape(-1, 3 * n)])
+
+    ones = np.r_[np.zeros(2 * n), np.ones(n)]
+    start, inside = np.r_[centres.T.ravel(), r], {"type": "ineq", "fun": room, "jac": slopes}
+    if POLISH:
+        start = minimize(lambda p: -p @ ones, start, jac=lambda p: -ones, method="SLSQP", constraints=inside,
+                         options={"maxiter": POLISH, "ftol": 1e-12}).x.clip(0, 1)  # fmt: skip
+    return start[: 2 * n].reshape(2, n).T, start[2 * n :]
+
+
 def radii(centres):
+    """Return radii that fit, from half of the distances between neighbours on."""
+    distance = np.sqrt(((centres[:, None] - centres[None]) ** 2).sum(-1)) + np.eye(len(centres)) * 9
+    return grown(centres, np.minimum(np.minimum(centres, 1 - centres).min(1), distance.min(1) / 2))
+
+
+def grown(centres, r):
     """Return radii that fit: each in turn as large as walls and neighbours allow, ROUNDS times."""
     walls = np.minimum(centres, 1 - centres).min(1)
-    distance = np.sqrt(((centres[:, None] - centres[None]) ** 2).sum(-1)) + np.eye(len(walls)) * 9
-    r = np.minimum(walls, distance.min(1) / 2)
+    distance = np.sqrt(((centres[:, None] - centres[None]) ** 2).sum(-1)) + np.eye(len(r)) * 9
     for _ in range(ROUNDS):
         for i in range(len(r)):
             others = distance[i] - r

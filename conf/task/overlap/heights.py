@@ -42,5 +42,7 @@ def balanced(h):
     """Return heights in [0, 1] that are symmetric and have a mean of one half."""
     for _ in range(20):
         h = ((h + h[::-1]) / 2).clip(0, 1)
-        h = h + 0.5 - h.mean()
+        if abs(off := h.mean() - 0.5) < 1e-12:
+            break
+        h = h - off
     return h.clip(0, 1)
