@@ -24,7 +24,7 @@ LAYERS = {
     "< api study < cli",
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
-    "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < hybrid simplify",
+    "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < agent hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors interval records research_ideas < difference noise steering < tree < storage < query "
     "< export paper report < cli",

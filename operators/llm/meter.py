@@ -54,6 +54,7 @@ Record = Callable[[LlmCall], None]
 Requested = Callable[[LlmRequest], None]
 Lookup = Callable[[str, int, int], LlmCall | None]
 """(run, move, turn) -> the recorded call of an earlier session, if any."""
+Adapt = Callable[[LanguageModel], LanguageModel]
 Outcome = Literal["answered", "refused", "failed"]
 """Outcome of a sending; see ``LlmCall``."""
 
@@ -70,6 +71,11 @@ _CUT_OFF = "cut off at the limit of tokens"
 _STOPPED = "the search was stopped before the call was sent"
 _SLICE = 0.1
 """Seconds between checks for a stop during a pause or a free check."""
+
+
+def _as_it_is(model: LanguageModel) -> LanguageModel:
+    """Return the model itself."""
+    return model
 
 
 def never_paid(run: str, move: int, turn: int) -> LlmCall | None:
@@ -226,8 +232,15 @@ class Meter:
         """Return the first call of a move from an earlier session of the run, which ``complete`` would replay."""
         return self._lookup(run, move, 0)
 
-    def complete(self, prompt: Prompt, call_id: CallId) -> Answer:
-        """Return the model's answer, or the recorded answer of the same call. May take minutes. Raises ``LlmError``."""
+    def hide(self, text: str) -> str:
+        """Return a text without the keys and passwords that must reach no model."""
+        return self._hidden.hide(text)
+
+    def complete(self, prompt: Prompt, call_id: CallId, adapt: Adapt = _as_it_is) -> Answer:
+        """Return the model's answer, or the recorded answer of the same call. May take minutes. Raises ``LlmError``.
+
+        ``adapt`` returns what is called in place of the chosen model; it may raise ``LlmError``.
+        """
         paid = self._lookup(call_id.run, call_id.move, call_id.turn)
         if paid is not None and paid.outcome == "refused":
             raise AnswerRefused(paid.reason, _replayed(paid))
@@ -239,7 +252,7 @@ class Meter:
                 self.model.route(call_id) if isinstance(self.model, ModelRouter) else (self.model.name, self.model)
             )
             try:
-                return self._with_retries(asked, model, prompt, call_id)
+                return self._with_retries(asked, adapt(model), prompt, call_id)
             except LlmError as error:
                 if not error.fatal or self._close(asked, error):
                     raise

@@ -29,11 +29,13 @@ _MARGIN = 50
 Result = TypeVar("Result")
 
 
-def build_prompt(templates: Templates, name: str, parts: PromptSections, context: Context, limit: int) -> Prompt:
+def build_prompt(
+    templates: Templates, name: str, parts: PromptSections, context: Context, limit: int, system_name: str = "system"
+) -> Prompt:
     """Return the prompt of a template with its sections, shortened to ``limit`` tokens. Raises TooLong."""
     tree = context.tree
     first = tree[tree.root].candidate.files if len(tree) else {}
-    system = templates.render("system", system_sections(context.task, first, context.program))
+    system = templates.render(system_name, system_sections(context.task, first, context.program))
     wanted = templates.placeholders(name)
     used = tokens(system) + tokens(templates.text(name)) + _MARGIN
     texts = fit({key: part for key, part in parts.items() if key in wanted}, used, limit)

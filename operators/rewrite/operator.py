@@ -31,8 +31,6 @@ from operators.rewrite.prompt.truncation import Listing, PromptSections, TooLong
 from operators.sanitize import one_line
 from prepare.source import normalised
 
-_COMMON = ("system", "repair")
-"""Templates that belong to every prompt."""
 _SIBLINGS = 16
 _OUTCOMES = {
     "crashed": "crashed",
@@ -62,6 +60,8 @@ class LlmOperator(ABC):
 
     arity = 1
     needs_llm = True
+    common_templates: tuple[str, ...] = ("system", "repair")
+    """Templates that belong to every prompt, that of the system text first."""
     more_templates: tuple[str, ...] = ()
     """Further templates that the prompt is made from."""
 
@@ -135,8 +135,9 @@ class LlmOperator(ABC):
             )
             if kind is not None:
                 parts |= {"aim": kind.name, "aim_words": kind.description}
-            names = (*_COMMON, self.template, *self.more_templates)
-            prompt = build_prompt(self.templates, self.template, parts, context, self.llm.prompt_tokens)
+            names = (*self.common_templates, self.template, *self.more_templates)
+            limit = self.llm.prompt_tokens
+            prompt = build_prompt(self.templates, self.template, parts, context, limit, self.common_templates[0])
             return PromptContext(prompt, files, _failed_children(tree, parent), kind, self.templates.version(names))
 
     def _insights_for(self, context: Context) -> Sequence[str]:
@@ -154,17 +155,22 @@ class LlmOperator(ABC):
         files = {path: normalised(text) for path, text in apply(proposal, basis.parent).items()}
         require_well_formed(files, context)
         self.check(proposal, files, basis.parent)
-        identity = fingerprint(files)
-        if identity == fingerprint(basis.parent):
-            raise InvalidAnswer("nothing changed but comments, layout or seeds; change what the program does")
-        if identity in context.known:
-            raise InvalidAnswer("this very program was tried before; do something else")
-        if (refusal := context.gate(files)) is not None:
-            raise InvalidAnswer(refusal)
-        _require_defined_names(files, basis.parent)
+        require_new_program(files, basis.parent, context)
         if not last:  # only once: a model that insists may have found what was missing
             _require_new_change(files, basis)
         return proposal.idea or idea_of_change(basis.parent, files), files
+
+
+def require_new_program(files: Files, parent: Files, context: Context) -> None:
+    """Raise ``InvalidAnswer`` for a program that is known, or that the static checks refuse."""
+    identity = fingerprint(files)
+    if identity == fingerprint(parent):
+        raise InvalidAnswer("nothing changed but comments, layout or seeds; change what the program does")
+    if identity in context.known:
+        raise InvalidAnswer("this very program was tried before; do something else")
+    if (refusal := context.gate(files)) is not None:
+        raise InvalidAnswer(refusal)
+    _require_defined_names(files, parent)
 
 
 def _require_defined_names(files: Files, parent: Files) -> None:

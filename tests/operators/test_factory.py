@@ -44,6 +44,7 @@ EVERYTHING = ["tune", "crossover", "prune", *AUTHORS]
         ("numeric", ["tune", "crossover"], ["tune", "crossover"]),
         ("tune", ["tune"], ["tune"]),
         ("llm", [*AUTHORS, "crossover"], None),
+        ("agent", ["tune", "crossover", "agent"], None),
         ("all", EVERYTHING, None),
     ],
 )
@@ -66,7 +67,14 @@ def test_every_group_of_operators(name: str, with_model: list[str], without: lis
 
 
 def test_a_group_lists_no_file_that_is_untested() -> None:
-    assert {path.stem for path in (CONF / "operators").glob("*.yaml")} == {"auto", "numeric", "tune", "llm", "all"}
+    assert {path.stem for path in (CONF / "operators").glob("*.yaml")} == {
+        "auto",
+        "numeric",
+        "tune",
+        "llm",
+        "all",
+        "agent",
+    }
     assert {path.stem for path in (CONF / "llm").glob("*.yaml")} == {
         "claude", "openai", "local", "several", "scripted", "none", "command", "claude_code", "codex", "gemini_cli",
     }  # fmt: skip

@@ -27,10 +27,10 @@ def test_one_file_of_ones_own_comes_before_ours(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_told_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no such folder; expected one with aims.md, debug.md, draft.md"):
+    with pytest.raises(ValueError, match=r"there is no such folder; expected one with agent.md, agent_system.md"):
         Templates(tmp_path / "nowhere")
     (tmp_path / "imporve.md").write_text("x")
-    with pytest.raises(ValueError, match=r"imporve.md is no template; expected aims.md"):
+    with pytest.raises(ValueError, match=r"imporve.md is no template; expected agent.md"):
         Templates(tmp_path)
     (tmp_path / "imporve.md").rename(tmp_path / "improve.md")
     (tmp_path / "improve.md").write_text("{{source}} {{sauce}}")
@@ -74,6 +74,7 @@ def test_every_call_has_the_version_of_its_templates(garden: Garden, tmp_path: P
 def test_every_template_of_ours_is_used_and_says_what_differs() -> None:
     assert {path.stem for path in BUILT_IN.glob("*.md")} == {
         "system", "repair", "aims", "improve", "hybrid", "simplify", "draft", "debug", "resolve",
+        "agent", "agent_system",
     }  # fmt: skip
     for name in ("improve", "hybrid", "simplify", "draft", "debug", "resolve"):
         text = Templates().text(name)

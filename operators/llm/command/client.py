@@ -35,6 +35,7 @@ from operators.llm.command import sandbox
 from operators.llm.command.network import Proxy, check_hosts
 from operators.llm.command.output import Reply, is_structured, read
 from operators.llm.command.process import Finished, run
+from operators.llm.command.workspace import Workspace
 from operators.llm.connection import require_numbers
 from operators.llm.prices import price_from, price_of
 from operators.llm.refusals import ServiceRefusal, short
@@ -47,8 +48,8 @@ _PLACEHOLDER = re.compile(r"\{(model|dollars|turns)\}")
 _ASKS_FOR_LOGIN = re.compile(
     r"/login|log(?:ged)? ?in\b|sign(?:ed)? ?in\b|api.?key|authenticat|unauthori[sz]ed|credentials", re.IGNORECASE
 )
-_ANSWERS = re.compile(r"IDEA:|<<<<|```|PLACE \d")
-"""Marks of an answer, of which none is in a request for a login."""
+_ANSWERS = re.compile(r"IDEA:|<<<<|```|PLACE \d|\A\{\"said\"")
+"""Marks of an answer, of which none is in a request for a login; the last: of an agent at work."""
 _SHORT = 1500
 """Characters: an output that is longer is no request for a login."""
 _STATUS = re.compile(r"(?:status|error|code)\W{0,3}([45]\d\d)\b|\b([45]\d\d) (?=[A-Z])", re.IGNORECASE)
@@ -71,6 +72,7 @@ class CommandModel:
     def __init__(
         self,
         command: str | Sequence[str],
+        agent: str | Sequence[str] | None = None,
         model: str | None = None,
         call_tokens: int = 40_000,
         call_dollars: float | None = None,
@@ -88,6 +90,7 @@ class CommandModel:
 
         Args:
             command: Its command line, as one text or as words.
+            agent: The one with which it may look around and change files; None: ``operators=agent`` cannot use it.
             model: Name for records, prices and ``{model}``; None for the program's own.
             call_tokens: Most tokens of one call beside those of the prompt: the answer, and what the program adds.
             call_dollars: Most dollars of one call, if the program keeps such a limit; None: not limited.
@@ -104,6 +107,7 @@ class CommandModel:
         """
         require_numbers(timeout, call_tokens, retries)
         self._command = _words(command)
+        self._agent = None if agent is None else _words(agent, "llm.agent")
         if sandbox not in ("bwrap", "none"):
             raise ValueError(f"llm.sandbox is {sandbox!r}; expected bwrap or none")
         self.name = model or Path(self._command[0]).name
@@ -121,17 +125,31 @@ class CommandModel:
 
     def complete(self, prompt: Prompt) -> Answer:
         """Run the program once. Raises the ``LlmError`` classes of ``operators.llm.base``."""
-        began = self._deadline.begin()
-        command = self._filled(self._command)
+        return self._ask(self._filled(self._command), prompt, self._deadline)
+
+    def at_work(self, workspace: Workspace) -> AgentAtWork:
+        """Return the program as an agent that changes files. Raises InvalidSetting without ``agent``."""
+        if self._agent is None:
+            raise InvalidSetting(f"{self.name} has no llm.agent: the command line with which it may change files")
+        return AgentAtWork(self, self._agent, workspace)
+
+    def _ask(
+        self, command: Sequence[str], prompt: Prompt, deadline: Deadline, workspace: Workspace | None = None
+    ) -> Answer:
+        began = deadline.begin()
         with self._folder() as folder:
             try:
-                finished, refused = self._run(command, prompt.text, folder)
+                if workspace is not None:
+                    workspace.lay_out(folder)
+                finished, refused = self._run(command, prompt.text, folder, deadline, workspace)
             except OSError as error:
                 raise InvalidSetting(f"{self.name} cannot be run: {short(str(error))}") from None
             finally:
-                self._deadline.end()
-        reply = read(finished.output, prompt, structured=is_structured(command))
-        return self._answer(finished, reply, refused, self._deadline.elapsed(began))
+                deadline.end()
+            reply = read(finished.output, prompt, structured=is_structured(command))
+            if workspace is not None:
+                finished, reply = workspace.collected(folder, finished, reply)
+        return self._answer(finished, reply, refused, deadline.elapsed(began))
 
     def answering(self) -> int:
         """Count the calls whose answer is arriving."""
@@ -171,23 +189,31 @@ class CommandModel:
         except OSError as error:
             raise InvalidSetting(f"no folder can be made for {self.name}: {short(str(error))}") from None
 
-    def _run(self, command: Sequence[str], text: str, folder: Path) -> tuple[Finished, Sequence[str]]:
+    def _run(
+        self, command: Sequence[str], text: str, folder: Path, deadline: Deadline, workspace: Workspace | None
+    ) -> tuple[Finished, Sequence[str]]:
         """Run the program; return what it wrote, and the hosts that it was refused."""
         installed = sandbox.Installation.of(command[0])
-        look = _FolderLimit(folder)
-        if self._sandbox == "none":
+        look = _Look(folder, workspace)
+        if self._sandbox == "none" and workspace is None:
             environment = self._variables(str(Path.home()), os.environ.get("PATH", os.defpath))
-            return run(
-                [str(installed.found), *command[1:]], environment, folder / "work", text, self._deadline, look
-            ), ()
-        path = os.pathsep.join(dict.fromkeys([*installed.folders, "/usr/local/bin", "/usr/bin", "/bin"]))
-        network: Any = "all" if self._hosts is None else "hosts" if self._hosts else "none"
-        call = sandbox.Call(folder, self._variables(sandbox.HOME, path), self._reads, network=network)
+            words = [str(installed.found), *command[1:]]
+            return run(words, environment, folder / "work", text, deadline, look), ()
+        checks = [] if workspace is None else ["/check"]
+        path = os.pathsep.join(dict.fromkeys([*checks, *installed.folders, "/usr/local/bin", "/usr/bin", "/bin"]))
+        call = sandbox.Call(
+            folder,
+            self._variables(sandbox.HOME, path),
+            self._reads,
+            binds=() if workspace is None else workspace.mounts(folder),
+            writes=() if workspace is None else (folder / "check",),
+            network="all" if self._hosts is None else "hosts" if self._hosts else "none",
+        )
         words = sandbox.wrapped(sandbox.find_bubblewrap(), command, installed, call)
         if not self._hosts:
-            return run(words, {}, folder, text, self._deadline, look), ()
+            return run(words, {}, folder, text, deadline, look), ()
         with Proxy(call.socket, self._hosts) as proxy:
-            return run(words, {}, folder, text, self._deadline, look), proxy.refused
+            return run(words, {}, folder, text, deadline, look), proxy.refused
 
     def _variables(self, home: str, path: str) -> dict[str, str]:
         """Return the complete environment of the program."""
@@ -198,11 +224,11 @@ class CommandModel:
                 ours[name] = value if assigned else os.environ[name]
         return ours
 
-    def _filled(self, command: Sequence[str]) -> list[str]:
+    def _filled(self, command: Sequence[str], **more: object) -> list[str]:
         """Return a command line with its placeholders filled. Raises InvalidSetting for one without a value."""
 
         def value(match: re.Match[str]) -> str:
-            found = self._values.get(match[1])
+            found = {**self._values, **more}.get(match[1])
             if found is None:
                 setting = {"model": "llm.model", "dollars": "llm.call_dollars"}.get(match[1], match[1])
                 raise InvalidSetting(f"llm.command has {match[0]}, and {setting} is not set")
@@ -253,14 +279,47 @@ class CommandModel:
         )
 
 
-class _FolderLimit:
-    """Looks at the size of a call's folder now and then."""
+class AgentAtWork:
+    """A program that changes the files of a workspace: a language model for one call.
 
-    def __init__(self, folder: Path) -> None:
+    Its answer is what it has left: JSON with its last words and its files, so that a recorded call can be replayed.
+    """
+
+    def __init__(self, model: CommandModel, command: Sequence[str], workspace: Workspace) -> None:
+        self.name = model.name
+        self.price = model.price
+        self.attempts = model.attempts
+        self._model = model
+        self._command = command
+        self._workspace = workspace
+        self._deadline = Deadline(workspace.budget.seconds, time.monotonic)
+
+    def complete(self, prompt: Prompt) -> Answer:
+        """Let the agent work. Raises the ``LlmError`` classes of ``operators.llm.base``."""
+        budget = self._workspace.budget
+        command = self._model._filled(self._command, turns=budget.turns, dollars=budget.dollars)
+        return self._model._ask(command, prompt, self._deadline, self._workspace)
+
+    def max_cost(self, prompt: Prompt) -> Cost:
+        budget = self._workspace.budget
+        known = self._model.max_cost(prompt).dollars is not None
+        return Cost(tokens_at_most(prompt) + budget.tokens, budget.dollars if known else None)
+
+    def check(self) -> str | None:
+        return self._model.check()
+
+
+class _Look:
+    """Looks at a call's folder now and then: at its size, and at requests of an agent's ``check``."""
+
+    def __init__(self, folder: Path, workspace: Workspace | None) -> None:
         self._folder = folder
+        self._workspace = workspace
         self._next = 0.0
 
     def __call__(self) -> str | None:
+        if self._workspace is not None:
+            self._workspace.answer_check(self._folder)
         if (now := time.monotonic()) < self._next:
             return None
         self._next = now + _FOLDER_SECONDS
@@ -272,11 +331,11 @@ class _FolderLimit:
         return f"its files have more than {_MOST_FOLDER_MB:,} MB" if size > _MOST_FOLDER_MB * 1e6 else None
 
 
-def _words(command: object) -> tuple[str, ...]:
+def _words(command: object, setting: str = "llm.command") -> tuple[str, ...]:
     """Return the words of a command line. Raises ValueError."""
     words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command or ()]  # type: ignore[attr-defined]
     if not words:
-        raise ValueError("llm.command is empty; expected a command line, such as llm.command='claude -p'")
+        raise ValueError(f"{setting} is empty; expected a command line, such as {setting}='claude -p'")
     return tuple(words)
 
 

@@ -24,6 +24,8 @@ from prepare.bubblewrap import bubblewrap_binaries, system_mounts
 Kind = Literal["bwrap", "none"]
 
 HOME, WORK, NET, PYTHON = "/home/agent", "/work", "/run/net", "/run/python"
+OWN_PACKAGES = ("archive", "conf", "examples", "operators", "prepare", "search", "tests", "train")
+_HOUSE = Path(__file__).resolve().parents[3]
 _USER = "1000"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
 _ETC = (
@@ -86,6 +88,8 @@ class Call:
     folder: Path
     environment: dict[str, str]
     reads: tuple[Path, ...] = ()
+    binds: tuple[tuple[str, str], ...] = ()
+    """Further read-only mounts: (path here, path inside)."""
     writes: tuple[Path, ...] = ()
     """Further folders of this call that the program may write, below ``folder``; mounted at ``/NAME``."""
     network: Literal["none", "hosts", "all"] = "none"
@@ -127,6 +131,8 @@ def wrapped(binary: Path, command: Sequence[str], installed: Installation, call:
         *["--bind", str(call.home), HOME, "--bind", str(call.work), WORK],
         *[word for path in call.writes for word in ("--bind", str(path), f"/{path.name}")],
         *_mounts([*installed.mounts, *call.reads], call),
+        *[word for source, target in call.binds for word in ("--ro-bind", source, target)],
+        *_masks([("/usr", "/usr"), (sys.base_prefix, PYTHON), *((str(p), str(p)) for p in call.reads), *call.binds]),
         *[word for name, value in call.environment.items() for word in ("--setenv", name, value)],
         *["--chdir", WORK, "--remount-ro", "/", "--"],
         *_bridged([str(installed.found), *command[1:]], call),
@@ -151,6 +157,13 @@ def _mounts(paths: Sequence[Path], call: Call) -> list[str]:
     if call.network == "hosts":
         options += ["--ro-bind", sys.base_prefix, PYTHON, "--ro-bind", str(call.socket.parent), NET]
     return options
+
+
+def _masks(mounted: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the options that hide our own packages, which hold scorers and their data, where a mount has them."""
+    targets = [Path(target) / _HOUSE.relative_to(source) for source, target in mounted if _HOUSE.is_relative_to(source)]
+    hidden = (f"{target}/{name}" for target in targets for name in OWN_PACKAGES if (_HOUSE / name).is_dir())
+    return [word for path in dict.fromkeys(hidden) for word in ("--tmpfs", path)]
 
 
 def _bridged(command: list[str], call: Call) -> list[str]:

@@ -137,22 +137,38 @@ def noise(sigma: SeedDeviation | None, task: Task) -> str:
 def ancestors(tree: Tree, node_id: str, older: Container[str] = ()) -> Listing:
     """Return each ancestor's idea and gain over its parents, oldest first. ``older``: ancestors to leave out."""
     line = [member for member in tree.lineage(node_id) if member not in older][-_ANCESTORS:]
-    return Listing(tuple(_attempt(tree, member) for member in line), "attempts", "- it is the first program")
+    return Listing(tuple(attempt(tree, member) for member in line), "attempts", "- it is the first program")
 
 
 def siblings(tree: Tree, node_id: str) -> Listing:
     """Return the children of a node, failed and pending ones included, latest last."""
     children = tree.children(node_id)[-_SIBLINGS:]
-    return Listing(tuple(_attempt(tree, child) for child in children), "attempts", "- nothing yet")
+    return Listing(tuple(attempt(tree, child) for child in children), "attempts", "- nothing yet")
 
 
 def best(tree: Tree, count: int = 8) -> Listing:
     """Return the best nodes of the tree, from which a draft is to differ."""
+    lines = tuple(attempt(tree, node_id) for node_id in best_nodes(tree, count))
+    return Listing(lines, "attempts", "- none yet", keep="head")
+
+
+def best_nodes(tree: Tree, count: int) -> list[str]:
+    """Return the nodes with the best mean scores, best first."""
     places = np.flatnonzero(tree.eligible())
     badness = tree.means[places] if tree.direction == "minimise" else -tree.means[places]
-    first = places[np.argsort(badness, kind="stable")[:count]]
-    lines = (_attempt(tree, tree.nodes[place].node_id) for place in first)
-    return Listing(tuple(lines), "attempts", "- none yet", keep="head")
+    return [tree.nodes[place].node_id for place in places[np.argsort(badness, kind="stable")[:count]]]
+
+
+def leader(tree: Tree, node_id: str, task: Task) -> str:
+    """Return the best score so far and how far a node is from it."""
+    first = next(iter(best_nodes(tree, 1)), None)
+    if first is None or not tree.scored(node_id):
+        return ""
+    if first == node_id:
+        return "It is the best program so far."
+    best_score, own = (float(tree.means[tree.index[each]]) for each in (first, node_id))
+    unit = f" {task.metric.unit}" if task.metric.unit else ""
+    return f"The best program so far, {first[:8]}, has {best_score:.5g}{unit}: better by {abs(best_score - own):.2g}."
 
 
 def in_flight(tree: Tree, move_number: int) -> Listing:
@@ -220,8 +236,8 @@ def has_failed(tree: Tree, node_id: str) -> bool:
     )
 
 
-def _attempt(tree: Tree, node_id: str) -> str:
-    """Return one line: id, operator with its kind of change, idea, and result."""
+def attempt(tree: Tree, node_id: str) -> str:
+    """Return a node in one line: id, operator with its kind of change, idea, and result."""
     candidate = tree[node_id].candidate
     kind = one_line(kind_of(candidate.operator, candidate.aim))
     return f"- {node_id[:8]} {kind}: {one_line(candidate.idea)}: {_outcome(tree, node_id)}"
