@@ -12,6 +12,7 @@ import argparse
 import codecs
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 Errors = tuple[type[Exception], ...]
 
+_NUMBER = re.compile(r"[+-]?\d[\d,.]*(?:[eE][+-]?\d*)?")
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
@@ -71,6 +73,17 @@ def _said(error: Exception, status: int) -> int:
 def printable(text: str) -> str:
     """Return ``text`` with every control character but newline and tab replaced by U+FFFD."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def shortened(text: str, limit: int, mark: str = "…") -> str:
+    """Return at most ``limit`` characters of a text; a cut one ends with ``mark``, and never within a number."""
+    if len(text) <= limit:
+        return text
+    end = max(0, limit - len(mark))
+    for number in _NUMBER.finditer(text, 0, end + 1):
+        if number.start() < end < number.end():
+            end = number.start()
+    return text[:end].rstrip() + mark
 
 
 def many(count: int, what: str) -> str:

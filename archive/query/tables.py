@@ -26,13 +26,16 @@ import duckdb
 from archive.errors import ArchiveError
 from archive.query.select import Result
 from archive.storage.outputs import check_output
-from prepare.output import printable
+from prepare.output import printable, shortened
 
 _WIDEST = 60
 """Characters of a cell in a table."""
 
 _NARROWEST = 9
 """Columns of a terminal below which a table's cell says too little; then rows are shown one below the other."""
+
+_RICH_GAP = 3
+"""Columns that a table of rich has around each cell."""
 
 _NUMBERS = (int, float, Decimal)
 
@@ -97,7 +100,7 @@ def one_line(text: str, limit: int) -> str:
     """Return one line of at most ``limit`` printable characters: no escapes, controls, or hidden directions."""
     printable = "".join(c if c.isprintable() else " " for c in _ESCAPE.sub(" ", text))
     line = " ".join(printable.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    return shortened(line, limit)
 
 
 def cell(value: Any, widest: int = _WIDEST) -> str:
@@ -130,7 +133,7 @@ def print_table(result: Result, out: TextIO | None = None) -> None:
         return
     if not out.isatty():
         print(_aligned(result), file=out)
-    elif len(result.columns) * (_NARROWEST + 2) > shutil.get_terminal_size().columns:
+    elif _least(result) > shutil.get_terminal_size().columns:
         print(_stacked(result), file=out)
     else:
         _print_rich(result, out)
@@ -154,6 +157,33 @@ def _join(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) 
     return "  ".join(aligned).rstrip()
 
 
+def _least(result: Result) -> int:
+    """Return the columns that a table takes at least: its numbers in full, and the start of its texts."""
+    widths = _widths(result)
+    return sum(
+        _RICH_GAP + (width if _is_number(result, place) else min(width, _NARROWEST))
+        for place, width in enumerate(widths)
+    )
+
+
+def _widths(result: Result) -> list[int]:
+    """Return the characters of the widest cell of each column, its name included."""
+    lines = [result.columns, *(tuple(map(cell, row)) for row in result.rows)]
+    return [max(len(cell(text)) for text in column) for column in zip(*lines, strict=True)]
+
+
+def _fitting(widths: Sequence[int], numeric: Sequence[bool], room: int) -> list[int]:
+    """Return narrower columns that fit: the widest columns of text shrink first, and columns of numbers never."""
+    found = list(widths)
+    texts = [place for place, is_numeric in enumerate(numeric) if not is_numeric]
+    while texts and sum(found) > room:
+        widest = max(texts, key=lambda place: found[place])
+        if found[widest] <= _NARROWEST:
+            break
+        found[widest] -= 1
+    return found
+
+
 def _stacked(result: Result) -> str:
     """Lay out rows that are wider than the terminal: a line per column, a block per row."""
     width = max(len(cell(name)) for name in result.columns)
@@ -173,13 +203,15 @@ def _print_rich(result: Result, out: TextIO) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=out)
+    numeric = [_is_number(result, place) for place in range(len(result.columns))]
+    widths = _fitting(_widths(result), numeric, console.width - len(numeric) * _RICH_GAP)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(result.columns):
-        justify = "right" if _is_number(result, place) else "left"
-        table.add_column(Text(cell(name)), justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-    for row in result.rows:
-        table.add_row(*(Text(cell(value)) for value in row))  # Text, so that nothing is taken for markup
-    Console(file=out).print(table)
+    for name, right in zip(result.columns, numeric, strict=True):
+        table.add_column(Text(cell(name)), justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+    for row in result.rows:  # Text, so that nothing is taken for markup
+        table.add_row(*(Text(shortened(cell(value), width)) for value, width in zip(row, widths, strict=True)))
+    console.print(table)
 
 
 def write_parquet(result: Result, path: Path) -> None:

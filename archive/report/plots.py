@@ -7,7 +7,6 @@ formula.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from archive.errors import ArchiveError
 from archive.storage.outputs import check_output
+from prepare.output import shortened
 
 _INK, _DOT, _BEST, _BAD, _ODD, _LINE = "#24292f", "#8c959f", "#1a7f37", "#cf222e", "#8250df", "#d0d7de"
 
@@ -51,9 +51,7 @@ def draw(facts: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def _words(text: str, limit: int = 42) -> str:
     """Return the start of a text for Matplotlib, which never ends within a number."""
-    if len(text) > limit:
-        text = re.sub(r"[\d.,+-]*$", "", text[: limit - 1]) + "…"
-    return text.replace("$", r"\$")
+    return shortened(text, limit).replace("$", r"\$")
 
 
 def progress(axes: Any, facts: Mapping[str, Any]) -> None:

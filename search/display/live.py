@@ -21,7 +21,7 @@ from archive.query.tables import digits
 from archive.records import Failed, Landed, Scored, Trained
 from archive.tree import Tree
 from operators.llm.meter import Meter
-from prepare.output import many, printable, silence
+from prepare.output import many, printable, shortened, silence
 from search.claims.statistics import seed_deviation
 from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, SlotRow, TerminalFrame, duration
 from search.display.throughput import Throughput
@@ -37,7 +37,7 @@ _IDEA = 72
 def clean(text: str, width: int) -> str:
     """Reduce text to one line of at most ``width`` printable characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= width else line[: width - 3] + "..."
+    return shortened(line, width, "...")
 
 
 def describe_landing(engine: Engine, evaluation: Landed, total: int | None) -> str:

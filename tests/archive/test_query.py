@@ -21,9 +21,7 @@ from archive_sample import HERE, HOUSE, START, Diary, a_family, a_run, failed, r
 
 from archive.__main__ import main
 from archive.errors import ArchiveError
-from archive.query import tables
 from archive.query.query import open_reader, which_archive
-from archive.query.select import Result
 from archive.records import Decision, Event, Node
 from archive.storage.store import Archive
 
@@ -374,29 +372,6 @@ def test_a_reader_that_hangs_up_is_no_error(sample: tuple[Path, list[Node]]) -> 
 # ---------------------------------------------------------------- untrusted text
 
 
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("columns", ["200", "20"])
-@pytest.mark.parametrize("out", [io.StringIO, _Terminal])
-def test_a_table_never_passes_on_escapes_or_lines(
-    out: type[io.StringIO], columns: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
-    evil = "\x1b[2J\x1b]0;owned\x07a\rb\nfake row\x9b31m \u202e[red]bold[/red]"
-    stream = out()
-    tables.print_table(Result(("id", evil), [("1", evil), ("2", "x" * 500)]), stream)
-    shown = stream.getvalue()
-    assert all(c.isprintable() or c == "\n" for c in shown)
-    assert not any(line.startswith("fake row") for line in shown.splitlines())
-    assert "[red]" in shown or columns == "20"
-    assert "x" * 100 not in shown
-
-
 def test_show_and_errors_are_clean_too(capsys: pytest.CaptureFixture[str], sample: tuple[Path, list[Node]]) -> None:
     path, _ = sample
     (row,) = json.loads(run(capsys, path, "SELECT node_id FROM nodes WHERE run = 'empty'", "--json")[1])
@@ -417,6 +392,7 @@ sys.path.insert(0, sys.argv[2])
 from archive_sample import Diary
 from archive.query.server import SqlServer
 from archive.storage.store import Archive
+from prepare.output import shortened
 with Archive.open(sys.argv[1]) as archive, SqlServer(archive) if sys.argv[3] == "serve" else archive:
     diary = Diary(archive)
     root = diary.child(operator="seed")
