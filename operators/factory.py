@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from archive.records import Spending
+from archive.llm_calls import Spending
 from operators.base import Operator
 from operators.config import LlmConfig, OperatorConfig
 from operators.llm.base import LanguageModel

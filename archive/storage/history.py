@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from heapq import merge
 
+from archive.llm_calls import LlmCall, Spending
 from archive.noise import NoisePrior, is_deterministic, task_prior
 from archive.records import (
     AGENT,
@@ -15,12 +16,10 @@ from archive.records import (
     Decision,
     Evaluation,
     Event,
-    LlmCall,
     MoveRecord,
     Node,
     Refusal,
     Run,
-    Spending,
     WindowScores,
 )
 from archive.steering import KIND as STEER

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from archive.llm_calls import LlmCall, LlmRequest
 from archive.records import (
     Audit,
     Candidate,
@@ -23,8 +24,6 @@ from archive.records import (
     EvaluationBase,
     Event,
     Failed,
-    LlmCall,
-    LlmRequest,
     MoveRecord,
     Node,
     Propose,

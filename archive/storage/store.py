@@ -23,6 +23,7 @@ from uuid import uuid4
 import duckdb
 
 from archive.errors import ArchiveError, ArchiveLocked
+from archive.llm_calls import LlmCall, LlmRequest, Spending
 from archive.records import (
     CaseScore,
     Conditions,
@@ -30,15 +31,12 @@ from archive.records import (
     Decision,
     Evaluation,
     Event,
-    LlmCall,
-    LlmRequest,
     MoveRecord,
     Node,
     Refusal,
     Request,
     Run,
     Scored,
-    Spending,
     Trained,
     sha256,
 )

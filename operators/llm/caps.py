@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from archive.records import Spending
+from archive.llm_calls import Spending
 from operators.llm.base import Answer, BudgetSpent, Cap, Cost
 
 _USUAL = 2

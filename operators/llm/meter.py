@@ -24,7 +24,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from typing import Literal
 
-from archive.records import LlmCall, LlmRequest, Spending, sha256
+from archive.llm_calls import LlmCall, LlmRequest, Spending
+from archive.records import sha256
 from operators.llm.base import (
     Answer,
     AnswerRefused,

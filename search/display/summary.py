@@ -11,9 +11,10 @@ import numpy as np
 
 from archive.difference import Difference
 from archive.interval import Interval, NoInterval, mean_interval
+from archive.llm_calls import Spending
 from archive.query.questions import KNOWN, TRUST, known_in_words, trust_in_words
 from archive.query.tables import digits
-from archive.records import Decision, Spending
+from archive.records import Decision
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
 from prepare.command_line import command

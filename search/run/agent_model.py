@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
-from archive.records import AGENT, LlmCall, Request
+from archive.llm_calls import LlmCall
+from archive.records import AGENT, Request
 from operators.llm.base import (
     Answer,
     AnswerRefused,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from archive.llm_calls import LlmCall, LlmRequest
 from archive.records import (
     Audit,
     Candidate,
@@ -14,8 +15,6 @@ from archive.records import (
     Direction,
     Evaluation,
     Failed,
-    LlmCall,
-    LlmRequest,
     MoveRecord,
     Node,
     Outcome,

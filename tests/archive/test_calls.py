@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from archive_sample import Diary, a_call, a_request
 
+from archive.llm_calls import Spending
 from archive.query.query import open_reader
 from archive.query.verify import verify
-from archive.records import Propose, Spending
+from archive.records import Propose
 from archive.storage.store import Archive
 
 

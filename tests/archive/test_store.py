@@ -32,17 +32,8 @@ from archive_sample import (
 )
 
 from archive.errors import ArchiveError, ArchiveLocked, NotAnArchive
-from archive.records import (
-    Candidate,
-    CurvePoint,
-    Decision,
-    Event,
-    MoveRecord,
-    Node,
-    Propose,
-    Resources,
-    Spending,
-)
+from archive.llm_calls import Spending
+from archive.records import Candidate, CurvePoint, Decision, Event, MoveRecord, Node, Propose, Resources
 from archive.storage.schema import SCHEMA_VERSION
 from archive.storage.sources import Sources
 from archive.storage.store import Archive

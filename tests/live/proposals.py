@@ -26,8 +26,9 @@ from grown import SIGMA, grown
 from judging import Bench, mean, reached, share, summary
 from model import NAME
 
+from archive.llm_calls import LlmCall
 from archive.noise import SeedDeviation
-from archive.records import Candidate, LlmCall, Propose
+from archive.records import Candidate, Propose
 from operators.base import Context, Operator
 from operators.config import LlmConfig
 from operators.factory import LlmCallbacks, build_meter, build_operators

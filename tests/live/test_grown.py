@@ -14,7 +14,7 @@ from grown import STEPS, edited, grown
 from judging import class_of, reached, refused_at, summary
 from proposals import ROUND, Book, Maker, figures, judged, numbers, settings
 
-from archive.records import LlmCall
+from archive.llm_calls import LlmCall
 from operators.rewrite.answers.search_replace import InvalidAnswer, apply, read_answer
 from prepare.load import find_file, task_from
 from search import factory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from archive.records import LlmCall
+from archive.llm_calls import LlmCall
 from operators.llm.base import LlmError, Prompt
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted

@@ -13,7 +13,8 @@ import pytest
 from garden import Garden
 from stand_ins import CLAUDE, script
 
-from archive.records import Candidate, LlmCall, Node
+from archive.llm_calls import LlmCall
+from archive.records import Candidate, Node
 from operators.base import NoCandidate
 from operators.llm.command.client import CommandModel
 from operators.llm.command.sandbox import _masks

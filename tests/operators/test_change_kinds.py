@@ -12,7 +12,8 @@ import pytest
 from garden import Garden
 from scripts import edit, metered
 
-from archive.records import Candidate, LlmCall
+from archive.llm_calls import LlmCall
+from archive.records import Candidate
 from operators.rewrite.improve import Improve
 from operators.rewrite.prompt.change_kinds import ChangeKind, gain_of, read_change_kinds, reward, sampled_kind
 from operators.rewrite.prompt.templates import Templates

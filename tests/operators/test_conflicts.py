@@ -6,7 +6,8 @@ import pytest
 from garden import Garden
 from scripts import metered
 
-from archive.records import Candidate, LlmCall
+from archive.llm_calls import LlmCall
+from archive.records import Candidate
 from operators.base import NoCandidate
 from operators.llm.base import KeyRefused, Overloaded
 from operators.recombine.conflicts import read_places

@@ -12,7 +12,8 @@ import pytest
 from garden import Garden
 from scripts import edit, metered, whole
 
-from archive.records import Candidate, LlmCall
+from archive.llm_calls import LlmCall
+from archive.records import Candidate
 from operators.base import NoCandidate
 from operators.llm.base import Prompt
 from operators.recombine.crossover import Crossover

@@ -12,7 +12,8 @@ import pytest
 from garden import Garden
 from scripts import edit, metered, whole
 
-from archive.records import Candidate, Conditions, CurvePoint, LlmCall
+from archive.llm_calls import LlmCall
+from archive.records import Candidate, Conditions, CurvePoint
 from operators.base import NoCandidate
 from operators.languages.parameters import find_parameters
 from operators.languages.syntax import parse

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from archive.records import LlmCall, LlmRequest
+from archive.llm_calls import LlmCall, LlmRequest
 from operators.llm.base import (
     Answer,
     AnswerRefused,

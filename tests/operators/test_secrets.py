@@ -10,7 +10,7 @@ from messages_api import MessagesApi
 from model_server import Fail, Raw, Say
 from openai_api import MODEL, OpenAiApi
 
-from archive.records import LlmCall
+from archive.llm_calls import LlmCall
 from operators.config import LlmConfig
 from operators.factory import secrets_of
 from operators.llm.base import Answer, AnswerRefused, CallId, LlmError, Message, Prompt

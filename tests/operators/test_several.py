@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from archive.records import LlmCall
+from archive.llm_calls import LlmCall
 from operators.llm.base import (
     Answer,
     BudgetSpent,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripts import edit, metered, whole
 
-from archive.records import Candidate, LlmCall
+from archive.llm_calls import LlmCall
+from archive.records import Candidate
 from operators.base import NoCandidate
 from operators.languages.similarity import NEAR_DUPLICATE, program_size, similarity
 from operators.rewrite.improve import Improve

@@ -8,7 +8,8 @@ import pytest
 from garden import Garden
 from scripts import edit, metered
 
-from archive.records import LlmCall, sha256
+from archive.llm_calls import LlmCall
+from archive.records import sha256
 from operators.rewrite.improve import Improve
 from operators.rewrite.prompt.templates import BUILT_IN, Templates
 from operators.rewrite.simplify import Simplify

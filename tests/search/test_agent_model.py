@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from archive.records import AGENT, LlmCall, Request
+from archive.llm_calls import LlmCall
+from archive.records import AGENT, Request
 from operators.llm.base import AnswerRefused, BudgetSpent, LlmError, NoText, Overloaded, RequestRefused
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
