@@ -32,6 +32,7 @@ _BESIDE = {
     "check": ("search.cli.check", "check"),
     "attack": ("search.cli.attack", "attack_task"),
     "adopt": ("search.cli.adopt", "adopt"),
+    "adopt-self": ("search.cli.adopt_self", "adopt_self"),
     "evaluate": ("search.cli.evaluate", "rescore"),
     "ablate": ("search.cli.ablate", "ablate"),
     "explain": ("search.cli.explain", "explain"),

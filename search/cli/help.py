@@ -45,6 +45,7 @@ Examples
   python -m search adopt PATH                          make a task of an OpenEvolve, ShinkaEvolve, Harbor ... folder
   python -m search doctor                              check that a search can start on this machine
   python -m search evaluate PATH                       score a file or an export again, under the same protocol
+  python -m search adopt-self ID                       a tested branch with the champion of a task below self/
   python -m search explain ID                          estimate the gain by each parameter, from all scores
   python -m search ablate ID                           measure the gain by each step, with evaluations
   python -m search study plan.yaml                     register a plan, and make its runs: docs/studies.md

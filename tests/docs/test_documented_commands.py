@@ -130,8 +130,8 @@ def parse_search(words: list[str]) -> None:
     if words[0] == "explain":
         assert explain(words[1:]) == 0
         return
-    if words[0] in ("new", "adopt", "tasks"):
-        import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
+    if words[0] in ("new", "adopt", "adopt-self", "tasks"):
+        import_module(f"search.cli.{words[0].replace('-', '_')}")._parser().parse_args(words[1:])
         return
     if words[0] == "study":
         read_plan(HOUSE / "docs" / import_module("search.cli.study")._parser().parse_args(words[1:]).plan)
