@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from archive.records import Landed, Node, Request
+from archive.records import Landed, Node, Request, Trained
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Operator
@@ -38,6 +38,7 @@ from search.config import Budget, Config
 from search.display.live import SilentDisplay, make_display
 from search.factory import Llm, Overrides
 from search.function_task import FunctionEvaluator, OwnTask
+from search.observers.factory import observers_of
 from search.policies.base import Policy
 from search.run import engine
 from search.run.controller import RunController, RunResult
@@ -142,6 +143,7 @@ class Search(RunController):
         budget = with_extra(config.budget, self._opened.tree.steering.extra)
         super().__init__(core, budget, config.claim, slots=len(slots), used=used)
         self._begun = False
+        self._observers = observers_of(config, self, self._opened.resumed, self._llm.meter)
 
     # ------------------------------------------------------------ properties
 
@@ -191,6 +193,21 @@ class Search(RunController):
         """Return the next evaluation; None if the run has ended (see ``result``) or a result must be told first."""
         self.begin()
         return super().ask(free, patient=patient)
+
+    def tell(self, landed: Landed) -> None:
+        """Record a result, as ``RunController.tell`` does, and let observers know."""
+        super().tell(landed)
+        if not isinstance(landed, Trained):
+            for observer in self._observers:
+                observer.landed(self, landed)
+
+    def tell_end(self, error: Exception | None = None) -> None:
+        """Let observers know that the session is over, once, and wait for what they do. ``error``: what ended it."""
+        observers, self._observers = self._observers, ()
+        words = "stopped by you" if error is None else str(error)
+        for observer in observers:
+            result = self.result if error is None else None
+            observer.ended(self, result or RunResult(words, None, finished=False), error is not None)
 
     def evaluate(self, request: Request) -> Landed:
         """Evaluate in a free slot of this process and wait: in a sandbox, or by the function of an ``OwnTask``.
@@ -267,13 +284,16 @@ class Search(RunController):
     def close(self) -> None:
         """Wait for answers of the language model that are already paid for; close the archive if opened here."""
         self.engine.close()
+        self.tell_end()
         if self._owned is not None:
             self._owned.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
+        if isinstance(error, Exception):
+            self.tell_end(error)
         self.close()
 
 

@@ -188,6 +188,10 @@ class Config:
     archive: str
     plain: Plain = field(repr=False)
     """The plain values of all this."""
+    notify: str | None = None
+    """A command that is told of a plateau, failures, caps and the end; see ``search/observers/notify.py``."""
+    tracker: Part | None = None
+    """An experiment tracker; see ``search/observers/trackers``."""
     chosen: Mapping[str, str | None] = field(default_factory=dict)
     """Group -> the choice that was made, for the record."""
     sweep: Sweep | None = None
@@ -336,6 +340,10 @@ def _archive(value: Any) -> str:
     return path
 
 
+def _names_nothing(value: Any) -> bool:
+    return value in (None, _MISSING) or (isinstance(value, Mapping) and value.get("_target_") is None)
+
+
 def _sweep(value: Any) -> Sweep | None:
     return None if value is None or value is _MISSING else typed(Sweep, value, "sweep")
 
@@ -357,6 +365,8 @@ _SECTIONS: Mapping[str, Callable[[Any], Any]] = {
     "seed": _seed,
     "run": _run,
     "archive": _archive,
+    "notify": lambda value: None if value in (None, _MISSING) else str(value),
+    "tracker": lambda value: None if _names_nothing(value) else Part.of(value, "tracker"),
     "chosen": lambda value: {} if value is _MISSING else dict(value),
     "sweep": _sweep,
 }

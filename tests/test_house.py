@@ -20,8 +20,8 @@ MAY_IMPORT = {
     "conf": {"conf", "prepare"},
 }
 LAYERS = {
-    "search": "adopt attack config function_task words < claims settings < policies < run < display factory playing "
-    "< api study < cli",
+    "search": "adopt attack config function_task words < claims settings < policies < run "
+    "< display factory observers playing < api study < cli",
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < agent hybrid simplify",

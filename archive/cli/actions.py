@@ -179,6 +179,11 @@ def export(options: Options) -> int:
     from archive.export import export
 
     reader, repo = _reader(options), Path(options.repo or ".")
+    if options.results_tsv:
+        from archive.export.results import results_tsv
+
+        print(results_tsv(reader, options.run))
+        return 0
     if options.patch is not None:
         return _export_patches(reader, options)
     if not options.all:

@@ -99,6 +99,7 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots))
     search = Search.of(config, SearchComponents(task, files, executor.evaluator, executor.slots), archive, stop)
     engine = search.engine
+    stack.callback(search.tell_end)
     stack.callback(engine.close, stop.is_set)
     stack.enter_context(SqlServer(archive))
     display = make_display(sys.stdout)
@@ -116,8 +117,10 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     display.follow(session.forecast, search.llm.meter)
     try:
         result = session.run()
-    except (ExecutorError, NothingMade):
-        display.show(_how_to_resume(typed.resume(engine.run.run)))
+    except EXPECTED as error:
+        if isinstance(error, ExecutorError | NothingMade):
+            display.show(_how_to_resume(typed.resume(engine.run.run)))
+        search.tell_end(error)
         raise
     finally:  # record finished evaluations also after an error
         executor.close()

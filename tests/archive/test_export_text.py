@@ -191,3 +191,23 @@ def test_what_to_type_in_a_bare_repository(family: Book, tmp_path: Path) -> None
     typed = " && ".join([commands[1], commands[2].split(" && ")[0], "ls"])
     shown = subprocess.run(["sh", "-c", typed], capture_output=True, text=True, check=True)
     assert "train.py" in shown.stdout.split()
+
+
+def test_results_as_those_of_autoresearch(tmp_path: Path) -> None:
+    from archive_sample import a_family
+
+    from archive.export.results import results_tsv
+    from archive.query.query import open_reader
+    from archive.storage.store import Archive
+
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        a_family(archive)
+    reader = open_reader(tmp_path / "a.duckdb")
+    head, *lines = (line.split("\t") for line in results_tsv(reader, None).splitlines())
+    ((metric,),) = reader.query("SELECT metric FROM runs").rows
+    assert head == ["commit", metric, "memory_gb", "status", "description"]
+    assert {len(line) for line in lines} == {5}
+    assert lines[0][3] == "keep"
+    kept = [float(line[1]) for line in lines if line[3] == "keep"]
+    assert kept == sorted(kept, reverse=True)
+    assert all(line[1] == "0.000000" for line in lines if line[3] == "crash")

@@ -1,0 +1,1 @@
+"""Experiment trackers, one a file; each imports its library when it is made."""
