@@ -36,16 +36,9 @@ candidate's code never runs. ``self_reported``: the candidate, or code that shar
 """
 Direction = Literal["minimise", "maximise"]
 VerdictCode = Literal[
-    "improvement",
-    "within_noise",
-    "none_better",
-    "no_finalist",
-    "no_interval",
-    "root_unscored",
-    "verified",
-    "too_small",
-    "not_deterministic",
-]
+    "improvement", "within_noise", "none_better", "no_finalist", "no_interval", "root_unscored", "verified",
+    "too_small", "not_deterministic",
+]  # fmt: skip
 """Why a claim ended as it did: the interval of the gain excludes zero; it does not; no node has a better screening mean
 than the root; the budget can pay for no finalist that is left; too few scores for an interval; a root without a score.
 Of a deterministic task: both scores are exact; they are, and the gain is below the smallest worth claiming; one
