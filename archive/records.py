@@ -51,7 +51,9 @@ WidenedCode = Literal["refusals", "standstill"]
 """Why a search was widened (events of kind ``widened``)."""
 SteerCode = Literal["instruct", "propose", "pin", "ban", "free", "pause", "resume", "budget", "stop"]
 """What the user asked of a running search (events of kind ``steer``; ``archive.steering``)."""
-EventCode = SearchedCode | WidenedCode | SteerCode
+HoldoutCode = Literal["opened", "opened_again"]
+"""Whether an archive's agents are judged on this holdout for the first time (events of kind ``holdout``)."""
+EventCode = SearchedCode | WidenedCode | SteerCode | HoldoutCode
 
 Stage = Literal["baseline", "tuning", "research", "ablation"]
 """The stages of a study, in their order."""

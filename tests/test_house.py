@@ -23,11 +23,11 @@ LAYERS = {
     "search": "adopt attack config function_task words < claims settings < policies < run "
     "< display factory observers playing < api study < cli",
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
-    "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine",
+    "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine seed_agents",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < agent hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
-    "archive": "errors interval llm_calls records research_ideas < difference noise steering < tree < storage < query "
-    "< export paper report < cli",
+    "archive": "errors interval llm_calls records research_ideas < difference noise steering < bootstrap tree "
+    "< storage < query < export paper report < cli",
     "prepare": "best_known blocks bubblewrap clock command_line globs model_limits output overrides paths presets "
     "renamed scorer scoring session source syntax values wire "
     "< data items known metric_lines smoke_test < config files task < language_model program < task_folders < compose "

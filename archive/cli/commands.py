@@ -61,11 +61,11 @@ _WORST = 5
 
 _CASES = """
     WITH said AS (
-        SELECT c.case_name, arg_max(c.feedback, s.arrival) AS feedback
+        SELECT c.case_name, arg_max(c.feedback, s.arrival) AS feedback, arg_max(c.ending, s.arrival) AS ending
         FROM case_scores AS c JOIN screenings AS s USING (node_id, seed)
         WHERE c.purpose = 'screen' AND c.node_id = $1 GROUP BY c.case_name
     )
-    SELECT case_name, value, best, gain_on_root, evaluations, feedback
+    SELECT case_name, value, best, gain_on_root, evaluations, ending, feedback
     FROM cases JOIN said USING (case_name) JOIN runs USING (run)
     WHERE node_id = $1 ORDER BY if(direction = 'minimise', -value, value), case_name
 """

@@ -166,11 +166,13 @@ def _cases_of(count: int) -> str:
     marks = ", ".join(f"${place}" for place in range(1, count + 1))
     return f"""
     WITH said AS (
-        SELECT c.node_id, c.case_name, arg_max(c.feedback, s.arrival) AS feedback
+        SELECT c.node_id, c.case_name, arg_max(c.feedback, s.arrival) AS feedback,
+               arg_max(c.ending, s.arrival) AS ending
         FROM case_scores AS c JOIN screenings AS s USING (node_id, seed)
         WHERE c.purpose = 'screen' AND c.node_id IN ({marks}) GROUP BY ALL
     )
-    SELECT node_id, case_name AS case, value, best, gain_on_root AS gain, left(feedback, {_FEEDBACK}) AS feedback
+    SELECT node_id, case_name AS case, value, best, gain_on_root AS gain, ending,
+           left(feedback, {_FEEDBACK}) AS feedback
     FROM cases JOIN said USING (node_id, case_name) WHERE node_id IN ({marks})
     QUALIFY row_number() OVER (PARTITION BY node_id ORDER BY case_name) <= {_CASES} ORDER BY node_id, case_name"""
 

@@ -331,7 +331,7 @@
     if (selected !== i) return;
     if (more.curve.length > 1) { const canvas = element("canvas"); $("node").append(element("h3", "Its loss (reported by the candidate)"), canvas); drawCurve(canvas, more.curve); }
     if (more.evaluations.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.evaluations, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"])); $("node").append(element("h3", "Evaluations"), holder); }
-    if (more.cases.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.cases, ["case", "value", "best", "gain", "feedback"])); $("node").append(element("h3", "Scores by case"), holder); }
+    if (more.cases.length) { const holder = element("div", undefined, "scroll"); holder.append(table(more.cases, ["case", ...(more.cases.some(c => c.ending) ? ["ending"] : []), "value", "best", "gain", "feedback"])); $("node").append(element("h3", "Scores by case"), holder); }
     if (more.certificate) $("node").append(element("h3", "Certificate"), element("pre", more.certificate));
     for (const evaluation of more.evaluations) if (evaluation.reason) $("node").append(element("p", `${evaluation.outcome}: ${evaluation.reason}`, "idea bad"));
     if (more.diff) {

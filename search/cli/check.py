@@ -7,6 +7,7 @@ writes no archive; each finding is one line.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from operators.languages.language import language_for
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import format_range, range_of
 from operators.numeric.tune_comments import unused_comments
+from operators.rewrite.prompt.feedback import endings
 from prepare.config import SettingsError
 from prepare.output import many
 from prepare.program import ProgramTask
@@ -28,6 +30,9 @@ from search.display.live import clean
 from search.display.summary import search_command
 
 NIGHT_HOURS = 8
+FULL, POWER, CLAIM_SEEDS = 0.97, 1.96 + 0.84, 4
+"""Of an agent's items: the largest share right of a seed that can be improved, the normal quantiles of a test at 5%
+with a power of 80%, and the seeds a side of a claim that are assumed."""
 SEEDS = 4
 """Evaluations of the seed from which the noise is estimated."""
 WANTED_POWER, FEW_RUNS, MOST_RUNS = 0.8, 4, 1000
@@ -76,7 +81,10 @@ def _measured(config: Config, trials: Trials, files: Mapping[str, str]) -> Itera
     if told := next((case.feedback for case in first.cases if case.feedback), ""):
         yield Finding("ok", "feedback", f"a language model is told: {clean(told, 300)}")
     yield from _head_room(trials.task, first.score)
-    yield from _repetition(trials, files, first)
+    yield from _ended(first)
+    again: list[Scored] = [first]
+    yield from _repetition(trials, files, first, again)
+    yield from _items(trials.task, again)
     yield from _night(config, trials)
     yield from _direction(trials, files, first.score)
 
@@ -137,7 +145,38 @@ def _head_room(task: ProgramTask, score: float) -> Iterator[Finding]:
         yield Finding("ok", "head-room", f"{abs(best - score):.6g} from the seed to the bound of the metric, {best:g}")
 
 
-def _repetition(trials: Trials, files: Mapping[str, str], first: Scored) -> Iterator[Finding]:
+def _ended(first: Scored) -> Iterator[Finding]:
+    """Report how the items of an agent ended."""
+    if counted := endings(first.cases):
+        yield Finding("ok", "items", counted.rstrip("."))
+
+
+def _items(task: ProgramTask, runs: Sequence[Scored]) -> Iterator[Finding]:
+    """Report a problem if the items of an agent leave no room for a gain, or cannot show the one that matters.
+
+    A claim of ``CLAIM_SEEDS`` seeds a side over n items sees a gain g with a probability of 80% if
+    g >= 2.8 sqrt((v / seeds + g (1 - g)) / n): v is the variance of an item's difference between two evaluations of the
+    seed, g (1 - g) that of a gain which comes item by item.
+    """
+    items = [case for case in runs[0].cases if case.ending is not None]
+    if not items:
+        return
+    score, wanted, count = statistics.mean(run.score for run in runs), task.smallest_gain, len(items)
+    if score > FULL:
+        words = f"the seed's agent has {score:.3f} right, more than {FULL:g}: no gain can be told. Use harder items"
+        yield Finding("problem", "head-room", words)
+    if wanted is None or len(runs) < 2:
+        return
+    noise = statistics.mean((a.value - b.value) ** 2 for a, b in zip(runs[0].cases, runs[1].cases, strict=True))
+    needed = math.ceil(POWER**2 * (noise / CLAIM_SEEDS + wanted * (1 - wanted)) / wanted**2)
+    said = f"{count} items; a gain of {wanted:g} takes {needed} (80% power, {CLAIM_SEEDS} seeds a side)"
+    if count < needed:
+        yield Finding("problem", "items", f"{said}. Yield more items, or raise smallest_gain")
+    else:
+        yield Finding("ok", "items", said)
+
+
+def _repetition(trials: Trials, files: Mapping[str, str], first: Scored, kept: list[Scored]) -> Iterator[Finding]:
     """Report whether the score depends on the seed, and how much."""
     task, scores = trials.task, [first.score]
     for seed in range(2, (2 if task.deterministic else SEEDS) + 1):
@@ -149,6 +188,7 @@ def _repetition(trials: Trials, files: Mapping[str, str], first: Scored) -> Iter
             )
             return
         scores.append(again.score)
+        kept.append(again)
     equal = len(set(scores)) == 1
     if task.deterministic:
         yield (

@@ -20,6 +20,7 @@ from operators.llm.secrets import without_user
 from prepare.command_line import command
 from prepare.output import many
 from prepare.overrides import key_of, written
+from prepare.program import ProgramTask
 from search.claims.claim import Verdict
 from search.claims.machine_speed import describe_speed, speed_effect
 from search.claims.statistics import power, seed_deviation
@@ -64,7 +65,18 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
         lines.append(text[0].upper() + text[1:])
     if verdict.difference is not None and len(verdict.baseline) > 1:  # else exact, and the reason says it
         lines.append(f"  {_in_plain_words(verdict.difference, won, engine.parts.task.smallest_gain, unit)}")
-    return [*lines, *_sides(verdict, unit)]
+    return [*lines, *_sides(verdict, unit), *_winners_curse(engine, verdict)]
+
+
+def _winners_curse(engine: Engine, verdict: Verdict) -> list[str]:
+    """Return how much better an agent was where it was selected than on the holdout; nothing for other tasks."""
+    task, tree = engine.parts.task, engine.tree
+    if not isinstance(task, ProgramTask) or task.llm is None or not verdict.champion:
+        return []
+    searched, tested = tree.mean(verdict.node_id), float(np.mean(verdict.champion))
+    gap = tested - searched if tree.direction == "minimise" else searched - tested
+    words = f"{digits(searched)} on val, which chose it, and {digits(tested)} on holdout"
+    return [f"  winner's curse   {gap:+.3g}: {words}"]
 
 
 def _standing(engine: Engine, verdict: Decision) -> list[str]:

@@ -238,6 +238,7 @@ class Engine:
 
     def replicate(self, move: Replicate) -> None:
         """Queue an evaluation of a known node: for the claim, or for a resume on other hardware."""
+        self.journal.record_holdout(move, self.parts.task)
         self._queue(self._choose(move), move.node_id, move.purpose)
 
     def withdraw_claim(self, stale: bool = False) -> None:

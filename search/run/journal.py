@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from archive.query.tables import digits
-from archive.records import Decision, Event, EventCode, Run
+from archive.records import Decision, Event, EventCode, Replicate, Run
 from archive.storage.store import Archive
 from archive.tree import Tree
 from prepare.output import many
+from prepare.program import ProgramTask
+from prepare.task import Task
 from search.policies.base import Policy, StateReporter, Widened
+
+HOLDOUT = "holdout"
+_LOOKS = "SELECT count(*) FROM events WHERE kind = ? AND detail->>'fingerprint' = ?"
 
 
 class RunJournal:
@@ -49,6 +54,21 @@ class RunJournal:
             reason += f"; the previous leader {before[:8]} is suspect: {suspicion}"
         detail = {"mean": mean, "runs": runs}
         self._archive.decide(Decision(self._run.run, "leader", leader, reason, detail, self._clock()))
+
+    def record_holdout(self, move: Replicate, task: Task) -> None:
+        """Record that a claim opens the holdout for an agent: once a claim, with the number of earlier looks."""
+        node_id, fingerprint = move.node_id, self._tree.conditions.fingerprint
+        asks = isinstance(task, ProgramTask) and task.llm is not None
+        if not asks or move.purpose != "report" or node_id == self._tree.root:
+            return
+        if self._archive.event_since_search(self._run.run, HOLDOUT) is not None:
+            return
+        earlier = self._archive.query(_LOOKS, [HOLDOUT, fingerprint])[0][0]
+        said = f"the holdout is opened for node {node_id[:8]}"
+        if earlier:
+            said += f"; look number {earlier + 1} at it in this archive: the claims share one error budget"
+        code: EventCode = "opened_again" if earlier else "opened"
+        self.note(HOLDOUT, said, node_id, code, {"fingerprint": fingerprint, "looks": earlier + 1})
 
     def record_suspects(self, node_id: str, marked: Sequence[str]) -> None:
         """Note that a node was found cheating, and which of ``marked``, the newly suspect nodes, descend from it."""

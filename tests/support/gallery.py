@@ -14,8 +14,9 @@ import numpy as np
 from prepare.compose import CONF
 from prepare.load import task_from
 from prepare.program import ProgramTask, folder_settings
-from prepare.scorer import Invalid, Score, Timing
+from prepare.scorer import Attempt, Invalid, Score, Timing
 from prepare.values import pack, unpack
+from train.program.model import CountedModel, Refusal, ScriptedSession
 from train.program.scorer_main import Judge
 
 TASKS = CONF / "task"
@@ -29,13 +30,16 @@ class StandIn:
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     restarts: int = 0
-    model: None = None
+    scripted: Callable[[str], CountedModel] | None = None
+    """The model of an evaluation's key, for a task whose candidates are agents."""
+    model: CountedModel | None = None
 
     def begin(self, split: str, seed: int) -> None:
-        """Do nothing: no task that is judged here asks a language model."""
+        self.model = None if self.scripted is None else self.scripted(f"{split}/{seed}")
 
     def begin_case(self, name: str) -> None:
-        """Do nothing."""
+        if self.model is not None:
+            self.model.begin_item(name)
 
     def call(
         self,
@@ -52,6 +56,23 @@ class StandIn:
             return unpack(pack(made))
         except ValueError as error:
             raise Invalid(f"{function}: {error}") from None
+
+    def attempt(
+        self,
+        function: str,
+        *args: Any,
+        seconds: float | None = None,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Attempt:
+        """Call a function for one item; a refused call of the model ends it."""
+        try:
+            return Attempt(self.call(function, *args, services=services))
+        except Refusal as refusal:
+            return Attempt(None, "budget", str(refusal))
+
+    def llm(self, prompt: str, system: str = "") -> str:
+        assert self.model is not None
+        return self.model(prompt, system)
 
     def read(self, path: str) -> bytes:
         return self.files[path]
@@ -106,8 +127,17 @@ def judged(
 ) -> list[Score]:
     """Return the score of each case of a split, as the scorer's process computes it. Raises Invalid."""
     judge = Judge(module_of(TASKS / name / "score.py"))
-    results = list(judge.score(StandIn(functions, files or {}), split, seed))  # type: ignore[arg-type]
+    results = list(judge.score(StandIn(functions, files or {}, scripted=_scripted(name)), split, seed))  # type: ignore[arg-type]
     return [Score(**{key: value for key, value in result.items() if key != "case"}) for result in results]
+
+
+def _scripted(name: str) -> Callable[[str], CountedModel] | None:
+    """Return what makes the scripted model of a task; None without one."""
+    service = task_of(name).llm
+    if service is None or service.file is None:
+        return None
+    answer = getattr(module_of(TASKS / name / service.file), service.function)
+    return lambda key: CountedModel(service, lambda item: ScriptedSession(answer, f"{key}/{item}"))
 
 
 def mean(scores: list[Score]) -> float:

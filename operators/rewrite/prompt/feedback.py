@@ -7,7 +7,8 @@ Only evaluations that steer the search (purpose ``screen``, on ``val``) are read
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from archive.records import CaseScore, Evaluation
 from archive.tree import Tree
@@ -57,8 +58,21 @@ def by_case(tree: Tree, node_id: str) -> Listing:
     lines = [_case(case) for case in ordered[:_CASES]]
     rest = len(ordered) - len(lines)
     best = f", {rest} better cases not shown" if rest else ""
-    lead = f"What the scorer said of the cases it was judged on, the worst first{best}:"
+    counted = endings(last.cases)
+    ended = f"{counted} " if counted else ""
+    lead = f"{ended}What the scorer said of the cases it was judged on, the worst first{best}:"
     return Listing(tuple(lines), "feedback", "", keep="head", lead=lead)
+
+
+def endings(cases: Sequence[CaseScore]) -> str:
+    """Return in a sentence how the items of an agent ended, errors apart from wrong answers; empty without items."""
+    codes = [case.ending for case in cases if case.ending is not None]
+    if not codes:
+        return ""
+    errors = Counter(code for code in codes if code not in ("right", "wrong"))
+    named = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
+    wrong = f"{codes.count('right')} of {len(codes)} items ended right, {codes.count('wrong')} wrong"
+    return f"{wrong}, {sum(errors.values())} in an error{f' ({named})' if named else ''}."
 
 
 def _case(case: CaseScore) -> str:
@@ -69,4 +83,5 @@ def _case(case: CaseScore) -> str:
         cut = len(words) - _FEEDBACK
         words = f"{words[: _FEEDBACK // 2]}\n[{cut} characters left out]\n{words[-_FEEDBACK // 2 :]}"
     below = (f"    {line}" for line in words.splitlines())
-    return "\n".join([f"- {one_line(case.case, 80)}: {_number(case.value)}{measured}", *below])
+    ended = f" {case.ending}" if case.ending is not None else ""
+    return "\n".join([f"- {one_line(case.case, 80)}: {_number(case.value)}{ended}{measured}", *below])
