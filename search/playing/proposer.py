@@ -15,7 +15,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ SETS: Mapping[Split, tuple[tuple[str, str], ...]] = {
 """(family, table) of each split. Those of ``holdout`` are families of their own."""
 SEEDS: Mapping[Split, range] = {"val": range(100, 102), "select": range(200, 202), "holdout": range(300, 304)}
 STAGES = (4, 8, 12)
-"""Cases of ``val`` after which a candidate that is clearly worse than the shipped proposer is stopped."""
+"""Cases of ``val`` after which a candidate that is clearly worse than the shipped code is stopped."""
 CANARY = "canary-5a0e1c9b-7f2d-hidden-set-of-the-proposer-task"
 """Stands in every hidden case. Text that holds it has come from there."""
 TRUSTED = ("archive", "prepare", "train", "search/claims", "search/run", "search/playing")
@@ -76,16 +76,33 @@ def cases(split: Split) -> Iterator[dict[str, Any]]:
 
 def score(candidate: CandidateHandle, case: Case) -> Score:
     """Return the utility of one search. Raises Invalid for settings outside of the ranges."""
+    asked = AskedTune(candidate)
+    return judged(candidate, case, asked.meter, _with_tune(asked))
+
+
+@dataclass
+class Meter:
+    """What a candidate was asked in one search."""
+
+    calls: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.calls += 1
+        self.seconds += seconds
+
+
+def judged(candidate: CandidateHandle, case: Case, meter: Meter, player: Player) -> Score:
+    """Play one search and return its utility; the player asks the candidate for a part of its moves."""
     stages = _STAGES.of(candidate, case)
     if stages.stopped:
-        return Score(0.0, {"played": 0.0}, "not played: clearly worse than the shipped proposer on the cases before")
+        return Score(0.0, {"played": 0.0}, "not played: clearly worse than the shipped code on the cases before")
     table, seed = tables.load(case.data["family"], case.data["table"]), int(case.data["seed"])
-    asked = AskedTune(candidate)
-    played = play(table, _with_tune(asked), seed, EVALUATIONS)
-    value = UTILITY.of(Outcome(share(played, table), asked.proposals, asked.seconds))
+    played = play(table, player, seed, EVALUATIONS)
+    value = UTILITY.of(Outcome(share(played, table), meter.calls, meter.seconds))
     if case.split == "val":
         stages.add(value - reference(case.data["family"], case.data["table"], seed))
-    metrics = {"played": 1.0, "best": float(played.best[-1]), "picked": played.picked, "proposals": asked.proposals}
+    metrics = {"played": 1.0, "best": float(played.best[-1]), "picked": played.picked, "calls": float(meter.calls)}
     words = f"{case.name}: best {played.best[-1]:.2f}, picked {played.picked:.2f} (log10 of the true percentile)"
     return Score(value, metrics, words)
 
@@ -97,7 +114,7 @@ def share(played: Played, table: tables.Table) -> float:
 
 @cache
 def reference(family: str, name: str, seed: int) -> float:
-    """Return the utility of the shipped proposer in the same search, played in this process."""
+    """Return the utility of the shipped code in the same search, played in this process."""
     table = tables.load(family, name)
     return UTILITY.of(Outcome(share(play(table, shipped("ucb"), seed, EVALUATIONS), table)))
 
@@ -107,7 +124,7 @@ class AskedTune(Tune):
 
     def __init__(self, candidate: CandidateHandle) -> None:
         super().__init__()
-        self.proposals, self.seconds = 0.0, 0.0
+        self.meter = Meter()
         self._candidate = candidate
 
     def _settings(self, known: Known, rng: np.random.Generator) -> Iterator[Values]:
@@ -115,8 +132,7 @@ class AskedTune(Tune):
         began = time.monotonic()
         seed = int(rng.integers(2**31))
         answer = self._candidate.call("proposer/service.py:ask", packed(_ranked(known)), seed, self.tries)
-        self.proposals += 1
-        self.seconds += time.monotonic() - began
+        self.meter.add(time.monotonic() - began)
         yield from settings_of(answer, known, self.tries)
 
 

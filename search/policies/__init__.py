@@ -8,6 +8,7 @@
 
     selection/       one node out of all
         scores.py       node scores (UCB, PUCT, the weights of ShinkaEvolve and others)
+        formula.py      the formula of the default policy, without the tree
         values.py       the rank, the min-max value or the share of a mean, which scores start from
         backups.py      values and visits of subtrees
         samplers.py     from scores to one node: argmax, proportional, rank softmax

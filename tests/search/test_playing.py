@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,9 +20,10 @@ from operators.numeric.proposer.service import ask
 from prepare.load import TaskError, task_from
 from prepare.program import ProgramTask, folder_settings
 from prepare.scorer import Case, Completed, Invalid, Score
-from search.playing import proposer, tables
+from search.playing import policy, proposer, tables
 from search.playing.stages import Stages, clearly_worse
 from search.playing.utility import Outcome, Utility
+from search.policies.selection.formula import flat_ucb
 
 HOUSE = Path(__file__).parents[2]
 
@@ -212,7 +214,45 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         tables.load("hpobench", "car")
 
 
-# ---------------------------------------------------------------- the task
+# ---------------------------------------------------------------- the formula of a policy
+
+
+class Formula(Proposer):
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        super().__init__(answer)
+        self.functions = {"flat_ucb": answer}
+
+
+def test_the_shipped_formula_plays_the_shipped_searches() -> None:
+    """Exactly: arrays pass the packing as they are."""
+    (first, *_), case = [data for data in proposer.cases("val")], "val"
+    score = policy.score(Formula(flat_ucb), Case(first["name"], case, first, 1))  # type: ignore[arg-type]
+    assert score.value == proposer.reference(first["family"], first["table"], first["seed"])
+    assert score.metrics["calls"] > 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda values, visits: values.tolist(), "returned list; expected an array"),
+        (lambda values, visits: values[1:], "expected an array of"),
+        (lambda values, visits: np.full(len(values), np.nan), "no finite number"),
+    ],
+)
+def test_a_formula_that_returns_no_scores_is_refused(answer: Any, said: str) -> None:
+    first = next(proposer.cases("val"))
+    with pytest.raises(Invalid, match=said):
+        policy.score(Formula(answer), Case(first["name"], "val", first, 1))  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- the tasks
+
+
+def test_the_formula_is_the_file_that_the_policy_uses() -> None:
+    task = task_from(folder_settings(HOUSE / "conf" / "task" / "self" / "policy"))
+    assert isinstance(task, ProgramTask)
+    task.prepare()
+    assert task.seed_files() == {"formula.py": Path(inspect.getfile(flat_ucb)).read_text()}
 
 
 def test_the_tasks_files_are_those_that_this_project_uses() -> None:

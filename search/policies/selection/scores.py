@@ -17,6 +17,7 @@ from scipy.special import expit
 from archive.tree import Floats, Tree
 from search.policies import validation
 from search.policies.selection.backups import subtree_visits
+from search.policies.selection.formula import flat_ucb
 from search.policies.selection.values import NORMS, Norm, among, normalised, oriented, ranks
 from search.policies.tree_cache import Mask, cache_of
 
@@ -60,10 +61,7 @@ class FlatUcb(_Normed):
         validation.number("score.c", self.c, 0, why="0 is greedy")
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
-        visits = tree.visits
-        total = visits[among(tree, members)].sum()
-        scores: Floats = normalised(tree, self.norm, members) + self.c * np.sqrt(np.log1p(total) / (1.0 + visits))
-        return scores
+        return flat_ucb(normalised(tree, self.norm, members), tree.visits, self.c)
 
 
 @dataclass(frozen=True)
