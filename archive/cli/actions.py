@@ -23,6 +23,7 @@ from prepare.output import many, printable
 
 NO_TABLE = (
     "summary", "show", "certificate", "diff", "tail", "steer", "export", "merge", "backup", "repair", "report", "serve",
+    "paper", "audit",
 )  # fmt: skip
 """Commands whose answer is no table, so that it cannot be CSV or Parquet."""
 _LOOK_AGAIN = 1.0
@@ -269,3 +270,42 @@ def repair(options: Options) -> int:
     for line in done or [f"{path}: its log is sound, nothing was changed"]:
         print(printable(line))
     return 0
+
+
+# ---------------------------------------------------------------- papers
+
+
+def paper(options: Options) -> int:
+    """Build a paper. Returns 1 if it has findings, which are printed."""
+    from archive.paper import prose
+    from archive.paper.build import build, read_sections
+    from archive.paper.numbers import Study
+
+    reader = _reader(options)
+    with reader.held():
+        study = Study.of(reader, options.study)
+        sections = prose.sections(study) if options.draft is None else read_sections(Path(options.draft))
+        built = build(study, sections, Path(options.out), options.pages)
+    for finding in built.findings:
+        print(f"{finding.code}: {printable(str(finding))}", file=sys.stderr)
+    if built.findings:
+        print(
+            f"{built.folder}: {many(len(built.findings), 'finding')}; "
+            f"mend its sections and build with --draft {built.folder}"
+        )
+        return 1
+    print(built.pdf or f"{built.folder / 'paper.html'} (no PDF: {built.note})")
+    return 0
+
+
+def audit(options: Options) -> int:
+    from archive.paper.audit import audit as faults_of
+
+    reader = _reader(options)
+    with reader.held():
+        found = faults_of(Path(options.paper), reader)
+    for fault in found:
+        print(f"{fault.code}: {printable(fault.words)}")
+    if not found:
+        print(f"{options.paper}: every number, reference, run and setting is as the archive has it")
+    return 1 if found else 0

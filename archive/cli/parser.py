@@ -27,6 +27,8 @@ COMMANDS = {
     "export": "the lineage of a node (default: the champion) as a git branch or as patches",
     "report": "one page that answers most questions, for any browser, offline",
     "serve": "the same page, live, on this machine",
+    "paper": "a paper on a study, in which every number is a query: LaTeX, HTML, and PDF where pdflatex is installed",
+    "audit": "whether a paper says what the archive says: exit status 1 if not",
     "merge": "bring the runs of other archives into this one",
     "backup": "a copy of the archive in one new file, also while a search writes to it",
     "repair": "keep what is readable of an archive whose log is damaged",
@@ -84,6 +86,8 @@ examples
   python -m archive steer budget +50
   python -m archive report --out night.html --plots plots
   python -m archive serve --port 8000
+  python -m archive paper circles --out papers
+  python -m archive audit papers/circles-1
   python -m archive export 3fa9 --branch best --repo ../my-model
   python -m archive export --all --branch night
   python -m archive export --patch steps
@@ -244,6 +248,19 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="the port (default: any that is free)")
 
 
+def _paper(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", metavar="STUDY", help="a study of the archive")
+    parser.add_argument("--out", metavar="DIR", required=True, help="the folder for DIR/STUDY-1, DIR/STUDY-2 ...")
+    parser.add_argument("--pages", type=int, choices=(4, 8), default=8, help="pages at most (default 8)")
+    parser.add_argument(
+        "--draft", metavar="PAPER", help="an earlier attempt, whose sections/*.tex may have been edited"
+    )
+
+
+def _audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paper", metavar="PAPER", help="the folder of a paper")
+
+
 def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("others", nargs="+", metavar="OTHER", help="the files of other archives")
 
@@ -256,7 +273,8 @@ _OPTIONS = {
     "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "certificate": _node,
     "diff": _two_nodes,
     "runs": _nothing, "compare": _compare, "events": _run_and_limit, "tail": _run_and_limit, "export": _export,
-    "steer": _steer, "report": _report, "serve": _serve, "merge": _merge, "backup": _backup,
+    "steer": _steer, "report": _report, "serve": _serve, "paper": _paper, "audit": _audit, "merge": _merge,
+    "backup": _backup,
     "repair": _nothing, "check": _nothing,
 }  # fmt: skip
 

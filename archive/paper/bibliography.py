@@ -30,7 +30,7 @@ class Reference:
     @property
     def text(self) -> str:
         """The entry as a reader sees it: authors, title, place, year."""
-        authors = self.fields["author"].replace(" and ", ", ")
+        authors = self.fields["author"].replace(" and others", " et al.").replace(" and ", ", ")
         place = next(
             (self.fields[name] for name in ("journal", "booktitle", "publisher", "note") if name in self.fields), ""
         )

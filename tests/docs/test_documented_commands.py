@@ -36,6 +36,8 @@ ARCHIVE = {"treewright-archive", "python -m archive"}
 ELSEWHERE = {
     "python -m archive serve": "answers until Ctrl-C: tests/archive/test_serve.py",
     "python -m archive tail": "follows until Ctrl-C: tests/archive/test_follow.py",
+    "python -m archive paper circles --out papers": "needs the study above: tests/archive/test_paper.py",
+    "python -m archive audit papers/circles-1": "needs the paper above: tests/archive/test_paper.py",
     "python train/seeds/shakespeare.py": "trains for 10 s: tests/prepare/test_standalone.py",
     "python train.py": "an exported program trains for 10 s: tests/archive/test_export.py",
     "cd shakespeare": "the folder in an export: tests/archive/test_export.py",
