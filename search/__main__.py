@@ -37,6 +37,7 @@ _BESIDE = {
     "ablate": ("search.cli.ablate", "ablate"),
     "explain": ("search.cli.explain", "explain"),
     "study": ("search.cli.study", "study"),
+    "mcp": ("search.cli.mcp", "mcp"),
 }
 """Subcommands with options of their own -> (module, function). Only the requested module is imported."""
 

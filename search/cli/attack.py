@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from archive.records import Failed
 from prepare.load import TaskError
 from prepare.output import FAILED
-from search.attack.judge import CheatVerdict, all_cheats, attack, honest_scores, target_of
-from search.cli.terminal import show, show_error
+from search.attack.judge import CheatVerdict, Honest, all_cheats, attack, honest_scores, target_of
+from search.cli.terminal import show, show_error, show_json
 from search.cli.trials import NO_TRIALS, Trials, open_trials, parser
 
 
@@ -21,32 +21,51 @@ def attack_task(arguments: Sequence[str]) -> int:
     """Run the command. Returns 0 if the honest seed scores and no cheat got through, else 1. Raises SettingsError."""
     options = _options(arguments)
     try:
-        return _attack(open_trials(options), options)
+        return (_attack_as_json if options.json else _attack)(open_trials(options), options)
     except NO_TRIALS as error:
         show_error(error)
         return FAILED
 
 
+def _attack_as_json(trials: Trials, options: argparse.Namespace) -> int:
+    """Print the verdicts as one object. Returns 1 if a cheat got through, or if none was tried."""
+    honest, problem = _honest(trials)
+    verdicts = [] if honest is None else list(_verdicts(trials, honest, options))
+    rows = [{"cheat": v.cheat.name, "status": v.status, "what": v.cheat.words, "reason": v.words} for v in verdicts]
+    scores = None if honest is None else list(honest.scores)
+    show_json({"honest": scores, "problem": problem or None, "trust": trials.task.trust, "cheats": rows})
+    tried = [verdict for verdict in verdicts if verdict.status != "not applicable"]
+    return 0 if tried and all(verdict.status != "GOT THROUGH" for verdict in tried) else 1
+
+
 def _attack(trials: Trials, options: argparse.Namespace) -> int:
-    try:
-        honest = honest_scores(trials)
-    except TaskError as error:
-        honest = None
-        show(_line("honest seed", "PROBLEM", str(error)))
-    if isinstance(honest, Failed):
-        show(_line("honest seed", "PROBLEM", f"{honest.outcome}: {honest.reason}"))
-    if honest is None or isinstance(honest, Failed):
+    honest, problem = _honest(trials)
+    if honest is None:
+        show(_line("honest seed", "PROBLEM", problem))
         show("\nThe honest seed has no score: python -m search check says more.")
         return 1
     show(_line("honest seed", "scored", ", ".join(f"{score:.6g}" for score in honest.scores)))
-    cheats = [each for each in all_cheats(trials.task, trials.files) if options.only in (None, each.name)]
-    target = target_of(trials, honest, f"attack-{secrets.token_hex(8)}")
     verdicts = []
-    for verdict in attack(trials, cheats, target, honest):
+    for verdict in _verdicts(trials, honest, options):
         verdicts.append(verdict)
         if verdict.status != "not applicable":
             show(_line(verdict.cheat.name, verdict.status, f"{verdict.cheat.words}: {verdict.words}"))
     return _end(trials, verdicts)
+
+
+def _honest(trials: Trials) -> tuple[Honest | None, str]:
+    """Return the scores of the honest seed, or None and why there are none."""
+    try:
+        found = honest_scores(trials)
+    except TaskError as error:
+        return None, str(error)
+    return (None, f"{found.outcome}: {found.reason}") if isinstance(found, Failed) else (found, "")
+
+
+def _verdicts(trials: Trials, honest: Honest, options: argparse.Namespace) -> Iterator[CheatVerdict]:
+    cheats = [each for each in all_cheats(trials.task, trials.files) if options.only in (None, each.name)]
+    target = target_of(trials, honest, f"attack-{secrets.token_hex(8)}")
+    yield from attack(trials, cheats, target, honest)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -10,6 +10,7 @@ import argparse
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 from archive.records import Failed, Scored
 from operators.languages.language import language_for
@@ -23,7 +24,7 @@ from prepare.program import ProgramTask
 from search.claims.statistics import runs_for
 from search.cli.broken import broken_versions
 from search.cli.doctor import Finding, model_findings
-from search.cli.terminal import show
+from search.cli.terminal import show, show_json
 from search.cli.trials import NO_TRIALS, Trials, open_trials, parser, search_words
 from search.config import Config
 from search.display.live import clean
@@ -44,6 +45,8 @@ def check(arguments: Sequence[str]) -> int:
     """Run the command: print the findings. Returns 0 if a search can start, else 1."""
     words = "Evaluate a task's seed a few times before a search: score, noise, direction, time, trust."
     options = parser("check", words).parse_intermixed_args(arguments)
+    if options.json:
+        return _as_json(options)
     problems = 0
     for finding in _findings(options):
         show(finding.line)
@@ -53,6 +56,15 @@ def check(arguments: Sequence[str]) -> int:
         return 1
     show(f"\nReady: {search_command(search_words(options))}")
     return 0
+
+
+def _as_json(options: argparse.Namespace) -> int:
+    """Print all findings as one object. Returns 0 if a search can start, else 1."""
+    findings = list(_findings(options))
+    ready = all(finding.level != "problem" for finding in findings)
+    next_command = search_command(search_words(options)) if ready else None
+    show_json({"ready": ready, "findings": [asdict(each) for each in findings], "next": next_command})
+    return 0 if ready else 1
 
 
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from archive.difference import compare, gains_by_case, measurements
@@ -21,7 +22,7 @@ from prepare.command_line import command
 from prepare.config import SettingsError
 from prepare.output import Parser
 from search.cli.ablate import AblationError, located
-from search.cli.terminal import show, show_error
+from search.cli.terminal import show, show_error, show_json
 from search.display.live import clean
 
 _ARCHIVE = "treewright.duckdb"
@@ -37,18 +38,23 @@ def explain(arguments: Sequence[str]) -> int:
     """Run the command. Returns the exit status: 0 done, 1 failed. Raises SettingsError."""
     parser = Parser(
         prog="python -m search explain",
-        usage="python -m search explain ID [archive=FILE]",
+        usage="python -m search explain ID [archive=FILE] [--json]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("node", metavar="ID", help="a prefix of a node's id that matches exactly one node")
+    parser.add_argument("--json", action="store_true", help="print an object")
     parser.add_argument("overrides", metavar="archive=FILE", nargs="*", help="the archive (treewright.duckdb)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if strange := [word for word in options.overrides if not word.startswith("archive=")]:
         raise SettingsError(f"{strange[0]}: only archive= can be set here")
     named = [word.partition("=")[2] for word in options.overrides]
     try:
-        show(_explained(Path(named[-1] if named else _ARCHIVE).expanduser(), options.node))
+        path = Path(named[-1] if named else _ARCHIVE).expanduser()
+        if options.json:
+            show_json(facts(path, options.node))
+        else:
+            show(_explained(path, options.node))
     except (AblationError, ArchiveError) as error:
         show_error(error)
         return 1
@@ -69,6 +75,29 @@ def _explained(path: Path, start: str) -> str:
                 f"{command('search', 'ablate')} {node_id[:8]} measures instead."
             )
         return "\n".join([*paired, described(node_id, found)])
+
+
+def facts(path: Path, start: str) -> dict[str, object]:
+    """Return what the scores tell of a node as plain values. ``parameters`` is None with too few programs.
+
+    Raises AblationError and ArchiveError.
+    """
+    if not path.exists():
+        raise AblationError(f"there is no archive {path}; name it with archive=FILE")
+    with Archive.open(path) as archive:
+        run, node_id, tree = located(archive, start)
+        found = explain_parameters(tree, node_id)
+        sides = [measurements(tree.comparable(each)) for each in (tree.root, node_id)]
+        gain = compare(sides[0], sides[1], tree.direction, deterministic=tree.deterministic)
+        return {
+            "run": run.run,
+            "node": node_id,
+            "gain": None if isinstance(gain, NoInterval) else asdict(gain),
+            "gains_by_case": gains_by_case(sides[0], sides[1], tree.direction),
+            "programs": None if found is None else found.programs,
+            "code_changed": None if found is None else found.code_changed,
+            "parameters": None if found is None else [{**asdict(e), "verdict": e.verdict} for e in found.effects],
+        }
 
 
 def by_case(tree: Tree, node_id: str) -> list[str]:

@@ -49,6 +49,7 @@ Examples
   python -m search explain ID                          estimate the gain by each parameter, from all scores
   python -m search ablate ID                           measure the gain by each step, with evaluations
   python -m search study plan.yaml                     register a plan, and make its runs: docs/studies.md
+  python -m search mcp                                 serve the archive to a coding agent: docs/language-models.md
   python -m archive leaderboard                        the best programs, also while a search runs
 
 More: --cfg job (print the whole configuration), --config-dir DIR (your own conf/ folder, besides the built-in one).

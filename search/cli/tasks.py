@@ -14,7 +14,7 @@ from prepare.output import Parser
 from prepare.program import ProgramTask, folder_settings
 from prepare.task import Task
 from prepare.task_folders import task_folder
-from search.cli.terminal import show
+from search.cli.terminal import show, show_json
 
 
 def tasks(arguments: Sequence[str]) -> int:
@@ -22,6 +22,9 @@ def tasks(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     folder = None if options.config_dir is None else Path(options.config_dir)
     names = choices_of("task", *([] if folder is None else [folder]))
+    if options.json:
+        show_json([_facts(name, _task(name, folder)) for name in names])
+        return 0
     rows = [_HEAD, *(_row(name, _task(name, folder)) for name in names)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD) - 1)]
     for row in rows:
@@ -33,6 +36,7 @@ def tasks(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m search tasks", description="List the tasks: what is improved, time, trust, record.")
     parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
+    parser.add_argument("--json", action="store_true", help="print an array of objects")
     return parser
 
 
@@ -51,6 +55,21 @@ def _row(name: str, task: Task) -> tuple[str, ...]:
     trust = task.trust if isinstance(task, ProgramTask) else "audited"
     best = "-" if known is None else f"{known.value:.10g} ({known.source})"
     return name, _title(task.instructions()), f"{arrow} {task.metric.name}", f"{task.seconds:g}", trust, best
+
+
+def _facts(name: str, task: Task) -> dict[str, object]:
+    """Return what the table has of a task, as plain values."""
+    known = task.known if isinstance(task, ProgramTask) else None
+    return {
+        "name": name,
+        "title": _title(task.instructions()),
+        "metric": task.metric.name,
+        "direction": task.metric.direction,
+        "unit": task.metric.unit,
+        "seconds": task.seconds,
+        "trust": task.trust if isinstance(task, ProgramTask) else "audited",
+        "best_known": None if known is None else {"value": known.value, "source": known.source},
+    }
 
 
 def _title(instructions: str) -> str:

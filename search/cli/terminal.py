@@ -6,6 +6,8 @@ escape sequence in it reaches the terminal.
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 
 from prepare.output import printable
@@ -14,6 +16,22 @@ from prepare.output import printable
 def show(text: str) -> None:
     """Print a text without control characters, and flush the output."""
     print(printable(text), flush=True)
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON. What JSON does not have (infinity, NaN) is null; all but ASCII is escaped."""
+    print(json.dumps(_finite(value), indent=2), flush=True)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
 
 
 def show_error(error: BaseException, before: str = "") -> None:

@@ -34,6 +34,7 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("task", metavar="FOLDER|NAME", help="a task's folder, or the name of one in conf/task")
     made.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="settings, as of python -m search")
     made.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
+    made.add_argument("--json", action="store_true", help="print JSON in place of the table, at the end")
     return made
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    path for folder in (".", "docs", "examples", "tests", "tests/benchmarks") for path in (HOUSE / folder).glob("*.md")
+    path
+    for folder in (".", "docs", "examples", "skills/treewright", "tests", "tests/benchmarks")
+    for path in (HOUSE / folder).glob("*.md")
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -272,10 +273,18 @@ def test_the_command_prints_a_table_and_fails_for_a_break(
     assert attack_task(["naive", "--only", "reported value"]) == 0
     assert "reported value          rejected        returns the best score: invalid: got" in capsys.readouterr().out
     assert attack_task(["naive", "--only", "no such cheat"]) == 1
+    capsys.readouterr()
+    assert attack_task(["naive", "--only", "reported value", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["cheats"]
+    assert (row["cheat"], row["status"], row["what"]) == ("reported value", "rejected", "returns the best score")
     runs.judge = taken_as_it_is
     written(tmp_path, {"main.py": "def value(x):\n    return 1 / 0\n"})
     assert attack_task(["naive", "--only", "nan"]) == 1
     assert "honest seed             PROBLEM         crashed: ZeroDivisionError" in capsys.readouterr().out
+    assert attack_task(["naive", "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["honest"], said["cheats"]) == (None, [])
+    assert said["problem"].startswith("crashed: ZeroDivisionError")
 
 
 @pytest.mark.slow

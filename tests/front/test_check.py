@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from prepare.command_line import command
 from search.cli.adopt import adopt
 from search.cli.check import check
 from search.cli.new import KINDS, new
+from search.cli.tasks import tasks
 
 TASK = """\
 name: small
@@ -47,6 +49,22 @@ def test_a_sample_is_described_and_ready(tmp_path: Path, capsys: pytest.CaptureF
     ):
         assert line in said
     assert not list(tmp_path.glob("*.duckdb"))
+
+
+def test_the_findings_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written(tmp_path / "broken", {"task.yaml": TASK, "score.py": SCORE, "program.md": "Larger."})
+    assert check([str(folder), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["ready"], said["next"]) == (False, None)
+    assert [each["level"] for each in said["findings"]] == ["problem"]
+
+
+def test_the_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tasks(["--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert (found["circles26"]["direction"], found["circles26"]["trust"]) == ("maximise", "verified")
+    assert found["circles26"]["best_known"]["value"] > 2.6
+    assert found["shakespeare"]["best_known"] is None
 
 
 @pytest.mark.slow

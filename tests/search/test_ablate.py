@@ -221,6 +221,9 @@ def test_what_each_parameter_gains_is_estimated_without_an_evaluation(night: Pat
     assert gains == sorted(gains, reverse=True)
     assert "helps" in {verdict for *_, verdict in told}, done.stdout
     assert one(night, "count(*) FROM evaluations") == before
+    facts = json.loads(explain(night.parent, verdict(night)[:10], "--json").stdout)
+    assert facts["node"] == verdict(night)
+    assert [f"{each['gain']:+.2f}" for each in facts["parameters"]] == [gain for _, gain, _, _ in told]
 
 
 def test_what_cannot_be_explained_is_said(night: Path) -> None:
