@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import inside
 import pytest
 
 from prepare.data.corpora import Folder, Plays
@@ -155,6 +156,7 @@ def run(command: list[str], environment: dict[str, str], cwd: Path) -> subproces
     )
 
 
+@pytest.mark.slow
 def test_a_program_runs_alone_and_prints_its_score(house: dict[str, str], tmp_path: Path) -> None:
     done = run(["train.py", "--seconds", "1"], house, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -172,7 +174,7 @@ def test_a_program_alone_without_its_task_says_so(house: dict[str, str], tmp_pat
     assert done.stderr.startswith("error: no task for train.py")
 
 
-@pytest.mark.parametrize("command", [["train.py"], ["-m", "prepare"]])
+@pytest.mark.parametrize("command", [pytest.param(["train.py"], marks=pytest.mark.slow), ["-m", "prepare"]])
 def test_a_task_beside_a_program_cannot_name_code(house: dict[str, str], tmp_path: Path, command: list[str]) -> None:
     owned = json.loads(
         '{"name":"x","metric":{"name":"m","direction":"minimise"},'
@@ -199,6 +201,7 @@ def test_the_seed_program_runs_alone() -> None:
 
 
 def test_python_m_prepare(house: dict[str, str], tmp_path: Path) -> None:
+    """Launched, as a user does; the other tests of the command run inside this process."""
     fresh = {**house, "TREEWRIGHT_CACHE": str(tmp_path / "cache")}
     first = run(["-m", "prepare"], fresh, tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
@@ -216,23 +219,23 @@ def test_python_m_prepare(house: dict[str, str], tmp_path: Path) -> None:
     ],
 )
 def test_python_m_prepare_misused(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
-    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(ROOT)}, tmp_path)
+    done = inside.prepare(tmp_path, *arguments)
     assert done.returncode == status
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: LanguageModelTask) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TREEWRIGHT_CACHE": str(tmp_path / "cache")}
+    cache = str(tmp_path / "cache")
     data = ["data=folder", f"data.path={toy_task.corpus.path}"]  # type: ignore[attr-defined]
-    command = ["-m", "prepare", "task=gpt", *data, "task.context=32", "task.vocab=300", "device=cuda_24gb"]
-    first = run(command, environment, tmp_path)
+    command = ["task=gpt", *data, "task.context=32", "task.vocab=300", "device=cuda_24gb"]
+    first = inside.prepare(tmp_path, *command, TREEWRIGHT_CACHE=cache)
     assert first.returncode == 0, first.stderr
     assert "folder: prepared in" in first.stdout
     assert "million tokens" in first.stdout
     assert "of the training tokens are cropped" in first.stdout
     assert "/bpe300-" in first.stdout
-    assert "folder: already prepared in" in run(command, environment, tmp_path).stdout
+    assert "folder: already prepared in" in inside.prepare(tmp_path, *command, TREEWRIGHT_CACHE=cache).stdout
 
 
 @pytest.mark.parametrize(
@@ -246,7 +249,7 @@ def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: LanguageModelTask)
     ],
 )
 def test_python_m_prepare_with_settings_that_make_no_sense(tmp_path: Path, arguments: list[str], words: str) -> None:
-    done = run(["-m", "prepare", *arguments], {**os.environ, "PYTHONPATH": str(ROOT)}, tmp_path)
+    done = inside.prepare(tmp_path, *arguments)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
     assert words in done.stderr

@@ -1,4 +1,4 @@
-"""``python -m search`` and ``python -m archive`` run inside the process of the tests: a start of Python costs a second.
+"""``python -m search``, ``archive`` and ``prepare`` inside the process of the tests: a start of Python costs a second.
 
 What only a process of its own can show (signals, a terminal, a kill, imports, a working directory that holds modules)
 is tested with ``launching``.
@@ -36,6 +36,13 @@ def archive(folder: Path, *words: str, **variables: str) -> subprocess.Completed
     from archive.__main__ import main
 
     return called(lambda: main(words), ["archive", *words], folder, **variables)
+
+
+def prepare(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """``python -m prepare`` in ``folder``."""
+    from prepare.__main__ import main
+
+    return called(lambda: main(list(words)), ["prepare", *words], folder, **variables)
 
 
 def run(words: Sequence[str], folder: Path, timeout: float = 0, **variables: str) -> subprocess.CompletedProcess[str]:
