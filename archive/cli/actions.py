@@ -188,10 +188,12 @@ def export(options: Options) -> int:
     if options.patch is not None:
         return _export_patches(reader, options)
     if not options.all:
-        done = export.export_lineage(reader, options.id, options.branch, repo)
+        with reader.held():
+            done = export.export_lineage(reader, options.id, options.branch, repo)
         print(json.dumps(_facts(done)) if options.json else export.what_to_type(done))
         return 0
-    leaves = export.export_leaves(reader, options.run, options.branch, repo)
+    with reader.held():
+        leaves = export.export_leaves(reader, options.run, options.branch, repo)
     if options.json:
         print(json.dumps([_facts(leaf) for leaf in leaves]))
         return 0

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,6 +91,11 @@ class ArchiveReader:
             connection.close()
         return connection is not None
 
+    @property
+    def is_held(self) -> bool:
+        """Return whether a block of ``held`` is open."""
+        return self._holds
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep a free file open for all queries of the block. Keep the block short: a search waits meanwhile."""
@@ -140,6 +146,17 @@ class ArchiveReader:
 
     def _unanswered(self, locked: ArchiveLocked) -> ArchiveLocked:
         return ArchiveLocked(f"{locked}. It does not answer SQL on {socket_path(self.path)}", locked.pid)
+
+
+@contextmanager
+def held(reader: Reader) -> Iterator[Reader]:
+    """Yield a reader that keeps a free file open until the end of the block, whichever threads use ``reader``."""
+    if not isinstance(reader, ArchiveReader) or reader.is_held:
+        yield reader
+        return
+    own = copy(reader)
+    with own.held():
+        yield own
 
 
 def which_archive(path: Path | str | None = None) -> Path:

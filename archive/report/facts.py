@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.query.ablations import ablations
-from archive.query.query import Reader
+from archive.query.query import Reader, held
 from archive.query.questions import (
     KNOWN,
     PART,
@@ -39,7 +39,11 @@ def gather(reader: Reader, run: str | None = None) -> dict[str, Any]:
 
     Raises QueryError if there is no such run, or no run at all.
     """
-    name = which_run(reader, run)
+    with held(reader) as one:
+        return _gathered(one, which_run(one, run))
+
+
+def _gathered(reader: Reader, name: str) -> dict[str, Any]:
     (summary,) = rows(reader, "SELECT * FROM run_summary WHERE run = ?", [name])
     nodes = _nodes(reader, name)
     place = {node_id: i for i, node_id in enumerate(nodes["id"])}

@@ -79,14 +79,12 @@ def _state(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
 
 def check(connection: duckdb.DuckDBPyConnection, path: Path, catalog: str = CATALOG) -> None:
     """Raise NotAnArchive if the database is no archive, or has a newer schema than this version."""
-    is_ours = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name IN ('meta', 'runs', 'nodes')",
-        [catalog],
-    ).fetchall()
-    if is_ours != [(3,)]:
-        raise NotAnArchive(f"{path} is a DuckDB database, but not a Treewright archive; name another file")
-    versions = connection.execute(f"SELECT max(schema_version) FROM {catalog}.main.meta").fetchall()
-    version = versions[0][0]
+    try:  # a tenth of the time of asking duckdb_tables()
+        connection.execute(f"SELECT 1 FROM {catalog}.main.runs, {catalog}.main.nodes LIMIT 0")
+        ((version,),) = connection.execute(f"SELECT max(schema_version) FROM {catalog}.main.meta").fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException):
+        words = f"{path} is a DuckDB database, but not a Treewright archive; name another file"
+        raise NotAnArchive(words) from None
     if version is None or version > SCHEMA_VERSION:
         raise NotAnArchive(
             f"{path} has schema version {version}, and this Treewright knows versions up to {SCHEMA_VERSION}: it was "

@@ -226,12 +226,12 @@ def test_all_commands_tell_the_same_last_verdict(
             code: VerdictCode = "improvement" if kind == "champion" else "within_noise"
             archive.decide(Decision("night", kind, child, f"the {kind} claim", figures, at, code))
     reader, is_champion = open_reader(path), last == "champion"
-    assert summary_facts(reader, None)["verdict"]["kind"] == last
-    assert (summary_facts(reader, None)["champion"] is not None) == is_champion
-    assert gather(reader, None)["verdict"]["kind"] == last
-    facts = commands.runs(reader)
+    with reader.held():
+        summary, report = summary_facts(reader, None), gather(reader, None)
+        facts, compared = commands.runs(reader), by_key(reader, None)
+    assert summary["verdict"]["kind"] == report["verdict"]["kind"] == last
+    assert (summary["champion"] is not None) == is_champion
     assert (dict(zip(facts.columns, facts.rows[0], strict=True))["champion"] == child) == is_champion
-    compared = by_key(reader, None)
     assert dict(zip(compared.columns, compared.rows[0], strict=True))["champions"] == is_champion
     words = ["export", "--branch", "best", "--repo", str(tmp_path / "repo"), "--archive", str(path)]
     assert main(words) == 0

@@ -25,6 +25,7 @@ from archive.query.query import ArchiveReader, open_reader
 from archive.query.select import Result, run_select
 from archive.query.server import SqlServer
 from archive.query.wire import decoded, encoded, receive, send, socket_path
+from archive.report.facts import gather
 from archive.storage.database import connect
 from archive.storage.store import Archive
 
@@ -312,6 +313,9 @@ def test_a_command_opens_a_free_file_once_and_lets_go_of_it(tmp_path: Path, monk
         for _ in range(3):
             assert reader.query("SELECT count(*) FROM nodes").rows == [(5,)]
     assert len(opened) == 1
+    assert gather(reader)["run"]["run"] == "night"
+    assert len(opened) == 2
+    assert not reader.is_held, "other threads may use it meanwhile"
     Archive.open(path, patience=0).close()  # nobody is in its way
 
 
