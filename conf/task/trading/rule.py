@@ -1,10 +1,12 @@
-"""Follow the trend: the sign of a moving average of returns, held until it changes."""
+"""Follow the trend: positions in proportion to a moving average of returns; HOLD is a band without trades."""
 
 import numpy as np
 
 SPAN = 10  # tune: 2..200 log
 SIZE = 0.3  # tune: 0.05..5 log
 HOLD = 0.0  # tune: 0..0.5
+RISK = 0.0  # tune: 0..2
+MEMORY = 50  # tune: 20..500 log
 
 
 def trade(markets, bar):
@@ -14,7 +16,8 @@ def trade(markets, bar):
     while (prices := bar(positions)) is not None:
         returns = np.log(prices / before)
         average += (returns - average) / SPAN
-        scale += (np.abs(returns) - scale) / 50
-        wanted = np.clip(SIZE * np.sqrt(SPAN) * average / scale, -1, 1)
-        positions = np.where(np.abs(wanted - positions) > HOLD, wanted, positions)
+        scale += (np.abs(returns) - scale) / MEMORY
+        unit = (0.01 / scale) ** RISK
+        wanted = np.clip(SIZE * np.sqrt(SPAN) * average / scale * unit, -1, 1)
+        positions = np.where(np.abs(wanted - positions) > HOLD * unit, wanted, positions)
         before = prices
