@@ -192,6 +192,8 @@ class Config:
     """A command that is told of a plateau, failures, caps and the end; see ``search/observers/notify.py``."""
     tracker: Part | None = None
     """An experiment tracker; see ``search/observers/trackers``."""
+    overseer: Part | None = None
+    """Rules that end a search which gets nowhere; see ``search/observers/overseer.py``."""
     chosen: Mapping[str, str | None] = field(default_factory=dict)
     """Group -> the choice that was made, for the record."""
     sweep: Sweep | None = None
@@ -367,6 +369,7 @@ _SECTIONS: Mapping[str, Callable[[Any], Any]] = {
     "archive": _archive,
     "notify": lambda value: None if value in (None, _MISSING) else str(value),
     "tracker": lambda value: None if _names_nothing(value) else Part.of(value, "tracker"),
+    "overseer": lambda value: None if _names_nothing(value) else Part.of(value, "overseer"),
     "chosen": lambda value: {} if value is _MISSING else dict(value),
     "sweep": _sweep,
 }

@@ -8,6 +8,7 @@ from prepare.load import TaskError
 from search.config import Config
 from search.observers.base import Observer
 from search.observers.notify import Notifier
+from search.observers.overseer import Overseer, Rules
 from search.observers.trackers.base import Tracker, Tracking
 from search.run.controller import RunController
 
@@ -20,7 +21,18 @@ def observers_of(config: Config, controller: RunController, resumed: bool, meter
     if config.tracker is not None:
         name = config.chosen.get("tracker") or config.tracker.target.split(".")[-2]
         found.append(Tracking(name, tracker_of(config.tracker, name), controller, resumed, meter))
+    if config.overseer is not None:
+        found.append(Overseer(rules_of(config.overseer), controller, meter))
     return tuple(found)
+
+
+def rules_of(part: Part) -> Rules:
+    """Return the rules of an overseer. Raises SettingsError for invalid ones."""
+    try:
+        made: Rules = part.make()
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"overseer cannot be made: {error}") from error
+    return made
 
 
 def tracker_of(part: Part, name: str) -> Tracker:
