@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -26,6 +28,8 @@ from prepare.task_folders import with_task_folder
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+_PATHS = ("seed_file", "program", "corpus.path")
+"""Keys of a task that name files and folders."""
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
@@ -67,9 +71,15 @@ class Composed:
 
 
 def compose(overrides: Sequence[str], folder: Path | None = None) -> Composed:
-    """Compose the configuration. Raises SettingsError."""
-    if folder is not None and not folder.is_dir():
-        raise SettingsError(f"--config-dir {folder} is not a folder; expected one that contains task/, policy/ ...")
+    """Compose the configuration. Raises SettingsError.
+
+    The Python files in ``folder`` can be imported from then on, after all others, so that its YAML files can name their
+    classes. Files and folders that its tasks name are looked for beside the YAML file first.
+    """
+    if folder is not None:
+        if not folder.is_dir():
+            raise SettingsError(f"--config-dir {folder} is not a folder; expected one that contains task/, policy/ ...")
+        _make_importable(folder)
     with with_task_folder(overrides, _roots(folder)) as chosen_task:
         _refuse_unfit(chosen_task.overrides, folder)
         read = tuple(opened(readable(each)) for each in chosen_task.overrides)
@@ -78,7 +88,34 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> Composed:
             made = _composition(read, beside)
         else:
             made = _of_conf(read)
-    return replace(made, overrides=tuple(overrides), folder=folder, values=deepcopy(made.values))
+    values = deepcopy(dict(made.values))
+    if folder is not None:
+        typed = {key_of(override) for override in overrides}
+        _set_own_paths(values.get("task"), folder / "task" / f"{made.choices.get('task')}.yaml", folder, typed)
+    return replace(made, overrides=tuple(overrides), folder=folder, values=values)
+
+
+def _make_importable(folder: Path) -> None:
+    if (place := str(folder.resolve())) not in sys.path:
+        sys.path.append(place)
+
+
+def _set_own_paths(task: Any, file: Path, folder: Path, typed: AbstractSet[str]) -> None:
+    """Set the relative paths of a task to what is beside its YAML ``file``, or in ``folder``, where something is.
+
+    ``typed``: the keys that were set on the command line, whose paths are relative to the current folder.
+    """
+    if not file.is_file() or not isinstance(task, dict):
+        return
+    for key in _PATHS:
+        *above, name = key.split(".")
+        section = task.get(above[0]) if above else task
+        path = section.get(name) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or not isinstance(path, str) or f"task.{key}" in typed:
+            continue
+        found = (base / path for base in (file.parent, folder) if (base / path).exists())
+        if not Path(path).expanduser().is_absolute() and (own := next(found, None)) is not None:
+            section[name] = str(own.resolve())
 
 
 @cache

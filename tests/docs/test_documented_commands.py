@@ -53,6 +53,8 @@ SAMPLE = {
     "DIR": "my_conf",
     "task=NAME": "task=notes",
     "task=./FOLDER": "task=./packing",
+    "FOLDER": "packing",
+    "examples/plugins": str(HOUSE / "examples" / "plugins"),
     "plan.yaml": "studies/circles.yaml",
 }
 """Words of the pages -> what stands for them here."""

@@ -54,7 +54,7 @@ def test_the_notebook_finds_better_constants(tmp_path: Path) -> None:
 def test_the_plugins_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Policy and operator come from their YAML files, as ``--config-dir`` finds them."""
     folder = EXAMPLES / "plugins"
-    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "path", [*sys.path])
     config = config_for(["policy=tournament", "operators=jitter"], "cpu", folder)
     policy = factory.build_policy(config.policy)
     operators = build_operators(config.operators, None).operators
