@@ -79,6 +79,7 @@ def verdict(archive: Path) -> str:
     return str(one(archive, "any_value(node_id) FROM decisions WHERE kind IN ('champion', 'no_champion')"))
 
 
+@pytest.mark.slow
 def test_each_step_is_worth_what_it_gained(night: Path) -> None:
     node = verdict(night)
     before = one(night, "count(*) FROM evaluations WHERE run = 'night'")

@@ -57,6 +57,7 @@ def ask(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     return list(open_reader(folder / "archive.duckdb").query(sql).rows)
 
 
+@pytest.mark.slow
 def test_every_operator_makes_children_and_sql_counts_their_kinds(start: Start, tmp_path: Path) -> None:
     model = Writer()
     start("operators=all", *WEIGHTS, "budget.evaluations=60", "policy.score.c=0.5", model=model)
