@@ -38,6 +38,7 @@ _BESIDE = {
     "explain": ("search.cli.explain", "explain"),
     "study": ("search.cli.study", "study"),
     "mcp": ("search.cli.mcp", "mcp"),
+    "write": ("search.cli.write", "write"),
 }
 """Subcommands with options of their own -> (module, function). Only the requested module is imported."""
 

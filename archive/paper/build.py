@@ -63,15 +63,17 @@ def build(study: Study, sections: Mapping[str, str], out: Path, pages: int) -> B
     return Built(folder, tuple(found), pdf, note)
 
 
+def next_attempt(out: Path, study: str) -> int:
+    """Return the number of the next attempt in a folder, from 1."""
+    names = [each.name for each in out.iterdir()] if out.is_dir() else []
+    made = (re.fullmatch(rf"{re.escape(study)}-(\d+)", name) for name in names)
+    return 1 + max((int(match[1]) for match in made if match), default=0)
+
+
 def _new_folder(out: Path, study: str) -> Path:
     """Make the folder of the next attempt. Raises PaperError."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        number = 1 + max(
-            (int(m[1]) for each in out.iterdir() if (m := re.fullmatch(rf"{re.escape(study)}-(\d+)", each.name))),
-            default=0,
-        )
-        folder = out / f"{study}-{number}"
+        folder = out / f"{study}-{next_attempt(out, study)}"
         (folder / "sections").mkdir(parents=True)
         (folder / "figures").mkdir()
     except OSError as error:

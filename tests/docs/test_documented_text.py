@@ -11,6 +11,7 @@ from pages import HOUSE, PAGES, Block, anchors, blocks, links
 from prepare.load import task_from
 from prepare.program import folder_settings
 from search.settings import config_for
+from search.study.plan import read_plan
 
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]
 YAML = [block for page in PAGES for block in blocks(page, "yaml")]
@@ -48,6 +49,10 @@ def test_yaml_on_a_page_composes(block: Block, tmp_path: Path) -> None:
     if "workspace:" in block.text:
         (tmp_path / "task.yaml").write_text(block.text)
         assert task_from(folder_settings(tmp_path)).name == "packing"
+        return
+    if "hypothesis:" in block.text:
+        (tmp_path / "plan.yaml").write_text(block.text)
+        assert read_plan(tmp_path / "plan.yaml") == read_plan(HOUSE / "docs" / "studies" / "circles.yaml")
         return
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "notes.yaml").write_text(block.text)
