@@ -24,7 +24,6 @@ from operators.rewrite.answers.search_replace import InvalidAnswer, idea_of_chan
 from operators.rewrite.conversation import require_well_formed
 from operators.rewrite.improve import sections_of_scored_program
 from operators.rewrite.operator import LlmOperator, PromptContext, require_new_program
-from operators.rewrite.prompt import sections
 from operators.rewrite.prompt.context_files import context_files
 from operators.rewrite.prompt.truncation import PromptSections, TooLong
 from operators.sanitize import one_line
@@ -77,8 +76,7 @@ class Agent(LlmOperator):
     def prompt_sections(self, node_id: str, context: Context) -> PromptSections:
         found = sections_of_scored_program(node_id, context)
         numbers = {"turns": str(self._budget.turns), "seconds": f"{self._budget.seconds:g}"}
-        leader = sections.leader(context.tree, node_id, context.task)
-        return {**found, **numbers, "node": f"`{node_id[:8]}`", "leader": leader}
+        return {**found, **numbers, "node": f"`{node_id[:8]}`"}
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
         try:

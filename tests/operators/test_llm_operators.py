@@ -56,6 +56,42 @@ def family(garden: Garden) -> dict[str, str]:
     return {name: node.node_id for name, node in nodes.items()}
 
 
+def test_improve_is_shown_the_leader_other_changes_and_why_relatives_failed(garden: Garden) -> None:
+    node = family(garden)
+    leader = garden.grow(
+        SOURCE.replace("{}", "{'w': 1}"), (node["root"],), "improve", "keep the weight", 3.01, "architecture"
+    )
+    text = prompted(garden, Improve, node["parent"])
+    assert f"The best program so far, {leader.node_id[:8]}, has 3.01 bits per byte: better by 0.21." in text
+    assert "Every program has 10 s, on cpu." in text
+    others = text.partition("Other good programs")[2].partition("</data>")[0]
+    assert f"- {leader.node_id[:8]} improve (architecture): keep the weight: 3.01, better by 0.63" in others
+    assert "    -    return {}\n    +    return {'w': 1}\n" in others
+    assert "raise the rate" not in others, "nor the program itself, nor its ancestors"
+    assert "shapes differ\n    Traceback: shapes [3] and [4]" in text, "the end of a failed child's log"
+    assert "You may first think in a few sentences" in text
+    assert "It is the best program of the search so far." in prompted(garden, Improve, leader.node_id)
+    assert "score of `holdout`" not in text
+    assert "7.777" not in text
+
+
+def test_a_loss_in_nats_is_named_beside_a_score_in_bits(garden: Garden) -> None:
+    node = family(garden)
+    assert "by its own report: " in prompted(garden, Improve, node["parent"])
+    garden.task = replace(garden.task, metric=replace(garden.task.metric, unit="bpb"))
+    shown = prompted(garden, Improve, node["parent"])
+    assert "by its own report, in nats if it is torch's cross-entropy (1 nat is 1.443 bits): " in shown
+
+
+def test_thoughts_before_an_answer_are_no_part_of_it(garden: Garden) -> None:
+    """The prompt of ``improve`` allows them."""
+    root = garden.plant(SOURCE, 3.0)
+    meter, _ = metered(["The rate is low, `RATE = 0.001` limits the score.\n\nSo I raise it.\n\n" + GOOD])
+    done = garden.ask(Improve(meter), root.node_id)
+    assert isinstance(done, Candidate), done
+    assert (done.idea, done.files["train.py"]) == ("a higher rate", SOURCE.replace("0.001", "0.002"))
+
+
 def test_improve_is_shown_what_is_known_and_screened(garden: Garden) -> None:
     node = family(garden)
     text = prompted(garden, Improve, node["parent"])

@@ -29,13 +29,21 @@ from operators.rewrite.prompt.feedback import metrics, screenings
 from operators.rewrite.prompt.insights import kind_of
 from operators.rewrite.prompt.truncation import Listing
 from operators.sanitize import clean, escaped_characters, one_line, quote, visible
-from prepare.task import Task
+from prepare.task import BITS_PER_BYTE, Task
 
 _ANCESTORS = 10
 _SIBLINGS = 16
 _IN_FLIGHT = 12
 _LOG = 4000
 _LINE = 300
+_CHANGE, _CHANGE_LINE = 12, 120
+"""Lines of another program's change that are shown, and characters of one."""
+_LAST_WORDS, _LAST_LINES = 2, 3
+"""Failed children of which the end of the log is shown, the latest ones, and its lines."""
+_CHANGED = re.compile(r"(?!---|\+\+\+)[-+]\s*\S")
+"""A line of a diff that was removed or added, blank ones and the names of files excepted."""
+_SAME = 40
+"""Characters that a line of a log shares with a reason that says the same."""
 _FRAME = re.compile(r'^  File "([^"]+)", line \d')
 _PROGRAM = "/candidate/"
 """Part of the path from which every sandbox imports a program."""
@@ -114,7 +122,7 @@ def result(tree: Tree, node_id: str, task: Task) -> str:
     text = f"Its score is {mean:.5g}{unit}" + (f" (mean of {runs} runs)." if runs > 1 else " (one run).")
     if scored:
         last = next((e for e in reversed(scored) if e.curve), scored[-1])
-        text += _curve(last.curve)
+        text += _curve(last.curve, task)
         if last.resources.steps:
             text += f" It made {last.resources.steps} steps in {last.resources.seconds:.3g} s."
         if shown := metrics(last.metrics, task):
@@ -143,7 +151,17 @@ def ancestors(tree: Tree, node_id: str, older: Container[str] = ()) -> Listing:
 def siblings(tree: Tree, node_id: str) -> Listing:
     """Return the children of a node, failed and pending ones included, latest last."""
     children = tree.children(node_id)[-_SIBLINGS:]
-    return Listing(tuple(attempt(tree, child) for child in children), "attempts", "- nothing yet")
+    failed = [child for child in children if has_failed(tree, child)][-_LAST_WORDS:]
+    lines = (_with_last_words(tree, child) if child in failed else attempt(tree, child) for child in children)
+    return Listing(tuple(lines), "attempts", "- nothing yet")
+
+
+def _with_last_words(tree: Tree, node_id: str) -> str:
+    """Return a failed node with the end of its log, as far as its reason does not say the same."""
+    line = attempt(tree, node_id)
+    words = (clean(text)[:_CHANGE_LINE].rstrip() for text in log(tree, node_id).lines)
+    told = [text for text in words if text.strip(" ^~") and text.strip()[:_SAME] not in line]
+    return "\n".join([line, *(f"    {text}" for text in told[-_LAST_LINES:])])
 
 
 def best(tree: Tree, count: int = 8) -> Listing:
@@ -165,10 +183,29 @@ def leader(tree: Tree, node_id: str, task: Task) -> str:
     if first is None or not tree.scored(node_id):
         return ""
     if first == node_id:
-        return "It is the best program so far."
+        return "It is the best program of the search so far."
     best_score, own = (float(tree.means[tree.index[each]]) for each in (first, node_id))
     unit = f" {task.metric.unit}" if task.metric.unit else ""
     return f"The best program so far, {first[:8]}, has {best_score:.5g}{unit}: better by {abs(best_score - own):.2g}."
+
+
+def others(tree: Tree, node_id: str, task: Task, count: int = 2) -> Listing:
+    """Return the best programs that are neither a node nor its ancestors, with the beginnings of their last changes."""
+    line = set(tree.lineage(node_id))
+    lines: list[str] = []
+    for other in [each for each in best_nodes(tree, count + len(line)) if each not in line][:count]:
+        changed = [text for text in change(tree, other, task).lines if _CHANGED.match(text)]
+        cut = ["    ..."] if len(changed) > _CHANGE else []
+        lines += [attempt(tree, other), *(f"    {text[:_CHANGE_LINE]}" for text in changed[:_CHANGE]), *cut]
+    return Listing(tuple(lines), "attempts", "- none yet", keep="head")
+
+
+def hardware(tree: Tree) -> str:
+    """Return the budget and the machine of the scores that are compared."""
+    conditions = tree.conditions
+    if conditions is None:
+        return ""
+    return f"Every program has {conditions.budget_seconds:g} s, on {one_line(conditions.hardware, 160)}."
 
 
 def in_flight(tree: Tree, move_number: int) -> Listing:
@@ -256,10 +293,11 @@ def _outcome(tree: Tree, node_id: str) -> str:
     return f"{mean:.5g}, {'better' if gain > 0 else 'worse'} by {abs(gain):.2g}"
 
 
-def _curve(curve: Sequence[CurvePoint]) -> str:
+def _curve(curve: Sequence[CurvePoint], task: Task) -> str:
     """Return five points of a learning curve, as reported by the candidate."""
     if not curve:
         return ""
     picked = sorted({round(i * (len(curve) - 1) / 4) for i in range(5)})
     points = ", ".join(f"{curve[i].loss:.4g} at {curve[i].elapsed:.3g} s" for i in picked)
-    return f" Its loss by its own report: {points}."
+    nats = ", in nats if it is torch's cross-entropy (1 nat is 1.443 bits)" if task.metric.unit == BITS_PER_BYTE else ""
+    return f" Its loss by its own report{nats}: {points}."

@@ -4,14 +4,15 @@ A prompt has at most ``llm.prompt_tokens`` tokens, by an estimate on the high si
 3.3 to 4.5). What does not fit is left out line by line in this order:
 
     1. insights from the archive, the least informative first
-    2. proposals in progress, the oldest first
-    3. the list of the best programs, the worst first
-    4. earlier children of the parent, the oldest first
-    5. the history of the parent, the oldest step first
-    6. its parameters, the last first
-    7. its scores by case, the best first
-    8. the last step's change, its end first
-    9. the log of a failure, its start first
+    2. other good programs, the worst first
+    3. proposals in progress, the oldest first
+    4. the list of the best programs, the worst first
+    5. earlier children of the parent, the oldest first
+    6. the history of the parent, the oldest step first
+    7. its parameters, the last first
+    8. its scores by case, the best first
+    9. the last step's change, its end first
+   10. the log of a failure, its start first
 
 The task, the program, its score and the request are never cut: if they alone do not fit, there is no prompt. A repair
 turn adds the model's own answer, which is not counted here.
@@ -25,7 +26,18 @@ from typing import Literal
 
 from operators.sanitize import quote
 
-LEFT_OUT_FIRST = ("lessons", "in_flight", "best", "siblings", "ancestors", "knobs", "feedback", "change", "log")
+LEFT_OUT_FIRST = (
+    "lessons",
+    "others",
+    "in_flight",
+    "best",
+    "siblings",
+    "ancestors",
+    "knobs",
+    "feedback",
+    "change",
+    "log",
+)
 
 
 class TooLong(ValueError):
