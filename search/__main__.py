@@ -35,6 +35,7 @@ _BESIDE = {
     "adopt-self": ("search.cli.adopt_self", "adopt_self"),
     "evaluate": ("search.cli.evaluate", "rescore"),
     "ablate": ("search.cli.ablate", "ablate"),
+    "transfer": ("search.cli.transfer", "transfer"),
     "explain": ("search.cli.explain", "explain"),
     "study": ("search.cli.study", "study"),
     "mcp": ("search.cli.mcp", "mcp"),

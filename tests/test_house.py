@@ -26,7 +26,7 @@ LAYERS = {
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine seed_agents",
     "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < agent hybrid simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
-    "archive": "errors interval llm_calls records research_ideas < difference noise steering < bootstrap tree "
+    "archive": "errors holm interval llm_calls records research_ideas < difference noise steering < bootstrap tree "
     "< storage < query < export paper report < cli",
     "prepare": "best_known blocks bubblewrap clock command_line globs model_limits output overrides paths presets "
     "renamed scorer scoring session source syntax values wire "

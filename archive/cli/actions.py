@@ -185,6 +185,11 @@ def export(options: Options) -> int:
 
         print(results_tsv(reader, options.run))
         return 0
+    if options.adas:
+        from archive.export.adas import adas_archive
+
+        print(adas_archive(reader, options.run))
+        return 0
     if options.patch is not None:
         return _export_patches(reader, options)
     if not options.all:

@@ -138,8 +138,9 @@ def _as_command(root: argparse.ArgumentParser, words: list[str], on_terminal: bo
 def _check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.patch is not None and (options.all or options.repo):
         parser.error("--patch goes without --all and --repo: patches are files, and git am applies them")
-    if options.results_tsv and (options.all or options.repo or options.id):
-        parser.error("--results-tsv prints a whole run, so it takes no id and goes without --all and --repo")
+    if (options.results_tsv or options.adas) and (options.all or options.repo or options.id):
+        named = "--adas" if options.adas else "--results-tsv"
+        parser.error(f"{named} prints a whole run, so it takes no id and goes without --all and --repo")
     if options.all and options.id is not None:
         parser.error(f"--all exports every leaf, so it takes no id, got: {options.id}")
 
@@ -216,6 +217,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--branch", metavar="NAME", help="the branch to make")
     what.add_argument("--patch", metavar="DIR", help="write the steps as patches into this folder, for git am")
     what.add_argument("--results-tsv", action="store_true", help="print the run as the results.tsv of autoresearch")
+    what.add_argument("--adas", action="store_true", help="print a run's agents as an archive of ADAS (JSON)")
     parser.add_argument("--all", action="store_true", help="every leaf that scored better than the root, as NAME/ID")
     parser.add_argument("--repo", metavar="DIR", help="the git repository (default: the current directory)")
 

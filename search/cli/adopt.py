@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from prepare.config import SettingsError
 from prepare.known import TaskError
 from prepare.load import task_from
 from prepare.output import Parser
 from prepare.program import SETTINGS, folder_settings
-from search.adopt import ai_scientist, autoresearch, harbor, metric_lines, openevolve, shinka
+from search.adopt import adas, ai_scientist, autoresearch, harbor, metric_lines, openevolve, shinka
 from search.adopt.base import Adapter, Adopted, AdoptError, Asked
 from search.adopt.source import Source
 from search.cli.new import next_commands, refuse_existing, yaml_text
 from search.cli.terminal import show, show_error
 
-ADAPTERS: tuple[Adapter, ...] = (autoresearch, ai_scientist, harbor, openevolve, shinka, metric_lines)
+ADAPTERS: tuple[Adapter, ...] = (adas, autoresearch, ai_scientist, harbor, openevolve, shinka, metric_lines)
 _EXPECTED = """\
 {path} is no folder of a known kind; expected one of
   OpenEvolve        initial_program.*, evaluator.py
   ShinkaEvolve      initial.*, evaluate.py
   METRIC lines      measure.sh, or --command COMMAND --metric NAME --direction minimise|maximise
   Harbor            task.toml, tests/test.sh
+  ADAS              *_run_archive.json
   AI-Scientist      experiment.py --out_dir
   autoresearch      train.py, prepare.py
 It has {files}"""
+_SHARED = "  trust: self_reported, since the evaluation shares the program's sandbox, as it does there;"
 _DESCRIPTION = """\
-Make a task's folder of an OpenEvolve, ShinkaEvolve, Harbor, AI-Scientist or autoresearch folder, or of any command that
-prints a metric. Files are copied; nothing of them is executed.
+Make a task's folder of an ADAS archive, of an OpenEvolve, ShinkaEvolve, Harbor, AI-Scientist or autoresearch folder, or
+of any command that prints a metric. Files are copied; nothing of them is executed.
 """
 
 
@@ -100,13 +103,19 @@ def described(adopted: Adopted, source: Source, target: Path) -> str:
     """Return what was recognised, what may change, which trust scores have, what was left out, and what to do next."""
     settings = adopted.settings
     metric, may_change = settings["metric"], settings["workspace"]["editable"]
-    raised = "its score.py says" if "scorer" in settings else "docs/tasks.md (Trust) says"
     lines = [
         f"{target}: {adopted.kind}; {metric['name']}, {metric['direction']}; may change: {', '.join(may_change[:8])}"
         + (f" and {len(may_change) - 8} more" if len(may_change) > 8 else ""),
-        "  trust: self_reported, since the evaluation shares the program's sandbox, as it does there;",
-        f"         {raised} how to reach `verified`",
+        *_trust(settings),
         *(f"  note: {note}" for note in adopted.notes),
         *(f"  left out: {what}" for what in source.left_out[:20]),
     ]
     return "\n".join(lines) + "\n" + next_commands(target)
+
+
+def _trust(settings: Mapping[str, Any]) -> list[str]:
+    """Return which trust scores have, if not the highest one."""
+    if "scorer" in settings and settings.get("trust") != "self_reported":
+        return []
+    raised = "its score.py says" if "scorer" in settings else "docs/tasks.md (Trust) says"
+    return [_SHARED, f"         {raised} how to reach `verified`"]

@@ -47,6 +47,7 @@ Examples
   python -m search evaluate PATH                       score a file or an export again, under the same protocol
   python -m search adopt-self ID                       a tested branch with the champion of a task below self/
   python -m search explain ID                          estimate the gain by each parameter, from all scores
+  python -m search transfer ID --to extraction         judge an agent on other tasks: intervals, Holm's correction
   python -m search ablate ID                           measure the gain by each step, with evaluations
   python -m search study plan.yaml                     register a plan, and make its runs: docs/studies.md
   python -m search mcp                                 serve the archive to a coding agent: docs/language-models.md

@@ -134,7 +134,7 @@ def parse_search(words: list[str]) -> None:
     if words[0] == "explain":
         assert explain(words[1:]) == 0
         return
-    if words[0] in ("new", "adopt", "adopt-self", "tasks", "mcp"):
+    if words[0] in ("new", "adopt", "adopt-self", "tasks", "mcp", "transfer"):
         import_module(f"search.cli.{words[0].replace('-', '_')}")._parser().parse_args(words[1:])
         return
     if words[0] == "write":

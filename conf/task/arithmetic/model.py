@@ -31,7 +31,12 @@ def solved(prompt, rng, rate):
     return total, lines
 
 
-def answer(prompt, rng):
+def careless(prompt, rng):
+    """Answer as another model does, which slips twice as often in each step."""
+    return answer(prompt, rng, 2)
+
+
+def answer(prompt, rng, times=1):
     """Answer a prompt. Candidates are weighed, a proposed answer is checked, everything else is solved."""
     text = prompt.lower()
     if "which principle" in text:
@@ -42,7 +47,7 @@ def answer(prompt, rng):
     if len(candidates) > 1:
         common = Counter(candidates).most_common(1)[0][0]
         return f"Answer: {common if rng.random() < 0.95 else candidates[-1]}"
-    found = solved(prompt, rng, slip(prompt))
+    found = solved(prompt, rng, times * slip(prompt))
     if found is None:
         return "I see no problem to solve."
     total, lines = found

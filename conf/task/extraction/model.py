@@ -23,18 +23,23 @@ def overlooks(asked, prompt):
     return not told and hashlib.sha256(asked.encode()).digest()[0] % 5 < 3
 
 
-def read(prompt, rng):
+def read(prompt, rng, times):
     """Return the city that the model reads; None without a question."""
     asked, orders = ASKED.search(prompt), dict(ORDER.findall(prompt))
     if asked is None or asked[1] not in orders:
         return None
-    if rng.random() < confusion(prompt, len(orders)):
+    if rng.random() < times * confusion(prompt, len(orders)):
         return rng.choice([city for number, city in orders.items() if number != asked[1]] or ["Ulm"])
     changed = dict(CHANGE.findall(prompt)).get(asked[1])
     return orders[asked[1]] if changed is None or overlooks(asked[1], prompt) else changed
 
 
-def answer(prompt, rng):
+def careless(prompt, rng):
+    """Answer as another model does, which reads the line of another order twice as often."""
+    return answer(prompt, rng, 2)
+
+
+def answer(prompt, rng, times=1):
     """Answer a prompt. Candidates are weighed, a proposed answer is checked, everything else is read."""
     text = prompt.lower()
     if "which principle" in text:
@@ -45,7 +50,7 @@ def answer(prompt, rng):
     if len(candidates) > 1:
         common = Counter(candidates).most_common(1)[0][0]
         return f"Answer: {common if rng.random() < 0.95 else candidates[-1]}"
-    city = read(prompt, rng)
+    city = read(prompt, rng, times)
     if city is None:
         return "I see no order to look for."
     proposed = re.findall(r"proposed answer: *(\w+)", prompt, re.IGNORECASE)

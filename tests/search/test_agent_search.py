@@ -1,0 +1,121 @@
+"""Searches for agents: head-room, bad agents, the log of the holdout. Sandboxes are launched, as the subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive.records import Candidate, CaseScore, Conditions, Propose, Request, Resources, Scored
+from archive.tree import Tree
+from operators.base import Context, NoCandidate
+from operators.rewrite.prompt.feedback import endings
+from operators.seed_agents import SeedAgents
+from prepare.model_limits import LlmService
+from prepare.program import ProgramTask, Workspace
+from prepare.task import Metric
+from search.api import Search
+from search.cli.check import _items
+from search.display.summary import summarise
+
+CHEATS = sorted((Path(__file__).parents[2] / "conf/task/arithmetic/cheats").glob("*.py"))
+
+
+def run_of(values: list[float]) -> Scored:
+    cases = tuple(CaseScore(str(n), value, ending="right" if value else "wrong") for n, value in enumerate(values))
+    request = Request("n", "r", 0, {}, 1, "screen")
+    return Scored(
+        request=request, conditions=Conditions("f", 1.0, "cpu"), resources=Resources(1.0), trust="verified",
+        sandbox="bwrap", device="cpu", started_at=0.0, finished_at=1.0, cases=cases, score=sum(values) / len(values),
+    )  # fmt: skip
+
+
+def task_with(smallest: float | None) -> ProgramTask:
+    return ProgramTask(
+        "t", "/t", Metric("right", "maximise"), Workspace(["a.py"]), 1.0, scorer="score.py", smallest_gain=smallest,
+        llm=LlmService(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "smallest", "said"),
+    [
+        ([1.0] * 200, None, [("problem", "0.97")]),
+        ([1.0, 0.0] * 40, 0.1, [("ok", "80 items; a gain of 0.1 takes 71")]),
+        ([1.0, 0.0] * 30, 0.1, [("problem", "60 items; a gain of 0.1 takes 71")]),
+    ],
+)
+def test_no_head_room_and_too_few_items_are_problems(
+    values: list[float], smallest: float | None, said: list[tuple[str, str]]
+) -> None:
+    found = list(_items(task_with(smallest), [run_of(values)] * 2))
+    assert [finding.level for finding in found] == [level for level, _ in said]
+    assert all(words in finding.line for finding, (_, words) in zip(found, said, strict=True))
+
+
+def test_noise_between_seeds_takes_more_items() -> None:
+    (found,) = _items(task_with(0.1), [run_of([1.0, 0.0] * 40), run_of([0.0, 1.0] * 40)])
+    assert found.level == "problem"
+    assert "takes 267" in found.line
+
+
+def test_errors_are_told_apart_in_prompts() -> None:
+    cases = [CaseScore(code, 0.0, ending=code) for code in ("right", "wrong", "time", "empty", "time")]
+    assert endings(cases) == "1 of 5 items ended right, 1 wrong, 3 in an error (1 empty, 2 time)."
+    assert endings([CaseScore("a", 0.0)]) == ""
+
+
+class Cheating:
+    """Proposes the cheats of the task, one after another."""
+
+    arity, needs_llm, name = 1, False, "draft"
+
+    def __init__(self) -> None:
+        self.left = list(CHEATS)
+
+    def applies(self, tree: Tree, node_id: str) -> bool:
+        return node_id == tree.root and bool(self.left)
+
+    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
+        path = self.left.pop()
+        return Candidate({"agent.py": path.read_text()}, move.parents, self.name, path.stem)
+
+
+def played(tmp_path: Path, budget: int, operators: Any, claim: bool = True) -> Search:
+    more: Any = {"run": "r", "budget": budget, "claim": claim, "overrides": ["llm=none"]}
+    search = Search("arithmetic", operators=operators, archive=tmp_path / "a.duckdb", **more)
+    while (request := search.ask()) is not None:
+        search.tell(search.evaluate(request))
+    return search
+
+
+@pytest.mark.slow
+def test_agents_that_cheat_or_loop_are_stopped_and_the_search_goes_on(tmp_path: Path) -> None:
+    with played(tmp_path, 14, [Cheating(), SeedAgents("later")], claim=False) as search:
+        fates = {
+            node.candidate.idea: [(e.outcome, e.reason if e.outcome != "scored" else "") for e in evaluations]
+            for node in search.tree.nodes
+            if (evaluations := search.tree.evaluations[node.node_id])
+        }
+        stems = [path.stem for path in CHEATS]
+        assert {fates[stem][0][0] for stem in stems} == {"invalid"}
+        assert "8 crashed" in fates["opens_a_socket"][0][1]
+        assert "8 crashed" in fates["reads_labels"][0][1]
+        assert "8 time" in fates["loops"][0][1]
+        assert any(idea not in stems and fate[0][0] == "scored" for idea, fate in fates.items())
+
+
+@pytest.mark.slow
+def test_a_known_design_becomes_champion_and_the_holdout_is_opened_for_it_once(tmp_path: Path) -> None:
+    with played(tmp_path, 24, [SeedAgents()]) as search:
+        assert search.result is not None
+        assert search.result.verdict is not None
+        assert search.result.verdict.kind == "champion"
+        text = summarise(search.engine, search.result, search.archive, None)
+        assert "winner's curse" in text
+        found = search.archive.query("SELECT code, node_id FROM events WHERE kind = 'holdout'")
+        assert found == [("opened", search.result.verdict.node_id)]
+    with played(tmp_path, 40, [SeedAgents()]) as again:
+        codes = again.archive.query("SELECT code FROM events WHERE kind = 'holdout' ORDER BY arrival")
+        assert codes in ([("opened",)], [("opened",), ("opened_again",)])
