@@ -34,7 +34,7 @@ class Reference:
         place = next(
             (self.fields[name] for name in ("journal", "booktitle", "publisher", "note") if name in self.fields), ""
         )
-        return f"{authors}. {self.fields['title']}. {place + ', ' if place else ''}{self.fields['year']}."
+        return f"{authors.rstrip('.')}. {self.fields['title']}. {place + ', ' if place else ''}{self.fields['year']}."
 
 
 def entries(text: str) -> dict[str, Reference]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from archive_sample import HOUSE
 from hypothesis import given
 from hypothesis import strategies as st
 from study_sample import a_study
@@ -186,6 +188,7 @@ def test_no_text_gets_a_command_through(text: str) -> None:
 def test_the_references_that_come_along_can_be_read() -> None:
     found = entries(SHIPPED.read_text(encoding="utf-8"))
     assert found["auer2002finite"].text.startswith("Peter Auer, Nicolo Cesa-Bianchi, Paul Fischer. Finite-time")
+    assert found["romera2024mathematical"].text.startswith("Bernardino Romera-Paredes et al. Mathematical")
     assert all(reference.fields["year"].isdigit() for reference in found.values())
 
 
@@ -326,3 +329,20 @@ def test_an_audit_reads_nothing_outside_of_the_paper(
     (paper / "paper.tex").symlink_to("/etc/hostname")
     assert main(["audit", str(paper), "--archive", str(archive)]) == 1
     assert "lies outside of the paper" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- the study that comes along
+
+
+def test_the_shipped_study_says_what_the_page_says(tmp_path: Path) -> None:
+    docs = HOUSE / "docs"
+    path = tmp_path / "circles.duckdb"
+    path.write_bytes(gzip.decompress((docs / "studies" / "circles.duckdb.gz").read_bytes()))
+    reader = open_reader(path)
+    with reader.held():
+        study = Study.of(reader, "circles")
+        assert lint(Document(study, prose.sections(study))) == []
+        assert study.shown("deviations") == "none"
+        keys = ("baseline", "final", "gain", "gain.low", "gain.high", "evaluations")
+        page = " ".join((docs / "studies.md").read_text().split())
+        assert [key for key in keys if f"{study.shown(key)} " not in page] == []
