@@ -1,4 +1,4 @@
-"""Schedules by the work that remains, with noise; each try keeps a part of the best try's noise, and the best is returned."""
+"""Schedules by the work that remains, with noise; each try keeps a part of the best one's noise."""
 
 import random
 
