@@ -14,6 +14,7 @@ from browser import chromium
 
 from archive.query.query import open_reader
 from archive.query.server import SqlServer
+from archive.query.steer import Obey
 from archive.records import Node
 from archive.report.command import write_report
 from archive.report.serve import Board, make_app
@@ -81,15 +82,15 @@ def test_a_page_that_was_tampered_with_runs_nothing(tmp_path: Path) -> None:
 
 
 @contextmanager
-def served(path: Path) -> Iterator[str]:
-    """The board on a free port, in a thread; gives its address."""
+def served(path: Path, obey: Obey = lambda order: "") -> Iterator[str]:
+    """The board on a free port, in a thread; gives its address. ``obey``: follows the commands of its buttons."""
     import socket
 
     uvicorn = pytest.importorskip("uvicorn")
     door = socket.socket()
     door.bind(("127.0.0.1", 0))
     port = door.getsockname()[1]
-    app = make_app(Board(open_reader(path), None), "secret", port, lambda order: "")
+    app = make_app(Board(open_reader(path), None), "secret", port, obey)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
     thread.start()
@@ -115,3 +116,36 @@ def test_the_board_follows_a_search_that_is_writing(tmp_path: Path) -> None:
             show(page, "landed while")
             page.locator("#node", has_text="landed while you watched").wait_for()
             assert page.said == []
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_boards_buttons_steer(tmp_path: Path, width: int) -> None:
+    path, orders = tmp_path / "a.duckdb", list[Any]()
+
+    def obey(order: Any) -> str:
+        orders.append(order)
+        return "<b>done</b>"
+
+    with Archive.open(path) as archive:
+        _, odd = write(archive)
+    (tmp_path / "mine.py").write_text("A = 1\n")
+    with served(path, obey) as address, chromium(width) as page:
+        open_page(page, address)
+        show(page, odd.node_id[:10])
+        page.locator("#node", has_text=odd.node_id[:8]).wait_for()
+        page.get_by_placeholder("try ...").fill("try less")
+        for command in ("instruct", "pin", "pause", "budget"):
+            with page.expect_response("**/steer"):
+                page.click(f"#steer [data-order={command}]")
+            page.locator("#steer [role=status]", has_text="<b>done</b>").wait_for()
+        with page.expect_response("**/steer"):
+            page.set_input_files("#steer input[type=file]", str(tmp_path / "mine.py"))
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.said == []
+    assert orders == [
+        {"command": "instruct", "words": "try less"},
+        {"command": "pin", "node": odd.node_id},
+        {"command": "pause"},
+        {"command": "budget", "limit": "evaluations", "added": 10},
+        {"command": "propose", "files": {"mine.py": "A = 1\n"}, "parent": odd.node_id},
+    ]
