@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
-from operators.languages.files import editable_files
+from operators.languages.files import Files, editable_files
 from operators.llm.base import Answer, InvalidSetting, LanguageModel, LlmError, Unavailable
 from operators.llm.command.client import CommandModel
 from operators.llm.command.workspace import Budget, Workspace
@@ -30,8 +29,6 @@ from operators.sanitize import one_line
 from prepare.language_model import LanguageModelTask
 from prepare.source import normalised
 from prepare.task import Task
-
-Files = Mapping[str, str]
 
 _IDEA = re.compile(r"^\W{0,4}IDEA:\W{0,3}\s*(\S.*)$", re.MULTILINE)
 _REHEARSAL_SECONDS = 3.0

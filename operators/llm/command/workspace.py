@@ -22,12 +22,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from operators.languages.files import Files
 from operators.llm.command.output import Reply
 from operators.llm.command.process import Finished
 from operators.llm.command.sandbox import PYTHON
 from prepare.globs import matches
-
-Files = Mapping[str, str]
 
 MOST_FILES = 1000
 _HOUSE = Path(__file__).resolve().parents[3]
