@@ -45,6 +45,7 @@ EVERYTHING = ["tune", "crossover", "prune", *AUTHORS]
         ("tune", ["tune"], ["tune"]),
         ("llm", [*AUTHORS, "crossover"], None),
         ("agent", ["tune", "crossover", "agent"], None),
+        ("agents", ["draft", "tune", "improve", "hybrid", "debug"], ["draft", "tune"]),
         ("all", EVERYTHING, None),
     ],
 )
@@ -74,6 +75,7 @@ def test_a_group_lists_no_file_that_is_untested() -> None:
         "llm",
         "all",
         "agent",
+        "agents",
     }
     assert {path.stem for path in (CONF / "llm").glob("*.yaml")} == {
         "claude", "openai", "local", "several", "scripted", "none", "command", "claude_code", "codex", "gemini_cli",
