@@ -1,6 +1,6 @@
 """Named points at which a test can kill this process: ``TREEWRIGHT_FAULT=score`` or, at the third pass, ``score:3``.
 
-    move      a move is committed, and its proposal has not begun
+    move      a move is written, and what asks a language model for it has not begun
     node      a candidate is written, and not committed yet
     launch    the training sandbox is open
     train     the state has arrived, the training sandbox is still open

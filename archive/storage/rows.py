@@ -358,8 +358,3 @@ def event_row(event: Event, arrival: int) -> Row:
 def event_of(row: Row) -> Event:
     run, kind, message, node_id, at, code, detail, _ = row
     return Event(run, kind, message, to_seconds(at), node_id, code, None if detail is None else json.loads(detail))
-
-
-def insert(table: str, columns: str) -> str:
-    """Return the INSERT statement for one row of these columns."""
-    return f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))})"

@@ -37,7 +37,7 @@ class Sources:
         with self._lock:
             places, key = self._known(), bytes.fromhex(sha)
             if key not in places:
-                self._writer.write("INSERT INTO sources (sha, text) VALUES (?, ?)", (sha, text))
+                self._writer.insert("sources", "sha, text", (sha, text))
                 places[key] = len(places)
                 self._writer.on_failure(lambda: self._forget(key))
             self._cache.put(sha, text)

@@ -5,7 +5,8 @@
         tree = archive.tree(run, conditions)     # empty, or where an earlier session stopped
 
 Every method that writes is one transaction and durable when it returns; ``with archive.transaction():`` joins several
-into one. All methods are thread safe. Readers get their own cursors (``archive.reading()``) and never block the writer.
+into one, and with ``later`` they are durable together with the next one. All methods are thread safe. Readers get their
+own cursors (``archive.reading()``) and never block the writer.
 """
 
 from __future__ import annotations
@@ -135,17 +136,32 @@ class Archive:
         self._states.close()
 
     def checkpoint(self) -> bool:
-        """Bring all committed rows into the file now. Return whether that was possible."""
+        """Bring all rows into the file now. Return whether that was possible."""
+        self._writer.flush()
         return self._writer.checkpoint()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, later: bool = False) -> Iterator[None]:
         """Commit everything written inside at the end of the block, or nothing if the block raises.
 
         Reads inside do not see the writes.
+
+        Args:
+            later: Commit it with the next transaction, before what that writes. A process that is killed first loses
+                it: for what would be made again from earlier rows and has cost nothing yet. Call ``flush`` before it
+                does.
         """
-        with self._writer.transaction():
+        with self._writer.transaction(later):
             yield
+
+    @property
+    def is_flushed(self) -> bool:
+        """True if everything written is committed."""
+        return self._writer.is_flushed
+
+    def flush(self) -> None:
+        """Commit what transactions with ``later`` have written."""
+        self._writer.flush()
 
     # ------------------------------------------------------------ runs
 
@@ -154,7 +170,7 @@ class Archive:
         with self.transaction():
             if self.run(run.run) is not None:
                 raise ValueError(f"run {run.run!r} is in {self.path} already; resume it, or choose another name")
-            self._writer.write(rows.insert("runs", rows.RUN), rows.run_row(run))
+            self._writer.insert("runs", rows.RUN, rows.run_row(run))
 
     def run(self, name: str) -> Run | None:
         """Return the run of that name, or None."""
@@ -173,16 +189,16 @@ class Archive:
             if self.query("SELECT 1 FROM studies WHERE study = ?", [study]):
                 raise ValueError(f"study {study!r} is in {self.path} already; choose another name")
             row = (study, sha256(plan), plan, bibliography, rows.to_time(self._clock()), self._arrival())
-            self._writer.write(rows.insert("studies", "study, digest, plan, bibliography, registered_at, arrival"), row)
+            self._writer.insert("studies", "study, digest, plan, bibliography, registered_at, arrival", row)
             for run, seed in runs.items():
-                self._writer.write(rows.insert("study_runs", "study, run, seed"), (study, run, seed))
+                self._writer.insert("study_runs", "study, run, seed", (study, run, seed))
 
     def suggest(self, idea: ResearchIdea) -> None:
         """Record a hypothesis for a study."""
         row = (*asdict(idea).values(), uuid4().hex, rows.to_time(self._clock()))
         columns = ", ".join([*(part.name for part in fields(idea)), "idea", "made_at"])
         with self.transaction():
-            self._writer.write(rows.insert("research_ideas", columns), row)
+            self._writer.insert("research_ideas", columns, row)
 
     # ------------------------------------------------------------ what the loop writes
 
@@ -190,13 +206,13 @@ class Archive:
         """Record a chosen move. Call it before acting on the move, so that a resumed search continues with it."""
         with self.transaction():
             row = rows.move_row(record, self._clock(), self._arrival())
-            self._writer.write(rows.insert("moves", rows.MOVE), row)
+            self._writer.insert("moves", rows.MOVE, row)
 
     def refuse(self, refusal: Refusal) -> None:
         """Record that a move gave no candidate."""
         with self.transaction():
             row = rows.refusal_row(refusal, self._clock(), self._arrival())
-            self._writer.write(rows.insert("refusals", rows.REFUSAL), row)
+            self._writer.insert("refusals", rows.REFUSAL, row)
 
     def add(self, node: Node) -> Node:
         """Record a node. Return it with files that are loaded from the archive on access.
@@ -207,12 +223,12 @@ class Archive:
         with self.transaction():
             self._claim_id(node.node_id)
             shas = {path: self._sources.add(text) for path, text in files.items()}
-            self._writer.write(rows.insert("nodes", rows.NODE), rows.node_row(node, files, self._arrival()))
+            self._writer.insert("nodes", rows.NODE, rows.node_row(node, files, self._arrival()))
             for place, parent in enumerate(node.parents):
                 row = (node.node_id, parent, place)
-                self._writer.write(rows.insert("parents", "node_id, parent_id, place"), row)
+                self._writer.insert("parents", "node_id, parent_id, place", row)
             for path, sha in shas.items():
-                self._writer.write(rows.insert("files", "node_id, path, sha"), (node.node_id, path, sha))
+                self._writer.insert("files", "node_id, path, sha", (node.node_id, path, sha))
         return replace(node, candidate=replace(node.candidate, files=StoredFiles(shas, self.source)))
 
     def record(self, evaluation: Evaluation) -> Evaluation:
@@ -230,11 +246,9 @@ class Archive:
             if evaluation.outcome != "lost":
                 self._claim_key(request.run, (request.node_id, request.seed, request.purpose))
             row = rows.evaluation_row(evaluation, self._arrival(), self._add_certificate(evaluation))
-            self._writer.write(rows.insert("evaluations", rows.EVALUATION), row)
+            self._writer.insert("evaluations", rows.EVALUATION, row)
             if isinstance(evaluation, Scored) and evaluation.windows is not None:
-                self._writer.write(
-                    rows.insert("window_scores", rows.WINDOWS), rows.windows_row(request, evaluation.windows)
-                )
+                self._writer.insert("window_scores", rows.WINDOWS, rows.windows_row(request, evaluation.windows))
             curve, cases = self._add_curve_and_cases(evaluation)
         if isinstance(evaluation, Scored):
             return replace(evaluation, curve=curve, cases=cases, log="", certificate=None)
@@ -243,7 +257,7 @@ class Archive:
     def record_request(self, request: LlmRequest) -> None:
         """Record a prompt that is about to be sent, with its maximal cost."""
         with self.transaction():
-            self._writer.write(rows.insert("llm_requests", rows.LLM_REQUEST), rows.llm_request_row(request))
+            self._writer.insert("llm_requests", rows.LLM_REQUEST, rows.llm_request_row(request))
 
     def record_call(self, call: LlmCall) -> None:
         """Record the outcome of a language-model call, with its prompt and templates."""
@@ -251,17 +265,17 @@ class Archive:
             prompt, answer = (self._sources.add(rows.storable(text)) for text in (call.prompt, call.answer))
             template = self._sources.add(rows.storable(call.template)) if call.template else None
             row = rows.llm_call_row(call, prompt, answer, template)
-            self._writer.write(rows.insert("llm_calls", rows.LLM_CALL), row)
+            self._writer.insert("llm_calls", rows.LLM_CALL, row)
 
     def decide(self, decision: Decision) -> None:
         """Record a new leader or the verdict of a claim."""
         with self.transaction():
-            self._writer.write(rows.insert("decisions", rows.DECISION), rows.decision_row(decision, self._arrival()))
+            self._writer.insert("decisions", rows.DECISION, rows.decision_row(decision, self._arrival()))
 
     def note(self, event: Event) -> None:
         """Record an event for the user."""
         with self.transaction():
-            self._writer.write(rows.insert("events", rows.EVENT), rows.event_row(event, self._arrival()))
+            self._writer.insert("events", rows.EVENT, rows.event_row(event, self._arrival()))
 
     # ------------------------------------------------------------ trainings for a claim
 
@@ -273,7 +287,7 @@ class Archive:
         sha = self._states.keep(trained.request.run, trained.request.move, trained.state)
         with self.transaction():
             row = rows.training_row(trained, sha, self._clock(), self._arrival())
-            self._writer.write(rows.insert("trainings", rows.TRAINING), row)
+            self._writer.insert("trainings", rows.TRAINING, row)
 
     def sealed(self, request: Request) -> Trained | None:
         """Return the sealed training of a request's move; None if there is none, or its file is not as it was."""
@@ -287,7 +301,7 @@ class Archive:
         """Record that a sealed state is about to be judged. Call it before any text of the split is shown."""
         with self.transaction():
             row = (run, move, rows.to_time(self._clock()), self._arrival())
-            self._writer.write(rows.insert("judgements", rows.JUDGEMENT), row)
+            self._writer.insert("judgements", rows.JUDGEMENT, row)
 
     def drop_states(self, run: str, kept: Collection[int] = ()) -> None:
         """Remove the files of a run's sealed states but for those of the moves ``kept``. The rows stay."""
@@ -344,7 +358,7 @@ class Archive:
         made = secrets.token_bytes(32)
         with self.transaction():
             row = (purpose, made, rows.to_time(self._clock()))
-            self._writer.write(rows.insert("secrets", "purpose, secret, made_at"), row)
+            self._writer.insert("secrets", "purpose, secret, made_at", row)
         return made
 
     # ------------------------------------------------------------ what a session reads

@@ -2,14 +2,21 @@
 
 Nothing is sent to DuckDB before the outermost ``transaction()`` ends, so a block that raises leaves no trace, and a
 transaction that ran out of memory (a reader's query may have taken it) can be retried.
+
+The rows of a block with ``later`` are committed together with those of the next block, before them: what a killed
+process loses is always an end of what was written. A reader of this process sees them all the same.
+
+A statement costs 0.3 ms of CPU time and 0.02 ms more for each column, a further row of it a tenth of that, a commit
+0.4 ms and a wait for the disk. So all rows for a table in one transaction are one statement.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +36,19 @@ _READERS_END = 5.0
 """Seconds for interrupted readers to be gone when the archive is closed."""
 
 
+_ROWS_AT_ONCE = 100
+"""Rows of one INSERT."""
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """One statement, or one row for an INSERT that ends at ``VALUES``."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    is_row: bool = False
+
+
 class Writer:
     """Transactions on one connection, and cursors for its readers. Thread safe."""
 
@@ -39,9 +59,11 @@ class Writer:
         self._connection = connection
         self._lock = threading.RLock()
         self._depth = 0
-        self._statements: list[tuple[str, tuple[Any, ...]]] = []
+        self._statements: list[_Statement] = []
+        self._postponed: list[_Statement] = []
         self._undo: list[Callable[[], object]] = []
         self._at_end: list[Callable[[], object]] = []
+        self._at_commit: list[Callable[[], object]] = []
         self._failure: ArchiveError | None = None
         self._reader_lock = threading.Condition()
         self._reader_source = connection.cursor()
@@ -51,8 +73,11 @@ class Writer:
         self._checkpoints = Checkpoints(self.checkpoint, checkpoint_seconds)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Collect the statements of ``write`` and commit them at the end of the outermost block."""
+    def transaction(self, later: bool = False) -> Iterator[None]:
+        """Collect the statements of ``write`` and ``insert``, and commit them at the end of the outermost block.
+
+        ``later``: commit them with the next block instead. Within another block it changes nothing.
+        """
         with self._lock:
             self._must_be_usable()
             mark = len(self._statements), len(self._undo)
@@ -60,7 +85,7 @@ class Writer:
             try:
                 yield
                 if self._depth == 1:
-                    self._commit()
+                    self._end(later)
             except BaseException:
                 self._forget(*mark)
                 raise
@@ -72,9 +97,36 @@ class Writer:
                     for action in actions:
                         action()
 
+    def _end(self, later: bool) -> None:
+        """End an outermost block."""
+        if later:
+            self._postponed += self._statements
+            self._at_commit += self._at_end
+            self._at_end = []
+        elif self._statements or self._postponed:
+            self._commit([*self._postponed, *self._statements])
+            self._postponed = []
+            self._at_end = [*self._at_commit, *self._at_end]
+            self._at_commit = []
+
+    @property
+    def is_flushed(self) -> bool:
+        """True unless a block with ``later`` is still to be committed."""
+        return not self._postponed
+
+    def flush(self) -> None:
+        """Commit what blocks with ``later`` have written. Inside a block, nothing: its end does it."""
+        if self._postponed:
+            with self.transaction():
+                pass
+
     def write(self, sql: str, parameters: tuple[Any, ...]) -> None:
         """Add a statement to the open transaction."""
-        self._statements.append((sql, parameters))
+        self._statements.append(_Statement(sql, parameters))
+
+    def insert(self, table: str, columns: str, row: tuple[Any, ...]) -> None:
+        """Add a row to the open transaction; ``columns``: their names with commas between them."""
+        self._statements.append(_Statement(f"INSERT INTO {table} ({columns}) VALUES ", row, is_row=True))
 
     def on_failure(self, undo: Callable[[], object]) -> None:
         """Call ``undo`` if the open transaction fails."""
@@ -96,10 +148,10 @@ class Writer:
         if self._failure is not None:
             raise self._failure
 
-    def _commit(self) -> None:
+    def _commit(self, statements: Sequence[_Statement]) -> None:
         for attempt in range(1, _TRIES + 1):
             try:
-                self._run()
+                self._run(statements)
                 self._checkpoints.committed()
                 return
             except duckdb.OutOfMemoryException as error:
@@ -114,9 +166,9 @@ class Writer:
                 self._roll_back()
                 raise self._explain(error) from error
 
-    def _run(self) -> None:
+    def _run(self, statements: Sequence[_Statement]) -> None:
         self._connection.execute("BEGIN")
-        for sql, parameters in self._statements:
+        for sql, parameters in _joined(statements):
             self._connection.execute(sql, parameters)
         self._connection.execute("COMMIT")
 
@@ -164,6 +216,7 @@ class Writer:
         ``ours``: for a query of the search itself. It is small and its caller waits for it, so it is interrupted only
         when the archive is closed.
         """
+        self._flush_for_reader()
         with self._reader_lock:
             if self._closed:
                 raise ArchiveError(f"the archive {self._path} is closed")
@@ -184,6 +237,18 @@ class Writer:
                 self._readers.discard(cursor)
                 self._own.discard(cursor)
                 self._reader_lock.notify_all()
+
+    def _flush_for_reader(self) -> None:
+        """Commit what is still to be committed, unless a block is open: its rows are not seen either.
+
+        A failure is raised by the next transaction: readers see what is committed.
+        """
+        if self._postponed and self._lock.acquire(blocking=False):
+            try:
+                with suppress(ArchiveError):
+                    self.flush()
+            finally:
+                self._lock.release()
 
     def _turn_to_archive(self, cursor: duckdb.DuckDBPyConnection) -> None:
         try:
@@ -207,6 +272,7 @@ class Writer:
             try:
                 self._reader_source.close()
                 if self._failure is None:
+                    self._commit_postponed()
                     self._connection.execute("CHECKPOINT")
             except duckdb.Error as error:
                 if is_full(str(error)):
@@ -215,6 +281,10 @@ class Writer:
             finally:
                 self._connection.close()
 
+    def _commit_postponed(self) -> None:
+        if self._postponed:
+            self._commit(self._postponed)
+
     def _stop_readers(self) -> None:
         """Interrupt all readers until they are gone: an interrupt between two statements has no effect."""
         give_up = time.monotonic() + _READERS_END
@@ -222,3 +292,16 @@ class Writer:
             for cursor in self._readers:
                 cursor.interrupt()
             self._reader_lock.wait(0.02)
+
+
+def _joined(statements: Sequence[_Statement]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the statements of a transaction with their parameters: the rows of one table, in order, as one INSERT."""
+    groups: dict[tuple[str, bool], list[tuple[Any, ...]]] = {}
+    for each in statements:
+        groups.setdefault((each.sql, each.is_row), []).append(each.parameters)
+    for (sql, are_rows), values in groups.items():
+        size = _ROWS_AT_ONCE if are_rows else 1
+        for first in range(0, len(values), size):
+            part = values[first : first + size]
+            ending = ", ".join([f"({', '.join('?' * len(part[0]))})"] * len(part)) if are_rows else ""
+            yield sql + ending, tuple(value for row in part for value in row)

@@ -149,6 +149,8 @@ class RunController:
                 return request
             if self._advance():
                 continue
+            if patient:
+                self.engine.archive.flush()
             if not patient or self.engine.in_flight:
                 return None
             self._woken.wait(_PATIENCE)
@@ -180,8 +182,8 @@ class RunController:
             before_claim = self._remaining_after(self._affordable())
             engine.fill(free, max(0, min(engine.wanted_ahead, before_claim - free)))
 
-    def ask_before_tell(self) -> Request | None:
-        """Return an evaluation to start before a landed one is recorded: its slot need not wait for the disk.
+    def ask_ready(self) -> Request | None:
+        """Return an evaluation to start, also before a landed one is recorded: its slot need not wait for the disk.
 
         No move is chosen here, so all moves follow from the recorded tree. With a target, None: the landed evaluation
         may end the search.

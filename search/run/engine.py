@@ -6,9 +6,11 @@
     engine.tell(landed)                record its result
 
 A move is written to the archive before it costs anything, and a language model's answer before it is used, so a killed
-search resumes where it was. The random generator of a move is derived from (seed, move number): the same tree gives
-the same move after a resume. Language models are asked in threads (``search/run/proposals.py``); everything else runs
-in the caller's thread.
+search resumes where it was. Moves, nodes and refusals have cost nothing yet: they are committed together with what is
+paid for next (a request to a language model, its answer, an evaluation that has ended), at the latest before an
+evaluation starts. The random generator of a move is derived from (seed, move number): the same tree gives the same move
+after a resume. Language models are asked in threads (``search/run/proposals.py``); everything else runs in the caller's
+thread.
 """
 
 from __future__ import annotations
@@ -205,7 +207,7 @@ class Engine:
             move = None if views is None else self._next_move(views)
             if move is None:
                 return
-            with self.archive.transaction():  # one commit for the move and its immediate result
+            with self.archive.transaction(later=True):
                 record = self._choose(move)
                 if isinstance(move, Replicate):
                     self._queue(record, move.node_id, move.purpose)
@@ -218,6 +220,7 @@ class Engine:
         """Return one evaluation for one of these purposes that is ready to start, or None."""
         for request in self._ready:
             if request.purpose in purposes and not self._is_stale(request):
+                self.archive.flush()
                 self._ready.remove(request)
                 self._in_flight.add(request.move)
                 return request
@@ -391,7 +394,8 @@ class Engine:
                 self._unavailable = finished.result.reason
                 self._postponed.append(record)
                 continue
-            usable = self._admit(record, finished.result) is None
+            with self.archive.transaction(later=True):
+                usable = self._admit(record, finished.result) is None
             self._proposals.record_proposal(finished.seconds, usable)
 
     def _retry_postponed(self) -> None:

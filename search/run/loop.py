@@ -93,10 +93,17 @@ class SlotLoop:
             self.executor.submit(request)
 
     def _land(self) -> None:
+        archive = self.controller.engine.archive
         landed = self.executor.wait(_PATIENCE)
-        if landed and not self.stop.is_set() and not self._held():
-            self._submit_before_recording()
+        if not landed:
+            archive.flush()
+        ready = bool(landed) and not self.stop.is_set() and not self._held()
+        at_once = ready and archive.is_flushed  # else the ready evaluations' nodes are committed with what has landed
+        if at_once:
+            self._submit_ready()
         self._record(landed)
+        if ready and not at_once:
+            self._submit_ready()
         self._show_outage()
         self._show_spent()
         self.display.tick(self.controller.engine, self.executor.running(), self.controller.budget.evaluations)
@@ -115,9 +122,9 @@ class SlotLoop:
             self.display.show(words)
         self._spent_shown = len(spent)
 
-    def _submit_before_recording(self) -> None:
-        """Start what is ready on freed slots, before the landed evaluations are recorded."""
-        while self.executor.free > 0 and (request := self.controller.ask_before_tell()) is not None:
+    def _submit_ready(self) -> None:
+        """Start on freed slots what is ready, without choosing a move."""
+        while self.executor.free > 0 and (request := self.controller.ask_ready()) is not None:
             self.executor.submit(request)
 
     def _record(self, landed: Sequence[Landed]) -> None:

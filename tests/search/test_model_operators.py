@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
+from stub_evaluator import StubEvaluator
 
 from archive.query.query import open_reader
 from archive.records import sha256
@@ -80,6 +83,46 @@ def test_every_operator_makes_children_and_sql_counts_their_kinds(start: Start, 
     for operator, text in versions:
         assert own.text("resolve" if operator == "crossover" else operator).strip() in text
     assert len({sha256(text) for _, text in versions}) == len(versions)
+
+
+def after_a_kill(folder: Path, number: int, sql: str) -> list[tuple[Any, ...]]:
+    """What the archive would answer if this process were killed now: of copies of its file and log."""
+    copy = folder / f"copy{number}"
+    copy.mkdir()
+    for name in ("archive.duckdb", "archive.duckdb.wal"):
+        if (folder / name).exists():
+            shutil.copy(folder / name, copy)
+    with duckdb.connect(str(copy / "archive.duckdb")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_what_is_about_to_be_paid_for_is_in_the_file(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node when its evaluation starts; a move, and the request itself, when a model is asked."""
+    evaluate, lock, seen, missing = StubEvaluator.evaluate, threading.Lock(), [], []
+
+    def evaluated(self: StubEvaluator, request: Any, *more: Any) -> Any:
+        with lock:
+            seen.append(request)
+            nodes = after_a_kill(tmp_path, len(seen), "SELECT node_id FROM nodes JOIN files USING (node_id)")
+            missing.extend([] if (request.node_id,) in nodes else [request])
+        return evaluate(self, request, *more)
+
+    class Asked(Writer):
+        def _written(self, prompt: Prompt) -> str:
+            asked = "SELECT count(*), count(m.move) FROM llm_requests LEFT JOIN moves AS m USING (run, move)"
+            with lock:
+                seen.append(prompt)
+                ((requests, moves),) = after_a_kill(tmp_path, len(seen), asked)
+                calls = sum(isinstance(each, Prompt) for each in seen)
+                missing.extend([] if requests == moves >= calls else [(requests, moves, calls)])
+            return super()._written(prompt)
+
+    monkeypatch.setattr(StubEvaluator, "evaluate", evaluated)
+    start("operators=llm", "budget.evaluations=12", "claim=off", model=Asked())
+    assert len(seen) >= 20
+    assert missing == []
 
 
 def test_lessons_of_the_archive_reach_later_prompts(start: Start) -> None:
