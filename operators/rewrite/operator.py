@@ -123,7 +123,7 @@ class LlmOperator(ABC):
     def prompt_context(self, move: Propose, context: Context) -> PromptContext:
         """Return the prompt, and what its answer is checked against. Raises TooLong."""
         tree, parent = context.tree, move.parents[0]
-        # Before the lock is taken, since queries of the archive take time and the search must not wait.
+        # Before the lock is taken, since they may query the archive, and the search must not wait.
         kind = self.change_kind(context)
         insights = self._insights_for(context)
         with tree.lock:
@@ -143,8 +143,7 @@ class LlmOperator(ABC):
     def _insights_for(self, context: Context) -> Sequence[str]:
         if "lessons" not in self.templates.placeholders(self.template):
             return ()
-        tree = context.tree
-        return self._insights.lines(context.query, context.run, tree.conditions, context.typical_noise, tree.evaluated)
+        return self._insights.lines(context.tree, context.query, context.typical_noise)
 
     def _read(self, answer: Answer, basis: PromptContext, context: Context, last: bool) -> tuple[str, dict[str, str]]:
         """Return the idea and the files of an answer. Raises ``InvalidAnswer``."""

@@ -23,12 +23,12 @@ def stored(archive: Archive, garden: Garden, run: Run) -> None:
 
     archive.start_run(run)
     tree = garden.tree
+    nodes = {node.move: node for node in tree.nodes}
     for record in tree.moves.values():
         archive.choose(replace(record, run=run.run))
-    for node in tree.nodes:
-        parents = tuple(map(own, node.parents))
-        candidate = replace(node.candidate, parents=parents)
-        archive.add(replace(node, node_id=own(node.node_id), run=run.run, candidate=candidate))
+        if (node := nodes.get(record.number)) is not None:
+            candidate = replace(node.candidate, parents=tuple(map(own, node.parents)))
+            archive.add(replace(node, node_id=own(node.node_id), run=run.run, candidate=candidate))
     for evaluations in tree.evaluations.values():
         for evaluation in evaluations:
             request = replace(evaluation.request, run=run.run, node_id=own(evaluation.request.node_id))

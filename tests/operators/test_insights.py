@@ -1,4 +1,4 @@
-"""Insights from the archive: counted by SQL over all comparable runs, in the sentences of the report."""
+"""Insights: counted in the tree and, for the other comparable runs, by SQL; in the sentences of the report."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from archived import a_run, stored
 from garden import CONDITIONS, Garden
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scripts import edit, metered
 
-from archive.records import Conditions
+from archive.records import Conditions, Direction
 from archive.report.lessons import tally
 from archive.storage.store import Archive
+from archive.tree import Tree
 from operators.rewrite.improve import Improve
-from operators.rewrite.prompt.insights import Insights, _kind, query_insights
+from operators.rewrite.prompt.insights import Insights, KindCounts, _kind, facts_of_other_runs, facts_of_tree
 
 SOURCE = "RATE = 0.001\n"
 
@@ -42,7 +46,8 @@ def archive(tmp_path: Path) -> Any:
 
 
 def lines(archive: Archive, sigma: float | None = 0.01) -> tuple[str, ...]:
-    return query_insights(archive.query, "night", CONDITIONS, sigma)
+    """The lines of a new run."""
+    return Insights().lines(Tree("new", "minimise", CONDITIONS), archive.query, sigma)
 
 
 def lines_of_view(archive: Archive, runs: list[str]) -> list[str]:
@@ -53,7 +58,7 @@ def lines_of_view(archive: Archive, runs: list[str]) -> list[str]:
         "ORDER BY sum(improved) / sum(tried) DESC, tried DESC, operator, aim",
         [runs],
     )
-    return [_kind(*row) for row in rows]
+    return [_kind((operator, aim), KindCounts(*counts)) for operator, aim, *counts in rows]
 
 
 def test_kinds_are_counted_over_all_comparable_runs(archive: Archive) -> None:
@@ -107,44 +112,76 @@ def test_they_reach_the_prompt_as_data_and_are_optional(archive: Archive) -> Non
     garden = planted([("improve", "speed", 0.25)] * 3)
     stored(archive, garden, a_run("night"))
     root = garden.tree.root
-    for query, part in ((archive.query, '<data kind="lessons">\n- improve (speed): 3 of 3'), (None, "- nothing yet")):
+    others, alone = (f'<data kind="lessons">\n- improve (speed): {n} of {n} children' for n in (6, 3))
+    for made, query, part in (
+        (garden, archive.query, others),
+        (garden, None, alone),
+        (planted([]), None, "- nothing yet"),
+    ):
         meter, model = metered([edit("RATE = 0.001", "RATE = 0.002")])
-        garden.ask(Improve(meter), root, query=query, run="night")
+        made.ask(Improve(meter), root, query=query)
         assert part in model.prompts[0].text
 
 
-def test_a_writer_that_needs_the_memory_goes_first() -> None:
-    """Nothing is learned of that for the time until the run has grown: the next proposal asks again."""
-    lessons = Insights()
+def test_a_writer_that_needs_the_memory_goes_first(archive: Archive) -> None:
+    """Nothing is learned of the other runs for the time until the run has grown: the next proposal asks again."""
+    stored(archive, planted([("improve", "speed", 0.25)] * 3), a_run("night"))
+    garden, insights = planted([("tune", None, 0.125)] * 3), Insights()
 
     def interrupted(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         raise duckdb.InterruptException("interrupted")
 
-    def query(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
-        return [(None, None, [("crashed", 3)])]
+    def told(query: Any) -> list[str]:
+        lines = insights.lines(garden.tree, query, None)
+        return [line.split(":")[0] for line in lines if "children" in line]
 
-    known = ("- evaluations without a score: 3 crashed",)
-    assert lessons.lines(interrupted, "night", CONDITIONS, None, 1000) == ()
-    assert lessons.lines(query, "night", CONDITIONS, None, 1000) == known
-    assert lessons.lines(interrupted, "night", CONDITIONS, None, 1020) == known
+    assert told(interrupted) == ["- tune"]
+    garden.score(garden.tree.nodes[0], 3.0, seed=1)
+    assert told(archive.query) == ["- improve (speed)", "- tune"]
+    garden.score(garden.tree.nodes[0], 3.0, seed=2)
+    assert told(interrupted) == ["- improve (speed)", "- tune"], "the other runs are asked for once"
 
 
-def test_they_are_asked_for_again_when_the_run_has_grown() -> None:
-    asked = []
+@pytest.mark.parametrize(("size", "more"), [(10, 1), (1000, 20)])
+def test_they_are_counted_again_when_the_run_has_grown(size: int, more: int) -> None:
+    garden = planted([("tune", None, 0.125)] * size)
+    insights = Insights()
+    first = insights.lines(garden.tree, None, None)
+    for seed in range(1, more + 1):
+        assert insights.lines(garden.tree, None, None) == first, "a large run does not learn from each evaluation"
+        garden.fail(garden.grow(f"y = {seed}\n", (garden.tree.root,)))
+    assert f"{more} crashed" in insights.lines(garden.tree, None, None)[-1]
 
-    def query(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
-        asked.append(sql)
-        return [(None, None, [("crashed", len(asked))])]
 
-    lessons = Insights()
+def grown(direction: Direction, seed: int) -> Garden:
+    """A tree of everything that a search may record; scores are exact in binary: no mean depends on their order."""
+    rng = np.random.default_rng(seed)
+    garden = Garden(direction)
+    garden.plant(SOURCE)
+    for number in range(int(rng.integers(1, 30))):
+        parents = [str(name) for name in rng.choice([node.node_id for node in garden.tree.nodes], 2)]
+        count = int(rng.integers(1, 3))
+        operator, aim = str(rng.choice(["tune", "improve"])), [None, "speed", "loss"][int(rng.integers(3))]
+        garden.grow(f"x = {number}\n", tuple(dict.fromkeys(parents[:count])), operator, f"idea {number}", aim=aim)
+    for node in garden.tree.nodes:
+        for number in range(1, int(rng.integers(1, 4))):
+            purpose = "screen" if rng.random() < 0.8 else "report"
+            conditions = CONDITIONS if rng.random() < 0.9 else replace(CONDITIONS, hardware="another machine")
+            garden.score(node, int(rng.integers(16)) / 8, purpose, number, conditions=conditions)  # type: ignore[arg-type]
+        if rng.random() < 0.25:
+            outcome = str(rng.choice(["crashed", "invalid", "timed_out", "lost"]))
+            garden.fail(node, outcome, violation=outcome == "invalid" and rng.random() < 0.5)  # type: ignore[arg-type]
+    garden.score(garden.tree.nodes[-1], 1.0, "confirm", 99)  # the last one in the archive: its conditions are present
+    return garden
 
-    def told(evaluated: int) -> tuple[str, ...]:
-        return lessons.lines(query, "night", CONDITIONS, 0.01, evaluated)
 
-    first = told(10)
-    assert told(10) == first
-    assert len(asked) == 1
-    assert told(11) != first, "a small run learns from each evaluation"
-    later = told(1000)
-    assert told(1019) == later, "a large one from each fiftieth"
-    assert told(1020) != later
+@settings(max_examples=25, deadline=None)
+@given(direction=st.sampled_from(["minimise", "maximise"]), seed=st.integers(0, 2**32))
+def test_the_tree_and_the_views_count_alike(direction: Direction, seed: int) -> None:
+    """For any tree; also when it is rebuilt from its rows, as a resumed search does."""
+    garden, run = grown(direction, seed), replace(a_run("night"), direction=direction)
+    with Archive.in_memory() as archive:
+        stored(archive, garden, run)
+        counted = facts_of_tree(garden.tree)
+        assert facts_of_other_runs(garden.tree, archive.query) == counted
+        assert facts_of_tree(archive.tree(run, CONDITIONS)) == counted
