@@ -6,10 +6,9 @@
     engine.tell(landed)                record its result
 
 A move is written to the archive before it costs anything, and a language model's answer before it is used, so a killed
-search resumes where it was. Moves, nodes and refusals cost nothing, and are committed with what is paid for next (a
-request to a model, its answer, an evaluation that ended), at the latest before an evaluation starts. The generator of a
-move is derived from (seed, move number): the same tree gives the same move after a resume. Language models are asked in
-threads (``search/run/proposals.py``); everything else runs in the caller's thread.
+search resumes where it was. Moves, nodes and refusals cost nothing: they are committed with what is paid for next, at
+the latest before an evaluation starts. The generator of a move is derived from (seed, move number): the same tree gives
+the same move after a resume. Language models are asked in threads (``search/run/proposals.py``).
 """
 
 from __future__ import annotations
