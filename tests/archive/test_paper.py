@@ -331,6 +331,15 @@ def test_an_audit_reads_nothing_outside_of_the_paper(
     assert "lies outside of the paper" in capsys.readouterr().err
 
 
+def test_a_merged_study_keeps_its_plan_and_its_runs(archive: Path, paper: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.duckdb"
+    for _ in range(2):  # the second time there is nothing new
+        assert main(["merge", str(archive), "--archive", str(both)]) == 0
+    assert faults(paper, both) == set()
+    assert open_reader(both).query("SELECT count(*) FROM study_runs").rows == [(3,)]
+    assert main(["check", "--archive", str(both)]) == 0
+
+
 # ---------------------------------------------------------------- the study that comes along
 
 
