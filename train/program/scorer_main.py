@@ -285,7 +285,8 @@ class Judge:
             errors += [found["ending"]] if found["ending"] in ERRORS else []
             if number + 1 == len(errors) == _FIRST:
                 counted = ", ".join(f"{errors.count(code)} {code}" for code in dict.fromkeys(errors))
-                raise Invalid(f"its first {_FIRST} items all ended in an error: {counted}. {found['feedback']}")
+                last = f". {found['feedback']}" if split == "val" else ""  # it may quote the hidden item
+                raise Invalid(f"its first {_FIRST} items all ended in an error: {counted}{last}")
 
     def _used(self, split: str) -> list[tuple[str, Any]]:
         """Return the cases that count, made anew. A larger sample contains each smaller one."""

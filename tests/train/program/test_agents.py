@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from scorers import InProcess, task_of
 
+from archive.records import Split
 from prepare.known import TaskError
 from prepare.model_limits import CandidateLimits, LlmService, ModelLimits
 from train.program.model import ModelReply, ModelUnavailable
@@ -49,12 +50,17 @@ def judge(tmp_path: Path) -> Iterator[Judge]:
     running: list[ScorerProcess] = []
 
     def judged(
-        solve: Callable[..., Any], live: Any = None, scripted: str = "model.py", seed: int = 1, **limits: Any
+        solve: Callable[..., Any],
+        live: Any = None,
+        scripted: str = "model.py",
+        seed: int = 1,
+        split: Split = "val",
+        **limits: Any,
     ) -> CaseResults:
         service = LlmService(scripted=scripted, **{**LIMITS, **limits})
         running.append(ScorerProcess(task_of(tmp_path / "task", SCORE, llm=service), live=live is not None))
         results, candidate = CaseResults(), InProcess({"solve": solve})
-        running[-1].judge("val", seed, candidate, results, threading.Event(), live)  # type: ignore[arg-type]
+        running[-1].judge(split, seed, candidate, results, threading.Event(), live)  # type: ignore[arg-type]
         return results
 
     yield judged
@@ -106,6 +112,9 @@ def test_an_agent_whose_first_items_all_fail_is_judged_no_further(judge: Judge) 
     with pytest.raises(Aborted, match=r"first 8 items all ended in an error: 8 empty\."):
         judge(lambda x, llm: asked.append(x))
     assert len(asked) == 8
+    with pytest.raises(Aborted) as hidden:
+        judge(lambda x, llm: None, split="holdout")
+    assert str(hidden.value) == "its first 8 items all ended in an error: 8 empty", "it quotes no item of a holdout"
 
 
 def test_a_scripted_model_errs_independently_and_alike_in_every_run(judge: Judge) -> None:
