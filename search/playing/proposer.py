@@ -109,7 +109,7 @@ def judged(candidate: CandidateHandle, case: Case, meter: Meter, player: Player)
 
 def share(played: Played, table: tables.Table) -> float:
     """Return how near a search came to the optimum: 1 there, 0 at the worst setting."""
-    return float(-(played.best[-1] + played.picked) / 2 / math.log10(len(table.percentiles)))
+    return min(1.0, float(-(played.best[-1] + played.picked) / 2 / math.log10(len(table.percentiles))))  # of rounding
 
 
 @cache

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from prepare.load import TaskError, task_from
 from prepare.program import ProgramTask, folder_settings
 from prepare.scorer import Case, Completed, Invalid, Score
 from search.playing import policy, proposer, tables
+from search.playing.game import Played
 from search.playing.stages import Stages, clearly_worse
 from search.playing.utility import Outcome, Utility
 from search.policies.selection.formula import flat_ucb
@@ -140,6 +142,16 @@ def test_the_shipped_proposer_scores_as_its_reference() -> None:
         for score, data in zip(scores, proposer.cases("val"), strict=True)
     ]
     assert np.mean(gains) == pytest.approx(0, abs=0.25)
+
+
+@given(st.integers(2, 70_000))
+def test_the_optimum_has_the_share_one_whatever_the_size_of_the_table(count: int) -> None:
+    """log10(1 / N) is not -log10(N) to the last digit, and a utility has no score above 1."""
+    optimum = float(np.log10(1.0 / count))
+    table = SimpleNamespace(percentiles=np.zeros(count))
+    share = proposer.share(Played(np.array([optimum]), optimum), table)  # type: ignore[arg-type]
+    assert Utility().of(Outcome(share)) <= 1
+    assert share == pytest.approx(1.0)
 
 
 def test_a_proposer_that_is_clearly_worse_is_stopped_and_has_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
