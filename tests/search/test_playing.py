@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import StandIn
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from operators.numeric.proposer.service import ask
@@ -144,6 +144,7 @@ def test_the_shipped_proposer_scores_as_its_reference() -> None:
     assert np.mean(gains) == pytest.approx(0, abs=0.25)
 
 
+@example(62208)
 @given(st.integers(2, 70_000))
 def test_the_optimum_has_the_share_one_whatever_the_size_of_the_table(count: int) -> None:
     """log10(1 / N) is not -log10(N) to the last digit, and a utility has no score above 1."""
