@@ -78,6 +78,9 @@ class Completed:
     status: int
     stdout: bytes
     stderr: bytes
+    seconds: float = 0.0
+    """By the task's clock, outside of the sandbox: CPU seconds of all its processes, or wall seconds. CPU seconds come
+    in steps of 0.01 where no memory group counts them."""
 
 
 @dataclass(frozen=True)

@@ -140,10 +140,9 @@ def _how_to_score(step: Step) -> list[str]:
         "## Use it",
         "",
         f"The program: {names}. It was written by a search: read",
-        "it before you run it without a sandbox. To score it again, copy these files into a copy of the task's folder,",
-        "and evaluate that:",
+        "it before you run it without a sandbox. To score it again, name the task, by its folder or its name:",
         "",
-        "    python -m search check FOLDER",
+        "    python -m search evaluate . task=FOLDER",
     ]
 
 

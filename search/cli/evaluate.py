@@ -25,10 +25,11 @@ from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
 from prepare.load import task_from
 from prepare.output import Parser
+from prepare.program import ProgramTask
 from prepare.task import Task
 from search import factory, settings
 from search.claims.statistics import expects
-from search.cli.programs import Program, ProgramError, Recorded, read_program
+from search.cli.programs import Program, ProgramError, Recorded, read_candidate, read_program
 from search.cli.signals import stoppable
 from search.cli.terminal import show, show_error
 from search.config import Config
@@ -40,10 +41,14 @@ from train.sandbox.base import SandboxUnavailable
 _PURPOSE: Mapping[str, Purpose] = {"val": "screen", "select": "confirm"}
 """Splits that can be chosen. The holdout is reserved for claims: scoring on it here would contaminate them."""
 
+_RUNS = 3
+_ROUNDED = 1e-12
+"""Relative: the digits of a recorded score."""
 _DESCRIPTION = """\
 Score a program again: PATH is a train.py, the folder of an export, or a git repository (with --commit).
 An export is scored under the task in its task.json, any other file under the task of the settings (task=...). If the
-task of an export has a corpus class of your own, name the same task again: task=NAME --config-dir DIR.
+task of an export has a corpus class of your own, name the same task again: task=NAME --config-dir DIR. The program of a
+task that is a folder is scored by that folder: task=./FOLDER, or the NAME of one that comes along.
 """
 
 
@@ -68,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="settings, as of python -m search")
     parser.add_argument("--commit", metavar="REV", help="a branch or commit of the repository PATH")
     parser.add_argument(
-        "--runs", type=settings.whole_number(1), default=3, metavar="N", help="evaluations, each with its own seed (3)"
+        "--runs",
+        type=settings.whole_number(1),
+        metavar="N",
+        help=f"evaluations, each with a seed ({_RUNS}; 1 if deterministic)",
     )
     parser.add_argument("--split", choices=sorted(_PURPOSE), default="val", help="the data split to score on (val)")
     parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
@@ -77,16 +85,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rescore(options: argparse.Namespace) -> int:
-    program = read_program(options.path, options.commit)
     settled = settings.config_for(options.overrides, factory.device_for, options.config_dir)
-    config = _with_its_task(settled, program, options.overrides)
+    program, config = _program(options, settled)
     task = task_from(config.task)
+    runs = options.runs or (1 if task.deterministic else _RUNS)
     local = factory.build_evaluation(config, task)
     factory.lend_model(config, task, local.evaluator)
     stop = threading.Event()
-    requests = _requests(program, _PURPOSE[options.split], options.runs)
+    requests = _requests(program, _PURPOSE[options.split], runs)
     with ExitStack() as stack:
-        executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots[: options.runs]))
+        executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots[:runs]))
         stack.enter_context(stoppable(stop))
         if not options.json:
             show(f"{program.name}: task {task.name}, {len(requests)} runs of {task.seconds:g} s on {options.split}")
@@ -96,6 +104,16 @@ def _rescore(options: argparse.Namespace) -> int:
     if stop.is_set():
         return 130
     return 0 if all(isinstance(evaluation, Scored) for evaluation in landed) else 1
+
+
+def _program(options: argparse.Namespace, settled: Config) -> tuple[Program, Config]:
+    """Return the program, and the settings with its task. Raises ProgramError, SettingsError or TaskError."""
+    if any(word.startswith("task=") for word in options.overrides):
+        task = task_from(settled.task)
+        if isinstance(task, ProgramTask):
+            return read_candidate(options.path, options.commit, task.editable), settled
+    program = read_program(options.path, options.commit)
+    return program, _with_its_task(settled, program, options.overrides)
 
 
 def _requests(program: Program, purpose: Purpose, runs: int) -> list[Request]:
@@ -178,7 +196,11 @@ class Report:
 
     @property
     def agrees(self) -> bool | None:
-        if self.recorded is None or not isinstance(self.expected, Interval):
+        if self.recorded is None or self.expected is None:
+            return None
+        if self.task.deterministic and self.scores:
+            return all(math.isclose(score, self.recorded.score, rel_tol=_ROUNDED) for score in self.scores)
+        if isinstance(self.expected, NoInterval):
             return None
         return self.expected.low <= self.recorded.score <= self.expected.high
 
@@ -230,6 +252,9 @@ class Report:
         said = f"recorded {digits(recorded.score)} {unit} (mean of {times} on val)"
         if expected is None:
             return [f"{said}: not compared, since the split differs"]
+        if self.task.deterministic and self.scores:
+            held = "agrees, the same score" if self.agrees else "does NOT agree, and the task is deterministic"
+            return [f"{said}: {held}"]
         if isinstance(expected, NoInterval):
             return [f"{said}: not compared, {expected.reason}"]
         verdict: Literal["agrees", "does NOT agree"] = "agrees" if self.agrees else "does NOT agree"

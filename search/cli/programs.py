@@ -7,16 +7,19 @@ Everything read from a repository is untrusted; git runs without hooks or user s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from archive.export import git
+from prepare.globs import is_pattern, matches
 from prepare.source import SourceError, decode
 
 _MOST_BYTES = 2_000_000
 """The largest file that is read; the evaluator's static checks allow far less."""
+_MOST_FILES = 10_000
 _OURS = ("task.json", "README.md", "prepare/")
 """Paths that an export adds to the candidate's own files."""
 
@@ -62,6 +65,65 @@ def read_program(path: Path, revision: str | None = None) -> Program:
     return Program(str(path), {"train.py": _decoded(path.read_bytes(), str(path))}, None, None)
 
 
+def read_candidate(path: Path, revision: str | None, editable: Sequence[str]) -> Program:
+    """Read the files of a task's candidate: those that match its patterns ``workspace.editable``.
+
+    ``path``: a folder with them, or the folder or, with ``revision``, the repository of an export; of a task with one
+    file also the file itself. Raises ProgramError.
+    """
+    if revision is not None:
+        commit = _commit(path, revision)
+        held = _names(path, commit)
+        inside = _holding(held, editable, f"commit {revision!r}")
+        files = {name: _blob(path, commit, f"{inside}{name}") for name in _matching(held, inside, editable)}
+        return Program(f"{revision} ({commit[:12]})", files, None, _trailers(path, commit))
+    if path.is_file() and len(editable) == 1 and not is_pattern(editable[0]):
+        return Program(str(path), {editable[0]: _decoded(path.read_bytes(), str(path))}, None, None)
+    if not path.is_dir():
+        raise ProgramError(f"expected a folder with {', '.join(editable)}; {path} is none")
+    held = _listed(path)
+    folder = path / _holding(held, editable, str(path))
+    files = {name: _text_in(folder, name) for name in _matching(_listed(folder), "", editable)}
+    return Program(str(folder), files, None, _recorded_beside(folder, files))
+
+
+def _listed(folder: Path) -> list[str]:
+    """Return the paths of the files below a folder, without hidden ones."""
+    found: list[str] = []
+    for top, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [(Path(top) / name).relative_to(folder).as_posix() for name in names]
+        if len(found) > _MOST_FILES:
+            raise ProgramError(f"{folder} holds more than {_MOST_FILES:,} files; give the folder of the program")
+    return sorted(found)
+
+
+def _matching(names: Sequence[str], inside: str, editable: Sequence[str]) -> list[str]:
+    below = [name.removeprefix(inside) for name in names if name.startswith(inside)]
+    return [name for name in below if matches(name, editable)]
+
+
+def _holding(names: Sequence[str], editable: Sequence[str], where: str) -> str:
+    """Return the folder that holds files of the task: the top (``""``), or the only such subfolder (``"packing/"``)."""
+    if _matching(names, "", editable):
+        return ""
+    folders = sorted({name.partition("/")[0] + "/" for name in names if "/" in name})
+    found = [folder for folder in folders if _matching(names, folder, editable)]
+    if len(found) != 1:
+        raise ProgramError(
+            f"{where} holds no file that matches {', '.join(editable)} (workspace.editable of the task), and "
+            f"{len(found)} of its subfolders do. Give the folder of the program."
+        )
+    return found[0]
+
+
+def _text_in(folder: Path, name: str) -> str:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ProgramError(f"{path} links to a file outside of {folder}; an export has no such links")
+    return _decoded(path.read_bytes(), name)
+
+
 def _from_folder(folder: Path) -> Program:
     if not (folder / "train.py").is_file():
         inside = [each.parent for each in sorted(folder.glob("*/task.json")) if (each.parent / "train.py").is_file()]
@@ -75,20 +137,26 @@ def _from_folder(folder: Path) -> Program:
         return Program(str(folder), {"train.py": _decoded((folder / "train.py").read_bytes(), "train.py")}, None, None)
     task = _task(_decoded((folder / "task.json").read_bytes(), "task.json"))
     names = _editable(task)
-    for name in names:
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
-            raise ProgramError(f"{folder / name} links to a file outside of {folder}; an export has no such links")
-    files = {name: _decoded((folder / name).read_bytes(), name) for name in names if (folder / name).is_file()}
+    files = {name: _text_in(folder, name) for name in names if (folder / name).is_file()}
     return Program(str(folder), files, task, _recorded_beside(folder, files))
 
 
-def _from_commit(repository: Path, revision: str) -> Program:
+def _commit(repository: Path, revision: str) -> str:
+    """Return the id of a commit."""
     if not repository.is_dir():
         raise ProgramError(f"{repository} is not a folder; expected a git repository, since --commit is given")
     if revision.startswith("-"):
         raise ProgramError(f"{revision!r} is not a commit; give the name of a branch, or a commit id")
-    commit = _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    names = _git(repository, "ls-tree", "-r", "--full-tree", "--name-only", "-z", commit).split("\0")
+    return _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+
+
+def _names(repository: Path, commit: str) -> list[str]:
+    return _git(repository, "ls-tree", "-r", "--full-tree", "--name-only", "-z", commit).split("\0")
+
+
+def _from_commit(repository: Path, revision: str) -> Program:
+    commit = _commit(repository, revision)
+    names = _names(repository, commit)
     folders = sorted(
         {name.rpartition("/")[0] for name in names if name.count("/") == 1 and name.endswith("/task.json")}
     )

@@ -179,7 +179,7 @@ def test_a_program_that_trains_nothing_is_exported_alone(repo: Path) -> None:
     assert "train.py" not in said
     commands = [line.strip() for line in said.splitlines() if line.startswith("  ")]
     shown = subprocess.run(["sh", "-c", " && ".join(commands[1:])], capture_output=True, text=True, check=True)
-    assert "python -m search check FOLDER" in shown.stdout
+    assert "python -m search evaluate . task=FOLDER" in shown.stdout
     assert "`pack.py`" in shown.stdout
     assert "torch" not in shown.stdout
 

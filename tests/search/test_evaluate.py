@@ -16,7 +16,7 @@ from launching import HOUSE, STUB, toy_conf
 
 from archive.interval import Interval, NoInterval
 from search.claims.statistics import expects
-from search.cli.programs import ProgramError, Recorded, read_program
+from search.cli.programs import ProgramError, Recorded, read_candidate, read_program
 
 SEED = HOUSE / "train" / "seeds" / "shakespeare.py"
 
@@ -254,6 +254,79 @@ def test_trailers_are_read_from_the_last_paragraph_only(tmp_path: Path) -> None:
     assert read_program(tmp_path).recorded == Recorded("abc", 3.5, 2)
     git(tmp_path, "commit", "-q", "--amend", "-m", "Treewright-Score: none\n\nTreewright-Score: x")
     assert read_program(tmp_path, "main").recorded is None
+
+
+# ---------------------------------------------------------------- programs of folders
+
+
+def committed(folder: Path, files: dict[str, str]) -> Path:
+    """A repository whose commit holds a program as an export does: in one folder, with a README."""
+    git(folder, "init", "-q")
+    for name, text in {**files, "README.md": "# packing"}.items():
+        (folder / "packing" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "packing" / name).write_text(text)
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "one\n\nTreewright-Score: 2.5")
+    return folder
+
+
+FILES = {"pack.py": "X = 1\n", "src/a.c": "int a;\n", "src/deep/b.c": "int b;\n"}
+
+
+@pytest.mark.parametrize("way", ["repository", "folder", "checkout"])
+def test_a_program_of_several_files_is_read_by_the_task_s_patterns(tmp_path: Path, way: str) -> None:
+    committed(tmp_path, FILES)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "pack.py").write_text("no")
+    place = tmp_path / "packing" if way == "folder" else tmp_path
+    found = read_candidate(place, "main" if way == "repository" else None, ("pack.py", "src/**/*.c"))
+    assert dict(found.files) == FILES
+    assert found.recorded == Recorded("", 2.5, 1)
+    (tmp_path / "packing" / "pack.py").write_text("X = 2\n")
+    changed = read_candidate(place, None, ("pack.py", "src/**/*.c"))
+    assert (changed.files["pack.py"], changed.recorded) == ("X = 2\n", None)
+
+
+def test_a_file_alone_is_the_program_of_a_task_with_one_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.c").write_text("int a;\n")
+    assert dict(read_candidate(tmp_path / "mine.c", None, ("main.c",)).files) == {"main.c": "int a;\n"}
+    for editable in (("*.c",), ("a.c", "b.c")):
+        with pytest.raises(ProgramError, match="expected a folder with"):
+            read_candidate(tmp_path / "mine.c", None, editable)
+
+
+def test_what_is_no_program_of_the_task_is_said(tmp_path: Path) -> None:
+    committed(tmp_path, {"pack.py": ""})
+    for revision in ("main", None):
+        with pytest.raises(ProgramError, match=r"no file that matches other\.py.*0 of its subfolders"):
+            read_candidate(tmp_path, revision, ("other.py",))
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "pack.py").write_text("")
+    with pytest.raises(ProgramError, match="2 of its subfolders"):
+        read_candidate(tmp_path, None, ("pack.py",))
+    (tmp_path / "second" / "pack.py").unlink()
+    (tmp_path / "second" / "pack.py").symlink_to("/etc/hostname")
+    with pytest.raises(ProgramError, match="links to a file outside"):
+        read_candidate(tmp_path / "second", None, ("pack.py",))
+
+
+@pytest.mark.slow
+def test_a_program_is_scored_by_its_task_s_folder(tmp_path: Path) -> None:
+    """In real sandboxes: a score of a folder needs one."""
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "task.yaml").write_text(
+        "name: packing\nmetric: {name: value, direction: maximise}\nworkspace: {editable: [pack.py]}\n"
+        "scorer: score.py\nseconds: 2\ndeterministic: true\n"
+    )
+    (tmp_path / "task" / "pack.py").write_text("def answer():\n    return 1\n")
+    (tmp_path / "task" / "score.py").write_text("def score(candidate, case):\n    return candidate.call('answer')\n")
+    (tmp_path / "repo").mkdir()
+    committed(tmp_path / "repo", {"pack.py": "def answer():\n    return 2.5\n"})
+    done = evaluate(tmp_path, "repo", "--commit", "main", "task=./task", stub=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "agrees, the same score" in done.stdout
+    done = evaluate(tmp_path, "task", "task=./task", "--json", stub=False)
+    assert [each["score"] for each in json.loads(done.stdout)["runs"]] == [1.0]
 
 
 # ---------------------------------------------------------------- the interval

@@ -115,12 +115,14 @@ class CandidateSandbox:
         self._begin()
         command = " ".join(argv)[:80]
         with self._counted(f"`{command}`", seconds) as (deadline, late):
+            began = self._seconds()
             self._request({"type": "run", "argv": list(argv)}, stdin, deadline)
             frame = self._expect("completed", deadline, late, 2 * self._most_bytes)
+            seconds = self._seconds() - began
         status, size = frame.message.get("status"), frame.message.get("stdout")
         if not isinstance(status, int) or not isinstance(size, int) or not 0 <= size <= len(frame.payload):
             raise _malformed()
-        return Completed(status, frame.payload[:size], frame.payload[size:])
+        return Completed(status, frame.payload[:size], frame.payload[size:], seconds)
 
     def read(self, path: str) -> bytes | None:
         """Return a file of the folder; None if there is no plain file of that name, or a link leads out."""
@@ -157,6 +159,12 @@ class CandidateSandbox:
         if self._clock is None:
             self._clock = self._evaluation.clock_of(self._process)
             self._clock.pause()
+
+    def _seconds(self) -> float:
+        """Return the seconds of the budget that are used, measured now."""
+        assert self._clock is not None
+        self._process.measure_cpu()
+        return self._clock.seconds()
 
     @contextlib.contextmanager
     def _counted(self, what: str, seconds: float | None) -> Iterator[tuple[BudgetDeadline, str]]:

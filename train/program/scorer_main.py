@@ -127,7 +127,7 @@ class Handle:
             raise ValueError(f"run has a command of {len(argv)} words; expected at least one, and a short line")
         data = stdin.encode() if isinstance(stdin, str) else bytes(stdin)
         done = unpack(self._ask({"type": "run", "argv": list(argv), "seconds": seconds}, data).payload)
-        return Completed(done["status"], done["stdout"], done["stderr"])
+        return Completed(**done)
 
     def read(self, path: str) -> bytes:
         frame = self._ask({"type": "read", "path": path})

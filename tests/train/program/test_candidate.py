@@ -49,6 +49,8 @@ def test_functions_commands_files_and_services_in_each_tier(start_any: Start, pr
         done = sandbox.run(["sh", "-c", "cat; cat out/übrig.txt; echo no >&2; exit 3"], b"stdin ")
         assert (done.status, done.stdout, done.stderr) == (3, "stdin Übrig".encode(), b"no\n")
         assert sandbox.run(["python", "-c", "import numpy, sys; print(sys.version_info[0])"]).stdout == b"3\n"
+        idle, busy = (sandbox.run(["sh", "-c", f"python -c '{code}'; true"]) for code in ("", "sum(range(10**7))"))
+        assert 0 < idle.seconds < busy.seconds < 3
         assert ask(sandbox, "child") == "1\n"
         assert ask(sandbox, "write") == 6
         assert sandbox.read("out/fünf sechs.txt") == b"sieben"
