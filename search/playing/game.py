@@ -54,7 +54,7 @@ class Nowhere:
     """An archive that keeps nothing: a benchmark of the search is none of the disk."""
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, later: bool = False) -> Iterator[None]:
         yield
 
     def add(self, node: Any) -> Any:
@@ -67,6 +67,8 @@ class Nowhere:
 
     def events(self, *_: Any) -> list[Any]:
         return []
+
+    def flush(self) -> None: ...
 
     def choose(self, *_: Any) -> None: ...
 

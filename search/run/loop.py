@@ -20,6 +20,8 @@ from search.run.engine import Engine, SearchStopped
 from search.run.steering import Steering
 from train.executors.base import Executor, Running
 
+_SOON = 0.05
+"""Seconds after which moves are committed by themselves, and no longer with the next evaluation that lands."""
 _PATIENCE = 0.25
 """Seconds between checks of the clock and of the stop event; landed evaluations and proposals are taken at once."""
 
@@ -94,9 +96,10 @@ class SlotLoop:
 
     def _land(self) -> None:
         archive = self.controller.engine.archive
-        landed = self.executor.wait(_PATIENCE)
+        landed = [] if archive.is_flushed else self.executor.wait(_SOON)
         if not landed:
             archive.flush()
+            landed = self.executor.wait(_PATIENCE)
         ready = bool(landed) and not self.stop.is_set() and not self._held()
         at_once = ready and archive.is_flushed  # else the ready evaluations' nodes are committed with what has landed
         if at_once:

@@ -291,7 +291,7 @@ def test_sql_that_fails_or_writes_is_one_clear_message(
         (["SELECT", "1"], 'python -m archive "SELECT 1"'),
         (["lineage"], "the following arguments are required: ID"),
         (["runs", "x"], "runs does not take x"),
-        (["export", "abc"], "one of the arguments --branch --patch is required"),
+        (["export", "abc"], "one of the arguments --branch --patch --results-tsv --adas is required"),
         (["runs", "--branch", "x"], "runs does not take --branch x"),
         (["events", "--limit", "0"], "whole number from 1"),
         (["export", "--branch", "b", "--patch", "p"], "not allowed with"),

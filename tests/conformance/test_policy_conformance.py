@@ -367,7 +367,7 @@ def test_what_is_claimed_about_order_is_known() -> None:
     assert not claims & FOLLOWS_DISTANCES
 
 
-FOLLOWS_DISTANCES = {"mad_sigmoid", "ucb"}
+FOLLOWS_DISTANCES = {"mad_sigmoid", "score_child_prop", "sica_interval", "ucb"}
 """``ucb`` by its patience alone: what is no improvement beyond noise is told by the seed deviation."""
 
 

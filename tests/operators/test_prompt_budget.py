@@ -74,15 +74,15 @@ def test_a_whole_prompt_keeps_to_the_meters_limit(garden: Garden) -> None:
     failed = garden.grow(SOURCE + "y = 1\n", (root.node_id,), "improve", "it fails")
     garden.fail(failed, log="\n".join(f"line {i} " + "z" * 60 for i in range(400)))
     sizes = {}
-    for limit in (1800, 2500, 30_000):
+    for limit in (1900, 2500, 30_000):
         for kind, node in ((Improve, root), (Debug, failed)):
             meter, model = metered(["nonsense", "nonsense"], prompt_tokens=limit)
             garden.ask(kind(meter), node.node_id)
             sizes[kind, limit] = tokens(model.prompts[0].text)
             assert sizes[kind, limit] <= limit
             assert "RATE = 0.001" in model.prompts[0].text
-    assert sizes[Improve, 1800] < sizes[Improve, 2500] < sizes[Improve, 30_000]
-    assert sizes[Debug, 1800] < sizes[Debug, 30_000]
+    assert sizes[Improve, 1900] < sizes[Improve, 2500] < sizes[Improve, 30_000]
+    assert sizes[Debug, 1900] < sizes[Debug, 30_000]
 
 
 def test_a_program_that_does_not_fit_is_refused_with_what_to_do(garden: Garden) -> None:
