@@ -11,8 +11,9 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 
-from archive.records import Failed, Scored
+from archive.records import Failed, Scored, Split
 from operators.languages.language import language_for
 from operators.languages.syntax import Unparsable
 from operators.numeric.search_space import format_range, range_of
@@ -29,11 +30,15 @@ from search.cli.trials import NO_TRIALS, Trials, open_trials, parser, search_wor
 from search.config import Config
 from search.display.live import clean
 from search.display.summary import search_command
+from search.factory import LocalEvaluation
+from train.executors.base import CountsCases
 
 NIGHT_HOURS = 8
 FULL, POWER, CLAIM_SEEDS = 0.97, 1.96 + 0.84, 4
 """Of an agent's items: the largest share right of a seed that can be improved, the normal quantiles of a test at 5%
 with a power of 80%, and the seeds a side of a claim that are assumed."""
+CLAIMED: tuple[Split, ...] = ("select", "holdout")
+"""Splits that a claim reads."""
 SEEDS = 4
 """Evaluations of the seed from which the noise is estimated."""
 WANTED_POWER, FEW_RUNS, MOST_RUNS = 0.8, 4, 1000
@@ -96,7 +101,8 @@ def _measured(config: Config, trials: Trials, files: Mapping[str, str]) -> Itera
     yield from _ended(first)
     again: list[Scored] = [first]
     yield from _repetition(trials, files, first, again)
-    yield from _items(trials.task, again)
+    if any(case.ending is not None for case in first.cases):
+        yield from _items(trials.task, again, _smallest_split(trials.local, first))
     yield from _night(config, trials)
     yield from _direction(trials, files, first.score)
 
@@ -163,17 +169,25 @@ def _ended(first: Scored) -> Iterator[Finding]:
         yield Finding("ok", "items", counted.rstrip("."))
 
 
-def _items(task: ProgramTask, runs: Sequence[Scored]) -> Iterator[Finding]:
+def _smallest_split(local: LocalEvaluation, first: Scored) -> tuple[Split, int]:
+    """Return the smaller one of the splits that a claim reads, and its number of cases. Raises TaskError.
+
+    An evaluator of the user's that cannot count them is taken to have as many as there are on val.
+    """
+    evaluator, slot = local.evaluator, local.slots[0]
+    if not isinstance(evaluator, CountsCases):
+        return "val", len(first.cases)
+    return min(((split, evaluator.count_cases(slot, split)) for split in CLAIMED), key=itemgetter(1))
+
+
+def _items(task: ProgramTask, runs: Sequence[Scored], smallest: tuple[Split, int]) -> Iterator[Finding]:
     """Report a problem if the items of an agent leave no room for a gain, or cannot show the one that matters.
 
-    A claim of ``CLAIM_SEEDS`` seeds a side over n items sees a gain g with a probability of 80% if
-    g >= 2.8 sqrt((v / seeds + g (1 - g)) / n): v is the variance of an item's difference between two evaluations of the
-    seed, g (1 - g) that of a gain which comes item by item.
+    A claim of ``CLAIM_SEEDS`` seeds a side over n items, those of its ``smallest`` split, sees a gain g with a
+    probability of 80% if g >= 2.8 sqrt((v / seeds + g (1 - g)) / n): v is the variance of an item's difference between
+    two evaluations of the seed on val, g (1 - g) that of a gain which comes item by item.
     """
-    items = [case for case in runs[0].cases if case.ending is not None]
-    if not items:
-        return
-    score, wanted, count = statistics.mean(run.score for run in runs), task.smallest_gain, len(items)
+    score, wanted, (split, count) = statistics.mean(run.score for run in runs), task.smallest_gain, smallest
     if score > FULL:
         words = f"the seed's agent has {score:.3f} right, more than {FULL:g}: no gain can be told. Use harder items"
         yield Finding("problem", "head-room", words)
@@ -181,7 +195,7 @@ def _items(task: ProgramTask, runs: Sequence[Scored]) -> Iterator[Finding]:
         return
     noise = statistics.mean((a.value - b.value) ** 2 for a, b in zip(runs[0].cases, runs[1].cases, strict=True))
     needed = math.ceil(POWER**2 * (noise / CLAIM_SEEDS + wanted * (1 - wanted)) / wanted**2)
-    said = f"{count} items; a gain of {wanted:g} takes {needed} (80% power, {CLAIM_SEEDS} seeds a side)"
+    said = f"{count} items of {split}; a gain of {wanted:g} takes {needed} (80% power, {CLAIM_SEEDS} seeds a side)"
     if count < needed:
         yield Finding("problem", "items", f"{said}. Yield more items, or raise smallest_gain")
     else:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from archive.records import Candidate, CaseScore, Conditions, Propose, Request, Resources, Scored
+from archive.records import Candidate, CaseScore, Conditions, Propose, Request, Resources, Scored, Split
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.rewrite.prompt.feedback import endings
@@ -16,8 +17,9 @@ from prepare.model_limits import LlmService
 from prepare.program import ProgramTask, Workspace
 from prepare.task import Metric
 from search.api import Search
-from search.cli.check import _items
+from search.cli.check import _items, _smallest_split
 from search.display.summary import summarise
+from train.hardware.slots import Slot
 
 CHEATS = sorted((Path(__file__).parents[2] / "conf/task/arithmetic/cheats").glob("*.py"))
 
@@ -42,22 +44,46 @@ def task_with(smallest: float | None) -> ProgramTask:
     ("values", "smallest", "said"),
     [
         ([1.0] * 200, None, [("problem", "0.97")]),
-        ([1.0, 0.0] * 40, 0.1, [("ok", "80 items; a gain of 0.1 takes 71")]),
-        ([1.0, 0.0] * 30, 0.1, [("problem", "60 items; a gain of 0.1 takes 71")]),
+        ([1.0, 0.0] * 30, 0.1, [("ok", "80 items of select; a gain of 0.1 takes 71")]),
     ],
 )
 def test_no_head_room_and_too_few_items_are_problems(
     values: list[float], smallest: float | None, said: list[tuple[str, str]]
 ) -> None:
-    found = list(_items(task_with(smallest), [run_of(values)] * 2))
+    found = list(_items(task_with(smallest), [run_of(values)] * 2, ("select", 80)))
     assert [finding.level for finding in found] == [level for level, _ in said]
     assert all(words in finding.line for finding, (_, words) in zip(found, said, strict=True))
 
 
 def test_noise_between_seeds_takes_more_items() -> None:
-    (found,) = _items(task_with(0.1), [run_of([1.0, 0.0] * 40), run_of([0.0, 1.0] * 40)])
+    (found,) = _items(task_with(0.1), [run_of([1.0, 0.0] * 40), run_of([0.0, 1.0] * 40)], ("holdout", 80))
     assert found.level == "problem"
-    assert "takes 267" in found.line
+    assert "80 items of holdout; a gain of 0.1 takes 267" in found.line
+
+
+class Counting:
+    """An evaluator that counts the cases of each split, and judges nothing."""
+
+    def __init__(self, **counts: int) -> None:
+        self.counts = counts
+
+    def count_cases(self, slot: Slot, split: Split) -> int:
+        return self.counts[split]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"val": 10, "select": 60, "holdout": 90}, ("problem", "60 items of select; a gain of 0.1 takes 71")),
+        ({"val": 10, "select": 90, "holdout": 70}, ("problem", "70 items of holdout; a gain of 0.1 takes 71")),
+        ({"val": 10, "select": 90, "holdout": 71}, ("ok", "71 items of holdout")),
+    ],
+)
+def test_the_smallest_split_that_a_claim_reads_decides(counts: dict[str, int], said: tuple[str, str]) -> None:
+    local: Any = SimpleNamespace(evaluator=Counting(**counts), slots=(Slot(0, "cpu", None, (0,), 1),))
+    first = run_of([1.0, 0.0] * 40)
+    (found,) = _items(task_with(0.1), [first] * 2, _smallest_split(local, first))
+    assert (found.level, said[1] in found.line) == (said[0], True), found.line
 
 
 def test_errors_are_told_apart_in_prompts() -> None:

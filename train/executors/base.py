@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
-from archive.records import Conditions, Landed, Request
+from archive.records import Conditions, Landed, Request, Split
 from prepare.config import Part, Plain
 from prepare.task import Task
 from train.hardware.slots import Slot
@@ -48,6 +48,15 @@ class Evaluator(Scorer, Protocol):
         An evaluator that can end after the training does so for a request with ``seal``, and begins there for one with
         ``trained``. Any other returns an ``Evaluation`` for every request.
         """
+        ...
+
+
+@runtime_checkable
+class CountsCases(Protocol):
+    """An evaluator that knows how many cases a split has."""
+
+    def count_cases(self, slot: Slot, split: Split) -> int:
+        """Return how many cases of a split are used; no candidate is judged. Raises TaskError."""
         ...
 
 

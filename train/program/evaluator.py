@@ -39,7 +39,7 @@ from train.hardware.vendors import hardware_tag
 from train.program.candidate import CandidateHost, Candidates
 from train.program.gate import refuse
 from train.program.model import ModelService
-from train.program.scorer_process import CaseResults, ScorerProcess
+from train.program.scorer_process import CaseResults, CaseSet, ScorerProcess
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted, failure
 from train.sandbox.base import Sandbox
@@ -54,7 +54,7 @@ class Scorers:
         self.live = False
         """Whether the driver's language model answers candidates."""
         self._running: dict[int, ScorerProcess] = {}
-        self._digests: dict[Split, str] = {}
+        self._sets: dict[Split, CaseSet] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -69,10 +69,10 @@ class Scorers:
             if scorer.alive:
                 self._running[slot.index] = scorer
 
-    def digest(self, slot: Slot, split: Split) -> str:
-        """Return a digest of a split's cases. Raises TaskError if two calls of ``cases`` give different ones."""
+    def case_set(self, slot: Slot, split: Split) -> CaseSet:
+        """Return digest and number of a split's cases. Raises TaskError if two calls of ``cases`` differ."""
         with self._lock:
-            if split not in self._digests:
+            if split not in self._sets:
                 with self.of(slot) as scorer:
                     once, again = scorer.cases(split), scorer.cases(split)
                 if once != again:
@@ -80,8 +80,8 @@ class Scorers:
                         f"cases({split!r}, rng) of task {self._task.name!r} gives other data each time, so scores "
                         "could not be compared; draw random numbers from its argument rng only"
                     )
-                self._digests[split] = once
-            return self._digests[split]
+                self._sets[split] = once
+            return self._sets[split]
 
 
 class ProgramEvaluator:
@@ -129,9 +129,13 @@ class ProgramEvaluator:
 
     def conditions(self, slot: Slot) -> Conditions:
         """Return the conditions of scores made on this slot. Raises TaskError if the task has no usable cases."""
-        digest = self._scorers.digest(slot, "val")
+        digest = self._scorers.case_set(slot, "val").digest
         tag = hardware_tag(slot, self.task.clock_on(slot.device))
         return Conditions(f"{self._fingerprint}/{digest}", self.task.seconds, tag)
+
+    def count_cases(self, slot: Slot, split: Split) -> int:
+        """Return how many cases of a split are used; no candidate is judged. Raises TaskError."""
+        return self._scorers.case_set(slot, split).size
 
     def evaluate(
         self, request: Request, slot: Slot, cancelled: threading.Event, on_progress: ProgressCallback
@@ -204,7 +208,7 @@ class ProgramEvaluator:
         if (problem := metric.check(score)) is not None:
             return {"outcome": "invalid", "reason": problem}
         values = np.array([case.value for case in results.cases])
-        by_case = WindowScores.of(self._scorers.digest(slot, split), values)
+        by_case = WindowScores.of(self._scorers.case_set(slot, split).digest, values)
         return {"score": score, "windows": by_case, "certificate": results.certificate}
 
     @property

@@ -267,12 +267,12 @@ class Judge:
             self._cases[split] = self._used(split)
         return self._cases[split]
 
-    def digest(self, split: str) -> str:
-        """Return a digest of the cases of a split, made anew: equal for two processes if ``cases`` is reproducible."""
-        text = hashlib.sha256()
-        for name, data in self._used(split):
+    def case_set(self, split: str) -> tuple[str, int]:
+        """Return a digest of a split's cases, made anew, and their number: equal in all processes if reproducible."""
+        text, used = hashlib.sha256(), self._used(split)
+        for name, data in used:
             text.update(f"{name}\0".encode("utf-8", "surrogatepass") + _bytes_of(data))
-        return text.hexdigest()[:16]
+        return text.hexdigest()[:16], len(used)
 
     def score(self, handle: Handle, split: str, seed: int) -> Iterator[dict[str, Any]]:
         """Yield the result of each case. Raises Invalid, CandidateEnded, and whatever the scorer raises."""
@@ -386,7 +386,7 @@ def main(arguments: Sequence[str]) -> None:
 def _answer(channel: Channel, judge: Judge, request: Frame, llm: AgentModel | None) -> None:
     split = request.message["split"]
     if request.kind == "cases":
-        channel.send({"type": "cases"}, pack(judge.digest(split)))
+        channel.send({"type": "cases"}, pack(list(judge.case_set(split))))
         return
     try:
         for result in judge.score(Handle(channel, llm), split, request.message["seed"]):

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archive.records import CaseScore, Split
 from prepare.files import ROOT
@@ -36,6 +36,13 @@ _LARGEST = 1 << 28
 """Bytes of one message of the scorer: arguments of a call."""
 _WHOLE = ("lost", "stopped")
 """Outcomes that end an evaluation also where they come in a call for one item."""
+
+
+class CaseSet(NamedTuple):
+    """The cases of a split that count: a digest of their names and data, and their number."""
+
+    digest: str
+    size: int
 
 
 @dataclass
@@ -95,10 +102,11 @@ class ScorerProcess:
     def close(self) -> None:
         self._process.kill()
 
-    def cases(self, split: Split) -> str:
-        """Return a digest of the names and data of a split's cases, made anew. Raises TaskError."""
+    def cases(self, split: Split) -> CaseSet:
+        """Return a digest of the names and data of a split's cases, made anew, and their number. Raises TaskError."""
         self._send({"type": "cases", "split": split})
-        return str(unpack(self._receive(self._task.limits.scorer_seconds, 0.0).payload))
+        digest, count = unpack(self._receive(self._task.limits.scorer_seconds, 0.0).payload)
+        return CaseSet(str(digest), int(count))
 
     def judge(
         self,

@@ -13,7 +13,7 @@ from scorers import InProcess, crash, task_of
 
 from prepare.known import TaskError
 from prepare.program import CaseCounts
-from train.program.scorer_process import CaseResults, ScorerProcess
+from train.program.scorer_process import CaseResults, CaseSet, ScorerProcess
 from train.sandbox.abort import Aborted
 
 Judge = Callable[..., CaseResults]
@@ -182,7 +182,7 @@ def score(candidate, case):
 
 
 def test_cases_are_the_same_in_every_process_unless_they_are_drawn_from_the_clock(tmp_path: Path) -> None:
-    def digests(name: str, text: str) -> set[str]:
+    def digests(name: str, text: str) -> set[CaseSet]:
         found = set()
         for _ in range(2):
             scorer = ScorerProcess(task_of(tmp_path / name, text))
@@ -198,13 +198,14 @@ def test_cases_are_the_same_in_every_process_unless_they_are_drawn_from_the_cloc
 def test_val_is_sampled_the_same_way_in_every_process_and_other_splits_are_whole(tmp_path: Path) -> None:
     text = "def cases(split, rng):\n    yield from range(40)\ndef score(candidate, case):\n    return case.data\n"
 
-    def used(folder: str, split: str, count: int | None) -> tuple[set[str], str]:
+    def used(folder: str, split: str, count: int | None) -> tuple[set[str], CaseSet]:
         cases = None if count is None else CaseCounts(count)
         scorer, results = ScorerProcess(task_of(tmp_path / folder, text, cases=cases)), CaseResults()
         scorer.judge(split, 1, InProcess({}), results, threading.Event())  # type: ignore[arg-type]
-        digest = scorer.cases(split)  # type: ignore[arg-type]
+        found = scorer.cases(split)  # type: ignore[arg-type]
         scorer.close()
-        return {case.case for case in results.cases}, digest
+        assert found.size == len(results.cases)
+        return {case.case for case in results.cases}, found
 
     (few, first), (again, second), (more, third) = used("a", "val", 8), used("b", "val", 8), used("a", "val", 20)
     assert (len(few), few, first) == (8, again, second), "the folder's place does not matter"
