@@ -59,7 +59,7 @@ tables   runs nodes parents files sources moves refusals evaluations curves wind
          trainings judgements llm_requests llm_calls decisions events studies study_runs research_ideas
 views    leaderboard progress noise operator_stats change_kind_stats model_stats calls spending failures ideas suspects
          violations claims repeats cases throughput early_correlation ablations programs run_summary scores gains
-         study_evaluations
+         study_evaluations items
          lineage('ID') children('ID') ancestry(['ID', ...])
 
 examples
