@@ -149,7 +149,7 @@ def parse_search(words: list[str]) -> None:
         options = parser(words[0], "").parse_intermixed_args(words[1:])
         words = search_words(options)
     if words[0] in ("evaluate", "ablate"):
-        options = import_module(f"search.cli.{words[0]}")._parser().parse_args(words[1:])
+        options = import_module(f"search.cli.{words[0]}")._parser().parse_intermixed_args(words[1:])
         words = [*(["--config-dir", options.config_dir] if options.config_dir else []), *options.overrides]
     typed_words([word for word in words if word != "doctor"]).composition()
 
