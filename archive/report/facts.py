@@ -25,6 +25,7 @@ from archive.query.questions import (
     which_run,
 )
 from archive.query.tables import one_line
+from archive.report.costs import costs
 from archive.report.layout import kept_steps, score_range, tree_places
 from archive.report.lessons import learned
 
@@ -67,6 +68,7 @@ def _gathered(reader: Reader, name: str) -> dict[str, Any]:
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
     facts["lineage"] = _lineage(reader, best, place)
     facts["cases"] = _cases(reader, best)
+    facts["costs"] = costs(reader, name, place, nodes["suspect"])
     facts["ablations"] = [_placed(found, place) for found in ablations(reader, name)]
     facts["lessons"] = learned(facts)
     facts["kept"] = kept_steps(facts["experiments"], summary["direction"])

@@ -110,6 +110,7 @@
     ].filter(Boolean).join(" · ");
     put("lessons", ...facts.lessons.map((lesson) => { const item = element("li", lesson.text + " "); item.append(...lesson.nodes.map(link)); return item; }));
     const c = facts.cases;
+    describeCosts();
     $("by-case").hidden = !c.count;
     if (c.count) {
       $("cases-said").textContent = `Screening scores of ${v && v.kind === "champion" ? "the champion" : "the leader"} against the seed program by case of val, the smallest gains first${c.count > c.rows.length ? ` (${c.rows.length} of ${c.count})` : ""}: better on ${c.better}, worse on ${c.worse} of ${c.count} cases.`;
@@ -127,6 +128,17 @@
     put("spending", table(facts.spending));
     put("failures", table(facts.failures));
   }
+
+  function describeCosts() {
+    const { unit, rows, none_right } = facts.costs, front = rows.filter((row) => row.front).sort((a, b) => a.cost - b.cost);
+    $("agents").hidden = !rows.length;
+    if (!rows.length) return;
+    const words = front.map((row) => `${short(row.node)} has ${number(100 * row.share, 3)}% right at ${price(row.cost)}`);
+    $("costs-said").textContent = `Pareto front of ${rows.length.toLocaleString("en")} agents, ${unit} for a right answer: ${words.slice(0, 12).join("; ")}${words.length > 12 ? "; ..." : ""}.${none_right ? ` Without a right answer, and not shown: ${none_right}.` : ""} Screenings chose these agents, so their shares flatter.`;
+    put("front", table(front.map((row) => ({ agent: link(row.node), right: `${number(100 * row.share, 3)}%`, items: row.items, [unit + " a right answer"]: price(row.cost), idea: cut(facts.nodes.idea[row.node], 80) }))));
+  }
+
+  const price = (cost) => facts.costs.unit === "dollars" ? `$${number(cost, 3)}` : number(cost < 100 ? cost : Math.round(cost), 3);
 
   // ------------------------------------------------------------ canvases
 
@@ -158,7 +170,7 @@
   }
 
   // Thousands of dots are painted once, on a separate canvas; a click only copies it and rings the chosen dot.
-  const painted = { progress: document.createElement("canvas"), tree: document.createElement("canvas") };
+  const painted = { progress: document.createElement("canvas"), tree: document.createElement("canvas"), costs: document.createElement("canvas") };
 
   function ring(name, spots, size) {
     const canvas = $(name), { pen } = sheet(canvas);
@@ -221,10 +233,58 @@
     ring("progress", spots, dots.size + 4);
   }
 
-  function nearestDot(px, py) {
+  function nearestDot(dots, px, py) {
     let best = -1, least = 14 * 14;
     for (let k = 0; k < dots.x.length; k++) { const d = (dots.x[k] - px) ** 2 + (dots.y[k] - py) ** 2; if (d < least) { least = d; best = dots.node[k]; } }
     return best;
+  }
+
+  // ------------------------------------------------------------ cost of a right answer
+
+  const agents = { x: [], y: [], node: [] };
+
+  function decades(low, high) {
+    const found = [];
+    for (let k = Math.floor(Math.log10(low)); 10 ** k <= high; k++) for (const m of [1, 2, 5]) if (m * 10 ** k >= low && m * 10 ** k <= high) found.push(m * 10 ** k);
+    return found.length > 2 ? found : ticks(low, high, 4).found;
+  }
+
+  function drawCosts() {
+    const rows = facts.costs.rows;
+    if (!rows.length) return;
+    const { pen, width, height } = sheet($("costs"), painted.costs), left = 52, right = 20, top = 14, bottom = 40;
+    const paid = rows.map((row) => row.cost).filter((cost) => cost > 0), edge = (choose) => paid.reduce((a, b) => choose(a, b), paid[0] ?? 1);
+    const low = edge(Math.min) / 1.3, high = edge(Math.max) * 1.3;
+    const x = (cost) => left + (width - left - right) * (cost > low ? Math.log(cost / low) / Math.log(high / low) : 0);
+    const y = (share) => top + (height - top - bottom) * (1 - share);
+    pen.fillStyle = colour("quiet"); pen.textAlign = "right";
+    for (const share of [0, 0.25, 0.5, 0.75, 1]) { line(pen, [[left, y(share)], [width - right, y(share)]], colour("line")); pen.fillText(`${100 * share}%`, left - 8, y(share) + 4); }
+    pen.textAlign = "center";
+    let free = left;
+    for (const cost of decades(low, high)) {
+      const words = price(cost), half = pen.measureText(words).width / 2;
+      if (x(cost) - half < free || x(cost) + half > width) continue;
+      pen.fillText(words, x(cost), height - bottom + 16); free = x(cost) + half + 8;
+    }
+    pen.textAlign = "left";
+    pen.fillText(`${facts.costs.unit} for a right answer`, left, height - 6);
+    agents.x.length = agents.y.length = agents.node.length = 0;
+    for (const row of rows) {
+      agents.x.push(x(row.cost)); agents.y.push(y(row.share)); agents.node.push(row.node);
+      if (row.front) continue;
+      pen.fillStyle = colour("dot"); pen.beginPath(); pen.arc(x(row.cost), y(row.share), 3.6, 0, 7); pen.fill();
+    }
+    const front = rows.filter((row) => row.front).sort((a, b) => a.cost - b.cost);
+    line(pen, front.flatMap((row, k) => k ? [[x(row.cost), y(front[k - 1].share)], [x(row.cost), y(row.share)]] : [[x(row.cost), y(row.share)]]), colour("best"), 1.8);
+    pen.fillStyle = colour("best");
+    for (const row of front) { pen.beginPath(); pen.arc(x(row.cost), y(row.share), 4.8, 0, 7); pen.fill(); }
+    ringCosts();
+  }
+
+  function ringCosts() {
+    if (!facts.costs.rows.length) return;
+    const k = selected < 0 ? -1 : agents.node.indexOf(selected);
+    ring("costs", k < 0 ? [] : [[agents.x[k], agents.y[k]]], 8);
   }
 
   // ------------------------------------------------------------ tree
@@ -309,7 +369,7 @@
   async function select(i) {
     const began = performance.now();
     selected = i;
-    ringProgress(); ringTree();
+    ringProgress(); ringTree(); ringCosts();
     const nodes = facts.nodes, unit = facts.run.unit, parts = [];
     const heading = element("h2", `${short(i)} · ${nodes.operator[i]}`);
     heading.title = heading.dataset.node = nodes.id[i];
@@ -368,10 +428,12 @@
   const at = (event) => { const box = event.currentTarget.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
 
   function listen() {
-    const progress = $("progress"), tree = $("tree");
-    progress.addEventListener("pointermove", (event) => tip(nearestDot(...at(event)), event));
-    progress.addEventListener("click", (event) => { const i = nearestDot(...at(event)); if (i >= 0) { select(i); bringIntoView(i); } });
-    for (const canvas of [progress, tree]) canvas.addEventListener("pointerleave", () => tip(-1));
+    const progress = $("progress"), tree = $("tree"), costs = $("costs");
+    for (const [canvas, shown] of [[progress, dots], [costs, agents]]) {
+      canvas.addEventListener("pointermove", (event) => tip(nearestDot(shown, ...at(event)), event));
+      canvas.addEventListener("click", (event) => { const i = nearestDot(shown, ...at(event)); if (i >= 0) { select(i); bringIntoView(i); } });
+    }
+    for (const canvas of [progress, tree, costs]) canvas.addEventListener("pointerleave", () => tip(-1));
     let drag = null;
     tree.addEventListener("pointerdown", (event) => { drag = { x: event.clientX, y: event.clientY, moved: false }; tree.setPointerCapture(event.pointerId); });
     tree.addEventListener("pointermove", (event) => {
@@ -397,8 +459,8 @@
       $("found").textContent = words ? `${found.length} found` : "";
       if (found.length) { select(found[0]); bringIntoView(found[0]); }
     });
-    window.addEventListener("resize", () => { drawProgress(); fit(); });
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawProgress(); drawTree(); });
+    window.addEventListener("resize", () => { drawProgress(); drawCosts(); fit(); });
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawProgress(); drawCosts(); drawTree(); });
   }
 
   function adopt(found) {
@@ -409,7 +471,7 @@
     order = { rank: new Float64Array(facts.nodes.id.length), operators: [...new Set(facts.nodes.operator)] };
     scored.forEach(([, i], k) => { order.rank[i] = scored.length > 1 ? k / (scored.length - 1) : 1; });
     selected = chosen === null ? -1 : index.get(chosen) ?? -1;
-    arrange(); describe(); drawProgress();
+    arrange(); describe(); drawProgress(); drawCosts();
     first ? fit() : drawTree();
   }
 
