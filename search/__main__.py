@@ -39,6 +39,7 @@ _BESIDE = {
     "explain": ("search.cli.explain", "explain"),
     "study": ("search.cli.study", "study"),
     "mcp": ("search.cli.mcp", "mcp"),
+    "ideas": ("search.cli.ideas", "ideas"),
     "write": ("search.cli.write", "write"),
 }
 """Subcommands with options of their own -> (module, function). Only the requested module is imported."""

@@ -49,6 +49,7 @@ Examples
   python -m search explain ID                          estimate the gain by each parameter, from all scores
   python -m search transfer ID --to extraction         judge an agent on other tasks: intervals, Holm's correction
   python -m search ablate ID                           measure the gain by each step, with evaluations
+  python -m search ideas                               record hypotheses for studies, with their novelty
   python -m search study plan.yaml                     register a plan, and make its runs: docs/studies.md
   python -m search write STUDY llm=claude              have a model write its paper, each number checked
   python -m search mcp                                 serve the archive to a coding agent: docs/language-models.md

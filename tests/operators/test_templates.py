@@ -76,6 +76,7 @@ def test_every_template_of_ours_is_used_and_says_what_differs() -> None:
     assert {path.stem for path in BUILT_IN.glob("*.md")} == {
         "system", "repair", "aims", "improve", "hybrid", "simplify", "draft", "debug", "resolve",
         "agent", "agent_system", "paper_system", "paper_section",
+        "ideas_system", "ideas", "ideas_reflect",
     }  # fmt: skip
     for name in ("improve", "hybrid", "simplify", "draft", "debug", "resolve"):
         text = Templates().text(name)
