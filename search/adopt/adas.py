@@ -52,8 +52,10 @@ def convert(source: Source, asked: Asked) -> Adopted:
         "program.md": instructions(_CONTRACT),
     }
     added |= {f"agents/{place:03}.py": _program(agent) for place, agent in enumerate(agents)}
+    added["agents/archive.json"] = (json.dumps(_records(agents), indent=1) + "\n").encode()
     notes = [
         f"{len(agents)} agents; the seed is {str(best.get('name'))[:80]!r}, the best by its recorded fitness",
+        *_curse(best),
         "their items are not in the archive: score.py asks generated word problems; yield yours in its cases()",
     ]
     return Adopted("ADAS", settings, [], added, notes)
@@ -80,6 +82,26 @@ def _fitness(agent: Mapping[str, Any]) -> float:
     """Return the median of the recorded fitness, which is a sentence; -1 without one."""
     found = _PERCENT.search(str(agent.get("fitness")))
     return float(found[1]) if found else -1.0
+
+
+def _records(agents: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return what the archive says of each agent besides its code: name, generation, fitness, all test fitnesses."""
+    return [
+        {"file": f"{place:03}.py"} | {key: str(value) for key, value in agent.items() if _is_record(key)}
+        for place, agent in enumerate(agents)
+    ]
+
+
+def _is_record(key: str) -> bool:
+    return key in ("name", "generation", "fitness") or key.startswith("test_fitness")
+
+
+def _curse(best: Mapping[str, Any]) -> list[str]:
+    """Compare the fitness that chose the seed with that on their test split; empty if one is not recorded."""
+    chosen, tested = (_PERCENT.search(str(best.get(name))) for name in ("fitness", "test_fitness"))
+    if chosen is None or tested is None:
+        return []
+    return [f"it had {chosen[1]}% right in their search and {tested[1]}% in their test; no test fitness chose it"]
 
 
 def _program(agent: Mapping[str, Any]) -> bytes:

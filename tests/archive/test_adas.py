@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archive_sample import Diary, a_run, request_for, scored
+from archive_sample import START, Diary, a_run, request_for, scored
 from gallery import StandIn, module_of
 
 from archive.__main__ import main
-from archive.records import CaseScore
+from archive.records import CaseScore, Decision, Node, Purpose
 from archive.storage.store import Archive
 from prepare.load import task_from
 from prepare.program import ProgramTask, folder_settings
@@ -108,6 +108,21 @@ def test_an_archive_becomes_a_task_whose_agents_run(
     assert vote > chain + 0.05
 
 
+def test_the_recorded_test_fitness_is_kept_and_chooses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = entries(CHAIN, VOTE)
+    first["test_fitness"] = FITNESS.format(99)
+    second |= {"test_fitness": FITNESS.format(12), "test_fitness_gsm8k": FITNESS.format(13), "name": "\ud800"}
+    task = adopted(tmp_path, json.dumps([first, second]))
+    assert task.seed_files()["agent.py"] == f"{HEADER}{VOTE}"
+    assert "it had 21% right in their search and 12% in their test" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "ours/agents/archive.json").read_text())
+    assert kept[1] == {"file": "001.py", "name": "\ud800", "generation": "1"} | {
+        key: FITNESS.format(share) for key, share in (("fitness", 21), ("test_fitness", 12), ("test_fitness_gsm8k", 13))
+    }
+
+
 @pytest.mark.parametrize("text", ["[", "{}", "[1]", '[{"code": "x = 1"}]', '[{"code": 3}]'])
 def test_what_is_no_archive_is_refused(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "theirs"
@@ -134,3 +149,35 @@ def test_agents_are_exported_with_an_interval_that_holds_their_median(
     assert entry["fitness"].endswith("Median: 50.0%")
     assert "Interval: (30.0%, 70.0%)" in entry["fitness"]
     assert adopted(tmp_path, text).seed_files()["agent.py"] == f"{HEADER}{CHAIN}"
+
+
+def test_the_holdout_is_exported_as_test_fitness_once_a_claim_has_its_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.duckdb"
+
+    def items(right: int) -> tuple[CaseScore, ...]:
+        return tuple(CaseScore(str(n), float(n < right), ending="right" if n < right else "wrong") for n in range(20))
+
+    def exported() -> list[str | None]:
+        assert main(["export", "--adas", f"--archive={path}"]) == 0
+        return [entry.get("test_fitness") for entry in json.loads(capsys.readouterr().out)]
+
+    def judged(diary: Diary, node: Node, right: int, purpose: Purpose, seed: int) -> None:
+        diary.record(scored(request_for(node, seed, purpose), right / 20, cases=items(right)))
+
+    with Archive.open(path) as archive:
+        diary = Diary(archive, a_run(direction="maximise"))
+        root = diary.child(operator="seed", text=f"{HEADER}{CHAIN}")
+        vote = diary.child(root, text=f"{HEADER}{VOTE}")
+        judged(diary, root, 10, "screen", 1)
+        judged(diary, vote, 19, "screen", 1)
+        judged(diary, vote, 17, "confirm", 2)
+        judged(diary, vote, 15, "report", 3)
+    assert exported() == [None, None]
+    with Archive.open(path) as archive:
+        archive.decide(Decision("night", "champion", vote.node_id, "better", {}, START))
+    root_only, tested = exported()
+    assert root_only is None
+    assert tested is not None
+    assert tested.endswith("Median: 75.0%")
