@@ -153,7 +153,7 @@ class Candidate:
     """The kind of change that the operator was asked for (``architecture``, ``schedule``), from a fixed list."""
     ablated: str | None = None
     """Of the operator ``ablate``: the id of the node whose edit was taken out. Its first 8 digits in a run that was
-    started before schema 6."""
+    started before schema 6. ``call-01``, ``role-01``: a part of an agent."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ CREATE TABLE nodes (
     created_at TIMESTAMP NOT NULL,
     arrival    BIGINT NOT NULL DEFAULT 0,
     aim        VARCHAR,            -- the kind of change that its operator was asked for; NULL without one
-    ablated    VARCHAR             -- of operator 'ablate': the node whose edit was taken out; before schema 6 its first 8 digits
+    ablated    VARCHAR             -- of operator 'ablate': the node whose edit was taken out (before schema 6 its first 8 digits), or an agent's part
 );
 
 CREATE TABLE parents (

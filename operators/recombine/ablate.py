@@ -23,6 +23,7 @@ class Removal:
     """A program without one step: the step's node, its idea, and the remaining files."""
 
     node_id: str
+    """Of an agent's part its name, such as ``call-01``: ``operators.recombine.agent_parts``."""
     idea: str
     files: Mapping[str, str]
     partial: bool = False

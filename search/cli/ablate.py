@@ -1,8 +1,9 @@
 """``python -m search ablate ID``: measure how much each edit of a node's lineage contributes to its score.
 
-Each edit (step) is removed from the program in turn (``operators/recombine/ablate.py``); the remaining program is
-evaluated on fresh seeds and scored on val, beside the whole program. The evaluations are a run of their own in the same
-archive, called ``ablation-ID``, so every result is kept and the same command resumes an interrupted ablation.
+Each edit (step) is removed from the program in turn (``operators/recombine/ablate.py``), and of an agent each call of
+the language model and each role (``operators/recombine/agent_parts.py``). The remaining program is evaluated on fresh
+seeds and scored on val, beside the whole program. The evaluations are a run of their own in the same archive, called
+``ablation-ID``, so every result is kept and the same command resumes an interrupted ablation.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from archive.records import Conditions, Run
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.recombine.ablate import Ablate, Removal, without
+from operators.recombine.agent_parts import without_parts
 from prepare.config import Plain, SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_evaluator, known_task
@@ -57,6 +59,9 @@ remaining program is evaluated on fresh seeds and scored on val, paired by case 
 evaluations are recorded in the archive as run ablation-ID; the same command resumes an interrupted ablation. If the
 task is a folder, name it again: task=./FOLDER. If the run used a corpus or an evaluator class of your own, name them
 again, too: task=NAME evaluator=NAME --config-dir DIR.
+
+Of an agent, each call of the language model is removed, too (call-01: its answer is an empty text), and each role
+(role-01: it is empty).
 """
 
 
@@ -73,7 +78,7 @@ class AblatedNode:
     files: Mapping[str, str]
     removals: tuple[Removal, ...]
     entangled: tuple[tuple[str, str, str], ...]
-    """(node, idea, reason) of each step that cannot be removed."""
+    """(node or part, idea, reason) of each step that cannot be removed."""
 
 
 def ablate(arguments: Sequence[str]) -> int:
@@ -237,11 +242,20 @@ def _parts(subject: AblatedNode, runs: int, task: Task, gate: Callable[[Mapping[
 def _subject(archive: Archive, start: str) -> AblatedNode:
     """Return the node whose id starts with ``start``, and its steps. Raises AblationError or QueryError."""
     run, node_id, tree = located(archive, start)
+    files = tree[node_id].candidate.files
     removals, entangled = _steps(tree, node_id)
+    if _is_agent(run):
+        parts, fixed = without_parts(files)
+        removals, entangled = removals + parts, entangled + fixed
     if not removals:
         reasons = "; ".join(f"{node[:8]}: {why}" for node, _, why in entangled) or "it is the seed program itself"
         raise AblationError(f"no step of {node_id[:8]} can be removed: {reasons}")
-    return AblatedNode(run, node_id, tree[node_id].candidate.files, removals, entangled)
+    return AblatedNode(run, node_id, files, removals, entangled)
+
+
+def _is_agent(run: Run) -> bool:
+    task = run.config.get("task")  # of an archive that may be crafted
+    return isinstance(task, Mapping) and bool(task.get("llm"))
 
 
 def located(archive: Archive, start: str) -> tuple[Run, str, Tree]:
@@ -293,9 +307,9 @@ def report(subject: AblatedNode, tree: Tree, task: Task) -> str:
     carried.sort(key=lambda item: -(item[1].gain if isinstance(item[1], Difference) else -1e300))
     for removal, found in carried:
         mark = "*" if removal.partial else " "
-        lines.append(f"  {removal.node_id[:8]}{mark} {_worth(found, unit):<{_WIDTH}} {clean(removal.idea, 60)}")
+        lines.append(f"  {removal.node_id[:8]:<8}{mark} {_worth(found, unit):<{_WIDTH}} {clean(removal.idea, 60)}")
     for node_id, idea, why in subject.entangled:
-        lines.append(f"  {node_id[:8]}  {why:<{_WIDTH}} {clean(idea, 60)}")
+        lines.append(f"  {node_id[:8]:<8}  {why:<{_WIDTH}} {clean(idea, 60)}")
     if any(removal.partial for removal in subject.removals):
         lines.append("* removed in part: later steps changed part of the same code, and those changes stay")
     differences = [found for _, found in carried if isinstance(found, Difference)]

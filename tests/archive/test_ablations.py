@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_sample import Diary, a_family, an_ablation
+from archive_sample import Diary, a_family, a_run, an_ablation
 from browser import chromium
 
 from archive.difference import Difference, welch
@@ -16,6 +17,7 @@ from archive.records import Node
 from archive.report.command import write_report
 from archive.report.facts import gather
 from archive.storage.store import Archive
+from search.cli import ablate
 
 WHOLE = [3.00, 3.04, 2.98]
 WORSE, SAME, BETTER, ALONE = [3.5, 3.52, 3.46], [3.01, 2.97, 3.02], [2.5, 2.52, 2.51], [3.3]
@@ -112,3 +114,14 @@ def test_the_steps_in_a_browser(tmp_path: Path) -> None:
         page.click("#steps tbody tr:first-child button")
         page.wait_for_selector(f"#node[data-shown='{nodes[1].node_id}']", timeout=30_000)
         assert page.said == []
+
+
+@pytest.mark.parametrize(("llm", "parts"), [({"answers": "scripted"}, ["call-01", "role-01"]), (None, [])])
+def test_the_parts_of_an_agent_are_steps_too(tmp_path: Path, llm: Any, parts: list[str]) -> None:
+    run = replace(a_run(), config={"task": {"name": "toy", "llm": llm}})
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        diary = Diary(archive, run)
+        root = diary.screened(diary.child(operator="seed", text="def solve(q, llm):\n    return q\n"), 0.5)
+        agent = diary.child(root, text="def solve(q, llm):\n    return llm(q, 'a clerk')\n")
+        found = ablate._subject(archive, diary.screened(agent, 0.7).node_id)
+    assert [each.node_id for each in found.removals] == [agent.node_id, *parts]
