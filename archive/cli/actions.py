@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from archive.cli import commands
@@ -23,7 +24,7 @@ from prepare.output import many, printable
 
 NO_TABLE = (
     "summary", "show", "certificate", "diff", "tail", "steer", "export", "merge", "backup", "repair", "report", "serve",
-    "paper", "audit",
+    "paper", "audit", "review",
 )  # fmt: skip
 """Commands whose answer is no table, so that it cannot be CSV or Parquet."""
 _LOOK_AGAIN = 1.0
@@ -316,3 +317,14 @@ def audit(options: Options) -> int:
     if not found:
         print(f"{options.paper}: every number, reference, run and setting is as the archive has it")
     return 1 if found else 0
+
+
+def review(options: Options) -> int:
+    from archive.paper.review import in_words
+    from archive.paper.review import review as review_of
+
+    reader = _reader(options)
+    with reader.held():
+        found = review_of(Path(options.paper), reader)
+    print(json.dumps(asdict(found), indent=2) if options.json else printable(in_words(found)))
+    return 0

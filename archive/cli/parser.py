@@ -29,6 +29,7 @@ COMMANDS = {
     "serve": "the same page, live, on this machine",
     "paper": "a paper on a study, in which every number is a query: LaTeX, HTML, and PDF where pdflatex is installed",
     "audit": "whether a paper says what the archive says: exit status 1 if not",
+    "review": "a review of a paper in the field's form, by checks alone",
     "merge": "bring the runs of other archives into this one",
     "backup": "a copy of the archive in one new file, also while a search writes to it",
     "repair": "keep what is readable of an archive whose log is damaged",
@@ -88,6 +89,7 @@ examples
   python -m archive serve --port 8000
   python -m archive paper circles --out papers
   python -m archive audit papers/circles-1
+  python -m archive review papers/circles-1
   python -m archive export 3fa9 --branch best --repo ../my-model
   python -m archive export --all --branch night
   python -m archive export --patch steps
@@ -275,8 +277,8 @@ _OPTIONS = {
     "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "certificate": _node,
     "diff": _two_nodes,
     "runs": _nothing, "compare": _compare, "events": _run_and_limit, "tail": _run_and_limit, "export": _export,
-    "steer": _steer, "report": _report, "serve": _serve, "paper": _paper, "audit": _audit, "merge": _merge,
-    "backup": _backup,
+    "steer": _steer, "report": _report, "serve": _serve, "paper": _paper, "audit": _audit, "review": _audit,
+    "merge": _merge, "backup": _backup,
     "repair": _nothing, "check": _nothing,
 }  # fmt: skip
 

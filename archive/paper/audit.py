@@ -35,7 +35,7 @@ class Fault:
 
 def audit(folder: Path, reader: Reader) -> list[Fault]:
     """Return all faults; none for a paper that is as the archive has it. Raises PaperError for no paper at all."""
-    facts = _facts(folder)
+    facts = facts_of(folder)
     study = Study.of(reader, facts["study"])
     document = Document(study, read_sections(folder))
     found = [*_of_the_plan(facts, study), *(Fault("text", str(each)) for each in lint(document))]
@@ -44,7 +44,8 @@ def audit(folder: Path, reader: Reader) -> list[Fault]:
     return [*found, *_latex(folder, document), *_html(folder, document), *_figures(folder, document)]
 
 
-def _facts(folder: Path) -> dict[str, str]:
+def facts_of(folder: Path) -> dict[str, str]:
+    """Return the name of a paper's study and the digest of its plan. Raises PaperError."""
     try:
         facts = json.loads(read_text(folder / "paper.json", folder))
     except ValueError as error:
