@@ -216,7 +216,7 @@ class Writer:
         ``ours``: for a query of the search itself. It is small and its caller waits for it, so it is interrupted only
         when the archive is closed.
         """
-        self._flush_for_reader()
+        self._flush_for_reader(wait=ours)
         with self._reader_lock:
             if self._closed:
                 raise ArchiveError(f"the archive {self._path} is closed")
@@ -238,12 +238,13 @@ class Writer:
                 self._own.discard(cursor)
                 self._reader_lock.notify_all()
 
-    def _flush_for_reader(self) -> None:
-        """Commit what is still to be committed, unless a block is open: its rows are not seen either.
+    def _flush_for_reader(self, wait: bool) -> None:
+        """Commit what is still to be committed. While another thread's block is open, ``wait`` for its end, or do not.
 
-        A failure is raised by the next transaction: readers see what is committed.
+        Who does not wait sees neither that block's rows nor those before it that are to be committed with it. A failure
+        is raised by the next transaction: readers see what is committed.
         """
-        if self._postponed and self._lock.acquire(blocking=False):
+        if self._postponed and self._lock.acquire(blocking=wait):
             try:
                 with suppress(ArchiveError):
                     self.flush()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -131,3 +133,25 @@ def test_a_block_within_a_block_is_committed_with_it(tmp_path: Path) -> None:
         archive.close()
         with pytest.raises(ArchiveError, match="closed"), archive.transaction(later=True):
             note(archive, "2")
+
+
+def test_a_query_of_the_search_waits_for_another_thread_s_block(tmp_path: Path) -> None:
+    """A model's credit at a move is read in a thread: without the moves before it, it would be another one."""
+    with Archive.open(tmp_path / "a.duckdb") as archive, ThreadPoolExecutor(2) as pool:
+        with archive.transaction(later=True):
+            note(archive, "first")
+        entered, leave = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with archive.transaction():
+                note(archive, "second")
+                entered.set()
+                leave.wait(10)
+
+        holding = pool.submit(hold)
+        entered.wait(10)
+        asked = pool.submit(archive.query, "SELECT message FROM events ORDER BY arrival")
+        wait([asked], 0.3)
+        leave.set()
+        holding.result()
+        assert asked.result() == [("first",), ("second",)]

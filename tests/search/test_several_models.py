@@ -124,7 +124,7 @@ def test_each_moves_model_follows_from_the_archive_also_after_a_resume(
     second = start(*OVERRIDES, "budget.evaluations=40", model=several(), **common)
     assert second.result.finished
     after = chosen(path)
-    assert after[: len(before)] == before
+    assert set(before) <= set(after)
     assert len(after) > len(before) + 5
     assert {name for _, name in after} == {"slow", "quick"}
     assert recomputed(path, [move for move, _ in after]) == after, "what came later changed no choice"
