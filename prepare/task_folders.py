@@ -47,13 +47,15 @@ def with_task_folder(overrides: Sequence[str], roots: Sequence[Path]) -> Iterato
 def task_folder(value: str, roots: Sequence[Path]) -> Path | None:
     """Return the folder of a task that a value names, by its path or as a choice; None for another choice.
 
-    Raises SettingsError for a path without a task.
+    A choice of a later root hides one of the same name. Raises SettingsError for a path without a task.
     """
     path = Path(value).expanduser()
     named = not value.startswith((".", "/", "~")) and ".." not in path.parts
-    inside = [folder for root in roots if (folder := root / "task" / value) and (folder / SETTINGS).is_file()]
-    if inside and named:
-        return inside[-1]
+    for root in reversed(roots if named else ()):
+        if (root / "task" / f"{value}.yaml").is_file():
+            return None
+        if (root / "task" / value / SETTINGS).is_file():
+            return root / "task" / value
     if (path / SETTINGS).is_file():
         return path
     if path.name == SETTINGS and path.is_file():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from prepare.compose import compose
+from prepare.compose import CONF, compose
 from prepare.config import SettingsError
 from prepare.load import TaskError, task_from
 from prepare.program import ProgramTask
+from prepare.task_folders import task_folder
 
 YAML = """
 name: packing
@@ -70,6 +72,20 @@ def test_a_sweep_may_have_several(folder: Path) -> None:
 
     runs = sweep([f"task={folder},shakespeare"])
     assert [compose(run).values["task"]["name"] for run in runs] == ["packing", "shakespeare"]
+
+
+def test_a_task_of_the_user_s_own_hides_a_shipped_one_of_its_name(folder: Path, tmp_path: Path) -> None:
+    """A YAML file as well as a folder: the shipped one may be a folder, whose evaluator is another."""
+    own = tmp_path / "conf"
+    (own / "task").mkdir(parents=True)
+    shipped = task_folder("circles26", (CONF, own))
+    assert shipped == CONF / "task" / "circles26"
+    shutil.copytree(folder, own / "task" / "circles26")
+    assert task_folder("circles26", (CONF, own)) == own / "task" / "circles26"
+    shutil.rmtree(own / "task" / "circles26")
+    shutil.copy(CONF / "task" / "shakespeare.yaml", own / "task" / "circles26.yaml")
+    assert task_folder("circles26", (CONF, own)) is None
+    assert compose(["task=circles26"], own).values["evaluator"]["_target_"].endswith("AuditedEvaluator")
 
 
 def test_a_path_without_a_task_says_how_to_make_one(tmp_path: Path) -> None:
