@@ -23,7 +23,8 @@ def ablations(reader: Reader, run: str) -> list[dict[str, Any]]:
     """Return ``{"run", "node", "steps"}`` for each ablation of a node of ``run``, the most valuable steps first.
 
     A step has ``node``, ``worth``, ``low`` and ``high`` (95%, by ``archive.difference``; None where the data allow no
-    interval), ``cases`` (paired ones), ``runs``, ``verdict`` and ``idea``. Nodes are given by their ids.
+    interval), ``cases`` (paired ones), ``runs``, ``verdict`` and ``idea``. Nodes are given by their ids, and parts of
+    an agent by their names.
     """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     sql = "SELECT * FROM ablations WHERE node_id IN (SELECT node_id FROM nodes WHERE run = ?)"

@@ -157,9 +157,12 @@ def _cases(reader: Reader, node_id: str | None) -> dict[str, Any]:
 
 
 def _placed(ablation: Mapping[str, Any], place: Mapping[str, int]) -> dict[str, Any]:
-    """Return an ablation with positions in place of node ids; the ideas are in the nodes' columns."""
-    steps = [{**step, "node": place[step["node"]]} for step in ablation["steps"]]
-    return {**ablation, "node": place[ablation["node"]], "steps": [{k: s[k] for k in s if k != "idea"} for s in steps]}
+    """Return an ablation with positions in place of node ids; parts of an agent have a name and None as the node."""
+    steps = [
+        {**step, "node": place.get(step["node"]), "part": step["node"], "idea": one_line(step["idea"], _IDEA)}
+        for step in ablation["steps"]
+    ]
+    return {**ablation, "node": place[ablation["node"]], "steps": steps}
 
 
 # ---------------------------------------------------------------- the rest

@@ -71,7 +71,7 @@ def _ablated(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             f"Taken out of {facts['nodes']['id'][ablation['node']][:8]} one at a time, and the rest evaluated again on "
             f"fresh seeds: {len(carry)} of {len(measured)} steps carry gain beyond noise{most}"
             f"{f'; harmful: {harm}' if harm else ''}. Each verdict is at 95% by itself.",
-            [step["node"] for step in carry],
+            [step["node"] for step in carry if step["node"] is not None],
         )
 
 

@@ -120,7 +120,7 @@
     put("steps", ...facts.ablations.flatMap(({ run: name, node, steps }) => {
       const heading = element("p", "Steps of ");
       heading.append(link(node), ` (run ${name})`);
-      const lines = steps.map((s) => ({ step: link(s.node), worth: signed(s.worth), from: signed(s.low), to: signed(s.high), runs: s.runs, verdict: s.verdict, idea: cut(nodes.idea[s.node], 80) }));
+      const lines = steps.map((s) => ({ step: s.node === null ? s.part : link(s.node), worth: signed(s.worth), from: signed(s.low), to: signed(s.high), runs: s.runs, verdict: s.verdict, idea: cut(s.idea, 80) }));
       return [heading, table(lines)];
     }));
     put("operators", table(facts.operators));

@@ -480,29 +480,31 @@ ORDER BY run;
 
 -- The value of each step of a node's lineage: by how much `node_id` is worse without the node `step`, in runs on fresh
 -- seeds that `python -m search ablate` made. `worth` is positive where the step helps. `error` is its standard error and
--- `degrees_of_freedom` are Welch's; both are NULL where a side has a single run, `worth` where nothing has a score.
+-- `degrees_of_freedom` are Welch's; both are NULL where a side has a single run, `worth` where nothing has a score. A call or
+-- role of an agent that was removed is a step, too, whose name (`call-01`) stands for a node.
 CREATE OR REPLACE VIEW ablations AS
 WITH asked AS MATERIALIZED (
     SELECT run, if(direction = 'minimise', 1, -1) AS sign, config ->> '$.operators.ablate.node' AS node_id
     FROM runs WHERE policy = 'ablation'
 ),
 known AS MATERIALIZED (
-    SELECT n.run, n.number, n.ablated, avg(s.score) AS score, count(s.score) AS runs, var_samp(s.score) / count(s.score) AS variance,
+    SELECT n.run, n.number, n.ablated, n.idea, avg(s.score) AS score, count(s.score) AS runs, var_samp(s.score) / count(s.score) AS variance,
            arg_max(s.outcome, s.arrival) AS outcome
     FROM nodes AS n LEFT JOIN screenings AS s ON s.node_id = n.node_id
     WHERE n.run IN (SELECT run FROM asked)
-    GROUP BY n.run, n.number, n.ablated
+    GROUP BY n.run, n.number, n.ablated, n.idea
 )
-SELECT a.run, a.node_id, step.node_id AS step, a.sign * k.score - a.sign * w.score AS worth,
+SELECT a.run, a.node_id, coalesce(step.node_id, k.ablated) AS step, a.sign * k.score - a.sign * w.score AS worth,
        sqrt(k.variance + w.variance) AS error,
        (k.variance + w.variance) ** 2
            / nullif(k.variance ** 2 / (k.runs - 1) + w.variance ** 2 / (w.runs - 1), 0) AS degrees_of_freedom,
-       k.runs, w.runs AS runs_of_the_whole, k.outcome, step.idea
+       k.runs, w.runs AS runs_of_the_whole, k.outcome, coalesce(step.idea, regexp_replace(k.idea, '^without [^:]*: ', '')) AS idea
 FROM asked AS a
 JOIN known AS w ON w.run = a.run AND w.number = 0
 JOIN known AS k ON k.run = a.run AND k.number > 0
 JOIN nodes AS subject ON subject.node_id = a.node_id
-JOIN nodes AS step ON step.run = subject.run AND starts_with(step.node_id, k.ablated)
+LEFT JOIN nodes AS step ON step.run = subject.run AND starts_with(step.node_id, k.ablated)
+WHERE step.node_id IS NOT NULL OR regexp_full_match(k.ablated, '(call|role)-[0-9]+')
 ORDER BY a.run, worth DESC, k.number;
 
 CREATE OR REPLACE VIEW programs AS

@@ -84,6 +84,38 @@ def test_steps_that_fail_or_never_vary(tmp_path: Path) -> None:
     assert steps[0]["verdict"] == "not evaluated yet"
 
 
+def test_parts_of_an_agent_are_shown_by_their_names(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        _, nodes = a_family(archive)
+        steps = {"_call-01": WORSE, f"_{nodes[1].node_id}": SAME, "_role-01": BETTER, "_elsewhere": WORSE}
+        an_ablation(archive, nodes[4], WHOLE, **steps)
+    facts = gather(open_reader(tmp_path / "a.duckdb"))
+    found = [(step["part"], step["node"], step["verdict"], step["idea"]) for step in facts["ablations"][0]["steps"]]
+    assert found == [
+        ("call-01", None, "carries gain", "what it was"),
+        (nodes[1].node_id, 1, "no effect beyond noise", "wider"),
+        ("role-01", None, "does harm", "what it was"),
+    ]
+    (said,) = [lesson for lesson in facts["lessons"] if "Taken out of" in lesson["text"]]
+    assert ("1 of 3 steps" in said["text"], said["nodes"]) == (True, [])
+
+
+@pytest.mark.slow
+def test_parts_of_an_agent_in_a_browser(tmp_path: Path) -> None:
+    """A browser is started, as the subject: the page has a name in place of a link."""
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        _, nodes = a_family(archive)
+        an_ablation(archive, nodes[4], WHOLE, **{"_call-01": WORSE, f"_{nodes[1].node_id}": SAME})
+    write_report(open_reader(tmp_path / "a.duckdb"), None, tmp_path / "r.html")
+    with chromium() as page:
+        page.goto(f"file://{tmp_path}/r.html")
+        page.wait_for_selector("body[data-ready]", timeout=60_000)
+        said = page.inner_text("#steps")
+        assert "call-01" in said
+        assert "wider" in said
+        assert page.said == []
+
+
 def test_an_archive_without_an_ablation_says_what_to_run(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "a.duckdb") as archive:
         a_family(archive)
