@@ -67,7 +67,7 @@ def known_task(config: object) -> dict[str, Any]:
     if "workspace" in config:
         raise TaskError(
             f"the task is a folder ({_shown(config.get('folder'))}) whose scorer is code, and data cannot name code. "
-            "Name a folder that you trust, with the same task.yaml: task=./FOLDER"
+            "Name a folder that you trust, with the same task.yaml: task=./FOLDER, or task=NAME if it came along"
         )
     rest = {key: value for key, value in config.items() if key != "corpus"}
     _refuse_classes(rest, "task")

@@ -57,8 +57,8 @@ _DESCRIPTION = """\
 Measure how much each step (edit) of a node's lineage contributes to its score. Each step is removed in turn, and the
 remaining program is evaluated on fresh seeds and scored on val, paired by case where the task has cases. The
 evaluations are recorded in the archive as run ablation-ID; the same command resumes an interrupted ablation. If the
-task is a folder, name it again: task=./FOLDER. If the run used a corpus or an evaluator class of your own, name them
-again, too: task=NAME evaluator=NAME --config-dir DIR.
+task is a folder, name it again: task=./FOLDER or task=NAME. If the run used a corpus or an evaluator class of your
+own, name them again, too: task=NAME evaluator=NAME --config-dir DIR.
 
 Of an agent, each call of the language model is removed, too (call-01: its answer is an empty text), and each role
 (role-01: it is empty).
