@@ -23,7 +23,7 @@ from archive.errors import ArchiveError
 from archive.paper import prose
 from archive.paper.document import Document
 from archive.paper.floats import draw
-from archive.paper.lint import Finding, lint, page_limit
+from archive.paper.lint import LintFinding, lint, page_limit
 from archive.paper.numbers import Study
 from prepare.output import printable
 
@@ -42,7 +42,7 @@ class Built:
     """An attempt."""
 
     folder: Path
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
     pdf: Path | None
     note: str
     """Why there is no PDF; empty if there is one."""

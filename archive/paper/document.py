@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from archive.paper.bibliography import Reference, entries
 from archive.paper.floats import FIGURES, TABLES, WIDE
-from archive.paper.markup import Token, as_html, escape, tokens
+from archive.paper.markup import MarkupToken, as_html, escape, tokens
 from archive.paper.numbers import Study
 from archive.paper.prose import TITLES
 
@@ -49,7 +49,7 @@ class Document:
 
     # ------------------------------------------------------------ what is in it
 
-    def tokens(self, *kinds: str) -> Iterator[tuple[str, Token]]:
+    def tokens(self, *kinds: str) -> Iterator[tuple[str, MarkupToken]]:
         """Yield (section, token) of some kinds. Raises MarkupError."""
         for name, body in self.sections.items():
             yield from ((name, token) for token in tokens(body) if token.kind in kinds)
@@ -106,7 +106,7 @@ class Document:
             self._float(token) if token.kind in ("twfigure", "twtable") else token.raw for token in tokens(body)
         ).strip("\n")
 
-    def _float(self, token: Token) -> str:
+    def _float(self, token: MarkupToken) -> str:
         return _figure(token.text, self.study) if token.kind == "twfigure" else _table(token.text, self.study)
 
     def _bibliography(self) -> Iterator[str]:

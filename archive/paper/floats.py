@@ -203,7 +203,7 @@ def draw(name: str, study: Study, folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table: its head and rows as LaTeX cells, and its caption."""
 
     head: Sequence[str]
@@ -212,7 +212,7 @@ class Table:
     columns: str
 
 
-def _runs(study: Study) -> Table:
+def _runs(study: Study) -> PaperTable:
     """Every registered run, also one that was not made."""
     rows = []
     for run, seed in study.registered.runs.items():
@@ -227,7 +227,7 @@ def _runs(study: Study) -> Table:
         "the claim: baseline and final program on data that the search did not see, or repeated where the task has no "
         "other."
     )
-    return Table(head, rows, words, "lrrrrrrrrl")
+    return PaperTable(head, rows, words, "lrrrrrrrrl")
 
 
 def _verdict(study: Study, run: str) -> str:
@@ -244,13 +244,13 @@ def _verdict(study: Study, run: str) -> str:
     )
 
 
-def _ablations(study: Study) -> Table:
+def _ablations(study: Study) -> PaperTable:
     rows = [
         [str(seed), rf"\texttt{{{escape(_change(idea))}}}", *_loss(study, node_id)]
         for seed, _, node_id, idea, _, _ in study.reader.query(ABLATED, [study.name]).rows
     ]
     words = "The loss when one change is taken back, in the unit of the metric: positive where the change helped."
-    return Table(["seed", "change", "loss"], rows, words, "rlr")
+    return PaperTable(["seed", "change", "loss"], rows, words, "rlr")
 
 
 def _loss(study: Study, node_id: str) -> list[str]:
@@ -261,7 +261,7 @@ def _loss(study: Study, node_id: str) -> list[str]:
     return [rf"\tw{{loss@{node_id}}} [\tw{{loss.low@{node_id}}}, \tw{{loss.high@{node_id}}}]"]
 
 
-def _settings(study: Study) -> Table:
+def _settings(study: Study) -> PaperTable:
     plan = study.registered.plan
     identity = plan["identity"]
     facts = {
@@ -279,7 +279,7 @@ def _settings(study: Study) -> Table:
         "smallest gain": "any" if plan["smallest_gain"] is None else str(plan["smallest_gain"]),
         **_machine(study),
     }
-    return Table(["setting", "value"], [[escape(name), escape(value)] for name, value in facts.items()],
+    return PaperTable(["setting", "value"], [[escape(name), escape(value)] for name, value in facts.items()],
                  "The registered settings, and where the evaluations ran.", "lp{0.62\\columnwidth}")  # fmt: skip
 
 
@@ -298,6 +298,6 @@ def _machine(study: Study) -> dict[str, str]:
     return {"hardware": hardware or "none", "sandbox": sandbox or "none", "trust": trust or "none"}
 
 
-TABLES: Mapping[str, Callable[[Study], Table]] = {"runs": _runs, "ablation": _ablations, "settings": _settings}
+TABLES: Mapping[str, Callable[[Study], PaperTable]] = {"runs": _runs, "ablation": _ablations, "settings": _settings}
 WIDE = ("runs",)
 """Tables that span both columns."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from archive.paper.document import Document
 from archive.paper.floats import FIGURES, TABLES
-from archive.paper.markup import MarkupError, Token, tokens
+from archive.paper.markup import MarkupError, MarkupToken, tokens
 from archive.paper.numbers import DEVIATIONS, UnknownNumber
 from archive.paper.prose import TITLES
 
@@ -47,7 +47,7 @@ _LONGEST_REPEAT = 60
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """One thing that is wrong. ``line``: of the section's text, from 1; 0 for the section or the paper as a whole."""
 
     code: Code
@@ -60,7 +60,7 @@ class Finding:
         return f"{where}: {self.words}"
 
 
-def lint(document: Document) -> list[Finding]:
+def lint(document: Document) -> list[LintFinding]:
     """Return all findings. Raises nothing for text that is wrong."""
     found = [*_sections(document), *_markup(document)]
     if any(each.code == "markup" for each in found):
@@ -73,49 +73,51 @@ def lint(document: Document) -> list[Finding]:
     return found
 
 
-def page_limit(pages: int, most: int) -> list[Finding]:
+def page_limit(pages: int, most: int) -> list[LintFinding]:
     """Return the finding for a paper that is too long."""
-    return [Finding("pages", "", 0, f"{pages} pages; expected at most {most}")] if pages > most else []
+    return [LintFinding("pages", "", 0, f"{pages} pages; expected at most {most}")] if pages > most else []
 
 
-def _sections(document: Document) -> Iterator[Finding]:
+def _sections(document: Document) -> Iterator[LintFinding]:
     for name in TITLES:
         if not document.sections.get(name, "").strip():
-            yield Finding("section", name, 0, "the section is missing or empty")
+            yield LintFinding("section", name, 0, "the section is missing or empty")
     for name in document.sections.keys() - TITLES.keys():
-        yield Finding("section", name, 0, f"there is no such section; they are {', '.join(TITLES)}")
+        yield LintFinding("section", name, 0, f"there is no such section; they are {', '.join(TITLES)}")
 
 
-def _markup(document: Document) -> Iterator[Finding]:
+def _markup(document: Document) -> Iterator[LintFinding]:
     for name, body in document.sections.items():
         try:
             list(tokens(body))
         except MarkupError as error:
-            yield Finding("markup", name, error.line, str(error))
+            yield LintFinding("markup", name, error.line, str(error))
 
 
-def _unknown(document: Document) -> Iterator[Finding]:
+def _unknown(document: Document) -> Iterator[LintFinding]:
     """Numbers, references, figures and tables that do not exist."""
     for name, token in document.tokens("tw"):
         try:
             document.study.shown(token.text)
         except UnknownNumber as error:
-            yield Finding("unknown", name, token.line, str(error))
+            yield LintFinding("unknown", name, token.line, str(error))
     for name, token in document.tokens("cite"):
         for key in token.text.split(","):
             if key.strip() not in document.references:
                 words = f"the reference {key.strip()!r} is not in the bibliography that was registered with the study"
-                yield Finding("citation", name, token.line, words)
+                yield LintFinding("citation", name, token.line, words)
     for kind, known in (("twfigure", FIGURES), ("twtable", TABLES)):
         for name, token in document.tokens(kind):
             if token.text not in known:
-                yield Finding("unknown", name, token.line, f"there is no {token.text!r}; there are {', '.join(known)}")
+                yield LintFinding(
+                    "unknown", name, token.line, f"there is no {token.text!r}; there are {', '.join(known)}"
+                )
 
 
 # ---------------------------------------------------------------- numbers
 
 
-def _unbound(document: Document) -> Iterator[Finding]:
+def _unbound(document: Document) -> Iterator[LintFinding]:
     allowed = settings(document.study.registered.plan)
     for name, token in document.tokens("text", "math", "emph", "textbf", "texttt"):
         if name not in BOUND:
@@ -123,10 +125,10 @@ def _unbound(document: Document) -> Iterator[Finding]:
         for line, literal in _literals(token):
             if literal not in allowed:
                 words = f"{literal} is neither bound to a query (\\tw) nor a setting of the registered plan"
-                yield Finding("unbound", name, line, words)
+                yield LintFinding("unbound", name, line, words)
 
 
-def _literals(token: Token) -> Iterator[tuple[int, str]]:
+def _literals(token: MarkupToken) -> Iterator[tuple[int, str]]:
     for match in _NUMBER.finditer(token.text):
         yield token.line + token.text[: match.start()].count("\n"), match[0].replace(",", "")
 
@@ -147,7 +149,7 @@ def settings(plan: Any) -> set[str]:
 # ---------------------------------------------------------------- claims
 
 
-def _claims(document: Document) -> Iterator[Finding]:
+def _claims(document: Document) -> Iterator[LintFinding]:
     """Sentences that claim an improvement though the interval of the mean gain, or of their own, is not above zero."""
     study = document.study
     whole = _is_unsure(study.interval("gain"))
@@ -158,7 +160,7 @@ def _claims(document: Document) -> Iterator[Finding]:
             own = [key for key in re.findall(r"\\tw\{((?:claim\.gain|loss|gain)(?:@[^{}]*)?)\}", sentence)]
             unsure = [key for key in own if _is_unsure(study.interval(key))] or ([] if own or not whole else ["gain"])
             if unsure:
-                yield Finding(
+                yield LintFinding(
                     "claim", name, line, f"claims an improvement, and the interval of {unsure[0]} is not above zero"
                 )
 
@@ -177,13 +179,15 @@ def _sentences(body: str) -> Iterator[tuple[int, str]]:
 # ---------------------------------------------------------------- form
 
 
-def _placeholders(document: Document) -> Iterator[Finding]:
+def _placeholders(document: Document) -> Iterator[LintFinding]:
     for name, body in document.sections.items():
         for match in _PLACEHOLDERS.finditer(body):
-            yield Finding("placeholder", name, 1 + body[: match.start()].count("\n"), f"{match[0]!r} is a placeholder")
+            yield LintFinding(
+                "placeholder", name, 1 + body[: match.start()].count("\n"), f"{match[0]!r} is a placeholder"
+            )
 
 
-def _repeated(document: Document) -> Iterator[Finding]:
+def _repeated(document: Document) -> Iterator[LintFinding]:
     """Paragraphs and long sentences that stand in the paper twice."""
     seen: dict[str, str] = {}
     for name, body in document.sections.items():
@@ -192,11 +196,11 @@ def _repeated(document: Document) -> Iterator[Finding]:
             if len(words) < _LONGEST_REPEAT or "\\emph" in words:
                 continue
             if words in seen:
-                yield Finding("repeated", name, line, f"the sentence stands in {seen[words]} too: {words[:50]!r}")
+                yield LintFinding("repeated", name, line, f"the sentence stands in {seen[words]} too: {words[:50]!r}")
             seen[words] = name
 
 
-def _figures(document: Document) -> Iterator[Finding]:
+def _figures(document: Document) -> Iterator[LintFinding]:
     """Figures and tables that are shown and not referred to, the other way round, or shown twice."""
     refs = {key.strip() for _, token in document.tokens("ref") for key in token.text.split(",")}
     shown = Counter(
@@ -205,26 +209,26 @@ def _figures(document: Document) -> Iterator[Finding]:
     )
     for label, count in shown.items():
         if count > 1:
-            yield Finding("figure", "", 0, f"{label} is shown {count} times")
+            yield LintFinding("figure", "", 0, f"{label} is shown {count} times")
         if label not in refs:
-            yield Finding("figure", "", 0, f"{label} is shown and not referred to")
+            yield LintFinding("figure", "", 0, f"{label} is shown and not referred to")
     for label in sorted(refs - shown.keys()):
-        yield Finding("figure", "", 0, f"{label} is referred to and not shown")
+        yield LintFinding("figure", "", 0, f"{label} is referred to and not shown")
     for name in document.figures:
         if not FIGURES[name].rows(document.study):
-            yield Finding("figure", "", 0, f"fig:{name} has no rows")
+            yield LintFinding("figure", "", 0, f"fig:{name} has no rows")
 
 
-def _unreported(document: Document) -> Iterator[Finding]:
+def _unreported(document: Document) -> Iterator[LintFinding]:
     """Every registered run and every deviation is in the paper: by the table of runs, and by the list."""
     if "runs" not in document.tables:
-        yield Finding("unreported", "results", 0, "the registered runs are not reported; put \\twtable{runs} there")
+        yield LintFinding("unreported", "results", 0, "the registered runs are not reported; put \\twtable{runs} there")
     if DEVIATIONS not in (token.text for _, token in document.tokens("tw")):
-        yield Finding("unreported", "limitations", 0, "the deviations are not listed; put \\tw{deviations} there")
+        yield LintFinding("unreported", "limitations", 0, "the deviations are not listed; put \\tw{deviations} there")
     if "settings" not in document.tables:
-        yield Finding("unreported", "setup", 0, "the settings are not described; put \\twtable{settings} there")
+        yield LintFinding("unreported", "setup", 0, "the settings are not described; put \\twtable{settings} there")
 
 
-_CHECKS: tuple[Callable[[Document], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[Document], Iterator[LintFinding]], ...] = (
     _unbound, _claims, _placeholders, _repeated, _figures, _unreported,
 )  # fmt: skip

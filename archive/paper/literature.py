@@ -19,7 +19,7 @@ class LiteratureError(ArchiveError):
 
 
 @dataclass(frozen=True)
-class Document:
+class Publication:
     """A text that an idea is compared with."""
 
     place: str
@@ -27,12 +27,12 @@ class Document:
     text: str
 
 
-def read_literature(paths: Sequence[Path]) -> tuple[Document, ...]:
+def read_literature(paths: Sequence[Path]) -> tuple[Publication, ...]:
     """Return the documents of ``.bib`` and ``.jsonl`` files. Raises LiteratureError."""
     return tuple(document for path in paths for document in _documents(path))
 
 
-def _documents(path: Path) -> Iterator[Document]:
+def _documents(path: Path) -> Iterator[Publication]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -45,17 +45,17 @@ def _documents(path: Path) -> Iterator[Document]:
         raise LiteratureError(f"the literature {path} is neither .bib nor .jsonl; name a file of one of these kinds")
 
 
-def _of_bibtex(path: Path, text: str) -> Iterator[Document]:
+def _of_bibtex(path: Path, text: str) -> Iterator[Publication]:
     try:
         references = entries(text)
     except BibliographyError as error:
         raise LiteratureError(f"{path}: {error}") from error
     for key, each in references.items():
         words = f"{each.fields['title']}. {each.fields.get('abstract', '')} {each.fields.get('keywords', '')}"
-        yield Document(f"{key} in {path.name}: {each.fields['title']}", words[:_LONGEST])
+        yield Publication(f"{key} in {path.name}: {each.fields['title']}", words[:_LONGEST])
 
 
-def _of_jsonl(path: Path, text: str) -> Iterator[Document]:
+def _of_jsonl(path: Path, text: str) -> Iterator[Publication]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             row = _row(line)
@@ -63,7 +63,7 @@ def _of_jsonl(path: Path, text: str) -> Iterator[Document]:
                 expected = 'expected an object with "title" and, if there is one, "abstract", both texts'
                 raise LiteratureError(f"{path}, line {number}: {expected}")
             title, abstract = row
-            yield Document(f"line {number} of {path.name}: {title}", f"{title}. {abstract}"[:_LONGEST])
+            yield Publication(f"line {number} of {path.name}: {title}", f"{title}. {abstract}"[:_LONGEST])
 
 
 def _row(line: str) -> tuple[str, str] | None:

@@ -39,7 +39,7 @@ class MarkupError(ArchiveError):
 
 
 @dataclass(frozen=True)
-class Token:
+class MarkupToken:
     """One piece of a section. ``text``: its argument, or the text itself; ``line``: counted from 1 in its section."""
 
     kind: Kind
@@ -48,7 +48,7 @@ class Token:
     raw: str
 
 
-def tokens(body: str) -> Iterator[Token]:
+def tokens(body: str) -> Iterator[MarkupToken]:
     """Yield the pieces of a section. Raises MarkupError."""
     place, line = 0, 1
     while place < len(body):
@@ -63,10 +63,10 @@ def tokens(body: str) -> Iterator[Token]:
         place = match.end()
 
 
-def _token(match: re.Match[str], line: int) -> Token:
+def _token(match: re.Match[str], line: int) -> MarkupToken:
     kind: Kind = match["name"] or match.lastgroup  # type: ignore[assignment]
     text = match["argument"] if match["name"] else match[match.lastgroup or "text"]
-    return Token(kind, text or "", line, match[0])
+    return MarkupToken(kind, text or "", line, match[0])
 
 
 def escape(text: str) -> str:

@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archive.paper.literature import Document
+from archive.paper.literature import Publication
 from archive.query.query import Reader
 from archive.research_ideas import Novelty
 
@@ -28,7 +28,7 @@ UNION ALL SELECT 'node ' || left(node_id, 8), idea FROM nodes WHERE idea <> '' A
 
 
 @dataclass(frozen=True)
-class Finding:
+class NoveltyFinding:
     """The novelty of an idea, the document that is closest to it, and how similar that is."""
 
     novelty: Novelty
@@ -44,34 +44,34 @@ def available() -> bool:
     return importlib.util.find_spec("bm25s") is not None
 
 
-def history(reader: Reader) -> tuple[Document, ...]:
+def history(reader: Reader) -> tuple[Publication, ...]:
     """Return what the archive knows already: its ideas, the hypotheses of its studies, the ideas of its programs."""
-    return tuple(Document(str(place), str(text)) for place, text in reader.query(_HISTORY).rows if text)
+    return tuple(Publication(str(place), str(text)) for place, text in reader.query(_HISTORY).rows if text)
 
 
-def judge(text: str, known: Sequence[Document], literature: Sequence[Document]) -> Finding:
+def judge(text: str, known: Sequence[Publication], literature: Sequence[Publication]) -> NoveltyFinding:
     """Return the novelty of an idea with this text. Without literature, or without bm25s, it is never ``novel``."""
     documents = [*known, *literature]
     for each in documents:
         if _plain(each.text) == _plain(text):
-            return Finding("known", each.place, 1.0)
+            return NoveltyFinding("known", each.place, 1.0)
     if not documents or not available():
-        return Finding("undecided")
+        return NoveltyFinding("undecided")
     closest, similarity = _closest(text, documents)
     if closest is None:
-        return Finding("undecided")
+        return NoveltyFinding("undecided")
     if similarity >= KNOWN:
-        return Finding("known", closest.place, similarity)
+        return NoveltyFinding("known", closest.place, similarity)
     if similarity < NOVEL and literature:
-        return Finding("novel", None, similarity)
-    return Finding("undecided", closest.place if similarity >= NOVEL else None, similarity)
+        return NoveltyFinding("novel", None, similarity)
+    return NoveltyFinding("undecided", closest.place if similarity >= NOVEL else None, similarity)
 
 
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _closest(text: str, documents: Sequence[Document]) -> tuple[Document | None, float]:
+def _closest(text: str, documents: Sequence[Publication]) -> tuple[Publication | None, float]:
     """Return the closest document with its similarity; None if the text has too few words to tell."""
     import bm25s
 

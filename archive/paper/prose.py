@@ -25,7 +25,7 @@ TITLES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class StudyFacts:
     """What decides between sentences."""
 
     study: Study
@@ -41,7 +41,7 @@ class Facts:
         return self.study.registered.plan
 
     @classmethod
-    def of(cls, study: Study) -> Facts:
+    def of(cls, study: Study) -> StudyFacts:
         plan, interval, gain = study.registered.plan, study.interval("gain"), study.value("gain")
         enough = gain is not None and gain >= (plan["smallest_gain"] or 0)
         codes = study.reader.query(
@@ -57,22 +57,22 @@ class Facts:
 
 def sections(study: Study) -> dict[str, str]:
     """Return name -> text of all sections, in order."""
-    facts = Facts.of(study)
+    facts = StudyFacts.of(study)
     return {name: write(facts) + "\n" for name, write in _WRITERS.items()}
 
 
-def _metric(facts: Facts) -> str:
+def _metric(facts: StudyFacts) -> str:
     return rf"\texttt{{{escape(facts.plan['metric'])}}}"
 
 
-def _better(facts: Facts) -> str:
+def _better(facts: StudyFacts) -> str:
     return "larger" if facts.plan["direction"] == "maximise" else "smaller"
 
 
 _INTERVAL = r"\tw{gain} (\tw{plan.percent}\% interval \tw{gain.low} to \tw{gain.high} over the seeds of the search)"
 
 
-def _abstract(facts: Facts) -> str:
+def _abstract(facts: StudyFacts) -> str:
     outcome = (
         f"The mean gain over the baseline is {_INTERVAL}, so the hypothesis is supported."
         if facts.supported
@@ -88,7 +88,7 @@ of which \tw{{evaluations.failed}} failed. {outcome} Every number in this paper 
 the archive of the runs, and every registered run is reported."""
 
 
-def _introduction(facts: Facts) -> str:
+def _introduction(facts: StudyFacts) -> str:
     return rf"""Reports of automated search are easily too optimistic. The best of many noisy scores overstates what
 was found, results
 depend on the seed of the search~\cite{{henderson2018deep}}, and runs that failed tend to be left out. Systems that
@@ -107,7 +107,7 @@ not the
 best of them."""
 
 
-def _background(facts: Facts) -> str:
+def _background(facts: StudyFacts) -> str:
     return r"""A search grows a tree of program variants. A policy chooses the next parent, here by an upper confidence
 bound~\cite{auer2002finite} or what Table~\ref{tab:settings} says in its place, and an operator makes a child of it.
 The operator
@@ -117,7 +117,7 @@ child is evaluated once in a
 sandbox; the score is computed where the program cannot reach."""
 
 
-def _method(facts: Facts) -> str:
+def _method(facts: StudyFacts) -> str:
     baseline = ", ".join(rf"\texttt{{{escape(path)}}}" for path in facts.plan["baseline"])
     repeats = "once, since the task is deterministic" if facts.exact else "once for each registered seed"
     return rf"""The baseline is the program that comes with the task ({baseline}). Each run has four stages with
@@ -139,7 +139,7 @@ interval~\cite{{student1908probable}} of the mean gain
 over the runs, at \tw{{plan.percent}}\%, lies above zero{_least(facts)}."""
 
 
-def _claim(facts: Facts) -> str:
+def _claim(facts: StudyFacts) -> str:
     if facts.same_data:
         return (
             "both are evaluated again, and both scores have to come out exactly as before. "
@@ -150,11 +150,11 @@ def _claim(facts: Facts) -> str:
     return "both are evaluated on fresh seeds and on data that the search has not seen."
 
 
-def _least(facts: Facts) -> str:
+def _least(facts: StudyFacts) -> str:
     return "" if facts.plan["smallest_gain"] is None else r" and the mean is at least \tw{plan.smallest}"
 
 
-def _setup(facts: Facts) -> str:
+def _setup(facts: StudyFacts) -> str:
     return r"""Table~\ref{tab:settings} has the registered settings. One evaluation of a program may take
 \tw{plan.seconds} seconds. The evaluations, the moves that led to them and the programs are rows of one DuckDB
 file~\cite{raasveldt2019duckdb}, from which this paper was made.
@@ -162,7 +162,7 @@ file~\cite{raasveldt2019duckdb}, from which this paper was made.
 \twtable{settings}"""
 
 
-def _results(facts: Facts) -> str:
+def _results(facts: StudyFacts) -> str:
     verdict = (
         "The interval lies above zero: the hypothesis is supported."
         if facts.supported
@@ -185,7 +185,7 @@ its own claim.
 \twtable{{runs}}{_with_curves(facts)}"""
 
 
-def _with_curves(facts: Facts) -> str:
+def _with_curves(facts: StudyFacts) -> str:
     from archive.paper.floats import FIGURES
 
     if not FIGURES["curves"].rows(facts.study):
@@ -193,7 +193,7 @@ def _with_curves(facts: Facts) -> str:
     return "\n\nFigure~\\ref{fig:curves} has the training curves of the claims.\n\n\\twfigure{curves}"
 
 
-def _ablations(facts: Facts) -> str:
+def _ablations(facts: StudyFacts) -> str:
     if not facts.ablated:
         return "No run found a program that is better than the baseline, so there was nothing to ablate."
     return rf"""For the best program of each run before this stage, Figure~\ref{{fig:ablation}} shows the loss of
@@ -207,7 +207,7 @@ Changes that help only together hide each other, so the losses do not add up to 
 \twtable{{ablation}}"""
 
 
-def _limitations(facts: Facts) -> str:
+def _limitations(facts: StudyFacts) -> str:
     one = " The task is one instance: a gain on it says nothing of other instances." if facts.same_data else ""
     return rf"""Deviations from the plan, as the archive shows them: \tw{{deviations}}. The interval describes the
 spread over \tw{{runs.made}} seeds of the search on one task; it says nothing of
@@ -216,13 +216,13 @@ written by a program from
 the rows of the study: it states what was measured, and offers no explanation of it."""
 
 
-def _related(facts: Facts) -> str:
+def _related(facts: StudyFacts) -> str:
     return r"""FunSearch~\cite{romera2024mathematical} searches programs with a language model and a scorer that can be
 trusted. The AI Scientist~\cite{lu2024aiscientist} writes papers on experiments of its own. This study differs in that
 its plan was registered, its numbers are bound to queries, and its runs are reported without a selection."""
 
 
-_WRITERS: Mapping[str, Callable[[Facts], str]] = {
+_WRITERS: Mapping[str, Callable[[StudyFacts], str]] = {
     "abstract": _abstract, "introduction": _introduction, "background": _background, "method": _method, "setup": _setup,
     "results": _results, "ablations": _ablations, "limitations": _limitations, "related": _related,
 }  # fmt: skip

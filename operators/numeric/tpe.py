@@ -17,10 +17,10 @@ import numpy as np
 from archive.records import Direction
 from operators.numeric.proposer.proposals import WARM, changed_keys, local_step
 from operators.numeric.proposer.ranges import Number, ParameterRange
-from operators.numeric.proposer.trials import Key, Known, Observation, Values
+from operators.numeric.proposer.trials import Key, KnownPrograms, Observation, Values
 
 
-def tpe_settings(known: Known, warm: int | None, rng: np.random.Generator) -> Iterator[Values]:
+def tpe_settings(known: KnownPrograms, warm: int | None, rng: np.random.Generator) -> Iterator[Values]:
     """Yield settings to try without end: local steps below ``warm`` scored programs, then what TPE proposes.
 
     Only programs with the same parameters count: TPE needs the same ones everywhere.

@@ -37,7 +37,7 @@ from operators.numeric.observations import (
     with_values,
 )
 from operators.numeric.proposer.proposals import settings
-from operators.numeric.proposer.trials import Known, Space, Values
+from operators.numeric.proposer.trials import KnownPrograms, Space, Values
 from operators.numeric.tpe import tpe_settings
 from prepare.task import Task
 
@@ -124,7 +124,7 @@ class Tune:
             observations = observe(context.tree, files, self.fed, editable.declared)
             visits = int(context.tree.visits[context.tree.index[parent.node_id]])
         start = values_of(files, editable.declared)
-        known = Known(start, space, observations, visits, context.tree.direction)
+        known = KnownPrograms(start, space, observations, visits, context.tree.direction)
         rest = _rest(space, context.rng)
         for values in itertools.chain(islice(self._settings(known, context.rng), self.tries), rest):
             changed = {key: value for key, value in values.items() if value != start[key]}
@@ -133,7 +133,7 @@ class Tune:
                 return Candidate(child, move.parents, self.name, _idea(changed, start))
         return NoCandidate(f"tune found no new setting of {_names(space)} in {self.tries} tries: all are known already")
 
-    def _settings(self, known: Known, rng: np.random.Generator) -> Iterator[Values]:
+    def _settings(self, known: KnownPrograms, rng: np.random.Generator) -> Iterator[Values]:
         """Yield settings to try, the most promising first."""
         if self.proposer == "tpe":
             return tpe_settings(known, self.warm, rng)

@@ -17,7 +17,7 @@ from operators.base import Context, NoCandidate
 from operators.languages.files import Files, editable_files
 from operators.llm.base import Answer, InvalidSetting, LanguageModel, LlmError, Unavailable
 from operators.llm.command.client import CommandModel
-from operators.llm.command.workspace import Budget, Workspace
+from operators.llm.command.workspace import AgentBudget, WorkingCopy
 from operators.llm.meter import CallId, Meter
 from operators.rewrite.answers.search_replace import InvalidAnswer, idea_of_change
 from operators.rewrite.conversation import require_well_formed
@@ -64,7 +64,7 @@ class Agent(LlmOperator):
         super().__init__(llm, name, prompts)
         if turns < 1 or seconds <= 0 or dollars <= 0 or tokens < 1 or programs < 0:
             raise ValueError(f"operators.{self.name}: expected turns, seconds, dollars and tokens above 0")
-        self._budget = Budget(turns, seconds, dollars, tokens)
+        self._budget = AgentBudget(turns, seconds, dollars, tokens)
         self._programs = programs
 
     def accepts(self, tree: Tree, node_id: str) -> bool:
@@ -93,7 +93,7 @@ class Agent(LlmOperator):
             return NoCandidate(f"what the agent left cannot be used: {one_line(str(error), 500)}")
         return Candidate(files, move.parents, self.name, idea)
 
-    def _workspace(self, node_id: str, basis: PromptContext, context: Context) -> Workspace:
+    def _workspace(self, node_id: str, basis: PromptContext, context: Context) -> WorkingCopy:
         task, tree = context.task, context.tree
         with tree.lock:
             found = context_files(tree, node_id, task, self._programs)
@@ -105,7 +105,7 @@ class Agent(LlmOperator):
                 return f"{error}: {error.shown}" if error.shown else str(error)
             return None
 
-        return Workspace(
+        return WorkingCopy(
             files=basis.parent,
             patterns=task.editable,
             budget=self._budget,
@@ -117,7 +117,7 @@ class Agent(LlmOperator):
         )
 
 
-def _at_work(model: LanguageModel, workspace: Workspace) -> LanguageModel:
+def _at_work(model: LanguageModel, workspace: WorkingCopy) -> LanguageModel:
     """Return a model as an agent in its workspace. Raises InvalidSetting for one that is none."""
     if not isinstance(model, CommandModel):
         raise InvalidSetting(

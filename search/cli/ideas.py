@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from archive.errors import ArchiveError
-from archive.paper.literature import Document, read_literature
-from archive.paper.novelty import MISSING, Finding, available, history, judge
+from archive.paper.literature import Publication, read_literature
+from archive.paper.novelty import MISSING, NoveltyFinding, available, history, judge
 from archive.query.query import Reader, open_reader
 from archive.query.questions import which_run
 from archive.query.server import SqlServer
@@ -28,7 +28,7 @@ from search.cli.ablate import AblationError, located
 from search.cli.terminal import show, show_error, show_json
 from search.config import Config
 from search.study.hypotheses import hypotheses
-from search.study.ideas import Request, facts_of, ideas_of, known_in_words
+from search.study.ideas import IdeaRequest, facts_of, ideas_of, known_in_words
 
 _DESCRIPTION = """\
 Record hypotheses for studies in the archive. A language model proposes them, and reflects on them --rounds times with
@@ -111,7 +111,7 @@ def _known(reader: Reader) -> list[tuple[str, str]]:
 
 
 def _from_archive(
-    archive: Archive, reader: Reader, tree: Tree, count: int, literature: Sequence[Document]
+    archive: Archive, reader: Reader, tree: Tree, count: int, literature: Sequence[Publication]
 ) -> tuple[ResearchIdea, ...]:
     """Return hypotheses that are not recorded yet. The history decides what they are; only literature is compared."""
     known = set(_known(reader))
@@ -130,19 +130,19 @@ def _from_model(
     tree: Tree,
     topic: str,
     options: argparse.Namespace,
-    literature: Sequence[Document],
+    literature: Sequence[Publication],
 ) -> tuple[ResearchIdea, ...]:
     past = history(reader)
-    request = Request(options.count, facts_of(run, tree), topic, known_in_words(_known(reader)), options.rounds)
+    request = IdeaRequest(options.count, facts_of(run, tree), topic, known_in_words(_known(reader)), options.rounds)
     return ideas_of(request, llm, run.run, lambda idea: _judged(idea, past, literature))
 
 
-def _judged(idea: ResearchIdea, past: Sequence[Document], literature: Sequence[Document]) -> Finding:
+def _judged(idea: ResearchIdea, past: Sequence[Publication], literature: Sequence[Publication]) -> NoveltyFinding:
     return judge(f"{idea.title}. {idea.hypothesis}", past, literature)
 
 
 def _show(
-    found: Sequence[ResearchIdea], options: argparse.Namespace, literature: Sequence[Document], model: factory.Llm
+    found: Sequence[ResearchIdea], options: argparse.Namespace, literature: Sequence[Publication], model: factory.Llm
 ) -> None:
     if options.json:
         show_json([asdict(idea) for idea in found])
@@ -161,7 +161,7 @@ def _show(
         show(f"  hypothesis: {idea.hypothesis}\n  experiment: {idea.experiment}")
         show(f"  expected effect: {idea.expected_effect}\n  risk: {idea.risk}")
         ratings = f"interestingness {idea.interestingness}, feasibility {idea.feasibility} (of 10)"
-        show(f"  {ratings}; {Finding(idea.novelty, idea.closest)}")
+        show(f"  {ratings}; {NoveltyFinding(idea.novelty, idea.closest)}")
     show(
         f"\n{many(len(found), 'idea')} recorded in research_ideas."
         if found

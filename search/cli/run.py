@@ -33,7 +33,7 @@ from search.run.engine import Engine, SearchStopped
 from search.run.loop import Display, SlotLoop
 from search.run.proposals import GRACE_SECONDS
 from search.run.resume import RunChanged
-from search.run.steering import Steering
+from search.run.steering import SteeringOrders
 from search.settings import resolved
 from search.words import Words
 from train.executors.base import Executor, ExecutorError
@@ -111,7 +111,7 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     search.begin()
     gc.freeze()  # keep the garbage collector from walking the tree (up to 100,000 nodes), which lives until the end
     stack.callback(gc.unfreeze)
-    steering = Steering(search, display.show)
+    steering = SteeringOrders(search, display.show)
     stack.enter_context(SteeringServer(archive.path, steering.obey))
     session = SlotLoop(search, executor, display, stop, steering)
     display.follow(session.forecast, search.llm.meter)

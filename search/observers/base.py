@@ -27,7 +27,7 @@ class Observer(Protocol):
         ...
 
 
-class Worker:
+class ObserverThread:
     """A thread that does what is handed over, in order. What raises is told to ``note``, and ends the work."""
 
     def __init__(self, name: str, note: Callable[[str], None]) -> None:

@@ -25,7 +25,7 @@ from archive.records import Evaluation
 from operators.llm.meter import Meter
 from prepare.config import SettingsError
 from prepare.output import printable
-from search.observers.base import Worker
+from search.observers.base import ObserverThread
 from search.policies.base import StateReporter
 from search.run.budget import limits_of
 from search.run.controller import RunController, RunResult
@@ -76,7 +76,7 @@ class Notifier:
         screenings = [e for es in engine.tree.evaluations.values() for e in es if e.request.purpose == "screen"]
         screenings.sort(key=lambda e: e.finished_at)
         self._failures: deque[bool] = deque((e.outcome != "scored" for e in screenings if e.outcome != "lost"), LATEST)
-        self._worker = Worker("notify", lambda words: self._journal.note("notify", words))
+        self._worker = ObserverThread("notify", lambda words: self._journal.note("notify", words))
 
     def landed(self, controller: RunController, evaluation: Evaluation) -> None:
         if evaluation.request.purpose == "screen" and evaluation.outcome != "lost":

@@ -39,7 +39,7 @@ class AskedScore:
     """The node score that a candidate computes."""
 
     candidate: CandidateHandle
-    meter: proposer.Meter = field(default_factory=proposer.Meter)
+    meter: proposer.CandidateUse = field(default_factory=proposer.CandidateUse)
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
         began = time.monotonic()

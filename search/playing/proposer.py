@@ -25,14 +25,14 @@ import numpy as np
 from operators.base import Operator
 from operators.numeric.proposer.service import packed
 from operators.numeric.proposer.surrogate import normal_scores
-from operators.numeric.proposer.trials import Known, Values
+from operators.numeric.proposer.trials import KnownPrograms, Values
 from operators.numeric.tune import Tune
 from prepare.files import ROOT
 from prepare.scorer import CandidateHandle, Case, Invalid, Score, Split
 from search.playing import tables
 from search.playing.game import Played, Player, play
 from search.playing.players import shipped
-from search.playing.stages import Stages
+from search.playing.stages import NestedStages
 from search.playing.utility import Outcome, Utility
 
 EVALUATIONS = 100
@@ -81,7 +81,7 @@ def score(candidate: CandidateHandle, case: Case) -> Score:
 
 
 @dataclass
-class Meter:
+class CandidateUse:
     """What a candidate was asked in one search."""
 
     calls: int = 0
@@ -92,7 +92,7 @@ class Meter:
         self.seconds += seconds
 
 
-def judged(candidate: CandidateHandle, case: Case, meter: Meter, player: Player) -> Score:
+def judged(candidate: CandidateHandle, case: Case, meter: CandidateUse, player: Player) -> Score:
     """Play one search and return its utility; the player asks the candidate for a part of its moves."""
     stages = _STAGES.of(candidate, case)
     if stages.stopped:
@@ -124,10 +124,10 @@ class AskedTune(Tune):
 
     def __init__(self, candidate: CandidateHandle) -> None:
         super().__init__()
-        self.meter = Meter()
+        self.meter = CandidateUse()
         self._candidate = candidate
 
-    def _settings(self, known: Known, rng: np.random.Generator) -> Iterator[Values]:
+    def _settings(self, known: KnownPrograms, rng: np.random.Generator) -> Iterator[Values]:
         """Ask for all tries at once. Raises Invalid for anything but values inside of the ranges."""
         began = time.monotonic()
         seed = int(rng.integers(2**31))
@@ -136,7 +136,7 @@ class AskedTune(Tune):
         yield from settings_of(answer, known, self.tries)
 
 
-def _ranked(known: Known) -> Known:
+def _ranked(known: KnownPrograms) -> KnownPrograms:
     """Return the same with normal scores of the ranks, higher for better: the values of a table tell which it is."""
     scored = [one.score for one in known.observations if one.score is not None]
     ranks = iter(normal_scores(scored, known.direction).tolist() if scored else [])
@@ -144,7 +144,7 @@ def _ranked(known: Known) -> Known:
     return replace(known, observations=hidden, direction="maximise")
 
 
-def settings_of(answer: Any, known: Known, most: int) -> list[Values]:
+def settings_of(answer: Any, known: KnownPrograms, most: int) -> list[Values]:
     """Return a candidate's answer as settings. Raises Invalid unless each is a list of values inside of the ranges."""
     if not isinstance(answer, list) or len(answer) > most:
         raise Invalid(f"ask() returned {type(answer).__name__}; expected a list of at most {most} settings")
@@ -171,11 +171,11 @@ class _StagesOfOne:
     """The stages of the evaluation that runs now: the scorer judges one candidate at a time, case after case."""
 
     def __init__(self) -> None:
-        self._stages = Stages(STAGES)
+        self._stages = NestedStages(STAGES)
 
-    def of(self, candidate: CandidateHandle, case: Case) -> Stages:
+    def of(self, candidate: CandidateHandle, case: Case) -> NestedStages:
         if case.split != "val" or case.name == f"{'/'.join(SETS['val'][0])}/{SEEDS['val'][0]}":
-            self._stages = Stages(STAGES)
+            self._stages = NestedStages(STAGES)
             _require_hidden_tables(candidate)
         return self._stages
 

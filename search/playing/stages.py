@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 
 @dataclass
-class Stages:
+class NestedStages:
     """The problems of one evaluation as they come. ``ends``: the size of each nested set, growing."""
 
     ends: Sequence[int]

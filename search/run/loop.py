@@ -17,7 +17,7 @@ from typing import Protocol
 from archive.records import Landed
 from search.run.controller import Forecast, RunController, RunResult
 from search.run.engine import Engine, SearchStopped
-from search.run.steering import Steering
+from search.run.steering import SteeringOrders
 from train.executors.base import Executor, Running
 
 _SOON = 0.05
@@ -48,7 +48,7 @@ class SlotLoop:
     executor: Executor
     display: Display
     stop: threading.Event
-    steering: Steering | None = None
+    steering: SteeringOrders | None = None
     """Commands of the user while the search runs; None: none can come."""
     _outage_shown: bool = False
     _spent_shown: int = 0

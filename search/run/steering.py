@@ -1,6 +1,6 @@
 """Commands of the user to a running search: received in any thread, followed by the loop's, recorded as events.
 
-    steering = Steering(search, display.show)
+    steering = SteeringOrders(search, display.show)
     with SteeringServer(archive.path, steering.obey):
         SlotLoop(search, executor, display, stop, steering=steering).run()
 
@@ -50,7 +50,7 @@ class _Order:
     withdrawn: bool = False
 
 
-class Steering:
+class SteeringOrders:
     """The commands to one session. ``obey`` may be called from any thread, all else from the loop's."""
 
     def __init__(self, controller: RunController, show: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from archive.paper.novelty import Finding
+from archive.paper.novelty import NoveltyFinding
 from archive.records import Run, sha256
 from archive.research_ideas import ResearchIdea
 from archive.tree import Tree
@@ -36,7 +36,7 @@ _TEXTS = ("name", "title", "hypothesis", "experiment", "expected_effect", "risk"
 _RATINGS = ("interestingness", "feasibility")
 _TEMPLATES = ("ideas_system", "ideas", "ideas_reflect")
 
-Judge = Callable[[ResearchIdea], Finding]
+Judge = Callable[[ResearchIdea], NoveltyFinding]
 
 
 class InvalidIdeas(ValueError):
@@ -44,7 +44,7 @@ class InvalidIdeas(ValueError):
 
 
 @dataclass(frozen=True)
-class Request:
+class IdeaRequest:
     """What is asked: how many ideas, on which facts, and with how many rounds of reflection."""
 
     count: int
@@ -54,7 +54,7 @@ class Request:
     rounds: int
 
 
-def ideas_of(request: Request, llm: Meter, run: str, judge: Judge) -> tuple[ResearchIdea, ...]:
+def ideas_of(request: IdeaRequest, llm: Meter, run: str, judge: Judge) -> tuple[ResearchIdea, ...]:
     """Return the ideas of the last answer that is in the form, with their novelty.
 
     ``run``: whose ledger has the calls. Raises LlmError if no answer is in the form, or the first call fails.
@@ -83,7 +83,7 @@ def ideas_of(request: Request, llm: Meter, run: str, judge: Judge) -> tuple[Rese
     return best
 
 
-def _prompt(request: Request, templates: Templates) -> Prompt:
+def _prompt(request: IdeaRequest, templates: Templates) -> Prompt:
     parts = {"facts": request.facts, "topic": request.topic, "known": request.known, "count": str(request.count)}
     return Prompt(templates.render("ideas_system", {}), (Message("user", templates.render("ideas", parts)),))
 
@@ -94,7 +94,7 @@ def _judged(idea: ResearchIdea, judge: Judge) -> ResearchIdea:
 
 
 def _novelty(idea: ResearchIdea) -> str:
-    return str(Finding(idea.novelty, idea.closest))
+    return str(NoveltyFinding(idea.novelty, idea.closest))
 
 
 def parsed(text: str, count: int, model: str, rounds: int) -> tuple[ResearchIdea, ...]:

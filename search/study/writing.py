@@ -27,7 +27,7 @@ _TEMPLATES = ("paper_system", "paper_section", "repair")
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenSection:
     """A section. ``plain``: why it was left as the program writes it; empty if the model wrote it."""
 
     name: str
@@ -37,7 +37,7 @@ class Written:
 
 def write(
     study: Study, llm: Meter, run: str, attempt: int, repairs: int, templates: Templates | None = None
-) -> Iterator[Written]:
+) -> Iterator[WrittenSection]:
     """Yield each section when it is done. A call that was answered in a killed session is not sent again.
 
     ``run``: whose ledger has the calls; ``attempt``: of the paper; ``repairs``: further calls for one section at most.
@@ -57,21 +57,21 @@ def write(
 
 def _section(
     document: Document, name: str, llm: Meter, call: Callable[[int], CallId], repairs: int, templates: Templates
-) -> Written:
+) -> WrittenSection:
     plain, reason = document.sections[name], ""
     prompt = _prompt(document, name, templates)
     for turn in range(1 + repairs):
         try:
             answer = llm.complete(prompt, call(turn))
         except LlmError as error:
-            return Written(name, plain, f"no answer: {error}")
+            return WrittenSection(name, plain, f"no answer: {error}")
         text = _unfenced(answer.text)
         reason = _wrong(document, name, text)
         if not reason:
-            return Written(name, text)
+            return WrittenSection(name, text)
         repair = templates.render("repair", {"reason": reason, "shown": ""})
         prompt = prompt.followed_by(answer.text, repair)
-    return Written(name, plain, reason)
+    return WrittenSection(name, plain, reason)
 
 
 def _prompt(document: Document, name: str, templates: Templates) -> Prompt:

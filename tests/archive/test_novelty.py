@@ -12,13 +12,13 @@ from study_sample import a_study
 
 from archive.paper import novelty
 from archive.paper.bibliography import SHIPPED
-from archive.paper.literature import Document, LiteratureError, read_literature
-from archive.paper.novelty import Finding, history, judge
+from archive.paper.literature import LiteratureError, Publication, read_literature
+from archive.paper.novelty import NoveltyFinding, history, judge
 from archive.query.query import open_reader
 
 needs_bm25s = pytest.mark.skipif(not novelty.available(), reason="bm25s, of the extra [ideas], is not installed")
-PAPER = Document("p", "A warm restart of the learning rate improves the training of residual networks")
-OTHER = Document("o", "Packing circles of equal radius into a square with a penalty on overlaps")
+PAPER = Publication("p", "A warm restart of the learning rate improves the training of residual networks")
+OTHER = Publication("o", "Packing circles of equal radius into a square with a penalty on overlaps")
 STORE = (PAPER, OTHER)
 
 
@@ -32,7 +32,7 @@ def test_what_is_in_the_store_is_known_with_its_place() -> None:
 @needs_bm25s
 def test_what_nothing_resembles_is_novel_only_beside_literature() -> None:
     idea = "Sparse attention patterns chosen by gradient variance lower perplexity"
-    assert judge(idea, (), STORE) == Finding("novel", None, 0.0)
+    assert judge(idea, (), STORE) == NoveltyFinding("novel", None, 0.0)
     assert judge(idea, STORE, ()).novelty == "undecided", "a history is no literature"
     assert judge(idea, (), ()).novelty == "undecided"
 
@@ -56,15 +56,15 @@ def test_few_words_decide_nothing() -> None:
 
 def test_without_the_library_it_is_never_novel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(novelty, "available", lambda: False)
-    assert judge("Sparse attention patterns chosen by gradient variance", (), STORE) == Finding("undecided")
+    assert judge("Sparse attention patterns chosen by gradient variance", (), STORE) == NoveltyFinding("undecided")
     assert judge(PAPER.text.upper(), (), STORE).novelty == "known", "an equal text needs no library"
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=60), max_size=3))
 def test_any_text_has_a_novelty_and_without_literature_it_is_not_novel(text: str, known: list[str]) -> None:
-    documents = [Document(str(n), each) for n, each in enumerate(known)]
+    documents = [Publication(str(n), each) for n, each in enumerate(known)]
     assert judge(text, documents, ()).novelty != "novel"
-    assert judge(text, (), [*documents, Document("itself", text)]).novelty == "known"
+    assert judge(text, (), [*documents, Publication("itself", text)]).novelty == "known"
 
 
 def test_the_history_has_studies_and_ideas(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from operators.numeric import proposer
 from operators.numeric.proposer.proposals import settings
 from operators.numeric.proposer.ranges import ParameterRange
 from operators.numeric.proposer.service import ask, packed, unpacked
-from operators.numeric.proposer.trials import Key, Known, Observation, Space, Values
+from operators.numeric.proposer.trials import Key, KnownPrograms, Observation, Space, Values
 
 A, B, C, GONE = (("train.py", name) for name in ("A", "B", "C", "GONE"))
 SPACE: Space = {
@@ -24,7 +24,7 @@ SPACE: Space = {
 }
 
 
-def known(count: int, seed: int = 0) -> Known:
+def known(count: int, seed: int = 0) -> KnownPrograms:
     rng = np.random.default_rng(seed)
     found = []
     for number in range(count):
@@ -34,7 +34,7 @@ def known(count: int, seed: int = 0) -> Known:
         score = None if number % 5 == 4 else float(rng.normal())
         found.append(Observation(values, score, 2, "failed" if score is None else "scored", number % 3 > 0))
     start: Values = {A: 0.01, B: True, C: 16, GONE: 7}
-    return Known(start, SPACE, found, 3, "maximise")
+    return KnownPrograms(start, SPACE, found, 3, "maximise")
 
 
 @pytest.mark.parametrize("count", [0, 5, 30])

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "archive"))
 from archive_sample import Diary, a_family, a_run, an_ablation
 
 from archive.llm_calls import LlmCall
-from archive.paper.novelty import Finding, available
+from archive.paper.novelty import NoveltyFinding, available
 from archive.research_ideas import ResearchIdea
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
@@ -22,7 +22,7 @@ from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
 from search.cli.ideas import ideas
 from search.study.hypotheses import hypotheses
-from search.study.ideas import FIRST_MOVE, InvalidIdeas, Request, ideas_of, parsed
+from search.study.ideas import FIRST_MOVE, IdeaRequest, InvalidIdeas, ideas_of, parsed
 
 FORM = {
     "name": "wide net", "title": "Width", "hypothesis": "Twice the width lowers the loss of the toy.",
@@ -88,9 +88,11 @@ def asked(
     calls: list[LlmCall] = []
     model = Scripted(script)
     meter = Meter(model, max_dollars=1.0, max_tokens=10**6, record=calls.append)
-    request = Request(3, "Task: toy", "The topic: width", known, rounds)
-    known_one = Finding("known", "p in a.bib: Width", 0.9)
-    found = ideas_of(request, meter, "night", lambda idea: known_one if idea.name == "wide-net" else Finding("novel"))
+    request = IdeaRequest(3, "Task: toy", "The topic: width", known, rounds)
+    known_one = NoveltyFinding("known", "p in a.bib: Width", 0.9)
+    found = ideas_of(
+        request, meter, "night", lambda idea: known_one if idea.name == "wide-net" else NoveltyFinding("novel")
+    )
     return calls, model, found
 
 

@@ -177,7 +177,7 @@ def test_a_tracker_is_told_of_each_screening_and_of_the_end() -> None:
 
 @pytest.mark.parametrize(("tracker", "words"), [("Broken", "SystemExit: no"), ("Hanging", "left behind")])
 def test_a_failing_or_hanging_tracker_is_an_event(tracker: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base.Worker.finish, "__defaults__", (0.5,))
+    monkeypatch.setattr(base.ObserverThread.finish, "__defaults__", (0.5,))
     events = tracked(f"test_observers.{tracker}", budget=8)
     (found,) = [message for kind, message, _ in events if kind == "tracker"]
     assert words in found

@@ -23,7 +23,7 @@ from prepare.program import ProgramTask, folder_settings
 from prepare.scorer import Case, Completed, Invalid, Score
 from search.playing import policy, proposer, tables
 from search.playing.game import Played
-from search.playing.stages import Stages, clearly_worse
+from search.playing.stages import NestedStages, clearly_worse
 from search.playing.utility import Outcome, Utility
 from search.policies.selection.formula import flat_ucb
 
@@ -86,11 +86,11 @@ def test_stages_stop_where_the_paired_difference_is_clearly_negative() -> None:
 
 
 def test_stages_look_at_the_ends_of_nested_sets_only_and_never_at_the_last() -> None:
-    stages = Stages((2, 4))
+    stages = NestedStages((2, 4))
     for gain, stopped in ((-1.0, False), (1.0, False), (-1.0, False), (-1.0, False)):
         stages.add(gain)
         assert stages.stopped == stopped
-    worse = Stages((3, 6))
+    worse = NestedStages((3, 6))
     for gain, stopped in ((-1.0, False), (-1.1, False), (-1.2, True)):
         worse.add(gain)
         assert worse.stopped == stopped

@@ -20,7 +20,7 @@ from search.config import Budget
 from search.run.controller import RunResult
 from search.run.loop import SlotLoop
 from search.run.proposals import with_instructions
-from search.run.steering import Steering as Orders
+from search.run.steering import SteeringOrders as Orders
 from search.run.steering import _Order, with_extra
 from train.executors.local import LocalExecutor
 

@@ -20,7 +20,7 @@ from archive.query.query import open_reader
 from operators.llm.base import Prompt
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
-from search.study.writing import FIRST_MOVE, Written, write
+from search.study.writing import FIRST_MOVE, WrittenSection, write
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
         yield Study.of(reader, "small")
 
 
-def written(study: Study, script: Scripted, repairs: int = 1) -> tuple[dict[str, Written], list[LlmCall]]:
+def written(study: Study, script: Scripted, repairs: int = 1) -> tuple[dict[str, WrittenSection], list[LlmCall]]:
     calls: list[LlmCall] = []
     meter = Meter(script, max_dollars=1.0, max_tokens=10**6, record=calls.append)
     return {each.name: each for each in write(study, meter, "small-1", 1, repairs)}, calls

@@ -16,7 +16,7 @@ from prepare.load import task_from
 from prepare.program import ProgramTask, folder_settings
 from prepare.scorer import Attempt, Invalid, Score, Timing
 from prepare.values import pack, unpack
-from train.program.model import CountedModel, Refusal, ScriptedSession
+from train.program.model import CountedModel, ModelRefused, ScriptedSession
 from train.program.scorer_main import Judge
 
 TASKS = CONF / "task"
@@ -67,7 +67,7 @@ class StandIn:
         """Call a function for one item; a refused call of the model ends it."""
         try:
             return Attempt(self.call(function, *args, services=services))
-        except Refusal as refusal:
+        except ModelRefused as refusal:
             return Attempt(None, "budget", str(refusal))
 
     def llm(self, prompt: str, system: str = "") -> str:

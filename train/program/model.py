@@ -53,7 +53,7 @@ class ModelService(Protocol):
         ...
 
 
-class Refusal(Exception):
+class ModelRefused(Exception):
     """A call that is not made: the candidate's ``llm`` raises a RuntimeError with this message."""
 
 
@@ -78,10 +78,10 @@ class CountedModel:
         self.item, self.ended, self._ask = ModelUse(), None, self._asks(name)
 
     def __call__(self, prompt: str, system: str = "") -> str:
-        """Return the model's answer. Raises Refusal over a limit, and if the model refuses the request."""
+        """Return the model's answer. Raises ModelRefused over a limit, and if the model refuses the request."""
         prompt, system = str(prompt), str(system)
         if not prompt.strip():
-            raise Refusal("llm: the prompt is empty; expected a text")
+            raise ModelRefused("llm: the prompt is empty; expected a text")
         tokens = tokens_of(prompt) + tokens_of(system)
         self._require(self._limits.item, self.item, tokens, "one item")
         self._require(self._limits.candidate, self.total, tokens, "one evaluation")
@@ -89,7 +89,7 @@ class CountedModel:
         cost = reply.tokens, reply.seconds, reply.dollars
         self.item, self.total = self.item.plus(*cost), self.total.plus(*cost)
         if reply.refused:
-            raise Refusal(f"llm: {reply.refused}")
+            raise ModelRefused(f"llm: {reply.refused}")
         return reply.text
 
     def metrics(self) -> dict[str, float]:
@@ -101,7 +101,7 @@ class CountedModel:
         if (limit := limits.exceeded(used, tokens)) is not None:
             self.ended = "time" if limit == "seconds" else "budget"
             most = f"{limit} {getattr(limits, limit):,g}"
-            raise Refusal(f"llm: the limit of {most} for {of} is reached; ask less, or with shorter prompts")
+            raise ModelRefused(f"llm: the limit of {most} for {of} is reached; ask less, or with shorter prompts")
 
 
 class ScriptedSession:

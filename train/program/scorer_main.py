@@ -29,7 +29,7 @@ from prepare.model_limits import LlmService
 from prepare.scorer import Attempt, Case, Completed, Ending, Invalid, Score, Timing, certificate_text, finite_number
 from prepare.values import pack, unpack
 from prepare.wire import Channel, Frame
-from train.program.model import CountedModel, ModelReply, ModelSession, Refusal, Scripted, ScriptedSession
+from train.program.model import CountedModel, ModelRefused, ModelReply, ModelSession, Scripted, ScriptedSession
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ class OneProcess(Channel):
 class Handle:
     """The handle that ``score`` gets; implements ``prepare.scorer.CandidateHandle``."""
 
-    def __init__(self, channel: Channel, llm: AgentModel | None = None) -> None:
+    def __init__(self, channel: Channel, llm: ModelClient | None = None) -> None:
         self._channel = channel
         self._llm = llm
         self.model: CountedModel | None = None
@@ -173,13 +173,13 @@ class Handle:
         bound = _bound(services[name], name, _untrusted(frame.payload, name))
         try:
             value = services[name](*bound.args, **bound.kwargs)
-        except Refusal as refusal:
+        except ModelRefused as refusal:
             self._channel.send({"type": "refused", "reason": str(refusal)})
         else:
             self._channel.send({"type": "served"}, pack(value))
 
 
-class AgentModel:
+class ModelClient:
     """The model that candidates may ask: the driver's (``live``), or a scripted one that runs here."""
 
     def __init__(self, settings: LlmService, scripted: Scripted | None) -> None:
@@ -368,7 +368,7 @@ def main(arguments: Sequence[str]) -> None:
     os.chdir(arguments[1])
     settings = json.loads(arguments[2])
     judge: Judge | None = None
-    llm: AgentModel | None = None
+    llm: ModelClient | None = None
     while True:
         try:
             request = channel.receive()
@@ -383,7 +383,7 @@ def main(arguments: Sequence[str]) -> None:
             channel.send({"type": "error"}, pack(said))
 
 
-def _answer(channel: Channel, judge: Judge, request: Frame, llm: AgentModel | None) -> None:
+def _answer(channel: Channel, judge: Judge, request: Frame, llm: ModelClient | None) -> None:
     split = request.message["split"]
     if request.kind == "cases":
         channel.send({"type": "cases"}, pack(list(judge.case_set(split))))
@@ -424,17 +424,17 @@ def _scorer(settings: Mapping[str, Any]) -> Any:
     return module
 
 
-def _agent_model(settings: Mapping[str, Any]) -> AgentModel | None:
+def _agent_model(settings: Mapping[str, Any]) -> ModelClient | None:
     """Return the model of the settings; None for a task without one."""
     if settings["llm"] is None:
         return None
     service = typed(LlmService, settings["llm"], "task.llm")
     if settings["live"] or service.file is None:
-        return AgentModel(service, None)
+        return ModelClient(service, None)
     answer = getattr(_module("scripted_model", service.file, "task.llm.scripted"), service.function, None)
     if not callable(answer):
         raise AttributeError(f"{service.file} defines no function {service.function}(prompt, rng), which is asked")
-    return AgentModel(service, answer)
+    return ModelClient(service, answer)
 
 
 def _module(name: str, file: str, key: str) -> Any:

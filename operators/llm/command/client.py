@@ -35,7 +35,7 @@ from operators.llm.command import sandbox
 from operators.llm.command.network import Proxy, check_hosts
 from operators.llm.command.output import Reply, is_structured, read
 from operators.llm.command.process import Finished, run
-from operators.llm.command.workspace import Workspace
+from operators.llm.command.workspace import WorkingCopy
 from operators.llm.connection import require_numbers
 from operators.llm.prices import price_from, price_of
 from operators.llm.refusals import ServiceRefusal, short
@@ -127,14 +127,14 @@ class CommandModel:
         """Run the program once. Raises the ``LlmError`` classes of ``operators.llm.base``."""
         return self._ask(self._filled(self._command), prompt, self._deadline)
 
-    def at_work(self, workspace: Workspace) -> AgentAtWork:
+    def at_work(self, workspace: WorkingCopy) -> AgentAtWork:
         """Return the program as an agent that changes files. Raises InvalidSetting without ``agent``."""
         if self._agent is None:
             raise InvalidSetting(f"{self.name} has no llm.agent: the command line with which it may change files")
         return AgentAtWork(self, self._agent, workspace)
 
     def _ask(
-        self, command: Sequence[str], prompt: Prompt, deadline: Deadline, workspace: Workspace | None = None
+        self, command: Sequence[str], prompt: Prompt, deadline: Deadline, workspace: WorkingCopy | None = None
     ) -> Answer:
         began = deadline.begin()
         with self._folder() as folder:
@@ -190,7 +190,7 @@ class CommandModel:
             raise InvalidSetting(f"no folder can be made for {self.name}: {short(str(error))}") from None
 
     def _run(
-        self, command: Sequence[str], text: str, folder: Path, deadline: Deadline, workspace: Workspace | None
+        self, command: Sequence[str], text: str, folder: Path, deadline: Deadline, workspace: WorkingCopy | None
     ) -> tuple[Finished, Sequence[str]]:
         """Run the program; return what it wrote, and the hosts that it was refused."""
         installed = sandbox.Installation.of(command[0])
@@ -285,7 +285,7 @@ class AgentAtWork:
     Its answer is what it has left: JSON with its last words and its files, so that a recorded call can be replayed.
     """
 
-    def __init__(self, model: CommandModel, command: Sequence[str], workspace: Workspace) -> None:
+    def __init__(self, model: CommandModel, command: Sequence[str], workspace: WorkingCopy) -> None:
         self.name = model.name
         self.price = model.price
         self.attempts = model.attempts
@@ -312,7 +312,7 @@ class AgentAtWork:
 class _Look:
     """Looks at a call's folder now and then: at its size, and at requests of an agent's ``check``."""
 
-    def __init__(self, folder: Path, workspace: Workspace | None) -> None:
+    def __init__(self, folder: Path, workspace: WorkingCopy | None) -> None:
         self._folder = folder
         self._workspace = workspace
         self._next = 0.0

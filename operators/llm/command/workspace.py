@@ -53,7 +53,7 @@ class UnreadableFiles(ValueError):
 
 
 @dataclass(frozen=True)
-class Budget:
+class AgentBudget:
     """Limits of one run of an agent. ``tokens``: what the caps count if it reports none."""
 
     turns: int
@@ -63,13 +63,13 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Workspace:
+class WorkingCopy:
     """What an agent is given."""
 
     files: Files
     patterns: Sequence[str]
     """Of the files that it may change."""
-    budget: Budget
+    budget: AgentBudget
     check: Callable[[Files], str | None]
     """Returns why files would be refused, or None."""
     source_bytes: int

@@ -20,7 +20,7 @@ import numpy as np
 
 from .ranges import Number, ParameterRange
 from .surrogate import GpSurrogate, normal_scores
-from .trials import Direction, Key, Known, Observation, Space, Values
+from .trials import Direction, Key, KnownPrograms, Observation, Space, Values
 
 WARM = 8  # tune: 3..20 log
 """Scored programs with the same parameters before the surrogate is used."""
@@ -38,7 +38,7 @@ BOLD = 0.4  # tune: 0.1..0.9
 """Least probability of each of two further parameters to change while the surrogate is not used."""
 
 
-def settings(known: Known, rng: np.random.Generator, warm: int | None = None) -> Iterator[Values]:
+def settings(known: KnownPrograms, rng: np.random.Generator, warm: int | None = None) -> Iterator[Values]:
     """Yield settings to try, the most promising first, without end.
 
     Args:

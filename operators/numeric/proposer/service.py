@@ -13,10 +13,10 @@ import numpy as np
 
 from .proposals import settings
 from .ranges import Number, ParameterRange
-from .trials import Known, Observation, Values
+from .trials import KnownPrograms, Observation, Values
 
 
-def packed(known: Known) -> dict[str, Any]:
+def packed(known: KnownPrograms) -> dict[str, Any]:
     """Return what is known as JSON values; the inverse of ``unpacked``."""
     keys = tuple(known.space)
     return {
@@ -31,10 +31,10 @@ def packed(known: Known) -> dict[str, Any]:
     }
 
 
-def unpacked(message: Mapping[str, Any]) -> Known:
+def unpacked(message: Mapping[str, Any]) -> KnownPrograms:
     """Return what ``packed`` was given, under names of its own."""
     spans = [ParameterRange(**{**span, "choices": tuple(span["choices"])}) for span in message["space"]]
-    return Known(
+    return KnownPrograms(
         start=_values(message["start"]),
         space={_key(place): span for place, span in enumerate(spans)},
         observations=[

@@ -33,7 +33,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownPrograms:
     """All that is known when settings of one program are asked for."""
 
     start: Values

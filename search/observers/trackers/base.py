@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from archive.records import CurvePoint, Evaluation, Run, Scored
 from operators.languages.files import Editable
 from operators.llm.meter import Meter
-from search.observers.base import Worker
+from search.observers.base import ObserverThread
 from search.run.controller import RunController, RunResult
 
 
@@ -98,7 +98,7 @@ class Tracking:
         engine = controller.engine
         self._tracker = tracker
         self._meter = meter
-        self._worker = Worker(f"tracker {name}", lambda words: engine.journal.note("tracker", words))
+        self._worker = ObserverThread(f"tracker {name}", lambda words: engine.journal.note("tracker", words))
         self._start: Callable[[], None] | None = lambda: tracker.start(engine.run, resumed)
 
     def landed(self, controller: RunController, evaluation: Evaluation) -> None:
