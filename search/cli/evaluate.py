@@ -24,7 +24,7 @@ from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
 from prepare.load import task_from
-from prepare.output import Parser
+from prepare.output import Parser, many
 from prepare.program import ProgramTask
 from prepare.task import Task
 from search import factory, settings
@@ -97,7 +97,8 @@ def _rescore(options: argparse.Namespace) -> int:
         executor = stack.enter_context(factory.build_executor(config, local.evaluator, local.slots[:runs]))
         stack.enter_context(stoppable(stop))
         if not options.json:
-            show(f"{program.name}: task {task.name}, {len(requests)} runs of {task.seconds:g} s on {options.split}")
+            count = many(len(requests), "run")
+            show(f"{program.name}: task {task.name}, {count} of {task.seconds:g} s on {options.split}")
         landed = _run(executor, requests, stop, None if options.json else task)
     report = Report(task, options.split, program.recorded, tuple(landed), stopped=stop.is_set())
     show(json.dumps(report.facts(), indent=2) if options.json else report.text())
@@ -167,10 +168,14 @@ def _one(evaluation: Evaluation, task: Task) -> str:
     seed = f"seed {evaluation.request.seed:<20}"
     if isinstance(evaluation, Scored):
         steps = f", {evaluation.resources.steps:,} steps" if evaluation.resources.steps is not None else ""
-        score = f"{digits(evaluation.score)} {task.metric.unit}"
+        score = _with(evaluation.score, task.metric.unit)
         return f"{seed}{score} ({evaluation.trust}, sandbox {evaluation.sandbox}{steps})"
     reason = evaluation.reason if isinstance(evaluation, Failed) else ""
     return f"{seed}{evaluation.outcome}: {clean(reason, 300)}"
+
+
+def _with(score: float, unit: str) -> str:
+    return f"{digits(score)} {unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -235,11 +240,12 @@ class Report:
         lines = ["Stopped."] if self.stopped else []
         if isinstance(interval, Interval):
             lines.append(
-                f"mean {digits(interval.mean)} {unit} on {self.split}, 95% interval {digits(interval.low)} to "
+                f"mean {_with(interval.mean, unit)} on {self.split}, 95% interval {digits(interval.low)} to "
                 f"{digits(interval.high)} ({interval.n} runs, deviation {interval.deviation:.2g})"
             )
         elif self.scores:
-            lines.append(f"{digits(self.scores[0])} {unit} on {self.split}, one run: no interval")
+            why = "the task is deterministic" if self.task.deterministic else "one run: no interval"
+            lines.append(f"{_with(self.scores[0], unit)} on {self.split}, {why}")
         else:
             lines.append("no run was scored")
         return "\n".join([*lines, *self._comparison(unit)])
@@ -248,8 +254,7 @@ class Report:
         recorded, expected = self.recorded, self.expected
         if recorded is None:
             return []
-        times = "1 run" if recorded.runs == 1 else f"{recorded.runs} runs"
-        said = f"recorded {digits(recorded.score)} {unit} (mean of {times} on val)"
+        said = f"recorded {_with(recorded.score, unit)} (mean of {many(recorded.runs, 'run')} on val)"
         if expected is None:
             return [f"{said}: not compared, since the split differs"]
         if self.task.deterministic and self.scores:
