@@ -130,7 +130,7 @@ def _from_folder(folder: Path) -> Program:
         if len(inside) != 1:
             raise ProgramError(
                 f"{folder} holds no train.py, and {len(inside)} of its subfolders have a train.py and a task.json. "
-                "Give the path of the folder with train.py; of another program the task, too: task=NAME or task=./FOLDER."
+                "Give the path of the folder with train.py, or the task of another program: task=NAME, task=./FOLDER."
             )
         folder = inside[0]
     if not (folder / "task.json").is_file():
