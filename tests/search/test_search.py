@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count, dropwhile, groupby
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from model_server import an_edit
 
-from archive.records import Evaluation, MoveRecord, Replicate
+from archive.records import Evaluation, Landed, MoveRecord, Replicate
 from archive.storage.store import Archive
 from operators.llm import base
 from operators.llm.base import Answer, Prompt
@@ -150,8 +150,30 @@ def at_record(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
+@pytest.fixture
+def patient_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an evaluation land once all is committed and a proposal is ready or none is pending, on any machine."""
+    engines: list[Engine] = []
+    start, wait = Engine.start, LocalExecutor.wait
+
+    def began(self: Engine, files: Mapping[str, str]) -> None:
+        engines.append(self)
+        start(self, files)
+
+    def patient(self: LocalExecutor, seconds: float) -> list[Landed]:
+        engine = engines[-1]
+        if not engine.archive.is_flushed or (engine.pending and not engine.ready):
+            time.sleep(0.001)
+            return []
+        return wait(self, seconds)
+
+    monkeypatch.setattr(Engine, "start", began)
+    monkeypatch.setattr(LocalExecutor, "wait", patient)
+
+
+@pytest.mark.usefixtures("patient_slots")
 def test_a_freed_slot_is_fed_before_what_landed_is_recorded(start: Start, at_record: list[tuple[str, int]]) -> None:
-    bench = start("operators=llm", "budget.evaluations=20", slots=1, model=Author(), stub={"delay": 0.2})
+    bench = start("operators=llm", "budget.evaluations=20", slots=1, model=Author())
     assert 18 <= bench.search.tree.evaluated <= 20
     screenings = [in_flight for purpose, in_flight in at_record if purpose == "screen"]
     assert screenings[:2] == [1, 1], "the replicates were chosen while the root was trained"
@@ -159,8 +181,9 @@ def test_a_freed_slot_is_fed_before_what_landed_is_recorded(start: Start, at_rec
     assert screenings[-1] == 0, "nothing more is started than the budget of the search pays for"
 
 
+@pytest.mark.usefixtures("patient_slots")
 def test_a_target_is_looked_at_before_anything_more_is_started(start: Start, at_record: list[tuple[str, int]]) -> None:
-    start("operators=llm", "budget.target=1.0", slots=1, model=Author(), stub={"delay": 0.05})
+    start("operators=llm", "budget.target=1.0", slots=1, model=Author())
     assert {in_flight for _, in_flight in at_record} == {0}
 
 
