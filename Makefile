@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 , := ,
 
-.PHONY: run test test-slow test-all nightly data lint setup browser clean
+.PHONY: run test test-slow test-all test-again nightly data lint setup browser clean
 
 run: $(STAMP)
 	$(BIN)/python -m prepare
@@ -30,6 +30,10 @@ test-all: $(DEV) data browser
 
 nightly: $(DEV) data browser
 	$(PYTEST)
+
+# What failed the last time, alone.
+test-again:
+	$(PYTEST) -n 0 --last-failed --last-failed-no-failures none
 
 data: $(DEV)
 	@$(BIN)/python -m prepare
