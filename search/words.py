@@ -25,6 +25,8 @@ class Words:
     help: bool = False
     shown: bool = False
     """``--cfg job``: print the configuration and run nothing."""
+    json: bool = False
+    """``--json``: print the findings of ``doctor`` as JSON."""
 
     @property
     def lasting(self) -> tuple[str, ...]:
@@ -59,6 +61,11 @@ def words_of(arguments: Sequence[str]) -> Words:
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--config-dir", "-cd", type=Path)
     parser.add_argument("--cfg", "-c", choices=["job"])
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("overrides", nargs="*")
     asked = parser.parse_intermixed_args(list(arguments))
-    return Words(tuple(asked.overrides), asked.config_dir, asked.multirun, asked.help, asked.cfg is not None)
+    if asked.json and "doctor" not in asked.overrides and not asked.help:
+        raise SettingsError(f"--json is for commands that print a table, such as {command('search', 'doctor')} --json")
+    return Words(
+        tuple(asked.overrides), asked.config_dir, asked.multirun, asked.help, asked.cfg is not None, asked.json
+    )

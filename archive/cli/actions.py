@@ -312,6 +312,9 @@ def audit(options: Options) -> int:
     reader = _reader(options)
     with reader.held():
         found = faults_of(Path(options.paper), reader)
+    if options.json:
+        print(json.dumps([asdict(fault) for fault in found], indent=2))
+        return 1 if found else 0
     for fault in found:
         print(f"{fault.code}: {printable(fault.words)}")
     if not found:

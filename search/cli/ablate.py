@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from prepare.output import UNUSABLE, Parser, many
 from prepare.task import Task
 from search import factory, settings
 from search.cli.signals import stoppable
-from search.cli.terminal import show_error
+from search.cli.terminal import show_error, show_json
 from search.config import Config
 from search.display.live import clean, make_display
 from search.policies.base import OperatorView
@@ -112,7 +112,7 @@ def ablate(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m search ablate",
-        usage="python -m search ablate ID [--runs N] [archive=FILE] [sandbox=...] [executor.slots=N]",
+        usage="python -m search ablate ID [--runs N] [archive=FILE] [sandbox=...] [executor.slots=N] [--json]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         help="evaluations of each program (3; at least 2; of a deterministic task always 1)",
     )
     parser.add_argument("--config-dir", metavar="DIR", help="the conf/ folder that the run was started with")
+    parser.add_argument("--json", action="store_true", help="print an object at the end; the rest on standard error")
     return parser
 
 
@@ -151,14 +152,16 @@ def _ablate(options: argparse.Namespace, chosen: Config, stack: ExitStack) -> in
     search = Engine(parts, archive, opened.run, opened.tree)
     stack.callback(search.close)
     stack.enter_context(SqlServer(archive))
-    return _measure(search, executor, subject, runs, stop)
+    return _measure(search, executor, subject, runs, stop, options.json)
 
 
-def _measure(search: Engine, executor: Executor, subject: AblatedNode, runs: int, stop: threading.Event) -> int:
+def _measure(
+    search: Engine, executor: Executor, subject: AblatedNode, runs: int, stop: threading.Event, as_json: bool
+) -> int:
     """Evaluate the programs without each step, and print the report. Returns the exit status."""
     task, count = search.parts.task, len(subject.removals)
     total = runs * (1 + count)
-    with make_display(sys.stdout) as display:
+    with make_display(sys.stderr if as_json else sys.stdout) as display:
         display.show(
             f"{count} of {count + len(subject.entangled)} steps of {subject.node_id[:8]} can be removed. "
             f"{total} evaluations of {task.seconds:g} s on val, as run {search.run.run!r}."
@@ -173,7 +176,10 @@ def _measure(search: Engine, executor: Executor, subject: AblatedNode, runs: int
             for evaluation in executor.wait(0):
                 search.tell(evaluation)
         display.close()
-        display.show(report(subject, search.tree, task))
+        if as_json:
+            show_json(facts(subject, search.tree, task))
+        else:
+            display.show(report(subject, search.tree, task))
         if search.stopped is None:
             display.show("\nStopped. All finished evaluations are in the archive; repeat the command to resume.")
             return 130
@@ -321,6 +327,31 @@ def report(subject: AblatedNode, tree: Tree, task: Task) -> str:
             "one. Redundant steps hide each other: of two with the same effect, removing either one changes nothing."
         )
     return "\n".join(lines)
+
+
+def facts(subject: AblatedNode, tree: Tree, task: Task) -> dict[str, object]:
+    """Return the report as plain values; of each step either the gain that is lost without it, or why it has none."""
+    whole = tree.scores(tree.root)
+    steps: list[dict[str, object]] = []
+    for removal, found in (_carried(subject, tree, place) for place in range(len(subject.removals))):
+        measured = (
+            {"difference": None, "reason": found.reason}
+            if isinstance(found, NoInterval)
+            else {"difference": asdict(found), "reason": None}
+        )
+        steps.append({"step": removal.node_id, "idea": removal.idea, "partial": removal.partial, **measured})
+    steps += [
+        {"step": node_id, "idea": idea, "partial": None, "difference": None, "reason": why}
+        for node_id, idea, why in subject.entangled
+    ]
+    return {
+        "node": subject.node_id,
+        "run": tree.run,
+        "unit": task.metric.unit,
+        "score": sum(whole) / len(whole) if whole else None,
+        "runs": len(whole),
+        "steps": steps,
+    }
 
 
 def _basis(differences: Sequence[Difference], tree: Tree) -> Iterator[str]:

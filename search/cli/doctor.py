@@ -1,4 +1,4 @@
-"""``python -m search doctor [OVERRIDES]``: check that a search with these overrides can start on this machine.
+"""``python -m search doctor [OVERRIDES] [--json]``: check that a search with these overrides can start on this machine.
 
 Checks task, data, budget, sandbox, slots, memory, disk and language model. Changes nothing; each finding is one line.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,7 @@ from prepare.load import TaskError, task_from
 from prepare.output import many
 from prepare.task import Task
 from search import factory
-from search.cli.terminal import show
+from search.cli.terminal import show, show_json
 from search.config import Config, faults
 from search.display.summary import search_command
 from search.run.budget import BudgetUse, affordable
@@ -68,16 +68,24 @@ def examine(words: Words) -> int:
         usual = plain_values(compose(()), _device_for)
         values |= {section: usual.get(section) for section in unusable}
     findings += [found for found in findings_for(Config.of(values)) if found.what not in unusable]
+    problems = sum(finding.level == "problem" for finding in findings)
+    if words.json:
+        show_json([asdict(finding) for finding in findings])
+    else:
+        _show(findings, problems, words)
+    return 1 if problems else 0
+
+
+def _show(findings: Sequence[Finding], problems: int, words: Words) -> None:
+    """Print a line for each finding, and what to type next."""
     for finding in findings:
         show(finding.line)
     typed = (*words.lasting, *(["-m"] if words.multirun else []), *words.overrides)
-    problems = sum(finding.level == "problem" for finding in findings)
     show(
         f"\nReady: {search_command(typed)}"
         if not problems
         else f"\n{many(problems, 'problem')} to fix before a search can start."
     )
-    return 1 if problems else 0
 
 
 def _device_for(executor: Part) -> str:

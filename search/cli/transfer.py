@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ from archive.query.query import Reader, open_reader
 from archive.query.questions import full_id
 from archive.records import Evaluation, Failed, Request, Scored
 from prepare.load import TaskError, task_from
-from prepare.output import Parser
+from prepare.output import Parser, many
 from prepare.program import ProgramTask
 from search import factory, settings
-from search.cli.terminal import show, show_error
+from search.cli.terminal import show, show_error, show_json
 from search.cli.trials import NO_TRIALS
 from search.run.engine import evaluation_seed
 
@@ -60,14 +60,17 @@ def transfer(arguments: Sequence[str]) -> int:
     except (*NO_TRIALS, ArchiveError) as error:
         show_error(error)
         return 1
-    show(table(cells))
+    if options.json:
+        show_json(facts(cells))
+    else:
+        show(table(cells))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m search transfer",
-        usage="python -m search transfer ID ... --to TASK ... [--models NAME ...] [--runs N] [NAME=VALUE] ...",
+        usage="python -m search transfer ID ... --to TASK ... [--models NAME ...] [--runs N] [--json] [NAME=VALUE] ...",
         description="Judge agents of an archive on other tasks: intervals, paired gains, Holm's correction.",
     )
     parser.add_argument("words", metavar="ID|NAME=VALUE", nargs="+", help="starts of nodes' ids; settings")
@@ -83,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         help="evaluations of each, with other seeds (2)",
     )
     parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own, besides the built-in one")
+    parser.add_argument("--json", action="store_true", help="print an array of objects")
     return parser
 
 
@@ -171,10 +175,21 @@ def _cell(agent: str, domain: str, found: Sequence[Evaluation], own: Sequence[Ev
     )
 
 
+def facts(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """Return the matrix as plain values, one object for each cell."""
+    adjusted = _adjusted(cells)
+    return [asdict(cell) | {"adjusted_p_value": adjusted.get(id(cell))} for cell in cells]
+
+
+def _adjusted(cells: Sequence[Cell]) -> dict[int, float]:
+    """Return the p-values corrected over all cells (Holm), by the identity of the cell."""
+    tested = [cell for cell in cells if cell.p_value is not None]
+    return dict(zip(map(id, tested), holm([cell.p_value or 0.0 for cell in tested]), strict=True))
+
+
 def table(cells: Sequence[Cell]) -> str:
     """Return the matrix as lines, one for each cell, with p-values corrected over all of them."""
-    tested = [cell for cell in cells if cell.p_value is not None]
-    adjusted = dict(zip(map(id, tested), holm([cell.p_value or 0.0 for cell in tested]), strict=True))
+    adjusted = _adjusted(cells)
     rows = [("agent", "domain", "right [95% by item]", "gain", "p (Holm)", "tokens a right answer")]
     for cell in cells:
         p_value = adjusted.get(id(cell))
@@ -186,5 +201,5 @@ def table(cells: Sequence[Cell]) -> str:
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    count = f"{len(tested)} comparison{'s' if len(tested) != 1 else ''} with the domains' own seed agents, on select"
+    count = f"{many(len(adjusted), 'comparison')} with the domains' own seed agents, on select"
     return "\n".join([*lines, f"\n{count}; p-values by sign flips of the gains by item, corrected over all (Holm)."])

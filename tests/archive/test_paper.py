@@ -264,9 +264,15 @@ def test_pdflatex_makes_a_paper_within_its_limit(archive: Path, tmp_path: Path) 
 # ---------------------------------------------------------------- the audit
 
 
-def test_a_paper_is_as_the_archive_has_it(archive: Path, paper: Path, tmp_path: Path) -> None:
+def test_a_paper_is_as_the_archive_has_it(
+    archive: Path, paper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     elsewhere = shutil.copy(archive, tmp_path / "theirs.duckdb")
     assert main(["audit", str(paper), "--archive", str(elsewhere)]) == 0
+    capsys.readouterr()
+    rewrite(paper / "sections/results.tex", "\\tw{baseline}", "2.1")
+    assert main(["audit", str(paper), "--archive", str(elsewhere), "--json"]) == 1
+    assert "text" in {fault["code"] for fault in json.loads(capsys.readouterr().out)}
 
 
 def faults(paper: Path, archive: Path) -> set[str]:

@@ -117,8 +117,11 @@ def test_each_step_is_worth_what_it_gained(night: Path) -> None:
     again = ablate(night.parent, node[:10], "--runs", "3")  # nothing is trained twice
     assert again.returncode == 0, again.stderr
     assert one(night, f"count(*) FROM evaluations WHERE run = '{name}'") == 3 * len(counts)
-    more = ablate(night.parent, node[:10], "--runs", "4")  # and more runs go on from there
+    more = ablate(night.parent, node[:10], "--runs", "4", "--json")  # and more runs go on from there
     assert more.returncode == 0, more.stderr
+    told = {step["step"]: step["difference"] for step in json.loads(more.stdout)["steps"]}
+    for step in sql(night, f"SELECT step, worth FROM ablations WHERE run = '{name}' AND node_id = '{node}'"):
+        assert told[step["step"]]["gain"] == pytest.approx(step["worth"])
     assert one(night, f"count(*) FROM evaluations WHERE run = '{name}'") == 4 * len(counts)
 
 

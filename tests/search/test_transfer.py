@@ -10,7 +10,7 @@ import pytest
 from archive.bootstrap import Bootstrapped
 from operators.seed_agents import SeedAgents
 from search.api import Search
-from search.cli.transfer import SEED, Cell, table, transfer
+from search.cli.transfer import SEED, Cell, facts, table, transfer
 
 
 def test_the_table_corrects_over_all_comparisons() -> None:
@@ -25,6 +25,8 @@ def test_the_table_corrects_over_all_comparisons() -> None:
     assert [line.split()[-2:] for line in lines[1:5]] == [["-", "100"], ["0.0400", "-"], ["0.0400", "-"], ["-", "-"]]
     assert "2 comparisons" in lines[-1]
     assert "invalid" in lines[4]
+    assert [cell["adjusted_p_value"] for cell in facts(cells)] == [None, 0.04, 0.04, None]
+    assert facts(cells)[0]["share"] == {"mean": 0.5, "low": 0.4, "high": 0.6, "items": 100}
 
 
 @pytest.mark.slow
