@@ -39,6 +39,16 @@ def last_verdict(reader: Reader, run: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def best_lineage(reader: Reader, run: str) -> list[str]:
+    """Return the ids of the champion and its ancestors (before a verdict: the leader's), the root's first."""
+    found = last_verdict(reader, run) or {"node_id": None}
+    best = found["node_id"] or reader.query("SELECT leader FROM run_summary WHERE run = ?", [run]).rows[0][0]
+    if best is None:
+        return []
+    sql = "SELECT node_id FROM lineage(?) JOIN nodes USING (node_id) ORDER BY nodes.number"
+    return [str(node_id) for (node_id,) in reader.query(sql, [best]).rows]
+
+
 def holdout_reads(reader: Reader, run: str) -> int:
     """Count the evaluations on the holdout of the run's corpus, over all runs of the archive."""
     sql = (

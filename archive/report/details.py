@@ -11,7 +11,8 @@ from typing import Any
 from patiencediff import PatienceSequenceMatcher
 
 from archive.query.query import Reader
-from archive.query.questions import PART, rows
+from archive.query.questions import rows
+from archive.query.texts import Texts, chunks
 from prepare.output import printable
 
 _DIFF_LINES = 400
@@ -29,7 +30,7 @@ _CERTIFICATE = 20_000
 
 def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
     """Return an object per node, in the order of ``ids``. ``parents``: positions of each node's parents in ``ids``."""
-    texts = _Texts(reader)
+    texts = Texts(reader)
     for first in range(0, len(ids), 500):
         part = ids[first : first + 500]
         curves, evaluations, cases = _curves(reader, part), _evaluations(reader, part), _cases(reader, part)
@@ -81,37 +82,6 @@ def _changed(old: list[str], new: list[str]) -> Iterator[str]:
                 yield from (f"+{line}" for line in new_part[c:d])
 
 
-class _Texts:
-    """The files of the nodes of one part, released with the next."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._files: dict[str, dict[str, str]] = {}
-        self._sources: dict[str, str] = {}
-
-    def fetch(self, ids: Sequence[str]) -> None:
-        """Load the files of these nodes, and release all others."""
-        self._files = {}
-        for some in _chunks(list(dict.fromkeys(ids)), PART):
-            marks = ", ".join("?" * len(some))
-            for row in rows(self._reader, f"SELECT node_id, path, sha FROM files WHERE node_id IN ({marks})", some):
-                self._files.setdefault(row["node_id"], {})[row["path"]] = row["sha"]
-        needed = {sha for files in self._files.values() for sha in files.values()}
-        self._sources = {sha: text for sha, text in self._sources.items() if sha in needed}
-        for some in _chunks(sorted(needed - set(self._sources)), 500):
-            marks = ", ".join("?" * len(some))
-            for row in rows(self._reader, f"SELECT sha, text FROM sources WHERE sha IN ({marks})", some):
-                self._sources[row["sha"]] = row["text"]
-
-    def of(self, node_id: str) -> dict[str, str]:
-        return {path: self._sources.get(sha, "") for path, sha in self._files.get(node_id, {}).items()}
-
-
-def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
 def _curves(reader: Reader, ids: Sequence[str]) -> dict[str, list[list[float]]]:
     """Return [seconds, loss] of each node's first screening, thinned to ``_POINTS``; reported by the candidate."""
     marks = ", ".join("?" * len(ids))
@@ -128,7 +98,7 @@ def _curves(reader: Reader, ids: Sequence[str]) -> dict[str, list[list[float]]]:
     SELECT node_id, list([round(elapsed, 3), loss] ORDER BY place) AS points
     FROM numbered WHERE place = 1 OR place = n OR place % greatest(1, n // {_POINTS}) = 0 GROUP BY node_id"""
     found: dict[str, list[list[float]]] = {}
-    for some in _chunks(ids, 500):
+    for some in chunks(ids, 500):
         found |= {row["node_id"]: row["points"] for row in rows(reader, sql, some)}
     return found
 
@@ -143,7 +113,7 @@ def _evaluations(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str,
            if(purpose = 'screen' AND outcome <> 'scored', right(log, {_LOG}), '') AS log
     FROM evaluations WHERE node_id IN ({marks}) ORDER BY arrival"""
     found: dict[str, list[dict[str, Any]]] = {}
-    for some in _chunks(ids, 500):
+    for some in chunks(ids, 500):
         for row in rows(reader, sql, some):
             node_id = row.pop("node_id")
             row["log"], row["reason"] = printable(row["log"]), printable(row["reason"] or "")[:1000]
@@ -154,7 +124,7 @@ def _evaluations(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str,
 def _cases(reader: Reader, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Return the scores by case of each node, with what the scorer said of it in the last screening."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for some in _chunks(ids, _AT_ONCE):
+    for some in chunks(ids, _AT_ONCE):
         for row in rows(reader, _cases_of(len(some)), some):
             node_id = row.pop("node_id")
             shown = {name: printable(row[name]) for name in ("case", "feedback")}

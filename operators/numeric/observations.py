@@ -8,7 +8,7 @@ were changed. Other failures may be caused by the code and are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
@@ -49,7 +49,7 @@ def observe(tree: Tree, files: Files, limit: int, declared: Mapping[str, str] = 
 
 def _picked(tree: Tree, start: Values, limit: int, declared: Mapping[str, str]) -> list[int]:
     """Return the indices of at most ``limit`` scored nodes that share a parameter with ``start``, sorted."""
-    names, means = start.keys(), tree.means
+    means = tree.means
     scored = np.flatnonzero(tree.eligible())
     if not len(scored):
         return []
@@ -58,10 +58,23 @@ def _picked(tree: Tree, start: Values, limit: int, declared: Mapping[str, str]) 
     half = min(limit, len(scored))
     best = scored[np.argpartition(badness, half - 1)[:half]]
     best = best[np.argsort(means[best] if tree.direction == "minimise" else -means[best], kind="stable")]
-    related = (i for i in best if not names.isdisjoint(values_of(tree.nodes[i].candidate.files, declared)))
-    picked = {int(i) for i in islice(related, limit // 2)}
     recent = scored[: -limit - 1 : -1]
-    latest = (i for i in recent if not names.isdisjoint(values_of(tree.nodes[i].candidate.files, declared)))
+    return half_best(best, recent, lambda i: values_of(tree.nodes[i].candidate.files, declared), start, limit)
+
+
+def half_best(
+    best: Iterable[int], recent: Iterable[int], values: Callable[[int], Values], start: Values, limit: int
+) -> list[int]:
+    """Return at most ``limit`` programs that share a parameter with ``start``: half the best, half the latest; sorted.
+
+    Args:
+        best: The programs by score, the best first.
+        recent: The programs, the latest first.
+    """
+    names = start.keys()
+    related = (i for i in best if not names.isdisjoint(values(i)))
+    picked = {int(i) for i in islice(related, limit // 2)}
+    latest = (i for i in recent if not names.isdisjoint(values(i)))
     picked.update(int(i) for i in islice((i for i in latest if int(i) not in picked), limit - len(picked)))
     return sorted(picked)
 

@@ -67,9 +67,22 @@ class Explanation:
 def explain_parameters(tree: Tree, node_id: str) -> Explanation | None:
     """Return the effects of a node's parameters; None with fewer than ``WARM`` scored programs of the same code."""
     with tree.lock:
-        files, seed = tree[node_id].candidate.files, tree[tree.root].candidate.files
+        files = tree[node_id].candidate.files
         observations = [one for one in observe(tree, files, FED) if one.same_code and one.state != "pending"]
         direction, lineage = tree.direction, lineage_files(tree, node_id)
+    return explanation(lineage, observations, direction)
+
+
+def explanation(
+    lineage: Sequence[Files], observations: Sequence[Observation], direction: Direction
+) -> Explanation | None:
+    """Return the effects of the last program's parameters; None with fewer than ``WARM`` scored programs.
+
+    Args:
+        lineage: The files of the program's ancestors, the seed's first, and its own.
+        observations: Programs with the same code.
+    """
+    seed, files = lineage[0], lineage[-1]
     scored = sum(one.score is not None for one in observations)
     if scored < WARM:
         return None

@@ -1,0 +1,53 @@
+"""Parts of the page that it loads when a view needs them: calls, cases, failures, refusals, and analyses.
+
+An analysis is a function of another package, found by the entry point of this project that names it: what it reads of a
+program, this package does not know how to read. Entry points of other projects are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+
+from archive.query.query import Reader, held
+from archive.report.calls import calls, moves_in_order, texts
+from archive.report.failures import failures, refusals
+from archive.report.heatmap import heatmap
+
+Analysis = Callable[[Reader, str], Any]
+"""A function of an archive and a run's name; returns plain JSON values."""
+GROUP = "treewright.report"
+_OURS = ("operators", "search", "train")
+_PARTS: Mapping[str, Analysis] = {"calls": calls, "cases": heatmap, "failures": failures, "refusals": refusals}
+_TEXTS = re.compile(r"texts-([0-9]{1,9})")
+
+
+def installed_analyses() -> dict[str, Analysis]:
+    """Return the analyses that this project's own entry points name; none where it is not installed."""
+    try:
+        points = distribution("treewright").entry_points.select(group=GROUP)
+    except PackageNotFoundError:
+        return {}
+    return {point.name: point.load() for point in points if point.module.partition(".")[0] in _OURS}
+
+
+def part(reader: Reader, run: str, name: str, analyses: Mapping[str, Analysis]) -> Any:
+    """Return a part of the page by its name; None if there is no such part. Raises ArchiveError."""
+    with held(reader) as one:
+        if (found := _TEXTS.fullmatch(name)) is not None:
+            return texts(one, run, int(found[1]))
+        make = _PARTS.get(name) or analyses.get(name)
+        return None if make is None else make(one, run)
+
+
+def all_parts(reader: Reader, run: str, analyses: Mapping[str, Analysis]) -> Iterator[tuple[str, Any]]:
+    """Yield (name, part) of all parts; the texts of calls come last, those of the leader's lineage first."""
+    for name in (*_PARTS, *analyses):
+        made = part(reader, run, name, analyses)
+        yield name, made
+        if name == "calls":
+            listed = made
+    for move in moves_in_order(listed):
+        yield f"texts-{move}", part(reader, run, f"texts-{move}", analyses)
