@@ -11,13 +11,18 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 CHUNK = 50
 """Nodes whose details are packed together: what a click has to unpack."""
 
-_HERE = Path(__file__).resolve().parent
+VIEWS = ("overview", "tree", "curves", "cases", "models", "failures")
+"""Files of ``web/views`` in the order of the page's navigation."""
+_WEB = Path(__file__).resolve().parent / "web"
+_LIBRARY = "vendor/echarts.min.js"
+_PARTS = ("core", "chart", "panel", *(f"views/{name}" for name in VIEWS), "steer", "main")
 
 
 def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -39,26 +44,31 @@ def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]])
 
 def live_page() -> str:
     """Return the page for a server: it requests ``facts``, ``node/ID`` and ``steer`` from its own address."""
-    page = _template(connect="'self'").replace("@data@", "")
-    return page.replace("</body>", f"<script>{_read('steer.js')}</script>\n</body>")
+    return _template(connect="'self'").replace("@data@\n", "")
 
 
 def policy(connect: str) -> str:
-    """Return the content policy: the page's own scripts and style by their hashes, and nothing else."""
-    page, steer, style = (_hash(_read(name)) for name in ("page.js", "steer.js", "page.css"))
+    """Return the content policy: the page's own script and style by their hashes, and nothing else."""
     return (
-        f"default-src 'none'; script-src {page} {steer}; style-src {style}; connect-src {connect}; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; script-src {_hash(script())}; style-src {_hash(_read('page.css'))}; "
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
+
+
+@cache
+def script() -> str:
+    """Return the page's one script: the chart library, then the page's own parts in a scope of their own."""
+    parts = "".join(_read(f"{name}.js") for name in _PARTS)
+    return f'{_read(_LIBRARY)}\n(() => {{\n"use strict";\n{parts}}})();\n'
 
 
 def _template(connect: str) -> str:
     page = _read("page.html").replace("@policy@", policy(connect))
-    return page.replace("@style@", _read("page.css")).replace("@script@", _read("page.js"))
+    return page.replace("@style@", _read("page.css")).replace("@script@", script())
 
 
 def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+    return (_WEB / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

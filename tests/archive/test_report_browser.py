@@ -52,14 +52,15 @@ def test_a_report_in_a_browser(tmp_path: Path) -> None:
         open_page(page, f"file://{tmp_path}/r.html")
         assert "Run night" in page.inner_text("#title")
         assert "2 of 6 candidates have no score" in page.inner_text("#lessons")
+        page.click("#views >> text=Tree")
 
         show(page, "img src")  # the candidate whose idea is a script
         assert SCRIPT in page.inner_text("#node")
-        assert page.locator("#node img, #node script, #lessons img").count() == 0
+        assert page.locator("#main img, #main script").count() == 0
         assert page.get_attribute("#node", "data-shown") == odd.node_id
 
-        page.locator("#tree").click(position={"x": 5, "y": 5})  # beside all nodes: nothing changes
-        page.press("#tree", "ArrowLeft")  # its parent
+        page.locator("#tree .frame").click(position={"x": 5, "y": 5})  # beside all nodes: nothing changes
+        page.press("#tree .frame", "ArrowLeft")  # its parent
         page.locator(f"#node[data-shown]:not([data-shown='{odd.node_id}'])").wait_for()
         assert "wider" in page.inner_text("#node")
         assert "+NODE = 1" in page.inner_text("#node")
@@ -74,7 +75,7 @@ def test_a_page_that_was_tampered_with_runs_nothing(tmp_path: Path) -> None:
         write(archive)
     write_report(open_reader(tmp_path / "a.duckdb"), None, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
-    (tmp_path / "bad.html").write_text(text.replace("<main>", f"<main>{SCRIPT.removeprefix('</script>')}"))
+    (tmp_path / "bad.html").write_text(text.replace("<main id", f"{SCRIPT.removeprefix('</script>')}<main id"))
     with chromium() as page:
         open_page(page, f"file://{tmp_path}/bad.html")
         assert "owned" not in page.title()
@@ -107,7 +108,7 @@ def test_the_board_follows_a_search_that_is_writing(tmp_path: Path) -> None:
     with Archive.open(path) as archive, SqlServer(archive):
         diary, odd = write(archive)
         with served(path) as address, chromium() as page:
-            open_page(page, address)
+            open_page(page, f"{address}#view=tree")
             assert "6 candidates" in page.inner_text("#summary")
             show(page, odd.node_id[:10])
             assert SCRIPT in page.inner_text("#node")
@@ -130,7 +131,7 @@ def test_the_boards_buttons_steer(tmp_path: Path, width: int) -> None:
         _, odd = write(archive)
     (tmp_path / "mine.py").write_text("A = 1\n")
     with served(path, obey) as address, chromium(width) as page:
-        open_page(page, address)
+        open_page(page, f"{address}#view=tree")
         show(page, odd.node_id[:10])
         page.locator("#node", has_text=odd.node_id[:8]).wait_for()
         page.get_by_placeholder("try ...").fill("try less")

@@ -1,8 +1,7 @@
 "use strict";
 // The buttons of the live page: commands to the running search. Answers are set as text, never as markup.
-(() => {
-  const element = (name, text) => Object.assign(document.createElement(name), text === undefined ? {} : { textContent: text });
-  const bar = element("section");
+Treewright.steering = () => {
+  const { $, element } = Treewright, bar = element("section");
   bar.id = "steer";
   const said = element("span");
   said.className = "quiet";
@@ -45,7 +44,7 @@
     file.value = "";
   });
   // A click on a node of the page puts its id, which the page shows, into the field.
-  const panel = document.getElementById("node");
+  const panel = $("node");
   if (panel) new MutationObserver(() => {
     const found = panel.querySelector("[data-node]");
     if (found) node.value = found.dataset.node;
@@ -61,5 +60,5 @@
   );
   second.append(wordsLabel, button("Instruct", () => ({ command: "instruct", words: words.value })), nodeLabel, mark("pin"), mark("ban"), mark("free"), fileLabel);
   bar.append(element("h2", "Steer"), first, second);
-  document.querySelector("header").append(bar);
-})();
+  $("views").before(bar);
+};

@@ -1,0 +1,113 @@
+"use strict";
+// The panel of one node: its idea, diff, curve, log and cost, beside the view and, on a narrow screen, under the tap.
+Object.assign(Treewright, (() => {
+  const { $, address, button, chart, colour, element, link, many, number, section, short, signed, table } = Treewright;
+  const RELATIVES = 40;
+  const narrow = window.matchMedia("(max-width: 900px)");
+  let tapped = null, shown = null, focus = null;
+
+  document.addEventListener("click", (event) => { tapped = event.target.closest("figure, .scroll, section") || tapped; }, true);
+
+  // Put the panel where it belongs: into the second column, or under what was tapped.
+  function place() {
+    const panel = $("node"), near = narrow.matches && tapped && tapped.isConnected && !panel.contains(tapped) ? tapped : null;
+    const before = near ? near.nextSibling : null, home = near ? near.parentElement : $("main");
+    if (narrow.matches && panel.contains(tapped)) return; // a link within the panel
+    if (panel.parentElement !== home || (near && panel.previousSibling !== near)) home.insertBefore(panel, before);
+  }
+
+  // Show a node (its position; -1: none), unless it is shown with the same facts.
+  async function show(state) {
+    const i = state.node, panel = $("node"), began = performance.now();
+    document.body.classList.toggle("chosen", i >= 0);
+    panel.hidden = i < 0;
+    if (i < 0) { shown = null; return; }
+    place();
+    const key = [state.facts.nodes.id[i], state.view, state.facts.nodes.evaluations[i], state.children[i].length].join("/");
+    if (shown === key) return;
+    const other = !shown || shown.split("/")[0] !== state.facts.nodes.id[i];
+    shown = key;
+    panel.replaceChildren(...summary(i, state));
+    if (other && narrow.matches) panel.scrollIntoView({ block: "nearest" });
+    await more(i, state, key);
+    panel.dataset.milliseconds = (performance.now() - began).toFixed(1);
+  }
+
+  function summary(i, state) {
+    const nodes = state.facts.nodes, parts = [];
+    const heading = element("h2", `${short(i)} · ${nodes.operator[i]}`);
+    heading.title = heading.dataset.node = nodes.id[i];
+    const bar = element("p", undefined, "controls");
+    bar.append(button("Close", () => Treewright.go({ node: null })), Object.assign(element("a", "in the tree"), { href: address({ view: "tree" }) }), Object.assign(element("a", "its curve"), { href: address({ view: "curves", nodes: together(state, i) }) }));
+    if (Treewright.views.has("compare")) bar.append(Object.assign(element("a", "compare"), { href: address({ view: "compare", nodes: together(state, i) }) }));
+    parts.push(heading, bar, element("p", nodes.idea[i], "idea"));
+    if (nodes.suspect[i]) parts.push(element("p", `Ranked out: ${nodes.suspect[i]}`, "suspect"));
+    parts.push(outcome(i, state), element("p", cost(i, nodes), "quiet"));
+    for (const [name, some] of [["parents", nodes.parents[i]], ["children", state.children[i]]]) if (some.length) parts.push(relatives(name, some));
+    return parts;
+  }
+
+  const together = (state, i) => [...new Set([...state.nodes, i])].map((each) => state.facts.nodes.id[each]).join(",");
+
+  function outcome(i, { facts: { nodes, run } }) {
+    if (nodes.score[i] === null) return element("p", `${nodes.state[i]}${nodes.reason[i] ? ": " + nodes.reason[i] : ""}`, nodes.state[i] === "waiting" ? "" : "bad");
+    const against = nodes.gain[i] === null ? "" : `; ${signed(nodes.gain[i])} against its better parent`;
+    return element("p", `${number(nodes.score[i])} ${run.unit} on val, mean of ${many(nodes.runs[i], "run")}${against}`);
+  }
+
+  function cost(i, nodes) {
+    const tokens = nodes.tokens[i] ? [`${nodes.tokens[i].toLocaleString("en")} tokens`, nodes.dollars[i] === null ? "price unknown" : `$${nodes.dollars[i].toFixed(4)}`] : [];
+    return [`${number(nodes.seconds[i] ?? 0, 3)} s of compute in ${many(nodes.evaluations[i] ?? 0, "run")}`, ...tokens, many(nodes.lines[i], "line")].join(" · ");
+  }
+
+  function relatives(name, some) {
+    const row = element("p", name + " ", "quiet");
+    some.slice(0, RELATIVES).forEach((i) => row.append(link(i), " "));
+    if (some.length > RELATIVES) row.append(`and ${some.length - RELATIVES} more`);
+    return row;
+  }
+
+  async function more(i, state, key) {
+    const panel = $("node");
+    let found;
+    try { found = await Treewright.source.detail(i); } catch (error) { panel.append(element("p", String(error), "bad")); return; }
+    if (shown !== key) return;
+    if (found.curve.length > 1) panel.append(element("h3", "Its loss (reported by the candidate)"), curve(i, found.curve));
+    if (found.evaluations.length) panel.append(element("h3", "Evaluations"), table(found.evaluations, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"]));
+    if (found.cases.length) panel.append(element("h3", "Scores by case"), table(found.cases, ["case", ...(found.cases.some((each) => each.ending) ? ["ending"] : []), "value", "best", "gain", "feedback"]));
+    if (found.certificate) panel.append(element("h3", "Certificate"), element("pre", found.certificate));
+    for (const evaluation of found.evaluations) if (evaluation.reason) panel.append(element("p", `${evaluation.outcome}: ${evaluation.reason}`, "idea bad"));
+    if (found.diff) panel.append(element("h3", "Diff to its first parent"), diff(found.diff));
+    for (const evaluation of found.evaluations) if (evaluation.log.trim()) panel.append(element("h3", "End of the log"), element("pre", evaluation.log));
+    if (!narrow.matches) panel.scrollTop = 0;
+    panel.dataset.shown = state.facts.nodes.id[i];
+  }
+
+  // Return a diff with its added and removed lines marked.
+  function diff(text) {
+    const made = element("pre");
+    made.tabIndex = 0;
+    for (const line of text.split("\n")) made.append(element("span", line, line.startsWith("@@") ? "at" : line.startsWith("+") ? "add" : line.startsWith("-") ? "del" : ""));
+    return made;
+  }
+
+  function curve(i, points) {
+    const around = element("div", undefined, "small"), known = points.filter((point) => Number.isFinite(point[1]));
+    const last = known[known.length - 1];
+    // The frame needs a size before the chart is drawn, so the panel holds it first.
+    $("node").append(around);
+    chart(around, () => ({ grid: { left: 48, right: 12, top: 8, bottom: 24 }, xAxis: { type: "value" }, yAxis: { type: "value", scale: true }, tooltip: { trigger: "axis" }, series: [{ type: "line", name: "loss", data: known, showSymbol: false, lineStyle: { width: 1.5, color: colour("link") } }] }),
+      { label: `Loss of ${short(i)} by seconds`, text: last ? `From ${number(known[0][1])} to ${number(last[1])} after ${number(last[0], 3)} s.` : "No finite loss." });
+    return around;
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || $("node").hidden) return;
+    Treewright.go({ node: null });
+    if (focus && focus.isConnected) focus.focus();
+  });
+  document.addEventListener("focusin", (event) => { if (!$("node").contains(event.target)) focus = event.target; });
+  narrow.addEventListener("change", () => { if (!$("node").hidden) place(); });
+
+  return { show, diff, together, narrow };
+})());

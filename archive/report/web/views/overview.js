@@ -1,0 +1,153 @@
+"use strict";
+// Overview: what won and whether it is real, progress, what was learned, what it cost.
+(() => {
+  const { chart, colour, cut, element, link, many, number, score, section, signed, table } = Treewright;
+
+  // ------------------------------------------------------------ the verdict, also in the header
+
+  Treewright.deviation = ({ sigma, sigma_low, sigma_high, run }) => sigma ? `seed deviation ${number(sigma, 2)} ${run.unit} (67%: ${number(sigma_low, 2)} to ${number(sigma_high, 2)})` : "";
+
+  // Say in an element what the verdict is, or that there is none yet.
+  Treewright.outcome = (place, { facts: { verdict, run }, leader }) => {
+    place.replaceChildren();
+    if (verdict) {
+      place.append(element("span", verdict.kind === "champion" ? "Champion " : "No champion. ", verdict.kind === "champion" ? "good" : "bad"));
+      if (verdict.kind === "champion" && leader >= 0) place.append(link(leader), " ");
+      place.append(verdict.reason);
+    } else if (leader < 0) place.append("No score yet.");
+    else place.append("No verdict yet. The leader's screening score may be luck: ", link(leader), ` ${score(leader)}`);
+  };
+
+  // ------------------------------------------------------------ progress
+
+  function progressOption({ facts, node }) {
+    const { experiments, kept, nodes, range: [low, high], run, sigma } = facts;
+    const inside = (value) => Math.min(high, Math.max(low, value)), dot = experiments.length > 2000 ? 3 : experiments.length > 400 ? 5 : 7;
+    const marks = (choose) => experiments.flatMap(([place, value], k) => choose(place, value) ? [[k + 1, value === null ? low : inside(value), place]] : []);
+    const half = (place) => sigma ? 1.96 * sigma / Math.sqrt(nodes.runs[place] || 1) : 0;
+    const bars = kept.map(([k, place, best]) => { const mean = nodes.score[place] ?? best; return [k + 1, inside(mean - half(place)), inside(mean + half(place)), place]; });
+    const bottom = run.direction === "minimise" ? "bottom" : "top";
+    return {
+      grid: { left: 62, right: 18, top: 26, bottom: 44 },
+      xAxis: { type: "value", name: `evaluations in order of arrival (${experiments.length.toLocaleString("en")})`, min: 0, max: Math.max(1, experiments.length + 1), minInterval: 1, splitLine: { show: false } },
+      yAxis: { type: "value", name: run.unit || run.metric, nameLocation: "end", nameGap: 10, min: low, max: high },
+      dataZoom: [{ type: "inside", xAxisIndex: 0, zoomOnMouseWheel: "ctrl", moveOnMouseMove: true, filterMode: "none" }],
+      tooltip: { formatter: ({ data }) => said(data.value?.[2] ?? data[2] ?? -1, facts) },
+      series: [
+        dots("scored", marks((place, value) => value !== null && !nodes.suspect[place]), colour("dot"), dot),
+        dots("ranked out", marks((place, value) => value !== null && nodes.suspect[place]), colour("odd"), dot),
+        { ...dots("without a score", marks((place, value) => value === null), colour("bad"), [2, 9]), symbol: "rect" },
+        { type: "line", name: "best mean so far", step: "end", showSymbol: false, silent: true, lineStyle: { width: 2, color: colour("best") }, data: experiments.flatMap(([, , , best], k) => best === null ? [] : [[k + 1, inside(best)]]) },
+        { type: "custom", name: "95% of a mean's seed noise", silent: true, data: half(kept[0]?.[1]) ? bars : [], renderItem: (_, api) => bar(api) },
+        { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: step > 0 && place !== kept[step - 1][1], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), position: k > experiments.length * 0.7 ? "left" : "right", color: colour("ink"), fontSize: 12, verticalAlign: bottom } })), labelLayout: { hideOverlap: true } },
+        { type: "scatter", id: "chosen", name: "chosen", silent: true, symbolSize: dot + 9, z: 5, itemStyle: { color: "transparent", borderColor: colour("link"), borderWidth: 2.5 }, data: marks((place) => place === node) },
+      ],
+    };
+  }
+
+  const dots = (name, data, color, symbolSize) => ({ type: "scatter", name, data, symbolSize, itemStyle: { color }, large: data.length > 3000, largeThreshold: 3000 });
+
+  function bar(api) {
+    const [x, low] = api.coord([api.value(0), api.value(1)]), [, high] = api.coord([api.value(0), api.value(2)]);
+    return { type: "line", shape: { x1: x, y1: low, x2: x, y2: high }, style: { stroke: colour("best"), lineWidth: 1.5 } };
+  }
+
+  function said(i, facts) {
+    return i < 0 ? "" : `${facts.nodes.id[i].slice(0, 8)} ${facts.nodes.operator[i]}: ${score(i)}\n${cut(facts.nodes.idea[i], 160)}`;
+  }
+
+  function progressSaid({ experiments, kept, nodes, run, sigma }) {
+    if (!kept.length) return "No evaluation has a score yet.";
+    const first = kept[0], last = kept[kept.length - 1], failed = experiments.filter(([, value]) => value === null).length;
+    return `${many(experiments.length, "evaluation")}, ${failed} without a score (a tick at the edge). The best mean went from ${number(first[2])} to ${number(last[2])} ${run.unit} in ${many(kept.length - 1, "step")}, the last at evaluation ${(last[0] + 1).toLocaleString("en")}. A dot is one evaluation, at the edge if out of range; the line is the best mean so far${sigma ? "; bars are 95% of a mean's seed noise" : ""}.`;
+  }
+
+  const progressRows = ({ kept, nodes }) => () => kept.map(([k, i, best]) => ({ evaluation: k + 1, node: link(i), "best mean": best, runs: nodes.runs[i], idea: cut(nodes.idea[i], 100) }));
+
+  // ------------------------------------------------------------ cost of a right answer
+
+  const price = (unit, cost) => unit === "dollars" ? `$${number(cost, 3)}` : number(cost < 100 ? cost : Math.round(cost), 3);
+  const front = ({ costs }) => costs.rows.filter((row) => row.front).sort((a, b) => a.cost - b.cost);
+
+  function costsOption({ facts }) {
+    const { unit, rows } = facts.costs, paid = rows.map((row) => row.cost).filter((cost) => cost > 0);
+    const least = (paid.length ? Math.min(...paid) : 1) / 1.3, most = (paid.length ? Math.max(...paid) : 1) * 1.3;
+    const point = (row) => [Math.max(least, row.cost), 100 * row.share, row.node];
+    return {
+      grid: { left: 52, right: 24, top: 18, bottom: 44 },
+      xAxis: { type: "log", name: `${unit} for a right answer`, min: least, max: most, axisLabel: { formatter: (value) => price(unit, value) } },
+      yAxis: { type: "value", min: 0, max: 100, axisLabel: { formatter: "{value}%" } },
+      tooltip: { formatter: ({ data }) => said(data[2] ?? -1, facts) },
+      series: [
+        { ...dots("agent", rows.filter((row) => !row.front).map(point), colour("dot"), 8) },
+        { type: "line", step: "end", silent: true, showSymbol: false, data: front(facts).map(point), lineStyle: { color: colour("best"), width: 2 } },
+        { ...dots("Pareto front", front(facts).map(point), colour("best"), 10), z: 4 },
+      ],
+    };
+  }
+
+  function costsSaid(facts) {
+    const { unit, rows, none_right } = facts.costs, words = front(facts).map((row) => `${facts.nodes.id[row.node].slice(0, 8)} has ${number(100 * row.share, 3)}% right at ${price(unit, row.cost)}`);
+    return `Pareto front of ${rows.length.toLocaleString("en")} agents, ${unit} for a right answer: ${words.slice(0, 12).join("; ")}${words.length > 12 ? "; ..." : ""}.${none_right ? ` Without a right answer, and not shown: ${none_right}.` : ""} Screenings chose these agents, so their shares flatter.`;
+  }
+
+  function agents(root, state) {
+    const { facts } = state, made = section("Cost of a right answer", "A dot is an agent: its share of right answers on val, by what a right answer costs of the language model (logarithmic; at the left edge: nothing). The line joins the Pareto front, the agents that no other one beats or equals on both.");
+    made.id = "agents";
+    root.append(made);
+    chart(made, () => costsOption(state), { label: "Share of right answers by cost of a right answer", text: costsSaid(facts), click: choose });
+    const rows = table(front(facts).map((row) => ({ agent: link(row.node), right: `${number(100 * row.share, 3)}%`, items: row.items, [facts.costs.unit + " a right answer"]: price(facts.costs.unit, row.cost), idea: cut(facts.nodes.idea[row.node], 80) })));
+    rows.id = "front";
+    made.append(rows);
+  }
+
+  // ------------------------------------------------------------ the rest
+
+  function lessons({ facts }) {
+    const list = element("ul");
+    list.id = "lessons";
+    for (const lesson of facts.lessons) {
+      const item = element("li", lesson.text + " ");
+      lesson.nodes.forEach((i) => item.append(link(i), " "));
+      list.append(item);
+    }
+    return section("Lessons", "", list);
+  }
+
+  function ablation({ facts }) {
+    const made = section("Value of each step", "By how much the program is worse on val without the step, the rest evaluated again on fresh seeds, with the 95% interval.");
+    made.id = "ablation";
+    for (const { run, node, steps } of facts.ablations) {
+      const heading = element("p", "Steps of ");
+      heading.append(link(node), ` (run ${run})`);
+      made.append(heading, table(steps.map((step) => ({ step: step.node === null ? step.part : link(step.node), worth: signed(step.worth), from: signed(step.low), to: signed(step.high), runs: step.runs, verdict: step.verdict, idea: cut(step.idea, 80) }))));
+    }
+    return made;
+  }
+
+  // ------------------------------------------------------------ the view
+
+  let state, progress;
+  const choose = ({ data }) => { const i = (data?.value ?? data)?.[2]; if (i !== undefined) Treewright.go({ node: state.facts.nodes.id[i] }); };
+
+  function draw(root, now) {
+    state = now;
+    const { facts } = now, made = section("Progress");
+    made.id = "progress";
+    root.append(made);
+    progress = chart(made, () => progressOption(state), { label: "Scores in order of arrival", text: progressSaid(facts), rows: progressRows(facts), click: choose });
+    if (facts.costs.rows.length) agents(root, now);
+    root.append(lessons(now));
+    if (facts.ablations.length) root.append(ablation(now));
+    root.append(section("Operators", "", table(facts.operators)), section("Spending", "", table(facts.spending)));
+  }
+
+  // A chosen node gets its ring; new facts draw the view anew.
+  function update(root, now) {
+    if (state.facts !== now.facts) { root.replaceChildren(); draw(root, now); return; }
+    state = now;
+    progress.instance.setOption({ series: [{ id: "chosen", data: progressOption(now).series.at(-1).data }] });
+  }
+
+  Treewright.view({ name: "overview", title: "Overview", draw, update });
+})();
