@@ -46,7 +46,7 @@ from search.run.loop import SlotLoop
 from search.run.resume import Opened, catch_up, open_run
 from search.run.session import interruptible
 from search.run.steering import with_extra
-from train.executors.base import Evaluator, Scorer
+from train.executors.base import Evaluator, KeepsProcesses, Scorer
 from train.executors.local import LocalExecutor
 from train.hardware.slots import Slot, shared_cores_warning
 
@@ -285,6 +285,9 @@ class Search(RunController):
         """Wait for answers of the language model that are already paid for; close the archive if opened here."""
         self.engine.close()
         self.tell_end()
+        if isinstance(self._components.evaluator, KeepsProcesses):
+            for slot in self._components.slots:
+                self._components.evaluator.release(slot)
         if self._owned is not None:
             self._owned.close()
 

@@ -15,30 +15,32 @@ from archive.storage.store import Archive
 WIDE = Run("wide", "wide", "bench", "val_bpb", "minimise", "ucb", 0, {"task": {"name": "bench"}}, {}, 1.7e9)
 DEEP = Run("deep", "deep", "bench", "val_bpb", "minimise", "ucb", 0, {"task": {"name": "bench"}}, {}, 1.7e9 - 1e6)
 DEPTH = 500
+_PART = 100_000
+"""Nodes written at a time: the memory of an archive's connection is bounded."""
 
 _DRAFT = """
 CREATE TEMP TABLE draft AS
 SELECT $run AS run, i, sha256(concat($run_id, '/', i))[:16] AS id,
        CASE WHEN i = 0 THEN 'seed' WHEN i % 10 = 3 AND i > 20 THEN 'crossover'
             WHEN i % 10 < 3 THEN 'improve' ELSE 'tune' END AS operator,
-       $first AS a, i // 3 AS b, hash(i + 1) % 7 = 0 AND i > 0 AS fails, hash(i + 2) % 10000 = 0 AND i > 0 AS cheats,
+       sha256(concat($run_id, '/', $first))[:16] AS parent, sha256(concat($run_id, '/', i // 3))[:16] AS other,
+       hash(i + 1) % 7 = 0 AND i > 0 AS fails, hash(i + 2) % 10000 = 0 AND i > 0 AS cheats,
        hash(i + 3) % 20 = 0 AS again, 3.6 - 0.5 * (hash(i + 4) % 1000000) / 1000000 - 0.3 * ln(1 + i) / 11 AS score,
        concat($run, ' = ', i, chr(10), 'def step_', hash(i) % 1000, '():', chr(10),
               repeat(concat('    x = ', i % 97, chr(10)), 80)) AS text,
        TIMESTAMP '2026-01-01' + INTERVAL 1 SECOND * i AS born
-FROM range($count) AS numbers(i)
+FROM range($begin, $end) AS numbers(i)
 """
 _FILL = (
     "INSERT INTO sources SELECT sha256(text), text FROM draft ORDER BY i",
     "INSERT INTO files SELECT id, 'train.py', sha256(text) FROM draft ORDER BY i",
-    "INSERT INTO parents SELECT d.id, p.id, 0 FROM draft AS d JOIN draft AS p ON p.i = d.a WHERE d.i > 0 ORDER BY d.i",
-    "INSERT INTO parents SELECT d.id, p.id, 1 FROM draft AS d JOIN draft AS p ON p.i = d.b "
-    "WHERE d.operator = 'crossover' ORDER BY d.i",
+    "INSERT INTO parents SELECT id, parent, 0 FROM draft WHERE i > 0 ORDER BY i",
+    "INSERT INTO parents SELECT id, other, 1 FROM draft WHERE operator = 'crossover' ORDER BY i",
     "INSERT INTO nodes (node_id, run, number, move, operator, idea, lines, digest, created_at, arrival) "
     "SELECT id, run, i, i, operator, concat('idea ', i), 82, sha256(text), born, 4 * i + 1 FROM draft ORDER BY i",
     "INSERT INTO moves (run, move, kind, operator, parents, node_id, purpose, seed, reason, chosen_at, arrival) "
-    "SELECT d.run, d.i, 'propose', d.operator, if(d.i = 0, [], [p.id]), NULL, 'screen', d.i, '', d.born, 4 * d.i "
-    "FROM draft AS d JOIN draft AS p ON p.i = d.a ORDER BY d.i",
+    "SELECT run, i, 'propose', operator, if(i = 0, [], [parent]), NULL, 'screen', i, '', born, 4 * i FROM draft "
+    "ORDER BY i",
     "INSERT INTO evaluations (run, node_id, move, seed, purpose, split, outcome, reason, score, trust, seconds, "
     "wall_seconds, phases, cpu_seconds, peak_memory_mb, steps, device, hardware, fingerprint, budget_seconds, sandbox, "
     "metrics, log, started_at, finished_at, arrival, violation) "
@@ -71,11 +73,13 @@ def preload(path: Path, nodes: int) -> None:
     connection = connect(path, read_only=False)  # row groups as an archive has them
     line, bush = "greatest(i - 1, 0)", "if(i < 2, 0, i // 2 + (hash(i) % (i - i // 2))::BIGINT)"
     for run, first, count in ((DEEP, line, DEPTH), (WIDE, bush, nodes)):
-        draft = _DRAFT.replace("$run_id", f"'{run.run_id}'").replace("$run", f"'{run.run}'")
-        connection.execute(draft.replace("$first", first).replace("$count", str(count)))
-        for statement in _FILL:
-            connection.execute(statement)
-        connection.execute("DROP TABLE draft")
+        draft = _DRAFT.replace("$run_id", f"'{run.run_id}'").replace("$run", f"'{run.run}'").replace("$first", first)
+        for begin in range(0, count, _PART):
+            end = min(count, begin + _PART)
+            connection.execute(draft.replace("$begin", str(begin)).replace("$end", str(end)))
+            for statement in _FILL:
+                connection.execute(statement)
+            connection.execute("DROP TABLE draft")
     connection.execute("CHECKPOINT")
     connection.close()
 

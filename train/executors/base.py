@@ -52,6 +52,19 @@ class Evaluator(Scorer, Protocol):
 
 
 @runtime_checkable
+class KeepsProcesses(Protocol):
+    """An evaluator that can keep processes between the evaluations of a slot."""
+
+    def keep(self, slot: Slot) -> None:
+        """Have the slot's next sandbox started as the last one ends. Call both in the thread that serves the slot."""
+        ...
+
+    def release(self, slot: Slot) -> None:
+        """End what is kept for the slot."""
+        ...
+
+
+@runtime_checkable
 class CountsCases(Protocol):
     """An evaluator that knows how many cases a split has."""
 

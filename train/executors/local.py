@@ -17,7 +17,7 @@ from archive.records import Conditions, Landed, Request
 from prepare.config import Plain, typed
 from prepare.output import many
 from prepare.presets import with_memory
-from train.executors.base import Evaluator, ExecutionConfig, Running, Scorer
+from train.executors.base import Evaluator, ExecutionConfig, KeepsProcesses, Running, Scorer
 from train.hardware.devices import gpu_warnings
 from train.hardware.slots import Slot, device_kind, make_slots, shared_cores_warning
 from train.hardware.vendors import hardware_tag, require_same_hardware
@@ -168,6 +168,16 @@ class LocalExecutor:
         return on_progress
 
     def _serve(self, slot: Slot) -> None:
+        keeper = self._evaluator if isinstance(self._evaluator, KeepsProcesses) else None
+        if keeper is not None:
+            keeper.keep(slot)
+        try:
+            self._evaluate_all(slot)
+        finally:
+            if keeper is not None:
+                keeper.release(slot)
+
+    def _evaluate_all(self, slot: Slot) -> None:
         while (request := self._waiting.get()) is not None:
             if self._cancelled.is_set():
                 return

@@ -143,7 +143,15 @@ class AuditedEvaluator:
             with self.leases.lease(slot, cancelled) as lease, self._staged(program) as stage:
                 hello = _hello(self.task, request, slot)
                 sandboxes = SandboxFactory(
-                    self.task, self.sandbox, request, slot, stage, progress, cancelled, self.groups, hello
+                    task=self.task,
+                    sandbox=self.sandbox,
+                    slot=slot,
+                    stage=stage,
+                    groups=self.groups,
+                    hello=hello,
+                    request=request,
+                    progress=progress,
+                    cancelled=cancelled,
                 )
                 scoring = ScoringContext(self._rows, self._measures, self.ngram, self.positions, self._median_rule)
                 pipeline = EvaluationPipeline(scoring, sandboxes, on_progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from train.program.sandboxes import CandidateFile, CandidateSandbox, CandidateSa
 from train.progress import Progress
 from train.sandbox.base import Sandbox, SandboxUnavailable, folder_seen, stage_library
 from train.sandbox.cgroup import MemoryGroups
-from train.sandbox.factory import SandboxFactory
+from train.sandbox.factory import SandboxFactory, SandboxLauncher, SpareSandboxes
 from train.sandbox.stage import new_stage, remove_stale_stages
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -37,6 +38,8 @@ class CandidateHost:
         self._main_file = next(iter(task.seed_files()))
         self._readonly = {name: CandidateFile.of(data) for name, data in task.readonly_files().items()}
         self._builds = Builds(task.build) if task.build is not None else None
+        self._spares = SpareSandboxes()
+        self._kept: set[int] = set()  # indices of slots
         remove_stale_stages(sandbox)
         self._folder = new_stage(sandbox)
         stage_library(self._stage, _WORKER, _MODULES)
@@ -55,13 +58,33 @@ class CandidateHost:
     ) -> CandidateSandboxes:
         """Return the sandboxes of one evaluation of ``request.files``, built if the task builds. Raises Aborted."""
         files = {**self._readonly, **{name: CandidateFile.of(text) for name, text in request.files.items()}}
-        hello = {"output_bytes": int(self.task.limits.output_mb * 1e6)}
-        factory = SandboxFactory(
-            self.task, self.sandbox, request, slot, self._stage, progress, cancelled, self._groups, hello
+        factory: SandboxFactory[ProgramTask] = SandboxFactory(
+            **vars(self._launcher(slot)), request=request, progress=progress, cancelled=cancelled, spares=self._spares
         )
         if self._builds is not None:
             files = {**files, **self._builds.built(factory, files)}
         return CandidateSandboxes(factory, files, self._main_file)
+
+    def keep_spare(self, slot: Slot) -> None:
+        """Have ``start_ahead`` start sandboxes for a slot, if they need nothing of the candidate to start."""
+        if self.sandbox.contained is True:
+            self._kept.add(slot.index)
+
+    def start_ahead(self, slot: Slot) -> None:
+        """Start the slot's next sandbox, if that is wanted."""
+        if slot.index in self._kept:
+            self._spares.start(self._launcher(slot))
+
+    def remove_spare(self, slot: Slot) -> None:
+        """End the sandbox that waits for the slot's next evaluation, and start no more."""
+        self._kept.discard(slot.index)
+        self._spares.remove(slot)
+
+    def _launcher(self, slot: Slot) -> SandboxLauncher[ProgramTask]:
+        hello = {"output_bytes": int(self.task.limits.output_mb * 1e6)}
+        return SandboxLauncher(
+            task=self.task, sandbox=self.sandbox, slot=slot, stage=self._stage, groups=self._groups, hello=hello
+        )
 
 
 def _refuse_leaks(task: ProgramTask, sandbox: Sandbox) -> None:
@@ -77,10 +100,14 @@ def _refuse_leaks(task: ProgramTask, sandbox: Sandbox) -> None:
 class Candidates:
     """The sandboxes that a scorer uses for one candidate. A context manager: on leaving, all of them have ended."""
 
-    def __init__(self, own: CandidateSandboxes, baseline: CandidateSandboxes) -> None:
-        """``baseline``: of the seed program, whose seconds do not count."""
+    def __init__(self, own: CandidateSandboxes, baseline: CandidateSandboxes, start_ahead: Callable[[], None]) -> None:
+        """``baseline``: of the seed program, whose seconds do not count.
+
+        ``start_ahead`` starts a sandbox for the slot's next evaluation, while those of this one end.
+        """
         self._own = own
         self._baseline = baseline
+        self._start_ahead = start_ahead
         self._current: CandidateSandbox | None = None
         self._opened = ExitStack()
 
@@ -88,6 +115,9 @@ class Candidates:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._current is not None:
+            self._current.begin_kill()
+            self._start_ahead()
         self.restart()
 
     @property

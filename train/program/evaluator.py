@@ -2,7 +2,7 @@
 
     scorer process    trusted: score.py, hidden data; one per slot, kept between evaluations
     this process      passes requests on; clock, limits and reasons
-    sandbox           fresh for each evaluation: the candidate's files are sent to it, nothing else
+    sandbox           fresh for each evaluation, started ahead: the candidate's files are sent to it, nothing else
 
 Every call returns an ``Evaluation``, except when the scorer itself fails: that is an error of the task (``TaskError``),
 which stops the search and blames no candidate.
@@ -68,6 +68,11 @@ class Scorers:
         finally:
             if scorer.alive:
                 self._running[slot.index] = scorer
+
+    def close(self, slot: Slot) -> None:
+        """End the slot's scorer, if one is running."""
+        if (scorer := self._running.pop(slot.index, None)) is not None:
+            scorer.close()
 
     def case_set(self, slot: Slot, split: Split) -> CaseSet:
         """Return digest and number of a split's cases. Raises TaskError if two calls of ``cases`` differ."""
@@ -168,6 +173,15 @@ class ProgramEvaluator:
         } | outcome
         return Scored(**common) if "score" in outcome else Failed(**common)
 
+    def keep(self, slot: Slot) -> None:
+        """Start a sandbox for the slot's next evaluation as one ends; the thread that serves the slot launches it."""
+        self._host.keep_spare(slot)
+
+    def release(self, slot: Slot) -> None:
+        """End what is kept between the slot's evaluations: its scorer, and the sandbox started ahead."""
+        self._host.remove_spare(slot)
+        self._scorers.close(slot)
+
     def _judge(
         self,
         request: Request,
@@ -190,7 +204,8 @@ class ProgramEvaluator:
         """Return the factories of sandboxes for an evaluation: of the candidate, and of the seed."""
         seed = replace(request, files=self._seed)
         own = self._host.sandboxes(request, slot, progress, cancelled)
-        return Candidates(own, self._host.sandboxes(seed, slot, Progress(), cancelled))
+        baseline = self._host.sandboxes(seed, slot, Progress(), cancelled)
+        return Candidates(own, baseline, lambda: None if cancelled.is_set() else self._host.start_ahead(slot))
 
     def _outcome(self, results: CaseResults, split: Split, slot: Slot) -> dict[str, Any]:
         """Return the fields of the scored or failed evaluation. Raises TaskError for metrics that contradict."""

@@ -65,6 +65,10 @@ class CandidateSandbox:
         """Seconds of the budget used in this sandbox."""
         return self._clock.seconds() if self._clock is not None else 0.0
 
+    def begin_kill(self) -> None:
+        """Send SIGKILL to its processes, and return at once; closing the sandbox waits until they are gone."""
+        self._process.begin_kill()
+
     # ------------------------------------------------------------ requests
 
     def send_files(self, files: Mapping[str, CandidateFile]) -> None:
@@ -252,7 +256,8 @@ class CandidateSandboxes:
             if not self._factory.sandbox.contained:  # files lie where this user's other files lie
                 place = tempfile.TemporaryDirectory(dir=self._factory.stage, ignore_cleanup_errors=True)
                 folder = stack.enter_context(place)
-            process = stack.enter_context(self._factory.open(self.main_file, folder=folder))
+            words = {} if folder is None else {"folder": folder}
+            process = stack.enter_context(self._factory.open(self.main_file, **words))
             sandbox = CandidateSandbox(process, self)
             self._open.append(sandbox)
             try:

@@ -33,7 +33,7 @@ class _Unusable(Exception):
 
 def _serve(channel: Channel, hello: dict[str, Any], arguments: list[str]) -> None:
     """Answer requests until the driver closes the session."""
-    workspace = _Workspace(hello["folder"] or os.getcwd(), arguments[2], int(hello["output_bytes"]))
+    workspace = _Workspace(hello.get("folder") or os.getcwd(), arguments[2], int(hello["output_bytes"]))
     channel.send({"type": "ready"})
     _Session(channel, workspace).run()
 

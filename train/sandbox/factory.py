@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from archive.records import Request
 from train.hardware.slots import Slot, pinned
@@ -49,35 +49,27 @@ class SandboxedTask(Protocol):
 AnyTask = TypeVar("AnyTask", bound=SandboxedTask)
 
 
-@dataclass(frozen=True)
-class SandboxFactory(Generic[AnyTask]):
-    """Opens the sandboxes of one evaluation, one after another."""
+@dataclass(frozen=True, kw_only=True)
+class SandboxLauncher(Generic[AnyTask]):
+    """Launches the sandboxes of a slot."""
 
     task: AnyTask
     sandbox: Sandbox
-    request: Request
     slot: Slot
     stage: Path
     """Holds ``library/`` and ``candidate/``; see ``train.sandbox.base``."""
-    progress: Progress
-    cancelled: threading.Event
     groups: MemoryGroups | None = None
     """Creates memory groups; None: memory is measured. See ``train.sandbox.process``."""
     hello: Mapping[str, object] = field(default_factory=dict)
     """What the worker is told of the task in its first message."""
 
-    @contextlib.contextmanager
-    def open(self, label: str, **words: object) -> Iterator[SandboxProcess]:
-        """Yield a fresh, initialised sandbox: its packages are imported, the candidate is not yet.
-
-        ``label`` names the sandbox in reasons; ``words`` go to the worker in its first message. Raises Aborted
-        (``lost``) if the sandbox does not start.
-        """
+    def launch(self, label: str, cancelled: threading.Event) -> SandboxProcess:
+        """Start a sandbox, and return without waiting for it. Raises OSError if the launch fails."""
         limits, slot = self.task.limits, self.slot
         ours, theirs = socket.socketpair()
         inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot, limits.scratch_mb)
         with pinned(slot.cores):
-            process = SandboxProcess(
+            return SandboxProcess(
                 inside.command,
                 inside.environment,
                 ours,
@@ -86,17 +78,13 @@ class SandboxFactory(Generic[AnyTask]):
                 contained=self.sandbox.contained,
                 memory_mb=limits.memory_mb,
                 log_bytes=limits.log_kb * 1000,
-                cancelled=self.cancelled,
+                cancelled=cancelled,
                 groups=self.groups,
             )
-        with process:
-            try:
-                with self.progress.phase("launch"):
-                    self._initialise(process, {**self._limits(), **self.hello, **words})
-                yield process
-            finally:
-                self.progress.cpu_seconds += process.usage.cpu_seconds
-                self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, process.usage.peak_memory_mb)
+
+    def greet(self, process: SandboxProcess, words: Mapping[str, object], deadline: float) -> None:
+        """Send the first message, upon which a worker confines itself and imports its packages. Raises Aborted."""
+        process.send({**self._limits(), **self.hello, **words}, deadline=deadline)
 
     def _limits(self) -> dict[str, object]:
         """Return the part of the first message that confines the worker; see ``train.sandbox.confine``."""
@@ -109,11 +97,81 @@ class SandboxFactory(Generic[AnyTask]):
             "file_bytes": limits.scratch_mb * 1_000_000,
         }
 
-    def _initialise(self, process: SandboxProcess, hello: dict[str, object]) -> None:
-        """Send the first message and wait for readiness. The candidate has not run, so failures are the machine's."""
+
+class SpareSandboxes:
+    """A sandbox for each slot that is started ahead, so that its interpreter starts while the slot waits for work.
+
+    Nothing of a candidate is in it, and every evaluation still has sandboxes of its own. It is launched and removed by
+    the thread that serves the slot: a sandbox dies with the thread that launched it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, SandboxProcess] = {}
+
+    def start(self, launcher: SandboxLauncher[Any]) -> None:
+        """Start one for the launcher's slot, unless one is waiting. Without effect where none can be started."""
+        if launcher.slot.index in self._waiting:
+            return
+        process = launcher.launch("a sandbox started ahead", threading.Event())
+        try:
+            launcher.greet(process, {}, time.monotonic() + _LAUNCH_SECONDS)
+        except Aborted:
+            process.kill()
+        else:
+            self._waiting[launcher.slot.index] = process
+
+    def take(self, slot: Slot) -> SandboxProcess | None:
+        """Return the slot's sandbox, or None if none is waiting that still runs."""
+        process = self._waiting.pop(slot.index, None)
+        if process is not None and not process.running:
+            process.kill()
+            return None
+        return process
+
+    def remove(self, slot: Slot) -> None:
+        """End the slot's sandbox, if one is waiting."""
+        if (process := self._waiting.pop(slot.index, None)) is not None:
+            process.kill()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxFactory(SandboxLauncher[AnyTask]):
+    """Opens the sandboxes of one evaluation, one after another."""
+
+    request: Request
+    progress: Progress
+    cancelled: threading.Event
+    spares: SpareSandboxes | None = None
+    """Sandboxes started ahead; None: each is launched when it is opened."""
+
+    @contextlib.contextmanager
+    def open(self, label: str, **words: object) -> Iterator[SandboxProcess]:
+        """Yield a fresh, initialised sandbox: its packages are imported, the candidate is not yet.
+
+        ``label`` names the sandbox in reasons; ``words`` go to the worker in its first message. Raises Aborted
+        (``lost``) if the sandbox does not start.
+        """
+        spare = self.spares.take(self.slot) if self.spares is not None and not words else None
+        process = spare or self.launch(label, self.cancelled)
+        with process:
+            try:
+                with self.progress.phase("launch"):
+                    process.assign(label, self.cancelled)
+                    self._initialise(process, None if spare else words)
+                yield process
+            finally:
+                self.progress.cpu_seconds += process.usage.cpu_seconds
+                self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, process.usage.peak_memory_mb)
+
+    def _initialise(self, process: SandboxProcess, words: Mapping[str, object] | None) -> None:
+        """Send the first message, unless it has been (None), and wait for readiness.
+
+        The candidate has not run, so failures are the machine's.
+        """
         deadline = time.monotonic() + _LAUNCH_SECONDS
         try:
-            process.send(hello, deadline=deadline)
+            if words is not None:
+                self.greet(process, words, deadline)
             process.receive(deadline=deadline, max_payload=0, late=f"it was not ready within {_LAUNCH_SECONDS:g} s")
         except Aborted as ended:
             raise Aborted("lost", f"the sandbox did not start: {ended.reason}") from None

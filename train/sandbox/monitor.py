@@ -47,7 +47,7 @@ class ResourceMonitor:
         self.usage = ResourceUsage()
         self.group = group
         self._pid = pid
-        self._label = label
+        self.label = label
         self._memory_mb = memory_mb
         self._summed_cpu = self._lost_cpu = self._missing_cpu = 0.0
         self._seen: dict[int, psutil.Process] = {}
@@ -96,14 +96,14 @@ class ResourceMonitor:
         if self.group is not None and self.was_oom_killed() and not self.group.reached_limit():
             return Aborted(
                 "out_of_memory",
-                f"{self._label}: the whole machine ran out of memory, and the kernel ended it; it had used "
+                f"{self.label}: the whole machine ran out of memory, and the kernel ended it; it had used "
                 f"{self.usage.peak_memory_mb:,.0f} MB, and {self._memory_mb:,} MB are allowed",
             )
         used_mb = float(self._memory_mb) if used_mb is None else used_mb
         self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, used_mb)
         return Aborted(
             "out_of_memory",
-            f"{self._label}: it used {used_mb:,.0f} MB of memory, all processes, shared memory and scratch files "
+            f"{self.label}: it used {used_mb:,.0f} MB of memory, all processes, shared memory and scratch files "
             f"together; {self._memory_mb:,} MB are allowed",
         )
 

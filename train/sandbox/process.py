@@ -99,6 +99,11 @@ class SandboxProcess:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    def assign(self, label: str, cancelled: threading.Event) -> None:
+        """Name a process that was started ahead, and have ``cancelled`` end it."""
+        self.label, self._cancelled = label, cancelled
+        self._monitor.label = label
+
     @property
     def usage(self) -> ResourceUsage:
         """Resources used until the last check."""
@@ -246,6 +251,11 @@ class SandboxProcess:
             return self._contained is True and psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
         return False
 
+    def begin_kill(self) -> None:
+        """Send SIGKILL to all processes inside, and return at once: ``kill`` waits until they are gone."""
+        if self._contained is True and self._process.poll() is None and self._monitor.processes()[1:]:
+            self._monitor.kill_seen()
+
     def kill(self) -> None:
         """End all processes of the sandbox and wait until they are gone. May be called twice.
 
@@ -262,8 +272,7 @@ class SandboxProcess:
             inside = self._monitor.processes()[1:]
             if self._contained and inside:
                 self._monitor.kill_seen()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_KILL_SECONDS)
+                _await_exit(self._process, _KILL_SECONDS)
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -276,6 +285,23 @@ class SandboxProcess:
         self._output.drain(64)
         self._output.close()
         self._channel.close()
+
+
+def _await_exit(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait until a process has exited, at most so long. ``Popen.wait`` looks up to 50 ms late."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:  # gone; or a kernel without these descriptors
+        descriptor = -1
+    if descriptor >= 0:
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll(1000 * seconds)
+        finally:
+            os.close(descriptor)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds if descriptor < 0 else 0.05)
 
 
 def _launch(

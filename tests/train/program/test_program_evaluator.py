@@ -44,6 +44,7 @@ class InThisProcess(ProgramEvaluator):
 class Here(Candidates):
     def __init__(self, candidate: InProcess) -> None:
         self._candidate = candidate
+        self._current = None
 
     @property
     def current(self) -> Any:
