@@ -26,8 +26,9 @@ from archive.query.questions import (
 )
 from archive.query.tables import one_line
 from archive.report.costs import costs
-from archive.report.layout import kept_steps, score_range, tree_places
+from archive.report.layout import kept_steps, score_range
 from archive.report.lessons import learned
+from archive.report.now import now, runs
 
 _CASES = 20
 """Cases of the best node that are shown: those with the smallest gains."""
@@ -53,7 +54,7 @@ def _gathered(reader: Reader, name: str) -> dict[str, Any]:
         "nodes": nodes,
         "experiments": _experiments(reader, name, place),
         "verdict": _verdict(reader, name),
-        "operators": rows(reader, "SELECT * EXCLUDE (run) FROM operator_stats WHERE run = ?", [name]),
+        "operators": rows(reader, _OPERATORS, [name]),
         "models": rows(reader, "SELECT * EXCLUDE (run) FROM model_stats WHERE run = ?", [name]),
         "spending": rows(reader, "SELECT * EXCLUDE (run) FROM spending WHERE run = ?", [name]),
         "failures": rows(
@@ -69,6 +70,8 @@ def _gathered(reader: Reader, name: str) -> dict[str, Any]:
     facts["lineage"] = _lineage(reader, best, place)
     facts["cases"] = _cases(reader, best)
     facts["costs"] = costs(reader, name, place, nodes["suspect"])
+    facts["now"] = now(reader, name, place)
+    facts["runs"] = runs(reader)
     facts["ablations"] = [_placed(found, place) for found in ablations(reader, name)]
     facts["lessons"] = learned(facts)
     facts["kept"] = kept_steps(facts["experiments"], summary["direction"])
@@ -80,9 +83,12 @@ def _gathered(reader: Reader, name: str) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- nodes
 
+_OPERATORS = "SELECT * EXCLUDE (run, suspect) FROM operator_stats WHERE run = ?"
+"""Query without the suspects, among which the view counts candidates over a limit: those are failures."""
+
 _NODES = f"""
 SELECT n.node_id, n.operator, n.idea, n.lines, s.score, s.runs, s.deviation, g.gain, t.outcome, t.reason, c.seconds,
-       c.evaluations, k.dollars, k.tokens, x.because AS suspect,
+       c.evaluations, k.dollars, k.tokens, x.because AS suspect, x.suspicion,
        (SELECT list(p.parent_id ORDER BY p.place) FROM parents AS p WHERE p.node_id = n.node_id) AS parents
 FROM (SELECT * FROM nodes WHERE run = ? AND number BETWEEN ? AND ?) AS n
 LEFT JOIN scores AS s ON s.node_id = n.node_id AND s.run = n.run
@@ -98,9 +104,19 @@ LEFT JOIN (
     SELECT run, move, sum(dollars) AS dollars, sum(tokens_in + tokens_out)::BIGINT AS tokens FROM llm_calls GROUP BY ALL
 ) AS k ON k.run = n.run AND k.move = n.move
 LEFT JOIN (
-    SELECT node_id, any_value(because) AS because FROM suspects WHERE {RANKED_OUT} GROUP BY node_id
+    SELECT node_id, any_value(because) AS because,
+           CASE WHEN any_value(origin) <> node_id THEN 'descends'
+                WHEN node_id IN (SELECT node_id FROM violations WHERE cheats) THEN 'cheats'
+                ELSE 'invalid' END AS suspicion
+    FROM suspects WHERE {RANKED_OUT} GROUP BY node_id
 ) AS x ON x.node_id = n.node_id
 ORDER BY n.number"""
+
+
+_COLUMNS = (
+    "suspect", "suspicion", "score", "runs", "deviation", "gain", "lines", "seconds", "evaluations", "dollars",
+    "tokens",
+)  # fmt: skip
 
 
 def _nodes(reader: Reader, run: str) -> dict[str, list[Any]]:
@@ -109,21 +125,14 @@ def _nodes(reader: Reader, run: str) -> dict[str, list[Any]]:
     found = list(parts(reader, _NODES, run, last))
     place = {row["node_id"]: i for i, row in enumerate(found)}
     parents = [[place[parent] for parent in row["parents"] or () if parent in place] for row in found]
-    depth, row_of = tree_places(parents)
     return {
         "id": [row["node_id"] for row in found],
         "parents": parents,
-        "depth": depth,
-        "row": row_of,
         "operator": [one_line(row["operator"], 40) for row in found],
         "idea": [one_line(row["idea"], _IDEA) for row in found],
         "reason": [one_line(row["reason"] or "", _REASON) for row in found],
         "state": [_state(row) for row in found],
-        "suspect": [row["suspect"] for row in found],
-        **{
-            name: [row[name] for row in found]
-            for name in ("score", "runs", "deviation", "gain", "lines", "seconds", "evaluations", "dollars", "tokens")
-        },
+        **{name: [row[name] for row in found] for name in _COLUMNS},
     }
 
 

@@ -1,4 +1,4 @@
-"""Coordinates of the plots, shared by the page and the image files."""
+"""Coordinates of the plots: steps and range for the page and the image files, places in the tree for the latter."""
 
 from __future__ import annotations
 

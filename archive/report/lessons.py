@@ -16,6 +16,11 @@ from prepare.output import many
 LEAST = 3
 """Cases below which nothing is said of a kind of change."""
 _SHOWN = 8
+_SUSPICIONS = {
+    "cheats": "found cheating",
+    "descends": "descended from one that was",
+    "invalid": "with a score and a run that was invalid or over a limit",
+}
 
 
 def learned(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,8 +124,6 @@ def _failures(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
 def _suspects(nodes: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     marked = [i for i, because in enumerate(nodes["suspect"]) if because]
     if marked:
-        yield _said(
-            f"{many(len(marked), 'suspect node')}, ranked out: found cheating, descended from a node that was, or "
-            "scored once and invalid in a later run.",
-            marked,
-        )
+        kinds = Counter(nodes["suspicion"][i] for i in marked)
+        words = ", ".join(f"{kinds[kind]} {said}" for kind, said in _SUSPICIONS.items() if kinds[kind])
+        yield _said(f"{many(len(marked), 'candidate')} ranked out: {words}.", marked)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from archive.errors import ArchiveError
+from archive.report.layout import tree_places
 from archive.storage.outputs import check_output
 from prepare.output import shortened
 
@@ -100,7 +101,7 @@ def _tree(axes: Any, facts: Mapping[str, Any]) -> None:
     from matplotlib.collections import LineCollection
 
     nodes = facts["nodes"]
-    x, y = nodes["depth"], nodes["row"]
+    x, y = tree_places(nodes["parents"])
     edges = [((x[p], y[p]), (x[i], y[i])) for i, above in enumerate(nodes["parents"]) for p in above[:1]]
     axes.add_collection(LineCollection(edges, colors=_LINE, linewidths=0.6, zorder=1))
     best = set(facts["lineage"])

@@ -43,7 +43,8 @@ _HEADERS = {
 
 _VERSION = """
 SELECT concat_ws('/', (SELECT count(*) FROM nodes WHERE run = $1), (SELECT count(*) FROM evaluations WHERE run = $1),
-                 (SELECT count(*) FROM decisions WHERE run = $1), (SELECT count(*) FROM llm_calls WHERE run = $1))"""
+                 (SELECT count(*) FROM decisions WHERE run = $1), (SELECT count(*) FROM llm_calls WHERE run = $1),
+                 (SELECT count(*) FROM moves WHERE run = $1))"""
 
 
 class Board:
@@ -55,10 +56,13 @@ class Board:
         self._lock = threading.Lock()
         self._held: tuple[str, dict[str, Any]] | None = None
 
-    def facts(self, since: str | None) -> dict[str, Any] | None:
-        """Return the facts with their ``version``; None if it still equals ``since``. Raises ArchiveError."""
+    def facts(self, since: str | None, run: str | None = None) -> dict[str, Any] | None:
+        """Return the facts with their ``version``; None if it still equals ``since``. Raises ArchiveError.
+
+        ``run``: one that was chosen on the page.
+        """
         with self._lock:
-            run = which_run(self._reader, self._run)
+            run = which_run(self._reader, run or self._run)
             version = f"{run}/{self._reader.query(_VERSION, [run]).rows[0][0]}"
             if version == since:
                 return None
@@ -126,7 +130,7 @@ def make_app(board: Board, token: str, port: int, obey: Obey) -> Starlette:
         return respond
 
     def facts(request: Request) -> Response:
-        found = board.facts(request.query_params.get("since"))
+        found = board.facts(request.query_params.get("since"), request.query_params.get("run"))
         return Plain(status_code=204, headers=headers) if found is None else JSONResponse(_finite(found), 200, headers)
 
     def node(request: Request) -> Response:

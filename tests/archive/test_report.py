@@ -6,19 +6,22 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_sample import Diary, a_curve, a_family, a_run, failed, request_for, scored
+from archive_sample import START, Diary, a_curve, a_family, a_run, failed, request_for, scored
 
 from archive.errors import ArchiveError, QueryError
 from archive.query.query import open_reader
+from archive.records import Event, Propose, Run
 from archive.report.command import write_report
 from archive.report.details import details, diff
 from archive.report.facts import gather
 from archive.report.page import live_page, offline_page, policy, script
+from archive.steering import KIND
 from archive.storage.store import Archive
 
 SCRIPT = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -75,6 +78,57 @@ def test_lessons_are_counted(path: Path) -> None:
     lessons = [lesson["text"] for lesson in gather(open_reader(path))["lessons"]]
     assert any(text.startswith("2 of 6 candidates have no score: 2 crashed") for text in lessons)
     assert any("The seed deviation of a score is" in text for text in lessons)
+
+
+def test_an_honest_program_over_a_limit_is_a_failure(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        diary, (root, *_) = a_family(archive)
+        large = diary.child(root, idea="larger than allowed")
+        diary.record(failed(request_for(large, 0), "infeasible", reason="too many parameters"))
+        cheat = diary.child(root, idea="reads the answers")
+        diary.record(scored(request_for(cheat, 0), 1.0))
+        diary.record(failed(request_for(cheat, 1), "invalid", reason="it read the answers", violation=True))
+        diary.screened(diary.child(cheat), 0.9)
+    facts = gather(open_reader(tmp_path / "a.duckdb"))
+    place = facts["nodes"]["id"].index(large.node_id)
+    assert (facts["nodes"]["suspect"][place], facts["nodes"]["state"][place]) == (None, "infeasible")
+    (said,) = [lesson["text"] for lesson in facts["lessons"] if "ranked out" in lesson["text"]]
+    assert said == "2 candidates ranked out: 1 found cheating, 1 descended from one that was."
+    assert all("suspect" not in row for row in facts["operators"])
+
+
+def test_what_is_neither_recorded_nor_refused_is_in_progress(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        diary, (root, good, *_) = a_family(archive)  # scored, failed and refused moves
+        diary.choose(Propose("improve", (good.node_id,)))
+        waiting = diary.child(root, idea="in a slot")
+    found = gather(open_reader(tmp_path / "a.duckdb"))
+    assert [(each["does"], each["stage"], each["node"]) for each in found["now"]["open"]] == [
+        ("improve", "proposal", None),
+        ("tune", "evaluation", found["nodes"]["id"].index(waiting.node_id)),
+    ]
+
+
+def test_limits_count_what_the_user_added(tmp_path: Path) -> None:
+    config = {"task": {"name": "toy"}, "budget": {"evaluations": 30, "hours": None}, "llm": {"max_dollars": 2.0}}
+    run = Run("night", "id", "toy", "val_bpb", "minimise", "ucb", 7, config, {}, START)
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        diary = Diary(archive, run)
+        diary.screened(diary.child(operator="seed"), 3.0)
+        event = Event("night", KIND, "10 more", START, code="budget", detail={"limit": "evaluations", "added": 10})
+        archive.note(event)
+    found = gather(open_reader(tmp_path / "a.duckdb"))
+    assert found["now"]["limits"] == {"evaluations": 40.0, "dollars": 2.0}
+
+
+def test_every_run_has_the_command_for_its_page(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        a_family(archive)
+        a_family(archive, name="it's; rm -rf")
+    found = {each["run"]: each for each in gather(open_reader(tmp_path / "a.duckdb"))["runs"]}
+    assert found["night"]["candidates"] == 5
+    words = shlex.split(found["it's; rm -rf"]["command"])
+    assert words[-4:] == ["--run", "it's; rm -rf", "--out", "it_s__rm_-rf.html"]
 
 
 def test_details_of_a_node(path: Path) -> None:

@@ -63,6 +63,20 @@ def test_nothing_new_is_answered_in_a_word(path: Path) -> None:
     assert later["run"]["run"] == "later"
 
 
+def test_another_run_is_answered_when_it_is_named(path: Path) -> None:
+    with Archive.open(path) as archive:
+        a_family(archive, name="other")
+    app = make_app(Board(open_reader(path), None), "word", 8000, lambda order: "")
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
+    shown = client.get("/word/facts").json()
+    other = next(each["run"] for each in shown["runs"] if each["run"] != shown["run"]["run"])
+    found = client.get("/word/facts", params={"run": other, "since": shown["version"]}).json()
+    assert found["run"]["run"] == other
+    assert client.get("/word/facts", params={"run": other, "since": found["version"]}).status_code == 204
+    nowhere = client.get("/word/facts", params={"run": "none"})
+    assert (nowhere.status_code, "no run 'none'" in nowhere.text) == (404, True)
+
+
 @pytest.mark.parametrize(
     ("address", "host"),
     [

@@ -1,7 +1,7 @@
 "use strict";
 // Overview: what won and whether it is real, progress, what was learned, what it cost.
 (() => {
-  const { chart, colour, cut, element, link, many, number, score, section, signed, table } = Treewright;
+  const { chart, colour, cut, element, link, many, number, score, section, signed, table, address, narrow } = Treewright;
 
   // ------------------------------------------------------------ the verdict, also in the header
 
@@ -25,7 +25,6 @@
     const inside = (value) => Math.min(high, Math.max(low, value)), dot = experiments.length > 2000 ? 3 : experiments.length > 400 ? 5 : 7;
     const marks = (choose) => experiments.flatMap(([place, value], k) => choose(place, value) ? [[k + 1, value === null ? low : inside(value), place]] : []);
     const half = (place) => sigma ? 1.96 * sigma / Math.sqrt(nodes.runs[place] || 1) : 0;
-    const bars = kept.map(([k, place, best]) => { const mean = nodes.score[place] ?? best; return [k + 1, inside(mean - half(place)), inside(mean + half(place)), place]; });
     const bottom = run.direction === "minimise" ? "bottom" : "top";
     return {
       grid: { left: 62, right: 18, top: 26, bottom: 44 },
@@ -38,8 +37,8 @@
         dots("ranked out", marks((place, value) => value !== null && nodes.suspect[place]), colour("odd"), dot),
         { ...dots("without a score", marks((place, value) => value === null), colour("bad"), [2, 9]), symbol: "rect" },
         { type: "line", name: "best mean so far", step: "end", showSymbol: false, silent: true, lineStyle: { width: 2, color: colour("best") }, data: experiments.flatMap(([, , , best], k) => best === null ? [] : [[k + 1, inside(best)]]) },
-        { type: "custom", name: "95% of a mean's seed noise", silent: true, data: half(kept[0]?.[1]) ? bars : [], renderItem: (_, api) => bar(api) },
-        { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: step > 0 && place !== kept[step - 1][1], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), position: k > experiments.length * 0.7 ? "left" : "right", color: colour("ink"), fontSize: 12, verticalAlign: bottom } })), labelLayout: { hideOverlap: true } },
+        ...(half(kept[0]?.[1]) ? band(facts, half, inside) : []),
+        { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: !narrow.matches && step > 0 && place !== kept[step - 1][1], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), position: k > experiments.length * 0.7 ? "left" : "right", color: colour("ink"), fontSize: 12, verticalAlign: bottom } })), labelLayout: { hideOverlap: true } },
         { type: "scatter", id: "chosen", name: "chosen", silent: true, symbolSize: dot + 9, z: 5, itemStyle: { color: "transparent", borderColor: colour("link"), borderWidth: 2.5 }, data: marks((place) => place === node) },
       ],
     };
@@ -47,9 +46,12 @@
 
   const dots = (name, data, color, symbolSize) => ({ type: "scatter", name, data, symbolSize, itemStyle: { color }, large: data.length > 3000, largeThreshold: 3000 });
 
-  function bar(api) {
-    const [x, low] = api.coord([api.value(0), api.value(1)]), [, high] = api.coord([api.value(0), api.value(2)]);
-    return { type: "line", shape: { x1: x, y1: low, x2: x, y2: high }, style: { stroke: colour("best"), lineWidth: 1.5 } };
+  // The 95% band of seed noise around the mean of the best node so far, as two stacked lines.
+  function band({ experiments, kept, nodes }, half, inside) {
+    const edges = kept.map(([k, place, best]) => { const mean = nodes.score[place] ?? best; return [k + 1, inside(mean - half(place)), inside(mean + half(place))]; });
+    if (edges.length) edges.push([experiments.length + 1, ...edges[edges.length - 1].slice(1)]);
+    const one = { type: "line", step: "end", showSymbol: false, silent: true, stack: "noise", stackStrategy: "all", lineStyle: { width: 0 }, tooltip: { show: false } };
+    return [{ ...one, name: "low", data: edges.map(([x, low]) => [x, low]) }, { ...one, name: "95% of a mean's seed noise", areaStyle: { color: colour("best"), opacity: 0.16 }, data: edges.map(([x, low, high]) => [x, high - low]) }];
   }
 
   function said(i, facts) {
@@ -59,7 +61,7 @@
   function progressSaid({ experiments, kept, nodes, run, sigma }) {
     if (!kept.length) return "No evaluation has a score yet.";
     const first = kept[0], last = kept[kept.length - 1], failed = experiments.filter(([, value]) => value === null).length;
-    return `${many(experiments.length, "evaluation")}, ${failed} without a score (a tick at the edge). The best mean went from ${number(first[2])} to ${number(last[2])} ${run.unit} in ${many(kept.length - 1, "step")}, the last at evaluation ${(last[0] + 1).toLocaleString("en")}. A dot is one evaluation, at the edge if out of range; the line is the best mean so far${sigma ? "; bars are 95% of a mean's seed noise" : ""}.`;
+    return `${many(experiments.length, "evaluation")}, ${failed} without a score (a tick at the edge). The best mean went from ${number(first[2])} to ${number(last[2])} ${run.unit} in ${many(kept.length - 1, "step")}, the last at evaluation ${(last[0] + 1).toLocaleString("en")}. A dot is one evaluation, at the edge if out of range; the line is the best mean so far${sigma ? "; the band is 95% of its mean's seed noise" : ""}.`;
   }
 
   const progressRows = ({ kept, nodes }) => () => kept.map(([k, i, best]) => ({ evaluation: k + 1, node: link(i), "best mean": best, runs: nodes.runs[i], idea: cut(nodes.idea[i], 100) }));
@@ -101,6 +103,45 @@
     made.append(rows);
   }
 
+  // ------------------------------------------------------------ now
+
+  const ago = (seconds) => seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 2)} h`;
+
+  // Say how far the run is in its limits, and how long it takes at the pace of the latest evaluations.
+  function forecast({ now: { limits, pace }, run, spending }) {
+    const total = (name) => spending.reduce((sum, row) => sum + (row[name] || 0), 0), said = [];
+    if (limits.evaluations) said.push(`${run.evaluations.toLocaleString("en")} of ${limits.evaluations.toLocaleString("en")} evaluations`);
+    if (limits.device_hours) said.push(`${number(total("wall_hours"), 3)} of ${number(limits.device_hours)} device hours`);
+    if (limits.hours) said.push(`at most ${number(limits.hours)} hours in all`);
+    if (limits.tokens) said.push(`${(total("tokens_in") + total("tokens_out")).toLocaleString("en")} of ${limits.tokens.toLocaleString("en")} tokens`);
+    said.push(limits.dollars ? `$${total("dollars").toFixed(2)} of $${limits.dollars.toFixed(2)}` : `$${total("dollars").toFixed(2)} spent`);
+    if (pace.an_hour) said.push(`${number(pace.an_hour, 3)} evaluations an hour over the last ${pace.evaluations}`);
+    const left = limits.evaluations && pace.an_hour ? Math.max(0, limits.evaluations - run.evaluations) / pace.an_hour : 0;
+    if (left && !state.facts.verdict) said.push(`about ${ago(3600 * left)} for the rest of the evaluations at that pace`);
+    return said.join(" · ");
+  }
+
+  function current(now) {
+    const { open, pace } = now.facts.now, live = Treewright.source.live, at = live ? Date.now() / 1000 : pace.last;
+    const made = section("Now", forecast(now.facts));
+    made.id = "now";
+    if (!open.length) made.append(element("p", "Nothing is in progress.", "quiet"));
+    else made.append(element("p", `In progress${live ? "" : " when this page was made"}: chosen, and not yet recorded as scored, failed or refused.`, "quiet"), table(open.map((one) => ({ does: one.does, stage: one.stage, candidate: one.node === null ? "–" : link(one.node), ...(live ? { for: ago(Math.max(0, at - one.since)) } : { since: clock(one.since) }), idea: cut(one.idea, 80) }))));
+    return made;
+  }
+
+  const clock = (seconds) => `${new Date(1000 * seconds).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+
+  // ------------------------------------------------------------ the archive's runs
+
+  function runs({ facts }) {
+    const live = Treewright.source.live, said = live ? "One archive holds many runs. Choose one to see it." : "One archive holds many runs; this page has one of them. The command makes the page of another.";
+    const name = (one) => one.run === facts.run.run ? element("strong", one.run) : live ? Object.assign(element("a", one.run), { href: address({ run: one.run, view: "overview", node: null, nodes: null, focus: null }) }) : one.run;
+    const made = section("Runs", said, table(facts.runs.map((one) => ({ run: name(one), task: one.task, policy: one.policy, candidates: one.candidates, began: clock(one.began), ...(live ? {} : { command: one.run === facts.run.run ? "–" : element("code", one.command) }) }))));
+    made.id = "runs";
+    return made;
+  }
+
   // ------------------------------------------------------------ the rest
 
   function lessons({ facts }) {
@@ -133,6 +174,7 @@
   function draw(root, now) {
     state = now;
     const { facts } = now, made = section("Progress");
+    if (Treewright.source.live || facts.now.open.length) root.append(current(now));
     made.id = "progress";
     root.append(made);
     progress = chart(made, () => progressOption(state), { label: "Scores in order of arrival", text: progressSaid(facts), rows: progressRows(facts), click: choose });
@@ -140,6 +182,7 @@
     root.append(lessons(now));
     if (facts.ablations.length) root.append(ablation(now));
     root.append(section("Operators", "", table(facts.operators)), section("Spending", "", table(facts.spending)));
+    if (facts.runs.length > 1) root.append(runs(now));
   }
 
   // A chosen node gets its ring; new facts draw the view anew.

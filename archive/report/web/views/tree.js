@@ -2,7 +2,7 @@
 // Tree: all candidates, with subtrees that fold, the focus on a lineage, colours, and a search.
 (() => {
   const { button, chart, choice, colour, cut, element, go, kind, many, score, section } = Treewright;
-  const MOST = 1500; // nodes shown at first: of a larger tree, subtrees beside the best lineage are folded
+  const MOST = 300; // nodes shown at first: of a larger tree, subtrees beside the best lineage are folded
   const LARGE = 2000; // marks of one colour above which a series is drawn in one stroke
   const COLOURS = [["score", "score"], ["operator", "operator"], ["outcome", "outcome"], ["age", "age"]];
   let state, plot, folded = new Set(), run = null, places, controls;
@@ -114,7 +114,7 @@
 
   function option() {
     const now = state, best = new Set(now.params.get("lineage") === "no" ? [] : now.facts.lineage), some = groups(now), { list, rows, levels } = places;
-    const size = Math.max(3, Math.min(11, 700 / Math.max(1, rows)));
+    const size = sizeOf(rows);
     const closed = list.filter((i) => folded.has(now.facts.nodes.id[i]) && places.below[i]);
     controls.legend.replaceChildren(legend(some));
     return {
@@ -125,7 +125,7 @@
       tooltip: { formatter: ({ data }) => hint(data?.value?.[2] ?? data?.[2] ?? -1) },
       series: [
         edges("first parent", now, (i, above, k) => k === 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1 }),
-        edges("second parent", now, (i, above, k) => k > 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1, type: "dashed" }),
+        edges("second parent", now, (i, above, k) => k > 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1, type: "dashed", opacity: 0.6 }),
         edges("lineage of the best", now, (i, above) => best.has(i) && best.has(above), { color: colour("best"), width: 2.5 }, { z: 2 }),
         ...some.map((one) => ({ type: "scatter", name: one.key, symbol: one.symbol, symbolSize: one.symbol === "diamond" ? size + 1 : size, itemStyle: { color: one.color }, data: one.nodes.map((i) => [...at(i), i]), large: one.nodes.length > LARGE, largeThreshold: LARGE, progressive: 0, z: 3 })),
         { type: "scatter", name: "folded", symbol: "roundRect", symbolSize: [Math.max(9, size + 3), Math.max(9, size + 3)], itemStyle: { color: colour("paper"), borderColor: colour("quiet"), borderWidth: 1.5 }, z: 4, labelLayout: { hideOverlap: true }, label: { show: true, position: "right", color: colour("quiet"), fontSize: 11, formatter: ({ data }) => `+${places.below[data[2]].toLocaleString("en")}` }, data: closed.map((i) => [...at(i), i]) },
@@ -133,6 +133,12 @@
         chosen(now, size),
       ],
     };
+  }
+
+  // Return the size of a mark, in pixels: what the rows on the screen leave room for.
+  function sizeOf(rows) {
+    const { start = 0, end = 100 } = plot?.instance && !plot.instance.isDisposed() ? plot.instance.getOption()?.dataZoom?.[1] ?? {} : {};
+    return Math.round(Math.max(3, Math.min(11, 700 / Math.max(1, rows * (end - start) / 100))));
   }
 
   const chosen = (now, size) => ({ type: "scatter", id: "chosen", silent: true, symbolSize: size + 9, z: 6, itemStyle: { color: "transparent", borderColor: colour("link"), borderWidth: 3 }, data: now.node >= 0 && places.shown[now.node] ? [at(now.node)] : [] });
@@ -247,6 +253,8 @@
     plot = chart(made, option, { label: "The tree of candidates", text: described(), tall: true, click: pick, key: walk });
     plot.figure.append(controls.legend);
     plot.instance.on("dblclick", toggle);
+    let sized = sizeOf(places.rows), waiting = 0;
+    plot.instance.on("datazoom", () => { clearTimeout(waiting); waiting = setTimeout(() => { if (sizeOf(places.rows) !== sized) { sized = sizeOf(places.rows); again(); } }, 120); });
     report();
     if (now.node >= 0) bringIntoView(now.node);
   }
@@ -256,7 +264,7 @@
     state = now;
     if (run !== now.facts.run.run) { root.replaceChildren(); draw(root, now); return; }
     if (before.facts !== now.facts || fixed(before) !== fixed(now) || (now.node >= 0 && reveal(now.node))) again();
-    else plot.instance.setOption({ series: [chosen(now, Math.max(3, Math.min(11, 700 / Math.max(1, places.rows))))] });
+    else plot.instance.setOption({ series: [chosen(now, sizeOf(places.rows))] });
     report();
     if (now.node >= 0 && now.node !== before.node) bringIntoView(now.node);
   }
