@@ -127,6 +127,8 @@ class Tree:
         """Whether a score is the same with every seed, so that nothing is evaluated twice."""
         self.repeated: dict[str, None] = {}
         """Nodes with a second comparable screening, or with a comparable score for a claim."""
+        self.of_repeats: dict[str, Any] = {}
+        """Values computed from all repeated nodes; emptied when one of them gets a score, or a node turns suspect."""
         self.refused_in_a_row = 0
         self.lock = threading.RLock()
         self._means = Column(np.float64, np.nan)
@@ -389,7 +391,10 @@ class Tree:
         """
         with self.lock:
             self._record(evaluation)
-            return self._quarantine(evaluation)
+            suspects = self._quarantine(evaluation)
+            if suspects:
+                self.of_repeats.clear()
+            return suspects
 
     def _record(self, evaluation: Evaluation) -> None:
         request = evaluation.request
@@ -408,6 +413,7 @@ class Tree:
             return
         if request.purpose != "screen" or self._runs.view[self.index[request.node_id]]:
             self.repeated[request.node_id] = None
+            self.of_repeats.clear()
         if request.purpose == "screen":
             i = self.index[request.node_id]
             runs, means = self._runs.view, self._means.view

@@ -23,7 +23,13 @@ def seed_deviation(tree: Tree, before: float = math.inf) -> SeedDeviation | None
     Screenings, confirmations and reports are pooled (``archive.noise``); suspects are left out. ``before``: evaluations
     for claims count only if their move has a lower number.
     """
-    return estimate(repeats(tree, before), tree.noise_prior)
+    if before < math.inf:
+        return estimate(repeats(tree, before), tree.noise_prior)
+    with tree.lock:  # asked several times a move, and a large tree has thousands of repeats
+        if "seed_deviation" not in tree.of_repeats:
+            tree.of_repeats["seed_deviation"] = estimate(repeats(tree), tree.noise_prior)
+        found: SeedDeviation | None = tree.of_repeats["seed_deviation"]
+    return found
 
 
 def repeats(tree: Tree, before: float = math.inf) -> Iterator[list[float]]:

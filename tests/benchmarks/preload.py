@@ -26,7 +26,8 @@ SELECT $run AS run, i, sha256(concat($run_id, '/', i))[:16] AS id,
        sha256(concat($run_id, '/', $first))[:16] AS parent, sha256(concat($run_id, '/', i // 3))[:16] AS other,
        hash(i + 1) % 7 = 0 AND i > 0 AS fails, hash(i + 2) % 10000 = 0 AND i > 0 AS cheats,
        hash(i + 3) % 20 = 0 AS again, 3.6 - 0.5 * (hash(i + 4) % 1000000) / 1000000 - 0.3 * ln(1 + i) / 11 AS score,
-       concat($run, ' = ', i, chr(10), 'def step_', hash(i) % 1000, '():', chr(10),
+       concat($run, ' = ', i, chr(10), 'RATE = 0.', 1 + hash(i + 5) % 999, '  # tune: 0..1', chr(10),
+              'def step_', hash(i) % 1000, '():', chr(10),
               repeat(concat('    x = ', i % 97, chr(10)), 80)) AS text,
        TIMESTAMP '2026-01-01' + INTERVAL 1 SECOND * i AS born
 FROM range($begin, $end) AS numbers(i)
