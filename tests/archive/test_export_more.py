@@ -109,7 +109,7 @@ def test_patches_are_the_same_every_time(path: Path, tmp_path: Path, monkeypatch
 def test_from_the_command_line(path: Path, repo: Path, tmp_path: Path) -> None:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         base = [sys.executable, "-m", "archive", "export", "--archive", str(path)]
-        return subprocess.run([*base, *words], cwd=HOUSE, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run([*base, *words], cwd=HOUSE, capture_output=True, text=True, timeout=250, check=False)
 
     done = command("--all", "--branch", "best", "--repo", str(repo), "--json")
     assert [each["commits"] for each in json.loads(done.stdout)] == [4, 3], done.stderr

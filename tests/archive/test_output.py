@@ -25,7 +25,7 @@ def shell(redirected: str, words: list[str], folder: Path, **variables: str) -> 
     """Run the words with redirections: ``shell(">&-", words, folder)``."""
     typed = ["bash", "-c", f'"$@" {redirected}', "bash", *words]
     return subprocess.run(
-        typed, cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=60, check=False
+        typed, cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=250, check=False
     )
 
 

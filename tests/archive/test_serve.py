@@ -127,12 +127,12 @@ def test_served_from_the_command_line(path: Path) -> None:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", address), address
-        with urllib.request.urlopen(f"{address}facts", timeout=30) as answer:
+        with urllib.request.urlopen(f"{address}facts", timeout=250) as answer:
             assert answer.status == 200
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(address[:-3] + "/", timeout=30)
+            urllib.request.urlopen(address[:-3] + "/", timeout=250)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=250)
         assert (process.returncode, said) == (130, "")
     finally:
         process.kill()

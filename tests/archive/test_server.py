@@ -234,24 +234,24 @@ def test_bad_clients_cost_their_own_time_only(reader: ArchiveReader, archive: Ar
         ):
             stack.enter_context(call(path)).sendall(nonsense)
         quick = call(path)
-        send(quick, {"sql": "SELECT 1", "parameters": [], "seconds": 5}, time.monotonic() + 5)
+        send(quick, {"sql": "SELECT 1", "parameters": [], "seconds": 5}, time.monotonic() + 200)
         quick.close()  # does not wait for the answer
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 200
         while time.monotonic() < deadline:
             answer = ask(reader, "SELECT 1")
             if isinstance(answer, Result):
                 break
         assert isinstance(answer, Result)
         for client in silent:  # hung up on after the server's patience
-            client.settimeout(10)
+            client.settimeout(200)
             assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize("question", [[], {"sql": 1}, {"sql": "SELECT 1", "parameters": "x", "seconds": 1}, None, 7])
 def test_a_question_that_is_none_gets_an_answer(archive: Archive, question: Any) -> None:
     with SqlServer(archive) as server, call(server.path) as client:
-        send(client, question, time.monotonic() + 5)
-        assert receive(client, 10_000, time.monotonic() + 5)["error"] == "QueryError"
+        send(client, question, time.monotonic() + 200)
+        assert receive(client, 10_000, time.monotonic() + 200)["error"] == "QueryError"
 
 
 def test_too_many_clients_are_told_to_come_again(archive: Archive) -> None:

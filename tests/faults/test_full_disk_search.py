@@ -46,7 +46,7 @@ def test_a_full_disk_ends_the_search_with_a_clear_word_and_it_resumes(tmp_path: 
         pass
     with pytest.raises(OSError, match="No space"):
         fill_up(ballast)
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=250)
     assert process.returncode == 1, said + errors
     assert "Traceback" not in errors
     assert errors.count("error: ") == 1

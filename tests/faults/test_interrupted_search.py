@@ -34,7 +34,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals, group: bool) ->
     """Send a signal as a terminal would (to the group), or as ``kill`` would; what was printed after it."""
     processes = family(process.pid)
     (os.killpg if group else os.kill)(process.pid, number)
-    said, errors = process.communicate(timeout=30)
+    said, errors = process.communicate(timeout=250)
     assert process.returncode == 130, said + errors
     assert "Traceback" not in said + errors
     gone(processes)
@@ -99,7 +99,7 @@ def test_ctrl_c_at_any_moment_of_the_start_is_answered_without_a_traceback(tmp_p
         used = psutil.Process(process.pid)
         until(lambda used=used, tenth=tenth: sum(used.cpu_times()[:2]) >= tenth / 10)
         os.killpg(process.pid, signal.SIGINT)
-        said, errors = process.communicate(timeout=30)
+        said, errors = process.communicate(timeout=250)
         assert process.returncode == 130, said + errors
         assert "Traceback" not in errors, f"after {tenth / 10} CPU seconds"
     done = search(tmp_path, "run=night", "budget.evaluations=20")
@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         words = ("run=night", "budget.evaluations=9", "operators=llm", f"llm.base_url={api.url}")
         process = begin(tmp_path, *words, ANTHROPIC_API_KEY="sk-ant-test")
         said = wait_for_landings(process, 3)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 200
         while not api.asked and time.monotonic() < until:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
@@ -123,7 +123,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         assert "of the language model: requests already sent are paid for" in said
         began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=250)
         assert time.monotonic() - began < 10, "far from the minute that the answer takes"
     assert process.returncode == 130
     assert "Ended at once" in errors

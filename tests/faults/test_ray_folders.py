@@ -21,7 +21,7 @@ def nodes(cluster: RayNodes) -> Iterator[RayNodes]:
 
 
 def test_a_folder_is_searched_on_two_slots(tmp_path: Path, nodes: RayNodes) -> None:
-    made = run([sys.executable, "-m", "search", "new", "packing"], tmp_path, timeout=60)
+    made = run([sys.executable, "-m", "search", "new", "packing"], tmp_path, timeout=250)
     assert made.returncode == 0, made.stderr
     words = [
         "task=./packing", "operators=tune", "budget.evaluations=6", "executor=ray", f"executor.address={nodes.address}",

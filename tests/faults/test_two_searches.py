@@ -95,5 +95,5 @@ def test_one_archive_is_for_one_search_at_a_time(tmp_path: Path) -> None:
     time.sleep(1.0)
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") > before, "the first goes on"
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=250)
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM runs") == 1

@@ -177,7 +177,7 @@ def test_an_archive_cannot_name_code(
 ) -> None:
     copy = crafted(night, tmp_path, *path, section=section)
     words = ["--config-dir", str(HOUSE / "tests" / "conf"), *(["evaluator=stub"] if path[0] == "task" else [])]
-    done = run([sys.executable, "-m", "search", "ablate", verdict(copy), *words], tmp_path, timeout=60)
+    done = run([sys.executable, "-m", "search", "ablate", verdict(copy), *words], tmp_path, timeout=250)
     assert done.returncode == 1, done.stderr + done.stdout
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -212,7 +212,7 @@ def test_a_class_of_the_user_s_own_is_named_again(night: Path, tmp_path: Path) -
 
 
 def explain(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, "-m", "search", "explain", *words], folder, timeout=60)
+    return run([sys.executable, "-m", "search", "explain", *words], folder, timeout=250)
 
 
 def test_what_each_parameter_gains_is_estimated_without_an_evaluation(night: Path) -> None:

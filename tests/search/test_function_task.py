@@ -147,7 +147,7 @@ def test_threads_share_the_slots_of_a_search() -> None:
             waiting = pool.submit(s._free.get)
             assert not waiting.done()
             s._free.put(one)
-            assert waiting.result(timeout=30) is one
+            assert waiting.result(timeout=250) is one
         requests = [request for request in (s.ask(2), s.ask(1)) if request is not None]
         assert len(requests) == 2
         with ThreadPoolExecutor(2) as pool:

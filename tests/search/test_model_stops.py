@@ -33,13 +33,13 @@ def stopped(tmp_path: Path, api: ModelServer, wanted: int, *words: str) -> tuple
     """
     words = ("run=night", "operators=llm", "budget.evaluations=40", f"llm.base_url={api.url}", *words)
     process = begin(tmp_path, *words, ANTHROPIC_API_KEY="sk-ant-test-0123456789")
-    seen, until = -1, time.monotonic() + 60
+    seen, until = -1, time.monotonic() + 200
     while (len(api.headers) < wanted or len(api.headers) > seen) and time.monotonic() < until:
         seen = len(api.headers)  # no more come: those that are in flight together have all been sent
         time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     asked = len(api.asked)
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=250)
     assert process.returncode == 130, said + errors
     assert "Traceback" not in said + errors
     assert len(api.asked) == asked, "nothing is sent after the stop"
@@ -64,7 +64,7 @@ def test_ctrl_c_ends_pauses_and_gives_up_silent_calls(tmp_path: Path, act: Act) 
     with MessagesApi() as api:
         words = ("run=night", "operators=llm", "budget.evaluations=12", f"llm.base_url={api.url}", "llm.max_dollars=9")
         process = begin(tmp_path, *words, ANTHROPIC_API_KEY="sk-ant-test-0123456789")
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=250)
         assert process.returncode == 0, said + errors
     assert sql(archive, "SELECT count(*) AS n FROM nodes")[0]["n"] > 1, "the moves are made after all"
 

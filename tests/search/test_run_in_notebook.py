@@ -41,7 +41,7 @@ def test_progress_is_a_line_for_each_evaluation(capsys: pytest.CaptureFixture[st
 
 
 def test_as_many_evaluations_run_at_a_time_as_there_are_slots() -> None:
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=250)
 
     def score(request: search.Request) -> float:
         if request.purpose == "screen" and "X = 1.0" in request.files["train.py"]:

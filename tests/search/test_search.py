@@ -271,9 +271,28 @@ def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on
     assert len([line for line in bench.display.lines if "is not available and is asked again" in line]) == 1
 
 
-def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(start: Start, tmp_path: Path) -> None:
+def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model answers once three numbers were tuned meanwhile."""
+    tuned, fed, tell = [], threading.Event(), Engine.tell
+
+    def counted(self: Engine, evaluation: Evaluation) -> None:
+        tell(self, evaluation)
+        if self.tree[evaluation.request.node_id].candidate.operator == "tune":
+            tuned.append(evaluation)
+        if len(tuned) >= 3:
+            fed.set()
+
+    class Waiting(Author):
+        def complete(self, prompt: Prompt) -> Answer:
+            fed.wait(200)
+            return super().complete(prompt)
+
+    monkeypatch.setattr(Engine, "tell", counted)
     seldom = ("operators.tune.weight=0.001", "operators.crossover.weight=0.001")
-    start("operators=all", "budget.evaluations=40", *seldom, model=Author(latency=0.5), stub={"delay": 0.02})
+    start("operators=all", "budget.evaluations=40", *seldom, model=Waiting(), stub={"delay": 0.02})
+    assert fed.is_set()
     made = dict(rows(tmp_path, "SELECT operator, count(*) FROM nodes GROUP BY operator"))
     assert made["tune"] >= 3
 

@@ -50,13 +50,13 @@ def command(*words: str, stub: bool = True) -> list[str]:
 
 
 def search(
-    folder: Path, *words: str, stub: bool = True, timeout: float = 60, **variables: str
+    folder: Path, *words: str, stub: bool = True, timeout: float = 250, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """One search in ``folder``, to its end."""
     return run(command(*words, stub=stub), folder, timeout, **variables)
 
 
-def run(words: Sequence[str], folder: Path, timeout: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(words: Sequence[str], folder: Path, timeout: float = 250, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         words,
         cwd=folder,

@@ -80,7 +80,7 @@ class Underway:
         return self._result[0]
 
 
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 200.0) -> None:
     """Wait until it holds, which it must in time."""
     end = time.monotonic() + seconds
     while not condition():

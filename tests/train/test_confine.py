@@ -47,7 +47,7 @@ def run(text: str, options: str | None) -> str:
         cwd=HOUSE,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr

@@ -74,7 +74,7 @@ class Ground:
         """What the program printed, to its end."""
         with self.open(program) as process:
             try:
-                process.finish(deadline=time.monotonic() + 60)
+                process.finish(deadline=time.monotonic() + 200)
             except Aborted as ended:
                 pytest.fail(f"{ended.reason}\n{process.log}")
             process.kill()
@@ -82,7 +82,7 @@ class Ground:
 
     def ended(self, program: str) -> Aborted:
         with self.open(program) as process, pytest.raises(Aborted) as caught:
-            process.finish(deadline=time.monotonic() + 60)
+            process.finish(deadline=time.monotonic() + 200)
         return caught.value
 
 
@@ -308,7 +308,7 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+def until(condition: Callable[[], object], seconds: float = 200.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -327,7 +327,7 @@ def test_a_daemon_does_not_outlive_its_sandbox(ground: Ground, mark: str, how: s
     rest = "" if how == "leaves" else "\ntime.sleep(300)"
     with ground.open(DAEMON.format(mark=mark) + rest) as process:
         if how == "leaves":
-            process.finish(deadline=time.monotonic() + 60)
+            process.finish(deadline=time.monotonic() + 200)
         else:
             assert until(lambda: len(marked(mark)) == 2)
     assert not marked(mark)
@@ -390,7 +390,7 @@ while True:
 time.sleep(1)
 """
     with ground.open(bomb) as process:
-        process.finish(deadline=time.monotonic() + 60)
+        process.finish(deadline=time.monotonic() + 200)
     assert not marked(mark)
 
 
