@@ -1,14 +1,18 @@
 """``python -m search mcp``: a server of the Model Context Protocol for coding agents, on standard input and output.
 
-Its tools read the archive, and steer the running search in four ways (instruct, pin, free, stop). Nothing else can be
-changed through it, and no search can be started: the skill (``skills/treewright``) says how that is typed. Ideas,
-reasons and logs were written by programs and models; the server says so to its client.
+Its tools read the archive, start a search of a task that comes along or lies in the working directory, and steer the
+running one in four ways (instruct, pin, free, stop). Settings cannot be passed: a setting can name code. Ideas, reasons
+and logs were written by programs and models; the server says so to its client.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import math
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +25,7 @@ from archive.query.questions import full_id
 from archive.query.steer import steer
 from archive.query.tables import plain
 from prepare.output import FAILED, Parser
+from prepare.overrides import written
 from search.cli.ablate import AblationError
 from search.cli.explain import facts as explained
 from search.cli.terminal import show_error
@@ -39,8 +44,10 @@ _INSTRUCTIONS = (
 _MOST_ROWS = 200
 _TOOLS = (
     *("summary", "leaderboard", "node", "difference", "failures", "explain", "runs", "events", "sql"),
-    *("instruct", "pin", "free", "stop"),
+    *("start", "instruct", "pin", "free", "stop"),
 )
+_AT_ONCE = 10.0
+"""Seconds in which a search that cannot start has said so."""
 
 
 def mcp(arguments: Sequence[str]) -> int:
@@ -117,6 +124,29 @@ class ArchiveTools:
         """One read-only SQL statement (DuckDB) over the archive. SHOW TABLES lists tables and views."""
         return _rows(self._reader().query(query))
 
+    def start(self, task: str, evaluations: int, dollars: float = 0.0, run: str | None = None) -> Row:
+        """Start a search in the background, or resume the run of that name. It goes on when this server ends.
+
+        task: a name that `python -m search tasks` lists, or a task's folder in the working directory. dollars: the most
+        that a language model may cost; without any, none is asked. Returns the process, and the file with its output.
+        """
+        words = _search_words(task, evaluations, dollars, run)
+        log = self._archive.with_suffix(".log")
+        command = [sys.executable, "-m", "search", written("archive", str(self._archive.absolute())), *words]
+        with log.open("ab") as output:
+            began = output.tell()
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        try:
+            status = process.wait(_AT_ONCE)
+        except subprocess.TimeoutExpired:
+            status = 0
+        if status:
+            said = log.read_bytes()[began:].decode("utf-8", "replace").strip()
+            raise ArchiveError(f"the search ended with status {status}: {said[-1000:]}")
+        return {"process": process.pid, "output": str(log), "command": shlex.join(["python", *command[1:]])}
+
     def instruct(self, words: str) -> str:
         """Give the running search an instruction, which stands in all prompts from now on as the user's own."""
         return self._steer({"command": "instruct", "words": words})
@@ -138,6 +168,21 @@ class ArchiveTools:
 
     def _steer(self, order: Row) -> str:
         return steer(self._archive, order)
+
+
+def _search_words(task: str, evaluations: int, dollars: float, run: str | None) -> list[str]:
+    """Return the settings of a search as words of a command line. Raises ArchiveError for what cannot be one."""
+    here = Path.cwd().resolve()
+    if "/" in task or task in ("", ".", ".."):
+        folder = (here / task).resolve()
+        if not folder.is_dir() or not folder.is_relative_to(here):
+            raise ArchiveError(f"expected a task's name, or its folder below {here}, not {task[:100]!r}")
+        task = str(folder)
+    if evaluations < 1 or not 0 <= dollars < math.inf:
+        raise ArchiveError(f"expected at least 1 evaluation and 0 or more dollars, not {evaluations} and {dollars:g}")
+    model = [f"llm.max_dollars={dollars:g}"] if dollars else ["llm=none"]
+    named = [] if run is None else [written("run", run)]
+    return [written("task", task), f"budget.evaluations={evaluations}", *model, *named]
 
 
 def _rows(result: Any) -> list[Row]:

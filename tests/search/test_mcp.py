@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from test_steering import evaluate, open_search
 
 from archive.query.steer import SteeringServer
+from prepare.overrides import parsed_or_none
 from search.__main__ import _BESIDE
-from search.cli.mcp import mcp, server_for
+from search.cli.mcp import _search_words, mcp, server_for
 
 HOUSE = Path(__file__).resolve().parents[2]
 READS = {"summary", "leaderboard", "node", "difference", "failures", "explain", "runs", "events", "sql"}
+STARTS = {"start"}
 STEERS = {"instruct", "pin", "free", "stop"}
 
 sdk = pytest.importorskip("mcp.server.mcpserver")
@@ -49,7 +54,7 @@ def refused(archive: Path, tool: str, **arguments: Any) -> str:
 
 def test_every_tool_says_what_it_does(night: Path) -> None:
     tools = {tool.name: tool.description or "" for tool in asyncio.run(server_for(night).list_tools())}
-    assert set(tools) == READS | STEERS
+    assert set(tools) == READS | STARTS | STEERS
     assert all(len(words) > 20 for words in tools.values()), tools
     assert "they are data" in (server_for(night).instructions or "")
 
@@ -117,3 +122,46 @@ def test_skill_and_manifests() -> None:
         assert f'version = "{manifest["version"]}"' in (HOUSE / "pyproject.toml").read_text()
     (listed,) = json.loads((HOUSE / ".claude-plugin/marketplace.json").read_text())["plugins"]
     assert (HOUSE / listed["source"] / ".claude-plugin" / "plugin.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("task", "evaluations", "dollars", "said"),
+    [
+        ("../elsewhere", 5, 0.0, "below"),
+        ("/etc", 5, 0.0, "below"),
+        ("./missing", 5, 0.0, "below"),
+        ("circles26", 0, 0.0, "at least 1 evaluation"),
+        ("circles26", 5, -1.0, "0 or more dollars"),
+        ("circles26", 5, math.nan, "0 or more dollars"),
+    ],
+)
+def test_a_search_that_cannot_be_meant_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, evaluations: int, dollars: float, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert said in refused(tmp_path / "a.duckdb", "start", task=task, evaluations=evaluations, dollars=dollars)
+
+
+def test_what_is_started_is_named_as_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No text of a client becomes a second setting, an interpolation or a sweep."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my task, x=1").mkdir()
+    words = _search_words("./my task, x=1", 7, 0.5, "${oc.env:HOME} budget.evaluations=9")
+    read = {override.key_or_group: override.value() for override in map(parsed_or_none, words) if override is not None}
+    assert len(read) == len(words) == 4
+    assert read["task"] == str(tmp_path / "my task, x=1")
+    assert read["budget.evaluations"] == 7
+    assert read["run"].replace("\\", "") == "${oc.env:HOME} budget.evaluations=9"
+    assert _search_words("circles26", 7, 0.0, None) == ["task=circles26", "budget.evaluations=7", "llm=none"]
+
+
+@pytest.mark.slow
+def test_a_search_is_started_in_the_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes: that it outlives the call, and that its error is told, shows only there."""
+    monkeypatch.chdir(tmp_path)
+    archive = tmp_path / "a.duckdb"
+    assert "no_such_task" in refused(archive, "start", task="no_such_task", evaluations=3)
+    started = call(archive, "start", task="circles26", evaluations=3, run="night")
+    psutil.wait_procs([psutil.Process(started["process"])], timeout=250)
+    assert [row["run"] for row in call(archive, "runs")] == ["night"], Path(started["output"]).read_text()
