@@ -11,8 +11,6 @@
     *_cpu_s, *_cpu_ms the CPU time of the same three, which depends less on what else the machine does
     live_sql_ms       one small question to the socket while the search writes, median (p95 printed)
     writer_slowdown   by how much longer a node takes to write while a client asks without a pause for the leaderboard
-    report_s, report_mb    the page of a run of 10,000 nodes, process start included
-    click_ms          the slowest of some clicks on a node of it in headless Chromium, from the click to the shown node
     export_500_s      a lineage of 500 nodes as a git branch, process start included
 
 All on an archive that is preloaded in bulk, which is not measured. The last line is one JSON object. Where other work
@@ -24,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -204,51 +201,17 @@ def live(path: Path, nodes: int, writes: int) -> dict[str, float]:
     return {"live_sql_ms": statistics.median(milliseconds), "writer_slowdown": busy / alone - 1}
 
 
-def page(folder: Path, nodes: int) -> dict[str, float | None]:
-    """The report of a run of ``nodes`` nodes, a click on it, and the export of a deep lineage."""
-    path, out = folder / "page.duckdb", folder / "report.html"
-    preload(path, nodes)
-    base = [sys.executable, "-m", "archive", "--archive", str(path)]
+def export(folder: Path, path: Path) -> float:
+    """Return the seconds of an export of a deep lineage, the faster of two."""
+    base = [sys.executable, "-m", "archive", "--archive", str(path), "export", node_at(DEEP, DEPTH - 1)]
 
-    def run(*words: str) -> float:
-        return timed(lambda: subprocess.run([*base, *words], cwd=HOUSE, check=True, stdout=subprocess.DEVNULL))
+    def run(branch: str) -> float:
+        words = [*base, "--branch", branch, "--repo", str(folder / "r")]
+        return timed(lambda: subprocess.run(words, cwd=HOUSE, check=True, stdout=subprocess.DEVNULL))
 
-    report = run("report", "--run", WIDE.run, "--out", str(out))
-    megabytes = out.stat().st_size / 1e6
-    export = min(
-        run("export", node_at(DEEP, DEPTH - 1), "--branch", f"deep-{i}", "--repo", str(folder / "r")) for i in range(2)
-    )
-    click = click_ms(out)
-    said = f"{click:.0f} ms a click" if click is not None else "no chromium, so no click"
-    print(
-        f"  report of {nodes:,} nodes: {report:.1f} s, {megabytes:.1f} MB, {said}; export of 500: {export:.2f} s",
-        flush=True,
-    )
-    return {"report_s": report, "report_mb": megabytes, "click_ms": click, "export_500_s": export}
-
-
-def click_ms(page: Path) -> float | None:
-    """The slowest of six clicks (through the search field), as the page measures them; None without a browser."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        return None
-    if binary is None:
-        return None
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1400, "height": 1200})
-        tab.goto(f"file://{page}#view=tree")
-        tab.wait_for_selector("body[data-ready]", timeout=60_000)
-        slowest = 0.0
-        for number in (0, 77, 1234, 2345, 3456, 4567):
-            node = node_at(WIDE, number)
-            tab.fill("#find", node)
-            tab.wait_for_selector(f"#node[data-shown='{node}']", timeout=30_000)
-            slowest = max(slowest, float(tab.get_attribute("#node", "data-milliseconds") or "nan"))
-        browser.close()
-    return slowest
+    seconds = min(run(f"deep-{i}") for i in range(2))
+    print(f"  export of {DEPTH}: {seconds:.2f} s", flush=True)
+    return seconds
 
 
 def main() -> None:
@@ -275,7 +238,7 @@ def main() -> None:
             "lineage_ms": lineage[0],
             "lineage_cpu_ms": lineage[1],
             **live(path, nodes, writes),
-            **page(Path(name), 5_000 if options.quick else 10_000),
+            "export_500_s": export(Path(name), path),
         }
     print(
         json.dumps(

@@ -35,8 +35,8 @@ Object.assign(Treewright, (() => {
 
   // Append a chart to ``root``. ``option``: of ECharts, or a function that returns one (called anew when colours change).
   // label: what it is; text: what it shows, in words; rows: a function that returns objects for a table of the same data;
-  // tall: a taller frame; click(params): a mark was clicked; key(event): a key was pressed on the chart; painted(instance).
-  function chart(root, option, { label, text, rows, tall, click, key, painted } = {}) {
+  // tall: a taller frame; click(params): a mark was clicked; key(event): a key was pressed on the chart.
+  function chart(root, option, { label, text, rows, tall, click, key } = {}) {
     const figure = element("figure"), frame = element("div", undefined, "frame" + (tall ? " tall" : "")), words = element("figcaption", text, "quiet");
     words.id = `said-${++named}`;
     Object.assign(frame, { tabIndex: 0, role: "img", ariaLabel: label });
@@ -44,11 +44,11 @@ Object.assign(Treewright, (() => {
     figure.append(frame, words);
     if (rows) figure.append(asTable(rows));
     root.append(figure);
-    const made = { figure, frame, words, instance: null, option, click, painted };
+    const made = { figure, frame, words, instance: null, option, click };
     if (key) frame.addEventListener("keydown", key);
     frame.addEventListener("keydown", (event) => { if (event.key === "Escape") made.instance.dispatchAction({ type: "hideTip" }); });
     begin(made);
-    return Object.assign(made, { set(next, words) { if (next) made.option = next; if (words !== undefined) made.words.textContent = words; paint(made); } });
+    return Object.assign(made, { ring: (points, size) => ring(made, points, size), set(next, words) { if (next) made.option = next; if (words !== undefined) made.words.textContent = words; paint(made); } });
   }
 
   function asTable(rows) {
@@ -62,8 +62,9 @@ Object.assign(Treewright, (() => {
     for (const each of charts) if (!each.frame.isConnected) end(each);
     charts.add(made);
     made.instance = echarts.init(made.frame, null, { renderer: "canvas" });
-    made.watch = new ResizeObserver(() => { if (made.frame.clientWidth) { made.instance.resize(); if (made.painted) made.painted(made.instance); } });
+    made.watch = new ResizeObserver(() => { if (made.frame.clientWidth) { made.instance.resize(); place(made); } });
     made.watch.observe(made.frame);
+    made.instance.on("datazoom", () => place(made));
     if (made.click) listen(made);
     paint(made);
   }
@@ -72,21 +73,46 @@ Object.assign(Treewright, (() => {
   function listen(made) {
     made.instance.on("click", made.click);
     made.instance.getZr().on("click", (event) => {
-      const data = event.target ? undefined : nearest(made.instance, made.shown.series, event.offsetX, event.offsetY);
+      const data = event.target ? undefined : nearest(made.instance, made.shown, event.offsetX, event.offsetY);
       if (data) made.click({ data });
     });
   }
 
-  function nearest(instance, series, x, y) {
+  // Return how pixels follow from values: by two points where both axes are linear, which is faster for thousands of marks.
+  function scaled(instance, { xAxis, yAxis }) {
+    const exact = (point) => instance.convertToPixel({ gridIndex: 0 }, point);
+    if (xAxis?.type !== "value" || yAxis?.type !== "value") return exact;
+    const [x0, y0] = exact([0, 0]), [x1, y1] = exact([1, 1]);
+    return ([x, y]) => [x0 + x * (x1 - x0), y0 + y * (y1 - y0)];
+  }
+
+  function nearest(instance, option, x, y) {
+    const place = scaled(instance, option);
     let least = REACH * REACH, found;
-    for (const one of series) {
+    for (const one of option.series) {
       if (one.type !== "scatter" || one.silent) continue;
       for (const data of one.data) {
-        const [px, py] = instance.convertToPixel({ gridIndex: 0 }, data.value ?? data), away = (px - x) ** 2 + (py - y) ** 2;
+        const [px, py] = place(data.value ?? data), away = (px - x) ** 2 + (py - y) ** 2;
         if (away < least) { least = away; found = data; }
       }
     }
     return found;
+  }
+
+  // Put rings around these points ([x, y]), in a layer of their own: a chart of thousands of marks is not drawn again for them.
+  function ring(made, points, size) {
+    made.rings = { points, size };
+    place(made);
+  }
+
+  function place(made) {
+    const zr = made.instance.getZr(), { points = [], size = 8 } = made.rings ?? {};
+    for (const each of made.drawn ?? []) zr.remove(each);
+    made.drawn = points.map((point) => {
+      const [cx, cy] = made.instance.convertToPixel({ gridIndex: 0 }, point);
+      return new echarts.graphic.Circle({ shape: { cx, cy, r: size }, style: { fill: "none", stroke: colour("link"), lineWidth: 3 }, silent: true, zlevel: 1, z: 9 });
+    });
+    for (const each of made.drawn) zr.add(each);
   }
 
   function end(made) {
@@ -98,7 +124,7 @@ Object.assign(Treewright, (() => {
   function paint(made) {
     made.shown = dressed(typeof made.option === "function" ? made.option() : made.option);
     made.instance.setOption(made.shown, { notMerge: true });
-    if (made.painted) made.painted(made.instance);
+    place(made);
   }
 
   night.addEventListener("change", () => { for (const made of charts) if (made.frame.isConnected) paint(made); });

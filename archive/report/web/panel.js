@@ -3,6 +3,7 @@
 Object.assign(Treewright, (() => {
   const { $, address, button, chart, colour, element, link, many, number, section, short, signed, table } = Treewright;
   const RELATIVES = 40;
+  const HINT = "Click a dot, a node or an id: its idea, diff, curve, log and cost are shown here. The address of the page then names it.";
   const narrow = window.matchMedia("(max-width: 900px)");
   let tapped = null, shown = null, focus = null;
 
@@ -19,9 +20,10 @@ Object.assign(Treewright, (() => {
   // Show a node (its position; -1: none), unless it is shown with the same facts.
   async function show(state) {
     const i = state.node, panel = $("node"), began = performance.now();
-    document.body.classList.toggle("chosen", i >= 0);
-    panel.hidden = i < 0;
-    if (i < 0) { shown = null; return; }
+    const beside = Treewright.views.get(state.view)?.beside && !narrow.matches; // its place is kept, so that a click moves nothing
+    document.body.classList.toggle("chosen", i >= 0 || Boolean(beside));
+    panel.hidden = i < 0 && !beside;
+    if (i < 0) { shown = null; delete panel.dataset.shown; panel.replaceChildren(element("p", HINT, "quiet")); return; }
     place();
     const key = [state.facts.nodes.id[i], state.view, state.facts.nodes.evaluations[i], state.children[i].length].join("/");
     if (shown === key) return;
@@ -107,7 +109,7 @@ Object.assign(Treewright, (() => {
     if (focus && focus.isConnected) focus.focus();
   });
   document.addEventListener("focusin", (event) => { if (!$("node").contains(event.target)) focus = event.target; });
-  narrow.addEventListener("change", () => { if (!$("node").hidden) place(); });
+  narrow.addEventListener("change", () => { show(Treewright.state()); if (!$("node").hidden) place(); });
 
   return { show, diff, together, narrow };
 })());

@@ -99,5 +99,5 @@
     if (before.facts !== now.facts || name(before) !== name(now)) draw(root, now);
   }
 
-  Treewright.view({ name: "curves", title: "Curves", draw, update });
+  Treewright.view({ name: "curves", title: "Curves", beside: true, draw, update });
 })();

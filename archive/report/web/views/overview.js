@@ -20,7 +20,7 @@
 
   // ------------------------------------------------------------ progress
 
-  function progressOption({ facts, node }) {
+  function progressOption({ facts }) {
     const { experiments, kept, nodes, range: [low, high], run, sigma } = facts;
     const inside = (value) => Math.min(high, Math.max(low, value)), dot = experiments.length > 2000 ? 3 : experiments.length > 400 ? 5 : 7;
     const marks = (choose) => experiments.flatMap(([place, value], k) => choose(place, value) ? [[k + 1, value === null ? low : inside(value), place]] : []);
@@ -39,12 +39,11 @@
         { type: "line", name: "best mean so far", step: "end", showSymbol: false, silent: true, lineStyle: { width: 2, color: colour("best") }, data: experiments.flatMap(([, , , best], k) => best === null ? [] : [[k + 1, inside(best)]]) },
         ...(half(kept[0]?.[1]) ? band(facts, half, inside) : []),
         { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: !narrow.matches && step > 0 && place !== kept[step - 1][1], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), position: k > experiments.length * 0.7 ? "left" : "right", color: colour("ink"), fontSize: 12, verticalAlign: bottom } })), labelLayout: { hideOverlap: true } },
-        { type: "scatter", id: "chosen", name: "chosen", silent: true, symbolSize: dot + 9, z: 5, itemStyle: { color: "transparent", borderColor: colour("link"), borderWidth: 2.5 }, data: marks((place) => place === node) },
       ],
     };
   }
 
-  const dots = (name, data, color, symbolSize) => ({ type: "scatter", name, data, symbolSize, itemStyle: { color }, large: data.length > 3000, largeThreshold: 3000 });
+  const dots = (name, data, color, symbolSize) => ({ type: "scatter", name, data, symbolSize, itemStyle: { color }, emphasis: { disabled: true }, large: data.length > 3000, largeThreshold: 3000 });
 
   // The 95% band of seed noise around the mean of the best node so far, as two stacked lines.
   function band({ experiments, kept, nodes }, half, inside) {
@@ -178,6 +177,7 @@
     made.id = "progress";
     root.append(made);
     progress = chart(made, () => progressOption(state), { label: "Scores in order of arrival", text: progressSaid(facts), rows: progressRows(facts), click: choose });
+    ring();
     if (facts.costs.rows.length) agents(root, now);
     root.append(lessons(now));
     if (facts.ablations.length) root.append(ablation(now));
@@ -185,12 +185,17 @@
     if (facts.runs.length > 1) root.append(runs(now));
   }
 
+  function ring() {
+    const { experiments, range: [low, high] } = state.facts;
+    progress.ring(state.node < 0 ? [] : experiments.flatMap(([i, value], k) => i === state.node ? [[k + 1, value === null ? low : Math.min(high, Math.max(low, value))]] : []), 8);
+  }
+
   // A chosen node gets its ring; new facts draw the view anew.
   function update(root, now) {
     if (state.facts !== now.facts) { root.replaceChildren(); draw(root, now); return; }
     state = now;
-    progress.instance.setOption({ series: [{ id: "chosen", data: progressOption(now).series.at(-1).data }] });
+    ring();
   }
 
-  Treewright.view({ name: "overview", title: "Overview", draw, update });
+  Treewright.view({ name: "overview", title: "Overview", beside: true, draw, update });
 })();

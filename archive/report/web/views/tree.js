@@ -3,7 +3,7 @@
 (() => {
   const { button, chart, choice, colour, cut, element, go, kind, many, score, section } = Treewright;
   const MOST = 300; // nodes shown at first: of a larger tree, subtrees beside the best lineage are folded
-  const LARGE = 2000; // marks of one colour above which a series is drawn in one stroke
+  const LARGE = 1500; // nodes above which the marks of one colour are drawn in one stroke
   const COLOURS = [["score", "score"], ["operator", "operator"], ["outcome", "outcome"], ["age", "age"]];
   let state, plot, folded = new Set(), run = null, places, controls;
 
@@ -127,10 +127,9 @@
         edges("first parent", now, (i, above, k) => k === 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1 }),
         edges("second parent", now, (i, above, k) => k > 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1, type: "dashed", opacity: 0.6 }),
         edges("lineage of the best", now, (i, above) => best.has(i) && best.has(above), { color: colour("best"), width: 2.5 }, { z: 2 }),
-        ...some.map((one) => ({ type: "scatter", name: one.key, symbol: one.symbol, symbolSize: one.symbol === "diamond" ? size + 1 : size, itemStyle: { color: one.color }, data: one.nodes.map((i) => [...at(i), i]), large: one.nodes.length > LARGE, largeThreshold: LARGE, progressive: 0, z: 3 })),
+        ...some.map((one) => ({ type: "scatter", name: one.key, symbol: one.symbol, symbolSize: one.symbol === "diamond" ? size + 1 : size, itemStyle: { color: one.color }, data: one.nodes.map((i) => [...at(i), i]), emphasis: { disabled: true }, large: list.length > LARGE, largeThreshold: 1, progressive: 0, z: 3 })),
         { type: "scatter", name: "folded", symbol: "roundRect", symbolSize: [Math.max(9, size + 3), Math.max(9, size + 3)], itemStyle: { color: colour("paper"), borderColor: colour("quiet"), borderWidth: 1.5 }, z: 4, labelLayout: { hideOverlap: true }, label: { show: true, position: "right", color: colour("quiet"), fontSize: 11, formatter: ({ data }) => `+${places.below[data[2]].toLocaleString("en")}` }, data: closed.map((i) => [...at(i), i]) },
         { type: "scatter", id: "found", silent: true, symbolSize: size + 7, z: 5, itemStyle: { color: "transparent", borderColor: colour("warn"), borderWidth: 2 }, data: matches(now).filter((i) => places.shown[i]).map(at) },
-        chosen(now, size),
       ],
     };
   }
@@ -141,7 +140,7 @@
     return Math.round(Math.max(3, Math.min(11, 700 / Math.max(1, rows * (end - start) / 100))));
   }
 
-  const chosen = (now, size) => ({ type: "scatter", id: "chosen", silent: true, symbolSize: size + 9, z: 6, itemStyle: { color: "transparent", borderColor: colour("link"), borderWidth: 3 }, data: now.node >= 0 && places.shown[now.node] ? [at(now.node)] : [] });
+  const ring = () => plot.ring(state.node >= 0 && places.shown[state.node] ? [at(state.node)] : [], sizeOf(places.rows) / 2 + 4);
 
   function hint(i) {
     if (i < 0) return "";
@@ -162,6 +161,7 @@
     places = arrange(state);
     plot.set(null, described());
     if (kept) plot.instance.setOption({ dataZoom: kept });
+    ring();
     report();
   }
 
@@ -256,6 +256,7 @@
     let sized = sizeOf(places.rows), waiting = 0;
     plot.instance.on("datazoom", () => { clearTimeout(waiting); waiting = setTimeout(() => { if (sizeOf(places.rows) !== sized) { sized = sizeOf(places.rows); again(); } }, 120); });
     report();
+    ring();
     if (now.node >= 0) bringIntoView(now.node);
   }
 
@@ -263,11 +264,12 @@
     const before = state;
     state = now;
     if (run !== now.facts.run.run) { root.replaceChildren(); draw(root, now); return; }
-    if (before.facts !== now.facts || fixed(before) !== fixed(now) || (now.node >= 0 && reveal(now.node))) again();
-    else plot.instance.setOption({ series: [chosen(now, sizeOf(places.rows))] });
+    const unfolded = now.node >= 0 && now.node !== before.node && reveal(now.node);
+    if (unfolded || before.facts !== now.facts || fixed(before) !== fixed(now)) again();
+    else ring();
     report();
     if (now.node >= 0 && now.node !== before.node) bringIntoView(now.node);
   }
 
-  Treewright.view({ name: "tree", title: "Tree", draw, update });
+  Treewright.view({ name: "tree", title: "Tree", beside: true, draw, update });
 })();
