@@ -41,6 +41,8 @@ _BESIDE = {
     "mcp": ("search.cli.mcp", "mcp"),
     "ideas": ("search.cli.ideas", "ideas"),
     "write": ("search.cli.write", "write"),
+    "review": ("search.cli.review", "review_paper"),
+    "revise": ("search.cli.revise", "revise_paper"),
 }
 """Subcommands with options of their own -> (module, function). Only the requested module is imported."""
 

@@ -316,7 +316,7 @@ def audit(options: Options) -> int:
         print(json.dumps([asdict(fault) for fault in found], indent=2))
         return 1 if found else 0
     for fault in found:
-        print(f"{fault.code}: {printable(fault.words)}")
+        print(printable(str(fault)))
     if not found:
         print(f"{options.paper}: every number, reference, run and setting is as the archive has it")
     return 1 if found else 0
@@ -326,8 +326,30 @@ def review(options: Options) -> int:
     from archive.paper.review import in_words
     from archive.paper.review import review as review_of
 
+    if options.overrides:
+        return _review_by_models(options)
+    if options.calibrate:
+        return _calibrate(options)
     reader = _reader(options)
     with reader.held():
         found = review_of(Path(options.paper), reader)
     print(json.dumps(asdict(found), indent=2) if options.json else printable(in_words(found)))
+    return 0
+
+
+def _review_by_models(options: Options) -> int:
+    """Run ``python -m search review``, a process of its own: language models lie above this package."""
+    import subprocess
+
+    more = [*(["--calibrate"] if options.calibrate else []), *(["--json"] if options.json else [])]
+    words = ["review", options.paper, "--reviewers", options.reviewers, *more, *options.overrides]
+    return subprocess.call([sys.executable, "-m", "search", *words, f"archive={which_archive(options.archive)}"])
+
+
+def _calibrate(options: Options) -> int:
+    from archive.paper.planted import check_rates, rates_in_words
+
+    found = check_rates(Path(options.paper), which_archive(options.archive))
+    rows = {kind or "false_alarms": asdict(each) for kind, each in found.items()}
+    print(json.dumps(rows, indent=2) if options.json else rates_in_words(found))
     return 0

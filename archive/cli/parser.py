@@ -29,7 +29,7 @@ COMMANDS = {
     "serve": "the same page, live, on this machine",
     "paper": "a paper on a study, in which every number is a query: LaTeX, HTML, and PDF where pdflatex is installed",
     "audit": "whether a paper says what the archive says: exit status 1 if not",
-    "review": "a review of a paper in the field's form, by checks alone",
+    "review": "a review of a paper in the field's form: by checks alone, or by a language model too (llm=NAME)",
     "merge": "bring the runs of other archives into this one",
     "backup": "a copy of the archive in one new file, also while a search writes to it",
     "repair": "keep what is readable of an archive whose log is damaged",
@@ -90,6 +90,7 @@ examples
   python -m archive paper circles --out papers
   python -m archive audit papers/circles-1
   python -m archive review papers/circles-1
+  python -m archive review papers/circles-1 --calibrate
   python -m archive export 3fa9 --branch best --repo ../my-model
   python -m archive export --all --branch night
   python -m archive export --patch steps
@@ -110,6 +111,9 @@ def parse(arguments: Sequence[str] | None, on_terminal: bool) -> argparse.Namesp
     root = _root()
     _, unknown = root.parse_known_args(_as_command(root, words, on_terminal), namespace=options)
     own: argparse.ArgumentParser = options.parser
+    if options.command == "review":  # argparse takes no words of a list on both sides of an option
+        options.overrides += [word for word in unknown if _is_setting(word)]
+        unknown = [word for word in unknown if not _is_setting(word)]
     if unknown:
         own.error(f"{options.command} does not take {' '.join(unknown)}")
     if (options.csv or options.parquet) and options.command in actions.NO_TABLE:
@@ -117,6 +121,10 @@ def parse(arguments: Sequence[str] | None, on_terminal: bool) -> argparse.Namesp
     if options.command == "export":
         _check_export(own, options)
     return options
+
+
+def _is_setting(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
 
 
 def _as_command(root: argparse.ArgumentParser, words: list[str], on_terminal: bool) -> list[str]:
@@ -265,6 +273,13 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paper", metavar="PAPER", help="the folder of a paper")
 
 
+def _review(parser: argparse.ArgumentParser) -> None:
+    _audit(parser)
+    parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="llm=NAME ...: as python -m search review")
+    parser.add_argument("--reviewers", metavar="N", default="3", help="language models that are asked (default 3)")
+    parser.add_argument("--calibrate", action="store_true", help="plant flaws, and print hit and false-alarm rates")
+
+
 def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("others", nargs="+", metavar="OTHER", help="the files of other archives")
 
@@ -277,7 +292,7 @@ _OPTIONS = {
     "sql": _sql, "summary": _run, "leaderboard": _run_and_limit, "lineage": _node, "show": _node, "certificate": _node,
     "diff": _two_nodes,
     "runs": _nothing, "compare": _compare, "events": _run_and_limit, "tail": _run_and_limit, "export": _export,
-    "steer": _steer, "report": _report, "serve": _serve, "paper": _paper, "audit": _audit, "review": _audit,
+    "steer": _steer, "report": _report, "serve": _serve, "paper": _paper, "audit": _audit, "review": _review,
     "merge": _merge, "backup": _backup,
     "repair": _nothing, "check": _nothing,
 }  # fmt: skip

@@ -21,7 +21,7 @@ from archive.paper.lint import lint
 from archive.paper.numbers import Study
 from archive.query.query import Reader
 
-Code = Literal["text", "number", "figure", "html", "latex", "plan", "settings", "run"]
+Code = Literal["text", "number", "figure", "html", "latex", "plan", "settings", "run", "leak"]
 _DEFINITION = re.compile(r"\\twdef\{([^{}]*)\}\{(.*)\}")
 
 
@@ -31,6 +31,11 @@ class Fault:
 
     code: Code
     words: str
+    detail: str = ""
+    """Of a fault of the text: the code of what ``archive.paper.lint`` found."""
+
+    def __str__(self) -> str:
+        return f"{self.code}{f' ({self.detail})' if self.detail else ''}: {self.words}"
 
 
 def audit(folder: Path, reader: Reader) -> list[Fault]:
@@ -38,7 +43,7 @@ def audit(folder: Path, reader: Reader) -> list[Fault]:
     facts = facts_of(folder)
     study = Study.of(reader, facts["study"])
     document = Document(study, read_sections(folder))
-    found = [*_of_the_plan(facts, study), *(Fault("text", str(each)) for each in lint(document))]
+    found = [*_of_the_plan(facts, study), *(Fault("text", str(each), each.code) for each in lint(document))]
     if any(fault.code == "text" for fault in found):
         return found
     return [*found, *_latex(folder, document), *_html(folder, document), *_figures(folder, document)]
@@ -68,6 +73,8 @@ def _of_the_plan(facts: dict[str, str], study: Study) -> Iterator[Fault]:
             yield Fault("settings", each.words)
         elif each.code == "missing":
             yield Fault("run", each.words)
+        elif each.code == "leak":
+            yield Fault("leak", each.words)
 
 
 def _latex(folder: Path, document: Document) -> Iterator[Fault]:

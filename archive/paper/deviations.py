@@ -11,7 +11,9 @@ from archive.errors import ArchiveError
 from archive.query.query import Reader
 from archive.records import sha256
 
-Code = Literal["plan", "order", "missing", "unfinished", "seed", "settings", "baseline", "budget", "stage", "unplanned"]
+Code = Literal[
+    "plan", "order", "missing", "unfinished", "seed", "settings", "baseline", "leak", "budget", "stage", "unplanned"
+]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,13 @@ FROM runs AS r JOIN study_runs AS s USING (run) WHERE s.study = ? ORDER BY r.run
 """
 
 
+_LEAKED = """
+SELECT run, count(*) FROM study_evaluations
+WHERE study = ? AND (purpose = 'screen' AND split = 'holdout' OR purpose = 'report' AND split <> 'holdout')
+GROUP BY run ORDER BY run
+"""
+
+
 def deviations(reader: Reader, study: str) -> tuple[Deviation, ...]:
     """Return all deviations, those of the study as a whole first. Raises UnknownStudy."""
     registered = registration(reader, study)
@@ -82,7 +91,7 @@ def deviations(reader: Reader, study: str) -> tuple[Deviation, ...]:
             found.append(Deviation("missing", run, f"run {run} is registered and was not made"))
         else:
             found += _of_a_run(registered, run, *made[run])
-    return (*found, *_of_budgets(reader, registered))
+    return (*found, *_leaks(reader, registered), *_of_budgets(reader, registered))
 
 
 def _of_the_plan(reader: Reader, registered: Registration) -> Iterator[Deviation]:
@@ -126,6 +135,12 @@ def differing(plan: Mapping[str, Any], made: Mapping[str, Any], prefix: str = ""
             yield from differing(ours, theirs, f"{full}.")
         elif ours != theirs:
             yield full
+
+
+def _leaks(reader: Reader, registered: Registration) -> Iterator[Deviation]:
+    """Evaluations by which a search has read the cases of its claim, or a claim the cases of its search."""
+    for run, count in reader.query(_LEAKED, [registered.study]).rows:
+        yield Deviation("leak", run, f"run {run} has {count} evaluations that mix the data of search and claim")
 
 
 def _of_budgets(reader: Reader, registered: Registration) -> Iterator[Deviation]:

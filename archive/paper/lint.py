@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from archive.paper.document import Document
-from archive.paper.floats import FIGURES, TABLES
+from archive.paper.floats import ABLATED, FIGURES, TABLES
 from archive.paper.markup import MarkupError, MarkupToken, tokens
 from archive.paper.numbers import DEVIATIONS, UnknownNumber
 from archive.paper.prose import TITLES
@@ -220,13 +220,16 @@ def _figures(document: Document) -> Iterator[LintFinding]:
 
 
 def _unreported(document: Document) -> Iterator[LintFinding]:
-    """Every registered run and every deviation is in the paper: by the table of runs, and by the list."""
+    """Registered runs, settings, ablations and deviations are in the paper: by their tables, and by the list."""
     if "runs" not in document.tables:
         yield LintFinding("unreported", "results", 0, "the registered runs are not reported; put \\twtable{runs} there")
     if DEVIATIONS not in (token.text for _, token in document.tokens("tw")):
         yield LintFinding("unreported", "limitations", 0, "the deviations are not listed; put \\tw{deviations} there")
     if "settings" not in document.tables:
         yield LintFinding("unreported", "setup", 0, "the settings are not described; put \\twtable{settings} there")
+    if "ablation" not in document.tables and document.study.reader.query(ABLATED, [document.study.name]).rows:
+        words = "the ablations that were made are not reported; put \\twtable{ablation} there"
+        yield LintFinding("unreported", "ablations", 0, words)
 
 
 _CHECKS: tuple[Callable[[Document], Iterator[LintFinding]], ...] = (

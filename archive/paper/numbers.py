@@ -19,6 +19,7 @@ from archive.errors import ArchiveError
 from archive.interval import NoInterval, mean_interval
 from archive.paper.deviations import Registration, deviations, registration
 from archive.query.query import Reader
+from archive.query.select import Result
 from archive.query.tables import digits
 
 Form = Literal["count", "score", "gain", "text"]
@@ -34,6 +35,20 @@ class UnknownNumber(ArchiveError):
 
 
 @dataclass(frozen=True)
+class RememberingReader:
+    """Answers each query once: a paper is checked many times on rows that do not change meanwhile."""
+
+    reader: Reader
+    _answers: dict[tuple[str, tuple[Any, ...]], Result] = field(default_factory=dict)
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+        asked = (sql, tuple(parameters))
+        if asked not in self._answers:
+            self._answers[asked] = self.reader.query(sql, parameters)
+        return self._answers[asked]
+
+
+@dataclass(frozen=True)
 class Quantity:
     """A query with its parameters ($1: the study, then the parts behind the @), and what becomes of its rows."""
 
@@ -45,7 +60,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Study:
-    """A registered study with the archive that has its rows."""
+    """A registered study with the archive that has its rows, each of which is read once."""
 
     reader: Reader
     registered: Registration
@@ -55,7 +70,8 @@ class Study:
     @classmethod
     def of(cls, reader: Reader, name: str) -> Study:
         """Raises UnknownStudy."""
-        return cls(reader, registration(reader, name))
+        remembering = RememberingReader(reader)
+        return cls(remembering, registration(remembering, name))
 
     @property
     def name(self) -> str:

@@ -1,22 +1,27 @@
 """A review of a paper in the field's form, by checks alone: what they cannot judge has no rating.
 
 Ratings follow from the audit and the deviations from the plan. A check only finds faults, so that none gives the best
-rating. The text of the paper is compared and never followed.
+rating. The text of the paper is compared and never followed. Opinions of language models are beside it
+(``Panel``): a fault that a check found outweighs them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from archive.paper.audit import Fault, audit, facts_of
+from archive.paper.build import read_text
 from archive.paper.deviations import Deviation, deviations
 from archive.paper.numbers import Study
+from archive.paper.planted import FlawKind
 from archive.query.query import Reader
 
-Decision = Literal["reject", "undecided"]
+Decision = Literal["accept", "reject", "undecided"]
 RANGES = {
     "originality": 4, "quality": 4, "clarity": 4, "significance": 4, "soundness": 4, "presentation": 4,
     "contribution": 4, "overall": 10, "confidence": 5,
@@ -63,10 +68,72 @@ class Review:
             raise InvalidReview("the summary is empty")
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """The review of one language model. ``flaws``: the kinds of flaw that it sees in the paper."""
+
+    reviewer: int
+    review: Review
+    flaws: frozenset[FlawKind]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A rating by several reviewers."""
+
+    median: float
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The review by checks, and the opinions of language models."""
+
+    checks: Review
+    opinions: tuple[Opinion, ...]
+
+    @property
+    def ratings(self) -> dict[str, Spread]:
+        return ratings(self.opinions)
+
+    @property
+    def decision(self) -> Decision:
+        """What more than half of the opinions say; ``reject`` for a paper with a fault, whatever they say."""
+        if self.checks.decision == "reject":
+            return "reject"
+        votes = [each.review.decision for each in self.opinions]
+        found: list[Decision] = [word for word in ("accept", "reject") if 2 * votes.count(word) > len(votes)]
+        return found[0] if found else "undecided"
+
+
+def spread(opinions: Sequence[Opinion], name: str) -> Spread | None:
+    """Return median, lowest and highest value of a rating; None where nobody gave it."""
+    values = [value for each in opinions if (value := getattr(each.review, name)) is not None]
+    return Spread(float(median(values)), min(values), max(values)) if values else None
+
+
+def ratings(opinions: Sequence[Opinion]) -> dict[str, Spread]:
+    """Return the spread of each rating over the opinions."""
+    return {name: found for name in RANGES if (found := spread(opinions, name)) is not None}
+
+
+def readable(latex: str) -> str:
+    """Return the body of a paper's LaTeX, with each number in the place of its key."""
+    numbers = dict(re.findall(r"\\twdef\{([^{}]*)\}\{(.*)\}", latex))
+    body = latex.partition(r"\begin{document}")[2].partition(r"\end{document}")[0]
+    return re.sub(r"\\tw\{([^{}]*)\}", lambda match: numbers.get(match[1], "?"), body).strip()
+
+
+def text_of(folder: Path) -> str:
+    """Return the text of a paper, which nothing follows. Raises PaperError."""
+    return readable(read_text(folder / "paper.tex", folder))
+
+
 def review(folder: Path, reader: Reader) -> Review:
     """Return the review of a paper. Raises PaperError for no paper at all."""
     study = Study.of(reader, facts_of(folder)["study"])
-    faults, found = audit(folder, reader), deviations(reader, study.name)
+    faults, found = audit(folder, study.reader), deviations(study.reader, study.name)
     return Review(
         summary=_summary(study),
         strengths=tuple(_strengths(faults, found)),
@@ -123,6 +190,14 @@ def _limitations(study: Study) -> Iterator[str]:
 def in_words(found: Review) -> str:
     """Return the form as text, a heading for each of its fields."""
     return "\n".join(line for field in fields(found) for line in _field(field.name, getattr(found, field.name)))
+
+
+def ratings_in_words(found: dict[str, Spread]) -> str:
+    """Return the spread of each rating as text, a line for each."""
+    rows = ((name.capitalize(), each, RANGES[name]) for name, each in found.items())
+    return "\n".join(
+        f"{name}: {each.median:g} of {best} ({each.lowest} to {each.highest})" for name, each, best in rows
+    )
 
 
 def _field(name: str, value: object) -> Iterator[str]:

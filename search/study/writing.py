@@ -23,7 +23,7 @@ FIRST_MOVE = 1_000_000
 """Calls of papers are numbered from here, apart from the moves of the run that they are charged to."""
 _MOST_ATTEMPTS = 1000
 _LONGEST = 20_000
-_TEMPLATES = ("paper_system", "paper_section", "repair")
+_TEMPLATES = ("paper_system", "paper_section", "paper_repair")
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,22 @@ def _section(
     document: Document, name: str, llm: Meter, call: Callable[[int], CallId], repairs: int, templates: Templates
 ) -> WrittenSection:
     plain, reason = document.sections[name], ""
-    prompt = _prompt(document, name, templates)
+    prompt = section_prompt(document, name, templates, "paper_section")
     for turn in range(1 + repairs):
         try:
             answer = llm.complete(prompt, call(turn))
         except LlmError as error:
             return WrittenSection(name, plain, f"no answer: {error}")
-        text = _unfenced(answer.text)
+        text = unfenced(answer.text)
         reason = _wrong(document, name, text)
         if not reason:
             return WrittenSection(name, text)
-        repair = templates.render("repair", {"reason": reason, "shown": ""})
-        prompt = prompt.followed_by(answer.text, repair)
+        prompt = prompt.followed_by(answer.text, templates.render("paper_repair", {"reason": reason}))
     return WrittenSection(name, plain, reason)
 
 
-def _prompt(document: Document, name: str, templates: Templates) -> Prompt:
+def section_prompt(document: Document, name: str, templates: Templates, template: str, **more: str) -> Prompt:
+    """Return the prompt for one section: keys with their values, references, and the section as it is."""
     numbers = "\n".join(f"{key} = {value}" for key, value in document.values().items())
     references = "\n".join(f"{key}: {each.text}" for key, each in document.references.items())
     parts = {
@@ -82,20 +82,26 @@ def _prompt(document: Document, name: str, templates: Templates) -> Prompt:
         "references": references,
         "title": prose.TITLES[name],
         "plain": document.sections[name],
+        **more,
     }
-    stable, rest = templates.render_halves("paper_section", parts)
+    stable, rest = templates.render_halves(template, parts)
     return Prompt(templates.render("paper_system", {}), (Message("user", rest, stable.strip()),))
 
 
-def _unfenced(text: str) -> str:
+def unfenced(text: str) -> str:
     """Return an answer without the fence that models put around it."""
     match = re.fullmatch(r"\s*```\w*\n(.*?)```\s*", text, re.DOTALL)
     return (match[1] if match else text).strip() + "\n"
 
 
+def too_long(text: str) -> str:
+    """Return words on a section that is too long; empty if it is not."""
+    return f"the section has {len(text):,} characters; at most {_LONGEST:,} are taken" if len(text) > _LONGEST else ""
+
+
 def _wrong(document: Document, name: str, text: str) -> str:
     """Return what is wrong with a section, all findings in one text; empty if nothing is."""
-    if len(text) > _LONGEST:
-        return f"the section has {len(text):,} characters; at most {_LONGEST:,} are taken"
+    if words := too_long(text):
+        return words
     found = lint(Document(document.study, {**document.sections, name: text}))
     return "; ".join(str(each) for each in found)

@@ -75,7 +75,8 @@ def test_every_call_has_the_version_of_its_templates(garden: Garden, tmp_path: P
 def test_every_template_of_ours_is_used_and_says_what_differs() -> None:
     assert {path.stem for path in BUILT_IN.glob("*.md")} == {
         "system", "repair", "aims", "improve", "hybrid", "simplify", "draft", "debug", "resolve",
-        "agent", "agent_system", "paper_system", "paper_section",
+        "agent", "agent_system", "paper_system", "paper_section", "paper_repair", "paper_revise",
+        "paper_review_system", "paper_review", "paper_review_repair",
         "ideas_system", "ideas", "ideas_reflect",
     }  # fmt: skip
     for name in ("improve", "hybrid", "simplify", "draft", "debug", "resolve"):
