@@ -28,7 +28,15 @@ _HEAD = r"""\documentclass[10pt,twocolumn]{article}
 \setlength{\columnsep}{0.7cm}
 \renewcommand{\dbltopfraction}{0.9}
 \renewcommand{\topfraction}{0.9}
+\renewcommand{\bottomfraction}{0.7}
+\renewcommand{\textfraction}{0.05}
+\setcounter{topnumber}{4}
+\setcounter{totalnumber}{6}
+\setlength{\textfloatsep}{1em}
+\setlength{\floatsep}{1em}
+\raggedbottom
 """
+_BYLINE = "Made by Treewright from the archive of its runs"
 _NUMBER = re.compile(r"\\tw\{([^{}]*)\}")
 _CSS = """body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:16px/1.5 Georgia,serif;color:#24292f}
 h1{font-size:1.6rem}h2{font-size:1.2rem}table{border-collapse:collapse;font-size:.85rem}
@@ -88,8 +96,9 @@ class Document:
 
     def latex(self) -> str:
         """Return the file for pdfLaTeX. Raises MarkupError, UnknownNumber."""
-        parts = [_HEAD, *self._definitions(), rf"\title{{{escape(self.study.registered.plan['title'])}}}", r"\author{}",
-                 r"\date{}", r"\begin{document}", r"\maketitle"]  # fmt: skip
+        title = escape(self.study.registered.plan["title"])
+        parts = [_HEAD, *self._definitions(), rf"\title{{{title}}}", rf"\author{{{_BYLINE}}}", r"\date{}",
+                 r"\begin{document}", r"\maketitle"]  # fmt: skip
         for name, body in self.sections.items():
             around = (
                 (r"\begin{abstract}", r"\end{abstract}") if name == "abstract" else (rf"\section{{{TITLES[name]}}}", "")
@@ -110,7 +119,7 @@ class Document:
         return _figure(token.text, self.study) if token.kind == "twfigure" else _table(token.text, self.study)
 
     def _bibliography(self) -> Iterator[str]:
-        yield r"\begin{thebibliography}{99}"
+        yield r"\begin{thebibliography}{99}\small\setlength{\itemsep}{0pt}"
         for key in self.cited():
             yield rf"\bibitem{{{key}}} {escape(self.references[key].text)}"
         yield r"\end{thebibliography}"
@@ -130,7 +139,7 @@ class Document:
 
         title = html.escape(self.study.registered.plan["title"])
         parts = [f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_CSS}</style>',
-                 f"<h1>{title}</h1>"]  # fmt: skip
+                 f"<h1>{title}</h1><p>{_BYLINE}</p>"]  # fmt: skip
         for name, body in self.sections.items():
             parts += [f"<h2>{TITLES[name]}</h2>", as_html(body, values.__getitem__, places.__getitem__, shown)]
         listed = "".join(f"<li>{html.escape(self.references[key].text)}</li>" for key in cited)

@@ -57,6 +57,18 @@ WHERE e.study = $1 AND e.purpose = 'report' AND c.loss IS NOT NULL ORDER BY e.se
 """
 
 
+_SCALING = """
+WITH sizes AS (
+    SELECT s.run, s.seed, e.node_id, any_value((e.metrics ->> 'parameters')::DOUBLE) AS parameters,
+           avg(e.score) AS score, count(*) AS evaluations
+    FROM study_runs AS s JOIN evaluations AS e USING (run)
+    WHERE s.study = $1 AND e.purpose = 'screen' AND e.score IS NOT NULL AND e.metrics ->> 'parameters' IS NOT NULL
+    GROUP BY s.run, s.seed, e.node_id
+)
+FROM sizes WHERE (SELECT count(DISTINCT parameters) FROM sizes) >= 3 ORDER BY seed, parameters, node_id
+"""
+
+
 def _change(idea: str) -> str:
     """Return ``STEPS = 400`` of ``without: STEPS = 400 (baseline: STEPS = 100)``."""
     return idea.removeprefix("without: ").split(" (baseline")[0]
@@ -126,6 +138,19 @@ def _curves(axes: Any, rows: Rows, study: Study) -> None:
     axes.set_ylabel("reported training loss")
 
 
+def _scaling(axes: Any, rows: Rows, study: Study) -> None:
+    for place, seed in enumerate(dict.fromkeys(row[1] for row in rows)):
+        own = [row for row in rows if row[1] == seed]
+        colour = _COLOURS[place % len(_COLOURS)]
+        axes.plot(
+            [row[3] for row in own], [row[4] for row in own], "o", color=colour, markersize=3, label=f"seed {seed}"
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("parameters")
+    axes.set_ylabel(_metric(study))
+    axes.legend(frameon=False, fontsize=7)
+
+
 def _plain(text: str) -> str:
     return text.replace("$", r"\$")[:40]
 
@@ -157,6 +182,11 @@ FIGURES: Mapping[str, Figure] = {
         lambda _: "Training loss of the claims' evaluations as the programs report it: "
         "baseline dark, final programs in colour.",
         _curves,
+    ),
+    "scaling": Figure(
+        _SCALING, ("run", "seed", "node", "parameters", "score", "evaluations"),
+        lambda _: "Mean score of each screened program over the number of its parameters, by the seed of the search.",
+        _scaling,
     ),
 }  # fmt: skip
 

@@ -22,7 +22,7 @@ from archive.query.query import Reader
 from archive.query.select import Result
 from archive.query.tables import digits
 
-Form = Literal["count", "score", "gain", "text"]
+Form = Literal["count", "score", "gain", "setting", "text"]
 _KEY = re.compile(r"([a-z][a-z.]*)(?:@([\w.+-]+(?:/[\w.+-]+)*))?")
 DEVIATIONS = "deviations"
 """The key of the list of deviations, which takes several queries."""
@@ -120,10 +120,16 @@ def _quantity(key: str) -> tuple[Quantity, list[str]]:
     return quantity, arguments
 
 
+def _decimals(value: float) -> str:
+    """Return a difference with four decimals; with significant digits instead where these would cut a small one."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"
+
+
 _FORMS: dict[Form, Callable[[Any], str]] = {
     "count": lambda value: f"{int(value)}",
     "score": lambda value: digits(float(value)),
-    "gain": lambda value: f"{float(value) + 0.0:.4g}",
+    "gain": lambda value: _decimals(float(value) + 0.0),
+    "setting": lambda value: f"{float(value):.4g}",
     "text": str,
 }
 
@@ -207,12 +213,12 @@ _CLAIM = f"SELECT * FROM ({CLAIMS}) WHERE run = $2"
 
 QUANTITIES: dict[str, Quantity] = {
     "plan.evaluations": Quantity(_PLAN, "count", _from_plan("evaluations")),
-    "plan.percent": Quantity(_PLAN, "gain", lambda rows, registered: 100 * registered.plan["level"]),
-    "plan.smallest": Quantity(_PLAN, "gain", _from_plan("smallest_gain")),
+    "plan.percent": Quantity(_PLAN, "setting", lambda rows, registered: 100 * registered.plan["level"]),
+    "plan.smallest": Quantity(_PLAN, "setting", _from_plan("smallest_gain")),
     "plan.patience": Quantity(_PLAN, "count", _from_plan("patience")),
     "plan.stage": Quantity("SELECT plan -> '$.stages' ->> $2 FROM studies WHERE study = $1", "count", _first, 1),
     "plan.digest": Quantity("SELECT digest[:16] FROM studies WHERE study = $1", "text", _first),
-    "plan.seconds": Quantity(_PLAN, "gain", lambda rows, registered: registered.plan["identity"]["task"]["seconds"]),
+    "plan.seconds": Quantity(_PLAN, "setting", lambda rows, registered: registered.plan["identity"]["task"]["seconds"]),
     "runs": Quantity("SELECT count(*) FROM study_runs WHERE study = $1", "count", _first),
     "runs.made": Quantity(
         "SELECT count(DISTINCT run) FROM study_evaluations WHERE study = $1", "count", _first

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archive.paper.floats import ABLATED
+from archive.paper.floats import ABLATED, FIGURES
 from archive.paper.markup import escape
 from archive.paper.numbers import Study
 
@@ -182,15 +182,20 @@ its own claim.
 
 \twfigure{{stages}}
 
-\twtable{{runs}}{_with_curves(facts)}"""
+\twtable{{runs}}{_with_optional(facts)}"""
 
 
-def _with_curves(facts: StudyFacts) -> str:
-    from archive.paper.floats import FIGURES
+_OPTIONAL: Mapping[str, str] = {
+    "curves": "has the training curves of the claims.",
+    "scaling": "shows the scores of programs of different sizes. Sizes were chosen by the search, so that it shows no "
+    "effect of the size alone.",
+}
+"""Figures that not every study has rows for -> what the text says of them."""
 
-    if not FIGURES["curves"].rows(facts.study):
-        return ""
-    return "\n\nFigure~\\ref{fig:curves} has the training curves of the claims.\n\n\\twfigure{curves}"
+
+def _with_optional(facts: StudyFacts) -> str:
+    there = [name for name in _OPTIONAL if FIGURES[name].rows(facts.study)]
+    return "".join(f"\n\nFigure~\\ref{{fig:{name}}} {_OPTIONAL[name]}\n\n\\twfigure{{{name}}}" for name in there)
 
 
 def _ablations(facts: StudyFacts) -> str:

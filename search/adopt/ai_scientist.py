@@ -20,7 +20,8 @@ from search.adopt.base import (
 )
 from search.adopt.source import Source
 
-_LEFT = ("seed_ideas.json", "ideas.json", "prompt.json", "plot.py")
+_BESIDE = ("plot.py", "notes.txt", "seed_ideas.json", "ideas.json", "prompt.json")
+"""Files that are kept beside the program, where no candidate sees them."""
 
 
 def recognises(source: Source) -> bool:
@@ -31,7 +32,8 @@ def convert(source: Source, asked: Asked) -> Adopted:
     """Make a task whose metric is the mean over the data sets of the means that the experiment writes."""
     if asked.metric is None or asked.direction is None:
         raise AdoptError(f"the metric has to be named{_known(source)}: add --metric NAME --direction minimise|maximise")
-    without = [*_LEFT, *source.matching(["latex/**", "run_*/**", "notes.txt"])]
+    beside = [path for path in _BESIDE if path in source.files]
+    without = [*beside, *source.matching(["latex/**", "run_*/**"])]
     files = workspace(source, chosen(source, asked, ["experiment.py"]), without)
     settings = self_reported(files, {"name": asked.metric, "direction": asked.direction}, 7200.0)
     written = {
@@ -40,11 +42,14 @@ def convert(source: Source, asked: Asked) -> Adopted:
             _description(source), "`python experiment.py --out_dir=run` writes final_info.json."
         ),
     }
-    left = [path for path in without if path in source.files]
+    left = without[len(beside) :]
     notes = ["7200 s for an evaluation, as the template has for a run: seconds in task.yaml"]
+    if beside:
+        notes.append(f"kept beside the program, where no candidate sees them: {', '.join(beside)}")
     if left:
-        notes.append(f"left out: {', '.join(left[:8])}{' ...' if len(left) > 8 else ''}")
-    return Adopted("AI-Scientist", settings, everything(files), written, notes)
+        words = f"left out: {', '.join(left[:8])}{' ...' if len(left) > 8 else ''}"
+        notes.append(f"{words}; the baseline (run_0) is evaluated here, by check, a search or a study")
+    return Adopted("AI-Scientist", settings, [*everything(files), *beside], written, notes)
 
 
 def _description(source: Source) -> str:

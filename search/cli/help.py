@@ -52,6 +52,7 @@ Examples
   python -m search ideas                               record hypotheses for studies, with their novelty
   python -m search study plan.yaml                     register a plan, and make its runs: docs/studies.md
   python -m search write STUDY llm=claude              have a model write its paper, each number checked
+  python -m search revise PAPER llm=claude             the next attempt; no check may regress: docs/studies.md
   python -m search mcp                                 serve the archive to a coding agent: docs/language-models.md
   python -m archive leaderboard                        the best programs, also while a search runs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -29,14 +29,36 @@ from search.cli.terminal import show, show_error, show_json
 from search.config import Config
 from search.study.hypotheses import hypotheses
 from search.study.ideas import IdeaRequest, facts_of, ideas_of, known_in_words
+from search.study.online import OnlineIndex, found_online, index_of
 
 _DESCRIPTION = """\
 Record hypotheses for studies in the archive. A language model proposes them, and reflects on them --rounds times with
 what the program found on their novelty; without one they come from the scores of the run: parameters, steps that no
 ablation has taken out, merges that were never tried. An idea is novel only if nothing similar is in the archive and in
-the files of --literature; without such a file it is known or undecided.
+the files of --literature; without such a file it is known or undecided. --online asks an index on the Internet, too; an
+idea on which it is silent is never novel.
 """
 _IDEAS = "SELECT name, hypothesis FROM research_ideas ORDER BY made_at, idea"
+
+
+@dataclass(frozen=True)
+class LiteratureStore:
+    """What novelty is compared with, beside the archive: files, and an index that is asked for each idea."""
+
+    files: tuple[Publication, ...]
+    index: OnlineIndex | None
+    seconds: float
+    """The index's time for one idea."""
+
+    @property
+    def empty(self) -> bool:
+        return not self.files and self.index is None
+
+    def judged(self, idea: ResearchIdea, past: Sequence[Publication]) -> NoveltyFinding:
+        """Return the novelty of an idea: not ``novel`` where the index is silent."""
+        online = () if self.index is None else found_online(self.index, idea.title, self.seconds)
+        finding = judge(f"{idea.title}. {idea.hypothesis}", past, (*self.files, *(online or ())))
+        return NoveltyFinding("undecided") if online is None and finding.novelty == "novel" else finding
 
 
 def ideas(arguments: Sequence[str]) -> int:
@@ -54,10 +76,10 @@ def ideas(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m search ideas",
-        usage="python -m search ideas [--from TOPIC.md] [--count N] [--literature FILE] [run=NAME] [llm=NAME] [--json]",
+        usage="python -m search ideas [--from FILE] [--count N] [--literature FILE] [--online NAME] [run=NAME]",
         description=_DESCRIPTION,
     )
-    count, rounds = settings.whole_number(1, 50), settings.whole_number(0, 9)
+    count, rounds, seconds = (settings.whole_number(*ends) for ends in ((1, 50), (0, 9), (1, 600)))
     parser.add_argument(
         "overrides", metavar="NAME=VALUE", nargs="*", help="archive=, run=, llm= and what belongs to it"
     )
@@ -69,13 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--literature", metavar="FILE", type=Path, action="append", default=[], help=".bib, or .jsonl of abstracts"
     )
+    parser.add_argument("--online", metavar="NAME", help="an index to ask, too: openalex or semanticscholar")
+    parser.add_argument("--deadline", metavar="S", type=seconds, default=20, help="seconds for one idea (20)")
     parser.add_argument("--json", action="store_true", help="print an array of objects")
     parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own")
     return parser
 
 
 def _ideas(options: argparse.Namespace, config: Config) -> None:
-    topic, literature = _topic(options.topic), read_literature(options.literature)
+    index = None if options.online is None else index_of(options.online)
+    literature = LiteratureStore(read_literature(options.literature), index, options.deadline)
+    topic = _topic(options.topic)
     if not Path(config.archive).exists():
         raise AblationError(f"there is no archive {config.archive}; name it with archive=FILE")
     with Archive.open(config.archive) as archive, SqlServer(archive):
@@ -111,14 +137,14 @@ def _known(reader: Reader) -> list[tuple[str, str]]:
 
 
 def _from_archive(
-    archive: Archive, reader: Reader, tree: Tree, count: int, literature: Sequence[Publication]
+    archive: Archive, reader: Reader, tree: Tree, count: int, literature: LiteratureStore
 ) -> tuple[ResearchIdea, ...]:
     """Return hypotheses that are not recorded yet. The history decides what they are; only literature is compared."""
     known = set(_known(reader))
     new = (idea for idea in hypotheses(archive, tree) if (idea.name, idea.hypothesis) not in known)
     found = []
     for idea in islice(new, count):
-        finding = _judged(idea, (), literature)
+        finding = literature.judged(idea, ())
         found.append(replace(idea, novelty=finding.novelty, closest=finding.closest))
     return tuple(found)
 
@@ -130,19 +156,15 @@ def _from_model(
     tree: Tree,
     topic: str,
     options: argparse.Namespace,
-    literature: Sequence[Publication],
+    literature: LiteratureStore,
 ) -> tuple[ResearchIdea, ...]:
     past = history(reader)
     request = IdeaRequest(options.count, facts_of(run, tree), topic, known_in_words(_known(reader)), options.rounds)
-    return ideas_of(request, llm, run.run, lambda idea: _judged(idea, past, literature))
-
-
-def _judged(idea: ResearchIdea, past: Sequence[Publication], literature: Sequence[Publication]) -> NoveltyFinding:
-    return judge(f"{idea.title}. {idea.hypothesis}", past, literature)
+    return ideas_of(request, llm, run.run, lambda idea: literature.judged(idea, past))
 
 
 def _show(
-    found: Sequence[ResearchIdea], options: argparse.Namespace, literature: Sequence[Publication], model: factory.Llm
+    found: Sequence[ResearchIdea], options: argparse.Namespace, literature: LiteratureStore, model: factory.Llm
 ) -> None:
     if options.json:
         show_json([asdict(idea) for idea in found])
@@ -154,7 +176,7 @@ def _show(
         show(f"Without a language model: hypotheses from the scores of the run{unread}.")
     if not available():
         show(MISSING)
-    elif not literature:
+    elif literature.empty:
         show("No literature: without --literature no idea is called novel.")
     for idea in found:
         show(f"\n{idea.name}: {idea.title}")

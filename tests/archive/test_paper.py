@@ -21,6 +21,7 @@ from archive.paper import build, prose
 from archive.paper.audit import audit
 from archive.paper.bibliography import SHIPPED, BibliographyError, entries
 from archive.paper.document import Document
+from archive.paper.floats import as_csv
 from archive.paper.lint import lint
 from archive.paper.markup import MarkupError, escape, tokens
 from archive.paper.numbers import QUANTITIES, Study, UnknownNumber
@@ -69,14 +70,20 @@ def codes(document: Document) -> list[str]:
 
 def test_the_numbers_are_those_of_the_rows(study: Study) -> None:
     shown = {key: study.shown(key) for key in ("runs", "evaluations", "evaluations.failed", "gain", "runs.champion")}
-    assert shown == {"runs": "3", "evaluations": "39", "evaluations.failed": "3", "gain": "0.55", "runs.champion": "3"}
+    assert shown == {
+        "runs": "3",
+        "evaluations": "39",
+        "evaluations.failed": "3",
+        "gain": "0.5500",
+        "runs.champion": "3",
+    }
     assert study.shown("baseline") == "3.0100"
     assert study.shown("best@small-1/tuning") == "2.7600"
     low, high = study.interval("gain") or (0, 0)
     assert low == pytest.approx(0.55 - 4.3026527 * 0.05 / 3**0.5)  # Student's t, two degrees of freedom
     assert high == pytest.approx(0.55 + 4.3026527 * 0.05 / 3**0.5)
     ablated = study.reader.query("SELECT node_id FROM nodes WHERE operator = 'revert' AND run = 'small-1'").rows[0][0]
-    assert study.shown(f"loss@{ablated}") == "0.25"
+    assert study.shown(f"loss@{ablated}") == "0.2500"
     assert 0 < study.value(f"loss.low@{ablated}") < 0.25 < study.value(f"loss.high@{ablated}")
 
 
@@ -125,7 +132,7 @@ def test_settings_of_the_plan_may_be_written(study: Study) -> None:
         ("results", "The baseline", "The \\input{/etc/passwd} baseline", "markup"),
         ("results", "The baseline", "The \\write18{id} baseline", "markup"),
         ("results", "\\tw{baseline}", "\\tw{baselines}", "unknown"),
-        ("results", "\\twfigure{stages}", "\\twfigure{scaling}", "unknown"),
+        ("results", "\\twfigure{stages}", "\\twfigure{spectrum}", "unknown"),
         ("related", "romera2024mathematical", "smith2031everything", "citation"),
         ("related", "FunSearch", "TODO: FunSearch", "placeholder"),
         ("related", "FunSearch", "Conclusions here. FunSearch", "placeholder"),
@@ -159,6 +166,23 @@ def test_an_improvement_whose_interval_holds_zero_is_not_claimed(tmp_path: Path,
     assert codes(changed(study, "results", "In ", f"{claim} ")) == []
     own = "Run two improves by \\tw{claim.gain@small-2}. In "
     assert "claim" in codes(changed(noisy, "results", "In ", own))
+
+
+def test_a_study_of_programs_of_several_sizes_has_a_scaling_figure(tmp_path: Path, study: Study) -> None:
+    assert "fig:scaling" not in prose.sections(study)["results"]
+    path = a_study(tmp_path / "a.duckdb")
+    sized = "UPDATE evaluations SET metrics = json_object('parameters', {}) WHERE score IS NOT NULL"
+    for size, shown in (("1000", False), ("1000 * ascii(node_id)", True)):
+        with duckdb.connect(str(path)) as raw:
+            raw.execute(sized.format(size))
+        sized_study = Study.of(open_reader(path), "small")
+        sections = prose.sections(sized_study)
+        assert ("\\twfigure{scaling}" in sections["results"]) == shown
+    assert lint(Document(sized_study, sections)) == []
+    lines = as_csv("scaling", sized_study).splitlines()
+    assert lines[0] == "run,seed,node,parameters,score,evaluations"
+    programs = "SELECT count(DISTINCT node_id) FROM study_evaluations WHERE purpose = 'screen' AND score IS NOT NULL"
+    assert [(len(lines) - 1,)] == sized_study.reader.query(programs).rows
 
 
 # ---------------------------------------------------------------- the small LaTeX
@@ -223,8 +247,8 @@ def test_each_attempt_is_a_new_folder(archive: Path, built: Path, monkeypatch: p
 def test_without_latex_there_is_html_of_the_same_content(built: Path) -> None:
     page, source = ((built / name).read_text() for name in ("paper.html", "paper.tex"))
     numbers = json.loads((built / "numbers.json").read_text())
-    assert numbers["gain"]["value"] == "0.55"
-    assert "0.55 (95% interval 0.4258 to 0.6742" in re.sub(r"\s+", " ", page)
+    assert numbers["gain"]["value"] == "0.5500"
+    assert "0.5500 (95% interval 0.4258 to 0.6742" in re.sub(r"\s+", " ", page)
     for run in ("small-1", "small-2", "small-3"):
         assert run in page
         assert run in source
@@ -290,10 +314,10 @@ def rewrite(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "code"),
     [
-        ("paper.tex", "\\twdef{gain}{$0.55$}", "\\twdef{gain}{$0.95$}", "number"),
+        ("paper.tex", "\\twdef{gain}{$0.5500$}", "\\twdef{gain}{$0.9500$}", "number"),
         ("paper.tex", "\\tw{baseline}", "2.1", "latex"),
         ("paper.tex", "small-2 &", "small-9 &", "latex"),
-        ("paper.html", "0.55", "0.95", "html"),
+        ("paper.html", "0.5500", "0.9500", "html"),
         ("sections/results.tex", "\\tw{baseline}", "2.1", "text"),
         ("sections/results.tex", "\\twtable{runs}", "", "text"),
         ("sections/related.tex", "lu2024aiscientist", "nobody2024", "text"),

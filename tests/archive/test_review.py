@@ -55,10 +55,10 @@ def test_a_paper_without_a_fault_is_not_accepted_by_checks(built: tuple[Path, Pa
 def test_a_changed_number_is_a_reason_to_reject(copied: tuple[Path, Path]) -> None:
     archive, paper = copied
     tex = (paper / "paper.tex").read_text()
-    (paper / "paper.tex").write_text(tex.replace("\\twdef{gain}{$0.55$}", "\\twdef{gain}{$0.95$}"))
+    (paper / "paper.tex").write_text(tex.replace("\\twdef{gain}{$0.5500$}", "\\twdef{gain}{$0.9500$}"))
     found = review_of(archive, paper)
     assert (found.decision, found.soundness, found.overall, found.confidence) == ("reject", 1, 1, 5)
-    assert any("gain is $0.95$; the archive says $0.55$" in words for words in found.weaknesses)
+    assert any("gain is $0.9500$; the archive says $0.5500$" in words for words in found.weaknesses)
     assert not any(words.startswith("Every number") for words in found.strengths)
 
 

@@ -137,7 +137,7 @@ def parse_search(words: list[str]) -> None:
     if words[0] in ("new", "adopt", "adopt-self", "tasks", "mcp", "transfer"):
         import_module(f"search.cli.{words[0].replace('-', '_')}")._parser().parse_args(words[1:])
         return
-    if words[0] in ("ideas", "write"):
+    if words[0] in ("ideas", "write", "review", "revise"):
         typed_words(
             import_module(f"search.cli.{words[0]}")._parser().parse_intermixed_args(words[1:]).overrides
         ).composition()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +16,9 @@ from typing import Any
 import pytest
 from inside import archive as ask
 from inside import run
+from launching import environment
 from launching import run as launched
-from model_server import Say
+from model_server import Act, Hang, Say
 from openai_api import OpenAiApi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "archive"))
@@ -128,7 +131,7 @@ def test_reviews_are_in_the_ledger_and_paid_once(folder: Path) -> None:
 
 def test_a_fault_outweighs_the_reviewers(folder: Path) -> None:
     tex = folder / "papers" / "small-1" / "paper.tex"
-    tex.write_text(tex.read_text().replace("\\twdef{gain}{$0.55$}", "\\twdef{gain}{$0.95$}"))
+    tex.write_text(tex.read_text().replace("\\twdef{gain}{$0.5500$}", "\\twdef{gain}{$0.9500$}"))
     with model(lambda text, turns: json.dumps(FORM)) as api:
         done = run(words(api, "review", "papers/small-1", "--reviewers", "1"), folder)
     assert done.returncode == 0, done.stderr
@@ -200,14 +203,27 @@ def test_no_word_of_a_reporting_reviewer_reaches_the_writer(folder: Path) -> Non
 
 
 def test_a_paper_that_was_killed_is_written_on_without_paying_twice(tmp_path: Path) -> None:
-    """A process, since a kill is what is tested."""
+    """A process, since a kill is what is tested: it waits for its fifth answer when it is killed."""
     a_study(tmp_path / "treewright.duckdb")
     with model(written) as api:
+        answer, fifth = api.act, threading.Event()
+
+        def hang(number: int) -> Act:
+            if number < 5:
+                return answer(number)
+            fifth.set()
+            return Hang()
+
+        api.act = hang
         typed = words(api, "write", "small", "--out", "papers")
-        killed = launched(typed, tmp_path, TREEWRIGHT_FAULT="commit:9")
-        assert killed.returncode == -9, killed.stderr
-        before = len(api.asked)
-        assert 0 < before < 10
-        assert launched(typed, tmp_path).returncode == 0
-    assert len(api.asked) <= 11, "at most the call that was in flight is sent again"
+        process = subprocess.Popen(typed, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
+        try:
+            assert fifth.wait(240)
+        finally:
+            process.kill()
+            process.wait()
+        api.act = answer
+        assert run(typed, tmp_path).returncode == 0
+    assert len(api.asked) == 11, "only the call that was in flight is sent again"
+    assert spent(tmp_path, "write") == 10
     assert ask(tmp_path, "audit", "papers/small-1").returncode == 0

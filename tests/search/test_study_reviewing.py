@@ -154,7 +154,7 @@ def test_the_decision_is_the_majoritys_unless_a_check_found_a_fault(
 
 def test_a_reviewer_reads_values_and_no_keys(study: Study, paper: Path) -> None:
     text = text_of(paper)
-    assert "The mean gain over the baseline is $0.55$" in text
+    assert "The mean gain over the baseline is $0.5500$" in text
     assert "\\tw{" not in text
     assert readable("\\twdef{a}{$1$}\n\\begin{document}\n\\tw{a} \\tw{b}\n\\end{document}\n") == "$1$ ?"
 
