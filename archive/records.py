@@ -214,6 +214,9 @@ class Request:
     """The baseline's training curve, against which the optional median rule stops slow runs. Not stored."""
     position_key: bytes = field(default=b"", repr=False)
     """The archive's secret, from which the positions that judge a claim are derived. Not stored with the request."""
+    case_key: bytes = field(default=b"", repr=False)
+    """The archive's secret, from which ``score.py`` draws the cases of ``select`` and ``holdout``. Empty: the same
+    cases in every archive. Not stored with the request."""
     seal: bool = False
     """Whether to train only, and to return ``Trained``. An evaluator that cannot do so evaluates as usual. Not stored.
     """

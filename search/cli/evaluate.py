@@ -120,9 +120,10 @@ def _program(options: argparse.Namespace, settled: Config) -> tuple[Program, Con
 def _requests(program: Program, purpose: Purpose, runs: int) -> list[Request]:
     """Return one request for each run, with a fresh seed.
 
-    On ``select`` all are judged at the same positions, which no archive uses.
+    On ``select`` all are judged at the same positions, and on the same cases, which no archive uses.
     """
-    shared = Request("again", "evaluate", 0, program.files, 0, purpose, position_key=secrets.token_bytes(32))
+    positions, cases = secrets.token_bytes(32), secrets.token_bytes(32)
+    shared = Request("again", "evaluate", 0, program.files, 0, purpose, position_key=positions, case_key=cases)
     run_id = secrets.token_hex(16)
     return [replace(shared, move=move, seed=evaluation_seed(run_id, move)) for move in range(1, runs + 1)]
 
@@ -248,6 +249,8 @@ class Report:
             lines.append(f"{_with(self.scores[0], unit)} on {self.split}, {why}")
         else:
             lines.append("no run was scored")
+        if self.split == "select" and isinstance(self.task, ProgramTask) and self.task.scorer is not None:
+            lines.append("what score.py draws for select was drawn for this command alone: another draws other cases")
         return "\n".join([*lines, *self._comparison(unit)])
 
     def _comparison(self, unit: str) -> list[str]:

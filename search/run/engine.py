@@ -264,12 +264,11 @@ class Engine:
         """Add to a request what the evaluator needs to know of the archive.
 
         For a screening that is the audit's strictness, the leader's mean (only scores that could beat it are audited
-        that strictly) and the baseline's pace; for a judgement it is the key to the secret positions.
+        that strictly) and the baseline's pace; for a claim the key to its cases, and to judge the secret positions, too.
         """
-        if request.seal:
-            return request
         if request.purpose != "screen":
-            return replace(request, position_key=self.archive.secret("positions"))
+            request = replace(request, case_key=self.archive.secret("cases"))
+            return request if request.seal else replace(request, position_key=self.archive.secret("positions"))
         pace = baseline_of(self.tree, request.node_id) if self.parts.median_rule else ()
         strictness = strictness_for(self.tree, request.node_id, self.parts.task)
         request = replace(request, strictness=strictness, baseline_pace=pace)

@@ -47,7 +47,11 @@ def test_a_request_carries_what_its_evaluation_needs(
     assert 0.0 < (strictness[("screen", False)] or 0.0) < math.inf
     keys = {each.purpose: each.position_key for each in asked}
     assert keys == {"screen": b"", "confirm": keys["report"], "report": search.archive.secret("positions")}
-    assert repr(keys["report"]) not in repr(asked)
+    drawn = {(each.purpose, each.seal): each.case_key for each in bench.evaluator.asked}
+    cases = search.archive.secret("cases")
+    assert drawn == {(p, half): cases if p != "screen" else b"" for p, half in drawn}
+    assert ("report", True) in drawn, "an evaluator that ignores seal judges at once"
+    assert not any(repr(secret) in repr(asked) for secret in (keys["report"], cases))
 
     def of(low: float | None) -> float | None:
         sigma = None if low is None else SeedDeviation(2 * low, low, 9.0, 2)

@@ -54,7 +54,7 @@ class Scorers:
         self.live = False
         """Whether the driver's language model answers candidates."""
         self._running: dict[int, ScorerProcess] = {}
-        self._sets: dict[Split, CaseSet] = {}
+        self._sets: dict[tuple[Split, bytes], CaseSet] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -74,19 +74,19 @@ class Scorers:
         if (scorer := self._running.pop(slot.index, None)) is not None:
             scorer.close()
 
-    def case_set(self, slot: Slot, split: Split) -> CaseSet:
+    def case_set(self, slot: Slot, split: Split, key: bytes = b"") -> CaseSet:
         """Return digest and number of a split's cases. Raises TaskError if two calls of ``cases`` differ."""
         with self._lock:
-            if split not in self._sets:
+            if (split, key) not in self._sets:
                 with self.of(slot) as scorer:
-                    once, again = scorer.cases(split), scorer.cases(split)
+                    once, again = scorer.cases(split, key), scorer.cases(split, key)
                 if once != again:
                     raise TaskError(
                         f"cases({split!r}, rng) of task {self._task.name!r} gives other data each time, so scores "
                         "could not be compared; draw random numbers from its argument rng only"
                     )
-                self._sets[split] = once
-            return self._sets[split]
+                self._sets[split, key] = once
+            return self._sets[split, key]
 
 
 class ProgramEvaluator:
@@ -152,7 +152,7 @@ class ProgramEvaluator:
             if (reason := self.gate(request.files)) is not None:
                 raise Aborted("invalid", reason)
             self._judge(request, slot, cancelled, on_progress, progress, results)
-            outcome = self._outcome(results, split, slot)
+            outcome = self._outcome(results, request, slot)
         except TaskError:
             raise
         except Exception as error:  # noqa: BLE001 - recorded; the search goes on
@@ -198,7 +198,8 @@ class ProgramEvaluator:
             progress.phase("score"),
         ):
             model = None if self._model is None else self._model.session(request)
-            scorer.judge(SPLIT_OF[request.purpose], request.seed, candidates, results, cancelled, model)
+            split, key = SPLIT_OF[request.purpose], request.case_key
+            scorer.judge(split, request.seed, candidates, results, cancelled, model, key)
 
     def _candidates(self, request: Request, slot: Slot, progress: Progress, cancelled: threading.Event) -> Candidates:
         """Return the factories of sandboxes for an evaluation: of the candidate, and of the seed."""
@@ -207,7 +208,7 @@ class ProgramEvaluator:
         baseline = self._host.sandboxes(seed, slot, Progress(), cancelled)
         return Candidates(own, baseline, lambda: None if cancelled.is_set() else self._host.start_ahead(slot))
 
-    def _outcome(self, results: CaseResults, split: Split, slot: Slot) -> dict[str, Any]:
+    def _outcome(self, results: CaseResults, request: Request, slot: Slot) -> dict[str, Any]:
         """Return the fields of the scored or failed evaluation. Raises TaskError for metrics that contradict."""
         metrics, metric = _means(results), self.task.metric
         score = float(np.mean([case.value for case in results.cases]))
@@ -223,7 +224,8 @@ class ProgramEvaluator:
         if (problem := metric.check(score)) is not None:
             return {"outcome": "invalid", "reason": problem}
         values = np.array([case.value for case in results.cases])
-        by_case = WindowScores.of(self._scorers.case_set(slot, split).digest, values)
+        used = self._scorers.case_set(slot, SPLIT_OF[request.purpose], request.case_key)
+        by_case = WindowScores.of(used.digest, values)
         return {"score": score, "windows": by_case, "certificate": results.certificate}
 
     @property

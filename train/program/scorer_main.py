@@ -259,26 +259,26 @@ class Judge:
     def __init__(self, scorer: Any, sample: tuple[int, str] | None = None) -> None:
         self._scorer = scorer
         self._sample = sample
-        self._cases: dict[str, list[tuple[str, Any]]] = {}
+        self._cases: dict[tuple[str, bytes], list[tuple[str, Any]]] = {}
 
-    def cases(self, split: str) -> list[tuple[str, Any]]:
+    def cases(self, split: str, key: bytes = b"") -> list[tuple[str, Any]]:
         """Return (name, data) of each case. Raises ValueError for none, and for two of one name."""
-        if split not in self._cases:
-            self._cases[split] = self._used(split)
-        return self._cases[split]
+        if (split, key) not in self._cases:
+            self._cases[split, key] = self._used(split, key)
+        return self._cases[split, key]
 
-    def case_set(self, split: str) -> tuple[str, int]:
+    def case_set(self, split: str, key: bytes = b"") -> tuple[str, int]:
         """Return a digest of a split's cases, made anew, and their number: equal in all processes if reproducible."""
-        text, used = hashlib.sha256(), self._used(split)
+        text, used = hashlib.sha256(), self._used(split, key)
         for name, data in used:
             text.update(f"{name}\0".encode("utf-8", "surrogatepass") + _bytes_of(data))
         return text.hexdigest()[:16], len(used)
 
-    def score(self, handle: Handle, split: str, seed: int) -> Iterator[dict[str, Any]]:
+    def score(self, handle: Handle, split: str, seed: int, key: bytes = b"") -> Iterator[dict[str, Any]]:
         """Yield the result of each case. Raises Invalid, CandidateEnded, and whatever the scorer raises."""
         handle.begin(split, seed)
         errors: list[str] = []
-        for number, (name, data) in enumerate(self.cases(split)):
+        for number, (name, data) in enumerate(self.cases(split, key)):
             handle.begin_case(name)
             found = _result(self._scorer.score(handle, Case(name, split, data, seed)), handle.model)  # type: ignore[arg-type]
             yield {"case": name, **found}
@@ -288,9 +288,9 @@ class Judge:
                 last = f". {found['feedback']}" if split == "val" else ""  # it may quote the hidden item
                 raise Invalid(f"its first {_FIRST} items all ended in an error: {counted}{last}")
 
-    def _used(self, split: str) -> list[tuple[str, Any]]:
+    def _used(self, split: str, key: bytes) -> list[tuple[str, Any]]:
         """Return the cases that count, made anew. A larger sample contains each smaller one."""
-        named = _named(self._made(split), split)
+        named = _named(self._made(split, key), split)
         if split != "val" or self._sample is None:
             return named
         count, seed = self._sample
@@ -298,15 +298,20 @@ class Judge:
         chosen = set(sorted(order, key=order.__getitem__)[:count])
         return [each for each in named if each[0] in chosen]
 
-    def _made(self, split: str) -> list[Any]:
-        return list(self._scorer.cases(split, generator_of(split))) if hasattr(self._scorer, "cases") else [None]
+    def _made(self, split: str, key: bytes) -> list[Any]:
+        return list(self._scorer.cases(split, generator_of(split, key))) if hasattr(self._scorer, "cases") else [None]
 
 
-def generator_of(split: str) -> np.random.Generator:
-    """Return the generator from which the cases of a split are drawn: the same in every process."""
+def generator_of(split: str, key: bytes = b"") -> np.random.Generator:
+    """Return the generator from which the cases of a split are drawn: the same in every process.
+
+    ``key``: an archive's secret, without which nobody can draw its cases of ``select`` and ``holdout``. Those of
+    ``val`` do not depend on it, so that scores of all archives can be compared.
+    """
     import numpy as np  # only scorers with cases are worth its time
 
-    seed = int.from_bytes(hashlib.sha256(f"cases/{split}".encode()).digest()[:8], "little")
+    text = f"cases/{split}".encode() + (b"" if split == "val" else key)
+    seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
     return np.random.default_rng(seed)
 
 
@@ -384,12 +389,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _answer(channel: Channel, judge: Judge, request: Frame, llm: ModelClient | None) -> None:
-    split = request.message["split"]
+    split, key = request.message["split"], request.payload
     if request.kind == "cases":
-        channel.send({"type": "cases"}, pack(list(judge.case_set(split))))
+        channel.send({"type": "cases"}, pack(list(judge.case_set(split, key))))
         return
     try:
-        for result in judge.score(Handle(channel, llm), split, request.message["seed"]):
+        for result in judge.score(Handle(channel, llm), split, request.message["seed"], key):
             channel.send({"type": "case"}, pack(result))
         channel.send({"type": "done"})
     except Invalid as invalid:

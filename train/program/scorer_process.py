@@ -102,9 +102,12 @@ class ScorerProcess:
     def close(self) -> None:
         self._process.kill()
 
-    def cases(self, split: Split) -> CaseSet:
-        """Return a digest of the names and data of a split's cases, made anew, and their number. Raises TaskError."""
-        self._send({"type": "cases", "split": split})
+    def cases(self, split: Split, key: bytes = b"") -> CaseSet:
+        """Return a digest of the names and data of a split's cases, made anew, and their number. Raises TaskError.
+
+        ``key``: an archive's secret, as in ``judge``.
+        """
+        self._send({"type": "cases", "split": split}, key)
         digest, count = unpack(self._receive(self._task.limits.scorer_seconds, 0.0).payload)
         return CaseSet(str(digest), int(count))
 
@@ -116,14 +119,16 @@ class ScorerProcess:
         results: CaseResults,
         cancelled: threading.Event,
         model: ModelSession | None = None,
+        key: bytes = b"",
     ) -> None:
         """Judge the candidate on all cases of a split; add each result to ``results`` when it arrives.
 
-        ``model``: answers what the scorer asks the driver's language model. Raises Aborted for what is the candidate's
-        fault, TaskError for what is the scorer's.
+        ``model``: answers what the scorer asks the driver's language model. ``key``: an archive's secret, from which
+        the cases of ``select`` and ``holdout`` are drawn. Raises Aborted for what is the candidate's fault, TaskError
+        for what is the scorer's.
         """
         self._cancelled.current, self._model = cancelled, model
-        self._send({"type": "score", "split": split, "seed": seed})
+        self._send({"type": "score", "split": split, "seed": seed}, key)
         ended: Aborted | None = None
         while True:
             began = time.monotonic() - self._model_seconds

@@ -92,6 +92,26 @@ def test_feedback_of_claims_is_not_kept_and_their_cases_can_be_paired(tmp_path: 
     assert len(sets) == 2
 
 
+def test_cases_of_a_claim_follow_from_the_archives_key_and_those_of_val_do_not(tmp_path: Path) -> None:
+    """Real scorer processes, since the key has to reach what they draw; the second one is a resumed search."""
+    task = task_of(tmp_path, SCORER.replace('"x": i,', '"x": int(rng.integers(10**9)),'))
+    evaluator, resumed = (InThisProcess(task, NoSandbox(tier="bwrap")) for _ in range(2))
+
+    def drawn(purpose: Purpose, key: bytes, judge: InThisProcess = evaluator) -> tuple[str, tuple[float, ...]]:
+        judge.functions = {"answer": lambda x: x}
+        request = Request("n", "r", 1, task.seed_files(), 7, purpose, case_key=key)
+        found = judge.evaluate(request, SLOT, threading.Event(), lambda *_: None)
+        assert isinstance(found, Scored)
+        assert found.windows is not None
+        return found.windows.position_set, tuple(case.value for case in found.cases)
+
+    assert drawn("screen", b"one") == drawn("screen", b"other")
+    sets = [drawn("confirm", b"one"), *(drawn("report", key) for key in (b"one", b"other", b""))]
+    assert drawn("report", b"one", resumed) == sets[1]
+    assert len({name for name, _ in sets}) == 4, "the name of a set tells archives apart: only equal ones are compared"
+    assert len({value for _, values in sets for value in values}) == 12
+
+
 def test_a_broken_constraint_is_no_score_and_keeps_its_figures(tmp_path: Path) -> None:
     task = task_of(tmp_path, SCORER, constraints=[{"metric": "size", "at_most": 15}])
     found = evaluate(task, answer=lambda x: x + 1)
