@@ -2,9 +2,9 @@
 
 import numpy as np
 
-SPAN = 10  # tune: 2..200 log
-SIZE = 0.3  # tune: 0.05..5 log
-HOLD = 0.0  # tune: 0..0.5
+SPAN = 10  # tune: 4..100 log
+SIZE = 0.3  # tune: 0.05..2 log
+HOLD = 0.0  # tune: 0..0.3
 RISK = 0.0  # tune: 0..2
 MEMORY = 50  # tune: 20..500 log
 
