@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gallery import TASKS, judged, module_of, seed_of
+from gallery import TASKS, judged, mean, module_of, seed_of, task_of
 
 from archive.interval import Interval, mean_interval
 from prepare.scorer import Invalid
@@ -54,6 +54,14 @@ def funsearch(item: int, bins: Any) -> Any:
 
 def test_the_published_heuristics_come_out_again() -> None:
     assert excess(funsearch) == [3.11, 0.68]
+
+
+def test_thresholds_that_were_set_by_hand_reach_the_best_known_value() -> None:
+    seed, known = seed_of("binpacking"), task_of("binpacking").known
+    vars(seed).update(NEAR=4, FAR=24, ORDER=0, NEAR_100=1, FAR_100=24, ORDER_100=1)
+    assert known is not None
+    found = mean(judged("binpacking", {"choose": choosing(seed.priority)}))
+    assert known.standing(found, maximise=False) == "equals"
 
 
 def test_a_claim_has_enough_cases_to_tell_a_better_heuristic() -> None:
