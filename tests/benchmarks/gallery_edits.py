@@ -9,6 +9,8 @@ import ast
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gallery_steps import STEPS
+
 from archive.records import Candidate, Propose
 from archive.tree import Tree
 from operators.base import Context, NoCandidate
@@ -204,13 +206,13 @@ def timed(jobs, orders):
 ''',
         )
     ],
-}
-"""Task -> (idea, definition that replaces the one of its name)."""
+} | STEPS
+"""Task -> (idea, text); see ``with_edit`` for what the text replaces."""
 
 
 @dataclass(frozen=True)
 class ScriptedEdits:
-    """An operator that makes the edits of a task, each where it is not made yet."""
+    """An operator that makes the edits of a task: the next step of a program, any line that a prompt lacks."""
 
     task: str
     name: str = "edits"
@@ -221,20 +223,58 @@ class ScriptedEdits:
         return tree.scored(node_id)
 
     def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
-        """Return the parent with a definition replaced."""
+        """Return the parent with an edit made."""
         path, text = next(iter(lineage_files(context.tree, move.parents[0])[-1].items()))
-        for idea, definition in EDITS[self.task]:
-            if (changed := replaced(text, definition.strip())) != text:
-                return Candidate({path: changed}, move.parents, self.name, idea)
-        return NoCandidate("all edits are made already")
+        made = [with_edit(path, text, edit) == text for _, edit in EDITS[self.task]]
+        left = [number for number, done in enumerate(made) if not done]
+        if path.endswith(".txt"):
+            context.rng.shuffle(left)
+        else:
+            left = [number for number in left if not any(made[number:])]
+        if not left:
+            return NoCandidate("all edits are made already")
+        idea, edit = EDITS[self.task][left[0]]
+        return Candidate({path: with_edit(path, text, edit)}, move.parents, self.name, idea)
+
+
+def with_edit(path: str, text: str, edit: str) -> str:
+    """Return a file with an edit: definitions of Python replaced, a line before a prompt's last one, a whole file."""
+    match path.rpartition(".")[2]:
+        case "py":
+            return replaced(text, edit.strip())
+        case "txt":
+            lines = text.splitlines()
+            return text if edit in lines else "\n".join([*lines[:-1], edit, lines[-1]]) + "\n"
+        case _:
+            return edit
 
 
 def replaced(text: str, definitions: str) -> str:
-    """Return a program with functions replaced by those of the same names; new ones are added at its end."""
+    """Return a program with functions replaced by those of the same names; all that is new is added.
+
+    Constants that are there keep their values.
+    """
     for new in ast.parse(definitions).body:
-        lines, own = text.splitlines(), definitions.splitlines()[new.lineno - 1 : new.end_lineno]
-        place = [node for node in ast.parse(text).body if getattr(node, "name", None) == getattr(new, "name", "")]
-        for node in place:
-            lines[node.lineno - 1 : node.end_lineno] = own
-        text = "\n".join(lines if place else [*lines, "", "", *own]) + "\n"
+        own = definitions.splitlines()[new.lineno - 1 : new.end_lineno]
+        lines, body = text.splitlines(), ast.parse(text).body
+        place = [node for node in body if named(node) == named(new)]
+        if isinstance(new, ast.FunctionDef):
+            for node in place:
+                lines[node.lineno - 1 : node.end_lineno] = own
+            lines = lines if place else [*lines, "", "", *own]
+        elif not place:
+            head = body[0].end_lineno or 0  # a module's docstring
+            lines[head:head] = ["", *own] if isinstance(new, ast.Import) else []
+            first = next(node for node in body if isinstance(node, ast.FunctionDef)).lineno - 1
+            lines[first:first] = [] if isinstance(new, ast.Import) else [*own, "", ""]
+        text = "\n".join(lines) + "\n"
     return text
+
+
+def named(node: ast.stmt) -> str:
+    """Return what a statement defines: a function's name, a constant's, or the text of an import."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+        case _:
+            return ast.unparse(node)
