@@ -264,7 +264,7 @@ class Engine:
         """Add to a request what the evaluator needs to know of the archive.
 
         For a screening that is the audit's strictness, the leader's mean (only scores that could beat it are audited
-        that strictly) and the baseline's pace; for a claim the key to its cases, and to judge the secret positions, too.
+        that strictly) and the baseline's pace; for a claim the key to its cases, to judge that to positions, too.
         """
         if request.purpose != "screen":
             request = replace(request, case_key=self.archive.secret("cases"))
