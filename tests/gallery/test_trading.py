@@ -49,26 +49,35 @@ def test_the_filters_expectation_is_what_the_scorer_says() -> None:
     """The mean of 12 seeds, within four standard errors of it: one seed has a deviation of 0.2."""
     found = []
     for seed in range(12):
-        market = SCORER.Market(SCORER.prices_of(np.random.default_rng([seed, 9]), SCORER.BARS, SCORER.STRENGTH))
+        market = SCORER.Market(*SCORER.prices_of(np.random.default_rng([seed, 9]), SCORER.BARS, SCORER.STRENGTH))
         SCORER.follow(market)
-        found.append(SCORER.sharpe(np.subtract(market.gross, market.costs))[0])
+        found.append(market.ratio[0])
     assert np.mean(found) == pytest.approx(SCORER.EXPECTED, abs=4 * 0.2 / 12**0.5)
 
 
 def test_prices_follow_the_evaluations_seed() -> None:
-    drawn = [SCORER.prices_of(np.random.default_rng([seed, 0]), 50, 0.1) for seed in (1, 1, 2)]
+    drawn = [SCORER.prices_of(np.random.default_rng([seed, 0]), 50, 0.1)[0] for seed in (1, 1, 2)]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
 
 
+def test_what_positions_earn_is_expected_by_the_drift() -> None:
+    prices, expected = SCORER.prices_of(np.random.default_rng(3), 4000, 0.5)
+    returns = prices[1:] / prices[:-1] - 1
+    noise = returns - expected[1:]
+    assert abs(noise.mean()) < 4 * noise.std() / noise.size**0.5
+    assert np.corrcoef(returns.ravel(), expected[1:].ravel())[0, 1] > 0.3
+
+
 def test_a_position_earns_what_comes_after_it() -> None:
-    market = SCORER.Market(np.array([[1.0], [2.0], [1.0]]) * np.ones(SCORER.MARKETS))
     ones = np.ones(SCORER.MARKETS)
+    market = SCORER.Market(*(np.array([[a], [b], [c]]) * ones for a, b, c in ((1.0, 2.0, 1.0), (9.0, 0.3, 0.2))))
     assert market(ones)[0] == 1.0  # nothing is earned before the first prices
     assert market(ones)[0] == 2.0
     assert market(-ones)[0] == 1.0
     assert market(ones) is None
     assert market.gross == [1.0, 0.5]
+    assert market.expected == pytest.approx([0.3, -0.2])
     assert market.costs == pytest.approx([SCORER.COST, 2 * SCORER.COST])
 
 
