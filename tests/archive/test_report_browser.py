@@ -119,6 +119,39 @@ def test_the_board_follows_a_search_that_is_writing(tmp_path: Path) -> None:
             assert page.said == []
 
 
+def test_the_panel_of_a_narrow_board_stays_when_news_come(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with Archive.open(path) as archive, SqlServer(archive):
+        diary, odd = write(archive)
+        diary.child(diary.tree.nodes[0], idea="in a slot")
+        with served(path) as address, chromium(400) as page:
+            open_page(page, f"{address}#view=overview")
+            page.locator("#now", has_text="in a slot").wait_for()
+            page.click(f"#lessons a >> text={odd.node_id[:8]}")
+            page.locator(f"#node[data-shown='{odd.node_id}']").wait_for()
+            diary.screened(diary.child(diary.tree.nodes[1]), 2.9)
+            page.locator("#summary", has_text="8 candidates").wait_for(timeout=60_000)
+            page.locator(f"#node[data-shown='{odd.node_id}']").wait_for()
+            above = page.locator("#node").evaluate("(panel) => panel.previousSibling.querySelector('h2').textContent")
+            assert above == "Lessons"
+            assert page.said == []
+
+
+def test_the_board_shows_the_other_runs_of_the_archive(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with Archive.open(path) as archive:
+        a_family(archive, name="older")
+        write(archive)
+    with served(path) as address, chromium() as page:
+        open_page(page, address)
+        other = page.locator("#runs a").inner_text()
+        page.click("#runs a")
+        page.locator("#title", has_text=f"Run {other}").wait_for()
+        page.go_back()
+        page.locator("#title", has_text=f"Run {other}").wait_for(state="detached")
+        assert page.said == []
+
+
 @pytest.mark.parametrize("width", [1400, 400])
 def test_the_boards_buttons_steer(tmp_path: Path, width: int) -> None:
     path, orders = tmp_path / "a.duckdb", list[Any]()
@@ -134,6 +167,8 @@ def test_the_boards_buttons_steer(tmp_path: Path, width: int) -> None:
         open_page(page, f"{address}#view=tree")
         show(page, odd.node_id[:10])
         page.locator("#node", has_text=odd.node_id[:8]).wait_for()
+        if width < 900:
+            page.click("#steer summary")
         page.get_by_placeholder("try ...").fill("try less")
         for command in ("instruct", "pin", "pause", "budget"):
             with page.expect_response("**/steer"):

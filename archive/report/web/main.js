@@ -80,6 +80,7 @@
     navigate({ ...now, view: known.name });
     const marks = now.params.toString().replace(/(^|&)node=[^&]*/, "");
     const same = drawn && drawn.name === known.name;
+    if (fresh) $("main").append($("node")); // the panel may lie within what is drawn anew
     if (same && known.update) known.update(drawn.root, now);
     else if (!same || fresh || drawn.marks !== marks) draw(known, now);
     drawn.marks = marks;
@@ -120,6 +121,9 @@
     if (source.live && next !== run) { run = next; source.version = null; await follow(); return; }
     render(false);
   }
+
+  // Keep times since a moment true while no new facts come.
+  setInterval(() => { for (const each of document.querySelectorAll("[data-since]")) each.textContent = Treewright.ago(Date.now() / 1000 - each.dataset.since); }, 1000);
 
   $("views").addEventListener("keydown", (event) => {
     const links = [...$("views").children], step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

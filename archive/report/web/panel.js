@@ -5,16 +5,23 @@ Object.assign(Treewright, (() => {
   const RELATIVES = 40;
   const HINT = "Click a dot, a node or an id: its idea, diff, curve, log and cost are shown here. The address of the page then names it.";
   const narrow = window.matchMedia("(max-width: 900px)");
-  let tapped = null, shown = null, focus = null;
+  let tapped = null, heading = null, shown = null, focus = null;
 
-  document.addEventListener("click", (event) => { tapped = event.target.closest("figure, .scroll, section") || tapped; }, true);
+  document.addEventListener("click", (event) => {
+    const found = event.target.closest("#view figure, #view .scroll, #view section");
+    if (!found || $("node").contains(found)) return;
+    tapped = found;
+    heading = found.closest("section")?.querySelector("h2")?.textContent;
+  }, true);
+
+  // Return what was tapped, or the section that took its place when new facts were drawn.
+  const near = () => tapped?.isConnected ? tapped : [...document.querySelectorAll("#view section")].find((one) => one.querySelector("h2")?.textContent === heading);
 
   // Put the panel where it belongs: into the second column, or under what was tapped.
   function place() {
-    const panel = $("node"), near = narrow.matches && tapped && tapped.isConnected && !panel.contains(tapped) ? tapped : null;
-    const before = near ? near.nextSibling : null, home = near ? near.parentElement : $("main");
-    if (narrow.matches && panel.contains(tapped)) return; // a link within the panel
-    if (panel.parentElement !== home || (near && panel.previousSibling !== near)) home.insertBefore(panel, before);
+    const panel = $("node"), above = narrow.matches ? near() : null, before = above ? above.nextSibling : null, home = above ? above.parentElement : $("main");
+    if (before === panel) return;
+    if (panel.parentElement !== home || above) home.insertBefore(panel, before);
   }
 
   // Show a node (its position; -1: none), unless it is shown with the same facts.
@@ -37,12 +44,12 @@ Object.assign(Treewright, (() => {
 
   function summary(i, state) {
     const nodes = state.facts.nodes, parts = [];
-    const heading = element("h2", `${short(i)} · ${nodes.operator[i]}`);
-    heading.title = heading.dataset.node = nodes.id[i];
+    const title = element("h2", `${short(i)} · ${nodes.operator[i]}`);
+    title.title = title.dataset.node = nodes.id[i];
     const bar = element("p", undefined, "controls");
     bar.append(button("Close", () => Treewright.go({ node: null })), Object.assign(element("a", "in the tree"), { href: address({ view: "tree" }) }), Object.assign(element("a", "its curve"), { href: address({ view: "curves", nodes: together(state, i) }) }));
     if (Treewright.views.has("compare")) bar.append(Object.assign(element("a", "compare"), { href: address({ view: "compare", nodes: together(state, i) }) }));
-    parts.push(heading, bar, element("p", nodes.idea[i], "idea"));
+    parts.push(title, bar, element("p", nodes.idea[i], "idea"));
     if (nodes.suspect[i]) parts.push(element("p", `Ranked out: ${nodes.suspect[i]}`, "suspect"));
     parts.push(outcome(i, state), element("p", cost(i, nodes), "quiet"));
     for (const [name, some] of [["parents", nodes.parents[i]], ["children", state.children[i]]]) if (some.length) parts.push(relatives(name, some));

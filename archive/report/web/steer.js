@@ -1,7 +1,8 @@
 "use strict";
 // The buttons of the live page: commands to the running search. Answers are set as text, never as markup.
 Treewright.steering = () => {
-  const { $, element } = Treewright, bar = element("section");
+  const { $, element } = Treewright, bar = element("details");
+  bar.open = !Treewright.narrow.matches;
   bar.id = "steer";
   const said = element("span");
   said.className = "quiet";
@@ -59,6 +60,6 @@ Treewright.steering = () => {
     button("Budget +10", () => ({ command: "budget", limit: "evaluations", added: 10 })), said,
   );
   second.append(wordsLabel, button("Instruct", () => ({ command: "instruct", words: words.value })), nodeLabel, mark("pin"), mark("ban"), mark("free"), fileLabel);
-  bar.append(element("h2", "Steer"), first, second);
+  bar.append(element("summary", "Steer the running search"), first, second);
   $("views").before(bar);
 };

@@ -104,7 +104,7 @@
 
   // ------------------------------------------------------------ now
 
-  const ago = (seconds) => seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 2)} h`;
+  const ago = Treewright.ago = (seconds) => seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 2)} h`;
 
   // Say how far the run is in its limits, and how long it takes at the pace of the latest evaluations.
   function forecast({ now: { limits, pace }, run, spending }) {
@@ -121,11 +121,18 @@
   }
 
   function current(now) {
-    const { open, pace } = now.facts.now, live = Treewright.source.live, at = live ? Date.now() / 1000 : pace.last;
+    const { open } = now.facts.now, live = Treewright.source.live;
     const made = section("Now", forecast(now.facts));
     made.id = "now";
     if (!open.length) made.append(element("p", "Nothing is in progress.", "quiet"));
-    else made.append(element("p", `In progress${live ? "" : " when this page was made"}: chosen, and not yet recorded as scored, failed or refused.`, "quiet"), table(open.map((one) => ({ does: one.does, stage: one.stage, candidate: one.node === null ? "–" : link(one.node), ...(live ? { for: ago(Math.max(0, at - one.since)) } : { since: clock(one.since) }), idea: cut(one.idea, 80) }))));
+    else made.append(element("p", `In progress${live ? "" : " when this page was made"}: chosen, and not yet recorded as scored, failed or refused.`, "quiet"), table(open.map((one) => ({ does: one.does, stage: one.stage, candidate: one.node === null ? "–" : link(one.node), ...(live ? { for: since(one.since) } : { since: clock(one.since) }), idea: cut(one.idea, 80) }))));
+    return made;
+  }
+
+  // Return an element with the time since a moment, which main.js keeps true.
+  function since(seconds) {
+    const made = element("span", ago(Date.now() / 1000 - seconds));
+    made.dataset.since = seconds;
     return made;
   }
 
