@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from archive.errors import ArchiveError
 from archive.query.query import Reader
 from archive.report.details import details
 from archive.report.facts import gather
 from archive.report.page import offline_page
+from archive.report.parts import Analysis, all_parts, installed_analyses
 from archive.storage.outputs import check_output
 
 
@@ -24,9 +27,16 @@ class Written:
     files: tuple[Path, ...]
 
 
-def write_report(reader: Reader, run: str | None, out: Path, plots: Path | None = None) -> Written:
+def write_report(
+    reader: Reader,
+    run: str | None,
+    out: Path,
+    plots: Path | None = None,
+    analyses: Mapping[str, Analysis] | None = None,
+) -> Written:
     """Write the page of a run (default: the most recently active one) to ``out``, atomically.
 
+    ``analyses``: further parts of the page by name (default: those that are installed).
     Raises ArchiveError for a place that cannot be written or is an archive, or plots without what draws them.
     """
     check_output(out)
@@ -38,7 +48,7 @@ def write_report(reader: Reader, run: str | None, out: Path, plots: Path | None 
         unfinished = Path(name)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                for piece in offline_page(facts, details(reader, nodes["id"], nodes["parents"])):
+                for piece in _pieces(reader, facts, installed_analyses() if analyses is None else analyses):
                     file.write(piece)
             unfinished.chmod(0o644 & ~_umask())
             unfinished.replace(out)
@@ -52,6 +62,20 @@ def write_report(reader: Reader, run: str | None, out: Path, plots: Path | None 
 
         files += draw(facts, plots)
     return Written(str(facts["run"]["run"]), len(nodes["id"]), tuple(files))
+
+
+def _pieces(reader: Reader, facts: Mapping[str, Any], analyses: Mapping[str, Analysis]) -> Iterator[str]:
+    """Yield the page, with the programs of roots and of nodes whose diffs are cut: others follow from the diffs."""
+    ids, parents = facts["nodes"]["id"], facts["nodes"]["parents"]
+    whole = [node_id for node_id, above in zip(ids, parents, strict=True) if not above]
+
+    def noted() -> Iterator[dict[str, Any]]:
+        for node_id, detail in zip(ids, details(reader, ids, parents), strict=True):
+            if detail["cut"]:
+                whole.append(node_id)
+            yield detail
+
+    yield from offline_page(facts, noted(), all_parts(reader, facts["run"]["run"], analyses, whole))
 
 
 def _umask() -> int:

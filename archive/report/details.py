@@ -24,6 +24,8 @@ _CASES = 40
 _AT_ONCE = 200
 """Nodes whose cases are read at once: times ``_CASES``, below the cap of a query's rows."""
 _FEEDBACK = 300
+_PROGRAM = 400_000
+"""Characters: longer programs are compared by ``python -m archive diff``."""
 _CERTIFICATE = 20_000
 """Characters: longer ones are printed by ``python -m archive certificate ID``."""
 
@@ -38,9 +40,10 @@ def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]
         texts.fetch([*part, *(ids[p[0]] for p in parents[first : first + 500] if p)])
         for offset, node_id in enumerate(part):
             above = parents[first + offset]
-            before = texts.of(ids[above[0]]) if above else {}
+            changed = _changes(texts.of(ids[above[0]]), texts.of(node_id)) if above else []
             yield {
-                "diff": diff(before, texts.of(node_id)) if above else "",
+                "diff": _joined(changed),
+                "cut": max(0, len(changed) - _DIFF_LINES),
                 "curve": curves.get(node_id, []),
                 "evaluations": evaluations.get(node_id, []),
                 "cases": cases.get(node_id, []),
@@ -50,11 +53,30 @@ def details(reader: Reader, ids: Sequence[str], parents: Sequence[Sequence[int]]
 
 def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """Return a unified diff of all files, cut after some hundred lines."""
+    return _joined(_changes(before, after))
+
+
+def program(reader: Reader, node_id: str) -> dict[str, list[str]] | None:
+    """Return the lines of each file of a node, as in the diffs; None if there is no such node or it is very long."""
+    texts = Texts(reader)
+    texts.fetch([node_id])
+    files = texts.of(node_id)
+    if not files or sum(map(len, files.values())) > _PROGRAM:
+        return None
+    return {path: [printable(line) for line in text.splitlines()] for path, text in files.items()}
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return the lines of a unified diff of all files."""
     lines: list[str] = []
     for path in sorted({*before, *after}):
         old, new = before.get(path, ""), after.get(path, "")
         if old != new:
             lines += [f"--- {path}", f"+++ {path}", *_changed(old.splitlines(), new.splitlines())]
+    return lines
+
+
+def _joined(lines: Sequence[str]) -> str:
     if len(lines) > _DIFF_LINES:
         lines = [*lines[:_DIFF_LINES], f"... {len(lines) - _DIFF_LINES} more lines"]
     return printable("\n".join(lines))

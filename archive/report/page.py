@@ -17,16 +17,25 @@ from typing import Any
 
 CHUNK = 50
 """Nodes whose details are packed together: what a click has to unpack."""
+PARTS = 4_000_000
+"""Characters of the packed parts together; prompts and answers beyond them are left out."""
 
-VIEWS = ("overview", "tree", "curves", "cases", "models", "failures")
+VIEWS = ("overview", "tree", "curves", "table", "compare", "parameters", "cases", "models", "failures")
 """Files of ``web/views`` in the order of the page's navigation."""
 _WEB = Path(__file__).resolve().parent / "web"
 _LIBRARY = "vendor/echarts.min.js"
-_PARTS = ("core", "chart", "panel", *(f"views/{name}" for name in VIEWS), "steer", "main")
+_PARTS = ("core", "chart", "panel", "parts", "grid", "syntax", *(f"views/{name}" for name in VIEWS), "steer", "main")
 
 
-def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the page's text in pieces; ``details``: an object per node, in the order of the nodes."""
+def offline_page(
+    facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]], parts: Iterable[tuple[str, Any]] = ()
+) -> Iterator[str]:
+    """Yield the page's text in pieces.
+
+    Args:
+        details: An object per node, in the order of the nodes.
+        parts: What views ask for by name; read after the details, until ``PARTS`` characters are used.
+    """
     before, after = _template(connect="'none'").split("@data@")
     yield before
     yield f'<script type="application/octet-stream" id="facts" data-chunk="{CHUNK}">{_packed(facts)}</script>\n'
@@ -39,6 +48,13 @@ def offline_page(facts: Mapping[str, Any], details: Iterable[Mapping[str, Any]])
             held, place = [], place + 1
     if held:
         yield _block(place, held)
+    room = PARTS
+    for name, value in parts:
+        block = f'<script type="application/octet-stream" id="part-{name}">{_packed(value)}</script>\n'
+        room -= len(block)
+        if room < 0:
+            break
+        yield block
     yield after
 
 
@@ -50,7 +66,7 @@ def live_page() -> str:
 def policy(connect: str) -> str:
     """Return the content policy: the page's own script and style by their hashes, and nothing else."""
     return (
-        f"default-src 'none'; script-src {_hash(script())}; style-src {_hash(_read('page.css'))}; "
+        f"default-src 'none'; script-src {_hash(script())}; style-src {_hash(_style())}; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
 
@@ -64,7 +80,11 @@ def script() -> str:
 
 def _template(connect: str) -> str:
     page = _read("page.html").replace("@policy@", policy(connect))
-    return page.replace("@style@", _read("page.css")).replace("@script@", script())
+    return page.replace("@style@", _style()).replace("@script@", script())
+
+
+def _style() -> str:
+    return _read("page.css") + _read("views.css")
 
 
 def _read(name: str) -> str:

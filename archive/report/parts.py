@@ -7,12 +7,14 @@ program, this package does not know how to read. Entry points of other projects 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from typing import Any
 
 from archive.query.query import Reader, held
 from archive.report.calls import calls, moves_in_order, texts
+from archive.report.details import program
 from archive.report.failures import failures, refusals
 from archive.report.heatmap import heatmap
 
@@ -22,6 +24,7 @@ GROUP = "treewright.report"
 _OURS = ("operators", "search", "train")
 _PARTS: Mapping[str, Analysis] = {"calls": calls, "cases": heatmap, "failures": failures, "refusals": refusals}
 _TEXTS = re.compile(r"texts-([0-9]{1,9})")
+_FILES = re.compile(r"files-([0-9a-zA-Z]{1,64})")
 
 
 def installed_analyses() -> dict[str, Analysis]:
@@ -38,16 +41,26 @@ def part(reader: Reader, run: str, name: str, analyses: Mapping[str, Analysis]) 
     with held(reader) as one:
         if (found := _TEXTS.fullmatch(name)) is not None:
             return texts(one, run, int(found[1]))
+        if (found := _FILES.fullmatch(name)) is not None:
+            return program(one, found[1])
         make = _PARTS.get(name) or analyses.get(name)
         return None if make is None else make(one, run)
 
 
-def all_parts(reader: Reader, run: str, analyses: Mapping[str, Analysis]) -> Iterator[tuple[str, Any]]:
-    """Yield (name, part) of all parts; the texts of calls come last, those of the leader's lineage first."""
+def all_parts(
+    reader: Reader, run: str, analyses: Mapping[str, Analysis], programs: Iterable[str] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Yield (name, part) of all parts: the texts of calls come last, those of the best lineage first.
+
+    Args:
+        programs: Ids of the nodes whose programs are parts, too.
+    """
     for name in (*_PARTS, *analyses):
         made = part(reader, run, name, analyses)
         yield name, made
         if name == "calls":
             listed = made
-    for move in moves_in_order(listed):
-        yield f"texts-{move}", part(reader, run, f"texts-{move}", analyses)
+    further = (f"files-{node_id}" for node_id in programs), (f"texts-{move}" for move in moves_in_order(listed))
+    for name in chain(*further):
+        if (made := part(reader, run, name, analyses)) is not None:
+            yield name, made

@@ -25,6 +25,7 @@ from archive.query.tables import plain
 from archive.report.details import details
 from archive.report.facts import gather
 from archive.report.page import live_page, policy
+from archive.report.parts import Analysis, installed_analyses, part
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -50,8 +51,10 @@ SELECT concat_ws('/', (SELECT count(*) FROM nodes WHERE run = $1), (SELECT count
 class Board:
     """The served data: the facts of a run, gathered once for each state of the archive."""
 
-    def __init__(self, reader: Reader, run: str | None) -> None:
+    def __init__(self, reader: Reader, run: str | None, analyses: Mapping[str, Analysis] | None = None) -> None:
+        """``analyses``: further parts of the page by name (default: those that are installed)."""
         self._reader = reader
+        self._analyses = installed_analyses() if analyses is None else analyses
         self._run = run
         self._lock = threading.Lock()
         self._held: tuple[str, dict[str, Any]] | None = None
@@ -78,14 +81,18 @@ class Board:
         above = [str(row[0]) for row in self._reader.query(sql, [node_id]).rows]
         return next(details(self._reader, [node_id, *above], [[1] if above else [], *([] for _ in above)]))
 
+    def part(self, name: str, run: str | None) -> Any:
+        """Return a part of the page; None if there is no such part. Raises ArchiveError."""
+        return part(self._reader, which_run(self._reader, run or self._run), name, self._analyses)
+
 
 async def _order(request: Request) -> Mapping[str, Any]:
     """Read a command of at most ``MOST_BYTES`` bytes. Raises QueryError for what is no JSON object of this page."""
     if request.headers.get("content-type") != "application/json":  # what other pages cannot send without asking first
         raise QueryError("expected a command as application/json")
     body = bytearray()
-    async for part in request.stream():
-        body += part
+    async for piece in request.stream():
+        body += piece
         if len(body) > MOST_BYTES:
             raise QueryError(f"the command is larger than {MOST_BYTES:,} bytes")
     try:
@@ -100,7 +107,8 @@ async def _order(request: Request) -> Mapping[str, Any]:
 def make_app(board: Board, token: str, port: int, obey: Obey) -> Starlette:
     """Return the application; anything but its addresses gets 404.
 
-    ``/TOKEN/``, ``/TOKEN/facts``, ``/TOKEN/node/ID``, and ``/TOKEN/steer`` for commands, which ``obey`` passes on.
+    ``/TOKEN/``, ``/TOKEN/facts``, ``/TOKEN/node/ID``, ``/TOKEN/part/NAME``, and ``/TOKEN/steer`` for commands, which
+    ``obey`` passes on.
     """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -137,6 +145,10 @@ def make_app(board: Board, token: str, port: int, obey: Obey) -> Starlette:
         found = board.node(str(request.path_params["node"]))
         return nothing if found is None else JSONResponse(_finite(found), 200, headers)
 
+    def part_of(request: Request) -> Response:
+        found = board.part(str(request.path_params["name"]), request.query_params.get("run"))
+        return nothing if found is None else JSONResponse(_finite(found), 200, headers)
+
     async def order(request: Request) -> Response:
         if not is_ours(request):
             return nothing
@@ -152,6 +164,7 @@ def make_app(board: Board, token: str, port: int, obey: Obey) -> Starlette:
             Route("/{token}/", guarded(lambda request: HTMLResponse(page, 200, headers))),
             Route("/{token}/facts", guarded(facts)),
             Route("/{token}/node/{node}", guarded(node)),
+            Route("/{token}/part/{name}", guarded(part_of)),
             Route("/{token}/steer", order, methods=["POST"]),
         ],
         exception_handlers={404: lambda request, error: nothing, 405: lambda request, error: nothing},

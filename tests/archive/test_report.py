@@ -214,7 +214,7 @@ def test_the_policy_names_the_script_that_is_there() -> None:
 
 def test_the_page_is_whole_or_not_there(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Any:
-        yield {"diff": ""}
+        yield {"diff": "", "cut": 0}
         raise QueryError("the search ended")
 
     out = tmp_path / "deep" / "r.html"

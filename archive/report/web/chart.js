@@ -129,5 +129,5 @@ Object.assign(Treewright, (() => {
 
   night.addEventListener("change", () => { for (const made of charts) if (made.frame.isConnected) paint(made); });
 
-  return { chart, colour, kind, shades };
+  return { chart, colour, dark: () => night.matches, kind, shades };
 })());

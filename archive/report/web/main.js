@@ -21,6 +21,10 @@
       if (!this.kept.has(chunk)) this.kept.set(chunk, await unpack($("chunk-" + chunk).textContent));
       return this.kept.get(chunk)[i % size];
     },
+    async part(name) {
+      const block = $("part-" + name);
+      return block ? unpack(block.textContent) : null;
+    },
   };
 
   const served = {
@@ -39,6 +43,12 @@
     },
     async detail(i) {
       const answer = await fetch("node/" + encodeURIComponent(state().facts.nodes.id[i]));
+      if (!answer.ok) throw new Error("the server answered " + answer.status);
+      return answer.json();
+    },
+    async part(name) {
+      const answer = await fetch("part/" + encodeURIComponent(name) + "?" + new URLSearchParams({ run: state().facts.run.run }));
+      if (answer.status === 404) return null;
       if (!answer.ok) throw new Error("the server answered " + answer.status);
       return answer.json();
     },
