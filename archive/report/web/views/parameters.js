@@ -34,11 +34,11 @@
   function bars(rows) {
     return {
       grid: { left: 10, right: 24, top: 8, bottom: 30, containLabel: true },
-      xAxis: { type: "value", name: "gain, in deviations of the scores", min: ({ min }) => Math.min(0, min, ...rows.map((row) => row.gain - row.deviation)), max: ({ max }) => Math.max(0, max, ...rows.map((row) => row.gain + row.deviation)), axisLabel: { formatter: (value) => number(value, 2) } }, yAxis: { type: "category", inverse: true, data: rows.map((row) => cut(row.name, 28)) },
+      xAxis: { type: "value", name: "gain, in deviations of the scores", axisLabel: { formatter: (value) => number(value, 2) } }, yAxis: { type: "category", inverse: true, data: rows.map((row) => cut(row.name, 28)) },
       tooltip: { formatter: ({ dataIndex }) => { const row = rows[dataIndex]; return `${row.name}: ${number(row.seed_value)} → ${number(row.value)}\n${signed(row.gain)} ± ${number(row.deviation, 2)}: ${row.verdict}`; } },
       series: [
         { type: "bar", barMaxWidth: 20, data: rows.map((row) => ({ value: row.gain, itemStyle: { color: row.verdict === "not clear" ? colour("dot") : row.gain > 0 ? kind(0) : kind(3) } })) },
-        { type: "custom", silent: true, z: 3, data: rows.map((row, k) => [row.gain - row.deviation, row.gain + row.deviation, k]), renderItem: (_, api) => whisker(api) },
+        { type: "custom", silent: true, z: 3, encode: { x: [0, 1], y: 2 }, data: rows.map((row, k) => [row.gain - row.deviation, row.gain + row.deviation, k]), renderItem: (_, api) => whisker(api) },
       ],
     };
   }
