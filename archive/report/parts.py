@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import chain
 from typing import Any
 
 from archive.query.query import Reader, held
+from archive.query.texts import chunks
 from archive.report.calls import calls, moves_in_order, texts
 from archive.report.details import program
 from archive.report.failures import failures, refusals
@@ -23,6 +23,8 @@ Analysis = Callable[[Reader, str], Any]
 GROUP = "treewright.report"
 _OURS = ("operators", "search", "train")
 _PARTS: Mapping[str, Analysis] = {"calls": calls, "cases": heatmap, "failures": failures, "refusals": refusals}
+_AT_ONCE = 50
+"""Programs and texts that are read while a free file stays open: a search waits meanwhile."""
 _TEXTS = re.compile(r"texts-([0-9]{1,9})")
 _FILES = re.compile(r"files-([0-9a-zA-Z]{1,64})")
 
@@ -55,12 +57,12 @@ def all_parts(
     Args:
         programs: Ids of the nodes whose programs are parts, too.
     """
-    for name in (*_PARTS, *analyses):
-        made = part(reader, run, name, analyses)
-        yield name, made
-        if name == "calls":
-            listed = made
-    further = (f"files-{node_id}" for node_id in programs), (f"texts-{move}" for move in moves_in_order(listed))
-    for name in chain(*further):
-        if (made := part(reader, run, name, analyses)) is not None:
-            yield name, made
+    with held(reader) as one:
+        found = {name: part(one, run, name, analyses) for name in (*_PARTS, *analyses)}
+    yield from found.items()
+    further = [f"files-{node_id}" for node_id in programs]
+    further += [f"texts-{move}" for move in moves_in_order(found["calls"])]
+    for some in chunks(further, _AT_ONCE):
+        with held(reader) as one:
+            made = [(name, part(one, run, name, analyses)) for name in some]
+        yield from (each for each in made if each[1] is not None)
