@@ -17,6 +17,7 @@ _CALLS = 4_000
 """Calls that are listed: those of the leader's lineage, then the latest."""
 _TEXT = 60_000
 """Characters of a prompt or an answer that are shown: its beginning and its end."""
+_CLAIM = "not shown: from a run of the claim"
 _COLUMNS = ("move", "turn", "node", "operator", "aim", "model", "outcome", "reason", "tokens_in", "tokens_out")
 _COSTS = ("seconds", "dollars")
 
@@ -41,10 +42,15 @@ def calls(reader: Reader, run: str) -> dict[str, Any]:
 
 
 def texts(reader: Reader, run: str, move: int) -> list[dict[str, Any]]:
-    """Return prompt and answer of each call of a move, in the order of the calls."""
+    """Return prompt and answer of each call of a move, in the order of the calls.
+
+    Those of an agent in a claim's move are not shown: they quote the items that the claim is judged on.
+    """
     sql = f"""
-    SELECT c.turn, c.model, {_shown("p")} AS prompt, {_shown("a")} AS answer
-    FROM calls AS c LEFT JOIN sources AS p ON p.sha = c.prompt_sha LEFT JOIN sources AS a ON a.sha = c.answer_sha
+    SELECT c.turn, c.model, if(m.purpose <> 'screen', '{_CLAIM}', {_shown("p")}) AS prompt,
+           if(m.purpose <> 'screen', '{_CLAIM}', {_shown("a")}) AS answer
+    FROM calls AS c LEFT JOIN moves AS m ON m.run = c.run AND m.move = c.move
+    LEFT JOIN sources AS p ON p.sha = c.prompt_sha LEFT JOIN sources AS a ON a.sha = c.answer_sha
     WHERE c.run = ? AND c.move = ? ORDER BY c.turn, c.called_at LIMIT 50"""
     return [
         {**row, "model": one_line(row["model"], 120), **{name: printable(row[name]) for name in ("prompt", "answer")}}

@@ -8,10 +8,12 @@ import pytest
 from archive_sample import Diary, a_call, a_run, failed, request_for, scored
 
 from archive.query.query import open_reader
-from archive.records import CaseScore, Propose
+from archive.records import CaseScore, Propose, Replicate
 from archive.report.parts import all_parts, installed_analyses, part
 from archive.storage.store import Archive
 
+JUDGED = 8
+"""The number of the move of the claim."""
 SCRIPT = "</script><script>document.title='owned'</script>\x1b[31m"
 
 
@@ -32,6 +34,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         diary.record(failed(request_for(large, 0), "invalid", reason="too large"))
         for _ in range(2):
             diary.refuse(diary.choose(Propose("improve", (root.node_id,))), f"a duplicate of {root.node_id} \x1b[1m")
+        judged = diary.choose(Replicate(child.node_id, "report"))
+        archive.record_call(a_call(move=judged.number, operator="agent", prompt="a holdout item", answer="its answer"))
         archive.record_call(a_call(move=2, prompt="broken prompt", answer=SCRIPT))
         archive.record_call(a_call(move=1, prompt="P" * 70_000 + "end", answer="the answer", dollars=None))
         archive.record_call(a_call(move=3, outcome="refused", reason="cap of 12 dollars", answer=""))
@@ -48,22 +52,24 @@ def read(path: Path, name: str) -> object:
 
 def test_calls_of_the_best_lineage_come_first(path: Path) -> None:
     found = read(path, "calls")
-    assert found["count"] == 3
-    assert found["move"] == [1, 3, 2]
-    assert found["outcome"] == ["answered", "refused", "answered"]
-    assert found["dollars"] == [None, 0.25, 0.25]
+    assert found["count"] == 4
+    assert found["move"] == [1, JUDGED, 3, 2]
+    assert found["outcome"] == ["answered", "answered", "refused", "answered"]
+    assert found["dollars"] == [None, 0.25, 0.25, 0.25]
     (row,) = open_reader(path).query("SELECT node_id FROM nodes WHERE move = 1").rows
     assert found["node"][0] == row[0]
 
 
 def test_prompts_and_answers_are_as_they_were_but_for_control_characters(path: Path) -> None:
     (call,) = read(path, "texts-2")
-    assert call["answer"] == SCRIPT.replace("\x1b", "\N{REPLACEMENT CHARACTER}") or "\x1b" not in call["answer"]
+    assert "\x1b" not in call["answer"]
     assert "<script>document.title='owned'</script>" in call["answer"]
     (long,) = read(path, "texts-1")
     assert "... 10003 more characters ..." in long["prompt"]
     assert long["prompt"].endswith("Pend")
     assert read(path, "texts-77") == []
+    (judged,) = read(path, f"texts-{JUDGED}")
+    assert judged["prompt"] == judged["answer"] == "not shown: from a run of the claim"
 
 
 def test_scores_by_case_are_a_table_of_nodes_and_cases(path: Path) -> None:
@@ -103,7 +109,7 @@ def test_refusals_have_their_reasons(path: Path) -> None:
 
 def test_all_parts_are_there_and_no_other(path: Path) -> None:
     found = dict(all_parts(open_reader(path), "night", {"mine": lambda reader, run: {"run": run}}))
-    assert list(found) == ["calls", "cases", "failures", "refusals", "mine", "texts-1", "texts-3", "texts-2"]
+    assert list(found) == ["calls", "cases", "failures", "refusals", "mine", "texts-1", "texts-8", "texts-3", "texts-2"]
     assert found["mine"] == {"run": "night"}
     for name in ("facts", "texts-", "texts-x", "../facts", "mine", "texts-9999999999"):
         assert read(path, name) is None
