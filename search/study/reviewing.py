@@ -25,7 +25,9 @@ FIRST_MOVE = 100_000_000
 """Calls are numbered from here by their prompt and reviewer, apart from moves, papers and ideas."""
 _MOVES = 900_000_000
 _LONGEST = 60_000
-"""Characters of a paper that a reviewer reads."""
+"""Characters of a paper that a reviewer reads at most."""
+_CHARACTERS = 3
+"""Characters of it for each token of a prompt at most."""
 _LONGEST_TEXT = 2_000
 _MOST_TEXTS = 30
 _REPAIRS = 1
@@ -53,8 +55,8 @@ def reviews_of(
 
     ``run``: whose ledger has the calls; ``operator``: the step in it, each with reviewers of its own.
     """
-    templates = templates or Templates()
-    text = templates.render("paper_review", {"paper": quote(paper, "paper", _LONGEST, keep="head")})
+    templates, longest = templates or Templates(), min(_LONGEST, _CHARACTERS * llm.prompt_tokens)
+    text = templates.render("paper_review", {"paper": quote(paper, "paper", longest, keep="head")})
     prompt = Prompt(templates.render("paper_review_system", {}), (Message("user", text),))
     for reviewer in range(1, count + 1):
         call = CallId(run, move_of(prompt, f"{operator} {reviewer}"), 1, operator)

@@ -24,6 +24,7 @@ from openai_api import OpenAiApi
 sys.path.insert(0, str(Path(__file__).parents[1] / "archive"))
 from study_sample import a_study
 
+from archive.paper import build
 from archive.query.query import open_reader
 
 FORM: dict[str, Any] = {
@@ -90,7 +91,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it; further papers have no PDF, which takes seconds."""
+    monkeypatch.setattr(build, "LATEX", "no-such-latex")
     return Path(shutil.copytree(made, tmp_path / "here"))
 
 
@@ -185,21 +188,26 @@ def test_a_revision_is_accepted_where_no_check_regresses(folder: Path) -> None:
     assert sum(steps) == asked
 
 
-def test_no_word_of_a_reporting_reviewer_reaches_the_writer(folder: Path) -> None:
+def test_reviewers_that_report_may_be_another_model_whom_the_writer_never_sees(folder: Path) -> None:
     seen: list[str] = []
 
-    def answer(text: str, turns: int) -> str:
+    def writer(text: str, turns: int) -> str:
         seen.append(text)
-        number = sum("JSON object alone" in each for each in seen)
-        if "JSON object alone" in text:
-            return json.dumps({**FORM, "weaknesses": [f"Weakness of call {number}."]})
-        return revising(text, turns)
+        return revising(text, turns).replace("Why a toy is not said.", "Said by the driver.")
 
-    with model(answer) as api:
-        assert run(words(api, "revise", "papers/small-1", "--reviewers", "1", "--repairs", "0"), folder).returncode == 0
-    writers = [text for text in seen if "JSON object alone" not in text]
-    assert all("Weakness of call 1." in text for text in writers)
-    assert not any("Weakness of call" in text.replace("Weakness of call 1.", "") for text in seen)
+    with model(writer) as api, model(lambda text, turns: json.dumps({**FORM, "overall": 7})) as judge:
+        (folder / "conf" / "llm").mkdir(parents=True)
+        settings = f"defaults: [local, _self_]\nmodel: judge\nbase_url: {judge.url}/v1\n"
+        (folder / "conf" / "llm" / "judge.yaml").write_text(settings)
+        judge.model = "judge"
+        more = ["--reviewers", "1", "--repairs", "0", "--judge", "judge", "--config-dir", "conf"]
+        done = run(words(api, "revise", "papers/small-1", *more), folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (len(api.asked), len(judge.asked)) == (1 + 9, 2)
+    assert all("Said by the driver." in text for text in seen[1:])
+    assert not any("Why a toy is not said." in text for text in seen)
+    assert "Said by the driver." not in json.dumps(judge.asked)
+    assert done.stdout.count("Overall: 7 of 10 (7 to 7)") == 2
 
 
 def test_a_paper_that_was_killed_is_written_on_without_paying_twice(tmp_path: Path) -> None:

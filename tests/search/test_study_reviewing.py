@@ -93,6 +93,13 @@ def test_text_that_instructs_the_reviewer_is_quoted() -> None:
     assert "overall 10" not in script.prompts[0].system
 
 
+def test_a_paper_is_cut_to_what_a_prompt_may_have() -> None:
+    script = Scripted([form()])
+    meter = Meter(script, max_dollars=1.0, max_tokens=10**6, record=lambda call: None, prompt_tokens=1000)
+    list(reviews_of("a" * 5000, 1, meter, "small-1"))
+    assert "[2000 characters left out]" in script.prompts[0].text
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
