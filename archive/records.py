@@ -222,6 +222,8 @@ class Request:
     """
     trained: Trained | None = field(default=None, repr=False)
     """The training that is to be judged, of an earlier request with ``seal``. Not stored with the request."""
+    parent_cases: Mapping[str, float] = field(default_factory=dict, repr=False)
+    """In a screening: values by case of the nearest scored ancestor, for staged evaluation. Not stored."""
 
 
 @dataclass(frozen=True)

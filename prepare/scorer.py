@@ -69,6 +69,9 @@ class Case:
     """What ``cases`` yielded; hidden from the candidate."""
     seed: int
     """Of this evaluation: for what is random in it, in 63 bits. The same candidate is judged with several seeds."""
+    parent: float | None = None
+    """Value of the nearest scored ancestor on this case, for staged evaluation; None for the first program, for a case
+    that the ancestor was not judged on, and outside of ``val``."""
 
 
 @dataclass(frozen=True)

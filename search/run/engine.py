@@ -55,7 +55,7 @@ from search.policies.base import OperatorView, Policy, spent_words
 from search.run.journal import RunJournal
 from search.run.lookahead import Lookahead, Outage
 from search.run.proposals import PendingProposal, ProposalPool, propose, with_instructions
-from search.run.screening import baseline_of, strictness_for
+from search.run.screening import for_screening
 from search.run.sealing import UNUSABLE, SealedTrainings, without_state
 from train.faults import fault
 
@@ -263,17 +263,12 @@ class Engine:
     def annotate(self, request: Request) -> Request:
         """Add to a request what the evaluator needs to know of the archive.
 
-        For a screening that is the audit's strictness, the leader's mean (only scores that could beat it are audited
-        that strictly) and the baseline's pace; for a claim the key to its cases, to judge that to positions, too.
+        For a screening see ``search.run.screening``. For a claim it is the key to its cases, to judge that to positions.
         """
         if request.purpose != "screen":
             request = replace(request, case_key=self.archive.secret("cases"))
             return request if request.seal else replace(request, position_key=self.archive.secret("positions"))
-        pace = baseline_of(self.tree, request.node_id) if self.parts.median_rule else ()
-        strictness = strictness_for(self.tree, request.node_id, self.parts.task)
-        request = replace(request, strictness=strictness, baseline_pace=pace)
-        leader = self.tree.leader()
-        return request if leader is None else replace(request, leader_score=self.tree.mean(leader))
+        return for_screening(self.tree, request, self.parts.task, self.parts.median_rule)
 
     def close(
         self, stopped: Callable[[], bool] = lambda: False, announce: Callable[[int], None] = lambda running: None

@@ -1,10 +1,13 @@
-"""What a screening's evaluator receives of the tree: how strictly to audit, and the baseline's pace."""
+"""What a screening's evaluator receives of the tree: strictness of the audit, baseline's pace, values of the parent."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from dataclasses import replace
+from statistics import fmean
 
-from archive.records import CurvePoint, Scored
+from archive.records import CurvePoint, Request, Scored
 from archive.tree import Tree
 from prepare.task import Task
 from search.claims.statistics import seed_deviation
@@ -12,6 +15,21 @@ from train.language_model.curve import baseline_pace
 
 LEAST_UNSEEN = 0.1
 """Of the smallest gain worth claiming: no audit looks for less."""
+
+
+def for_screening(tree: Tree, request: Request, task: Task, median_rule: bool) -> Request:
+    """Return the request with the audit's strictness, the leader's mean and what the candidate is compared with.
+
+    Only scores that could beat the leader's mean are audited that strictly.
+    """
+    leader = tree.leader()
+    return replace(
+        request,
+        strictness=strictness_for(tree, request.node_id, task),
+        leader_score=None if leader is None else tree.mean(leader),
+        baseline_pace=baseline_of(tree, request.node_id) if median_rule else (),
+        parent_cases=parent_cases(tree, request.node_id),
+    )
 
 
 def strictness_for(tree: Tree, node_id: str, task: Task) -> float | None:
@@ -37,3 +55,24 @@ def baseline_of(tree: Tree, node_id: str) -> tuple[CurvePoint, ...]:
         return ()
     curves = [e.curve for e in tree.comparable(tree.root) if isinstance(e, Scored)]
     return baseline_pace(curves, tree.conditions.budget_seconds)
+
+
+def parent_cases(tree: Tree, node_id: str) -> dict[str, float]:
+    """Return the mean values by case of the nearest scored ancestor, of two the better one, for staged evaluation.
+
+    Empty for the root, and for a node that has a score: its later runs are never cut short.
+    """
+    if tree.scores(node_id):
+        return {}
+    line = tree[node_id].parents
+    while line and not any(map(tree.scored, line)):
+        line = tuple(dict.fromkeys(older for each in line for older in tree[each].parents))
+    scored = [each for each in line if tree.scored(each)]
+    if not scored:
+        return {}
+    best = scored[0] if len(scored) < 2 or not tree.better(tree.mean(scored[1]), tree.mean(scored[0])) else scored[1]
+    values: dict[str, list[float]] = defaultdict(list)
+    for evaluation in tree.comparable(best):
+        for case in evaluation.cases if isinstance(evaluation, Scored) else ():
+            values[case.case].append(case.value)
+    return {name: fmean(found) for name, found in values.items()}

@@ -56,7 +56,7 @@ def test_a_request_carries_what_its_evaluation_needs(
     def of(low: float | None) -> float | None:
         sigma = None if low is None else SeedDeviation(2 * low, low, 9.0, 2)
         monkeypatch.setattr(screening, "seed_deviation", lambda tree: sigma)
-        return search.annotate(Request("child", search.run.run, 99, {}, 1, "screen")).strictness
+        return search.annotate(Request(search.tree.nodes[1].node_id, search.run.run, 99, {}, 1, "screen")).strictness
 
     assert search.parts.task.smallest_gain == 0.03
     assert of(0.02) == 0.005, "a quarter of the lower end"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,18 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import StandIn
+from growing import Growth
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from archive.records import Propose
 from operators.numeric.proposer.service import ask
 from prepare.load import TaskError, task_from
 from prepare.program import ProgramTask, folder_settings
 from prepare.scorer import Case, Completed, Invalid, Score
 from search.playing import policy, proposer, tables
-from search.playing.game import Played
+from search.playing.game import Played, play
+from search.playing.players import shipped
 from search.playing.stages import NestedStages, clearly_worse
 from search.playing.utility import Outcome, Utility
 from search.policies.selection.formula import flat_ucb
+from search.run.screening import parent_cases
 
 HOUSE = Path(__file__).parents[2]
 
@@ -96,6 +100,32 @@ def test_stages_look_at_the_ends_of_nested_sets_only_and_never_at_the_last() -> 
         assert worse.stopped == stopped
 
 
+@given(st.lists(st.sampled_from([0.2, 0.5, 0.9, None]), min_size=1, max_size=5), st.booleans())
+def test_a_candidate_is_compared_with_its_nearest_scored_ancestor(line: list[float | None], crossed: bool) -> None:
+    """Case values of a line of nodes, None for a failed one; a crossover has a worse second parent besides."""
+    growth = Growth("maximise")
+    root = growth.root("crashed")
+    last, wanted = root, None
+    for value in line:
+        record = growth.choose(Propose("tune", (last,)))
+        last = growth.add(record)
+        growth.land(record, "crashed" if value is None else value, cases={"one": value or 0.0})
+        wanted = wanted if value is None else value
+    parents = (growth.child(0.1), last) if crossed else (last,)
+    if crossed and line[-1] is None:
+        wanted = None  # the other parent is nearer, and was judged on no cases
+    assert parent_cases(growth.tree, growth.child(None, *parents)) == ({} if wanted is None else {"one": wanted})
+
+
+def test_runs_of_a_scored_node_are_never_cut_short() -> None:
+    growth = Growth()
+    growth.root(0.5)
+    record = growth.choose(Propose("tune", (growth.tree.root,)))
+    child = growth.add(record)
+    growth.land(record, 0.4, cases={"one": 0.4})
+    assert parent_cases(growth.tree, child) == {}
+
+
 # ---------------------------------------------------------------- the scorer
 
 
@@ -111,24 +141,28 @@ class Proposer(StandIn):
 
 
 @pytest.fixture(autouse=True)
-def landscapes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def landscapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small landscapes in the place of tables, and short searches."""
     monkeypatch.setattr(proposer, "SETS", {split: (("nk", "1"), ("nk", "2")) for split in ("val", "select", "holdout")})
     monkeypatch.setattr(proposer, "EVALUATIONS", 24)
     monkeypatch.setattr(proposer, "STAGES", (3, 4))
     small = {name: tables.nk(int(name), bits=7, linked=2) for name in ("1", "2")}
     monkeypatch.setattr(proposer.tables, "load", lambda family, name: small[name])
-    cached = proposer.reference
-    cached.cache_clear()
-    yield
-    cached.cache_clear()
 
 
-def judged(candidate: StandIn, split: Any = "val") -> list[Score]:
-    return [proposer.score(candidate, Case(data["name"], split, data, 1)) for data in proposer.cases(split)]  # type: ignore[arg-type]
+def judged(candidate: StandIn, split: Any = "val", parent: float | None = None) -> list[Score]:
+    cases = [Case(data["name"], split, data, 1, parent) for data in proposer.cases(split)]
+    return [proposer.score(candidate, case) for case in cases]  # type: ignore[arg-type]
 
 
-def test_the_shipped_proposer_scores_as_its_reference() -> None:
+def played(family: str, name: str, seed: int) -> float:
+    """The utility of the shipped code in a search, without a candidate."""
+    table = tables.load(family, name)
+    found = play(table, shipped("ucb"), seed, proposer.EVALUATIONS)
+    return proposer.UTILITY.of(Outcome(proposer.share(found, table)))
+
+
+def test_the_shipped_proposer_scores_as_the_shipped_search() -> None:
     """Ranks in the place of scores, names of one's own and the way through the service change no search."""
     scores = judged(Proposer(ask))
     assert [score.metrics["played"] for score in scores] == [1.0] * 4
@@ -138,7 +172,7 @@ def test_the_shipped_proposer_scores_as_its_reference() -> None:
         assert score.value == pytest.approx(wanted)
         assert data["name"] in score.feedback
     gains = [
-        score.value - proposer.reference(data["family"], data["table"], data["seed"])
+        score.value - played(data["family"], data["table"], data["seed"])
         for score, data in zip(scores, proposer.cases("val"), strict=True)
     ]
     assert np.mean(gains) == pytest.approx(0, abs=0.25)
@@ -155,19 +189,22 @@ def test_the_optimum_has_the_share_one_whatever_the_size_of_the_table(count: int
     assert share == pytest.approx(1.0)
 
 
-def test_a_proposer_that_is_clearly_worse_is_stopped_and_has_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It proposes the parent again and again, and the reference is out of reach."""
-    monkeypatch.setattr(proposer, "reference", lambda *_: 2.0)
+def stuck(message: Any, seed: int, count: int) -> Any:
+    """Propose the parent again and again."""
+    return [message["start"]]
 
-    def stuck(message: Any, seed: int, count: int) -> Any:
-        return [message["start"]]
 
-    scores = judged(Proposer(stuck))
+def test_a_proposer_that_is_clearly_worse_than_its_parent_is_stopped_and_has_no_score() -> None:
+    scores = judged(Proposer(stuck), parent=2.0)
     played = [score.metrics["played"] for score in scores]
     assert played == [1.0, 1.0, 1.0, 0.0]
     assert np.mean(played) < 1, "which the task's constraint refuses"
     assert "clearly worse" in scores[-1].feedback
-    assert [score.metrics["played"] for score in judged(Proposer(stuck), "holdout")] == [1.0] * 8
+
+
+@pytest.mark.parametrize(("split", "parent"), [("holdout", 2.0), ("val", None), ("val", 0.0)])
+def test_a_proposer_goes_on_that_is_no_worse_than_its_parent_has_none_or_is_claimed(split: str, parent: Any) -> None:
+    assert {score.metrics["played"] for score in judged(Proposer(stuck), split, parent)} == {1.0}
 
 
 @pytest.mark.parametrize(
@@ -240,7 +277,7 @@ def test_the_shipped_formula_plays_the_shipped_searches() -> None:
     """Exactly: arrays pass the packing as they are."""
     (first, *_), case = [data for data in proposer.cases("val")], "val"
     score = policy.score(Formula(flat_ucb), Case(first["name"], case, first, 1))  # type: ignore[arg-type]
-    assert score.value == proposer.reference(first["family"], first["table"], first["seed"])
+    assert score.value == played(first["family"], first["table"], first["seed"])
     assert score.metrics["calls"] > 5
 
 

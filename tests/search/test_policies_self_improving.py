@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from archive.records import CaseScore, Direction, Propose, Scored
+from archive.records import CaseScore, Direction, Propose, Replicate, Scored
 from search.policies import Composition
 from search.policies.selection.clade import Clade, outcomes
 from search.policies.selection.samplers import Proportional
 from search.policies.selection.scores import NewestWithinInterval, NoveltyWeighted, Value, standard_error
 from search.policies.selection.values import shares
+from search.settings import config_for
 
 CONF = Path(__file__).parents[2] / "conf" / "policy"
 Family = list[tuple[int, float | None]]
@@ -183,3 +184,23 @@ def test_a_sharp_clade_is_the_one_with_the_best_share() -> None:
 def test_a_wrong_sharpness_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match=r"policy\.sampler\.sharpness"):
         Clade(sharpness=bad)
+
+
+# ---------------------------------------------------------------- the control without an archive
+
+
+@pytest.mark.parametrize("name", ["score_child_prop", "ucb"])
+def test_the_control_without_an_archive_has_the_root_as_every_parent(name: str) -> None:
+    settings = config_for(["experiment=from_root", f"policy={name}", "operators=tune", "task=capset"], "cpu")
+    policy: Composition = hydra.utils.instantiate(settings.policy)
+    growth = Growth("maximise")
+    growth.root(0.5, 0.5, 0.5)
+    for number in range(12):
+        move = policy.choose(growth.tree, np.random.default_rng(number), {"tune": TUNE})
+        if isinstance(move, Propose):
+            assert move.parents == (growth.tree.root,)
+            growth.child(0.5 + number / 100, *move.parents)
+        else:
+            assert isinstance(move, Replicate)
+            growth.land(growth.choose(move), 0.6)
+    assert len(growth.tree) > 5

@@ -159,7 +159,7 @@ class ProgramEvaluator:
             outcome = failure(error)
         shown = results.cases if split == "val" else [replace(case, feedback="") for case in results.cases]
         common: dict[str, Any] = {
-            "request": request,
+            "request": replace(request, parent_cases={}),  # it would stay in memory with every node
             "conditions": self.conditions(slot),
             "resources": self._resources(progress),
             "trust": self._trust,
@@ -198,8 +198,8 @@ class ProgramEvaluator:
             progress.phase("score"),
         ):
             model = None if self._model is None else self._model.session(request)
-            split, key = SPLIT_OF[request.purpose], request.case_key
-            scorer.judge(split, request.seed, candidates, results, cancelled, model, key)
+            split, key, parent = SPLIT_OF[request.purpose], request.case_key, request.parent_cases
+            scorer.judge(split, request.seed, candidates, results, cancelled, model, key, parent)
 
     def _candidates(self, request: Request, slot: Slot, progress: Progress, cancelled: threading.Event) -> Candidates:
         """Return the factories of sandboxes for an evaluation: of the candidate, and of the seed."""

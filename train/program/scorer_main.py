@@ -274,13 +274,19 @@ class Judge:
             text.update(f"{name}\0".encode("utf-8", "surrogatepass") + _bytes_of(data))
         return text.hexdigest()[:16], len(used)
 
-    def score(self, handle: Handle, split: str, seed: int, key: bytes = b"") -> Iterator[dict[str, Any]]:
-        """Yield the result of each case. Raises Invalid, CandidateEnded, and whatever the scorer raises."""
+    def score(
+        self, handle: Handle, split: str, seed: int, key: bytes = b"", parent: Mapping[str, float] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the result of each case. Raises Invalid, CandidateEnded, and whatever the scorer raises.
+
+        ``parent``: values by case of the candidate's nearest scored ancestor.
+        """
         handle.begin(split, seed)
         errors: list[str] = []
         for number, (name, data) in enumerate(self.cases(split, key)):
             handle.begin_case(name)
-            found = _result(self._scorer.score(handle, Case(name, split, data, seed)), handle.model)  # type: ignore[arg-type]
+            case = Case(name, split, data, seed, (parent or {}).get(name))  # type: ignore[arg-type]
+            found = _result(self._scorer.score(handle, case), handle.model)
             yield {"case": name, **found}
             errors += [found["ending"]] if found["ending"] in ERRORS else []
             if number + 1 == len(errors) == _FIRST:
@@ -389,12 +395,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _answer(channel: Channel, judge: Judge, request: Frame, llm: ModelClient | None) -> None:
-    split, key = request.message["split"], request.payload
+    split = request.message["split"]
     if request.kind == "cases":
-        channel.send({"type": "cases"}, pack(list(judge.case_set(split, key))))
+        channel.send({"type": "cases"}, pack(list(judge.case_set(split, request.payload))))
         return
     try:
-        for result in judge.score(Handle(channel, llm), split, request.message["seed"], key):
+        for result in judge.score(Handle(channel, llm), split, request.message["seed"], *unpack(request.payload)):
             channel.send({"type": "case"}, pack(result))
         channel.send({"type": "done"})
     except Invalid as invalid:

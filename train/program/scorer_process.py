@@ -120,15 +120,16 @@ class ScorerProcess:
         cancelled: threading.Event,
         model: ModelSession | None = None,
         key: bytes = b"",
+        parent: Mapping[str, float] | None = None,
     ) -> None:
         """Judge the candidate on all cases of a split; add each result to ``results`` when it arrives.
 
         ``model``: answers what the scorer asks the driver's language model. ``key``: an archive's secret, from which
-        the cases of ``select`` and ``holdout`` are drawn. Raises Aborted for what is the candidate's fault, TaskError
-        for what is the scorer's.
+        the cases of ``select`` and ``holdout`` are drawn. ``parent``: values by case of the nearest scored ancestor.
+        Raises Aborted for what is the candidate's fault, TaskError for what is the scorer's.
         """
         self._cancelled.current, self._model = cancelled, model
-        self._send({"type": "score", "split": split, "seed": seed}, key)
+        self._send({"type": "score", "split": split, "seed": seed}, pack([key, dict(parent or {})]))
         ended: Aborted | None = None
         while True:
             began = time.monotonic() - self._model_seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,32 @@ class Here(Candidates):
 
 
 def evaluate(
-    task: ProgramTask, purpose: Purpose = "screen", sandbox: Sandbox | None = None, **functions: Any
+    task: ProgramTask,
+    purpose: Purpose = "screen",
+    sandbox: Sandbox | None = None,
+    parent: Mapping[str, float] | None = None,
+    **functions: Any,
 ) -> Evaluation:
     evaluator = InThisProcess(task, sandbox or NoSandbox(tier="bwrap"))
     evaluator.functions = functions
-    request = Request("n", "r", 1, {"main.py": "def answer(x): return x\n"}, 7, purpose)
+    request = Request("n", "r", 1, {"main.py": "def answer(x): return x\n"}, 7, purpose, parent_cases=parent or {})
     return evaluator.evaluate(request, SLOT, threading.Event(), lambda *_: None)
+
+
+COMPARING = """
+def cases(split, rng):
+    yield {"name": "one"}
+    yield {"name": "two"}
+def score(candidate, case):
+    return candidate.call("answer", 1) - (case.parent or 0)
+"""
+
+
+def test_a_scorer_is_told_what_the_parent_had_on_each_case(tmp_path: Path) -> None:
+    found = evaluate(task_of(tmp_path, COMPARING), parent={"one": 0.25}, answer=lambda x: x)
+    assert isinstance(found, Scored)
+    assert [case.value for case in found.cases] == [0.75, 1.0]
+    assert found.request.parent_cases == {}, "which would stay in memory with every node"
 
 
 def test_the_score_is_the_mean_over_cases_with_metrics_and_feedback(tmp_path: Path) -> None:
