@@ -1,7 +1,10 @@
 """Parts of an agent for its ablation: a program without one call of the language model, or without one role.
 
-A call is each place in the source that calls the name ``llm``, also in a loop: without it the answer is an empty text,
-and its arguments are still evaluated. A role is the second argument of such a call (``system``): it is made empty.
+A call is each place in the source that calls the model (``agent_names``), also in a loop: without it the answer is an
+empty text, and its arguments are still evaluated. A role is its second argument (``system``): it is made empty.
+
+In an agent of ADAS a call is one of an ``LLMAgentBase``: without it all fields of its answer are empty. A role is the
+argument ``role`` where such an agent is made: it becomes the default.
 """
 
 from __future__ import annotations
@@ -9,12 +12,14 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 
 from operators.languages.syntax import Unparsable, parse
 from operators.recombine.ablate import Removal
+from operators.recombine.agent_names import INFO, AgentNames
 
-MODEL, SYSTEM = "llm", "system"
+SYSTEM, ROLE, PLAIN_ROLE = "system", "role", "helpful assistant"
+_ROLE_PLACE = 2
+"""Of ``role`` among the arguments of ``LLMAgentBase``."""
 _SHOWN = 60
 Entangled = tuple[str, str, str]
 """Id, description and reason of a part that cannot be removed."""
@@ -35,7 +40,7 @@ def without_parts(files: Mapping[str, str]) -> tuple[tuple[Removal, ...], tuple[
     return tuple(removals), tuple(entangled)
 
 
-Edit = Callable[[ast.Call], bool]
+Edit = Callable[[ast.Call, AgentNames], bool]
 """Removes the part from a call in place; returns whether there was one."""
 
 
@@ -43,10 +48,11 @@ def _places(files: Mapping[str, str], edit: Edit) -> Iterator[tuple[str, int]]:
     """Yield (path, number of the call) of each call that has the part. Files that Python cannot parse have none."""
     for path in sorted(path for path in files if path.endswith(".py")):
         try:
-            calls = _calls(copy.deepcopy(parse(files[path], path)))
+            tree = copy.deepcopy(parse(files[path], path))
+            names = AgentNames(tree)
         except (Unparsable, RecursionError):
             continue
-        yield from ((path, place) for place, call in enumerate(calls) if edit(call))
+        yield from ((path, place) for place, call in enumerate(_calls(tree)) if edit(call, names))
 
 
 def _removed(source: str, place: int, edit: Edit) -> tuple[str, str]:
@@ -54,44 +60,58 @@ def _removed(source: str, place: int, edit: Edit) -> tuple[str, str]:
     tree = copy.deepcopy(parse(source))
     call = _calls(tree)[place]
     words = f"line {call.lineno}: {ast.unparse(call)[:_SHOWN]}"
-    edit(call)
+    edit(call, AgentNames(tree))
     return words, ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
 def _calls(tree: ast.Module) -> list[ast.Call]:
-    """Return the calls of the model in the order of their lines."""
-    found = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == MODEL
-    ]
-    return sorted(found, key=lambda call: (call.lineno, call.col_offset))
+    """Return all calls in the order of their lines."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return sorted(found, key=lambda call: (call.lineno, call.col_offset, -(call.end_col_offset or 0)))
 
 
-def _without_answer(call: ast.Call) -> bool:
-    """Have a function answer that returns an empty text, whatever its arguments."""
-    anything = ast.arguments([], [], ast.arg("_"), [], [], ast.arg("__"), [])
-    call.func = ast.Lambda(anything, ast.Constant(""))
-    return True
-
-
-def _without_role(call: ast.Call) -> bool:
-    set_role = _role(call)
-    if set_role is None:
+def _without_answer(call: ast.Call, names: AgentNames) -> bool:
+    """Have a function answer that returns an empty text or empty fields, whatever its arguments."""
+    agent = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "query" else call.func
+    if "agent" in names.of(agent):
+        call.func = _whatever(_empty_fields(agent))
+    elif "model" in names.of(call.func):
+        call.func = _whatever(ast.Constant(""))
+    else:
         return False
-    set_role(ast.Constant(""))
     return True
 
 
-def _role(call: ast.Call) -> Callable[[ast.expr], None] | None:
-    """Return what sets the role of a call, or None for a call without one."""
+def _whatever(value: ast.expr) -> ast.Lambda:
+    return ast.Lambda(ast.arguments([], [], ast.arg("_"), [], [], ast.arg("__"), []), value)
+
+
+def _empty_fields(agent: ast.expr) -> ast.expr:
+    """Return an expression for the answer of an agent of ADAS whose fields are empty."""
+    made = ast.parse(f"[{INFO}(field, '', '', -1) for field in AGENT.output_fields]", mode="eval").body
+    assert isinstance(made, ast.ListComp)
+    made.generators[0].iter = ast.Attribute(copy.deepcopy(agent), "output_fields", ast.Load())
+    return made
+
+
+def _without_role(call: ast.Call, names: AgentNames) -> bool:
+    if names.makes_agent(call):
+        return _set_argument(call, ROLE, _ROLE_PLACE, PLAIN_ROLE)
+    return "model" in names.of(call.func) and _set_argument(call, SYSTEM, 1, "")
+
+
+def _set_argument(call: ast.Call, name: str, place: int, plain: str) -> bool:
+    """Set an argument to its default; return whether it was something else."""
     for keyword in call.keywords:
-        if keyword.arg == SYSTEM and not _is_empty(keyword.value):
-            return partial(setattr, keyword, "value")
-    if len(call.args) < 2 or any(isinstance(each, ast.Starred) for each in call.args[:2]) or _is_empty(call.args[1]):
-        return None
-    return partial(call.args.__setitem__, 1)
+        if keyword.arg == name and not _is_plain(keyword.value, plain):
+            keyword.value = ast.Constant(plain)
+            return True
+    before = call.args[: place + 1]
+    if len(before) <= place or any(isinstance(each, ast.Starred) for each in before) or _is_plain(before[-1], plain):
+        return False
+    call.args[place] = ast.Constant(plain)
+    return True
 
 
-def _is_empty(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and not value.value
+def _is_plain(value: ast.expr, plain: str) -> bool:
+    return isinstance(value, ast.Constant) and value.value in (plain, None)

@@ -20,7 +20,7 @@ class Improve(LlmOperator):
     """Ask for one change that improves the score by more than noise."""
 
     template = "improve"
-    more_templates = ("aims",)
+    more_templates: tuple[str, ...] = ("aims",)
 
     def __init__(self, llm: Meter, name: str | None = None, prompts: str | None = None) -> None:
         super().__init__(llm, name, prompts)

@@ -31,6 +31,10 @@ from operators.rewrite.prompt.truncation import Listing, PromptSections, TooLong
 from operators.sanitize import one_line
 from prepare.source import normalised
 
+KEEP = "KEEP"
+"""Answer of a model that changes nothing of its proposal."""
+_AROUND = " \n\t`*."
+"""Characters around it that models add."""
 _SIBLINGS = 16
 _OUTCOMES = {
     "crashed": "crashed",
@@ -53,6 +57,14 @@ class PromptContext:
     change_kind: ChangeKind | None
     template: str
     """Texts of the templates."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A candidate, and the answer that it was made of."""
+
+    candidate: Candidate
+    text: str
 
 
 class LlmOperator(ABC):
@@ -109,16 +121,31 @@ class LlmOperator(ABC):
             basis = self.prompt_context(move, context)
         except TooLong as error:
             return NoCandidate(str(error))
+        made = self.ask(basis, basis.prompt, 0, move, context)
+        return made if isinstance(made, NoCandidate) else made.candidate
+
+    def ask(
+        self,
+        basis: PromptContext,
+        prompt: Prompt,
+        first_turn: int,
+        move: Propose,
+        context: Context,
+        kept: Accepted | None = None,
+    ) -> Accepted | NoCandidate:
+        """Ask for a proposal, with one repair turn. ``kept``: what the answer ``KEEP`` stands for."""
         kind = basis.change_kind.name if basis.change_kind else None
 
-        def read(answer: Answer, last: bool) -> Candidate:
+        def read(answer: Answer, last: bool) -> Accepted:
+            if kept is not None and answer.text.strip(_AROUND) == KEEP:
+                return kept
             idea, files = self._read(answer, basis, context, last)
-            return Candidate(files, move.parents, self.name, idea, kind)
+            return Accepted(Candidate(files, move.parents, self.name, idea, kind), answer.text)
 
         def call_id(turn: int) -> CallId:
-            return CallId(context.run, context.move_number, turn, self.name, kind, basis.template)
+            return CallId(context.run, context.move_number, first_turn + turn, self.name, kind, basis.template)
 
-        return ask_with_repair(self.llm, basis.prompt, call_id, self.templates, read)
+        return ask_with_repair(self.llm, prompt, call_id, self.templates, read)
 
     def prompt_context(self, move: Propose, context: Context) -> PromptContext:
         """Return the prompt, and what its answer is checked against. Raises TooLong."""

@@ -77,7 +77,7 @@ def test_every_template_of_ours_is_used_and_says_what_differs() -> None:
         "system", "repair", "aims", "improve", "hybrid", "simplify", "draft", "debug", "resolve",
         "agent", "agent_system", "paper_system", "paper_section", "paper_repair", "paper_revise",
         "paper_review_system", "paper_review", "paper_review_repair",
-        "ideas_system", "ideas", "ideas_reflect",
+        "ideas_system", "ideas", "ideas_reflect", "reflexion",
     }  # fmt: skip
     for name in ("improve", "hybrid", "simplify", "draft", "debug", "resolve"):
         text = Templates().text(name)
