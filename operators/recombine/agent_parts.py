@@ -88,10 +88,10 @@ def _whatever(value: ast.expr) -> ast.Lambda:
 
 def _empty_fields(agent: ast.expr) -> ast.expr:
     """Return an expression for the answer of an agent of ADAS whose fields are empty."""
-    made = ast.parse(f"[{INFO}(field, '', '', -1) for field in AGENT.output_fields]", mode="eval").body
-    assert isinstance(made, ast.ListComp)
-    made.generators[0].iter = ast.Attribute(copy.deepcopy(agent), "output_fields", ast.Load())
-    return made
+    field, plain = ast.Name("field", ast.Load()), ast.Constant("")
+    made = ast.Call(ast.Name(INFO, ast.Load()), [field, plain, plain, ast.Constant(-1)], [])
+    fields = ast.Attribute(copy.deepcopy(agent), "output_fields", ast.Load())
+    return ast.ListComp(made, [ast.comprehension(ast.Name("field", ast.Store()), fields, [], 0)])
 
 
 def _without_role(call: ast.Call, names: AgentNames) -> bool:
