@@ -24,7 +24,8 @@ LAYERS = {
     "< display factory observers playing < api study < cli",
     "search.policies": "base tree_cache validation < credit selection < phases population < composition",
     "operators": "base languages sanitize < llm numeric < config rewrite < factory recombine seed_agents",
-    "operators.rewrite": "answers prompt < conversation < operator < debug draft improve < agent hybrid reflexion simplify",
+    "operators.rewrite": "answers prompt < conversation < operator < debug draft improve "
+    "< agent hybrid reflexion simplify",
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors holm interval llm_calls records research_ideas < difference noise steering < bootstrap tree "
     "< storage < query < export paper report < cli",
