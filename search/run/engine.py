@@ -263,7 +263,7 @@ class Engine:
     def annotate(self, request: Request) -> Request:
         """Add to a request what the evaluator needs to know of the archive.
 
-        For a screening see ``search.run.screening``. For a claim it is the key to its cases, to judge that to positions.
+        For a screening see ``search.run.screening``; for a claim the key to its cases, to judge that to positions.
         """
         if request.purpose != "screen":
             request = replace(request, case_key=self.archive.secret("cases"))

@@ -45,7 +45,7 @@ EVERYTHING = ["tune", "crossover", "prune", *AUTHORS]
         ("tune", ["tune"], ["tune"]),
         ("llm", [*AUTHORS, "crossover"], None),
         ("agent", ["tune", "crossover", "agent"], None),
-        ("agents", ["draft", "tune", "improve", "hybrid", "debug"], ["draft", "tune"]),
+        ("agents", ["draft", "tune", "reflexion", "improve", "hybrid", "debug"], ["draft", "tune"]),
         ("all", EVERYTHING, None),
     ],
 )
