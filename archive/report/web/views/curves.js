@@ -3,6 +3,7 @@
 (() => {
   const { button, chart, choice, colour, cut, element, go, kind, link, number, score, section, short, table } = Treewright;
   const MOST = 24; // curves at once: beyond that nobody tells them apart
+  const OTHERS = [0, 1, 3, 4, 5, 6, 7]; // colours without the green of the leader
   const DASHES = ["solid", "dashed", "dotted"];
   let state, drawing = 0;
 
@@ -35,7 +36,7 @@
   function style(i, k) {
     if (i === root()) return { color: colour("ink"), type: "dashed", width: 2 };
     if (i === state.leader) return { color: colour("best"), type: "solid", width: 3 };
-    return { color: kind(k), type: DASHES[Math.floor(k / 8) % DASHES.length], width: i === state.node ? 3 : 1.6 };
+    return { color: kind(OTHERS[k % OTHERS.length]), type: DASHES[Math.floor(k / OTHERS.length) % DASHES.length], width: i === state.node ? 3 : 1.6 };
   }
 
   function option(curves) {
@@ -51,7 +52,7 @@
   }
 
   // The name at the end of a line, so that colour is not all that tells the curves apart.
-  const ended = (i) => ({ endLabel: { show: true, formatter: called(i), color: colour("ink"), fontSize: 11, offset: [-70, -8] }, labelLayout: { hideOverlap: true, moveOverlap: "shiftY" } });
+  const ended = (i) => ({ endLabel: { show: true, formatter: i === root() ? "root" : i === state.leader ? "leader" : short(i), color: colour("ink"), fontSize: 11, offset: [-62, -8] }, labelLayout: { hideOverlap: true, moveOverlap: "shiftY" } });
 
   function said(curves) {
     const words = curves.map(({ i, points }) => `${called(i)} ${points.length ? `from ${number(points[0][1])} to ${number(points[points.length - 1][1])} in ${number(points[points.length - 1][0], 3)} s` : "none"}`);

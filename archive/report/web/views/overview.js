@@ -38,7 +38,7 @@
         { ...dots("without a score", marks((place, value) => value === null), colour("bad"), [2, 9]), symbol: "rect" },
         { type: "line", name: "best mean so far", step: "end", showSymbol: false, silent: true, lineStyle: { width: 2, color: colour("best") }, data: experiments.flatMap(([, , , best], k) => best === null ? [] : [[k + 1, inside(best)]]) },
         ...(half(kept[0]?.[1]) ? band(facts, half, inside) : []),
-        { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: !narrow.matches && step > 0 && place !== kept[step - 1][1], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), position: k > experiments.length * 0.7 ? "left" : "right", color: colour("ink"), fontSize: 12, verticalAlign: bottom } })), labelLayout: { hideOverlap: true } },
+        { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: !narrow.matches && step > 0 && place !== kept[step - 1][1], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), position: k > experiments.length * 0.6 ? "left" : "right", color: colour("ink"), fontSize: 12, verticalAlign: bottom } })), labelLayout: { hideOverlap: true } },
       ],
     };
   }
