@@ -210,8 +210,6 @@ class Request:
     None for the evaluator's default. Only an evaluator that audits reads it. Not stored."""
     leader_score: float | None = None
     """The leader's mean: among screenings, ``strictness`` applies only to scores that could beat it. Not stored."""
-    baseline_pace: tuple[CurvePoint, ...] = ()
-    """The baseline's training curve, against which the optional median rule stops slow runs. Not stored."""
     position_key: bytes = field(default=b"", repr=False)
     """The archive's secret, from which the positions that judge a claim are derived. Not stored with the request."""
     case_key: bytes = field(default=b"", repr=False)

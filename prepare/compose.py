@@ -23,6 +23,7 @@ from prepare.config import SettingsError, did_you_mean
 from prepare.overrides import key_of, opened, parsed_or_none, quoted, readable, written
 from prepare.presets import chosen, with_preset
 from prepare.program import SETTINGS
+from prepare.renamed import removed_setting
 from prepare.task_folders import with_task_folder
 
 if TYPE_CHECKING:
@@ -335,6 +336,8 @@ def _choices(group: str, beside: Sequence[Path]) -> str:
 def _unknown(key: str, overrides: Sequence[str], beside: Sequence[Path]) -> str:
     """Return the message for an unknown key. ``key``: the override's key up to the first part that does not exist."""
     asked = next((name for name in map(key_of, overrides) if f"{name}.".startswith(f"{key}.")), key)
+    if removed := removed_setting(asked):
+        return removed
     keys = _valid_keys([word for word in overrides if not f"{key_of(word)}.".startswith(f"{key}.")], beside)
     top = ", ".join(sorted({name.split(".")[0] for name in keys}))
     hint = did_you_mean(asked, keys).strip(" ()")

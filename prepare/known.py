@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prepare.command_line import command
-from prepare.renamed import renamed
+from prepare.renamed import REMOVED_OPTIONS, renamed
 
 
 class TaskError(Exception):
@@ -49,7 +49,7 @@ CORPORA = (
     Known("prepare.data.python_sources.PythonSources", frozenset({"roots", "least_mb", "evaluation_mb"})),
 )
 EVALUATORS = (
-    Known("train.language_model.evaluator.AuditedEvaluator", frozenset({"median_rule"})),
+    Known("train.language_model.evaluator.AuditedEvaluator"),
     Known("train.program.evaluator.ProgramEvaluator"),
 )
 
@@ -82,7 +82,8 @@ def known_evaluator(config: object) -> dict[str, Any]:
 def _known(section: object, known: tuple[Known, ...], where: str) -> dict[str, Any]:
     """Return the section with the class's name as it is in the list. Raises TaskError.
 
-    Compares package and class name only, not the module between them, which was different in older versions.
+    Compares package and class name only, not the module between them, which was different in older versions. Options
+    that were removed since are left out.
     """
     if not isinstance(section, Mapping) or "_target_" not in section:
         raise TaskError(f"{where} has no _target_; expected one of {_listed(known)}")
@@ -95,6 +96,7 @@ def _known(section: object, known: tuple[Known, ...], where: str) -> dict[str, A
         )
     options = {str(key): value for key, value in section.items() if key != "_target_"}
     _refuse_classes(options, where)
+    options = {key: value for key, value in options.items() if (found[0].target, key) not in REMOVED_OPTIONS}
     _refuse_options(options, found[0], where)
     return {"_target_": found[0].target, **options}
 

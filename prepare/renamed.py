@@ -58,6 +58,12 @@ NEW_NAMES: Mapping[str, str] = {
 
 REMOVED = frozenset({"operators.graft.Graft"})
 """Classes without a successor."""
+REMOVED_OPTIONS: Mapping[tuple[str, str], str] = {
+    ("train.language_model.evaluator.AuditedEvaluator", "median_rule"): (
+        "searches gained nothing by it. A diverged training is still stopped, without a setting"
+    ),
+}
+"""(class, option) -> why it was removed, and what does its work."""
 NEW_VALUES: Mapping[tuple[str, str], Mapping[Any, Any]] = {
     ("operators.numeric.tune.Tune", "proposer"): {"genes": "surrogate"},
 }
@@ -65,10 +71,21 @@ NEW_VALUES: Mapping[tuple[str, str], Mapping[Any, Any]] = {
 
 
 def refuse_old_names(values: object, where: str) -> None:
-    """Raise ValueError if a class anywhere below was renamed or removed. ``where``: the key of ``values``."""
-    for key, target in _targets(values, where):
+    """Raise ValueError if a class or option anywhere below was renamed or removed. ``where``: the key of ``values``."""
+    for key, target, options in _classes(values, where):
         if message := renamed(target):
-            raise ValueError(f"{key}: {message}")
+            raise ValueError(f"{key}._target_: {message}")
+        for option in options:
+            if (target, option) in REMOVED_OPTIONS and (message := removed_setting(f"{key}.{option}")):
+                raise ValueError(message)
+
+
+def removed_setting(key: str) -> str:
+    """Return why there is no setting of this name any more, for a message; empty if it was not removed."""
+    reasons = {option: reason for (_, option), reason in REMOVED_OPTIONS.items()}
+    if (option := key.rpartition(".")[2]) not in reasons:
+        return ""
+    return f"{key} was removed: {reasons[option]} (see CHANGELOG.md). Take it out"
 
 
 def renamed(target: str) -> str:
@@ -79,11 +96,12 @@ def renamed(target: str) -> str:
 
 
 def with_new_names(values: Any) -> Any:
-    """The same plain values with the new name of each class and option value, and without classes that were removed."""
+    """The same plain values with the new name of each class and option value, and without what was removed."""
     if isinstance(values, Mapping):
         new = {key: with_new_names(value) for key, value in values.items() if not _is_removed(value)}
         if isinstance(target := new.get("_target_"), str):
             target = NEW_NAMES.get(target, target)
+            new = {key: value for key, value in new.items() if (target, key) not in REMOVED_OPTIONS}
             new |= {key: NEW_VALUES.get((target, str(key)), {}).get(_plain(value), value) for key, value in new.items()}
             new["_target_"] = target
         return {key: _new_name(str(key), value) for key, value in new.items()}
@@ -103,13 +121,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
-def _targets(values: object, where: str) -> Iterator[tuple[str, str]]:
+def _classes(values: object, where: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the key of each section that names a class, the class, and the names of its options."""
     if isinstance(values, Mapping):
+        if isinstance(target := values.get("_target_"), str):
+            yield where, target, [str(key) for key in values]
         for key, value in values.items():
-            name = f"{where}.{key}" if where else str(key)
-            if key == "_target_" and isinstance(value, str):
-                yield name, value
-            yield from _targets(value, name)
+            yield from _classes(value, f"{where}.{key}" if where else str(key))
     elif isinstance(values, list | tuple):
         for place, value in enumerate(values):
-            yield from _targets(value, f"{where}.{place}")
+            yield from _classes(value, f"{where}.{place}")

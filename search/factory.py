@@ -263,7 +263,6 @@ def build_search(
         views=views,
         gate=evaluator.gate,
         clock=clock,
-        median_rule=config.evaluator.options.get("median_rule") is not None,
     )
     if (meter := llm.meter) is not None:
         parts = replace(

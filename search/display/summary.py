@@ -155,8 +155,6 @@ def _facts(engine: Engine, archive: Archive) -> list[str]:
         lines.append(f"Seed deviation of a score: {sigma.words(engine.parts.task.metric.unit)}, from {repeats}.")
     if (effect := speed_effect(tree)) is not None:
         lines.append(describe_speed(effect, engine.parts.task.metric.unit))
-    if engine.parts.median_rule:
-        lines.append(_rung(run, archive))
     if reads:
         lines.append(f"The holdout of {engine.parts.task.data!r} has been read {reads} times in this archive.")
     if (bill := archive.spending(run)).calls:
@@ -197,15 +195,6 @@ def _suspects(engine: Engine) -> list[str]:
             found[text] = found.get(text, 0) + suspicion.inherited
     lines = (text + (f" and {count} descendants" if count else "") for text, count in found.items())
     return [f"Suspect, and left out: {clean(line, 200)}." for line in lines][:8]
-
-
-def _rung(run: str, archive: Archive) -> str:
-    """Return how well the loss used by the median rule predicts the score: whether the rule is worth its use."""
-    known = archive.query("SELECT n, correlation FROM early_correlation WHERE run = ?", [run])
-    correlation = "the rank correlation of a screening's reported loss at 30% of the budget with its score"
-    if not known or known[0][1] is None:
-        return f"Median rule: on; {correlation} is not known yet."
-    return f"Median rule: on; {correlation} is {known[0][1]:.2f} ({known[0][0]} screenings, stopped ones left out)."
 
 
 def branch_for(run: str) -> str:

@@ -85,8 +85,6 @@ class EngineParts:
     """Return why the language model can no longer be asked (no money left, key refused), or None."""
     llm_cap: Callable[[], Cap | None] = lambda: None
     """Return the cap that is why it can no longer be asked, if one is."""
-    median_rule: bool = False
-    """Whether the evaluator's median rule is on: screenings then carry the baseline's pace."""
     llm_room: Callable[[int], bool] = lambda in_flight: True
     """Return whether the caps leave room for one more call beside so many in flight."""
     llm_halt: Callable[[], None] = lambda: None
@@ -268,7 +266,7 @@ class Engine:
         if request.purpose != "screen":
             request = replace(request, case_key=self.archive.secret("cases"))
             return request if request.seal else replace(request, position_key=self.archive.secret("positions"))
-        return for_screening(self.tree, request, self.parts.task, self.parts.median_rule)
+        return for_screening(self.tree, request, self.parts.task)
 
     def close(
         self, stopped: Callable[[], bool] = lambda: False, announce: Callable[[int], None] = lambda running: None

@@ -1,4 +1,4 @@
-"""What a screening's evaluator receives of the tree: strictness of the audit, baseline's pace, values of the parent."""
+"""What a screening's evaluator receives of the tree: strictness of the audit, values of the parent."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections import defaultdict
 from dataclasses import replace
 from statistics import fmean
 
-from archive.records import CurvePoint, Request, Scored
+from archive.records import Request, Scored
 from archive.tree import Tree
 from prepare.task import Task
 from search.claims.statistics import seed_deviation
-from train.language_model.curve import baseline_pace
 
 LEAST_UNSEEN = 0.1
 """Of the smallest gain worth claiming: no audit looks for less."""
 
 
-def for_screening(tree: Tree, request: Request, task: Task, median_rule: bool) -> Request:
+def for_screening(tree: Tree, request: Request, task: Task) -> Request:
     """Return the request with the audit's strictness, the leader's mean and what the candidate is compared with.
 
     Only scores that could beat the leader's mean are audited that strictly.
@@ -27,7 +26,6 @@ def for_screening(tree: Tree, request: Request, task: Task, median_rule: bool) -
         request,
         strictness=strictness_for(tree, request.node_id, task),
         leader_score=None if leader is None else tree.mean(leader),
-        baseline_pace=baseline_of(tree, request.node_id) if median_rule else (),
         parent_cases=parent_cases(tree, request.node_id),
     )
 
@@ -44,17 +42,6 @@ def strictness_for(tree: Tree, node_id: str, task: Task) -> float | None:
     if sigma is None or sigma.value == 0:
         return task.audit_unseen
     return max(sigma.low / 4, LEAST_UNSEEN * (task.smallest_gain or 0.0))
-
-
-def baseline_of(tree: Tree, node_id: str) -> tuple[CurvePoint, ...]:
-    """Return the root's loss curve for a candidate's first run, where far slower ones are stopped; else empty.
-
-    A node that has a score gets none: its mean would leave out its worse runs.
-    """
-    if node_id == tree.root or tree.scores(node_id):
-        return ()
-    curves = [e.curve for e in tree.comparable(tree.root) if isinstance(e, Scored)]
-    return baseline_pace(curves, tree.conditions.budget_seconds)
 
 
 def parent_cases(tree: Tree, node_id: str) -> dict[str, float]:

@@ -13,9 +13,9 @@ Whole searches, in this process, on the default task with the real sandboxes, th
                         on paper, not a measurement
     gates               experiments an hour, best score, and seconds per broken and per sound candidate, on one stream
                         of candidates of which 30% are broken, each with the same seed in every pass: `without` the
-                        rehearsal and the stops on NaN and divergence, `with` them (the default), and `median` with the
-                        median rule, too; `lost_sound`: sound candidates that did not get a score; `paired`: mean score
-                        difference of the sound ones against `without`, and its standard error
+                        rehearsal and the stops on NaN and divergence, and `with` them (the default); `lost_sound`:
+                        sound candidates that did not get a score; `paired`: mean score difference of the sound ones
+                        against `without`, and its standard error
 
 The broken ones, in turn: a shape that does not fit in the first step; predict with another vocabulary; too many
 parameters; a loss that becomes NaN at a third of the budget; the model returned in place of its state; logits of the
@@ -63,7 +63,6 @@ from train.sandbox.base import find_sandbox
 PASSES: Mapping[str, Sequence[str]] = {
     "without": ("task.limits.rehearsal_seconds=0",),
     "with": (),
-    "median": ("evaluator.median_rule={after: 0.3, margin: 0.1}",),
 }
 BROKEN_SHARE = 0.3
 ROOT_RUNS = 3
@@ -331,19 +330,17 @@ def phases(words: Sequence[str], evaluations: int, slots: Sequence[int], device:
 # ---------------------------------------------------------------- gates
 
 
-def gates(
-    words: Sequence[str], candidates: int, slots: int | None, device: str, passes: Sequence[str]
-) -> dict[str, Any]:
+def gates(words: Sequence[str], candidates: int, slots: int | None, device: str) -> dict[str, Any]:
     """The same stream with and without what ends hopeless trainings early."""
     config = config_for(["llm=none", *words], device)
     entries = stream(factory.seed_files(task_from(config.task))["train.py"], candidates)
     found: dict[str, Any] = {"candidates": candidates, "broken": sum(bool(entry.broken) for entry in entries)}
     reference: dict[str, float] = {}
-    for name in passes:
+    for name, changes in PASSES.items():
         with _reports_unread() if name == "without" else nullcontext():
-            trace = run([*words, *PASSES[name]], ROOT_RUNS + candidates, slots, device, entries)
+            trace = run([*words, *changes], ROOT_RUNS + candidates, slots, device, entries)
         figures, scores = _judged(trace, entries)
-        if name == passes[0]:
+        if name == "without":
             reference = scores
         elif common := sorted(scores.keys() & reference.keys()):
             differences = [scores[key] - reference[key] for key in common]
@@ -397,7 +394,6 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=5, help="trainings for each slot (%(default)s)")
     parser.add_argument("--candidates", type=int, default=20, help="of the stream (%(default)s)")
     parser.add_argument("--only", choices=("phases", "gates"), help="one of the two parts")
-    parser.add_argument("--median", action="store_true", help="a third pass of the stream, with the median rule")
     parser.add_argument("--gpu", action="store_true", help="on this machine's GPUs; the published figures are a CPU's")
     options = parser.parse_args()
     if options.gpu and not visible_gpus():
@@ -405,7 +401,6 @@ def main() -> None:
     device = "cuda" if options.gpu else "cpu"
     words = [] if options.seconds is None else [f"task.seconds={options.seconds}"]
     evaluations, candidates, slots = options.evaluations, options.candidates, (1, 2)
-    passes = ["without", "with", *(["median"] if options.median else [])]
     if options.quick:
         evaluations, candidates, slots = 2, 4, (1,)
         words = ["task.seconds=2", "task.rows=64", "task.audit_screen=16", "task.audit_claim=16"]
@@ -417,7 +412,7 @@ def main() -> None:
         if options.only != "gates":
             found |= phases(words, evaluations, slots, device)
         if options.only != "phases":
-            found["gates"] = gates(words, candidates, None if options.gpu else 2, device, passes)
+            found["gates"] = gates(words, candidates, None if options.gpu else 2, device)
     except (SettingsError, SearchStopped) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     print(json.dumps(found))

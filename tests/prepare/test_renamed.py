@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from prepare.compose import compose
+from prepare.config import SettingsError
 from prepare.known import TaskError, locate
 from prepare.renamed import NEW_NAMES, REMOVED, refuse_old_names, renamed, with_new_names
 
@@ -102,3 +104,16 @@ def test_of_a_run_of_before_what_was_removed_is_no_difference() -> None:
     assert with_new_names(recorded) == now == with_new_names(now)
     with pytest.raises(ValueError, match=r"operators\.graft\._target_: operators\.graft\.Graft was removed"):
         refuse_old_names(recorded["graft"], "operators.graft")
+
+
+def test_an_option_that_was_removed_is_refused_and_in_a_run_of_before_left_out() -> None:
+    audited = {"_target_": "train.language_model.evaluator.AuditedEvaluator"}
+    old = {"_target_": "train.evaluator.AuditedEvaluator", "median_rule": {"after": 0.3}}
+    assert with_new_names({"evaluator": old}) == {"evaluator": audited}
+    other = {"_target_": "mine.Evaluator", "median_rule": 3}
+    assert with_new_names(other) == other
+    refuse_old_names(other, "evaluator")
+    with pytest.raises(ValueError, match=r"evaluator\.median_rule was removed: searches gained nothing by it"):
+        refuse_old_names(audited | {"median_rule": None}, "evaluator")
+    with pytest.raises(SettingsError, match=r"evaluator\.median_rule was removed"):
+        compose(["evaluator.median_rule={after: 0.3}"])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from archive.records import CurvePoint
-from train.language_model.curve import Divergence, MedianRule, baseline_pace
+from train.language_model.curve import Divergence
 
 BUDGET = 10.0
 
@@ -76,68 +74,3 @@ def test_nothing_is_said_of_the_first_tenth_of_the_budget() -> None:
 def test_few_reports_say_nothing() -> None:
     assert stopped_at([1.0] * 5 + [100.0] * 19) is None
     assert stopped_at([1.0] * 5 + [100.0] * 20) == 25
-
-
-# ---------------------------------------------------------------- the median rule
-
-FALLING = [2.0 + 3.5 * math.exp(-i / 60.0) for i in range(200)]
-PACE = baseline_pace(
-    [curve(FALLING), curve([1.05 * loss for loss in FALLING]), curve([0.95 * loss for loss in FALLING])], 10.0
-)
-
-
-def slow(factor: float) -> list[CurvePoint]:
-    return curve([factor * loss for loss in FALLING])
-
-
-def behind_at(points: list[CurvePoint], rule: MedianRule | None = None) -> float | None:
-    """The share of the budget at which the run would be stopped."""
-    rule = rule or MedianRule()
-    found = (n for n in range(1, len(points) + 1) if rule.reason(points[:n], PACE, BUDGET))
-    return next((points[n - 1].elapsed / BUDGET for n in found), None)
-
-
-def test_the_pace_is_the_median_of_smoothed_runs() -> None:
-    assert [point.elapsed for point in PACE] == pytest.approx([0.25 * i for i in range(2, 41)])
-    for point in PACE:
-        window = [p.loss for p in curve(FALLING) if point.elapsed - 0.5 < p.elapsed <= point.elapsed - 0.25]
-        assert point.loss == pytest.approx(float(np.median(window)))
-
-
-def test_no_run_no_pace() -> None:
-    assert baseline_pace([], BUDGET) == ()
-    assert baseline_pace([[], curve(FALLING)], BUDGET) == ()
-    assert MedianRule().reason(slow(9.0), (), BUDGET) is None
-
-
-def test_a_run_far_behind_is_stopped_and_never_before_30_percent() -> None:
-    assert behind_at(slow(1.5)) == pytest.approx(0.3)
-    reason = MedianRule().reason(slow(1.5), PACE, BUDGET)
-    assert reason is not None
-    assert "far behind the baseline" in reason
-    assert "10%" in reason
-
-
-def test_a_run_within_the_margin_goes_on() -> None:
-    assert behind_at(slow(1.09)) is None
-    assert behind_at(slow(1.09), MedianRule(margin=0.02)) is not None
-    assert behind_at(slow(0.5)) is None
-
-
-def test_a_late_bloomer_goes_on() -> None:
-    """Worse until 25%, better afterwards."""
-    late = [3.0 * loss if i < 50 else 0.9 * loss for i, loss in enumerate(FALLING)]
-    assert behind_at(curve(late)) is None
-
-
-def test_few_reports_or_negative_losses_say_nothing() -> None:
-    assert behind_at(slow(1.5)[::12]) is None
-    negative = baseline_pace([curve([-loss for loss in FALLING])], BUDGET)
-    assert MedianRule().reason(slow(1.5), negative, BUDGET) is None
-
-
-def test_the_rule_cannot_be_set_earlier() -> None:
-    with pytest.raises(ValueError, match=r"from 0\.3 to 1"):
-        MedianRule(after=0.1)
-    with pytest.raises(ValueError, match="margin is -1"):
-        MedianRule(margin=-1.0)

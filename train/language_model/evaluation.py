@@ -19,7 +19,6 @@ from prepare.language_model import Buffer, LanguageModelTask
 from prepare.scoring import Floats, Measure, Symbols
 from train.hardware.speed import harmonic_mean, machine_speed
 from train.language_model import audit
-from train.language_model.curve import MedianRule
 from train.language_model.judgement import Judgement, PositionSet
 from train.language_model.predict_sandbox import PredictSandbox
 from train.language_model.training import Training
@@ -40,8 +39,6 @@ class ScoringContext:
     """N-gram log-probabilities [ORDERS, N, T] of a split; see ``train.language_model.ngram``."""
     positions: Callable[[Request], PositionSet]
     """The secret positions at which an evaluation for a claim is judged."""
-    median_rule: MedianRule | None = None
-    """Stops screenings that are far behind the baseline; None: off."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class EvaluationPipeline:
         """Train; return the state (a safetensors file). Measures the machine's speed before and after the training."""
         cores = self.sandboxes.slot.cores
         self.progress.machine_speed = before = machine_speed(cores)
-        state = Training(self.sandboxes, self.on_progress, self.scoring.median_rule).run(stream)
+        state = Training(self.sandboxes, self.on_progress).run(stream)
         self.progress.machine_speed = harmonic_mean(before, machine_speed(cores))
         return state
 

@@ -42,7 +42,6 @@ from prepare.session import candidate_seed
 from train.hardware.devices import DeviceInUse, Lease, Leases
 from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
-from train.language_model.curve import MedianRule
 from train.language_model.evaluation import EvaluationPipeline, ScoringContext
 from train.language_model.judgement import PositionSet, secret_positions
 from train.language_model.ngram import ngram_log_probs
@@ -69,14 +68,12 @@ class AuditedEvaluator:
         sandbox: Sandbox,
         *,
         memory_groups: bool = True,
-        median_rule: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Load the evaluation rows and check that the sandbox does not expose them.
 
         memory_groups: limit memory with the kernel's control groups where they are available (see
-        ``train.sandbox.cgroup``), otherwise by polling. median_rule: the fields of
-        ``train.language_model.curve.MedianRule``; None: off.
+        ``train.sandbox.cgroup``), otherwise by polling.
 
         Raises ValueError if the corpus does not fit the task, SandboxUnavailable if candidates could read its text.
         """
@@ -84,7 +81,6 @@ class AuditedEvaluator:
         self.sandbox = sandbox
         self.groups = find_groups() if memory_groups else None
         self.leases = Leases()
-        self._median_rule = None if median_rule is None else MedianRule(**median_rule)
         self._clock = clock
         self._checks = StaticChecks.of(task)
         self._rows = {split: _rows_of(task, split) for split in SPLIT_OF.values()}
@@ -153,7 +149,7 @@ class AuditedEvaluator:
                     progress=progress,
                     cancelled=cancelled,
                 )
-                scoring = ScoringContext(self._rows, self._measures, self.ngram, self.positions, self._median_rule)
+                scoring = ScoringContext(self._rows, self._measures, self.ngram, self.positions)
                 pipeline = EvaluationPipeline(scoring, sandboxes, on_progress)
                 outcome: dict[str, Any] = {"state": pipeline.train()} if request.seal else _scored(*pipeline.run())
             outcome["metrics"] = {**progress.metrics, **lease.metrics}

@@ -15,7 +15,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -27,7 +27,7 @@ from prepare.language_model import Buffer, LanguageModelTask
 from prepare.output import many
 from prepare.smoke_test import TEXT_BYTES
 from train.faults import fault
-from train.language_model.curve import Divergence, MedianRule
+from train.language_model.curve import Divergence
 from train.language_model.predict_sandbox import check_computing
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted
@@ -91,7 +91,6 @@ class Training:
 
     sandboxes: SandboxFactory[LanguageModelTask]
     on_progress: ProgressCallback
-    median_rule: MedianRule | None = None
     divergence: Divergence = field(default_factory=Divergence)
 
     @property
@@ -233,18 +232,9 @@ class Training:
         if len(curve) >= _CURVE_POINTS:
             del curve[1::2]  # halve the resolution of the curve of a long training
         curve.append(CurvePoint(step, self.progress.seconds, loss))
-        if (reason := self._early_stop_reason(curve)) is not None:
+        if (reason := self.divergence.reason(curve, self.task.seconds)) is not None:
             raise Aborted("stopped", reason)
         self.on_progress("train", min(1.0, self.progress.seconds / self.task.seconds), loss)
-
-    def _early_stop_reason(self, curve: Sequence[CurvePoint]) -> str | None:
-        """Return why the reported losses do not justify the rest of the budget, or None."""
-        if (reason := self.divergence.reason(curve, self.task.seconds)) is not None:
-            return reason
-        pace = self.sandboxes.request.baseline_pace
-        if self.median_rule is None or self.sandboxes.request.purpose != "screen" or not pace:
-            return None
-        return self.median_rule.reason(curve, pace, self.task.seconds)
 
     def _within_cores(self, process: SandboxProcess) -> None:
         """Raise Aborted if the process used more CPU time than its cores have: CPU affinity can be changed by it."""

@@ -1,38 +1,16 @@
-"""What a request carries: the audit's strictness, and for first screenings the baseline's pace (median rule on)."""
+"""What a request carries: the audit's strictness, and for claims the archive's secret."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from archive.noise import SeedDeviation
-from archive.records import CurvePoint, Purpose, Request
+from archive.records import Request
 from search.run import screening
-
-
-def test_the_pace_is_for_first_screenings_alone(start: Callable[..., Any]) -> None:
-    words = ("evaluator.median_rule={after: 0.3}", "budget.evaluations=29", "claim.least_power=0")
-    search = start(*words, stub={"halves": True}).search
-    tree, budget = search.tree, search.tree.conditions.budget_seconds
-    curve = [CurvePoint(i, budget * i / 200, 5.0 - i / 100) for i in range(1, 201)]
-    tree.evaluations[tree.root] = [replace(each, curve=curve) for each in tree.evaluations[tree.root]]
-
-    def pace(node_id: str, purpose: Purpose = "screen") -> tuple[CurvePoint, ...]:
-        return tuple(search.annotate(Request(node_id, search.run.run, 99, {}, 1, purpose)).baseline_pace)
-
-    child = next(node.node_id for node in tree.nodes if node.node_id != tree.root and tree.scores(node.node_id))
-    assert pace(child) == ()  # it has a score: its mean must not leave out its worse runs
-    tree.evaluations[child] = []
-    assert len(pace(child)) > 30
-    assert pace(child)[-1].elapsed == budget
-    assert pace(child, "confirm") == ()
-    assert pace(tree.root) == ()
-    search.parts = replace(search.parts, median_rule=False)
-    assert pace(child) == ()
 
 
 def test_a_request_carries_what_its_evaluation_needs(
