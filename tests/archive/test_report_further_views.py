@@ -96,6 +96,9 @@ def show(page: Any, page_file: Path, view: str, more: str = "") -> None:
     page.goto(f"file://{page_file}#view={view}{more}")
     page.wait_for_selector("body[data-ready]", timeout=60_000)
     page.wait_for_selector(f"#view[data-view={view}]")
+    named = page.locator("#views [aria-current]").bounding_box()
+    assert named["x"] >= 0, "the name of the view is in sight"
+    assert named["x"] + named["width"] <= page.viewport_size["width"]
 
 
 def ready(page: Any, name: str) -> None:

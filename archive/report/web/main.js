@@ -78,6 +78,8 @@
     });
     const focused = [...$("views").children].indexOf(document.activeElement);
     $("views").replaceChildren(...links);
+    const bar = $("views"), current = links.find((one) => one.hasAttribute("aria-current"));
+    if (current && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = current.offsetLeft - bar.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
     if (focused >= 0) links[focused]?.focus();
   }
 
