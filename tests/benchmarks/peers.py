@@ -36,8 +36,8 @@ from peers_systems import SYSTEMS, Search
 from peers_tasks import PeerTask, peer_task
 
 TASKS = ("noisy", "null", "circles26", "binpacking", "tables")
-OURS = ("treewright", "treewright-model", "hillclimb")
-"""What runs without the peers' interpreter."""
+ALONE = ("treewright", "treewright-model", "hillclimb", "optuna")
+"""What runs without the peers' interpreter; Optuna on tables only."""
 Row = dict[str, Any]
 
 
@@ -81,18 +81,18 @@ def searches(words: argparse.Namespace, done: set[Any]) -> Iterator[Row]:
                 if words.evaluations:
                     task = replace(task, evaluations=words.evaluations)
                 for system in words.systems:
-                    if (system, name, seed) not in done:
+                    if system in SYSTEMS and (system, name, seed) not in done:
                         yield row(task, seed, system, words, processes)
     if "tables" in words.tasks:
         import peers_tables
 
-        yield from peers_tables.measured(words.seeds, words.quick, done)
+        yield from peers_tables.measured(words.systems, words.seeds, words.quick, done)
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="(%(default)s; also shakespeare)")
-    parser.add_argument("--systems", help=f"of {', '.join(SYSTEMS)}; default: all that can run")
+    parser.add_argument("--systems", help=f"of {', '.join(SYSTEMS)}, optuna; default: all that can run")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="of the model's script (%(default)s)")
     parser.add_argument("--evaluations", type=int, help="of each search; default: the task's")
     parser.add_argument("--python", type=Path, help="the interpreter that has the peers")
@@ -105,12 +105,13 @@ def options() -> argparse.Namespace:
     words = parser.parse_args()
     if words.quick:
         words.tasks, words.seeds, words.evaluations = "noisy,tables", "1", 12
-        words.systems = words.systems or "treewright,hillclimb"
-    words.systems = words.systems.split(",") if words.systems else list(SYSTEMS if words.python else OURS)
+        words.systems = words.systems or "treewright,hillclimb,optuna"
+    known = (*SYSTEMS, "optuna") if words.python else ALONE
+    words.systems = words.systems.split(",") if words.systems else list(known)
     words.tasks, words.seeds = words.tasks.split(","), [int(seed) for seed in words.seeds.split(",")]
-    if missing := set(words.systems) - set(SYSTEMS if words.python else OURS):
+    if missing := set(words.systems) - set(known):
         parser.error(
-            f"expected systems of {', '.join(SYSTEMS)}, peers with --python PYTHON; got {', '.join(sorted(missing))}"
+            f"expected systems of {', '.join(known)}, more with --python PYTHON; got {', '.join(sorted(missing))}"
         )
     return words
 

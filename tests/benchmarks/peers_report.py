@@ -29,12 +29,13 @@ def tasks_report(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
 def _figures(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, Any]:
     """Return means over the seeds: gains are true ones of what is handed over, on the seed program."""
     made = sum(row["evaluations"] for row in rows)
+    too_much = [row["over_claim"] for row in rows if row["claimed"]]
     false = [row["claimed"] and row["gain"] <= NO_BETTER for row in rows]
     return {
         "seeds": len(rows),
         "gain": statistics.fmean(row["gain"] for row in rows),
         "behind": difference(rows, others, lambda row: float(row["gain"])),
-        "over_claim": statistics.fmean(row["over_claim"] for row in rows),
+        "over_claim": statistics.fmean(too_much) if too_much else None,
         "claimed": sum(row["claimed"] for row in rows),
         "false_claims": sum(false),
         "evaluations": made / len(rows),
@@ -71,7 +72,7 @@ def _by_table(rows: Sequence[Row], system: str, figure: str) -> list[float] | No
         return statistics.fmean(row[figure] for row in rows if (row["system"], row["task"]) == (name, table))
 
     names = dict.fromkeys(row["task"] for row in rows)
-    if system == OURS or len(names) < 2:
+    if system == OURS or len(names) < 2 or OURS not in {row["system"] for row in rows}:
         return None
     found = mean_interval([mean(system, table) - mean(OURS, table) for table in names])
     return [found.mean, found.low, found.high] if isinstance(found, Interval) else None
@@ -86,10 +87,11 @@ def markdown(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     ]
     for task, systems in tasks.items():
         for system, one in sorted(systems.items(), key=lambda item: -item[1]["gain"]):
+            claims = f"{one['claimed']} ({one['false_claims']}) of {one['seeds']}"
             lines.append(
-                f"| {task} | {system} | {one['gain']:.4f} | {_interval(one['behind'])} | {one['over_claim']:+.4f} | "
-                f"{one['claimed']} ({one['false_claims']}) of {one['seeds']} | {one['evaluations']:.1f} | "
-                f"{one['nodes_per_hour']:.0f} | {one['cpu_per_node']:.2f} | {one['bytes_per_node'] / 1000:.1f} |"
+                f"| {task} | {system} | {one['gain']:.4f} | {_interval(one['behind'])} | {_signed(one['over_claim'])} "
+                f"| {claims} | {one['evaluations']:.1f} | {one['nodes_per_hour']:.0f} | {one['cpu_per_node']:.2f} "
+                f"| {one['bytes_per_node'] / 1000:.1f} |"
             )
     return "\n".join(lines)
 
@@ -102,6 +104,10 @@ def tables_markdown(tables: Mapping[str, Mapping[str, Any]]) -> str:
         for system, one in tables.items()
     ]
     return "\n".join(lines)
+
+
+def _signed(number: float | None) -> str:
+    return "" if number is None else f"{number:+.4f}"
 
 
 def _interval(found: Sequence[float] | None) -> str:

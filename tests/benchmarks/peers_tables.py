@@ -6,7 +6,7 @@ ones), one child in five crashes; log10 of the true percentile, lower is better.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,11 @@ def played(job: Job) -> tuple[Job, Played]:
     return job, policies.run(policies.Job({"treewright": "ucb", "optuna": "tpe"}[name], place, seed))[1]
 
 
-def measured(seeds: Sequence[int], quick: bool, done: set[Any]) -> list[dict[str, Any]]:
-    """Return a row for each search that is not done yet."""
+def measured(systems: Sequence[str], seeds: Sequence[int], quick: bool, done: set[Any]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each search that is not done yet, of the systems that play on tables."""
     places = QUICK if quick else tables.names()
-    jobs = [(name, place, seed) for place in places for seed in seeds for name in SYSTEMS]
+    jobs = [(name, place, seed) for place in places for seed in seeds for name in SYSTEMS if name in systems]
     jobs = [job for job in jobs if (job[0], "/".join(job[1]), job[2]) not in done]
-    return [
-        {"system": name, "task": "/".join(place), "seed": seed, "best": float(one.best[-1]), "picked": one.picked}
-        for (name, place, seed), one in in_processes(played, jobs, 1)
-    ]
+    for (name, place, seed), one in in_processes(played, jobs, 1):
+        found = {"best": float(one.best[-1]), "picked": one.picked}
+        yield {"system": name, "task": "/".join(place), "seed": seed, **found}

@@ -99,14 +99,14 @@ _CIRCLES = (
     Edit("broken", "zip(centres, grown(centres, r)", "zip(centres, 1.01 * grown(centres, r)"),
 )
 _PACKING = (
-    Edit("good", "AVOID = 0.0 ", "AVOID = 40.0 "),
-    Edit("good", "    return -gap -", "    return -gap + 60 * (gap == 0) + 0.5 * (gap >= largest) * gap -"),
-    Edit("good", "    gap = bins - item\n", "    gap = bins - item\n    item = item + 0.2 * np.median(gap)\n"),
-    Edit("neutral", "    return -gap -", "    return -1.0 * gap -"),
-    Edit("harmful", "    return -gap -", "    return gap -"),
-    Edit("harmful", "    return -gap -", "    return -np.arange(len(bins)) -"),
-    Edit("broken", "    gap = bins - item", "    gap = bins - items"),
-    Edit("broken", "((gap > smallest) & (gap < largest))", "(gap > smallest and gap < largest)"),
+    Edit("good", "NEAR = 12 ", "NEAR = 2 "),
+    Edit("good", "FAR = 12 ", "FAR = 20 "),
+    Edit("good", "FAR_100 = 12 ", "FAR_100 = 20 "),
+    Edit("neutral", "    gap = bins - item\n", "    gap = 1 * bins - item\n"),
+    Edit("harmful", "1000 - gap, np", "1000 + gap, np"),
+    Edit("harmful", "] = -500", "] = 5000"),
+    Edit("broken", "    gap = bins - item\n", "    gap = bins - items\n"),
+    Edit("broken", "np.where(gap <= near,", "np.where(gap.near,"),
 )
 _GALLERY = {
     "circles26": (_CIRCLES, 40, "Make the sum of the radii of 26 circles in a unit square as large as possible."),
@@ -243,7 +243,7 @@ def score(candidate, case):
     time.sleep({pause!r})
     return noisy(candidate.call("design"), case.seed)
 '''
-_TASK = """name: {name}
+_TASK = """name: "{name}"
 metric: {{name: accuracy, direction: maximise, lower: 0, upper: 1}}
 workspace: {{editable: [train.py]}}
 scorer: score.py

@@ -31,6 +31,8 @@ from peers_tasks import SIGMA, PeerTask, peer_task
 from operators.languages.parameters import find_parameters
 from operators.numeric.search_space import declared_range
 from operators.rewrite.answers.search_replace import apply, read_answer
+from prepare.load import task_from
+from prepare.program import ProgramTask, folder_settings
 from search.playing.tables import nk
 from train.program.scorer_main import Judge
 
@@ -166,6 +168,15 @@ def test_scores_have_noise_around_the_truth_for_peers_and_for_ours(tmp_path: Pat
     assert task.score(task.program, 7) == theirs[7]
 
 
+@pytest.mark.parametrize("name", ["noisy", "null", "circles26", "binpacking"])
+def test_the_folder_of_a_task_is_one_for_search(name: str, tmp_path: Path) -> None:
+    task = peer_task(name, 1)
+    assert task.write(tmp_path / "task") == f"task={tmp_path / 'task'}"
+    read = task_from(folder_settings(tmp_path / "task"))
+    assert isinstance(read, ProgramTask)
+    assert (read.name, read.seed_files()) == (name, {task.file: task.program})
+
+
 def test_the_service_counts_evaluations_and_ends_with_them() -> None:
     task = peer_task("noisy", 1)
     with Evaluations("noisy", 1, 2, Here(task)) as service:  # type: ignore[arg-type]
@@ -196,13 +207,13 @@ def test_the_hill_climber_keeps_what_scores_better(tmp_path: Path, monkeypatch: 
     assert all(task.catalogue.another(programs[kept[0]], 2, n) == programs[n] for n in range(1, kept[1] + 1))
 
 
-ROW = {"task": "noisy", "evaluations": 60, "seconds": 30.0, "cpu": 6.0, "bytes": 6000, "over_claim": 0.1}
+ROW = {"task": "noisy", "evaluations": 60, "seconds": 30.0, "cpu": 6.0, "bytes": 6000}
 
 
 def test_the_report_pairs_seeds_and_counts_false_claims() -> None:
     gains = {"treewright": (0.2, 0.3, 0.4), "other": (0.1, 0.1, 0.0)}
     rows = [
-        {**ROW, "system": system, "seed": seed, "gain": gain, "claimed": seed != 1}
+        {**ROW, "system": system, "seed": seed, "gain": gain, "claimed": seed != 1, "over_claim": seed / 10}
         for system, values in gains.items()
         for seed, gain in enumerate(values, 1)
     ]
@@ -210,6 +221,7 @@ def test_the_report_pairs_seeds_and_counts_false_claims() -> None:
     half = 4.302653 * np.std([0.1, 0.2, 0.4], ddof=1) / 3**0.5
     assert other["behind"] == pytest.approx([0.7 / 3, 0.7 / 3 - half, 0.7 / 3 + half])
     assert (other["claimed"], other["false_claims"], other["gain"]) == (2, 1, pytest.approx(0.2 / 3))
+    assert other["over_claim"] == pytest.approx(0.25)  # of the two that claim
     assert (other["nodes_per_hour"], other["cpu_per_node"], other["bytes_per_node"]) == (7200, 0.1, 100)
     assert peers_report.tasks_report(rows)["noisy"]["treewright"]["behind"] is None
     assert "| noisy | other | 0.0667 | +0.2333 (" in peers_report.markdown(peers_report.tasks_report(rows))
