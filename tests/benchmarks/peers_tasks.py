@@ -99,9 +99,9 @@ _CIRCLES = (
     Edit("broken", "zip(centres, grown(centres, r)", "zip(centres, 1.01 * grown(centres, r)"),
 )
 _PACKING = (
-    Edit("good", "NEAR = 12 ", "NEAR = 2 "),
+    Edit("harmful", "NEAR = 12 ", "NEAR = 2 "),
     Edit("good", "FAR = 12 ", "FAR = 20 "),
-    Edit("good", "FAR_100 = 12 ", "FAR_100 = 20 "),
+    Edit("harmful", "FAR_100 = 12 ", "FAR_100 = 20 "),
     Edit("neutral", "    gap = bins - item\n", "    gap = 1 * bins - item\n"),
     Edit("harmful", "1000 - gap, np", "1000 + gap, np"),
     Edit("harmful", "] = -500", "] = 5000"),
