@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from archive.query.query import Reader
 from archive.query.questions import PART, rows
+
+Item = TypeVar("Item")
 
 
 class Texts:
@@ -35,7 +38,7 @@ class Texts:
         return {path: self._sources.get(sha, "") for path, sha in self._files.get(node_id, {}).items()}
 
 
-def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Yield the items in lists of at most ``size``."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -5,7 +5,7 @@ Prompts quote candidates and answers are a model's: all of it is untrusted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archive.query.query import Reader
@@ -41,21 +41,24 @@ def calls(reader: Reader, run: str) -> dict[str, Any]:
     }
 
 
-def texts(reader: Reader, run: str, move: int) -> list[dict[str, Any]]:
-    """Return prompt and answer of each call of a move, in the order of the calls.
+def texts(reader: Reader, run: str, moves: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Return prompt and answer of each call of some moves, in the order of a move's calls, at most 50 of each.
 
     Those of an agent in a claim's move are not shown: they quote the items that the claim is judged on.
     """
     sql = f"""
-    SELECT c.turn, c.model, if(m.purpose <> 'screen', '{_CLAIM}', {_shown("p")}) AS prompt,
+    SELECT c.move, c.turn, c.model, if(m.purpose <> 'screen', '{_CLAIM}', {_shown("p")}) AS prompt,
            if(m.purpose <> 'screen', '{_CLAIM}', {_shown("a")}) AS answer
     FROM calls AS c LEFT JOIN moves AS m ON m.run = c.run AND m.move = c.move
     LEFT JOIN sources AS p ON p.sha = c.prompt_sha LEFT JOIN sources AS a ON a.sha = c.answer_sha
-    WHERE c.run = ? AND c.move = ? ORDER BY c.turn, c.called_at LIMIT 50"""
-    return [
-        {**row, "model": one_line(row["model"], 120), **{name: printable(row[name]) for name in ("prompt", "answer")}}
-        for row in rows(reader, sql, [run, move])
-    ]
+    WHERE c.run = ? AND c.move IN ({", ".join(["?"] * len(moves))})
+    QUALIFY row_number() OVER (PARTITION BY c.move ORDER BY c.turn, c.called_at) <= 50
+    ORDER BY c.move, c.turn, c.called_at"""
+    found: dict[int, list[dict[str, Any]]] = {move: [] for move in moves}
+    for row in rows(reader, sql, [run, *moves]):
+        shown = {name: printable(row[name]) for name in ("prompt", "answer")}
+        found[row.pop("move")].append({**row, "model": one_line(row["model"], 120), **shown})
+    return found
 
 
 def _shown(source: str) -> str:

@@ -42,7 +42,7 @@ def part(reader: Reader, run: str, name: str, analyses: Mapping[str, Analysis]) 
     """Return a part of the page by its name; None if there is no such part. Raises ArchiveError."""
     with held(reader) as one:
         if (found := _TEXTS.fullmatch(name)) is not None:
-            return texts(one, run, int(found[1]))
+            return texts(one, run, [int(found[1])])[int(found[1])]
         if (found := _FILES.fullmatch(name)) is not None:
             return program(one, found[1])
         make = _PARTS.get(name) or analyses.get(name)
@@ -60,9 +60,11 @@ def all_parts(
     with held(reader) as one:
         found = {name: part(one, run, name, analyses) for name in (*_PARTS, *analyses)}
     yield from found.items()
-    further = [f"files-{node_id}" for node_id in programs]
-    further += [f"texts-{move}" for move in moves_in_order(found["calls"])]
-    for some in chunks(further, _AT_ONCE):
+    for some in chunks([f"files-{node_id}" for node_id in programs], _AT_ONCE):
         with held(reader) as one:
             made = [(name, part(one, run, name, analyses)) for name in some]
         yield from (each for each in made if each[1] is not None)
+    for moves in chunks(list(moves_in_order(found["calls"])), _AT_ONCE):
+        with held(reader) as one:
+            said = texts(one, run, moves)
+        yield from ((f"texts-{move}", said[move]) for move in moves)
