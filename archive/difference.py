@@ -6,6 +6,8 @@
     common  1              Student's t of the gains by case; seeds are not in it, as the note says
     any     deterministic  none: the difference is exact on these cases
 
+Scores of one side that were made on different text, in stages, are compared within their stage (``welch_in_stages``).
+
 Of several seeds a case has one gain, the difference of the sides' means: cases are the clusters. Pure functions; gains
 are positive where the champion is better.
 """
@@ -198,25 +200,70 @@ def welch(
     ``NoInterval`` with fewer than 2 scores on a side, or a score that is not finite. Where neither side varies the
     interval has no width and ``note`` says so: expected of a deterministic task, suspicious for any other.
     """
-    for side, scores in (("baseline", baseline), ("champion", champion)):
-        if len(scores) < 2:
+    return welch_in_stages([ScoreStage(baseline, champion, sampling)], direction, confidence)
+
+
+@dataclass(frozen=True)
+class ScoreStage:
+    """The scores of both sides that were made on the same text or cases."""
+
+    baseline: Sequence[float]
+    champion: Sequence[float]
+    sampling: Sampling | None = None
+
+    @property
+    def information(self) -> float:
+        """The weight of the stage's gain: the inverse of its variance, in units of that of one score."""
+        return 1 / (1 / len(self.baseline) + 1 / len(self.champion))
+
+
+def welch_in_stages(
+    stages: Sequence[ScoreStage], direction: Direction, confidence: float = CONFIDENCE
+) -> Difference | NoInterval:
+    """Return Welch's interval of the mean of the stages' gains, weighted by the number of runs behind them.
+
+    Scores are compared within a stage only, so that its text may be harder than another's: each side's variance is
+    pooled over the stages, with ``sum (n - 1)`` degrees of freedom. For one stage this is ``welch``, as is the result.
+    """
+    for side in ("baseline", "champion"):
+        scores = [score for stage in stages for score in getattr(stage, side)]
+        if len(scores) < 1 + len(stages):
             return NoInterval(f"the {side} has {many(len(scores), 'score')}; an interval needs at least 2 on each side")
         if not np.isfinite(scores).all():
             return NoInterval(f"the {side} has a score that is not a finite number")
-    n_b, n_c = len(baseline), len(champion)
-    v_b, v_c = (deviation(baseline) or 0.0) ** 2 / n_b, (deviation(champion) or 0.0) ** 2 / n_c
-    mean_b, mean_c = float(np.mean(baseline)), float(np.mean(champion))
+    total = sum(stage.information for stage in stages)
+    shares = [stage.information / total for stage in stages]
+    mean_b, v_b, dof_b = _pooled([stage.baseline for stage in stages], shares)
+    mean_c, v_c, dof_c = _pooled([stage.champion for stage in stages], shares)
     gain = mean_b - mean_c if direction == "minimise" else mean_c - mean_b
-    parts = [(v_b, n_b - 1), (v_c, n_c - 1)]
+    parts, sampling = [(v_b, dof_b), (v_c, dof_c)], _joint_sampling(stages, shares)
     if sampling is not None:
         parts.append((sampling.standard_error**2, sampling.windows - 1))
     variance = sum(part for part, _ in parts)
-    dof, note = float(n_b + n_c - 2), "no run differs from another on either side, so the interval has no width"
+    dof, note = float(dof_b + dof_c), "no run differs from another on either side, so the interval has no width"
     if variance > 0:
-        shares = ((part / variance, own) for part, own in parts)  # so that tiny variances do not underflow when squared
-        dof, note = 1 / sum(share**2 / own for share, own in shares), ""
+        relative = ((part / variance, own) for part, own in parts)  # so that tiny variances do not underflow if squared
+        dof, note = 1 / sum(share**2 / own for share, own in relative), ""
     elif math.isclose(mean_b, mean_c, rel_tol=ROUNDING):
         gain = 0.0
     error = math.sqrt(variance)
     half = quantile(confidence, dof) * error
-    return Difference(gain, gain - half, gain + half, dof, error, confidence, mean_b, mean_c, n_b, n_c, note, sampling)
+    counts = sum(len(stage.baseline) for stage in stages), sum(len(stage.champion) for stage in stages)
+    return Difference(gain, gain - half, gain + half, dof, error, confidence, mean_b, mean_c, *counts, note, sampling)
+
+
+def _pooled(scores: Sequence[Sequence[float]], shares: Sequence[float]) -> tuple[float, float, int]:
+    """Return a side's mean over the stages, the variance of that mean, and its degrees of freedom."""
+    dof = sum(len(own) - 1 for own in scores)
+    squares = sum((deviation(own) or 0.0) ** 2 * (len(own) - 1) for own in scores)
+    mean = sum(share * float(np.mean(own)) for share, own in zip(shares, scores, strict=True))
+    return mean, squares / dof * sum(w**2 / len(own) for w, own in zip(shares, scores, strict=True)), dof
+
+
+def _joint_sampling(stages: Sequence[ScoreStage], shares: Sequence[float]) -> Sampling | None:
+    """Return the sampling error of the weighted mean of stages that have no window or case in common."""
+    known = [(stage.sampling, w) for stage, w in zip(stages, shares, strict=True) if stage.sampling is not None]
+    if not known:
+        return None
+    error = math.sqrt(sum((w * sampling.standard_error) ** 2 for sampling, w in known))
+    return Sampling(sum(sampling.windows for sampling, _ in known), error, known[0][0].what)

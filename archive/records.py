@@ -218,6 +218,9 @@ class Request:
     seal: bool = False
     """Whether to train only, and to return ``Trained``. An evaluator that cannot do so evaluates as usual. Not stored.
     """
+    look: int = 0
+    """Which look at a claim a report is for, from 1: each has text of its own where text can be told from one
+    evaluation to another. 0: the claim has a single look. Not stored; it follows from the moves."""
     trained: Trained | None = field(default=None, repr=False)
     """The training that is to be judged, of an earlier request with ``seal``. Not stored with the request."""
     parent_cases: Mapping[str, float] = field(default_factory=dict, repr=False)

@@ -301,6 +301,19 @@ class LanguageModelTask:
         text = self.corpus.evaluation(split)
         return evaluation_rows(text, max(2, min(len(text) // (self.context + 1), most)), self.context)
 
+    def spare_rows(self, split: EvaluationSplit) -> Symbols:
+        """Return [N, context + 1] symbols of windows between those of ``claim_rows``, at most as many; N may be 0."""
+        used, width = self.claim_rows(split), self.context + 1
+        if self.tokenised is not None:
+            rows = self.tokenised.rows(split)
+            spare = np.setdiff1d(np.arange(len(rows)), np.linspace(0, len(rows) - 1, len(used)).astype(np.int64))
+            chosen = np.linspace(0, len(spare) - 1, min(len(spare), len(used))).astype(np.int64)
+            return np.array(rows[spare[chosen]])
+        text = self.corpus.evaluation(split)
+        starts = np.linspace(0, len(text) - width, len(used)).astype(np.int64)
+        free = starts[:-1][np.diff(starts) >= 2 * width] + width
+        return np.array(text[free[:, None] + np.arange(width)])
+
     def measure(self, rows: Symbols) -> Measure:
         """Return the conversion of log-probabilities of the targets of ``rows`` [N, T + 1] to bits per byte."""
         if self.tokenised is None:

@@ -101,6 +101,12 @@ class Budget:
         return ", ".join(text for name, text in words.items() if getattr(self, name) is not None)
 
 
+FIRST_LOOK = 3
+"""Report seeds a side at the first of two looks at a claim. A constant: then no budget that grows can move the look."""
+LOOK_SEEDS = FIRST_LOOK + 2
+"""Report seeds a side, at least, of a claim with two looks (see ``search.claims.looks``)."""
+
+
 @dataclass(frozen=True)
 class ClaimPlan:
     """The size of a claim. Raises ValueError for numbers with which no claim is possible."""
@@ -126,8 +132,13 @@ class ClaimPlan:
     """Evaluations that the claim may cost, repeats of failed ones included; None: ``evaluations``. See ``fit``."""
     deterministic: bool = False
     """Whether the task says that no seed changes a score: one evaluation a side; see ``search.claims.plan.sized``."""
+    looks: int = 1
+    """1, or 2 to look at a claim after ``FIRST_LOOK`` seeds a side and stop it then, if that is enough."""
     claims_elsewhere: int = 0
     """Earlier claims of other runs on the same holdout, which have spent from the same error budget."""
+    reach: float | None = None
+    """The seed deviation by which nodes are told from finalists: of nodes further behind the best than the standard
+    error of their difference none becomes a finalist. None: all may. See ``search.claims.plan.sized``."""
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.confirm_seeds < 1 or self.report_seeds < self.least_seeds:
@@ -138,6 +149,8 @@ class ClaimPlan:
         for name in ("confidence", "power"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"the claim's {name} is {getattr(self, name)}; expected a number such as 0.95")
+        if self.looks not in (1, 2):
+            raise ValueError(f"the claim's looks is {self.looks}; expected 1 or 2")
         if not 0 <= self.least_power < 1:
             raise ValueError(f"the claim's least_power is {self.least_power}; expected a number from 0 to below 1")
         if self.smallest_gain is not None and not 0 < self.smallest_gain < math.inf:
@@ -152,8 +165,14 @@ class ClaimPlan:
         return 1 if self.deterministic else LEAST_SEEDS
 
     @property
+    def look_seeds(self) -> tuple[int, ...]:
+        """Report seeds per side at each look: after the first of two the claim may stop."""
+        two = self.looks == 2 and self.report_seeds >= LOOK_SEEDS
+        return (FIRST_LOOK, self.report_seeds) if two else (self.report_seeds,)
+
+    @property
     def evaluations(self) -> int:
-        """Evaluations of a claim in which none fails."""
+        """Evaluations of a claim in which none fails and no look stops it."""
         return (self.candidates * self.confirm_seeds if self.candidates > 1 else 0) + 2 * self.report_seeds
 
 

@@ -4,7 +4,8 @@ A pure state machine over the tree, so that a resume needs no state of its own. 
 returns the evaluations still needed (``next_moves``) or the ``verdict``:
 
     confirm  the best few nodes by screening mean, each better than the root's, are evaluated again, scored on select
-    report   the best of them and the root get fresh seeds again, scored on holdout: Welch's interval of the difference
+    report   the best of them and the root get fresh seeds again, scored on holdout: Welch's interval of the difference;
+             after three seeds a side the claim may stop (``search.claims.looks``)
 
 Both are scored at secret positions, the same for all evaluations of an archive (``train.language_model.judgement``).
 The interval has the error that both sides share through them, too.
@@ -13,10 +14,11 @@ Screening scores choose the finalists and never enter the claim. The root is no 
 nothing to choose and no confirm stage; with none the verdict costs nothing.
 
 The number of report runs per side follows from the seed deviation and the smallest gain worth claiming: as many as
-detect that gain, or a larger expected one, with the configured power (``search.claims.plan.sized``). Every finalist
-gets the same number of confirm runs. Allocated one by one to where they matter most (OCBA, Chen et al. 2000), six of
-them found winners with 0.01 to 0.05 sigma more of true gain in simulations, less than a claim could tell apart; top-two
-sampling was no better than equal numbers (tests/benchmarks/finalists.py).
+detect that gain, or a larger expected one, with the configured power (``search.claims.plan.sized``). A node that is
+behind the best by more than the standard error of their difference is no finalist: confirming it found no better
+winners in simulations (tests/benchmarks/claims.py). Every finalist gets the same number of confirm runs. Allocated
+one by one to where they matter most (OCBA, Chen et al. 2000), six of them found winners with 0.01 to 0.05 sigma more of
+true gain in simulations, less than a claim could tell apart; top-two sampling was no better than equal numbers.
 
 At equal score the shorter program is preferred (``search.claims.parsimony``): of the confirmed finalists, the shortest
 one whose mean is equal to the best is reported on.
@@ -32,34 +34,35 @@ A finalist that fails a claim run (crash, invalid, ...) is out, and so is one th
 confirmation does. The root's failed report runs are repeated with other seeds, until ``report_seeds`` of them have
 failed or the limit is reached.
 
-With an evaluator that can (``archive.records.Trained``), all trainings of a stage end before the first of them is
-judged (``search.run.sealing``). What fails from then on is neither replaced nor repeated in this claim: a training that
-comes later could have been told something by a sandbox that has been shown text of the split.
+With an evaluator that can (``archive.records.Trained``), all trainings of a stage, or of a look at it, end before the
+first of them is judged (``search.run.sealing``). What fails from then on is neither replaced nor repeated in this
+claim: a training that comes later could have been told something by a sandbox that has been shown this text.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import dropwhile, islice
 from typing import Literal
 
 import numpy as np
 
-from archive.difference import Difference, paired_sampling, welch
+from archive.difference import Difference
 from archive.interval import NoInterval
 from archive.records import Decision, MoveRecord, Replicate, VerdictCode
 from archive.tree import Tree
 from prepare.output import many
 from search.claims.deterministic import judge_exactly
 from search.claims.error_budget import claims_before, confidence_of, is_claim, percent
-from search.claims.parsimony import Standing, code_size, shortest_equal
+from search.claims.parsimony import Standing, code_size, shortest_equal, within
 from search.claims.plan import NoClaim as NoClaim
 from search.claims.plan import fit as fit
 from search.claims.plan import sized as sized
-from search.claims.state import ClaimState
+from search.claims.reports import Look, difference_of, last_look, look_words, report_sides, take_look
+from search.claims.reports import describe as describe
+from search.claims.state import ClaimState, looks_of
 from search.claims.statistics import seed_deviation
 from search.config import LEAST_SEEDS, ClaimPlan
 
@@ -84,12 +87,20 @@ class Verdict:
     champion: tuple[float, ...] = ()
     """The reported node's scores on holdout."""
     difference: Difference | None = None
+    look: Look | None = None
+    """The look that the verdict followed; None for a claim with a single look."""
+    level: float | None = None
+    """The confidence of the claim, all of its looks together; None: that of its interval."""
+
+    @property
+    def confidence(self) -> float:
+        return self.level if self.level is not None else 0.0 if self.difference is None else self.difference.confidence
 
     def is_decision(self, known: Decision) -> bool:
-        """Return whether ``known`` is the row of this verdict: same code, node and scores."""
-        own = (self.kind, self.node_id, self.code)
+        """Return whether ``known`` is the row of this verdict: same code, node, scores and look."""
+        own, figures = (self.kind, self.node_id, self.code), ("baseline", "champion", "confidence", "look")
         return own == (known.kind, known.node_id, known.code) and all(
-            self.detail.get(figure) == known.detail.get(figure) for figure in ("baseline", "champion", "confidence")
+            self.detail.get(figure) == known.detail.get(figure) for figure in figures
         )
 
     @property
@@ -101,7 +112,7 @@ class Verdict:
             figures |= {"gain": d.gain, "low": d.low, "high": d.high, "dof": d.dof, "confidence": d.confidence}
             if d.sampling is not None:
                 figures |= {"windows": d.sampling.windows, "window_error": d.sampling.standard_error}
-        return figures
+        return figures if self.look is None else figures | {"look": asdict(self.look)}
 
 
 def next_moves(tree: Tree, plan: ClaimPlan) -> tuple[Replicate, ...]:
@@ -129,9 +140,44 @@ def begun(tree: Tree) -> bool:
     return bool(tree.moves) and is_claim(next(reversed(tree.moves.values())))
 
 
-def contenders(tree: Tree) -> Iterator[str]:
-    """Yield the nodes that a claim could be about, the best first."""
-    yield from _contenders(tree, ClaimState.of(tree))
+def contenders(tree: Tree, plan: ClaimPlan | None = None) -> Iterator[str]:
+    """Yield the nodes that a claim could be about, the best first; with a plan, those within its reach."""
+    best: str | None = None
+    for node_id in _contenders(tree, ClaimState.of(tree)):
+        best = best or node_id
+        if plan is None or _within_reach(tree, plan, node_id, best):
+            yield node_id
+
+
+def narrowed(tree: Tree, plan: ClaimPlan) -> ClaimPlan:
+    """Return the plan of two looks with as many finalists as the present claim has, or would have if it began now.
+
+    A plan of a single look stays as it is.
+    """
+    if plan.looks == 1:
+        return plan
+    claim = ClaimState.of(tree)
+    if any(purpose == "report" for _, purpose in claim.sides):
+        found = sum(purpose == "confirm" for _, purpose in claim.sides)
+    else:
+        found = len(list(islice(contenders(tree, plan), plan.candidates)))
+    return replace(plan, candidates=min(plan.candidates, max(1, found)))
+
+
+def request_look(tree: Tree, plan: ClaimPlan, number: int) -> int:
+    """Return the look that the evaluation of a move is for; 0 for claims with a single look, and without reports."""
+    record = tree.moves[number]
+    reports = isinstance(record.move, Replicate) and record.move.purpose == "report"
+    return looks_of(tree, ClaimState.of(tree).moves)[number] if reports and len(plan.look_seeds) > 1 else 0
+
+
+def first_look(tree: Tree, plan: ClaimPlan) -> Look | None:
+    """Return the first of two looks at the present claim, as soon as it can be taken."""
+    claim = ClaimState.of(tree)
+    reporting = claim.chosen(tree, "report")
+    if len(plan.look_seeds) < 2 or not reporting or _fill(tree, plan, claim, reporting[-1], "", 1) is not None:
+        return None
+    return take_look(tree, plan, claim, reporting[-1])
 
 
 def used_before(tree: Tree, concluded: bool) -> tuple[int, float]:
@@ -199,6 +245,7 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: ClaimState) -> list[str]:
         return _stand_ins(tree, plan, claim, finalists, left)
     others = (node_id for node_id in _contenders(tree, claim) if node_id not in finalists)
     places = plan.candidates if "confirm" not in claim.judged else 1  # nobody else can be confirmed
+    others = (node_id for node_id in others if not finalists or _within_reach(tree, plan, node_id, finalists[0]))
     for node_id in islice(others, max(0, places - len(finalists))):
         longer = [*finalists, node_id]
         confirms = sum(claim.missing(n, "confirm", plan.confirm_seeds) for n in longer) if finalists else 0
@@ -207,6 +254,14 @@ def _finalists(tree: Tree, plan: ClaimPlan, claim: ClaimState) -> list[str]:
             break
         finalists = longer
     return finalists
+
+
+def _within_reach(tree: Tree, plan: ClaimPlan, node_id: str, best: str) -> bool:
+    """Return whether a screening mean is behind the best by no more than the standard error of the difference."""
+    if plan.reach is None:
+        return True
+    own, first = (Standing(n, tree.mean(n), int(tree.runs[tree.index[n]])) for n in (node_id, best))
+    return within(own, first, plan.reach)
 
 
 def _stand_ins(tree: Tree, plan: ClaimPlan, claim: ClaimState, finalists: list[str], left: int) -> list[str]:
@@ -218,10 +273,10 @@ def _stand_ins(tree: Tree, plan: ClaimPlan, claim: ClaimState, finalists: list[s
     return finalists or list(islice(_contenders(tree, claim), 1))
 
 
-def _root_missing(tree: Tree, claim: ClaimState, seeds: int) -> int:
+def _root_missing(tree: Tree, claim: ClaimState, seeds: int, look: int = 1) -> int:
     """Return the report runs that the root lacks; none after too many failures."""
     side = claim.side(tree.root, "report")
-    return 0 if len(side.failures) >= max(seeds, LEAST_SEEDS) else claim.missing(tree.root, "report", seeds)
+    return 0 if len(side.failures) >= max(seeds, LEAST_SEEDS) else claim.missing(tree.root, "report", seeds, look)
 
 
 def _confirm(tree: Tree, plan: ClaimPlan, claim: ClaimState, finalists: Sequence[str]) -> tuple[Replicate, ...] | None:
@@ -281,17 +336,31 @@ def _nominated(claim: ClaimState, nominee: str) -> tuple[str, str]:
 
 
 def _report(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, why: str) -> tuple[Replicate, ...] | None:
-    """Return the report runs still to be chosen; None when all are in. Sides alternate, so that drift affects both."""
-    root, side = claim.side(tree.root, "report"), claim.side(nominee, "report")
+    """Return the report runs still to be chosen; None when all are in, or a look has stopped the claim."""
+    for number in range(1, len(plan.look_seeds) + 1):
+        if (moves := _fill(tree, plan, claim, nominee, why, number)) is not None:
+            return moves
+        if number < len(plan.look_seeds) and ((look := take_look(tree, plan, claim, nominee)) is None or look.stopped):
+            return None
+    return None
+
+
+def _fill(
+    tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, why: str, number: int
+) -> tuple[Replicate, ...] | None:
+    """Return the report runs still to be chosen for a look; None when all are in. Sides alternate, so that drift
+    affects both.
+    """
+    seeds, root, side = plan.look_seeds[number - 1], claim.side(tree.root, "report"), claim.side(nominee, "report")
     wanted = [
-        [Replicate(nominee, "report", why)] * claim.missing(nominee, "report", plan.report_seeds),
-        [Replicate(tree.root, "report", "baseline of the claim")] * _root_missing(tree, claim, plan.report_seeds),
+        [Replicate(nominee, "report", why)] * claim.missing(nominee, "report", seeds, number),
+        [Replicate(tree.root, "report", "baseline of the claim")] * _root_missing(tree, claim, seeds, number),
     ]
     left = _limit(plan) - len(claim.moves)
     moves = _in_turn(wanted)[: max(0, left)]
-    if moves or root.pending or side.pending:
-        return moves
-    return None
+    later = number < len(plan.look_seeds)  # what is open beyond the seeds of a look belongs to the next one
+    waits = any(each.pending and not (later and len(each.scores) >= seeds) for each in (root, side))
+    return moves if moves or waits else None
 
 
 def _in_turn(columns: Sequence[Sequence[Replicate]]) -> tuple[Replicate, ...]:
@@ -315,23 +384,28 @@ def _preferred(tree: Tree, claim: ClaimState, finalists: Sequence[str], nominee:
 
 
 def _judge(tree: Tree, plan: ClaimPlan, claim: ClaimState, nominee: str, preferred: str, unit: str) -> Verdict:
-    sides = claim.side(tree.root, "report"), claim.side(nominee, "report")
-    baseline, champion = (tuple(side.scores) for side in sides)
+    baseline, champion = (tuple(side.scores) for side in report_sides(tree, claim, nominee))
     if plan.deterministic and baseline and champion:
         return _judge_exactly(tree, plan, nominee, _remarks(tree, claim), unit, (baseline, champion))
-    by_case = any(e.cases for e in tree.comparable(nominee, "report"))
-    before, after = ([windows.scores for windows in side.windows] for side in sides)
-    sampling = paired_sampling(before, after, "cases" if by_case else "secret positions")
-    difference = welch(baseline, champion, tree.direction, confidence_of(tree, plan), sampling)
+    look = last_look(tree, plan, claim, nominee)
+    level = look.level if look is not None and not look.stopped else None
+    difference = difference_of(tree, plan, claim, nominee, level=level)
     remarks = preferred + _remarks(tree, claim) + _earlier_claims(tree, plan)
     if isinstance(difference, NoInterval):
         reason = f"no claim: {difference.reason}{remarks}"
         return Verdict("no_champion", "no_interval", nominee, reason, baseline, champion)
-    words = describe(difference, unit)
-    if difference.significant:
-        return Verdict("champion", "improvement", nominee, f"{words}{remarks}", baseline, champion, difference)
-    reason = f"no improvement beyond noise: {words}{remarks}"
-    return Verdict("no_champion", "within_noise", nominee, reason, baseline, champion, difference)
+    words, whole = describe(difference, unit) + look_words(look), confidence_of(tree, plan)
+    wins = difference.significant if look is None or not look.stopped else look.stopped == "success"
+    if not wins:
+        words = f"no improvement beyond noise: {words}"
+    kind, code = _ENDS[wins]
+    return Verdict(kind, code, nominee, words + remarks, baseline, champion, difference, look, whole)
+
+
+_ENDS: Mapping[bool, tuple[Literal["champion", "no_champion"], VerdictCode]] = {
+    True: ("champion", "improvement"),
+    False: ("no_champion", "within_noise"),
+}
 
 
 def _judge_exactly(
@@ -396,28 +470,3 @@ def _earlier_claims(tree: Tree, plan: ClaimPlan) -> str:
     which += [f"claim {own + elsewhere + 1} on this holdout"] if elsewhere else []
     level = f"judged at {percent(confidence_of(tree, plan))}"
     return f"; {', '.join(which)}, {level}: all of them together may err with {1 - plan.confidence:.2g}"
-
-
-def describe(difference: Difference, unit: str = "") -> str:
-    """Format a difference: ``3.41 -> 3.08 bpb (gain 0.33, 95% interval 0.30 to 0.36, 4 fresh seeds each)``."""
-    d, digits = difference, _digits(difference)
-    seeds = (
-        f"{d.baseline_n} fresh seeds each"
-        if d.baseline_n == d.champion_n
-        else f"{d.baseline_n} and {d.champion_n} fresh seeds"
-    )
-    means = f"{d.baseline_mean:.{digits}f} -> {d.champion_mean:.{digits}f} {unit}".rstrip()
-    interval = f"{percent(d.confidence)} interval {d.low:.{digits}f} to {d.high:.{digits}f}"
-    if d.sampling is not None:
-        seeds += f", {d.sampling.windows:,} {d.sampling.what}"
-    note = f"; {d.note}" if d.note else ""
-    return f"{means} (gain {d.gain:.{digits}f}, {interval}, {seeds}{note})"
-
-
-def _digits(difference: Difference) -> int:
-    """Return decimals that fit the interval's width, and enough that neither end is rounded to zero."""
-    half = (difference.high - difference.low) / 2 or abs(difference.gain) / 10
-    digits = min(6, max(2, math.ceil(-math.log10(half)))) if half > 0 else 2
-    while digits < 6 and 0 in (round(difference.low, digits), round(difference.high, digits)):
-        digits += 1
-    return digits

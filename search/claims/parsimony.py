@@ -42,7 +42,12 @@ def code_size(files: Mapping[str, str]) -> int:
 
 def equal(a: Standing, b: Standing, sigma: float | None) -> bool:
     """Return whether two means are equal within noise, by the definition at the top of this module."""
-    return abs(a.mean - b.mean) <= SHARE * (sigma or 0.0) * math.sqrt(1 / a.runs + 1 / b.runs)
+    return within(a, b, SHARE * (sigma or 0.0))
+
+
+def within(a: Standing, b: Standing, deviation: float) -> bool:
+    """Return whether two means differ by no more than the standard error of their difference."""
+    return abs(a.mean - b.mean) <= deviation * math.sqrt(1 / a.runs + 1 / b.runs)
 
 
 def shortest_equal(

@@ -7,26 +7,27 @@ from itertools import islice
 
 from archive.records import Decision
 from archive.tree import Tree
-from search.claims.claim import begun, contenders
+from search.claims.claim import begun, contenders, narrowed
 from search.claims.error_budget import confidence_of
-from search.claims.plan import NoClaim, fit, gain_to_find
-from search.claims.statistics import power, runs_for, seed_deviation
+from search.claims.plan import NoClaim, claim_power, fit, gain_to_find, seeds_for
+from search.claims.statistics import seed_deviation
 from search.config import ClaimPlan
 
 _MOST_SEEDS = 1000
 
 
 def prospect(
-    plan: ClaimPlan, tree: Tree, evaluations: int, standing: Decision | None, unit: str
+    plan: ClaimPlan, tree: Tree, evaluations: int, standing: Decision | None, unit: str, begins: bool = False
 ) -> ClaimPlan | NoClaim:
     """Return the plan of a claim that may take so many evaluations, or why none is worth its cost yet.
 
     plan: as ``search.claims.plan.sized`` returns it. standing: the run's latest verdict. A claim that is begun keeps
     its plan. Without a leader that is better than the root, or with one that is the champion already, nothing can be
-    claimed. Otherwise the gain must be found with a probability of ``plan.least_power``.
+    claimed. Otherwise the gain must be found with a probability of ``plan.least_power``. begins: whether the claim
+    begins now. Then seeds are bought with what is not needed for finalists; before, as many are expected as may come.
     """
     if begun(tree):
-        return fit(plan, evaluations)
+        return fit(narrowed(tree, plan), evaluations)
     if standing is not None and standing.kind == "champion" and standing.node_id == tree.leader():
         return NoClaim(f"no new claim was begun: the leader is {standing.node_id[:8]}, the champion of the last claim.")
     if isinstance(too_small := fit(plan, evaluations), NoClaim):
@@ -34,10 +35,11 @@ def prospect(
     found = len(list(islice(contenders(tree), plan.candidates)))
     if not found:
         return NoClaim("no claim was begun: no node has a better screening mean than the root.")
-    narrowed = replace(plan, candidates=found)
-    fitted = fit(narrowed, evaluations)
+    wanted = replace(plan, candidates=found)
+    wanted = narrowed(tree, wanted) if begins else wanted
+    fitted = fit(wanted, evaluations)
     assert isinstance(fitted, ClaimPlan)
-    return _weak(fitted, narrowed, tree, unit) or fitted
+    return _weak(fitted, wanted, tree, unit) or fitted
 
 
 def _weak(fitted: ClaimPlan, wanted: ClaimPlan, tree: Tree, unit: str) -> NoClaim | None:
@@ -47,7 +49,7 @@ def _weak(fitted: ClaimPlan, wanted: ClaimPlan, tree: Tree, unit: str) -> NoClai
         return None
     sigma = deviation.value
     gain = gain_to_find(wanted, tree, sigma)
-    chance = power(gain / sigma, fitted.report_seeds, confidence_of(tree, wanted))
+    chance = claim_power(fitted, gain / sigma, confidence_of(tree, wanted))
     if chance >= wanted.least_power:
         return None
     return NoClaim(
@@ -60,7 +62,7 @@ def _weak(fitted: ClaimPlan, wanted: ClaimPlan, tree: Tree, unit: str) -> NoClai
 
 def _remedy(wanted: ClaimPlan, gain: float, confidence: float) -> str:
     """Return what a claim needs that finds a gain of so many deviations with ``least_power``."""
-    seeds = runs_for(gain, wanted.least_power, _MOST_SEEDS, confidence)
+    seeds = seeds_for(wanted, gain, wanted.least_power, _MOST_SEEDS, confidence)
     needs = replace(wanted, report_seeds=seeds).evaluations
     many = f"{seeds:,} or more" if seeds == _MOST_SEEDS else f"{seeds:,}"
     settings = "" if seeds <= wanted.most_report_seeds else f" with claim.most_report_seeds={seeds}"

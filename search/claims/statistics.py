@@ -63,10 +63,11 @@ def expects(scores: Sequence[float], runs: int, confidence: float = CONFIDENCE) 
     return Interval(known.mean, known.mean - half, known.mean + half, known.deviation, known.n, confidence)
 
 
-def power(gain: float, runs: int, confidence: float = CONFIDENCE) -> float:
+def power(gain: float, runs: int, confidence: float = CONFIDENCE, stages: int = 1) -> float:
     """Return the probability that a claim with ``runs`` per side detects a gain of so many sigma.
 
     ``P(T' > t(dof))`` for the noncentral t with ``dof = 2 (runs - 1)`` and noncentrality ``gain * sqrt(runs / 2)``.
+    ``stages``: of runs that are compared among themselves alone; each takes a degree of freedom from both sides.
     Source: the power of the two-sample t test (Johnson, Kotz and Balakrishnan, "Continuous Univariate Distributions",
     chapter 31; Cohen, "Statistical Power Analysis"). That is Student's test; Welch's has less (simulated: up to 0.10
     with three runs a side, 0.05 with four, 0.01 with eight). Raises ValueError for fewer than 2 runs.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from archive.difference import Difference
-from archive.interval import Interval, NoInterval, mean_interval
+from archive.interval import CONFIDENCE, Interval, NoInterval, mean_interval
 from archive.llm_calls import Spending
 from archive.query.questions import KNOWN, TRUST, known_in_words, trust_in_words
 from archive.query.tables import digits
@@ -64,7 +64,8 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
         text = verdict.reason
         lines.append(text[0].upper() + text[1:])
     if verdict.difference is not None and len(verdict.baseline) > 1:  # else exact, and the reason says it
-        lines.append(f"  {_in_plain_words(verdict.difference, won, engine.parts.task.smallest_gain, unit)}")
+        smallest = engine.parts.task.smallest_gain
+        lines.append(f"  {_in_plain_words(verdict.difference, won, smallest, unit, verdict.confidence)}")
     return [*lines, *_sides(verdict, unit), *_winners_curse(engine, verdict)]
 
 
@@ -90,10 +91,13 @@ def _standing(engine: Engine, verdict: Decision) -> list[str]:
     return lines
 
 
-def _in_plain_words(d: Difference, won: bool, smallest: float | None, unit: str) -> str:
-    """Explain the interval; without a gain, also how likely the smallest gain worth claiming would have been found."""
+def _in_plain_words(d: Difference, won: bool, smallest: float | None, unit: str, confidence: float = CONFIDENCE) -> str:
+    """Explain the interval; without a gain, also how likely the smallest gain worth claiming would have been found.
+
+    confidence: of the claim as a whole, all of its looks together.
+    """
     if won:
-        often = f"at most once in {2 / (1 - d.confidence):.0f} claims"
+        often = f"at most once in {2 / (1 - confidence):.0f} claims"
         again = "Both were evaluated again on seeds that the search never used"
         return f"{again}; a program that is no better passes {often}."
     words = "On seeds that the search never used the two cannot be told apart."
@@ -117,7 +121,10 @@ def _sides(verdict: Verdict, unit: str) -> list[str]:
         if not scores:
             continue
         interval = mean_interval(scores)
-        if isinstance(interval, NoInterval):
+        if verdict.look is not None and verdict.look.number > 1:  # each look may have text of its own
+            mean = f"{digits(float(np.mean(scores)))}{unit}"
+            lines.append(f"  {label:<16} {mean} on holdout, the mean of {len(scores)} fresh seeds in two looks")
+        elif isinstance(interval, NoInterval):
             lines.append(f"  {label:<16} {scores[0]:.6g}{unit} on holdout, one evaluation")
         else:
             lines.append(f"  {label:<16} {_interval(interval, unit)}")

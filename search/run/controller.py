@@ -24,14 +24,18 @@ from search.claims.claim import (
     Verdict,
     begun,
     contenders,
+    first_look,
     fit,
+    narrowed,
     next_moves,
+    request_look,
     sized,
     spent,
     used_before,
     verdict,
 )
 from search.claims.error_budget import since_last_search_move
+from search.claims.plan import paid_plans
 from search.claims.prospect import prospect
 from search.config import LEAST_SEEDS, Budget, ClaimPlan
 from search.run.budget import (
@@ -132,7 +136,7 @@ class RunController:
         for evaluations in engine.tree.evaluations.values():
             for evaluation in evaluations:
                 self._count(evaluation)
-        self._concluded = self._is_recorded(self._paid_verdict()) if begun(engine.tree) else False
+        self._concluded = begun(engine.tree) and self._paid_plan() is not None
         self._nodes_before = max(1, len(engine.tree))
         self._count_earlier_claims()
 
@@ -166,6 +170,8 @@ class RunController:
             landed = joined(landed)
             self._count(landed)
         self.engine.tell(landed)
+        if self._claiming is not None and (look := first_look(self.engine.tree, self._claiming)) is not None:
+            self.engine.journal.record_look(look)
 
     def prepare(self, free: int) -> None:
         """Choose moves for free slots, and have proposals made ahead, as far as the budget can evaluate them."""
@@ -191,8 +197,10 @@ class RunController:
         return self._take() if self._claiming is None and self.budget.target is None else None
 
     def _take(self) -> Request | None:
-        if self._claiming is not None:
-            request = self.engine.ask("confirm", "report") or self._judgement(self._claiming)
+        if (plan := self._claiming) is not None:
+            request = self.engine.ask("confirm", "report") or self._judgement(plan)
+            if request is not None:
+                request = replace(request, look=request_look(self.engine.tree, plan, request.move))
         else:
             request = self.engine.ask("screen") if self._over() is None else None
         return None if request is None else self.engine.annotate(request)
@@ -362,9 +370,9 @@ class RunController:
         tree, done, remaining = self.engine.tree, spent(self.engine.tree), remaining_for_claim(self.budget, self.use)
         if not begun(tree):
             return self._new_claim_plan(wanted, remaining)
-        if self._is_recorded(self._paid_verdict()):
-            return fit(wanted, done)
-        return fit(wanted, remaining.evaluations + done) if remaining.limit else wanted
+        if (paid := self._paid_plan()) is not None:
+            return paid
+        return fit(narrowed(tree, wanted), remaining.evaluations + done) if remaining.limit else wanted
 
     def _new_claim_plan(self, wanted: ClaimPlan, remaining: BudgetRemaining) -> ClaimPlan | NoClaim:
         """Return the plan of a claim that may take so many evaluations, or why it is not begun."""
@@ -372,7 +380,7 @@ class RunController:
         most = max(remaining.evaluations, claim_share(self.budget, self.use))
         if not any(True for _ in contenders(tree)) and isinstance(fit(wanted, most), ClaimPlan):
             return wanted  # it has its verdict, and costs nothing
-        plan = prospect(wanted, tree, remaining.evaluations, self._standing, self._unit)
+        plan = prospect(wanted, tree, remaining.evaluations, self._standing, self._unit, begins=True)
         if isinstance(plan, NoClaim) and isinstance(of_share := self._prospect(), NoClaim):
             plan = of_share  # for it the search went on
         if isinstance(plan, NoClaim) and plan.too_small and remaining.limit in ("hours", "device_hours"):
@@ -389,11 +397,13 @@ class RunController:
         first = len(tree.moves) - len(tuple(since_last_search_move(tree)))
         return engine.archive.claims_elsewhere(engine.run.run, tree.conditions.fingerprint, first)
 
-    def _paid_verdict(self) -> Verdict | None:
-        """Return the verdict of the claim that is begun, without further evaluations; None if it needs some."""
-        wanted, tree = self._wanted(), self.engine.tree
-        paid = None if wanted is None else fit(wanted, spent(tree))
-        return verdict(tree, paid, self._unit) if isinstance(paid, ClaimPlan) else None
+    def _paid_plan(self) -> ClaimPlan | None:
+        """Return a plan with which the claim that is begun has come to its recorded verdict; None if there is none."""
+        tree, wanted, done = self.engine.tree, self._wanted(), spent(self.engine.tree)
+        if wanted is None:
+            return None
+        plans = paid_plans(wanted, done)
+        return next((plan for plan in plans if self._is_recorded(verdict(tree, plan, self._unit))), None)
 
     def _count_earlier_claims(self) -> None:
         """Set the use up to the end of the latest claim that is over. Wall seconds within a session are estimated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 
 from archive.query.tables import digits
 from archive.records import Decision, Event, EventCode, Replicate, Run
@@ -11,6 +12,7 @@ from archive.tree import Tree
 from prepare.output import many
 from prepare.program import ProgramTask
 from prepare.task import Task
+from search.claims.reports import STOPPED, Look
 from search.policies.base import Policy, StateReporter, Widened
 
 HOLDOUT = "holdout"
@@ -69,6 +71,14 @@ class RunJournal:
             said += f"; look number {earlier + 1} at it in this archive: the claims share one error budget"
         code: EventCode = "opened_again" if earlier else "opened"
         self.note(HOLDOUT, said, node_id, code, {"fingerprint": fingerprint, "looks": earlier + 1})
+
+    def record_look(self, look: Look) -> None:
+        """Record the first look at a claim once, without a score of it: events are shown before the verdict."""
+        if self._archive.event_since_search(self._run.run, "look") is not None:
+            return
+        end = "it goes on" if look.stopped is None else STOPPED[look.stopped]
+        said = f"first look at the claim, after {look.seeds} of {look.planned} seeds a side: {end}"
+        self.note("look", said, detail=asdict(look))
 
     def record_suspects(self, node_id: str, marked: Sequence[str]) -> None:
         """Note that a node was found cheating, and which of ``marked``, the newly suspect nodes, descend from it."""

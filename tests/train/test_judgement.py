@@ -6,6 +6,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from train.language_model.evaluation import EvaluationPipeline
 from train.language_model.evaluator import AuditedEvaluator
 from train.language_model.judgement import LENGTHS, batches, secret_positions
 from train.language_model.predict_sandbox import PredictSandbox
+from train.sandbox.base import NoSandbox
 
 KEY, CONTEXT, WINDOWS = b"k" * 32, 16, 50
 FILLER = bytes([255]) * 1000  # a byte that the windows do not hold
@@ -79,6 +81,27 @@ def test_windows_do_not_overlap(toy_task: LanguageModelTask) -> None:
     starts = np.linspace(0, len(text) - toy_task.context - 1, len(rows)).astype(np.int64)
     assert np.diff(starts).min() >= toy_task.context + 1
     assert all(np.array_equal(text[s : s + toy_task.context + 1], row) for s, row in zip(starts, rows, strict=True))
+
+
+@pytest.mark.parametrize("windows", [None, 20])
+def test_the_second_look_has_other_windows(toy_task: LanguageModelTask, windows: int | None) -> None:
+    """Those between the first ones; where all are used, each look has every other one, at the same position."""
+    task = replace(toy_task, claim_windows=windows)
+    evaluator = AuditedEvaluator(task, NoSandbox(), memory_groups=False)
+    looks = [
+        evaluator.judged(Request("node", "run", 0, {}, 11, "report", position_key=KEY, look=look)) for look in range(3)
+    ]
+    assert len({text.chosen.name for text in looks}) == (2 if windows else 3), "the first look is that of every claim"
+    known, text = looks[0], task.corpus.evaluation("holdout").tobytes()
+    places = [{text.index(row.tobytes()) for row in each.windows} for each in looks]
+    assert min(abs(a - b) for a in places[1] for b in places[2]) > task.context
+    if windows:
+        assert (len(places[1]), len(places[2])) == (20, 19)
+        assert min(abs(a - b) for a in places[0] for b in places[2]) > task.context
+    else:
+        assert [*looks[1].chosen.positions, *looks[2].chosen.positions] == [
+            *known.chosen.positions[::2], *known.chosen.positions[1::2]
+        ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- what is sent

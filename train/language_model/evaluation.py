@@ -19,7 +19,7 @@ from prepare.language_model import Buffer, LanguageModelTask
 from prepare.scoring import Floats, Measure, Symbols
 from train.hardware.speed import harmonic_mean, machine_speed
 from train.language_model import audit
-from train.language_model.judgement import Judgement, PositionSet
+from train.language_model.judgement import JudgedText, Judgement
 from train.language_model.predict_sandbox import PredictSandbox
 from train.language_model.training import Training
 from train.progress import Progress, ProgressCallback
@@ -37,8 +37,8 @@ class ScoringContext:
     """Conversion of their log-probabilities to bits per byte."""
     ngram: Callable[[Split], Floats]
     """N-gram log-probabilities [ORDERS, N, T] of a split; see ``train.language_model.ngram``."""
-    positions: Callable[[Request], PositionSet]
-    """The secret positions at which an evaluation for a claim is judged."""
+    judged: Callable[[Request], JudgedText]
+    """The windows, and the secret positions in them, at which an evaluation for a claim is judged."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,9 @@ class EvaluationPipeline:
         return state
 
     def _judged(self, state: bytes, stream: Buffer) -> tuple[float, Audit, WindowScores]:
-        windows, measure = self.scoring.rows[self.split], self.scoring.measures[self.split]
-        self.progress.metrics["windows"] = float(len(windows))
-        positions = self.scoring.positions(self.sandboxes.request)
-        return Judgement(self.sandboxes, self.on_progress, windows, measure, positions).run(state, stream)
+        text = self.scoring.judged(self.sandboxes.request)
+        self.progress.metrics["windows"] = float(len(text.windows))
+        return Judgement(self.sandboxes, self.on_progress, text).run(state, stream)
 
     # ------------------------------------------------------------ screenings
 

@@ -37,13 +37,13 @@ from archive.records import (
     WindowScores,
 )
 from prepare.language_model import LanguageModelTask
-from prepare.scoring import Floats, Symbols
+from prepare.scoring import Floats, Measure, Symbols
 from prepare.session import candidate_seed
 from train.hardware.devices import DeviceInUse, Lease, Leases
 from train.hardware.slots import Slot
 from train.hardware.vendors import hardware_tag
 from train.language_model.evaluation import EvaluationPipeline, ScoringContext
-from train.language_model.judgement import PositionSet, secret_positions
+from train.language_model.judgement import JudgedText, PositionSet, secret_positions
 from train.language_model.ngram import ngram_log_probs
 from train.language_model.outgoing import OutgoingText
 from train.language_model.program import NormalForm, normal_form
@@ -85,11 +85,12 @@ class AuditedEvaluator:
         self._checks = StaticChecks.of(task)
         self._rows = {split: _rows_of(task, split) for split in SPLIT_OF.values()}
         self._measures = {split: task.measure(rows) for split, rows in self._rows.items()}
+        self._spare = task.spare_rows("holdout")
         self._ngram_estimates: dict[Split, Floats] = {}
         self._ngram_lock = threading.Lock()
         self._fingerprint = task.fingerprint()
         self._position_key = os.urandom(32)
-        _refuse_unfit(task, self._rows.values())
+        _refuse_unfit(task, [*self._rows.values(), *([self._spare] if len(self._spare) else [])])
         _refuse_leaks(task, sandbox)
         remove_stale_stages(sandbox)
 
@@ -110,10 +111,29 @@ class AuditedEvaluator:
 
         Requests without a key (of no archive) share one of this evaluator.
         """
+        return self.judged(request).chosen
+
+    def judged(self, request: Request) -> JudgedText:
+        """Return the text at which an evaluation for a claim is judged, its secret positions included.
+
+        The looks at a claim have no window in common. The second has the spare windows of the split, or where these are
+        fewer than half as many, both have every other window.
+        """
         split = SPLIT_OF[request.purpose]
-        rows, key = self._rows[split], request.position_key or self._position_key
-        shape = len(rows), rows.shape[1] - 1
-        return secret_positions(key, self._fingerprint, split, shape, self._measures[split])
+        if not request.look:
+            return self._text(request, self._rows[split], self._measures[split])
+        if 2 * len(self._spare) >= len(self._rows[split]):
+            spare = request.look > 1
+            rows = self._spare if spare else self._rows[split]
+            return self._text(request, rows, self.task.measure(rows), "/spare" if spare else "")
+        first = (request.look - 1) % 2
+        half = self.task.measure(self._rows[split][first::2])
+        return self._text(request, self._rows[split], self._measures[split]).every_other(first, half)
+
+    def _text(self, request: Request, rows: Symbols, measure: Measure, kind: str = "") -> JudgedText:
+        key, shape = request.position_key or self._position_key, (len(rows), rows.shape[1] - 1)
+        split = SPLIT_OF[request.purpose]
+        return JudgedText(rows, measure, secret_positions(key, self._fingerprint + kind, split, shape, measure))
 
     def conditions(self, slot: Slot) -> Conditions:
         """Return the conditions that scores made in ``slot`` share: only scores of equal conditions are compared."""
@@ -149,7 +169,7 @@ class AuditedEvaluator:
                     progress=progress,
                     cancelled=cancelled,
                 )
-                scoring = ScoringContext(self._rows, self._measures, self.ngram, self.positions)
+                scoring = ScoringContext(self._rows, self._measures, self.ngram, self.judged)
                 pipeline = EvaluationPipeline(scoring, sandboxes, on_progress)
                 outcome: dict[str, Any] = {"state": pipeline.train()} if request.seal else _scored(*pipeline.run())
             outcome["metrics"] = {**progress.metrics, **lease.metrics}

@@ -15,6 +15,10 @@ spread evenly over the windows' length: the ranks of a random permutation, syste
 a difference. What remains is measured, since the scores of the windows are kept: the claim adds the variance of the
 mean difference of the windows to its interval (``search.claims.statistics``).
 
+**A second look** at a claim (``search.claims.looks``) has text of its own, since its trainings follow the first
+judgement: the windows between those of the first, or where the split has too few of them, each look has every other
+window. A position is drawn once for a window, so no claim of an archive shows what another is judged at.
+
 **The second sandbox** receives some of the windows again, in other company, and must return the same log-probabilities.
 Otherwise a model could adapt to the text of the windows that it has answered, or train while it is judged.
 """
@@ -77,6 +81,22 @@ def secret_positions(key: bytes, corpus: str, split: Split, shape: tuple[int, in
 
 
 @dataclass(frozen=True)
+class JudgedText:
+    """The text that an evaluation for a claim is judged at."""
+
+    windows: Symbols
+    """[N, T + 1] disjoint windows of the split."""
+    measure: Measure
+    chosen: PositionSet
+
+    def every_other(self, first: int, measure: Measure) -> JudgedText:
+        """Return the half of the windows that begins with ``first``, 0 or 1, at the same positions."""
+        chosen = self.chosen
+        half = PositionSet(f"{chosen.name}/{first + 1}", chosen.positions[first::2], chosen.weights[first::2])
+        return JudgedText(self.windows[first::2], measure, half)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Rows that are sent together."""
 
@@ -118,10 +138,19 @@ class Judgement:
 
     sandboxes: SandboxFactory[LanguageModelTask]
     on_progress: ProgressCallback
-    windows: Symbols
-    """[N, T + 1] disjoint windows of the split."""
-    measure: Measure
-    chosen: PositionSet
+    text: JudgedText
+
+    @property
+    def windows(self) -> Symbols:
+        return self.text.windows
+
+    @property
+    def measure(self) -> Measure:
+        return self.text.measure
+
+    @property
+    def chosen(self) -> PositionSet:
+        return self.text.chosen
 
     def run(self, state: bytes, filler: Buffer) -> tuple[float, Audit, WindowScores]:
         """Return the score (before the metric's own check), the audit, and the windows' scores. Raises Aborted."""
