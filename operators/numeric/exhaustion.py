@@ -28,7 +28,7 @@ MOST = 512
 Choices = dict[Key, tuple[Number, ...]]
 
 
-def choices_of(space: Space) -> Choices | None:
+def small_space(space: Space) -> Choices | None:
     """Return the values of each parameter if there are at most ``MOST`` settings together, else None."""
     choices: Choices = {}
     for key, span in space.items():
@@ -88,9 +88,9 @@ class Exhaustion:
     def _choices(self, tree: Tree, node_id: str) -> Choices | None:
         if node_id not in self._small:
             files = tree[node_id].candidate.files
-            small = choices_of(search_space(files, self.editable))  # most spaces are large at first sight
+            small = small_space(search_space(files, self.editable))  # most spaces are large at first sight
             if small is not None:
-                small = choices_of(search_space(files, self.editable, lineage_files(tree, node_id)))
+                small = small_space(search_space(files, self.editable, lineage_files(tree, node_id)))
             self._small[node_id] = small
         return self._small[node_id]
 

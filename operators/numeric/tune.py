@@ -27,7 +27,7 @@ from archive.tree import Tree
 from operators.base import Context, NoCandidate
 from operators.languages.files import Editable
 from operators.languages.fingerprint import fingerprint
-from operators.numeric.exhaustion import Exhaustion, choices_of, settings_of
+from operators.numeric.exhaustion import Exhaustion, settings_of, small_space
 from operators.numeric.observations import (
     is_tunable,
     lineage_files,
@@ -146,7 +146,7 @@ def _idea(changed: Values, start: Values) -> str:
 
 def _rest(space: Space, rng: np.random.Generator) -> Iterator[Values]:
     """Yield all settings of a small space in random order, none of a large one."""
-    choices = choices_of(space)
+    choices = small_space(space)
     settings = [] if choices is None else list(settings_of(choices))
     yield from (settings[int(i)] for i in rng.permutation(len(settings)))
 
