@@ -95,10 +95,12 @@ def test_harbor_shows_no_solution_and_moves_paths(tmp_path: Path) -> None:
     assert (task.seconds, task.limits.memory_mb) == (30.0, 512)
 
 
-def test_ideas_of_others_are_left_out(tmp_path: Path) -> None:
-    adopted(tmp_path, folders.AI_SCIENTIST, "--metric", "val_loss", "--direction", "minimise")
+def test_ideas_of_others_are_kept_where_no_candidate_sees_them(tmp_path: Path) -> None:
+    task = adopted(tmp_path, folders.AI_SCIENTIST, "--metric", "val_loss", "--direction", "minimise")
+    kept = {"plot.py", "seed_ideas.json", "prompt.json"}
     names = {path.name for path in (tmp_path / "ours").rglob("*")}
-    assert names == {"experiment.py", "score.py", "task.yaml", "program.md"}
+    assert names == {"experiment.py", "score.py", "task.yaml", "program.md", *kept}
+    assert not kept & {*task.seed_files(), *task.readonly_files()}
 
 
 def test_any_command_is_a_task(tmp_path: Path) -> None:
