@@ -110,7 +110,7 @@ def test_parts_of_an_agent_in_a_browser(tmp_path: Path) -> None:
     with chromium() as page:
         page.goto(f"file://{tmp_path}/r.html")
         page.wait_for_selector("body[data-ready]", timeout=60_000)
-        said = page.inner_text("#steps")
+        said = page.inner_text("#ablation")
         assert "call-01" in said
         assert "wider" in said
         assert page.said == []
@@ -142,8 +142,8 @@ def test_the_steps_in_a_browser(tmp_path: Path) -> None:
         page.goto(f"file://{tmp_path}/r.html")
         page.wait_for_selector("body[data-ready]", timeout=60_000)
         assert page.is_visible("#ablation")
-        assert "carries gain" in page.inner_text("#steps tbody tr:first-child")
-        page.click("#steps tbody tr:first-child button")
+        assert "carries gain" in page.inner_text("#ablation tbody tr:first-child")
+        page.click("#ablation tbody tr:first-child a")
         page.wait_for_selector(f"#node[data-shown='{nodes[1].node_id}']", timeout=30_000)
         assert page.said == []
 
