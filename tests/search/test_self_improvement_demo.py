@@ -45,8 +45,8 @@ CANARY = "{CANARY}"
 
 
 def cases(split, rng):
-    for number in range(8):
-        left, right = (int(each) for each in rng.integers(10, 99, size=2))
+    for number in range(16):  # a digit is carried in every second one, whatever is drawn
+        left, right = (10 * int(each) + (7 if number % 2 else 2) for each in rng.integers(1, 9, size=2))
         answer = str(left + right)
         data = {{"question": f"{{left}} + {{right}}", "answer": answer, "canary": CANARY}}
         yield {{"name": f"{{split}}-{{number}}", **data}}
