@@ -122,7 +122,11 @@ class LlmOperator(ABC):
         except TooLong as error:
             return NoCandidate(str(error))
         made = self.ask(basis, basis.prompt, 0, move, context)
-        return made if isinstance(made, NoCandidate) else made.candidate
+        return made if isinstance(made, NoCandidate) else self.refine(made, basis, move, context).candidate
+
+    def refine(self, made: Accepted, basis: PromptContext, move: Propose, context: Context) -> Accepted:
+        """Return the proposal, or one that the model made of it."""
+        return made
 
     def ask(
         self,

@@ -11,13 +11,12 @@ Source: ADAS (Hu, Lu, Clune 2025, "Automated design of agentic systems"), with t
 
 from __future__ import annotations
 
-from archive.records import Candidate, Propose
+from archive.records import Propose
 from operators.base import Context, NoCandidate
 from operators.llm.meter import Meter
 from operators.rewrite.conversation import TURNS
 from operators.rewrite.improve import Improve
 from operators.rewrite.operator import Accepted, PromptContext
-from operators.rewrite.prompt.truncation import TooLong
 
 
 class Reflexion(Improve):
@@ -32,15 +31,7 @@ class Reflexion(Improve):
             raise ValueError(f"operators.{self.name}.rounds is {rounds}; expected at least 1. Without any, use improve")
         self.rounds = rounds
 
-    def propose(self, move: Propose, context: Context) -> Candidate | NoCandidate:
-        try:
-            basis = self.prompt_context(move, context)
-        except TooLong as error:
-            return NoCandidate(str(error))
-        made = self.ask(basis, basis.prompt, 0, move, context)
-        return made if isinstance(made, NoCandidate) else self._reflected(made, basis, move, context).candidate
-
-    def _reflected(self, made: Accepted, basis: PromptContext, move: Propose, context: Context) -> Accepted:
+    def refine(self, made: Accepted, basis: PromptContext, move: Propose, context: Context) -> Accepted:
         """Return the proposal after the rounds, which end early where nothing is to be changed."""
         for number in range(1, self.rounds + 1):
             request = self.templates.render("reflexion", {"round": str(number), "rounds": str(self.rounds)})

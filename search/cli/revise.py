@@ -36,7 +36,7 @@ Other reviewers, whom the writer does not see, rate the paper before and after; 
 
 
 @dataclass(frozen=True)
-class Report:
+class ReviewPair:
     """The reporting reviewers' opinions on the paper before and after."""
 
     before: tuple[Opinion, ...]
@@ -120,18 +120,22 @@ def _outcome(each: RevisedSection) -> str:
     return f"refused: {each.refused}" if each.refused else "revised" if each.accepted else "as it was"
 
 
-def _report(options: argparse.Namespace, config: Config, archive: Archive, run: str, *texts: str) -> Report:
+def _report(options: argparse.Namespace, config: Config, archive: Archive, run: str, *texts: str) -> ReviewPair:
     """Have other reviewers rate the paper before and after. The writer's spending counts against their caps, too."""
     if options.judge is not None:
         words = [*(word for word in options.overrides if not word.startswith("llm")), f"llm={options.judge}"]
         config = settings.config_for(words, factory.device_for, options.config_dir)
     judge = _meter(config, archive, run)
     before, after = (_opinions(text, options.reviewers, judge, run, REPORTING) for text in texts)
-    return Report(before, after)
+    return ReviewPair(before, after)
 
 
 def _keep(
-    built: Built, paper: Path, driving: tuple[Opinion, ...], revised: Sequence[RevisedSection], report: Report
+    built: Built,
+    paper: Path,
+    driving: tuple[Opinion, ...],
+    revised: Sequence[RevisedSection],
+    report: ReviewPair,
 ) -> None:
     """Write the diff, and what was said and decided, beside the revised paper."""
     (built.folder / "revision.diff").write_text(difference(revised), encoding="utf-8")
@@ -147,7 +151,7 @@ def _keep(
     (built.folder / "revision.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def _close(built: Built, report: Report) -> int:
+def _close(built: Built, report: ReviewPair) -> int:
     for when, opinions in (("before", report.before), ("after", report.after)):
         show(f"\n{many(len(opinions), 'other reviewer')}, {when}:\n{ratings_in_words(ratings(opinions))}")
     for finding in built.findings:

@@ -141,26 +141,32 @@ def stub_evaluation(request: Request, rng: random.Random) -> Evaluation:
     )  # fmt: skip
 
 
+def moves_ms(search: Engine, count: int) -> list[float]:
+    """CPU milliseconds of this process for each of ``count`` nodes, the first of which fill caches."""
+    rng, spent = random.Random(2), []
+    for _ in range(count):
+        began = time.process_time()
+        search.fill(1, 0)
+        request = search.ask("screen")
+        if request is None:
+            raise RuntimeError("the policy made no move on the preloaded tree")
+        search.tell(stub_evaluation(request, rng))
+        spent.append(1000 * (time.process_time() - began))
+    return spent
+
+
 def driver_ms(folder: Path, config: Config, task: LanguageModelTask, source: str, preloaded: int, nodes: int) -> float:
     """Mean CPU milliseconds of the driver for one node."""
     path = folder / f"preloaded-{preloaded}-{len(source)}.duckdb"
     identity = {"benchmark": True}
     run = Run("bench", "0" * 32, task.name, "val_bpb", "minimise", "ucb", 0, {}, identity, 0.0)
     preload(path, run, source, preloaded)
-    rng, spent = random.Random(2), []
     with Archive.open(path) as archive:
         tree = archive.tree(run, CONDITIONS)
         llm = factory.Llm(None, "")
         parts = factory.build_search(config, task, _NoGate(), llm)
         search = Engine(parts, archive, run, tree)
-        for _ in range(WARMING + nodes):
-            began = time.process_time()
-            search.fill(1, 0)
-            request = search.ask("screen")
-            if request is None:
-                raise RuntimeError("the policy made no move on the preloaded tree")
-            search.tell(stub_evaluation(request, rng))
-            spent.append(1000 * (time.process_time() - began))
+        spent = moves_ms(search, WARMING + nodes)
         search.close()
     print(
         f"  {preloaded:>7,} nodes: median {statistics.median(spent):.2f} ms, mean {statistics.mean(spent):.2f} ms",

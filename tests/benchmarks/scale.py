@@ -44,7 +44,7 @@ from typing import Any, Self
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `python -m search` does, before numpy is imported
 sys.path += [str(Path(__file__).resolve().parents[1] / folder) for folder in ("search", "support")]
 
-from overhead import CONDITIONS, stub_evaluation
+from overhead import CONDITIONS, WARMING, moves_ms
 from preload import WIDE, node_at, preload
 from stub_evaluator import StubEvaluator
 
@@ -223,17 +223,9 @@ def resume(path: Path) -> dict[str, float]:
         task = task_from(config.task)
         evaluator = StubEvaluator(task, NoSandbox())
         engine = Engine(factory.build_search(config, task, evaluator, factory.Llm(None, "")), archive, WIDE, tree)
-        rng, spent = random.Random(2), []
-        for _ in range(60):
-            cpu = time.process_time()
-            engine.fill(1, 0)
-            request = engine.ask("screen")
-            if request is None:
-                raise RuntimeError("the policy made no move on the preloaded tree")
-            engine.tell(stub_evaluation(request, rng))
-            spent.append(1000 * (time.process_time() - cpu))
+        spent = moves_ms(engine, WARMING + 50)
         engine.close()
-    return {"resume_s": seconds, "resume_mb": memory, "next_move_ms": statistics.mean(spent[10:])}
+    return {"resume_s": seconds, "resume_mb": memory, "next_move_ms": statistics.mean(spent[WARMING:])}
 
 
 def archive_figures(folder: Path, nodes: int, tries: int) -> dict[str, float]:
