@@ -141,13 +141,14 @@ def make_app(board: Board, token: str, port: int, obey: Obey) -> Starlette:
         found = board.facts(request.query_params.get("since"), request.query_params.get("run"))
         return Plain(status_code=204, headers=headers) if found is None else JSONResponse(_finite(found), 200, headers)
 
-    def node(request: Request) -> Response:
-        found = board.node(str(request.path_params["node"]))
+    def found_or_nothing(found: Any) -> Response:
         return nothing if found is None else JSONResponse(_finite(found), 200, headers)
 
+    def node(request: Request) -> Response:
+        return found_or_nothing(board.node(str(request.path_params["node"])))
+
     def part_of(request: Request) -> Response:
-        found = board.part(str(request.path_params["name"]), request.query_params.get("run"))
-        return nothing if found is None else JSONResponse(_finite(found), 200, headers)
+        return found_or_nothing(board.part(str(request.path_params["name"]), request.query_params.get("run")))
 
     async def order(request: Request) -> Response:
         if not is_ours(request):
