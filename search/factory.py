@@ -205,6 +205,17 @@ def build_llm(
     return Llm(meter, f"Language model: {meter.describe()}{models_left_out(config.llm)}.{note}")
 
 
+def require_llm(config: Config, archive: Archive, run: str, instead: str) -> tuple[Meter, str]:
+    """Return the language model, whose calls are charged to a run, and a line that describes it.
+
+    instead: a command that needs none. Raises SettingsError without a model, and as ``build_llm`` does.
+    """
+    model = build_llm(config, archive, run, agents=True)
+    if model.meter is None:
+        raise SettingsError(f"{model.line} Without one: {instead}")
+    return model.meter, model.line
+
+
 def models_left_out(llm: LlmConfig) -> str:
     """Return text that lists the models whose key is not set; empty if there are none."""
     return "".join(f"; without {name}, since {key} is not set" for name, key in llm.left_out.items())

@@ -18,7 +18,6 @@ from archive.query.server import SqlServer
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
 from operators.llm.meter import Meter
-from prepare.config import SettingsError
 from prepare.output import DONE, FAILED, Parser, many
 from search import factory, settings
 from search.cli.terminal import show, show_error, show_json
@@ -65,12 +64,11 @@ def _study_of(options: argparse.Namespace, config: Config) -> Study:
 
 def _meter(config: Config, archive: Archive, study: Study, say: bool) -> Meter:
     """Return the model, whose calls are charged to the first run of the study. Raises SettingsError without one."""
-    model = factory.build_llm(config, archive, next(iter(study.registered.runs)), agents=True)
-    if model.meter is None:
-        raise SettingsError(f"{model.line} Without one: python -m archive review PAPER")
+    run = next(iter(study.registered.runs))
+    meter, line = factory.require_llm(config, archive, run, "python -m archive review PAPER")
     if say:
-        show(model.line)
-    return model.meter
+        show(line)
+    return meter
 
 
 def _review(options: argparse.Namespace, config: Config) -> int:

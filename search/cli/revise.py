@@ -20,7 +20,6 @@ from archive.query.server import SqlServer
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
 from operators.llm.meter import Meter
-from prepare.config import SettingsError
 from prepare.output import DONE, FAILED, Parser, many
 from search import factory, settings
 from search.cli.terminal import show, show_error
@@ -97,13 +96,10 @@ def _revise(options: argparse.Namespace, config: Config) -> int:
 
 def _meter(config: Config, archive: Archive, run: str) -> Meter:
     """Return a model, whose calls are charged to a run. Raises SettingsError without one."""
-    model = factory.build_llm(config, archive, run, agents=True)
-    if model.meter is None:
-        raise SettingsError(
-            f"{model.line} Without one: edit sections/*.tex and use python -m archive paper --draft PAPER"
-        )
-    show(model.line)
-    return model.meter
+    instead = "edit sections/*.tex and use python -m archive paper --draft PAPER"
+    meter, line = factory.require_llm(config, archive, run, instead)
+    show(line)
+    return meter
 
 
 def _opinions(text: str, count: int, llm: Meter, run: str, step: str) -> tuple[Opinion, ...]:

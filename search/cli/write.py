@@ -13,7 +13,6 @@ from archive.query.query import open_reader
 from archive.query.server import SqlServer
 from archive.storage.store import Archive
 from operators.llm.base import LlmError
-from prepare.config import SettingsError
 from prepare.output import DONE, FAILED, Parser
 from search import factory, settings
 from search.cli.terminal import show, show_error
@@ -56,14 +55,11 @@ def _write(options: argparse.Namespace, config: Config) -> int:
     with Archive.open(config.archive) as archive, SqlServer(archive):
         study = Study.of(open_reader(config.archive), options.study)
         run = next(iter(study.registered.runs))
-        model = factory.build_llm(config, archive, run, agents=True)
-        if model.meter is None:
-            raise SettingsError(
-                f"{model.line} Without one: python -m archive paper {options.study} --out {options.out}"
-            )
-        show(model.line)
+        instead = f"python -m archive paper {options.study} --out {options.out}"
+        meter, line = factory.require_llm(config, archive, run, instead)
+        show(line)
         sections = {}
-        for each in sections_of(study, model.meter, run, next_attempt(options.out, study.name), options.repairs):
+        for each in sections_of(study, meter, run, next_attempt(options.out, study.name), options.repairs):
             sections[each.name] = each.text
             show(f"  {each.name}: {f'left plain: {each.plain}' if each.plain else 'written'}")
         built = build(study, sections, options.out, options.pages)
