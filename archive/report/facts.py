@@ -65,6 +65,7 @@ def _gathered(reader: Reader, name: str) -> dict[str, Any]:
         ),
         **_sigma(reader, name),
         "holdout_reads": holdout_reads(reader, name),
+        "has_curves": bool(reader.query(_HAS_CURVES, [name]).rows),
     }
     best = (facts["verdict"] or {}).get("node") or summary["leader"]
     facts["lineage"] = _lineage(reader, best, place)
@@ -80,6 +81,8 @@ def _gathered(reader: Reader, name: str) -> dict[str, Any]:
     )
     return facts
 
+
+_HAS_CURVES = "SELECT 1 FROM curves AS c JOIN nodes AS n ON n.node_id = c.node_id WHERE n.run = ? LIMIT 1"
 
 # ---------------------------------------------------------------- nodes
 

@@ -1,7 +1,7 @@
 "use strict";
 // Compare: candidates side by side: metrics, cost, scores by case, and the difference of their programs.
 (() => {
-  const { button, choice, coloured, cut, element, go, lineDiff, link, patched, position, section, short, signed, steady, table, tokens } = Treewright;
+  const { button, choice, coloured, cut, element, go, lineDiff, link, many, patched, position, section, short, signed, steady, table, tokens } = Treewright;
   const CONTEXT = 3, MOST_ROWS = 3000, MOST_NODES = 8, DEEP = 400;
 
   function draw(root, now) {
@@ -61,7 +61,7 @@
     if (!place.isConnected || !details.some((each) => each.cases.length)) return;
     const values = details.map((each) => new Map(each.cases.map((one) => [one.case, one.value]))), names = [...new Set(values.flatMap((each) => [...each.keys()]))];
     const rows = names.map((name) => ({ case: name, ...Object.fromEntries(some.map((i, k) => [short(i), values[k].get(name) ?? null])), ...(some.length === 2 ? { [gain]: values.every((each) => each.has(name)) ? sign * (values[1].get(name) - values[0].get(name)) : null } : {}) }));
-    place.append(section("By case", `Mean screening scores of ${rows.length} cases, the first 40 of each candidate by name.`, table(rows)));
+    place.append(section("By case", `Mean screening scores of ${many(rows.length, "case")}${details.some((each) => each.cases.length >= 40) ? ", at most the first 40 of each candidate by name" : ""}.`, table(rows)));
   }
 
   // ------------------------------------------------------------ programs

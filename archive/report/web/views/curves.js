@@ -100,5 +100,5 @@
     if (before.facts !== now.facts || name(before) !== name(now)) draw(root, now);
   }
 
-  Treewright.view({ name: "curves", title: "Curves", beside: true, draw, update });
+  Treewright.view({ name: "curves", title: "Curves", beside: true, draw, update, available: (facts) => facts.has_curves });
 })();
