@@ -9,9 +9,9 @@ nothing and allocates no more than the packed bytes hold.
 
 from __future__ import annotations
 
-import json
-import math
 import struct
+
+from prepare.json_text import from_json, to_json
 
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def pack(value: Any) -> bytes:
     """Return the packed bytes. Raises ValueError, naming the type, for what is neither JSON, an array nor bytes."""
     blobs: list[bytes] = []
     sizes = [0]
-    text = json.dumps(_plain(value, blobs, sizes, 0), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    text = to_json(_plain(value, blobs, sizes, 0), ascii_only=False).encode("utf-8", "surrogatepass")
     return _SIZE.pack(len(text)) + text + b"".join(blobs)
 
 
@@ -38,7 +38,7 @@ def unpack(data: bytes | memoryview) -> Any:
         raise ValueError("the value is cut off")
     start = _SIZE.size + length
     try:
-        tree = json.loads(bytes(view[_SIZE.size : start]).decode("utf-8", "surrogatepass"))
+        tree = from_json(bytes(view[_SIZE.size : start]).decode("utf-8", "surrogatepass"))
         return _value(tree, view[start:])
     except (RecursionError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"the value is malformed ({type(error).__name__})") from None
@@ -125,6 +125,8 @@ def _cut(blobs: memoryview, start: Any, size: Any) -> memoryview:
 
 def _read_array(blobs: memoryview, dtype: Any, shape: Any, start: Any) -> Any:
     """Return a copy of an array that can be written to."""
+    import math
+
     import numpy as np
 
     if not isinstance(dtype, str) or len(dtype) > 8 or not isinstance(shape, list) or len(shape) > 16:

@@ -6,16 +6,19 @@ Both sides bound the size of a frame before they read it.
 
 from __future__ import annotations
 
-import json
 import struct
+
+from prepare.json_text import from_json, to_json
 
 TYPE_CHECKING = False  # as typing has it: a worker that needs no more starts without importing typing and socket
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket
     from typing import Any
 
 _HEADER = struct.Struct("<4sIQ")
 _MAGIC = b"TW01"
+_DESCRIPTOR = struct.Struct("i")
+_DESCRIPTORS = 4  # taken with one piece of a frame
 MAX_MESSAGE = 64 * 1024
 """Largest message in bytes (without its payload)."""
 MAX_UNTRUSTED = 4096
@@ -50,7 +53,7 @@ class Frame:
 
 def encode(message: dict[str, Any], payload: bytes | memoryview = b"") -> bytes:
     """Return the bytes of one frame."""
-    text = json.dumps(message).encode()
+    text = to_json(message).encode()
     return _HEADER.pack(_MAGIC, len(text), len(payload)) + text + bytes(payload)
 
 
@@ -90,7 +93,7 @@ class Decoder:
         payload = bytes(self._buffer[_HEADER.size + text_size : end])
         del self._buffer[:end]
         try:
-            message = json.loads(text)
+            message = from_json(text.decode())
         except (ValueError, RecursionError) as error:
             raise MalformedFrame("it sent a message that is not JSON") from error
         if not isinstance(message, dict):
@@ -101,7 +104,7 @@ class Decoder:
 class Channel:
     """Blocking end of the socket, used inside a sandbox. Received file descriptors are collected in ``fds``."""
 
-    def __init__(self, sock: socket.socket, max_payload: int = 1 << 34) -> None:
+    def __init__(self, sock: socket, max_payload: int = 1 << 34) -> None:
         self._sock = sock
         self._decoder = Decoder(max_payload)
         self.fds: list[int] = []
@@ -111,12 +114,20 @@ class Channel:
 
     def receive(self) -> Frame:
         """Wait for one frame. Raises EOFError if the other side has closed the socket."""
-        import socket
-
         while (frame := self._decoder.next()) is None:
-            data, fds, _, _ = socket.recv_fds(self._sock, 1 << 20, 4)
+            data, fds = _received(self._sock)
             if not data:
                 raise EOFError("the evaluator closed the session")
             self.fds += fds
             self._decoder.feed(data)
         return frame
+
+
+def _received(sock: socket) -> tuple[bytes, list[int]]:
+    """Wait for bytes; return them with the descriptors that came along, as ``socket.recv_fds`` does."""
+    from _socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET
+
+    data, parts, _, _ = sock.recvmsg(1 << 20, CMSG_LEN(_DESCRIPTORS * _DESCRIPTOR.size))
+    rights = b"".join(part for level, kind, part in parts if (level, kind) == (SOL_SOCKET, SCM_RIGHTS))
+    whole = len(rights) // _DESCRIPTOR.size * _DESCRIPTOR.size
+    return data, [descriptor for (descriptor,) in _DESCRIPTOR.iter_unpack(rights[:whole])]

@@ -29,8 +29,8 @@ LAYERS = {
     "train": "faults hardware progress < sandbox < executors language_model program",
     "archive": "errors holm interval llm_calls records research_ideas < difference noise steering < bootstrap tree "
     "< storage < query < export paper report < cli",
-    "prepare": "best_known blocks bubblewrap clock command_line globs model_limits output overrides paths presets "
-    "renamed scorer scoring session source syntax values wire "
+    "prepare": "best_known blocks bubblewrap clock command_line globs json_text model_limits output overrides paths "
+    "presets renamed scorer scoring session source syntax < values wire "
     "< data items known metric_lines smoke_test < config files task < language_model program < task_folders < compose "
     "< load < standalone",
 }

@@ -150,7 +150,7 @@ _PATCHES = """\
     return _attack_leaves(args, lambda n: $BEST)"""
 _MALFORMED = """\
     import prepare.values
-    prepare.values.json.dumps = lambda *args, **kwargs: "[" * 90000 + "]" * 90000
+    prepare.values.to_json = lambda *args, **kwargs: "[" * 90000 + "]" * 90000
     return 0"""
 _SEEDED = """\
 import random

@@ -19,7 +19,7 @@ from train.sandbox.factory import SandboxFactory, SandboxLauncher, SpareSandboxe
 from train.sandbox.stage import new_stage, remove_stale_stages
 
 _WORKER = Path(__file__).with_name("worker.py")
-_MODULES = ("wire", "values", "paths")
+_MODULES = ("wire", "values", "paths", "json_text")
 """Modules of ``prepare`` that the worker imports."""
 
 

@@ -86,7 +86,8 @@ def stage_library(stage: Path, worker: Path | None = None, modules: Sequence[str
     """Copy what every sandbox mounts (``prepare``, ``confine``, the worker), readable by any user.
 
     ``worker``: the script, which imports ``worker_process``; None: none. ``modules``: those of ``prepare`` to copy,
-    which then has no ``__init__``, with compiled files of all; None: all of ``prepare``, and nothing is compiled.
+    whose ``__init__`` is then empty, with compiled files of all (``worker`` has a function ``main``, and is run by
+    ``start.py``); None: all of ``prepare``, and nothing is compiled.
     """
     library = stage / "library"
     ignored = shutil.ignore_patterns("__pycache__", ".*")
@@ -95,12 +96,15 @@ def stage_library(stage: Path, worker: Path | None = None, modules: Sequence[str
         shutil.copytree(HOUSE / "prepare", library / "prepare", ignore=ignored)
     else:
         (library / "prepare").mkdir()
+        (library / "prepare" / "__init__.py").touch()  # without one, all folders on the path are searched
         for name in modules:
             shutil.copy(HOUSE / "prepare" / f"{name}.py", library / "prepare")
     if worker is not None:
-        shutil.copy(worker, library / "worker.py")
+        shutil.copy(worker, library / ("worker.py" if modules is None else "compiled_worker.py"))
         shutil.copy(HOUSE / "train/sandbox/worker_process.py", library)
-    if modules is not None:  # a sandbox cannot write what it compiles: each would compile everything anew
+    if modules is not None:
+        shutil.copy(HOUSE / "train/sandbox/start.py", library / "worker.py")
+        # A sandbox cannot write what it compiles: each would compile everything anew.
         unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
         compileall.compile_dir(library, quiet=1, invalidation_mode=unchecked)
     for path in (library, *library.rglob("*")):

@@ -42,10 +42,16 @@ class ResourceUsage:
 class ResourceMonitor:
     """Measures a process and its descendants, and remembers the latter so that they can be killed in the end."""
 
-    def __init__(self, pid: int, label: str, memory_mb: int, group: MemoryGroup | None) -> None:
-        """``label``: begins the reasons. ``group``: the memory group of the process, None if there is none."""
+    def __init__(
+        self, pid: int, label: str, memory_mb: int, group: MemoryGroup | None, namespaced: bool = False
+    ) -> None:
+        """``label``: begins the reasons. ``group``: the memory group of the process, None if there is none.
+
+        ``namespaced``: all descendants end with a process namespace, so that with a group none has to be remembered.
+        """
         self.usage = ResourceUsage()
         self.group = group
+        self._walks = group is None or not namespaced
         self._pid = pid
         self.label = label
         self._memory_mb = memory_mb
@@ -54,11 +60,11 @@ class ResourceMonitor:
 
     def check(self) -> None:
         """Measure once. Raises Aborted above the memory limit."""
-        processes = self.processes()
+        processes = self.processes() if self._walks else None
         self.measure_cpu(processes)
         if self.was_oom_killed():
             raise self.out_of_memory()
-        held = (self.group.used_bytes() if self.group is not None else self._measured_memory(processes)) / 1e6
+        held = (self.group.used_bytes() if self.group is not None else self._measured_memory(processes or ())) / 1e6
         self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held)
         if held > self._memory_mb:
             raise self.out_of_memory(held)

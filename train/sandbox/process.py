@@ -87,7 +87,7 @@ class SandboxProcess:
             theirs.close()
         assert self._process.stdout is not None
         self._output = OutputReader(self._process.stdout, log_bytes)
-        self._monitor = ResourceMonitor(self._process.pid, label, memory_mb, group)
+        self._monitor = ResourceMonitor(self._process.pid, label, memory_mb, group, contained is True)
 
     def __enter__(self) -> SandboxProcess:
         return self

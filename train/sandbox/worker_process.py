@@ -47,14 +47,14 @@ def _confined(arguments: list[str]) -> tuple[Channel, dict[str, Any]]:
     descriptor, _library, sites, _candidate, tier = arguments
     sys.path += sites.split(os.pathsep)
     sys.dont_write_bytecode = True
-    import socket
+    import _socket  # as socket, whose import takes as long as an interpreter to start
 
     from confine import confine  # type: ignore[import-not-found]  # train/sandbox/confine, copied into LIBRARY
 
     from prepare.wire import Channel
 
     os.set_inheritable(int(descriptor), False)  # commands do not get it
-    channel = Channel(socket.socket(fileno=int(descriptor)))
+    channel = Channel(_socket.socket(fileno=int(descriptor)))
     hello = channel.receive().message
     confine(hello, tier)
     faulthandler.enable()  # so that a segmentation fault leaves a traceback

@@ -60,6 +60,15 @@ def test_functions_commands_files_and_services_in_each_tier(start_any: Start, pr
     assert progress.cpu_seconds > 0
 
 
+def test_a_sandbox_starts_without_the_modules_that_are_slow_to_import(start: Start) -> None:
+    """Each of these takes as long as the interpreter. It launches a sandbox: what its worker imports is the subject."""
+    with start("import sys\ndef pack(): return sorted(sys.modules)") as sandbox:
+        loaded = set(ask(sandbox, "pack"))
+    slow = {"collections", "ctypes", "enum", "functools", "importlib", "json", "re", "signal", "socket", "typing"}
+    assert "compiled_worker" in loaded
+    assert not loaded & slow
+
+
 def test_the_order_of_a_set_is_the_same_in_every_sandbox(start_any: Start) -> None:
     code = "def pack(n): return list({str(i) for i in range(n)})"
     orders = []

@@ -7,17 +7,17 @@ promises nothing.
 
 from __future__ import annotations
 
-import ctypes
+import _signal  # type: ignore[import-not-found]  # as signal, which imports enum for names of numbers
 import os
 import resource
-import signal
 import sys
-from collections.abc import Mapping
 
 from .filters import FilterOptions, install
+from .system import process_control, system_call
 
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 TASKS_BEFORE = "TREEWRIGHT_TASKS_BEFORE"
@@ -42,7 +42,7 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
     shared_user = _limit(hello)
     _isolate(hello)
     if tier != "none":
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the filter keeps it so
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # the filter keeps it so
         _limit_priorities()
         alone = tier == "bwrap"
         install(
@@ -132,10 +132,9 @@ def _isolate(hello: Mapping[str, Any]) -> None:
 
             threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         return
-    system = ctypes.CDLL(None, use_errno=True)
     if number := _KEYCTL.get(os.uname().machine):
-        system.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)  # joins a new one; fails only if there are none
+        system_call(number, _KEYCTL_JOIN_SESSION_KEYRING, None)  # joins a new one; fails only if there are none
     if parent is not None:  # no sandbox ends this process with its parent
-        system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        process_control(_PR_SET_PDEATHSIG, _signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)

@@ -9,16 +9,20 @@ a call's architecture and refuses 32-bit and x32 calls.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+
+from .system import Bytes, error_number, process_control, system_call
+
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    # Name -> numbers on x86_64 and on aarch64 (None: no such call).
+    Syscalls = Mapping[str, tuple[int | None, int | None]]
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the tables below, AUDIT_ARCH_*
-
-# Name -> numbers on x86_64 and on aarch64 (None: no such call).
-Syscalls = Mapping[str, tuple[int | None, int | None]]
 
 TRACING: Syscalls = {
     "ptrace": (101, 117),
@@ -249,21 +253,20 @@ def install(options: FilterOptions) -> None:
     """Apply the filter to all threads of this process, irreversibly. Raises Unconfinable if the kernel refuses it."""
     machine = os.uname().machine
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program(options, machine))
-    buffer = ctypes.create_string_buffer(code, len(code))
-    # struct sock_fprog: a 16-bit count, padding, a pointer.
-    described = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer)))
-    system = ctypes.CDLL(None, use_errno=True)
+    place = Bytes(code)
+    described = struct.pack(
+        "@HP", len(code) // 8, place.address
+    )  # struct sock_fprog: a 16-bit count, padding, a pointer
     forbid_new_privileges()
-    if system.syscall(_SECCOMP[machine], _SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, described) != 0:
-        problem = os.strerror(ctypes.get_errno())
+    if system_call(_SECCOMP[machine], _SET_MODE_FILTER, _TSYNC | _SPEC_ALLOW, described) != 0:
+        problem = os.strerror(error_number())
         raise Unconfinable(f"the kernel refused a seccomp filter ({problem}); expected CONFIG_SECCOMP_FILTER")
 
 
 def forbid_new_privileges() -> None:
     """Make setuid bits ineffective for this process and its children. Raises Unconfinable."""
-    system = ctypes.CDLL(None, use_errno=True)
-    if system.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise Unconfinable(f"no_new_privs was refused: {os.strerror(ctypes.get_errno())}")
+    if process_control(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise Unconfinable(f"no_new_privs was refused: {os.strerror(error_number())}")
 
 
 def program(options: FilterOptions, machine: str) -> list[Instruction]:
