@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit  # scipy.stats has the same, and takes half a second to import
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-12
@@ -65,4 +64,6 @@ def quantile(confidence: float, dof: float) -> float:
     """Return the two-sided quantile of Student's t."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
+    from scipy.special import stdtrit  # a quarter of a second to import (scipy.stats: half), and many runs need none
+
     return float(stdtrit(dof, (1 + confidence) / 2))

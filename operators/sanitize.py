@@ -38,18 +38,16 @@ _ESCAPE = re.compile(r"⟦\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]
 def clean(text: str) -> str:
     """Remove escapes, control and invisible characters (newlines and tabs stay); split overwritten lines."""
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in _HIDDEN)
+    hidden = {c for c in set(text) if c not in "\n\t" and unicodedata.category(c) in _HIDDEN}
+    return text.translate(dict.fromkeys(map(ord, hidden))) if hidden else text
 
 
 def visible(text: str) -> str:
     """Return program text in which each character that ``clean`` or ``defuse`` would change stands as an escape."""
     text = text.replace("\r\n", "\n")
     text = _DELIMITER.sub(lambda match: _escape(match[0]), _LITERAL.sub(lambda match: _escape(match[0]), text))
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_escape(c) if _is_hidden(c) else c for c in text)
+    hidden = {c for c in set(text) if _is_hidden(c)}
+    return text.translate({ord(c): _escape(c) for c in hidden}) if hidden else text
 
 
 def restored(text: str, characters: frozenset[str]) -> str:

@@ -39,15 +39,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr
 
 from archive.difference import Difference
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(80)
 FUTILE = 0.1
 """A claim stops if the rest would crown with a smaller probability."""
 
@@ -87,11 +85,21 @@ def boundary(alpha: float, share: float) -> Boundary:
 
 def _only_at_last(first: float, last: float, share: float) -> float:
     """Return the probability that only the last look crowns: P(z1 < c1, z2 > c2), by Gauss and Legendre."""
+    from scipy.special import ndtr, ndtri  # a quarter of a second to import, and most runs look at no claim
+
+    nodes, weights = _gauss_legendre()
     c1, c2, lowest = -float(ndtri(first)), -float(ndtri(last)), -9.0
-    z = lowest + (c1 - lowest) * (_NODES + 1) / 2
+    z = lowest + (c1 - lowest) * (nodes + 1) / 2
     density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     tail = ndtr((math.sqrt(share) * z - c2) / math.sqrt(1 - share))
-    return float((_WEIGHTS * density * tail).sum() * (c1 - lowest) / 2)
+    return float((weights * density * tail).sum() * (c1 - lowest) / 2)
+
+
+@cache
+def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
+    """Return the nodes and weights of a quadrature with 80 points."""
+    nodes, weights = np.polynomial.legendre.leggauss(80)
+    return nodes, weights
 
 
 def stopped(difference: Difference, levels: Boundary) -> Stopped | None:
@@ -100,6 +108,8 @@ def stopped(difference: Difference, levels: Boundary) -> Stopped | None:
         return "success" if difference.gain > 0 else "futility"
     if not math.isfinite(difference.gain):
         return None
+    from scipy.special import ndtri, stdtr  # as above
+
     t = difference.gain / difference.standard_error
     if 1 - float(stdtr(difference.dof, t)) < levels.first:
         return "success"
@@ -112,6 +122,8 @@ def conditional_power(z: float, levels: Boundary) -> float:
 
     ``P(z2 > c2)`` with ``z2 = sqrt(t) z + (z + 1) (1 - t) / sqrt(t) + sqrt(1 - t) e``, e standard normal.
     """
+    from scipy.special import ndtr, ndtri  # as above
+
     share, c2 = levels.share, -float(ndtri(levels.last))
     expected = math.sqrt(share) * z + (z + 1) * (1 - share) / math.sqrt(share)
     return float(ndtr((expected - c2) / math.sqrt(1 - share)))

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr
 
 from archive.interval import ROUNDING
 from archive.records import Purpose, Scored
@@ -72,6 +71,8 @@ def speed_effect(tree: Tree) -> SpeedEffect | None:
     level = max(abs(score) for group in groups for _, score in group)
     if free < 2 or xx <= ROUNDING or yy <= (ROUNDING * level) ** 2:
         return None
+    from scipy.special import stdtr  # a quarter of a second to import
+
     slope = float(x @ y) / xx
     left = max(0.0, yy - slope * float(x @ y))
     dof = free - 1

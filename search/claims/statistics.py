@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from scipy.special import log_ndtr, nctdtr  # scipy.stats has the same, and takes half a second to import
-
 from archive.interval import CONFIDENCE, Interval, NoInterval, mean_interval, quantile
 from archive.noise import SeedDeviation, estimate
 from archive.records import Purpose, Scored
@@ -74,6 +72,8 @@ def power(gain: float, runs: int, confidence: float = CONFIDENCE, stages: int = 
     """
     if runs < 2:
         raise ValueError(f"the power of a claim with {runs} runs a side was asked for; expected at least 2")
+    from scipy.special import nctdtr  # a quarter of a second to import (scipy.stats: half)
+
     dof = 2.0 * (runs - 1)
     return 1.0 - float(nctdtr(dof, min(gain, 1e3) * math.sqrt(runs / 2), quantile(confidence, dof)))
 
@@ -92,6 +92,7 @@ def expected_best_of(n: int) -> float:
     if n < 1:
         raise ValueError(f"the best of {n} candidates was asked for; expected at least 1")
     from scipy.integrate import quad  # needed here alone, a quarter of a second
+    from scipy.special import log_ndtr
 
     above = quad(lambda x: -math.expm1(n * float(log_ndtr(x))), 0, 12)[0]
     below = quad(lambda x: math.exp(n * float(log_ndtr(x))), -12, 0)[0]

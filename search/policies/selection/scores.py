@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
-from scipy.special import expit
 
 from archive.tree import Floats, Tree
 from search.policies import validation
@@ -140,6 +139,8 @@ class MadSigmoid:
         with np.errstate(invalid="ignore"):  # 0 times infinity, which is replaced
             limit = np.where(away == 0, 0.0, np.sign(away) * np.inf)
         steps = self.slope * away / spread if spread > 0 else limit
+        from scipy.special import expit  # a quarter of a second to import
+
         return np.asarray(expit(steps) / (1.0 + tree.visits), dtype=np.float64)
 
 
@@ -162,6 +163,8 @@ class NoveltyWeighted(_Normed):
         validation.number("score.centre", self.centre, 0, 1)
 
     def __call__(self, tree: Tree, members: Mask | None = None) -> Floats:
+        from scipy.special import expit  # as above
+
         values = normalised(tree, self.norm, members)
         return np.asarray(expit(self.slope * (values - self.centre)) / (1.0 + tree.visits), dtype=np.float64)
 
