@@ -9,7 +9,8 @@ LlmError
  ├─ BudgetSpent       the next call could exceed the cap set for this search    "
  ├─ RequestRefused    the request itself was rejected (too long, malformed)     nothing was billed
  ├─ AnswerRefused     the model declined                                        billed, see ``answer``
- │   └─ NoText        the answer has no text: all of it is reasoning            "
+ │   ├─ NoText        the answer has no text: all of it is reasoning            "
+ │   └─ SameWords     a request to correct them got the same words, no answer   ", and no further call can succeed
  └─ Unavailable       the service could not answer                              a retry may succeed
      ├─ Overloaded    rate limited, overloaded, a server error, unreachable     nothing was billed
      ├─ Stopped       the search was stopped before the call was sent           "
@@ -224,6 +225,10 @@ class AnswerRefused(LlmError):
 
 class NoText(AnswerRefused):
     settled = by_prompt = True
+
+
+class SameWords(AnswerRefused):
+    fatal = True
 
 
 class Unavailable(LlmError):

@@ -20,7 +20,9 @@ import psutil
 import pytest
 from stand_ins import CLAUDE, CODEX, lines, saying, script
 
+from operators.base import NoCandidate
 from operators.llm.base import (
+    Answer,
     AnswerRefused,
     Cost,
     Interrupted,
@@ -32,12 +34,16 @@ from operators.llm.base import (
     Overloaded,
     Prompt,
     QuotaExhausted,
+    RefusedAgain,
     UnknownModel,
 )
 from operators.llm.command import process
 from operators.llm.command.client import CommandModel
 from operators.llm.meter import CallId, Meter
 from operators.llm.secrets import tokens_in
+from operators.rewrite.answers.search_replace import InvalidAnswer
+from operators.rewrite.conversation import ask_with_repair
+from operators.rewrite.prompt.templates import Templates
 
 PROMPT = Prompt("you improve programs", (Message("user", "new", stable="parent"),))
 
@@ -102,9 +108,8 @@ def test_placeholders_of_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
-        ("echo 'Please run /login'", KeyRefused, "asks for a login: Please run /login"),
-        ("echo 'Not logged in' >&2; exit 1", KeyRefused, "Not logged in"),
-        ("printf 'Sign in at https://x: '; sleep 60", KeyRefused, "Sign in at"),
+        ("echo 'Not logged in' >&2; exit 1", Interrupted, "failed with exit status 1: Not logged in."),
+        ("printf 'Sign in at https://x: '; sleep 60", Interrupted, "Sign in at"),
         ("echo 'fatal: disk' >&2; exit 3", Interrupted, "failed with exit status 3: fatal: disk"),
         ("kill -SEGV $$", Interrupted, "failed with exit status"),
         ("exit 0", NoText, "ended without an answer"),
@@ -118,8 +123,44 @@ def test_failures(tmp_path: Path, body: str, kind: type[LlmError], words: str) -
     error = error_of(script(tmp_path, body), timeout=1.5, environment=["TOOL_KEY"])
     assert type(error) is kind, error
     assert words in str(error)
-    if kind is KeyRefused:
-        assert "Log in with tool itself, or set TOOL_KEY." in str(error)
+    if isinstance(error, Interrupted) and error.settled:
+        assert "Does it ask for a login? Log in with tool itself, or set TOOL_KEY." in str(error)
+
+
+def test_the_second_equal_failure_closes_the_model(tmp_path: Path) -> None:
+    """Whatever its words are: what a program says decides nothing."""
+    path = script(tmp_path, "echo 'Bitte anmelden' >&2; exit 1")
+    meter = Meter(
+        client(path, sandbox="none", retries=0),
+        max_dollars=10,
+        max_tokens=10**7,
+        record=lambda call: None,
+        sleep=lambda s: None,
+    )
+    for kind in (Interrupted, RefusedAgain):
+        with pytest.raises(kind, match="Bitte anmelden"):
+            meter.complete(PROMPT, CallId("run", 0, 0, "improve"))
+    assert "Bitte anmelden" in str(meter.closed)
+
+
+def asked(answers: str, tmp_path: Path, read: Callable[[Answer, bool], str]) -> tuple[str | NoCandidate, Meter]:
+    """What a conversation with one request for a correction gives, and the meter."""
+    meter = Meter(client(script(tmp_path, answers)), max_dollars=10, max_tokens=10**7, record=lambda call: None)
+    found = ask_with_repair(meter, PROMPT, lambda turn: CallId("run", 0, turn, "improve"), Templates(None), read)
+    return found, meter
+
+
+def test_words_that_come_again_when_they_are_to_be_corrected_close_the_model(tmp_path: Path) -> None:
+    def refuse(answer: Answer, last: bool) -> str:
+        raise InvalidAnswer("no block")
+
+    found, meter = asked("echo 'Please run /login'", tmp_path, refuse)
+    assert isinstance(found, NoCandidate)
+    assert "Please run /login. Does it ask for a login? Log in with tool itself." in str(meter.closed)
+    _, meter = asked("echo 'IDEA: less'", tmp_path, refuse)
+    assert meter.closed is None, "it has the form of an answer"
+    _, meter = asked("date +%N", tmp_path, refuse)
+    assert meter.closed is None, "other words"
 
 
 def test_failures_that_the_output_names(tmp_path: Path) -> None:

@@ -5,6 +5,10 @@ Each call is one process, in a sandbox (``sandbox.py``) with an empty folder and
 (``network.py``). Its words are the ones of the configuration; ``{model}`` and ``{dollars}`` in them stand for
 ``llm.model`` and ``llm.call_dollars``. What it does not report (tokens, dollars) is unknown, so that the caps count the
 maximum. A call is made once; retries are left to the meter.
+
+What a program writes in words decides nothing: a failure is an exit status, a reported error or a time-out, and its
+message ends with the program's last words. Two equal ones in a row close the model; so does a text without the form of
+an answer that comes again when the program is asked to correct it (a request for a login is one).
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from operators.llm.base import (
     LlmError,
     NoText,
     Prompt,
+    SameWords,
     UnknownModel,
 )
 from operators.llm.command import sandbox
@@ -45,13 +50,8 @@ _MOST_FOLDER_MB = 1000
 _FOLDER_SECONDS = 2.0
 """Seconds between two looks at the size of a call's folder."""
 _PLACEHOLDER = re.compile(r"\{(model|dollars|turns)\}")
-_ASKS_FOR_LOGIN = re.compile(
-    r"/login|log(?:ged)? ?in\b|sign(?:ed)? ?in\b|api.?key|authenticat|unauthori[sz]ed|credentials", re.IGNORECASE
-)
-_ANSWERS = re.compile(r"IDEA:|<<<<|```|PLACE \d|\A\{\"said\"")
-"""Marks of an answer, of which none is in a request for a login; the last: of an agent at work."""
-_SHORT = 1500
-"""Characters: an output that is longer is no request for a login."""
+_ANSWERS = re.compile(r"IDEA:|<<<<|```|PLACE \d|\A\s*[{\[]")
+"""Marks of the forms in which answers are asked for."""
 _STATUS = re.compile(r"(?:status|error|code)\W{0,3}([45]\d\d)\b|\b([45]\d\d) (?=[A-Z])", re.IGNORECASE)
 _STATUS_OF = {
     "authentication_failed": 401,
@@ -149,7 +149,7 @@ class CommandModel:
             reply = read(finished.output, prompt, structured=is_structured(command))
             if workspace is not None:
                 finished, reply = workspace.collected(folder, finished, reply)
-        return self._answer(finished, reply, refused, deadline.elapsed(began))
+        return self._answer(prompt, finished, reply, refused, deadline.elapsed(began))
 
     def answering(self) -> int:
         """Count the calls whose answer is arriving."""
@@ -238,39 +238,44 @@ class CommandModel:
 
     # ------------------------------------------------------------ what came of it
 
-    def _answer(self, finished: Finished, reply: Reply, refused: Sequence[str], seconds: float) -> Answer:
+    def _answer(
+        self, prompt: Prompt, finished: Finished, reply: Reply, refused: Sequence[str], seconds: float
+    ) -> Answer:
         """Return the answer of a run. Raises ``LlmError`` for a failure."""
         if finished.ended is not None or finished.status != 0 or reply.error is not None:
             raise self._failed(finished, reply, refused)
-        if _asks_for_login(reply.text) and not _ANSWERS.search(reply.text):
-            raise self._no_login(reply.text)
         answer = reply.usage.answer(reply.text, reply.model or self.name, self.price, seconds, reply.cut_off)
         if reply.declined:
             raise AnswerRefused(f"{self.name} declined to answer", answer)
         if not reply.text.strip():
             raise NoText(f"{self.name} ended without an answer", answer)
+        if _said_before(prompt, reply.text):
+            raise SameWords(
+                f"{self.name} says the same when it is asked to correct it, and it is no answer: {short(reply.text)}."
+                + self._hint(),
+                answer,
+            )
         return answer
 
     def _failed(self, finished: Finished, reply: Reply, refused: Sequence[str]) -> LlmError:
         """Return the error of a failed run. It may have been billed, except for what the service refused."""
-        words = short(reply.error or finished.words) or f"exit status {finished.status}"
+        said = short(reply.error or finished.words)
+        words = said or f"exit status {finished.status}"
         if refused:
             words += f" (it asked for {', '.join(refused[:3])}: not among llm.hosts)"
         if finished.ended is not None:
-            if _asks_for_login(finished.output + finished.errors):
-                return self._no_login(finished.words)
-            return Interrupted(f"{self.name}: {finished.ended} (llm.timeout={self._timeout:g} s): {words}")
+            late = f"{self.name}: {finished.ended} (llm.timeout={self._timeout:g} s): {words}"
+            return Interrupted(f"{late}.{self._hint()}" if said else late, unreadable=bool(said))
         if finished.status == 127:
             return UnknownModel(f"{self.name} cannot be run in its sandbox: {words}. Name what it needs in llm.reads.")
         if (status := _status(reply, words)) is not None:
             refusal = ServiceRefusal(status, reply.kinds, words, {})
             return refusal.error(self.name, self._login_words())
-        if _asks_for_login(words):
-            return self._no_login(words)
-        return Interrupted(f"{self.name} failed with exit status {finished.status}: {words}", unreadable=True)
+        failed = f"{self.name} failed with exit status {finished.status}: {words}.{self._hint()}"
+        return Interrupted(failed, unreadable=True)
 
-    def _no_login(self, words: str) -> KeyRefused:
-        return KeyRefused(f"{self.name} asks for a login: {short(words)[:200]}. {self._login_words()}")
+    def _hint(self) -> str:
+        return f" Does it ask for a login? {self._login_words()}"
 
     def _login_words(self) -> str:
         names = [name for name in self._environment if "=" not in name]
@@ -346,12 +351,14 @@ def _below_home(path: str) -> Path:
     return found
 
 
-def _asks_for_login(text: str) -> bool:
-    return len(text) <= _SHORT and _ASKS_FOR_LOGIN.search(text) is not None
+def _said_before(prompt: Prompt, text: str) -> bool:
+    """Return whether a text without the form of an answer is what a request to correct it quotes."""
+    said = next((turn.text for turn in reversed(prompt.messages) if turn.role == "assistant"), None)
+    return said is not None and said.strip() == text.strip() and not _ANSWERS.search(text)
 
 
 def _status(reply: Reply, words: str) -> int | None:
-    """Return the HTTP status of a failure: reported, from a known name, or from the words of the program."""
+    """Return the HTTP status of a failure: reported, from a known name, or by its number in a program's last words."""
     if reply.status is not None and 400 <= reply.status < 600:
         return reply.status
     if (known := next((_STATUS_OF[kind] for kind in reply.kinds if kind in _STATUS_OF), None)) is not None:
