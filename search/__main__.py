@@ -96,19 +96,29 @@ def _run(arguments: list[str]) -> int:
 
 
 def _search(words: Words) -> int:
-    if words.multirun and not words.shown:
+    if words.shown:
+        return _show_configuration(words)
+    if words.multirun:
         from search.cli.multirun import run_all
 
         return run_all(words)
     composition = words.composition()
-    if words.shown:
-        from omegaconf import OmegaConf
+    from search.cli.run import run, run_as_json
 
-        print(OmegaConf.to_yaml(OmegaConf.create(dict(composition.values))), end="")
-        return 0
-    from search.cli.run import run
+    return run_as_json(composition, words) if words.json else run(composition, words)
 
-    return run(composition, words)
+
+def _show_configuration(words: Words) -> int:
+    from omegaconf import OmegaConf
+
+    values = OmegaConf.create(dict(words.composition().values))
+    if words.json:
+        from search.cli.terminal import show_json
+
+        show_json(OmegaConf.to_container(values))
+    else:
+        print(OmegaConf.to_yaml(values), end="")
+    return 0
 
 
 if __name__ == "__main__":

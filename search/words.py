@@ -26,7 +26,7 @@ class Words:
     shown: bool = False
     """``--cfg job``: print the configuration and run nothing."""
     json: bool = False
-    """``--json``: print the findings of ``doctor`` as JSON."""
+    """``--json``: print the result of a search, its configuration (``--cfg job``), or what ``doctor`` finds as JSON."""
 
     @property
     def lasting(self) -> tuple[str, ...]:
@@ -64,8 +64,6 @@ def words_of(arguments: Sequence[str]) -> Words:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("overrides", nargs="*")
     asked = parser.parse_intermixed_args(list(arguments))
-    if asked.json and "doctor" not in asked.overrides and not asked.help:
-        raise SettingsError(f"--json is for commands that print a table, such as {command('search', 'doctor')} --json")
     return Words(
         tuple(asked.overrides), asked.config_dir, asked.multirun, asked.help, asked.cfg is not None, asked.json
     )

@@ -154,8 +154,8 @@ def diff(options: Options) -> int:
 
 def tail(options: Options) -> int:
     reader = _reader(options)
-    for line in commands.follow(reader, which_run(reader, options.run), options.limit, _again):
-        print(line, flush=True)
+    for each in commands.follow(reader, which_run(reader, options.run), options.limit, _again):
+        print(json.dumps(each.facts()) if options.json else each, flush=True)
     return 0
 
 
@@ -182,9 +182,10 @@ def export(options: Options) -> int:
 
     reader, repo = _reader(options), Path(options.repo or ".")
     if options.results_tsv:
-        from archive.export.results import results_tsv
+        from archive.export.results import results_rows, results_tsv
 
-        print(results_tsv(reader, options.run))
+        as_json = options.json
+        print(json.dumps(results_rows(reader, options.run), indent=2) if as_json else results_tsv(reader, options.run))
         return 0
     if options.adas:
         from archive.export.adas import adas_archive
@@ -237,17 +238,25 @@ def report(options: Options) -> int:
 
 
 def serve(options: Options) -> int:
-    from archive.report.serve import serve
+    from archive.report.serve import announce, serve
 
-    serve(_reader(options), options.run, options.port)
+    serve(_reader(options), options.run, options.port, _announce_as_json if options.json else announce)
     return 0
+
+
+def _announce_as_json(address: str) -> None:
+    print(json.dumps({"address": address}), flush=True)
 
 
 def merge(options: Options) -> int:
     from archive.storage.merge import merge
 
-    for line in merge(which_archive(options.archive), [Path(other) for other in options.others]):
-        print(printable(line))
+    merged = merge(which_archive(options.archive), [Path(other) for other in options.others])
+    if options.json:
+        print(json.dumps([asdict(each) for each in merged], indent=2))
+        return 0
+    for each in merged:
+        print(printable(str(each)))
     return 0
 
 
@@ -262,9 +271,13 @@ def backup(options: Options) -> int:
             found = verify(reader)
             counts = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM evaluations WHERE outcome <> 'lost')"
             ((runs, evaluations),) = reader.query(counts).rows
-    print(
-        f"wrote {target}: {many(runs, 'run')}, {many(evaluations, 'evaluation')} ({target.stat().st_size / 1e6:.1f} MB)"
-    )
+    size = target.stat().st_size
+    if options.json:
+        faults = [dict(zip(found.columns, map(display.plain, row), strict=True)) for row in found.rows]
+        facts = {"file": str(target), "runs": runs, "evaluations": evaluations, "bytes": size, "faults": faults}
+        print(json.dumps(facts, indent=2))
+        return 1 if found.rows else 0
+    print(f"wrote {target}: {many(runs, 'run')}, {many(evaluations, 'evaluation')} ({size / 1e6:.1f} MB)")
     if found.rows:
         display.print_table(found)
     return 1 if found.rows else 0
@@ -275,6 +288,9 @@ def repair(options: Options) -> int:
 
     path = which_archive(options.archive)
     done = repair(path)
+    if options.json:
+        print(json.dumps({"archive": str(path), "damaged": bool(done), "done": done}, indent=2))
+        return 0
     for line in done or [f"{path}: its log is sound, nothing was changed"]:
         print(printable(line))
     return 0
@@ -294,6 +310,9 @@ def paper(options: Options) -> int:
         study = Study.of(reader, options.study)
         sections = prose.sections(study) if options.draft is None else read_sections(Path(options.draft))
         built = build(study, sections, Path(options.out), options.pages)
+    if options.json:
+        print(json.dumps(built.facts(), indent=2))
+        return 1 if built.findings else 0
     for finding in built.findings:
         print(f"{finding.code}: {printable(str(finding))}", file=sys.stderr)
     if built.findings:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from archive.errors import QueryError
@@ -209,23 +211,38 @@ _SOURCES = {
 """Table -> query for (time, kind, node, text) of its rows, in the order of writing."""
 
 
-def follow(reader: Reader, run: str, last: int, wait: Callable[[], bool]) -> Iterator[str]:
-    """Yield the ``last`` lines so far, then new ones, until ``wait()``, called between two polls, returns False."""
+@dataclass(frozen=True)
+class Happening:
+    """An event, a decision or an evaluation of a run."""
+
+    at: datetime
+    kind: str
+    node_id: str | None
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M:%S}  {cell(self.kind):<12}  {(self.node_id or '-')[:8]:<8}  {cell(self.words, 200)}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"at": plain(self.at), "kind": self.kind, "node_id": self.node_id, "words": self.words}
+
+
+def follow(reader: Reader, run: str, last: int, wait: Callable[[], bool]) -> Iterator[Happening]:
+    """Yield the ``last`` so far, then new ones, until ``wait()``, called between two polls, returns False."""
     seen = dict.fromkeys(_SOURCES, 0)
-    lines = _news(reader, run, seen)
-    yield from lines[len(lines) - min(last, len(lines)) :]
+    found = _news(reader, run, seen)
+    yield from found[len(found) - min(last, len(found)) :]
     while wait():
         yield from _news(reader, run, seen)
 
 
-def _news(reader: Reader, run: str, seen: dict[str, int]) -> list[str]:
-    """Return lines for the rows since ``seen``, and advance it."""
+def _news(reader: Reader, run: str, seen: dict[str, int]) -> list[Happening]:
+    """Return what was recorded since ``seen``, and advance it."""
     rows: list[tuple[Any, ...]] = []
     for source, sql in _SOURCES.items():
         while fresh := reader.query(f"{sql} LIMIT 5000 OFFSET {seen[source]}", [run]).rows:
             seen[source] += len(fresh)
             rows += fresh
     rows.sort(key=lambda row: row[0])
-    return [
-        f"{at:%H:%M:%S}  {cell(kind):<12}  {(node or '-')[:8]:<8}  {cell(words, 200)}" for at, kind, node, words in rows
-    ]
+    return [Happening(*row) for row in rows]

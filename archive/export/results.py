@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from archive.query.query import Reader
 from archive.query.questions import which_run
 from archive.query.tables import one_line
@@ -19,19 +21,43 @@ QUALIFY row_number() OVER (PARTITION BY e.node_id ORDER BY e.arrival) = 1
 ORDER BY e.arrival"""
 
 
-def results_tsv(reader: Reader, run: str | None) -> str:
-    """Return the table: commit, the metric, memory_gb, status and description. Raises ArchiveError.
+def results_rows(reader: Reader, run: str | None) -> list[dict[str, str | float]]:
+    """Return the rows: commit, the metric by its name, memory_gb, status and description. Raises ArchiveError.
 
     ``keep``: better than all before it; ``discard``; ``crash``: without a score, which is 0 as in autoresearch.
     """
-    name = which_run(reader, run)
-    ((metric, direction),) = reader.query("SELECT metric, direction FROM runs WHERE run = ?", [name]).rows
+    name, metric, direction = _run(reader, run)
     sign, best = (1 if direction == "minimise" else -1), float("inf")
-    lines = [f"commit\t{one_line(metric, _WIDEST)}\tmemory_gb\tstatus\tdescription"]
+    rows: list[dict[str, str | float]] = []
     for node_id, outcome, score, memory, idea in reader.query(_SQL, [name]).rows:
         scored = outcome == "scored"
         status = "crash" if not scored else "keep" if sign * score < best else "discard"
         best = min(best, sign * score) if scored else best
-        figures = f"{score:.6f}\t{memory or 0:.1f}" if scored else "0.000000\t0.0"
-        lines.append(f"{node_id[:_ID]}\t{figures}\t{status}\t{one_line(idea, _WIDEST)}")
-    return "\n".join(lines)
+        rows.append(
+            {
+                "commit": node_id[:_ID],
+                metric: score if scored else 0.0,
+                "memory_gb": (memory or 0.0) if scored else 0.0,
+                "status": status,
+                "description": one_line(idea, _WIDEST),
+            }
+        )
+    return rows
+
+
+def results_tsv(reader: Reader, run: str | None) -> str:
+    """Return the rows as the text of a table. Raises ArchiveError."""
+    _, metric, _ = _run(reader, run)
+    lines = [_line(metric, row) for row in results_rows(reader, run)]
+    return "\n".join([f"commit\t{metric}\tmemory_gb\tstatus\tdescription", *lines])
+
+
+def _line(metric: str, row: Mapping[str, str | float]) -> str:
+    return f"{row['commit']}\t{row[metric]:.6f}\t{row['memory_gb']:.1f}\t{row['status']}\t{row['description']}"
+
+
+def _run(reader: Reader, run: str | None) -> tuple[str, str, str]:
+    """Return the run's name, the name of its metric, and the direction."""
+    name = which_run(reader, run)
+    ((metric, direction),) = reader.query("SELECT metric, direction FROM runs WHERE run = ?", [name]).rows
+    return name, one_line(metric, _WIDEST), direction

@@ -16,8 +16,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from archive.errors import ArchiveError
 from archive.paper import prose
@@ -46,6 +47,15 @@ class Built:
     pdf: Path | None
     note: str
     """Why there is no PDF; empty if there is one."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        page = self.folder / "paper.html"
+        html, pdf = str(page) if page.is_file() else None, None if self.pdf is None else str(self.pdf)
+        return {
+            "folder": str(self.folder), "html": html, "pdf": pdf, "note": self.note,
+            "findings": [asdict(finding) for finding in self.findings],
+        }  # fmt: skip
 
 
 def build(study: Study, sections: Mapping[str, str], out: Path, pages: int) -> Built:

@@ -56,8 +56,29 @@ class _Run:
     known: bool
 
 
-def merge(target: Path, others: Sequence[Path]) -> Iterator[str]:
-    """Bring every run of ``others`` into ``target``, which is made if it is missing. Yield a line for each run.
+@dataclass(frozen=True)
+class Merged:
+    """What came of one run of another archive; ``run`` is None for an archive without runs."""
+
+    file: str
+    run: str | None = None
+    here: str | None = None
+    """Its name in this archive."""
+    known: bool = False
+    """Whether this archive had the run before."""
+    nodes: int = 0
+    evaluations: int = 0
+
+    def __str__(self) -> str:
+        if self.run is None:
+            return f"{self.file}: no runs"
+        as_what = f" (here {self.here})" if self.here != self.run else ""
+        rest = ", the rest was here" if self.known else ""
+        return f"{self.file}: {self.run}{as_what}: {self.nodes} new nodes, {self.evaluations} new evaluations{rest}"
+
+
+def merge(target: Path, others: Sequence[Path]) -> Iterator[Merged]:
+    """Bring every run of ``others`` into ``target``, which is made if it is missing. Yield what came of each run.
 
     Raises ArchiveMissing, ArchiveLocked, NotAnArchive, ArchiveFull, or ArchiveError for a run that was continued in
     both archives.
@@ -74,12 +95,12 @@ def merge(target: Path, others: Sequence[Path]) -> Iterator[str]:
         yield from _merge_one(target, path)
 
 
-def _merge_one(target: Path, path: Path) -> Iterator[str]:
+def _merge_one(target: Path, path: Path) -> Iterator[Merged]:
     connection = connect(target, read_only=False, beside={_OTHER: path})
     try:
         schema.check(connection, path, _OTHER)
         connection.execute("BEGIN")
-        lines = [_bring(connection, run, path) for run in _runs(connection)]
+        merged = [_bring(connection, run, path) for run in _runs(connection)]
         _copy_of_no_run(connection)
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT")
@@ -87,7 +108,7 @@ def _merge_one(target: Path, path: Path) -> Iterator[str]:
         raise ArchiveError(f"cannot merge {path}: {str(error).splitlines()[0]}; nothing of it was merged") from error
     finally:
         connection.close()
-    yield from lines or [f"{path.name}: no runs"]
+    yield from merged or [Merged(path.name)]
 
 
 def _runs(connection: duckdb.DuckDBPyConnection) -> list[_Run]:
@@ -101,8 +122,8 @@ def _runs(connection: duckdb.DuckDBPyConnection) -> list[_Run]:
     return runs
 
 
-def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> str:
-    """Copy the rows of one run that are missing here. Return the line that reports it."""
+def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> Merged:
+    """Copy the rows of one run that are missing here."""
     columns = schema.columns_as_now(connection, _OTHER, CATALOG)
     _refuse_diverged(connection, run, path)
     if not run.known:
@@ -115,11 +136,7 @@ def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> str:
     shift = _shift(connection, run)
     counts = {table: _copy(connection, table, columns[table], run, shift) for table in _KEYS}
     _copy_sources(connection)
-    as_what = f" (here {run.here})" if run.here != run.name else ""
-    return (
-        f"{path.name}: {run.name}{as_what}: {counts['nodes']} new nodes, {counts['evaluations']} new evaluations"
-        f"{', the rest was here' if run.known else ''}"
-    )
+    return Merged(path.name, run.name, run.here, run.known, counts["nodes"], counts["evaluations"])
 
 
 def _refuse_diverged(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> None:

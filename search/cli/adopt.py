@@ -17,7 +17,7 @@ from search.adopt import adas, ai_scientist, autoresearch, harbor, metric_lines,
 from search.adopt.base import Adapter, Adopted, AdoptError, Asked
 from search.adopt.source import Source
 from search.cli.new import next_commands, refuse_existing, yaml_text
-from search.cli.terminal import show, show_error
+from search.cli.terminal import show, show_error, show_json
 
 ADAPTERS: tuple[Adapter, ...] = (adas, autoresearch, ai_scientist, harbor, openevolve, shinka, metric_lines)
 _EXPECTED = """\
@@ -52,7 +52,10 @@ def adopt(arguments: Sequence[str]) -> int:
     except (AdoptError, TaskError, OSError) as error:
         show_error(error)
         return 1
-    show(described(adopted, source, target))
+    if options.json:
+        show_json(facts(adopted, source, target))
+    else:
+        show(described(adopted, source, target))
     return 0
 
 
@@ -64,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metric", metavar="NAME", help="the metric that is the score")
     parser.add_argument("--direction", choices=["minimise", "maximise"], help="which values are better")
     parser.add_argument("--files", metavar="PATTERN", nargs="+", default=(), help="the files that may change")
+    parser.add_argument("--json", action="store_true", help="print an object")
     return parser
 
 
@@ -97,6 +101,17 @@ def write(adopted: Adopted, source: Source, target: Path) -> None:
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def facts(adopted: Adopted, source: Source, target: Path) -> dict[str, Any]:
+    """Return what was recognised, with its task's settings, as plain JSON values."""
+    return {
+        "folder": str(target),
+        "kind": adopted.kind,
+        "settings": dict(adopted.settings),
+        "notes": list(adopted.notes),
+        "left_out": [str(what) for what in source.left_out],
+    }
 
 
 def described(adopted: Adopted, source: Source, target: Path) -> str:

@@ -27,7 +27,7 @@ from prepare.load import task_from
 from prepare.output import FAILED, Parser
 from prepare.program import ProgramTask
 from search.cli.ablate import AblationError, located
-from search.cli.terminal import show, show_error
+from search.cli.terminal import show, show_error, show_json
 
 _ARCHIVE = "treewright.duckdb"
 PROTECTED = ("archive", "prepare", "train", "search/claims", "search/run", "search/playing", "tests")
@@ -61,22 +61,27 @@ def adopt_self(arguments: Sequence[str]) -> int:
             raise AdoptionError(f"there is no archive {path}; name it with archive=FILE")
         with Archive.open(path) as archive:
             found = champion(archive, options.node)
-        show(adopted(found, ROOT, [sys.executable, *FAST, *options.tests]))
+        told = adopted(found, ROOT, [sys.executable, *FAST, *options.tests])
     except (AblationError, AdoptionError, ArchiveError, TaskError, git.GitError) as error:
         show_error(error)
         return FAILED
+    if options.json:
+        show_json(facts(found))
+    else:
+        show(told)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m search adopt-self",
-        usage="python -m search adopt-self ID [archive=FILE] [--tests WORDS ...]",
+        usage="python -m search adopt-self ID [archive=FILE] [--tests WORDS ...] [--json]",
         description="Make a branch of this repository with the champion of a task below self/, and test it.",
     )
     parser.add_argument("node", metavar="ID", help="a prefix of the champion's id")
     parser.add_argument("overrides", metavar="archive=FILE", nargs="*", help="the archive (treewright.duckdb)")
     parser.add_argument("--tests", nargs="+", default=[], metavar="FILE", help="test files to run (all fast tests)")
+    parser.add_argument("--json", action="store_true", help="print an object")
     return parser
 
 
@@ -104,6 +109,21 @@ def champion(archive: Archive, start: str) -> Champion:
     return Champion(node_id, run.run, claim, {str(place / path): text for path, text in changed.items()})
 
 
+def facts(found: Champion) -> dict[str, object]:
+    """Return what was adopted as plain JSON values."""
+    return {
+        "branch": branch_of(found),
+        "node_id": found.node_id,
+        "run": found.run,
+        "claim": found.claim.reason,
+        "files": sorted(found.files),
+    }
+
+
+def branch_of(found: Champion) -> str:
+    return f"adopt/{found.node_id[:8]}"
+
+
 def refuse_protected(files: Mapping[str, str], editable: Sequence[str]) -> None:
     """Raise AdoptionError for a file that may not change. ``files``: its path here -> its path in the workspace."""
     for path, inside in files.items():
@@ -120,7 +140,7 @@ def adopted(found: Champion, repository: Path, tests: Sequence[str]) -> str:
     """Make the branch, run the tests on it, and return what to tell. Raises AdoptionError if they fail, GitError."""
     if not found.files:
         raise AdoptionError(f"{found.node_id[:8]} equals the present files; there is nothing to adopt")
-    branch = f"adopt/{found.node_id[:8]}"
+    branch = branch_of(found)
     with tempfile.TemporaryDirectory(prefix="treewright-adopt-") as made:
         tree = Path(made) / "tree"
         _git(repository, "worktree", "add", "--quiet", "-b", branch, str(tree), "HEAD")

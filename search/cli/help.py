@@ -56,7 +56,8 @@ Examples
   python -m search mcp                                 serve the archive to a coding agent: docs/language-models.md
   python -m archive leaderboard                        the best programs, also while a search runs
 
-More: --cfg job (print the whole configuration), --config-dir DIR (your own conf/ folder, besides the built-in one).
+More: --cfg job (print the whole configuration), --config-dir DIR (your own conf/ folder, besides the built-in one),
+--json (with a search or any command: the result as JSON on standard output, progress on standard error).
 """
 
 

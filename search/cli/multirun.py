@@ -15,14 +15,27 @@ from typing import Any
 from prepare.compose import compose
 from prepare.output import DONE, FAILED, UNUSABLE
 from prepare.overrides import key_of, value_of
-from search.cli.run import run
-from search.cli.terminal import show
+from search.cli.run import finished, run
+from search.cli.terminal import progress_aside, show, show_json
 from search.display.summary import archive_command
 from search.words import Words
 
 
 def run_all(words: Words) -> int:
-    """Run all runs of a sweep, one after another. Returns the exit status. Raises SettingsError."""
+    """Run all runs of a sweep, one after another; with ``--json``, print an array of what came of those that ended.
+
+    Returns the exit status. Raises SettingsError.
+    """
+    ended: list[dict[str, Any]] = []
+    with progress_aside(words.json):
+        status = _run_all(words, ended)
+    if words.json:
+        show_json(ended)
+    return status
+
+
+def _run_all(words: Words, ended: list[dict[str, Any]]) -> int:
+    """Run all, and add the summary of each run that comes to its end."""
     started, failed, archive, worst = secrets.token_hex(4), [], "treewright.duckdb", DONE
     for overrides in words.runs():
         composition = compose(overrides, words.folder)
@@ -36,6 +49,8 @@ def run_all(words: Words) -> int:
             if named is not None:
                 show("To resume the whole sweep, repeat the command that started it.")
             return status
+        elif words.json:
+            ended.append(finished(composition))
     show(closing(failed, archive_command(archive)))
     return worst
 

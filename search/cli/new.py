@@ -12,7 +12,7 @@ from pathlib import Path
 from prepare.config import SettingsError
 from prepare.output import Parser
 from prepare.program import SETTINGS
-from search.cli.terminal import show
+from search.cli.terminal import show, show_json
 from search.display.summary import search_command
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -30,9 +30,13 @@ def new(arguments: Sequence[str]) -> int:
     """Run the command. Returns 0. Raises SettingsError if the folder exists or cannot be written."""
     options = _parser().parse_args(arguments)
     write_task(options.folder, TEMPLATES / options.kind)
+    files = [path.name for path in sorted(options.folder.iterdir())]
+    if options.json:
+        show_json({"folder": str(options.folder), "kind": options.kind, "files": files})
+        return 0
     show(f"{options.folder}: {KINDS[options.kind]}")
-    for path in sorted(options.folder.iterdir()):
-        show(f"  {path.name}")
+    for name in files:
+        show(f"  {name}")
     show(next_commands(options.folder))
     return 0
 
@@ -46,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder that does not exist yet")
     parser.add_argument("--kind", choices=list(KINDS), default="function", help="the sample to begin with (function)")
+    parser.add_argument("--json", action="store_true", help="print an object")
     return parser
 
 

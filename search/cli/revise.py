@@ -22,7 +22,7 @@ from operators.llm.base import LlmError
 from operators.llm.meter import Meter
 from prepare.output import DONE, FAILED, Parser, many
 from search import factory, settings
-from search.cli.terminal import show, show_error
+from search.cli.terminal import progress_aside, show, show_error, show_json
 from search.config import Config
 from search.study.reviewing import reviews_of
 from search.study.revising import DRIVING, REPORTING, RevisedSection, difference, revise, revised_sections
@@ -47,16 +47,20 @@ def revise_paper(arguments: Sequence[str]) -> int:
     options = _parser().parse_intermixed_args(arguments)
     config = settings.config_for(options.overrides, factory.device_for, options.config_dir)
     try:
-        return _revise(options, config)
+        with progress_aside(options.json):
+            built, outcomes = _revise(options, config)
     except (ArchiveError, LlmError) as error:
         show_error(error)
         return FAILED
+    if options.json:
+        show_json({**({} if built is None else built.facts()), "sections": outcomes})
+    return FAILED if built is not None and built.findings else DONE
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m search revise",
-        usage="python -m search revise PAPER [--reviewers N] [--repairs N] [--judge NAME] [archive=FILE] [llm=NAME]",
+        usage="python -m search revise PAPER [--reviewers N] [--repairs N] [--judge NAME] [llm=NAME] [--json]",
         description=_DESCRIPTION,
     )
     parser.add_argument(
@@ -69,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repairs", type=settings.whole_number(0, 9), default=2, help="of each section at most (2)")
     parser.add_argument("--judge", metavar="NAME", help="llm=NAME of the reviewers that report (the same model)")
     parser.add_argument("--config-dir", metavar="DIR", help="a conf/ folder of your own")
+    parser.add_argument("--json", action="store_true", help="print an object at the end; the rest on standard error")
     return parser
 
 
-def _revise(options: argparse.Namespace, config: Config) -> int:
+def _revise(options: argparse.Namespace, config: Config) -> tuple[Built | None, dict[str, str]]:
+    """Return the next attempt, None if no section was revised, and what became of each section."""
     facts, sections = facts_of(options.paper), read_sections(options.paper)
     with Archive.open(config.archive) as archive, SqlServer(archive):
         study = Study.of(open_reader(config.archive), facts["study"])
@@ -83,15 +89,17 @@ def _revise(options: argparse.Namespace, config: Config) -> int:
         for each in revise(before, driving, writer, run, options.repairs):
             revised.append(each)
             show(f"  {each.name}: {_outcome(each)}")
+        outcomes = {each.name: _outcome(each) for each in revised}
         if not any(each.accepted for each in revised):
             show("No section was revised, so that there is no further attempt.")
-            return DONE
+            return None, outcomes
         after = Document(study, revised_sections(revised))
         report = _report(options, config, archive, run, readable(before.latex()), readable(after.latex()))
         pages = 4 if str(facts.get("pages")) == "4" else 8
         built = build(study, after.sections, options.paper.resolve().parent, pages)
         _keep(built, options.paper, driving, revised, report)
-    return _close(built, report)
+    _close(built, report)
+    return built, outcomes
 
 
 def _meter(config: Config, archive: Archive, run: str) -> Meter:
@@ -147,10 +155,9 @@ def _keep(
     (built.folder / "revision.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def _close(built: Built, report: ReviewPair) -> int:
+def _close(built: Built, report: ReviewPair) -> None:
     for when, opinions in (("before", report.before), ("after", report.after)):
         show(f"\n{many(len(opinions), 'other reviewer')}, {when}:\n{ratings_in_words(ratings(opinions))}")
     for finding in built.findings:
         show(f"{finding.code}: {finding}")
     show(f"\n{built.pdf or built.folder / 'paper.html'}\n{built.folder / 'revision.diff'}")
-    return FAILED if built.findings else DONE

@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from archive.cli.summary import summary_facts
 from archive.errors import ArchiveError
+from archive.query.query import open_reader
 from archive.query.server import SqlServer
 from archive.query.steer import SteeringServer
 from archive.storage.store import Archive
@@ -24,7 +26,7 @@ from prepare.output import DONE, FAILED, INTERRUPTED, UNUSABLE, many
 from search import factory
 from search.api import Search, SearchComponents
 from search.cli.signals import stoppable
-from search.cli.terminal import show, show_error
+from search.cli.terminal import progress_aside, show, show_error, show_json
 from search.config import Config
 from search.display.live import make_display
 from search.display.summary import archive_command, resume_command, summarise
@@ -74,6 +76,20 @@ def run(
     except EXPECTED as error:
         show_error(error, before="\n")
         return UNUSABLE if isinstance(error, UNFIT) else FAILED
+
+
+def run_as_json(composition: Composed, words: Words) -> int:
+    """Run or resume one search; print the object of ``python -m archive summary --json`` if it came to its end."""
+    with progress_aside(True):
+        status = run(composition, words)
+    if status == DONE:
+        show_json(finished(composition))
+    return status
+
+
+def finished(composition: Composed) -> dict[str, Any]:
+    """Return the summary of the run that was worked on last in the archive, as plain JSON values."""
+    return summary_facts(open_reader(str(composition.values["archive"])), None)
 
 
 @dataclass(frozen=True)

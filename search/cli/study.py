@@ -10,6 +10,7 @@ import argparse
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from prepare.output import DONE, FAILED, INTERRUPTED, Parser
 from prepare.task import Task
 from search import factory
 from search.cli.run import run
-from search.cli.terminal import show, show_error
+from search.cli.terminal import progress_aside, show, show_error, show_json
 from search.config import Config
 from search.display.summary import archive_command
 from search.settings import as_json, differences, plain_values
@@ -49,7 +50,11 @@ def study(arguments: Sequence[str]) -> int:
     words = Words((f"task={plan.task}", *plan.settings, *options.overrides), options.config_dir)
     again = f"{command('search')} study {shlex.join([*map(str, arguments)])}"
     try:
-        return _study(plan, options.plan.parent, words, again)
+        with progress_aside(options.json):
+            status, archive = _study(plan, options.plan.parent, words, again)
+        if options.json and status != INTERRUPTED:
+            show_json(facts(plan, archive))
+        return status
     except (ArchiveError, BibliographyError, TaskError) as error:
         show_error(error)
         return FAILED
@@ -58,16 +63,18 @@ def study(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m search study",
-        usage="python -m search study PLAN [archive=FILE] [sandbox=...] [executor.slots=N]",
+        usage="python -m search study PLAN [archive=FILE] [sandbox=...] [executor.slots=N] [--json]",
         description=_DESCRIPTION,
     )
     parser.add_argument("plan", metavar="PLAN", type=Path, help="a YAML file: docs/studies.md")
     parser.add_argument("overrides", metavar="NAME=VALUE", nargs="*", help="where and how it runs: archive=, sandbox=")
     parser.add_argument("--config-dir", metavar="DIR", type=Path, help="a conf/ folder of your own")
+    parser.add_argument("--json", action="store_true", help="print an object at the end; the rest on standard error")
     return parser
 
 
-def _study(plan: StudyPlan, folder: Path, words: Words, again: str) -> int:
+def _study(plan: StudyPlan, folder: Path, words: Words, again: str) -> tuple[int, str]:
+    """Make the runs. Return the exit status and the archive."""
     composition = words.composition()
     values = plain_values(composition, factory.device_for)
     config = Config.of(values)
@@ -79,10 +86,16 @@ def _study(plan: StudyPlan, folder: Path, words: Words, again: str) -> int:
     for name, seed in plan.runs.items():
         status = run(composition, words, {**sections, "run": name, "seed": seed}, again)
         if status == INTERRUPTED:
-            return status
+            return status, config.archive
         worst = max(worst, status)
     _close(plan, config.archive)
-    return worst
+    return worst, config.archive
+
+
+def facts(plan: StudyPlan, archive: str) -> dict[str, Any]:
+    """Return the runs and the deviations from the plan as plain JSON values."""
+    found = deviations(open_reader(archive), plan.study)
+    return {"study": plan.study, "runs": list(plan.runs), "deviations": [asdict(each) for each in found]}
 
 
 def _require_metric(plan: StudyPlan, task: Task) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 from prepare.output import printable
 
@@ -21,6 +23,16 @@ def show(text: str) -> None:
 def show_json(value: object) -> None:
     """Print a value as JSON. What JSON does not have (infinity, NaN) is null; all but ASCII is escaped."""
     print(json.dumps(_finite(value), indent=2), flush=True)
+
+
+@contextmanager
+def progress_aside(as_json: bool) -> Iterator[None]:
+    """With ``as_json``, print on standard error what is shown meanwhile: standard output is for the JSON at the end."""
+    if not as_json:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def _finite(value: object) -> object:

@@ -27,7 +27,7 @@ def test_tail_goes_on_with_what_happens(tmp_path: Path) -> None:
             step = next(steps, None)
             return step is not None and (step() or True)
 
-        lines = list(follow(open_reader(archive.path), "night", 2, wait))
+        lines = list(map(str, follow(open_reader(archive.path), "night", 2, wait)))
     assert len(lines) == 5
     assert "evil" in lines[1]
     assert all(line.isprintable() for line in lines)

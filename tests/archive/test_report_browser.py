@@ -17,7 +17,6 @@ from archive.query.server import SqlServer
 from archive.query.steer import Obey
 from archive.records import Node
 from archive.report.command import write_report
-from archive.report.serve import Board, make_app
 from archive.storage.store import Archive
 
 pytestmark = pytest.mark.slow
@@ -87,11 +86,11 @@ def served(path: Path, obey: Obey = lambda order: "") -> Iterator[str]:
     """The board on a free port, in a thread; gives its address. ``obey``: follows the commands of its buttons."""
     import socket
 
-    uvicorn = pytest.importorskip("uvicorn")
+    uvicorn, application = pytest.importorskip("uvicorn"), pytest.importorskip("archive.report.app")
     door = socket.socket()
     door.bind(("127.0.0.1", 0))
     port = door.getsockname()[1]
-    app = make_app(Board(open_reader(path), None), "secret", port, obey)
+    app = application.make_app(application.Board(open_reader(path), None), "secret", port, obey)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
     thread.start()

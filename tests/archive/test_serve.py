@@ -14,10 +14,11 @@ import pytest
 from archive_sample import Diary, a_family
 
 from archive.query.query import open_reader
-from archive.report.serve import Board, make_app
 from archive.storage.store import Archive
 
 TestClient = pytest.importorskip("starlette.testclient").TestClient
+application = pytest.importorskip("archive.report.app")
+Board, make_app = application.Board, application.make_app
 HOUSE = Path(__file__).resolve().parents[2]
 
 

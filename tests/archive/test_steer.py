@@ -21,7 +21,6 @@ from archive.query.query import open_reader
 from archive.query.server import SqlServer
 from archive.query.steer import SteeringServer, steer
 from archive.query.wire import receive, send, socket_path
-from archive.report.serve import Board, make_app
 from archive.storage.store import Archive
 
 
@@ -149,7 +148,8 @@ def test_senseless_words_are_refused(path: Path, words: list[str]) -> None:
 
 def client_of(path: Path, search: Search) -> Any:
     TestClient = pytest.importorskip("starlette.testclient").TestClient
-    app = make_app(Board(open_reader(path), None), "word", 8000, search.obey)
+    application = pytest.importorskip("archive.report.app")
+    app = application.make_app(application.Board(open_reader(path), None), "word", 8000, search.obey)
     return TestClient(app, base_url="http://127.0.0.1:8000")
 
 

@@ -16,7 +16,16 @@ from archive.storage.store import Archive
 from prepare.compose import CONF
 from prepare.load import task_from
 from prepare.program import folder_settings
-from search.cli.adopt_self import PROTECTED, AdoptionError, Champion, adopt_self, adopted, champion, refuse_protected
+from search.cli.adopt_self import (
+    PROTECTED,
+    AdoptionError,
+    Champion,
+    adopt_self,
+    adopted,
+    champion,
+    facts,
+    refuse_protected,
+)
 
 SETTINGS = folder_settings(CONF / "task" / "self" / "proposer")
 KERNEL = "operators/numeric/proposer/kernel.py"
@@ -114,6 +123,7 @@ def found(files: dict[str, str]) -> Champion:
 
 
 def test_a_champion_whose_tests_pass_is_a_branch_and_the_work_tree_stays(repository: Path) -> None:
+    assert facts(found({KERNEL: "A = 1\n"}))["files"] == [KERNEL]
     said = adopted(found({KERNEL: "ADDITIVE = 0.4\n"}), repository, PASSES)
     assert "The claim said: gain 0.2" in said
     assert git(repository, "show", f"adopt/0a1b2c3d:{KERNEL}") == "ADDITIVE = 0.4\n"

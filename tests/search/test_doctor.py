@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from prepare.config import SettingsError
 from search.cli.doctor import examine
-from search.words import Words, words_of
+from search.words import Words
 
 
 def test_findings_of_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,5 +16,3 @@ def test_findings_of_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["sandbox"]["level"] == "problem"
     assert "docker" in found["sandbox"]["words"]
     assert found["budget"]["level"] == "ok"
-    with pytest.raises(SettingsError, match="--json is for commands that print a table"):
-        words_of(["--json"])

@@ -111,7 +111,9 @@ def test_a_paper_of_a_model_passes_its_audit(made: Path) -> None:
 def test_a_second_attempt_asks_again_and_leaves_the_first(folder: Path) -> None:
     before = (folder / "papers" / "small-1" / "paper.tex").read_bytes()
     with model(written) as api:
-        assert run(words(api, "write", "small", "--out", "papers", "--repairs", "0"), folder).returncode == 0
+        done = run(words(api, "write", "small", "--out", "papers", "--repairs", "0", "--json"), folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["folder"] == "papers/small-2"
     assert len(api.asked) == 9
     assert (folder / "papers" / "small-1" / "paper.tex").read_bytes() == before
     assert "0.93" not in (folder / "papers" / "small-2" / "paper.tex").read_text()
@@ -201,13 +203,14 @@ def test_reviewers_that_report_may_be_another_model_whom_the_writer_never_sees(f
         (folder / "conf" / "llm" / "judge.yaml").write_text(settings)
         judge.model = "judge"
         more = ["--reviewers", "1", "--repairs", "0", "--judge", "judge", "--config-dir", "conf"]
-        done = run(words(api, "revise", "papers/small-1", *more), folder)
+        done = run(words(api, "revise", "papers/small-1", *more, "--json"), folder)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["folder"].endswith("small-2")
     assert (len(api.asked), len(judge.asked)) == (1 + 9, 2)
     assert all("Said by the driver." in text for text in seen[1:])
     assert not any("Why a toy is not said." in text for text in seen)
     assert "Said by the driver." not in json.dumps(judge.asked)
-    assert done.stdout.count("Overall: 7 of 10 (7 to 7)") == 2
+    assert done.stderr.count("Overall: 7 of 10 (7 to 7)") == 2
 
 
 def test_a_paper_that_was_killed_is_written_on_without_paying_twice(tmp_path: Path) -> None:

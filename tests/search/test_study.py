@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -97,7 +98,8 @@ def test_the_plan_is_registered_before_the_first_move(done: Path) -> None:
 def test_a_finished_study_costs_nothing_again(done: Path, tmp_path: Path) -> None:
     shutil.copy(done / "treewright.duckdb", tmp_path)
     before = open_reader(tmp_path / "treewright.duckdb").query("SELECT count(*) FROM evaluations").rows
-    assert study(tmp_path).returncode == 0
+    again = study(tmp_path, PLAN, "--json")
+    assert json.loads(again.stdout)["runs"] == ["small-1", "small-2", "small-3"]
     assert open_reader(tmp_path / "treewright.duckdb").query("SELECT count(*) FROM evaluations").rows == before
 
 
