@@ -228,7 +228,7 @@ def report(options: Options) -> int:
     from archive.report.command import write_report
 
     plots = Path(options.plots) if options.plots is not None else None
-    written = write_report(_reader(options), options.run, Path(options.out), plots)
+    written = write_report(_reader(options), options.run, Path(options.out), plots, alone=options.alone)
     if options.json:
         print(json.dumps({"run": written.run, "nodes": written.nodes, "files": list(map(str, written.files))}))
         return 0

@@ -253,6 +253,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="the HTML file to write")
     parser.add_argument("--plots", metavar="DIR", help="write its plots there too, as PNG and SVG")
+    parser.add_argument("--alone", action="store_true", help="leave the archive's other runs out")
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:

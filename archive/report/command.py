@@ -13,9 +13,12 @@ from archive.errors import ArchiveError
 from archive.query.query import Reader
 from archive.report.details import details
 from archive.report.facts import gather
-from archive.report.page import offline_page
+from archive.report.page import RunData, offline_page
 from archive.report.parts import Analysis, all_parts, installed_analyses
 from archive.storage.outputs import check_output
+
+MOST_RUNS = 100
+"""Further runs on a page: each takes about half a second to read."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,14 @@ def write_report(
     out: Path,
     plots: Path | None = None,
     analyses: Mapping[str, Analysis] | None = None,
+    alone: bool = False,
 ) -> Written:
     """Write the page of a run (default: the most recently active one) to ``out``, atomically.
 
-    ``analyses``: further parts of the page by name (default: those that are installed).
+    Args:
+        analyses: Further parts of the page by name (default: those that are installed).
+        alone: Leave the archive's other runs out; else the page holds those that fit, the smallest first.
+
     Raises ArchiveError for a place that cannot be written or is an archive, or plots without what draws them.
     """
     check_output(out)
@@ -48,8 +55,9 @@ def write_report(
         unfinished = Path(name)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                for piece in _pieces(reader, facts, installed_analyses() if analyses is None else analyses):
-                    file.write(piece)
+                read = installed_analyses() if analyses is None else analyses
+                others = () if alone else _others(reader, facts, read)
+                file.writelines(offline_page(_data(reader, facts, read), others))
             unfinished.chmod(0o644 & ~_umask())
             unfinished.replace(out)
         finally:
@@ -64,8 +72,15 @@ def write_report(
     return Written(str(facts["run"]["run"]), len(nodes["id"]), tuple(files))
 
 
-def _pieces(reader: Reader, facts: Mapping[str, Any], analyses: Mapping[str, Analysis]) -> Iterator[str]:
-    """Yield the page, with the programs of roots and of nodes whose diffs are cut: others follow from the diffs."""
+def _others(reader: Reader, facts: Mapping[str, Any], analyses: Mapping[str, Analysis]) -> Iterator[RunData]:
+    """Yield the data of the archive's other runs with candidates, the smallest first."""
+    listed = [each for each in facts["runs"] if each["run"] != facts["run"]["run"] and each["candidates"]]
+    for each in sorted(listed, key=lambda each: int(each["candidates"]))[:MOST_RUNS]:
+        yield _data(reader, gather(reader, each["run"]), analyses)
+
+
+def _data(reader: Reader, facts: Mapping[str, Any], analyses: Mapping[str, Analysis]) -> RunData:
+    """Return a run's data; of programs those of roots and of nodes with a cut diff: others follow from the diffs."""
     ids, parents = facts["nodes"]["id"], facts["nodes"]["parents"]
     whole = [node_id for node_id, above in zip(ids, parents, strict=True) if not above]
 
@@ -75,7 +90,7 @@ def _pieces(reader: Reader, facts: Mapping[str, Any], analyses: Mapping[str, Ana
                 whole.append(node_id)
             yield detail
 
-    yield from offline_page(facts, noted(), all_parts(reader, facts["run"]["run"], analyses, whole))
+    return RunData(facts, noted(), all_parts(reader, facts["run"]["run"], analyses, whole))
 
 
 def _umask() -> int:

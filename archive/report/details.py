@@ -19,10 +19,11 @@ _DIFF_LINES = 400
 _LOG = 1500
 _POINTS = 80
 _CONTEXT = 3
-_CASES = 40
-"""Cases shown of a node, the first by name."""
+SHOWN_CASES = 40
+"""Cases shown of a node at first, the first by name."""
+_MOST_CASES = 5_000
 _AT_ONCE = 200
-"""Nodes whose cases are read at once: times ``_CASES``, below the cap of a query's rows."""
+"""Nodes whose cases are read at once: times ``SHOWN_CASES``, below the cap of a query's rows."""
 _FEEDBACK = 300
 _PROGRAM = 400_000
 """Characters: longer programs are compared by ``python -m archive diff``."""
@@ -64,6 +65,15 @@ def program(reader: Reader, node_id: str) -> dict[str, list[str]] | None:
     if not files or sum(map(len, files.values())) > _PROGRAM:
         return None
     return {path: [printable(line) for line in text.splitlines()] for path, text in files.items()}
+
+
+def all_cases(reader: Reader, node_id: str) -> dict[str, list[Any]] | None:
+    """Return the names and the mean screening scores of all cases of a node; None if it has none."""
+    sql = f"SELECT case_name, value FROM cases WHERE node_id = ? ORDER BY case_name LIMIT {_MOST_CASES}"
+    found = rows(reader, sql, [node_id])
+    if not found:
+        return None
+    return {"names": [printable(row["case_name"]) for row in found], "values": [row["value"] for row in found]}
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -166,7 +176,7 @@ def _cases_of(count: int) -> str:
     SELECT node_id, case_name AS case, value, best, gain_on_root AS gain, ending,
            left(feedback, {_FEEDBACK}) AS feedback
     FROM cases JOIN said USING (node_id, case_name) WHERE node_id IN ({marks})
-    QUALIFY row_number() OVER (PARTITION BY node_id ORDER BY case_name) <= {_CASES} ORDER BY node_id, case_name"""
+    QUALIFY row_number() OVER (PARTITION BY node_id ORDER BY case_name) <= {SHOWN_CASES} ORDER BY node_id, case_name"""
 
 
 def _certificates(reader: Reader, ids: Sequence[str]) -> dict[str, str]:

@@ -46,9 +46,26 @@ SELECT count(*) AS evaluations, epoch(max(finished_at)) AS last,
        (count(*) - 1) * 3600 / nullif(epoch(max(finished_at)) - epoch(min(finished_at)), 0) AS an_hour
 FROM (SELECT finished_at FROM evaluations WHERE run = ? ORDER BY arrival DESC LIMIT {_RATE})"""
 
+_HOURS = """
+WITH starts AS (SELECT happened_at AS at FROM events WHERE run = $1 AND kind = 'session'),
+signs AS (
+    SELECT chosen_at AS at FROM moves WHERE run = $1
+    UNION ALL SELECT refused_at FROM refusals WHERE run = $1
+    UNION ALL SELECT sealed_at FROM trainings WHERE run = $1
+    UNION ALL SELECT finished_at FROM evaluations WHERE run = $1
+    UNION ALL SELECT happened_at FROM events WHERE run = $1
+    UNION ALL SELECT called_at FROM llm_calls WHERE run = $1
+),
+sessions AS (
+    SELECT starts.at AS began, max(signs.at) AS ended FROM signs ASOF JOIN starts ON signs.at >= starts.at GROUP BY ALL
+)
+SELECT coalesce(sum(epoch(ended) - epoch(began)), 0) / 3600 AS hours FROM sessions"""
+"""Wall hours of the run's sessions, by which ``budget.hours`` is measured: time between sessions does not count."""
+
 
 def now(reader: Reader, run: str, place: Mapping[str, int]) -> dict[str, Any]:
-    """Return the moves in progress, the pace of the latest evaluations, and the limits with what was added to them."""
+    """Return the moves in progress, the pace of the latest evaluations, the limits with what was added to them, and the
+    wall hours of the sessions so far."""
     return {
         "open": [
             {**row, "node": place.get(row.pop("node_id") or ""), "idea": one_line(row["idea"] or "", _IDEA)}
@@ -56,6 +73,7 @@ def now(reader: Reader, run: str, place: Mapping[str, int]) -> dict[str, Any]:
         ],
         "pace": rows(reader, _PACE, [run])[0],
         "limits": _limits(reader, run),
+        "hours": round(rows(reader, _HOURS, [run])[0]["hours"], 4),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from archive.query.query import Reader, held
 from archive.query.texts import chunks
 from archive.report.calls import calls, moves_in_order, texts
-from archive.report.details import program
+from archive.report.details import SHOWN_CASES, all_cases, program
 from archive.report.failures import failures, refusals
 from archive.report.heatmap import heatmap
 
@@ -27,6 +27,7 @@ _AT_ONCE = 50
 """Programs and texts that are read while a free file stays open: a search waits meanwhile."""
 _TEXTS = re.compile(r"texts-([0-9]{1,9})")
 _FILES = re.compile(r"files-([0-9a-zA-Z]{1,64})")
+_CASES_OF = re.compile(r"cases-([0-9a-zA-Z]{1,64})")
 
 
 def installed_analyses() -> dict[str, Analysis]:
@@ -45,6 +46,8 @@ def part(reader: Reader, run: str, name: str, analyses: Mapping[str, Analysis]) 
             return texts(one, run, [int(found[1])])[int(found[1])]
         if (found := _FILES.fullmatch(name)) is not None:
             return program(one, found[1])
+        if (found := _CASES_OF.fullmatch(name)) is not None:
+            return all_cases(one, found[1])
         make = _PARTS.get(name) or analyses.get(name)
         return None if make is None else make(one, run)
 
@@ -60,7 +63,9 @@ def all_parts(
     with held(reader) as one:
         found = {name: part(one, run, name, analyses) for name in (*_PARTS, *analyses)}
     yield from found.items()
-    for some in chunks([f"files-{node_id}" for node_id in programs], _AT_ONCE):
+    more = found["cases"]["nodes"] if found["cases"]["all_cases"] > SHOWN_CASES else ()
+    named = [*(f"files-{node_id}" for node_id in programs), *(f"cases-{node_id}" for node_id in more)]
+    for some in chunks(named, _AT_ONCE):
         with held(reader) as one:
             made = [(name, part(one, run, name, analyses)) for name in some]
         yield from (each for each in made if each[1] is not None)

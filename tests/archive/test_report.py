@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
 import re
 import shlex
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from archive.records import Event, Propose, Run
 from archive.report.command import write_report
 from archive.report.details import details, diff
 from archive.report.facts import gather
-from archive.report.page import live_page, offline_page, policy, script
+from archive.report.page import RunData, live_page, offline_page, policy, script
 from archive.steering import KIND
 from archive.storage.store import Archive
 
@@ -121,6 +123,19 @@ def test_limits_count_what_the_user_added(tmp_path: Path) -> None:
     assert found["now"]["limits"] == {"evaluations": 40.0, "dollars": 2.0}
 
 
+def test_hours_are_those_of_the_sessions(tmp_path: Path) -> None:
+    """As the budget counts them: a day between two sessions does not count."""
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        Diary(archive, replace(a_run(), config={"task": {"name": "toy"}, "budget": {"hours": 3}}))
+        for at in (START, START + 86_400):
+            archive.note(Event("night", "session", "begins", at))
+            archive.note(Event("night", "note", "an hour later", at + 3600))
+        used = archive.seconds_used("night")
+    found = gather(open_reader(tmp_path / "a.duckdb"))["now"]
+    assert (found["hours"], found["limits"]) == (2.0, {"hours": 3.0})
+    assert used == 7200
+
+
 def test_every_run_has_the_command_for_its_page(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "a.duckdb") as archive:
         a_family(archive)
@@ -200,7 +215,10 @@ def test_nothing_foreign_is_spelled_as_markup(path: Path, tmp_path: Path) -> Non
 
 
 def test_the_policy_names_the_script_that_is_there() -> None:
-    for page, connect in ((live_page(), "'self'"), ("".join(offline_page({}, [])), "'none'")):
+    for page, connect in (
+        (live_page(), "'self'"),
+        ("".join(offline_page(RunData({"run": {"run": "night"}}))), "'none'"),
+    ):
         (told,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
         assert told == policy(connect)
         assert "unsafe" not in told
@@ -210,6 +228,23 @@ def test_the_policy_names_the_script_that_is_there() -> None:
         markup = page.replace(held, "")
         assert not re.findall(r'(?:src|href)="', markup)
         assert " style=" not in markup
+
+
+def test_the_file_holds_runs_until_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(name: str, size: int) -> RunData:
+        noise = random.Random(name).randbytes(size).hex()
+        return RunData({"run": {"run": name}, "noise": noise}, [{"of": name}], [("cases", name)])
+
+    room = len("".join(offline_page(run("main", 10)))) + 20_000
+    monkeypatch.setattr("archive.report.page.LARGEST", room)
+    others = iter([run("small", 1000), run("large", 50_000), run("never", 10)])
+    text = "".join(offline_page(run("main", 10), others))
+    held = blocks(text)
+    assert held["runs"] == {"main": "", "small": "r1-"}
+    assert held["r1-facts"]["run"] == {"run": "small"}
+    assert (held["r1-chunk-0"], held["r1-part-cases"]) == ([{"of": "small"}], "small")
+    assert len(text) <= room
+    assert next(others).facts["run"]["run"] == "never", "none is read after one that does not fit"
 
 
 def test_the_page_is_whole_or_not_there(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

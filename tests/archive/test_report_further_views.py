@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_sample import Diary, a_call, a_run, failed, request_for, scored
+from archive_sample import Diary, a_call, a_curve, a_run, failed, request_for, scored
 from browser import chromium
 from test_report_browser import served
 
@@ -18,7 +18,7 @@ from archive.query.server import SqlServer
 from archive.records import CaseScore, Propose
 from archive.report.command import write_report
 from archive.report.facts import gather
-from archive.report.page import offline_page
+from archive.report.page import VIEWS, RunData, offline_page
 from archive.storage.store import Archive
 from operators.numeric.parameter_table import parameter_table
 
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 FORMULA = '=HYPERLINK("http://x","y")'
+MANY_CASES = 50
 SEED = '''"""A sample."""
 import math
 
@@ -42,13 +43,13 @@ def train(data):
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of forty tuned candidates on six cases, of failures, refusals, and a model's calls."""
+    """A report of forty tuned candidates on fifty cases, of failures, refusals, and a model's calls."""
     where = tmp_path_factory.mktemp("views")
     rng = random.Random(0)
     with Archive.open(where / "a.duckdb") as archive:
         diary = Diary(archive, a_run())
         root = diary.child(operator="seed", text=SEED, idea="the seed program")
-        diary.record(scored(request_for(root, 0), 3.0, cases=_cases(3.0)))
+        diary.record(scored(request_for(root, 0), 3.0, cases=_cases(3.0), curve=a_curve(5)))
         last = root
         for number in range(40):
             rate, width = round(10 ** rng.uniform(-4, 0), 5), rng.choice([32, 64, 128, 256])
@@ -76,7 +77,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _cases(score: float, rng: random.Random | None = None) -> tuple[CaseScore, ...]:
     spread = rng or random.Random(1)
-    return tuple(CaseScore(f"n={26 + i}", score + 0.3 * spread.random()) for i in range(6))
+    return tuple(CaseScore(f"n={26 + i}", score + 0.3 * spread.random()) for i in range(MANY_CASES))
 
 
 @pytest.fixture(params=[1400, 400])
@@ -152,6 +153,79 @@ def test_two_candidates_are_compared(page: Any, page_file: Path) -> None:
     page.locator("[role=status]", has_text="no candidate has an id").wait_for()
 
 
+def test_all_cases_are_shown_when_asked_for(page: Any, page_file: Path) -> None:
+    show(page, page_file, "compare")
+    page.get_by_role("button", name="Seed program and best").click()
+    rows = page.locator("section:has(h2:text-is('By case')) tbody tr")
+    page.get_by_role("button", name="Show all cases").wait_for()
+    assert rows.count() == 40
+    page.get_by_role("button", name="Show all cases").click()
+    page.locator(".scroll.all").wait_for()
+    assert rows.count() == MANY_CASES
+    assert "Mean screening scores of 50 cases." in page.inner_text("#view")
+    assert page.get_by_role("button", name="Show all cases").count() == 0
+
+
+def test_axes_are_chosen_and_ordered(page: Any, page_file: Path) -> None:
+    show(page, page_file, "parameters")
+    ready(page, "parameters")
+    axes = page.locator(".axes li")
+    page.get_by_text("Axes", exact=True).click()
+    assert {text.split()[-1] for text in axes.all_inner_texts()} == {"RATE", "WIDTH"}
+    first = axes.first.inner_text().split()[-1]
+    page.get_by_role("button", name=f"move to the right: {first}").click()
+    assert axes.last.inner_text().endswith(first)
+    page.get_by_role("button", name="remove WIDTH").click()
+    assert page.evaluate("location.hash").endswith("axes=RATE")
+    page.locator(".columns select").select_option(label="WIDTH")
+    assert [text.split()[-1] for text in axes.all_inner_texts()] == ["RATE", "WIDTH"]
+    said = page.locator("figcaption", has_text="The best tenth of the candidates").inner_text()
+    assert said.index("RATE") < said.index("WIDTH"), "in their order"
+    show(page, page_file, "parameters", "&axes=WIDTH,NONE")
+    ready(page, "parameters")
+    page.get_by_text("Axes", exact=True).click()
+    assert [text.split()[-1] for text in axes.all_inner_texts()] == ["WIDTH"]
+
+
+AUDIT = """
+() => {
+  const shade = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const back = (at) => {
+    const found = shade(getComputedStyle(at).backgroundColor);
+    return found.length < 4 || found[3] > 0 ? found : at.parentElement ? back(at.parentElement) : [255, 255, 255];
+  };
+  const bad = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let seen = 0;
+  while (walker.nextNode()) {
+    const at = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !at.checkVisibility() || at.closest("script, :disabled")) continue;
+    const [low, high] = [light(shade(getComputedStyle(at).color)), light(back(at))].sort((a, b) => a - b);
+    seen++;
+    if ((high + 0.05) / (low + 0.05) < 4.5) bad.push(walker.currentNode.data.slice(0, 40));
+  }
+  return { bad, seen };
+}
+"""
+"""Texts in the document whose contrast with what is behind them is below 4.5."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_of_every_view_has_the_contrast_of_wcag_aa(page: Any, page_file: Path, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    for view in VIEWS:
+        show(page, page_file, view)
+        page.wait_for_function("!document.querySelector('#view').innerText.includes('Loading …')")
+        if view == "compare":
+            page.get_by_role("button", name="Seed program and best").click()
+            page.wait_for_selector("[data-compared]")
+        found = page.evaluate(AUDIT)
+        assert found["seen"] > 20
+        assert found["bad"] == [], view
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+
+
 def test_parameters_have_their_importance_and_slices(page: Any, page_file: Path) -> None:
     show(page, page_file, "parameters")
     ready(page, "parameters")
@@ -182,6 +256,8 @@ def test_cases_are_a_heat_map_with_its_table(page: Any, page_file: Path) -> None
     page.get_by_text("the same as a table").first.click()
     page.locator("details td a").first.wait_for()
     assert page.locator("details th").all_inner_texts()[1:7] == [f"n={26 + i}" for i in range(6)]
+    words = page.locator("figure + figcaption, section > figcaption").first.bounding_box()
+    assert words["width"] <= page.viewport_size["width"], "the words do not scroll with the map"
 
 
 def test_failures_are_grouped_with_their_candidates(page: Any, page_file: Path) -> None:
@@ -209,7 +285,7 @@ def test_of_ten_thousand_candidates_only_those_in_view_are_in_the_document(tmp_p
             column[:] = [3.0 - i / count for i in range(count)]
         if name == "parents":
             column[:] = [[i - 1] if i else [] for i in range(count)]
-    (tmp_path / "r.html").write_text("".join(offline_page(facts, [])))
+    (tmp_path / "r.html").write_text("".join(offline_page(RunData(facts))))
     with chromium() as page:
         show(page, tmp_path / "r.html", "table")
         assert "All 10,000 candidates" in page.inner_text("[role=status]")

@@ -115,6 +115,15 @@ def test_all_parts_are_there_and_no_other(path: Path) -> None:
         assert read(path, name) is None
 
 
+def test_all_cases_of_a_node_are_a_part(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = read(path, "cases")["nodes"]
+    assert read(path, f"cases-{judged[1]}") == {"names": ["n=20", "n=21", "n=22"], "values": [2.4, 3.0, 3.0]}
+    assert read(path, "cases-0") is None
+    monkeypatch.setattr("archive.report.parts.SHOWN_CASES", 2)
+    named = [name for name, _ in all_parts(open_reader(path), "night", {}) if name.startswith("cases-")]
+    assert named == [f"cases-{node_id}" for node_id in judged], "a file has them where the details have not"
+
+
 def test_a_run_without_anything(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "e.duckdb") as archive:
         Diary(archive).child(operator="seed", text="X = 1\n")

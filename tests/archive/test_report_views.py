@@ -163,42 +163,59 @@ def test_on_a_narrow_screen_the_panel_is_under_the_tap(tmp_path: Path) -> None:
         assert page.said == []
 
 
-def test_runs_of_the_archive_have_the_command_for_their_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_file_has_the_archives_runs_and_switches(tmp_path: Path, width: int) -> None:
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        _, nodes = a_family(archive, name="<b>other</b>")
+        a_family(archive)
+    write_report(open_reader(tmp_path / "a.duckdb"), "night", tmp_path / "r.html")
+    with chromium(width) as page:
+        open_view(page, tmp_path, "#view=overview")
+        page.click("#runs a")
+        page.locator("#title", has_text="Run <b>other</b>").wait_for()
+        page.click(f"#lessons a >> text={nodes[3].node_id[:8]}")
+        page.locator(f"#node[data-shown='{nodes[3].node_id}']", has_text="deeper").wait_for()
+        page.click("#views >> text=Failures")
+        page.locator(".group", has_text="1 × crashed").wait_for()
+        open_view(page, tmp_path, page.evaluate("location.hash"))  # the link alone shows the same
+        page.locator("#title", has_text="Run <b>other</b>").wait_for()
+        page.click("#views >> text=Overview")
+        page.click("#runs a >> text=night")
+        page.locator("#title", has_text="Run night").wait_for()
+        assert page.locator("#main b").count() == 0
+        assert fits(page)
+        assert page.said == []
+
+
+def test_runs_that_do_not_fit_are_named_with_their_command(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "a.duckdb") as archive:
         a_family(archive)
         a_family(archive, name="<b>other</b>")
-    write_report(open_reader(tmp_path / "a.duckdb"), "night", tmp_path / "r.html")
+    write_report(open_reader(tmp_path / "a.duckdb"), "night", tmp_path / "r.html", alone=True)
     with chromium() as page:
         open_view(page, tmp_path, "")
+        assert "Not in this file: <b>other</b>; the command makes a page of each." in page.inner_text("#runs")
         assert "report --run '<b>other</b>' --out _b_other__b_.html" in page.inner_text("#runs")
         assert page.locator("#main b").count() == 0
 
 
-CONTRAST = """
-(pairs) => pairs.map(([front, back]) => {
-  const style = getComputedStyle(document.documentElement), part = (name) => {
-    const hex = style.getPropertyValue("--" + name).trim().slice(1), one = (k) => {
-      const value = parseInt(hex.slice(2 * k, 2 * k + 2), 16) / 255;
-      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-    };
-    return 0.2126 * one(0) + 0.7152 * one(1) + 0.0722 * one(2);
-  };
-  const [high, low] = [part(front), part(back)].sort((a, b) => b - a);
-  return (high + 0.05) / (low + 0.05);
-})
-"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_the_contrast_of_wcag_aa(tmp_path: Path, scheme: str) -> None:
-    a_report(tmp_path)
-    texts = [[ink, paper] for ink in ("ink", "quiet", "best", "bad", "odd", "link") for paper in ("paper", "shade")]
-    texts += [["ink", "add"], ["ink", "del"]]
-    marks = [["dot", "paper"], ["warn", "paper"]]
+def test_what_is_folded_is_in_the_address(tmp_path: Path) -> None:
+    _, first, second, *_ = a_report(tmp_path, lines=3, length=4)
     with chromium() as page:
-        page.emulate_media(color_scheme=scheme)
-        open_view(page, tmp_path, "")
-        for pair, found in zip(texts, page.evaluate(CONTRAST, texts), strict=True):
-            assert found >= 4.5, pair
-        for pair, found in zip(marks, page.evaluate(CONTRAST, marks), strict=True):
-            assert found >= 3, pair
+        said = page.locator("#tree figcaption")
+        open_view(page, tmp_path, f"#view=tree&folds=beside,-{first.node_id}")
+        assert said.inner_text().startswith("8 of 13 candidates"), "one child of the first line is not folded"
+        page.click("text=Unfold all")
+        assert said.inner_text().startswith("13 candidates")
+        page.fill("#find", "line 0, step 1")
+        page.locator(f"#node[data-shown='{second.node_id}']").wait_for()
+        page.click("text=Fold chosen")
+        assert said.inner_text().startswith("11 of 13 candidates")
+        link = page.evaluate("location.hash")
+        assert f"folds=none,{second.node_id}" in link
+        page.goto("about:blank")
+        open_view(page, tmp_path, link)
+        assert said.inner_text().startswith("11 of 13 candidates")
+        page.click("text=Unfold chosen")
+        assert said.inner_text().startswith("13 candidates")
+        assert page.said == []

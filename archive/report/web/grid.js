@@ -44,7 +44,7 @@ Object.assign(Treewright, (() => {
 
     // Draw the rows in view, if they are others than those drawn.
     function paint(anew) {
-      const from = Math.max(0, Math.floor(around.scrollTop / ROW) - BEYOND), to = Math.min(rows.length, from + Math.ceil((around.clientHeight || 600) / ROW) + 2 * BEYOND);
+      const from = Math.max(0, Math.floor(around.scrollTop / ROW) - BEYOND), to = Math.min(rows.length, from + Math.ceil(Math.max(around.clientHeight, 600) / ROW) + 2 * BEYOND);
       if (!anew && from === first && to === last) return;
       const focused = body.contains(document.activeElement) ? document.activeElement.closest("tr")?.getAttribute("aria-rowindex") : null;
       first = from; last = to;

@@ -14,21 +14,29 @@
 
   const embedded = {
     live: false,
-    kept: new Map(),
-    facts: () => unpack($("facts").textContent),
+    kept: new Map(), // chunks of details, by their names
+    held: null, // the runs in the file: name -> what the names of their blocks begin with
+    prefix: "",
+    has(run) { return this.held.has(run); },
+    async facts() {
+      this.held ??= new Map(Object.entries(await unpack($("runs").textContent)));
+      this.prefix = this.held.get(params().get("run")) ?? "";
+      return unpack($(this.prefix + "facts").textContent);
+    },
     async detail(i) {
-      const size = Number($("facts").dataset.chunk), chunk = Math.floor(i / size);
-      if (!this.kept.has(chunk)) this.kept.set(chunk, await unpack($("chunk-" + chunk).textContent));
+      const size = Number($("facts").dataset.chunk), chunk = `${this.prefix}chunk-${Math.floor(i / size)}`;
+      if (!this.kept.has(chunk)) this.kept.set(chunk, await unpack($(chunk).textContent));
       return this.kept.get(chunk)[i % size];
     },
     async part(name) {
-      const block = $("part-" + name);
+      const block = $(`${this.prefix}part-${name}`);
       return block ? unpack(block.textContent) : null;
     },
   };
 
   const served = {
     live: true,
+    has: () => true,
     version: null,
     async facts() {
       const query = new URLSearchParams(), run = params().get("run");
@@ -117,7 +125,7 @@
       delete document.body.dataset.lost;
     } catch (error) {
       document.body.dataset.lost = "yes";
-      $("summary").textContent = `The server does not answer (${error.message}); the data shown may be old.`;
+      $("summary").textContent = source.live ? `The server does not answer (${error.message}); the data shown may be old.` : `The run cannot be shown: ${error.message}`;
       source.version = null;
     }
   }
@@ -130,7 +138,7 @@
   let run = null;
   async function moved() {
     const next = params().get("run");
-    if (source.live && next !== run) { run = next; source.version = null; await follow(); return; }
+    if (next !== run) { run = next; source.version = null; await follow(); return; }
     render(false);
   }
 

@@ -27,6 +27,7 @@
     around.append(inner);
     made.append(around);
     const plot = chart(inner, () => option(found, against, names), { label: "Scores of candidates by case", text: said(found, against, names), rows: () => rows(found, places), click: ({ value }) => places[value[1]] >= 0 && go({ node: found.nodes[value[1]] }) });
+    for (const below of [plot.words, ...plot.figure.querySelectorAll("details")]) made.append(below); // they do not scroll with the map
     plot.frame.style.height = `${Math.max(160, 90 + found.nodes.length * 18)}px`;
     return made;
   }

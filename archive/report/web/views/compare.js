@@ -2,7 +2,7 @@
 // Compare: candidates side by side: metrics, cost, scores by case, and the difference of their programs.
 (() => {
   const { button, choice, coloured, cut, element, go, lineDiff, link, many, patched, position, section, short, signed, steady, table, tokens } = Treewright;
-  const CONTEXT = 3, MOST_ROWS = 3000, MOST_NODES = 8, DEEP = 400;
+  const CONTEXT = 3, MOST_ROWS = 3000, MOST_NODES = 8, DEEP = 400, FIRST_CASES = 40;
 
   function draw(root, now) {
     const some = now.nodes.slice(0, MOST_NODES);
@@ -55,13 +55,39 @@
     return section("Metrics and cost", "", made);
   }
 
-  async function byCase(place, some, { facts: { run } }) {
+  async function byCase(place, some, { facts: { nodes, run } }) {
     const sign = run.direction === "minimise" ? -1 : 1, gain = `gain on ${short(some[0])}`;
     const details = await Promise.all(some.map((i) => Treewright.source.detail(i)));
     if (!place.isConnected || !details.some((each) => each.cases.length)) return;
-    const values = details.map((each) => new Map(each.cases.map((one) => [one.case, one.value]))), names = [...new Set(values.flatMap((each) => [...each.keys()]))];
-    const rows = names.map((name) => ({ case: name, ...Object.fromEntries(some.map((i, k) => [short(i), values[k].get(name) ?? null])), ...(some.length === 2 ? { [gain]: values.every((each) => each.has(name)) ? sign * (values[1].get(name) - values[0].get(name)) : null } : {}) }));
-    place.append(section("By case", `Mean screening scores of ${many(rows.length, "case")}${details.some((each) => each.cases.length >= 40) ? ", at most the first 40 of each candidate by name" : ""}.`, table(rows)));
+    const rows = byName(details.map((each) => new Map(each.cases.map((one) => [one.case, one.value]))));
+    const said = element("p", `Mean screening scores of ${many(rows.length, "case")}.`, "quiet"), made = section("By case", "", said), holder = element("div");
+    holder.append(table(rows));
+    made.append(holder);
+    place.append(made);
+    if (details.some((each) => each.cases.length >= FIRST_CASES)) allow(made, said, holder);
+
+    function byName(values) {
+      const names = [...new Set(values.flatMap((each) => [...each.keys()]))].sort();
+      return names.map((name) => ({ case: name, ...Object.fromEntries(some.map((i, k) => [short(i), values[k].get(name) ?? null])), ...(some.length === 2 ? { [gain]: values.every((each) => each.has(name)) ? sign * (values[1].get(name) - values[0].get(name)) : null } : {}) }));
+    }
+
+    // Say that these are the first cases, with a button that loads all.
+    function allow(made, said, holder) {
+      said.textContent = `Mean screening scores of the first ${FIRST_CASES} cases of each candidate by name.`;
+      const more = button("Show all cases", async () => {
+        more.disabled = true;
+        const found = await Promise.all(some.map((i) => Treewright.source.part(`cases-${nodes.id[i]}`)));
+        if (!holder.isConnected) return;
+        const values = found.map((each, k) => each ? new Map(each.names.map((name, n) => [name, each.values[n]])) : new Map(details[k].cases.map((one) => [one.case, one.value])));
+        const rows = byName(values), missing = some.filter((i, k) => !found[k] && details[k].cases.length >= FIRST_CASES), made = table(rows);
+        made.classList.add("all");
+        holder.replaceChildren(made);
+        said.textContent = `Mean screening scores of ${many(rows.length, "case")}.${missing.length ? ` This file has the first ${FIRST_CASES} alone of ${missing.map(short).join(", ")}; python -m archive show ID --json has all.` : ""}`;
+        more.remove();
+      });
+      more.className = "more";
+      made.insertBefore(more, holder);
+    }
   }
 
   // ------------------------------------------------------------ programs

@@ -42,7 +42,7 @@
   function option(curves) {
     const logarithmic = state.params.get("scale") === "log" && curves.every(({ points }) => points.every(([, loss]) => loss > 0));
     return {
-      grid: { left: 62, right: 24, top: 30, bottom: 44 },
+      grid: { left: 62, right: 70, top: 30, bottom: 44 },
       xAxis: { type: "value", name: "seconds of training" },
       yAxis: { type: logarithmic ? "log" : "value", name: "loss", nameLocation: "end", nameGap: 10, scale: true },
       dataZoom: [{ type: "inside", xAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl" }, { type: "inside", yAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl" }],
@@ -52,7 +52,7 @@
   }
 
   // The name at the end of a line, so that colour is not all that tells the curves apart.
-  const ended = (i) => ({ endLabel: { show: true, formatter: i === root() ? "root" : i === state.leader ? "leader" : short(i), color: colour("ink"), fontSize: 11, offset: [-62, -8] }, labelLayout: { hideOverlap: true, moveOverlap: "shiftY" } });
+  const ended = (i) => ({ endLabel: { show: true, formatter: i === root() ? "root" : i === state.leader ? "leader" : short(i), color: colour("ink"), fontSize: 11, distance: 6 }, labelLayout: { hideOverlap: true, moveOverlap: "shiftY" } });
 
   function said(curves) {
     const words = curves.map(({ i, points }) => `${called(i)} ${points.length ? `from ${number(points[0][1])} to ${number(points[points.length - 1][1])} in ${number(points[points.length - 1][0], 3)} s` : "none"}`);

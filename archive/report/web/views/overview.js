@@ -107,16 +107,19 @@
   const ago = Treewright.ago = (seconds) => seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 2)} h`;
 
   // Say how far the run is in its limits, and how long it takes at the pace of the latest evaluations.
-  function forecast({ now: { limits, pace }, run, spending }) {
+  function forecast({ now: { limits, pace, hours }, run, spending }) {
     const total = (name) => spending.reduce((sum, row) => sum + (row[name] || 0), 0), said = [];
     if (limits.evaluations) said.push(`${run.evaluations.toLocaleString("en")} of ${limits.evaluations.toLocaleString("en")} evaluations`);
     if (limits.device_hours) said.push(`${number(total("wall_hours"), 3)} of ${number(limits.device_hours)} device hours`);
-    if (limits.hours) said.push(`at most ${number(limits.hours)} hours in all`);
+    if (limits.hours) said.push(`${number(hours, 3)} of ${number(limits.hours)} hours`);
     if (limits.tokens) said.push(`${(total("tokens_in") + total("tokens_out")).toLocaleString("en")} of ${limits.tokens.toLocaleString("en")} tokens`);
     said.push(limits.dollars ? `$${total("dollars").toFixed(2)} of $${limits.dollars.toFixed(2)}` : `$${total("dollars").toFixed(2)} spent`);
     if (pace.an_hour) said.push(`${number(pace.an_hour, 3)} evaluations an hour over the last ${pace.evaluations}`);
-    const left = limits.evaluations && pace.an_hour ? Math.max(0, limits.evaluations - run.evaluations) / pace.an_hour : 0;
-    if (left && !state.facts.verdict) said.push(`about ${ago(3600 * left)} for the rest of the evaluations at that pace`);
+    const rests = [];
+    if (limits.evaluations && pace.an_hour) rests.push([Math.max(0, limits.evaluations - run.evaluations) / pace.an_hour, "for the rest of the evaluations at that pace"]);
+    if (limits.hours) rests.push([Math.max(0, limits.hours - hours), "until the limit of hours"]);
+    const [left, of] = rests.sort(([a], [b]) => a - b)[0] ?? [0];
+    if (left && !state.facts.verdict) said.push(`about ${ago(3600 * left)} left: ${of}`);
     return said.join(" · ");
   }
 
@@ -141,9 +144,11 @@
   // ------------------------------------------------------------ the archive's runs
 
   function runs({ facts }) {
-    const live = Treewright.source.live, said = live ? "One archive holds many runs. Choose one to see it." : "One archive holds many runs; this page has one of them. The command makes the page of another.";
-    const name = (one) => one.run === facts.run.run ? element("strong", one.run) : live ? Object.assign(element("a", one.run), { href: address({ run: one.run, view: "overview", node: null, nodes: null, focus: null }) }) : one.run;
-    const made = section("Runs", said, table(facts.runs.map((one) => ({ run: name(one), task: one.task, policy: one.policy, candidates: one.candidates, began: clock(one.began), ...(live ? {} : { command: one.run === facts.run.run ? "–" : element("code", one.command) }) }))));
+    const { source } = Treewright, out = facts.runs.filter((one) => !source.has(one.run)), full = out.filter((one) => one.candidates);
+    const said = full.length ? ` Not in this file: ${full.slice(0, 8).map((one) => one.run).join(", ")}${full.length > 8 ? ` and ${full.length - 8} more` : ""}; the command makes a page of each.` : "";
+    const to = (one) => address({ run: one.run, view: "overview", node: null, nodes: null, focus: null, folds: null, axes: null, parameter: null });
+    const name = (one) => one.run === facts.run.run ? element("strong", one.run) : source.has(one.run) ? Object.assign(element("a", one.run), { href: to(one) }) : one.run;
+    const made = section("Runs", `One archive holds many runs. Choose one to see it.${said}`, table(facts.runs.map((one) => ({ run: name(one), task: one.task, policy: one.policy, candidates: one.candidates, began: clock(one.began), ...(out.length ? { command: source.has(one.run) ? "–" : element("code", one.command) } : {}) }))));
     made.id = "runs";
     return made;
   }

@@ -1,8 +1,10 @@
 "use strict";
 // Parameters: which matter, how they go together, and the score against one of them.
 (() => {
-  const { bars: sized, chart, choice, colour, cut, element, go, kind, link, load, many, number, position, section, shades, short, signed, steady, table } = Treewright;
+  const { bars: sized, button, chart, choice, colour, cut, element, go, kind, link, load, many, number, position, section, shades, short, signed, steady, table } = Treewright;
   const AXES = 8, NARROW = 4;
+  let open = false; // whether the list of axes is
+  let applied = null; // the axes that are drawn, as the address has them
 
   function draw(root, now) {
     load(root, ["parameters"], (place, found) => {
@@ -51,17 +53,62 @@
   // ------------------------------------------------------------ parallel coordinates
 
   function parallel(place, found, now) {
-    const { facts: { run } } = now, most = Treewright.narrow?.matches ? NARROW : AXES, axes = found.columns.map((_, k) => k).slice(0, most);
-    const shown = found.order.filter((k) => scoreOf(found, k, now) !== null), scores = shown.map((k) => scoreOf(found, k, now));
-    const rest = [found.columns.length + found.left_out > axes.length ? `${axes.length} of ${found.columns.length + found.left_out} parameters with several values` : "", found.scored > shown.length ? `${shown.length} of ${many(found.scored, "scored candidate")}: the best and the latest` : ""].filter(Boolean);
-    const made = section("Parallel coordinates", `A line is a candidate; the last axis is its score, the better end on top. ${Treewright.dark() ? "Violet lines are the worst, then blue, green and yellow, the best" : "Olive lines are the worst, then green, blue and violet, the best"}.${rest.length ? ` Shown: ${rest.join("; ")}.` : ""}`);
-    place.append(made);
+    const { facts: { run } } = now, shown = found.order.filter((k) => scoreOf(found, k, now) !== null), scores = shown.map((k) => scoreOf(found, k, now));
     const ranks = [...shown.keys()].sort((a, b) => (run.direction === "minimise" ? 1 : -1) * (scores[b] - scores[a])), rank = new Map(ranks.map((k, r) => [k, r / Math.max(1, ranks.length - 1)]));
-    chart(made, () => lines(found, axes, shown, scores, rank, now), {
-      label: "Parameters and score of each candidate", tall: false, text: together(found, axes, shown, scores, rank),
-      rows: () => shown.slice(0, 200).map((k, n) => Object.fromEntries([["candidate", link(found.places[k])], ...axes.map((a) => [title(found, a), found.values[a][k]]), ["score", scores[n]]])),
-      click: ({ data }) => data?.place !== undefined && go({ node: now.facts.nodes.id[data.place] }),
+    const made = section("Parallel coordinates", `A line is a candidate; the last axis is its score, the better end on top. ${Treewright.dark() ? "Violet lines are the worst, then blue, green and yellow, the best" : "Olive lines are the worst, then green, blue and violet, the best"}.`);
+    const bar = element("div"), rest = element("p", "", "quiet"), holder = element("div");
+    made.append(bar, rest, holder);
+    place.append(made);
+    let axes = chosenAxes(found, now.params);
+    paint();
+
+    function change(next) {
+      const pressed = document.activeElement?.dataset.press;
+      axes = next;
+      applied = axes.map((a) => encodeURIComponent(title(found, a))).join(",");
+      go({ axes: applied }, { replace: true });
+      paint();
+      bar.querySelector(`[data-press="${CSS.escape(pressed ?? "")}"]`)?.focus();
+    }
+
+    function paint() {
+      bar.replaceChildren(axesBar(found, axes, change));
+      const all = found.columns.length + found.left_out, left = [all > axes.length ? `${axes.length} of ${all} parameters with several values` : "", found.scored > shown.length ? `${shown.length} of ${many(found.scored, "scored candidate")}: the best and the latest` : ""].filter(Boolean);
+      rest.textContent = left.length ? `Shown: ${left.join("; ")}.` : "";
+      holder.replaceChildren();
+      chart(holder, () => lines(found, axes, shown, scores, rank, now), {
+        label: "Parameters and score of each candidate", text: together(found, axes, shown, scores, rank),
+        rows: () => shown.slice(0, 200).map((k, n) => Object.fromEntries([["candidate", link(found.places[k])], ...axes.map((a) => [title(found, a), found.values[a][k]]), ["score", scores[n]]])),
+        click: ({ data }) => data?.place !== undefined && go({ node: now.facts.nodes.id[data.place] }),
+      });
+    }
+  }
+
+  // Return the axes that the address names, else the first ones: as many as there is room for.
+  function chosenAxes(found, params) {
+    const named = (params.get("axes") || "").split(",").map(decoded), columns = found.columns.map((_, k) => k);
+    const some = [...new Set(named.map((name) => columns.find((k) => title(found, k) === name)).filter((k) => k !== undefined))];
+    return some.length ? some : columns.slice(0, Treewright.narrow?.matches ? NARROW : AXES);
+  }
+
+  function decoded(text) {
+    try { return decodeURIComponent(text); } catch { return ""; }
+  }
+
+  // Return the list of axes in their order, each with buttons that move it or take it away, and a choice that adds one.
+  function axesBar(found, axes, change) {
+    const around = element("details", undefined, "columns"), list = element("ol", undefined, "axes"), others = found.columns.map((_, k) => k).filter((k) => !axes.includes(k));
+    around.open = open;
+    around.addEventListener("toggle", () => { open = around.open; });
+    axes.forEach((a, place) => {
+      const item = element("li"), name = title(found, a), moved = (to) => { const next = axes.filter((each) => each !== a); next.splice(to, 0, a); return next; };
+      const press = (sign, words, off, next) => { const made = Object.assign(button(sign, () => change(next())), { ariaLabel: `${words} ${name}`, title: `${words} ${name}`, disabled: off }); made.dataset.press = `${words} ${name}`; return made; };
+      item.append(press("↑", "move to the left:", place === 0, () => moved(place - 1)), press("↓", "move to the right:", place === axes.length - 1, () => moved(place + 1)), press("✕", "remove", axes.length === 1, () => axes.filter((each) => each !== a)), ` ${name}`);
+      list.append(item);
     });
+    around.append(element("summary", "Axes"), list);
+    if (others.length) around.append(choice("add", [["", "an axis"], ...others.map((k) => [String(k), title(found, k)])], "", (value) => value && change([...axes, Number(value)])));
+    return around;
   }
 
   function logarithmic(values) {
@@ -77,7 +124,7 @@
       parallel: { left: 44, right: 64, top: 34, bottom: 22 },
       parallelAxis: [...axes.map((a, dim) => one(dim, title(found, a), found.values[a])), one(axes.length, run.unit || run.metric, [], run.direction === "minimise" ? { inverse: true, nameLocation: "start" } : {})],
       tooltip: { formatter: ({ data }) => data ? `${short(data.place)}: ${number(data.value.at(-1))}\n${axes.map((a, k) => `${title(found, a)} ${number(data.value[k] === "-" ? null : data.value[k])}`).join("\n")}` : "" },
-      series: [{ type: "parallel", smooth: false, progressive: 0, lineStyle: { width: 1.4, opacity: 0.65 }, emphasis: { lineStyle: { width: 3, opacity: 1 } }, data: order.map((n) => ({ place: found.places[shown[n]], value: [...axes.map((a) => found.values[a][shown[n]] ?? "-"), scores[n]], lineStyle: { color: some[Math.min(some.length - 1, Math.floor(rank.get(n) * some.length))] } })) }],
+      series: [{ type: "parallel", smooth: false, progressive: 0, lineStyle: { width: 1.2, opacity: 1 }, emphasis: { lineStyle: { width: 3, opacity: 1 } }, data: order.map((n) => ({ place: found.places[shown[n]], value: [...axes.map((a) => found.values[a][shown[n]] ?? "-"), scores[n]], lineStyle: { color: some[Math.min(some.length - 1, Math.floor(rank.get(n) * some.length))] } })) }],
     };
   }
 
@@ -122,5 +169,11 @@
     return `${many(points.length, "candidate")} with ${name} from ${number(Math.min(...points.map(([value]) => value)))} to ${number(Math.max(...points.map(([value]) => value)))}; the best tenth has ${number(Math.min(...tenth))} to ${number(Math.max(...tenth))}. A dot is a candidate, at the edge if out of range; green is the best one.`;
   }
 
-  Treewright.view({ name: "parameters", title: "Parameters", ...steady(draw), available: (facts) => facts.nodes.id.length > 0 });
+  // The axes change their own chart: nothing else is drawn anew for them.
+  const without = ({ params }) => { const rest = new URLSearchParams(params); rest.delete("axes"); rest.delete("node"); return rest.toString(); };
+  let seen = null;
+  const begun = (root, now) => { seen = without(now); applied = now.params.get("axes"); draw(root, now); };
+  const moved = (root, now) => seen === without(now) && now.params.get("axes") === applied;
+
+  Treewright.view({ name: "parameters", title: "Parameters", ...steady(begun, moved), available: (facts) => facts.nodes.id.length > 0 });
 })();

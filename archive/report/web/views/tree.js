@@ -5,14 +5,27 @@
   const MOST = 300; // nodes shown at first: of a larger tree, subtrees beside the best lineage are folded
   const LARGE = 1500; // nodes above which the marks of one colour are drawn in one stroke
   const COLOURS = [["score", "score"], ["operator", "operator"], ["outcome", "outcome"], ["age", "age"]];
-  let state, plot, folded = new Set(), run = null, places, controls;
+  let state, plot, folded = new Set(), places, controls;
 
   // ------------------------------------------------------------ which nodes are shown, and where
 
-  // Fold what is beside the best lineage, from the root on, until at most ``MOST`` nodes are shown.
-  function foldAtFirst({ facts, children }) {
-    const best = new Set(facts.lineage), shown = [];
-    folded = new Set();
+  // The address says what is folded: folds=BASE,ID,-ID: what is folded at first ("some"), nothing ("none") or all beside
+  // the best lineage ("beside"), and the nodes that were folded or, with a minus, unfolded since.
+  function foldsOf({ params }) {
+    const [base, ...since] = (params.get("folds") || "some").split(",");
+    return { base, since: new Map(since.map((id) => [id.replace(/^-/, ""), !id.startsWith("-")])) };
+  }
+
+  function fold(now) {
+    const { base, since } = foldsOf(now);
+    folded = base === "none" ? new Set() : base === "beside" ? allBeside(now) : foldedAtFirst(now);
+    for (const [id, closed] of since) closed ? folded.add(id) : folded.delete(id);
+    if (now.node >= 0) reveal(now.node, now);
+  }
+
+  // Return what is beside the best lineage, from the root on, so that at most ``MOST`` nodes are shown.
+  function foldedAtFirst({ facts, children }) {
+    const best = new Set(facts.lineage), shown = [], folded = new Set();
     facts.nodes.id.forEach((_, i) => { if (!facts.nodes.parents[i].length) shown.push(i); });
     for (let k = 0; k < shown.length; k++) {
       const i = shown[k];
@@ -20,6 +33,12 @@
       if (best.has(i) || shown.length + children[i].length <= MOST) shown.push(...children[i]);
       else folded.add(facts.nodes.id[i]);
     }
+    return folded;
+  }
+
+  function allBeside({ facts, children }) {
+    const best = new Set(facts.lineage);
+    return new Set(facts.nodes.id.filter((_, i) => !best.has(i) && children[i].length));
   }
 
   // Return how many candidates descend from each node, by first parents.
@@ -125,7 +144,7 @@
       tooltip: { formatter: ({ data }) => hint(data?.value?.[2] ?? data?.[2] ?? -1) },
       series: [
         edges("first parent", now, (i, above, k) => k === 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1 }),
-        edges("second parent", now, (i, above, k) => k > 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1, type: "dashed", opacity: 0.6 }),
+        edges("second parent", now, (i, above, k) => k > 0 && !(best.has(i) && best.has(above)), { color: colour("edge"), width: 1, type: "dashed" }),
         edges("lineage of the best", now, (i, above) => best.has(i) && best.has(above), { color: colour("best"), width: 2.5 }, { z: 2 }),
         ...some.map((one) => ({ type: "scatter", name: one.key, symbol: one.symbol, symbolSize: one.symbol === "diamond" ? size + 1 : size, itemStyle: { color: one.color }, data: one.nodes.map((i) => [...at(i), i]), emphasis: { disabled: true }, large: list.length > LARGE, largeThreshold: 1, progressive: 0, z: 3 })),
         { type: "scatter", name: "folded", symbol: "roundRect", symbolSize: [Math.max(9, size + 3), Math.max(9, size + 3)], itemStyle: { color: colour("paper"), borderColor: colour("quiet"), borderWidth: 1.5 }, z: 4, labelLayout: { hideOverlap: true }, label: { show: true, position: "right", color: colour("quiet"), fontSize: 11, formatter: ({ data }) => `+${places.below[data[2]].toLocaleString("en")}` }, data: closed.map((i) => [...at(i), i]) },
@@ -176,15 +195,17 @@
 
   function toggle() {
     if (state.node < 0 || !state.children[state.node].length) return;
-    const id = state.facts.nodes.id[state.node];
-    folded.has(id) ? folded.delete(id) : folded.add(id);
-    again();
+    const id = state.facts.nodes.id[state.node], { base, since } = foldsOf(state);
+    since.set(id, !folded.has(id));
+    go({ folds: [base, ...[...since].map(([each, closed]) => closed ? each : `-${each}`)].join(",") }, { replace: true });
   }
 
+  const from = (base) => go({ folds: base }, { replace: true });
+
   // Unfold the ancestors of a node, so that it is shown; return whether one was folded.
-  function reveal(i) {
+  function reveal(i, { facts: { nodes } }) {
     let changed = false;
-    for (let above = state.facts.nodes.parents[i]?.[0]; above !== undefined; above = state.facts.nodes.parents[above][0]) changed = folded.delete(state.facts.nodes.id[above]) || changed;
+    for (let above = nodes.parents[i]?.[0]; above !== undefined; above = nodes.parents[above][0]) changed = folded.delete(nodes.id[above]) || changed;
     return changed;
   }
 
@@ -227,25 +248,19 @@
     controls = { found: element("span", "", "quiet"), legend: element("div"), fold: button("Fold chosen", toggle), focus: button("", () => go({ focus: state.params.get("focus") ? null : state.facts.nodes.id[state.node] })) };
     controls.found.setAttribute("role", "status");
     const whole = button("Whole tree", () => { plot.instance.dispatchAction({ type: "dataZoom", batch: [0, 1].map((dataZoomIndex) => ({ dataZoomIndex, start: 0, end: 100 })) }); });
-    const open = button("Unfold all", () => { folded = new Set(); again(); }), close = button("Fold beside the best", () => { foldBeside(); again(); });
+    const open = button("Unfold all", () => from("none")), close = button("Fold beside the best", () => from("beside"));
     made.append(label, controls.found, choice("colour", COLOURS, state.params.get("colour") || "score", (value) => go({ colour: value === "score" ? null : value }, { replace: true })), lineage, controls.fold, controls.focus, open, close, whole);
     return made;
   }
 
-  function foldBeside() {
-    const best = new Set(state.facts.lineage);
-    folded = new Set(state.facts.nodes.id.filter((_, i) => !best.has(i) && state.children[i].length));
-  }
-
   // ------------------------------------------------------------ the view
 
-  const fixed = (now) => ["colour", "lineage", "focus", "find", "run"].map((name) => now.params.get(name)).join("\n");
+  const fixed = (now) => ["colour", "lineage", "focus", "find", "folds"].map((name) => now.params.get(name)).join("\n");
   const pick = ({ data }) => { const i = (data?.value ?? data)?.[2]; if (i !== undefined) go({ node: state.facts.nodes.id[i] }); };
 
   function draw(root, now) {
     state = now;
-    if (run !== now.facts.run.run) { run = now.facts.run.run; foldAtFirst(now); }
-    if (now.node >= 0) reveal(now.node);
+    fold(now);
     places = arrange(now);
     const made = section("Tree", "", bar());
     made.id = "tree";
@@ -263,8 +278,9 @@
   function update(root, now) {
     const before = state;
     state = now;
-    if (run !== now.facts.run.run) { root.replaceChildren(); draw(root, now); return; }
-    const unfolded = now.node >= 0 && now.node !== before.node && reveal(now.node);
+    if (before.facts.run.run !== now.facts.run.run) { root.replaceChildren(); draw(root, now); return; }
+    if (before.params.get("folds") !== now.params.get("folds")) fold(now);
+    const unfolded = now.node >= 0 && now.node !== before.node && reveal(now.node, now);
     if (unfolded || before.facts !== now.facts || fixed(before) !== fixed(now)) again();
     else ring();
     report();
