@@ -210,6 +210,9 @@ class Request:
     None for the evaluator's default. Only an evaluator that audits reads it. Not stored."""
     leader_score: float | None = None
     """The leader's mean: among screenings, ``strictness`` applies only to scores that could beat it. Not stored."""
+    text_shown: bool = False
+    """Whether an earlier claim of the archive was judged on this split: its sandboxes have received the text up to the
+    secret positions, so that there are no stages before these. Not stored."""
     position_key: bytes = field(default=b"", repr=False)
     """The archive's secret, from which the positions that judge a claim are derived. Not stored with the request."""
     case_key: bytes = field(default=b"", repr=False)
@@ -366,22 +369,60 @@ Evaluation = Scored | Failed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained(EvaluationBase):
-    """The first half of an evaluation for a claim: a training whose state is judged later, by another request.
+class Part(EvaluationBase):
+    """A part of an evaluation for a claim, with more to come.
 
     No outcome of an evaluation: what was measured becomes part of the row that the judgement ends with.
     """
 
-    state: bytes = field(repr=False)
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageAnswers:
+    """What a sealed state has answered in one stage of its judgement, before text of the next stage was shown."""
+
+    position_set: str
+    """Identifies the positions of the stage."""
+    log_probs: bytes = field(repr=False)
+    """[N] little-endian 64-bit floats: the targets' log-probabilities in each window (nats)."""
+    audit: Audit
+    resources: Resources
+    trust: Trust
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return np.frombuffer(self.log_probs, "<f8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Part):
+    """The first half of an evaluation for a claim: a training whose state is judged later, by another request."""
+
+    state: bytes = field(repr=False)
+    answers: tuple[StageAnswers, ...] = ()
+    """Of the stages of its judgement that are over."""
 
     @property
     def outcome(self) -> Literal["trained"]:
         return "trained"
 
 
-Landed = Evaluation | Trained
-"""What an evaluator returns: a whole evaluation, or the first half of one."""
+@dataclass(frozen=True, kw_only=True)
+class Answered(Part):
+    """A stage of a judgement that is not the last: the next is asked when all states of the claim have answered it."""
+
+    stage: int
+    """From 0."""
+    answers: StageAnswers
+
+    @property
+    def outcome(self) -> Literal["answered"]:
+        return "answered"
+
+
+Landed = Evaluation | Trained | Answered
+"""What an evaluator returns: a whole evaluation, or a part of one."""
 
 # ---------------------------------------------------------------- the rest of the archive's rows
 

@@ -121,6 +121,8 @@ class Tree:
         """Moves of claims whose training is sealed: its state is kept, and is judged later."""
         self.judging: set[int] = set()
         """Those of them whose judgement has begun, so that text of its split was shown to a sandbox."""
+        self.answered: dict[int, int] = {}
+        """Of them, by move: how many stages of the judgement are over, the last one left out."""
         self.noise_prior: NoisePrior | None = None
         """What earlier runs or the task tell of the seed deviation."""
         self.deterministic = False

@@ -6,6 +6,7 @@ A task is trusted code and data. Candidates never import this module; they impor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -30,6 +31,8 @@ LEAST_MEMORY_MB = 256
 _MOST_SYMBOLS = 10**7
 _SAMPLE = 1 << 23  # tokens to count n-grams in
 _CLAIM_WINDOWS = 3072
+_MOST_STAGES = 64
+_ENOUGH_STAGES = 8
 _PROMPTS = Path(__file__).resolve().parent / "prompts" / "language_model"
 
 
@@ -137,6 +140,9 @@ class LanguageModelTask:
     claim_windows: int | None = None
     """Windows of ``select`` and ``holdout`` at which evaluations for a claim are judged, at most; None: 3,072. See
     ``train.language_model.judgement``. The error of a difference falls with their square root."""
+    claim_stages: int | None = 1
+    """Positions of each window that a claim is judged at, in stages (``train.language_model.stages``); null: as many as
+    make windows times stages ``claim_windows``, at most 8. Each stage starts two sandboxes an evaluation."""
     audit_tolerance: float = 2e-3
     """Largest tolerated difference (nats) between a claim and its audit at one position."""
 
@@ -162,6 +168,8 @@ class LanguageModelTask:
             )
         if self.claim_windows is not None and self.claim_windows < 2:
             raise ValueError(f"task.claim_windows is {self.claim_windows}; expected a number of at least 2, or null")
+        if self.claim_stages is not None and not 1 <= self.claim_stages <= _MOST_STAGES:
+            raise ValueError(f"task.claim_stages is {self.claim_stages}; expected 1 to {_MOST_STAGES}, or null")
         for name in ("context", "rows", "batch", "audit_screen", "audit_claim"):
             if not 1 <= (value := getattr(self, name)) <= _MOST_SYMBOLS:
                 bound = "at least 1" if value < 1 else f"at most {_MOST_SYMBOLS:,}"
@@ -300,6 +308,12 @@ class LanguageModelTask:
             return np.array(rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)])
         text = self.corpus.evaluation(split)
         return evaluation_rows(text, max(2, min(len(text) // (self.context + 1), most)), self.context)
+
+    def stages_for(self, windows: int) -> int:
+        """Return the positions of each window that a claim is judged at, where the split has so many windows."""
+        if self.claim_stages is not None:
+            return self.claim_stages
+        return min(_ENOUGH_STAGES, math.ceil((self.claim_windows or _CLAIM_WINDOWS) / windows))
 
     def spare_rows(self, split: EvaluationSplit) -> Symbols:
         """Return [N, context + 1] symbols of windows between those of ``claim_rows``, at most as many; N may be 0."""

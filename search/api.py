@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from archive.records import Landed, Node, Request, Trained
+from archive.records import Landed, Node, Part, Request
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Operator
@@ -197,7 +197,7 @@ class Search(RunController):
     def tell(self, landed: Landed) -> None:
         """Record a result, as ``RunController.tell`` does, and let observers know."""
         super().tell(landed)
-        if not isinstance(landed, Trained):
+        if not isinstance(landed, Part):
             for observer in self._observers:
                 observer.landed(self, landed)
 
@@ -213,7 +213,7 @@ class Search(RunController):
         """Evaluate in a free slot of this process and wait: in a sandbox, or by the function of an ``OwnTask``.
 
         Threads of your own may call it at the same time. While all slots are taken, it waits; functions need no slot.
-        Of an evaluation for a claim, each call makes one half (see ``search/run/sealing.py``).
+        Of an evaluation for a claim, each call makes one part (see ``search/run/sealing.py``).
 
         Raises TypeError if the executor evaluates elsewhere.
         """

@@ -7,6 +7,7 @@
     score     the claims have arrived, the scoring sandbox is still open
     audit     the audited logits have arrived, the auditing sandbox is still open
     seal      a training for a claim is sealed, and not judged yet
+    stage     the answers of a stage of a judgement are recorded, and the next stage has not begun
     landed    an evaluation has reached the search, and is not recorded yet
     commit    an evaluation is recorded
 
@@ -20,7 +21,7 @@ import os
 import signal
 from typing import Literal
 
-Point = Literal["move", "node", "launch", "train", "score", "audit", "seal", "landed", "commit"]
+Point = Literal["move", "node", "launch", "train", "score", "audit", "seal", "stage", "landed", "commit"]
 _passed = itertools.count(1)
 
 

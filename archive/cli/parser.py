@@ -57,7 +57,8 @@ standard input. ID is any start of a node's id that fits one node. FILE is ${ENV
 {DEFAULT_NAME} in the current directory.
 
 tables   runs nodes parents files sources moves refusals evaluations curves window_scores case_scores
-         trainings judgements llm_requests llm_calls decisions events studies study_runs research_ideas
+         trainings judgements stage_answers llm_requests llm_calls decisions events studies study_runs
+         research_ideas
 views    leaderboard progress noise operator_stats change_kind_stats model_stats calls spending failures ideas suspects
          violations claims repeats cases throughput early_correlation ablations programs run_summary scores gains
          study_evaluations items

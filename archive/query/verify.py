@@ -97,6 +97,11 @@ _WRONG = {
         "SELECT run || ' ' || move FROM judgements AS j "
         "WHERE NOT EXISTS (FROM trainings AS t WHERE t.run = j.run AND t.move = j.move AND t.arrival < j.arrival)"
     ),
+    "answers of a stage before the judgement began, or stored twice": (
+        "SELECT run || ' ' || move FROM stage_answers AS s "
+        "WHERE NOT EXISTS (FROM judgements AS j WHERE j.run = s.run AND j.move = s.move AND j.arrival < s.arrival) "
+        "UNION ALL SELECT run || ' ' || move FROM stage_answers GROUP BY run, move, stage HAVING count(*) > 1"
+    ),
     "case scores without their evaluation": (
         "SELECT DISTINCT c.node_id FROM case_scores AS c ANTI JOIN evaluations AS e USING (node_id, seed, purpose)"
     ),
@@ -128,7 +133,8 @@ _WRONG = {
     "place in the order of arrival used twice": (
         "SELECT run || ' ' || arrival FROM (SELECT run, arrival FROM moves UNION ALL SELECT run, arrival FROM nodes "
         "UNION ALL SELECT run, arrival FROM refusals UNION ALL SELECT run, arrival FROM evaluations "
-        "UNION ALL SELECT run, arrival FROM trainings UNION ALL SELECT run, arrival FROM judgements) "
+        "UNION ALL SELECT run, arrival FROM trainings UNION ALL SELECT run, arrival FROM judgements "
+        "UNION ALL SELECT run, arrival FROM stage_answers) "
         "GROUP BY run, arrival HAVING count(*) > 1"
     ),
 }

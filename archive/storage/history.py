@@ -18,8 +18,10 @@ from archive.records import (
     Event,
     MoveRecord,
     Node,
+    Purpose,
     Refusal,
     Run,
+    StageAnswers,
     WindowScores,
 )
 from archive.steering import KIND as STEER
@@ -50,8 +52,8 @@ class History:
     def last_arrival(self) -> int:
         """Return the highest ``arrival`` of all rows; 0 in an empty archive."""
         tables = (
-            "moves", "refusals", "nodes", "trainings", "judgements", "evaluations", "decisions", "events",
-            "studies",
+            "moves", "refusals", "nodes", "trainings", "judgements", "stage_answers", "evaluations", "decisions",
+            "events", "studies",
         )  # fmt: skip
         return max(int(self._query(f"SELECT coalesce(max(arrival), 0) FROM {table}")[0][0]) for table in tables)
 
@@ -86,6 +88,8 @@ class History:
                 tree.record(record)
         tree.trained |= self._moves_in("trainings", run.run)
         tree.judging |= self._moves_in("judgements", run.run)
+        answered = "SELECT move, count(*) FROM stage_answers WHERE run = ? GROUP BY move"
+        tree.answered.update(self._query(answered, [run.run]))
         tree.steer(Steering.of(self.events(run.run, STEER)))
         return tree
 
@@ -142,6 +146,20 @@ class History:
         """Return hash and size of a sealed state, and what was measured; None if that training is not sealed."""
         found = self._query("SELECT sha, bytes, measured FROM trainings WHERE run = ? AND move = ?", [run, move])
         return found[0] if found else None
+
+    def answers(self, run: str, move: int) -> tuple[StageAnswers, ...]:
+        """Return what a sealed state has answered, stage by stage."""
+        sql = "SELECT position_set, log_probs, measured FROM stage_answers WHERE run = ? AND move = ? ORDER BY stage"
+        return tuple(rows.answers_of(name, bytes(found), more) for name, found, more in self._query(sql, [run, move]))
+
+    def text_shown(self, purpose: Purpose, run: str, since: int) -> bool:
+        """Return whether text of a purpose's split was shown before a claim, whose first move is ``since``."""
+        sql = (
+            "SELECT 1 FROM moves AS m WHERE m.purpose = ? AND NOT (m.run = ? AND m.move >= ?) AND ("
+            "EXISTS (FROM judgements AS j WHERE j.run = m.run AND j.move = m.move) OR "
+            "EXISTS (FROM evaluations AS e WHERE e.run = m.run AND e.move = m.move)) LIMIT 1"
+        )
+        return bool(self._query(sql, [purpose, run, since]))
 
     def secret(self, purpose: str) -> bytes | None:
         found = self._query("SELECT secret FROM secrets WHERE purpose = ?", [purpose])

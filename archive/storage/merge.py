@@ -31,6 +31,7 @@ _KEYS = {
     "window_scores": ("node_id", "seed", "purpose"),
     "trainings": ("run", "move"),
     "judgements": ("run", "move"),
+    "stage_answers": ("run", "move", "stage"),
     "case_scores": ("node_id", "seed", "purpose"),
     "llm_requests": ("request",),
     "llm_calls": ("run", "move", "turn", "called_at"),
@@ -43,7 +44,17 @@ _KEYS = {
 _OF_NO_RUN = {"studies": ("study", "digest"), "research_ideas": ("idea",)}
 """The same of the tables whose rows belong to no run."""
 
-_ARRIVES = ("moves", "refusals", "nodes", "trainings", "judgements", "evaluations", "decisions", "events")
+_ARRIVES = (
+    "moves",
+    "refusals",
+    "nodes",
+    "trainings",
+    "judgements",
+    "stage_answers",
+    "evaluations",
+    "decisions",
+    "events",
+)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from archive.llm_calls import LlmCall, LlmRequest
 from archive.records import (
+    Answered,
     Audit,
     Candidate,
     CaseScore,
@@ -33,6 +34,7 @@ from archive.records import (
     Resources,
     Run,
     Scored,
+    StageAnswers,
     Trained,
     WindowScores,
 )
@@ -233,8 +235,8 @@ def training_row(trained: Trained, sha: str, sealed_at: float, arrival: int) -> 
     return (request.run, request.move, sha, len(trained.state), to_json(measured), to_time(sealed_at), arrival)
 
 
-def trained_of(measured: str, request: Request, state: bytes) -> Trained:
-    """Return a sealed training with its state."""
+def trained_of(measured: str, request: Request, state: bytes, answers: tuple[StageAnswers, ...] = ()) -> Trained:
+    """Return a sealed training with its state, and what it has answered so far."""
     found = json.loads(measured)
     steps, elapsed, losses = found.pop("curve")
     return Trained(
@@ -242,12 +244,29 @@ def trained_of(measured: str, request: Request, state: bytes) -> Trained:
         | {
             "request": request,
             "state": state,
+            "answers": answers,
             "conditions": Conditions(**found["conditions"]),
             "resources": Resources(**found["resources"]),
             "metrics": {name: float(value) for name, value in found["metrics"].items()},
             "curve": tuple(map(CurvePoint, steps, map(float, elapsed), map(float, losses))),
         }
     )
+
+
+ANSWERS = "run, move, stage, position_set, log_probs, measured, answered_at, arrival"
+
+
+def answers_row(answered: Answered, answered_at: float, arrival: int) -> Row:
+    request, answers = answered.request, answered.answers
+    measured = {"audit": vars(answers.audit), "resources": vars(answers.resources), "trust": answers.trust}
+    key = request.run, request.move, answered.stage, answers.position_set
+    return (*key, answers.log_probs, to_json(measured), to_time(answered_at), arrival)
+
+
+def answers_of(position_set: str, log_probs: bytes, measured: str) -> StageAnswers:
+    found = json.loads(measured)
+    audit, resources = Audit(**found["audit"]), Resources(**found["resources"])
+    return StageAnswers(position_set, log_probs, audit, resources, found["trust"])
 
 
 WINDOWS = "node_id, seed, purpose, position_set, windows, scores"

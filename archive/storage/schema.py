@@ -20,7 +20,7 @@ from archive.errors import NotAnArchive
 from archive.storage import codes
 from archive.storage.database import CATALOG
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 
 _FOLDER = Path(__file__).parent
 _READS_ROWIDS = ("events", "runs")

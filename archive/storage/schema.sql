@@ -3,7 +3,7 @@
 -- No PRIMARY KEY: its index makes every commit slower as the archive grows. The single writer checks uniqueness.
 -- Ids that are joined on are not compressed: queries take a quarter less time, and 100,000 nodes 3 MB more.
 -- Times are UTC. Column names are public interface: users write them in queries.
--- `arrival` numbers the rows of moves, refusals, nodes, trainings, judgements, evaluations, decisions and events as they came:
+-- `arrival` numbers the rows of moves, refusals, nodes, trainings, judgements, stage_answers, evaluations, decisions and events as they came:
 -- a resumed search rebuilds its tree from it. Times cannot serve for that, since clocks stand still and step back.
 
 CREATE TABLE meta (
@@ -216,6 +216,19 @@ CREATE TABLE judgements (
     move     INTEGER NOT NULL,
     began_at TIMESTAMP NOT NULL,
     arrival  BIGINT NOT NULL
+);
+
+-- What a state has answered in a stage of its judgement that is not the last one: all states of the claim have a row before
+-- any of them is shown text of the next stage.
+CREATE TABLE stage_answers (
+    run          VARCHAR NOT NULL,
+    move         INTEGER NOT NULL,
+    stage        INTEGER NOT NULL,            -- from 0
+    position_set VARCHAR NOT NULL,
+    log_probs    BLOB NOT NULL,             -- little-endian 64-bit floats: nats by window
+    measured     JSON NOT NULL,
+    answered_at  TIMESTAMP NOT NULL,
+    arrival      BIGINT NOT NULL
 );
 
 -- The result of each case of an evaluation that a scorer judged, in the order of the cases; of a failed one those before

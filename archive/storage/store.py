@@ -26,6 +26,7 @@ import duckdb
 from archive.errors import ArchiveError, ArchiveLocked
 from archive.llm_calls import LlmCall, LlmRequest, Spending
 from archive.records import (
+    Answered,
     CaseScore,
     Conditions,
     CurvePoint,
@@ -34,6 +35,7 @@ from archive.records import (
     Event,
     MoveRecord,
     Node,
+    Purpose,
     Refusal,
     Request,
     Run,
@@ -295,7 +297,21 @@ class Archive:
             return None
         sha, size, measured = found
         state = self._states.read(request.run, request.move, size, sha)
-        return None if state is None else rows.trained_of(measured, request, state)
+        answers = self._history.answers(request.run, request.move)
+        return None if state is None else rows.trained_of(measured, request, state, answers)
+
+    def keep_answers(self, answered: Answered) -> None:
+        """Keep what a sealed state has answered in a stage of its judgement."""
+        with self.transaction():
+            row = rows.answers_row(answered, self._clock(), self._arrival())
+            self._writer.insert("stage_answers", rows.ANSWERS, row)
+
+    def text_shown(self, purpose: Purpose, run: str, since: int) -> bool:
+        """Return whether text of a purpose's split was shown to a sandbox before a claim of this run.
+
+        since: the claim's first move. Counts the claims of all runs in this archive.
+        """
+        return self._history.text_shown(purpose, run, since)
 
     def begin_judgement(self, run: str, move: int) -> None:
         """Record that a sealed state is about to be judged. Call it before any text of the split is shown."""

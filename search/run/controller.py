@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from archive.records import Decision, Evaluation, Landed, Request, Trained
+from archive.records import Decision, Evaluation, Landed, Part, Request
 from search.claims.claim import (
     NoClaim,
     Verdict,
@@ -162,11 +162,11 @@ class RunController:
         return None
 
     def tell(self, landed: Landed) -> None:
-        """Record the result of an evaluation, or that the first half of one for a claim has ended.
+        """Record the result of an evaluation, or that a part of one for a claim has ended.
 
         Raises SearchStopped if the search cannot continue after it.
         """
-        if not isinstance(landed, Trained):
+        if not isinstance(landed, Part):
             landed = joined(landed)
             self._count(landed)
         self.engine.tell(landed)

@@ -24,6 +24,7 @@ import numpy as np
 from archive.records import (
     ROOT_OPERATOR,
     WITHDRAWN,
+    Answered,
     Candidate,
     Evaluation,
     Failed,
@@ -265,7 +266,7 @@ class Engine:
         """
         if request.purpose != "screen":
             request = replace(request, case_key=self.archive.secret("cases"))
-            return request if request.seal else replace(request, position_key=self.archive.secret("positions"))
+            return request if request.seal else self._sealed.annotate(request)
         return for_screening(self.tree, request, self.parts.task)
 
     def close(
@@ -448,6 +449,10 @@ class Engine:
             self._sealed.seal(landed)
             self._losses.pop(landed.request.move, None)
             fault("seal")
+        elif isinstance(landed, Answered):
+            self._sealed.answer(landed)
+            self._losses.pop(landed.request.move, None)
+            fault("stage")
         else:
             self._record(landed)
 

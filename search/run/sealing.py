@@ -5,6 +5,10 @@ An evaluation for a claim is one move and two requests. The first ends with a st
 and judges it at text of ``select`` or ``holdout``. So no training of a stage can have been told anything by a sandbox
 that has been shown this text. After a kill both halves resume: what is sealed is not trained again.
 
+A judgement may have stages (``train.language_model.stages``), each of them a request of its own: what a state has
+answered is a row before the next stage of any state of the claim is issued. A sandbox is started for each stage, from
+the sealed state: what counts is the order, and sandboxes that wait would take the memory of all states at once.
+
 What an evaluator returns as a whole, although it was asked for the first half only, is recorded at once.
 """
 
@@ -12,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import reduce
 
-from archive.records import Evaluation, Replicate, Request, Resources, Scored, Trained
+from archive.records import Answered, Evaluation, Replicate, Request, Resources, Scored, Trained
 from archive.storage.store import Archive
 from archive.tree import Tree
 from search.claims.error_budget import is_claim
@@ -37,18 +42,32 @@ class SealedTrainings:
         self._archive.seal(trained)
         self._tree.trained.add(trained.request.move)
 
+    def answer(self, answered: Answered) -> None:
+        """Keep the answers of a stage until the claim is over."""
+        self._archive.keep_answers(answered)
+        self._tree.answered[answered.request.move] = answered.stage + 1
+
+    def annotate(self, request: Request) -> Request:
+        """Add to a judgement the key to its positions, and whether an earlier claim was shown the text before them."""
+        since = ClaimState.of(self._tree).moves[0].number
+        shown = self._archive.text_shown(request.purpose, self._tree.run, since)
+        return replace(request, position_key=self._archive.secret("positions"), text_shown=shown)
+
     def waiting(self, in_flight: Collection[int]) -> list[int]:
         """Return the moves that may be judged now; none while an open evaluation of the claim is without its state.
 
-        Those of an earlier stage, and of finalists that are out, are not needed any more.
+        Of judgements with several stages only those that are behind: no state is asked the next stage before all have
+        answered this one. Moves of an earlier stage of the claim, and of finalists that are out, are not needed any
+        more.
         """
         tree = self._tree
         claim = {n: r.move for n, r in tree.open_moves.items() if isinstance(r.move, Replicate) and is_claim(r)}
         if not claim or not tree.trained.issuperset(claim):
             return []
         stage, nodes = claim[max(claim)].purpose, {tree.root, *ClaimState.of(tree).chosen(tree)}
-        needed = (n for n, move in sorted(claim.items()) if move.purpose == stage and move.node_id in nodes)
-        return [number for number in needed if number not in in_flight]
+        needed = [n for n, move in sorted(claim.items()) if move.purpose == stage and move.node_id in nodes]
+        answered = {number: tree.answered.get(number, 0) for number in needed}
+        return [n for n in needed if answered[n] == min(answered.values()) and n not in in_flight]
 
     def unusable(self, waiting: Collection[int]) -> list[int]:
         """Return the moves whose state cannot be used; none once a judgement of their stage has begun.
@@ -84,18 +103,20 @@ class SealedTrainings:
 
 
 def joined(evaluation: Evaluation) -> Evaluation:
-    """Return both halves of an evaluation as one; a ``lost`` judgement, which is made again, stays as it is."""
+    """Return the parts of an evaluation as one; a ``lost`` judgement, which is made again, stays as it is."""
     trained = evaluation.request.trained
     if trained is None or evaluation.outcome == "lost":
         return evaluation
     if isinstance(evaluation, Scored):
         evaluation = replace(evaluation, metrics={**trained.metrics, **evaluation.metrics})
+    used = reduce(_sum, [*(stage.resources for stage in trained.answers), evaluation.resources], trained.resources)
+    trusts = (trained.trust, *(stage.trust for stage in trained.answers))
     return replace(
         evaluation,
         request=replace(evaluation.request, trained=None),
         conditions=trained.conditions,
-        resources=_sum(trained.resources, evaluation.resources),
-        trust=evaluation.trust if trained.trust == "audited" else trained.trust,
+        resources=used,
+        trust=next((trust for trust in trusts if trust != "audited"), evaluation.trust),
         started_at=trained.started_at,
         log=trained.log,
         curve=trained.curve,
@@ -108,7 +129,10 @@ def without_state(evaluation: Evaluation) -> Evaluation:
 
 
 def _sum(training: Resources, judgement: Resources) -> Resources:
-    """Return what both halves have used. Seconds, steps and machine speed are the training's."""
+    """Return what a training and its judgement, or a stage of it, have used.
+
+    Seconds, steps and machine speed are the training's.
+    """
     names = dict.fromkeys([*training.phases, *judgement.phases])
     peaks = [used.peak_device_mb for used in (training, judgement) if used.peak_device_mb is not None]
     return replace(

@@ -8,6 +8,7 @@ from typing import Any
 
 from archive.llm_calls import LlmCall, LlmRequest
 from archive.records import (
+    Answered,
     Audit,
     Candidate,
     Conditions,
@@ -26,6 +27,7 @@ from archive.records import (
     Resources,
     Run,
     Scored,
+    StageAnswers,
     Trained,
     node_id_for,
 )
@@ -86,6 +88,15 @@ def trained(request: Request, state: bytes = b"state", *, conditions: Conditions
         "metrics": {"parameters": 1000.0},
     }
     return Trained(request=request, conditions=conditions, state=state, **{**facts, **more})
+
+
+def answered(request: Request, stage: int) -> Answered:
+    used = Resources(0.0, {"launch": 0.5, "score": 1.0}, 1.5, 200.0)
+    answers = StageAnswers(f"set {stage}", bytes(8 * (stage + 1)), Audit(5, 0.0, 0.25), used, "audited")
+    return Answered(
+        request=request, conditions=HERE, resources=used, trust="audited", sandbox="bwrap", device="cpu",
+        started_at=START, finished_at=START + 1.5, stage=stage, answers=answers,
+    )  # fmt: skip
 
 
 def a_call(run: str = "night", move: int = 1, turn: int = 0, **more: Any) -> LlmCall:

@@ -17,6 +17,7 @@ from archive_sample import (
     a_family,
     a_request,
     an_ablation,
+    answered,
     failed,
     request_for,
     scored,
@@ -57,6 +58,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ArchiveReader:
         request = replace(request_for(nodes[1], 61, "report"), move=reporting.number)
         archive.seal(trained(request))
         archive.begin_judgement(request.run, request.move)
+        archive.keep_answers(answered(request, 0))
         diary.record(scored(request, 3.1, windows=windows))
         archive.decide(Decision("night", "leader", nodes[1].node_id, "best mean", {}, START))
         archive.note(Event("night", "cheating", "found cheating", START, nodes[2].node_id))

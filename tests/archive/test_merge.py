@@ -33,7 +33,8 @@ from archive.storage.store import Archive
 
 OLD = Path(__file__).with_name("data") / "schema_1.duckdb.gz"
 TABLES = ("runs", "nodes", "parents", "files", "sources", "moves", "refusals", "evaluations", "curves",
-          "window_scores", "trainings", "judgements", "llm_requests", "llm_calls", "decisions", "events")  # fmt: skip
+          "window_scores", "trainings", "judgements", "stage_answers", "llm_requests", "llm_calls",
+          "decisions", "events")  # fmt: skip
 
 
 def make(path: Path, name: str = "night", run_id: str | None = None) -> Path:

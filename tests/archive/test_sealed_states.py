@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from archive_sample import HERE, Diary, a_curve, a_run, request_for, trained
+from archive_sample import HERE, Diary, a_curve, a_run, answered, request_for, trained
 
 from archive.errors import ArchiveError
 from archive.query.query import open_reader
@@ -48,7 +48,26 @@ def test_a_sealed_training_comes_back_as_it_was_in_another_session(path: Path) -
         assert (tree.trained, tree.judging) == ({request.move}, set())
         archive.begin_judgement(request.run, request.move)
         assert archive.tree(a_run(), HERE).judging == {request.move}
+        for stage in range(2):
+            archive.keep_answers(answered(request, stage))
+        assert archive.tree(a_run(), HERE).answered == {request.move: 2}
+        again = archive.sealed(request)
+        assert again is not None
+        assert again.answers == (answered(request, 0).answers, answered(request, 1).answers)
     assert not verify(open_reader(path)).rows
+
+
+def test_text_is_shown_by_any_claim_but_the_present_one(path: Path) -> None:
+    with Archive.open(path) as archive:
+        first, second = a_request(archive), a_request(archive, "other")
+        for request in (first, second):
+            archive.seal(trained(request, STATE))
+            assert not archive.text_shown("report", request.run, request.move), "nothing was judged yet"
+        archive.begin_judgement(first.run, first.move)
+        assert not archive.text_shown("report", first.run, first.move)
+        assert archive.text_shown("report", first.run, first.move + 1), "to a later claim of the run"
+        assert archive.text_shown("report", second.run, second.move)
+        assert not archive.text_shown("confirm", second.run, second.move), "another split"
 
 
 def test_nobody_else_can_read_the_states(path: Path) -> None:
@@ -115,9 +134,10 @@ def test_merged_archives_have_the_rows_and_not_the_files(tmp_path: Path) -> None
         request = a_request(archive)
         archive.seal(trained(request, STATE))
         archive.begin_judgement(request.run, request.move)
+        archive.keep_answers(answered(request, 0))
     list(merge(tmp_path / "a.duckdb", [tmp_path / "b.duckdb"]))
     with Archive.open(tmp_path / "a.duckdb") as archive:
         tree = archive.tree(a_run(), HERE)
-        assert (tree.trained, tree.judging) == ({request.move}, {request.move})
+        assert (tree.trained, tree.judging, tree.answered) == ({request.move}, {request.move}, {request.move: 1})
         assert archive.sealed(request) is None
     assert not verify(open_reader(tmp_path / "a.duckdb")).rows

@@ -16,6 +16,7 @@ import pytest
 from attacking import Attack, program
 
 import search
+from archive.query.query import open_reader
 from archive.records import Candidate, Propose
 from archive.storage.store import Archive
 from operators.base import Context
@@ -133,14 +134,23 @@ def test_a_planted_attack_is_not_crowned(name: str, judge: AuditedEvaluator, tmp
 
 @pytest.mark.nightly
 def test_an_honest_better_program_is_crowned(judge: AuditedEvaluator, tmp_path: Path) -> None:
-    found = searched(BETTER, judge, tmp_path / "a.duckdb")
+    """By a claim in stages, which is a narrower one."""
+    in_stages = AuditedEvaluator(dataclasses.replace(judge.task, claim_stages=3), judge.sandbox)
+    found = searched(BETTER, in_stages, tmp_path / "a.duckdb")
     assert champion(found) is not None, found.result
+    asked = open_reader(tmp_path / "a.duckdb").query("SELECT DISTINCT stage FROM stage_answers ORDER BY stage")
+    assert asked.rows == [(0,), (1,)]
 
 
-@pytest.mark.slow
-def test_a_cheat_that_remembers_everything_leads_and_is_not_crowned(task: LanguageModelTask, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "stages", [pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.nightly)]
+)
+def test_a_cheat_that_remembers_everything_leads_and_is_not_crowned(
+    task: LanguageModelTask, tmp_path: Path, stages: int
+) -> None:
     """Without any sandbox: the protocol of a claim holds by itself."""
     source = (HERE / "planted" / "remembers_everything.py").read_text().replace('"MEMORY"', repr(str(tmp_path / "m")))
+    task = dataclasses.replace(task, claim_stages=stages)
     found = searched(source, AuditedEvaluator(task, NoSandbox()), tmp_path / "a.duckdb")
     tree = found.tree
     leader = tree.leader()

@@ -118,19 +118,24 @@ def test_a_kill_at_each_point_of_an_evaluation_leaves_nothing(tmp_path: Path, po
 
 
 @pytest.mark.timeout(300)
-def test_a_kill_between_the_halves_of_a_claim_repeats_no_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", ["seal", "stage"])
+def test_a_kill_between_the_parts_of_a_claim_repeats_none(tmp_path: Path, point: str) -> None:
     """With a stub for the evaluator: what is sealed is judged later, after the other trainings of its stage."""
-    words = (*STUB, "run=night", "executor.slots=2", "operators=numeric", "+evaluator.halves=true")
+    words = (*STUB, "run=night", "executor.slots=2", "operators=numeric", "+evaluator.stages=2")
     archive = tmp_path / "treewright.duckdb"
     states = Path(f"{archive}.states")
-    killed = search(tmp_path, *words, stub=False, timeout=140, TREEWRIGHT_FAULT="seal:8")
+    killed = search(
+        tmp_path, *words, stub=False, timeout=140, TREEWRIGHT_FAULT=f"{point}:{8 if point == 'seal' else 4}"
+    )
     assert killed.returncode == -signal.SIGKILL, f"it was not reached: {killed.stdout}{killed.stderr}"
     sealed = set(rows(archive, "SELECT move, sha FROM trainings"))
-    assert len(sealed) == 8
+    answered = set(rows(archive, "SELECT move, answered_at FROM stage_answers"))
+    assert (len(sealed) == 8) if point == "seal" else (len(answered) == 4)
     assert states.exists()
     done = search(tmp_path, *words, stub=False, timeout=140)
     assert done.returncode == 0, done.stderr
     settled(archive)
     assert not states.exists(), "removed with the verdict"
-    assert sealed < set(rows(archive, "SELECT move, sha FROM trainings"))
+    assert sealed <= set(rows(archive, "SELECT move, sha FROM trainings"))
+    assert answered < set(rows(archive, "SELECT move, answered_at FROM stage_answers"))
     assert list(verify(open_reader(archive)).rows) == [], "no training is there twice, and each judgement has its own"

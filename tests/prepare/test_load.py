@@ -87,6 +87,7 @@ def test_no_direction_names_the_key(config: dict[str, Any], metric: object) -> N
         ({"context": 0}, "task.context is 0; expected a number of at least 1"),
         ({"audit_claim": 0}, "task.audit_claim is 0"),
         ({"claim_windows": 1}, "task.claim_windows is 1"),
+        ({"claim_stages": 0}, "task.claim_stages is 0; expected 1 to 64, or null"),
     ],
 )
 def test_what_is_wrong_is_named(config: dict[str, Any], change: dict[str, Any], message: str) -> None:

@@ -13,7 +13,19 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from archive.records import Conditions, CurvePoint, Failed, Landed, Request, Resources, Scored, Trained
+from archive.records import (
+    Answered,
+    Audit,
+    Conditions,
+    CurvePoint,
+    Failed,
+    Landed,
+    Request,
+    Resources,
+    Scored,
+    StageAnswers,
+    Trained,
+)
 from operators.languages.parameters import read_parameters
 from prepare.language_model import LanguageModelTask
 from train.hardware.slots import Slot
@@ -36,10 +48,12 @@ class StubEvaluator:
         defect: str = "",
         effect: float = 0.3,
         halves: bool = False,
+        stages: int = 0,
     ) -> None:
         """``diary``: a file that gets a line for each evaluation, before the search hears of it.
 
         ``defect``: that of failures (see ``Failed``). ``halves``: end after the training where a request asks for it.
+        ``stages``: so, and judge in that many stages.
         """
         self.task = task
         self.sandbox = sandbox
@@ -51,7 +65,8 @@ class StubEvaluator:
         self.diary = diary
         self.defect = defect
         self.effect = effect
-        self.halves = halves
+        self.halves = halves or stages > 0
+        self.stages = stages
         self.asked: list[Request] = []
 
     def gate(self, files: Mapping[str, str]) -> str | None:
@@ -94,6 +109,9 @@ class StubEvaluator:
             return Failed(**common, outcome=self.outcome, **why)
         if self.halves and request.seal:
             return Trained(**common, state=b"of the stub")
+        if request.trained is not None and (stage := len(request.trained.answers)) < self.stages - 1:
+            answers = StageAnswers(f"stage {stage}", bytes(8), Audit(1, 0.0, 0.0), common["resources"], "audited")
+            return Answered(**common, stage=stage, answers=answers)
         score = self.score(request)
         if self.diary is not None and not cancelled.is_set():
             with open(self.diary, "a") as diary:

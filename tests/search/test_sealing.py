@@ -76,8 +76,8 @@ class Session:
 
     def play(self, until: Callable[[Session], bool] = lambda session: False) -> RunResult | None:
         """Play to the end, or until it is killed; None then."""
-        settings = {"budget": BUDGET, **self.overrides}
-        with search.Search(TASK, operators="tune", archive=self.path, run="night", **settings) as self.search:
+        settings = {"run": "night", "budget": BUDGET, **self.overrides}
+        with search.Search(TASK, operators="tune", archive=self.path, **settings) as self.search:
             flying: list[Request] = []
             while True:
                 while len(flying) < self.slots and (request := self.search.ask(self.slots - len(flying))) is not None:
@@ -89,9 +89,12 @@ class Session:
                 if until(self):
                     return None
                 request = flying.pop(0)
-                landed = evaluated(request, self.fails(request))
+                landed = self.landed(request, self.fails(request))
                 self.search.tell(landed)
                 self.told.append(landed)
+
+    def landed(self, request: Request, outcome: Outcome | None) -> Landed:
+        return evaluated(request, outcome)
 
     def _check(self, request: Request, flying: list[Request]) -> None:
         """The wall itself: while anything of a stage is to be trained, nothing of it is shown."""

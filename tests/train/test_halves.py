@@ -1,4 +1,4 @@
-"""An evaluation for a claim in two halves, with real sandboxes: trained and sealed, then judged from the state."""
+"""An evaluation for a claim in parts, with real sandboxes: trained and sealed, then judged from the state in stages."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from dataclasses import replace
 
 import pytest
 
-from archive.records import Failed, Request, Scored, Trained
+from archive.records import Answered, Failed, Landed, Request, Scored, Trained
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 
 KEY = bytes(32)
 
 
-def evaluated(evaluator: AuditedEvaluator, request: Request) -> Scored | Failed | Trained:
+def evaluated(evaluator: AuditedEvaluator, request: Request) -> Landed:
     return evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
 
 
-def test_two_halves_give_what_the_whole_gives(evaluator: AuditedEvaluator, toy_seed: str) -> None:
+def test_the_parts_give_what_the_whole_gives(evaluator: AuditedEvaluator, toy_seed: str) -> None:
+    evaluator = AuditedEvaluator(replace(evaluator.task, claim_stages=2), evaluator.sandbox)
     whole_request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "report", position_key=KEY)
     whole = evaluated(evaluator, whole_request)
     trained = evaluated(evaluator, replace(whole_request, seal=True, position_key=b""))
     assert isinstance(trained, Trained), trained
     assert not {"score", "audit"} & trained.resources.phases.keys(), "no text of the split was shown to a sandbox"
     assert trained.metrics["state_bytes"] == len(trained.state)
+    answered = evaluated(evaluator, replace(whole_request, trained=trained))
+    assert isinstance(answered, Answered), answered
+    trained = replace(trained, answers=(answered.answers,))
     judged = evaluated(evaluator, replace(whole_request, trained=trained))
     assert isinstance(whole, Scored), whole
     assert isinstance(judged, Scored), judged
-    assert not {"rehearse", "train", "check"} & judged.resources.phases.keys(), "nothing was trained again"
+    for part in (answered, judged):
+        assert part.resources.phases.keys() == {"launch", "score", "audit"}, "nothing was trained again"
     assert judged.windows is not None
     assert whole.windows is not None
     assert judged.windows.position_set == whole.windows.position_set

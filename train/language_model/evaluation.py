@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archive.records import SPLIT_OF, Audit, Request, Split, WindowScores
+from archive.records import SPLIT_OF, Audit, Request, Split, StageAnswers, WindowScores
 from prepare.language_model import Buffer, LanguageModelTask
 from prepare.scoring import Floats, Measure, Symbols
 from train.hardware.speed import harmonic_mean, machine_speed
@@ -64,6 +64,7 @@ class EvaluationPipeline:
     def run(self) -> tuple[float, Audit, WindowScores | None]:
         """Return the score, the audit, and the windows' scores of an evaluation for a claim.
 
+        Of a judgement with several stages this is the last one. A request without a sealed training makes all.
         Raises Aborted for any other outcome, OSError if the machine fails.
         """
         request = self.sandboxes.request
@@ -87,10 +88,43 @@ class EvaluationPipeline:
         self.progress.machine_speed = harmonic_mean(before, machine_speed(cores))
         return state
 
+    def next_stage(self) -> int | None:
+        """Return the stage that a request asks a sealed state for, from 0; None unless another one follows it."""
+        request = self.sandboxes.request
+        if request.trained is None or request.purpose == "screen":
+            return None
+        text = self.scoring.judged(request)
+        stage = len(self._known(text))
+        return stage if stage < len(text.stages) - 1 else None
+
+    def answer(self, stage: int) -> tuple[str, Floats, Audit]:
+        """Return the name of a stage's positions, the log-probabilities [N] there (nats), and the audit."""
+        request = self.sandboxes.request
+        assert request.trained is not None
+        text, stream = self.scoring.judged(request), self.task.training_stream(request.seed)
+        judgement = Judgement(self.sandboxes, self.on_progress, text, text.stages[stage])
+        return text.stages[stage].name, *judgement.run(request.trained.state, stream)
+
+    def _known(self, text: JudgedText) -> tuple[StageAnswers, ...]:
+        """Return the answers of earlier stages; none for a judgement at the last stage alone. Raises Aborted."""
+        trained = self.sandboxes.request.trained
+        known = () if trained is None or len(text.stages) == 1 else trained.answers
+        if any(each.position_set != stage.name for each, stage in zip(known, text.stages, strict=False)):
+            raise Aborted("invalid", "task.claim_stages or the text has changed since this judgement began")
+        return known
+
     def _judged(self, state: bytes, stream: Buffer) -> tuple[float, Audit, WindowScores]:
+        """Judge the stages that are left: the last one, or all of a request that is not made in parts."""
         text = self.scoring.judged(self.sandboxes.request)
         self.progress.metrics["windows"] = float(len(text.windows))
-        return Judgement(self.sandboxes, self.on_progress, text).run(state, stream)
+        if len(text.stages) > 1:
+            self.progress.metrics["stages"] = float(len(text.stages))
+        found = [(each.values, each.audit) for each in self._known(text)]
+        for chosen in text.stages[len(found) :]:
+            found.append(Judgement(self.sandboxes, self.on_progress, text, chosen).run(state, stream))
+        scores = text.scores([log_probs for log_probs, _ in found])
+        audited = Audit(sum(each.k for _, each in found), 0.0, max(each.worst for _, each in found))
+        return float(scores.mean()), audited, WindowScores.of(text.chosen.name, scores)
 
     # ------------------------------------------------------------ screenings
 

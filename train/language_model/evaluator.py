@@ -9,7 +9,7 @@
 
 The parent process keeps the clock, the seeds and the arithmetic. Every call returns an ``Evaluation``: a failure has a
 reason and the tail of the log, never a score. A request with ``seal`` ends after the training, with ``Trained``; one
-with ``trained`` begins there.
+with ``trained`` begins there, and ends with ``Answered`` if another stage of its judgement follows.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 
 from archive.records import (
     SPLIT_OF,
+    Answered,
     Audit,
     Conditions,
     Failed,
@@ -33,8 +34,8 @@ from archive.records import (
     Resources,
     Scored,
     Split,
+    StageAnswers,
     Trained,
-    WindowScores,
 )
 from prepare.language_model import LanguageModelTask
 from prepare.scoring import Floats, Measure, Symbols
@@ -47,6 +48,7 @@ from train.language_model.judgement import JudgedText, PositionSet, secret_posit
 from train.language_model.ngram import ngram_log_probs
 from train.language_model.outgoing import OutgoingText
 from train.language_model.program import NormalForm, normal_form
+from train.language_model.stages import in_stages
 from train.language_model.static_checks import StaticChecks
 from train.progress import Progress, ProgressCallback
 from train.sandbox.abort import Aborted, failure
@@ -56,6 +58,7 @@ from train.sandbox.environment import trust_in
 from train.sandbox.factory import SandboxFactory
 from train.sandbox.stage import new_stage, remove_stale_stages
 
+Metrics = Mapping[str, float]
 _WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -132,8 +135,9 @@ class AuditedEvaluator:
 
     def _text(self, request: Request, rows: Symbols, measure: Measure, kind: str = "") -> JudgedText:
         key, shape = request.position_key or self._position_key, (len(rows), rows.shape[1] - 1)
-        split = SPLIT_OF[request.purpose]
-        return JudgedText(rows, measure, secret_positions(key, self._fingerprint + kind, split, shape, measure))
+        last = secret_positions(key, self._fingerprint + kind, SPLIT_OF[request.purpose], shape, measure)
+        stages = 1 if request.text_shown else self.task.stages_for(len(rows))
+        return JudgedText(rows, measure, in_stages(last, key, shape[1], measure, stages))
 
     def conditions(self, slot: Slot) -> Conditions:
         """Return the conditions that scores made in ``slot`` share: only scores of equal conditions are compared."""
@@ -171,7 +175,7 @@ class AuditedEvaluator:
                 )
                 scoring = ScoringContext(self._rows, self._measures, self.ngram, self.judged)
                 pipeline = EvaluationPipeline(scoring, sandboxes, on_progress)
-                outcome: dict[str, Any] = {"state": pipeline.train()} if request.seal else _scored(*pipeline.run())
+                outcome = _outcome(pipeline, request)
             outcome["metrics"] = {**progress.metrics, **lease.metrics}
         except DeviceInUse as error:
             outcome = failure(Aborted("lost", str(error)))
@@ -192,6 +196,8 @@ class AuditedEvaluator:
         }
         if "state" in outcome:
             return Trained(**common, **outcome)
+        if "stage" in outcome:
+            return _answered(common, **outcome)
         if "score" in outcome:
             return Scored(**common, **outcome)
         return Failed(**common, **outcome | {"reason": said.cleared(outcome["reason"])})
@@ -225,8 +231,20 @@ class AuditedEvaluator:
             path_.chmod(0o755 if path_.is_dir() else 0o644)
 
 
-def _scored(score: float, audit: Audit, windows: WindowScores | None) -> dict[str, Any]:
+def _outcome(pipeline: EvaluationPipeline, request: Request) -> dict[str, Any]:
+    """Do what a request asks for; return what its record has beside the resources. Raises as the pipeline does."""
+    if request.seal:
+        return {"state": pipeline.train()}
+    if (stage := pipeline.next_stage()) is not None:
+        return {"stage": stage, "found": pipeline.answer(stage)}
+    score, audit, windows = pipeline.run()
     return {"score": score, "audit": audit, "windows": windows}
+
+
+def _answered(common: dict[str, Any], stage: int, found: tuple[str, Floats, Audit], metrics: Metrics) -> Answered:
+    name, log_probs, audit = found
+    answers = StageAnswers(name, log_probs.astype("<f8").tobytes(), audit, common["resources"], common["trust"])
+    return Answered(**common, metrics=metrics, stage=stage, answers=answers)
 
 
 def _hello(task: LanguageModelTask, request: Request, slot: Slot) -> dict[str, object]:

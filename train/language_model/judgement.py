@@ -19,6 +19,8 @@ mean difference of the windows to its interval (``search.claims.statistics``).
 judgement: the windows between those of the first, or where the split has too few of them, each look has every other
 window. A position is drawn once for a window, so no claim of an archive shows what another is judged at.
 
+**Stages.** Where windows are few, each may be judged at several positions (``train.language_model.stages``).
+
 **The second sandbox** receives some of the windows again, in other company, and must return the same log-probabilities.
 Otherwise a model could adapt to the text of the windows that it has answered, or train while it is judged.
 """
@@ -35,7 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archive.records import Audit, Split, WindowScores
+from archive.records import Audit, Split
 from prepare.language_model import Buffer, LanguageModelTask
 from prepare.scoring import Floats, Measure, Symbols
 from train.language_model.audit import disagreement, log_probs_of, within_bounds
@@ -87,13 +89,24 @@ class JudgedText:
     windows: Symbols
     """[N, T + 1] disjoint windows of the split."""
     measure: Measure
-    chosen: PositionSet
+    stages: tuple[PositionSet, ...]
+    """The positions of each stage of the judgement; most have one."""
+
+    @property
+    def chosen(self) -> PositionSet:
+        """The positions of the last stage, whose targets are sent to no sandbox."""
+        return self.stages[-1]
 
     def every_other(self, first: int, measure: Measure) -> JudgedText:
         """Return the half of the windows that begins with ``first``, 0 or 1, at the same positions."""
-        chosen = self.chosen
-        half = PositionSet(f"{chosen.name}/{first + 1}", chosen.positions[first::2], chosen.weights[first::2])
-        return JudgedText(self.windows[first::2], measure, half)
+        halves = (PositionSet(f"{s.name}/{first + 1}", s.positions[first::2], s.weights[first::2]) for s in self.stages)
+        return JudgedText(self.windows[first::2], measure, tuple(halves))
+
+    def scores(self, log_probs: Sequence[Floats]) -> Floats:
+        """Return the windows' scores [N] from the log-probabilities [N] of all stages (nats)."""
+        weights = np.stack([stage.weights for stage in self.stages])
+        found: Floats = -(weights * np.stack(log_probs)).sum(axis=0) / self.measure.nats
+        return found
 
 
 @dataclass(frozen=True)
@@ -134,26 +147,20 @@ def batches(
 
 @dataclass(frozen=True)
 class Judgement:
-    """One evaluation for a claim, after its training."""
+    """One stage of an evaluation for a claim, after its training."""
 
     sandboxes: SandboxFactory[LanguageModelTask]
     on_progress: ProgressCallback
     text: JudgedText
+    chosen: PositionSet
+    """Of the stage."""
 
     @property
     def windows(self) -> Symbols:
         return self.text.windows
 
-    @property
-    def measure(self) -> Measure:
-        return self.text.measure
-
-    @property
-    def chosen(self) -> PositionSet:
-        return self.text.chosen
-
-    def run(self, state: bytes, filler: Buffer) -> tuple[float, Audit, WindowScores]:
-        """Return the score (before the metric's own check), the audit, and the windows' scores. Raises Aborted."""
+    def run(self, state: bytes, filler: Buffer) -> tuple[Floats, Audit]:
+        """Return the log-probabilities [N] of the stage's targets (nats), and the audit. Raises Aborted."""
         task, rng = self.sandboxes.task, np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
         everything = np.arange(len(self.windows))
         again = rng.permutation(everything)[: task.audit_screen]
@@ -162,9 +169,7 @@ class Judgement:
         self.on_progress("score", 1.0)
         judged = self._judged(state, sent[0])
         self.on_progress("audit", 1.0)
-        audit = self._audited(state, sent[1], judged)
-        scores = -self.chosen.weights * judged / self.measure.nats
-        return float(scores.mean()), audit, WindowScores.of(self.chosen.name, scores)
+        return judged, self._audited(state, sent[1], judged)
 
     def _judged(self, state: bytes, sent: Sequence[Batch]) -> Floats:
         """Return the log-probabilities [N] of the targets."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 
+import caches
 import counters
 import states
 
@@ -30,5 +31,9 @@ def serve(channel_descriptor: int) -> None:
                 answer = counters.receive_fast(order["way"], order["count"], order["begin"], order["slot"])
             elif order["do"] == "receive held":
                 answer = states.receive_timed(order["way"])
+            elif order["do"] == "send by caches":
+                caches.send(order["bits"], *(order[name] for name in ("begin", "slot", "slots", "spin")))
+            elif order["do"] == "receive by caches":
+                answer = caches.receive(order["count"], *(order[name] for name in ("begin", "slot", "slots", "spin")))
             lines.write(json.dumps(answer) + "\n")
             lines.flush()

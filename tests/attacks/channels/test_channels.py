@@ -131,7 +131,7 @@ def staged(sandbox: Sandbox, judged: bool = False) -> Iterator[Path]:
         stage_library(folder)
         (folder / "library" / "worker.py").write_text(WORKER.replace("JUDGED", str(judged)))
         (folder / "candidate").mkdir(mode=0o755)
-        for name in ("states", "counters", "serving"):
+        for name in ("states", "counters", "caches", "serving"):
             shutil.copy(Path(__file__).with_name(f"{name}.py"), folder / "candidate")
         yield folder
     finally:
