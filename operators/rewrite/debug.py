@@ -29,6 +29,7 @@ class Debug(LlmOperator):
     def prompt_sections(self, node_id: str, context: Context) -> PromptSections:
         tree = context.tree
         parents = tree[node_id].parents
+        before = parents[0] if parents else None
         return {
             "source": sections.sources(tree[node_id].candidate.files, context.task),
             "change": sections.change(tree, node_id, context.task),
@@ -37,5 +38,8 @@ class Debug(LlmOperator):
             "log": sections.log(tree, node_id),
             "ancestors": sections.ancestors(tree, node_id),
             "siblings": sections.siblings(tree, node_id),
-            "parent": sections.result(tree, parents[0], context.task) if parents else "It has no parent.",
+            "relatives": sections.failed_relatives(tree, node_id),
+            "hardware": sections.hardware(tree),
+            "parent": sections.result(tree, before, context.task) if before else "It has no parent.",
+            "leader": sections.leader(tree, before, context.task) if before else "",
         }

@@ -23,8 +23,10 @@ from operators.llm.scripted import Scripted
 from operators.numeric.search_space import range_of
 from operators.rewrite.debug import Debug
 from operators.rewrite.draft import Draft
+from operators.rewrite.hybrid import Hybrid
 from operators.rewrite.improve import Improve
 from operators.rewrite.operator import LlmOperator
+from operators.rewrite.simplify import Simplify
 
 SOURCE = "RATE = 0.001\n\n\ndef train(session):\n    return {}\n"
 GOOD = "IDEA: a higher rate\n<<<<<<< SEARCH\nRATE = 0.001\n=======\nRATE = 0.002\n>>>>>>> REPLACE\n"
@@ -72,6 +74,40 @@ def test_improve_is_shown_the_leader_other_changes_and_why_relatives_failed(gard
     assert "You may first think in a few sentences" in text
     assert "It is the best program of the search so far." in prompted(garden, Improve, leader.node_id)
     assert "score of `holdout`" not in text
+    assert "7.777" not in text
+
+
+@pytest.mark.parametrize("kind", [Hybrid, Simplify])
+def test_hybrid_and_simplify_are_shown_the_leader_the_machine_and_why_children_failed(
+    garden: Garden, kind: type[LlmOperator]
+) -> None:
+    node = family(garden)
+    leader = garden.grow(SOURCE.replace("{}", "{'w': 1}"), (node["root"],), "improve", "keep the weight", 3.01)
+    text = prompted(garden, kind, node["parent"])
+    assert (
+        f"The best program so far, {leader.node_id[:8]}, has 3.01 bits per byte: better by 0.21. Every program" in text
+    )
+    assert "Every program has 10 s, on cpu." in text
+    assert "shapes differ\n    Traceback: shapes [3] and [4]" in text
+    assert "You may first think in a few sentences" in text
+    assert ("    -    return {}\n    +    return {'w': 1}\n" in text) == (kind is Hybrid), "what may be added"
+    assert "7.777" not in text
+
+
+def test_debug_is_shown_the_machine_the_leader_and_which_other_changes_failed(garden: Garden) -> None:
+    node = family(garden)
+    text = prompted(garden, Debug, node["crashed"])
+    assert "This program failed. Every program has 10 s, on cpu." in text
+    assert "It is the best program of the search so far." in text, "the program before the last step"
+    assert "Other changes of that program that failed:\n\n- none\n" in text, "not this one, and none with a score"
+    other = garden.grow(SOURCE + "d = 1\n", (node["parent"],), "improve", "use the sign")
+    garden.fail(other, "crashed", "AttributeError: no Lion", log="Traceback: optim.Lion")
+    text = prompted(garden, Debug, node["crashed"])
+    relatives = text.partition("Other changes of that program that failed:")[2].partition("</data>")[0]
+    assert f"- {other.node_id[:8]} improve: use the sign: crashed, AttributeError: no Lion" in relatives
+    assert "    Traceback: optim.Lion" in relatives
+    assert "rotary" not in relatives
+    assert "You may first think in a few sentences" in text
     assert "7.777" not in text
 
 

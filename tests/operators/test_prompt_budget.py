@@ -29,7 +29,10 @@ def test_what_fits_is_left_alone() -> None:
 
 
 def test_parts_go_in_the_stated_order_and_the_program_never() -> None:
-    order = ("lessons", "others", "in_flight", "best", "siblings", "ancestors", "knobs", "feedback", "change", "log")
+    order = (
+        "lessons", "others", "relatives", "in_flight", "best",
+        "siblings", "ancestors", "knobs", "feedback", "change", "log",
+    )  # fmt: skip
     assert order == LEFT_OUT_FIRST
     parts = {name: listing(name, 10) for name in order} | {"source": "S" * 300}
     shortened: list[tuple[str, ...]] = []

@@ -156,6 +156,14 @@ def siblings(tree: Tree, node_id: str) -> Listing:
     return Listing(tuple(lines), "attempts", "- nothing yet")
 
 
+def failed_relatives(tree: Tree, node_id: str) -> Listing:
+    """Return the other children of a node's first parent that failed, latest last, with the ends of their logs."""
+    parents = tree[node_id].parents
+    family = tree.children(parents[0])[-_SIBLINGS:] if parents else ()
+    failed = [each for each in family if each != node_id and has_failed(tree, each)][-_LAST_WORDS:]
+    return Listing(tuple(_with_last_words(tree, each) for each in failed), "attempts", "- none")
+
+
 def _with_last_words(tree: Tree, node_id: str) -> str:
     """Return a failed node with the end of its log, as far as its reason does not say the same."""
     line = attempt(tree, node_id)

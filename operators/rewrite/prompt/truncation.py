@@ -5,14 +5,15 @@ A prompt has at most ``llm.prompt_tokens`` tokens, by an estimate on the high si
 
     1. insights from the archive, the least informative first
     2. other good programs, the worst first
-    3. proposals in progress, the oldest first
-    4. the list of the best programs, the worst first
-    5. earlier children of the parent, the oldest first
-    6. the history of the parent, the oldest step first
-    7. its parameters, the last first
-    8. its scores by case, the best first
-    9. the last step's change, its end first
-   10. the log of a failure, its start first
+    3. other changes that failed, the oldest first
+    4. proposals in progress, the oldest first
+    5. the list of the best programs, the worst first
+    6. earlier children of the parent, the oldest first
+    7. the history of the parent, the oldest step first
+    8. its parameters, the last first
+    9. its scores by case, the best first
+   10. the last step's change, its end first
+   11. the log of a failure, its start first
 
 The task, the program, its score and the request are never cut: if they alone do not fit, there is no prompt. A repair
 turn adds the model's own answer, which is not counted here.
@@ -29,6 +30,7 @@ from operators.sanitize import quote
 LEFT_OUT_FIRST = (
     "lessons",
     "others",
+    "relatives",
     "in_flight",
     "best",
     "siblings",
