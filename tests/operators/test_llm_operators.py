@@ -111,6 +111,12 @@ def test_debug_is_shown_the_machine_the_leader_and_which_other_changes_failed(ga
     assert "7.777" not in text
 
 
+def test_a_child_with_its_parents_score_is_no_worse(garden: Garden) -> None:
+    root = garden.plant(SOURCE, 3.0)
+    garden.grow(SOURCE + "a = 1\n", (root.node_id,), "improve", "name it", 3.0)
+    assert "improve: name it: 3, no change\n" in prompted(garden, Improve, root.node_id)
+
+
 def test_a_loss_in_nats_is_named_beside_a_score_in_bits(garden: Garden) -> None:
     node = family(garden)
     assert "by its own report: " in prompted(garden, Improve, node["parent"])

@@ -298,6 +298,8 @@ def _outcome(tree: Tree, node_id: str) -> str:
     gain = gain_of(tree, node_id)
     if gain is None:
         return f"{mean:.5g}"
+    if gain == 0:
+        return f"{mean:.5g}, no change"
     return f"{mean:.5g}, {'better' if gain > 0 else 'worse'} by {abs(gain):.2g}"
 
 
