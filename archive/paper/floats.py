@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from archive.records import Stage
 
 STAGES: tuple[Stage, ...] = ("baseline", "tuning", "research", "ablation")
 _COLOURS = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#cf222e", "#57606a", "#9a6700", "#bf3989")
+_SPAN = 2.0
+"""Height of the axis of scores in Figure 1, in heights of the lines of the best."""
 _INK, _GRID = "#24292f", "#d0d7de"
 Rows = list[tuple[Any, ...]]
 
@@ -77,12 +80,47 @@ def _change(idea: str) -> str:
 # ---------------------------------------------------------------- figures
 
 
+def _is_beyond(score: float | None, edge: float | None, larger: bool) -> bool:
+    return score is not None and edge is not None and (score < edge if larger else score > edge)
+
+
+def _worst_drawn(rows: Rows, larger: bool) -> float | None:
+    """Return the end of the axis of scores, twice the height of the lines from the best; None if all lie within it.
+
+    ``larger``: whether larger scores are better.
+    """
+    best = [row[5] for row in rows if row[5] is not None]
+    height = _SPAN * (max(best, default=0.0) - min(best, default=0.0))
+    edge = max(best, default=0.0) - height if larger else min(best, default=0.0) + height
+    return edge if height > 0 and any(_is_beyond(row[4], edge, larger) for row in rows) else None
+
+
+def _larger_is_better(study: Study) -> bool:
+    return bool(study.registered.plan["direction"] == "maximise")
+
+
+def _of_progress(study: Study) -> str:
+    rows = FIGURES["progress"].rows(study)
+    words = (
+        "Every screening (dots) and the best so far (lines), by the seed of the search. Failed evaluations have no dot."
+    )
+    larger = _larger_is_better(study)
+    edge = _worst_drawn(rows, larger)
+    beyond = sum(_is_beyond(row[4], edge, larger) for row in rows)
+    return f"{words} Triangles at the edge: {beyond} worse than the axis shows." if beyond else words
+
+
 def _progress(axes: Any, rows: Rows, study: Study) -> None:
+    larger = _larger_is_better(study)
+    edge = _worst_drawn(rows, larger)
     for place, run in enumerate(dict.fromkeys(row[0] for row in rows)):
         own = [row for row in rows if row[0] == run]
         colour = _COLOURS[place % len(_COLOURS)]
         scored = [row for row in own if row[4] is not None]
-        axes.plot([row[2] for row in scored], [row[4] for row in scored], ".", color=colour, alpha=0.35, markersize=4)
+        for shape, beyond in ((".", False), ("v" if larger else "^", True)):
+            dots = [row for row in scored if _is_beyond(row[4], edge, larger) is beyond]
+            heights = [edge if beyond else row[4] for row in dots]
+            axes.plot([row[2] for row in dots], heights, shape, color=colour, alpha=0.35, markersize=4)
         axes.step(
             [row[2] for row in scored],
             [row[5] for row in scored],
@@ -163,9 +201,7 @@ def _metric(study: Study) -> str:
 FIGURES: Mapping[str, Figure] = {
     "progress": Figure(
         _PROGRESS, ("run", "seed", "evaluation", "stage", "score", "best"),
-        lambda _: "Every screening (dots) and the best so far (lines), by the seed of the search. "
-        "Failed evaluations have no dot.",
-        _progress,
+        _of_progress, _progress,
     ),
     "stages": Figure(
         _PROGRESS, ("run", "seed", "evaluation", "stage", "score", "best"),
@@ -302,8 +338,7 @@ def _settings(study: Study) -> PaperTable:
         "seeds": ", ".join(map(str, plan["seeds"])),
         "seconds": f"{identity['task']['seconds']} of an evaluation",
         "operators": ", ".join(sorted(identity["operators"])),
-        "policy": _class(identity["policy"]["within"]),
-        "node score": _class(identity["policy"]["within"].get("score")),
+        "policy": _policy(identity["policy"]["within"]),
         "stopping": f"{plan['patience']} without a new best" if plan["patience"] else "budget of the stage",
         "level": str(plan["level"]),
         "smallest gain": "any" if plan["smallest_gain"] is None else str(plan["smallest_gain"]),
@@ -313,8 +348,11 @@ def _settings(study: Study) -> PaperTable:
                  "The registered settings, and where the evaluations ran.", "lp{0.62\\columnwidth}")  # fmt: skip
 
 
-def _class(part: Any) -> str:
-    return str(part.get("_target_", "")).rpartition(".")[2] if isinstance(part, dict) else "none"
+def _policy(settings: Mapping[str, Any]) -> str:
+    """Return a policy in words: ``flat ucb`` of the class ``FlatUcb``, which scores the nodes of a composed policy."""
+    part = settings.get("score") or settings
+    name = str(part.get("_target_", "none") if isinstance(part, Mapping) else part).rpartition(".")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
 
 
 def _machine(study: Study) -> dict[str, str]:

@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from archive.paper.document import Document
 from archive.paper.floats import ABLATED, FIGURES, TABLES
-from archive.paper.markup import MarkupError, MarkupToken, tokens
-from archive.paper.numbers import DEVIATIONS, UnknownNumber
+from archive.paper.markup import MarkupError, tokens
+from archive.paper.numbers import DEVIATIONS, Study, UnknownNumber
 from archive.paper.prose import TITLES
 
 Code = Literal[
     "markup",
     "unbound",
+    "end",
     "unknown",
     "placeholder",
     "section",
@@ -31,8 +32,8 @@ Code = Literal[
     "pages",
 ]
 BOUND = ("abstract", "results", "ablations")
-"""Sections in which every number is bound or a setting."""
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?(?![\w])")
+"""Sections in which every number is bound or a setting. In others it may stand in the seed or beside a citation."""
+_NUMBER = re.compile(r"(?<![\w.])(?<!\w-)\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?(?![\w])")
 _PLACEHOLDERS = re.compile(
     r"\b(?:todo|tbd|fixme|xxx+|lorem ipsum)\b|\?\?|\bhere\s*\]|\[\s*(?:insert|citation|figure|your)\b|"
     r"\b(?:conclusions?|results|abstract|text)\s+(?:go(?:es)?\s+)?here\b",
@@ -43,7 +44,13 @@ _IMPROVES = re.compile(
     re.IGNORECASE,
 )
 _DENIES = re.compile(r"\b(?:no|not|nor|neither|never|cannot|without|if|whether|counts as)\b", re.IGNORECASE)
+_KEYS = re.compile(r"\\(?:tw|ref|twfigure|twtable)\{[^{}]*\}")
+_BOUNDS = re.compile(r"\b(?:ends?|bounds?|limits?|lower|upper|least|most)\b", re.IGNORECASE)
 _LONGEST_REPEAT = 60
+_SEED_FILES = """
+SELECT DISTINCT s.text FROM study_runs AS r JOIN nodes AS n USING (run) JOIN files AS f USING (node_id)
+JOIN sources AS s USING (sha) WHERE r.study = ? AND n.operator = 'seed'
+"""
 
 
 @dataclass(frozen=True)
@@ -119,18 +126,44 @@ def _unknown(document: Document) -> Iterator[LintFinding]:
 
 def _unbound(document: Document) -> Iterator[LintFinding]:
     allowed = settings(document.study.registered.plan)
-    for name, token in document.tokens("text", "math", "emph", "textbf", "texttt"):
-        if name not in BOUND:
-            continue
-        for line, literal in _literals(token):
-            if literal not in allowed:
-                words = f"{literal} is neither bound to a query (\\tw) nor a setting of the registered plan"
-                yield LintFinding("unbound", name, line, words)
+    known = allowed | _numbers_of_seed(document.study)
+    for name, body in document.sections.items():
+        free = name not in BOUND
+        for first, sentence in _sentences(_KEYS.sub("", body)):
+            if free and "\\cite{" in sentence:
+                continue  # the numbers of somebody else's paper
+            for line, literal in _literals(first, sentence):
+                if literal not in (known if free else allowed):
+                    words = f"{literal} is neither bound to a query (\\tw) nor a setting of the registered plan"
+                    rest = ", stands in no seed program, and its sentence cites nothing" if free else ""
+                    yield LintFinding("unbound", name, line, words + rest)
 
 
-def _literals(token: MarkupToken) -> Iterator[tuple[int, str]]:
-    for match in _NUMBER.finditer(token.text):
-        yield token.line + token.text[: match.start()].count("\n"), match[0].replace(",", "")
+def _literals(first: int, sentence: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of each number. ``first``: the line of the first word."""
+    sentence = sentence.lstrip()
+    for match in _NUMBER.finditer(sentence):
+        yield first + sentence[: match.start()].count("\n"), match[0].replace(",", "")
+
+
+def _numbers_of_seed(study: Study) -> set[str]:
+    """Return the numbers in the files of the seed program, which a description of the method may name."""
+    texts = study.reader.query(_SEED_FILES, [study.name]).rows
+    return {match[0] for (text,) in texts for match in _NUMBER.finditer(text)}
+
+
+def _ends(document: Document) -> Iterator[LintFinding]:
+    """Ends of intervals that stand without the other end, and are not called a bound."""
+    for name, body in document.sections.items():
+        for line, sentence in _sentences(body):
+            ends = Counter(re.findall(r"\\tw\{([\w.]+)\.(low|high)((?:@[^{}]*)?)\}", sentence))
+            for (quantity, end, place), count in ends.items():
+                other = "high" if end == "low" else "low"
+                if count > ends[(quantity, other, place)] and not _BOUNDS.search(sentence):
+                    words = (
+                        f"{quantity}.{end}{place} is an end of an interval and stands alone, or in place of the number"
+                    )
+                    yield LintFinding("end", name, line, words)
 
 
 def settings(plan: Any) -> set[str]:
@@ -233,5 +266,5 @@ def _unreported(document: Document) -> Iterator[LintFinding]:
 
 
 _CHECKS: tuple[Callable[[Document], Iterator[LintFinding]], ...] = (
-    _unbound, _claims, _placeholders, _repeated, _figures, _unreported,
+    _unbound, _ends, _claims, _placeholders, _repeated, _figures, _unreported,
 )  # fmt: skip

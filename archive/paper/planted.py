@@ -65,7 +65,7 @@ def controls(sections: Mapping[str, str]) -> Iterator[Plant]:
     """Yield the paper as it is, and with an honest sentence more in each section."""
     yield Plant(None, "the paper as it is", sections)
     for name in sections:
-        more = f"{sections[name].rstrip()} The section {name} was read again before this paper was built.\n"
+        more = f"{sections[name].rstrip()} The section {name} was read again (see SHA-256) before this was built.\n"
         yield Plant(None, f"a sentence more in {name}", {**sections, name: more})
 
 

@@ -21,7 +21,7 @@ from archive.paper import build, prose
 from archive.paper.audit import audit
 from archive.paper.bibliography import SHIPPED, BibliographyError, entries
 from archive.paper.document import Document
-from archive.paper.floats import as_csv
+from archive.paper.floats import _is_beyond, _worst_drawn, as_csv
 from archive.paper.lint import lint
 from archive.paper.markup import MarkupError, escape, tokens
 from archive.paper.numbers import QUANTITIES, Study, UnknownNumber
@@ -142,10 +142,36 @@ def test_settings_of_the_plan_may_be_written(study: Study) -> None:
         ("results", "\\twtable{runs}", "", "unreported"),
         ("limitations", "\\tw{deviations}", "none", "unreported"),
         ("setup", "\\twtable{settings}", "", "unreported"),
+        ("introduction", "\\tw{runs} independent", "41 independent", "unbound"),
+        ("method", "\\tw{plan.stage@tuning}", "22", "unbound"),
+        ("results", "gain is \\tw{gain}", "gain is \\tw{gain.high}", "end"),
+        ("results", "\\tw{gain.low} to ", "", "end"),
     ],
 )
 def test_what_is_wrong_is_found(study: Study, section: str, old: str, new: str, code: str) -> None:
     assert code in codes(changed(study, section, old, new))
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [
+        ("related", "FunSearch", "With sets of 512 vectors, FunSearch"),  # beside a citation
+        ("method", "The baseline", "With A = 1, the baseline"),  # in the seed program
+        ("introduction", "Reports", "GPT-4 and SHA-256 are names. Reports"),
+        ("results", "In the claims", "The gain is at least \\tw{gain.low}. In the claims"),
+    ],
+)
+def test_honest_sentences_raise_no_alarm(study: Study, section: str, old: str, new: str) -> None:
+    assert old in prose.sections(study)[section]
+    assert codes(changed(study, section, old, new)) == []
+
+
+def test_a_score_far_from_the_others_does_not_stretch_the_axis() -> None:
+    rows = [("r", 1, n, "tuning", score, best) for n, (score, best) in enumerate([(3, 3), (2, 2), (3.9, 2), (9, 2)])]
+    assert _worst_drawn(rows, larger=False) == 4
+    assert [_is_beyond(row[4], 4, larger=False) for row in rows] == [False, False, False, True]
+    assert _worst_drawn(rows[:3], larger=False) is None
+    assert _worst_drawn([("r", 1, 0, "tuning", None, None)], larger=True) is None
 
 
 def test_a_section_that_is_there_twice_or_not_at_all(study: Study) -> None:
