@@ -81,6 +81,20 @@ def test_stages_are_chosen_where_windows_are_few(toy_task: LanguageModelTask) ->
         replace(task, claim_stages=0)
 
 
+@pytest.mark.parametrize("windows", [None, 20])
+def test_both_looks_have_the_stages_of_their_own_windows(toy_task: LanguageModelTask, windows: int | None) -> None:
+    task = replace(toy_task, claim_windows=windows, claim_stages=3)
+    evaluator = AuditedEvaluator(task, NoSandbox(), memory_groups=False)
+    request = Request("node", "run", 0, {}, 11, "report", position_key=KEY)
+    looks = [evaluator.judged(replace(request, look=look)) for look in (1, 2)]
+    assert len({stage.name for text in looks for stage in text.stages}) == 6
+    for look, text in enumerate(looks, 1):
+        alone = evaluator.judged(replace(request, look=look, text_shown=True))
+        assert np.array_equal(alone.chosen.positions, text.chosen.positions)
+        assert all(len(stage.positions) == len(text.windows) for stage in text.stages)
+        assert (np.diff([stage.positions for stage in text.stages], axis=0) >= 0).all()
+
+
 # ---------------------------------------------------------------- states that remember everything
 
 
