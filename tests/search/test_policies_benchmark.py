@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import histories
 import policies
 from policies_ranks import diagram, ranks
 from policies_samplers import TableSearch, sampled
@@ -96,3 +97,35 @@ def test_a_sampler_hands_over_a_setting_that_it_has_evaluated() -> None:
     assert len(found.best) == 30
     assert (np.diff(found.best) <= 0).all()
     assert found.picked >= found.best[-1]
+
+
+def a_history() -> histories.History:
+    table = nk(1, bits=3)
+    files = {histories.PATH: table.program((0, 0, 0))}
+    space = histories.search_space(files, histories.Editable.of(histories._task(table)))
+    rows = [((0, 0, 0), -0.5), ((0, 0, 1), -0.9), ((0, 1, 0), None), ((0, 0, 1), -0.5), ((1, 0, 0), -0.8)]
+    return histories.History(table, space, 0, rows)
+
+
+def test_finalists_of_a_history_are_ordered_by_the_mean_of_their_runs() -> None:
+    found = a_history()
+    assert histories.by_mean(found, 3) == [(0, 0, 1), (0, 0, 0)]
+    assert histories.by_mean(found, 5) == [(1, 0, 0), (0, 0, 1), (0, 0, 0)]
+    assert set(histories.by_surrogate(found, 5)) == {(1, 0, 0), (0, 0, 1), (0, 0, 0)}
+    assert [(one.score, one.runs, one.state) for one in found.observations(4)][1:] == [
+        (pytest.approx(-0.7), 2, "scored"),
+        (None, 1, "failed"),
+    ]
+
+
+def test_confirm_runs_choose_among_the_finalists_by_true_scores() -> None:
+    found, rng = a_history(), np.random.default_rng(0)
+    order = histories.by_mean(found, 5)
+    assert histories.confirmed(found, order, 1, 2, rng) == found.percentile(order[0])
+    assert histories.confirmed(found, order, 3, 400, rng) == min(map(found.percentile, order))
+
+
+def test_the_gain_of_the_first_proposal_is_what_it_adds_to_the_best_so_far() -> None:
+    truth = np.array([-1.0, -3.0, -0.5])
+    assert histories._worth(np.array([0.1, 0.9, 0.0]), truth, -2.0).tolist() == pytest.approx([-3.0, -1.0, 1.0])
+    assert histories._worth(np.array([0.9, 0.1, 0.0]), truth, -2.0).tolist() == pytest.approx([-1.0, 0.0, 0.5])
