@@ -1,6 +1,6 @@
 """What a task of any program costs beside the candidate's own computing, and how that compares with OpenEvolve.
 
-    python tests/benchmarks/tasks.py [--quick] [--sandbox auto|bwrap|landlock|none] [--openevolve PYTHON]
+    python tests/benchmarks/tasks.py [--quick] [--sandbox auto|bwrap|landlock|none] [--openevolve PYTHON] [--cpu]
 
     start_ms        CPU time of a sandbox, from its launch over the candidate's files to its first answer, all processes
                     and the driver together (a Python program without imports); median
@@ -17,6 +17,12 @@ Of a whole search with two slots, a candidate of 10 ms and a model that answers 
 
 ``--openevolve``: an interpreter that has openevolve==0.4.0; without one the ratios are left out. The last line is one
 JSON object.
+
+``--cpu``: for a machine with other work beside, count CPU time in place of the clock (all processes of a search,
+sandboxes and the model's server included; needs root and control groups of version 1), by searches of 20 and 120:
+
+    cpu_ms, cpu_start_ms     of an evaluation, and of a search beside its evaluations; openevolve_cpu_ms the same there
+    cpu_rate                 evaluations a minute of a search of 100, start included, if two cores did nothing else
 """
 
 from __future__ import annotations
@@ -28,6 +34,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -45,6 +52,7 @@ from train.progress import Progress
 from train.sandbox.base import find_sandbox
 from train.sandbox.cgroup import find_groups
 
+FEW_AND_MANY = 20, 120
 ARGUMENTS = pack({"args": ["x" * 1000], "kwargs": {}})
 
 
@@ -118,17 +126,44 @@ def searched(folder: Path, tier: str, evaluations: int, rounds: int, openevolve:
     }
 
 
+def counted(name: str, search: Callable[[Path, str, int], object], folder: Path) -> dict[str, float]:
+    """Return CPU milliseconds of an evaluation and of a search's start, and what rate two cores would give."""
+    used = []
+    for evaluations in FEW_AND_MANY:
+        with task_searches.CpuGroup() as group, task_searches.server() as model:
+            search(folder / f"{name}{evaluations}", model.url, evaluations)
+            used.append(group.milliseconds())
+    few, many = FEW_AND_MANY
+    each = (used[1] - used[0]) / (many - few)
+    start = used[0] - few * each
+    rate = 60_000 * 2 * 100 / (start + 100 * each)
+    return {f"{name}cpu_ms": each, f"{name}cpu_start_ms": start, f"{name}cpu_rate": rate}
+
+
+def counted_all(folder: Path, tier: str, openevolve: Path | None) -> dict[str, float]:
+    found = counted("", lambda place, url, n: task_searches.search_here(place, url, n, tier), folder)
+    if openevolve is None:
+        return found
+    return found | counted(
+        "openevolve_", lambda place, url, n: task_searches.search_openevolve(openevolve, place, url, n), folder
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--sandbox", default="auto", help="kind of sandbox: auto, bwrap, landlock or none")
     parser.add_argument("--openevolve", type=Path, metavar="PYTHON", help="an interpreter that has openevolve==0.4.0")
+    parser.add_argument("--cpu", action="store_true", help="count CPU time in place of the clock")
     words = parser.parse_args()
     starts, calls, evaluations, rounds = (5, 200, 30, 1) if words.quick else (25, 3000, 100, 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found = measure(folder, words.sandbox, starts, calls)
-        rates = searched(folder, words.sandbox, evaluations, rounds, words.openevolve)
+        if words.cpu:
+            rates = counted_all(folder, words.sandbox, words.openevolve)
+        else:
+            rates = searched(folder, words.sandbox, evaluations, rounds, words.openevolve)
     print(json.dumps(found | {key: round(value, 2) for key, value in rates.items()}))
 
 
