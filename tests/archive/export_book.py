@@ -10,14 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-import archive
 from archive.query.select import Result
 from archive.records import sha256
+from archive.storage import store
 
-SCHEMA = "".join((Path(archive.__file__).parent / "storage" / name).read_text() for name in ("schema.sql", "views.sql"))
 BIRTH = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 TASK = {
     "name": "shakespeare",
@@ -30,8 +28,8 @@ class Book:
     """An archive in memory that is written row by row, and a reader of it."""
 
     def __init__(self, cap: int = 10_000) -> None:
-        self.db = duckdb.connect()
-        self.db.execute(SCHEMA)
+        self.archive = store.Archive.in_memory()
+        self.db = self.archive._writer._connection
         self.cap = cap
         self.clock = BIRTH
         self.count = 0

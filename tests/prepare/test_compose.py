@@ -61,3 +61,11 @@ def test_the_environment_is_read_each_time(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("one", "two"):
         monkeypatch.setenv("TREEWRIGHT_TEST_RUN", name)
         assert compose(["run=${oc.env:TREEWRIGHT_TEST_RUN}"]).values["run"] == name
+
+
+def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "task").mkdir()
+    for name in ("mine", "yours"):
+        (tmp_path / "task" / "own.yaml").write_text(f"defaults: [shakespeare, _self_]\nname: {name}\n")
+        assert compose(["task=own", "seed=3"], tmp_path).values["task"]["name"] == name
+        assert compose(["task=own", "seed=4"], tmp_path).values["seed"] == 4
