@@ -68,6 +68,8 @@ def strangers(text: str, room: str) -> set[str]:
 
 
 def seeds_imported(text: str, package: str) -> set[str]:
+    if "seeds" not in text:
+        return set()
     return {name for name in imported(text, package) if f"{name}.".startswith("train.seeds.")}
 
 

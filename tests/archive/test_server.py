@@ -175,17 +175,17 @@ def test_the_writer_writes_while_queries_run(reader: ArchiveReader, archive: Arc
     diary, nodes = a_family(archive)
     outcomes: list[Any] = []
     long = "SELECT count(*) FROM range(1000000000) a JOIN nodes ON a.range % 7 = number"
-    slow = open_reader(archive.path, seconds=1)
+    slow = open_reader(archive.path, seconds=0.3)
     threads = [threading.Thread(target=lambda: outcomes.append(ask(slow, long))) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for seed in range(30):
+    for seed in range(12):
         archive.record(scored(request_for(nodes[0], 500 + seed), 3.0))
         assert reader.query("SELECT count(*) FROM evaluations").rows == [(8 + seed,)]
     for thread in threads:
         thread.join()
     assert len(outcomes) == 2
-    assert archive.tree(diary.run, HERE).runs[0] == 32
+    assert archive.tree(diary.run, HERE).runs[0] == 14
 
 
 # ---------------------------------------------------------------- the socket

@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 from archived import a_run, stored
+from example_counts import examples
 from garden import CONDITIONS, Garden
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,7 +176,7 @@ def grown(direction: Direction, seed: int) -> Garden:
     return garden
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(direction=st.sampled_from(["minimise", "maximise"]), seed=st.integers(0, 2**32))
 def test_the_tree_and_the_views_count_alike(direction: Direction, seed: int) -> None:
     """For any tree; also when it is rebuilt from its rows, as a resumed search does."""

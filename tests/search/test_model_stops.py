@@ -82,7 +82,13 @@ def one_of(archive: Path, statement: str) -> Any:
         return opened.query(statement)[0][0]
 
 
-@pytest.mark.parametrize("act", [Fail(529, "overloaded_error", "busy"), Fail(503, "x", "down")], ids=["529", "503"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(Fail(529, "overloaded_error", "busy"), id="529"),
+        pytest.param(Fail(503, "x", "down"), id="503", marks=pytest.mark.nightly),
+    ],
+)
 def test_an_outage_is_no_refusal_and_the_moves_are_made_after_it(
     start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Act
 ) -> None:

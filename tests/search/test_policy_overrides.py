@@ -24,6 +24,9 @@ from search.settings import config_for
 
 FOLDER = Path(__file__).parents[2] / "conf" / "policy"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+UNLIKE = ("abmcts", "hillclimb", "map_elites", "uct")
+"""Policies that choose in unlike ways; the others do the same at night."""
+EACH = {name: name if name in UNLIKE else pytest.param(name, marks=pytest.mark.nightly) for name in NAMES}
 
 OTHER: dict[str, Any] = {
     "score.c": 0.7,
@@ -116,7 +119,7 @@ def test_the_table_has_no_key_that_no_file_has() -> None:
     assert OTHER.keys() == {key for name in NAMES for key in keys(name)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH.values())
 def test_nonsense_is_answered_with_the_name_of_the_key(name: str) -> None:
     for key, value in keys(name).items():
         file = OmegaConf.load(FOLDER / f"{name}.yaml")
@@ -154,7 +157,10 @@ ELITES = (
 )
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "pareto"])  # its population is what it is about
+@pytest.mark.parametrize(
+    "name",
+    [each for name, each in EACH.items() if name != "pareto"],  # its population is what it is about
+)
 def test_every_policy_can_have_islands_elites_credit_and_patience(name: str) -> None:
     """Each plays with all of them switched on, and keeps to what must not be bred from."""
     population = ISLANDS.replace("every:10", f"every:10,mates:any,elites:{ELITES}")
@@ -195,14 +201,11 @@ def test_nonsense_in_the_credit(override: str, said: str) -> None:
 # ---------------------------------------------------------------- through the real search
 
 
-UNLIKE = ("abmcts", "hillclimb", "map_elites", "uct")
 """Policies that choose in unlike ways; ``ucb`` is in test_search.py."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [*UNLIKE, *(pytest.param(name, marks=pytest.mark.nightly) for name in NAMES if name not in UNLIKE)]
-)
+@pytest.mark.parametrize("name", EACH.values())
 def test_a_real_search_is_resumed_exactly(name: str, start: Callable[..., Any], tmp_path: Path) -> None:
     """The real loop, archive and operators: a search that was stopped twice makes the moves of one that was not."""
     words = (f"policy={name}", "budget.evaluations=40", "policy.widening.patience=8", CREDIT, "run=night")

@@ -18,6 +18,7 @@ def evaluated(evaluator: AuditedEvaluator, request: Request) -> Landed:
     return evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
 
 
+@pytest.mark.slow
 def test_the_parts_give_what_the_whole_gives(evaluator: AuditedEvaluator, toy_seed: str) -> None:
     evaluator = AuditedEvaluator(replace(evaluator.task, claim_stages=2), evaluator.sandbox)
     whole_request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "report", position_key=KEY)
