@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,9 +28,8 @@ def tasks(arguments: Sequence[str]) -> int:
         show_json([_facts(name, _task(name, folder)) for name in names])
         return 0
     rows = [_HEAD, *(_row(name, _task(name, folder)) for name in names)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD) - 1)]
-    for row in rows:
-        show("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip())
+    for line in lines_of(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+        show(line)
     show(f"\nNext: {command('search')} check NAME, then {command('search')} task=NAME budget.evaluations=50")
     return 0
 
@@ -46,15 +47,33 @@ def _task(name: str, folder: Path | None) -> Task:
     return task_from(values)
 
 
-_HEAD = ("name", "what is improved", "metric", "seconds", "trust", "best known")
+_HEAD = ("name", "what is improved", "metric", "time", "trust", "best known", "source")
+_SHORTENED = {"source": 12, "what is improved": 8}
+"""Columns of words, which a narrow terminal cuts, and the width below which they are left out. Numbers never are."""
 
 
 def _row(name: str, task: Task) -> tuple[str, ...]:
     arrow = "max" if task.metric.direction == "maximise" else "min"
     known = task.known if isinstance(task, ProgramTask) else None
     trust = task.trust if isinstance(task, ProgramTask) else "audited"
-    best = "-" if known is None else f"{known.value:.10g} ({known.source})"
-    return name, _title(task.instructions()), f"{arrow} {task.metric.name}", f"{task.seconds:g}", trust, best
+    best, source = ("-", "") if known is None else (f"{known.value:.10g}", known.source)
+    return name, _title(task.instructions()), f"{arrow} {task.metric.name}", f"{task.seconds:g} s", trust, best, source
+
+
+def lines_of(rows: Sequence[Sequence[str]], columns: int | None) -> list[str]:
+    """Return the rows of a table as lines of at most ``columns`` characters where cutting words suffices."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for heading, least in _SHORTENED.items():
+        over = 0 if columns is None else sum(width + 2 for width in widths if width) - 2 - columns
+        place = _HEAD.index(heading)
+        left = widths[place] - max(over, 0)
+        widths[place] = left if left >= least else 0
+    shown = [[_cut(cell, width) for cell, width in zip(row, widths, strict=True) if width] for row in rows]
+    return ["  ".join(cells).rstrip() for cells in shown]
+
+
+def _cut(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else text[: width - 1].rstrip().ljust(width - 1) + "…"
 
 
 def _facts(name: str, task: Task) -> dict[str, object]:

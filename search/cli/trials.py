@@ -17,6 +17,7 @@ from prepare.program import SETTINGS, ProgramTask
 from search import factory, settings
 from search.config import Config
 from search.display.summary import search_command
+from search.run.engine import LOST_TRIES
 from train.executors.base import ExecutorError
 from train.sandbox.base import SandboxUnavailable
 
@@ -64,10 +65,13 @@ class Trials:
     seconds: list[float] = field(default_factory=list)
 
     def run(self, files: Mapping[str, str], seed: int, purpose: Purpose = "screen") -> Evaluation:
-        """Evaluate on a split. Raises TaskError for a failure of the scorer."""
-        began = time.monotonic()
+        """Evaluate on a split; lost evaluations are repeated, as in a search. Raises TaskError if the scorer fails."""
         request = Request("trial", "trial", 0, files, seed, purpose)
-        found = self.local.evaluator.evaluate(request, self.local.slots[0], threading.Event(), lambda *_: None)
+        for _ in range(LOST_TRIES):
+            began = time.monotonic()
+            found = self.local.evaluator.evaluate(request, self.local.slots[0], threading.Event(), lambda *_: None)
+            if not isinstance(found, Failed) or found.outcome != "lost":
+                break
         self.seconds.append(time.monotonic() - began)
         assert isinstance(found, Scored | Failed)  # only claims of language models are sealed first
         return found

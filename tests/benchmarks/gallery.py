@@ -1,6 +1,7 @@
 """What searches without a language model reach on the tasks of conf/task, and what a few scripted edits add.
 
     python tests/benchmarks/gallery.py [--tasks NAME,...] [--evaluations N] [--seeds 1,2,3] [--quick]
+                                         [--only tune|edits]
 
 Each task is searched for a number of evaluations with (a) `tune` alone and, with the edits of gallery_edits.py,
 (b) `tune`, crossover and these. Programs run in this process, as they are trusted, judged by the task's own score.py
@@ -21,7 +22,7 @@ import math
 import signal
 import statistics
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,7 @@ from prepare.scorer import Invalid  # noqa: E402
 from search import OwnTask, Search  # noqa: E402
 from search.cli.trials import Trials, open_trials, parser  # noqa: E402
 
+KINDS = ("tune", "edits")
 FRESH = range(1000, 1016)
 """Evaluation seeds that no search uses; of what is timed the first three."""
 
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(sorted(EDITS)), help="(%(default)s)")
     parser.add_argument("--evaluations", type=int, default=60, help="of each search (%(default)s)")
     parser.add_argument("--seeds", default="1,2,3", help="search seeds (%(default)s)")
+    parser.add_argument("--only", choices=KINDS, help="one of the two kinds of search (default: both)")
     parser.add_argument("--quick", action="store_true", help="ten evaluations of capset and regression, one seed")
     options = parser.parse_args()
     names = ["capset", "regression"] if options.quick else options.tasks.split(",")
@@ -62,24 +65,24 @@ def main() -> None:
         flush=True,
     )
     for name in names:
-        found[name] = measured(name, seeds, evaluations)
+        found[name] = measured(name, seeds, evaluations, [options.only] if options.only else KINDS)
         print(row(name, found[name]), flush=True)
     print(json.dumps({"evaluations": evaluations, "seeds": seeds, "tasks": found}))
 
 
-def measured(name: str, seeds: list[int], evaluations: int) -> dict[str, Any]:
-    """Return the scores of both kinds of search on a task."""
-    known = task_of(name).known
+def measured(name: str, seeds: list[int], evaluations: int, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
+    """Return the scores of these kinds of search on a task."""
+    known, numbers = task_of(name).known, has_numbers(name)
+    asked = {"tune": "tune" in kinds and numbers, "edits": "edits" in kinds}
     return {
         "seed": reported(name, task_of(name).seed_files()),
-        "tune": [searched(name, seed, evaluations, edits=False) for seed in seeds if has_numbers(name)],
-        "edits": [searched(name, seed, evaluations, edits=True) for seed in seeds],
+        **{kind: [searched(name, seed, evaluations, kind) for seed in seeds if asked[kind]] for kind in KINDS},
         "known": None if known is None else known.value,
         "direction": task_of(name).metric.direction,
     }
 
 
-def searched(name: str, seed: int, evaluations: int, edits: bool) -> float:
+def searched(name: str, seed: int, evaluations: int, kind: str) -> float:
     """Return the score of the leader of one search, on fresh seeds where it depends on the seed."""
     task = task_of(name)
     own = OwnTask(
@@ -89,7 +92,7 @@ def searched(name: str, seed: int, evaluations: int, edits: bool) -> float:
         name=name,
         deterministic=task.deterministic,
     )
-    more = {"crossover": Crossover("crossover"), "edits": ScriptedEdits(name)} if edits else {}
+    more = {"crossover": Crossover("crossover"), "edits": ScriptedEdits(name)} if kind == "edits" else {}
     operators = {"tune": Tune("tune"), **more}
     with Search(own, operators=operators, seed=seed, budget=evaluations, claim=False) as search:  # type: ignore[arg-type]
         while (request := search.ask()) is not None:
@@ -97,7 +100,7 @@ def searched(name: str, seed: int, evaluations: int, edits: bool) -> float:
         leader = search.tree.leader()
         assert leader is not None
         value = reported(name, search.tree[leader].candidate.files)
-        print(f"{name}, {'edits' if edits else 'tune'}, seed {seed}: {value:.6g}", file=sys.stderr, flush=True)
+        print(f"{name}, {kind}, seed {seed}: {value:.6g}", file=sys.stderr, flush=True)
         return value
 
 

@@ -37,14 +37,25 @@ def radii(centres):
     ],
     "sorting": [
         (
-            "begin with comparators between channels whose numbers differ in one bit",
+            "add comparators together with their mirror images",
             '''
-def merge_exchange(n):
-    """Return layers along the bits of the channels' numbers, then every comparator of a transposition sort."""
-    cube = [[i, i | 1 << k] for k in range(4) for i in range(n) if not i >> k & 1 and i | 1 << k < n]
-    return cube + [[i, j] for apart in (7, 5, 3, 2, 1) for i in range(n) if (j := i + apart) < n] + [
-        [i, i + 1] for turn in range(n) for i in range(turn % 2, n - 1, 2)
-    ]
+MIRROR = 0.5  # tune: 0..1
+
+def network(n):
+    """Return comparators [i, j], i < j, by changes that often come with their mirror image."""
+    first = [[i, i | 1 << k] for k in range(LAYERS) for i in range(n) if not i >> k & 1 and i | 1 << k < n]
+    bits = outputs(inputs(n), first)
+    found, done, rng = pruned(bits, merge_exchange(n)), 0.0, random.Random(1000 * n + START)
+    while done < EFFORT:
+        changed = [pair for pair in found if rng.random() > LEAVE_OUT]
+        for _ in range(rng.randrange(ADD + 1)):
+            place, (i, j) = rng.randrange(len(changed) + 1), sorted(rng.sample(range(n), 2))
+            both = rng.random() < MIRROR and i + j != n - 1
+            changed[place:place] = [[i, j], [n - 1 - j, n - 1 - i]] if both else [[i, j]]
+        done += len(changed) * (1 + bits[-1].bit_length() / 1000)
+        if (shorter := pruned(bits, changed)) and len(shorter) <= len(found):
+            found = shorter
+    return first + found
 ''',
         )
     ],
@@ -72,10 +83,17 @@ def flip(products, rng):
         (
             "priorities by the support, with one random number for each set of places that are not zero",
             '''
-def priority(vectors):
+WEIGHT_4 = 0.0  # tune: -2..2
+WEIGHT_5 = 0.0  # tune: -2..2
+WEIGHT_8 = 0.0  # tune: -2..2
+MIRRORED = 0.0  # tune: -1..1
+PAIRED = 0.0  # tune: -1..1
+NOISE = 0.1  # tune: 0.001..1 log
+
+def priority(vectors, rng):
     """Return a number for each vector that depends on the places of its zeros, and a little on its digits."""
     n, digits = vectors.shape[1], (vectors != 0).sum(1)
-    by_support = np.random.default_rng(START).normal(size=2**n)
+    by_support = rng.normal(size=2**n)
     support = (vectors != 0) @ (1 << np.arange(n))
     mirrored = (vectors[:, 1 : n // 2] == vectors[:, : n // 2 : -1][:, : n // 2 - 1]).sum(1)
     value = NOISE * by_support[support] + MIRRORED * (mirrored % 2) + PAIRED * mirrored

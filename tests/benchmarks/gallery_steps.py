@@ -40,36 +40,6 @@ def priority(item, bins):
     ],
     "tabular": [
         (
-            "products of two columns, waves and thresholds as further inputs",
-            '''
-WAVE = 1.0  # tune: 0.3..4 log
-CUT = 0.0  # tune: -1.5..1.5
-
-def inputs(z, kept):
-    """Return the standardised columns, a wave of each, whether each exceeds CUT, and products of all pairs."""
-    z = z * kept
-    i, j = np.triu_indices(z.shape[1], 1)
-    return np.hstack([z, np.sin(WAVE * z), (z > CUT) * kept, z[:, i] * z[:, j]])
-
-def fit(x, y, seed):
-    """Return weights of the inputs; columns that correlate with the label above TOO_GOOD get none."""
-    centre, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
-    z = (x - centre) / scale
-    kept = (np.abs(z.T @ (y - y.mean()) / (len(y) * y.std())) < TOO_GOOD).astype(float)
-    wide, bias = inputs(z, kept), 0.0
-    weights = np.zeros(wide.shape[1])
-    for _ in range(int(STEPS)):
-        error = 1 / (1 + np.exp(-(wide @ weights + bias))) - y
-        weights = weights - RATE * (wide.T @ error / len(y) + DECAY * weights)
-        bias = bias - RATE * error.mean()
-    return {"centre": centre, "scale": scale, "kept": kept, "weights": weights, "bias": bias}
-
-def predict(model, x):
-    """Return a number for each row: larger where the label 1 is likelier."""
-    return inputs((x - model["centre"]) / model["scale"], model["kept"]) @ model["weights"] + model["bias"]
-''',
-        ),
-        (
             "boosted trees of depth two",
             '''
 TREES = 150  # tune: 30..600 log step 1

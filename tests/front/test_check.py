@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import folders
 import pytest
 from folders import written
+from simulated import scored
 from test_adopt import KINDS as FORMATS
 
+from archive.records import Evaluation, EvaluationBase, Failed, Request
 from prepare.command_line import command
 from search.cli.adopt import adopt
 from search.cli.check import check
 from search.cli.new import KINDS, new
 from search.cli.tasks import tasks
+from search.cli.trials import open_trials, parser
 
 TASK = """\
 name: small
@@ -57,6 +61,24 @@ def test_the_findings_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     said = json.loads(capsys.readouterr().out)
     assert (said["ready"], said["next"]) == (False, None)
     assert [each["level"] for each in said["findings"]] == ["problem"]
+
+
+@pytest.mark.parametrize("lost", [0, 2, 3])
+def test_a_lost_evaluation_is_made_again(tmp_path: Path, lost: int) -> None:
+    """A machine that was stopped for seconds is no problem of a seed; the third loss is reported as such."""
+    options = parser("check", "").parse_args([str(small(tmp_path)), "executor.slots=1", "llm=none"])
+    trials, left = open_trials(options), list(range(lost))
+
+    class Loses:
+        def evaluate(self, request: Request, *more: object) -> Evaluation:
+            made = scored(request, 3.0, 0.0)
+            common = {each.name: getattr(made, each.name) for each in fields(EvaluationBase)}
+            return Failed(**common, outcome="lost", reason=f"stopped {left.pop()}") if left else made
+
+    trials.local = replace(trials.local, evaluator=Loses())  # type: ignore[arg-type]
+    assert trials.run(trials.files, 1).outcome == ("lost" if lost == 3 else "scored")
+    assert not left
+    assert len(trials.seconds) == 1
 
 
 def test_the_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:

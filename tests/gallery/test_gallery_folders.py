@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gallery import NAMES, TASKS, judged, task_of
+from gallery import NAMES, TASKS, judged, mean, seed_of, task_of
 
 from prepare.compose import choices_of, compose
 from prepare.scorer import Invalid
 from search.cli.check import check
-from search.cli.tasks import tasks
+from search.cli.tasks import lines_of, tasks
 
 _MOST_LINES = 120
+_WIDEST = 120
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,7 +24,9 @@ def test_a_folder_is_complete(name: str) -> None:
     task, folder = task_of(name), TASKS / name
     task.prepare()
     assert task.name == name
-    assert 30 <= len((folder / "program.md").read_text().splitlines()) <= 60
+    instructions = (folder / "program.md").read_text().splitlines()
+    assert 30 <= len(instructions) <= 60
+    assert max(map(len, instructions)) <= _WIDEST
     for path in folder.glob("*.py"):
         assert len(path.read_text().splitlines()) < _MOST_LINES, f"{path} is long"
         assert ast.get_docstring(ast.parse(path.read_text())), f"{path} does not say what it does"
@@ -51,9 +54,22 @@ def test_a_folder_of_ones_own_conf_is_named_too(tmp_path: Path, capsys: pytest.C
     assert tasks(["--config-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if line.startswith("mine ")] == [
-        ["mine", "-", "min", "value", "3", "self_reported", "7", "(me)"]
+        ["mine", "-", "min", "value", "3", "s", "self_reported", "7", "me"]
     ]
     assert {line.split()[0] for line in lines if line} >= {*NAMES, "shakespeare", "gpt"}
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_narrow_terminal_cuts_words_and_no_number(columns: int) -> None:
+    rows = [
+        ("name", "what is improved", "metric", "time", "trust", "best known", "source"),
+        ("autocorrelation", "First " * 9, "min multiplications", "180 s", "verified", "2.635983085", "x" * 90),
+    ]
+    lines = lines_of(rows, columns)
+    assert all(len(line) <= columns for line in lines)
+    assert lines[1].split()[0] == "autocorrelation"
+    assert "…  min multiplications  180 s  verified  2.635983085" in lines[1]
+    assert lines_of(rows, None)[1].endswith("x" * 90), "a file has all"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if task_of(name).editable[0].endswith(".py")])
@@ -63,6 +79,24 @@ def test_functions_that_return_nothing_have_no_score(name: str) -> None:
     with pytest.raises(Invalid):
         judged(name, functions)
     assert functions, "the scorer called nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("sorting", {"LAYERS": 4, "EFFORT": 20000}),
+        ("tabular", {"PRODUCTS": 1, "WAVES": 1, "CUTS": 4, "TERMS": 8}),
+        ("regression", {"DEGREE": 3, "WAVES": 1, "DECAYS": 1, "FRACTIONS": 1, "RATES": 4}),
+        ("capset", {"GENERATORS": 1, "PART": 4, "TRIES": 20}),
+    ],
+)
+def test_the_parameters_of_a_seed_improve_it(name: str, settings: dict[str, float]) -> None:
+    """What is off in the seed program works, so that a search over numbers alone can find it."""
+    seed = seed_of(name)
+    before = mean(judged(name, vars(seed)))
+    vars(seed).update(settings)
+    sign = 1 if task_of(name).metric.direction == "maximise" else -1
+    assert sign * mean(judged(name, vars(seed))) > sign * before
 
 
 @pytest.mark.slow

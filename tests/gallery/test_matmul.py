@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,44 @@ WINOGRAD = [
 """Strassen's algorithm with Winograd's sums: 7 products for 2x2x2."""
 
 
+LADERMAN = """
+a11+a12+a13-a21-a22-a32-a33 * b22 * c12
+a11-a21 * b22-b12 * c21+c22
+a22 * b12-b11+b21-b22-b23-b31+b33 * c21
+a21-a11+a22 * b11-b12+b22 * c12+c21+c22
+a21+a22 * b12-b11 * c12+c22
+a11 * b11 * c11+c12+c13+c21+c22+c31+c33
+a31-a11+a32 * b11-b13+b23 * c13+c31+c33
+a31-a11 * b13-b23 * c31+c33
+a31+a32 * b13-b11 * c13+c33
+a11+a12+a13-a22-a23-a31-a32 * b23 * c13
+a32 * b13-b11+b21-b22-b23-b31+b32 * c31
+a32-a13+a33 * b22+b31-b32 * c12+c31+c32
+a13-a33 * b22-b32 * c31+c32
+a13 * b31 * c11+c12+c13+c21+c23+c31+c32
+a32+a33 * b32-b31 * c12+c32
+a22-a13+a23 * b23+b31-b33 * c13+c21+c23
+a13-a23 * b23-b33 * c21+c23
+a22+a23 * b33-b31 * c13+c23
+a12 * b21 * c11
+a23 * b32 * c22
+a21 * b13 * c23
+a31 * b12 * c32
+a33 * b33 * c33
+"""
+"""Laderman's algorithm of 1976: 23 products for 3x3x3."""
+
+
+def products_of(text: str) -> list[list[list[int]]]:
+    """Return the products of 3x3x3 that lines such as ``a11-a21 * b22 * c12+c22`` stand for."""
+    lines = text.split("\n")[1:-1]
+    found = [[[0] * 9 for _ in range(3)] for _ in lines]
+    for factors, line in zip(found, lines, strict=True):
+        for sign, matrix, i, j in re.findall(r"([+-]?)([abc])(\d)(\d)", line):
+            factors["abc".index(matrix)][3 * int(i) + int(j) - 4] = -1 if sign == "-" else 1
+    return found
+
+
 def judge(**changed: Any) -> Any:
     """Judge the schoolbook algorithms, with those of some shapes (``s222``) replaced."""
     made = {
@@ -41,11 +80,24 @@ def test_schoolbook_and_winograd_get_their_numbers() -> None:
     }  # fmt: skip
 
 
+def test_ladermans_algorithm_has_the_best_known_number() -> None:
+    scorer = module_of(task_of("matmul").root / "score.py")
+    assert judge(s333=products_of(LADERMAN)).metrics["3x3x3"] == scorer.KNOWN[3, 3, 3] == 23
+
+
 def test_the_known_numbers_add_up() -> None:
     scorer = module_of(task_of("matmul").root / "score.py")
     known = task_of("matmul").known
     assert known is not None
     assert sum(scorer.KNOWN.values()) == known.value
+
+
+def test_algorithms_are_put_together_from_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SEED, "walked", lambda n, m, p: [list(map(list, each)) for each in WINOGRAD])
+    monkeypatch.setattr(SEED, "BLOCKS", 1)
+    assert judged("matmul", {"algorithm": SEED.algorithm})[0].metrics == {
+        "2x2x2": 7, "2x2x3": 11, "2x3x3": 17, "3x3x3": 26, "4x4x4": 49,
+    }  # fmt: skip
 
 
 def test_halves_are_exact() -> None:

@@ -1,25 +1,32 @@
-"""Sorting networks: Batcher's, then random changes that still sort; comparators that do nothing are removed."""
+"""Sorting networks: a first part, Batcher's network behind it, then random changes that still sort.
+
+LAYERS: in the first part, comparators join channels whose numbers differ in one bit. What follows is tested on the
+different outputs of the first part only, and comparators that exchange nothing are removed.
+"""
 
 import itertools
 import random
 
-LEAVE_OUT = 0.03  # tune: 0.005..0.2 log
-ADD = 2  # tune: 1..5
-TRIES = 60  # tune: 20..2000 log step 1
+LAYERS = 0  # tune: 0..4
+EFFORT = 5000  # tune: 2000..500000 log step 1
+LEAVE_OUT = 0.03  # tune: 0.005..0.3 log
+ADD = 2  # tune: 1..4
 START = 0  # tune: 0..999 step 1
 
 
 def network(n):
     """Return comparators [i, j], i < j: each puts the smaller of two values into channel i."""
-    found = pruned(n, merge_exchange(n))
-    rng = random.Random(START + n)
-    for _ in range(TRIES):
+    first = [[i, i | 1 << k] for k in range(LAYERS) for i in range(n) if not i >> k & 1 and i | 1 << k < n]
+    bits = outputs(inputs(n), first)
+    found, done, rng = pruned(bits, merge_exchange(n)), 0.0, random.Random(1000 * n + START)
+    while done < EFFORT:
         changed = [pair for pair in found if rng.random() > LEAVE_OUT]
-        place = rng.randrange(len(changed))
-        changed[place:place] = [sorted(rng.sample(range(n), 2)) for _ in range(rng.randrange(ADD + 1))]
-        if sorts(n, changed) and len(shorter := pruned(n, changed)) <= len(found):
+        for _ in range(rng.randrange(ADD + 1)):
+            changed.insert(rng.randrange(len(changed) + 1), sorted(rng.sample(range(n), 2)))
+        done += len(changed) * (1 + bits[-1].bit_length() / 1000)
+        if (shorter := pruned(bits, changed)) and len(shorter) <= len(found):
             found = shorter
-    return found
+    return first + found
 
 
 def merge_exchange(n):
@@ -43,19 +50,22 @@ def inputs(n):
     return [(((1 << (1 << i)) - 1) << (1 << i)) * (everything // ((1 << (2 << i)) - 1)) for i in range(n)]
 
 
-def sorts(n, comparators):
-    """Return whether every input of zeros and ones comes out in order."""
-    bits = inputs(n)
+def outputs(bits, comparators):
+    """Return the different outputs of comparators in the same form: for each channel its bits over all of them."""
+    bits = list(bits)
     for i, j in comparators:
         bits[i], bits[j] = bits[i] & bits[j], bits[i] | bits[j]
-    return all(not low & ~high for low, high in itertools.pairwise(bits))
+    width = bits[-1].bit_length() + 1
+    patterns = sorted(set(zip(*(f"{channel:0{width}b}" for channel in bits), strict=True)))
+    return [int("".join(channel), 2) for channel in zip(*patterns, strict=True)]
 
 
-def pruned(n, comparators):
-    """Return the comparators that exchange something for at least one input."""
-    bits, kept = inputs(n), []
+def pruned(bits, comparators):
+    """Return the comparators that exchange something for at least one input; None if one is not sorted."""
+    bits, kept = list(bits), []
     for i, j in comparators:
-        if bits[i] & ~bits[j]:
-            bits[i], bits[j] = bits[i] & bits[j], bits[i] | bits[j]
+        low, high = bits[i], bits[j]
+        if low & ~high:
+            bits[i], bits[j] = low & high, low | high
             kept.append([i, j])
-    return kept
+    return kept if all(not low & ~high for low, high in itertools.pairwise(bits)) else None
