@@ -1,7 +1,7 @@
 """Several answers of a real model to each prompt, on a program of 25 lines: for machines that are slow or busy.
 
     python tests/live/samples.py --out samples.jsonl --label now [--samples 6] [--operators improve,hybrid]
-    python tests/live/samples.py --out samples.jsonl --label now --read         # asks nobody
+    python tests/live/samples.py --out samples.jsonl --label now --read [--record]      # asks nobody
 
 ``proposals.py`` sends 3,700 tokens for each answer; here a prompt of 1,900 is sent once, and the server (llama.cpp's
 own) gives ``--samples`` answers to it at once. The prompts are those of the real operators, on a tree of ``binpacking``
@@ -40,6 +40,7 @@ from search.settings import config_for
 sys.path.append(str(Path(__file__).resolve().parents[1] / "operators"))
 
 from garden import Garden
+from recorded import BOOK, verdict
 
 PATH = "pack.py"
 _VALUE = "np.where(gap <= near, 1000 - gap, np.where"
@@ -147,11 +148,10 @@ def sample(book: Book, label: str, operator: str, options: argparse.Namespace) -
     prompt, begun = seen.prompts[0], time.monotonic()
     answered = request(options.url, prompt, options.samples)
     seconds, usage = time.monotonic() - begun, answered["usage"]
-    out = usage["completion_tokens"] // options.samples
     for turn, choice in enumerate(answered["choices"]):
         call = LlmCall(
             run=label, move=list(MOVES).index(operator), turn=turn, operator=operator, model=NAME, outcome="answered",
-            prompt=prompt.text, answer=choice["message"]["content"], tokens_in=usage["prompt_tokens"], tokens_out=out,
+            prompt=prompt.text, answer=choice["message"]["content"], tokens_in=usage["prompt_tokens"], tokens_out=None,
             tokens_cached=None, seconds=round(seconds / options.samples, 1), dollars=None, at=0.0,
             cut_off=choice["finish_reason"] == "length",
         )  # fmt: skip
@@ -177,6 +177,23 @@ def judged(book: Book, label: str, prompts: str | None) -> list[dict[str, Any]]:
     return rows
 
 
+def record(book: Book, label: str) -> None:
+    """Write the whole answers of a label as data of an ordinary test, each with what is made of it now."""
+    garden, names = grown()
+    programs = {name: garden.tree[names[name]].candidate.files[PATH] for name in names}
+    answers = {}
+    for call in (LlmCall(**row["call"]) for row in book.of("call", label)):
+        program = MOVES[call.operator][0]
+        if not call.cut_off:
+            told = verdict(call.operator, PATH, programs[program], call.answer)
+            answers[call.answer] = {
+                "operator": call.operator, "program": program, "text": call.answer, "verdict": told,
+            }  # fmt: skip
+    used = {answer["program"] for answer in answers.values()}
+    kept = {"model": NAME, "path": PATH, "programs": {name: programs[name] for name in sorted(used)}}
+    BOOK.write_text(json.dumps({**kept, "answers": list(answers.values())}, indent=1, ensure_ascii=False) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default=URL, help="a server of llama.cpp (%(default)s)")
@@ -186,6 +203,7 @@ def main() -> None:
     parser.add_argument("--operators", default=",".join(MOVES), help="whose prompts (%(default)s)")
     parser.add_argument("--prompts", help="a folder of templates that come before the project's own")
     parser.add_argument("--read", action="store_true", help="only read what was asked before")
+    parser.add_argument("--record", action="store_true", help="make the answers data of tests/operators")
     parser.add_argument("--quick", action="store_true", help="two answers to the prompt of simplify")
     options = parser.parse_args()
     book = Book.open(options.out)
@@ -195,6 +213,8 @@ def main() -> None:
     for operator in options.operators.split(","):
         if operator not in kept and not options.read:
             sample(book, options.label, operator, options)
+    if options.record:
+        record(book, options.label)
     rows = judged(book, options.label, options.prompts)
     print(json.dumps({"label": options.label, **summary(rows, figures)}))
 
