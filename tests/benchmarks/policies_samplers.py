@@ -31,6 +31,7 @@ class TableSearch:
     def __init__(self, table: Table, seed: int) -> None:
         self.table = table
         self.best: list[float] = []
+        self._worst: float | None = None
         self._rng = np.random.default_rng([seed, 4])
 
     def evaluate(self, setting: Setting) -> float | None:
@@ -39,8 +40,14 @@ class TableSearch:
         if self._rng.random() >= CRASHES:
             score = self.table.draw(setting, int(self._rng.integers(2**31)))
             here = min(here, self.percentile(setting))
+            self._worst = score if self._worst is None else max(score, self._worst)
         self.best.append(here)
         return score
+
+    @property
+    def cost_of_failure(self) -> float:
+        """The worst score so far; the table's worst while there is none."""
+        return float(np.nanmax(self.table.scores)) if self._worst is None else self._worst
 
     def percentile(self, setting: Setting) -> float:
         return float(self.table.percentiles[self.table.place(setting)])
@@ -110,16 +117,15 @@ def by_smac(name: str, table: Table, seed: int, evaluations: int) -> Played:
     from smac.runhistory.dataclasses import TrialValue
     from smac.runhistory.enumerations import StatusType
 
-    search, worst = TableSearch(table, seed), 0.0
+    search = TableSearch(table, seed)
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(_space(table, seed), n_trials=evaluations, seed=seed, output_directory=Path(folder))
         smac = HyperparameterOptimizationFacade(scenario, lambda config, seed: 0.0, logging_level=logging.ERROR)
         while len(search.best) < evaluations:
             trial = smac.ask()
             score = search.evaluate(_setting(table, trial.config))
-            worst = worst if score is None else score if worst == 0.0 else max(worst, score)
             status = StatusType.CRASHED if score is None else StatusType.SUCCESS
-            smac.tell(trial, TrialValue(cost=worst if score is None else score, status=status))
+            smac.tell(trial, TrialValue(cost=search.cost_of_failure if score is None else score, status=status))
         incumbent = smac.intensifier.get_incumbent()
     return Played(np.array(search.best), search.percentile(_setting(table, incumbent)))
 

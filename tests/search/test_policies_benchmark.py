@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,14 @@ def test_one_evaluation_in_five_of_a_sampler_fails() -> None:
     scores = [search.evaluate((0, 1, 0, 1, 0, 1)) for _ in range(500)]
     assert 0.15 < scores.count(None) / 500 < 0.25
     assert set(search.best[10:]) == {search.percentile((0, 1, 0, 1, 0, 1))}
+    assert search.cost_of_failure == max(score for score in scores if score is not None)
+
+
+def test_a_failure_before_any_score_costs_no_less_than_any_score() -> None:
+    """Scores may be above 0 or below it."""
+    for offset in (-5.0, 5.0):
+        table = replace(nk(1, bits=6), scores=nk(1, bits=6).scores + offset)
+        assert TableSearch(table, 0).cost_of_failure == table.scores.max()
 
 
 def test_a_sampler_hands_over_a_setting_that_it_has_evaluated() -> None:
