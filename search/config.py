@@ -115,7 +115,7 @@ class ClaimPlan:
     """Finalists of the confirm stage."""
     confirm_seeds: int = 2
     report_seeds: int = 4
-    """Per side, at least, as far as the budget allows."""
+    """Per side, at least, as far as the budget allows. See ``search.claims.plan.sized`` for a lead that needs fewer."""
     most_report_seeds: int = 12
     """Per side, at most, however large the seed deviation is."""
     smallest_gain: float | None = None
@@ -132,8 +132,9 @@ class ClaimPlan:
     """Evaluations that the claim may cost, repeats of failed ones included; None: ``evaluations``. See ``fit``."""
     deterministic: bool = False
     """Whether the task says that no seed changes a score: one evaluation a side; see ``search.claims.plan.sized``."""
-    looks: int = 1
-    """1, or 2 to look at a claim after ``FIRST_LOOK`` seeds a side and stop it then, if that is enough."""
+    looks: int = 2
+    """2 to look at a claim after ``FIRST_LOOK`` seeds a side and stop it then, if that is enough; or 1. A run keeps
+    the number that it was started with: see ``search.claims.plan.as_started``."""
     claims_elsewhere: int = 0
     """Earlier claims of other runs on the same holdout, which have spent from the same error budget."""
     reach: float | None = None

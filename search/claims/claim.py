@@ -150,12 +150,7 @@ def contenders(tree: Tree, plan: ClaimPlan | None = None) -> Iterator[str]:
 
 
 def narrowed(tree: Tree, plan: ClaimPlan) -> ClaimPlan:
-    """Return the plan of two looks with as many finalists as the present claim has, or would have if it began now.
-
-    A plan of a single look stays as it is.
-    """
-    if plan.looks == 1:
-        return plan
+    """Return the plan with as many finalists as the present claim has, or would have if it began now."""
     claim = ClaimState.of(tree)
     if any(purpose == "report" for _, purpose in claim.sides):
         found = sum(purpose == "confirm" for _, purpose in claim.sides)

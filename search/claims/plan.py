@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from archive.noise import SeedDeviation
 from archive.tree import Tree
 from search.claims.error_budget import confidence_of, since_last_search_move
 from search.claims.looks import boundary
 from search.claims.statistics import power, seed_deviation
-from search.config import LOOK_SEEDS, ClaimPlan
+from search.config import FIRST_LOOK, LOOK_SEEDS, ClaimPlan
 
 CLEAR = 2.0
 """Seed deviations of a lead beyond luck from which on one confirm seed is enough."""
+CERTAIN = 8.0
+"""Seed deviations of a lead beyond luck for which three seeds a side are enough: Welch's interval finds 8 in every
+claim, and 4, if the deviation is twice its estimate, in 89%."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,16 @@ class NoClaim:
     reason: str
     too_small: bool = False
     """Whether the budget is too small for any claim."""
+
+
+def as_started(plan: ClaimPlan, config: Mapping[str, Any], elsewhere: int) -> ClaimPlan:
+    """Return the plan with as many looks as the run was started with, so that a claim ends by the rule it began with.
+
+    config: as the run recorded it; runs from before there were looks have one. elsewhere: claims of other runs.
+    """
+    recorded = config.get("claim")
+    looks = recorded.get("looks", 1) if isinstance(recorded, Mapping) else plan.looks
+    return replace(plan, looks=looks, claims_elsewhere=elsewhere)
 
 
 def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
@@ -40,7 +54,9 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
 
     With two looks: at least as many seeds as these need, and finalists are the nodes within a standard error of the
     best. Of a lead of ``CLEAR`` deviations and more, one confirm seed each instead of two gives away 0.03 to 0.06
-    deviations of the gain (tests/benchmarks/claims.py).
+    deviations of the gain (tests/benchmarks/claims.py). Of a lead of ``CERTAIN`` deviations, ``FIRST_LOOK`` seeds and
+    no second look, so that the search has the evaluations that a second one would keep: not where the plan asks for
+    more seeds than two looks need.
     """
     if tree.deterministic:
         return replace(plan, deterministic=True, candidates=1, report_seeds=1, least_report_seeds=None)
@@ -50,12 +66,18 @@ def sized(plan: ClaimPlan, tree: Tree) -> ClaimPlan:
     gain = gain_to_find(plan, tree, sigma.high)
     wanted = seeds_for(plan, gain / sigma.high, plan.power, plan.most_report_seeds, confidence_of(tree, plan))
     sure = replace(plan, report_seeds=max(plan.report_seeds, wanted), least_report_seeds=plan.report_seeds)
-    if plan.looks == 1:
-        return sure
+    return sure if plan.looks == 1 else _in_looks(sure, plan, _sure_lead(tree, sigma.high) / sigma.high, sigma)
+
+
+def _in_looks(sure: ClaimPlan, plan: ClaimPlan, lead: float, sigma: SeedDeviation) -> ClaimPlan:
+    """Return the plan with the seeds of two looks, or of the first alone. lead: beyond luck, in deviations."""
+    certain = lead >= CERTAIN and sure.report_seeds < LOOK_SEEDS and plan.report_seeds < LOOK_SEEDS
+    seeds = FIRST_LOOK if certain else max(sure.report_seeds, LOOK_SEEDS)
     return replace(
         sure,
-        report_seeds=max(sure.report_seeds, min(plan.most_report_seeds, LOOK_SEEDS)),
-        confirm_seeds=1 if _sure_lead(tree, sigma.high) >= CLEAR * sigma.high else plan.confirm_seeds,
+        report_seeds=min(seeds, max(plan.report_seeds, plan.most_report_seeds)),
+        least_report_seeds=min(seeds, plan.report_seeds),
+        confirm_seeds=1 if lead >= CLEAR else plan.confirm_seeds,
         reach=sigma.value or None,
     )
 

@@ -17,14 +17,13 @@ _MOST_SEEDS = 1000
 
 
 def prospect(
-    plan: ClaimPlan, tree: Tree, evaluations: int, standing: Decision | None, unit: str, begins: bool = False
+    plan: ClaimPlan, tree: Tree, evaluations: int, standing: Decision | None, unit: str
 ) -> ClaimPlan | NoClaim:
     """Return the plan of a claim that may take so many evaluations, or why none is worth its cost yet.
 
     plan: as ``search.claims.plan.sized`` returns it. standing: the run's latest verdict. A claim that is begun keeps
     its plan. Without a leader that is better than the root, or with one that is the champion already, nothing can be
-    claimed. Otherwise the gain must be found with a probability of ``plan.least_power``. begins: whether the claim
-    begins now. Then seeds are bought with what is not needed for finalists; before, as many are expected as may come.
+    claimed. Otherwise the gain must be found with a probability of ``plan.least_power``.
     """
     if begun(tree):
         return fit(narrowed(tree, plan), evaluations)
@@ -35,8 +34,7 @@ def prospect(
     found = len(list(islice(contenders(tree), plan.candidates)))
     if not found:
         return NoClaim("no claim was begun: no node has a better screening mean than the root.")
-    wanted = replace(plan, candidates=found)
-    wanted = narrowed(tree, wanted) if begins else wanted
+    wanted = narrowed(tree, plan)
     fitted = fit(wanted, evaluations)
     assert isinstance(fitted, ClaimPlan)
     return _weak(fitted, wanted, tree, unit) or fitted

@@ -95,6 +95,15 @@ def claim_share(budget: Budget, use: BudgetUse) -> int:
     return max(0, min(halves))
 
 
+def claim_room(budget: Budget, use: BudgetUse) -> int:
+    """Return the most evaluations that a claim could still get: its share, and no more than the number that is left.
+
+    Nothing is kept for a claim that would need more than that: it would be refused when it is to begin.
+    """
+    left = _MANY if budget.evaluations is None else budget.evaluations - use.evaluations - use.in_flight
+    return max(0, min(claim_share(budget, use), left))
+
+
 def affordable(budget: Budget, plan: ClaimPlan | None, use: BudgetUse) -> int:
     """Return the evaluations of a claim within its share of the budget; 0 if that is too small for one."""
     fitted = None if plan is None else fit(plan, claim_share(budget, use))

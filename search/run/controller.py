@@ -35,7 +35,7 @@ from search.claims.claim import (
     verdict,
 )
 from search.claims.error_budget import since_last_search_move
-from search.claims.plan import paid_plans
+from search.claims.plan import as_started, paid_plans
 from search.claims.prospect import prospect
 from search.config import LEAST_SEEDS, Budget, ClaimPlan
 from search.run.budget import (
@@ -43,6 +43,7 @@ from search.run.budget import (
     BudgetUse,
     SearchEnd,
     affordable,
+    claim_room,
     claim_share,
     limits_of,
     model_end,
@@ -115,7 +116,7 @@ class RunController:
         """
         self.engine = engine
         self.budget = budget
-        self.plan = None if plan is None else replace(plan, claims_elsewhere=self._claims_elsewhere(engine))
+        self.plan = None if plan is None else as_started(plan, engine.run.config, self._claims_elsewhere(engine))
         self.slots = slots
         self.announce = announce
         self.result: RunResult | None = None
@@ -226,10 +227,10 @@ class RunController:
         return min(plan.evaluations, max(0, self._remaining_after(0) - paid)) if isinstance(plan, ClaimPlan) else 0
 
     def _prospect(self) -> ClaimPlan | NoClaim | None:
-        """Return the plan of a claim within its share of the budget, or why none would be begun; None: never one."""
+        """Return the plan of a claim within its share of what is left, or why none would be begun; None: never one."""
         tree, wanted = self.engine.tree, self._wanted()
         if wanted is not None and self._outlook[0] != tree.evaluated:
-            share = claim_share(self.budget, self.use)
+            share = claim_room(self.budget, self.use)
             self._outlook = tree.evaluated, prospect(wanted, tree, share, self._standing, self._unit)
         return self._outlook[1]
 
@@ -380,7 +381,7 @@ class RunController:
         most = max(remaining.evaluations, claim_share(self.budget, self.use))
         if not any(True for _ in contenders(tree)) and isinstance(fit(wanted, most), ClaimPlan):
             return wanted  # it has its verdict, and costs nothing
-        plan = prospect(wanted, tree, remaining.evaluations, self._standing, self._unit, begins=True)
+        plan = prospect(wanted, tree, remaining.evaluations, self._standing, self._unit)
         if isinstance(plan, NoClaim) and isinstance(of_share := self._prospect(), NoClaim):
             plan = of_share  # for it the search went on
         if isinstance(plan, NoClaim) and plan.too_small and remaining.limit in ("hours", "device_hours"):

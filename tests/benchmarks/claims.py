@@ -10,7 +10,8 @@ seed deviation is 1, so gains are in sigma. Scores of the second look are on tex
     outlier     five seeds, one of the ten scores is 10 sigma off, up or down
     several     runs of six null claims, each at the level of the error budget: share of runs that ever crown
     whole_T     finalists, confirmation and report of 12 candidates whose true gains deviate by T: evaluations, and the
-                true gain of the reported one less the best; `before`: three finalists twice each, four seeds a side
+                true gain of the reported one less the best; `kept`: evaluations that the claim may take, so that the
+                search does not have them; `before`: one look, three finalists twice each, four seeds a side
 
 Columns and keys of the last line: power (share of champions; with gain 0 the false ones, 2.5% are allowed), covered
 (share of the intervals that hold the true gain), pairs (mean seeds a side), first (share that ends at the first look).
@@ -35,7 +36,7 @@ from archive.interval import NoInterval  # noqa: E402
 from search.claims.error_budget import spent_confidence  # noqa: E402
 from search.claims.looks import boundary, stopped  # noqa: E402
 from search.claims.parsimony import Standing, within  # noqa: E402
-from search.claims.plan import CLEAR, seeds_for  # noqa: E402
+from search.claims.plan import CERTAIN, CLEAR, seeds_for  # noqa: E402
 from search.config import FIRST_LOOK, LOOK_SEEDS, ClaimPlan  # noqa: E402
 
 GAINS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -56,7 +57,7 @@ class Ended:
 
 def claim(root: Floats, other: Floats, gain: float, confidence: float = 0.95) -> Ended:
     """Judge the scores of both sides as a claim does, in one look or two."""
-    plan = ClaimPlan(candidates=1, report_seeds=len(root), looks=2)
+    plan = ClaimPlan(candidates=1, report_seeds=len(root))
     if len(plan.look_seeds) == 1:
         return _ended(welch(list(root), list(other), "minimise", confidence), gain, len(root))
     levels = boundary((1 - confidence) / 2, plan.look_seeds[0] / plan.look_seeds[1])
@@ -90,8 +91,8 @@ def several(rng: np.random.Generator, claims: int = 6) -> bool:
     return any(each.champion for each in found)
 
 
-def whole(rng: np.random.Generator, spread: float, looks: bool) -> tuple[int, float]:
-    """Return the evaluations of one claim among 12 candidates, and the true gain of the reported one less the best's.
+def whole(rng: np.random.Generator, spread: float, looks: bool) -> tuple[int, int, float]:
+    """Return of a claim among 12 candidates: evaluations made, those kept, and true gain of the reported less the best.
 
     The deviation is known here; the search estimates it.
     """
@@ -104,10 +105,12 @@ def whole(rng: np.random.Generator, spread: float, looks: bool) -> tuple[int, fl
     confirmed = {n: gains[n] + rng.normal(0, 1 / math.sqrt(seeds)) for n in near}
     winner = max(confirmed, key=lambda n: confirmed[n])
     confirms = len(near) * seeds if len(near) > 1 else 0
-    plan = ClaimPlan(candidates=1, looks=2)
+    plan = ClaimPlan(candidates=1)
     wanted = max(LOOK_SEEDS, seeds_for(plan, max(WORTH, lead), plan.power, plan.most_report_seeds, plan.confidence))
-    reports = one(rng, min(wanted, (BUDGET - confirms) // 2), float(gains[winner])).pairs if looks else 4
-    return confirms + 2 * reports, float(gains[winner] - gains.max())
+    wanted = FIRST_LOOK if lead >= CERTAIN else wanted
+    seeds = min(wanted, (BUDGET - confirms) // 2) if looks else 4
+    reports = one(rng, seeds, float(gains[winner])).pairs if looks else 4
+    return confirms + 2 * reports, confirms + 2 * seeds, float(gains[winner] - gains.max())
 
 
 def _of(screened: Floats, place: int) -> Standing:
@@ -140,9 +143,11 @@ def main() -> None:
     print(f"{'several':<10} {figures['several']:.1%} of runs with six null claims ever crown")
     for spread in (0.5, 1.0, 2.0, 4.0, 8.0):
         for label, looks in (("before", False), ("now", True)):
-            costs, losses = zip(*(whole(rng, spread, looks) for _ in range(number)), strict=True)
-            figures |= {f"whole_{spread:g}_{label}": float(np.mean(costs)), f"loss_{spread:g}_{label}": np.mean(losses)}
-            print(f"whole_{spread:<4g} {label:<6} {np.mean(costs):.1f} evaluations, {np.mean(losses):+.3f} of the best")
+            made, kept, loss = np.mean([whole(rng, spread, looks) for _ in range(number)], axis=0)
+            figures |= {
+                f"{name}_{spread:g}_{label}": x for name, x in (("whole", made), ("kept", kept), ("loss", loss))
+            }
+            print(f"whole_{spread:<4g} {label:<6} {made:.1f} evaluations of {kept:.1f} kept, {loss:+.3f} of the best")
     print(json.dumps({key: round(value, 4) for key, value in figures.items()}))
 
 

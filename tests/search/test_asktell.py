@@ -90,7 +90,7 @@ def test_the_example_of_the_docstring_works(module: Any, tmp_path: Path, monkeyp
 
 def test_a_function_of_ones_own_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with search.Search(BOWL, "ucb", operators="tune", seed=3, budget=40) as s:
+    with search.Search(BOWL, "ucb", operators="tune", seed=3, budget=40, overrides=["claim.looks=1"]) as s:
         asked = finish(s)
         assert len(asked) == 40
         assert {request.purpose for request in asked} == {"screen", "confirm", "report"}
@@ -183,7 +183,15 @@ def test_an_archive_that_is_open_stays_open() -> None:
 
 def test_a_run_of_the_command_line_is_gone_on_with_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From either side, and with the moves that a run in one go has made."""
-    words = ("run=night", "operators=numeric", "llm=none", "seed=5", "task.seconds=0.01", "executor.slots=1")
+    words = (
+        "run=night",
+        "operators=numeric",
+        "llm=none",
+        "seed=5",
+        "task.seconds=0.01",
+        "executor.slots=1",
+        "claim.looks=1",
+    )
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
         folder.mkdir()

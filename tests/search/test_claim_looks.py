@@ -19,9 +19,11 @@ from archive.query.verify import verify
 from archive.records import Decision, Replicate, Request, WindowScores
 from search.claims.claim import Verdict, first_look, next_moves, request_look, verdict
 from search.claims.looks import Boundary, boundary, conditional_power, stopped
-from search.claims.plan import claim_power, fit, paid_plans, sized
+from search.claims.plan import CERTAIN, as_started, claim_power, fit, paid_plans, sized
+from search.claims.prospect import prospect
 from search.claims.statistics import power
-from search.config import ClaimPlan
+from search.config import LOOK_SEEDS, ClaimPlan
+from search.settings import config_for
 
 ALPHA = 0.025
 FIVE = ClaimPlan(candidates=1, report_seeds=5, looks=2)
@@ -144,22 +146,71 @@ def test_fewer_than_five_seeds_have_a_single_look() -> None:
     assert [move.purpose for move in next_moves(growth.tree, ClaimPlan(candidates=1, looks=2))] == ["report", "report"]
 
 
-def test_a_claim_has_a_single_look_unless_two_are_asked_for() -> None:
-    assert ClaimPlan(report_seeds=12).look_seeds == (12,)
+def test_a_claim_has_two_looks_unless_one_is_asked_for() -> None:
+    assert ClaimPlan(report_seeds=12).look_seeds == (3, 12)
+    assert ClaimPlan(report_seeds=12, looks=1).look_seeds == (12,)
+    assert config_for([], "cpu").claim == ClaimPlan(smallest_gain=0.03)
     with pytest.raises(ValueError, match="expected 1 or 2"):
         ClaimPlan(looks=3)
 
 
-def test_a_clear_lead_takes_two_looks_and_one_confirm_seed() -> None:
-    growth, plan = Growth(), ClaimPlan(smallest_gain=0.03, looks=2)
+def leading(by: float) -> Growth:
+    growth = Growth()
     growth.tree.noise_prior = NoisePrior(0.01, 1)
     growth.root(3.39, 3.4, 3.41)
-    growth.child(2.4)
+    growth.child(3.4 - by)
+    return growth
+
+
+def test_a_clear_lead_takes_two_looks_and_one_confirm_seed() -> None:
+    growth, plan = leading(0.07), ClaimPlan(smallest_gain=0.03)
     clear = sized(plan, growth.tree)
     assert (clear.look_seeds, clear.confirm_seeds, clear.evaluations) == ((3, 5), 1, 13)
     assert clear.reach is not None
     single = sized(replace(plan, looks=1), growth.tree)
     assert (single.look_seeds, single.confirm_seeds, single.reach) == ((4,), 2, None)
+
+
+def test_a_certain_lead_takes_the_first_look_alone_and_keeps_nothing_for_a_second() -> None:
+    """So that the search has what a second look would keep; not where the user has asked for more seeds."""
+    tree, plan = leading(0.3).tree, ClaimPlan(smallest_gain=0.03)
+    certain = sized(plan, tree)
+    assert (certain.look_seeds, certain.confirm_seeds) == ((3,), 1)
+    begun_now = prospect(certain, tree, 14, None, "bpb")
+    assert isinstance(begun_now, ClaimPlan)
+    assert (begun_now.candidates, begun_now.evaluations) == (1, 6)
+    assert sized(replace(plan, report_seeds=LOOK_SEEDS), tree).look_seeds == (3, 5)
+    assert sized(replace(plan, most_report_seeds=4, report_seeds=4), leading(0.07).tree).look_seeds == (4,)
+
+
+def test_three_seeds_find_a_certain_gain_even_if_the_deviation_is_twice_its_estimate() -> None:
+    """By Welch's interval, whose power is below Student's: 89%."""
+    rng = np.random.default_rng(11)
+    found = [welch(list(rng.normal(0, 2, 3)), list(rng.normal(-CERTAIN, 2, 3)), "minimise") for _ in range(1000)]
+    share = np.mean([isinstance(one, Difference) and one.significant for one in found])
+    assert share == pytest.approx(0.89, abs=0.03)
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_claim_that_resumes_has_the_seeds_that_it_began_with(looks: int) -> None:
+    """With fewer finalists than the plan allows, what they do not need is spent on seeds; so it is after a restart."""
+    growth, _, _ = grown()
+    plan = ClaimPlan(report_seeds=8, least_report_seeds=2, looks=looks)
+    began = prospect(plan, growth.tree, 14, None, "bpb")
+    assert isinstance(began, ClaimPlan)
+    assert (began.candidates, began.report_seeds) == (1, 7)
+    growth.choose(next_moves(growth.tree, began)[0])
+    assert prospect(plan, growth.tree, 14, None, "bpb") == began
+
+
+@pytest.mark.parametrize(
+    ("recorded", "looks"),
+    [({"claim": {"candidates": 3}}, 1), ({"claim": {"looks": 1}}, 1), ({"claim": "off"}, 2), ({}, 2)],
+)
+def test_a_run_keeps_the_looks_that_it_was_started_with(recorded: dict[str, object], looks: int) -> None:
+    """Runs of earlier versions, whose claims have one look, end by the rule by which they began."""
+    assert as_started(ClaimPlan(), recorded, 2) == ClaimPlan(looks=looks, claims_elsewhere=2)
+    assert as_started(ClaimPlan(looks=1), {"claim": {"looks": 2}}, 0).looks == 2
 
 
 def test_a_stop_needs_more_than_the_usual_level() -> None:
@@ -200,7 +251,7 @@ def test_a_second_look_is_trained_after_the_first_and_survives_a_kill(
 ) -> None:
     """Whole sessions with sealed trainings: nothing is trained twice, and nothing judged before its look is trained."""
     monkeypatch.setattr("search.claims.reports.stopped", lambda difference, levels: None)
-    path, everything = tmp_path / "a.duckdb", {"overrides": ["claim.confirm_seeds=1", "claim.looks=2"]}
+    path, everything = tmp_path / "a.duckdb", {"overrides": ["claim.confirm_seeds=1", "claim.report_seeds=5"]}
 
     def second(request: Request) -> bool:
         return request.look == 2 and half_of(request) == killed_in

@@ -137,11 +137,11 @@ def play(archive: Archive) -> Callable[..., Played]:
         takes: Callable[[Request], float] = lambda request: SECONDS,
         used: float = 0.0,
         stop_after: int | None = None,
-        plan: ClaimPlan | None = ClaimPlan(),  # noqa: B008 (frozen)
+        plan: ClaimPlan | None = ClaimPlan(looks=1),  # noqa: B008 (frozen)
         closed: Callable[[], str | None] = lambda: None,
     ) -> Played:
         clock, stop, display = Clock(), threading.Event(), Nobody()
-        with search.Search(TASK, operators="tune", archive=archive, run=run) as s:
+        with search.Search(TASK, operators="tune", archive=archive, run=run, overrides=["claim.looks=1"]) as s:
             s.engine.parts = replace(s.engine.parts, llm_closed=closed)
             s.engine.start(TASK.files)
             controller = RunController(s.engine, budget, plan, slots=count, used=used, monotonic=clock)

@@ -26,7 +26,7 @@ from train.hardware.slots import Slot
 
 ROOMY = {"budget": {"evaluations": 60, "target": 0.01}}
 """The search ends early, so that the claim can pay for repeats."""
-BUDGET = 29  # 15 screenings, 6 confirmations of 3 finalists, 4 reports of each side
+BUDGET = 29  # 15 screenings, 6 confirmations of 3 finalists, 4 reports of each side in a single look
 TASK = search.OwnTask(
     lambda request: 0.0, "X = 1.0  # tune: 0.001..10 log\n", direction="minimise", name="halves", seconds=10.0
 )
@@ -76,7 +76,7 @@ class Session:
 
     def play(self, until: Callable[[Session], bool] = lambda session: False) -> RunResult | None:
         """Play to the end, or until it is killed; None then."""
-        settings = {"run": "night", "budget": BUDGET, **self.overrides}
+        settings = {"run": "night", "budget": BUDGET, "overrides": ["claim.looks=1"], **self.overrides}
         with search.Search(TASK, operators="tune", archive=self.path, **settings) as self.search:
             flying: list[Request] = []
             while True:

@@ -38,8 +38,9 @@ def test_a_search_spends_its_budget_and_finds_a_champion(start: Start, tmp_path:
     assert bench.result.verdict.kind == "champion"
     assert bench.result.verdict.difference.low > 0
     purposes = Counter(e.request.purpose for e in bench.display.landings)
-    assert purposes == {"screen": 15, "confirm": 6, "report": 8}
-    assert len(bench.search.tree) == 13  # 12 experiments and the root, which was run three times
+    assert purposes["report"] == 6, "three a side find a lead as clear as this one"
+    assert purposes["screen"] > 15, "what a claim of 14 would keep is searched with"
+    assert len(bench.search.tree) > 13  # 12 experiments and the root, which was run three times
     assert bench.search.tree.runs[0] == 3
     assert rows(tmp_path, "SELECT kind FROM decisions WHERE kind <> 'leader'") == [("champion",)]
 
@@ -171,7 +172,7 @@ def patient_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patient_slots")
 def test_a_freed_slot_is_fed_before_what_landed_is_recorded(start: Start, at_record: list[tuple[str, int]]) -> None:
-    bench = start("operators=llm", "budget.evaluations=20", slots=1, model=Author())
+    bench = start("operators=llm", "claim.looks=1", "budget.evaluations=20", slots=1, model=Author())
     assert 18 <= bench.search.tree.evaluated <= 20
     screenings = [in_flight for purpose, in_flight in at_record if purpose == "screen"]
     assert screenings[:2] == [1, 1], "the replicates were chosen while the root was trained"
