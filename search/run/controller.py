@@ -254,7 +254,7 @@ class RunController:
         """Return why no more evaluations are started for the search, or None."""
         engine = self.engine
         if engine.stopped is not None:
-            return SearchEnd("stopped", f"The search stopped: {engine.stopped}")
+            return self._model_used() or SearchEnd("stopped", f"The search stopped: {engine.stopped}")
         if target_reached(self.budget, engine.tree):
             return SearchEnd("target", f"The target of {self.budget.target:g} is reached by the leader.")
         if self.plan is not None and begun(engine.tree) and not (self._concluded and self._has_grown(unknown=True)):

@@ -318,6 +318,8 @@ class Engine:
     def _next_move(self, views: Mapping[str, OperatorView]) -> Propose | Replicate | None:
         self.journal.record_policy_state()
         choice = self.parts.policy.choose(self.tree, self._rng("move", len(self.tree.moves)), views)
+        if isinstance(choice, Stop) and (self.pending or self.ready):
+            return None  # paid proposals are evaluated first; their results may allow other moves
         if isinstance(choice, Stop):
             self.stopped = f"{choice.reason}{self.closed_sentence()}"
             self.journal.note("stopped", self.stopped)

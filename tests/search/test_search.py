@@ -234,9 +234,8 @@ def test_a_cap_is_no_reason_for_refusals_while_calls_are_in_flight(start: Start,
 
 
 def test_dollars_end_a_search_and_what_they_have_bought_is_tried(start: Start, tmp_path: Path) -> None:
-    """Without crossovers, whose refusals could end it first once the model cannot be asked."""
     model = Author(model="claude-sonnet-5-5", latency=0.05)
-    words = ("operators=llm", "~operators.crossover", "budget.dollars=0.15", "run=night")
+    words = ("operators=llm", "budget.dollars=0.15", "run=night")
     bench = start(*words, slots=2, model=model, dollars=0.15, stub={"delay": 0.01})
     assert bench.result.reason.startswith("The dollars for searching are used (budget.dollars=0.15): the cap")
     assert bench.result.verdict is not None
