@@ -1,12 +1,11 @@
-"""One run as ask and tell, from its first evaluation to its verdict: the search while the budget lasts, then the claim.
+"""One run as ask and tell: the search while the budget lasts, then the claim and its verdict.
 
     controller.ask() -> Request | None     one evaluation to start, or None
     controller.tell(landed)                record its result
 
-``None`` means that nothing can start before a pending evaluation lands, or that the run has ended:
-``controller.result`` is set then. The engine (``search/run/engine.py``) handles moves and proposals; the controller
-decides when their budget is used, and runs the claim. ``search/run/loop.py`` keeps slots busy with it, and
-``search/api.py`` makes one for a notebook.
+``None``: nothing can start before a pending evaluation lands, or the run has ended: then ``controller.result`` is set.
+The engine (``search/run/engine.py``) handles moves and proposals; the controller decides when their budget is used,
+and runs the claim. ``search/run/loop.py`` keeps slots busy with it, and ``search/api.py`` makes one for a notebook.
 """
 
 from __future__ import annotations
@@ -228,11 +227,13 @@ class RunController:
 
     def _prospect(self) -> ClaimPlan | NoClaim | None:
         """Return the plan of a claim within its share of what is left, or why none would be begun; None: never one."""
-        tree, wanted = self.engine.tree, self._wanted()
-        if wanted is not None and self._outlook[0] != tree.evaluated:
-            share = claim_room(self.budget, self.use)
-            self._outlook = tree.evaluated, prospect(wanted, tree, share, self._standing, self._unit)
+        evaluated, wanted = self.engine.tree.evaluated, self._wanted()
+        if wanted is not None and self._outlook[0] != evaluated:
+            self._outlook = evaluated, self._prospect_of(wanted, claim_room(self.budget, self.use))
         return self._outlook[1]
+
+    def _prospect_of(self, wanted: ClaimPlan, evaluations: int) -> ClaimPlan | NoClaim:
+        return prospect(wanted, self.engine.tree, evaluations, self._standing, self._unit)
 
     def _unreserved(self) -> int:
         """Return the evaluations that are ready, and those that neither a paid proposal nor the claim will use."""
@@ -334,8 +335,7 @@ class RunController:
     def _require_candidates(self, end: SearchEnd) -> None:
         """Raise NothingMade if this session has made none, since no language model could be asked.
 
-        A model that was asked as much as its caps allow has been asked: that is an end like that of any other budget.
-        A claim that was begun needs no more candidates.
+        A used cap of the model is the end of a budget like any other. A claim that was begun needs no more candidates.
         """
         engine = self.engine
         closed = None if engine.parts.llm_cap() else engine.parts.llm_closed()
@@ -377,14 +377,15 @@ class RunController:
 
     def _new_claim_plan(self, wanted: ClaimPlan, remaining: BudgetRemaining) -> ClaimPlan | NoClaim:
         """Return the plan of a claim that may take so many evaluations, or why it is not begun."""
-        tree = self.engine.tree
-        most = max(remaining.evaluations, claim_share(self.budget, self.use))
-        if not any(True for _ in contenders(tree)) and isinstance(fit(wanted, most), ClaimPlan):
+        share = claim_share(self.budget, self.use)
+        fits = isinstance(fit(wanted, max(remaining.evaluations, share)), ClaimPlan)
+        if fits and not any(True for _ in contenders(self.engine.tree)):
             return wanted  # it has its verdict, and costs nothing
-        plan = prospect(wanted, tree, remaining.evaluations, self._standing, self._unit)
-        if isinstance(plan, NoClaim) and isinstance(of_share := self._prospect(), NoClaim):
-            plan = of_share  # for it the search went on
-        if isinstance(plan, NoClaim) and plan.too_small and remaining.limit in ("hours", "device_hours"):
+        found, of_share = (self._prospect_of(wanted, most) for most in (remaining.evaluations, share))
+        if isinstance(found, ClaimPlan):
+            return found
+        plan = of_share if isinstance(of_share, NoClaim) else found  # the search went on for what the share lacked
+        if plan.too_small and remaining.limit in ("hours", "device_hours"):
             return NoClaim(
                 f"a claim needs at least {2 * LEAST_SEEDS} evaluations with fresh seeds, and budget.{remaining.limit} "
                 f"has room for {remaining.evaluations}. Raise it and resume."

@@ -17,7 +17,7 @@ def test_a_request_carries_what_its_evaluation_needs(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Screenings the audit's strictness, the seed program that of an ordinary one; claims the archive's secret."""
-    bench = start("budget.evaluations=29", stub={"halves": True})
+    bench = start("budget.evaluations=29", "claim.looks=1", stub={"halves": True})
     search = bench.search
     asked = [each for each in bench.evaluator.asked if not each.seal]
     strictness = {(each.purpose, each.node_id == search.tree.root): each.strictness for each in asked}

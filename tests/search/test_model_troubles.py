@@ -83,8 +83,8 @@ def test_a_search_with_every_kind_of_trouble_goes_on(
     api, model = service
     # Every second answer is fine, so that a repair or another attempt may be.
     api.act = lambda number: Say() if number % 2 else TROUBLES[(number // 2 - 1) % len(TROUBLES)]
-    budget = "budget.evaluations=34"
-    bench = start("operators=llm", "claim.candidates=1", "claim.report_seeds=2", budget, model=model, concurrency=MOST)
+    words = ("operators=llm", "claim.candidates=1", "claim.report_seeds=2", "claim.looks=1", "budget.evaluations=34")
+    bench = start(*words, model=model, concurrency=MOST)
     archive = tmp_path / "archive.duckdb"
     assert bench.result.finished, bench.result.reason
     # A claim reports on pairs, so one evaluation may be left.
@@ -110,7 +110,13 @@ def test_a_quota_that_runs_out_in_the_middle(start: Callable[..., Any], tmp_path
         out = Fail(429, "insufficient_quota", "You exceeded your current quota")
         api.act = lambda number: Say() if number <= 3 else out
         model = OpenAICompatible(QWEN, base_url=f"{api.url}/v1", api_key="sk-x", timeout=20.0, price=PRICE)
-        words = (f"operators={operators}", "budget.evaluations=30", "claim.candidates=1", "claim.report_seeds=2")
+        words = (
+            f"operators={operators}",
+            "budget.evaluations=30",
+            "claim.candidates=1",
+            "claim.report_seeds=2",
+            "claim.looks=1",
+        )
         bench = start(*words, model=model, concurrency=2, stub={"delay": 0.05})
     archive = tmp_path / "archive.duckdb"
     assert bench.result.finished

@@ -359,7 +359,7 @@ def test_what_is_added_to_a_budget_buys_experiments_first(start: Start, added: i
 
 
 def test_a_larger_budget_completes_a_claim_that_was_killed_before_it_searches_on(start: Start, tmp_path: Path) -> None:
-    start("run=night", stop_after=20)
+    start("run=night", stop_after=25)
     bench = start("run=night", "budget.evaluations=50")
     assert rows(tmp_path, "SELECT count(*) FROM decisions WHERE kind <> 'leader'") in ([(1,)], [(2,)])
     assert 47 <= bench.search.tree.evaluated <= 50
@@ -421,7 +421,7 @@ def test_a_run_too_small_for_a_claim_says_so_once(start: Start, tmp_path: Path) 
 
 @pytest.mark.parametrize("then", ["budget.evaluations=60", "claim=null"])
 def test_what_a_killed_claim_had_chosen_does_not_stay_open(start: Start, tmp_path: Path, then: str) -> None:
-    root = start("run=night", stop_after=20).search.tree.root
+    root = start("run=night", stop_after=25).search.tree.root
     with Archive.open(tmp_path / "archive.duckdb") as archive:  # a kill between the choice and the evaluation
         ((last,),) = archive.query("SELECT max(move) FROM moves")
         archive.choose(MoveRecord("night", last + 1, Replicate(root, "report"), 1))
