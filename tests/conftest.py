@@ -14,7 +14,6 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TREEWRIGHT_KEEP_IMAGE", "1")
 
-import composing
 import duckdb
 import hypothesis
 import numpy as np
@@ -120,7 +119,9 @@ def define_views() -> Iterator[Callable[[duckdb.DuckDBPyConnection, float], None
 @pytest.fixture(scope="session", autouse=True)
 def compositions_from_memory() -> Iterator[None]:
     """Read the YAML files of ``conf/`` once a session, and again after a change: a composition takes 0.12 s."""
-    with composing.remembered():
+    from composing import remembered  # not above: programs that tests start import this file without tests/support
+
+    with remembered():
         yield
 
 

@@ -39,7 +39,8 @@ def commoner() -> Iterator[tuple[Path, Path]]:
         packages.symlink_to(site)
         for name in ("prepare", "train", "archive", "tests/train/candidates"):
             shutil.copytree(HOUSE / name, folder / "house" / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(HOUSE / "tests/conftest.py", folder / "house/tests/conftest.py")
+        for name in ("tests/conftest.py", "tests/support/composing.py"):
+            shutil.copy(HOUSE / name, folder / "house/tests")
         for path in (folder, *folder.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
