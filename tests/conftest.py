@@ -86,16 +86,16 @@ def archives_from_a_template(tmp_path_factory: pytest.TempPathFactory) -> Iterat
             return create_atomically(path, build)
         return True
 
-    def in_memory(*, clock: Callable[[], float] = time.time) -> store.Archive:
+    def in_memory(kind: type[store.Archive], *, clock: Callable[[], float] = time.time) -> store.Archive:
         copy = folder / f"{next(numbers)}.duckdb"
         shutil.copyfile(template, copy)
         connection = connect(copy, read_only=False)
         copy.unlink()
-        return store.Archive(Path(":memory:"), connection, clock)
+        return kind(Path(":memory:"), connection, clock)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "create_atomically", copied)
-        patch.setattr(store.Archive, "in_memory", in_memory)
+        patch.setattr(store.Archive, "in_memory", classmethod(in_memory))
         yield
 
 

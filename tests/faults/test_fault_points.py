@@ -125,12 +125,12 @@ def test_a_kill_between_the_parts_of_a_claim_repeats_none(tmp_path: Path, point:
     archive = tmp_path / "treewright.duckdb"
     states = Path(f"{archive}.states")
     killed = search(
-        tmp_path, *words, stub=False, timeout=140, TREEWRIGHT_FAULT=f"{point}:{8 if point == 'seal' else 4}"
+        tmp_path, *words, stub=False, timeout=140, TREEWRIGHT_FAULT=f"{point}:{5 if point == 'seal' else 4}"
     )
     assert killed.returncode == -signal.SIGKILL, f"it was not reached: {killed.stdout}{killed.stderr}"
     sealed = set(rows(archive, "SELECT move, sha FROM trainings"))
     answered = set(rows(archive, "SELECT move, answered_at FROM stage_answers"))
-    assert (len(sealed) == 8) if point == "seal" else (len(answered) == 4)
+    assert (len(sealed) == 5) if point == "seal" else (len(answered) == 4)
     assert states.exists()
     done = search(tmp_path, *words, stub=False, timeout=140)
     assert done.returncode == 0, done.stderr

@@ -131,7 +131,8 @@ def test_a_score_is_bits_per_byte_of_the_text(
     claimed = scored(run_candidate(UNIFORM, by=gpt, purpose="report"))
     targets = gpt_task.claim_rows("holdout")[:, 1:]
     size = int(gpt_task.tokenised.vocabulary.lengths(512)[targets].sum())
-    assert claimed.score == pytest.approx(int((targets != BOS).sum()) * math.log2(512) / size, rel=1e-6)
+    expected = int((targets != BOS).sum()) * math.log2(512) / size
+    assert claimed.score == pytest.approx(expected, rel=0.01), "an estimate, by some positions of each window"
 
 
 @pytest.mark.slow
