@@ -4,8 +4,7 @@
     controller.tell(landed)                record its result
 
 ``None``: nothing can start before a pending evaluation lands, or the run has ended: then ``controller.result`` is set.
-The engine (``search/run/engine.py``) handles moves and proposals; the controller decides when their budget is used,
-and runs the claim. ``search/run/loop.py`` keeps slots busy with it, and ``search/api.py`` makes one for a notebook.
+The engine (``search/run/engine.py``) handles moves and proposals; this decides when their budget is used, and claims.
 """
 
 from __future__ import annotations
@@ -227,9 +226,9 @@ class RunController:
 
     def _prospect(self) -> ClaimPlan | NoClaim | None:
         """Return the plan of a claim within its share of what is left, or why none would be begun; None: never one."""
-        evaluated, wanted = self.engine.tree.evaluated, self._wanted()
-        if wanted is not None and self._outlook[0] != evaluated:
-            self._outlook = evaluated, self._prospect_of(wanted, claim_room(self.budget, self.use))
+        now, wanted = self.engine.tree.evaluated, self._wanted()
+        if wanted is not None and self._outlook[0] != now:
+            self._outlook = now, self._prospect_of(wanted, claim_room(self.budget, self.use))
         return self._outlook[1]
 
     def _prospect_of(self, wanted: ClaimPlan, evaluations: int) -> ClaimPlan | NoClaim:
