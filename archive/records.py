@@ -369,7 +369,7 @@ Evaluation = Scored | Failed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part(EvaluationBase):
+class EvaluationPart(EvaluationBase):
     """A part of an evaluation for a claim, with more to come.
 
     No outcome of an evaluation: what was measured becomes part of the row that the judgement ends with.
@@ -396,7 +396,7 @@ class StageAnswers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained(Part):
+class Trained(EvaluationPart):
     """The first half of an evaluation for a claim: a training whose state is judged later, by another request."""
 
     state: bytes = field(repr=False)
@@ -409,7 +409,7 @@ class Trained(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered(Part):
+class StageAnswered(EvaluationPart):
     """A stage of a judgement that is not the last: the next is asked when all states of the claim have answered it."""
 
     stage: int
@@ -421,7 +421,7 @@ class Answered(Part):
         return "answered"
 
 
-Landed = Evaluation | Trained | Answered
+Landed = Evaluation | Trained | StageAnswered
 """What an evaluator returns: a whole evaluation, or a part of one."""
 
 # ---------------------------------------------------------------- the rest of the archive's rows

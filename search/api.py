@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from archive.records import Landed, Node, Part, Request
+from archive.records import EvaluationPart, Landed, Node, Request
 from archive.storage.store import Archive
 from archive.tree import Tree
 from operators.base import Operator
@@ -197,7 +197,7 @@ class Search(RunController):
     def tell(self, landed: Landed) -> None:
         """Record a result, as ``RunController.tell`` does, and let observers know."""
         super().tell(landed)
-        if not isinstance(landed, Part):
+        if not isinstance(landed, EvaluationPart):
             for observer in self._observers:
                 observer.landed(self, landed)
 

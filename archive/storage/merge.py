@@ -68,7 +68,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedRun:
     """What came of one run of another archive; ``run`` is None for an archive without runs."""
 
     file: str
@@ -88,7 +88,7 @@ class Merged:
         return f"{self.file}: {self.run}{as_what}: {self.nodes} new nodes, {self.evaluations} new evaluations{rest}"
 
 
-def merge(target: Path, others: Sequence[Path]) -> Iterator[Merged]:
+def merge(target: Path, others: Sequence[Path]) -> Iterator[MergedRun]:
     """Bring every run of ``others`` into ``target``, which is made if it is missing. Yield what came of each run.
 
     Raises ArchiveMissing, ArchiveLocked, NotAnArchive, ArchiveFull, or ArchiveError for a run that was continued in
@@ -106,7 +106,7 @@ def merge(target: Path, others: Sequence[Path]) -> Iterator[Merged]:
         yield from _merge_one(target, path)
 
 
-def _merge_one(target: Path, path: Path) -> Iterator[Merged]:
+def _merge_one(target: Path, path: Path) -> Iterator[MergedRun]:
     connection = connect(target, read_only=False, beside={_OTHER: path})
     try:
         schema.check(connection, path, _OTHER)
@@ -119,7 +119,7 @@ def _merge_one(target: Path, path: Path) -> Iterator[Merged]:
         raise ArchiveError(f"cannot merge {path}: {str(error).splitlines()[0]}; nothing of it was merged") from error
     finally:
         connection.close()
-    yield from merged or [Merged(path.name)]
+    yield from merged or [MergedRun(path.name)]
 
 
 def _runs(connection: duckdb.DuckDBPyConnection) -> list[_Run]:
@@ -133,7 +133,7 @@ def _runs(connection: duckdb.DuckDBPyConnection) -> list[_Run]:
     return runs
 
 
-def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> Merged:
+def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> MergedRun:
     """Copy the rows of one run that are missing here."""
     columns = schema.columns_as_now(connection, _OTHER, CATALOG)
     _refuse_diverged(connection, run, path)
@@ -147,7 +147,7 @@ def _bring(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> Merg
     shift = _shift(connection, run)
     counts = {table: _copy(connection, table, columns[table], run, shift) for table in _KEYS}
     _copy_sources(connection)
-    return Merged(path.name, run.name, run.here, run.known, counts["nodes"], counts["evaluations"])
+    return MergedRun(path.name, run.name, run.here, run.known, counts["nodes"], counts["evaluations"])
 
 
 def _refuse_diverged(connection: duckdb.DuckDBPyConnection, run: _Run, path: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from archive.llm_calls import LlmCall, LlmRequest
 from archive.records import (
-    Answered,
     Audit,
     Candidate,
     CaseScore,
@@ -34,6 +33,7 @@ from archive.records import (
     Resources,
     Run,
     Scored,
+    StageAnswered,
     StageAnswers,
     Trained,
     WindowScores,
@@ -256,7 +256,7 @@ def trained_of(measured: str, request: Request, state: bytes, answers: tuple[Sta
 ANSWERS = "run, move, stage, position_set, log_probs, measured, answered_at, arrival"
 
 
-def answers_row(answered: Answered, answered_at: float, arrival: int) -> Row:
+def answers_row(answered: StageAnswered, answered_at: float, arrival: int) -> Row:
     request, answers = answered.request, answered.answers
     measured = {"audit": vars(answers.audit), "resources": vars(answers.resources), "trust": answers.trust}
     key = request.run, request.move, answered.stage, answers.position_set

@@ -26,7 +26,6 @@ import duckdb
 from archive.errors import ArchiveError, ArchiveLocked
 from archive.llm_calls import LlmCall, LlmRequest, Spending
 from archive.records import (
-    Answered,
     CaseScore,
     Conditions,
     CurvePoint,
@@ -40,6 +39,7 @@ from archive.records import (
     Request,
     Run,
     Scored,
+    StageAnswered,
     Trained,
     sha256,
 )
@@ -300,7 +300,7 @@ class Archive:
         answers = self._history.answers(request.run, request.move)
         return None if state is None else rows.trained_of(measured, request, state, answers)
 
-    def keep_answers(self, answered: Answered) -> None:
+    def keep_answers(self, answered: StageAnswered) -> None:
         """Keep what a sealed state has answered in a stage of its judgement."""
         with self.transaction():
             row = rows.answers_row(answered, self._clock(), self._arrival())

@@ -19,7 +19,7 @@ from typing import Literal
 
 from archive.interval import Interval, NoInterval, mean_interval
 from archive.query.tables import digits
-from archive.records import Evaluation, Failed, Part, Purpose, Request, Scored
+from archive.records import Evaluation, EvaluationPart, Failed, Purpose, Request, Scored
 from prepare.config import SettingsError
 from prepare.data.corpora import PreparationError
 from prepare.known import TaskError, known_task
@@ -158,7 +158,7 @@ def _run(executor: Executor, requests: list[Request], stop: threading.Event, tel
     landed: list[Evaluation] = []
     while len(landed) < len(requests) and not stop.is_set():
         for evaluation in executor.wait(0.25):
-            assert not isinstance(evaluation, Part)  # no request asks for a part
+            assert not isinstance(evaluation, EvaluationPart)  # no request asks for a part
             landed.append(evaluation)
             if tell is not None:
                 show(f"  {_one(evaluation, tell)}")

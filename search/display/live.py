@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from archive.query.tables import digits
-from archive.records import Failed, Landed, Part, Scored
+from archive.records import EvaluationPart, Failed, Landed, Scored
 from archive.tree import Tree
 from operators.llm.meter import Meter
 from prepare.output import many, printable, shortened, silence
@@ -155,7 +155,7 @@ class LiveDisplay:
         self._forecast, self._meter = forecast, meter
 
     def landed(self, engine: Engine, evaluation: Landed, total: int | None) -> None:
-        if not isinstance(evaluation, Part):
+        if not isinstance(evaluation, EvaluationPart):
             self._throughput.landed(self._clock())
         style = "green" if _leads(engine, evaluation) else "red" if isinstance(evaluation, Failed) else ""
         # A styled text, not a styled print, which would colour the slots below it, too.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from archive.records import Decision, Evaluation, Landed, Part, Request
+from archive.records import Decision, Evaluation, EvaluationPart, Landed, Request
 from search.claims.claim import (
     NoClaim,
     Verdict,
@@ -165,7 +165,7 @@ class RunController:
 
         Raises SearchStopped if the search cannot continue after it.
         """
-        if not isinstance(landed, Part):
+        if not isinstance(landed, EvaluationPart):
             landed = joined(landed)
             self._count(landed)
         self.engine.tell(landed)

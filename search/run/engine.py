@@ -24,7 +24,6 @@ import numpy as np
 from archive.records import (
     ROOT_OPERATOR,
     WITHDRAWN,
-    Answered,
     Candidate,
     Evaluation,
     Failed,
@@ -38,6 +37,7 @@ from archive.records import (
     Replicate,
     Request,
     Run,
+    StageAnswered,
     Stop,
     Trained,
     Wait,
@@ -451,7 +451,7 @@ class Engine:
             self._sealed.seal(landed)
             self._losses.pop(landed.request.move, None)
             fault("seal")
-        elif isinstance(landed, Answered):
+        elif isinstance(landed, StageAnswered):
             self._sealed.answer(landed)
             self._losses.pop(landed.request.move, None)
             fault("stage")

@@ -18,7 +18,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import reduce
 
-from archive.records import Answered, Evaluation, Replicate, Request, Resources, Scored, Trained
+from archive.records import Evaluation, Replicate, Request, Resources, Scored, StageAnswered, Trained
 from archive.storage.store import Archive
 from archive.tree import Tree
 from search.claims.error_budget import is_claim
@@ -42,7 +42,7 @@ class SealedTrainings:
         self._archive.seal(trained)
         self._tree.trained.add(trained.request.move)
 
-    def answer(self, answered: Answered) -> None:
+    def answer(self, answered: StageAnswered) -> None:
         """Keep the answers of a stage until the claim is over."""
         self._archive.keep_answers(answered)
         self._tree.answered[answered.request.move] = answered.stage + 1

@@ -8,7 +8,6 @@ from typing import Any
 
 from archive.llm_calls import LlmCall, LlmRequest
 from archive.records import (
-    Answered,
     Audit,
     Candidate,
     Conditions,
@@ -27,6 +26,7 @@ from archive.records import (
     Resources,
     Run,
     Scored,
+    StageAnswered,
     StageAnswers,
     Trained,
     node_id_for,
@@ -90,10 +90,10 @@ def trained(request: Request, state: bytes = b"state", *, conditions: Conditions
     return Trained(request=request, conditions=conditions, state=state, **{**facts, **more})
 
 
-def answered(request: Request, stage: int) -> Answered:
+def answered(request: Request, stage: int) -> StageAnswered:
     used = Resources(0.0, {"launch": 0.5, "score": 1.0}, 1.5, 200.0)
     answers = StageAnswers(f"set {stage}", bytes(8 * (stage + 1)), Audit(5, 0.0, 0.25), used, "audited")
-    return Answered(
+    return StageAnswered(
         request=request, conditions=HERE, resources=used, trust="audited", sandbox="bwrap", device="cpu",
         started_at=START, finished_at=START + 1.5, stage=stage, answers=answers,
     )  # fmt: skip

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from archive.records import (
-    Answered,
     Audit,
     Conditions,
     CurvePoint,
@@ -23,6 +22,7 @@ from archive.records import (
     Request,
     Resources,
     Scored,
+    StageAnswered,
     StageAnswers,
     Trained,
 )
@@ -111,7 +111,7 @@ class StubEvaluator:
             return Trained(**common, state=b"of the stub")
         if request.trained is not None and (stage := len(request.trained.answers)) < self.stages - 1:
             answers = StageAnswers(f"stage {stage}", bytes(8), Audit(1, 0.0, 0.0), common["resources"], "audited")
-            return Answered(**common, stage=stage, answers=answers)
+            return StageAnswered(**common, stage=stage, answers=answers)
         score = self.score(request)
         if self.diary is not None and not cancelled.is_set():
             with open(self.diary, "a") as diary:

@@ -13,7 +13,7 @@ import pytest
 from test_sealing import ROOMY, Session, evaluated, half_of, nth, rows_are_in_order, verdicts
 
 from archive.query.query import open_reader
-from archive.records import Answered, Audit, Landed, Outcome, Request, StageAnswers
+from archive.records import Audit, Landed, Outcome, Request, StageAnswered, StageAnswers
 
 STAGES = 3
 
@@ -37,7 +37,7 @@ class InStages(Session):
         answers = StageAnswers(f"set {stage}", b"12345678", Audit(5, 0.0, 0.1), whole.resources, "audited")
         common = {name: getattr(whole, name) for name in ("conditions", "resources", "sandbox", "device")}
         times = {"started_at": 100.0, "finished_at": 110.0}
-        return Answered(request=request, trust="audited", stage=stage, answers=answers, **common, **times)
+        return StageAnswered(request=request, trust="audited", stage=stage, answers=answers, **common, **times)
 
     def _check(self, request: Request, flying: list[Request]) -> None:
         """Everybody has answered the stage before, by the archive's own rows."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from archive.records import Answered, Failed, Landed, Request, Scored, Trained
+from archive.records import Failed, Landed, Request, Scored, StageAnswered, Trained
 from train.hardware.slots import make_slots
 from train.language_model.evaluator import AuditedEvaluator
 
@@ -28,7 +28,7 @@ def test_the_parts_give_what_the_whole_gives(evaluator: AuditedEvaluator, toy_se
     assert not {"score", "audit"} & trained.resources.phases.keys(), "no text of the split was shown to a sandbox"
     assert trained.metrics["state_bytes"] == len(trained.state)
     answered = evaluated(evaluator, replace(whole_request, trained=trained))
-    assert isinstance(answered, Answered), answered
+    assert isinstance(answered, StageAnswered), answered
     trained = replace(trained, answers=(answered.answers,))
     judged = evaluated(evaluator, replace(whole_request, trained=trained))
     assert isinstance(whole, Scored), whole

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_judgement import Memory, Remembering
 
-from archive.records import Answered, Failed, Landed, Request, Resources, Scored, Trained
+from archive.records import Failed, Landed, Request, Resources, Scored, StageAnswered, Trained
 from prepare.language_model import LanguageModelTask
 from prepare.scoring import Measure
 from train.hardware.slots import make_slots
@@ -132,7 +132,7 @@ def sealed(evaluator: AuditedEvaluator, number: int) -> Trained:
 
 
 def after(state: Trained, landed: Landed) -> Trained:
-    assert isinstance(landed, Answered), landed
+    assert isinstance(landed, StageAnswered), landed
     assert landed.stage == len(state.answers)
     return replace(state, answers=(*state.answers, landed.answers))
 

@@ -9,7 +9,7 @@
 
 The parent process keeps the clock, the seeds and the arithmetic. Every call returns an ``Evaluation``: a failure has a
 reason and the tail of the log, never a score. A request with ``seal`` ends after the training, with ``Trained``; one
-with ``trained`` begins there, and ends with ``Answered`` if another stage of its judgement follows.
+with ``trained`` begins there, and ends with ``StageAnswered`` if another stage of its judgement follows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from typing import Any
 
 from archive.records import (
     SPLIT_OF,
-    Answered,
     Audit,
     Conditions,
     Failed,
@@ -34,6 +33,7 @@ from archive.records import (
     Resources,
     Scored,
     Split,
+    StageAnswered,
     StageAnswers,
     Trained,
 )
@@ -241,10 +241,10 @@ def _outcome(pipeline: EvaluationPipeline, request: Request) -> dict[str, Any]:
     return {"score": score, "audit": audit, "windows": windows}
 
 
-def _answered(common: dict[str, Any], stage: int, found: tuple[str, Floats, Audit], metrics: Metrics) -> Answered:
+def _answered(common: dict[str, Any], stage: int, found: tuple[str, Floats, Audit], metrics: Metrics) -> StageAnswered:
     name, log_probs, audit = found
     answers = StageAnswers(name, log_probs.astype("<f8").tobytes(), audit, common["resources"], common["trust"])
-    return Answered(**common, metrics=metrics, stage=stage, answers=answers)
+    return StageAnswered(**common, metrics=metrics, stage=stage, answers=answers)
 
 
 def _hello(task: LanguageModelTask, request: Request, slot: Slot) -> dict[str, object]:
