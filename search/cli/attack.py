@@ -92,5 +92,5 @@ def _end(trials: Trials, verdicts: Sequence[CheatVerdict]) -> int:
     if through:
         show(f"\n{len(through)} of {tried} cheats got through: {', '.join(through)}. See docs/tasks.md#attacks.")
         return 1
-    show(f"\n{tried} cheats, none got through. Trust of {trials.task.name}: {trials.task.trust}.")
+    show(f"\n{tried} {'cheat' if tried == 1 else 'cheats'}, none got through. Trust of {trials.task.name}: {trials.task.trust}.")
     return 0
