@@ -92,5 +92,6 @@ def _end(trials: Trials, verdicts: Sequence[CheatVerdict]) -> int:
     if through:
         show(f"\n{len(through)} of {tried} cheats got through: {', '.join(through)}. See docs/tasks.md#attacks.")
         return 1
-    show(f"\n{tried} {'cheat' if tried == 1 else 'cheats'}, none got through. Trust of {trials.task.name}: {trials.task.trust}.")
+    counted = f"{tried} cheat{'' if tried == 1 else 's'}"
+    show(f"\n{counted}, none got through. Trust of {trials.task.name}: {trials.task.trust}.")
     return 0
