@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gallery import NAMES, TASKS, judged, mean, seed_of, task_of
+from gallery import NAMES, TASKS, cheats_of, judged, mean, module_of, seed_of, task_of
 
 from prepare.compose import choices_of, compose
 from prepare.scorer import Invalid
@@ -17,6 +17,7 @@ from search.cli.tasks import lines_of, tasks
 
 _MOST_LINES = 120
 _WIDEST = 120
+_EXACT = ("autocorrelation", "capset", "circles26", "jobshop", "matmul", "overlap", "regression", "sorting")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -27,6 +28,7 @@ def test_a_folder_is_complete(name: str) -> None:
     instructions = (folder / "program.md").read_text().splitlines()
     assert 30 <= len(instructions) <= 60
     assert max(map(len, instructions)) <= _WIDEST
+    assert len(cheats_of(name)) >= 2
     for path in folder.glob("*.py"):
         assert len(path.read_text().splitlines()) < _MOST_LINES, f"{path} is long"
         assert ast.get_docstring(ast.parse(path.read_text())), f"{path} does not say what it does"
@@ -79,6 +81,17 @@ def test_functions_that_return_nothing_have_no_score(name: str) -> None:
     with pytest.raises(Invalid):
         judged(name, functions)
     assert functions, "the scorer called nothing"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for name in _EXACT for path in cheats_of(name) if path.stem != "undefined_outside"],
+    ids=lambda path: f"{path.parent.parent.name}-{path.stem}",
+)
+def test_cheats_have_no_score(path: Path) -> None:
+    """Those of other tasks are in the tests of these."""
+    with pytest.raises(Invalid):
+        judged(path.parent.parent.name, vars(module_of(path)))
 
 
 @pytest.mark.parametrize(

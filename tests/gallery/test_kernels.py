@@ -113,9 +113,10 @@ def test_the_first_kernel_is_right(tmp_path: Path, strip: int) -> None:
     assert found.tolist() == TEXTS.reference(first, second).tolist()
 
 
-def test_an_estimate_of_a_distance_has_no_score(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", cheats_of("kernel_c"), ids=lambda path: path.stem)
+def test_kernels_with_wrong_distances_have_no_score(path: Path, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="expected"):
-        judged("kernel_c", {"distances": compiled(TASKS / "kernel_c" / "cheats" / "estimate.c", tmp_path)})
+        judged("kernel_c", {"distances": compiled(path, tmp_path)})
 
 
 @pytest.mark.parametrize("made", [None, [1, 1, 1], 0, np.zeros(1), np.array([1], dtype=np.int64)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gallery import judged, mean, module_of, seed_of, task_of
+from gallery import TASKS, judged, mean, module_of, seed_of, task_of
 
 from prepare.scorer import Invalid
 from train.program.scorer_main import generator_of
@@ -61,6 +61,10 @@ def test_the_seed_is_far_from_the_floor() -> None:
 
 def test_an_undefined_formula_gets_the_worst_error() -> None:
     assert mean(judged("regression", {"formula": lambda x, y: "log(a - 5)"})) == SCORER.WORST
+    cheat = module_of(TASKS / "regression" / "cheats" / "undefined_outside.py")
+    for score in judged("regression", {"formula": cheat.formula}):
+        assert score.metrics["inside"] < 2
+        assert score.metrics["outside"] == SCORER.WORST
 
 
 @pytest.mark.parametrize(
