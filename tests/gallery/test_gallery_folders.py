@@ -99,7 +99,7 @@ def test_cheats_have_no_score(path: Path) -> None:
     [
         ("sorting", {"LAYERS": 4, "EFFORT": 20000}),
         ("tabular", {"PRODUCTS": 1, "WAVES": 1, "CUTS": 4, "TERMS": 8}),
-        ("regression", {"DEGREE": 3, "WAVES": 1, "DECAYS": 1, "FRACTIONS": 1, "RATES": 4}),
+        ("regression", {"DEGREE": 3, "WAVES": 1, "DECAYS": 1, "BELOW": 2, "TERMS": 4, "PENALTY": 0.1}),
         ("capset", {"GENERATORS": 1, "PART": 4, "TRIES": 20}),
     ],
 )
