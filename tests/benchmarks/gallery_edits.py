@@ -64,18 +64,21 @@ def network(n):
             "draw the pairs from those that share a factor",
             '''
 def flip(products, rng):
-    """Flip two products that share a factor, drawn from all pairs that do."""
+    """Flip two products that share a factor, drawn from all pairs that do; return whether a factor became zero."""
     shared, groups = rng.randrange(3), {}
     for product in products:
         groups.setdefault(product[shared], []).append(product)
     several = [group for group in groups.values() if len(group) > 1]
-    if several:
-        one, other = rng.sample(rng.choice(several), 2)
-        grown, reduced = [k for k in range(3) if k != shared][:: rng.choice((1, -1))]
-        total = tuple(x + y for x, y in zip(one[grown], other[grown]))
-        rest = tuple(y - x for x, y in zip(one[reduced], other[reduced]))
-        if max(map(abs, total + rest)) <= LARGEST:
-            one[grown], other[reduced] = total, rest
+    if not several:
+        return False
+    one, other = rng.sample(rng.choice(several), 2)
+    grown, reduced = [k for k in range(3) if k != shared][:: rng.choice((1, -1))]
+    total = tuple(x + y for x, y in zip(one[grown], other[grown]))
+    rest = tuple(y - x for x, y in zip(one[reduced], other[reduced]))
+    if max(map(abs, total + rest)) > LARGEST:
+        return False
+    one[grown], other[reduced] = total, rest
+    return not (any(total) and any(rest))
 ''',
         )
     ],

@@ -45,18 +45,16 @@ def unit(size, place):
 
 @cache
 def walked(n, m, p):
-    """Return the fewest products that a walk of STEPS flips from the schoolbook algorithm meets."""
-    rng, products, best = random.Random(START), schoolbook(n, m, p), None
+    """Return the products at the end of a walk of STEPS flips from the schoolbook algorithm: never more than before."""
+    rng, products = random.Random(START), schoolbook(n, m, p)
     for _ in range(STEPS):
-        flip(products, rng)
-        products = [p for p in products if all(any(factor) for factor in p)]
-        if best is None or len(products) <= len(best):
-            best = [list(p) for p in products]
-    return best
+        if flip(products, rng):
+            products = [p for p in products if all(any(factor) for factor in p)]
+    return products
 
 
 def flip(products, rng):
-    """Flip two products that share a factor; nothing happens if the two drawn share none."""
+    """Flip two products if those drawn share a factor; return whether another factor became zero."""
     one, other = rng.sample(products, 2)
     for shared in range(3):
         if one[shared] == other[shared]:
@@ -66,7 +64,9 @@ def flip(products, rng):
             rest = tuple(y - sign * x for x, y in zip(one[reduced], other[reduced], strict=True))
             if max(map(abs, total + rest)) <= LARGEST:
                 one[grown], other[reduced] = total, rest
-            return
+                return not (any(total) and any(rest))
+            return False
+    return False
 
 
 def placed(shape, side, first, length):
