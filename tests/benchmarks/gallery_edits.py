@@ -1,6 +1,7 @@
 """Edits that a language model could make of the seeds in conf/task: an idea and a new definition of a function.
 
-They come from what each task's program.md says of good ideas. None holds a solution.
+They come from what each task's program.md says of good ideas. None holds a solution; those of the kernels are known
+algorithms.
 """
 
 from __future__ import annotations
