@@ -210,7 +210,15 @@ FAMILIES = [
     ("<think>", "</think><answer>"),
     ("<seed:think>", "</seed:think>"),
     ("<longcat_think>", "</longcat_think>"),
+    ("<antThinking>", "</antThinking>"),
+    ("<scratch_pad>", "</scratch_pad>"),
+    ("<think_start>", "<think_end>"),
     ("[THINK]", "[/THINK]"),
+    ("[reasoning]", "[/reasoning]"),
+    ("<|thinking_start|>", "<|thinking_end|>"),
+    ("<unused94>thought\n", "<unused95>"),
+    ("[unused16]", "[unused17]"),
+    ('<details type="reasoning" done="true">\n<summary>Thought</summary>\n', "</details>\n"),
     ("◁think▷", "◁/think▷"),
     ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>\n<|begin_of_solution|>\n"),
@@ -238,7 +246,9 @@ def test_only_the_final_part_counts(begin: str, end: str) -> None:
     assert "ends within its thoughts" in refused(f"{begin}\n{draft}")
 
 
-@pytest.mark.parametrize("end", [end for _, end in FAMILIES if "Here" not in end])
+@pytest.mark.parametrize(
+    "end", [end for _, end in FAMILIES if not {"Here", "</details>\n"} & {end.strip(" \n")[:4], end}]
+)
 def test_the_beginning_of_a_thought_may_be_part_of_the_prompt(end: str) -> None:
     assert read(f"{DRAFT}No.\n{end}{EDIT}") == ("more of it", FASTER)
     assert read(f"IDEA: lower it\nNo.\n{end}{EDIT}") == ("more of it", FASTER)
@@ -256,6 +266,43 @@ def test_several_thoughts_and_text_around_them() -> None:
     assert read(f"<answer>\n{EDIT}</answer>\nThat is all.\n") == ("more of it", FASTER)
     assert "follows the mark that ends" in refused(f"{EDIT}<|return|>\n{DRAFT}")
     assert "more than 24" in refused("</think>\n" * 200 + EDIT)
+
+
+@pytest.mark.parametrize(
+    "heading", ["### Final answer", "**Answer**", "**Final Answer:**", "Final answer:", "## Response"]
+)
+def test_a_heading_begins_the_final_part_between_blocks(heading: str) -> None:
+    assert read(f"### Thinking\n{DRAFT}\n{heading}\n{EDIT}") == ("more of it", FASTER)
+    assert read(f"{EDIT}\n{heading}\nIt learns faster.\n")[1] == FASTER, "nothing stands below"
+    second = block("    return s", "    return dict(s)")
+    each = f"IDEA: it\n### Answer\n{EDIT.partition(chr(10))[2]}### Answer\n{second}"
+    assert read(each)[1] == FASTER.replace("return s", "return dict(s)"), "a heading above each block"
+    held = f'H = """\n{heading}\n"""\n'
+    both = block("RATE = 0.1", held + "RATE = 0.2") + block("    return s", "    return dict(s)")
+    assert changed(both) == (held + FASTER).replace("return s", "return dict(s)")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (f"IDEA: lower it\n{DRAFT}Wait, no.\n{EDIT}", "several ideas"),
+        (f"{DRAFT}No.\n{EDIT}", "before the idea"),
+        (f"{EDIT}<tool_call>\n{DRAFT}</tool_call>\n", "within `tool_call`"),
+        (f"IDEA: x\n<draft>\n{DRAFT}</draft>\n{EDIT.partition(chr(10))[2]}", "within `draft`"),
+        (f"IDEA: x\n[v1]\n{fenced(TRAINS)}[/v1]\n{fenced(FASTER)}", "within `v1`"),
+        (f"```thinking\n{DRAFT}```\n{EDIT}", "holds thoughts"),
+    ],
+)
+def test_what_may_be_several_answers_is_refused(answer: str, words: str) -> None:
+    assert words in refused(answer)
+
+
+def test_one_answer_with_marks_around_all_of_it_or_each_block() -> None:
+    second = block("    return s", "    return dict(s)")
+    both = FASTER.replace("return s", "return dict(s)")
+    for answer in (f"<edits>\n{EDIT}{second}</edits>\n", f"<edit>\n{EDIT}</edit>\n<edit>\n{second}</edit>\n"):
+        assert read(answer) == ("more of it", both)
+    assert read(f"{EDIT}IDEA: more of it\n{second}") == ("more of it", both), "the idea again"
 
 
 def test_marks_of_thoughts_within_programs_are_text() -> None:

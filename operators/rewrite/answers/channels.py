@@ -4,16 +4,21 @@ Formats, as the families document them:
 
     <think> </think>                                DeepSeek R1, Qwen 3, QwQ, GLM 4.5, MiniMax, Nemotron, Granite 3.3
     <thinking>, <thought>, <reasoning>, <analysis>  prompts in the style of Claude, EXAONE Deep, Reka Flash, Keye
+    <details type="reasoning"> </details>           Open WebUI and gateways that show thoughts folded
     <seed:think> </seed:think>                      Seed-OSS
     [THINK] [/THINK]                                Magistral
     ◁think▷ ◁/think▷                                Kimi
     <|START_THINKING|> <|END_THINKING|>             Command A; also <|begin_of_thought|> of OpenThinker
     <|inner_prefix|> <|inner_suffix|>               Apertus
+    <unused94> <unused95>, [unused16] [unused17]    Gemma 3 and MedGemma, Pangu
     <|channel|>analysis<|message|> ... <|channel|>final<|message|>      gpt-oss; without its special tokens
                                                     ``analysis...assistantfinal...``
     <|channel>thought ... <channel|>                Gemma 4
     <|think|> ... <|content|>                       Solar; also <|/think|>
     Here is my thought process: ... Here is my response:                Granite 3.2
+
+A heading such as ``**Final answer**`` begins the final part if there are blocks above and below it. What no mark tells
+(two ideas, or blocks within and outside of marks of another name) is refused by ``one_answer``.
 
 Templates often write the opening mark into the prompt, so that the answer has only the closing one: everything above it
 is a thought. An opening mark without a closing one leaves no final part. A mark within backticks, an edit or a fence is
@@ -29,17 +34,22 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from operators.rewrite.answers.grammar import Element, bodies, body, fenced, is_program, scan, split_lines
+from operators.rewrite.answers.one_answer import ambiguity, below_heading
 
 _NAMES = (
-    r"(?:\w{1,20}:)?(?:\w{1,20}_)?(?:think\w*|thoughts?|reason|reasoning|reflection|analysis|scratchpad|rationale|deliberation"
-    r"|monologue|cot)"
+    r"(?:\w{1,20}:)?(?:\w{1,20}_)?(?:\w{0,20}think\w*|thoughts?|reason|reasoning|reflection|analysis|scratch_?pad|rationale"
+    r"|deliberation|monologue|cot)"
 )
 _TOKEN = r"(?:think(?:ing)?|thoughts?|reasoning)"
 _FAMILIES = (
-    (rf"<{_NAMES}(?:\s[^<>\n]{{0,80}})?>", rf"</{_NAMES}\s*>"),
-    (r"\[THINK\]", r"\[/THINK\]"),
+    (rf"<(?!\w+_end>){_NAMES}(?:\s[^<>\n]{{0,80}})?>", rf"</{_NAMES}\s*>|<{_TOKEN}_end>"),
+    (rf"\[{_TOKEN}\]", rf"\[/{_TOKEN}\]"),
     (r"◁think▷", r"◁/think▷"),
-    (rf"<\|(?:start|begin)_(?:of_)?{_TOKEN}\|>", rf"<\|end_(?:of_)?{_TOKEN}\|>"),
+    (
+        rf"<\|(?:(?:start|begin)_(?:of_)?{_TOKEN}|{_TOKEN}_(?:start|begin))\|>",
+        rf"<\|(?:end_(?:of_)?{_TOKEN}|{_TOKEN}_end)\|>",
+    ),
+    (r"<unused94>|\[unused16\]", r"<unused95>|\[unused17\]"),
     (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
     (
         r"<\|channel\|>\s*(?!final)\w+[^<\n]*(?:<\|constrain\|>[^<\n]*)?<\|message\|>",
@@ -48,14 +58,17 @@ _FAMILIES = (
     (r"<\|channel>\s*(?:thought|analysis)\b", r"<channel\|>"),
     (rf"<\|{_TOKEN}\|>", rf"<\|content\|>|<\|/{_TOKEN}\|>"),
     (r"^Here(?: is|'s) my thought process:", r"^Here(?: is|'s) my response:"),
+    (r"<details\b[^<>\n]{0,80}\btype=.?reasoning\b[^<>\n]{0,80}>", r"</details>"),
     (r"\A\s*(?:assistant)?(?:analysis|commentary)(?=\n|[^a-z\s:.,])", r"assistant\s?final(?=[^a-z]|\Z)"),
 )
 _BARE = len(_FAMILIES) - 1
 """The family whose marks are words: its closing mark alone must be written as one word."""
+_DETAILS = _BARE - 1
+"""The family whose closing mark without its opening ends no thought."""
 _FLAGS = [0 if place == _BARE else re.IGNORECASE for place in range(len(_FAMILIES))]
 _OPENINGS = [re.compile(begin, flags | re.MULTILINE) for (begin, _), flags in zip(_FAMILIES, _FLAGS, strict=True)]
 _CLOSINGS = [re.compile(end, flags | re.MULTILINE) for (_, end), flags in zip(_FAMILIES, _FLAGS, strict=True)]
-_ANY_CLOSING = [*_CLOSINGS[:_BARE], re.compile(r"assistantfinal(?=[^a-z]|\Z)")]
+_ANY_CLOSING = [*_CLOSINGS[:_DETAILS], re.compile(r"assistantfinal(?=[^a-z]|\Z)")]
 _WRAPPER = re.compile(
     r"(?:^|(?<=[>\]]))[ \t]*<(?:answer|response|output|final|final_answer|solution)>"
     r"|<\|(?:start_response|start_text|begin_of_solution|begin_of_box|message)\|>",
@@ -84,7 +97,14 @@ def final_part(text: str, python: bool = True) -> str:
 
     ``python``: whether fences hold programs, so that one that does not parse can be a draft that a thought breaks off.
     """
-    text = text.removeprefix("\ufeff")
+    final = below_heading(_marked_part(text.removeprefix("\ufeff"), python))
+    if (why := ambiguity(bodies(final))) is not None:
+        raise NoFinalPart(why)
+    return final
+
+
+def _marked_part(text: str, python: bool) -> str:
+    """Return what the marks of thoughts and channels leave of an answer. Raises ``NoFinalPart``."""
     if not _POSSIBLE.search(text):
         return text
     source = _Source.of(text)
@@ -241,7 +261,7 @@ def _without_draft(text: str, python: bool) -> str:
     if not _is_complete(rest) or (inside and all(inside) and _is_complete(text)):
         return text
     if not _is_complete(text) or (python and False in inside):
-        return final_part(rest, python)
+        return _marked_part(rest, python)
     raise NoFinalPart("a mark that ends thoughts stands within a block; give only the answer, without thoughts")
 
 
