@@ -28,8 +28,9 @@ from operators.llm.base import (
     Prompt,
 )
 from operators.llm.connection import checked_key, connecting, require_numbers
+from operators.llm.error_bodies import kinds_of, words_of
 from operators.llm.prices import price_from, price_of
-from operators.llm.refusals import ServiceRefusal, Settings, short
+from operators.llm.refusals import ServiceRefusal, Settings, instead_of_answer, short
 from operators.llm.text import content_text, field
 from operators.llm.usage import count, no_text, of_messages
 from operators.llm.wire import (
@@ -114,7 +115,7 @@ class Claude:
             message = client.messages.create(**self._request(prompt))
             content = field(message, "content")
             if not isinstance(content, (list, str)):
-                raise Interrupted(f"{self.name} sent an answer that is no message; check llm.base_url", unreadable=True)
+                raise self._no_message(message)
             said = content_text(content), field(message, "stop_reason")
             return self._answer(*said, message, field(message, "usage"), prompt, began)
 
@@ -210,7 +211,7 @@ class Claude:
                     case "message_stop":
                         return self._answer("".join(parts), stop, message, usage, prompt, began)
         if message is None:
-            raise Interrupted(f"{self.name} sent an answer that is no message; check llm.base_url", unreadable=True)
+            raise self._no_message(None)
         raise Interrupted(
             f"the answer of {self.name} was cut off by the connection after {sum(map(len, parts)):,} characters"
         )
@@ -223,7 +224,17 @@ class Claude:
             raise AnswerRefused(f"{self.name} declined to answer", answer)
         if cut_off and not text.strip():
             raise NoText(f"{self.name} {no_text(answer, self._max_tokens)}", answer)
+        if not text.strip():
+            raise NoText(f"{self.name} sent no text (stop_reason: {short(str(stop or 'none'))})", answer)
         return answer
+
+    def _no_message(self, response: Any) -> LlmError:
+        body = response.to_dict() if hasattr(response, "to_dict") else response
+        return instead_of_answer(self.name, body, "that is no message", self._hint, self._settings)
+
+    @property
+    def _hint(self) -> str:
+        return f"Set {self._key} to a key that is valid."
 
     def _refused(self, error: Exception) -> LlmError | None:
         """Return the ``LlmError`` for an exception of the SDK; None for other exceptions."""
@@ -233,14 +244,13 @@ class Claude:
             return KeyRefused(f"no key: set {self._key}")
         if not isinstance(error, anthropic.AnthropicError):
             return None
-        message = str(field(error, "api_message") or error)
+        message = str(field(error, "api_message") or words_of(field(error, "body")) or error)
         if isinstance(error, anthropic.APIStatusError):
             if error.status_code == 200:  # within a stream: the text before it may be billed
                 return Interrupted(f"{self.name} broke off: {short(message)}")
-            kinds = (error.type, error.error_code)
-            hint = f"Set {self._key} to a key that is valid."
+            kinds = (error.type, error.error_code, *kinds_of(error.body))
             refusal = ServiceRefusal(error.status_code, kinds, message, error.response.headers, sent=self._settings)
-            return refusal.error(self.name, hint)
+            return refusal.error(self.name, self._hint)
         if isinstance(error, anthropic.APIConnectionError):
             return broken(error, self.name, self._timeout)
         if isinstance(error, anthropic.APIError):

@@ -8,6 +8,7 @@ begin with their constant parts.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -27,9 +28,10 @@ from operators.llm.base import (
     Prompt,
 )
 from operators.llm.connection import checked_key, connecting, require_numbers
+from operators.llm.error_bodies import kinds_of, status_of, words_of
 from operators.llm.listing import ModelList
 from operators.llm.prices import price_from, price_of
-from operators.llm.refusals import ServiceRefusal, Settings, short
+from operators.llm.refusals import ServiceRefusal, Settings, instead_of_answer, short
 from operators.llm.text import content_text, field, has_reasoning, without_thoughts
 from operators.llm.usage import no_text, of_completions
 from operators.llm.wire import (
@@ -50,6 +52,14 @@ _PATH = "/chat/completions"
 than a local server to send it."""
 _NO_KEY = "none"
 """Sent to servers without a key, since the SDK requires one."""
+_CUT_OFF = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"})
+_DECLINED = frozenset(
+    {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "refusal", "sensitive"}
+)
+_BROKE_OFF = frozenset({"error", "network_error", "insufficient_system_resource"})
+"""Reasons for the end of an answer, in the words of OpenAI and of others behind its API."""
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+"""Fields of a message that hold reasoning."""
 _UNLISTED = frozenset({400, 403, 404, 405, 410, 422, 501})
 """Answers to the free check by servers that have no list of models, and for keys that may not read it."""
 
@@ -117,13 +127,7 @@ class OpenAICompatible:
             request = {"model": self.name, "messages": turns, **self._fields}
             if self._stream:
                 return self._streamed(client, request, prompt, began)
-            response: Any = client.post(_PATH, cast_to=object, body=request)
-            choices = field(response, "choices")
-            if not isinstance(choices, list) or not choices:
-                raise Interrupted(f"{self.name} sent an answer without a choice; check llm.base_url", unreadable=True)
-            said = _Said()
-            said.add(field(choices[0], "message"), field(choices[0], "finish_reason"))
-            return self._answer(said, response, field(response, "usage"), prompt, began)
+            return self._whole(client.post(_PATH, cast_to=object, body=request), prompt, began)
 
     def answering(self) -> int:
         """Count the calls whose answer is arriving."""
@@ -175,6 +179,15 @@ class OpenAICompatible:
                     self._made = openai.OpenAI(api_key=key, **options)
             return self._made
 
+    def _whole(self, response: Any, prompt: Prompt, began: float) -> Answer:
+        """Return the answer of a response that is no stream. Raises ``LlmError``."""
+        choices = field(response, "choices")
+        if not isinstance(choices, list) or not choices:
+            raise instead_of_answer(self.name, response, "without a choice", self._hint, self._settings)
+        said = _Said()
+        said.add(field(choices[0], "message"), field(choices[0], "finish_reason"))
+        return self._answer(said, response, field(response, "usage"), prompt, began)
+
     def _streamed(self, client: Any, request: dict[str, Any], prompt: Prompt, began: float) -> Answer:
         """Collect the chunks of one answer. Raises Interrupted if it has no finish reason."""
         said = _Said()
@@ -184,13 +197,17 @@ class OpenAICompatible:
 
         body = {"stream": True, "stream_options": {"include_usage": True}, **request}
         with client.post(_PATH, cast_to=object, body=body, stream=True, stream_cls=openai.Stream[object]) as stream:
+            if "json" in stream.response.headers.get("content-type", ""):  # a server that does not stream, or an error
+                return self._whole(json.loads(stream.response.read()), prompt, began)
             try:
                 for chunk in stream:
                     last = chunk
                     usage = field(chunk, "usage") or usage
                     for choice in (field(chunk, "choices") or ())[:1]:
                         said.add(field(choice, "delta"), field(choice, "finish_reason"))
-            except Exception:
+            except Exception as error:
+                if said.stop is None and not said.parts and (known := self._reported(error)) is not None:
+                    raise known from None
                 if said.stop is None:  # otherwise only the count of tokens can be missing
                     raise
         if last is None:
@@ -204,17 +221,20 @@ class OpenAICompatible:
         return self._answer(said, last, usage, prompt, began)
 
     def _answer(self, said: _Said, response: Any, usage: Any, prompt: Prompt, began: float) -> Answer:
-        if said.stop == "error":  # a router's word for a failed server
-            raise Interrupted(f"{self.name} broke off: {short(said.text[-200:])}")
-        text, cut_off = without_thoughts(said.text), said.stop == "length"
+        stop = str(said.stop or "").lower()
+        if stop in _BROKE_OFF:
+            raise Interrupted(f"{self.name} broke off: {short(said.text[-200:]) or stop}")
+        text, cut_off = without_thoughts(said.text), stop in _CUT_OFF
         used = of_completions(usage, prompt, said.text, self._max_tokens)
         model = str(field(response, "model") or self.name)
         answer = used.answer(text, model, self.price, self._deadline.elapsed(began), cut_off)
-        if said.declined or said.stop == "content_filter":
+        if said.declined or stop in _DECLINED:
             raise AnswerRefused(f"{self.name} declined to answer: {short(said.declined)[:200] or said.stop}", answer)
         reasoned = said.reasoned or bool(field(usage, "completion_tokens_details", "reasoning_tokens"))
         if not text.strip() and (cut_off or reasoned):
             raise NoText(f"{self.name} {no_text(answer, self._max_tokens)}", answer)
+        if not text.strip():
+            raise NoText(f"{self.name} sent no text (finish_reason: {short(stop) or 'none'})", answer)
         return answer
 
     def _refused(self, error: Exception) -> LlmError | None:
@@ -222,18 +242,37 @@ class OpenAICompatible:
         import openai
 
         if isinstance(error, openai.APIStatusError):
-            hint = f"Set {self._key} to a key that is valid." if self._key else "Name the key's variable in llm.key."
-            kinds = (error.type, error.code)
-            headers, param = error.response.headers, str(error.param or "")
-            refusal = ServiceRefusal(error.status_code, kinds, _message(error), headers, param, self._settings)
-            return refusal.error(self.name, hint)
+            return self._refusal(error.status_code, error.body, error.response.headers, error).error(
+                self.name, self._hint
+            )
         if isinstance(error, openai.APIConnectionError):
             return broken(error, self.name, self._timeout)
         if isinstance(error, openai.APIError):  # within a stream: the text before it may be billed
-            return Interrupted(f"{self.name} broke off: {short(_message(error))}")
+            return Interrupted(f"{self.name} broke off: {short(words_of(error.body) or error.message)}")
         if isinstance(error, openai.OpenAIError):  # the remaining errors are raised before anything is sent
             return KeyRefused(short(str(error)))
         return None
+
+    @property
+    def _hint(self) -> str:
+        return f"Set {self._key} to a key that is valid." if self._key else "Name the key's variable in llm.key."
+
+    def _refusal(
+        self, status: int, body: Any, headers: Mapping[str, str], error: openai.APIError | None = None
+    ) -> ServiceRefusal:
+        """Return what an error response says. ``error``: the SDK's exception for it."""
+        kinds = [*kinds_of(body), *((error.type, error.code) if error is not None else ())]
+        words = words_of(body) or (error.message if error is not None else "")
+        param = str((error.param if error is not None else None) or "")
+        return ServiceRefusal(status, kinds, words, headers, param, self._settings)
+
+    def _reported(self, error: Exception) -> LlmError | None:
+        """Return the ``LlmError`` for an error that a stream begins with, if it names its status."""
+        import openai
+
+        if type(error) is not openai.APIError or (status := status_of(error.body)) is None:
+            return None
+        return self._refusal(status, error.body, {}, error).error(self.name, self._hint)
 
 
 @dataclass
@@ -249,10 +288,10 @@ class _Said:
     def add(self, message: Any, stop: object) -> None:
         """Add a message, or the difference that a chunk of a stream makes."""
         content = field(message, "content")
-        self.parts.append(content_text(content))
+        self.parts += filter(None, [content_text(content)])
         self.refusals.append(str(field(message, "refusal") or ""))
-        beside = field(message, "reasoning_content") or field(message, "reasoning")
-        self.reasoned = self.reasoned or bool(beside) or has_reasoning(content)
+        beside = any(field(message, name) for name in _REASONING)
+        self.reasoned = self.reasoned or beside or has_reasoning(content)
         self.stop = stop or self.stop
 
     @property
@@ -275,11 +314,3 @@ def _settings(fields: Mapping[str, Any], tokens_key: str, stream: bool, extra: I
     sent = {name: words for name, words in advice.items() if name in fields}
     sent |= {name: f"llm.extra without {name}" for name in extra}
     return sent | (dict.fromkeys(("stream_options", "stream"), "llm.stream=false") if stream else {})
-
-
-def _message(error: openai.APIError) -> str:
-    """Return the service's words, also of servers that list the fields at fault (FastAPI: ``detail``)."""
-    body, detail = error.body, field(error.body, "detail")
-    if isinstance(detail, list):
-        return "; ".join(f"{'.'.join(map(str, field(e, 'loc') or ()))}: {field(e, 'msg')}" for e in detail[:4])
-    return str(detail or field(body, "message") or field(body, "error", "message") or error.message)

@@ -7,9 +7,11 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from operators.llm.base import (
     AnswerRefused,
+    Interrupted,
     KeyRefused,
     LlmError,
     Overloaded,
@@ -17,14 +19,35 @@ from operators.llm.base import (
     RequestRefused,
     UnknownModel,
 )
+from operators.llm.error_bodies import is_error, kinds_of, status_of, words_of
 from operators.sanitize import clean
 
 _BROKE = frozenset({"billing_error", "insufficient_quota", "billing_hard_limit_reached", "insufficient_credits"})
-_UNKNOWN = frozenset({"model_not_found", "not_found_error"})
+_BROKE_WORDS = re.compile(
+    r"credit balance|insufficient (?:account )?(?:balance|credits?|quota|funds)"
+    r"|(?:any|no|out of|enough) (?:\w+ )?credits?\b",
+    re.IGNORECASE,
+)
+_UNKNOWN = frozenset({"model_not_found", "not_found_error", "invalid_model"})
+_UNKNOWN_WORDS = re.compile(
+    r"\b(?:invalid|unknown|unsupported|no such) model\b(?! \w*param)"
+    r"|\bmodel\b:?(?: \S{1,100})? (?:was |is |could )?(?:not (?:be )?found|does not exist|doesn't exist|unknown)",
+    re.IGNORECASE,
+)
+_KEY_WORDS = re.compile(
+    r"(?:invalid|incorrect|missing|expired|no|wrong) (?:api[ _-]?key|token|credential)"
+    r"|api[ _-]?key\b.{0,40}\b(?:not valid|invalid|not found|missing|expired|required|incorrect)",
+    re.IGNORECASE,
+)
 _TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
 _TOO_LONG_WORDS = re.compile(r"too long|too large|context (?:length|window|size)|maximum length", re.IGNORECASE)
+_REFUSED = frozenset({400, 401, 403, 422})
+"""Responses whose words tell the cause."""
 _BUSY = frozenset({408, 409, 425, 429})
-_MODERATED = ("moderation", "flagged")
+_MODERATED = re.compile(
+    r"moderation|\bflagged\b|content[ _](?:filter|policy|management)|usage policies|safety (?:system|reasons)",
+    re.IGNORECASE,
+)
 _NO_SUCH_THING = 501
 _COUNTED = re.compile(r"[\w-]*\d[\w-]*")
 """A figure or an id in a message: a request's number, a time, tokens."""
@@ -50,13 +73,16 @@ class ServiceRefusal:
     def error(self, name: str, key: str) -> LlmError:
         """Return the ``LlmError`` for this response. ``name``: of the model. ``key``: how to set a key."""
         kinds, message = {str(kind) for kind in self.kinds if kind}, short(self.message)
-        if self.status == 402 or kinds & _BROKE or "credit balance" in message:
+        refused = self.status in _REFUSED
+        if self.status == 402 or kinds & _BROKE or (refused and _BROKE_WORDS.search(message)):
             return QuotaExhausted(f"no credit left for {name}: {message}")
-        if self.status == 403 and any(word in message.lower() for word in _MODERATED):
+        if self.status == 451 or (refused and any(map(_MODERATED.search, (message, *kinds)))):
             return RequestRefused(f"{name} rejected the request: {self.status} {message}", by_prompt=True)
-        if self.status in (401, 403):
+        named = self._setting() is not None
+        if self.status in (401, 403) or (refused and not named and _KEY_WORDS.search(message)):
             return KeyRefused(f"the key was refused: {message}. {key}")
-        if self.status in (404, 410) or kinds & _UNKNOWN:
+        unknown = kinds & _UNKNOWN or (refused and not named and _UNKNOWN_WORDS.search(message))
+        if self.status in (404, 410) or unknown:
             return UnknownModel(
                 f"no model {name!r}: {message}. Set llm.model to an existing one, or correct llm.base_url."
             )
@@ -104,6 +130,20 @@ class ServiceRefusal:
         if then is None or now is None:
             return None
         return max(0.0, float(email.utils.mktime_tz(then) - email.utils.mktime_tz(now)))
+
+
+def instead_of_answer(name: str, body: Any, missing: str, key: str, sent: Settings) -> LlmError:
+    """Return the ``LlmError`` of a response with status 200 that has no answer: routers report errors so.
+
+    ``missing``: what the response lacks as an answer. ``key``: how to set a key.
+    """
+    if not is_error(body):
+        return Interrupted(f"{name} sent an answer {missing}; check llm.base_url", unreadable=True)
+    words, status = words_of(body), status_of(body)
+    error = ServiceRefusal(status or 400, kinds_of(body), words, {}, sent=sent).error(name, key)
+    if status is not None or error.fatal:
+        return error
+    return Interrupted(f"{name} sent an error in place of an answer: {short(words) or 'no words'}", unreadable=True)
 
 
 _TRIES, _MORE_TRIES = 2, 5
