@@ -6,6 +6,7 @@ ArchiveError
 ├── ArchiveLocked    another process writes to it
 ├── ArchiveFull      no space is left on its disk
 ├── ArchiveDamaged   bytes of it or of its log have changed on the disk
+│   └── ForeignLog   the log beside it belongs to another state of the file
 └── QueryError       a statement of a reader failed
     └── QueryRefused     ... or was not run: it would write, or reach outside the archive
 """
@@ -39,6 +40,10 @@ class ArchiveFull(ArchiveError):
 
 class ArchiveDamaged(ArchiveError):
     """A checksum of the file, or of the log beside it, does not hold."""
+
+
+class ForeignLog(ArchiveDamaged):
+    """The log beside the file was written before or after another state of the file, or for another file."""
 
 
 class QueryError(ArchiveError):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from archive.errors import ArchiveDamaged, ArchiveError, ArchiveMissing
+from archive.errors import ArchiveDamaged, ArchiveError, ArchiveMissing, ForeignLog, NotAnArchive
 from archive.storage import wal
 from archive.storage.database import connect, damaged_log_error, full_error, is_full, normalised
 from archive.storage.outputs import check_output
@@ -53,6 +53,8 @@ def copied(source: Path, target: Path, pause: Callable[[float], None] = time.sle
         if is_full(str(error)):
             raise full_error(target) from error
         raise ArchiveError(f"cannot write the backup {target}: {error}") from error
+    except (ArchiveDamaged, NotAnArchive) as error:  # of the copy, which is gone when the user reads this
+        raise type(error)(str(error).replace(str(part), str(source))) from error
     finally:
         for left in (part, *wal.logs(part)):
             left.unlink(missing_ok=True)
@@ -95,13 +97,19 @@ def _refuse_damaged(source: Path, part: Path) -> None:
 def repair(path: Path) -> list[str]:
     """Drop the damaged end of an archive's log, which is kept aside, and bring the rest into the file.
 
+    A log of another state of the file is kept aside as a whole.
+
     Return what was done; empty if the log is sound. Raises ArchiveMissing, ArchiveLocked, or ArchiveDamaged if the
     file itself is damaged.
     """
     path = normalised(path)
-    with suppress(ArchiveDamaged):
+    try:
         connect(path, read_only=True).close()
         return []
+    except ForeignLog:
+        return wal.set_aside(path)
+    except ArchiveDamaged:
+        pass
     done = wal.repair(path)
     Archive.open(path).close()
     return done

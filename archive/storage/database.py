@@ -16,7 +16,15 @@ from pathlib import Path
 
 import duckdb
 
-from archive.errors import ArchiveDamaged, ArchiveError, ArchiveFull, ArchiveLocked, ArchiveMissing, NotAnArchive
+from archive.errors import (
+    ArchiveDamaged,
+    ArchiveError,
+    ArchiveFull,
+    ArchiveLocked,
+    ArchiveMissing,
+    ForeignLog,
+    NotAnArchive,
+)
 from archive.storage import wal
 from prepare.command_line import command
 
@@ -64,6 +72,8 @@ def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = 
         raise ArchiveMissing(f"there is no archive at {path}")
     for each in (path, *(beside or {}).values()):
         _refuse_damaged_log(each)
+    if not read_only and path.exists() and wal.has_commits(path):
+        connect(path, read_only=True).close()  # refuses a foreign log before its commits reach the file
     connection = duckdb.connect(":memory:", config=SETTINGS)
     options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"
     if not path.exists():
@@ -80,7 +90,36 @@ def connect(path: Path, *, read_only: bool, beside: Mapping[str, Path] | None = 
     except duckdb.Error as error:
         connection.close()
         raise opening_error(path, error) from error
+    if read_only and wal.has_commits(path):
+        _refuse_foreign_log(connection, path)
     return connection
+
+
+_FOREIGN = {
+    "runs are stored twice": "FROM runs GROUP BY run HAVING count(*) > 1",
+    "nodes are stored twice": "FROM nodes GROUP BY node_id HAVING count(*) > 1",
+    "moves are stored twice": "FROM moves GROUP BY run, move HAVING count(*) > 1",
+    "moves are missing": "FROM moves GROUP BY run HAVING max(move) + 1 <> count(DISTINCT move)",
+    "moves of a run are there without the run": "FROM moves WHERE run NOT IN (SELECT run FROM runs)",
+}
+"""What replaying a log of another state does to the rows."""
+
+
+def _refuse_foreign_log(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raise ForeignLog if the commits of the log do not continue the rows of the file.
+
+    DuckDB replays any log that it can read: one copied before the file's last checkpoint doubles rows, and one copied
+    after the checkpoint that followed the copy of the file leaves some out.
+    """
+    with suppress(duckdb.Error):  # tables of another schema: what opens the archive says so
+        for wrong, sql in _FOREIGN.items():
+            if connection.execute(f"SELECT 1 WHERE EXISTS (SELECT 1 {sql})").fetchone():
+                connection.close()
+                raise ForeignLog(
+                    f"the log {path}.wal does not belong to this state of {path}: with it, {wrong}, as in copies that "
+                    "were taken at two moments. It was not opened, and nothing was changed. Put a backup in its place, "
+                    f"or set the log aside: {command('archive')} repair --archive {shlex.quote(str(path))}"
+                )
 
 
 def _refuse_damaged_log(path: Path) -> None:

@@ -47,6 +47,23 @@ def logs(path: Path) -> tuple[Path, ...]:
     return tuple(log for log in found if log.exists())
 
 
+def has_commits(path: Path) -> bool:
+    """Return whether a log beside the archive at ``path`` holds more than its header."""
+    with suppress(FileNotFoundError):  # a checkpoint has removed it meanwhile
+        return any(log.stat().st_size > len(HEADER) for log in logs(path))
+    return False
+
+
+def set_aside(path: Path) -> list[str]:
+    """Rename the logs of an archive, which belong to another state of the file. Return what was done."""
+    done = []
+    for log in logs(path):
+        aside = _free_name(log)
+        os.rename(log, aside)
+        done.append(f"{log} belongs to another state of the file; it is kept as {aside}, and the file as it was")
+    return done
+
+
 def damaged(path: Path) -> tuple[Path, Log] | None:
     """Return the first damaged log of the archive at ``path``, or None."""
     for log in logs(path):

@@ -13,7 +13,7 @@ import pytest
 from archive_sample import HERE, Diary, a_curve, request_for, scored
 
 from archive.__main__ import main
-from archive.errors import ArchiveDamaged, ArchiveError
+from archive.errors import ArchiveDamaged, ArchiveError, ForeignLog
 from archive.query.query import open_reader
 from archive.query.verify import verify
 from archive.storage import wal
@@ -24,10 +24,13 @@ from archive.storage.store import Archive
 NODES = 12
 
 
-def write(archive: Archive, nodes: int = NODES) -> None:
+def write(archive: Archive, nodes: int = NODES, later: Callable[[], object] = lambda: None) -> None:
+    """Record a run; ``later`` is called in the middle of it."""
     diary = Diary(archive)
     root = diary.screened(diary.child(), 3.0)
     for number in range(1, nodes):
+        if number == nodes // 2:
+            later()
         child = diary.child(root, text=f"x = {number}\n" * 40)
         archive.record(scored(request_for(child, number), 3.0 - 0.01 * number, curve=a_curve(9)))
 
@@ -119,6 +122,33 @@ def test_a_torn_end_loses_only_what_was_not_committed(killed: Path) -> None:
             found = int(archive.query("SELECT count(*) FROM evaluations")[0][0])
         assert found == NODES - 1 if cut < 100 else found < NODES
         assert not verify(open_reader(torn)).rows
+
+
+def test_a_log_of_another_state_of_the_file_is_refused_and_kept(tmp_path: Path) -> None:
+    """DuckDB would replay it: copies of file and log on both sides of a checkpoint double rows, or leave some out."""
+    live, copies = tmp_path / "live.duckdb", {}
+    with Archive.open(live) as archive:
+
+        def later() -> None:
+            copies["before"] = live.read_bytes(), log_of(live).read_bytes()
+            archive.checkpoint()
+
+        write(archive, 6, later)
+        copies["after"] = live.read_bytes(), log_of(live).read_bytes()
+    for file, log, words in (("after", "before", "stored twice"), ("before", "after", "moves are missing")):
+        mixed = tmp_path / file / "mixed.duckdb"
+        mixed.parent.mkdir()
+        mixed.write_bytes(copies[file][0])
+        log_of(mixed).write_bytes(copies[log][1])
+        for use in (Archive.open, scores):
+            with pytest.raises(ForeignLog, match=words):
+                use(mixed)
+        assert (mixed.read_bytes(), log_of(mixed).read_bytes()) == (copies[file][0], copies[log][1])
+        with pytest.raises(ForeignLog, match=r"mixed\.duckdb\.wal"), copied(mixed, tmp_path / "backup.duckdb"):
+            pass
+        assert main(["repair", "--archive", str(mixed)]) == 0
+        assert log_of(mixed).with_name("mixed.duckdb.wal.damaged-1").read_bytes() == copies[log][1]
+        assert not verify(open_reader(mixed)).rows
 
 
 def test_a_log_without_its_file_is_no_new_archive(killed: Path) -> None:
