@@ -22,6 +22,7 @@ from operators.llm.base import (
     LanguageModel,
     LlmError,
     Message,
+    NoText,
     Overloaded,
     Prompt,
     QuotaExhausted,
@@ -179,7 +180,10 @@ def test_an_error_in_the_middle_of_a_stream_is_an_interruption(side: Side) -> No
 
 def test_empty_cut_off_and_refused_answers(side: Side) -> None:
     client = side.says(Say(""), Say("half of", stop="length"), Say("", stop="refusal")).client()
-    assert client.complete(PROMPT).text == ""
+    with pytest.raises(NoText, match="sent no text") as empty:
+        client.complete(PROMPT)
+    assert empty.value.answer is not None
+    assert empty.value.answer.tokens_out == TOKENS_OUT, "it was billed"
     answer = client.complete(PROMPT)
     assert (answer.text, answer.cut_off) == ("half of", True)
     with pytest.raises(AnswerRefused) as raised:

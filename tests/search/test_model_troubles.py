@@ -100,7 +100,7 @@ def test_a_search_with_every_kind_of_trouble_goes_on(
     assert one(archive, "SELECT bool_and(dollars = 0) FROM llm_calls WHERE reason LIKE 'Overloaded%'")
     assert one(archive, "SELECT min(charged_dollars) FROM llm_calls WHERE dollars IS NULL") > EACH
     kinds = one(archive, "SELECT count(DISTINCT split_part(reason, ':', 1)) FROM llm_calls WHERE outcome <> 'answered'")
-    assert kinds == 4, "Overloaded, Interrupted, AnswerRefused, RequestRefused"
+    assert kinds == 5, "Overloaded, Interrupted, AnswerRefused, NoText, RequestRefused"
 
 
 @pytest.mark.parametrize("operators", ["llm", "auto"])
