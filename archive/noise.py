@@ -7,7 +7,8 @@
              ``smallest_gain / 3`` of the task (what four seeds a side detect is 2.86 sigma), else none
     SS'      SS with the largest single contribution q (what SS loses without that score) capped at
              ``9 (1 + 3 / v) (n0 s0^2 + SS - q) / v``, v = n0 + dof - 1: a score more than three deviations from the
-             rest counts as three, so that one outlier cannot spoil a run
+             rest counts as three, so that one outlier cannot spoil a run. Not where the rest is nothing (ties, as
+             of a score in steps): then nothing tells an outlier from noise, and the deviation would be 0
 
 The shrinkage is that of empirical Bayes for variances (Smyth 2004, "Linear models and empirical Bayes methods for
 assessing differential expression", eq. 3). The interval is ``s sqrt(v / chi2(v))`` at both ends of ``LEVEL``,
@@ -86,7 +87,8 @@ def estimate(groups: Iterable[Sequence[float]], prior: NoisePrior | None = None)
     known, weight = (prior.deviation, prior.weight) if prior is not None else (0.0, 0.0)
     free = weight + dof
     rest = weight * known**2 + max(0.0, squares - largest)
-    capped = min(largest, _cap(free - 1) * rest) if free > 1 else largest
+    known_rest = rest > ROUNDING * (rest + largest)
+    capped = min(largest, _cap(free - 1) * rest) if free > 1 and known_rest else largest
     value = math.sqrt((rest + capped) / free)
     high = value * math.sqrt(free / chi2_quantile(free, -_Z))
     if squares == 0:

@@ -102,10 +102,12 @@ QUALIFY count(*) OVER (
 CREATE OR REPLACE MACRO chi2_quantile(free, z) AS
     free * greatest(1 - 2 / (9 * free) + z * sqrt(2 / (9 * free)), 0.05) ** 3;
 
--- A sum of squares whose largest contribution counts like at most three deviations of the rest; `known`: of a prior.
+-- A sum of squares whose largest contribution counts like at most three deviations of the rest, unless the
+-- rest is nothing; `known`: of a prior.
 CREATE OR REPLACE MACRO robust_squares(squares, largest, known, free) AS
     known + squares - largest
-    + if(free > 1, least(largest, 9 * (1 + 3 / (free - 1)) / (free - 1) * (known + squares - largest)), largest);
+    + if(free > 1 AND known + squares - largest > 1e-12 * (known + squares),
+         least(largest, 9 * (1 + 3 / (free - 1)) / (free - 1) * (known + squares - largest)), largest);
 
 -- Seed deviation of a run under given conditions, with the formulas of archive/noise.py. `sigma` is NULL before the
 -- second score of any node. `prior`, `prior_weight`: from runs that began earlier, else from the task's smallest gain.

@@ -17,6 +17,7 @@ from archive.interval import deviation
 from archive.noise import LEVEL, NoisePrior, SeedDeviation, chi2_quantile, estimate, task_prior
 from archive.query.query import open_reader
 from archive.records import Replicate
+from archive.storage.store import Archive
 from search.claims.statistics import repeats, seed_deviation
 
 
@@ -43,6 +44,15 @@ def test_equal_runs_are_no_proof_that_there_is_no_noise() -> None:
     found = known([[3.0, 3.0, 3.0]], NoisePrior(0.01, 1))
     assert (found.value, found.low) == (0.0, 0.0)
     assert found.high > 0.005
+
+
+def test_ties_beside_one_difference_are_no_proof_either() -> None:
+    """A score in steps: the difference is no outlier of nothing, which would leave a deviation of 0."""
+    found = known([[0.8, 0.8], [0.7, 0.9]])
+    assert (found.value, found.dof) == (pytest.approx(0.1), 2)
+    assert known([[3.5, 3.52, 1e12]]).low > 0, "nor where the rest is lost to rounding"
+    with Archive.in_memory() as archive:
+        assert archive.query("SELECT robust_squares(0.02, 0.02, 0, 2)")[0][0] == pytest.approx(2 * found.value**2)
 
 
 def test_three_runs_that_are_close_by_chance_do_not_decide() -> None:
