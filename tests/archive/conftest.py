@@ -1,11 +1,19 @@
-"""What the tests of the export share: a git that knows no user, a repository, and a family of nodes to export."""
+"""What tests of the archive share: a browser for each module, a git without a user, a repository, nodes to export."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import close_browser
 from export_book import Book, lonely_git, make_family, make_repo
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browser_of_a_module() -> Iterator[None]:
+    yield
+    close_browser()
 
 
 @pytest.fixture
