@@ -21,9 +21,12 @@ _KEPT = 64
 class EvaluationRows(Generic[T]):
     """One such table. Rows of one evaluation are neighbours, and none is ever deleted."""
 
-    def __init__(self, query: Query, table: str, columns: dict[str, str], made: Callable[..., T]) -> None:
-        """``columns``: name -> type. ``made``: a record from the values of one row."""
+    def __init__(
+        self, query: Query, query_committed: Query, table: str, columns: dict[str, str], made: Callable[..., T]
+    ) -> None:
+        """``columns``: name -> type. ``made``: a record from the values of one row. For queries see ``History``."""
         self._query = query
+        self._query_committed = query_committed
         self._table = table
         self._names = ", ".join(columns)
         values = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
@@ -75,4 +78,4 @@ class EvaluationRows(Generic[T]):
             f"SELECT {self._names} FROM {self._table} WHERE rowid BETWEEN ? AND ? "
             "AND node_id = ? AND seed = ? AND purpose = ? ORDER BY rowid"
         )
-        return tuple(self._made(*row) for row in self._query(sql, [first, first + length - 1, *key]))
+        return tuple(self._made(*row) for row in self._query_committed(sql, [first, first + length - 1, *key]))

@@ -37,10 +37,12 @@ _OF_EVALUATION = rows.EVALUATION.replace(", log,", ", CASE outcome WHEN 'scored'
 class History:
     """Reads rows back as records."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, query_committed: Query) -> None:
+        """``query_committed``: over what is committed now, without waiting for a thread that writes."""
         self._query = query
-        self.curves = EvaluationRows(query, "curves", rows.CURVE, CurvePoint)
-        self.cases: EvaluationRows[CaseScore] = EvaluationRows(query, "case_scores", rows.CASES, rows.case_of)
+        queries = query, query_committed
+        self.curves = EvaluationRows(*queries, "curves", rows.CURVE, CurvePoint)
+        self.cases: EvaluationRows[CaseScore] = EvaluationRows(*queries, "case_scores", rows.CASES, rows.case_of)
 
     def run(self, name: str) -> Run | None:
         found = self._query(f"SELECT {rows.RUN} FROM runs WHERE run = ?", [name])

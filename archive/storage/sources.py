@@ -23,12 +23,14 @@ class Sources:
     """The table ``sources``, for the writer. Thread safe; texts are added inside a transaction of ``writer``."""
 
     def __init__(self, path: Path, writer: Writer, query: Query, cache_bytes: int = _CACHE_BYTES) -> None:
+        """``query``: must not wait for a thread that writes, which may wait for the lock of this object."""
         self._path = path
         self._writer = writer
         self._query = query
         self._cache = _Cache(cache_bytes)
         self._lock = threading.RLock()
         self._places: dict[bytes, int] | None = None
+        self._uncommitted: dict[str, str] = {}
         self._last_read = -_PREFETCH
 
     def add(self, text: str) -> str:
@@ -39,14 +41,18 @@ class Sources:
             if key not in places:
                 self._writer.insert("sources", "sha, text", (sha, text))
                 places[key] = len(places)
+                self._uncommitted[sha] = text
                 self._writer.on_failure(lambda: self._forget(key))
+                self._writer.at_end(lambda: self._uncommitted.pop(sha, None))
             self._cache.put(sha, text)
         return sha
 
     def text(self, sha: str) -> str:
         """Return the text of that SHA-256. Raises KeyError if there is none."""
-        text = self._cache.get(sha)
-        return self._read(sha) if text is None else text
+        for known in (self._cache.get(sha), self._uncommitted.get(sha)):
+            if known is not None:
+                return known
+        return self._read(sha)
 
     def _read(self, sha: str) -> str:
         """Read one text (6 ms), or a stretch of them if they are read in order (less than 0.1 ms each)."""

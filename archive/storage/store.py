@@ -77,8 +77,8 @@ class Archive:
         self.path = path
         self._clock = clock
         self._writer = Writer(path, connection, checkpoint_seconds)
-        self._history = History(self.query)
-        self._sources = Sources(path, self._writer, self.query)
+        self._history = History(self.query, self._query_committed)
+        self._sources = Sources(path, self._writer, self._query_committed)
         self._states = States(path)
         self._ids: set[str] | None = None
         self._keys: dict[str, set[tuple[str, int, str]]] = {}
@@ -454,6 +454,15 @@ class Archive:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of one trusted statement over the committed rows. For users there is ``SqlServer``."""
         with self._writer.reading(ours=True) as cursor:
+            return cursor.execute(sql, list(parameters)).fetchall()
+
+    def _query_committed(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement over what is committed now, whatever locks this thread holds.
+
+        Texts, curves and cases are loaded on access, which may be under ``tree.lock``: a thread that waited there for
+        the one that writes, which may want that lock, would never go on.
+        """
+        with self._writer.reading(ours=True, as_it_is=True) as cursor:
             return cursor.execute(sql, list(parameters)).fetchall()
 
 

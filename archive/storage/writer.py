@@ -222,13 +222,14 @@ class Writer:
     # ------------------------------------------------------------ readers
 
     @contextmanager
-    def reading(self, ours: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reading(self, ours: bool = False, *, as_it_is: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a cursor on the same database, which sees the committed rows.
 
         ``ours``: for a query of the search itself. It is small and its caller waits for it, so it is interrupted only
-        when the archive is closed.
+        when the archive is closed. ``as_it_is``: wait for no thread that writes, and see only what it has committed.
         """
-        self._flush_for_reader(wait=ours)
+        if not as_it_is:
+            self._flush_for_reader(wait=ours)
         with self._reader_lock:
             if self._closed:
                 raise ArchiveError(f"the archive {self._path} is closed")
