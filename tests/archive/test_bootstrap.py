@@ -15,6 +15,7 @@ from archive.difference import Measurement
 VALUES = st.dictionaries(st.text(max_size=3), st.lists(st.floats(0, 1), min_size=1, max_size=4), min_size=2, max_size=9)
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_the_interval_holds_its_mean_and_lies_within_the_values(items: dict[str, list[float]]) -> None:
     found = bootstrap(items, np.random.default_rng(1))
@@ -33,6 +34,7 @@ def test_repeats_of_an_item_are_no_samples() -> None:
     assert wide.high - wide.low == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(40), rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(3)
     covered = 0

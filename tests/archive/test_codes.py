@@ -139,6 +139,7 @@ def expected(node: str, step: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_reader_of_an_older_file_and_the_migrated_file_have_the_codes_of_the_old_sentences(
     older: tuple[Path, str, str],
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_reader_of_an_older_file_and_the_migrated_file_have_the_codes_of_the_o
     assert answers(path) == expected(node, step)
 
 
+@pytest.mark.slow
 def test_a_merge_brings_the_codes_of_an_older_file(older: tuple[Path, str, str], tmp_path: Path) -> None:
     path, node, step = older
     list(merge(tmp_path / "all.duckdb", [path]))
@@ -211,6 +213,7 @@ def test_the_old_names_answer_as_the_new_ones_do(tmp_path: Path) -> None:
             assert archive.query(f"FROM {old}") == rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["champion", "no_champion"])
 def test_all_commands_tell_the_same_last_verdict(
     tmp_path: Path, last: Literal["champion", "no_champion"], capsys: pytest.CaptureFixture[str]

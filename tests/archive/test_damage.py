@@ -69,6 +69,7 @@ def scores(path: Path) -> int:
 # ---------------------------------------------------------------- the log
 
 
+@pytest.mark.slow
 def test_every_changed_byte_of_a_log_is_seen_and_no_cut_is_taken_for_one(killed: Path) -> None:
     data = log_of(killed).read_bytes()
     assert wal.examine(data) == wal.Log(len(data), len(data), None)
@@ -111,6 +112,7 @@ def test_a_repair_of_the_log_s_first_bytes_loses_nothing(killed: Path) -> None:
     assert scores(killed) == NODES
 
 
+@pytest.mark.slow
 def test_a_torn_end_loses_only_what_was_not_committed(killed: Path) -> None:
     data = log_of(killed).read_bytes()
     for cut in (3, 40, len(data) // 2):
@@ -177,6 +179,7 @@ def questions(path: Path) -> None:
     reader.query("SELECT sum(loss) FROM curves")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [31_013, pytest.param(7919, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("use", [everything, questions])
 def test_a_changed_byte_of_the_file_is_said(closed: Path, use: Callable[[Path], None], step: int) -> None:
@@ -342,6 +345,7 @@ def test_no_command_writes_over_the_archive_of_a_running_search(
     assert scores(path) == NODES
 
 
+@pytest.mark.slow
 def test_plots_do_not_follow_a_link_to_an_archive(closed: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     plots, before = tmp_path / "plots", closed.read_bytes()
@@ -352,6 +356,7 @@ def test_plots_do_not_follow_a_link_to_an_archive(closed: Path, tmp_path: Path) 
     assert closed.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_files_are_replaced(closed: Path, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("not a DUCK")
     assert main(["report", "--out", str(tmp_path / "page.html"), "--archive", str(closed)]) == 0

@@ -155,6 +155,7 @@ def test_the_folder_is_a_plain_name_and_none_of_our_packages(task: str, folder: 
     assert git(repo, "ls-tree", "--name-only", "best").split() == [folder]
 
 
+@pytest.mark.slow
 def test_a_long_lineage(tmp_path: Path) -> None:
     book = Book()
     book.run()
@@ -232,6 +233,7 @@ def test_the_note_of_a_named_node_says_whether_it_is_an_improvement(family: Book
     assert export_lineage(family, "d", "two", repo).note == "node d is a champion"
 
 
+@pytest.mark.slow
 def test_paths_of_candidates_stay_in_their_folder(repo: Path) -> None:
     book = Book()
     book.run()

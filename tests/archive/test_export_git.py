@@ -196,6 +196,7 @@ with Archive.open(sys.argv[1]) as archive, SqlServer(archive):
 """
 
 
+@pytest.mark.slow
 def test_from_the_file_and_from_a_running_search_alike(repo: Path, tmp_path: Path) -> None:
     path = tmp_path / "treewright.duckdb"
     fill(path)

@@ -33,6 +33,7 @@ def path(tmp_path: Path) -> Path:
     return where
 
 
+@pytest.mark.slow
 def test_every_leaf_above_the_root_is_a_branch(path: Path, repo: Path) -> None:
     done = export_leaves(open_reader(path), None, "best", repo)
     board = open_reader(path).query("SELECT node_id, idea FROM leaderboard ORDER BY place").rows
@@ -49,6 +50,7 @@ def test_every_leaf_above_the_root_is_a_branch(path: Path, repo: Path) -> None:
     git(repo, "fsck", "--strict")
 
 
+@pytest.mark.slow
 def test_leaves_are_all_or_nothing(path: Path, repo: Path) -> None:
     second = export_leaves(open_reader(path), None, "first", repo)[1]
     git(repo, "branch", f"best/{second.node_id[:8]}", "main")
@@ -57,6 +59,7 @@ def test_leaves_are_all_or_nothing(path: Path, repo: Path) -> None:
     assert len(git(repo, "for-each-ref", "refs/heads/best").splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_no_leaf_above_the_root(tmp_path: Path, repo: Path) -> None:
     with Archive.open(tmp_path / "e.duckdb") as archive:
         a_family(archive, "minimise")
@@ -78,6 +81,7 @@ def test_trailers_name_the_models_in_one_line_each(path: Path, repo: Path) -> No
     assert [line for line in trailers if line.startswith("Treewright-Score: ")] == ["Treewright-Score: 3.1"]
 
 
+@pytest.mark.slow
 def test_patches_rebuild_the_program(path: Path, tmp_path: Path) -> None:
     reader = open_reader(path)
     best = str(reader.query("SELECT node_id FROM leaderboard WHERE place = 1").rows[0][0])
@@ -95,6 +99,7 @@ def test_patches_rebuild_the_program(path: Path, tmp_path: Path) -> None:
     assert git(fresh, "log", "--format=%an").split() == ["Treewright"] * 3
 
 
+@pytest.mark.slow
 def test_patches_are_the_same_every_time(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = export_patches(open_reader(path), None, tmp_path / "one")
     settings = tmp_path / "settings"
@@ -106,6 +111,7 @@ def test_patches_are_the_same_every_time(path: Path, tmp_path: Path, monkeypatch
         export_patches(open_reader(path), None, tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_from_the_command_line(path: Path, repo: Path, tmp_path: Path) -> None:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         base = [sys.executable, "-m", "archive", "export", "--archive", str(path)]

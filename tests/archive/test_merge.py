@@ -64,6 +64,7 @@ def sound(path: Path) -> bool:
     return not verify(open_reader(path)).rows
 
 
+@pytest.mark.slow
 def test_runs_of_several_machines_come_together_once(tmp_path: Path) -> None:
     a, b = make(tmp_path / "a.duckdb"), make(tmp_path / "b.duckdb", "day")
     target = tmp_path / "all.duckdb"
@@ -83,6 +84,7 @@ def test_runs_of_several_machines_come_together_once(tmp_path: Path) -> None:
         assert tuple(evaluation.curve) == a_curve(4)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_same_name_but_another_id_gets_a_name_of_its_own(tmp_path: Path) -> None:
     a, b = make(tmp_path / "a.duckdb"), make(tmp_path / "b.duckdb", run_id="feedbeef")
     assert list(map(str, merge(a, [b]))) == ["b.duckdb: night (here night@feedbe): 2 new nodes, 4 new evaluations"]
@@ -96,6 +98,7 @@ def test_a_run_of_the_same_name_but_another_id_gets_a_name_of_its_own(tmp_path: 
     assert counts(a) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_has_gone_on_brings_what_is_new(tmp_path: Path) -> None:
     a = make(tmp_path / "a.duckdb")
     target = make(tmp_path / "all.duckdb", "day")  # so that what comes has other places in the order of arrival here
@@ -117,6 +120,7 @@ def test_a_run_that_has_gone_on_brings_what_is_new(tmp_path: Path) -> None:
     assert sound(a)
 
 
+@pytest.mark.slow
 def test_two_copies_that_trained_different_nodes_come_together(tmp_path: Path) -> None:
     a, b = make(tmp_path / "a.duckdb"), tmp_path / "b.duckdb"
     shutil.copy(a, b)
@@ -142,6 +146,7 @@ def test_a_run_that_went_on_separately_is_refused_as_a_whole(tmp_path: Path) -> 
     assert counts(a) == before
 
 
+@pytest.mark.slow
 def test_an_older_file_is_merged_as_it_is(tmp_path: Path) -> None:
     old = tmp_path / "old.duckdb"
     old.write_bytes(gzip.decompress(OLD.read_bytes()))
@@ -153,6 +158,7 @@ def test_an_older_file_is_merged_as_it_is(tmp_path: Path) -> None:
     assert sound(target)
 
 
+@pytest.mark.slow
 def test_merge_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = make(tmp_path / "a.duckdb")
     with pytest.raises(ArchiveMissing, match="nothing was merged"):

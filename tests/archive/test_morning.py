@@ -88,6 +88,7 @@ def test_without_a_claim_nothing_is_called_better(path: Path, capsys: pytest.Cap
     assert "Is it real      no champion: no improvement beyond noise\n" in told(capsys, path)
 
 
+@pytest.mark.slow
 def test_a_claim_under_way_is_no_lack_of_one(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Archive.open(path) as archive:
         diary, nodes = a_family(archive)
@@ -102,6 +103,7 @@ def test_a_claim_under_way_is_no_lack_of_one(path: Path, capsys: pytest.CaptureF
     assert "2.7654321" not in told(capsys, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("violation", [False, True])
 def test_a_program_that_was_too_large_is_a_failure_and_one_that_cheats_a_suspect(
     path: Path, capsys: pytest.CaptureFixture[str], violation: bool
@@ -155,6 +157,7 @@ def test_before_the_first_score(path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "there is no run 'noon' in the archive; it holds: day" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_score_of_the_claim_is_told_and_ideas_are_words(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Archive.open(path) as archive:
         diary, nodes = crowned(archive)

@@ -44,6 +44,7 @@ def test_a_reader_that_has_gone_is_no_error(name: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_search_with_closed_outputs_fills_its_archive_all_the_same(tmp_path: Path) -> None:
     """What is printed must not get into the file that is opened next, which would have the number of the output."""
     done = shell("<&- >&- 2>&-", SMALL, tmp_path)
@@ -51,6 +52,7 @@ def test_a_search_with_closed_outputs_fills_its_archive_all_the_same(tmp_path: P
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 2
 
 
+@pytest.mark.slow
 def test_an_ascii_locale_does_not_forbid_umlauts(tmp_path: Path) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
     (tmp_path / "prögram.md").write_text("µ\n", encoding="utf-8")

@@ -111,6 +111,7 @@ def an_archive(path: Path) -> list[Node]:
     return nodes
 
 
+@pytest.mark.slow
 def test_compare_and_the_report_pair_by_case(tmp_path: Path) -> None:
     nodes = an_archive(tmp_path / "a.duckdb")
     reader = open_reader(tmp_path / "a.duckdb")

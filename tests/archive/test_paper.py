@@ -180,6 +180,7 @@ def test_a_section_that_is_there_twice_or_not_at_all(study: Study) -> None:
     assert codes(Document(study, {**sections, "related": " \n"}))[0] == "section"
 
 
+@pytest.mark.slow
 def test_an_improvement_whose_interval_holds_zero_is_not_claimed(tmp_path: Path, study: Study) -> None:
     reader = open_reader(a_study(tmp_path / "a.duckdb", (0.5, -0.4, 0.1)))
     noisy = Study.of(reader, "small")
@@ -194,6 +195,7 @@ def test_an_improvement_whose_interval_holds_zero_is_not_claimed(tmp_path: Path,
     assert "claim" in codes(changed(noisy, "results", "In ", own))
 
 
+@pytest.mark.slow
 def test_a_study_of_programs_of_several_sizes_has_a_scaling_figure(tmp_path: Path, study: Study) -> None:
     assert "fig:scaling" not in prose.sections(study)["results"]
     path = a_study(tmp_path / "a.duckdb")
@@ -259,6 +261,7 @@ def test_a_bibliography_that_cannot_be_used_says_why(text: str, words: str) -> N
 # ---------------------------------------------------------------- building
 
 
+@pytest.mark.slow
 def test_each_attempt_is_a_new_folder(archive: Path, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "LATEX", "no-such-latex")
     before = {path: path.read_bytes() for path in built.rglob("*") if path.is_file()}
@@ -281,6 +284,7 @@ def test_without_latex_there_is_html_of_the_same_content(built: Path) -> None:
     assert not (built / "paper.pdf").exists()
 
 
+@pytest.mark.slow
 def test_a_draft_with_an_invented_number_is_not_built(
     archive: Path, paper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -387,6 +391,7 @@ def test_an_audit_reads_nothing_outside_of_the_paper(
     assert "lies outside of the paper" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_merged_study_keeps_its_plan_and_its_runs(archive: Path, paper: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.duckdb"
     for _ in range(2):  # the second time there is nothing new

@@ -417,6 +417,7 @@ def a_search(path: Path, mode: str) -> Iterator[subprocess.Popen[str]]:
         process.stdout and process.stdout.close()
 
 
+@pytest.mark.slow
 def test_sql_while_another_process_writes_and_after_it_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
     count = "SELECT count(*) AS n FROM nodes"
@@ -443,6 +444,7 @@ def test_sql_while_another_process_writes_and_after_it_was_killed(tmp_path: Path
         archive.record(failed(request_for(tree.nodes[0], 7)))
 
 
+@pytest.mark.slow
 def test_a_writer_that_serves_nobody_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
     with a_search(path, "silent") as search:

@@ -70,6 +70,7 @@ def test_facts_agree_with_the_views(path: Path) -> None:
     assert facts["holdout_reads"] == 1
 
 
+@pytest.mark.slow
 def test_scores_of_the_claim_are_nowhere(path: Path, tmp_path: Path) -> None:
     write_report(open_reader(path), None, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
@@ -146,6 +147,7 @@ def test_every_run_has_the_command_for_its_page(tmp_path: Path) -> None:
     assert words[-4:] == ["--run", "it's; rm -rf", "--out", "it_s__rm_-rf.html"]
 
 
+@pytest.mark.slow
 def test_details_of_a_node(path: Path) -> None:
     reader = open_reader(path)
     nodes = gather(reader)["nodes"]
@@ -204,6 +206,7 @@ def test_a_diff_is_like_the_one_of_diff() -> None:
 # ---------------------------------------------------------------- what it can do
 
 
+@pytest.mark.slow
 def test_nothing_foreign_is_spelled_as_markup(path: Path, tmp_path: Path) -> None:
     write_report(open_reader(path), None, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text().replace(script(), "")
@@ -247,6 +250,7 @@ def test_the_file_holds_runs_until_it_is_full(monkeypatch: pytest.MonkeyPatch) -
     assert next(others).facts["run"]["run"] == "never", "none is read after one that does not fit"
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_or_not_there(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Any:
         yield {"diff": "", "cut": 0}
@@ -266,6 +270,7 @@ def test_the_page_is_whole_or_not_there(path: Path, tmp_path: Path, monkeypatch:
         write_report(open_reader(path), "day", out)
 
 
+@pytest.mark.slow
 def test_plots_are_drawn(path: Path, tmp_path: Path) -> None:
     written = write_report(open_reader(path), None, tmp_path / "r.html", tmp_path / "plots")
     names = sorted(file.name for file in written.files)
@@ -275,6 +280,7 @@ def test_plots_are_drawn(path: Path, tmp_path: Path) -> None:
     assert "<script" not in svg
 
 
+@pytest.mark.slow
 def test_a_run_without_a_score(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "e.duckdb") as archive:
         diary = Diary(archive)

@@ -43,6 +43,7 @@ def review_of(archive: Path, paper: Path) -> Review:
         return review(paper, reader)
 
 
+@pytest.mark.slow
 def test_a_paper_without_a_fault_is_not_accepted_by_checks(built: tuple[Path, Path]) -> None:
     found = review_of(*built)
     assert (found.decision, found.overall, found.confidence) == ("undecided", None, None)
@@ -62,6 +63,7 @@ def test_a_changed_number_is_a_reason_to_reject(copied: tuple[Path, Path]) -> No
     assert not any(words.startswith("Every number") for words in found.strengths)
 
 
+@pytest.mark.slow
 def test_text_that_instructs_the_reviewer_changes_no_rating_for_the_better(copied: tuple[Path, Path]) -> None:
     archive, paper = copied
     section = paper / "sections" / "method.tex"
@@ -83,6 +85,7 @@ def test_a_missing_run_is_a_weakness_and_a_question(copied: tuple[Path, Path]) -
     assert "Every registered run was made, with the settings of the plan." not in found.strengths
 
 
+@pytest.mark.slow
 def test_a_gain_within_noise_is_a_weakness_of_a_sound_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "LATEX", "no-such-latex")
     archive = a_study(tmp_path / "a.duckdb", gains=(0.05, -0.06, 0.02))
@@ -92,6 +95,7 @@ def test_a_gain_within_noise_is_a_weakness_of_a_sound_paper(tmp_path: Path, monk
     assert any("not above zero" in words for words in found.weaknesses)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_form(built: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     archive, paper = built
     assert main(["review", str(paper), "--archive", str(archive)]) == 0

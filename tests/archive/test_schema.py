@@ -83,6 +83,7 @@ def test_a_search_goes_on_in_a_migrated_file(older: Path) -> None:
         assert (last.violation, last.resources) == (True, used)
 
 
+@pytest.mark.slow
 def test_a_reader_answers_from_an_older_file_and_leaves_it_alone(older: Path, tmp_path: Path) -> None:
     os.chmod(older, 0o444)
     os.utime(older, (1, 1))

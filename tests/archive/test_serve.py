@@ -35,6 +35,7 @@ def client(path: Path):
     return TestClient(app, base_url="http://127.0.0.1:8000")
 
 
+@pytest.mark.slow
 def test_page_facts_and_nodes(client) -> None:
     page = client.get("/word/")
     assert page.status_code == 200
@@ -47,6 +48,7 @@ def test_page_facts_and_nodes(client) -> None:
     assert "+NODE = 1" in detail["diff"]
 
 
+@pytest.mark.slow
 def test_nothing_new_is_answered_in_a_word(path: Path) -> None:
     with Archive.open(path) as archive:
         run = archive.run("night")
@@ -64,6 +66,7 @@ def test_nothing_new_is_answered_in_a_word(path: Path) -> None:
     assert later["run"]["run"] == "later"
 
 
+@pytest.mark.slow
 def test_another_run_is_answered_when_it_is_named(path: Path) -> None:
     with Archive.open(path) as archive:
         a_family(archive, name="other")
@@ -113,6 +116,7 @@ def test_an_archive_that_vanishes_is_said(client, path: Path) -> None:
     assert (answer.status_code, "archive" in answer.text) == (503, True)
 
 
+@pytest.mark.slow
 def test_served_from_the_command_line(path: Path) -> None:
     command = [sys.executable, "-m", "archive", "serve", "--archive", str(path), "--port", "0"]
     process = subprocess.Popen(

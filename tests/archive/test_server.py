@@ -113,6 +113,7 @@ def ask(reader: ArchiveReader, sql: str) -> Result | tuple[type, str]:
         return type(error), str(error)
 
 
+@pytest.mark.slow
 def test_the_file_and_the_search_give_the_same_answers(tmp_path: Path) -> None:
     wrong = ["SELEKT 1", "SELECT * FROM nowhere", "SELECT error('mine')", "SELECT ?", "SELECT 'x'::INTEGER"]
     questions = [*READS, *REFUSED, *wrong]

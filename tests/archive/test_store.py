@@ -408,6 +408,7 @@ def test_without_memory_the_readers_are_stopped_and_the_transaction_repeated(tmp
     assert raw.execute("SELECT count(*) FROM t").fetchall() == [(1 if times == 3 else 0,)]
 
 
+@pytest.mark.slow
 def test_a_question_of_the_search_itself_is_not_stopped_for_the_writers_memory(tmp_path: Path) -> None:
     _, writer = _short_of_memory(tmp_path, 3)
     answers = []

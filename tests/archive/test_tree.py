@@ -89,6 +89,7 @@ class _Walk:
             self.trainings.append(request)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(8), derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_archive_gives_back_the_tree_of_the_search(

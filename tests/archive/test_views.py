@@ -109,6 +109,7 @@ def grow(archive: Archive, direction: Any) -> tuple[Diary, list[float]]:
     return diary, known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["minimise", "maximise"])
 def test_progress_is_what_the_tree_knew_at_every_moment(archive: Archive, direction: Any) -> None:
     diary, known = grow(archive, direction)
@@ -119,6 +120,7 @@ def test_progress_is_what_the_tree_knew_at_every_moment(archive: Archive, direct
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["minimise", "maximise"])
 def test_short_ways_to_an_answer_agree_with_the_long_ones(archive: Archive, direction: Any) -> None:
     """The family of a node knows what the whole archive knows of it; the first places are those of the whole table."""

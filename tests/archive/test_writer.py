@@ -41,6 +41,7 @@ def held(raw: duckdb.DuckDBPyConnection, table: str) -> list[tuple[Any, ...]]:
     return raw.execute(f"SELECT {', '.join(COLUMNS)} FROM {table} ORDER BY rowid").fetchall()
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(rows=st.lists(st.tuples(st.sampled_from("tu"), ROWS), max_size=8), times=st.sampled_from([1, 40]))
 def test_rows_of_one_transaction_are_those_of_one_insert_for_each(

@@ -53,6 +53,7 @@ def test_its_orders_stay_between_delimiters(speaker: Failed) -> None:
     assert hidden(prompt) == []
 
 
+@pytest.mark.slow
 def test_its_escapes_do_not_reach_the_terminal(speaker: Failed) -> None:
     """Neither in a table, nor as CSV, nor in the line of a commit or of the running search."""
     assert hidden(speaker.reason) == []

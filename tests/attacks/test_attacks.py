@@ -29,20 +29,14 @@ EVERY = 10
 """How many attacks share one look at the honest program's score."""
 
 
-FIRST = {"false_claims", "stays_behind"}
-"""Attacks that ``make test`` runs, too."""
-
-
 def trusted_marks(attack: Attack) -> pytest.MarkDecorator:
     """Six check the harness in CI; all of them run at night."""
     return pytest.mark.slow if attack.checks_harness else pytest.mark.nightly
 
 
-def marks_here(attack: Attack) -> tuple[pytest.MarkDecorator, ...]:
+def marks_here(attack: Attack) -> pytest.MarkDecorator:
     """CI runs one attack of each way, and its variants run at night."""
-    if attack.name in FIRST:
-        return ()
-    return (pytest.mark.nightly if attack.variant_of else pytest.mark.slow,)
+    return pytest.mark.nightly if attack.variant_of else pytest.mark.slow
 
 
 def parameters(marks: Callable[[Attack], Any]) -> list[Any]:

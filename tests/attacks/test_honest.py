@@ -18,8 +18,7 @@ from prepare.language_model import LanguageModelTask
 from train.language_model.evaluator import AuditedEvaluator
 
 PROGRAMS = Path(__file__).parent / "honest"
-FAST = {"ngrams"}
-IN_CI = {"bfloat16", "data_loader", "just_small_enough"}
+IN_CI = {"ngrams", "bfloat16", "data_loader", "just_small_enough"}
 """The slow tier's: numbers of three digits, workers, a state at its limits. Rows of any length: in a claim, below.
 
 The other models are run at night: an evaluator sees nothing of a program but its state and its logits.
@@ -35,10 +34,8 @@ def parameters() -> list[object]:
     return [pytest.param(name, marks=marks(name)) for name in names]
 
 
-def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    if name in FAST:
-        return ()
-    return (pytest.mark.slow if name in IN_CI else pytest.mark.nightly,)
+def marks(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.slow if name in IN_CI else pytest.mark.nightly
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,7 @@ def score(request: Request) -> float:
     return (values["X"] - 0.3) ** 2
 
 
+@pytest.mark.slow
 def test_the_notebook_finds_better_constants(tmp_path: Path) -> None:
     printed = run(tmp_path, str(EXAMPLES / "notebook.py"))
     assert "Champion" in printed
@@ -92,6 +93,7 @@ def test_the_corpus_trains_from_the_command_line(tmp_path: Path) -> None:
     assert "1 scored" in run(EXAMPLES / "corpus", "-m", "search", "--config-dir", ".", *words)
 
 
+@pytest.mark.slow
 def test_the_plugins_run_from_the_command_line(tmp_path: Path) -> None:
     """In a copy with the stub evaluator beside them: what is new here is how classes are found."""
     shutil.copytree(EXAMPLES / "plugins", tmp_path / "plugins")

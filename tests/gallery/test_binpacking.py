@@ -44,6 +44,7 @@ def funsearch_weibull(item: int, bins: Any) -> Any:
     return np.diff(value, prepend=0.0)
 
 
+@pytest.mark.slow
 def test_best_fit_needs_as_many_bins_as_published() -> None:
     assert excess(seed_of("binpacking").priority) == [5.37, 3.98]
 
@@ -52,10 +53,12 @@ def funsearch(item: int, bins: Any) -> Any:
     return funsearch_or(item, bins) if bins[-1] == 150 else funsearch_weibull(item, bins)
 
 
+@pytest.mark.slow
 def test_the_published_heuristics_come_out_again() -> None:
     assert excess(funsearch) == [3.11, 0.68]
 
 
+@pytest.mark.slow
 def test_thresholds_that_were_set_by_hand_reach_the_best_known_value() -> None:
     seed, known = seed_of("binpacking"), task_of("binpacking").known
     vars(seed).update(NEAR=4, FAR=24, ORDER=0, NEAR_100=1, FAR_100=24, ORDER_100=1)
@@ -64,6 +67,7 @@ def test_thresholds_that_were_set_by_hand_reach_the_best_known_value() -> None:
     assert known.standing(found, maximise=False) == "equals"
 
 
+@pytest.mark.slow
 def test_a_claim_has_enough_cases_to_tell_a_better_heuristic() -> None:
     ours, theirs = excess(seed_of("binpacking").priority, "holdout"), excess(funsearch, "holdout")
     assert len(ours) == 8

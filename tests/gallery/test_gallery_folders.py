@@ -83,6 +83,7 @@ def test_functions_that_return_nothing_have_no_score(name: str) -> None:
     assert functions, "the scorer called nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [path for name in _EXACT for path in cheats_of(name) if path.stem != "undefined_outside"],

@@ -30,6 +30,7 @@ def results(trade: Trade, seed: int) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_the_planted_signal_pays_and_noise_does_not() -> None:
     ours, best = results(seed_of("trading").trade, 1), results(kalman, 1)
     assert 2.5 < ours.value < best.value < 6

@@ -124,6 +124,7 @@ CHECKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("body", "said"), CHECKS)
 def test_check_says_what_would_be_refused(
     grown: tuple[Garden, dict[str, Node]], tmp_path: Path, body: str, said: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_answer_forms import FAMILIES, block, fenced
@@ -98,6 +99,7 @@ def answered(answer: str, old: str, path: str = "train.py") -> str | None:
         return None
 
 
+@pytest.mark.slow
 @given(programs(), programs(), st.sampled_from(["````````", "~~~~~", "````````python"]))
 def test_a_whole_program_survives_byte_for_byte(old: str, new: str, mark: str) -> None:
     answer = f"IDEA: it\n{mark}\n{shown(new, old, new)}{mark.removesuffix('python')}\n"

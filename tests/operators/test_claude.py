@@ -27,6 +27,7 @@ def claude(api: MessagesApi, **more: Any) -> Claude:
     return Claude(**{"model": MODEL, "timeout": 20.0, "api_key": "sk-ant-not-a-key", "base_url": api.url, **more})
 
 
+@pytest.mark.slow
 def test_what_is_the_same_is_marked_for_the_cache(api: MessagesApi) -> None:
     claude(api, effort="medium").complete(PROMPT)
     (sent,) = api.asked
@@ -57,6 +58,7 @@ def test_the_cache_may_keep_it_for_an_hour_or_not_at_all(api: MessagesApi) -> No
         claude(api, cache="2h")
 
 
+@pytest.mark.slow
 def test_no_more_marks_than_the_api_takes(api: MessagesApi) -> None:
     claude(api).complete(Prompt("s", (STABLE, Message("assistant", "hm")) * 5 + (Message("user", "x"),)))
     assert json.dumps(api.asked[0]).count("cache_control") == 4

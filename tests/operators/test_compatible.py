@@ -49,6 +49,7 @@ def test_what_is_sent(api: OpenAiApi) -> None:
     assert not {"temperature", "reasoning_effort", "max_tokens"} & set(api.asked[1])
 
 
+@pytest.mark.slow
 def test_a_local_server_wants_no_key(api: OpenAiApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else")
     client(api).complete(PROMPT)

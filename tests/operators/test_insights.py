@@ -176,6 +176,7 @@ def grown(direction: Direction, seed: int) -> Garden:
     return garden
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(5), deadline=None)
 @given(direction=st.sampled_from(["minimise", "maximise"]), seed=st.integers(0, 2**32))
 def test_the_tree_and_the_views_count_alike(direction: Direction, seed: int) -> None:

@@ -174,6 +174,7 @@ def climb(garden: Garden, seed: int, operator: Tune) -> float:
     return float(np.min(sign * garden.tree.means))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proposer", ["surrogate", "tpe"])
 def test_thirty_steps_beat_thirty_random_steps(
     gardens: Callable[..., Garden], proposer: Literal["surrogate", "tpe"]

@@ -16,6 +16,7 @@ from prepare.overrides import readable, value_of, written
 texts = st.text(st.sampled_from("\\${}[]()\"'`,;:=#~@&|!?*+-% ab01\n\tüß李😀"), max_size=9) | st.text(max_size=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(5))
 @given(texts.filter(lambda text: text != "???"))  # which is a missing value for OmegaConf, also in quotes
 @example("true")

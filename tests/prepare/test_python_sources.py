@@ -156,6 +156,7 @@ def test_a_folder_of_packages_may_be_a_root_itself(environment: Path, tmp_path: 
     assert target.resolve() in data.locations()
 
 
+@pytest.mark.slow
 def test_what_is_mounted_here_is_known() -> None:
     mounted = mounted_folders()
     for folder in Bubblewrap(Path("/usr/bin/bwrap")).mounted():

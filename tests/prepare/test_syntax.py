@@ -36,6 +36,7 @@ def restless() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("restless")
 def test_many_threads_may_parse_at_once() -> None:
     expected, wrong = ast.dump(parse(SOURCE)), []

@@ -125,6 +125,7 @@ def test_each_step_is_worth_what_it_gained(night: Path) -> None:
     assert one(night, f"count(*) FROM evaluations WHERE run = '{name}'") == 4 * len(counts)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_ablated_is_said(night: Path, tmp_path: Path) -> None:
     root = one(night, "any_value(node_id) FROM nodes WHERE run = 'night' AND number = 0")
     for words, said in (
@@ -161,6 +162,7 @@ def crafted(night: Path, folder: Path, *path: str, section: object) -> Path:
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "section", "said"),
     [
@@ -185,6 +187,7 @@ def test_an_archive_cannot_name_code(
     assert one(copy, "count(*) FROM runs") == one(night, "count(*) FROM runs")
 
 
+@pytest.mark.slow
 def test_other_parts_of_a_recorded_configuration_are_not_made(night: Path, tmp_path: Path) -> None:
     """Policy, operators, model and executor of a recorded run are replaced, or never looked at."""
     copy = night
@@ -215,6 +218,7 @@ def explain(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run([sys.executable, "-m", "search", "explain", *words], folder, timeout=250)
 
 
+@pytest.mark.slow
 def test_what_each_parameter_gains_is_estimated_without_an_evaluation(night: Path) -> None:
     before = one(night, "count(*) FROM evaluations")
     done = explain(night.parent, verdict(night)[:10])

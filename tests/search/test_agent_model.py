@@ -123,6 +123,7 @@ def played(folder: Path, archive: Path, answers: str, *more: str) -> Search:
     return search
 
 
+@pytest.mark.slow
 def test_a_search_lends_its_model_records_the_calls_and_names_it_in_the_conditions(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_search_lends_its_model_records_the_calls_and_names_it_in_the_conditio
         assert search.archive.query(sql) == [(2, 1, 1, 0, 2.0, True)]
 
 
+@pytest.mark.slow
 def test_a_search_whose_agent_cannot_ask_stops_and_resumes_with_what_was_paid(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SearchStopped, match="the script has no answer"):
         played(folder, tmp_path / "a.duckdb", "[a]")

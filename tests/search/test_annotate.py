@@ -13,6 +13,7 @@ from archive.records import Request
 from search.run import screening
 
 
+@pytest.mark.slow
 def test_a_request_carries_what_its_evaluation_needs(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

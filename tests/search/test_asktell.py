@@ -88,6 +88,7 @@ def test_the_example_of_the_docstring_works(module: Any, tmp_path: Path, monkeyp
         assert "95% interval" in names["s"].summary.__self__.result.verdict.reason
 
 
+@pytest.mark.slow
 def test_a_function_of_ones_own_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with search.Search(BOWL, "ucb", operators="tune", seed=3, budget=40, overrides=["claim.looks=1"]) as s:
@@ -181,6 +182,7 @@ def test_an_archive_that_is_open_stays_open() -> None:
 # ---------------------------------------------------------------- the same search
 
 
+@pytest.mark.slow
 def test_a_run_of_the_command_line_is_gone_on_with_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From either side, and with the moves that a run in one go has made."""
     words = (

@@ -79,6 +79,7 @@ def test_a_claim_that_read_no_holdout_spends_nothing() -> None:
     assert confidence_of(growth.tree, plan) == pytest.approx(0.95)
 
 
+@pytest.mark.slow
 def test_archive_and_tree_count_the_same_claims(start: Callable[..., Any], tmp_path: Path) -> None:
     """Two runs on one holdout, one of them grown twice; a restart of a finished run keeps the level that it had."""
     first = start("run=a")

@@ -43,6 +43,7 @@ def test_a_simulated_search_is_the_default_one(simulator: Simulator, direction: 
     assert run(simulator, scenario, 1) == [one], "the same seed, the same search"
 
 
+@pytest.mark.slow
 def test_a_search_that_can_pay_for_it_claims_by_sigma(simulator: Simulator) -> None:
     ample = replace(default(simulator), evaluations=1000)
     seeds = {one.seeds for one in run(simulator, ample, 15)}

@@ -69,10 +69,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_the_first_line_says_that_there_is_no_model(plain: tuple[Path, str]) -> None:
     assert plain[1].startswith("No language model (ANTHROPIC_API_KEY is not set)")
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_archive_and_nothing_else(plain: tuple[Path, str]) -> None:
     assert [path.name for path in plain[0].iterdir()] == ["treewright.duckdb"]
 
@@ -88,6 +90,7 @@ def test_the_summary_says_what_a_person_trusts(plain: tuple[Path, str]) -> None:
     assert "holdout" in plain[1]
 
 
+@pytest.mark.slow
 def test_the_commands_at_the_end_work_as_printed(plain: tuple[Path, str]) -> None:
     folder, printed = plain
     commands = [line.strip() for line in printed[printed.index("Next:") :].splitlines()[1:]]
@@ -104,6 +107,7 @@ def test_the_commands_at_the_end_work_as_printed(plain: tuple[Path, str]) -> Non
     assert run(["bash", "-c", looking[1]], folder).returncode == 0
 
 
+@pytest.mark.slow
 def test_inside_an_exported_branch_our_packages_are_used(plain: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = plain
     repo = tmp_path / "repo"
@@ -121,6 +125,7 @@ def test_inside_an_exported_branch_our_packages_are_used(plain: tuple[Path, str]
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("terminal")
 def test_on_a_terminal_the_same_lines_come_with_colour_and_the_cursor_is_given_back(tmp_path: Path) -> None:
     mine, theirs = pty.openpty()
@@ -153,6 +158,7 @@ def test_on_a_terminal_the_same_lines_come_with_colour_and_the_cursor_is_given_b
 # ---------------------------------------------------------------- overrides have their effect
 
 
+@pytest.mark.slow
 def test_overrides_have_their_effect(tmp_path: Path) -> None:
     done = search(
         tmp_path,
@@ -179,6 +185,7 @@ def test_overrides_have_their_effect(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_other_budgets_end_a_run(tmp_path: Path) -> None:
     done = search(
         tmp_path, "budget.evaluations=null", "budget.hours=0.0002", "evaluator.delay=0.01", "task.seconds=0.01"
@@ -216,6 +223,7 @@ def test_quick_experiment(tmp_path: Path) -> None:
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 10
 
 
+@pytest.mark.slow
 def test_multirun_leaves_its_runs_in_one_archive_and_no_stray_files(tmp_path: Path) -> None:
     words = ("evaluator.noise=0.001", "seed=1,2", "-m", "policy=ucb,greedy", "budget.evaluations=9")
     done = search(tmp_path, *words)  # options among overrides, as people type them
@@ -379,6 +387,7 @@ def test_comments_without_effect_are_named_before_the_search_begins(tmp_path: Pa
         assert "line 2: `tune: 1..9` has no effect: the value of SIZES is no number" in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_a_seed_program_that_crashes_stops_with_its_traceback(tmp_path: Path) -> None:
     conf = toy_conf(tmp_path, "crashes.py")
     words = ("--config-dir", str(conf), "task=toy", "operators=tune")
@@ -391,6 +400,7 @@ def test_a_seed_program_that_crashes_stops_with_its_traceback(tmp_path: Path) ->
     assert sql(tmp_path / "treewright.duckdb", "SELECT DISTINCT outcome FROM evaluations") == [{"outcome": "crashed"}]
 
 
+@pytest.mark.slow
 def test_an_archive_in_use_is_refused_and_the_process_that_has_it_named(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "treewright.duckdb"):
         done = launched(tmp_path)
@@ -415,6 +425,7 @@ def test_an_archive_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
     clear(search(tmp_path), 1, "schema version 99", "newer", "Upgrade", "archive=OTHER.duckdb")
 
 
+@pytest.mark.slow
 def test_without_bubblewrap_it_says_how_to_get_it_and_what_none_means(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
@@ -432,6 +443,7 @@ def test_without_bubblewrap_it_says_how_to_get_it_and_what_none_means(tmp_path: 
 # ---------------------------------------------------------------- resume
 
 
+@pytest.mark.slow
 def test_a_changed_setting_is_refused_with_the_difference(tmp_path: Path) -> None:
     assert search(tmp_path, "run=night", "budget.evaluations=4").returncode == 0
     done = search(tmp_path, "run=night", "policy.score.c=0.5", "seed=3")
@@ -460,6 +472,7 @@ def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "it changes nothing"
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_a_problem_for_doctor_and_search(tmp_path: Path) -> None:
     for words, status in ((("doctor",), 1), ((), 1)):
         done = search(tmp_path, *words, TREEWRIGHT_CACHE="/dev/null/cache")
@@ -477,6 +490,7 @@ def test_doctor_reads_the_instructions_too(tmp_path: Path) -> None:
         assert re.search(rf"^problem +task +.*{said}", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_help_shows_commands_that_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each example of ``--help`` composes."""
     monkeypatch.chdir(tmp_path)

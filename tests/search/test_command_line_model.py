@@ -20,6 +20,7 @@ EACH = (TOKENS_IN * 2 + TOKENS_OUT * 10) / 1e6
 """Dollars of one answer."""
 
 
+@pytest.mark.slow
 def test_a_key_that_is_refused_is_said_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
     assert search(tmp_path, "run=night", "budget.evaluations=4").returncode == 0
     with MessagesApi(status=401) as api:
@@ -40,6 +41,7 @@ def test_a_key_that_is_refused_is_said_at_once_and_nothing_is_lost(tmp_path: Pat
     assert one(tmp_path / "treewright.duckdb", "count(*) FROM evaluations") == 6
 
 
+@pytest.mark.slow
 def test_a_search_by_a_model_alone_that_is_refused_is_an_error(tmp_path: Path) -> None:
     """The check of the key finds nothing: only the calls are refused. In a new run, and in one that has nodes."""
     archive, words = tmp_path / "treewright.duckdb", ("run=night", "operators=llm", "claim=off")
@@ -65,6 +67,7 @@ def test_a_search_by_a_model_alone_that_is_refused_is_an_error(tmp_path: Path) -
     assert other.returncode == 0, "other operators have made candidates"
 
 
+@pytest.mark.slow
 def test_a_whole_search_by_a_model_alone(tmp_path: Path) -> None:
     archive = tmp_path / "treewright.duckdb"
     with MessagesApi() as api:
@@ -165,6 +168,7 @@ def test_the_cap_holds_when_a_search_is_killed_with_calls_in_flight(tmp_path: Pa
         assert len(api.asked) * EACH + EACH + at_most <= 0.8
 
 
+@pytest.mark.slow
 def test_several_models_without_a_key_are_left_out_and_named(tmp_path: Path) -> None:
     archive = tmp_path / "treewright.duckdb"
     with OpenAiApi(model="gpt-6.1-terra") as api:
@@ -180,6 +184,7 @@ def test_several_models_without_a_key_are_left_out_and_named(tmp_path: Path) -> 
     assert {row["asked"] for row in sql(archive, "SELECT asked FROM llm_requests")} == {"other"}
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_count_is_said_and_never_taken_for_free(tmp_path: Path) -> None:
     archive = tmp_path / "treewright.duckdb"
     with OpenAiApi(model="mine", act=lambda number: Say(counted=False)) as api:

@@ -266,6 +266,7 @@ def test_the_time_left_is_by_trainings_or_by_hours_what_comes_first() -> None:
     assert time_left(replace(forecast, to_come=None, seconds=None), 1.0) is None
 
 
+@pytest.mark.slow
 def test_the_outlook_counts_down_through_search_and_claim(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

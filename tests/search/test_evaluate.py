@@ -46,6 +46,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "repo"
 
 
+@pytest.mark.slow
 def test_a_commit_agrees_with_what_it_records(exported: Path, tmp_path: Path) -> None:
     """Seeds are fresh, so one in twenty evaluations does not agree by chance: three in a row do so in one of 8,000."""
     for _ in range(3):
@@ -76,6 +77,7 @@ def test_a_changed_program_does_not_agree_with_the_record(exported: Path, tmp_pa
     git(exported, "worktree", "remove", "--force", str(tmp_path / "tree"))
 
 
+@pytest.mark.slow
 def test_an_export_keeps_its_own_task(exported: Path, tmp_path: Path) -> None:
     done = evaluate(tmp_path, str(exported), "--commit", "best", "task.seconds=1")
     assert done.returncode == 2

@@ -88,6 +88,7 @@ def test_ask_and_tell_have_no_cluster(joined: list[str]) -> None:
         asktell.Search(overrides=["executor=ray", "llm=none"])
 
 
+@pytest.mark.slow
 def test_without_a_cluster_a_search_does_not_begin(tmp_path: Path) -> None:
     done = search(tmp_path, *NOWHERE)
     assert done.returncode == 2
@@ -128,6 +129,7 @@ def test_an_executor_hears_of_the_task_that_an_export_carries(tmp_path: Path, mo
     assert given[0].task["seconds"] == given[0]["task"]["seconds"] == 3.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("evaluate", "train.py"), ("ablate", "3fa9")])
 def test_the_commands_beside_say_so_too(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "train.py").write_text("X = 1\n")

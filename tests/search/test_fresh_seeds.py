@@ -38,6 +38,7 @@ def seeds_of(bench: Any) -> set[int]:
     return {record.seed for record in bench.search.tree.moves.values()}
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_archive_share_no_evaluation_seed(start: Start) -> None:
     one, other = start("run=one"), start("run=other")
     assert len(seeds_of(one)) == len(one.search.tree.moves) > 20
@@ -45,6 +46,7 @@ def test_two_runs_of_one_archive_share_no_evaluation_seed(start: Start) -> None:
     assert one.opened.run.seed == other.opened.run.seed
 
 
+@pytest.mark.slow
 def test_runs_of_one_name_and_seed_choose_alike_and_are_evaluated_with_other_seeds(
     start: Start, tmp_path: Path, evaluation_seeds_that_repeat: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +59,7 @@ def test_runs_of_one_name_and_seed_choose_alike_and_are_evaluated_with_other_see
     assert rows(tmp_path / "one.duckdb", CHOICES) == rows(tmp_path / "other.duckdb", CHOICES)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_its_own_seeds(start: Start) -> None:
     start("run=other")
     start("run=night", stop_after=9)
@@ -66,6 +69,7 @@ def test_a_resumed_run_goes_on_with_its_own_seeds(start: Start) -> None:
     assert len(bench.display.landings) < len(moves), "some were made before"
 
 
+@pytest.mark.slow
 def test_an_open_move_keeps_the_seed_that_an_earlier_version_stored(start: Start, tmp_path: Path) -> None:
     last = max(start("run=night", stop_after=4).search.tree.moves)
     with duckdb.connect(str(tmp_path / "archive.duckdb")) as connection:

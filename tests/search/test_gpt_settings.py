@@ -68,6 +68,7 @@ def test_the_presets_of_search_and_preparation_are_the_same(device: str) -> None
     assert (found.encoding, found.metric.direction) == ("tokens", "minimise")
 
 
+@pytest.mark.slow
 def test_the_task_is_the_setting_that_others_compare_in() -> None:
     task = task_of(device="cuda_85gb")
     assert (task.context, task.vocab, task.seconds, task.metric.unit) == (2048, 8192, 300.0, "bpb")

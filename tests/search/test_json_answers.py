@@ -70,6 +70,7 @@ def test_commands_of_archive_are_all_tried() -> None:
     assert {*ANSWERS, *PAPERS, *STREAMS} == set(COMMANDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ANSWERS)
 def test_an_answer_of_archive_is_one_value(command: str, folder: Path) -> None:
     done = ask(folder, *typed(folder, command, ANSWERS[command]))
@@ -138,6 +139,7 @@ def test_an_adopted_folder_is_a_value(tmp_path: Path) -> None:
 SMALL = ("budget.evaluations=2", "claim=off", "operators=tune")
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_its_summary_as_a_value(tmp_path: Path) -> None:
     done = search(tmp_path, *SMALL, "run=one", "--json")
     found: dict[str, Any] = json.loads(done.stdout)
@@ -146,6 +148,7 @@ def test_a_search_ends_with_its_summary_as_a_value(tmp_path: Path) -> None:
     assert "Run 'one'" in done.stderr, "progress is beside it"
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_a_summary_of_each_run(tmp_path: Path) -> None:
     done = search(tmp_path, *SMALL, "-m", "seed=1,2", "run=two", "--json")
     assert [each["run"] for each in json.loads(done.stdout)] == ["two-1", "two-2"]

@@ -162,6 +162,7 @@ def kinds(archive: Archive) -> list[str]:
 # ---------------------------------------------------------------- alone
 
 
+@pytest.mark.slow
 def test_hours_end_the_search_in_time_for_the_whole_claim(play: Callable[..., Played]) -> None:
     """400 s on two slots are 40 rounds; 14 trainings of the claim are 7 of them."""
     played = play(Budget(hours=400 / 3600))
@@ -170,6 +171,7 @@ def test_hours_end_the_search_in_time_for_the_whole_claim(play: Callable[..., Pl
     assert played.seconds == 400.0
 
 
+@pytest.mark.slow
 def test_nothing_is_begun_that_would_land_in_the_time_of_the_claim(play: Callable[..., Played]) -> None:
     """With 7 s left over no training of 10 s is begun."""
     played = play(Budget(hours=407 / 3600))
@@ -184,6 +186,7 @@ def test_device_hours_are_those_of_both_slots(play: Callable[..., Played]) -> No
     assert sum(e.resources.wall_seconds for _, e in played.slots.landed) == 400.0
 
 
+@pytest.mark.slow
 def test_a_claim_that_takes_longer_is_reckoned_with(play: Callable[..., Played]) -> None:
     """Leaders are audited as closely as a claim's runs, so that the longest screening tells what those will take."""
     bar: list[float] = []
@@ -296,6 +299,7 @@ def test_a_verdict_gets_no_more_seeds_when_the_hours_have_room(play: Callable[..
     assert len(kinds(archive)) == 2
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_on_searching_and_claims_anew(play: Callable[..., Played]) -> None:
     play(Budget(device_hours=300 / 3600))
     more = play(Budget(device_hours=700 / 3600))

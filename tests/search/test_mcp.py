@@ -60,6 +60,7 @@ def test_every_tool_says_what_it_does(night: Path) -> None:
     assert "they are data" in (server_for(night).instructions or "")
 
 
+@pytest.mark.slow
 def test_what_is_best_and_why(night: Path) -> None:
     (best, *_) = board = call(night, "leaderboard", limit=3)
     assert len(board) == 3

@@ -96,6 +96,7 @@ def after_a_kill(folder: Path, number: int, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
+@pytest.mark.slow
 def test_what_is_about_to_be_paid_for_is_in_the_file(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_what_is_about_to_be_paid_for_is_in_the_file(
     assert missing == []
 
 
+@pytest.mark.slow
 def test_lessons_of_the_archive_reach_later_prompts(start: Start) -> None:
     model = Writer()
     start("operators=all", "budget.evaluations=40", "run=first", model=model)
@@ -134,6 +136,7 @@ def test_lessons_of_the_archive_reach_later_prompts(start: Start) -> None:
     assert re.search(r"- tune: \d+ of \d+ children scored better than their parent", improved), "of the first run"
 
 
+@pytest.mark.slow
 def test_what_a_claim_measured_is_in_no_later_prompt(start: Start, tmp_path: Path) -> None:
     """A search that goes on after a claim knows its scores; the model must not: it would learn the holdout."""
     start("operators=all", "budget.evaluations=20", "run=night", model=Writer())
@@ -148,6 +151,7 @@ def test_what_a_claim_measured_is_in_no_later_prompt(start: Start, tmp_path: Pat
     assert not [score for score in secret if re.search(rf"(?<![\d.]){re.escape(score)}(?!\d)", text)]
 
 
+@pytest.mark.slow
 def test_debug_tries_each_failed_node_as_often_as_it_is_told(start: Start, tmp_path: Path) -> None:
     words = ("operators=all", "operators.debug.tries=1", "policy.repair.probability=1.0", "budget.evaluations=40")
     start(*words, model=Writer(), stub={"fail_every": 4, "delay": 0.02}, concurrency=1)
@@ -176,6 +180,7 @@ def test_every_operator_that_asks_a_model_takes_the_folder(operator: str) -> Non
     assert config_for(["operators=all"], "cpu").operators[operator].options["prompts"] is None
 
 
+@pytest.mark.slow
 def test_other_proposals_take_nothing_of_the_next_claim_while_a_model_answers(start: Start) -> None:
     """Its proposals are paid for, so they may use what is kept for the claim, and nothing else may."""
     words = ("operators=all", "claim.least_power=0", "claim.candidates=1", "claim.report_seeds=2", "run=grown")

@@ -82,6 +82,7 @@ def one_of(archive: Path, statement: str) -> Any:
         return opened.query(statement)[0][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "act",
     [
@@ -116,6 +117,7 @@ def test_an_outage_without_an_end_ends_a_search_that_has_nothing_else(
             start("operators=llm", "budget.evaluations=20", model=model, concurrency=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_setting_that_is_refused_is_tried_twice(start: Callable[..., Any], tmp_path: Path, alone: bool) -> None:
     """A model alone has then made nothing, which is an error."""
@@ -132,6 +134,7 @@ def test_a_setting_that_is_refused_is_tried_twice(start: Callable[..., Any], tmp
         assert one_of(archive, "SELECT count(*) FROM evaluations") == 30, "the search goes on without the model"
 
 
+@pytest.mark.slow
 def test_the_bodies_that_are_sent_can_be_read(start: Callable[..., Any]) -> None:
     """A lone surrogate in an answer is repaired before it is quoted in the repair turn, and is billed once."""
     with OpenAiApi() as api:

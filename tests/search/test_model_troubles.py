@@ -103,6 +103,7 @@ def test_a_search_with_every_kind_of_trouble_goes_on(
     assert kinds == 5, "Overloaded, Interrupted, AnswerRefused, NoText, RequestRefused"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operators", ["llm", "auto"])
 def test_a_quota_that_runs_out_in_the_middle(start: Callable[..., Any], tmp_path: Path, operators: str) -> None:
     """With other operators the search goes on without the model; alone it ends with a reason, and claims."""

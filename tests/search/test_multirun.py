@@ -45,6 +45,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_the_command_that_compares_its_runs(swept: tuple[Path, str]) -> None:
     folder, printed = swept
     last = printed.strip().splitlines()[-1].strip()
@@ -90,6 +91,7 @@ def test_any_setting_can_be_compared_by(swept: tuple[Path, str]) -> None:
     assert compare(folder, "night-ucb-1", "night-random-2")[0].keys() == {"fact", "night-ucb-1", "night-random-2"}
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_with_what_is_not_finished(swept: tuple[Path, str]) -> None:
     folder, _ = swept
     before = compare(folder)
@@ -137,6 +139,7 @@ def made(file: Path, name: str, policy: str, seed: int, seconds: float = 1.0) ->
             s.tell(s.evaluate(request))
 
 
+@pytest.mark.slow
 def test_without_a_sweep_the_runs_of_the_last_task_are_compared_and_nothing_unlike_is_averaged(tmp_path: Path) -> None:
     file = tmp_path / "a.duckdb"
     Archive.open(file).close()

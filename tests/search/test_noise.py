@@ -128,6 +128,7 @@ def test_a_task_that_states_no_gain_gives_no_prior(smallest: Any) -> None:
     assert task_prior({"task": "shakespeare"}) is None
 
 
+@pytest.mark.slow
 def test_search_and_sql_have_the_same_figures(start: Callable[..., Any], tmp_path: Path) -> None:
     """The first run has its task's prior, the second that of the first; a resume finds the same prior again."""
     first = start("run=a", "budget.evaluations=40", stub={"fail_every": 9})

@@ -34,6 +34,7 @@ def test_repeated_failures_are_told_and_cleared_where_they_end() -> None:
     assert told == ["notify, repeated", "cancel, repeated"]
 
 
+@pytest.mark.slow
 def test_a_search_that_gains_is_left_alone() -> None:
     assert decisions(run(toy(), *RULES)) == []
     assert decisions(run(toy(better=False))) == [], "there is none without asking"

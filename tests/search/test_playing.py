@@ -100,6 +100,7 @@ def test_stages_look_at_the_ends_of_nested_sets_only_and_never_at_the_last() -> 
         assert worse.stopped == stopped
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([0.2, 0.5, 0.9, None]), min_size=1, max_size=5), st.booleans())
 def test_a_candidate_is_compared_with_its_nearest_scored_ancestor(line: list[float | None], crossed: bool) -> None:
     """Case values of a line of nodes, None for a failed one; a crossover has a worse second parent besides."""
@@ -162,6 +163,7 @@ def played(family: str, name: str, seed: int) -> float:
     return proposer.UTILITY.of(Outcome(proposer.share(found, table)))
 
 
+@pytest.mark.slow
 def test_the_shipped_proposer_scores_as_the_shipped_search() -> None:
     """Ranks in the place of scores, names of one's own and the way through the service change no search."""
     scores = judged(Proposer(ask))
@@ -224,6 +226,7 @@ def test_what_is_outside_of_the_ranges_is_the_candidates_fault(answer: Any, said
         judged(Proposer(lambda message, seed, count: answer))
 
 
+@pytest.mark.slow
 def test_a_proposer_sees_neither_names_nor_scores_nor_the_canary() -> None:
     seen: list[Any] = []
 

@@ -73,6 +73,7 @@ def mean(templates: Mapping[str, str], count: int = 24) -> float:
 # ---------------------------------------------------------------- the value of a prompt
 
 
+@pytest.mark.slow
 def test_prompts_have_the_value_that_the_rules_give_them() -> None:
     """Better: the largest difference is pointed out. Worse: text that buries all of it."""
     pointed = edited("First think", "First think of the largest difference")

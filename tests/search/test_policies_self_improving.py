@@ -52,6 +52,7 @@ def load(name: str) -> Composition:
 # ---------------------------------------------------------------- sigmoid(10 (s - 0.5)) / (1 + children)
 
 
+@pytest.mark.slow
 @given(families())
 def test_score_child_prop_draws_with_the_probabilities_of_its_formula(family: Family) -> None:
     """Zhang et al. 2025, "Darwin Goedel Machine": weights of the archive's agents, normalised to a sum of 1."""

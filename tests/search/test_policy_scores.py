@@ -182,6 +182,7 @@ def shares(sampler: Sampler, scores: Floats, times: int = 4000) -> Floats:
     return np.array([drawn[place] / times for place in range(len(scores))])
 
 
+@pytest.mark.slow
 def test_rank_softmax_is_its_formula() -> None:
     weights = np.array([0.0, 3.0, 1.0, 2.0, 4.0]) ** (1 / 0.5)
     scores = np.array([NAN, 0.7, -2.0, 0.1, 0.9])

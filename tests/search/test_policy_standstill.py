@@ -182,6 +182,7 @@ def events(tmp_path: Path) -> list[str]:
         return [m for (m,) in archive.query("SELECT message FROM events WHERE kind = 'widened' ORDER BY happened_at")]
 
 
+@pytest.mark.slow
 def test_a_whole_search_notes_each_episode_once(start: Start, tmp_path: Path) -> None:
     bench = start("budget.evaluations=60", *STUCK, slots=1)
     noted = events(tmp_path)
@@ -192,6 +193,7 @@ def test_a_whole_search_notes_each_episode_once(start: Start, tmp_path: Path) ->
         assert message.split(" by more than noise")[0].split()[-1] in nodes
 
 
+@pytest.mark.slow
 def test_a_resume_within_an_episode_does_not_note_it_again(start: Start, tmp_path: Path) -> None:
     start("budget.evaluations=60", *STUCK, slots=1)
     whole = events(tmp_path)

@@ -47,6 +47,7 @@ def played(folder: Path, archive: Path, budget: int, **more: Any) -> Search:
     return search
 
 
+@pytest.mark.slow
 def test_a_folder_is_searched_claimed_and_resumed(folder: Path, tmp_path: Path) -> None:
     with played(folder, tmp_path / "a.duckdb", 8) as search:
         tree = search.tree
@@ -67,6 +68,7 @@ def test_a_folder_is_searched_claimed_and_resumed(folder: Path, tmp_path: Path) 
         assert len(again.tree) == len(tree)
 
 
+@pytest.mark.slow
 def test_a_changed_scorer_is_another_task(folder: Path, tmp_path: Path) -> None:
     played(folder, tmp_path / "a.duckdb", 3, claim=False).close()
     (folder / "score.py").write_text(SCORE + "# stricter\n")
@@ -74,6 +76,7 @@ def test_a_changed_scorer_is_another_task(folder: Path, tmp_path: Path) -> None:
         Search(str(folder), operators="numeric", archive=tmp_path / "a.duckdb", run="r", budget=3, claim=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -90,6 +93,7 @@ def test_a_scorer_that_fails_stops_the_search_and_blames_nobody(
         played(folder, tmp_path / "a.duckdb", 3)
 
 
+@pytest.mark.slow
 def test_a_seed_that_fails_is_told_and_nothing_more_is_spent(folder: Path, tmp_path: Path) -> None:
     (folder / "main.py").write_text("def answer():\n    return {}['no']\n")
     with pytest.raises(SearchStopped, match="KeyError: 'no'"):

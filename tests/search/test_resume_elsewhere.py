@@ -28,6 +28,7 @@ def test_changed_settings_are_refused_with_the_difference(start: Start) -> None:
     assert "task.seconds: 10.0 -> 3" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_on_other_hardware_the_root_and_the_leaders_are_run_again_first(start: Start) -> None:
     start("run=night", stop_after=12)
     bench = start("run=night", "budget.evaluations=60", stub={"hardware": "another"})
@@ -40,6 +41,7 @@ def test_on_other_hardware_the_root_and_the_leaders_are_run_again_first(start: S
     assert bench.result.verdict is not None
 
 
+@pytest.mark.slow
 def test_a_run_begun_by_wall_seconds_is_resumed_by_them_or_says_why_not(start: Start, tmp_path: Path) -> None:
     start("run=night", stop_after=6)
     start("run=night", "task.clock=wall", "budget.evaluations=50", stop_after=2)
@@ -51,12 +53,14 @@ def test_a_run_begun_by_wall_seconds_is_resumed_by_them_or_says_why_not(start: S
     assert "task.clock=wall resumes the run as it was begun" in said
 
 
+@pytest.mark.slow
 def test_a_root_that_failed_once_elsewhere_does_not_end_a_resume(start: Start) -> None:
     start("run=night", slots=1, stop_after=4, stub={"fail_every": 2})  # move 2 is a replicate of the root
     bench = start("run=night", "budget.evaluations=40", stub={"hardware": "another"})
     assert bench.result.verdict is not None
 
 
+@pytest.mark.slow
 def test_catching_up_is_asked_for_once(start: Start, tmp_path: Path) -> None:
     start("run=night", stop_after=12)
     for _ in range(3):

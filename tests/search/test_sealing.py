@@ -143,6 +143,7 @@ def rows_are_in_order(path: Path) -> None:
 # ---------------------------------------------------------------- one session
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 2, 5])
 def test_all_trainings_of_a_stage_come_before_its_first_judgement(path: Path, slots: int) -> None:
     session = Session(path, slots)
@@ -305,6 +306,7 @@ def stages(session: Session, purpose: str, half: str) -> int:
     return sum((each.request.purpose, half_of(each.request)) == (purpose, half) for each in session.told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("purpose", ["confirm", "report"])
 @pytest.mark.parametrize(("half", "number"), [("train", 1), ("train", 5), ("train", 6), ("judge", 1), ("judge", 3)])
 def test_a_killed_claim_resumes_and_trains_nothing_twice(path: Path, purpose: str, half: str, number: int) -> None:
@@ -322,6 +324,7 @@ def test_a_killed_claim_resumes_and_trains_nothing_twice(path: Path, purpose: st
     assert not Path(f"{path}.states").exists()
 
 
+@pytest.mark.slow
 def test_a_search_killed_again_and_again_ends_as_one_that_was_not(path: Path, tmp_path: Path) -> None:
     told: list[Landed] = []
     for _ in range(20):
@@ -338,6 +341,7 @@ def test_a_search_killed_again_and_again_ends_as_one_that_was_not(path: Path, tm
     rows_are_in_order(path)
 
 
+@pytest.mark.slow
 def test_a_changed_state_is_refused_and_trained_anew_while_nothing_was_judged(path: Path) -> None:
     Session(path, overrides=ROOMY).play(lambda s: stages(s, "report", "train") >= 6)
     changed, missing = states(path)[-2:]
@@ -354,6 +358,7 @@ def test_a_changed_state_is_refused_and_trained_anew_while_nothing_was_judged(pa
     rows_are_in_order(path)
 
 
+@pytest.mark.slow
 def test_a_state_changed_after_the_first_judgement_is_left_out(path: Path) -> None:
     """A new training would come after the holdout was shown: the claim is decided by fewer seeds."""
     Session(path, slots=1, overrides=ROOMY).play(lambda s: stages(s, "report", "judge") >= 1)
@@ -367,6 +372,7 @@ def test_a_state_changed_after_the_first_judgement_is_left_out(path: Path) -> No
     rows_are_in_order(path)
 
 
+@pytest.mark.slow
 def test_a_backup_without_its_states_trains_again(path: Path) -> None:
     Session(path, overrides=ROOMY).play(lambda s: stages(s, "report", "train") >= 6)
     shutil.rmtree(f"{path}.states")
@@ -378,6 +384,7 @@ def test_a_backup_without_its_states_trains_again(path: Path) -> None:
     rows_are_in_order(path)
 
 
+@pytest.mark.slow
 def test_a_grown_budget_trains_nothing_more_once_something_was_judged(path: Path) -> None:
     Session(path).play(lambda s: stages(s, "report", "judge") >= 1)
     second = Session(path, overrides={"budget": 200})

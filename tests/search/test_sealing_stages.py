@@ -64,6 +64,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a.duckdb"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 5])
 def test_all_states_answer_a_stage_before_any_is_asked_the_next(path: Path, slots: int) -> None:
     session = InStages(path, slots)
@@ -81,6 +82,7 @@ def test_all_states_answer_a_stage_before_any_is_asked_the_next(path: Path, slot
     assert not Path(f"{path}.states").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [7, 16])
 def test_a_killed_judgement_resumes_where_it_was_and_repeats_no_stage(path: Path, number: int) -> None:
     first = InStages(path)
@@ -99,6 +101,7 @@ def in_stage(number: int, fails: Callable[[Request], Outcome | None]) -> Callabl
     return lambda request: fails(request) if stage_of(request) == number else None
 
 
+@pytest.mark.slow
 def test_what_fails_in_a_stage_is_out_and_is_asked_no_more(path: Path) -> None:
     session = InStages(path, slots=1, fails=in_stage(1, nth("confirm", "judge", 0)))
     result = session.play()
@@ -118,6 +121,7 @@ def test_a_nominee_that_fails_in_a_stage_ends_the_claim(path: Path) -> None:
     assert "train" not in session.halves("report")[session.halves("report").index("judge") :], "no stand-in is trained"
 
 
+@pytest.mark.slow
 def test_a_lost_stage_is_made_again_before_the_next(path: Path) -> None:
     session = InStages(path, slots=2, fails=in_stage(0, nth("report", "judge", 0, 2, outcome="lost")))
     result = session.play()
@@ -139,6 +143,7 @@ def test_a_state_that_is_changed_between_stages_is_left_out(path: Path) -> None:
     assert len(result.verdict.baseline) + len(result.verdict.champion) == 7
 
 
+@pytest.mark.slow
 def test_later_claims_of_the_archive_are_judged_at_the_last_stage_alone(path: Path) -> None:
     """Their trainings could have been told the text before it: in the same run, and in others."""
     first = InStages(path)
@@ -155,6 +160,7 @@ def test_later_claims_of_the_archive_are_judged_at_the_last_stage_alone(path: Pa
     assert len(verdicts(path)) >= 2
 
 
+@pytest.mark.slow
 def test_another_claim_between_two_stages_leaves_the_last_one(path: Path) -> None:
     """A run that was interrupted, and resumed after another run's claim has seen the text before the last stage."""
     InStages(path, slots=1).play(lambda s: asked(s, "report").count(1) >= 1)

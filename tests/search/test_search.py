@@ -52,6 +52,7 @@ def test_screening_scores_never_enter_the_claim(start: Start) -> None:
     assert sorted(verdict.baseline + verdict.champion) == sorted(e.score for e in reported)
 
 
+@pytest.mark.slow
 def test_no_improvement_is_said_when_there_is_none(start: Start) -> None:
     """With noise far above every effect nobody may be crowned (false positives are simulated elsewhere)."""
     noisy = ("claim.least_power=0", "budget.evaluations=29")
@@ -66,6 +67,7 @@ def test_target_stops_the_search(start: Start) -> None:
     assert bench.search.tree.evaluated < 60
 
 
+@pytest.mark.slow
 def test_hours_stop_the_search(start: Start) -> None:
     """Whether they leave time for the claim is tested by another clock (test_loop)."""
     bench = start("budget.evaluations=null", "budget.hours=0.001", stub={"delay": 0.05})
@@ -170,6 +172,7 @@ def patient_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalExecutor, "wait", patient)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient_slots")
 def test_a_freed_slot_is_fed_before_what_landed_is_recorded(start: Start, at_record: list[tuple[str, int]]) -> None:
     bench = start("operators=llm", "claim.looks=1", "budget.evaluations=20", slots=1, model=Author())
@@ -180,6 +183,7 @@ def test_a_freed_slot_is_fed_before_what_landed_is_recorded(start: Start, at_rec
     assert screenings[-1] == 0, "nothing more is started than the budget of the search pays for"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient_slots")
 def test_a_target_is_looked_at_before_anything_more_is_started(start: Start, at_record: list[tuple[str, int]]) -> None:
     start("operators=llm", "budget.target=1.0", slots=1, model=Author())
@@ -205,6 +209,7 @@ def test_an_answer_is_taken_up_as_it_comes(start: Start, monkeypatch: pytest.Mon
     assert idle == []
 
 
+@pytest.mark.slow
 def test_a_slow_model_is_asked_for_more_at_once_but_never_for_more_than_allowed(start: Start) -> None:
     stub = {"delay": 0.02}
     slow = Author(latency=0.2)
@@ -233,6 +238,7 @@ def test_a_cap_is_no_reason_for_refusals_while_calls_are_in_flight(start: Start,
     assert rows(tmp_path, "SELECT reason FROM refusals WHERE reason LIKE '%in flight%'") == []
 
 
+@pytest.mark.slow
 def test_dollars_end_a_search_and_what_they_have_bought_is_tried(start: Start, tmp_path: Path) -> None:
     model = Author(model="claude-sonnet-5-5", latency=0.05)
     words = ("operators=llm", "budget.dollars=0.15", "run=night")
@@ -270,6 +276,7 @@ def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on
     assert len([line for line in bench.display.lines if "is not available and is asked again" in line]) == 1
 
 
+@pytest.mark.slow
 def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +306,7 @@ def test_other_operators_feed_a_slot_that_a_model_keeps_waiting(
 # ---------------------------------------------------------------- resume
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_where_it_was(start: Start, tmp_path: Path) -> None:
     first = start("run=night", stop_after=7)
     assert not first.result.finished
@@ -317,6 +325,7 @@ def test_a_stopped_search_goes_on_where_it_was(start: Start, tmp_path: Path) -> 
     ) == [(0,)]
 
 
+@pytest.mark.slow
 def test_with_one_slot_a_resumed_search_makes_the_same_moves(start: Start, tmp_path: Path) -> None:
     start("run=night", slots=1, name="whole.duckdb")
     start("run=night", slots=1, name="parts.duckdb", stop_after=9)
@@ -335,6 +344,7 @@ def purposes_after(bench: Any, landed: int) -> Counter[str]:
     return Counter(evaluation.request.purpose for evaluation in found[landed:])
 
 
+@pytest.mark.slow
 def test_budgets_may_grow_on_resume_and_a_second_claim_follows(start: Start, tmp_path: Path) -> None:
     start("run=night")
     bench = start("run=night", "budget.evaluations=60")
@@ -345,6 +355,7 @@ def test_budgets_may_grow_on_resume_and_a_second_claim_follows(start: Start, tmp
     assert kinds == [(2,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("added", [1, 5, 7, 11])
 def test_what_is_added_to_a_budget_buys_experiments_first(start: Start, added: int) -> None:
     before = start("run=night")
@@ -358,6 +369,7 @@ def test_what_is_added_to_a_budget_buys_experiments_first(start: Start, added: i
         assert bench.result.standing.node_id == before.result.verdict.node_id
 
 
+@pytest.mark.slow
 def test_a_larger_budget_completes_a_claim_that_was_killed_before_it_searches_on(start: Start, tmp_path: Path) -> None:
     start("run=night", stop_after=25)
     bench = start("run=night", "budget.evaluations=50")
@@ -370,6 +382,7 @@ def test_a_larger_budget_completes_a_claim_that_was_killed_before_it_searches_on
     assert len(list(dropwhile(bool, stages))) > 14
 
 
+@pytest.mark.slow
 def test_a_claim_of_little_power_is_not_begun_and_its_share_is_searched_with(start: Start, tmp_path: Path) -> None:
     """With this seed: with others, luck shows a lead that a claim would confirm or not."""
     words, noisy = ("run=night", "seed=5"), {"noise": 5.0}
@@ -386,6 +399,7 @@ def test_a_claim_of_little_power_is_not_begun_and_its_share_is_searched_with(sta
     assert willing.result.verdict is not None
 
 
+@pytest.mark.slow
 def test_what_a_claim_does_not_need_is_searched_with(start: Start) -> None:
     """Nothing is better than the root, so nothing can be claimed."""
     bench = start("run=night", stub={"noise": 0.0, "effect": 0.0})
@@ -393,6 +407,7 @@ def test_what_a_claim_does_not_need_is_searched_with(start: Start) -> None:
     assert bench.result.verdict.code == "none_better"
 
 
+@pytest.mark.slow
 def test_claim_off_leaves_the_claim_out(start: Start) -> None:
     for word in ("claim=off", "claim=null"):
         bench = start(f"run={word[6:]}", word)
@@ -400,6 +415,7 @@ def test_claim_off_leaves_the_claim_out(start: Start) -> None:
         assert (bench.result.verdict, bench.result.standing) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_finished_run_started_again_spends_nothing_and_says_the_same(start: Start, tmp_path: Path) -> None:
     first = start("run=night")
     second = start("run=night")
@@ -419,6 +435,7 @@ def test_a_run_too_small_for_a_claim_says_so_once(start: Start, tmp_path: Path) 
     assert rows(tmp_path, ends) == [("no_claim", 1), ("searched", 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["budget.evaluations=60", "claim=null"])
 def test_what_a_killed_claim_had_chosen_does_not_stay_open(start: Start, tmp_path: Path, then: str) -> None:
     root = start("run=night", stop_after=25).search.tree.root
@@ -437,6 +454,7 @@ def test_what_a_killed_claim_had_chosen_does_not_stay_open(start: Start, tmp_pat
     assert rows(tmp_path, "SELECT count(*) FROM operator_stats WHERE operator = 'withdrawn'") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_middle_of_the_claim_resumes_the_claim(start: Start) -> None:
     start("run=night", stop_after=20)
     bench = start("run=night")

@@ -58,6 +58,7 @@ def opened_after(landings: int, gate: threading.Event) -> Callable[..., None]:
     return evaluate
 
 
+@pytest.mark.slow
 def test_a_proposal_whose_parent_was_overtaken_is_trained_and_judged_by_the_tree_of_now(
     start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ class Cheat:
         return evaluate
 
 
+@pytest.mark.slow
 def test_a_proposal_whose_parent_was_found_cheating_meanwhile_is_refused_and_costs_no_training(
     start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_proposal_whose_parent_was_found_cheating_meanwhile_is_refused_and_cos
     assert rows(path, f"SELECT count(*) FROM evaluations WHERE move IN ({moves})") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_proposal_that_somebody_else_made_meanwhile_is_refused_as_a_duplicate(
     start: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -211,6 +211,7 @@ def made(archive: Path) -> list[tuple[Any, ...]]:
         return opened.query(f"SELECT {columns} FROM moves ORDER BY move")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sessions", ["one", "one for each evaluation"])
 def test_a_resumed_search_makes_the_same_choices(tmp_path: Path, sessions: str) -> None:
     plain, other = tmp_path / "plain.duckdb", tmp_path / "other.duckdb"

@@ -60,6 +60,7 @@ def copy(done: Path, tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- the runs
 
 
+@pytest.mark.slow
 def test_the_stages_keep_to_their_budgets(done: Path) -> None:
     reader = open_reader(done / "treewright.duckdb")
     budgets = registration(reader, "small").plan["stages"]
@@ -95,6 +96,7 @@ def test_the_plan_is_registered_before_the_first_move(done: Path) -> None:
     assert ask(done, "check").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_finished_study_costs_nothing_again(done: Path, tmp_path: Path) -> None:
     shutil.copy(done / "treewright.duckdb", tmp_path)
     before = open_reader(tmp_path / "treewright.duckdb").query("SELECT count(*) FROM evaluations").rows

@@ -41,6 +41,7 @@ def plain_of(prompt: Prompt) -> str:
     return prompt.messages[0].text.split("in the section:\n\n")[1].split("\n\nAnswer with")[0]
 
 
+@pytest.mark.slow
 def test_sections_that_are_right_are_taken(study: Study) -> None:
     found, calls = written(study, Scripted(lambda prompt: f"```latex\n{plain_of(prompt)} We thank the reader.\n```"))
     assert [each.plain for each in found.values()] == [""] * len(prose.TITLES)

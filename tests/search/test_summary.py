@@ -36,6 +36,7 @@ def test_scores_of_any_scale_are_shown_with_their_digits(score: float, shown: st
     assert digits(score) == shown
 
 
+@pytest.mark.slow
 def test_the_commonest_reason_of_refusals_is_said(start: Start, tmp_path: Path) -> None:
     text = told(start("operators=llm", model=Scripted(["nonsense"] * 99)), tmp_path)
     assert "1 node; " in text
@@ -47,6 +48,7 @@ def told(bench: Any, folder: Path) -> str:
         return summary.summarise(bench.search, bench.result, archive, "a.duckdb")
 
 
+@pytest.mark.slow
 def test_a_champion_is_reported_by_its_fresh_replicates_alone(start: Start, tmp_path: Path) -> None:
     bench = start(slots=1)
     text, verdict = told(bench, tmp_path), bench.result.verdict
@@ -120,6 +122,7 @@ def test_leader_finalists_nominee_and_champion_are_rows_with_reasons(start: Star
     assert all(reason for *_, reason in (*decided, *moves))
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(5))
 @given(st.text(min_size=1).filter(lambda name: name.isprintable() and name.strip() and name != "???"))
 @example("true")

@@ -151,6 +151,7 @@ def deviation_of(growth: Growth) -> float:
     return found.value
 
 
+@pytest.mark.slow
 def test_marking_visits_every_node_once_however_many_cheats() -> None:
     """A line of 20,000 where every 100th cheats: two million steps if each walked down, or a recursion too deep."""
     growth = Growth()
@@ -206,6 +207,7 @@ def test_a_finalist_that_becomes_suspect_is_out_and_the_verdict_says_why() -> No
 # ---------------------------------------------------------------- the whole search
 
 
+@pytest.mark.slow
 def test_a_search_writes_down_who_cheated_and_who_leads_instead(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_an_agent_is_judged_on_other_domains_and_models(tmp_path: Path, capsys: 
     assert float(found[vote, "arithmetic/answer"][-1]) < 0.01
 
 
+@pytest.mark.slow
 def test_a_missing_archive_and_a_task_without_a_model_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -282,6 +282,7 @@ def missed(false: Floats, chances: Floats, tries: int = 400) -> float:
     return sum(not flat[audit._pivotal_sample(chances.ravel(), rng)].any() for _ in range(tries)) / tries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lift", CHEATS)
 def test_a_cheat_at_the_bound_gains_no_more_than_it_says(honest: Floats, reference: Floats, lift: Lift) -> None:
     """With pi(F) = 3 it is missed in 5% of audits, and what it has gained is below ``unseen``: the two halves of it."""
@@ -299,6 +300,7 @@ def test_a_cheat_above_the_bound_is_seen(honest: Floats, reference: Floats, lift
     assert missed(false, design.chances) <= 0.01
 
 
+@pytest.mark.slow
 def test_uniform_draws_would_leave_more(honest: Floats, reference: Floats) -> None:
     """Why the chances follow the claims: the positions where a model does worst are few, and worth most."""
     uniform = np.full(honest.shape, K / honest.size)

@@ -44,6 +44,7 @@ def program(body: str) -> str:
     )
 
 
+@pytest.mark.slow
 def test_what_was_printed_before_an_exception_is_in_the_log_and_not_its_reason(run_candidate) -> None:
     body = "print('epoch 1 loss 3.2')\nprint('unfinished', end='')\nraise ValueError('first\\nsecond')"
     evaluation = run_candidate(program(body))

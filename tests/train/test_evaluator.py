@@ -59,6 +59,7 @@ def bigram_log_probs(task: LanguageModelTask, rows: Symbols, seed: int = 11) -> 
     return target_log_probs(lambda tokens: table[tokens], rows, 256, "cpu")
 
 
+@pytest.mark.slow
 def test_an_honest_program_is_scored_as_it_deserves(honest: Scored, toy_task: LanguageModelTask) -> None:
     assert honest.score == pytest.approx(bigram_score(toy_task, "val"), abs=1e-5)
     assert (honest.trust, honest.sandbox, honest.device, honest.split) == ("audited", "bwrap", "cpu", "val")
@@ -71,6 +72,7 @@ def test_an_honest_program_passes_its_audit(honest: Scored, toy_task: LanguageMo
     assert honest.audit.worst < 1e-5
 
 
+@pytest.mark.slow
 def test_what_an_evaluation_used_is_known(honest: Scored) -> None:
     assert set(honest.resources.phases) == {"launch", "rehearse", "startup", "train", "check", "score", "audit"}
     assert 0 < honest.resources.seconds <= 1.05
@@ -90,6 +92,7 @@ def test_progress_is_told(honest: Scored, watched: list[tuple[str, float]]) -> N
     assert [phase for phase, _ in watched] == ["train", "audit", "score"]
 
 
+@pytest.mark.slow
 def test_a_claim_that_leads_is_audited_as_a_claim(
     run_candidate, toy_seed: str, honest: Scored, toy_task: LanguageModelTask
 ) -> None:
@@ -177,6 +180,7 @@ def test_logits_of_any_offset_are_normalised(run_candidate) -> None:
     assert evaluation.score == pytest.approx(8.0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_program_gets_the_31_bits_of_its_seed_that_every_generator_accepts(run_candidate, toy_seed: str) -> None:
     failing = "def train(session):\n    torch.manual_seed(session.seed)\n    raise ValueError(session.seed)\n"
     evaluation = run_candidate(f"{toy_seed}\n{failing}", seed=2**62 + 2**31 + 77)
@@ -184,6 +188,7 @@ def test_a_program_gets_the_31_bits_of_its_seed_that_every_generator_accepts(run
     assert evaluation.request.seed == 2**62 + 2**31 + 77
 
 
+@pytest.mark.slow
 def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable (API keys!), no network, no process, no descriptor, no place to write."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret-of-ours")
@@ -207,6 +212,7 @@ def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.Monk
     assert set(found["descriptors"]) <= {"/dev/null", "pipe", "socket"}
 
 
+@pytest.mark.slow
 def test_no_sandbox_works_and_says_so(run_candidate, toy_task: LanguageModelTask, toy_seed: str) -> None:
     evaluation = run_candidate(toy_seed, by=AuditedEvaluator(toy_task, NoSandbox()))
     assert isinstance(evaluation, Scored), evaluation

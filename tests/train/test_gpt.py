@@ -149,6 +149,7 @@ def test_who_looks_ahead_is_caught_whether_positions_are_told_or_not(
     assert "the audit disagrees" in getattr(cheat, "reason", "")
 
 
+@pytest.mark.slow
 def test_gates_know_the_text_of_a_task_on_tokens(
     gpt_task: LanguageModelTask, gpt: AuditedEvaluator, seed_program: str
 ) -> None:

@@ -42,6 +42,7 @@ def test_the_parts_give_what_the_whole_gives(evaluator: AuditedEvaluator, toy_se
     assert judged.resources.seconds == trained.resources.seconds, "it decides how long predict may compute"
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_is_no_sealed_one(evaluator: AuditedEvaluator) -> None:
     source = "def train(session):\n    session.start()\n    return 1 / 0\n\ndef predict(state, task): ...\n"
     failed = evaluated(evaluator, Request("node", "run", 0, {"train.py": source}, 11, "report", seal=True))

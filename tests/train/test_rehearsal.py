@@ -75,6 +75,7 @@ def test_an_error_is_found_before_the_budget_is_spent(run_candidate, place: str,
     assert evaluation.curve == ()
 
 
+@pytest.mark.slow
 def test_a_wrong_shape_is_found_before_the_budget_is_spent(run_candidate) -> None:
     evaluation = run_candidate(program(predict="return lambda tokens: state['table'][tokens][:, 1:]"))
     assert isinstance(evaluation, Failed), evaluation
@@ -158,6 +159,7 @@ def test_nothing_of_it_is_left_behind(run_candidate, toy_task: LanguageModelTask
     assert evaluation.resources.phases["rehearse"] > 0.0
 
 
+@pytest.mark.slow
 def test_its_text_is_made_up(run_candidate, toy_task: LanguageModelTask) -> None:
     """As long as the real one, and another one."""
     shown = "if step < 7: raise NameError(f'{len(data)} {bytes(data[:2000].tolist())!r}')"

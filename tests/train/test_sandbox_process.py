@@ -212,6 +212,7 @@ time.sleep(3600)
         assert process.usage.peak_memory_mb < 250
 
 
+@pytest.mark.slow
 def test_reading_files_takes_no_memory(launch: Launch, groups: MemoryGroups | None, tmp_path: Path) -> None:
     """The cache of files counts for a group until it is wanted elsewhere; torch's libraries are a gigabyte of it."""
     large = tmp_path / "large"
@@ -438,6 +439,7 @@ BURNERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", BURNERS)
 def test_the_cpu_time_of_processes_too_short_to_be_seen_is_counted(
     launch: Launch, groups: MemoryGroups | None, how: str

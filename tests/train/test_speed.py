@@ -41,6 +41,7 @@ def test_it_runs_on_the_slots_cores_and_gives_the_others_back(monkeypatch: pytes
     assert os.sched_getaffinity(0) == before
 
 
+@pytest.mark.slow
 def test_a_busy_core_is_slower() -> None:
     core = CORES[:1]
     quiet = max(machine_speed(core) for _ in range(8))
@@ -76,6 +77,7 @@ def test_it_is_measured_when_no_process_of_the_candidate_is_alive_and_recorded(
     assert evaluation.resources.machine_speed == pytest.approx(harmonic_mean(10.0, 20.0))
 
 
+@pytest.mark.slow
 def test_a_failed_training_keeps_the_speed_before_it(
     run_candidate, toy_seed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

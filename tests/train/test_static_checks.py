@@ -215,6 +215,7 @@ SEQUENCES: dict[str, str] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", SEQUENCES)
 def test_long_sequences_of_what_is_no_literal_count(gates: StaticChecks, place: str) -> None:
     """Each name counts once; the order of 9,000 of them carries 6.7 KB."""

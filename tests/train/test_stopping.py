@@ -36,6 +36,7 @@ def evaluate(by: AuditedEvaluator, loss: str) -> Evaluation:
     return by.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
 
 
+@pytest.mark.slow
 def test_an_exploded_loss_stops_the_training(evaluator: AuditedEvaluator) -> None:
     ended = evaluate(evaluator, "2.0 if step < 5 else 50.0")
     assert isinstance(ended, Failed), ended

@@ -345,6 +345,7 @@ with ground.open(sys.argv[5]) as process:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_nothing(ground: Ground, mark: str) -> None:
     program = DAEMON.format(mark=mark) + "\ntime.sleep(300)"
     arguments = [str(HOUSE), str(HOUSE / "tests" / "train"), ground.sandbox.tier, str(ground.stage), program]
@@ -361,6 +362,7 @@ def test_a_killed_driver_leaves_nothing(ground: Ground, mark: str) -> None:
     assert until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below))
 
 
+@pytest.mark.slow
 def test_processes_are_counted_and_a_bomb_is_cleared_away(ground: Ground, mark: str) -> None:
     said = ground.run(f"""
 import time
@@ -477,6 +479,7 @@ def test_all_of_it_holds_for_an_ordinary_user(commoner: tuple[Path, Path]) -> No
     assert "passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_no_other_process_can_be_touched_under_an_old_landlock_by_root(
     ground: Ground, victim: subprocess.Popen[bytes]
 ) -> None:

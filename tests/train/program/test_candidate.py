@@ -120,6 +120,7 @@ def frame(text, size=0): return struct.pack("<4sIQ", b"TW01", len(text), size) +
 """
 
 
+@pytest.mark.slow
 def test_a_budget_is_one_for_all_calls_and_sandboxes_of_an_evaluation(start: Start) -> None:
     burn = "import time\ndef pack(n):\n    t = time.process_time()\n    while time.process_time() < t + n: pass"
     with start(burn) as sandbox:

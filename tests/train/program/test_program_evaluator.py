@@ -196,6 +196,7 @@ def test_a_task_whose_cases_differ_from_call_to_call_is_refused(tmp_path: Path) 
         evaluate(task_of(tmp_path, scorer))
 
 
+@pytest.mark.slow
 def test_conditions_follow_scorer_data_and_cases(tmp_path: Path) -> None:
     def fingerprint(name: str, scorer: str, **more: Any) -> str:
         evaluator = ProgramEvaluator(task_of(tmp_path / name, scorer, **more), NoSandbox())

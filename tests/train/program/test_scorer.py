@@ -195,6 +195,7 @@ def test_cases_are_the_same_in_every_process_unless_they_are_drawn_from_the_cloc
     assert len(digests("drawn", drawn)) == 4
 
 
+@pytest.mark.slow
 def test_val_is_sampled_the_same_way_in_every_process_and_other_splits_are_whole(tmp_path: Path) -> None:
     text = "def cases(split, rng):\n    yield from range(40)\ndef score(candidate, case):\n    return case.data\n"
 
