@@ -211,7 +211,16 @@ AUDIT = """
 """Texts in the document whose contrast with what is behind them is below 4.5."""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("page", "scheme"),
+    [
+        (1400, "light"),
+        (400, "dark"),
+        pytest.param(400, "light", marks=pytest.mark.nightly),
+        pytest.param(1400, "dark", marks=pytest.mark.nightly),
+    ],
+    indirect=["page"],
+)
 def test_every_text_of_every_view_has_the_contrast_of_wcag_aa(page: Any, page_file: Path, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     for view in VIEWS:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from attacking import LIST, SECRET, Attack, NaiveRun, World, all_attacks, program
 from host import Host
+from test_claims import CHEATS
 
 from archive.records import Evaluation, Failed, Scored
 from prepare.language_model import LanguageModelTask
@@ -35,8 +36,8 @@ def trusted_marks(attack: Attack) -> pytest.MarkDecorator:
 
 
 def marks_here(attack: Attack) -> pytest.MarkDecorator:
-    """CI runs one attack of each way, and its variants run at night."""
-    return pytest.mark.nightly if attack.variant_of else pytest.mark.slow
+    """CI runs one attack of each way, some of them in a claim; those and the variants run at night here."""
+    return pytest.mark.nightly if attack.variant_of or attack.name in CHEATS else pytest.mark.slow
 
 
 def parameters(marks: Callable[[Attack], Any]) -> list[Any]:

@@ -5,7 +5,7 @@ import os
 import torch
 
 ATTACK = 19
-VARIANT_OF = "symlink_as_result"
+VARIANT_OF = "rewrites_its_log"
 ENDS = "scored"
 HARM = "dead"
 NAMES = ("results.json", "result", "state", "state.safetensors", "checkpoint.pt", "metrics.json", "run.log", "log")

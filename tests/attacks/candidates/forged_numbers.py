@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 ATTACK = 24
+VARIANT_OF = "forged_reports"
 ENDS = "invalid"
 REASON = "something else than a step and a loss"
 HARM = "dead"

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 ATTACK = 4
+VARIANT_OF = "look_ahead_where_it_pays"
 ENDS = "invalid"
 REASON = "the audit disagrees"
 HARM = "score"

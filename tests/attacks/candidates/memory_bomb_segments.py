@@ -6,7 +6,7 @@ import os
 import torch
 
 ATTACK = 27
-VARIANT_OF = "memory_bomb_files"
+VARIANT_OF = "memory_bomb_shared"
 ENDS = "crashed"
 REASON = "[Errno"
 HARM = "greed"

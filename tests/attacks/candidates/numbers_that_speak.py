@@ -3,7 +3,7 @@
 import torch
 
 ATTACK = 18
-VARIANT_OF = "forged_numbers"
+VARIANT_OF = "forged_reports"
 ENDS = "invalid"
 REASON = "something else than a step and a loss"
 HARM = "score"

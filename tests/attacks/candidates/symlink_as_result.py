@@ -5,6 +5,7 @@ import os
 import torch
 
 ATTACK = 19
+VARIANT_OF = "rewrites_its_log"
 ENDS = "scored"
 HARM = "trophy"
 NAMES = ("result", "state", "checkpoint.pt", "log")
