@@ -273,6 +273,7 @@ def test_each_attempt_is_a_new_folder(archive: Path, built: Path, monkeypatch: p
     shutil.rmtree(again)
 
 
+@pytest.mark.slow
 def test_without_latex_there_is_html_of_the_same_content(built: Path) -> None:
     page, source = ((built / name).read_text() for name in ("paper.html", "paper.tex"))
     numbers = json.loads((built / "numbers.json").read_text())

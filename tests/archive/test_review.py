@@ -107,6 +107,7 @@ def test_the_command_prints_the_form(built: tuple[Path, Path], capsys: pytest.Ca
     assert RANGES.keys() < json.loads(capsys.readouterr().out).keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -201,6 +201,7 @@ def test_other_parts_of_a_recorded_configuration_are_not_made(night: Path, tmp_p
     assert not (folder / "owned").exists()
 
 
+@pytest.mark.slow
 def test_a_class_of_the_user_s_own_is_named_again(night: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "search", "ablate", verdict(night), "--config-dir", str(HOUSE / "tests" / "conf")]
     done = run(words, night.parent)
@@ -234,6 +235,7 @@ def test_what_each_parameter_gains_is_estimated_without_an_evaluation(night: Pat
     assert [f"{each['gain']:+.2f}" for each in facts["parameters"]] == [gain for _, gain, _, _ in told]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_explained_is_said(night: Path) -> None:
     root = one(night, "any_value(node_id) FROM nodes WHERE run = 'night' AND number = 0")
     done = explain(night.parent, root)

@@ -69,7 +69,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-@pytest.mark.slow
 def test_the_first_line_says_that_there_is_no_model(plain: tuple[Path, str]) -> None:
     assert plain[1].startswith("No language model (ANTHROPIC_API_KEY is not set)")
 

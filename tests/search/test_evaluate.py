@@ -62,6 +62,7 @@ def test_a_commit_agrees_with_what_it_records(exported: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []  # no archive is touched
 
 
+@pytest.mark.slow
 def test_a_changed_program_does_not_agree_with_the_record(exported: Path, tmp_path: Path) -> None:
     git(exported, "worktree", "add", "-q", "--detach", str(tmp_path / "tree"), "best")
     folder = tmp_path / "tree" / "shakespeare"

@@ -56,6 +56,7 @@ def test_a_sweep_ends_with_the_command_that_compares_its_runs(swept: tuple[Path,
     assert {line.split()[0] for line in done.stdout.splitlines()[2:]} == {"ucb", "random"}
 
 
+@pytest.mark.slow
 def test_the_table_has_the_means_over_the_seeds(swept: tuple[Path, str]) -> None:
     folder, _ = swept
     rows = compare(folder)
@@ -77,6 +78,7 @@ def test_the_table_has_the_means_over_the_seeds(swept: tuple[Path, str]) -> None
         assert row["champions"] == sum(run["champion"] is not None for run in runs)
 
 
+@pytest.mark.slow
 def test_any_setting_can_be_compared_by(swept: tuple[Path, str]) -> None:
     folder, _ = swept
     assert {row["seed"]: row["runs"] for row in compare(folder, "--by", "seed")} == {"1": 2, "2": 2}

@@ -79,6 +79,7 @@ def test_the_stages_keep_to_their_budgets(done: Path) -> None:
     assert ("ablation", "revert") in by_stage
 
 
+@pytest.mark.slow
 def test_what_is_reported_has_three_seeds(done: Path) -> None:
     reader = open_reader(done / "treewright.duckdb")
     runs = (
@@ -88,6 +89,7 @@ def test_what_is_reported_has_three_seeds(done: Path) -> None:
     assert min(count for (count,) in reader.query(runs).rows) >= 3
 
 
+@pytest.mark.slow
 def test_the_plan_is_registered_before_the_first_move(done: Path) -> None:
     reader = open_reader(done / "treewright.duckdb")
     registered = registration(reader, "small")
@@ -105,6 +107,7 @@ def test_a_finished_study_costs_nothing_again(done: Path, tmp_path: Path) -> Non
     assert open_reader(tmp_path / "treewright.duckdb").query("SELECT count(*) FROM evaluations").rows == before
 
 
+@pytest.mark.slow
 def test_a_registered_plan_does_not_change(done: Path, tmp_path: Path) -> None:
     shutil.copy(done / "treewright.duckdb", tmp_path)
     refused = study(tmp_path, PLAN.replace("lowers the loss", "raises the loss"))

@@ -66,6 +66,7 @@ def test_an_honest_program_is_scored_as_it_deserves(honest: Scored, toy_task: La
     assert honest.conditions.budget_seconds == toy_task.seconds
 
 
+@pytest.mark.slow
 def test_an_honest_program_passes_its_audit(honest: Scored, toy_task: LanguageModelTask) -> None:
     assert honest.audit is not None
     assert honest.audit.k == toy_task.audit_screen
@@ -82,12 +83,14 @@ def test_what_an_evaluation_used_is_known(honest: Scored) -> None:
     assert honest.started_at <= honest.finished_at
 
 
+@pytest.mark.slow
 def test_the_log_and_the_curve_are_the_candidates_own(honest: Scored) -> None:
     assert honest.log.startswith("counted ")
     assert [point.step for point in honest.curve] == [1]
     assert honest.resources.steps == 1
 
 
+@pytest.mark.slow
 def test_progress_is_told(honest: Scored, watched: list[tuple[str, float]]) -> None:
     assert [phase for phase, _ in watched] == ["train", "audit", "score"]
 
