@@ -19,6 +19,9 @@ from prepare.config import Plain, typed
 
 NeedsModel = Literal["required", "optional", "helps"]
 
+_CLIENTS = {"operators.llm.compatible": "openai", "operators.llm.claude": "anthropic"}
+"""Module of a model's class -> the package that it asks with."""
+
 
 @dataclass(frozen=True)
 class OperatorConfig:
@@ -79,6 +82,13 @@ class LlmConfig:
             return _missing(self.options)
         missing = [_missing(member) for member in self.members.values()]
         return " or ".join(dict.fromkeys(filter(None, missing))) if missing and all(missing) else None
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages of the models' clients, which are imported when a client is made: it takes half a second."""
+        members = [self.options] if self.members is None else self.members.values()
+        modules = (str(member.get("_target_")).rpartition(".")[0] for member in members if _missing(member) is None)
+        return tuple(dict.fromkeys(_CLIENTS[module] for module in modules if module in _CLIENTS))
 
     @property
     def left_out(self) -> dict[str, str]:

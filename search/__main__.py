@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -102,10 +103,19 @@ def _search(words: Words) -> int:
         from search.cli.multirun import run_all
 
         return run_all(words)
-    composition = words.composition()
-    from search.cli.run import run, run_as_json
+    from train.sandbox.image import manifest
 
-    return run_as_json(composition, words) if words.json else run(composition, words)
+    gc.disable()  # until the search begins: a million objects are made that live as long as it
+    try:
+        if "search.cli.run" not in sys.modules and "sandbox=none" not in words.overrides:
+            manifest.begin()  # during the imports that are still to come
+        composition = words.composition()
+        from search.cli.run import run, run_as_json
+
+        return run_as_json(composition, words) if words.json else run(composition, words)
+    finally:
+        gc.enable()
+        manifest.give_up()
 
 
 def _show_configuration(words: Words) -> int:

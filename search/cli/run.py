@@ -25,6 +25,7 @@ from prepare.load import TaskError, task_from
 from prepare.output import DONE, FAILED, INTERRUPTED, UNUSABLE, many
 from search import factory
 from search.api import Search, SearchComponents
+from search.cli.early import imported, packages_for
 from search.cli.signals import stoppable
 from search.cli.terminal import progress_aside, show, show_error, show_json
 from search.config import Config
@@ -106,6 +107,7 @@ class _Typed:
 
 def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     task = task_from(config.task)
+    stack.enter_context(imported(packages_for(config)))
     files = factory.seed_files(task)  # before the data are prepared
     local = factory.build_evaluation(config, task)
     stop = threading.Event()
@@ -126,6 +128,7 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
         display.show(f"Note: {sentence}")
     search.begin()
     gc.freeze()  # keep the garbage collector from walking the tree (up to 100,000 nodes), which lives until the end
+    gc.enable()  # the command line has it wait until here
     stack.callback(gc.unfreeze)
     steering = SteeringOrders(search, display.show)
     stack.enter_context(SteeringServer(archive.path, steering.obey))

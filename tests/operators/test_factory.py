@@ -108,12 +108,15 @@ def test_claude_needs_its_key(keys: pytest.MonkeyPatch) -> None:
     config = LlmConfig.of(load("llm", "claude"))
     assert config.missing_key == "ANTHROPIC_API_KEY"
     assert build_meter(config) is None
+    assert config.packages == ()
     keys.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
+    assert config.packages == ("anthropic",)
     assert built("llm=claude").describe() == "claude-sonnet-5-5, at most $2.00 and 1,000,000 tokens"
 
 
 def test_none_and_scripted() -> None:
     assert build_meter(LlmConfig.of(load("llm", "none"))) is None
+    assert LlmConfig.of(load("llm", "none")).packages == ()
     scripted = build_meter(LlmConfig.of(load("llm", "scripted")))
     assert scripted is not None
     assert isinstance(scripted.model, Scripted)
@@ -188,6 +191,7 @@ def test_several_models_are_those_whose_keys_are_there(keys: pytest.MonkeyPatch)
     assert build_meter(config) is None
     keys.setenv("OPENAI_API_KEY", "sk-not-a-key")
     assert config.left_out == {"strong": "ANTHROPIC_API_KEY", "fast": "ANTHROPIC_API_KEY"}
+    assert config.packages == ("openai",)
     assert built("llm=several").describe() == "gpt-6.1-terra, at most $2.00 and 1,000,000 tokens"
     keys.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key")
     meter = built("llm=several", "llm.weights.fast=0", "llm.choose.exploration=0.25", "llm.choose.first=7",

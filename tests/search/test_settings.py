@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
 from pathlib import Path
 
 import pytest
 
 from prepare.config import SettingsError
+from search.cli.early import imported, packages_for
 from search.settings import config_for, differences
 from search.words import words_of
 
@@ -149,3 +153,14 @@ def test_differences_name_each_value() -> None:
     before = config_for([], "cpu").identity
     after = config_for(["policy.score.c=0.2", "seed=3", "budget.evaluations=99"], "cpu").identity
     assert differences(before, after) == ["policy.score.c: 0.1 -> 0.2", "seed: 0 -> 3"]
+
+
+def test_packages_are_imported_early_that_the_parts_will_import() -> None:
+    sys.modules.pop("this", None)
+    config = config_for(["operators=tune", "llm=none"], "cpu")
+    assert packages_for(config) == ("scipy.linalg.lapack", "scipy.special")
+    local = config_for(["operators=llm", "llm=local"], "cpu")
+    assert packages_for(local) == ("openai",)
+    with contextlib.redirect_stdout(io.StringIO()), imported(["no_such_package", "this"]):
+        pass
+    assert "this" in sys.modules

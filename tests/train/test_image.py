@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from train.sandbox.image import elf, files
+from train.sandbox.image import elf, files, manifest
 from train.sandbox.image import folder as module
 from train.sandbox.image.files import image_files
 from train.sandbox.image.folder import Image, NoImage, find_image, remove_unused
@@ -69,6 +69,24 @@ def test_an_image_is_used_again_until_a_file_changes_here_or_there(memory: Path,
     assert first.folder.is_dir(), "sandboxes of another process may use it"
     (second.folder / "site/module.py").write_text("x = 333\n")
     assert (found_anew(memory).folder / "site/module.py").read_text() == "x = 22\n"
+
+
+def test_another_process_may_compare_the_files_ahead(
+    monkeypatch: pytest.MonkeyPatch, memory: Path, original: Path
+) -> None:
+    image = find_image(memory)
+    manifest.begin(str(memory))
+    assert manifest.begun() == {str(image.folder)}
+    manifest.begin(str(memory))
+    with monkeypatch.context() as only_there:
+        only_there.setattr(manifest, "is_intact", lambda folder: False)
+        assert found_anew(memory) == image, "what the other process has found is not used"
+    (original / "module.py").write_text("x = 22\n")
+    manifest.begin(str(memory))
+    assert found_anew(memory) != image
+    manifest.begin(str(memory))
+    manifest.give_up()
+    assert manifest.begun() == frozenset()
 
 
 def test_an_image_in_use_stays_and_the_last_user_removes_it(memory: Path) -> None:

@@ -56,7 +56,7 @@ class KeepsProcesses(Protocol):
     """An evaluator that can keep processes between the evaluations of a slot."""
 
     def keep(self, slot: Slot) -> None:
-        """Have the slot's next sandbox started as the last one ends. Call both in the thread that serves the slot."""
+        """Have the slot's processes started before they are needed. Call both in the thread that serves the slot."""
         ...
 
     def release(self, slot: Slot) -> None:

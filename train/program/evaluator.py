@@ -69,6 +69,12 @@ class Scorers:
             if scorer.alive:
                 self._running[slot.index] = scorer
 
+    def start(self, slot: Slot) -> None:
+        """Start the slot's scorer, if none is running, and return without waiting for it."""
+        with self._lock:
+            if slot.index not in self._running:
+                self._running[slot.index] = ScorerProcess(self._task, live=self.live)
+
     def close(self, slot: Slot) -> None:
         """End the slot's scorer, if one is running."""
         if (scorer := self._running.pop(slot.index, None)) is not None:
@@ -174,8 +180,11 @@ class ProgramEvaluator:
         return Scored(**common) if "score" in outcome else Failed(**common)
 
     def keep(self, slot: Slot) -> None:
-        """Start a sandbox for the slot's next evaluation as one ends; the thread that serves the slot launches it."""
+        """Start the scorer and a sandbox now, and another sandbox as one ends, in the thread that serves the slot."""
         self._host.keep_spare(slot)
+        with contextlib.suppress(OSError):  # each is started when it is needed, which says why it cannot be
+            self._scorers.start(slot)
+            self._host.start_ahead(slot)
 
     def release(self, slot: Slot) -> None:
         """End what is kept between the slot's evaluations: its scorer, and the sandbox started ahead."""

@@ -11,11 +11,13 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from archive.records import Request
 from prepare.model_limits import LlmService, ModelLimits, ModelUse
 from prepare.scorer import Ending
+
+if TYPE_CHECKING:  # it imports numpy, which most scorers do not need
+    from archive.records import Request
 
 CHARACTERS_PER_TOKEN = 4
 """Of the estimate for a prompt before it is sent, and for a scripted model, which reports no tokens."""

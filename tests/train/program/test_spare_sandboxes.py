@@ -70,7 +70,7 @@ def test_a_sandbox_started_ahead_is_as_new_and_used_once(
     evaluator.keep(SLOT)
     found = [evaluated(evaluator, number) for number in range(3)]
     assert scores(*found) == [0.0, 0.0, 0.0], "a candidate saw what an earlier one had written"
-    assert [label for label, _ in launched] == ["main.py", AHEAD, AHEAD, AHEAD]
+    assert [label for label, _ in launched] == [AHEAD, AHEAD, AHEAD, AHEAD]
     assert [process.running for _, process in launched] == [False, False, False, True]
     assert all(each.resources.cpu_seconds > 0 for each in found)
     evaluator.release(SLOT)
@@ -82,7 +82,7 @@ def test_one_that_has_died_is_replaced(evaluator: ProgramEvaluator, launched: li
     evaluated(evaluator, 1)
     launched[-1][1].kill()
     assert scores(evaluated(evaluator, 2)) == [0.0]
-    assert [label for label, _ in launched] == ["main.py", AHEAD, "main.py", AHEAD]
+    assert [label for label, _ in launched] == [AHEAD, AHEAD, "main.py", AHEAD]
 
 
 def test_none_is_started_unless_a_slot_is_served(
@@ -99,6 +99,6 @@ def test_an_executor_leaves_neither_scorers_nor_sandboxes(
     with LocalExecutor(evaluator, (SLOT,)) as executor:
         executor.submit(Request("n", "r", 1, {"main.py": SEED}, 1, "screen"))
         assert len(executor.wait(60.0)) == 1
-    assert [label for label, _ in launched] == ["main.py", AHEAD]
+    assert [label for label, _ in launched] == [AHEAD, AHEAD]
     assert not any(process.running for _, process in launched)
     assert set(psutil.Process().children(recursive=True)) <= before

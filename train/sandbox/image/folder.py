@@ -27,14 +27,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.sandbox.environment import site_folders
-from train.sandbox.image import elf, files
+from train.sandbox.image import elf, files, manifest
 from train.sandbox.image.files import image_files
 from train.sandbox.image.snapshots import write_snapshots
 
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path(manifest.SHARED_MEMORY)
 KEEP = "TREEWRIGHT_KEEP_IMAGE"
 """Environment variable: leave the image for the next search, which then starts some seconds earlier."""
-_MANIFEST, _EMPTY, _SNAPSHOTS, _DEVICES = "manifest.json", "empty", "facts", "dev"
+_EMPTY, _SNAPSHOTS, _DEVICES = "empty", "facts", "dev"
 _LEAST_ROOM = 256 << 20  # bytes of /dev/shm left over for others
 _SHARE = 3  # an image may take a third of the machine's free memory
 _DEVICE_NUMBERS = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -102,7 +102,7 @@ def _top(shared_memory: Path) -> Path:
     """Return this user's folder, which nobody else may own or enter. Raises NoImage."""
     if not _in_memory(shared_memory):
         raise NoImage(f"{shared_memory} is not kept in memory (expected a tmpfs)")
-    top = shared_memory / f"treewright-{os.geteuid()}"
+    top = Path(manifest.top_of(str(shared_memory)))
     with contextlib.suppress(FileExistsError):
         top.mkdir(mode=0o700)
     facts = top.lstat()
@@ -197,20 +197,11 @@ def _remove_unused(top: Path, keep: Path | None = None) -> None:
 
 
 def _is_intact(folder: Path) -> bool:
-    """Return whether the image has all of its files, with the sizes and times of the originals as they are now."""
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        return all(
-            _size_and_time(f"{folder}/{place}") == expected == _size_and_time(source)
-            for place, (source, *expected) in manifest.items()
-        )
-    except (OSError, ValueError):
-        return False
+    """Return whether the image has all of its files, with the sizes and times of the originals.
 
-
-def _size_and_time(path: str) -> list[int]:
-    facts = os.stat(path)
-    return [facts.st_size, facts.st_mtime_ns]
+    As they are now, or were when this command began.
+    """
+    return str(folder) in manifest.begun() or manifest.is_intact(str(folder))
 
 
 def _build(folder: Path) -> None:
@@ -231,7 +222,7 @@ def _build(folder: Path) -> None:
 
 
 def _copy_all(chosen: Mapping[str, Path], building: Path) -> None:
-    manifest, made = {}, set[str]()
+    listed, made = {}, set[str]()
     for place, source in chosen.items():
         target = f"{building}/{place}"
         if (parent := os.path.dirname(target)) not in made:
@@ -241,8 +232,8 @@ def _copy_all(chosen: Mapping[str, Path], building: Path) -> None:
         shutil.copyfile(source, target)
         os.chmod(target, 0o755 if facts.st_mode & 0o100 else 0o644)
         os.utime(target, ns=(facts.st_mtime_ns, facts.st_mtime_ns))  # compiled modules are valid for one time
-        manifest[place] = [str(source), facts.st_size, facts.st_mtime_ns]
-    (building / _MANIFEST).write_text(json.dumps(manifest))
+        listed[place] = [str(source), facts.st_size, facts.st_mtime_ns]
+    (building / manifest.MANIFEST).write_text(json.dumps(listed))
 
 
 def _make_devices(folder: Path) -> None:
