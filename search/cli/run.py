@@ -55,6 +55,10 @@ EXPECTED = (
 )
 """Errors that are printed as one message. Any other exception is a bug and keeps its traceback."""
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread that serves a slot waits for one that computes, each time that it passes something on; Python's
+default is 5 ms, and an evaluation has a dozen such steps."""
+
 UNFIT = (InvalidSetting, RunChanged, SettingsError, TaskError, UnknownModel)
 """Those of them that another command line avoids: exit status 2."""
 
@@ -130,6 +134,8 @@ def _run(config: Config, typed: _Typed, stack: ExitStack) -> int:
     gc.freeze()  # keep the garbage collector from walking the tree (up to 100,000 nodes), which lives until the end
     gc.enable()  # the command line has it wait until here
     stack.callback(gc.unfreeze)
+    stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+    sys.setswitchinterval(_SWITCH_SECONDS)
     steering = SteeringOrders(search, display.show)
     stack.enter_context(SteeringServer(archive.path, steering.obey))
     session = SlotLoop(search, executor, display, stop, steering)

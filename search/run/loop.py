@@ -25,6 +25,10 @@ _SOON = 0.05
 _PATIENCE = 0.25
 """Seconds between checks of the clock and of the stop event; landed evaluations and proposals are taken at once."""
 
+_SHORT = 0.25
+"""Mean seconds of evaluations that are so short that a slot would be idle for much of the time that this thread needs
+to record the last one. Then each slot has a further one queued."""
+
 _STOPPING = (
     "\nStopping. What has finished is recorded. Ctrl-C again leaves at once, which loses nothing recorded either."
 )
@@ -126,9 +130,15 @@ class SlotLoop:
         self._spent_shown = len(spent)
 
     def _submit_ready(self) -> None:
-        """Start on freed slots what is ready, without choosing a move."""
-        while self.executor.free > 0 and (request := self.controller.ask_ready()) is not None:
+        """Start on freed slots what is ready, without choosing a move, or queue it."""
+        while self._room() > 0 and (request := self.controller.ask_ready()) is not None:
             self.executor.submit(request)
+
+    def _room(self) -> int:
+        """Return how many evaluations that are ready may be submitted: for free slots, and to be queued."""
+        free = self.executor.free
+        slots = free + self.executor.in_flight
+        return free + (slots if self.controller.use.each < _SHORT else 0)
 
     def _record(self, landed: Sequence[Landed]) -> None:
         """Record all landed evaluations, even if one of them ends the search. Raises SearchStopped then."""

@@ -38,7 +38,8 @@ class CandidateHost:
         self._main_file = next(iter(task.seed_files()))
         self._readonly = {name: CandidateFile.of(data) for name, data in task.readonly_files().items()}
         self._builds = Builds(task.build) if task.build is not None else None
-        self._spares = SpareSandboxes()
+        # A further sandbox that starts beside a candidate takes a part of its core: no score may depend on that.
+        self._spares = SpareSandboxes(most=2 if task.deterministic else 1)
         self._kept: set[int] = set()  # indices of slots
         remove_stale_stages(sandbox)
         self._folder = new_stage(sandbox)

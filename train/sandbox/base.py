@@ -16,6 +16,7 @@ system call filter and resource limits before it imports the candidate: see ``tr
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import sys
@@ -120,11 +121,15 @@ class Bubblewrap:
         return stages() if isinstance(self.files, ImageFiles) else None
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
-        environment = environment_for(slot)
-        environment["LD_LIBRARY_PATH"] = self.files.library_path(slot)
         packages = os.pathsep.join(target for _, target in sites())
         program = (*_python(), f"{LIBRARY}/worker.py", str(descriptor), LIBRARY, packages, CANDIDATE, "bwrap")
-        return SandboxCommand((*self._wrapped(stage, environment, slot, scratch_mb), *program), {})
+        return SandboxCommand((*_prefix(self, stage, slot, scratch_mb), *program), {})
+
+    def prefix(self, stage: Path, slot: Slot, scratch_mb: int) -> list[str]:
+        """Return the words in front of the worker's command."""
+        environment = environment_for(slot)
+        environment["LD_LIBRARY_PATH"] = self.files.library_path(slot)
+        return self._wrapped(stage, environment, slot, scratch_mb)
 
     def _wrapped(self, stage: Path, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
         if os.geteuid() == 0:
@@ -178,6 +183,12 @@ class Bubblewrap:
         for name, value in environment.items():
             options += ["--setenv", name, value]
         return [*options, "--remount-ro", "/", "--"]
+
+
+@functools.cache
+def _prefix(sandbox: Bubblewrap, stage: Path, slot: Slot, scratch_mb: int) -> tuple[str, ...]:
+    """Return the words in front of the worker's command, which take half a millisecond and are the same each time."""
+    return tuple(sandbox.prefix(stage, slot, scratch_mb))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,38 +100,41 @@ class SandboxLauncher(Generic[AnyTask]):
 
 
 class SpareSandboxes:
-    """A sandbox for each slot that is started ahead, so that its interpreter starts while the slot waits for work.
+    """Sandboxes for each slot that are started ahead, so that an interpreter starts while the slot waits for work.
 
-    Nothing of a candidate is in it, and every evaluation still has sandboxes of its own. It is launched and removed by
-    the thread that serves the slot: a sandbox dies with the thread that launched it.
+    Nothing of a candidate is in them, and every evaluation still has sandboxes of its own. They are launched and
+    removed by the thread that serves the slot: a sandbox dies with the thread that launched it.
     """
 
-    def __init__(self) -> None:
-        self._waiting: dict[int, SandboxProcess] = {}
+    def __init__(self, most: int = 1) -> None:
+        """``most``: of a slot. With two, one starts while another one is in use."""
+        self._most = most
+        self._waiting: dict[int, deque[SandboxProcess]] = {}
 
     def start(self, launcher: SandboxLauncher[Any]) -> None:
-        """Start one for the launcher's slot, unless one is waiting. Without effect where none can be started."""
-        if launcher.slot.index in self._waiting:
-            return
-        process = launcher.launch("a sandbox started ahead", threading.Event())
-        try:
-            launcher.greet(process, {}, time.monotonic() + _LAUNCH_SECONDS)
-        except Aborted:
-            process.kill()
-        else:
-            self._waiting[launcher.slot.index] = process
+        """Start those that are missing for the launcher's slot. Without effect where none can be started."""
+        waiting = self._waiting.setdefault(launcher.slot.index, deque())
+        while len(waiting) < self._most:
+            process = launcher.launch("a sandbox started ahead", threading.Event())
+            try:
+                launcher.greet(process, {}, time.monotonic() + _LAUNCH_SECONDS)
+            except Aborted:
+                process.kill()
+                return
+            waiting.append(process)
 
     def take(self, slot: Slot) -> SandboxProcess | None:
-        """Return the slot's sandbox, or None if none is waiting that still runs."""
-        process = self._waiting.pop(slot.index, None)
-        if process is not None and not process.running:
+        """Return the slot's sandbox that was started first, or None if none is waiting that still runs."""
+        waiting = self._waiting.get(slot.index)
+        while waiting:
+            if (process := waiting.popleft()).running:
+                return process
             process.kill()
-            return None
-        return process
+        return None
 
     def remove(self, slot: Slot) -> None:
-        """End the slot's sandbox, if one is waiting."""
-        if (process := self._waiting.pop(slot.index, None)) is not None:
+        """End the slot's sandboxes that are waiting."""
+        for process in self._waiting.pop(slot.index, ()):
             process.kill()
 
 
