@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -112,7 +111,7 @@ class Tree:
         self.conditions = conditions
         self.nodes: list[Node] = []
         self.index: dict[str, int] = {}
-        self.graph: nx.DiGraph = nx.DiGraph()  # edges point from parent to child
+        self.graph: Any = _networkx().DiGraph()  # edges point from parent to child
         self.evaluations: dict[str, list[Evaluation]] = {}
         self.moves: dict[int, MoveRecord] = {}
         self.open_moves: dict[int, MoveRecord] = {}
@@ -315,11 +314,11 @@ class Tree:
 
     def ancestors(self, node_id: str) -> set[str]:
         """Return all ancestors, without the node itself."""
-        return set(nx.ancestors(self.graph, node_id))
+        return set(_networkx().ancestors(self.graph, node_id))
 
     def descendants(self, node_id: str) -> set[str]:
         """Return all descendants, without the node itself."""
-        return set(nx.descendants(self.graph, node_id))
+        return set(_networkx().descendants(self.graph, node_id))
 
     def lineage(self, node_id: str) -> tuple[str, ...]:
         """Return the node and all of its ancestors, parents before children (by order of arrival)."""
@@ -454,3 +453,10 @@ class Tree:
     def _visit(self, parents: Sequence[str]) -> None:
         for parent in parents:
             self._visits.view[self.index[parent]] += 1
+
+
+def _networkx() -> Any:
+    """Import networkx, which takes a tenth of a second: ahead, where something starts that is waited for anyhow."""
+    import networkx
+
+    return networkx

@@ -15,6 +15,7 @@ from operators.config import OperatorConfig
 from search import factory
 from search.config import Config
 
+_TREE_PACKAGES = ("networkx",)
 _NUMERIC = "operators.numeric."
 _NUMERIC_PACKAGES = ("scipy.linalg.lapack", "scipy.special")
 """What the surrogate of the numeric search imports: a quarter of a second."""
@@ -35,9 +36,9 @@ def imported(packages: Sequence[str]) -> Iterator[None]:
 
 
 def packages_for(config: Config) -> tuple[str, ...]:
-    """Return the packages that the parts of a search import when they are made."""
+    """Return the packages that the parts of a search import when they are made, in that order."""
     numeric = _NUMERIC_PACKAGES if any(map(_is_numeric, config.operators.values())) else ()
-    return (*(config.llm.packages if factory.wants_llm(config) else ()), *numeric)
+    return (*_TREE_PACKAGES, *(config.llm.packages if factory.wants_llm(config) else ()), *numeric)
 
 
 def _is_numeric(entry: OperatorConfig) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -312,3 +313,14 @@ def test_without_a_plan_nothing_is_claimed(play: Callable[..., Played]) -> None:
     played = play(Budget(evaluations=12), plan=None)
     assert played.purposes() == {"screen": 12}
     assert played.result == RunResult("The evaluations for searching are used.", None, finished=True)
+
+
+@pytest.mark.parametrize(("seconds", "submitted"), [(0.1, 4), (1.0, 2)])
+def test_slots_of_short_evaluations_have_a_further_one_queued(seconds: float, submitted: int) -> None:
+    ready = [Request(f"n{number}", "r", number, {}, number, "screen") for number in range(9)]
+    controller: Any = SimpleNamespace(use=SimpleNamespace(each=seconds), ask_ready=lambda: ready.pop(0))
+    slots: Any = Slots(Clock(), lambda request: pytest.fail("nothing is evaluated here"))
+    loop = SlotLoop(controller, slots, Nobody(), threading.Event())
+    loop._submit_ready()
+    loop._submit_ready()
+    assert slots.in_flight == submitted

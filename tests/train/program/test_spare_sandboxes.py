@@ -85,6 +85,20 @@ def test_one_that_has_died_is_replaced(evaluator: ProgramEvaluator, launched: li
     assert [label for label, _ in launched] == [AHEAD, AHEAD, "main.py", AHEAD]
 
 
+def test_of_a_deterministic_task_one_starts_while_another_is_used(
+    tmp_path: Path, best_sandbox: Sandbox, launched: list[tuple[str, SandboxProcess]]
+) -> None:
+    if best_sandbox.contained is not True:
+        pytest.skip("no sandbox is started ahead where it is not one of bubblewrap")
+    evaluator = ProgramEvaluator(task_of(tmp_path / "task", SCORER, seed=SEED, deterministic=True), best_sandbox)
+    evaluator.keep(SLOT)
+    assert [label for label, _ in launched] == [AHEAD, AHEAD]
+    assert scores(*[evaluated(evaluator, number) for number in range(2)]) == [0.0, 0.0]
+    assert [process.running for _, process in launched] == [False, False, True, True]
+    evaluator.release(SLOT)
+    assert not any(process.running for _, process in launched)
+
+
 def test_none_is_started_unless_a_slot_is_served(
     evaluator: ProgramEvaluator, launched: list[tuple[str, SandboxProcess]]
 ) -> None:
