@@ -67,14 +67,14 @@ class MemoryGroup:
             if self.version == 2:
                 return self._count("cpu.stat", "usage_usec") / 1e6
             if self.cpu_folder is not None:
-                return int((self.cpu_folder / "cpuacct.usage").read_text()) / 1e9
+                return int(_read(f"{self.cpu_folder}/cpuacct.usage")) / 1e9
         return None
 
     def used_bytes(self) -> int:
         """Return the bytes of private and shared memory, memory files and scratch files, without cached files."""
         names = ("total_rss", "total_shmem", "total_swap") if self.version == 1 else ("anon", "shmem")
-        facts = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
-        return sum(int(facts.get(name, 0)) for name in names)
+        text = _read(f"{self.folder}/memory.stat")
+        return sum(_value(text, name) for name in names)
 
     def oom_kills(self) -> int:
         """Return how many of its processes the kernel has killed for lack of memory (the group's or the machine's)."""
@@ -91,8 +91,7 @@ class MemoryGroup:
         return self._count("memory.events", "max") > 0
 
     def _count(self, name: str, key: str) -> int:
-        lines = (self.folder / name).read_text().splitlines()
-        return next((int(line.split()[1]) for line in lines if line.startswith(f"{key} ")), 0)
+        return _value(_read(f"{self.folder}/{name}"), key)
 
     def processes(self) -> list[int]:
         """Return the numbers of its processes; 0 stands for a process in an invisible process namespace."""
@@ -125,6 +124,21 @@ class MemoryGroup:
         """Remove the group; return False if it is not empty, and leave it to ``remove_stale``. May be called twice."""
         until = time.monotonic() + timeout
         return all([_remove(folder, until) for folder in (self.folder, self.cpu_folder) if folder is not None])
+
+
+def _read(path: str) -> str:
+    """Return what the kernel says in a small file: a tenth of what ``Path.read_text`` takes, many times a second."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 1 << 16).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _value(text: str, name: str) -> int:
+    """Return the number behind a name at the beginning of a line; 0 without such a line."""
+    _, found, rest = f"\n{text}".partition(f"\n{name} ")
+    return int(rest.partition("\n")[0]) if found else 0
 
 
 def _remove(folder: Path, until: float) -> bool:

@@ -87,6 +87,18 @@ class ResourceMonitor:
             return found
         return []
 
+    def kill_namespace(self) -> bool:
+        """Kill the first process of the namespace below this one, with which the kernel kills all others in it.
+
+        Return whether there was one.
+        """
+        with contextlib.suppress(psutil.Error):
+            for first in descendants(psutil.Process(self._pid), deep=False):
+                if first.ppid() == self._pid:  # its number has not passed to another process
+                    first.kill()
+                    return True
+        return False
+
     def kill_seen(self) -> None:
         """Kill every descendant that was ever seen, including those that have left the process tree."""
         for process in self._seen.values():

@@ -78,6 +78,7 @@ class SandboxProcess:
         self._cancelled = cancelled
         self._channel = PolledChannel(ours)
         self._next_check = 0.0
+        self._kill_begun = self._killed = False
         try:
             self._process, group = _launch(command, environment, theirs, memory_mb, groups)
         except BaseException:
@@ -252,9 +253,9 @@ class SandboxProcess:
         return False
 
     def begin_kill(self) -> None:
-        """Send SIGKILL to all processes inside, and return at once: ``kill`` waits until they are gone."""
-        if self._contained is True and self._process.poll() is None and self._monitor.processes()[1:]:
-            self._monitor.kill_seen()
+        """Send SIGKILL to the first process inside, with which all end: ``kill`` waits until they are gone."""
+        if self._contained is True and not self._kill_begun and self._process.poll() is None:
+            self._kill_begun = self._monitor.kill_namespace()
 
     def kill(self) -> None:
         """End all processes of the sandbox and wait until they are gone. May be called twice.
@@ -263,28 +264,43 @@ class SandboxProcess:
         dead, and bubblewrap, its parent, exits after it. That exit is a proof, which killing bubblewrap is not. A
         keeper is asked to end with SIGTERM, and exits when no process is left below it.
         """
+        if self._killed:
+            return
         if self._contained == "keeper" and self._process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.terminate()
                 self._process.send_signal(signal.SIGCONT)  # it may have been stopped
                 self._process.wait(_KEEPER_SECONDS)
-        if self._process.poll() is None:
-            inside = self._monitor.processes()[1:]
-            if self._contained and inside:
-                self._monitor.kill_seen()
-                _await_exit(self._process, _KILL_SECONDS)
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.kill()
-            self._process.wait()
-        self._monitor.kill_seen()  # without a sandbox: processes that have left the tree
+        if not self._kill_namespace():
+            self._kill_all()
         if (group := self._monitor.group) is not None:
             group.kill()
             group.remove()
         self._output.drain(64)
         self._output.close()
         self._channel.close()
+        self._killed = True
+
+    def _kill_namespace(self) -> bool:
+        """Kill the inside of a process namespace, unless it has been. Return whether nothing can be left of it."""
+        self.begin_kill()
+        if self._kill_begun:
+            _await_exit(self._process, _KILL_SECONDS)
+        return self._kill_begun and self._process.poll() is not None
+
+    def _kill_all(self) -> None:
+        """Kill the process and all descendants, one by one."""
+        if self._process.poll() is None:
+            inside = self._monitor.processes()[1:]
+            if self._contained and inside:
+                self._monitor.kill_seen()
+                _await_exit(self._process, 0.0 if self._kill_begun else _KILL_SECONDS)
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
+        self._monitor.kill_seen()  # without a sandbox: processes that have left the tree
 
 
 def _await_exit(process: subprocess.Popen[bytes], seconds: float) -> None:

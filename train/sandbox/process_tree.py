@@ -11,8 +11,8 @@ import os
 import psutil
 
 
-def descendants(process: psutil.Process) -> list[psutil.Process]:
-    """Return the living descendants of ``process``, parents first.
+def descendants(process: psutil.Process, *, deep: bool = True) -> list[psutil.Process]:
+    """Return the living descendants of ``process``, parents first; its children alone unless ``deep``.
 
     One may be missed while its sibling ends, until the next check.
 
@@ -20,14 +20,14 @@ def descendants(process: psutil.Process) -> list[psutil.Process]:
     every kernel has; without it, psutil is asked.
     """
     if not os.path.exists(f"/proc/{process.pid}/task/{process.pid}/children"):
-        found: list[psutil.Process] = process.children(recursive=True)
+        found: list[psutil.Process] = process.children(recursive=deep)
         return found
     waiting, known = [process.pid], {process.pid: None}
     while waiting:
         for child in _children(waiting.pop()):
             if child not in known:
                 known[child] = None
-                waiting.append(child)
+                waiting += [child] if deep else []
     found = []
     for number in list(known)[1:]:
         with contextlib.suppress(psutil.Error):  # ended meanwhile
