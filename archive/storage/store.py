@@ -46,6 +46,7 @@ from archive.records import (
 from archive.research_ideas import ResearchIdea
 from archive.storage import rows, schema
 from archive.storage.database import (
+    CATALOG,
     connect,
     connect_in_memory,
     create_atomically,
@@ -106,7 +107,7 @@ class Archive:
         try:
             schema.check(connection, path)
             if not is_new:
-                schema.upgrade(connection, clock())
+                _upgrade(connection, clock())
             return cls(path, connection, clock, checkpoint_seconds)
         except duckdb.Error as error:
             connection.close()
@@ -466,11 +467,18 @@ class Archive:
             return cursor.execute(sql, list(parameters)).fetchall()
 
 
+def _upgrade(connection: duckdb.DuckDBPyConnection, now: float) -> None:
+    """Migrate the file by a cursor, since the connection itself is for rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"USE {CATALOG}")
+        schema.upgrade(cursor, now)
+
+
 def _connect_patiently(path: Path, patience: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + patience
     while True:
         try:
-            return connect(path, read_only=False)
+            return connect(path, read_only=False, for_rows=True)
         except ArchiveLocked:
             if time.monotonic() >= deadline:
                 raise

@@ -17,6 +17,7 @@ from typing import Protocol
 from archive.records import Landed
 from search.run.controller import Forecast, RunController, RunResult
 from search.run.engine import Engine, SearchStopped
+from search.run.lookahead import SHORT_SECONDS
 from search.run.steering import SteeringOrders
 from train.executors.base import Executor, Running
 
@@ -24,10 +25,6 @@ _SOON = 0.05
 """Seconds after which moves are committed by themselves, and no longer with the next evaluation that lands."""
 _PATIENCE = 0.25
 """Seconds between checks of the clock and of the stop event; landed evaluations and proposals are taken at once."""
-
-_SHORT = 0.25
-"""Mean seconds of evaluations that are so short that a slot would be idle for much of the time that this thread needs
-to record the last one. Then each slot has a further one queued."""
 
 _STOPPING = (
     "\nStopping. What has finished is recorded. Ctrl-C again leaves at once, which loses nothing recorded either."
@@ -138,7 +135,7 @@ class SlotLoop:
         """Return how many evaluations that are ready may be submitted: for free slots, and to be queued."""
         free = self.executor.free
         slots = free + self.executor.in_flight
-        return free + (slots if self.controller.use.each < _SHORT else 0)
+        return free + (slots if self.controller.use.each < SHORT_SECONDS else 0)
 
     def _record(self, landed: Sequence[Landed]) -> None:
         """Record all landed evaluations, even if one of them ends the search. Raises SearchStopped then."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from archive.errors import ArchiveError
 from archive.records import Event
+from archive.storage.database import FOR_ROWS
 from archive.storage.store import Archive
 from archive.storage.writer import Writer
 
@@ -32,6 +33,7 @@ ROWS = st.tuples(
 def in_memory() -> tuple[duckdb.DuckDBPyConnection, Writer]:
     raw = duckdb.connect(":memory:")
     raw.execute("ATTACH ':memory:' AS archive; USE archive")
+    raw.execute(FOR_ROWS)
     for table in ("t", "u"):
         raw.execute(f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())})")
     return raw, Writer(Path("a"), raw)
@@ -48,7 +50,9 @@ def test_rows_of_one_transaction_are_those_of_one_insert_for_each(
     rows: list[tuple[str, tuple[Any, ...]]], times: int
 ) -> None:
     """Whatever the values, in the same order; a value is not cast to the type of its neighbours."""
-    (raw, writer), (plain, _) = in_memory(), in_memory()
+    (raw, writer), (other, _) = in_memory(), in_memory()
+    plain = other.cursor()  # which optimises
+    plain.execute("USE archive")
     columns = ", ".join(COLUMNS)
     with writer.transaction():
         for table, row in rows * times:
@@ -156,3 +160,12 @@ def test_a_query_of_the_search_waits_for_another_thread_s_block(tmp_path: Path) 
         leave.set()
         holding.result()
         assert asked.result() == [("first",), ("second",)]
+
+
+def test_rows_are_inserted_without_the_optimizer_and_questions_are_asked_with_it(tmp_path: Path) -> None:
+    question = "EXPLAIN SELECT count(*) FROM nodes a, nodes b WHERE a.node_id = b.node_id"
+    with Archive.open(tmp_path / "a.duckdb") as archive:
+        asked = archive.query(question)
+        rows = archive._writer._connection.execute(question).fetchall()
+    assert "Cross Product" in str(rows)
+    assert "Cross Product" not in str(asked)
