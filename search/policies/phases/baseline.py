@@ -17,8 +17,9 @@ class BaselineRuns:
 
     Slots that would wait for the first score start with the replicates at once. Failed and pending screenings count, so
     a root that fails occasionally cannot keep the search in this phase. Proposals do not wait for the replicates, which
-    are merely chosen first. The root of a deterministic task is scored once. A root that fails its first runs stops the
-    search: there is nothing to search from. Raises ValueError for ``root_runs`` < 1.
+    are merely chosen first. The root of a deterministic task is scored once; that two of its runs are equal, case by
+    case, makes no task deterministic: a child may draw random numbers where the root draws none. A root that fails its
+    first runs stops the search: there is nothing to search from. Raises ValueError for ``root_runs`` < 1.
     """
 
     ordinal: ClassVar[bool] = True
