@@ -377,8 +377,8 @@ class _Stubborn:
     def __init__(self, connection: duckdb.DuckDBPyConnection, times: int) -> None:
         self._connection, self._times = connection, times
 
-    def execute(self, sql: str, parameters: Any = None) -> object:
-        if sql == "COMMIT" and self._times:
+    def execute(self, sql: str | duckdb.Statement, parameters: Any = None) -> object:
+        if getattr(sql, "query", sql) == "COMMIT" and self._times:
             self._times -= 1
             raise duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block")
         return self._connection.execute(sql, parameters)
