@@ -12,9 +12,11 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from archive.interval import CONFIDENCE
+from archive.storage.wal import unusable_name
 from operators.config import LlmConfig, OperatorConfig
 from prepare.command_line import command
 from prepare.config import Part, Plain, SettingsError, typed
@@ -293,17 +295,30 @@ def _section(name: str, values: Plain) -> Any:
     """One field of ``Config``. Raises ValueError."""
     if name in _PARTS:
         refuse_old_names(values.get(name), name)
-        _refuse_nan(values.get(name), name)
+        _refuse_unusable(values.get(name), name)
     return _SECTIONS[name](values.get(name, _MISSING))
 
 
-def _refuse_nan(value: Any, where: str) -> None:
-    """Raise ValueError if ``nan`` is anywhere in a section: also among options that only a class of its own checks."""
+def _refuse_unusable(value: Any, where: str) -> None:
+    """Raise ValueError for ``nan``, and for text that is no UTF-8, anywhere in a section.
+
+    Also among options that only a class of its own checks.
+    """
     if isinstance(value, float) and math.isnan(value):
         raise ValueError(f"{where} is nan; expected a finite number")
+    if isinstance(value, str) and not _is_text(value):
+        raise ValueError(f"{where} is {value[:200]!r}, which has bytes that are no UTF-8; expected text")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        _refuse_nan(item, f"{where}.{key}")
+        _refuse_unusable(item, f"{where}.{key}")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _MISSING = object()
@@ -359,6 +374,8 @@ def _archive(value: Any) -> str:
     path = os.path.expanduser(str(value))
     if path.startswith("~"):
         raise ValueError(f"archive is {value!r}, and that home directory is not known; expected archive=FILE")
+    if (wrong := unusable_name(Path(path).absolute())) is not None:
+        raise ValueError(f"archive is {path[:300]!r}, a path with {wrong}; use another name or folder: archive=FILE")
     return path
 
 

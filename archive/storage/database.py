@@ -64,7 +64,14 @@ def normalised(path: Path | str) -> Path:
     text = os.path.expanduser(path)
     if text.endswith(os.sep) or text == ":memory:" or text.startswith("~") or "\0" in text:
         raise ArchiveError(f"{str(path)!r} is no name of an archive; expected that of a file")
-    return Path(text).resolve()
+    try:
+        found = Path(text).resolve()
+        found.exists()
+    except OSError as error:
+        raise ArchiveError(f"{text[:300]!r} is no name of an archive: {error.strerror}") from error
+    if (wrong := wal.unusable_name(found)) is not None:
+        raise ArchiveError(f"{str(found)[:300]!r} is no name of an archive: it has {wrong}. Use another name or folder")
+    return found
 
 
 def connect(

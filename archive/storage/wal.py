@@ -29,6 +29,8 @@ _MOST_TRIED_BYTES = 64 * 2**20
 
 SUFFIXES = (".wal", ".wal.checkpoint", ".wal.recovery")
 """DuckDB writes commits into the second one while a checkpoint empties the first, and then joins them."""
+_LONGEST_NAME = 255 - max(map(len, SUFFIXES))
+"""Bytes of an archive's name, so that those of its logs are names, too."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,22 @@ def logs(path: Path) -> tuple[Path, ...]:
     """Return the existing logs of the archive at ``path``."""
     found = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
     return tuple(log for log in found if log.exists())
+
+
+def unusable_name(path: Path) -> str | None:
+    """Return what DuckDB cannot have in the absolute path of a file, if there is something.
+
+    It takes what follows a ``?`` for options, so that all archives of a folder with one would share one log, and a
+    backslash for a slash.
+    """
+    for character in "?\\":
+        if character in str(path):
+            return f"the character {character}"
+    try:
+        size = len(str(path).encode()) and len(path.name.encode())
+    except UnicodeEncodeError:
+        return "bytes that are no UTF-8"
+    return None if size <= _LONGEST_NAME else f"a name of more than {_LONGEST_NAME} bytes"
 
 
 def has_commits(path: Path) -> bool:

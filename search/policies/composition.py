@@ -23,6 +23,7 @@ import numpy as np
 
 from archive.records import Propose, Stop, Wait
 from archive.tree import Floats, Tree
+from search.policies import validation
 from search.policies.base import Choice, Operators, OperatorView, Widened, spent_words
 from search.policies.credit import FixedWeights, OperatorCredit
 from search.policies.phases.baseline import BaselineRuns
@@ -36,6 +37,11 @@ from search.policies.selection.samplers import Sampler, Uniform, draw
 from search.policies.selection.scores import Equal, NodeScore
 from search.policies.tree_cache import Mask
 
+_METHODS = {
+    "score": "__call__", "sampler": "__call__", "opening": "choose", "recheck": "choose", "drafting": "choose",
+    "repair": "choose", "mating": "partner", "widening": "stop", "credit": "weights",
+}  # fmt: skip
+"""What each part of a composition is asked for."""
 TRIES = 64
 """Nodes to try until an operator applies to one."""
 
@@ -57,6 +63,12 @@ class Composition:
     widening: StagnationHandling = field(default_factory=StagnationHandling)
     credit: OperatorCredit = field(default_factory=FixedWeights)
     population: Population | None = None
+
+    def __post_init__(self) -> None:
+        for key, method in _METHODS.items():
+            validation.part(key, getattr(self, key), method)
+        if self.population is not None:
+            validation.part("population", self.population, "pool")
 
     @property
     def ordinal(self) -> bool:

@@ -41,3 +41,10 @@ def text(key: str, value: object) -> None:
     """Raise ValueError unless ``value`` is a non-empty string."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"policy.{key} is {value!r}; expected a name")
+
+
+def part(key: str, value: object, method: str = "__call__") -> None:
+    """Raise ValueError unless ``value`` is an object with ``method``, as a class named by ``_target_`` makes it."""
+    if not callable(getattr(value, method, None)):
+        shown = str(value)[:80]
+        raise ValueError(f"policy.{key} is {shown!r}; expected a part: policy.{key}._target_=package.module.Class")

@@ -153,6 +153,21 @@ def test_a_log_of_another_state_of_the_file_is_refused_and_kept(tmp_path: Path) 
         assert not verify(open_reader(mixed)).rows
 
 
+@pytest.mark.parametrize("name", ["a?b.duckdb", "what?/x.duckdb", "a\\b.duckdb", "n" * 300, "n" * 250, "\udcff.duckdb"])
+def test_a_name_that_duckdb_reads_otherwise_is_refused(closed: Path, name: str) -> None:
+    """Behind ``?`` it looks for options, so that the log of each file in such a folder had one name."""
+    for use in (Archive.open, scores):
+        with pytest.raises(ArchiveError, match="is no name of an archive"):
+            use(closed.parent / name)
+    assert main(["runs", "--archive", str(closed.parent / name)]) == 1
+
+
+def test_odd_names_are_names(closed: Path) -> None:
+    for name in ("a b'c\";%s.duckdb", "#x", "[a]*{b}.duckdb", "$HOME~", "é李", "n" * 240):
+        shutil.copy(closed, closed.parent / name)
+        assert scores(closed.parent / name) == NODES
+
+
 def test_a_log_without_its_file_is_no_new_archive(killed: Path) -> None:
     killed.unlink()
     with pytest.raises(ArchiveError, match=r"killed\.duckdb\.wal is left over"):

@@ -317,6 +317,10 @@ def test_a_task_without_a_direction_is_status_2(tmp_path: Path) -> None:
         (["archive=true"], ["archive is True"]),
         (["archive=:memory:"], ["archive is ':memory:'"]),
         (["archive=~nobody_here/a.duckdb"], ["archive is '~nobody_here/a.duckdb'", "home directory is not known"]),
+        (["archive=what?.duckdb"], ["archive is 'what?.duckdb', a path with the character ?"]),
+        (["archive=/tmp/a\\b/x.duckdb"], ["a path with the character \\"]),
+        ([f"archive={'n' * 250}"], ["a path with a name of more than 240 bytes"]),
+        (["archive=\udcff.duckdb"], ["bytes that are no UTF-8"]),
         (["archive=here/"], ["archive is the folder 'here/'", "archive=here/NAME.duckdb"]),
         (
             ["policy.opening._target_=search.policies.opening.Opening"],
@@ -329,6 +333,7 @@ def test_a_task_without_a_direction_is_status_2(tmp_path: Path) -> None:
         (["claim.candidates=some"], ["claim.candidates is 'some'; expected a whole number"]),
         (["budget.dollars=1"], ["budget.dollars would never end", "budget.evaluations"]),
         (["policy.score.c=high"], ["policy.score.c is 'high'"]),
+        (["task.name=a\udcff"], ["task.name is 'a\\udcff', which has bytes that are no UTF-8"]),
         (["~task"], ["task is missing; expected task=NAME"]),
         (["run=true"], ["run is true, which is no text", """write 'run="true"'"""]),
         (["run=[a]"], ["run is "]),
