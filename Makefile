@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 , := ,
 
-.PHONY: run test test-slow test-all test-again nightly data lint setup browser clean
+.PHONY: run test test-slow test-all test-again nightly data lint setup browser latex clean
 
 run: $(STAMP)
 	$(BIN)/python -m prepare
@@ -22,13 +22,13 @@ PYTEST = env $(UNSET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 test: $(DEV) data
 	$(PYTEST) -m "not slow and not nightly"
 
-test-slow: $(DEV) data browser
+test-slow: $(DEV) data browser latex
 	$(PYTEST) -m "slow and not nightly"
 
-test-all: $(DEV) data browser
+test-all: $(DEV) data browser latex
 	$(PYTEST) -m "not nightly"
 
-nightly: $(DEV) data browser
+nightly: $(DEV) data browser latex
 	$(PYTEST)
 
 # What failed the last time, alone.
@@ -43,6 +43,12 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && echo 'Installing chromium for the tests of pages ...' && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } \
 	  || echo 'No chromium: the tests of pages will be skipped.'
+
+# A PDF is made of a paper. Where pdflatex cannot be installed, that test is skipped and says so.
+latex:
+	@command -v pdflatex >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && echo 'Installing pdflatex for the test of papers ...' && apt-get -qq update && apt-get -qq install -y --no-install-recommends texlive-latex-base texlive-latex-recommended >/dev/null 2>&1; } \
+	  || echo 'No pdflatex: the test of the PDF of a paper will be skipped.'
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -318,7 +318,7 @@ def paper(options: Options) -> int:
     if built.findings:
         print(
             f"{built.folder}: {many(len(built.findings), 'finding')}; "
-            f"mend its sections and build with --draft {built.folder}"
+            f"edit its sections and build with --draft {built.folder}"
         )
         return 1
     print(built.pdf or f"{built.folder / 'paper.html'} (no PDF: {built.note})")
@@ -327,6 +327,7 @@ def paper(options: Options) -> int:
 
 def audit(options: Options) -> int:
     from archive.paper.audit import audit as faults_of
+    from archive.paper.audit import unread_pdf
 
     reader = _reader(options)
     with reader.held():
@@ -338,6 +339,8 @@ def audit(options: Options) -> int:
         print(printable(str(fault)))
     if not found:
         print(f"{options.paper}: every number, reference, run and setting is as the archive has it")
+        if unread_pdf(Path(options.paper)):
+            print("paper.pdf was not compared: there is no pdflatex here to make it again")
     return 1 if found else 0
 
 

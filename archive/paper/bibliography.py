@@ -40,6 +40,7 @@ class Reference:
 def entries(text: str) -> dict[str, Reference]:
     """Return the entries of a BibTeX text by their keys. Raises BibliographyError for one that cannot be used."""
     found: dict[str, Reference] = {}
+    titles: dict[str, str] = {}
     place = 0
     while (head := _ENTRY.search(text, place)) is not None:
         kind, key = head[1].lower(), head[2]
@@ -51,6 +52,10 @@ def entries(text: str) -> dict[str, Reference]:
             raise BibliographyError(f"the reference {key} has no {missing[0]}; expected {', '.join(_NEEDED)}")
         if key in found:
             raise BibliographyError(f"the reference {key} is there twice; give one of them another key")
+        title = re.sub(r"\W+", "", fields["title"].lower())
+        if title in titles:
+            raise BibliographyError(f"the references {titles[title]} and {key} have one title; keep one of them")
+        titles[title] = key
         found[key] = Reference(key, kind, fields)
     return found
 

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,8 +31,8 @@ from prepare.output import printable
 
 LATEX = "pdflatex"
 _SECONDS = 120.0
-_LARGEST = 200_000
-"""Characters of a section."""
+_LARGEST_FILE = 20_000_000
+"""Bytes of a file of a paper from elsewhere."""
 
 
 class PaperError(ArchiveError):
@@ -66,11 +67,12 @@ def build(study: Study, sections: Mapping[str, str], out: Path, pages: int) -> B
     _write_sections(folder, sections)
     if not found:
         _write(folder, document, pages)
-    pdf, note = (None, "") if found else _compile(folder)
+    pdf, note = (None, "") if found else typeset(folder)
     if pdf is not None:
         found += page_limit(_pages(folder), pages)
     (folder / "findings.txt").write_text("".join(f"{each.code}: {each}\n" for each in found), encoding="utf-8")
-    return Built(folder, tuple(found), pdf, note)
+    folder = _published(folder, out, study.name)
+    return Built(folder, tuple(found), None if pdf is None else folder / pdf.name, note)
 
 
 def next_attempt(out: Path, study: str) -> int:
@@ -81,14 +83,27 @@ def next_attempt(out: Path, study: str) -> int:
 
 
 def _new_folder(out: Path, study: str) -> Path:
-    """Make the folder of the next attempt. Raises PaperError."""
+    """Make the folder in which an attempt is built; a killed command leaves it. Raises PaperError."""
     try:
-        folder = out / f"{study}-{next_attempt(out, study)}"
-        (folder / "sections").mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{study}-", dir=out))
+        folder.chmod(0o755)
+        (folder / "sections").mkdir()
         (folder / "figures").mkdir()
     except OSError as error:
         raise PaperError(f"no folder for the paper can be made in {out}: {error}") from error
     return folder
+
+
+def _published(folder: Path, out: Path, study: str) -> Path:
+    """Give a complete attempt its name, so that a killed command leaves no attempt that is half there."""
+    while True:
+        target = out / f"{study}-{next_attempt(out, study)}"
+        try:
+            return folder.rename(target)
+        except OSError as error:
+            if not target.exists():  # otherwise another command was faster
+                raise PaperError(f"the paper in {folder} cannot be named {target}: {error}") from error
 
 
 def _write_sections(folder: Path, sections: Mapping[str, str]) -> None:
@@ -101,12 +116,17 @@ def _write(folder: Path, document: Document, pages: int) -> None:
     study = document.study
     facts = {"study": study.name, "digest": study.registered.digest, "pages": pages}
     (folder / "paper.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    numbers = {key: {"value": value, "sql": study.sql(key)} for key, value in document.values().items()}
-    (folder / "numbers.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    (folder / "numbers.json").write_text(numbers_of(document), encoding="utf-8")
     for name in document.figures:
         draw(name, study, folder / "figures")
     (folder / "paper.tex").write_text(document.latex(), encoding="utf-8")
     (folder / "paper.html").write_text(document.html(), encoding="utf-8")
+
+
+def numbers_of(document: Document) -> str:
+    """Return key -> value as printed and the query behind it, as JSON."""
+    values = document.values().items()
+    return json.dumps({key: {"value": value, "sql": document.study.sql(key)} for key, value in values}, indent=1)
 
 
 def read_sections(folder: Path) -> dict[str, str]:
@@ -114,7 +134,7 @@ def read_sections(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in prose.TITLES:
         path = folder / "sections" / f"{name}.tex"
-        found[name] = read_text(path, folder) if path.is_file() else ""
+        found[name] = read_text(path, folder).replace("\r\n", "\n") if path.is_file() else ""
     if not any(found.values()):
         raise PaperError(f"{folder} is no paper: expected sections/abstract.tex and others in it")
     return found
@@ -123,24 +143,57 @@ def read_sections(folder: Path) -> dict[str, str]:
 def read_text(path: Path, folder: Path) -> str:
     """Return the text of a file of a paper that may come from elsewhere. Raises PaperError for one outside of it."""
     try:
-        if not path.resolve().is_relative_to(folder.resolve()) or path.stat().st_size > 4 * _LARGEST:
+        return read_bytes(path, folder).decode()
+    except UnicodeDecodeError as error:
+        raise PaperError(f"{path} cannot be read: {error}") from error
+
+
+def read_bytes(path: Path, folder: Path) -> bytes:
+    """Return a file of a paper that may come from elsewhere. Raises PaperError for one outside of it."""
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()) or path.stat().st_size > _LARGEST_FILE:
             raise PaperError(
-                f"{path} lies outside of the paper or is larger than {4 * _LARGEST:,} bytes; it is not read"
+                f"{path} lies outside of the paper or is larger than {_LARGEST_FILE:,} bytes; it is not read"
             )
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise PaperError(f"{path} cannot be read: {error}") from error
 
 
 # ---------------------------------------------------------------- PDF
 
 
-def _compile(folder: Path) -> tuple[Path | None, str]:
-    """Run pdfLaTeX twice, for references. Return the PDF, or why there is none."""
+def has_latex() -> bool:
+    """Return whether pdfLaTeX is here."""
+    return shutil.which(LATEX) is not None
+
+
+def typeset_again(folder: Path, document: Document) -> bytes | None:
+    """Return the PDF of a paper, made of the archive and the figures of ``folder``; None if pdfLaTeX is not here.
+
+    Raises PaperError if pdfLaTeX fails.
+    """
+    if not has_latex():
+        return None
+    with tempfile.TemporaryDirectory(prefix="treewright-") as scratch:
+        target = Path(scratch)
+        (target / "figures").mkdir()
+        (target / "paper.tex").write_text(document.latex(), encoding="utf-8")
+        for name in document.figures:
+            (target / "figures" / f"{name}.pdf").write_bytes(read_bytes(folder / "figures" / f"{name}.pdf", folder))
+        pdf, note = typeset(target)
+        if pdf is None:
+            raise PaperError(f"the PDF cannot be made again: {note}")
+        return pdf.read_bytes()
+
+
+def typeset(folder: Path) -> tuple[Path | None, str]:
+    """Run pdfLaTeX twice, for references. Return the PDF, or why there is none. Equal files give equal PDFs."""
     if (program := shutil.which(LATEX)) is None:
         return (
             None,
-            f"there is no {LATEX} (Debian: apt-get install texlive-latex-base); paper.tex and paper.html are complete",
+            f"there is no {LATEX} (Debian: apt-get install texlive-latex-base); paper.tex and paper.html are complete, "
+            "and their pages were not counted",
         )
     words = [program, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
     surroundings = {

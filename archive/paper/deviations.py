@@ -14,6 +14,8 @@ from archive.records import sha256
 Code = Literal[
     "plan", "order", "missing", "unfinished", "seed", "settings", "baseline", "leak", "budget", "stage", "unplanned"
 ]
+BIBLIOGRAPHY = "bibliography_sha256"
+"""The name, in a plan, of the digest of the bibliography that was registered with it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,13 @@ FROM runs AS r JOIN study_runs AS s USING (run) WHERE s.study = ? ORDER BY r.run
 """
 
 
+_GONE = """
+SELECT m.run, count(*) FROM moves AS m JOIN study_runs AS s USING (run)
+WHERE s.study = ? AND exists(FROM decisions AS d WHERE d.run = m.run AND d.kind IN ('champion', 'no_champion'))
+    AND NOT exists(FROM evaluations AS e WHERE e.run = m.run AND e.move = m.move)
+    AND NOT exists(FROM refusals AS f WHERE f.run = m.run AND f.move = m.move)
+GROUP BY m.run ORDER BY m.run
+"""
 _LEAKED = """
 SELECT run, count(*) FROM study_evaluations
 WHERE study = ? AND (purpose = 'screen' AND split = 'holdout' OR purpose = 'report' AND split <> 'holdout')
@@ -91,12 +100,14 @@ def deviations(reader: Reader, study: str) -> tuple[Deviation, ...]:
             found.append(Deviation("missing", run, f"run {run} is registered and was not made"))
         else:
             found += _of_a_run(registered, run, *made[run])
-    return (*found, *_leaks(reader, registered), *_of_budgets(reader, registered))
+    return (*found, *_gone(reader, registered), *_leaks(reader, registered), *_of_budgets(reader, registered))
 
 
 def _of_the_plan(reader: Reader, registered: Registration) -> Iterator[Deviation]:
     if sha256(registered.text) != registered.digest:
         yield Deviation("plan", "", "the registered plan does not have the digest that was registered with it")
+    if sha256(registered.bibliography) != registered.plan.get(BIBLIOGRAPHY, sha256(registered.bibliography)):
+        yield Deviation("plan", "", "the bibliography is not the one that was registered with the plan")
     ((times,),) = reader.query("SELECT count(*) FROM studies WHERE study = ?", [registered.study]).rows
     if times > 1:
         yield Deviation("plan", "", f"a plan of this name is registered {times} times; the first one counts")
@@ -135,6 +146,12 @@ def differing(plan: Mapping[str, Any], made: Mapping[str, Any], prefix: str = ""
             yield from differing(ours, theirs, f"{full}.")
         elif ours != theirs:
             yield full
+
+
+def _gone(reader: Reader, registered: Registration) -> Iterator[Deviation]:
+    """Moves of runs that came to their verdict without a result: somebody has taken the evaluation out."""
+    for run, count in reader.query(_GONE, [registered.study]).rows:
+        yield Deviation("missing", run, f"run {run} has {count} moves without an evaluation or a refusal")
 
 
 def _leaks(reader: Reader, registered: Registration) -> Iterator[Deviation]:

@@ -18,10 +18,15 @@ from archive.paper.prose import TITLES
 
 _HEAD = r"""\documentclass[10pt,twocolumn]{article}
 \usepackage[T1]{fontenc}
+\usepackage{ae}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=1.9cm]{geometry}
 \usepackage{graphicx}
-\usepackage[font=small]{caption}
+\makeatletter
+\long\def\@makecaption#1#2{\vskip\abovecaptionskip{\small #1: #2\par}\vskip\belowcaptionskip}
+\makeatother
+\setlength{\abovecaptionskip}{0.5em}
+\setlength{\belowcaptionskip}{0.5em}
 \newcommand{\twdef}[2]{\expandafter\gdef\csname tw:#1\endcsname{#2}}
 \newcommand{\tw}[1]{\csname tw:#1\endcsname}
 \setlength{\emergencystretch}{3em}
@@ -35,6 +40,7 @@ _HEAD = r"""\documentclass[10pt,twocolumn]{article}
 \setlength{\textfloatsep}{1em}
 \setlength{\floatsep}{1em}
 \raggedbottom
+\ifdefined\pdftrailerid\pdftrailerid{}\fi
 """
 _BYLINE = "Made by Treewright from the archive of its runs"
 _NUMBER = re.compile(r"\\tw\{([^{}]*)\}")

@@ -243,6 +243,7 @@ def as_csv(name: str, study: Study) -> str:
 def draw(name: str, study: Study, folder: Path) -> None:
     """Write NAME.pdf, NAME.png and NAME.csv. Raises ArchiveError without matplotlib."""
     try:
+        import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as Canvas
     except ImportError as error:
@@ -250,18 +251,19 @@ def draw(name: str, study: Study, folder: Path) -> None:
             f"figures need matplotlib ({error}); install it with: pip install 'treewright[plots]'"
         ) from error
     figure = FIGURES[name]
-    canvas = Canvas(figsize=(3.4, figure.height), layout="constrained")
-    FigureCanvasAgg(canvas)
-    axes = canvas.add_subplot()
-    axes.tick_params(labelsize=7)
-    axes.grid(color=_GRID, linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.paint(axes, figure.rows(study), study)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set_fontsize(8)
-    canvas.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-    canvas.savefig(folder / f"{name}.png", dpi=200)
+    with mpl.rc_context({**mpl.rcParamsDefault, "pdf.compression": 0}):  # equal rows give equal files
+        canvas = Canvas(figsize=(3.4, figure.height), layout="constrained")
+        FigureCanvasAgg(canvas)
+        axes = canvas.add_subplot()
+        axes.tick_params(labelsize=7)
+        axes.grid(color=_GRID, linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.paint(axes, figure.rows(study), study)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_fontsize(8)
+        canvas.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+        canvas.savefig(folder / f"{name}.png", dpi=200)
     (folder / f"{name}.csv").write_text(as_csv(name, study), encoding="utf-8")
 
 

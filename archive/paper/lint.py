@@ -9,18 +9,22 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from archive.paper.assertions import improvements, leaks, quotations, sources
+from archive.paper.bindings import bound
 from archive.paper.document import Document
 from archive.paper.floats import ABLATED, FIGURES, TABLES
+from archive.paper.literals import Typed, typed
 from archive.paper.markup import MarkupError, tokens
-from archive.paper.numbers import DEVIATIONS, Study, UnknownNumber
+from archive.paper.numbers import DEVIATIONS, VERDICT, UnknownNumber
 from archive.paper.prose import TITLES
+from archive.paper.reading import sentences
 
 Code = Literal[
     "markup",
     "unbound",
-    "end",
+    "bound",
     "unknown",
     "placeholder",
     "section",
@@ -28,29 +32,18 @@ Code = Literal[
     "figure",
     "citation",
     "claim",
+    "leak",
     "unreported",
     "pages",
 ]
-BOUND = ("abstract", "results", "ablations")
-"""Sections in which every number is bound or a setting. In others it may stand in the seed or beside a citation."""
-_NUMBER = re.compile(r"(?<![\w.])(?<!\w-)\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?(?![\w])")
 _PLACEHOLDERS = re.compile(
     r"\b(?:todo|tbd|fixme|xxx+|lorem ipsum)\b|\?\?|\bhere\s*\]|\[\s*(?:insert|citation|figure|your)\b|"
     r"\b(?:conclusions?|results|abstract|text)\s+(?:go(?:es)?\s+)?here\b",
     re.IGNORECASE,
 )
-_IMPROVES = re.compile(
-    r"\b(?:improv\w+|outperform\w*|better than|superior|beats?|significant\w*|is supported|confirms?|proves?)\b",
-    re.IGNORECASE,
-)
-_DENIES = re.compile(r"\b(?:no|not|nor|neither|never|cannot|without|if|whether|counts as)\b", re.IGNORECASE)
-_KEYS = re.compile(r"\\(?:tw|ref|twfigure|twtable)\{[^{}]*\}")
-_BOUNDS = re.compile(r"\b(?:ends?|bounds?|limits?|lower|upper|least|most)\b", re.IGNORECASE)
 _LONGEST_REPEAT = 60
-_SEED_FILES = """
-SELECT DISTINCT s.text FROM study_runs AS r JOIN nodes AS n USING (run) JOIN files AS f USING (node_id)
-JOIN sources AS s USING (sha) WHERE r.study = ? AND n.operator = 'seed'
-"""
+_SAME = 0.6
+"""Two sentences are one if so much of their groups of three words is shared: one word in twelve may differ."""
 
 
 @dataclass(frozen=True)
@@ -121,92 +114,20 @@ def _unknown(document: Document) -> Iterator[LintFinding]:
                 )
 
 
-# ---------------------------------------------------------------- numbers
+# ---------------------------------------------------------------- sentences
 
 
-def _unbound(document: Document) -> Iterator[LintFinding]:
-    allowed = settings(document.study.registered.plan)
-    known = allowed | _numbers_of_seed(document.study)
-    for name, body in document.sections.items():
-        free = name not in BOUND
-        for first, sentence in _sentences(_KEYS.sub("", body)):
-            if free and "\\cite{" in sentence:
-                continue  # the numbers of somebody else's paper
-            for line, literal in _literals(first, sentence):
-                if literal not in (known if free else allowed):
-                    words = f"{literal} is neither bound to a query (\\tw) nor a setting of the registered plan"
-                    rest = ", stands in no seed program, and its sentence cites nothing" if free else ""
-                    yield LintFinding("unbound", name, line, words + rest)
-
-
-def _literals(first: int, sentence: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and the text of each number. ``first``: the line of the first word."""
-    sentence = sentence.lstrip()
-    for match in _NUMBER.finditer(sentence):
-        yield first + sentence[: match.start()].count("\n"), match[0].replace(",", "")
-
-
-def _numbers_of_seed(study: Study) -> set[str]:
-    """Return the numbers in the files of the seed program, which a description of the method may name."""
-    texts = study.reader.query(_SEED_FILES, [study.name]).rows
-    return {match[0] for (text,) in texts for match in _NUMBER.finditer(text)}
-
-
-def _ends(document: Document) -> Iterator[LintFinding]:
-    """Ends of intervals that stand without the other end, and are not called a bound."""
-    for name, body in document.sections.items():
-        for line, sentence in _sentences(body):
-            ends = Counter(re.findall(r"\\tw\{([\w.]+)\.(low|high)((?:@[^{}]*)?)\}", sentence))
-            for (quantity, end, place), count in ends.items():
-                other = "high" if end == "low" else "low"
-                if count > ends[(quantity, other, place)] and not _BOUNDS.search(sentence):
-                    words = (
-                        f"{quantity}.{end}{place} is an end of an interval and stands alone, or in place of the number"
-                    )
-                    yield LintFinding("end", name, line, words)
-
-
-def settings(plan: Any) -> set[str]:
-    """Return the numbers of a registered plan as they may be written, those in its texts too."""
-    if isinstance(plan, dict):
-        return set().union(*(settings(value) for name, value in plan.items() if name not in ("baseline", "digest")))
-    if isinstance(plan, list):
-        return set().union(*map(settings, plan))
-    if isinstance(plan, str):
-        return {match[0] for match in _NUMBER.finditer(plan)}
-    if isinstance(plan, bool) or not isinstance(plan, int | float):
-        return set()
-    return {f"{plan:g}", str(plan), *({f"{100 * plan:g}"} if 0 < plan < 1 else ())}
-
-
-# ---------------------------------------------------------------- claims
-
-
-def _claims(document: Document) -> Iterator[LintFinding]:
-    """Sentences that claim an improvement though the interval of the mean gain, or of their own, is not above zero."""
+def _of_sentences(document: Document) -> Iterator[LintFinding]:
+    """What is wrong with single sentences: their numbers, claims and sources."""
     study = document.study
-    whole = _is_unsure(study.interval("gain"))
-    for name in ("abstract", "results", "ablations"):
-        for line, sentence in _sentences(document.sections[name]):
-            if not _IMPROVES.search(sentence) or _DENIES.search(sentence):
-                continue
-            own = [key for key in re.findall(r"\\tw\{((?:claim\.gain|loss|gain)(?:@[^{}]*)?)\}", sentence)]
-            unsure = [key for key in own if _is_unsure(study.interval(key))] or ([] if own or not whole else ["gain"])
-            if unsure:
-                yield LintFinding(
-                    "claim", name, line, f"claims an improvement, and the interval of {unsure[0]} is not above zero"
-                )
-
-
-def _is_unsure(interval: tuple[float, float] | None) -> bool:
-    return interval is None or interval[0] <= 0
-
-
-def _sentences(body: str) -> Iterator[tuple[int, str]]:
-    for match in re.finditer(r"(?:[^.]|\.(?=\S))+(?:\.|$)", body):
-        start = match.start() + len(match[0]) - len(match[0].lstrip())
-        if match[0].strip():
-            yield 1 + body[:start].count("\n"), match[0]
+    allowed, quoted = Typed.of(study), quotations(study.registered.plan["hypothesis"])
+    for name, body in document.sections.items():
+        for each in sentences(name, body):
+            yield from (LintFinding("unbound", name, *found) for found in typed(document, each, allowed))
+            yield from (LintFinding("bound", name, *found) for found in bound(study, each))
+            yield from (LintFinding("claim", name, *found) for found in improvements(study, each, quoted))
+            yield from (LintFinding("leak", name, *found) for found in leaks(each))
+            yield from (LintFinding("citation", name, *found) for found in sources(document, each))
 
 
 # ---------------------------------------------------------------- form
@@ -221,16 +142,27 @@ def _placeholders(document: Document) -> Iterator[LintFinding]:
 
 
 def _repeated(document: Document) -> Iterator[LintFinding]:
-    """Paragraphs and long sentences that stand in the paper twice."""
-    seen: dict[str, str] = {}
+    """Sentences that stand in the paper twice, also with a few words changed. The hypothesis may be quoted again."""
+    hypothesis = " ".join(document.study.registered.plan["hypothesis"].lower().split())
+    seen: list[tuple[str, frozenset[tuple[str, ...]]]] = []
     for name, body in document.sections.items():
-        for line, sentence in _sentences(body):
-            words = " ".join(sentence.split())
-            if len(words) < _LONGEST_REPEAT or "\\emph" in words:
+        for each in sentences(name, body):
+            text = " ".join(each.text.lower().split()).replace(hypothesis, "")
+            threes = _threes(text) if not each.keys else frozenset({(text,)})  # numbers may be said twice
+            if len(text) < _LONGEST_REPEAT or not threes:
                 continue
-            if words in seen:
-                yield LintFinding("repeated", name, line, f"the sentence stands in {seen[words]} too: {words[:50]!r}")
-            seen[words] = name
+            if (other := next((where for where, there in seen if _is_same(threes, there)), None)) is not None:
+                yield LintFinding("repeated", name, each.line, f"the sentence stands in {other} too: {text[:50]!r}")
+            seen.append((name, threes))
+
+
+def _threes(text: str) -> frozenset[tuple[str, ...]]:
+    words = text.split()
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
+
+
+def _is_same(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> bool:
+    return len(a & b) >= _SAME * min(len(a), len(b)) and max(len(a), len(b)) <= 2 * min(len(a), len(b))
 
 
 def _figures(document: Document) -> Iterator[LintFinding]:
@@ -258,6 +190,10 @@ def _unreported(document: Document) -> Iterator[LintFinding]:
         yield LintFinding("unreported", "results", 0, "the registered runs are not reported; put \\twtable{runs} there")
     if DEVIATIONS not in (token.text for _, token in document.tokens("tw")):
         yield LintFinding("unreported", "limitations", 0, "the deviations are not listed; put \\tw{deviations} there")
+    for section in ("abstract", "results"):
+        if (section, VERDICT) not in ((name, token.text) for name, token in document.tokens("tw")):
+            words = "the verdict of the registered analysis is not there; say that the hypothesis is \\tw{verdict}"
+            yield LintFinding("unreported", section, 0, words)
     if "settings" not in document.tables:
         yield LintFinding("unreported", "setup", 0, "the settings are not described; put \\twtable{settings} there")
     if "ablation" not in document.tables and document.study.reader.query(ABLATED, [document.study.name]).rows:
@@ -266,5 +202,5 @@ def _unreported(document: Document) -> Iterator[LintFinding]:
 
 
 _CHECKS: tuple[Callable[[Document], Iterator[LintFinding]], ...] = (
-    _unbound, _ends, _claims, _placeholders, _repeated, _figures, _unreported,
+    _of_sentences, _placeholders, _repeated, _figures, _unreported,
 )  # fmt: skip

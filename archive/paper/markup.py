@@ -1,7 +1,7 @@
 r"""The text of a section: a small part of LaTeX, read as data: text of a model can do no harm.
 
     \tw{KEY}  \cite{KEY}  \ref{fig:NAME}  \twfigure{NAME}  \twtable{NAME}
-    \emph{..}  \textbf{..}  \texttt{..}  $..$ of a few signs  \% \& \_ \# \$  -- and ~
+    \emph{..}  \textbf{..}  \texttt{..}  $..$ of a few signs  \% \& \_ \# \$ \{ \}  -- and ~
 
 An empty line ends a paragraph. Everything else that means something to LaTeX is refused with its line.
 """
@@ -20,13 +20,22 @@ Kind = Literal[
     "tw", "cite", "ref", "twfigure", "twtable", "emph", "textbf", "texttt", "math", "escaped", "space", "text"
 ]
 
+_SIGNS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+          **{sign: f"\\{sign}" for sign in "%&_#${}"}}  # fmt: skip
+"""Signs that mean something to LaTeX -> how they are written."""
+_READ = {written: sign for sign, written in _SIGNS.items()}
+_ESCAPED = r"\\(?:[%&_#${}]|text(?:backslash|asciitilde|asciicircum)\{\})"
 _TOKEN = re.compile(
-    r"\\(?P<name>tw|cite|ref|twfigure|twtable|emph|textbf|texttt)\{(?P<argument>(?:[^{}\\$&%#~^]|\\[%&_#$])*)\}"
-    r"|\$(?P<math>(?:[0-9A-Za-z+\-*/=<>().,:|'\s]|[_^](?=\w|\{\w+\})|(?<=[_^])\{\w+\}|\\(?:times|pm|le|ge|cdot|sigma|log|sum)\b)*)\$"
-    r"|\\(?P<escaped>[%&_#$])"
+    rf"\\(?P<name>tw|cite|ref|twfigure|twtable|emph|textbf|texttt)\{{(?P<argument>(?:[^{{}}\\$&%#~^]|{_ESCAPED})*)\}}"
+    r"|\$(?P<math>(?:[0-9A-Za-z+\-*/=<>().,:|'\s]|[_^](?=\w|\{\w+\})|(?<=[_^])\{\w+\}|"
+    r"\\(?:times|pm|le|ge|cdot|sigma|log|sum)(?![A-Za-z]))*)\$"
+    rf"|(?P<escaped>{_ESCAPED})"
     r"|(?P<space>~|\n[ \t]*\n\s*)"
     r"|(?P<text>[^\\{}$&%#_^~\n]+|\n)"
 )
+_STRANGE = re.compile("[^\\n\\t\\x20-\\x7e\\xa1-\\xac\\xae-\\u017f–—‘’“”…]")
+"""Characters that a reader cannot tell from others, or that pdfLaTeX does not print: digits of other scripts, blanks of
+no width."""
 _ENVIRONMENTS = {"emph": "em", "textbf": "strong", "texttt": "code"}
 
 
@@ -50,6 +59,9 @@ class MarkupToken:
 
 def tokens(body: str) -> Iterator[MarkupToken]:
     """Yield the pieces of a section. Raises MarkupError."""
+    if strange := _STRANGE.search(body):
+        words = f"U+{ord(strange[0]):04X} is not allowed in a section; use letters of Latin scripts, and ASCII"
+        raise MarkupError(1 + body[: strange.start()].count("\n"), words)
     place, line = 0, 1
     while place < len(body):
         match = _TOKEN.match(body, place)
@@ -71,16 +83,15 @@ def _token(match: re.Match[str], line: int) -> MarkupToken:
 
 def escape(text: str) -> str:
     """Return plain text as LaTeX. Control characters and what pdfLaTeX cannot print become a question mark."""
-    signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "{": r"\{", "}": r"\}",
-             **{sign: f"\\{sign}" for sign in "%&_#$"}}  # fmt: skip
-    return "".join(signs.get(c, c if c.isprintable() and ord(c) < 0x180 else "?") for c in " ".join(text.split()))
+    return "".join(_SIGNS.get(c, c if c.isprintable() and ord(c) < 0x180 else "?") for c in " ".join(text.split()))
 
 
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text)
+def unescaped(text: str) -> str:
+    """Return the signs that ``escape`` has written."""
+    return re.sub(_ESCAPED, lambda match: _READ[match[0]], text)
 
 
-def _typographic(text: str) -> str:
+def typographic(text: str) -> str:
     for plain, sign in (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”")):
         text = text.replace(plain, sign)
     return text
@@ -100,11 +111,13 @@ def as_html(
             out.append(f"</p>\n{float_(token.kind, token.text)}\n<p>")
         elif token.kind in _ENVIRONMENTS:
             name = _ENVIRONMENTS[token.kind]
-            out.append(f"<{name}>{html.escape(_unescaped(token.text))}</{name}>")
+            out.append(f"<{name}>{html.escape(unescaped(token.text))}</{name}>")
         elif token.kind == "math":
             out.append(f"<i>{html.escape(token.text)}</i>")
         elif token.kind == "space":
             out.append(" " if token.text == "~" else "</p>\n<p>")
+        elif token.kind == "escaped":
+            out.append(html.escape(unescaped(token.text)))
         else:
-            out.append(html.escape(_typographic(token.text)))
+            out.append(html.escape(typographic(token.text)))
     return f"<p>{''.join(out)}</p>".replace("<p></p>", "").replace("<p>\n</p>", "")

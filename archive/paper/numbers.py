@@ -26,6 +26,10 @@ Form = Literal["count", "score", "gain", "setting", "text"]
 _KEY = re.compile(r"([a-z][a-z.]*)(?:@([\w.+-]+(?:/[\w.+-]+)*))?")
 DEVIATIONS = "deviations"
 """The key of the list of deviations, which takes several queries."""
+VERDICT = "verdict"
+"""The key of what the registered analysis says of the hypothesis: ``supported`` or ``not supported``."""
+_OF_SEVERAL = {DEVIATIONS: "see archive/paper/deviations.py", VERDICT: "the queries of gain.low and gain, and the plan"}
+"""Keys of texts that take several queries -> what stands for them."""
 MISSING = "n/a"
 """The value of a quantity that the archive has no row for."""
 
@@ -86,6 +90,8 @@ class Study:
     def _looked_up(self, key: str) -> Any:
         if key == DEVIATIONS:
             return "; ".join(each.words for each in deviations(self.reader, self.name)) or "none"
+        if key == VERDICT:
+            return "supported" if self.supported else "not supported"
         quantity, arguments = _quantity(key)
         rows = self.reader.query(quantity.sql, [self.name, *arguments]).rows
         return quantity.reduce(rows, self.registered)
@@ -95,14 +101,25 @@ class Study:
         value = self.value(key)
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return MISSING
-        return str(value) if key == DEVIATIONS else _FORMS[_quantity(key)[0].form](value)
+        return str(value) if key in _OF_SEVERAL else _FORMS[_quantity(key)[0].form](value)
+
+    def seed_texts(self) -> list[str]:
+        """Return the texts of the seed program's files."""
+        return [str(text) for (text,) in self.reader.query(_SEED_FILES, [self.name]).rows]
+
+    @property
+    def supported(self) -> bool:
+        """Whether the interval of the mean gain is above zero, and the mean no smaller than the plan asks."""
+        interval, gain = self.interval("gain"), self.value("gain")
+        least = self.registered.plan["smallest_gain"] or 0
+        return interval is not None and interval[0] > 0 and gain is not None and gain >= least
 
     def is_text(self, key: str) -> bool:
-        return key == DEVIATIONS or _quantity(key)[0].form == "text"
+        return key in _OF_SEVERAL or _quantity(key)[0].form == "text"
 
     def sql(self, key: str) -> str:
         """Return the query behind a key, for a reader. Raises UnknownNumber."""
-        return "see archive/paper/deviations.py" if key == DEVIATIONS else " ".join(_quantity(key)[0].sql.split())
+        return _OF_SEVERAL.get(key) or " ".join(_quantity(key)[0].sql.split())
 
     def interval(self, prefix: str) -> tuple[float, float] | None:
         """Return the ends of the interval that two keys give: ``gain`` -> ``gain.low``, ``gain.high``."""
@@ -116,7 +133,9 @@ def _quantity(key: str) -> tuple[Quantity, list[str]]:
     quantity = None if match is None else QUANTITIES.get(match[1])
     arguments = [] if match is None or match[2] is None else match[2].split("/")
     if quantity is None or len(arguments) != quantity.arguments:
-        raise UnknownNumber(f"there is no number {key!r}; the names are {', '.join(sorted(QUANTITIES))}")
+        raise UnknownNumber(
+            f"there is no number {key!r}; the names are {', '.join(sorted([*QUANTITIES, *_OF_SEVERAL]))}"
+        )
     return quantity, arguments
 
 
@@ -136,6 +155,10 @@ _FORMS: dict[Form, Callable[[Any], str]] = {
 
 # ---------------------------------------------------------------- queries
 
+_SEED_FILES = """
+SELECT DISTINCT s.text FROM study_runs AS r JOIN nodes AS n USING (run) JOIN files AS f USING (node_id)
+JOIN sources AS s USING (sha) WHERE r.study = $1 AND n.operator = 'seed'
+"""
 _MEANS = """
 WITH means AS (
     SELECT run, node_id, avg(score) AS score, min(operator) AS operator,

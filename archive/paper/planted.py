@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from archive.paper.audit import audit, facts_of
 from archive.paper.build import PaperError, read_sections, read_text
 from archive.paper.document import Document
-from archive.paper.lint import BOUND
+from archive.paper.literals import BOUND
 from archive.paper.numbers import RememberingReader, Study
 from archive.query.query import Reader, held, open_reader
 from archive.storage.backup import copied
@@ -184,4 +184,4 @@ def _found(paper: Path, plant: Plant, study: Study, reader: Reader) -> bool:
     files = {"paper.tex": document.latex(), "paper.html": document.html(), **dict([plant.file] if plant.file else [])}
     for name, text in files.items():
         (paper / name).write_text(text, encoding="utf-8")
-    return bool(audit(paper, reader))
+    return bool(audit(paper, reader, pictures=False))

@@ -29,8 +29,6 @@ class StudyFacts:
     """What decides between sentences."""
 
     study: Study
-    supported: bool
-    """Whether the interval of the mean gain is above zero, and the mean is worth reporting."""
     exact: bool
     same_data: bool
     """Whether the claims repeat the screenings, since the task has no other data."""
@@ -42,17 +40,14 @@ class StudyFacts:
 
     @classmethod
     def of(cls, study: Study) -> StudyFacts:
-        plan, interval, gain = study.registered.plan, study.interval("gain"), study.value("gain")
-        enough = gain is not None and gain >= (plan["smallest_gain"] or 0)
+        plan = study.registered.plan
         codes = study.reader.query(
             "SELECT count(*) FROM decisions JOIN study_runs USING (run) WHERE study = ? AND code = 'verified'",
             [study.name],
         ).rows
         exact = bool(plan["identity"]["task"].get("deterministic"))
         ablated = bool(study.reader.query(ABLATED, [study.name]).rows)
-        return cls(
-            study, interval is not None and interval[0] > 0 and enough, exact, exact and codes[0][0] > 0, ablated
-        )
+        return cls(study, exact, exact and codes[0][0] > 0, ablated)
 
 
 def sections(study: Study) -> dict[str, str]:
@@ -73,18 +68,14 @@ _INTERVAL = r"\tw{gain} (\tw{plan.percent}\% interval \tw{gain.low} to \tw{gain.
 
 
 def _abstract(facts: StudyFacts) -> str:
-    outcome = (
-        f"The mean gain over the baseline is {_INTERVAL}, so the hypothesis is supported."
-        if facts.supported
-        else f"The mean gain over the baseline is {_INTERVAL}, so the hypothesis is not supported by these runs."
-    )
     return rf"""We test a hypothesis that was registered before the first run:
 \emph{{{escape(facts.plan["hypothesis"])}}}
 The plan names \tw{{runs}} runs of a program search on the task \texttt{{{escape(facts.plan["task"])}}}, scored by
 {_metric(facts)}
 ({_better(facts)} is better), with at most \tw{{plan.evaluations}} evaluations in all. \tw{{evaluations}}
 evaluations were made,
-of which \tw{{evaluations.failed}} failed. {outcome} Every number in this paper is the answer of a query on
+of which \tw{{evaluations.failed}} failed. The mean gain over the baseline is {_INTERVAL}, so the hypothesis is
+\tw{{verdict}}. Every number in this paper is the answer of a query on
 the archive of the runs, and every registered run is reported."""
 
 
@@ -164,9 +155,9 @@ file~\cite{raasveldt2019duckdb}, from which this paper was made.
 
 def _results(facts: StudyFacts) -> str:
     verdict = (
-        "The interval lies above zero: the hypothesis is supported."
-        if facts.supported
-        else "The hypothesis is not supported: the interval holds zero, or the mean is below the plan's smallest gain."
+        r"The interval lies above zero: the hypothesis is \tw{verdict}."
+        if facts.study.supported
+        else r"The hypothesis is \tw{verdict}: the interval holds zero, or the mean is below the plan's smallest gain."
     )
     return rf"""The baseline scores \tw{{baseline}}. Over the runs, the best screening is \tw{{best.mean@tuning}} on
 average at the end of
@@ -205,7 +196,7 @@ def _ablations(facts: StudyFacts) -> str:
 {_metric(facts)} when
 one of its changes is taken back (the numbers are in Table~\ref{{tab:ablation}}). A loss below zero means that the
 program is better without the change.
-Changes that help only together hide each other, so the losses do not add up to the gain.
+Changes that act only together hide each other, so the losses do not add up to the gain.
 
 \twfigure{{ablation}}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -38,6 +38,8 @@ ablation has taken out, merges that were never tried. An idea is novel only if n
 the files of --literature; without such a file it is known or undecided. --online asks an index on the Internet, too; an
 idea on which it is silent is never novel.
 """
+_MOST_SILENCES = 3
+"""Deadlines that one command waits for: an index that hangs costs no more, however many ideas there are."""
 _IDEAS = "SELECT name, hypothesis FROM research_ideas ORDER BY made_at, idea"
 
 
@@ -49,6 +51,8 @@ class LiteratureStore:
     index: OnlineIndex | None
     seconds: float
     """The index's time for one idea."""
+    silences: list[str] = field(default_factory=list)
+    """The titles on which the index was silent. After ``_MOST_SILENCES`` of them it is not asked again."""
 
     @property
     def empty(self) -> bool:
@@ -56,9 +60,18 @@ class LiteratureStore:
 
     def judged(self, idea: ResearchIdea, past: Sequence[Publication]) -> NoveltyFinding:
         """Return the novelty of an idea: not ``novel`` where the index is silent."""
-        online = () if self.index is None else found_online(self.index, idea.title, self.seconds)
+        online = () if self.index is None else self._online(self.index, idea.title)
         finding = judge(f"{idea.title}. {idea.hypothesis}", past, (*self.files, *(online or ())))
         return NoveltyFinding("undecided") if online is None and finding.novelty == "novel" else finding
+
+    def _online(self, index: OnlineIndex, title: str) -> tuple[Publication, ...] | None:
+        """Return what the index has; None if it is silent, now or several times before."""
+        if len(self.silences) >= _MOST_SILENCES:
+            return None
+        found = found_online(index, title, self.seconds)
+        if found is None:
+            self.silences.append(title)
+        return found
 
 
 def ideas(arguments: Sequence[str]) -> int:
@@ -178,6 +191,8 @@ def _show(
         show(MISSING)
     elif literature.empty:
         show("No literature: without --literature no idea is called novel.")
+    if literature.index is not None and len(literature.silences) >= _MOST_SILENCES:
+        show(f"{literature.index.name} was silent {len(literature.silences)} times, and was not asked again.")
     for idea in found:
         show(f"\n{idea.name}: {idea.title}")
         show(f"  hypothesis: {idea.hypothesis}\n  experiment: {idea.experiment}")

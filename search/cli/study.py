@@ -16,7 +16,7 @@ from typing import Any
 
 from archive.errors import ArchiveError
 from archive.paper.bibliography import SHIPPED, BibliographyError, entries
-from archive.paper.deviations import deviations
+from archive.paper.deviations import BIBLIOGRAPHY, deviations
 from archive.query.query import open_reader
 from archive.storage.store import Archive
 from prepare.command_line import command
@@ -133,14 +133,17 @@ def _register(plan: StudyPlan, folder: Path, config: Config, task: Task, section
     bibliography = _bibliography(plan, folder)
     identity = as_json(config.changed(**sections).identity)
     identity.pop("seed")
-    text = registered(plan, sections["policy"]["budgets"], factory.seed_files(task), identity)
+    text = registered(plan, sections["policy"]["budgets"], factory.seed_files(task), identity, bibliography)
     with Archive.open(config.archive) as archive:
         known = archive.query("SELECT plan, digest FROM studies WHERE study = ?", [plan.study])
         if not known:
             archive.register(plan.study, text, bibliography, plan.runs)
             known = archive.query("SELECT plan, digest FROM studies WHERE study = ?", [plan.study])
             show(f"Registered the plan of study {plan.study!r} before its first run: sha256 {known[0][1]}")
-    if changed := differences(json.loads(known[0][0]), json.loads(text)):
+    before, now = json.loads(known[0][0]), json.loads(text)
+    if BIBLIOGRAPHY not in before:  # registered by an earlier version
+        now.pop(BIBLIOGRAPHY)
+    if changed := differences(before, now):
         raise SettingsError(
             f"study {plan.study!r} is registered with another plan, which cannot change:\n  "
             + "\n  ".join(changed)

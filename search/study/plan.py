@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from archive.paper.deviations import BIBLIOGRAPHY
 from archive.records import Direction, Stage, sha256
 from prepare.config import SettingsError
 
@@ -127,11 +128,16 @@ def scaled(evaluations: int) -> dict[Stage, int]:
 
 
 def registered(
-    plan: StudyPlan, budgets: Mapping[Stage, int], baseline: Mapping[str, str], settings: Mapping[str, Any]
+    plan: StudyPlan,
+    budgets: Mapping[Stage, int],
+    baseline: Mapping[str, str],
+    settings: Mapping[str, Any],
+    bibliography: str,
 ) -> str:
     """Return the text that is registered: the plan with its runs, stages, baseline and settings, as canonical JSON.
 
     ``baseline``: the files of the seed program. ``settings``: what a run may not change, of any of the runs.
+    ``bibliography``: the BibTeX text that papers may cite, of which the plan has the digest.
     """
     facts = {
         **asdict(plan),
@@ -139,5 +145,6 @@ def registered(
         "stages": dict(budgets),
         "baseline": {path: sha256(text) for path, text in baseline.items()},
         "identity": dict(settings),
+        BIBLIOGRAPHY: sha256(bibliography),
     }
     return json.dumps(facts, sort_keys=True, ensure_ascii=False, indent=1)

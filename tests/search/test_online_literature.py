@@ -103,6 +103,20 @@ def test_a_server_that_hangs_is_silent_after_the_deadline(tmp_path: Path) -> Non
     assert len(asked) <= 1
 
 
+def test_an_index_that_stays_silent_is_not_asked_for_every_idea(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TREEWRIGHT_CACHE", str(tmp_path))
+    with serving(saying(b"", 503)) as (url, asked):
+        store = LiteratureStore((), index_of(f"openalex={url}"), 60)
+        found = {
+            store.judged(ResearchIdea(f"n{n}", f"Title {n}", "h", "e", "x", "r", 5, 5, "undecided", "m"), ()).novelty
+            for n in range(9)
+        }
+    assert found == {"undecided"}
+    assert len(asked) == len(store.silences) == 3
+
+
 def test_nobody_at_the_address_is_silence(tmp_path: Path) -> None:
     with serving(saying(b"")) as (url, _):
         pass
