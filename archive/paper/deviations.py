@@ -12,7 +12,18 @@ from archive.query.query import Reader
 from archive.records import sha256
 
 Code = Literal[
-    "plan", "order", "missing", "unfinished", "seed", "settings", "baseline", "leak", "budget", "stage", "unplanned"
+    "plan",
+    "order",
+    "missing",
+    "unfinished",
+    "seed",
+    "settings",
+    "baseline",
+    "leak",
+    "budget",
+    "stage",
+    "unplanned",
+    "again",
 ]
 BIBLIOGRAPHY = "bibliography_sha256"
 """The name, in a plan, of the digest of the bibliography that was registered with it."""
@@ -76,6 +87,9 @@ FROM runs AS r JOIN study_runs AS s USING (run) WHERE s.study = ? ORDER BY r.run
 """
 
 
+_OTHERS = """
+SELECT DISTINCT study FROM studies WHERE study <> ? AND lower(trim(plan ->> '$.hypothesis')) = lower(trim(?)) ORDER BY 1
+"""
 _GONE = """
 SELECT m.run, count(*) FROM moves AS m JOIN study_runs AS s USING (run)
 WHERE s.study = ? AND exists(FROM decisions AS d WHERE d.run = m.run AND d.kind IN ('champion', 'no_champion'))
@@ -100,7 +114,13 @@ def deviations(reader: Reader, study: str) -> tuple[Deviation, ...]:
             found.append(Deviation("missing", run, f"run {run} is registered and was not made"))
         else:
             found += _of_a_run(registered, run, *made[run])
-    return (*found, *_gone(reader, registered), *_leaks(reader, registered), *_of_budgets(reader, registered))
+    return (
+        *found,
+        *_again(reader, registered),
+        *_gone(reader, registered),
+        *_leaks(reader, registered),
+        *_of_budgets(reader, registered),
+    )
 
 
 def _of_the_plan(reader: Reader, registered: Registration) -> Iterator[Deviation]:
@@ -146,6 +166,12 @@ def differing(plan: Mapping[str, Any], made: Mapping[str, Any], prefix: str = ""
             yield from differing(ours, theirs, f"{full}.")
         elif ours != theirs:
             yield full
+
+
+def _again(reader: Reader, registered: Registration) -> Iterator[Deviation]:
+    """Other studies of the archive with the same hypothesis: the best of several says less than the only one."""
+    for (name,) in reader.query(_OTHERS, [registered.study, registered.plan["hypothesis"]]).rows:
+        yield Deviation("again", "", f"study {name} of this archive tests the same hypothesis")
 
 
 def _gone(reader: Reader, registered: Registration) -> Iterator[Deviation]:

@@ -288,6 +288,20 @@ def test_each_attempt_is_a_new_folder(archive: Path, built: Path, monkeypatch: p
     shutil.rmtree(again)
 
 
+def test_a_command_that_is_killed_leaves_no_attempt(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one has the same number, so that a model's answers to it are not paid for twice."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "draw", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build.build(study, prose.sections(study), tmp_path, 8)
+    assert build.next_attempt(tmp_path, "small") == 1
+
+
 @pytest.mark.slow
 def test_without_latex_there_is_html_of_the_same_content(built: Path) -> None:
     page, source = ((built / name).read_text() for name in ("paper.html", "paper.tex"))

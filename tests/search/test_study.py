@@ -144,6 +144,7 @@ def test_a_killed_study_is_resumed(tmp_path: Path, done: Path) -> None:
     [
         ("UPDATE studies SET plan = replace(plan, 'lowers', 'raises')", "plan"),
         ("UPDATE studies SET bibliography = replace(bibliography, 'Auer', 'Bauer')", "plan"),
+        ("INSERT INTO studies SELECT 'small again', * EXCLUDE (study) FROM studies", "again"),
         ("DELETE FROM evaluations WHERE run = 'small-2' AND move = 3", "missing"),
         ("INSERT INTO studies SELECT * FROM studies", "plan"),
         ("DELETE FROM study_runs WHERE run = 'small-2'", "plan"),

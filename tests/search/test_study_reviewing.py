@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "archive"))
-from study_sample import PLAN, a_study
+from study_sample import a_study
 
 from archive.__main__ import main
 from archive.llm_calls import LlmCall
 from archive.paper import build, prose
 from archive.paper.document import Document
-from archive.paper.lint import settings
 from archive.paper.numbers import Study
 from archive.paper.review import RANGES, InvalidReview, Opinion, Panel, readable, text_of
 from archive.query.query import open_reader
@@ -198,11 +197,5 @@ def test_the_checks_are_calibrated_with_flaws_of_each_kind(
     found = json.loads(capsys.readouterr().out)
     assert found["false_alarms"]["found"] == 0
     assert found["false_alarms"]["of"] == 10
-    for kind in ("missing_ablation", "duplicate_section"):
+    for kind in ("changed_number", "missing_ablation", "leaked_test", "duplicate_section"):
         assert (found[kind]["found"], found[kind]["exceptions"]) == (found[kind]["of"], [])
-    assert found["leaked_test"]["exceptions"] == ["said in the method"], "a sentence is read by no check"
-    missed = found["changed_number"]["exceptions"]
-    assert missed
-    unread = ("introduction", "method", "results: the upper end")
-    allowed = tuple(f"typed as {each}" for each in settings(PLAN))
-    assert [words for words in missed if not words.startswith(unread) and not words.endswith(allowed)] == []
