@@ -34,6 +34,11 @@ _SHOWS_OFF = re.compile(
     r"no less than|cannot be (?:denied|doubted)|not surprising\w*|no wonder|never before|not just|not merely)\b",
     re.IGNORECASE,
 )
+_DIRECTION = re.compile(
+    r"\b(?:(?P<up>larger|higher|greater|more|bigger)|smaller|lower|less|fewer) (?:scores? |values? )?"
+    r"(?:is|are) better\b",
+    re.IGNORECASE,
+)
 _DEFINES = re.compile(r"\bcounts? as \w+ (?:if|where|when)\b[^.;:]*", re.IGNORECASE)
 _DENIES = re.compile(
     r"\b(?:no|not|nor|neither|never|cannot|nothing|none|hardly|without|fails? to|failed to|unclear|cannot|does ?n.t|"
@@ -121,6 +126,14 @@ def _unhedged(text: str) -> Iterator[int]:
 def _is_unsure(study: Study, key: str) -> bool:
     interval = study.interval(key)
     return interval is None or interval[0] <= 0
+
+
+def directions(study: Study, sentence: Sentence) -> Iterator[tuple[int, str]]:
+    """Yield (line, words) if a sentence says the metric's direction the wrong way round."""
+    for match in _DIRECTION.finditer(sentence.prose):
+        if ("maximise" if match["up"] else "minimise") != study.registered.plan["direction"]:
+            words = f"{match[0]!r}, and the plan says that {study.registered.plan['metric']} is to be "
+            yield sentence.line_at(match.start()), f"{words}{study.registered.plan['direction']}d"
 
 
 def leaks(sentence: Sentence) -> Iterator[tuple[int, str]]:

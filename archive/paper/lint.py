@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from archive.paper.assertions import improvements, leaks, quotations, sources
+from archive.paper.assertions import directions, improvements, leaks, quotations, sources
 from archive.paper.bindings import bound
 from archive.paper.document import Document
 from archive.paper.floats import ABLATED, FIGURES, TABLES
@@ -126,6 +126,7 @@ def _of_sentences(document: Document) -> Iterator[LintFinding]:
             yield from (LintFinding("unbound", name, *found) for found in typed(document, each, allowed))
             yield from (LintFinding("bound", name, *found) for found in bound(study, each))
             yield from (LintFinding("claim", name, *found) for found in improvements(study, each, quoted))
+            yield from (LintFinding("claim", name, *found) for found in directions(study, each))
             yield from (LintFinding("leak", name, *found) for found in leaks(each))
             yield from (LintFinding("citation", name, *found) for found in sources(document, each))
 

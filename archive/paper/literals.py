@@ -41,6 +41,12 @@ _CARDINALS = {word: str(n) for n, word in enumerate(_SMALL.split(), 1)} | {
 _CARDINAL = re.compile(rf"\b(?:{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})\b"
                        r"(?!-(?:sided|tailed|stage|step|way|dimensional)\b)", re.IGNORECASE)  # fmt: skip
 _UNIT = r"(?:runs?|seeds?|searches|evaluations?|programs?|claims?|ablations?|trials?|experiments?)"
+_EVERYDAY_COUNT = 12
+"""Up to this number, words such as ``two`` are everyday language outside of what is reported, unless they count:"""
+_COUNTS = re.compile(
+    rf" (?:\w+ )?(?:{_UNIT}|stages?|operators?|seconds?|minutes?|hours?|days?|layers?|cores?|threads?|gpus?|tasks?)\b",
+    re.IGNORECASE,
+)
 _ONE = re.compile(
     rf"\bone (?:(?:out )?of|in) (?:the |our |its )?(?:\w+ |⟦[^⟦⟧]*⟧ )?{_UNIT}\b|"
     rf"\b(?:only|exactly|just) one {_UNIT}\b",
@@ -49,7 +55,9 @@ _ONE = re.compile(
 _FRACTIONS = re.compile(
     r"\b(?:twice|thrice|(?:re)?doubl(?:e[ds]?|ing)|tripl(?:e[ds]?|ing)|trebl(?:e[ds]?|ing)|quadrupl(?:e[ds]?|ing)|"
     r"halv(?:e[ds]?|ing)|half|halves|\w+-?fold|(?:a|one|two|three) (?:third|quarter|fifth|tenth|percent|per cent)s?|"
-    r"(?:third|quarter|fifth|tenth)s? of|orders? of magnitude|dozens?|hundreds?|thousands?|millions?|billions?)\b"
+    r"(?:third|quarter|fifth|tenth)s? of|"
+    r"(?:few|several|many|some) (?:percent|per cent)|orders? of magnitude|dozens?|hundreds?|thousands?|"
+    r"millions?|billions?)\b"
     r"(?! (?:precision|blind|descent|integral))|"
     rf"\b(?:{'|'.join(_CARDINALS)})(?:[- ]\w+)? (?:times|percent|per cent|percentage|points?)\b",
     re.IGNORECASE,
@@ -233,13 +241,15 @@ def _in_words(sentence: Sentence, text: str, allowed: Typed, document: Document)
     for match in _FRACTIONS.finditer(text):
         if match[0].lower() not in given and not _EVERYDAY.fullmatch(match[0]):
             yield match.start(), match[0]
-    if sentence.section not in BOUND:
-        return
-    yield from ((match.start(), match[0]) for match in _ONE.finditer(text))
+    free = sentence.section not in BOUND
     for match in _CARDINAL.finditer(text):
         number = _CARDINALS[match[0].lower()]
-        if number != "1" and not any(each.number == number and each.named(sentence) for each in allowed.settings):
+        everyday = number == "1" or (free and int(number) <= _EVERYDAY_COUNT and not _COUNTS.match(text, match.end()))
+        if not everyday and not _may_stand(number, match.start(), text, sentence, allowed, document if free else None):
             yield match.start(), match[0]
+    if free:
+        return
+    yield from ((match.start(), match[0]) for match in _ONE.finditer(text))
     counted = any(key.partition("@")[0].startswith(("runs", "evaluations", "failed", "loss")) for key in sentence.keys)
     if not counted and _OUTCOME.search(text):
         yield from ((match.start(), match[0]) for match in _SHARE.finditer(text))

@@ -66,6 +66,7 @@ LEAKS = (
 )  # fmt: skip
 METHOD = (
     "The constant A = 2 here.", "Here B = 1 and A = 2.", "It has 41 layers.", "The search doubled the score.",
+    "It was run with forty seeds.", "There are seven stages.", "It gains several percent.", "It has fifteen parts.",
     "With sets of 512 vectors it runs~\\cite{romera2024mathematical}.",
     "A search was published by Auer in 2003~\\cite{auer2002finite}.",
 )  # fmt: skip
@@ -140,6 +141,11 @@ def test_no_claim_gets_past_an_interval_that_holds_zero(studies: tuple[Study, St
 def test_signs_that_a_reader_cannot_tell_apart_are_refused(studies: tuple[Study, Study], sign: str) -> None:
     (finding,) = [each for each in lint(Document(studies[0], {"results": f"A.\n\nIt is {sign}."})) if each.line]
     assert (finding.code, finding.line) == ("markup", 3)
+
+
+def test_a_metric_is_not_described_the_wrong_way_round(studies: tuple[Study, Study]) -> None:
+    statements = ("Smaller is better.", "It is a loss (larger values\nare better).")
+    assert unfound(studies[0], "method", statements, "claim") == ["Smaller is better."]
 
 
 def test_honest_sentences_have_no_finding(studies: tuple[Study, Study]) -> None:
