@@ -32,7 +32,9 @@ from archive.paper.numbers import Study
 from archive.query.query import Reader
 from archive.query.verify import verify
 
-Code = Literal["text", "number", "figure", "html", "latex", "pdf", "plan", "settings", "run", "leak", "archive"]
+Code = Literal[
+    "text", "number", "figure", "html", "latex", "pdf", "plan", "settings", "run", "leak", "claim", "archive"
+]
 _BANNER = re.compile(rb"PTEX\.Fullbanner \(([^)]*)\)?")
 _DEFINITION = re.compile(r"\\twdef\{([^{}]*)\}\{(.*)\}")
 
@@ -100,8 +102,8 @@ def _of_the_plan(facts: dict[str, str], study: Study) -> Iterator[Fault]:
             yield Fault("settings", each.words)
         elif each.code == "missing":
             yield Fault("run", each.words)
-        elif each.code == "leak":
-            yield Fault("leak", each.words)
+        elif each.code in ("leak", "claim"):
+            yield Fault("leak" if each.code == "leak" else "claim", each.words)
 
 
 def _latex(folder: Path, document: Document) -> Iterator[Fault]:

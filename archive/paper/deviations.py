@@ -97,6 +97,17 @@ WHERE s.study = ? AND exists(FROM decisions AS d WHERE d.run = m.run AND d.kind 
     AND NOT exists(FROM refusals AS f WHERE f.run = m.run AND f.move = m.move)
 GROUP BY m.run ORDER BY m.run
 """
+_UNMEASURED = """
+SELECT DISTINCT d.run FROM decisions AS d JOIN study_runs AS s USING (run)
+WHERE s.study = ? AND d.kind IN ('champion', 'no_champion') AND NOT (
+    list_has_all((SELECT coalesce(list(e.score), []) FROM evaluations AS e JOIN nodes AS n USING (node_id)
+                  WHERE e.run = d.run AND e.purpose = 'report' AND n.number = 0),
+                 coalesce((d.detail -> 'baseline')::DOUBLE[], []))
+    AND list_has_all((SELECT coalesce(list(e.score), []) FROM evaluations AS e
+                      WHERE e.run = d.run AND e.purpose = 'report' AND e.node_id = d.node_id),
+                     coalesce((d.detail -> 'champion')::DOUBLE[], []))
+) ORDER BY d.run
+"""
 _LEAKED = """
 SELECT run, count(*) FROM study_evaluations
 WHERE study = ? AND (purpose = 'screen' AND split = 'holdout' OR purpose = 'report' AND split <> 'holdout')
@@ -118,6 +129,7 @@ def deviations(reader: Reader, study: str) -> tuple[Deviation, ...]:
         *found,
         *_again(reader, registered),
         *_gone(reader, registered),
+        *_unmeasured(reader, registered),
         *_leaks(reader, registered),
         *_of_budgets(reader, registered),
     )
@@ -175,9 +187,15 @@ def _again(reader: Reader, registered: Registration) -> Iterator[Deviation]:
 
 
 def _gone(reader: Reader, registered: Registration) -> Iterator[Deviation]:
-    """Moves of runs that came to their verdict without a result: somebody has taken the evaluation out."""
+    """Moves of runs that came to their verdict without a result, as where an evaluation was taken out."""
     for run, count in reader.query(_GONE, [registered.study]).rows:
         yield Deviation("missing", run, f"run {run} has {count} moves without an evaluation or a refusal")
+
+
+def _unmeasured(reader: Reader, registered: Registration) -> Iterator[Deviation]:
+    """Verdicts whose scores are not those of the evaluations of the claim."""
+    for (run,) in reader.query(_UNMEASURED, [registered.study]).rows:
+        yield Deviation("claim", run, f"the claim of run {run} reports scores that no evaluation of the claim has")
 
 
 def _leaks(reader: Reader, registered: Registration) -> Iterator[Deviation]:

@@ -130,10 +130,10 @@ def text_of(folder: Path) -> str:
     return readable(read_text(folder / "paper.tex", folder))
 
 
-def review(folder: Path, reader: Reader) -> Review:
-    """Return the review of a paper. Raises PaperError for no paper at all."""
+def review(folder: Path, reader: Reader, pictures: bool = True) -> Review:
+    """Return the review of a paper. ``pictures``: as of ``audit``. Raises PaperError for no paper at all."""
     study = Study.of(reader, facts_of(folder)["study"])
-    faults, found = audit(folder, study.reader), deviations(study.reader, study.name)
+    faults, found = audit(folder, study.reader, pictures), deviations(study.reader, study.name)
     return Review(
         summary=_summary(study),
         strengths=tuple(_strengths(faults, found)),

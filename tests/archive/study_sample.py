@@ -60,6 +60,10 @@ def a_staged_run(archive: Archive, seed: int, gain: float) -> None:
     for n in range(3):
         move = without.move if n == 0 else diary.choose(Replicate(without.node_id, stage="ablation")).number
         diary.record(scored(request_for(without, n, move=move), score + gain / 2 + 0.01 * n))
+    for node, loss in ((root, 0.0), (best, gain)):
+        for n, value in enumerate((3.0, 3.02)):
+            move = diary.choose(Replicate(node.node_id, "report"))
+            diary.record(scored(request_for(node, 100 + n, "report", move.number), value - loss))
     detail = {"baseline": [3.0, 3.02], "champion": [3.0 - gain, 3.02 - gain], "gain": gain, "low": gain - 0.1,
               "high": gain + 0.1}  # fmt: skip
     kind, code = ("champion", "improvement") if gain > 0.1 else ("no_champion", "within_noise")

@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_the_rows(study: Study) -> None:
     shown = {key: study.shown(key) for key in ("runs", "evaluations", "evaluations.failed", "gain", "runs.champion")}
     assert shown == {
         "runs": "3",
-        "evaluations": "39",
+        "evaluations": "51",
         "evaluations.failed": "3",
         "gain": "0.5500",
         "runs.champion": "3",
@@ -407,6 +407,7 @@ def test_what_was_changed_in_a_paper_is_found(
         ("DELETE FROM runs WHERE run = 'small-3'", "run"),
         ("DELETE FROM evaluations WHERE run = 'small-3' AND move = 5", "run"),
         ("INSERT INTO evaluations SELECT * FROM evaluations WHERE run = 'small-3' AND move = 5", "archive"),
+        ("UPDATE decisions SET detail = replace(detail, '3.02', '3.22')", "claim"),
         ("UPDATE runs SET seed = 9 WHERE run = 'small-3'", "settings"),
         ("UPDATE studies SET plan = replace(plan, '0.95', '0.5')", "plan"),
         ('UPDATE runs SET identity = json_merge_patch(identity, \'{"task": {"seconds": 99}}\')', "settings"),

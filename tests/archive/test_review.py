@@ -40,12 +40,17 @@ def copied(built: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 def review_of(archive: Path, paper: Path) -> Review:
     reader = open_reader(archive)
     with reader.held():
-        return review(paper, reader)
+        return review(paper, reader, pictures=False)
+
+
+@pytest.fixture(scope="module")
+def sound(built: tuple[Path, Path]) -> Review:
+    return review_of(*built)
 
 
 @pytest.mark.slow
-def test_a_paper_without_a_fault_is_not_accepted_by_checks(built: tuple[Path, Path]) -> None:
-    found = review_of(*built)
+def test_a_paper_without_a_fault_is_not_accepted_by_checks(sound: Review) -> None:
+    found = sound
     assert (found.decision, found.overall, found.confidence) == ("undecided", None, None)
     assert found.presentation == 3
     assert {getattr(found, name) for name in UNJUDGED} == {None}
@@ -118,6 +123,6 @@ def test_the_command_prints_the_form(built: tuple[Path, Path], capsys: pytest.Ca
         ({"summary": ""}, "the summary is empty"),
     ],
 )
-def test_what_is_not_in_the_form_is_refused(built: tuple[Path, Path], change: dict[str, Any], message: str) -> None:
+def test_what_is_not_in_the_form_is_refused(sound: Review, change: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidReview, match=message):
-        replace(review_of(*built), **change)
+        replace(sound, **change)
