@@ -47,7 +47,7 @@ browser:
 # A PDF is made of a paper. Where pdflatex cannot be installed, that test is skipped and says so.
 latex:
 	@command -v pdflatex >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	  && echo 'Installing pdflatex for the test of papers ...' && apt-get -qq update && apt-get -qq install -y --no-install-recommends texlive-latex-base texlive-latex-recommended >/dev/null 2>&1; } \
+	  && echo 'Installing pdflatex for the test of papers ...' && apt-get -qq update && apt-get -qq install -y --no-install-recommends texlive-latex-base >/dev/null 2>&1; } \
 	  || echo 'No pdflatex: the test of the PDF of a paper will be skipped.'
 
 lint: $(DEV)

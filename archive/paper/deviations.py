@@ -24,6 +24,7 @@ Code = Literal[
     "stage",
     "unplanned",
     "again",
+    "claim",
 ]
 BIBLIOGRAPHY = "bibliography_sha256"
 """The name, in a plan, of the digest of the bibliography that was registered with it."""

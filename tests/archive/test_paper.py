@@ -340,7 +340,14 @@ def test_an_unknown_study_names_those_that_are_there(
 def test_pdflatex_makes_a_paper_within_its_limit(archive: Path, tmp_path: Path) -> None:
     """pdfLaTeX is a process."""
     assert main(["paper", "small", "--out", str(tmp_path), "--pages", "4", "--archive", str(archive)]) == 0
-    assert (tmp_path / "small-1" / "paper.pdf").read_bytes().startswith(b"%PDF")
+    pdf = tmp_path / "small-1" / "paper.pdf"
+    assert pdf.read_bytes().startswith(b"%PDF")
+    elsewhere = Path(shutil.copytree(pdf.parent, tmp_path / "elsewhere"))
+    assert main(["audit", str(elsewhere), "--archive", str(archive)]) == 0, "it is typeset alike in another folder"
+    (elsewhere / "paper.pdf").write_bytes(pdf.read_bytes().replace(b"endobj", b"endobj ", 1))
+    reader = open_reader(archive)
+    with reader.held():
+        assert [fault.code for fault in audit(elsewhere, reader)] == ["pdf"]
     study = Study.of(open_reader(archive), "small")
     assert [each.code for each in build.build(study, prose.sections(study), tmp_path, 1).findings] == ["pages"]
 
