@@ -355,6 +355,7 @@ def test_pdflatex_makes_a_paper_within_its_limit(archive: Path, tmp_path: Path) 
 # ---------------------------------------------------------------- the audit
 
 
+@pytest.mark.slow
 def test_a_paper_is_as_the_archive_has_it(
     archive: Path, paper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

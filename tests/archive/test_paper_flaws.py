@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from pathlib import Path
 
+import duckdb
 import pytest
 from study_sample import a_study
 
@@ -99,8 +103,12 @@ MODEST = (
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, Study]]:
     """A study that gains, and one whose interval holds zero."""
-    folder = tmp_path_factory.mktemp("studies")
-    readers = [open_reader(a_study(folder / "a.duckdb")), open_reader(a_study(folder / "b.duckdb", (0.5, -0.4, 0.1)))]
+    sound = a_study(tmp_path_factory.mktemp("studies") / "a.duckdb")
+    noisy = Path(shutil.copy(sound, sound.with_name("b.duckdb")))
+    with duckdb.connect(str(noisy)) as raw:
+        worse = {"baseline": [3.0, 3.02], "champion": [3.4, 3.42], "low": -0.5, "high": -0.3}
+        raw.execute("UPDATE decisions SET detail = ? WHERE run = 'small-2'", [json.dumps(worse)])
+    readers = [open_reader(sound), open_reader(noisy)]
     with readers[0].held(), readers[1].held():
         yield Study.of(readers[0], "small"), Study.of(readers[1], "small")
 
