@@ -167,6 +167,9 @@ class LlmError(Exception):
     """Whether the same request would fail in the same way: twice in a row, it is not sent again."""
     by_prompt = False
     """Whether another call may fare better, so that a model that has answered is given more tries."""
+    cause = ""
+    """Status and codes of the failure as the service or program reports them; two failures of one class and cause are
+    equal, whatever their words are."""
 
     def __init__(self, message: str) -> None:
         super().__init__(encodable(message))
@@ -210,11 +213,9 @@ class BudgetSpent(LlmError):
 
 
 class RequestRefused(LlmError):
-    settled = True
+    """The service rejects the request: for its settings, or, from a model that has answered, for its prompt."""
 
-    def __init__(self, message: str, by_prompt: bool = False) -> None:
-        super().__init__(message)
-        self.by_prompt = by_prompt
+    settled = by_prompt = True
 
 
 class AnswerRefused(LlmError):

@@ -240,7 +240,7 @@ class Claude:
         """Return the ``LlmError`` for an exception of the SDK; None for other exceptions."""
         import anthropic
 
-        if isinstance(error, TypeError) and "authentication" in str(error):  # the SDK's error for a missing key
+        if isinstance(error, TypeError) and self._keyless():
             return KeyRefused(f"no key: set {self._key}")
         if not isinstance(error, anthropic.AnthropicError):
             return None
@@ -256,6 +256,11 @@ class Claude:
         if isinstance(error, anthropic.APIError):
             return Interrupted(f"{self.name}: {short(message)}")
         return KeyRefused(short(message))  # the remaining errors are raised before anything is sent
+
+    def _keyless(self) -> bool:
+        """Return whether the SDK found neither a key nor a token: it raises TypeError before it sends anything."""
+        made = self._made
+        return made is not None and made.api_key is None and made.auth_token is None and not self._deadline.sent
 
 
 def _larger(known: dict[str, Any], usage: Any) -> dict[str, Any]:

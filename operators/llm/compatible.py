@@ -31,7 +31,7 @@ from operators.llm.connection import checked_key, connecting, require_numbers
 from operators.llm.error_bodies import kinds_of, status_of, words_of
 from operators.llm.listing import ModelList
 from operators.llm.prices import price_from, price_of
-from operators.llm.refusals import ServiceRefusal, Settings, instead_of_answer, short
+from operators.llm.refusals import MODERATED, ServiceRefusal, Settings, instead_of_answer, short
 from operators.llm.text import content_text, field, has_reasoning, without_thoughts
 from operators.llm.usage import no_text, of_completions
 from operators.llm.wire import (
@@ -261,9 +261,9 @@ class OpenAICompatible:
         self, status: int, body: Any, headers: Mapping[str, str], error: openai.APIError | None = None
     ) -> ServiceRefusal:
         """Return what an error response says. ``error``: the SDK's exception for it."""
-        kinds = [*kinds_of(body), *((error.type, error.code) if error is not None else ())]
+        kinds = [*kinds_of(body), *((error.type, error.code) if error is not None else ()), _moderated(body)]
         words = words_of(body) or (error.message if error is not None else "")
-        param = str((error.param if error is not None else None) or "")
+        param = str((error.param if error is not None else None) or _at_fault(body))
         return ServiceRefusal(status, kinds, words, headers, param, self._settings)
 
     def _reported(self, error: Exception) -> LlmError | None:
@@ -314,3 +314,16 @@ def _settings(fields: Mapping[str, Any], tokens_key: str, stream: bool, extra: I
     sent = {name: words for name, words in advice.items() if name in fields}
     sent |= {name: f"llm.extra without {name}" for name in extra}
     return sent | (dict.fromkeys(("stream_options", "stream"), "llm.stream=false") if stream else {})
+
+
+def _moderated(body: object) -> str | None:
+    """Return the kind of a response that lists a moderation's reasons (OpenRouter), or what it flagged."""
+    about = field(body, "metadata") or field(body, "error", "metadata")
+    return MODERATED if field(about, "reasons") or field(about, "flagged_input") else None
+
+
+def _at_fault(body: object) -> str:
+    """Return the field that a server of FastAPI lists first as at fault; empty if it lists none."""
+    detail = field(body, "detail")
+    place = field(detail[0], "loc") if isinstance(detail, list) and detail else None
+    return str(place[-1]) if isinstance(place, list) and place else ""

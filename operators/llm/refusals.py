@@ -1,4 +1,9 @@
-"""Error responses of services: the ``LlmError`` of each, with the service's words and the setting to change."""
+"""Error responses of services: the ``LlmError`` of each, with the service's words and the setting to change.
+
+Status and codes decide the class of an error where a service sends them, and always whether two errors are equal. Where it
+says nothing but words with a status of 400, 401, 403 or 422, these tell a missing credit, key or model from another cause,
+and name the setting to change.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,8 @@ from operators.llm.base import (
 from operators.llm.error_bodies import is_error, kinds_of, status_of, words_of
 from operators.sanitize import clean
 
+MODERATED = "moderation"
+"""The kind of a response with the reasons of a moderation among its fields."""
 _BROKE = frozenset({"billing_error", "insufficient_quota", "billing_hard_limit_reached", "insufficient_credits"})
 _BROKE_WORDS = re.compile(
     r"credit balance|insufficient (?:account )?(?:balance|credits?|quota|funds)"
@@ -39,7 +46,10 @@ _KEY_WORDS = re.compile(
     r"|api[ _-]?key\b.{0,40}\b(?:not valid|invalid|not found|missing|expired|required|incorrect)",
     re.IGNORECASE,
 )
-_TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+_TOO_LONG = frozenset(
+    {"context_length_exceeded", "string_above_max_length", "request_too_large", "exceed_context_size_error"}
+)
+_PROMPT = frozenset({MODERATED, "moderation_blocked", "content_policy_violation", "content_filter"})
 _TOO_LONG_WORDS = re.compile(r"too long|too large|context (?:length|window|size)|maximum length", re.IGNORECASE)
 _REFUSED = frozenset({400, 401, 403, 422})
 """Responses whose words tell the cause."""
@@ -49,8 +59,7 @@ _MODERATED = re.compile(
     re.IGNORECASE,
 )
 _NO_SUCH_THING = 501
-_COUNTED = re.compile(r"[\w-]*\d[\w-]*")
-"""A figure or an id in a message: a request's number, a time, tokens."""
+_LENGTH = "llm.prompt_tokens or llm.max_tokens"
 
 Settings = Mapping[str, str]
 """Field of the request -> the setting that it comes from, and its other value."""
@@ -72,12 +81,17 @@ class ServiceRefusal:
 
     def error(self, name: str, key: str) -> LlmError:
         """Return the ``LlmError`` for this response. ``name``: of the model. ``key``: how to set a key."""
-        kinds, message = {str(kind) for kind in self.kinds if kind}, short(self.message)
+        kinds = {str(kind) for kind in self.kinds if kind}
+        error = self._error(name, key, kinds, short(self.message))
+        error.cause = " ".join((str(self.status), *sorted(kinds), self.param)).strip()
+        return error
+
+    def _error(self, name: str, key: str, kinds: set[str], message: str) -> LlmError:
         refused = self.status in _REFUSED
         if self.status == 402 or kinds & _BROKE or (refused and _BROKE_WORDS.search(message)):
             return QuotaExhausted(f"no credit left for {name}: {message}")
-        if self.status == 451 or (refused and any(map(_MODERATED.search, (message, *kinds)))):
-            return RequestRefused(f"{name} rejected the request: {self.status} {message}", by_prompt=True)
+        if self.status == 451 or kinds & _PROMPT or (refused and any(map(_MODERATED.search, (message, *kinds)))):
+            return RequestRefused(f"{name} rejected the request: {self.status} {message}")
         named = self._setting() is not None
         if self.status in (401, 403) or (refused and not named and _KEY_WORDS.search(message)):
             return KeyRefused(f"the key was refused: {message}. {key}")
@@ -105,13 +119,14 @@ class ServiceRefusal:
         if setting := self._setting():
             return RequestRefused(f"{words}. Set {setting}.")
         if self.status == 413 or kinds & _TOO_LONG or _TOO_LONG_WORDS.search(message):
-            return RequestRefused(f"{words}. Lower llm.prompt_tokens or llm.max_tokens.", by_prompt=True)
+            return RequestRefused(f"{words}. Lower {_LENGTH}.")
+        words += f". If it is about the length, lower {_LENGTH}"
         if self.sent:
-            words += f". If it is about a setting, try {' or '.join(dict.fromkeys(self.sent.values()))}."
-        return RequestRefused(words)
+            words += f"; if it is about a setting, try {' or '.join(dict.fromkeys(self.sent.values()))}"
+        return RequestRefused(f"{words}.")
 
     def _setting(self) -> str | None:
-        """Return the setting of the field that the service names, in ``param`` or in its words."""
+        """Return the setting of the field that the service names, in ``param`` or, as advice, in its words."""
         for text in (self.param, self.message[:2000]):
             for name in sorted(self.sent, key=len, reverse=True):
                 if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", text):
@@ -152,11 +167,11 @@ better."""
 
 
 class Refusals:
-    """Equal refusals of each model since its last answer. Thread-safe."""
+    """Refusals of one cause of each model since its last answer. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last: dict[str, tuple[str, int]] = {}  # model -> words, times in a row
+        self._last: dict[str, tuple[str, int]] = {}  # model -> cause, times in a row
         self._answered: set[str] = set()
 
     def answered(self, model: str) -> None:
@@ -178,18 +193,13 @@ class Refusals:
             self.answered(model)  # declined: the request was fine
         if not error.settled:
             return None
-        words = same_words(error)
+        cause = f"{type(error).__name__} {error.cause}"
         with self._lock:
             last, times = self._last.get(model, ("", 0))
-            times = times + 1 if last == words else 1
-            self._last[model] = words, times
+            times = times + 1 if last == cause else 1
+            self._last[model] = cause, times
             tries = _MORE_TRIES if error.by_prompt and model in self._answered else _TRIES
         return times if times >= tries else None
-
-
-def same_words(error: LlmError) -> str:
-    """Return what two equal refusals have in common: kind and words, without figures and ids."""
-    return f"{type(error).__name__}: {_COUNTED.sub('#', str(error))}"
 
 
 def short(text: str) -> str:

@@ -104,6 +104,8 @@ def test_placeholders_of_the_command_line(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- what goes wrong
 
+QUOTED = """echo 'API Error: {"type": "error", "error": {"type": "%s", "message": "%s"}}' >&2; exit 1"""
+
 
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
@@ -115,8 +117,9 @@ def test_placeholders_of_the_command_line(tmp_path: Path) -> None:
         ("exit 0", NoText, "ended without an answer"),
         ("sleep 60", Interrupted, "did not answer in time"),
         ("sleep 60 & exec >&- 2>&-; sleep 60", Interrupted, "did not answer in time"),
-        ("echo 'API Error: status 429: slow down'; exit 1", Overloaded, "slow down"),
-        ("echo 'API Error: status 402: no credit'; exit 1", QuotaExhausted, "no credit"),
+        ("echo 'API Error: 401 Unauthorized'; exit 1", Interrupted, "401 Unauthorized"),  # words alone decide nothing
+        (QUOTED % ("rate_limit_error", "slow down"), Overloaded, "slow down"),
+        (QUOTED % ("billing_error", "no credit"), QuotaExhausted, "no credit"),
     ],
 )
 def test_failures(tmp_path: Path, body: str, kind: type[LlmError], words: str) -> None:

@@ -87,6 +87,7 @@ def test_an_answer_with_its_tokens(side: Side) -> None:
         (Fail(401, "authentication_error", "invalid key"), KeyRefused),
         (Fail(403, "permission_error", "not for you"), KeyRefused),
         (Fail(403, "forbidden", "input was flagged by moderation"), RequestRefused),
+        (Fail(400, "content_policy_violation", "not this"), RequestRefused),
         (Fail(402, "billing_error", "pay first"), QuotaExhausted),
         (Fail(429, "insufficient_quota", "You exceeded your current quota"), QuotaExhausted),
         (Fail(400, "billing_hard_limit_reached", "limit reached"), QuotaExhausted),

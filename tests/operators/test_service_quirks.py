@@ -303,6 +303,9 @@ REFUSALS: list[tuple[str, Act, dict[str, Any], str]] = [
      {"temperature": 0.7}, r"body\.temperature: Extra inputs\. Set llm\.temperature=null\."),
     ("plain detail", Raw(b'{"detail": "no stream here"}', 400), {}, r"400 no stream here\. Set llm\.stream=false"),
     ("too long", Fail(400, "context_length_exceeded", "8192 tokens at most"), {}, r"Lower llm\.prompt_tokens"),
+    ("too long, in words", Fail(400, "invalid", "prompt is too long"), {}, r"about the length, lower llm\.prompt_tokens"),
+    ("moderated", Raw(json.dumps({"error": {"message": "no", "metadata": {"reasons": ["x"]}}}).encode(), 403), {},
+     "403 no"),
     ("unnamed", Fail(422, "invalid", "no"), {"temperature": 0.7}, r"llm\.tokens_key=max_tokens.* or llm\.temperature"),
 ]  # fmt: skip
 
@@ -334,13 +337,15 @@ def test_claude_names_its_settings(messages: MessagesApi) -> None:
         claude(messages).complete(PROMPT)
 
 
-def test_figures_and_ids_do_not_tell_refusals_apart(api: OpenAiApi) -> None:
-    api.act = lambda number: Fail(400, "invalid", f"no (request req_0{number}af, {number * 117} ms)")
+def test_status_and_codes_and_no_words_tell_refusals_apart(api: OpenAiApi) -> None:
+    acts = [Fail(400, "one", "no"), Fail(400, "other", "no"), Fail(422, "other", "no"), Fail(422, "other", "as before")]
+    api.act = lambda number: acts[number - 1]
     meter = metered(gpt(api))
-    with pytest.raises(RequestRefused):
-        meter.complete(PROMPT, CallId("run", 0, 0, "improve"))
+    for move in range(3):
+        with pytest.raises(RequestRefused):
+            meter.complete(PROMPT, CallId("run", move, 0, "improve"))
     with pytest.raises(RefusedAgain):
-        meter.complete(PROMPT, CallId("run", 1, 0, "improve"))
+        meter.complete(PROMPT, CallId("run", 3, 0, "improve"))
 
 
 def test_a_model_that_answers_between_refusals_goes_on(api: OpenAiApi) -> None:

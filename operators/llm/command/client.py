@@ -7,7 +7,8 @@ Each call is one process, in a sandbox (``sandbox.py``) with an empty folder and
 maximum. A call is made once; retries are left to the meter.
 
 What a program writes in words decides nothing: a failure is an exit status, a reported error or a time-out, and its
-message ends with the program's last words. Two equal ones in a row close the model; so does a text without the form of
+message ends with the program's last words. If these quote the response of a service (JSON with an error's type or
+code), its fields are the cause. Two failures of one cause in a row close the model; so does a text without the form of
 an answer that comes again when the program is asked to correct it (a request for a login is one).
 """
 
@@ -52,18 +53,36 @@ _FOLDER_SECONDS = 2.0
 _PLACEHOLDER = re.compile(r"\{(model|dollars|turns)\}")
 _ANSWERS = re.compile(r"IDEA:|<<<<|```|PLACE \d|\A\s*[{\[]")
 """Marks of the forms in which answers are asked for."""
-_STATUS = re.compile(r"(?:status|error|code)\W{0,3}([45]\d\d)\b|\b([45]\d\d) (?=[A-Z])", re.IGNORECASE)
 _STATUS_OF = {
+    # Claude Code, and the Messages API
     "authentication_failed": 401,
+    "authentication_error": 401,
     "oauth_org_not_allowed": 403,
+    "permission_error": 403,
     "billing_error": 402,
     "rate_limit": 429,
+    "rate_limit_error": 429,
     "overloaded": 529,
+    "overloaded_error": 529,
     "server_error": 500,
+    "api_error": 500,
     "invalid_request": 400,
+    "invalid_request_error": 400,
+    "not_found_error": 404,
+    # OpenAI
+    "invalid_api_key": 401,
+    "insufficient_quota": 402,
+    "rate_limit_exceeded": 429,
+    "model_not_found": 404,
+    "context_length_exceeded": 400,
+    # Gemini
     "FatalAuthenticationError": 401,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNAVAILABLE": 503,
 }
-"""Names that the programs give to failures, and the HTTP status with the same meaning."""
+"""Names that programs and services give to failures, and the HTTP status with the same meaning."""
 
 
 class CommandModel:
@@ -259,6 +278,7 @@ class CommandModel:
 
     def _failed(self, finished: Finished, reply: Reply, refused: Sequence[str]) -> LlmError:
         """Return the error of a failed run. It may have been billed, except for what the service refused."""
+        reply = reply.with_quoted(finished.words)
         said = short(reply.error or finished.words)
         words = said or f"exit status {finished.status}"
         if refused:
@@ -268,11 +288,14 @@ class CommandModel:
             return Interrupted(f"{late}.{self._hint()}" if said else late, unreadable=bool(said))
         if finished.status == 127:
             return UnknownModel(f"{self.name} cannot be run in its sandbox: {words}. Name what it needs in llm.reads.")
-        if (status := _status(reply, words)) is not None:
+        if (status := _status(reply)) is not None:
             refusal = ServiceRefusal(status, reply.kinds, words, {})
             return refusal.error(self.name, self._login_words())
-        failed = f"{self.name} failed with exit status {finished.status}: {words}.{self._hint()}"
-        return Interrupted(failed, unreadable=True)
+        failed = Interrupted(
+            f"{self.name} failed with exit status {finished.status}: {words}.{self._hint()}", unreadable=True
+        )
+        failed.cause = " ".join((str(finished.status), *reply.kinds))
+        return failed
 
     def _hint(self) -> str:
         return f" Does it ask for a login? {self._login_words()}"
@@ -357,11 +380,8 @@ def _said_before(prompt: Prompt, text: str) -> bool:
     return said is not None and said.strip() == text.strip() and not _ANSWERS.search(text)
 
 
-def _status(reply: Reply, words: str) -> int | None:
-    """Return the HTTP status of a failure: reported, from a known name, or by its number in a program's last words."""
+def _status(reply: Reply) -> int | None:
+    """Return the HTTP status of a failure: reported, or that of the first known name."""
     if reply.status is not None and 400 <= reply.status < 600:
         return reply.status
-    if (known := next((_STATUS_OF[kind] for kind in reply.kinds if kind in _STATUS_OF), None)) is not None:
-        return known
-    found = _STATUS.search(words)
-    return int(found[1] or found[2]) if found else None
+    return next((_STATUS_OF[kind] for kind in reply.kinds if kind in _STATUS_OF), None)

@@ -44,6 +44,17 @@ class Reply:
     kinds: tuple[str, ...] = ()
     """Machine-readable names of the failure."""
 
+    def with_quoted(self, words: str) -> Reply:
+        """Add status and kinds of a service's response that a failed program quotes, in its error or last words.
+
+        Claude Code writes ``API Error: 429 {"type": "error", "error": {"type": "rate_limit_error", ...}}``.
+        """
+        quoted = self.error or words
+        found = next(iter(_first(quoted[quoted.find("{") :])), {}) if "{" in quoted else {}
+        about = field(found, "error")
+        names = tuple(name for key in ("code", "type", "status") if isinstance(name := field(about, key), str))
+        return replace(self, kinds=(*self.kinds, *names), status=self.status or count(field(about, "code")))
+
 
 _UNKNOWN = Usage(None, None, read=None)
 
