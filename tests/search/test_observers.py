@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import search
-from archive.storage.store import Archive
 from prepare.compose import choices_of
 from prepare.config import SettingsError
 from search.observers import base, notify
@@ -190,86 +189,20 @@ def test_a_missing_library_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         run(toy(), "tracker=wandb")
 
 
+def test_a_resumed_search_adds_to_its_study(tmp_path: Path) -> None:
+    """With the one library that is always there; ``test_trackers.py`` has the others."""
+    import optuna
+
+    for budget in (4, 6):
+        events = run(toy(), "tracker=optuna", f"tracker.file={tmp_path / 'log'}", budget=budget, archive=tmp_path / "a")
+        assert [message for kind, message, _ in events if kind == "tracker"] == []
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "log")))
+    (study,) = optuna.get_all_study_summaries(storage)
+    assert study.n_trials == 6
+    assert study.user_attrs["champion"] == "none"
+
+
 def test_there_is_no_tracker_without_asking() -> None:
     assert set(choices_of("tracker")) == {"mlflow", "none", "optuna", "tensorboard", "trackio", "wandb"}
     with search.Search(toy(), operators="numeric") as s:
         assert s._observers == ()
-
-
-# ---------------------------------------------------------------- the libraries, offline
-
-
-def read_optuna(folder: Path) -> tuple[int, float]:
-    import optuna
-
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal.log")))
-    (name,) = optuna.get_all_study_names(storage)
-    study = optuna.load_study(study_name=name, storage=storage)
-    assert study.user_attrs["task"] == "toy"
-    assert set(study.best_trial.params) == {"X", "Y"}
-    return len(study.trials), study.best_value
-
-
-def read_tensorboard(folder: Path) -> tuple[int, float]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    found = EventAccumulator(str(folder / "logs" / "a"))
-    found.Reload()
-    scores = found.Scalars("score")
-    return len(scores), min(each.value for each in scores)
-
-
-def read_mlflow(folder: Path) -> tuple[int, float]:
-    import mlflow
-
-    client = mlflow.MlflowClient(tracking_uri=str(folder / "ml"))
-    (experiment,) = [each for each in client.search_experiments() if each.name == "treewright"]
-    runs = client.search_runs([experiment.experiment_id], "tags.node != ''", max_results=1000)
-    (parent,) = client.search_runs([experiment.experiment_id], "tags.`treewright.run_id` != ''")
-    assert parent.info.status == "FINISHED"
-    return len(runs), min(run.data.metrics["score"] for run in runs)
-
-
-def read_wandb(folder: Path) -> tuple[int, float]:
-    files = list(folder.glob("wandb/offline-run-*/run-*.wandb"))
-    assert files
-    return -1, float("nan")  # its files are read by its service alone
-
-
-def read_trackio(folder: Path) -> tuple[int, float]:
-    assert list(folder.glob("trackio/*.db"))
-    return -1, float("nan")
-
-
-SETTINGS: dict[str, tuple[Sequence[str], Callable[[Path], tuple[int, float]]]] = {
-    "optuna": (["tracker.file=journal.log"], read_optuna),
-    "tensorboard": (["tracker.folder=logs"], read_tensorboard),
-    "mlflow": (["tracker.uri=ml"], read_mlflow),
-    "wandb": (["tracker.mode=offline"], read_wandb),
-    "trackio": ([], read_trackio),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SETTINGS)
-def test_each_library_has_the_run_also_after_a_resume(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the library is installed: it is none of ours (pip install optuna tensorboard mlflow wandb trackio)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    pytest.importorskip(name)
-    overrides, read = SETTINGS[name]
-    for budget in (6, 12):
-        events = run(toy(), f"tracker={name}", *overrides, budget=budget, archive=tmp_path / "a.duckdb")
-        assert [message for kind, message, _ in events if kind == "tracker"] == []
-    count, best = read(tmp_path)
-    if count >= 0:
-        with Archive.open(tmp_path / "a.duckdb") as archive:
-            ((scored, lowest),) = archive.query(
-                "SELECT count(score), min(score) FROM evaluations WHERE purpose = 'screen'"
-            )
-        assert count == scored
-        assert best == pytest.approx(lowest, rel=1e-5)
