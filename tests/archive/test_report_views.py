@@ -65,6 +65,8 @@ def test_an_address_names_the_view_and_the_node(tmp_path: Path) -> None:
         page.locator(f"#node[data-shown='{second.node_id}']").wait_for()
         page.keyboard.press("Escape")
         page.locator("#node", has_text="Click a dot").wait_for()
+        assert page.locator("#node a").get_by_text("compare").count() == 1, "of the best candidate"
+        assert page.locator("#node[data-shown], #node [data-node]").count() == 0, "which nobody has chosen"
         assert page.said == []
 
 

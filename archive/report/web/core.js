@@ -70,6 +70,7 @@ const Treewright = (() => {
   const signed = (value) => value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + number(value, 3);
   const short = (i) => held.facts.nodes.id[i].slice(0, SHORT);
   const many = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+  const lasting = (seconds) => seconds < 10 ? `${number(seconds, 2)} s` : seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 3)} h`;
   const score = (i) => held.facts.nodes.score[i] === null ? held.facts.nodes.state[i] : `${number(held.facts.nodes.score[i])} ${held.facts.run.unit}`.trim();
 
   // Return an element with this text and these classes.
@@ -102,7 +103,7 @@ const Treewright = (() => {
     if (!rows.length) return element("p", "none", "quiet");
     const around = element("div", undefined, "scroll"), made = element("table"), head = made.createTHead().insertRow(), body = made.createTBody();
     const columns = names || Object.keys(rows[0]);
-    const numeric = new Set(columns.filter((name) => rows.every((row) => row[name] === null || typeof row[name] === "number")));
+    const numeric = new Set(columns.filter((name) => rows.every((row) => row[name] === null || typeof row[name] === "number" || row[name]?.className === "n")));
     for (const name of columns) head.append(Object.assign(element("th", name.replaceAll("_", " "), numeric.has(name) ? "n" : ""), { scope: "col" }));
     for (const row of rows) body.append(line(row, columns, numeric));
     around.tabIndex = 0; // so that the keyboard can scroll it
@@ -136,5 +137,5 @@ const Treewright = (() => {
     return made;
   }
 
-  return { $, views, view, adopt, position, params, address, go, state, number, cut, signed, short, many, score, element, section, link, table, choice, button, source: null };
+  return { $, views, view, adopt, position, params, address, go, state, number, cut, lasting, signed, short, many, score, element, section, link, table, choice, button, source: null };
 })();

@@ -1,7 +1,7 @@
 "use strict";
 // Start of the page: where its data come from, which view is shown, and what follows new facts.
 (() => {
-  const { $, adopt, address, element, number, params, state, views, show } = Treewright;
+  const { $, adopt, address, choice, element, go, lasting, params, state, views, show } = Treewright;
   let drawn = null; // {name, root}: the view on the screen
 
   // ------------------------------------------------------------ data
@@ -65,13 +65,24 @@
 
   // ------------------------------------------------------------ header and navigation
 
+  // Return what changes in an address that shows another run: nothing that names a node of this one stays.
+  Treewright.other = (run) => ({ run, view: "overview", node: null, nodes: null, focus: null, folds: null, axes: null, parameter: null, call: null });
+
+  function switcher({ facts: { run, runs } }) {
+    const there = runs.filter((one) => one.run === run.run || source.has(one.run));
+    const made = there.length < 2 ? [] : [choice("run", there.map((one) => [one.run, one.run]), run.run, (name) => go(Treewright.other(name)))];
+    if (document.activeElement?.closest("#switch")) return; // somebody is about to choose
+    $("switch").replaceChildren(...made);
+  }
+
   function describe(now) {
     const { run, spending, nodes } = now.facts, total = (name) => spending.reduce((sum, row) => sum + (row[name] || 0), 0);
     document.title = `${run.run} · Treewright`;
     $("title").textContent = `Run ${run.run}: ${run.task}, ${run.metric} (${run.direction})`;
+    switcher(now);
     Treewright.outcome($("outcome"), now);
     $("summary").textContent = [
-      `${nodes.id.length.toLocaleString("en")} candidates, ${run.evaluations.toLocaleString("en")} evaluations, ${number(total("wall_hours"), 3)} device hours`,
+      `${nodes.id.length.toLocaleString("en")} candidates, ${run.evaluations.toLocaleString("en")} evaluations, ${lasting(3600 * total("wall_hours"))} of device time`,
       `$${total("dollars").toFixed(2)}${total("unpriced_calls") ? ` and ${total("unpriced_calls")} calls of unknown price` : ""}`,
       `scores: ${run.conditions.trust || "none"}`, run.conditions.hardware || "", Treewright.deviation(now.facts),
       `holdout read ${now.facts.holdout_reads} times`, `policy ${run.policy}`, `seed ${run.seed}`,

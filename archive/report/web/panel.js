@@ -4,6 +4,7 @@ Object.assign(Treewright, (() => {
   const { $, address, button, chart, colour, element, link, many, number, section, short, signed, table } = Treewright;
   const RELATIVES = 40;
   const HINT = "Click a dot, a node or an id: its idea, diff, curve, log and cost are shown here. The address of the page then names it.";
+  const BEST = "Until then: the best candidate.";
   const narrow = window.matchMedia("(max-width: 900px)");
   let tapped = null, heading = null, shown = null, focus = null;
 
@@ -24,31 +25,37 @@ Object.assign(Treewright, (() => {
     if (panel.parentElement !== home || above) home.insertBefore(panel, before);
   }
 
-  // Show a node (its position; -1: none), unless it is shown with the same facts.
+  // Show a node (its position; -1: none), unless it is shown with the same facts. Where the panel has a place of its own, the
+  // best candidate stands in it until one is chosen.
   async function show(state) {
-    const i = state.node, panel = $("node"), began = performance.now();
+    const panel = $("node"), began = performance.now(), chosen = state.node >= 0;
     const beside = Treewright.views.get(state.view)?.beside && !narrow.matches; // its place is kept, so that a click moves nothing
-    document.body.classList.toggle("chosen", i >= 0 || Boolean(beside));
-    panel.hidden = i < 0 && !beside;
-    if (i < 0) { shown = null; delete panel.dataset.shown; panel.replaceChildren(element("p", HINT, "quiet")); return; }
-    place();
-    const key = [state.facts.nodes.id[i], state.view, state.facts.nodes.evaluations[i], state.children[i].length].join("/");
+    const i = chosen ? state.node : beside ? state.leader : -1;
+    document.body.classList.toggle("chosen", chosen || Boolean(beside));
+    panel.hidden = !chosen && !beside;
+    if (!chosen) delete panel.dataset.shown;
+    if (i < 0) { shown = null; panel.replaceChildren(element("p", HINT, "quiet")); return; }
+    if (chosen) place(); else if (panel.parentElement !== $("main")) $("main").append(panel);
+    const key = [state.facts.nodes.id[i], state.view, state.facts.nodes.evaluations[i], state.children[i].length, chosen].join("/");
     if (shown === key) return;
     const other = !shown || shown.split("/")[0] !== state.facts.nodes.id[i];
     shown = key;
-    panel.replaceChildren(...summary(i, state));
-    if (other && narrow.matches) panel.scrollIntoView({ block: "nearest" });
-    await more(i, state, key);
+    panel.replaceChildren(...(chosen ? [] : [element("p", `${HINT} ${BEST}`, "quiet")]), ...summary(i, state, chosen));
+    if (chosen && other && narrow.matches) panel.scrollIntoView({ block: "nearest" });
+    await more(i, state, key, chosen);
     panel.dataset.milliseconds = (performance.now() - began).toFixed(1);
   }
 
-  function summary(i, state) {
-    const nodes = state.facts.nodes, parts = [];
+  function summary(i, state, chosen) {
+    const nodes = state.facts.nodes, parts = [], at = { node: nodes.id[i] };
     const title = element("h2", `${short(i)} · ${nodes.operator[i]}`);
-    title.title = title.dataset.node = nodes.id[i];
-    const bar = element("p", undefined, "controls");
-    bar.append(button("Close", () => Treewright.go({ node: null })), Object.assign(element("a", "in the tree"), { href: address({ view: "tree" }) }), Object.assign(element("a", "its curve"), { href: address({ view: "curves", nodes: together(state, i) }) }));
-    if (Treewright.views.has("compare")) bar.append(Object.assign(element("a", "compare"), { href: address({ view: "compare", nodes: together(state, i) }) }));
+    title.title = nodes.id[i];
+    if (chosen) title.dataset.node = nodes.id[i]; // the buttons that steer take it over
+    const bar = element("p", undefined, "controls"), to = (words, changes) => bar.append(Object.assign(element("a", words), { href: address({ ...at, ...changes }) }));
+    if (chosen) bar.append(button("Close", () => Treewright.go({ node: null })));
+    to("in the tree", { view: "tree" });
+    if (state.facts.has_curves) to("its curve", { view: "curves", nodes: together(state, i) });
+    if (Treewright.views.has("compare")) to("compare", { view: "compare", nodes: together(state, i) });
     parts.push(title, bar, element("p", nodes.idea[i], "idea"));
     if (nodes.suspect[i]) parts.push(element("p", `Ranked out: ${nodes.suspect[i]}`, "suspect"));
     parts.push(outcome(i, state), element("p", cost(i, nodes), "quiet"));
@@ -76,7 +83,7 @@ Object.assign(Treewright, (() => {
     return row;
   }
 
-  async function more(i, state, key) {
+  async function more(i, state, key, chosen) {
     const panel = $("node");
     let found;
     try { found = await Treewright.source.detail(i); } catch (error) { panel.append(element("p", String(error), "bad")); return; }
@@ -89,7 +96,7 @@ Object.assign(Treewright, (() => {
     if (found.diff) panel.append(element("h3", "Diff to its first parent"), diff(found.diff));
     for (const evaluation of found.evaluations) if (evaluation.log.trim()) panel.append(element("h3", "End of the log"), element("pre", evaluation.log));
     if (!narrow.matches) panel.scrollTop = 0;
-    panel.dataset.shown = state.facts.nodes.id[i];
+    if (chosen) panel.dataset.shown = state.facts.nodes.id[i];
   }
 
   // Return a diff with its added and removed lines marked.
@@ -105,7 +112,7 @@ Object.assign(Treewright, (() => {
     const last = known[known.length - 1];
     // The frame needs a size before the chart is drawn, so the panel holds it first.
     $("node").append(around);
-    chart(around, () => ({ grid: { left: 48, right: 12, top: 8, bottom: 24 }, xAxis: { type: "value" }, yAxis: { type: "value", scale: true }, tooltip: { trigger: "axis" }, series: [{ type: "line", name: "loss", data: known, showSymbol: false, lineStyle: { width: 1.5, color: colour("link") } }] }),
+    chart(around, () => ({ grid: { left: 48, right: 12, top: 8, bottom: 38 }, xAxis: { type: "value", name: "seconds", nameGap: 20 }, yAxis: { type: "value", scale: true }, tooltip: { trigger: "axis" }, series: [{ type: "line", name: "loss", data: known, showSymbol: false, lineStyle: { width: 1.5, color: colour("link") } }] }),
       { label: `Loss of ${short(i)} by seconds`, text: last ? `From ${number(known[0][1])} to ${number(last[1])} after ${number(last[0], 3)} s.` : "No finite loss." });
     return around;
   }

@@ -2,7 +2,7 @@
 // Cases: scores of nodes by case as a heat map, and the best node beside the seed program.
 (() => {
   const { chart, colour, cut, element, go, kind, link, load, many, number, position, section, short, signed, steady, table } = Treewright;
-  const WIDE = 18; // pixels of a cell, at least: the map scrolls sideways
+  const WIDE = 18, WIDEST = 90; // pixels of a cell, at least (the map scrolls sideways) and at most
 
   function draw(root, now) {
     load(root, ["cases"], (place, found) => found && found.nodes.length && place.append(heat(found, now)));
@@ -23,6 +23,7 @@
     const made = section("Scores by case", `A row is a candidate, the first the seed program; a column is a case. Blue is better than the seed program and orange worse, by the share of the case's largest difference.${rule}`);
     const around = element("div", undefined, "scroll"), inner = element("div");
     inner.style.minWidth = `${found.cases.length * WIDE + 110}px`;
+    inner.style.maxWidth = `${found.cases.length * WIDEST + 110}px`;
     around.tabIndex = 0;
     around.append(inner);
     made.append(around);
@@ -34,9 +35,10 @@
 
   function option({ cases, values }, against, names) {
     const cells = values.flatMap((row, y) => row.map((value, x) => ({ value: [x, y, against[y][x]?.share ?? 0], known: value !== null })).filter((cell) => cell.known));
+    const turned = cases.length * Math.max(...cases.map((name) => name.length)) > 40;
     return {
-      grid: { left: 76, right: 12, top: 10, bottom: 76 },
-      xAxis: { type: "category", data: cases, splitLine: { show: false }, axisLabel: { rotate: 60, formatter: (name) => cut(name, 14) } }, yAxis: { type: "category", data: names, inverse: true, axisLabel: { fontFamily: "ui-monospace, monospace", fontSize: 11 } },
+      grid: { left: 76, right: 12, top: 10, bottom: turned ? 96 : 44 },
+      xAxis: { type: "category", data: cases, name: "case", nameGap: turned ? 76 : 26, splitLine: { show: false }, axisLabel: { rotate: turned ? 60 : 0, formatter: (name) => cut(name, 14) } }, yAxis: { type: "category", data: names, inverse: true, axisLabel: { fontFamily: "ui-monospace, monospace", fontSize: 11 } },
       visualMap: { show: false, min: -1, max: 1, dimension: 2, inRange: { color: [kind(3), colour("shade"), kind(0)] } },
       tooltip: { formatter: ({ value: [x, y] }) => `${names[y]}, ${cases[x]}: ${number(values[y][x])}\n${signed(against[y][x]?.gain)} against the seed program` },
       series: [{ type: "heatmap", data: cells, itemStyle: { borderWidth: 1, borderColor: colour("line") }, emphasis: { itemStyle: { borderColor: colour("ink"), borderWidth: 2 } } }],
@@ -52,5 +54,5 @@
 
   const rows = ({ cases, values, nodes }, places) => nodes.map((id, y) => Object.fromEntries([["candidate", places[y] < 0 ? id.slice(0, 8) : link(places[y])], ...cases.map((name, x) => [name, values[y][x]])]));
 
-  Treewright.view({ name: "cases", title: "Cases", ...steady(draw), available: (facts) => facts.cases.count > 0 });
+  Treewright.view({ name: "cases", title: "Cases", ...steady(draw), available: (facts) => facts.cases.count > 1 });
 })();

@@ -5,7 +5,7 @@
   const CONTEXT = 3, MOST_ROWS = 3000, MOST_NODES = 8, DEEP = 400, FIRST_CASES = 40;
 
   function draw(root, now) {
-    const some = now.nodes.slice(0, MOST_NODES);
+    const some = now.nodes.length ? now.nodes.slice(0, MOST_NODES) : now.leader > 0 ? [0, now.leader] : [];
     root.append(picker(some, now));
     if (some.length < 2) return;
     root.append(metrics(some, now));
@@ -20,7 +20,8 @@
   const ids = (some, { facts }) => some.map((i) => facts.nodes.id[i]).join(",");
 
   function picker(some, now) {
-    const made = section("Compare", some.length < 2 ? "Choose two candidates or more: by the beginning of an id here, or by “compare” in the panel of a candidate." : `${some.map(short).join(", ")}; the first is what the others are compared with.${now.nodes.length > some.length ? ` At most ${MOST_NODES} are compared at once.` : ""}`);
+    const how = "by the beginning of an id here, or by “compare” in the panel of a candidate.";
+    const made = section("Compare", some.length < 2 ? `Choose two candidates or more: ${how}` : !now.nodes.length ? `The seed program and the best candidate. Choose others ${how}` : `${some.map(short).join(", ")}; the first is what the others are compared with.${now.nodes.length > some.length ? ` At most ${MOST_NODES} are compared at once.` : ""}`);
     const bar = element("form", undefined, "controls"), field = Object.assign(element("input"), { type: "search", placeholder: "start of an id" }), label = element("label", "add "), told = element("span", undefined, "quiet");
     told.setAttribute("role", "status");
     label.append(field);

@@ -1,7 +1,7 @@
 "use strict";
 // Overview: what won and whether it is real, progress, what was learned, what it cost.
 (() => {
-  const { chart, colour, cut, element, link, many, number, score, section, signed, table, address, narrow } = Treewright;
+  const { chart, colour, cut, element, lasting, link, many, number, score, section, signed, table, address, narrow } = Treewright;
 
   // ------------------------------------------------------------ the verdict, also in the header
 
@@ -25,7 +25,9 @@
     const inside = (value) => Math.min(high, Math.max(low, value)), dot = experiments.length > 2000 ? 3 : experiments.length > 400 ? 5 : 7;
     const marks = (choose) => experiments.flatMap(([place, value], k) => choose(place, value) ? [[k + 1, value === null ? low : inside(value), place]] : []);
     const half = (place) => sigma ? 1.96 * sigma / Math.sqrt(nodes.runs[place] || 1) : 0;
-    const bottom = run.direction === "minimise" ? "bottom" : "top";
+    const above = run.direction === "minimise" ? "top" : "bottom", below = above === "top" ? "bottom" : "top", steps = kept.map(([, , best], step) => step ? Math.abs(best - kept[step - 1][2]) : 0), large = Math.max(...steps, 0) / 10;
+    const name = (step, place) => steps[step] > large && place !== kept[step - 1][1]; // of the larger steps, so that names stay apart
+    const beside = (k) => k > experiments.length * 0.35 ? { position: "left", verticalAlign: above } : { position: "right", verticalAlign: below }; // where no dot is, if there is room
     return {
       grid: { left: 62, right: 18, top: 26, bottom: 44 },
       xAxis: { type: "value", name: `evaluations in order of arrival (${experiments.length.toLocaleString("en")})`, min: 0, max: Math.max(1, experiments.length + 1), minInterval: 1, splitLine: { show: false } },
@@ -38,7 +40,7 @@
         { ...dots("without a score", marks((place, value) => value === null), colour("bad"), [2, 9]), symbol: "rect" },
         { type: "line", name: "best mean so far", step: "end", showSymbol: false, silent: true, lineStyle: { width: 2, color: colour("best") }, data: experiments.flatMap(([, , , best], k) => best === null ? [] : [[k + 1, inside(best)]]) },
         ...(half(kept[0]?.[1]) ? band(facts, half, inside) : []),
-        { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: !narrow.matches && step > 0 && place !== kept[step - 1][1], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), position: k > experiments.length * 0.6 ? "left" : "right", color: colour("ink"), fontSize: 12, verticalAlign: bottom } })), labelLayout: { hideOverlap: true } },
+        { type: "scatter", name: "kept", symbolSize: dot + 2, itemStyle: { color: colour("best") }, z: 4, data: kept.map(([k, place, best], step) => ({ value: [k + 1, inside(best), place], label: { show: !narrow.matches && step > 0 && name(step, place), backgroundColor: colour("paper"), padding: [1, 4], formatter: cut(nodes.idea[place], 44).replace(/[{}|]/g, " "), ...beside(k), color: colour("ink"), fontSize: 12 } })), labelLayout: { hideOverlap: true } },
       ],
     };
   }
@@ -104,7 +106,7 @@
 
   // ------------------------------------------------------------ now
 
-  const ago = Treewright.ago = (seconds) => seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 2)} h`;
+  const ago = Treewright.ago = (seconds) => lasting(Math.max(0, Math.round(seconds)));
 
   // Say how far the run is in its limits, and how long it takes at the pace of the latest evaluations.
   function forecast({ now: { limits, pace, hours }, run, spending }) {
@@ -146,8 +148,7 @@
   function runs({ facts }) {
     const { source } = Treewright, out = facts.runs.filter((one) => !source.has(one.run)), full = out.filter((one) => one.candidates);
     const said = full.length ? ` Not in this file: ${full.slice(0, 8).map((one) => one.run).join(", ")}${full.length > 8 ? ` and ${full.length - 8} more` : ""}; the command makes a page of each.` : "";
-    const to = (one) => address({ run: one.run, view: "overview", node: null, nodes: null, focus: null, folds: null, axes: null, parameter: null });
-    const name = (one) => one.run === facts.run.run ? element("strong", one.run) : source.has(one.run) ? Object.assign(element("a", one.run), { href: to(one) }) : one.run;
+    const name = (one) => one.run === facts.run.run ? element("strong", one.run) : source.has(one.run) ? Object.assign(element("a", one.run), { href: address(Treewright.other(one.run)) }) : one.run;
     const made = section("Runs", `One archive holds many runs. Choose one to see it.${said}`, table(facts.runs.map((one) => ({ run: name(one), task: one.task, policy: one.policy, candidates: one.candidates, began: clock(one.began), ...(out.length ? { command: source.has(one.run) ? "–" : element("code", one.command) } : {}) }))));
     made.id = "runs";
     return made;
@@ -193,8 +194,15 @@
     if (facts.costs.rows.length) agents(root, now);
     root.append(lessons(now));
     if (facts.ablations.length) root.append(ablation(now));
-    root.append(section("Operators", "", table(facts.operators)), section("Spending", "", table(facts.spending)));
+    root.append(section("Operators", "", spent(facts.operators)), section("Spending", "", spent(facts.spending)));
     if (facts.runs.length > 1) root.append(runs(now));
+  }
+
+  // Return a table of what operators did, with durations in place of hours and without columns that are zero throughout.
+  function spent(rows) {
+    const named = { training_hours: "compute", wall_hours: "wall time" }, told = rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [named[name] ?? name, name in named && value !== null ? element("span", value ? lasting(3600 * value) : "< 1 s", "n") : value])));
+    const names = Object.keys(told[0] ?? {});
+    return table(told, names.filter((name, k) => k < 4 || told.some((row) => row[name])));
   }
 
   function ring() {
