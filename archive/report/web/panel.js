@@ -90,7 +90,7 @@ Object.assign(Treewright, (() => {
     if (shown !== key) return;
     if (found.curve.length > 1) panel.append(element("h3", "Its loss (reported by the candidate)"), curve(i, found.curve));
     if (found.evaluations.length) panel.append(element("h3", "Evaluations"), table(found.evaluations, ["purpose", "outcome", "score", "seconds", "wall", "steps", "memory_mb", "seed", "trust"]));
-    if (found.cases.length) panel.append(element("h3", "Scores by case"), table(found.cases, ["case", ...(found.cases.some((each) => each.ending) ? ["ending"] : []), "value", "best", "gain", "feedback"]));
+    if (found.cases.length) panel.append(element("h3", "Scores by case"), table(found.cases, ["case", ...(found.cases.some((each) => each.ending) ? ["ending"] : []), "value", "best", "gain", ...(found.cases.some((each) => each.feedback) ? ["feedback"] : [])]));
     if (found.certificate) panel.append(element("h3", "Certificate"), element("pre", found.certificate));
     for (const evaluation of found.evaluations) if (evaluation.reason) panel.append(element("p", `${evaluation.outcome}: ${evaluation.reason}`, "idea bad"));
     if (found.diff) panel.append(element("h3", "Diff to its first parent"), diff(found.diff));

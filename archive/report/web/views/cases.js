@@ -35,10 +35,10 @@
 
   function option({ cases, values }, against, names) {
     const cells = values.flatMap((row, y) => row.map((value, x) => ({ value: [x, y, against[y][x]?.share ?? 0], known: value !== null })).filter((cell) => cell.known));
-    const turned = cases.length * Math.max(...cases.map((name) => name.length)) > 40;
+    const longest = Math.max(...cases.map((name) => name.length)), turned = cases.length * longest > 40, deep = turned ? 16 + 6 * Math.min(14, longest) : 24;
     return {
-      grid: { left: 76, right: 12, top: 10, bottom: turned ? 96 : 44 },
-      xAxis: { type: "category", data: cases, name: "case", nameGap: turned ? 76 : 26, splitLine: { show: false }, axisLabel: { rotate: turned ? 60 : 0, formatter: (name) => cut(name, 14) } }, yAxis: { type: "category", data: names, inverse: true, axisLabel: { fontFamily: "ui-monospace, monospace", fontSize: 11 } },
+      grid: { left: 76, right: 12, top: 10, bottom: deep + 20 },
+      xAxis: { type: "category", data: cases, name: "case", nameGap: deep, splitLine: { show: false }, axisLabel: { rotate: turned ? 60 : 0, formatter: (name) => cut(name, 14) } }, yAxis: { type: "category", data: names, inverse: true, axisLabel: { fontFamily: "ui-monospace, monospace", fontSize: 11 } },
       visualMap: { show: false, min: -1, max: 1, dimension: 2, inRange: { color: [kind(3), colour("shade"), kind(0)] } },
       tooltip: { formatter: ({ value: [x, y] }) => `${names[y]}, ${cases[x]}: ${number(values[y][x])}\n${signed(against[y][x]?.gain)} against the seed program` },
       series: [{ type: "heatmap", data: cells, itemStyle: { borderWidth: 1, borderColor: colour("line") }, emphasis: { itemStyle: { borderColor: colour("ink"), borderWidth: 2 } } }],
