@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 , := ,
 
-.PHONY: run test test-slow test-all test-again nightly data lint setup browser latex clean
+.PHONY: run test test-slow test-all test-again nightly trackers data lint setup browser latex clean
 
 run: $(STAMP)
 	$(BIN)/python -m prepare
@@ -34,6 +34,16 @@ nightly: $(DEV) data browser latex
 # What failed the last time, alone.
 test-again:
 	$(PYTEST) -n 0 --last-failed --last-failed-no-failures none
+
+# The libraries of the experiment trackers and the tests that need them. They are in an environment of their own, which sees the packages
+# of $(VENV), too: 250 MB more, and Trackio needs an older pillow.
+TRACKERS := $(VENV)/trackers
+purelib = $$($(1) -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+trackers: $(DEV)
+	@$(BIN)/python -m venv $(TRACKERS)
+	@echo "$(call purelib,$(BIN)/python)" > $(call purelib,$(TRACKERS)/bin/python)/beside.pth
+	@$(TRACKERS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/trackers.txt
+	env $(UNSET) $(TRACKERS)/bin/python -m pytest -n 0 tests/search/test_trackers.py
 
 data: $(DEV)
 	@$(BIN)/python -m prepare

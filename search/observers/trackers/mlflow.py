@@ -14,7 +14,7 @@ _LONGEST = 500
 
 
 class MlflowTracker:
-    """Records into an experiment of MLflow. ``uri``: a folder or server; None: MLflow's own default."""
+    """Records into an experiment of MLflow. ``uri``: a server or file; None: MLflow's own default."""
 
     def __init__(self, experiment: str, uri: str | None = None) -> None:
         module: Any = import_module("mlflow")
