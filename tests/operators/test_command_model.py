@@ -232,6 +232,16 @@ def test_it_sees_its_login_and_nothing_else_of_the_user(
     assert "abcdefghijklmnopqrstuvwxyz" in tokens_in(home / ".tool/login.json"), "hidden in every record"
 
 
+def test_a_program_of_npm_sees_the_packages_beside_it(tmp_path: Path) -> None:
+    packages = tmp_path / "node_modules"
+    for name in ("@a/tool", "@a/tool-linux", ".bin"):
+        (packages / name).mkdir(parents=True)
+    script(packages / "@a/tool", f"cat {packages}/@a/tool-linux/data")
+    (packages / "@a/tool-linux/data").write_text("IDEA: beside")
+    (packages / ".bin/tool").symlink_to("../@a/tool/tool")
+    assert client(str(packages / ".bin/tool")).complete(PROMPT).text == "IDEA: beside"
+
+
 def test_it_cannot_write_outside_of_its_folder(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -50,6 +50,8 @@ from operators.llm.wire import Deadline, tokens_at_most
 _MOST_FOLDER_MB = 1000
 _FOLDER_SECONDS = 2.0
 """Seconds between two looks at the size of a call's folder."""
+_LAST = 280
+"""Characters of a program that was ended that its message shows."""
 _PLACEHOLDER = re.compile(r"\{(model|dollars|turns)\}")
 _ANSWERS = re.compile(r"IDEA:|<<<<|```|PLACE \d|\A\s*[{\[]")
 """Marks of the forms in which answers are asked for."""
@@ -279,7 +281,7 @@ class CommandModel:
     def _failed(self, finished: Finished, reply: Reply, refused: Sequence[str]) -> LlmError:
         """Return the error of a failed run. It may have been billed, except for what the service refused."""
         reply = reply.with_quoted(finished.words)
-        said = short(reply.error or finished.words)
+        said = short(reply.error or (finished.words if finished.ended is None else finished.words[-_LAST:]))
         words = said or f"exit status {finished.status}"
         if refused:
             words += f" (it asked for {', '.join(refused[:3])}: not among llm.hosts)"

@@ -63,12 +63,12 @@ class Installation:
 
 
 def _package(real: Path) -> Path:
-    """Return the package of a program of npm, which needs the files beside it; else the program alone."""
+    """Return the folder of packages of a program of npm, whose dependencies may lie beside it; else the program alone.
+
+    ``npm install @openai/codex`` puts the program itself into a sibling, ``@openai/codex-linux-x64``.
+    """
     parts = real.parts
-    if "node_modules" not in parts:
-        return real
-    first = parts.index("node_modules") + 1
-    return Path(*parts[: first + (2 if parts[first].startswith("@") else 1)])
+    return Path(*parts[: parts.index("node_modules") + 1]) if "node_modules" in parts else real
 
 
 def _interpreter(real: Path) -> str | None:
