@@ -303,7 +303,7 @@ REFUSALS: list[tuple[str, Act, dict[str, Any], str]] = [
      {"temperature": 0.7}, r"body\.temperature: Extra inputs\. Set llm\.temperature=null\."),
     ("plain detail", Raw(b'{"detail": "no stream here"}', 400), {}, r"400 no stream here\. Set llm\.stream=false"),
     ("too long", Fail(400, "context_length_exceeded", "8192 tokens at most"), {}, r"Lower llm\.prompt_tokens"),
-    ("too long, in words", Fail(400, "invalid", "too long"), {}, r"about the length, lower llm\.prompt_tokens or"),
+    ("too long, in words", Fail(400, "invalid", "too long"), {}, r"Lower llm\.prompt_tokens"),
     ("moderated", Raw(json.dumps({"error": {"message": "no", "metadata": {"reasons": ["x"]}}}).encode(), 403), {},
      "403 no"),
     ("unnamed", Fail(422, "invalid", "no"), {"temperature": 0.7}, r"llm\.tokens_key=max_tokens.* or llm\.temperature"),
