@@ -1,7 +1,7 @@
 """Error responses of services: the ``LlmError`` of each, with the service's words and the setting to change.
 
-Status and codes decide the class of an error where a service sends them, and always whether two errors are equal. Where it
-says nothing but words with a status of 400, 401, 403 or 422, these tell a missing credit, key or model from another cause,
+Status and codes decide the class of an error where a service sends them, and always whether two errors are equal. Words
+that come without a code, with a status of 400, 401, 403 or 422, tell a missing credit, key or model from another cause,
 and name the setting to change.
 """
 
