@@ -51,7 +51,7 @@ Treewright.steering = () => {
     if (found) node.value = found.dataset.node;
   }).observe(panel, { childList: true, subtree: true });
 
-  const mark = (command) => button(command, () => ({ command, node: node.value.trim() }));
+  const mark = (command) => button(command[0].toUpperCase() + command.slice(1), () => ({ command, node: node.value.trim() }));
   const first = element("p"), second = element("p");
   first.className = second.className = "controls";
   first.append(
