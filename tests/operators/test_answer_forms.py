@@ -303,6 +303,7 @@ def test_one_answer_with_marks_around_all_of_it_or_each_block() -> None:
     for answer in (f"<edits>\n{EDIT}{second}</edits>\n", f"<edit>\n{EDIT}</edit>\n<edit>\n{second}</edit>\n"):
         assert read(answer) == ("more of it", both)
     assert read(f"{EDIT}IDEA: more of it\n{second}") == ("more of it", both), "the idea again"
+    assert read(f"IDEA: x\n{fenced(FASTER, info='reasoning.py')}", path="reasoning.py") == ("x", FASTER)
 
 
 def test_marks_of_thoughts_within_programs_are_text() -> None:

@@ -19,7 +19,7 @@ from operators.rewrite.answers.grammar import Element, bodies, idea_of, opening,
 
 _PAIR = re.compile(r"^[ \t>*]*[<\[{]\|?(/?)([A-Za-z][\w:.-]{0,40})\b[^<>\[\]{}\n]{0,80}\|?[>\]}]")
 """A line that begins with an opening or a closing mark."""
-_THOUGHT = re.compile(r"(?:think|thought|reason|analysis|scratch)\w*\b", re.IGNORECASE)
+_THOUGHT = re.compile(r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|scratch_?pad)\s*$", re.IGNORECASE)
 
 _WORD = (
     r"(?:my |the )?(?:answer|response|solution|output|(?:final|revised) (?:answer|response|version|edits?|solution))"
