@@ -53,6 +53,7 @@ def test_worth_error_and_freedom_are_those_of_the_search(tmp_path: Path) -> None
             assert error is None
 
 
+@pytest.mark.slow
 def test_the_report_says_which_steps_carry_the_gain(tmp_path: Path) -> None:
     nodes = write(tmp_path / "a.duckdb", good=WORSE, heir=SAME, bad=BETTER, alone=ALONE)
     reader = open_reader(tmp_path / "a.duckdb")
@@ -73,6 +74,7 @@ def test_the_report_says_which_steps_carry_the_gain(tmp_path: Path) -> None:
     assert not any("run ablate" in lesson["text"] for lesson in facts["lessons"])
 
 
+@pytest.mark.slow
 def test_steps_that_fail_or_never_vary(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "a.duckdb") as archive:
         _, nodes = a_family(archive)

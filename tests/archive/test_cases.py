@@ -77,6 +77,7 @@ def test_an_infeasible_node_neither_leads_nor_is_a_parent_but_may_be_debugged(pa
     assert open_reader(path).query("SELECT outcome FROM failures").rows == [("infeasible",)]
 
 
+@pytest.mark.slow
 def test_merged_archives_have_cases_and_certificates_once(path: Path, tmp_path: Path) -> None:
     for _ in range(2):
         list(merge(tmp_path / "b.duckdb", [path]))

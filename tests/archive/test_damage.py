@@ -80,6 +80,7 @@ def test_every_changed_byte_of_a_log_is_seen_and_no_cut_is_taken_for_one(killed:
     assert all(wal.examine(data[:size]).damaged_at is None for size in places), "a torn end is no damage"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [9, 12, 300, 2000, -30, -20, -1], ids=lambda place: f"byte {place}")
 def test_a_damaged_log_is_refused_and_kept(killed: Path, place: int) -> None:
     log, file = log_of(killed), killed.read_bytes()
@@ -126,6 +127,7 @@ def test_a_torn_end_loses_only_what_was_not_committed(killed: Path) -> None:
         assert not verify(open_reader(torn)).rows
 
 
+@pytest.mark.slow
 def test_a_log_of_another_state_of_the_file_is_refused_and_kept(tmp_path: Path) -> None:
     """DuckDB would replay it: copies of file and log on both sides of a checkpoint double rows, or leave some out."""
     live, copies = tmp_path / "live.duckdb", {}
@@ -320,6 +322,7 @@ def test_a_checkpoint_that_was_not_possible_is_tried_again() -> None:
 # ---------------------------------------------------------------- paths that are written to
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["report --out {}", "runs --parquet {}", "backup {}"])
 def test_no_command_writes_over_an_archive(
     closed: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -94,6 +94,7 @@ def test_everything_that_can_be_asked_is_documented(reader: ArchiveReader) -> No
         assert re.search(rf"`[^`]*\b{command}\b", PAGE), f"docs/sql.md does not mention the short form {command}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("title", "statement"), [(title, sql) for title, _, sql in SECTIONS], ids=lambda text: text[:20]
 )

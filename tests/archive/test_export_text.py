@@ -97,6 +97,7 @@ def test_scores_of_other_conditions_and_purposes_do_not_count(family: Book, repo
     assert "Treewright-Score" not in git(repo, "log", "-1", "best^1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "idea",
     [

@@ -30,6 +30,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_search_and_loses_nothing(small_disk: Path) -> None:
     path = small_disk / "a.duckdb"
     written: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from archive_sample import a_family, request_for, scored
 
 from archive.records import CaseScore, CurvePoint, sha256
@@ -32,6 +33,7 @@ def test_a_curve_is_whole_before_it_is_committed_and_after(tmp_path: Path) -> No
         assert [CurvePoint(*row) for row in found] == list(CURVE)
 
 
+@pytest.mark.slow
 def test_what_is_loaded_on_access_waits_for_no_thread_that_writes(tmp_path: Path) -> None:
     """An operator that holds ``tree.lock`` reads a curve, while the search, in a transaction, waits for that lock."""
     with Archive.open(tmp_path / "a.duckdb") as archive:

@@ -212,6 +212,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("check") / "a.duckdb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("statement", "wrong"), DAMAGE, ids=[wrong for _, wrong in DAMAGE])
 def test_check_finds_the_damage(healthy: Path, tmp_path: Path, statement: str, wrong: str) -> None:
     path = tmp_path / "a.duckdb"
@@ -221,6 +222,7 @@ def test_check_finds_the_damage(healthy: Path, tmp_path: Path, statement: str, w
     assert wrong in {row[0] for row in verify(open_reader(path)).rows}
 
 
+@pytest.mark.slow
 def test_check_has_an_exit_status(healthy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def status(*words: Any) -> int:
         return main(["check", "--archive", *map(str, words)])

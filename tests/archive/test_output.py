@@ -29,6 +29,7 @@ def shell(redirected: str, words: list[str], folder: Path, **variables: str) -> 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("name", HELP)
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
@@ -38,6 +39,7 @@ def test_a_full_output_is_an_error_in_one_line(name: str, unbuffered: str, tmp_p
     assert (done.returncode, done.stderr) == (1, said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HELP)
 def test_a_reader_that_has_gone_is_no_error(name: str, tmp_path: Path) -> None:
     done = shell("| true; exit ${PIPESTATUS[0]}", HELP[name], tmp_path, PYTHONUNBUFFERED="1")

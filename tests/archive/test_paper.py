@@ -384,6 +384,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "code"),
     [
@@ -408,6 +409,7 @@ def test_what_was_changed_in_a_paper_is_found(
     assert code in faults(paper, archive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "code"),
     [

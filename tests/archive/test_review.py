@@ -58,6 +58,7 @@ def test_a_paper_without_a_fault_is_not_accepted_by_checks(sound: Review) -> Non
     assert "Every number, table and figure is what its query gives on the archive." in found.strengths
 
 
+@pytest.mark.slow
 def test_a_changed_number_is_a_reason_to_reject(copied: tuple[Path, Path]) -> None:
     archive, paper = copied
     tex = (paper / "paper.tex").read_text()

@@ -303,6 +303,7 @@ def test_values_survive_the_wire() -> None:
             decoded(forged)
 
 
+@pytest.mark.slow
 def test_a_command_opens_a_free_file_once_and_lets_go_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.duckdb"
     with Archive.open(path) as archive:

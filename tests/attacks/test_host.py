@@ -22,6 +22,7 @@ def test_nothing_done_is_untouched(tmp_path: Path) -> None:
     host.untouched()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_left_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("host.PATIENCE", 0.1)
     host = Host(None)

@@ -56,6 +56,7 @@ def unseen(design: audit.SamplingDesign, places: np.ndarray) -> float:
     return float(np.prod(1.0 - np.minimum(1.0, design.chances.ravel()[places])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [5000, 1000, 200])
 def test_what_a_screening_may_hide_is_inside_what_it_says(
     task: LanguageModelTask, honest: Floats, reference: Floats, every: int

@@ -193,6 +193,7 @@ OTHERS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
 def test_every_command_works(command: Command, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program, plain = program_of(command), command.text.replace(".venv/bin/", "")
@@ -212,6 +213,7 @@ def test_every_command_works(command: Command, here: Path, capsys: pytest.Captur
         OTHERS[program](command.words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", INLINE.values(), ids=INLINE.keys())
 def test_commands_in_running_text_are_understood(command: Command, here: Path) -> None:
     program = program_of(command)

@@ -38,6 +38,7 @@ def small(folder: Path, task: str = TASK, score: str = SCORE, seed: str = SEED) 
     )
 
 
+@pytest.mark.slow
 def test_a_sample_is_described_and_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new([str(tmp_path / "mein ordner")])
     assert check([str(tmp_path / "mein ordner"), "executor.slots=1"]) == 0
@@ -63,6 +64,7 @@ def test_the_findings_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [each["level"] for each in said["findings"]] == ["problem"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 2, 3])
 def test_a_lost_evaluation_is_made_again(tmp_path: Path, lost: int) -> None:
     """A machine that was stopped for seconds is no problem of a seed; the third loss is reported as such."""

@@ -36,6 +36,7 @@ def test_every_template_is_a_kind() -> None:
     assert {path.name for path in TEMPLATES.iterdir()} == KINDS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["größe und maß", "null", "1e3", "a: b", "it's", "-x"])
 def test_names_of_any_kind_are_the_tasks_names(tmp_path: Path, name: str) -> None:
     assert made(tmp_path / name).name == name

@@ -94,6 +94,7 @@ def test_a_vote_does_not_repair_what_is_overlooked_and_the_principle_does() -> N
     assert right("extraction", "step_back") > right("extraction", "self_consistency") + 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_every_known_design_answers_within_the_limits(domain: str, design: str) -> None:

@@ -95,6 +95,7 @@ def test_cheats_have_no_score(path: Path) -> None:
         judged(path.parent.parent.name, vars(module_of(path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

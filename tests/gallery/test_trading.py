@@ -88,6 +88,7 @@ def test_its_cheats_have_no_score(path: Any) -> None:
         results(module_of(path).trade, 1)
 
 
+@pytest.mark.slow
 def test_looking_ahead_earns_nothing() -> None:
     assert results(module_of(TASKS / "trading" / "cheats" / "looks_ahead.py").trade, 1).value == 0.0
 

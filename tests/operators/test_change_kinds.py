@@ -70,6 +70,7 @@ def test_what_gains_is_tried_more_and_nothing_is_given_up(garden: Garden) -> Non
     assert min(taken[aim.name] for aim in AIMS) >= 5, "what is not tried is forgotten"
 
 
+@pytest.mark.slow
 def test_it_does_not_get_stuck_on_what_gained_once(garden: Garden) -> None:
     garden.plant(SOURCE, 3.0)
     taken = search(garden, lambda aim, i: 0.1 if aim == ("hyperparameters" if i < 200 else "speed") else None, 300)

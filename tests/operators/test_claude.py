@@ -47,6 +47,7 @@ def test_what_is_the_same_is_marked_for_the_cache(api: MessagesApi) -> None:
     assert sent["output_config"] == {"effort": "medium"}
 
 
+@pytest.mark.slow
 def test_the_cache_may_keep_it_for_an_hour_or_not_at_all(api: MessagesApi) -> None:
     claude(api, cache="1h").complete(PROMPT)
     claude(api, cache=None).complete(PROMPT)
@@ -64,6 +65,7 @@ def test_no_more_marks_than_the_api_takes(api: MessagesApi) -> None:
     assert json.dumps(api.asked[0]).count("cache_control") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_cache_is_billed_by_its_own_prices(api: MessagesApi, stream: bool) -> None:
     usage = {

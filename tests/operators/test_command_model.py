@@ -107,6 +107,7 @@ def test_placeholders_of_the_command_line(tmp_path: Path) -> None:
 QUOTED = """echo 'API Error: {"type": "error", "error": {"type": "%s", "message": "%s"}}' >&2; exit 1"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [

@@ -58,6 +58,7 @@ def test_a_local_server_wants_no_key(api: OpenAiApi, monkeypatch: pytest.MonkeyP
     assert api.headers[-1]["authorization"] == "Bearer sk-of-somebody-else"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
 def test_cached_tokens_have_their_own_price(api: OpenAiApi, stream: bool) -> None:
     api.cached = 2000

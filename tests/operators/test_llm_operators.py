@@ -193,6 +193,7 @@ def test_a_good_answer_becomes_a_candidate(garden: Garden) -> None:
     assert child.aim is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

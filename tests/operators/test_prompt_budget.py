@@ -88,6 +88,7 @@ def test_a_whole_prompt_keeps_to_the_meters_limit(garden: Garden) -> None:
     assert sizes[Debug, 1900] < sizes[Debug, 30_000]
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_fit_is_refused_with_what_to_do(garden: Garden) -> None:
     root = garden.plant(SOURCE + "x = 1\n" * 3000, 3.0)
     meter, model = metered([], prompt_tokens=3000)

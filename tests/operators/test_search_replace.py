@@ -175,6 +175,7 @@ def test_a_fence_right_above_the_idea_is_seen() -> None:
 LONG = 120_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [

@@ -239,6 +239,7 @@ def test_python_m_prepare_of_tokens(tmp_path: Path, toy_task: LanguageModelTask)
     assert "folder: already prepared in" in inside.prepare(tmp_path, *command, TREEWRIGHT_CACHE=cache).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

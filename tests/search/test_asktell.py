@@ -67,6 +67,7 @@ def test_importing_it_costs_nothing() -> None:
         search.Serach  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [api, function_task])
 def test_the_example_of_the_docstring_works(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -281,6 +282,7 @@ def test_what_a_function_does_is_an_outcome() -> None:
 ARRAYS = [np.bool_(True), np.str_("0.1"), np.array("0.1"), np.array([0.1])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("returned", [True, "0.1", b"1", None, [0.1], 1j, 10**400, np.nan, np.inf, -1e308, *ARRAYS])
 def test_what_is_no_number_is_no_score(returned: Any) -> None:
     task = search.OwnTask(lambda request: returned, PROGRAM, direction="minimise")

@@ -446,6 +446,7 @@ def false_champions_and_coverage(candidates: int, searches: int) -> tuple[float,
     return crowned / searches, covered / len(gains), float(np.mean(gains))
 
 
+@pytest.mark.slow
 def test_null_candidates_are_hardly_ever_crowned() -> None:
     false_champion, coverage, bias = false_champions_and_coverage(12, 200)
     assert false_champion <= 0.05

@@ -33,6 +33,7 @@ def test_text_of_candidates_cannot_steer_a_terminal() -> None:
     assert clean("x" * 100, 10) == "xxxxxxx..."
 
 
+@pytest.mark.slow
 def test_scores_of_the_claim_are_not_shown_one_by_one(start: Callable[..., Any]) -> None:
     bench = start(slots=1)
     assert {"screen", "report"} <= {evaluation.request.purpose for evaluation in bench.display.landings}
@@ -42,6 +43,7 @@ def test_scores_of_the_claim_are_not_shown_one_by_one(start: Callable[..., Any])
         assert shown == (evaluation.request.purpose == "screen")
 
 
+@pytest.mark.slow
 def test_a_failure_is_shown_with_its_reason(start: Callable[..., Any]) -> None:
     bench = start(slots=1, stub={"fail_every": 4})
     failed = next(e for e in bench.display.landings if e.outcome == "crashed")
@@ -116,6 +118,7 @@ def metered(max_tokens: int = 1000) -> Meter:
     return Meter(model, max_dollars=2.0, max_tokens=max_tokens, record=lambda call: None)
 
 
+@pytest.mark.slow
 def test_the_view_says_what_runs_and_how_the_search_stands(start: Callable[..., Any]) -> None:
     bench, screen = start(slots=2), Screen()
     tree = bench.search.tree
@@ -139,6 +142,7 @@ def test_the_view_says_what_runs_and_how_the_search_stands(start: Callable[..., 
     assert "slots 50% busy" in again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(40, 10), (20, 6), (9, 3)])
 def test_a_small_terminal_does_not_break(size: tuple[int, int], start: Callable[..., Any]) -> None:
     bench, screen = start(slots=1), Screen(*size)
@@ -177,6 +181,7 @@ def test_a_pipe_gets_no_escapes_either() -> None:
     assert stream.getvalue().endswith("\n\tlines stay\n")
 
 
+@pytest.mark.slow
 def test_it_is_drawn_four_times_a_second_at_most(start: Callable[..., Any]) -> None:
     bench, screen = start(slots=1), Screen()
     with screen.display:

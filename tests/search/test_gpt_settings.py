@@ -96,6 +96,7 @@ def parameters_of(task: LanguageModelTask) -> int:
         return sum(parameter.numel() for parameter in program["GPT"](task.vocab).parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_seed_program_fits_into_the_limits_of_each_preset(device: str) -> None:
     task = task_of(device=device)

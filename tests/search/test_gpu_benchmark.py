@@ -55,6 +55,7 @@ def test_a_second_run_is_told_in_units_of_sigma(benchmark: ModuleType) -> None:
     assert benchmark.repeated([1.0], None)["sigma"] is None
 
 
+@pytest.mark.slow
 def test_the_text_is_made_up_the_same_way_each_time(benchmark: ModuleType, tmp_path: Path) -> None:
     one, two = (benchmark.made_up_texts(tmp_path / name, 0.05) for name in ("one", "two"))
     assert {p.name: p.read_text() for p in one.iterdir()} == {p.name: p.read_text() for p in two.iterdir()}

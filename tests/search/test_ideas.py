@@ -186,6 +186,7 @@ def test_a_store_decides_what_is_novel(night: Path, tmp_path: Path, capsys: pyte
     assert [(idea["novelty"], idea["closest"]) for idea in found] == [("novel", None)] * 2
 
 
+@pytest.mark.slow
 def test_a_model_of_the_configuration_is_asked_and_its_calls_are_in_the_ledger(
     night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

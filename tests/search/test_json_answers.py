@@ -87,6 +87,7 @@ def test_a_paper_its_audit_and_its_review_are_values(folder: Path, monkeypatch: 
     assert "decision" in json.loads(review.stdout)
 
 
+@pytest.mark.slow
 def test_what_happens_is_a_value_a_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "_again", lambda: False)
     lines = ask(folder, "tail", "--json").stdout.splitlines()

@@ -180,6 +180,7 @@ def test_nothing_is_begun_that_would_land_in_the_time_of_the_claim(play: Callabl
     assert played.seconds == 400.0
 
 
+@pytest.mark.slow
 def test_device_hours_are_those_of_both_slots(play: Callable[..., Played]) -> None:
     played = play(Budget(device_hours=400 / 3600))
     assert played.words == ["The device hours for searching are used."]
@@ -212,6 +213,7 @@ def test_evaluations_alone(play: Callable[..., Played]) -> None:
     assert played.purposes() == {"screen": 15, "confirm": 6, "report": 8}
 
 
+@pytest.mark.slow
 def test_tokens_and_dollars_end_a_search_that_would_go_on_without_the_model(play: Callable[..., Played]) -> None:
     asked = 0
 
@@ -234,6 +236,7 @@ def test_a_cap_of_the_model_alone_ends_nothing(play: Callable[..., Played]) -> N
 # ---------------------------------------------------------------- together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
@@ -270,6 +273,7 @@ def test_a_small_budget_gets_a_small_claim_or_a_reason(play: Callable[..., Playe
 # ---------------------------------------------------------------- sessions
 
 
+@pytest.mark.slow
 def test_device_hours_of_earlier_sessions_count(play: Callable[..., Played]) -> None:
     budget = Budget(device_hours=400 / 3600)
     first = play(budget, stop_after=10)
@@ -281,6 +285,7 @@ def test_device_hours_of_earlier_sessions_count(play: Callable[..., Played]) -> 
     assert second.purposes()["report"] == 8
 
 
+@pytest.mark.slow
 def test_hours_of_earlier_sessions_count(play: Callable[..., Played]) -> None:
     play(Budget(hours=400 / 3600), stop_after=10)
     second = play(Budget(hours=400 / 3600), used=300.0)

@@ -160,6 +160,7 @@ def test_debug_tries_each_failed_node_as_often_as_it_is_told(start: Start, tmp_p
     assert {count for _, count in tries} == {1}
 
 
+@pytest.mark.slow
 def test_a_folder_of_templates_is_a_key(start: Start, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "improve.md").write_text("In my own words.\n\n{{source}}\n")
@@ -171,6 +172,7 @@ def test_a_folder_of_templates_is_a_key(start: Start, tmp_path: Path) -> None:
                "sha = template_sha WHERE operator = 'improve'") == [(True,)]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", ["improve", "hybrid", "simplify", "draft", "debug", "crossover"])
 def test_every_operator_that_asks_a_model_takes_the_folder(operator: str) -> None:
     config = config_for(["operators=all", "prompts=/my/own"], "cpu")

@@ -84,6 +84,7 @@ def test_many_failures_are_told(teller: Callable[..., str], tmp_path: Path) -> N
     assert [each["event"] for each in told(tmp_path)].count("failures") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "words"),
     [

@@ -204,6 +204,7 @@ def test_a_proposer_that_is_clearly_worse_than_its_parent_is_stopped_and_has_no_
     assert "clearly worse" in scores[-1].feedback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "parent"), [("holdout", 2.0), ("val", None), ("val", 0.0)])
 def test_a_proposer_goes_on_that_is_no_worse_than_its_parent_has_none_or_is_claimed(split: str, parent: Any) -> None:
     assert {score.metrics["played"] for score in judged(Proposer(stuck), split, parent)} == {1.0}

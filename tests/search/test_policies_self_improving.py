@@ -149,6 +149,7 @@ def test_clade_counts_a_crossover_once_as_a_child_of_both_parents() -> None:
     assert failed.tolist() == [0.5, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_clade_draws_with_the_probabilities_of_its_beta_distributions() -> None:
     """Two nodes: P(Beta(a, b) > Beta(c, d)) by numerical integration against 4,000 draws (three standard errors)."""
     from scipy.stats import beta

@@ -102,6 +102,7 @@ def found(policy: object, key: str) -> object:
     return policy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_key_reaches_its_part(name: str) -> None:
     there = keys(name)
@@ -119,6 +120,7 @@ def test_the_table_has_no_key_that_no_file_has() -> None:
     assert OTHER.keys() == {key for name in NAMES for key in keys(name)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH.values())
 def test_nonsense_is_answered_with_the_name_of_the_key(name: str) -> None:
     for key, value in keys(name).items():
@@ -161,6 +163,7 @@ ELITES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [each for name, each in EACH.items() if name != "pareto"],  # its population is what it is about

@@ -166,6 +166,7 @@ def test_no_slot_is_idle_while_something_is_to_be_trained(path: Path) -> None:
     assert trainings.count(3) >= len(trainings) - 4, "only the last ones of the two stages may leave a slot empty"
 
 
+@pytest.mark.slow
 def test_both_halves_are_one_row(path: Path) -> None:
     Session(path).play()
     reader = open_reader(path)
@@ -220,6 +221,7 @@ def nth(purpose: str, half: str, *numbers: int, outcome: Outcome = "crashed") ->
     return fails
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_replaced_before_anything_is_judged(path: Path) -> None:
     """Another finalist is trained in its place; the failed one's other training is not judged any more."""
     session = Session(path, slots=1, fails=nth("confirm", "train", 0))

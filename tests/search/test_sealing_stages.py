@@ -131,6 +131,7 @@ def test_a_lost_stage_is_made_again_before_the_next(path: Path) -> None:
     assert len(result.verdict.champion) == 4
 
 
+@pytest.mark.slow
 def test_a_state_that_is_changed_between_stages_is_left_out(path: Path) -> None:
     first = InStages(path, slots=1, overrides=ROOMY)
     first.play(lambda s: asked(s, "report").count(1) >= 1)

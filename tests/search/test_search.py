@@ -252,6 +252,7 @@ def test_dollars_end_a_search_and_what_they_have_bought_is_tried(start: Start, t
     assert again.result.verdict == bench.result.verdict
 
 
+@pytest.mark.slow
 def test_a_service_that_is_busy_for_a_while_does_not_stop_a_search_that_lives_on_it(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

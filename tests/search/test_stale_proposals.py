@@ -171,6 +171,7 @@ def test_a_proposal_that_somebody_else_made_meanwhile_is_refused_as_a_duplicate(
     assert digests[0][0] == digests[0][1], "nothing is trained twice"
 
 
+@pytest.mark.slow
 def test_no_answer_is_asked_for_that_could_not_be_trained(start: Callable[..., Any], tmp_path: Path) -> None:
     """At the end of the budget what is on its way is what there is room for; a slow answer leaves nothing over."""
     count = [0]

@@ -139,6 +139,7 @@ def test_a_killed_study_is_resumed(tmp_path: Path, done: Path) -> None:
 # ---------------------------------------------------------------- deviations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "code"),
     [

@@ -158,6 +158,7 @@ def test_the_decision_is_the_majoritys_unless_a_check_found_a_fault(
     assert Panel(replace(_sound(), decision=checks), opinions).decision == expected
 
 
+@pytest.mark.slow
 def test_a_reviewer_reads_values_and_no_keys(study: Study, paper: Path) -> None:
     text = text_of(paper)
     assert "The mean gain over the baseline is $0.5500$" in text

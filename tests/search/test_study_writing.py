@@ -51,6 +51,7 @@ def test_sections_that_are_right_are_taken(study: Study) -> None:
     assert {call.operator for call in calls} == {"write"}
 
 
+@pytest.mark.slow
 def test_an_invented_number_goes_back_with_its_line(study: Study) -> None:
     def answer(prompt: Prompt) -> str:
         text = plain_of(prompt)
@@ -64,6 +65,7 @@ def test_an_invented_number_goes_back_with_its_line(study: Study) -> None:
     assert all("0.93 is neither bound to a query" in text for text in wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repairs", [0, 2])
 def test_a_section_that_stays_wrong_is_left_plain(study: Study, repairs: int) -> None:
     found, calls = written(

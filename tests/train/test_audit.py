@@ -154,6 +154,7 @@ def at(values: Floats, plan: audit.Plan) -> Floats:
     return values[plan.places[:, 0], plan.places[:, 1]].copy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", [evenly(30), unevenly(30)], ids=["even", "uneven"])
 def test_the_score_is_unbiased_whatever_is_claimed(rows: Bytes, design: SamplingDesign) -> None:
     """mean(claimed) + correction over many audits is the honest mean, for claims of pure fiction."""
@@ -294,6 +295,7 @@ def test_a_cheat_at_the_bound_gains_no_more_than_it_says(honest: Floats, referen
     assert 0 < gain <= design.unseen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lift", CHEATS)
 def test_a_cheat_above_the_bound_is_seen(honest: Floats, reference: Floats, lift: Lift) -> None:
     _, false, design = falsify(honest, reference, lift, 7.0)

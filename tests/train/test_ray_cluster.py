@@ -129,6 +129,7 @@ def test_a_head_is_looked_for_by_its_port() -> None:
     assert connection_problem("127.0.0.1:9") is not None
 
 
+@pytest.mark.slow
 def test_no_folder_is_uploaded_under_uv_run() -> None:
     """In a process of its own, since Ray reads the variable when it is imported, as it may be here already."""
     script = (

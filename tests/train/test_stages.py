@@ -46,6 +46,7 @@ def test_the_last_stage_is_a_judgement_without_stages_and_none_is_behind_it(stag
     assert [a.positions.tolist() for a in drawn(stages, b"j" * 32)] != [a.positions.tolist() for a in sets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", [2, 5, 12])
 def test_the_score_is_unbiased(stages: int) -> None:
     """Also with special tokens, which are never asked, and in windows that have few targets that count, or none."""

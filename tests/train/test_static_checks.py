@@ -201,6 +201,7 @@ HIDING_PLACES: dict[str, Callable[[], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", HIDING_PLACES)
 def test_what_a_program_can_carry_is_bounded(gates: StaticChecks, place: str) -> None:
     """More than four kilobytes of what does not compress are refused, wherever literals and names are."""
@@ -222,6 +223,7 @@ def test_long_sequences_of_what_is_no_literal_count(gates: StaticChecks, place: 
     assert "its literals and names carry" in (refuse(gates, BARE + SEQUENCES[place]) or "")
 
 
+@pytest.mark.slow
 def test_all_of_a_program_is_bounded_too(gates: StaticChecks) -> None:
     """11 KB of choices of names and operators in many short statements, of which no literal and no name is new."""
     rng = random.Random(6)

@@ -117,6 +117,7 @@ def test_an_agent_whose_first_items_all_fail_is_judged_no_further(judge: Judge) 
     assert str(hidden.value) == "its first 8 items all ended in an error: 8 empty", "it quotes no item of a holdout"
 
 
+@pytest.mark.slow
 def test_a_scripted_model_errs_independently_and_alike_in_every_run(judge: Judge) -> None:
     said: list[list[str]] = []
 

@@ -181,6 +181,7 @@ def score(candidate, case):
     assert judge(text).cases[0].value == 3
 
 
+@pytest.mark.slow
 def test_cases_are_the_same_in_every_process_unless_they_are_drawn_from_the_clock(tmp_path: Path) -> None:
     def digests(name: str, text: str) -> set[CaseSet]:
         found = set()
