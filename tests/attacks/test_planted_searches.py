@@ -38,8 +38,6 @@ ATTACKS = (
     *("look_ahead_in_text", "look_ahead_seldom", "look_ahead_where_it_pays", "replays_answers", "seed_fishing"),
     *("targets_from_the_stack", "text_by_heart", "trains_in_predict", "trains_on_validation", "unnormalised"),
 )
-FIRST = ("look_ahead",)
-"""The slow tier's, beside the cheat that remembers everything; all others run at night."""
 PLAN = ("claim.candidates=1", "claim.confirm_seeds=1", "claim.report_seeds=3", "claim.most_report_seeds=3")
 BUDGET = 13
 """Three runs of the root, three variants of what is planted, and a claim of seven evaluations."""
@@ -120,11 +118,8 @@ def champion(found: search.Search, tried: bool = True) -> str | None:
     return verdict.node_id if verdict is not None and verdict.kind == "champion" else None
 
 
-def parameters() -> list[object]:
-    return [pytest.param(name, marks=pytest.mark.slow if name in FIRST else pytest.mark.nightly) for name in ATTACKS]
-
-
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ATTACKS)
 def test_a_planted_attack_is_not_crowned(name: str, judge: AuditedEvaluator, tmp_path: Path) -> None:
     attack = Attack.read(HERE / "candidates" / f"{name}.py")
     source = program(attack, judge.task)

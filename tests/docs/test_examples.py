@@ -82,7 +82,7 @@ def test_the_corpus_has_splits_that_share_no_line(corpus_task: LanguageModelTask
     assert corpus_task.evaluation_rows("val").shape == (512, 129)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_notebook_trains(tmp_path: Path) -> None:
     assert "3 scored" in run(tmp_path, str(EXAMPLES / "notebook.py"), "--train")
 

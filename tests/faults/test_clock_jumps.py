@@ -40,6 +40,7 @@ def test_a_whole_search_is_none_the_worse(tmp_path: Path, jumping: dict[str, str
     settled(tmp_path / "treewright.duckdb")
 
 
+@pytest.mark.nightly
 def test_real_trainings_get_their_seconds_by_another_clock(tmp_path: Path, jumping: dict[str, str]) -> None:
     conf = toy_conf(tmp_path)
     words = ("--config-dir", str(conf), "task=toy", "operators=tune", "budget.evaluations=4", "executor.slots=1")
