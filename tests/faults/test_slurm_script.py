@@ -19,7 +19,7 @@ from ray_nodes import MODULES
 from underway import until
 
 pytest.importorskip("ray", reason="the package ray is not installed: pip install 'treewright[ray]'")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("ray")]
 
 PATIENCE = 240.0
 SRUN = """\
@@ -104,7 +104,6 @@ def test_a_search_runs_in_an_allocation_and_is_ended_in_good_order(tmp_path: Pat
     until(lambda: job.family() == [], PATIENCE)  # type: ignore[attr-defined]
 
 
-@pytest.mark.nightly
 def test_a_node_on_which_ray_does_not_start_ends_the_job(tmp_path: Path) -> None:
     path = script(tmp_path, "true")
     (tmp_path / "srun").write_text('#!/bin/sh\ncase "$*" in *hostname*) echo 127.0.0.1;; *) exit 3;; esac\n')

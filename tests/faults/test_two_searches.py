@@ -61,7 +61,7 @@ def test_the_end_of_one_does_not_touch_the_other(tmp_path: Path) -> None:
     words, variables = words_for(tmp_path, "killed.duckdb")
     killed = begin(tmp_path, *words, "run=night", "budget.evaluations=100", stub=False, **variables)
     words, _ = words_for(tmp_path, "kept.duckdb")
-    kept = begin(tmp_path, *words, "run=night", *CLAIM, "budget.evaluations=6", stub=False, **variables)
+    kept = begin(tmp_path, *words, "run=night", "claim=off", "budget.evaluations=4", stub=False, **variables)
     until_both_train(tmp_path, psutil.Process(killed.pid), psutil.Process(kept.pid))
     processes = family(killed.pid)
     killed.send_signal(signal.SIGKILL)
@@ -69,13 +69,13 @@ def test_the_end_of_one_does_not_touch_the_other(tmp_path: Path) -> None:
     gone(processes)
     assert stages(tmp_path, killed.pid), "a killed search cannot clean up after itself"
     words, _ = words_for(tmp_path, "third.duckdb")
-    done = search(tmp_path, *words, "budget.evaluations=2", stub=False, timeout=240, **variables)
+    done = search(tmp_path, *words, "claim=off", "budget.evaluations=1", stub=False, timeout=240, **variables)
     assert done.returncode == 0, done.stderr
     assert not stages(tmp_path, killed.pid), "the next one does"
     said, errors = kept.communicate(timeout=300)
     assert kept.returncode == 0, said + errors
     assert rows(tmp_path / "kept.duckdb", "SELECT DISTINCT outcome FROM evaluations") == [("scored",)]
-    assert len(evaluations(tmp_path / "kept.duckdb")) == 6
+    assert len(evaluations(tmp_path / "kept.duckdb")) == 4
     settled(tmp_path / "kept.duckdb")
 
 
