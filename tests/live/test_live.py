@@ -2,19 +2,23 @@
 
     TREEWRIGHT_LIVE=http://127.0.0.1:8080/v1 python -m pytest tests/live
 
-Sixteen proposals by the real operators through ``conf/llm/local.yaml``. A small model is often wrong, so what is
-asserted is what must hold for any model: each answer is counted and recorded, ends as a candidate or with a reason, and
-some can be used.
+Sixteen proposals by the real operators through ``conf/llm/local.yaml``, and a paper on the shipped study. A small model
+is often wrong, so what is asserted is what must hold for any model: each answer is counted and recorded, ends as a
+candidate or with a reason, and some can be used; a paper passes its audit.
 """
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inside import archive as ask
+from inside import run
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -79,3 +83,18 @@ def test_some_can_be_used(book: Book) -> None:
     found = summary(judged(book, "test"), figures)
     assert found["read"] >= 0.3
     assert found["accepted"] > 0
+
+
+@pytest.mark.timeout(7200)
+def test_a_paper_on_the_shipped_study_is_written_and_audited(tmp_path: Path) -> None:
+    """Whatever the model writes, no number gets in that the archive does not have: what fails is left plain."""
+    shipped = Path(__file__).parents[2] / "docs" / "studies" / "circles.duckdb.gz"
+    (tmp_path / "circles.duckdb").write_bytes(gzip.decompress(shipped.read_bytes()))
+    model = ("llm=local", f"llm.base_url={URL}", f"llm.model={MODEL}", "llm.prompt_tokens=6000", "llm.max_tokens=1200")
+    words = ("write", "circles", "--out", "papers", "--repairs", "1", "--json", "archive=circles.duckdb", *model)
+    done = run([sys.executable, "-m", "search", *words], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    print(said["left_plain"])
+    audited = ask(tmp_path, "audit", "papers/circles-1", "--archive", "circles.duckdb")
+    assert audited.returncode == 0, audited.stdout + audited.stderr

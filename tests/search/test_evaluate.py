@@ -146,7 +146,7 @@ def test_a_class_of_the_user_s_own_comes_from_the_user_s_settings(
     assert "seconds: 1.0 -> 2" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_real_evaluator_agrees_with_an_export(tmp_path: Path) -> None:
     """Search, export, score again: with sandboxes and a second of training."""
     conf = toy_conf(tmp_path / "own")
