@@ -60,6 +60,7 @@ def resumed(said: str, folder: Path, **variables: str) -> subprocess.CompletedPr
 def test_a_stop_says_how_to_go_on_and_that_works(tmp_path: Path, number: signal.Signals, group: bool) -> None:
     archive = tmp_path / "my archive.duckdb"
     words = (f"archive='{archive.name}'", "budget.evaluations=40", "seed=3", "policy=greedy", "evaluator.delay=0.1")
+    words += ("claim.looks=1",)  # a claim that ends early leaves some of the budget
     diary = tmp_path / "diary"
     process = begin(tmp_path, *words, "evaluator.noise=0.02", "executor.slots=8", f"evaluator.diary={diary}")
     wait_for_landings(process, 5)
