@@ -32,7 +32,7 @@ def sane(archive: Path) -> None:
 
 
 def test_a_whole_search_is_none_the_worse(tmp_path: Path, jumping: dict[str, str]) -> None:
-    words = ("run=night", "budget.evaluations=29", "budget.hours=0.5", "evaluator.delay=0.02")
+    words = ("run=night", "budget.evaluations=29", "budget.hours=0.5", "evaluator.delay=0.02", "claim.looks=1")
     done = search(tmp_path, *words, timeout=120, **jumping)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Champion" in done.stdout or "No improvement" in done.stdout, done.stdout

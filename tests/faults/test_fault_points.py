@@ -85,7 +85,14 @@ class Victim:
 @pytest.mark.timeout(600)
 def test_a_kill_at_each_point_of_the_search_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     """With a stub for the evaluator: the points at which the archive is written."""
-    words = (*STUB, "run=night", f"executor.slots={SLOTS}", "operators=numeric", "evaluator.delay=0.02")
+    words = (
+        *STUB,
+        "run=night",
+        f"executor.slots={SLOTS}",
+        "operators=numeric",
+        "evaluator.delay=0.02",
+        "claim.looks=1",
+    )
     victim = Victim(tmp_path, (*words, f"evaluator.diary={tmp_path / 'diary'}"))
     for point in AT_ONCE:
         victim.kill_at(point)

@@ -39,7 +39,7 @@ def fill_up(ballast: Path) -> None:
 
 def test_a_full_disk_ends_the_search_with_a_clear_word_and_it_resumes(tmp_path: Path, disk: Path) -> None:
     archive, ballast = disk / "a.duckdb", disk / "ballast"
-    words = ("run=night", f"archive={archive}", "budget.evaluations=80", "evaluator.delay=0.05")
+    words = ("run=night", f"archive={archive}", "budget.evaluations=80", "evaluator.delay=0.05", "claim.looks=1")
     process = begin(tmp_path, *words)
     assert process.stdout is not None
     while not process.stdout.readline().startswith("[10"):
