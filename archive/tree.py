@@ -20,7 +20,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,9 @@ from archive.records import (
     Scored,
 )
 from archive.steering import Steering
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -111,7 +114,7 @@ class Tree:
         self.conditions = conditions
         self.nodes: list[Node] = []
         self.index: dict[str, int] = {}
-        self.graph: Any = _networkx().DiGraph()  # edges point from parent to child
+        self.graph: nx.DiGraph = _networkx().DiGraph()  # edges point from parent to child
         self.evaluations: dict[str, list[Evaluation]] = {}
         self.moves: dict[int, MoveRecord] = {}
         self.open_moves: dict[int, MoveRecord] = {}

@@ -21,6 +21,7 @@ from operators.config import LlmConfig, OperatorConfig
 from prepare.command_line import command
 from prepare.config import Part, Plain, SettingsError, typed
 from prepare.overrides import written
+from prepare.paths import is_utf8
 from prepare.renamed import refuse_old_names
 from train.executors.base import ExecutionConfig
 
@@ -306,19 +307,11 @@ def _refuse_unusable(value: Any, where: str) -> None:
     """
     if isinstance(value, float) and math.isnan(value):
         raise ValueError(f"{where} is nan; expected a finite number")
-    if isinstance(value, str) and not _is_text(value):
+    if isinstance(value, str) and not is_utf8(value):
         raise ValueError(f"{where} is {value[:200]!r}, which has bytes that are no UTF-8; expected text")
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         _refuse_unusable(item, f"{where}.{key}")
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 _MISSING = object()

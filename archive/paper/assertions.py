@@ -41,7 +41,7 @@ _DIRECTION = re.compile(
 )
 _DEFINES = re.compile(r"\bcounts? as \w+ (?:if|where|when)\b[^.;:]*", re.IGNORECASE)
 _DENIES = re.compile(
-    r"\b(?:no|not|nor|neither|never|cannot|nothing|none|hardly|without|fails? to|failed to|unclear|cannot|does ?n.t|"
+    r"\b(?:no|not|nor|neither|never|cannot|nothing|none|hardly|without|fails? to|failed to|unclear|does ?n.t|"
     r"if|whether|where|when|unless|would|may|might|could|should|counts? as|means that|unsupported|undecided|question|"
     r"hypothesi[sz]e\w*|aims?|goal|test|tests|tested|to be)\b",
     re.IGNORECASE,

@@ -16,7 +16,7 @@ from archive.paper.reading import KEY, Sentence, stem
 
 
 @dataclass(frozen=True)
-class Words:
+class SentenceWords:
     """What a sentence says beside a number. ``any_of``: beginnings of words, one of which has to be there."""
 
     any_of: tuple[str, ...]
@@ -32,41 +32,41 @@ _GAIN = ("gain", "improv", "difference", "increase", "decrease", "better", "wors
 _FINAL = ("final", "champion", "found", "program", "end")
 _LOSS = ("loss", "lose", "loses", "cost", "worse", "without", "back", "ablat", "remov", "revert")
 
-WORDS: Mapping[str, Words] = {
-    "plan.evaluations": Words(("evaluation", "budget")),
-    "plan.percent": Words(("interval", "confidence", "level", "%", "percent")),
-    "plan.smallest": Words(("smallest", "least", "gain")),
-    "plan.patience": Words(("patience", "without", "stop", "evaluation")),
-    "plan.stage": Words((), stage=True),
-    "plan.digest": Words(("sha", "digest", "hash")),
-    "plan.seconds": Words(("second",)),
-    "runs": Words(("run", "search", "seed")),
-    "runs.made": Words(("run", "search", "seed")),
-    "runs.champion": Words(("pass", "champion", "claim")),
-    "evaluations": Words(("evaluation", "program", "trial")),
-    "evaluations.failed": Words(("fail", "crash", "error")),
-    "evaluations.stage": Words(("evaluation",), stage=True),
-    "evaluations.run": Words(("evaluation",), run=True),
-    "failed.run": Words(("fail", "crash", "error"), run=True),
-    "baseline": Words(("baseline", "seed program", "start", "original")),
-    "best.mean": Words(("best",), stage=True, whole=True),
-    "best.low": Words(("best",), stage=True, whole=True),
-    "best.high": Words(("best",), stage=True, whole=True),
-    "best": Words(("best",), run=True, stage=True),
-    "claim.baseline": Words(("baseline", "seed program", "start", "original"), run=True),
-    "claim.final": Words(_FINAL, run=True),
-    "claim.gain": Words(_GAIN, run=True),
-    "claim.gain.low": Words(_GAIN, run=True),
-    "claim.gain.high": Words(_GAIN, run=True),
-    "gain": Words(_GAIN, whole=True),
-    "gain.low": Words(_GAIN, whole=True),
-    "gain.high": Words(_GAIN, whole=True),
-    "final": Words(_FINAL, whole=True),
-    "loss": Words(_LOSS),
-    "loss.low": Words(_LOSS),
-    "loss.high": Words(_LOSS),
-    "deviations": Words(("deviat", "differ", "depart")),
-    "verdict": Words(("hypothesis",)),
+WORDS: Mapping[str, SentenceWords] = {
+    "plan.evaluations": SentenceWords(("evaluation", "budget")),
+    "plan.percent": SentenceWords(("interval", "confidence", "level", "%", "percent")),
+    "plan.smallest": SentenceWords(("smallest", "least", "gain")),
+    "plan.patience": SentenceWords(("patience", "without", "stop", "evaluation")),
+    "plan.stage": SentenceWords((), stage=True),
+    "plan.digest": SentenceWords(("sha", "digest", "hash")),
+    "plan.seconds": SentenceWords(("second",)),
+    "runs": SentenceWords(("run", "search", "seed")),
+    "runs.made": SentenceWords(("run", "search", "seed")),
+    "runs.champion": SentenceWords(("pass", "champion", "claim")),
+    "evaluations": SentenceWords(("evaluation", "program", "trial")),
+    "evaluations.failed": SentenceWords(("fail", "crash", "error")),
+    "evaluations.stage": SentenceWords(("evaluation",), stage=True),
+    "evaluations.run": SentenceWords(("evaluation",), run=True),
+    "failed.run": SentenceWords(("fail", "crash", "error"), run=True),
+    "baseline": SentenceWords(("baseline", "seed program", "start", "original")),
+    "best.mean": SentenceWords(("best",), stage=True, whole=True),
+    "best.low": SentenceWords(("best",), stage=True, whole=True),
+    "best.high": SentenceWords(("best",), stage=True, whole=True),
+    "best": SentenceWords(("best",), run=True, stage=True),
+    "claim.baseline": SentenceWords(("baseline", "seed program", "start", "original"), run=True),
+    "claim.final": SentenceWords(_FINAL, run=True),
+    "claim.gain": SentenceWords(_GAIN, run=True),
+    "claim.gain.low": SentenceWords(_GAIN, run=True),
+    "claim.gain.high": SentenceWords(_GAIN, run=True),
+    "gain": SentenceWords(_GAIN, whole=True),
+    "gain.low": SentenceWords(_GAIN, whole=True),
+    "gain.high": SentenceWords(_GAIN, whole=True),
+    "final": SentenceWords(_FINAL, whole=True),
+    "loss": SentenceWords(_LOSS),
+    "loss.low": SentenceWords(_LOSS),
+    "loss.high": SentenceWords(_LOSS),
+    "deviations": SentenceWords(("deviat", "differ", "depart")),
+    "verdict": SentenceWords(("hypothesis",)),
 }
 
 _SCALE = r"(?:times|fold|percent|per cent|thousand|million|billion|dozen|orders?)\b"
@@ -96,7 +96,7 @@ def _of_other_things(study: Study, sentence: Sentence) -> Iterator[tuple[int, st
     named = [run for run in study.registered.runs if re.search(rf"(?<!\w){re.escape(run)}(?!\w)", sentence.prose)]
     for match in KEY.finditer(sentence.text):
         key, _, rest = match[1].partition("@")
-        arguments, known = rest.split("/") if rest else [], WORDS.get(key, Words(()))
+        arguments, known = rest.split("/") if rest else [], WORDS.get(key, SentenceWords(()))
         if known.any_of and not _has(sentence, known.any_of):
             yield match.start(), f"the sentence does not say that {match[1]} is of: {', '.join(known.any_of)}"
         if known.stage and stem(arguments[-1]) not in sentence.words:
@@ -120,7 +120,7 @@ def _has(sentence: Sentence, words: Sequence[str]) -> bool:
 def _out_of_order(sentence: Sentence) -> Iterator[tuple[int, str]]:
     """Stages stand in the order of their numbers: ``a at the end of tuning and b at the end of research``."""
     of_stages = [
-        match for match in KEY.finditer(sentence.text) if WORDS.get(match[1].partition("@")[0], Words(())).stage
+        match for match in KEY.finditer(sentence.text) if WORDS.get(match[1].partition("@")[0], SentenceWords(())).stage
     ]
     text = sentence.prose.lower()
     stages = list(dict.fromkeys(match[1].rpartition("/")[2].rpartition("@")[2] for match in of_stages))

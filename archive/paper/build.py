@@ -31,8 +31,8 @@ from prepare.output import printable
 
 LATEX = "pdflatex"
 _SECONDS = 120.0
-_LARGEST_FILE = 20_000_000
-"""Bytes of a file of a paper from elsewhere."""
+_LARGEST_TEXT, _LARGEST_FILE = 800_000, 20_000_000
+"""Bytes of a text and of a picture or PDF of a paper from elsewhere."""
 
 
 class PaperError(ArchiveError):
@@ -143,18 +143,16 @@ def read_sections(folder: Path) -> dict[str, str]:
 def read_text(path: Path, folder: Path) -> str:
     """Return the text of a file of a paper that may come from elsewhere. Raises PaperError for one outside of it."""
     try:
-        return read_bytes(path, folder).decode()
+        return read_bytes(path, folder, _LARGEST_TEXT).decode()
     except UnicodeDecodeError as error:
         raise PaperError(f"{path} cannot be read: {error}") from error
 
 
-def read_bytes(path: Path, folder: Path) -> bytes:
-    """Return a file of a paper that may come from elsewhere. Raises PaperError for one outside of it."""
+def read_bytes(path: Path, folder: Path, most: int = _LARGEST_FILE) -> bytes:
+    """Return a file of a paper that may come from elsewhere. Raises PaperError for one outside of it, or too large."""
     try:
-        if not path.resolve().is_relative_to(folder.resolve()) or path.stat().st_size > _LARGEST_FILE:
-            raise PaperError(
-                f"{path} lies outside of the paper or is larger than {_LARGEST_FILE:,} bytes; it is not read"
-            )
+        if not path.resolve().is_relative_to(folder.resolve()) or path.stat().st_size > most:
+            raise PaperError(f"{path} lies outside of the paper or is larger than {most:,} bytes; it is not read")
         return path.read_bytes()
     except OSError as error:
         raise PaperError(f"{path} cannot be read: {error}") from error

@@ -145,16 +145,11 @@ def settings(plan: Mapping[str, Any]) -> Iterator[Setting]:
 
 def _settings(name: str, value: object) -> Iterator[Setting]:
     words = _words(name)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping | list):
         if name in _COUNTED:
             yield Setting(str(len(value)), (words,))
-        for key, each in value.items():
+        for key, each in value.items() if isinstance(value, Mapping) else ((name, each) for each in value):
             yield from _settings(str(key), each)
-    elif isinstance(value, list):
-        if name in _COUNTED:
-            yield Setting(str(len(value)), (words,))
-        for each in value:
-            yield from _settings(name, each)
     elif isinstance(value, str):
         yield from _in_text(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -195,7 +190,7 @@ def typed(document: Document, sentence: Sentence, allowed: Typed) -> Iterator[tu
         number = (match["sign"] or "").replace("−", "-") + written(match["digits"]) + match["suffix"]
         if not _may_stand(number, match.start("digits"), text, sentence, allowed, document if free else None):
             places.append((match.start(), match["digits"] + match["suffix"]))
-    places += [(place, word) for place, word in _in_words(sentence, text, allowed, document)]
+    places += _in_words(sentence, text, allowed, document)
     for place, number in sorted(places)[:1]:
         rest = ", stands in no line of the seed program that the sentence names, and in no work that it cites"
         words = (

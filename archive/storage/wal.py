@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from prepare.paths import is_utf8
+
 HEADER = bytes.fromhex("640062650002ffff")
 """Entry type 98 (version), version 2: the format of all files with our storage version."""
 
@@ -58,11 +60,9 @@ def unusable_name(path: Path) -> str | None:
     for character in "?\\":
         if character in str(path):
             return f"the character {character}"
-    try:
-        size = len(str(path).encode()) and len(path.name.encode())
-    except UnicodeEncodeError:
+    if not is_utf8(str(path)):
         return "bytes that are no UTF-8"
-    return None if size <= _LONGEST_NAME else f"a name of more than {_LONGEST_NAME} bytes"
+    return f"a name of more than {_LONGEST_NAME} bytes" if len(path.name.encode()) > _LONGEST_NAME else None
 
 
 def has_commits(path: Path) -> bool:

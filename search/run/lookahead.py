@@ -31,13 +31,18 @@ from dataclasses import dataclass, field
 
 SAFETY = 1.5
 """Standard deviations of the demand kept beside its mean, where only a language model makes candidates."""
-SHORT_SECONDS = 0.25
+_SHORT_SECONDS = 0.25
 """Mean of evaluations that are so short that a slot would be idle for much of the time that the search needs to record
 one and to choose the next. Then a further evaluation is queued for each slot."""
 _RECENT = 32
 """Proposals and evaluations that the means are taken over."""
 _PAUSES = (1.0, 60.0)
 """Seconds: the first pause of an outage, and the longest."""
+
+
+def queued(slots: int, evaluation: float) -> int:
+    """Return how many evaluations to queue beyond free slots, where one takes ``evaluation`` seconds in the mean."""
+    return slots if evaluation < _SHORT_SECONDS else 0
 
 
 def proposals_ahead(slots: int, evaluation: float, proposal: float, usable: float, safety: float) -> int:
@@ -79,8 +84,7 @@ class Lookahead:
         evaluation = _mean(self._evaluations)
         proposal = _mean(self._proposals) if self._proposals else max(waited, evaluation)
         usable = (sum(self._usable) + 1) / (len(self._usable) + 1)
-        queued = self.slots if evaluation < SHORT_SECONDS else 0
-        return queued + proposals_ahead(self.slots, evaluation, proposal, usable, self.safety)
+        return queued(self.slots, evaluation) + proposals_ahead(self.slots, evaluation, proposal, usable, self.safety)
 
 
 @dataclass

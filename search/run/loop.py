@@ -17,7 +17,7 @@ from typing import Protocol
 from archive.records import Landed
 from search.run.controller import Forecast, RunController, RunResult
 from search.run.engine import Engine, SearchStopped
-from search.run.lookahead import SHORT_SECONDS
+from search.run.lookahead import queued
 from search.run.steering import SteeringOrders
 from train.executors.base import Executor, Running
 
@@ -134,8 +134,7 @@ class SlotLoop:
     def _room(self) -> int:
         """Return how many evaluations that are ready may be submitted: for free slots, and to be queued."""
         free = self.executor.free
-        slots = free + self.executor.in_flight
-        return free + (slots if self.controller.use.each < SHORT_SECONDS else 0)
+        return free + queued(free + self.executor.in_flight, self.controller.use.each)
 
     def _record(self, landed: Sequence[Landed]) -> None:
         """Record all landed evaluations, even if one of them ends the search. Raises SearchStopped then."""

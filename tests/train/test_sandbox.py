@@ -189,7 +189,7 @@ task = conftest.toy_task.__wrapped__(Factory())
 evaluator = AuditedEvaluator(task, find_sandbox(sys.argv[1]))
 for name in ("bigram", "never_ends", "crashes"):
     request = Request("n", "r", 0, {"train.py": (conftest.CANDIDATES / f"{name}.py").read_text()}, 11, "screen")
-    evaluation = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
+    evaluation = evaluator.evaluate(request, SLOT, threading.Event(), lambda phase, share, loss=None: None)
     print("OUTCOME", name, evaluation.outcome, evaluation.sandbox, getattr(evaluation, "reason", ""))
 import shutil, psutil
 print("LEFT", len(psutil.Process().children(recursive=True)))
@@ -233,3 +233,12 @@ def test_scores_are_audited_in_full_only_where_nothing_is_shared() -> None:
     assert trust_in("bwrap", "cpu@node") == "audited"
     for tier, device in [("bwrap", "cuda:0"), ("landlock", "cpu"), ("bwrap-shared", "cpu"), ("none", "cpu")]:
         assert trust_in(tier, device) == "audited_shared"
+
+
+def test_beginnings_of_commands_of_past_stages_are_not_kept(tmp_path: Path) -> None:
+    """A language model has a stage for each evaluation: a night's would take hundreds of megabytes."""
+    sandbox = Bubblewrap(Path("/usr/bin/bwrap"))
+    for number in range(2 * module._PREFIXES):
+        stage = tmp_path / str(number)
+        assert str(stage / "candidate") in " ".join(sandbox.wrap(stage, 3, SLOT).command)
+    assert module._prefix.cache_info().currsize <= module._PREFIXES

@@ -185,7 +185,11 @@ class Bubblewrap:
         return [*options, "--remount-ro", "/", "--"]
 
 
-@functools.cache
+_PREFIXES = 64
+"""Beginnings of commands that are kept: a language model is staged anew for each evaluation, a program once a slot."""
+
+
+@functools.lru_cache(maxsize=_PREFIXES)
 def _prefix(sandbox: Bubblewrap, stage: Path, slot: Slot, scratch_mb: int) -> tuple[str, ...]:
     """Return the words in front of the worker's command, which take half a millisecond and are the same each time."""
     return tuple(sandbox.prefix(stage, slot, scratch_mb))

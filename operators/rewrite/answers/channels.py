@@ -17,8 +17,8 @@ Formats, as the families document them:
     <|think|> ... <|content|>                       Solar; also <|/think|>
     Here is my thought process: ... Here is my response:                Granite 3.2
 
-A heading such as ``**Final answer**`` begins the final part if there are blocks above and below it. What no mark tells
-(two ideas, or blocks within and outside of marks of another name) is refused by ``one_answer``.
+What no mark tells (a heading of the final part, two ideas, blocks within and outside of other marks) is decided by
+``one_answer``.
 
 Templates often write the opening mark into the prompt, so that the answer has only the closing one: everything above it
 is a thought. An opening mark without a closing one leaves no final part. A mark within backticks, an edit or a fence is
