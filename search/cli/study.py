@@ -101,7 +101,10 @@ def facts(plan: StudyPlan, archive: str) -> dict[str, Any]:
 def _require_metric(plan: StudyPlan, task: Task) -> None:
     wanted, found = (plan.metric, plan.direction), (task.metric.name, task.metric.direction)
     if wanted != found:
-        raise SettingsError(f"the plan says {' '.join(wanted)}, and task {task.name} has {' '.join(found)}")
+        raise SettingsError(
+            f"the plan says {' '.join(wanted)}, and task {task.name} has {' '.join(found)}; "
+            "correct metric and direction of the plan"
+        )
 
 
 def _sections(plan: StudyPlan, config: Config, task: Task) -> dict[str, Any]:
