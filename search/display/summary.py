@@ -66,6 +66,9 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
     if verdict.difference is not None and len(verdict.baseline) > 1:  # else exact, and the reason says it
         smallest = engine.parts.task.smallest_gain
         lines.append(f"  {_in_plain_words(verdict.difference, won, smallest, unit, verdict.confidence)}")
+    if verdict.look is not None and verdict.look.stopped is not None:
+        left = 2 * (verdict.look.planned - verdict.look.seeds)
+        lines.append(f"  The other {left} evaluations that were set aside for it were not needed and are left.")
     return [*lines, *_sides(verdict, unit), *_winners_curse(engine, verdict)]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from archive.storage.store import Archive
 from operators.llm.scripted import Scripted
 from prepare.compose import compose
 from search.claims.machine_speed import SpeedEffect
+from search.claims.reports import Look
 from search.claims.statistics import power
 from search.display import summary
 from search.display.summary import branch_for, resume_command
@@ -57,6 +60,10 @@ def test_a_champion_is_reported_by_its_fresh_replicates_alone(start: Start, tmp_
     assert "3 fresh seeds each" in verdict.reason
     assert verdict.reason in text
     assert "on seeds that the search never used; a program that is no better passes at most once in 40 claims." in text
+    early = replace(verdict, look=Look(1, 2, 3, 5, 0.009, "success"))
+    assert "are left" not in text
+    again = told(SimpleNamespace(search=bench.search, result=replace(bench.result, verdict=early)), tmp_path)
+    assert "The other 4 evaluations that were set aside for it were not needed and are left." in again
     tree = bench.search.tree
     for node_id in (tree.root, verdict.node_id):
         for score in (*tree.scores(node_id), float(tree.means[tree.index[node_id]])):
