@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
@@ -46,6 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault(TEMPORARY, str(MEMORY))
     hypothesis.settings.load_profile("by day" if "not nightly" in config.option.markexpr else "at night")
     keep_to_own_cores()
+    atexit.register(end_in_silence)
+
+
+def end_in_silence() -> None:
+    """Write no errors any more: DuckDB's binding would list the objects that live when the interpreter ends."""
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
 
 
 def is_fit_for_tests(folder: Path) -> bool:
