@@ -189,7 +189,7 @@ task = conftest.toy_task.__wrapped__(Factory())
 evaluator = AuditedEvaluator(task, find_sandbox(sys.argv[1]))
 for name in ("bigram", "never_ends", "crashes"):
     request = Request("n", "r", 0, {"train.py": (conftest.CANDIDATES / f"{name}.py").read_text()}, 11, "screen")
-    evaluation = evaluator.evaluate(request, SLOT, threading.Event(), lambda phase, share, loss=None: None)
+    evaluation = evaluator.evaluate(request, make_slots(1)[0], threading.Event(), lambda phase, share, loss=None: None)
     print("OUTCOME", name, evaluation.outcome, evaluation.sandbox, getattr(evaluation, "reason", ""))
 import shutil, psutil
 print("LEFT", len(psutil.Process().children(recursive=True)))
