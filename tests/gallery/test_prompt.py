@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from gallery import TASKS, cheats_of, judged, mean, module_of
+from gallery import TASKS, cheats_of, judged, mean, module_of, task_of
 
 SCORER = module_of(TASKS / "prompt" / "score.py")
 HEAD = "Teams: billing, delivery, account, technical\nWork step by step.\n"
 RULES = [f"{cue} -> {SCORER.TEAM_OF[cue]}" for cue in SCORER.CUES]
+OTHERWISE = [rule for rule in RULES if not rule.startswith(("refund", "receipt"))] + ["otherwise -> billing"]
+"""The best of all choices among the rules of the twelve words, with and without `otherwise`; all were tried once."""
 ACCIDENTAL = [f"{word} -> {team}" for team, word in SCORER.GREETINGS.items()]
 
 
@@ -26,9 +28,15 @@ def test_the_seed_leaves_room() -> None:
     assert 0.5 < right((TASKS / "prompt" / "prompt.txt").read_text()) < 0.7
 
 
-def test_rules_in_their_order_are_the_best_that_is_known() -> None:
+def test_the_order_of_the_rules_matters() -> None:
     assert right(prompt_of(RULES)) == pytest.approx(1 - 0.08, abs=0.01)
     assert right(prompt_of(RULES[::-1])) < right(prompt_of(RULES)) - 0.05
+
+
+def test_the_best_choice_of_rules_equals_the_known_value() -> None:
+    known = task_of("prompt").known
+    assert known is not None
+    assert known.standing(right(prompt_of(OTHERWISE)), maximise=True) == "equals"
 
 
 def test_a_rule_that_fits_by_accident_wins_on_val_and_loses_later() -> None:

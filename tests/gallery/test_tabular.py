@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gallery import TASKS, cheats_of, judged, mean, module_of, seed_of
+from gallery import TASKS, cheats_of, judged, mean, module_of, seed_of, task_of
 
 from prepare.scorer import Invalid
+from train.program.scorer_main import generator_of
 
 
 def of(module: Any) -> dict[str, Callable[..., Any]]:
@@ -20,6 +21,15 @@ def test_the_seed_is_above_chance_and_below_what_is_possible() -> None:
     scores = judged("tabular", of(seed_of("tabular")))
     assert 0.7 < mean(scores) < 0.82
     assert all(0.86 < each.metrics["best_possible"] < 0.9 for each in scores)
+
+
+def test_the_true_probabilities_equal_the_known_value() -> None:
+    scorer, known = module_of(TASKS / "tabular" / "score.py"), task_of("tabular").known
+    assert known is not None
+    cases = scorer.cases("val", generator_of("val"))
+    chances = {case["x"][scorer.TRAIN :].tobytes(): case["chance"][scorer.TRAIN :] for case in cases}
+    oracle = {"fit": lambda x, y, seed: {}, "predict": lambda model, x: chances[x.tobytes()]}
+    assert known.standing(mean(judged("tabular", oracle)), maximise=True) == "equals"
 
 
 def test_the_leaky_column_does_not_pay() -> None:

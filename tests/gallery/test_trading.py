@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gallery import TASKS, cheats_of, judged, module_of, seed_of
+from gallery import TASKS, cheats_of, judged, module_of, seed_of, task_of
 
 from prepare.scorer import Invalid
 
@@ -32,11 +32,14 @@ def results(trade: Trade, seed: int) -> Any:
 
 @pytest.mark.slow
 def test_the_planted_signal_pays_and_noise_does_not() -> None:
+    known = task_of("trading").known
+    assert known is not None
     ours, best = results(seed_of("trading").trade, 1), results(kalman, 1)
     assert 2.5 < ours.value < best.value < 6
     for each in (ours, best):
         assert each.metrics["noise_low"] < 0 < each.metrics["noise_high"]
         assert each.metrics["sharpe_low"] > 0
+    assert known.standing(best.value, maximise=True) == "equals"
     assert best.value == pytest.approx(SCORER.EXPECTED), "luck with the markets is the filter's own"
     assert ours.value == pytest.approx(ours.metrics["sharpe_here"] / best.metrics["sharpe_here"] * SCORER.EXPECTED)
 
