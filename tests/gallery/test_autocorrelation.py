@@ -44,6 +44,13 @@ def test_small_functions_by_hand() -> None:
     assert SCORER.peak([1.0, 0.0, 1.0]) == (Fraction(3), 3)
 
 
+def test_the_square_is_that_of_direct_sums() -> None:
+    whole = [int(h * 2**40) for h in GOOD]
+    direct = [sum(whole[i] * whole[k - i] for i in range(len(whole)) if 0 <= k - i < len(whole)) for k in range(281)]
+    assert SCORER.squared(whole) == direct
+    assert SCORER.squared([255] * 300)[299] == 300 * 255**2
+
+
 def test_the_scale_does_not_matter() -> None:
     assert judge([1024 * h for h in GOOD]).value == judge(GOOD).value
 
@@ -70,7 +77,7 @@ def test_the_seed_is_worse() -> None:
         [1, 0],
         [True, 0.5],
         ["0.5", 0.5],
-        [0.5] * 1001,
+        [0.5] * 30_001,
         {"peak": 1.4},
     ],
 )

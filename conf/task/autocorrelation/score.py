@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import prepare
 
-MOST = 1000
+MOST = 30_000
 SMALLEST, LARGEST = 2.0**-60, 2.0**60
 
 
@@ -31,6 +31,17 @@ def peak(heights):
     n, exact = len(heights), [Fraction(h) for h in heights]
     common = math.lcm(*(h.denominator for h in exact))
     whole = [int(h * common) for h in exact]
-    sums = [sum(whole[i] * whole[k - i] for i in range(max(0, k - n + 1), min(n, k + 1))) for k in range(2 * n - 1)]
+    sums = squared(whole)
     place = max(range(len(sums)), key=sums.__getitem__)
     return Fraction(2 * n * sums[place], sum(whole) ** 2), place + 1
+
+
+def squared(whole):
+    """Return the coefficients of the square of a polynomial whose coefficients, all at least 0, are given.
+
+    It is one product of long integers, in which every coefficient has the bytes that the largest sum could need.
+    """
+    size = (2 * max(whole).bit_length() + len(whole).bit_length() + 7) // 8
+    packed = int.from_bytes(b"".join(each.to_bytes(size, "little") for each in whole), "little")
+    made = (packed**2).to_bytes(2 * len(whole) * size, "little")
+    return [int.from_bytes(made[at : at + size], "little") for at in range(0, (2 * len(whole) - 1) * size, size)]
