@@ -91,6 +91,7 @@ class ProposalPool:
         self._added_at: dict[int, float] = {}
         self._finished: queue.SimpleQueue[FinishedProposal | Exception] = queue.SimpleQueue()
         self._threads: list[Thread] = []
+        self._stopped_at: float | None = None
 
     def __len__(self) -> int:
         """Pending proposals: added, and not yet returned by ``finished``."""
@@ -152,6 +153,8 @@ class ProposalPool:
     def close(self, stopped: Callable[[], bool], answering: Callable[[], int], announce: Callable[[int], None]) -> int:
         """Wait for running proposals, which are paid for; drop those that have not started.
 
+        Closing again after a stop does not wait for the silent ones a second time.
+
         Args:
             stopped: Return whether the user has stopped the search; see ``GRACE_SECONDS``.
             answering: Count the calls whose answer is arriving.
@@ -160,12 +163,12 @@ class ProposalPool:
         Returns the number of proposals that are still running and not waited for.
         """
         self._added.clear()
-        began, stopped_at, announced = self._monotonic(), None, False
+        began, announced = self._monotonic(), False
         while running := self._running():
             now = self._monotonic()
             if stopped():
-                stopped_at = now if stopped_at is None else stopped_at
-                if now - stopped_at >= GRACE_SECONDS and not answering():
+                self._stopped_at = now if self._stopped_at is None else self._stopped_at
+                if now - self._stopped_at >= GRACE_SECONDS and not answering():
                     return running
             if not announced and now - began >= _ANNOUNCED_AFTER:
                 announced = True

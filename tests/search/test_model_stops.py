@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import inside
 import pytest
 from launching import begin, one, sql
 from messages_api import MODEL as CLAUDE
@@ -19,20 +23,28 @@ from openai_api import MODEL as QWEN
 from openai_api import OpenAiApi
 
 from archive.storage.store import Archive
+from operators.base import NoCandidate
 from operators.llm.claude import Claude
 from operators.llm.compatible import OpenAICompatible
 from search.run import controller, lookahead
+from search.run.proposals import GRACE_SECONDS, PendingProposal, ProposalPool
 
-BUSY = Fail(429, "rate_limit_error", "slow down", {"retry-after": "20"})
+BY_A_MODEL = ("run=night", "operators=llm", "sandbox=none")
+KEY = {"ANTHROPIC_API_KEY": "sk-ant-test-0123456789"}
+
+SILENT: tuple[Act, ...] = (
+    Hang(),
+    Say(trickle=30.0),
+    Fail(429, "rate_limit_error", "slow down", {"retry-after": "20"}),
+)
 
 
-def stopped(tmp_path: Path, api: ModelServer, wanted: int, *words: str) -> tuple[str, int]:
+def stopped(tmp_path: Path, api: ModelServer, wanted: int) -> tuple[str, int]:
     """Start a search by a model alone, stop it once ``wanted`` requests have come; its output, and the requests.
 
-    A process, since a signal stops one.
+    A process, since a signal stops one. The stub runs no candidate, so it has no sandbox to try.
     """
-    words = ("run=night", "operators=llm", "budget.evaluations=40", f"llm.base_url={api.url}", *words)
-    process = begin(tmp_path, *words, ANTHROPIC_API_KEY="sk-ant-test-0123456789")
+    process = begin(tmp_path, *BY_A_MODEL, "budget.evaluations=40", f"llm.base_url={api.url}", **KEY)
     seen, until = -1, time.monotonic() + 200
     while (len(api.headers) < wanted or len(api.headers) > seen) and time.monotonic() < until:
         seen = len(api.headers)  # no more come: those that are in flight together have all been sent
@@ -47,26 +59,50 @@ def stopped(tmp_path: Path, api: ModelServer, wanted: int, *words: str) -> tuple
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("act", [BUSY, Hang(), Say(trickle=30.0)], ids=["pause", "hang", "stalled"])
-def test_ctrl_c_ends_pauses_and_gives_up_silent_calls(tmp_path: Path, act: Act) -> None:
-    """``communicate`` would wait for the 300 s of ``llm.timeout`` otherwise: the server hangs for 30 s and more."""
-    with MessagesApi(act=lambda number: act) as api:
-        said, asked = stopped(tmp_path, api, 3)
+def test_ctrl_c_ends_pauses_and_gives_up_silent_calls(tmp_path: Path) -> None:
+    """``communicate`` would wait for the 300 s of ``llm.timeout`` otherwise: the server hangs for 30 s and more.
+
+    Of three requests one gets no answer, one the beginning of an answer, and one is to come again in 20 s.
+    """
+    with MessagesApi(act=lambda number: SILENT[number % len(SILENT)]) as api:
+        said, asked = stopped(tmp_path, api, 2 * len(SILENT))
     assert "Ctrl-C again leaves at once" in said
     assert "Resume with:" in said
+    given_up = re.search(r"Given up: (\d+) answers", said)
+    assert given_up
+    assert int(given_up[1]) == sum(
+        isinstance(SILENT[number % len(SILENT)], Hang | Say) for number in range(1, asked + 1)
+    )
     archive = tmp_path / "treewright.duckdb"
-    if act is not BUSY:
-        assert "Given up: " in said
-        left = "(SELECT * FROM llm_requests ANTI JOIN llm_calls USING (request))"
-        assert one(archive, f"count(*) FROM {left}") > 0, "counted at the most, as after a kill"
+    left = "(SELECT * FROM llm_requests ANTI JOIN llm_calls USING (request))"
+    assert one(archive, f"count(*) FROM {left}") == int(given_up[1]), "counted at the most, as after a kill"
     assert one(archive, "count(*) FROM llm_requests") == asked
     assert one(archive, "count(*) FROM refusals") == 0, "a stop is no refusal of a proposal"
     with MessagesApi() as api:
-        words = ("run=night", "operators=llm", "budget.evaluations=12", f"llm.base_url={api.url}", "llm.max_dollars=9")
-        process = begin(tmp_path, *words, ANTHROPIC_API_KEY="sk-ant-test-0123456789")
-        said, errors = process.communicate(timeout=250)
-        assert process.returncode == 0, said + errors
+        words = (*BY_A_MODEL, "budget.evaluations=12", f"llm.base_url={api.url}", "llm.max_dollars=9")
+        done = inside.search(tmp_path, *words, **KEY)
+        assert done.returncode == 0, done.stdout + done.stderr
     assert sql(archive, "SELECT count(*) AS n FROM nodes")[0]["n"] > 1, "the moves are made after all"
+
+
+def test_silent_calls_are_waited_for_once() -> None:
+    """A search closes its proposals when it stops, and again when everything is put away."""
+    answer, clock, any_move = threading.Event(), itertools.count(), cast(Any, None)
+
+    class Silent:
+        def propose(self, move: Any, context: Any) -> NoCandidate:
+            answer.wait(60)
+            return NoCandidate("at last")
+
+    pool = ProposalPool(4, None, lambda: float(next(clock)), lambda: None)
+    pool.add(PendingProposal(0, cast(Any, Silent()), any_move, any_move))
+    pool.start()
+    began = next(clock)
+    assert pool.close(lambda: True, lambda: 0, lambda running: None) == 1
+    given_up = next(clock)
+    assert pool.close(lambda: True, lambda: 0, lambda running: None) == 1
+    assert given_up - began > GRACE_SECONDS > next(clock) - given_up
+    answer.set()
 
 
 @pytest.mark.slow
