@@ -50,6 +50,19 @@ def pytest_configure(config: pytest.Config) -> None:
     atexit.register(end_in_silence)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share something which is made for their module on one worker: two workers make it twice."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares(test: pytest.Function) -> bool:
+    named = test._fixtureinfo.name2fixturedefs.items()
+    return any(found[-1].scope == "module" for name, found in named if name != "browser_of_a_module")
+
+
 def end_in_silence() -> None:
     """Write no errors any more: DuckDB's binding would list the objects that live when the interpreter ends."""
     with open(os.devnull, "wb") as nothing:

@@ -103,6 +103,7 @@ def test_parts_of_an_agent_are_shown_by_their_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 def test_parts_of_an_agent_in_a_browser(tmp_path: Path) -> None:
     """A browser is started, as the subject: the page has a name in place of a link."""
     with Archive.open(tmp_path / "a.duckdb") as archive:
@@ -137,6 +138,7 @@ def test_ablations_of_an_archive_that_maximises(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 def test_the_steps_in_a_browser(tmp_path: Path) -> None:
     nodes = write(tmp_path / "a.duckdb", good=WORSE, heir=SAME)
     write_report(open_reader(tmp_path / "a.duckdb"), None, tmp_path / "r.html")

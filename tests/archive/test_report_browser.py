@@ -19,7 +19,7 @@ from archive.records import Node
 from archive.report.command import write_report
 from archive.storage.store import Archive
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 SCRIPT = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -89,6 +89,7 @@ def served(path: Path, obey: Obey = lambda order: "") -> Iterator[str]:
     uvicorn, application = pytest.importorskip("uvicorn"), pytest.importorskip("archive.report.app")
     door = socket.socket()
     door.bind(("127.0.0.1", 0))
+    door.listen()  # a page that comes before the server waits
     port = door.getsockname()[1]
     app = application.make_app(application.Board(open_reader(path), None), "secret", port, obey)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
@@ -151,7 +152,7 @@ def test_the_board_shows_the_other_runs_of_the_archive(tmp_path: Path) -> None:
         assert page.said == []
 
 
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("width", [400, pytest.param(1400, marks=pytest.mark.nightly)])
 def test_the_boards_buttons_steer(tmp_path: Path, width: int) -> None:
     path, orders = tmp_path / "a.duckdb", list[Any]()
 

@@ -81,7 +81,8 @@ def test_a_front_dominates_the_rest_and_nothing_of_itself(points: list[tuple[flo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.xdist_group("browser")
+@pytest.mark.parametrize("width", [1400, pytest.param(400, marks=pytest.mark.nightly)])
 def test_the_plot_is_also_told_in_words(tmp_path: Path, width: int) -> None:
     """A browser is started, as the subject: the canvas, its description and the table of the front."""
     diary = agents(tmp_path / "a.duckdb", [(10, 50, 0.0), (16, 96, 0.0), (15, 90, 0.0), (18, 900, 0.0)])

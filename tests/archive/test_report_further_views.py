@@ -22,7 +22,7 @@ from archive.report.page import VIEWS, RunData, offline_page
 from archive.storage.store import Archive
 from operators.numeric.parameter_table import parameter_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 SCRIPT = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 FORMULA = '=HYPERLINK("http://x","y")'
@@ -80,7 +80,7 @@ def _cases(score: float, rng: random.Random | None = None) -> tuple[CaseScore, .
     return tuple(CaseScore(f"n={26 + i}", score + 0.3 * spread.random()) for i in range(MANY_CASES))
 
 
-@pytest.fixture(params=[1400, 400])
+@pytest.fixture(params=[1400, pytest.param(400, marks=pytest.mark.nightly)])
 def page(request: pytest.FixtureRequest, page_file: Path) -> Iterator[Any]:
     with chromium(request.param) as browser:
         yield browser

@@ -18,7 +18,7 @@ from archive.records import Node
 from archive.report.command import write_report
 from archive.storage.store import Archive
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 
 def a_report(folder: Path, lines: int = 3, length: int = 3, curves: bool = True) -> list[Node]:
@@ -165,7 +165,7 @@ def test_on_a_narrow_screen_the_panel_is_under_the_tap(tmp_path: Path) -> None:
         assert page.said == []
 
 
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("width", [1400, pytest.param(400, marks=pytest.mark.nightly)])
 def test_the_file_has_the_archives_runs_and_switches(tmp_path: Path, width: int) -> None:
     with Archive.open(tmp_path / "a.duckdb") as archive:
         _, nodes = a_family(archive, name="<b>other</b>")
