@@ -15,8 +15,10 @@ from test_adopt import KINDS as FORMATS
 
 from archive.records import Evaluation, EvaluationBase, Failed, Request
 from prepare.command_line import command
+from prepare.program import ProgramTask, Workspace
+from prepare.task import Metric
 from search.cli.adopt import adopt
-from search.cli.check import check
+from search.cli.check import _noise, check
 from search.cli.new import KINDS, new
 from search.cli.tasks import tasks
 from search.cli.trials import open_trials, parser
@@ -91,16 +93,37 @@ def test_the_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["shakespeare"]["best_known"] is None
 
 
+@pytest.mark.parametrize(
+    ("smallest", "level", "words"),
+    [(None, "note", "set smallest_gain"), (10.0, "ok", "is 10"), (0.01, "note", "takes 1,000 or more evaluations")],
+)
+def test_noise_is_that_of_all_seeds(smallest: float | None, level: str, words: str) -> None:
+    workspace, metric = Workspace(["a.py"]), Metric("value", "maximise")
+    task = ProgramTask("t", "/t", metric, workspace, 1.0, scorer="score.py", smallest_gain=smallest)
+    found = _noise(task, [1.0, 2.0, 3.0, 4.0])
+    assert (found.level, "standard deviation 1.29 over 4 seeds" in found.line, words in found.line) == (
+        level,
+        True,
+        True,
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "function"])
-def test_every_sample_is_ready(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_sample_is_ready(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.cli.check.SEEDS", 2)
     new([str(tmp_path / kind), "--kind", kind])
     assert check([str(tmp_path / kind), "executor.slots=1"]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_adopted_format_is_ready(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_adopted_format_is_ready(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.cli.check.SEEDS", 2)
     files, words, *_ = FORMATS[kind]
     adopt([str(written(tmp_path / "theirs", files)), "--to", str(tmp_path / "ours"), *words])
     assert check([str(tmp_path / "ours"), "executor.slots=1"]) == 0, capsys.readouterr().out

@@ -116,8 +116,12 @@ def test_the_parameters_of_a_seed_improve_it(name: str, settings: dict[str, floa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_seed_is_evaluated_in_a_sandbox(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Launches sandboxes, since this is the one test of the folders as a search uses them."""
+def test_the_seed_is_evaluated_in_a_sandbox(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Launches sandboxes, since this is the one test of the folders as a search uses them: the seed, twice, and
+    broken versions of it."""
+    monkeypatch.setattr("search.cli.check.SEEDS", 2)
     assert check([name, "executor.slots=1", "llm=none"]) == 0, capsys.readouterr().out
     said = capsys.readouterr().out
     assert "problem" not in said

@@ -67,8 +67,15 @@ def corpus(environment: Path, least_mb: float = 0.05, evaluation_mb: float = 10.
     return PythonSources(roots=[str(environment)], least_mb=least_mb, evaluation_mb=evaluation_mb)
 
 
-@pytest.mark.slow
-def test_only_what_no_sandbox_mounts_is_taken(environment: Path) -> None:
+@pytest.mark.parametrize("mounted", ["a folder", pytest.param("all", marks=[pytest.mark.slow, pytest.mark.nightly])])
+def test_only_what_no_sandbox_mounts_is_taken(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: str
+) -> None:
+    """To read all that is mounted here takes 10 seconds."""
+    if mounted == "a folder":
+        numpy = package(tmp_path / "usr" / "site-packages", "numpy", 3000, count=1)
+        (numpy / "table.py").write_text(TABLE.read_text())
+        monkeypatch.setattr(python_sources, "mounted_folders", lambda: (tmp_path / "usr",))
     data = corpus(environment)
     data.prepare()
     manifest = data._manifest()

@@ -63,12 +63,11 @@ def test_losses_that_are_no_numbers_are_left_out() -> None:
     assert tuple(seen([("train", 0.1, math.nan), ("train", 0.2, math.inf)]).losses) == ()
 
 
-@pytest.mark.slow
 def test_a_long_training_does_not_grow_without_bound() -> None:
-    losses = seen([("train", i / 10_000, float(i)) for i in range(10_000)]).losses
+    losses = seen([("train", i / 1_000, float(i)) for i in range(1_000)]).losses
     assert 32 <= len(losses) <= 128
     assert losses[0][1] == 0.0
-    assert losses[-1][1] == 9999.0
+    assert losses[-1][1] == 999.0
 
 
 @pytest.mark.slow
