@@ -87,7 +87,7 @@ def _as_a_process(typed: Sequence[str], folder: Path, variables: dict[str, str])
         os.environ.update(variables)
         os.chdir(folder)
         sys.argv[:] = typed
-        sys.path[:0] = variables.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:0] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
         yield
     finally:
         sys.argv[:], _, _, sys.path[:], _ = before
