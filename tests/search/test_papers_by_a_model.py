@@ -124,7 +124,7 @@ def test_reviews_are_in_the_ledger_and_paid_once(folder: Path) -> None:
     with model(lambda text, turns: json.dumps(FORM)) as api:
         typed = [sys.executable, "-m", "archive", "review", "papers/small-1", "--reviewers", "2", "--json"]
         model_words = ["llm=local", f"llm.base_url={api.url}/v1"]
-        first, second = launched([*typed, *model_words], folder), run([*typed, *model_words], folder)
+        first, second = (launched([*typed, *model_words], folder) for _ in range(2))
     assert first.returncode == 0, first.stderr
     found = json.loads(first.stdout)
     assert [each["reviewer"] for each in found["reviews"]] == [1, 2]

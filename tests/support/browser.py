@@ -25,6 +25,7 @@ def chromium(width: int = 1400, height: int = 1500) -> Iterator[Any]:
     """
     page = _free.pop() if _free else _browser().new_page()
     page.set_viewport_size({"width": width, "height": height})
+    page.set_default_timeout(60_000)  # a busy machine is no failure
     page.said = []
     heard = {"console": lambda message: page.said.append(message.text), "pageerror": lambda e: page.said.append(str(e))}
     for event, hear in heard.items():
