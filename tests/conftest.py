@@ -225,9 +225,13 @@ def toy_seed() -> str:
 
 
 @pytest.fixture(scope="session")
-def evaluator(toy_task: LanguageModelTask) -> AuditedEvaluator:
+def evaluator(toy_task: LanguageModelTask) -> Iterator[AuditedEvaluator]:
     """``TREEWRIGHT_TEST_TIER=landlock pytest tests/attacks`` runs the attacks on another tier."""
-    return AuditedEvaluator(toy_task, find_sandbox(os.environ.get("TREEWRIGHT_TEST_TIER", "auto")))
+    found = AuditedEvaluator(toy_task, find_sandbox(os.environ.get("TREEWRIGHT_TEST_TIER", "auto")))
+    (slot,) = make_slots(1)
+    found.keep(slot)
+    yield found
+    found.release(slot)
 
 
 RunCandidate = Callable[..., Evaluation]

@@ -31,6 +31,7 @@ class Host:
         self._groups = groups
         self._folders = (*folders, *(HOUSE / name for name in _PACKAGES))
         self._before = self._children()
+        self._stages = self._staged()
         self._files = self._digests()
         self._environment = self._variables()
         self.seen: dict[int, psutil.Process] = {}
@@ -59,13 +60,20 @@ class Host:
         """No process of it, no folder, no memory group; files and environment as before."""
         self._look()
         gone(list(self.seen.values()), PATIENCE)
-        for folder in (Path(tempfile.gettempdir()), STAGES):
-            assert list(folder.glob(f"treewright-{owner.tag()}-*")) == []
+        assert self._staged() <= self._stages
         if self._groups is not None:
             assert list(self._groups.base.glob(f"treewright-{owner.tag()}-*")) == []
         changed = {path for path, digest in self._digests().items() ^ self._files.items()}
         assert changed == set()
         assert self._variables() == self._environment
+
+    @staticmethod
+    def _staged() -> set[Path]:
+        return {
+            each
+            for folder in (Path(tempfile.gettempdir()), STAGES)
+            for each in folder.glob(f"treewright-{owner.tag()}-*")
+        }
 
     @staticmethod
     def _children() -> dict[int, psutil.Process]:

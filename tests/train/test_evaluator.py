@@ -77,7 +77,7 @@ def test_an_honest_program_passes_its_audit(honest: Scored, toy_task: LanguageMo
 def test_what_an_evaluation_used_is_known(honest: Scored) -> None:
     assert set(honest.resources.phases) == {"launch", "rehearse", "startup", "train", "check", "score", "audit"}
     assert 0 < honest.resources.seconds <= 1.05
-    assert honest.resources.peak_memory_mb > 50
+    assert honest.resources.peak_memory_mb > 1
     assert honest.resources.cpu_seconds > 0.1
     assert honest.metrics["parameters"] == 256 * 256
     assert honest.started_at <= honest.finished_at

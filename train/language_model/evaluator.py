@@ -56,6 +56,7 @@ from train.sandbox.base import Sandbox, SandboxUnavailable, folder_seen, stage_l
 from train.sandbox.cgroup import find_groups
 from train.sandbox.environment import trust_in
 from train.sandbox.factory import SandboxFactory
+from train.sandbox.fork_server import ForkServers
 from train.sandbox.stage import new_stage, remove_stale_stages
 
 Metrics = Mapping[str, float]
@@ -84,6 +85,7 @@ class AuditedEvaluator:
         self.sandbox = sandbox
         self.groups = find_groups() if memory_groups else None
         self.leases = Leases()
+        self._forks = ForkServers(sandbox, self.groups, lambda stage: self._stage(stage, {}))
         self._clock = clock
         self._checks = StaticChecks.of(task)
         self._rows = {split: _rows_of(task, split) for split in SPLIT_OF.values()}
@@ -96,6 +98,14 @@ class AuditedEvaluator:
         _refuse_unfit(task, [*self._rows.values(), *([self._spare] if len(self._spare) else [])])
         _refuse_leaks(task, sandbox)
         remove_stale_stages(sandbox)
+
+    def keep(self, slot: Slot) -> None:
+        """Have a fork server import torch for the slot's sandboxes, where that can be."""
+        self._forks.start(slot)
+
+    def release(self, slot: Slot) -> None:
+        """End what is kept for the slot."""
+        self._forks.end(slot)
 
     def gate(self, files: Mapping[str, str]) -> str | None:
         """Return why these files are refused before any budget is spent, or None. Runs nothing."""
@@ -168,6 +178,7 @@ class AuditedEvaluator:
                     slot=slot,
                     stage=stage,
                     groups=self.groups,
+                    forks=self._forks,
                     hello=hello,
                     request=request,
                     progress=progress,
@@ -223,6 +234,7 @@ class AuditedEvaluator:
 
     def _stage(self, stage: Path, program: Mapping[str, NormalForm]) -> None:
         stage_library(stage, _WORKER)
+        (stage / "candidate").mkdir(mode=0o755, exist_ok=True)
         for path, form in program.items():
             target = stage / "candidate" / path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,8 @@ def _serve(channel: Any, hello: dict[str, Any], arguments: list[str]) -> None:
 
 def _import_torch() -> Any:
     """Import torch without garbage collections, which take a tenth of the time and find nothing."""
+    if torch := sys.modules.get("torch"):
+        return torch  # by the fork server
     gc.disable()
     import torch
 
@@ -48,6 +50,16 @@ def _import_torch() -> Any:
     gc.unfreeze()  # all objects are old now: young collections do not look through them
     gc.enable()
     return torch
+
+
+def _prepare() -> None:
+    """Import what every mode needs. Starts no threads, which a fork would not have."""
+    _import_torch()
+    import mmap  # noqa: F401
+
+    import prepare.scoring
+    import prepare.session
+    import prepare.smoke_test  # noqa: F401
 
 
 def _warm_up() -> None:
@@ -299,4 +311,4 @@ if __name__ == "__main__":
     sys.path[:0] = [sys.argv[2]]
     from worker_process import run_worker  # type: ignore[import-not-found]  # train/sandbox, copied into LIBRARY
 
-    run_worker(sys.argv[1:], _serve)
+    run_worker(sys.argv[1:], _serve, prepare=_prepare)

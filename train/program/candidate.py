@@ -16,6 +16,7 @@ from train.progress import Progress
 from train.sandbox.base import Sandbox, SandboxUnavailable, folder_seen, stage_library
 from train.sandbox.cgroup import MemoryGroups
 from train.sandbox.factory import SandboxFactory, SandboxLauncher, SpareSandboxes
+from train.sandbox.fork_server import ForkServers
 from train.sandbox.stage import new_stage, remove_stale_stages
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -41,10 +42,10 @@ class CandidateHost:
         # A further sandbox that starts beside a candidate takes a part of its core: no score may depend on that.
         self._spares = SpareSandboxes(most=2 if task.deterministic else 1)
         self._kept: set[int] = set()  # indices of slots
+        self._forks = ForkServers(sandbox, groups, _stage)
         remove_stale_stages(sandbox)
         self._folder = new_stage(sandbox)
-        stage_library(self._stage, _WORKER, _MODULES)
-        (self._stage / "candidate").mkdir(mode=0o755)
+        _stage(self._stage)
 
     @property
     def _stage(self) -> Path:
@@ -70,6 +71,7 @@ class CandidateHost:
         """Have ``start_ahead`` start sandboxes for a slot, if they need nothing of the candidate to start."""
         if self.sandbox.contained is True:
             self._kept.add(slot.index)
+        self._forks.start(slot)
 
     def start_ahead(self, slot: Slot) -> None:
         """Start the slot's next sandbox, if that is wanted."""
@@ -80,12 +82,25 @@ class CandidateHost:
         """End the sandbox that waits for the slot's next evaluation, and start no more."""
         self._kept.discard(slot.index)
         self._spares.remove(slot)
+        self._forks.end(slot)
 
     def _launcher(self, slot: Slot) -> SandboxLauncher[ProgramTask]:
         hello = {"output_bytes": int(self.task.limits.output_mb * 1e6)}
         return SandboxLauncher(
-            task=self.task, sandbox=self.sandbox, slot=slot, stage=self._stage, groups=self._groups, hello=hello
+            task=self.task,
+            sandbox=self.sandbox,
+            slot=slot,
+            stage=self._stage,
+            groups=self._groups,
+            forks=self._forks,
+            hello=hello,
         )
+
+
+def _stage(folder: Path) -> None:
+    """Fill a folder as for a sandbox, without files of a candidate."""
+    stage_library(folder, _WORKER, _MODULES)
+    (folder / "candidate").mkdir(mode=0o755)
 
 
 def _refuse_leaks(task: ProgramTask, sandbox: Sandbox) -> None:

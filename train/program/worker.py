@@ -311,4 +311,13 @@ def main(arguments: list[str]) -> None:
     """Serve one session, and exit."""
     from worker_process import run_worker  # type: ignore[import-not-found]  # train/sandbox, copied into LIBRARY
 
-    run_worker(arguments, _serve, hidden=[__file__])
+    run_worker(arguments, _serve, hidden=[__file__], prepare=_prepare)
+
+
+def _prepare() -> None:
+    """Import what most candidates need, which takes some of them longer than all that they do."""
+    import numpy  # noqa: F401
+
+    import prepare.paths
+    import prepare.values
+    import prepare.wire  # noqa: F401

@@ -29,6 +29,7 @@ from prepare.bubblewrap import bubblewrap_binaries
 from prepare.command_line import command
 from train.hardware.slots import Slot
 from train.hardware.vendors import vendor_of
+from train.sandbox.confine.forks import HOLD
 from train.sandbox.environment import (
     FIRST_UID,
     INTERPRETER_OPTIONS,
@@ -37,6 +38,7 @@ from train.sandbox.environment import (
     SandboxCommand,
     Tier,
     environment_for,
+    killed_first,
     probe,
     site_folders,
     stage_library,
@@ -121,9 +123,22 @@ class Bubblewrap:
         return stages() if isinstance(self.files, ImageFiles) else None
 
     def wrap(self, stage: Path, descriptor: int, slot: Slot, scratch_mb: int = 512) -> SandboxCommand:
-        packages = os.pathsep.join(target for _, target in sites())
-        program = (*_python(), f"{LIBRARY}/worker.py", str(descriptor), LIBRARY, packages, CANDIDATE, "bwrap")
-        return SandboxCommand((*_prefix(self, stage, slot, scratch_mb), *program), {})
+        return SandboxCommand((*_prefix(self, stage, slot, scratch_mb), *_worker(descriptor)), {})
+
+    def hold(self, stage: Path, slot: Slot, scratch_mb: int) -> SandboxCommand:
+        """Return the command that makes the sandbox and keeps it for a worker that is forked (``HOLD``)."""
+        return SandboxCommand((*_prefix(self, stage, slot, scratch_mb), "/bin/sh", "-c", HOLD), {})
+
+    def forks(self, slot: Slot) -> bool:
+        """Return whether workers can be forked here, for which sandboxes need users and files of their own."""
+        return self.tier == "bwrap" and slot.gpu is None and os.geteuid() == 0
+
+    def fork_server(self, stage: Path, descriptor: int, slot: Slot) -> SandboxCommand:
+        """Return the command that starts a fork server, which sees what its sandboxes see; see ``forks``."""
+        environment = environment_for(slot)
+        environment["LD_LIBRARY_PATH"] = self.files.library_path(slot)
+        command = (*self._seen(stage, slot), *_worker(descriptor), "fork")
+        return SandboxCommand((*killed_first(), str(self.binary), *command), environment)
 
     def prefix(self, stage: Path, slot: Slot, scratch_mb: int) -> list[str]:
         """Return the words in front of the worker's command."""
@@ -158,9 +173,12 @@ class Bubblewrap:
         return str(self.binary)
 
     def _outer(self, stage: Path, slot: Slot) -> list[str]:
+        return [str(self.binary), "--unshare-pid", "--die-with-parent", *self._seen(stage, slot)]
+
+    def _seen(self, stage: Path, slot: Slot) -> list[str]:
+        """Return the options for what can be seen as root, and the command that switches to the slot's user."""
         user = str(FIRST_UID + slot.index)  # one per slot
         return [
-            *[str(self.binary), "--unshare-pid", "--die-with-parent"],
             *["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
             *[*self.files.options(stage), *_facts(slot), *self.files.devices(slot)],
             *["--dev-bind", "/proc", "/proc", "--tmpfs", "/tmp", "--"],
@@ -217,6 +235,12 @@ class NoSandbox:
 def _python() -> tuple[str, ...]:
     """Return the interpreter's command inside a sandbox, without start-up hooks of the site packages."""
     return (f"{PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}", *INTERPRETER_OPTIONS)
+
+
+def _worker(descriptor: int) -> tuple[str, ...]:
+    """Return the worker's command inside a sandbox."""
+    packages = os.pathsep.join(target for _, target in sites())
+    return (*_python(), f"{LIBRARY}/worker.py", str(descriptor), LIBRARY, packages, CANDIDATE, "bwrap")
 
 
 def _devices(slot: Slot) -> list[str]:

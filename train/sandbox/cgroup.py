@@ -61,6 +61,12 @@ class MemoryGroup:
         files = [str(folder / "cgroup.procs") for folder in (self.folder, self.cpu_folder) if folder is not None]
         return ["/bin/sh", "-c", script + ENTER_GROUP, "launch", *files, "--"]
 
+    def add(self, process: int) -> None:
+        """Move a process into it. Raises OSError."""
+        for folder in (self.folder, self.cpu_folder):
+            if folder is not None:
+                (folder / "cgroup.procs").write_text(str(process))
+
     def cpu_seconds(self) -> float | None:
         """Return the CPU seconds of all processes that were ever in it; None if the kernel does not count them here."""
         with contextlib.suppress(OSError):

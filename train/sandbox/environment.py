@@ -36,6 +36,9 @@ INTERPRETER_OPTIONS = ("-P", "-s", "-S")
 ours alone, counts: it fixes the order of sets (PYTHONHASHSEED)."""
 
 HOUSE = Path(__file__).resolve().parents[2]
+KILLED_FIRST = "{ echo 500 >/proc/self/oom_score_adj; } 2>/dev/null; "
+"""Shell script: set how readily, of 1,000, the kernel kills this process when the machine runs out of memory. Not every
+system has the file."""
 FIRST_UID = 1_918_000_000  # first of the user numbers that no machine assigns
 
 
@@ -45,6 +48,11 @@ class SandboxCommand:
 
     command: tuple[str, ...]
     environment: dict[str, str]
+
+
+def killed_first() -> list[str]:
+    """Return the beginning of a command line: be killed before the search, and execute what follows."""
+    return ["/bin/sh", "-c", f'{KILLED_FIRST}exec "$@"', "launch"]
 
 
 def trust_in(tier: str, device: str) -> Trust:

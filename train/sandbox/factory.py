@@ -17,8 +17,9 @@ from archive.records import Request
 from train.hardware.slots import Slot, pinned
 from train.progress import Progress
 from train.sandbox.abort import Aborted
-from train.sandbox.base import Sandbox
+from train.sandbox.base import Bubblewrap, Sandbox
 from train.sandbox.cgroup import MemoryGroups
+from train.sandbox.fork_server import ForkServers
 from train.sandbox.process import SandboxProcess
 
 _LAUNCH_SECONDS = 120.0  # for a sandbox to import its packages, from a cold disk too
@@ -61,6 +62,8 @@ class SandboxLauncher(Generic[AnyTask]):
     """Holds ``library/`` and ``candidate/``; see ``train.sandbox.base``."""
     groups: MemoryGroups | None = None
     """Creates memory groups; None: memory is measured. See ``train.sandbox.process``."""
+    forks: ForkServers | None = None
+    """Fork the workers of slots for which a server is running; None: every worker is started anew."""
     hello: Mapping[str, object] = field(default_factory=dict)
     """What the worker is told of the task in its first message."""
 
@@ -68,7 +71,11 @@ class SandboxLauncher(Generic[AnyTask]):
         """Start a sandbox, and return without waiting for it. Raises OSError if the launch fails."""
         limits, slot = self.task.limits, self.slot
         ours, theirs = socket.socketpair()
-        inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot, limits.scratch_mb)
+        fork = self.forks.fork(slot) if self.forks is not None else None
+        if fork is not None and isinstance(self.sandbox, Bubblewrap):
+            inside = self.sandbox.hold(self.stage, slot, limits.scratch_mb)
+        else:
+            inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot, limits.scratch_mb)
         with pinned(slot.cores):
             return SandboxProcess(
                 inside.command,
@@ -81,6 +88,7 @@ class SandboxLauncher(Generic[AnyTask]):
                 log_bytes=limits.log_kb * 1000,
                 cancelled=cancelled,
                 groups=self.groups,
+                fork=fork,
             )
 
     def greet(self, process: SandboxProcess, words: Mapping[str, object], deadline: float) -> None:
@@ -164,6 +172,7 @@ class SandboxFactory(SandboxLauncher[AnyTask]):
                     self._initialise(process, None if spare else words)
                 yield process
             finally:
+                process.measure_last()
                 self.progress.cpu_seconds += process.usage.cpu_seconds
                 self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, process.usage.peak_memory_mb)
 

@@ -64,10 +64,22 @@ class ResourceMonitor:
         self.measure_cpu(processes)
         if self.was_oom_killed():
             raise self.out_of_memory()
-        held = (self.group.used_bytes() if self.group is not None else self._measured_memory(processes or ())) / 1e6
-        self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held)
+        held = self._held(processes or ())
         if held > self._memory_mb:
             raise self.out_of_memory(held)
+
+    def measure_last(self) -> None:
+        """Measure once before the end, if that is cheap: a short process is seen at its beginning alone otherwise."""
+        if self.group is not None:
+            self.measure_cpu(())
+            with contextlib.suppress(OSError):
+                self._held(())
+
+    def _held(self, processes: Sequence[psutil.Process]) -> float:
+        """Return the megabytes that are held, which may be the most so far."""
+        held = (self.group.used_bytes() if self.group is not None else self._measured_memory(processes)) / 1e6
+        self.usage.peak_memory_mb = max(self.usage.peak_memory_mb, held)
+        return held
 
     def measure_cpu(self, processes: Sequence[psutil.Process] | None = None) -> None:
         """Measure the CPU time alone: 0.02 ms with a group, otherwise a walk over ``processes`` (None: all of them)."""

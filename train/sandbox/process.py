@@ -21,7 +21,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 import psutil
 
@@ -29,13 +29,13 @@ from prepare.wire import Frame, MalformedFrame, OversizedFrame, encode
 from train.sandbox.abort import Aborted, aborted_by_exit
 from train.sandbox.cgroup import MemoryGroup, MemoryGroups
 from train.sandbox.channel import PolledChannel
-from train.sandbox.environment import Contained
+from train.sandbox.environment import KILLED_FIRST, Contained, killed_first
+from train.sandbox.fork_server import Fork
 from train.sandbox.log import OutputReader, error_line
 from train.sandbox.monitor import ResourceMonitor, ResourceUsage
 
 _CHECK_SECONDS = 0.08  # between two checks of memory and CPU time
 _STANDSTILL_SECONDS = 2.0  # a wait longer than asked for by this: this process did not run
-_OOM_SCORE = 500  # of 1,000: how readily the kernel kills the process when the machine runs out of memory
 _KILL_SECONDS = 2.0  # for the processes of a sandbox to be gone, once killed
 _KEEPER_SECONDS = 20.0  # for a keeper to end all processes and to empty the scratch folder
 
@@ -64,11 +64,13 @@ class SandboxProcess:
         log_bytes: int,
         cancelled: threading.Event,
         groups: MemoryGroups | None = None,
+        fork: Fork | None = None,
     ) -> None:
         """Launch ``command`` and take over both sockets. Raises OSError if the launch fails.
 
         ``label``: names the process in reasons. ``contained``: see ``environment.Contained`` and ``kill``.
         ``groups``: limits memory by a memory group; None: memory is measured (see ``train.sandbox.memory``).
+        ``fork``: what forks the worker into the sandbox that ``command`` makes; None: ``command`` starts it.
         """
         self.label = label
         self.launched = time.monotonic()
@@ -80,14 +82,13 @@ class SandboxProcess:
         self._next_check = 0.0
         self._kill_begun = self._killed = False
         try:
-            self._process, group = _launch(command, environment, theirs, memory_mb, groups)
+            self._process, output, group = _launch(command, environment, theirs, memory_mb, groups, fork)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        assert self._process.stdout is not None
-        self._output = OutputReader(self._process.stdout, log_bytes)
+        self._output = OutputReader(output, log_bytes)
         self._monitor = ResourceMonitor(self._process.pid, label, memory_mb, group, contained is True)
 
     def __enter__(self) -> SandboxProcess:
@@ -114,6 +115,10 @@ class SandboxProcess:
         """Measure the CPU time now; return the resources used."""
         self._monitor.measure_cpu()
         return self.usage
+
+    def measure_last(self) -> None:
+        """Measure before its end."""
+        self._monitor.measure_last()
 
     @property
     def log(self) -> str:
@@ -326,24 +331,44 @@ def _launch(
     theirs: socket.socket,
     memory_mb: int,
     groups: MemoryGroups | None,
-) -> tuple[subprocess.Popen[bytes], MemoryGroup | None]:
-    """Start ``command`` in a new memory group, if ``groups`` is given. Raises OSError, and leaves no group then."""
-    group = groups.create(memory_mb) if groups is not None else None
-    try:
-        process = subprocess.Popen(
-            [*_prelude(group), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
-    except BaseException:
+    fork: Fork | None,
+) -> tuple[subprocess.Popen[bytes], IO[bytes], MemoryGroup | None]:
+    """Start ``command`` in a new memory group, if ``groups`` is given; return it, its output and its group.
+
+    Raises OSError, and leaves no process and no group then.
+    """
+    with contextlib.ExitStack() as undo:
+        group = groups.create(memory_mb) if groups is not None else None
         if group is not None:
-            group.remove()
-        raise
-    return process, group
+            undo.callback(group.remove)
+            undo.callback(group.kill)
+        reading, writing = os.pipe()
+        output = undo.enter_context(os.fdopen(reading, "rb", 0))
+        try:
+            process = subprocess.Popen(
+                [*_prelude(group), *command],
+                stdin=subprocess.DEVNULL if fork is None else fork.theirs.fileno(),
+                stdout=writing,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                pass_fds=(theirs.fileno(),) if fork is None else (),
+                start_new_session=True,
+            )
+            undo.callback(_end, process)
+            if fork is not None:
+                fork.begin(theirs, writing, group)
+        finally:
+            os.close(writing)
+            if fork is not None:
+                fork.close()
+        undo.pop_all()
+    return process, output, group
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End bubblewrap, with which all in its sandbox end."""
+    process.kill()
+    process.wait()
 
 
 def _prelude(group: MemoryGroup | None) -> list[str]:
@@ -352,7 +377,4 @@ def _prelude(group: MemoryGroup | None) -> list[str]:
     So no instruction of the command runs outside of the group, and if the machine runs out of memory, the kernel kills
     the candidate before the search.
     """
-    score = f"{{ echo {_OOM_SCORE} >/proc/self/oom_score_adj; }} 2>/dev/null; "  # not every system has the file
-    if group is None:
-        return ["/bin/sh", "-c", score + 'exec "$@"', "launch"]
-    return group.entered(score)
+    return killed_first() if group is None else group.entered(KILLED_FIRST)

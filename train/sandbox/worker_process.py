@@ -21,14 +21,21 @@ if TYPE_CHECKING:
     Serve = Callable[[Channel, dict[str, Any], list[str]], None]
 
 
-def run_worker(arguments: list[str], serve: Serve, hidden: Collection[str] = ()) -> NoReturn:
+def run_worker(
+    arguments: list[str], serve: Serve, hidden: Collection[str] = (), prepare: Callable[[], object] | None = None
+) -> NoReturn:
     """Serve one session, then exit at once, without waiting for exit handlers or threads of the candidate.
 
-    ``arguments``: FD LIBRARY SITES CANDIDATE TIER, see the workers. ``serve`` gets the channel, the first message and
+    ``arguments``: FD LIBRARY SITES CANDIDATE TIER, see the workers; with a sixth, ``fork``, be a fork server first, see
+    ``train.sandbox.confine.forks``, which calls ``prepare`` once. ``serve`` gets the channel, the first message and
     ``arguments``, in a confined process. ``hidden``: files whose lines no traceback begins with.
     """
     status = 1
     try:
+        sys.path += arguments[2].split(os.pathsep)
+        sys.dont_write_bytecode = True
+        if arguments[5:]:
+            arguments = _forked(arguments, prepare)
         serve(*_confined(arguments), arguments)
         status = 0
     except SystemExit as leaving:
@@ -42,11 +49,20 @@ def run_worker(arguments: list[str], serve: Serve, hidden: Collection[str] = ())
         os._exit(status & 0xFF)
 
 
+def _forked(arguments: list[str], prepare: Callable[[], object] | None) -> list[str]:
+    """Serve forks; return in a worker with its own arguments."""
+    from confine.forks import serve_forks  # type: ignore[import-not-found]  # as below
+
+    if prepare is not None:
+        prepare()
+    sys.argv[1:] = [str(serve_forks(int(arguments[0]))), *arguments[1:5]]
+    sys.orig_argv[-len(arguments) :] = sys.argv[1:]
+    return sys.argv[1:]
+
+
 def _confined(arguments: list[str]) -> tuple[Channel, dict[str, Any]]:
     """Confine this process as the first frame says; return the channel and that frame's message."""
-    descriptor, _library, sites, _candidate, tier = arguments
-    sys.path += sites.split(os.pathsep)
-    sys.dont_write_bytecode = True
+    descriptor, _library, _sites, _candidate, tier = arguments
     import _socket  # as socket, whose import takes as long as an interpreter to start
 
     from confine import confine  # type: ignore[import-not-found]  # train/sandbox/confine, copied into LIBRARY
