@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -89,10 +90,21 @@ def until(condition: Callable[[], object], seconds: float = 200.0) -> None:
 
 
 def sandbox_processes(parent: psutil.Process | None = None) -> list[psutil.Process]:
-    """What runs below a process: the launched one first, the candidate's worker, and what it has started, last."""
-    return list((parent or psutil.Process()).children(recursive=True))
+    """What runs below a process for its sandboxes: the launched ones first. Without fork servers that wait for work."""
+    parent = parent or psutil.Process()
+    found = parent.children(recursive=True)
+    servers = {each.pid for each in found if each.name() == "bwrap" and each.cmdline()[-1:] == ["fork"]}
+    inside = [each for each in found if each.pid not in servers and each.ppid() not in servers]
+    return sorted(inside, key=lambda each: each.ppid() != parent.pid)
 
 
 def worker(processes: list[psutil.Process]) -> psutil.Process:
-    """The first interpreter among them: the process that the candidate runs in."""
-    return next(process for process in processes if process.name().startswith("python"))
+    """The process that the candidate runs in: the first interpreter in the innermost process namespace."""
+    pythons = [process for process in processes if process.name().startswith("python")]
+    return max(pythons, key=lambda each: len(_numbers(each)))
+
+
+def _numbers(process: psutil.Process) -> list[str]:
+    """The process's numbers, one for each namespace that sees it."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(line.split()[1:] for line in lines if line.startswith("NSpid"))

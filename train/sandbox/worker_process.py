@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_worker(
-    arguments: list[str], serve: Serve, hidden: Collection[str] = (), prepare: Callable[[], object] | None = None
+    arguments: list[str], serve: Serve, prepare: Callable[[], object], hidden: Collection[str] = ()
 ) -> NoReturn:
     """Serve one session, then exit at once, without waiting for exit handlers or threads of the candidate.
 
@@ -49,13 +49,11 @@ def run_worker(
         os._exit(status & 0xFF)
 
 
-def _forked(arguments: list[str], prepare: Callable[[], object] | None) -> list[str]:
+def _forked(arguments: list[str], prepare: Callable[[], object]) -> list[str]:
     """Serve forks; return in a worker with its own arguments."""
     from confine.forks import serve_forks  # type: ignore[import-not-found]  # as below
 
-    if prepare is not None:
-        prepare()
-    sys.argv[1:] = [str(serve_forks(int(arguments[0]))), *arguments[1:5]]
+    sys.argv[1:] = [str(serve_forks(int(arguments[0]), prepare)), *arguments[1:5]]
     sys.orig_argv[-len(arguments) :] = sys.argv[1:]
     return sys.argv[1:]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -20,6 +21,7 @@ from train.hardware.slots import make_slots
 from train.program.evaluator import ProgramEvaluator
 from train.sandbox.base import Bubblewrap, Sandbox, find_sandbox
 from train.sandbox.cgroup import find_groups
+from train.sandbox.confine.forks import serve_forks
 from train.sandbox.factory import SandboxLauncher
 from train.sandbox.process import SandboxProcess
 
@@ -139,3 +141,15 @@ def test_where_a_server_ends_workers_are_started(launcher: SandboxLauncher) -> N
     with ready(launcher, forked=True) as process:
         assert status(worker_of(process))["NSpid"]
     assert launcher.forks.fork(SLOT) is None
+
+
+def test_a_server_whose_search_is_killed_ends_while_it_imports() -> None:
+    """In a process of its own, which the signal ends."""
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    if (child := os.fork()) == 0:
+        ours.close()
+        serve_forks(theirs.fileno(), lambda: theirs.send(b"importing") and time.sleep(600))
+    theirs.close()
+    ours.recv(9)
+    ours.close()
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGIO

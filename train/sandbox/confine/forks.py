@@ -12,6 +12,8 @@ its output.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # as signal, which imports enum for names of numbers
+import contextlib
+import fcntl
 import gc
 import os
 import struct
@@ -23,6 +25,7 @@ from .system import error_number, process_control, system_call
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Callable, Iterator
     from typing import NoReturn
 
 HOLD = 'echo >&0; read status; exit "${status:-1}"'
@@ -43,13 +46,18 @@ _NS_GET_USERNS = 0xB701
 _NAMESPACES = ("ipc", "uts", "net", "cgroup", "pid", "mnt")  # the last one changes the root folder
 
 
-def serve_forks(control: int) -> int:
-    """Fork a guide for each request until the other end closes; return in a worker: the descriptor of its socket."""
+def serve_forks(control: int, prepare: Callable[[], object]) -> int:
+    """Call ``prepare``, then fork a guide for each request, until the other end closes.
+
+    Return in a worker: the descriptor of its socket.
+    """
     from _socket import socket
 
+    server = socket(fileno=control)
+    with _ended_by_hanging_up(server):
+        prepare()
     gc.collect()
     gc.freeze()  # a collection would write to, and so copy, what all workers share
-    server = socket(fileno=control)
     server.send(b"\n")
     while True:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits for guides
@@ -61,6 +69,21 @@ def serve_forks(control: int) -> int:
         for descriptor in passed:
             os.close(descriptor)
         server.send(guide.to_bytes(4, sys.byteorder))
+
+
+@contextlib.contextmanager
+def _ended_by_hanging_up(server: socket) -> Iterator[None]:
+    """End this process at once if the other end closes, which is seen only between two requests otherwise."""
+    from _socket import MSG_DONTWAIT, MSG_PEEK
+
+    before = fcntl.fcntl(server.fileno(), fcntl.F_GETFL)
+    fcntl.fcntl(server.fileno(), fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(server.fileno(), fcntl.F_SETFL, before | os.O_ASYNC)  # SIGIO, which ends who does not handle it
+    with contextlib.suppress(BlockingIOError):
+        if not server.recv(1, MSG_PEEK | MSG_DONTWAIT):
+            os._exit(0)  # closed before
+    yield
+    fcntl.fcntl(server.fileno(), fcntl.F_SETFL, before)
 
 
 def _passed(server: socket) -> tuple[int, ...]:
@@ -114,11 +137,9 @@ def _join(process: int) -> None:
     First the user namespace that owns the others, in which this process then has all capabilities; in the end that of
     the process itself, which can be another one below it.
     """
-    from fcntl import ioctl
-
     opened = [os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in (*_NAMESPACES, "user")]
     own = [os.stat(f"/proc/self/ns/{name}").st_ino for name in _NAMESPACES]
-    owner = ioctl(opened[_NAMESPACES.index("mnt")], _NS_GET_USERNS)
+    owner = fcntl.ioctl(opened[_NAMESPACES.index("mnt")], _NS_GET_USERNS)
     others = [each for each, mine in zip(opened, own, strict=False) if os.fstat(each).st_ino != mine]
     inner = opened[-1:] if os.fstat(opened[-1]).st_ino != os.fstat(owner).st_ino else []
     for namespace in (owner, *others, *inner):
