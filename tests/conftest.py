@@ -252,6 +252,8 @@ def run_candidate(evaluator: AuditedEvaluator) -> RunCandidate:
         watch: ProgressCallback = lambda phase, share, loss=None: None,
     ) -> Evaluation:
         request = Request("node", "run", 0, {"train.py": source}, seed, purpose, leader_score=leader_score)
+        if by is not None and by.sandbox == evaluator.sandbox and by.groups is not None:
+            by._forks = evaluator._forks  # torch is imported once for all tests
         return (by or evaluator).evaluate(request, make_slots(1)[0], cancelled or threading.Event(), watch)
 
     return run

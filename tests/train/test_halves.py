@@ -20,7 +20,9 @@ def evaluated(evaluator: AuditedEvaluator, request: Request) -> Landed:
 
 @pytest.mark.slow
 def test_the_parts_give_what_the_whole_gives(evaluator: AuditedEvaluator, toy_seed: str) -> None:
+    forks = evaluator._forks
     evaluator = AuditedEvaluator(replace(evaluator.task, claim_stages=2), evaluator.sandbox)
+    evaluator._forks = forks
     whole_request = Request("node", "run", 0, {"train.py": toy_seed}, 11, "report", position_key=KEY)
     whole = evaluated(evaluator, whole_request)
     trained = evaluated(evaluator, replace(whole_request, seal=True, position_key=b""))
