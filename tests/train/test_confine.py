@@ -66,6 +66,7 @@ for table in (
     filters.METADATA,
     filters.CHILDREN,
     filters.COUNTED_INODES,
+    filters.COUNTED_FOR_USERS,
     filters.MACHINE_NUMBERS,
 ):
     REFUSED |= table
@@ -133,6 +134,13 @@ ATTACKS = {
     "an interface to the kernel's ciphers": "call(41, 38, 5, 0)",
     "a list of all sockets": "call(41, 16, 3, 4)",
     "number of sockets": "call(55, PAIR[0].fileno(), 1, 57, SPACE, ctypes.byref(ctypes.c_int(8)))",
+    "free space of other file systems": "call(136, os.stat('/proc').st_dev, ctypes.create_string_buffer(32))",
+    "where pages of files lie": "call(237, PAGE, 4096, 0, 0, 0, 0)",
+    "where a page lies": "call(239, ctypes.byref(ctypes.c_int(0)), 0, 0, PAGE, 3)",
+    "interrupt other cores": "call(324, 1, 0, 0)",
+    "a descriptor of a process": "call(56, 0x1011, 0, SPACE, 0, 0)",
+    "a descriptor of a peer": "call(55, PAIR[0].fileno(), 1, 77, SPACE, ctypes.byref(ctypes.c_int(4)))",
+    "descriptors of peers": "call(54, PAIR[0].fileno(), 1, 76, ctypes.byref(ctypes.c_int(1)), 4)",
     "requests that all share": "call(206, 1, ctypes.byref(ctypes.c_ulong(0)))",
 }
 
@@ -150,6 +158,9 @@ ERRORS = {
     "an interface to the kernel's ciphers": errno.EAFNOSUPPORT,
     "a list of all sockets": errno.EAFNOSUPPORT,
     "number of sockets": errno.ENOPROTOOPT,
+    "interrupt other cores": errno.EINVAL,
+    "a descriptor of a peer": errno.ENOPROTOOPT,
+    "descriptors of peers": errno.ENOPROTOOPT,
 }
 PAGE_AND_FILE = """
 import mmap, socket
@@ -213,6 +224,40 @@ def test_children_are_waited_for_also_by_who_ignores_them() -> None:
     assert (
         run("signal.signal(signal.SIGTERM, print); print(signal.getsignal(15) is print)", "FilterOptions()") == "True"
     )
+
+
+@only_x86_64
+def test_nobody_waits_where_others_could_wake() -> None:
+    """Private addresses are left alone; a semaphore between processes still works, and so does the end of a thread."""
+    calls = "call(202, PAGE, 128, 1, TIME), call(202, PAGE, 0, 0, TIME), call(202, PAGE, 9 | 256, 0, TIME, 0, -1), "
+    calls += "call(202, PAGE, 1, 1), call(202, PAGE, 129, 1)"
+    text = PAGE_AND_FILE + "TIME = (ctypes.c_long * 2)(0, 1000)\n" + f"print(*[{calls}])"
+    woke, again, late = 0, errno.EAGAIN, errno.ETIMEDOUT
+    for options, wanted in (
+        ("FilterOptions()", [again, late, late, woke, woke]),
+        ("FilterOptions(shared_waits=True)", [again, again, again, woke, woke]),
+        (JUDGED, [again, again, again, errno.EINVAL, woke]),
+    ):
+        text_here = text.replace("PAIR = ctypes.create_string_buffer(8), socket.socketpair()", "PAIR = 0, 0")
+        assert [int(word) for word in run(text_here, options).split()] == wanted, options
+    shared = """
+import multiprocessing, threading, time
+lock = multiprocessing.get_context("fork").Lock()
+lock.acquire()
+child = os.fork()
+if child == 0:
+    lock.acquire()
+    os._exit(7)
+time.sleep(0.05)
+lock.release()
+print(os.waitpid(child, 0)[1] >> 8)
+"""
+    assert run(shared, "FilterOptions(unmapped_memory=True, shared_waits=True)") == "7"
+
+
+@only_x86_64
+def test_unknown_calls_are_absent() -> None:
+    assert errors("call(470), call(599), call(39)", "FilterOptions()") == [errno.ENOSYS, errno.ENOSYS, 0]
 
 
 STARTS = """

@@ -79,6 +79,8 @@ def environment_for(slot: Slot) -> dict[str, str]:
         "MKL_NUM_THREADS": str(slot.threads),
         "OPENBLAS_NUM_THREADS": str(slot.threads),
     }
+    if slot.gpu is None:  # its compilers would wait for each other computing: see ``shared_waits`` of the filter
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     return {**environment, **vendor_of(slot).environment(slot)}
 
 

@@ -62,7 +62,10 @@ LIMITATIONS = (
 """Summary of the limitations above, for the user."""
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
-_FACTS = ("/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
+_FACTS = ("/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo")
+_CORES = Path("/sys/devices/system/cpu")
+_FIXED_OF_CORES = ("online", "possible", "present", "kernel_max", "cpu[0-9]*/topology", "cpu[0-9]*/cache")
+"""What stays the same of the cores: not their clock rates and times asleep, which tell what others compute."""
 _GPU_INFO = ("/proc/driver/nvidia", "/proc/devices", "/sys/module/nvidia", "/sys/bus/pci")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _USERS = itertools.count()
@@ -107,7 +110,8 @@ class Landlock:
         return (*map(Path, _SYSTEM), Path(sys.base_prefix), *site_folders())
 
     def _readable(self, stage: Path, slot: Slot) -> list[str]:
-        folders = [*map(str, self.mounted()), str(stage / "library"), str(stage / "candidate"), *_FACTS]
+        cores = [str(path) for pattern in _FIXED_OF_CORES for path in sorted(_CORES.glob(pattern))]
+        folders = [*map(str, self.mounted()), str(stage / "library"), str(stage / "candidate"), *_FACTS, *cores]
         return folders if slot.gpu is None else [*folders, *_GPU_INFO, *vendor_of(slot).info_folders()]
 
     def probe(self) -> str | None:

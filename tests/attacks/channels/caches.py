@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 CODE = """
@@ -41,11 +42,11 @@ BLOB = Path(__file__).with_name("caches.bin")
 _PAGE = 4096
 
 
-def compiled() -> bytes:
+def compiled(code: str = CODE) -> bytes:
     """Return the machine code of ``run``, by the host's compiler."""
     with tempfile.TemporaryDirectory() as folder:
         source, made, flat = (f"{folder}/{name}" for name in ("run.c", "run.o", "run.bin"))
-        Path(source).write_text(CODE)
+        Path(source).write_text(code)
         options = [
             "-O2",
             "-c",
@@ -59,19 +60,26 @@ def compiled() -> bytes:
         return Path(flat).read_bytes()
 
 
+def loaded(code: bytes, arguments: int) -> tuple[mmap.mmap, Callable[..., None]]:
+    """Return memory with machine code, to be kept, and its function, whose arguments are numbers and addresses."""
+    memory = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(code)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    return memory, ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)
+
+
+def scattered(number: int) -> int:
+    """Return the place of a line in its page, in an order that no prefetcher follows."""
+    return number * 29 % 64
+
+
 class Cache:
     """Lines of a shared file, one in each page."""
 
     def __init__(self, count: int) -> None:
-        code = BLOB.read_bytes()
-        self._code = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        self._code.write(code)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
-        self._run = ctypes.CFUNCTYPE(
-            None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p
-        )(address)
+        self._code, self._run = loaded(BLOB.read_bytes(), 5)
         self._base = _mapped(largest_file(), count * _PAGE)
-        self._lines = [_PAGE * number + 64 * (number * 29 % 64) for number in range(count)]
+        self._lines = [_PAGE * number + 64 * scattered(number) for number in range(count)]
 
     def act(self, what: int, chosen: list[int]) -> list[int]:
         """Flush or load lines; return the ticks that each load took."""
@@ -108,33 +116,30 @@ def _mapped(path: str, size: int) -> int:
     return int(address)
 
 
-def send(bits: list[int], begin: float, slot: float, slots: int, spin: bool) -> None:
-    """In each slot load the lines of the ones, after the receiver has flushed all. No slot: in turn."""
-    cache = Cache(len(bits))
-    ones = [number for number, bit in enumerate(bits) if bit]
-    if slots == 0:
-        cache.act(FLUSH, list(range(len(bits))))
-        cache.act(LOAD, ones)
-        return
-    for number in range(slots):
-        _wait(begin + (number + 0.4) * slot, spin)
-        cache.act(LOAD, ones)
+def send(messages: list[list[int]], begin: float, slot: float, spin: bool) -> None:
+    """In each slot load the lines of the ones, after the receiver has flushed all. No length of slots: in turn."""
+    cache = Cache(len(messages[0]))
+    if not slot:
+        cache.act(FLUSH, list(range(len(messages[0]))))
+    for number, bits in enumerate(messages):
+        wait(begin + (number + 0.4) * slot, spin)
+        cache.act(LOAD, [line for line, bit in enumerate(bits) if bit])
 
 
-def receive(count: int, begin: float, slot: float, slots: int, spin: bool) -> list[list[float]]:
-    """Return a number for each bit and slot; a larger one means that the line was in a cache."""
+def receive(slots: int, count: int, begin: float, slot: float, spin: bool) -> list[list[float]]:
+    """Return a number for each slot and line; a larger one means that the line was in a cache."""
     cache, found = Cache(count), []
-    if slots == 0:
+    if not slot:
         return [cache.times()]
     for number in range(slots):
-        _wait(begin + number * slot, spin)
+        wait(begin + number * slot, spin)
         cache.act(FLUSH, list(range(count)))
-        _wait(begin + (number + 0.75) * slot, spin)
+        wait(begin + (number + 0.75) * slot, spin)
         found.append(cache.times())
     return found
 
 
-def _wait(until: float, spin: bool) -> None:
+def wait(until: float, spin: bool) -> None:
     """Wait asleep, or computing, so that nobody else uses the core and its caches meanwhile."""
     while spin and time.monotonic() < until:
         pass

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from states import BITS
 
 SLOT_SECONDS = 0.25
+_CLONE, _CLONE_PIDFD, _USTAT = 56, 0x1000, 136  # on x86-64
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -90,6 +91,28 @@ def _new_event() -> float:
         os.close(descriptor)
 
 
+def _new_process_descriptor() -> float:
+    """The inode of a descriptor of a new process: a number for each process and thread that the machine starts."""
+    descriptor = ctypes.c_int(-1)
+    if (child := _libc.syscall(_CLONE, _CLONE_PIDFD | 17, None, ctypes.byref(descriptor), None, None)) == 0:
+        os._exit(0)
+    if child < 0:
+        return 0.0
+    os.waitpid(child, 0)
+    number = os.fstat(descriptor.value).st_ino
+    os.close(descriptor.value)
+    return float(number)
+
+
+def _free_everywhere() -> float:
+    """Free blocks of all file systems without a device, by their numbers, whether one sees them or not."""
+    facts, total = ctypes.create_string_buffer(32), 0
+    for minor in range(1, 4096):
+        if _libc.syscall(_USTAT, minor & 0xFF | (minor & ~0xFF) << 12, facts) == 0:
+            total += struct.unpack_from("i", facts)[0]
+    return float(total)
+
+
 def _speed() -> float:
     began = time.perf_counter()
     for _ in range(3000):
@@ -109,6 +132,7 @@ LEVELS: dict[str, Callable[[], float]] = {
     "free space of the packages' file system": lambda: float(os.statvfs(os.__file__).f_bfree),
     "free space of the scratch folder": lambda: float(os.statvfs(os.environ.get("TMPDIR", "/tmp")).f_bfree),
     "number of an event": _new_event,
+    "free space of all file systems (ustat)": _free_everywhere,
     "contention": _speed,
 }
 """Numbers that are read in the middle of a slot."""
@@ -118,6 +142,7 @@ COUNTERS: dict[str, Callable[[], float]] = {
     "processes (/proc/stat)": _first("/proc/stat", r"^processes (\d+)"),
     "inode numbers of pipes": _new_pipe,
     "process numbers": _new_process,
+    "inodes of process descriptors": _new_process_descriptor,
 }
 """Numbers whose growth over a slot is told."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from typing import Any
 
 import caches
 import counters
+import machine_files
+import primes
 import states
 
 
@@ -31,9 +34,20 @@ def serve(channel_descriptor: int) -> None:
                 answer = counters.receive_fast(order["way"], order["count"], order["begin"], order["slot"])
             elif order["do"] == "receive held":
                 answer = states.receive_timed(order["way"])
+            elif order["do"] == "read":
+                answer = machine_files.say(order["paths"])
             elif order["do"] == "send by caches":
-                caches.send(order["bits"], *(order[name] for name in ("begin", "slot", "slots", "spin")))
+                caches.send(order["messages"], *timing(order))
             elif order["do"] == "receive by caches":
-                answer = caches.receive(order["count"], *(order[name] for name in ("begin", "slot", "slots", "spin")))
+                answer = caches.receive(order["slots"], order["count"], *timing(order))
+            elif order["do"] == "send by priming":
+                primes.send(order["messages"], order["pages"], *timing(order))
+            elif order["do"] == "receive by priming":
+                answer = primes.receive(order["slots"], order["count"], order["pages"], *timing(order))
             lines.write(json.dumps(answer) + "\n")
             lines.flush()
+
+
+def timing(order: dict[str, Any]) -> tuple[float, float, bool]:
+    """Return when the slots begin, how long each is, and whether to compute while waiting."""
+    return order["begin"], order["slot"], order["spin"]

@@ -17,6 +17,7 @@ import resource
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -25,10 +26,12 @@ _KEY = 0x54570000  # of System V objects
 _PORT = 23_400
 _LEAST_BYTES = 12_000
 _RWF_NOWAIT = 8
+_FUTEX_WAIT, _FUTEX_WAKE = 0, 1
+_MPOL_BIND, _MPOL_F_ADDR = 2, 2
 _OFD_GETLK, _OFD_SETLK, _SETLEASE, _GETLEASE = 36, 37, 1024, 1025
 _WRLCK, _RDLCK, _UNLCK = 1, 0, 2
 _CALLS = {"cachestat": 451, "shmget": 29, "shmctl": 31, "semget": 64, "semctl": 66, "mq_open": 240, "mq_unlink": 241}
-_CALLS |= {"add_key": 248, "keyctl": 250}
+_CALLS |= {"add_key": 248, "keyctl": 250, "futex": 202, "mbind": 237, "get_mempolicy": 239}
 _USER_KEYRING, _UNLINK, _SEARCH = -4, 9, 10
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -348,6 +351,47 @@ def told_by_shared_pages() -> Iterator[float]:
         yield sum(float(size) for part in own for size in re.findall(r"Shared_(?:Clean|Dirty): +(\d+)", part))
 
 
+def _mapped(path: str) -> int:
+    """Map a file, for good; return the address."""
+    with open(path, "rb") as file:
+        nowhere, place = ctypes.c_void_p(None), ctypes.c_long(0)
+        address = int(_libc.mmap(nowhere, ctypes.c_size_t(4096), mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), place))
+    ctypes.string_at(address, 1)
+    return address
+
+
+def wait_at_some(bits: list[int]) -> None:
+    """Threads that sleep until the first word of a file changes."""
+    for path, bit in zip(files(), bits, strict=True):
+        if bit:
+            address = ctypes.c_void_p(_mapped(path))
+            word = ctypes.cast(address, ctypes.POINTER(ctypes.c_uint32))[0]
+            arguments = ("futex", address, _FUTEX_WAIT, ctypes.c_uint32(word), None, None, 0)
+            threading.Thread(target=call, args=arguments, daemon=True).start()
+    time.sleep(0.1)
+
+
+def told_by_who_wakes() -> Iterator[float]:
+    return (float(call("futex", ctypes.c_void_p(_mapped(path)), _FUTEX_WAKE, 99, None, None, 0)) for path in files())
+
+
+def choose_memory(bits: list[int]) -> None:
+    """The memory node for pages of some files, which the kernel keeps with a file in memory."""
+    for path, bit in zip(files(), bits, strict=True):
+        if bit:
+            node = ctypes.byref(ctypes.c_ulong(1))
+            most = ctypes.c_ulong(64)
+            call("mbind", ctypes.c_void_p(_mapped(path)), ctypes.c_ulong(4096), _MPOL_BIND, node, most, 0)
+
+
+def told_by_memory_policies() -> Iterator[float]:
+    for path in files():
+        mode, nodes = ctypes.c_int(0), (ctypes.c_ulong * 16)()
+        address, kind = ctypes.c_void_p(_mapped(path)), ctypes.c_ulong(_MPOL_F_ADDR)
+        call("get_mempolicy", ctypes.byref(mode), nodes, ctypes.c_ulong(1024), address, kind)
+        yield float(mode.value == _MPOL_BIND)
+
+
 # ---------------------------------------------------------------- both sides
 
 
@@ -370,6 +414,8 @@ HELD: dict[str, tuple[Send | None, Receive]] = {
     "keyrings": (add_keys, told_by_keys),
     "process titles": (name_processes, told_by_titles),
     "list of locks": (None, told_by_the_list_of_locks),
+    "threads that wait at pages of files (futex)": (wait_at_some, told_by_who_wakes),
+    "memory policies of files (mbind)": (choose_memory, told_by_memory_policies),
 }
 """Name -> what the sender does, None if another way's sender does it, and what the receiver measures."""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import socket
 import tempfile
@@ -26,6 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import counters
+import machine_files
 import pytest
 import states
 
@@ -52,6 +55,7 @@ SURE_AT_ONCE = SURE | {
         "locks on cpuinfo",
         "locks on the program",
     ),
+    "threads that wait at pages of files (futex)",
 }
 BUSY = {"inode numbers of pipes", "contention"}
 """Open everywhere between trainings: a counter of the whole machine, and the machine itself."""
@@ -66,6 +70,20 @@ KNOWN_OPEN = {
     },
 }
 """``landlock``: sandboxes have one file system, one numbering of processes, and files whose locks all see."""
+_CORES = "/sys/devices/system/cpu/"
+READABLE = {
+    "bwrap": tuple(
+        f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "version", "filesystems", "loadavg", "uptime")
+    ),
+    "landlock": (
+        *("/proc/cpuinfo", "/proc/meminfo"),
+        *(f"{_CORES}{name}" for name in ("online", "possible", "present", "kernel_max")),
+        *(f"{_CORES}cpuN/{name}/" for name in ("topology", "cache")),
+    ),
+}
+"""Beginnings of the files of /proc and /sys that a sandbox can open; those of ``bwrap`` are copies."""
+TELLING = {"bwrap": set[str](), "landlock": {"/proc/cpuinfo", "/proc/meminfo"}}
+"""Files that change with what others do."""
 WORKER = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
@@ -131,7 +149,7 @@ def staged(sandbox: Sandbox, judged: bool = False) -> Iterator[Path]:
         stage_library(folder)
         (folder / "library" / "worker.py").write_text(WORKER.replace("JUDGED", str(judged)))
         (folder / "candidate").mkdir(mode=0o755)
-        for name in ("states", "counters", "caches", "serving"):
+        for name in ("states", "counters", "caches", "primes", "machine_files", "serving"):
             shutil.copy(Path(__file__).with_name(f"{name}.py"), folder / "candidate")
         yield folder
     finally:
@@ -180,20 +198,43 @@ def show(found: dict[str, int], *words: str) -> None:
     print("\n", *words, *(f"\n{far:5} {name}" for name, far in sorted(found.items(), key=lambda pair: -pair[1])))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("order", [IN_TURN, AT_ONCE])
-@pytest.mark.parametrize("tier", ["bwrap", "landlock"])
-def test_a_sandbox_tells_another_nothing_but_by_what_is_known_to_be_open(tier: str, order: str) -> None:
+def sandbox_of(tier: str) -> Sandbox:
+    """Return the sandbox of a tier; skips the test where there is none."""
     try:
         sandbox = find_sandbox(tier)
     except SandboxUnavailable as error:
         pytest.skip(str(error))
     if sandbox.tier == "bwrap-shared":
         pytest.skip("there is no image in memory here")
+    return sandbox
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [IN_TURN, AT_ONCE])
+@pytest.mark.parametrize("tier", ["bwrap", "landlock"])
+def test_a_sandbox_tells_another_nothing_but_by_what_is_known_to_be_open(tier: str, order: str) -> None:
+    sandbox = sandbox_of(tier)
     found = told(sandbox, order)
     show(found, tier, order)
     assert len(found) > 20
     assert open_ways(found) <= KNOWN_OPEN[tier]
+
+
+@pytest.mark.slow  # a sandbox of each tier
+@pytest.mark.parametrize("tier", ["bwrap", "landlock"])
+def test_no_file_of_the_kernel_tells_what_a_neighbour_does(tier: str) -> None:
+    """Each file is read by a sandbox before and after work beside it, and by this process, to see that some tell."""
+    sandbox = sandbox_of(tier)
+    paths = machine_files.machine_files()
+    with staged(sandbox) as folder, side(sandbox, folder, 0) as reader:
+        before, here = reader.ask(do="read", paths=paths), machine_files.say(paths)
+        counters.Busy().work(time.monotonic() + 0.05)
+        after, later = reader.ask(do="read", paths=paths), machine_files.say(paths)
+    changed = {path for path in before if before[path] != after.get(path)}
+    print(tier, len(before), sorted(before), sorted(changed))
+    assert {path for path in here if here[path] != later.get(path)} > {"/proc/stat", "/proc/vmstat", "/proc/meminfo"}
+    assert [path for path in before if not re.sub(r"cpu\d+", "cpuN", path).startswith(READABLE[tier])] == []
+    assert changed <= TELLING[tier]
 
 
 @pytest.mark.nightly

@@ -24,6 +24,7 @@ TASKS_BEFORE = "TREEWRIGHT_TASKS_BEFORE"
 """Set by the keeper if a candidate shares its user: the number of processes and threads that this user had before."""
 
 _DESCRIPTORS = 4096
+_PENDING_SIGNALS = 256
 _PR_SET_PDEATHSIG = 1
 _KEYCTL = {"x86_64": 250, "aarch64": 219}  # system call numbers
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -53,6 +54,7 @@ def confine(hello: Mapping[str, Any], tier: str) -> None:
                 metadata=shared_user,
                 judged=hello.get("judged", False),
                 machine_numbers=hello.get("hide_machine", False),
+                shared_waits=hello.get("hide_machine", False),
             )
         )
 
@@ -114,13 +116,15 @@ def _lower_limit(limit: int, value: int) -> None:
 
 
 def _limit_priorities() -> None:
-    """Forbid higher priorities and message queues, and limit open descriptors.
+    """Forbid higher priorities and message queues, and limit open descriptors and pending signals.
 
     A descriptor can hold kernel memory (a pipe, a pair of sockets), which only a memory group counts.
     """
     for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO, resource.RLIMIT_MSGQUEUE):
         _lower_limit(limit, 0)
     _lower_limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+    if hasattr(resource, "RLIMIT_SIGPENDING"):  # counted for a user, whose limit the sandboxes must not reach together
+        _lower_limit(resource.RLIMIT_SIGPENDING, _PENDING_SIGNALS)
 
 
 def _isolate(hello: Mapping[str, Any]) -> None:

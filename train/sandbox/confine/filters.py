@@ -61,6 +61,8 @@ MOUNTS: Syscalls = {
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
     "open_tree_attr": (467, 467),
+    "statmount": (457, 457),
+    "listmount": (458, 458),
 }
 NAMESPACES: Syscalls = {"unshare": (272, 97), "setns": (308, 268)}
 MACHINE: Syscalls = {
@@ -105,13 +107,17 @@ UNMAPPED_MEMORY: Syscalls = {
     "semctl": (66, 191),
     "mq_open": (240, 180),
 }
-# State that the kernel keeps for all sandboxes: writing back files, and asynchronous requests, of which there are few.
+# State that the kernel keeps for all sandboxes: writing back files, asynchronous requests, of which there are few, free
+# space of every file system by its number, and where pages of files shall lie, which it remembers with the file.
 COMMON_STATE: Syscalls = {
     "sync": (162, 81),
     "syncfs": (306, 267),
     "sync_file_range": (277, 84),
     "process_madvise": (440, 440),
     "io_setup": (206, 0),
+    "ustat": (136, None),
+    "mbind": (237, 235),
+    "set_mempolicy_home_node": (450, 450),
 }
 # Without a network namespace. Pairs of connected stream sockets are allowed: they cannot reach other addresses.
 SOCKETS: Syscalls = {"socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201)}
@@ -145,6 +151,11 @@ METADATA: Syscalls = {
 ABSENT: Syscalls = {
     "clone3": (435, 435),  # its flags lie in memory, which a filter cannot read
     "pidfd_open": (434, 434),  # a machine's counter of processes is the number of its inode
+    # Waiting at addresses; of ``futex`` the arguments tell whether others could wait there, too.
+    "futex_waitv": (449, 449),
+    "futex_wake": (454, 454),
+    "futex_wait": (455, 455),
+    "futex_requeue": (456, 456),
 }
 # Which pages of files are in memory; programs that ask to learn whether an address is valid have another way.
 RESIDENCY: Syscalls = {"mincore": (27, 232), "cachestat": (451, 451)}
@@ -164,15 +175,25 @@ COUNTED_INODES: Syscalls = {
     "accept": (43, 202),
     "accept4": (288, 242),
 }
+# What is counted for a user, whose other sandboxes notice when a limit is reached: watches, and descriptors on the way.
+COUNTED_FOR_USERS: Syscalls = {
+    "epoll_create": (213, None),
+    "epoll_create1": (291, 20),
+    "sendmsg": (46, 211),
+    "sendmmsg": (307, 269),
+}
 EVERYWHERE = (TRACING, KEYRINGS, KERNEL_SURFACE, MOUNTS, NAMESPACES, MACHINE, SCHEDULING, COMMON_STATE, NOTICES)
 
 # Refused depending on arguments: see ``_conditions``.
 BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
     "clone": (56, 220),
     "fcntl": (72, 25),
+    "futex": (202, 98),
+    "get_mempolicy": (239, 236),
     "getsockopt": (55, 209),
     "madvise": (28, 233),
-    "mbind": (237, 235),
+    "membarrier": (324, 283),
+    "mmap": (9, 222),
     "prctl": (157, 167),
     "preadv2": (327, 286),
     "pwritev2": (328, 287),
@@ -185,22 +206,30 @@ BY_ARGUMENT: Mapping[str, tuple[int, int]] = {
     "socket": (41, 198),
     "prlimit64": (302, 261),
     "rt_sigaction": (13, 134),
+    "setsockopt": (54, 208),
 }
 
 _THREAD = 0x00010000  # CLONE_THREAD
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET
+_PIDFD = 0x1000  # CLONE_PIDFD: see pidfd_open
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # simulate terminal input
 _PERSONALITY_QUERY = 0xFFFFFFFF
 _SOCK_TYPE, _SOCK_STREAM = 0xF, 1
 _FIRST_OF_LINUX, _DUPFD_CLOEXEC, _GET_SEALS = 1024, 1030, 1034  # fcntl: 1024 and above are leases, notices and hints
 _MERGEABLE, _COLD, _PAGEOUT, _COLLAPSE = 12, 20, 21, 25  # madvise: these change pages that other sandboxes map, too
 _PR_SET_MEMORY_MERGE = 67
-_MPOL_MOVE = 0x6  # mbind: move pages to another memory node
+_MPOL_OF_PAGES = 0x3  # get_mempolicy: of a page, not of this process
+_MAP_HUGETLB = 0x40000  # mmap: huge pages that the machine has set aside, a number that all share
+_OF_ALL_PROCESSES = (1, 2, 4)  # membarrier: MEMBARRIER_CMD_GLOBAL and its like, which interrupt other cores
 _SO_COOKIES = (57, 71)  # getsockopt: numbers that count all sockets and namespaces of the machine
+_SO_PASSPIDFD, _SO_PEERPIDFD = 76, 77
+_FUTEX_PRIVATE, _FUTEX_COMMAND, _FUTEX_WAITS = 0x80, 0x7F, (0, 9, 11)  # FUTEX_WAIT, _WAIT_BITSET, _WAIT_REQUEUE_PI
 _RWF_KNOWN = 0x17  # preadv2: HIPRI, DSYNC, SYNC, APPEND; not NOWAIT and DONTCACHE, which tell and drop cached pages
 _SIGCHLD = 17  # who ignores it has children that nobody waits for, whose CPU time is then counted nowhere
 _FAMILIES, _NETLINK, _ROUTE = (1, 2, 10), 16, 0  # AF_UNIX, AF_INET, AF_INET6; netlink lists a namespace's interfaces
 _X32 = 0x40000000
+_UNKNOWN = 470
+"""First number of system calls that this table does not know, the same on all architectures."""
 
 _LD, _AND = 0x20, 0x54  # load a word of struct seccomp_data; bitwise and with a constant
 _JEQ, _JGE, _JSET, _RET = 0x15, 0x35, 0x45, 0x06
@@ -231,6 +260,7 @@ class FilterOptions:
         metadata: bool = False,
         judged: bool = False,
         machine_numbers: bool = False,
+        shared_waits: bool = False,
     ) -> None:
         """``unmapped_memory``: memory files, System V memory, queues; not with a GPU, whose libraries need them.
 
@@ -240,6 +270,8 @@ class FilterOptions:
         without a GPU, pipes and sockets, where a program is shown evaluation text: its computing is its own, and it has
         nobody to talk to.
         ``machine_numbers``: free memory and the number of processes; not where programs fit themselves to the memory.
+        ``shared_waits``: to wait asleep at an address (futex) that others can reach, as pages of a library are the
+        same for all sandboxes. Who waits there for another process or for the end of a thread waits computing.
         """
         self.unmapped_memory = unmapped_memory
         self.sockets = sockets
@@ -247,6 +279,7 @@ class FilterOptions:
         self.metadata = metadata
         self.judged = judged
         self.machine_numbers = machine_numbers
+        self.shared_waits = shared_waits
 
 
 def install(options: FilterOptions) -> None:
@@ -277,6 +310,7 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
     code = [_load(_ARCHITECTURE), (_JEQ, 1, 0, architecture), _refuse(), _load(_NUMBER)]
     if machine == "x86_64":
         code += [(_JGE, 0, 1, _X32), _refuse()]
+    code += [(_JGE, 0, 1, _UNKNOWN), _refuse(errno.ENOSYS)]
     absent: list[Syscalls] = [ABSENT, RESIDENCY]
     refused: list[Syscalls] = [*EVERYWHERE]
     if options.unmapped_memory:
@@ -292,7 +326,7 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
     if options.judged:
         refused.append(CHILDREN)
     if options.judged and options.unmapped_memory:  # the libraries of a GPU open pipes and sockets
-        refused.append(COUNTED_INODES)
+        refused += [COUNTED_INODES, COUNTED_FOR_USERS]
     for number in _column(refused, column):
         code += [(_JEQ, 0, 1, number), _refuse()]
     for number in _column(absent, column):
@@ -307,15 +341,21 @@ def program(options: FilterOptions, machine: str) -> list[Instruction]:
 def _conditions(options: FilterOptions, column: int) -> Iterable[tuple[int, list[Instruction]]]:
     """Yield the calls whose arguments decide: number, and instructions that always return."""
     others = [(_JSET, 1, 0, _THREAD), _refuse()] if options.judged else []
-    yield BY_ARGUMENT["clone"][column], [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES), _refuse(), *others, _allow()]
+    flags = [_argument(0), (_JSET, 0, 1, _NEW_NAMESPACES | _PIDFD), _refuse()]
+    yield BY_ARGUMENT["clone"][column], [*flags, *others, _allow()]
     typed = [(_JEQ, 1, 0, _TIOCSTI), (_JEQ, 0, 1, _TIOCLINUX), _refuse(), _allow()]
     yield BY_ARGUMENT["ioctl"][column], [_argument(1), *typed]
     linux = [(_JGE, 0, 3, _FIRST_OF_LINUX), (_JGE, 0, 1, _DUPFD_CLOEXEC), (_JGE, 0, 1, _GET_SEALS + 1)]
     yield BY_ARGUMENT["fcntl"][column], [_argument(1), *linux, _refuse(errno.EINVAL), _allow()]
     yield BY_ARGUMENT["madvise"][column], _refused_values(2, (_MERGEABLE, _COLD, _PAGEOUT, _COLLAPSE), errno.EINVAL)
     yield BY_ARGUMENT["prctl"][column], _refused_values(0, (_PR_SET_MEMORY_MERGE,), errno.EINVAL)
-    yield BY_ARGUMENT["getsockopt"][column], _refused_values(2, _SO_COOKIES, errno.ENOPROTOOPT)
-    yield BY_ARGUMENT["mbind"][column], [_argument(5), (_JSET, 0, 1, _MPOL_MOVE), _refuse(), _allow()]
+    yield BY_ARGUMENT["getsockopt"][column], _refused_values(2, (*_SO_COOKIES, _SO_PEERPIDFD), errno.ENOPROTOOPT)
+    yield BY_ARGUMENT["setsockopt"][column], _refused_values(2, (_SO_PASSPIDFD,), errno.ENOPROTOOPT)
+    yield BY_ARGUMENT["get_mempolicy"][column], [_argument(4), (_JSET, 0, 1, _MPOL_OF_PAGES), _refuse(), _allow()]
+    yield BY_ARGUMENT["mmap"][column], [_argument(3), (_JSET, 0, 1, _MAP_HUGETLB), _refuse(errno.ENOMEM), _allow()]
+    yield BY_ARGUMENT["membarrier"][column], _refused_values(0, _OF_ALL_PROCESSES, errno.EINVAL)
+    if options.unmapped_memory and (options.judged or options.shared_waits):
+        yield BY_ARGUMENT["futex"][column], _own_addresses(waits_only=not options.judged)
     for name in ("preadv2", "pwritev2"):
         unknown = (_JSET, 0, 1, ~_RWF_KNOWN & 0xFFFFFFFF)
         yield BY_ARGUMENT[name][column], [_argument(5), unknown, _refuse(errno.EOPNOTSUPP), _allow()]
@@ -357,6 +397,18 @@ def _ignored_handlers(signal: int) -> list[Instruction]:
         _refuse(0),
         _allow(),
     ]
+
+
+def _own_addresses(waits_only: bool) -> list[Instruction]:
+    """Leave to futex what this process alone can see; waiting elsewhere ends at once, as if the value had changed.
+
+    The C library then looks again: it waits like this for the end of a thread, and on semaphores between processes.
+    ``waits_only``: waking is allowed. (A judged program could still wake, by the end of a thread: so nobody may wait.)
+    """
+    waits = [(_JEQ, len(_FUTEX_WAITS) - i, 0, command) for i, command in enumerate(_FUTEX_WAITS)]
+    others = _allow() if waits_only else _refuse(errno.EINVAL)
+    own = [_argument(1), (_JSET, 0, 1, _FUTEX_PRIVATE), _allow()]
+    return [*own, (_AND, 0, 0, _FUTEX_COMMAND), *waits, others, _refuse(errno.EAGAIN)]
 
 
 def _families() -> list[Instruction]:
