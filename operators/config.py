@@ -19,6 +19,13 @@ from prepare.config import Plain, typed
 
 NeedsModel = Literal["required", "optional", "helps"]
 
+_MOST = 10**12
+"""Largest cap of a run."""
+_TEXTS = {
+    "model": "the name of a model",
+    "key": "the name of an environment variable",
+    "base_url": "an address as http://HOST:PORT/v1",
+}
 _CLIENTS = {"operators.llm.compatible": "openai", "operators.llm.claude": "anthropic"}
 """Module of a model's class -> the package that it asks with."""
 
@@ -56,6 +63,15 @@ class LlmConfig:
     def of(cls, values: object) -> LlmConfig:
         """Check and convert the section ``llm`` of the configuration. Raises ValueError."""
         config: LlmConfig = _with_options(cls, values or {}, "llm")
+        for name in ("models", "weights"):
+            if not isinstance(known := config.options.get(name), Mapping | None):
+                raise ValueError(f"llm.{name} is {known!r}; expected a mapping from names of models")
+        members = {f"llm.models.{name}": member for name, member in (config.options.get("models") or {}).items()}
+        for where, member in {"llm": config.options, **members}.items():
+            _check_member(member, where)
+        for name in ("max_dollars", "max_total_tokens"):
+            if not 0 <= getattr(config, name) <= _MOST:
+                raise ValueError(f"llm.{name} is {getattr(config, name)}; expected a number from 0 to {_MOST:,}")
         return config
 
     @property
@@ -104,6 +120,16 @@ def _with_options(kind: Any, values: object, where: str) -> Any:
     own = {part.name for part in fields(kind)} - {"options"}
     options = {str(key): value for key, value in values.items() if key not in own}
     return typed(kind, {**{key: values[key] for key in own if key in values}, "options": options}, where)
+
+
+def _check_member(options: object, where: str) -> None:
+    """Check what is read of a model before its class is known. Raises ValueError."""
+    if not isinstance(options, Mapping | None):
+        raise ValueError(f"{where} is {options!r}; expected a mapping with _target_, or null")
+    for name, wanted in _TEXTS.items():
+        text = (options or {}).get(name)
+        if text is not None and not (isinstance(text, str) and text.strip()):
+            raise ValueError(f"{where}.{name} is {text!r}; expected {wanted}, or null")
 
 
 def _missing(options: Plain) -> str | None:

@@ -18,6 +18,8 @@ from operators.llm.base import LanguageModel
 from operators.llm.meter import Lookup, Meter, Record, Requested, never_paid, not_written
 from operators.llm.secrets import Secrets, tokens_in
 from operators.llm.several import Credits, ModelRouter, no_credits
+from prepare.config import check_options
+from prepare.known import locate
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def build_meter(config: LlmConfig, callbacks: LlmCallbacks | None = None) -> Met
     if config.members is not None:
         options["models"] = {name: m for name, m in (options["models"] or {}).items() if m and name not in without}
         options["weights"] = {name: w for name, w in (options.get("weights") or {}).items() if name not in without}
+    check_options(locate(str(options["_target_"])), options, "llm")
     try:
         model: LanguageModel | ModelRouter = instantiate(options, _convert_="all")
     except InstantiationException as error:

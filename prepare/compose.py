@@ -339,6 +339,12 @@ def _unknown(key: str, overrides: Sequence[str], beside: Sequence[Path]) -> str:
     if removed := removed_setting(asked):
         return removed
     keys = _valid_keys([word for word in overrides if not f"{key_of(word)}.".startswith(f"{key}.")], beside)
+    if asked in keys:  # a mapping in place of a value, or the reverse
+        given = next(word for word in overrides if key_of(word) == asked).lstrip("+")
+        below = min((name for name in keys if name.startswith(f"{asked}.")), default=None)
+        mapping = f"{asked}={{KEY: VALUE}}" if below is None else f"a mapping, as {below}=VALUE"
+        expects = "no mapping" if given.partition("=")[2].startswith("{") else mapping
+        return f"{given!r} cannot be used; expected {expects}. {_help()}"
     top = ", ".join(sorted({name.split(".")[0] for name in keys}))
     hint = did_you_mean(asked, keys).strip(" ()")
     words = f" {hint[0].upper()}{hint[1:]}" if hint else ""

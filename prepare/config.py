@@ -8,10 +8,12 @@ they are until it is made.
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import types
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from prepare.known import locate
@@ -21,6 +23,7 @@ Plain = Mapping[str, Any]
 
 T = TypeVar("T")
 
+_LISTS = (list, tuple, Sequence)
 _WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -77,6 +80,49 @@ def typed(kind: type[T], values: object, where: str) -> T:
     return kind(**made)
 
 
+def check_options(make: Callable[..., object], options: Plain, where: str) -> None:
+    """Check plain options against the annotations of the class or function that takes them. Raises ValueError.
+
+    So no option reaches an expression that its type has no meaning in. What is annotated with a class of its own is
+    null or a mapping, of which the options are checked in the same way if it names a class.
+    """
+    try:
+        hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
+    except NameError:  # a class of the user's own, whose annotations are for a type checker alone
+        return
+    parameters = inspect.signature(make).parameters
+    for key in options.keys() & hints.keys() & parameters.keys():
+        hint, value, default = hints[key], options[key], parameters[key].default
+        part: Field[Any] = field(default=MISSING if default is inspect.Parameter.empty else default)
+        _value(hint, part, value, f"{where}.{key}")
+        if _is_made(_inner(hint) or hint) and value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"{where}.{key} is {value!r}; expected a mapping with _target_, or null")
+        for name, each in value.items() if isinstance(value, Mapping) else ():
+            _check_entry(get_args(_inner(hint) or hint), each, f"{where}.{key}.{name}")
+        _check_made(value, f"{where}.{key}")
+
+
+def _check_entry(kinds: tuple[Any, ...], value: Any, where: str) -> None:
+    """Check a value of a mapping whose annotation says of what type its values are."""
+    kind = kinds[1] if len(kinds) == 2 else None
+    if kind in _WORDS and value is not None:
+        _value(kind, field(), value, where)
+    elif _is_made(kind) and value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"{where} is {value!r}; expected a mapping with _target_, or null")
+    _check_made(value, where)
+
+
+def _check_made(value: Any, where: str) -> None:
+    if isinstance(value, Mapping) and isinstance(target := value.get("_target_"), str):
+        check_options(locate(target), value, where)
+
+
+def _is_made(hint: Any) -> bool:
+    """Return whether an annotation is a class that the configuration names, rather than of plain values."""
+    plain = (list, tuple, dict, Mapping, Path)
+    return isinstance(hint, type) and hint not in (*_WORDS, object, Any) and not issubclass(hint, plain)
+
+
 def did_you_mean(key: str, known: Iterable[str]) -> str:
     """`` (did you mean X?)`` where a known key other than this one is near, else empty."""
     near = difflib.get_close_matches(key, [name for name in known if name != key], n=1, cutoff=0.6)
@@ -90,21 +136,23 @@ def expected(hint: Any) -> str:
     if (inner := _inner(hint)) is not None:
         return f"{expected(inner)}, or null"
     origin = get_origin(hint) or hint
-    if origin in (list, tuple):
-        return "a list"
+    if origin in _LISTS:
+        return "a list of texts" if str in get_args(hint) else "a list"
+    if origin in (Union, types.UnionType):
+        return " or ".join("null" if each is type(None) else expected(each) for each in get_args(hint))
     return _WORDS.get(hint, "a mapping")
 
 
 def _value(hint: Any, part: Field[Any], value: Any, where: str) -> Any:
     if value is None and _inner(hint) is not None:
         return None
-    hint = _inner(hint) or hint
+    whole, hint = hint, _inner(hint) or hint
     if is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else typed(hint, value, where)
     if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)  # 1e6
     if not _is(hint, value):
-        raise ValueError(f"{where} is {value!r}; expected {expected(_declared(part, hint))}")
+        raise ValueError(f"{where} is {value!r}; expected {expected(_declared(part, whole))}")
     if isinstance(value, float) and not math.isfinite(value) and not _may_be_infinite(part, value):
         raise ValueError(f"{where} is {value!r}; expected a finite number")
     return value
@@ -123,9 +171,12 @@ def _is(hint: Any, value: Any) -> bool:
     if hint in (str, bool):
         return isinstance(value, hint)
     origin = get_origin(hint)
-    if origin in (list, tuple):
-        return isinstance(value, list | tuple)
-    return isinstance(value, Mapping) if origin in (dict, Mapping) else True
+    if origin in (Union, types.UnionType):
+        return any(_is(each, value) for each in get_args(hint))
+    if origin in _LISTS:
+        texts = str in get_args(hint)
+        return isinstance(value, list | tuple) and (not texts or all(isinstance(each, str) for each in value))
+    return isinstance(value, Mapping) if origin in (dict, Mapping) else hint is not type(None) or value is None
 
 
 def _may_be_infinite(part: Field[Any], value: float) -> bool:

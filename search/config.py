@@ -34,6 +34,8 @@ DEFAULT_EVALUATIONS = 29
 _LONGEST_NAME = 120
 _MOST = 10**12
 """Largest limit of a budget."""
+_MOST_RUNS = 1000
+"""Most finalists of a claim, and most evaluations of one of them for one purpose."""
 _LIMITS = ("evaluations", "hours", "device_hours", "tokens", "dollars")
 _WHOLE = ("evaluations", "tokens")
 _PARTS = ("task", "policy", "operators", "llm", "evaluator", "executor")
@@ -153,6 +155,9 @@ class ClaimPlan:
         for name in ("confidence", "power"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"the claim's {name} is {getattr(self, name)}; expected a number such as 0.95")
+        for name in ("candidates", "confirm_seeds", "report_seeds", "most_report_seeds"):
+            if not 1 <= getattr(self, name) <= _MOST_RUNS:
+                raise ValueError(f"the claim's {name} is {getattr(self, name)}; expected 1 to {_MOST_RUNS:,}")
         if self.looks not in (1, 2):
             raise ValueError(f"the claim's looks is {self.looks}; expected 1 or 2")
         if not 0 <= self.least_power < 1:
@@ -372,6 +377,14 @@ def _archive(value: Any) -> str:
     return path
 
 
+def _notify(value: Any) -> str | None:
+    if value is None or value is _MISSING:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"notify is {value!r}; expected a command, or null")
+    return value
+
+
 def _names_nothing(value: Any) -> bool:
     return value in (None, _MISSING) or (isinstance(value, Mapping) and value.get("_target_") is None)
 
@@ -397,7 +410,7 @@ _SECTIONS: Mapping[str, Callable[[Any], Any]] = {
     "seed": _seed,
     "run": _run,
     "archive": _archive,
-    "notify": lambda value: None if value in (None, _MISSING) else str(value),
+    "notify": _notify,
     "tracker": lambda value: None if _names_nothing(value) else Part.of(value, "tracker"),
     "overseer": lambda value: None if _names_nothing(value) else Part.of(value, "overseer"),
     "chosen": lambda value: {} if value is _MISSING else dict(value),

@@ -90,5 +90,12 @@ def require_numbers(timeout: float, max_tokens: int, retries: int) -> None:
             raise ValueError(f"llm.{name} is {value!r}; expected a number of at least {least:g}")
     if timeout == 0:
         raise ValueError("llm.timeout is 0; expected seconds above 0")
+    for name, value, most in (
+        ("timeout", timeout, 10**6),
+        ("max_tokens", max_tokens, 10**9),
+        ("retries", retries, 1000),
+    ):
+        if value > most:  # a wait of more seconds than the system can count, and attempts without an end
+            raise ValueError(f"llm.{name} is {value}; expected at most {most:,}")
     if int(max_tokens) != max_tokens or int(retries) != retries:
         raise ValueError(f"llm.max_tokens is {max_tokens} and llm.retries is {retries}; expected whole numbers")

@@ -8,7 +8,7 @@ from itertools import islice
 from archive.records import Decision
 from archive.tree import Tree
 from search.claims.claim import begun, contenders, narrowed
-from search.claims.error_budget import confidence_of
+from search.claims.error_budget import confidence_of, is_claim
 from search.claims.plan import NoClaim, claim_power, fit, gain_to_find, seeds_for
 from search.claims.statistics import seed_deviation
 from search.config import ClaimPlan
@@ -17,18 +17,26 @@ _MOST_SEEDS = 1000
 
 
 def prospect(
-    plan: ClaimPlan, tree: Tree, evaluations: int, standing: Decision | None, unit: str
+    plan: ClaimPlan,
+    tree: Tree,
+    evaluations: int,
+    standing: Decision | None,
+    unit: str,
+    *,
+    grown: bool = True,
+    concluded: bool = False,
 ) -> ClaimPlan | NoClaim:
     """Return the plan of a claim that may take so many evaluations, or why none is worth its cost yet.
 
-    plan: as ``search.claims.plan.sized`` returns it. standing: the run's latest verdict. A claim that is begun keeps
-    its plan. Without a leader that is better than the root, or with one that is the champion already, nothing can be
+    plan: as ``search.claims.plan.sized`` returns it. standing: the run's latest verdict. grown: whether the budget has
+    grown since. concluded: whether the claim that the last move belongs to has its verdict; until then it keeps its
+    plan. Without a leader that is better than the root, or with one that is the champion already, nothing can be
     claimed. Otherwise the gain must be found with a probability of ``plan.least_power``.
     """
-    if begun(tree):
+    if begun(tree) and not concluded:
         return fit(narrowed(tree, plan), evaluations)
-    if standing is not None and standing.kind == "champion" and standing.node_id == tree.leader():
-        return NoClaim(f"no new claim was begun: the leader is {standing.node_id[:8]}, the champion of the last claim.")
+    if standing is not None and (settled := _settled(standing, tree, grown)):
+        return NoClaim(settled)
     if isinstance(too_small := fit(plan, evaluations), NoClaim):
         return too_small
     found = len(list(islice(contenders(tree), plan.candidates)))
@@ -38,6 +46,30 @@ def prospect(
     fitted = fit(wanted, evaluations)
     assert isinstance(fitted, ClaimPlan)
     return _weak(fitted, wanted, tree, unit) or fitted
+
+
+def _settled(standing: Decision, tree: Tree, grown: bool) -> str:
+    """Return why the verdict stands whatever evaluations are left; empty if another claim may follow it.
+
+    Within the budget of a claim, what it left is for the search. A champion keeps its title: the later verdict would
+    replace it, and a claim on the little that is left would find the leader's gain with a smaller probability, at a
+    stricter level. Without a champion, only a leader that the search has found since may be claimed.
+    """
+    leader = tree.leader()
+    champion = standing.kind == "champion"
+    if champion and standing.node_id == leader:
+        return f"no new claim was begun: the leader is {standing.node_id[:8]}, the champion of the last claim."
+    if grown:
+        return ""
+    if champion:
+        return (
+            f"no new claim was begun: {standing.node_id[:8]} stays the champion of this budget. "
+            "To claim again, raise the budget and resume."
+        )
+    last = max((number for number, record in tree.moves.items() if is_claim(record)), default=-1)
+    if leader is None or tree[leader].move < last:
+        return "no new claim was begun: the search has found no better node since the last one."
+    return ""
 
 
 def _weak(fitted: ClaimPlan, wanted: ClaimPlan, tree: Tree, unit: str) -> NoClaim | None:

@@ -25,7 +25,7 @@ from prepare.output import many, printable, shortened, silence
 from search.claims.statistics import seed_deviation
 from search.display.frame import BOLD, GREEN, RED, YELLOW, Fact, SlotRow, TerminalFrame, duration
 from search.display.throughput import Throughput
-from search.run.controller import Forecast
+from search.run.budget import Forecast
 from search.run.engine import Engine
 from train.executors.base import Running
 

@@ -22,6 +22,7 @@ from prepare.output import many
 from prepare.overrides import key_of, written
 from prepare.program import ProgramTask
 from search.claims.claim import Verdict
+from search.claims.error_budget import is_claim
 from search.claims.machine_speed import describe_speed, speed_effect
 from search.claims.statistics import power, seed_deviation
 from search.display.live import clean
@@ -66,10 +67,21 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
     if verdict.difference is not None and len(verdict.baseline) > 1:  # else exact, and the reason says it
         smallest = engine.parts.task.smallest_gain
         lines.append(f"  {_in_plain_words(verdict.difference, won, smallest, unit, verdict.confidence)}")
-    if verdict.look is not None and verdict.look.stopped is not None:
-        left = 2 * (verdict.look.planned - verdict.look.seeds)
-        lines.append(f"  The other {left} evaluations that were set aside for it were not needed and are left.")
-    return [*lines, *_sides(verdict, unit), *_winners_curse(engine, verdict)]
+    return [*lines, *_sides(verdict, unit), *_winners_curse(engine, verdict), *_since(engine, verdict)]
+
+
+def _since(engine: Engine, verdict: Verdict) -> list[str]:
+    """Return what the search made of what the claim did not need; of a claim that stopped early, also what is left."""
+    tree = engine.tree
+    last = max((number for number, record in tree.moves.items() if is_claim(record)), default=len(tree.moves))
+    made = sum(e.request.move > last and e.outcome != "lost" for es in tree.evaluations.values() for e in es)
+    if made:
+        searched = f"  The search went on with the {many(made, 'evaluation')} that the claim did not need."
+        return [searched, *(f"  {line}" for line in _leader_since(engine, verdict.node_id))]
+    if verdict.look is None or verdict.look.stopped is None:
+        return []
+    left = 2 * (verdict.look.planned - verdict.look.seeds)
+    return [f"  The other {left} evaluations that were set aside for it were not needed and are left."]
 
 
 def _winners_curse(engine: Engine, verdict: Verdict) -> list[str]:
@@ -85,13 +97,18 @@ def _winners_curse(engine: Engine, verdict: Verdict) -> list[str]:
 
 def _standing(engine: Engine, verdict: Decision) -> list[str]:
     """Return the verdict of an earlier claim, after which the search went on without another one."""
-    tree, leader, unit = engine.tree, engine.tree.leader(), engine.parts.task.metric.unit
     what = f"Champion {verdict.node_id[:8]}" if verdict.kind == "champion" else "No champion"
     lines = [f"{what}, by the claim before these evaluations:", f"  {verdict.reason}"]
-    if leader is not None and leader != verdict.node_id:
-        mean = f"{digits(tree.mean(leader))} {unit}".rstrip()
-        lines.append(f"The leader is now {leader[:8]} with {mean} on val: a screening score, which may be luck.")
-    return lines
+    return [*lines, *_leader_since(engine, verdict.node_id)]
+
+
+def _leader_since(engine: Engine, claimed: str) -> list[str]:
+    """Return who leads after a claim, if it is another node than the claimed one."""
+    tree, leader, unit = engine.tree, engine.tree.leader(), engine.parts.task.metric.unit
+    if leader is None or leader == claimed:
+        return []
+    mean = f"{digits(tree.mean(leader))} {unit}".rstrip()
+    return [f"The leader is now {leader[:8]} with {mean} on val: a screening score, which may be luck."]
 
 
 def _in_plain_words(d: Difference, won: bool, smallest: float | None, unit: str, confidence: float = CONFIDENCE) -> str:

@@ -10,8 +10,9 @@
 
 The use of earlier sessions counts. The first three pay for the claim, too, so the search ends while enough for the
 claim is left: what the plan needs, and at most half of each of them; after an earlier claim, half of what was added
-since. Nothing is kept while there is nothing to claim, or too little to be found (``search/claims/prospect.py``).
-Nothing of tokens and dollars is reserved, since a claim asks no model.
+since. Nothing is kept while there is nothing to claim, or too little to be found (``search/claims/prospect.py``). What
+was kept and a claim did not need, as one that its first look has stopped, is searched with after it. Nothing of tokens
+and dollars is reserved, since a claim asks no model.
 
 **Evaluations in flight** count as if they had landed. By the hour, an evaluation in flight is assumed to take the mean
 of the latest scored ones; before there is one, twice the task's seconds. One more is started only if it would land, by
@@ -79,6 +80,20 @@ class SearchEnd:
     """The limits of tokens and dollars, for ``llm_budget``."""
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """The remainder of a run, for the display."""
+
+    stage: Literal["searching", "claiming"]
+    slots: int
+    to_come: int | None
+    """Evaluations that have not landed yet, those of the claim included; None where their number is not limited."""
+    seconds: float | None
+    """Left of the hours (or device hours) for the whole run; None where neither is limited."""
+    target: bool
+    """Whether the run may end sooner, at the target score."""
+
+
 # ---------------------------------------------------------------- evaluations
 
 
@@ -113,6 +128,14 @@ def affordable(budget: Budget, plan: ClaimPlan | None, use: BudgetUse) -> int:
 def limits_of(budget: Budget) -> dict[str, float | None]:
     """Return the limits that end a search by what its evaluations use."""
     return {"evaluations": budget.evaluations, "hours": budget.hours, "device_hours": budget.device_hours}
+
+
+def grown(budget: Budget, then: object, unknown: bool) -> bool:
+    """Return whether a limit is larger than ``then``, or gone; ``unknown`` if it was not recorded."""
+    if not isinstance(then, Mapping):
+        return unknown
+    limits = ((then.get(name), now) for name, now in limits_of(budget).items())
+    return any(now is None or now > before for before, now in limits if isinstance(before, int | float))
 
 
 def remaining_for_search(budget: Budget, use: BudgetUse, reserved: int) -> BudgetRemaining:

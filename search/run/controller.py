@@ -12,9 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from archive.records import Decision, Evaluation, EvaluationPart, Landed, Request
 from search.claims.claim import (
@@ -39,10 +38,12 @@ from search.config import LEAST_SEEDS, Budget, ClaimPlan
 from search.run.budget import (
     BudgetRemaining,
     BudgetUse,
+    Forecast,
     SearchEnd,
     affordable,
     claim_room,
     claim_share,
+    grown,
     limits_of,
     model_end,
     model_end_before,
@@ -80,20 +81,6 @@ class RunResult:
     """The verdict of an earlier claim, where the budget was used without another one."""
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """The remainder of a run, for the display."""
-
-    stage: Literal["searching", "claiming"]
-    slots: int
-    to_come: int | None
-    """Evaluations that have not landed yet, those of the claim included; None where their number is not limited."""
-    seconds: float | None
-    """Left of the hours (or device hours) for the whole run; None where neither is limited."""
-    target: bool
-    """Whether the run may end sooner, at the target score."""
-
-
 class RunController:
     """One session of a run. Not thread-safe: one thread asks and tells."""
 
@@ -129,6 +116,8 @@ class RunController:
         self._reason = ""
         self._earlier_end = self._find_earlier_end()
         self._standing = engine.archive.last_verdict(engine.run.run)
+        self._verdict: Verdict | None = None  # of this session
+        self._has_left = False  # whether the search has what a claim did not need
         self._earlier_claims = BudgetUse()
         self._device_seconds = self._longest = 0.0
         self._walls: deque[float] = deque(maxlen=_LATEST)
@@ -232,7 +221,12 @@ class RunController:
         return self._outlook[1]
 
     def _prospect_of(self, wanted: ClaimPlan, evaluations: int) -> ClaimPlan | NoClaim:
-        return prospect(wanted, self.engine.tree, evaluations, self._standing, self._unit)
+        tree, standing, more = self.engine.tree, self._standing, self._has_grown_since_verdict()
+        return prospect(wanted, tree, evaluations, standing, self._unit, grown=more, concluded=self._concluded)
+
+    def _has_grown_since_verdict(self) -> bool:
+        """Return whether the budget is larger than that of the last claim; True if there was none."""
+        return self._standing is None or grown(self.budget, self._standing.detail.get("limits"), unknown=True)
 
     def _unreserved(self) -> int:
         """Return the evaluations that are ready, and those that neither a paid proposal nor the claim will use."""
@@ -257,7 +251,8 @@ class RunController:
             return self._model_used() or SearchEnd("stopped", f"The search stopped: {engine.stopped}")
         if target_reached(self.budget, engine.tree):
             return SearchEnd("target", f"The target of {self.budget.target:g} is reached by the leader.")
-        if self.plan is not None and begun(engine.tree) and not (self._concluded and self._has_grown(unknown=True)):
+        searches = self._concluded and (self._has_left or self._has_grown(unknown=True))
+        if self.plan is not None and begun(engine.tree) and not searches:
             words = "The claim that was begun is completed first."
             return self._earlier_end or SearchEnd("evaluations", words)
         remaining = self._remaining_for_search()
@@ -321,13 +316,14 @@ class RunController:
         self.announce(reason)
         plan = self._claim_plan()
         if plan is None:
-            self.result = RunResult(reason, None, finished=True, standing=self._standing)
+            self.result = RunResult(reason, self._verdict, finished=True, standing=self._standing)
         elif isinstance(plan, NoClaim):
             self._note_once("no_claim", plan.reason)
             self.announce(plan.reason[0].upper() + plan.reason[1:])
-            self.result = RunResult(f"{reason} {plan.reason}", None, finished=True, standing=self._standing)
+            reason = f"{reason} {plan.reason}"
+            self.result = RunResult(reason, self._verdict, finished=True, standing=self._standing)
         else:
-            self._claiming = plan
+            self._claiming, self._concluded = plan, False
         if self._claiming is None:
             self.engine.withdraw_claim()
 
@@ -339,7 +335,7 @@ class RunController:
         engine = self.engine
         closed = None if engine.parts.llm_cap() else engine.parts.llm_closed()
         reason = engine.outage_words if self._outage_is_long() else closed
-        claims = begun(engine.tree) and not self._concluded
+        claims = self._has_left or (begun(engine.tree) and not self._concluded)
         if reason and not claims and len(engine.tree) == self._nodes_before and end.code in ("stopped", "llm_closed"):
             more = "more " if len(engine.tree) > 1 else ""
             raise NothingMade(f"no {more}candidate was made, since the language model cannot be asked: {reason}")
@@ -356,12 +352,20 @@ class RunController:
         if found is not None:
             self._record_verdict(found)
             self.engine.withdraw_claim()
-        if found is not None and self._has_grown(unknown=False):
-            self._claiming, self._concluded = None, True  # a claim of an earlier session: now the search continues
-            self._outlook = -1, None
+            self._verdict, self._claiming, self._concluded, self._outlook = found, None, True, (-1, None)
             self._count_earlier_claims()
-        else:
+        if found is None or not (self._has_grown(unknown=False) or self._has_some_left(found)):
             self.result = RunResult(self._reason, found, finished=True)
+
+    def _has_some_left(self, found: Verdict) -> bool:
+        """Return whether the claim has left evaluations of a budget that it ended the search for."""
+        end = self._earlier_end
+        self._has_left = end is not None and end.code in _LIMIT_NAMES and self.remaining > 0
+        if self._has_left:
+            self.announce(
+                f"The claim is over: {found.reason}. The search goes on with the evaluations that it has left."
+            )
+        return self._has_left
 
     def _claim_plan(self) -> ClaimPlan | NoClaim | None:
         """Return the plan as far as it can be paid. A plan that has its verdict stays as it was: no seeds are added."""
@@ -417,14 +421,7 @@ class RunController:
     def _has_grown(self, *, unknown: bool) -> bool:
         """Return whether the budget is larger than when the search ended before; ``unknown`` if not recorded."""
         end = self._earlier_end
-        if end is None or end.code not in _LIMIT_NAMES or end.detail is None:
-            return unknown
-        return any(now is None or now > before for before, now in self._limits_then_and_now(end.detail))
-
-    def _limits_then_and_now(self, then: Mapping[str, object]) -> Iterator[tuple[float, float | None]]:
-        for name, now in limits_of(self.budget).items():
-            if isinstance(before := then.get(name), int | float):
-                yield before, now
+        return unknown if end is None or end.code not in _LIMIT_NAMES else grown(self.budget, end.detail, unknown)
 
     def _wanted(self) -> ClaimPlan | None:
         """Return the plan with as many seeds as the noise of the screenings so far requires."""
@@ -446,7 +443,8 @@ class RunController:
         """Record the verdict once, also when a finished run is started again."""
         engine, detail = self.engine, dict(found.detail)
         if not self._is_recorded(found):
-            clock, run = engine.parts.clock, engine.run.run
+            clock, run, end = engine.parts.clock, engine.run.run, self._earlier_end
+            detail |= {"limits": end.detail} if end is not None and end.code in _LIMIT_NAMES else {}
             self._standing = Decision(run, found.kind, found.node_id, found.reason, detail, clock(), found.code)
             engine.archive.decide(self._standing)
 
@@ -478,22 +476,19 @@ class RunController:
 
     def outlook(self) -> str:
         """Return what a new session may spend, as ``15 to search and up to 14 to claim``; empty if not by number."""
-        kept = self._affordable()
+        defended = self._standing is not None and self._standing.kind == "champion"
+        kept = 0 if defended and not self._has_grown_since_verdict() else self._affordable()
         remaining = remaining_for_search(self.budget, self.use, kept)
         if remaining.limit != "evaluations" or (begun(self.engine.tree) and not self._concluded):
             return ""
         return f"{remaining.evaluations} to search and {f'up to {kept}' if kept else 'none'} to claim"
 
     def forecast(self) -> Forecast:
-        """Return what is still to come."""
-        tree, claiming, use = self.engine.tree, self._claiming, self.use
+        """Return what is still to come. What a claim does not need of a number of evaluations, the search has."""
+        claiming, use, total = self._claiming, self.use, self.budget.evaluations
+        left = None if total is None else max(0, total - use.evaluations)
         if claiming is not None:
-            return Forecast("claiming", use.slots, max(0, claiming.evaluations - spent(tree)), None, target=False)
-        total = self.budget.evaluations
-        return Forecast(
-            "searching",
-            use.slots,
-            None if total is None else max(0, total - use.evaluations),
-            seconds_left(self.budget, use),
-            target=self.budget.target is not None,
-        )
+            own = max(0, claiming.evaluations - spent(self.engine.tree))
+            return Forecast("claiming", use.slots, own if left is None else left, None, target=False)
+        target = self.budget.target is not None
+        return Forecast("searching", use.slots, left, seconds_left(self.budget, use), target)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive.records import Landed
-from search.run.controller import Forecast, RunController, RunResult
+from search.run.budget import Forecast
+from search.run.controller import RunController, RunResult
 from search.run.engine import Engine, SearchStopped
 from search.run.lookahead import queued
 from search.run.steering import SteeringOrders

@@ -18,6 +18,7 @@ from operators.llm.compatible import OpenAICompatible
 from operators.llm.meter import Meter
 from operators.llm.scripted import Scripted
 from operators.llm.several import Bandit, ModelRouter, Weighted
+from prepare.config import SettingsError
 from search.settings import config_for
 
 CONF = Path(conf.__file__).parent
@@ -210,16 +211,29 @@ def test_several_models_are_those_whose_keys_are_there(keys: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("llm.cache=2h",), "expected 5m, 1h or null"),
+        (("llm.cache=2h",), "expected '5m' or '1h', or null"),
         (("llm.price={input: 1}",), "lacks 'output'"),
         (("llm.concurrency=0",), "expected at least 1"),
         (("llm=several", "llm.weights.strong=-1"), "expected numbers of at least 0"),
         (("llm=several", "+llm.weights.nobody=1"), "names 'nobody'"),
         (("llm=several", "llm.choose.first=0"), "and at least 1"),
+        (("llm=several", "llm.choose.first='1'"), "llm.choose.first is '1'; expected a whole number"),
+        (("llm=several", "llm.choose=ucb"), "expected a mapping with _target_, or null"),
+        (("llm=several", "llm.weights=abc"), "expected a mapping from names of models"),
+        (("llm=several", "llm.weights.fast=abc"), "llm.weights.fast is 'abc'; expected a number"),
+        (("llm=several", "llm.models.fast=1.5"), "expected a mapping with _target_, or null"),
+        (("llm.model=[1, 2]",), "expected the name of a model"),
+        (("llm.base_url=''",), "expected an address"),
+        (("llm.stream=abc",), "llm.stream is 'abc'; expected true or false"),
+        (("llm.price=[]",), "llm.price is \\[\\]; expected a mapping"),
+        (("llm.timeout=1e30",), "expected at most 1,000,000"),
+        (("llm.max_dollars=-1",), "llm.max_dollars is -1; expected a number from 0 to 1,000,000,000,000"),
+        (("llm=claude_code", "llm.reads='a b'"), "llm.reads is 'a b'; expected a list of texts"),
+        (("llm=claude_code", "llm.call_dollars=0"), "expected dollars above 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_said(keys: pytest.MonkeyPatch, words: tuple[str, ...], said: str) -> None:
     for name in KEYS:
         keys.setenv(name, "sk-not-a-key")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, SettingsError), match=said):
         build_meter(composed(*words))

@@ -126,3 +126,16 @@ def test_a_list_of_files_is_refused(typed: str) -> None:
     group = typed.split("=")[0]
     with pytest.raises(SettingsError, match=rf"is a list, .* expected {group}=NAME, or .*Choices for {group}: "):
         compose([typed])
+
+
+@pytest.mark.parametrize(
+    ("llm", "typed", "expected"),
+    [
+        ("claude_code", "llm.command={}", r"'llm\.command=\{\}' cannot be used; expected no mapping"),
+        ("openai", "llm.extra=[1]", r"expected llm\.extra=\{KEY: VALUE\}"),
+        ("none", "task.limits=[1]", r"expected a mapping, as task\.limits\."),
+    ],
+)
+def test_a_known_key_with_a_value_of_another_shape_is_not_called_unknown(llm: str, typed: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        compose([f"llm={llm}", typed])

@@ -174,7 +174,14 @@ def test_a_small_budget_takes_seeds_first_then_finalists(left: int, candidates: 
 
 
 def test_numbers_that_make_no_claim_are_refused() -> None:
-    for wrong in ({"power": 80.0}, {"smallest_gain": 0.0}, {"smallest_gain": -1.0}, {"smallest_gain": math.inf}):
+    for wrong in (
+        {"candidates": 10**9},
+        {"most_report_seeds": 0},
+        {"power": 80.0},
+        {"smallest_gain": 0.0},
+        {"smallest_gain": -1.0},
+        {"smallest_gain": math.inf},
+    ):
         with pytest.raises(ValueError, match="the claim's"):
             ClaimPlan(**wrong)  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ from operators.llm.scripted import Scripted
 from search.display.live import LiveDisplay, PlainDisplay, clean, describe_landing, make_display, time_left
 from search.display.throughput import Throughput
 from search.policies.selection.scores import FlatUcb
-from search.run.controller import Forecast
+from search.run.budget import Forecast
 from search.run.loop import SlotLoop
 from train.executors.base import Running
 from train.hardware.slots import Slot

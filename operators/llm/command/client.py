@@ -127,6 +127,8 @@ class CommandModel:
             ValueError: Invalid settings.
         """
         require_numbers(timeout, call_tokens, retries)
+        if call_dollars is not None and not 0 < call_dollars < 10**6:
+            raise ValueError(f"llm.call_dollars is {call_dollars}; expected dollars above 0, or null for no limit")
         self._command = _words(command)
         self._agent = None if agent is None else _words(agent, "llm.agent")
         if sandbox not in ("bwrap", "none"):

@@ -171,6 +171,9 @@ def smallest_gpu_memory(nodes: Sequence[NodeFacts], probe: Callable[[], int | No
     return min((memory for memory in found if memory is not None), default=None)
 
 
+_MOST_PATIENCE = 10**6
+
+
 @dataclass(frozen=True)
 class RayOptions:
     """The keys of ``executor`` in the configuration (``conf/executor/ray.yaml``). Raises ValueError for nonsense."""
@@ -195,6 +198,8 @@ class RayOptions:
             raise ValueError(
                 f"executor.slots is {self.slots}; expected a positive whole number, or null for all that fit"
             )
+        if not 0 <= self.patience <= _MOST_PATIENCE:
+            raise ValueError(f"executor.patience is {self.patience}; expected 0 to {_MOST_PATIENCE:,} seconds")
 
 
 def demand_for(nodes: Sequence[NodeFacts], options: RayOptions) -> Demand:
