@@ -123,7 +123,8 @@ def summary(options: Options) -> int:
     reader = _reader(options)
     with reader.held():
         facts = summary_facts(reader, options.run)
-    archive = f" --archive {shlex.quote(options.archive)}" if options.archive else ""
+    gap = "=" if str(options.archive).startswith("-") else " "
+    archive = f" --archive{gap}{shlex.quote(options.archive)}" if options.archive else ""
     print(json.dumps(facts, indent=2) if options.json else summary_text(facts, archive))
     return 0
 

@@ -66,9 +66,12 @@ def normalised(path: Path | str) -> Path:
         raise ArchiveError(f"{str(path)!r} is no name of an archive; expected that of a file")
     try:
         found = Path(text).resolve()
-        found.exists()
-    except OSError as error:
-        raise ArchiveError(f"{text[:300]!r} is no name of an archive: {error.strerror}") from error
+        special = found.exists() and not (found.is_file() or found.is_dir())
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        why = error.strerror if isinstance(error, OSError) else "its symbolic links lead to each other"
+        raise ArchiveError(f"{text[:300]!r} is no name of an archive: {why}") from error
+    if special:
+        raise ArchiveError(f"{text[:300]!r} is a pipe, a socket or a device; expected the name of a file")
     if (wrong := wal.unusable_name(found)) is not None:
         raise ArchiveError(f"{str(found)[:300]!r} is no name of an archive: it has {wrong}. Use another name or folder")
     return found

@@ -232,7 +232,8 @@ def branch_for(run: str) -> str:
 
 def archive_command(archive_option: str) -> str:
     """Return the ``python -m archive`` command for this file, as it works when typed here."""
-    where = "" if archive_option == "treewright.duckdb" else f" --archive {shlex.quote(archive_option)}"
+    gap = "=" if archive_option.startswith("-") else " "
+    where = "" if archive_option == "treewright.duckdb" else f" --archive{gap}{shlex.quote(archive_option)}"
     return command("archive") + where
 
 

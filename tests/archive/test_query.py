@@ -461,3 +461,12 @@ def test_what_is_no_name_of_a_file_is_no_archive(name: str, tmp_path: Path, monk
         with pytest.raises(ArchiveError, match="is no name of an archive; expected that of a file"):
             use(name)  # type: ignore[operator]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_links_without_an_end_and_pipes_are_no_archives(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    for use in (which_archive, Archive.open):
+        for name, words in (("loop", "links lead to each other"), ("pipe", "expected the name of a file")):
+            with pytest.raises(ArchiveError, match=words):
+                use(str(tmp_path / name))  # type: ignore[operator]

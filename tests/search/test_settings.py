@@ -119,6 +119,11 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
         composed("--config-dir", str(tmp_path), "task=mine")
 
 
+def test_the_archive_may_lie_in_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert config_for(["archive=~/a.duckdb"], "cpu").archive == "/home/me/a.duckdb"
+
+
 def test_no_claim() -> None:
     config = config_for(["claim=null"], "cpu")
     assert config.claim is None

@@ -15,6 +15,7 @@ from example_counts import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from archive.cli.parser import parse
 from archive.export.git import check_branch_name
 from archive.query.tables import digits
 from archive.storage.store import Archive
@@ -127,6 +128,13 @@ def test_leader_finalists_nominee_and_champion_are_rows_with_reasons(start: Star
     assert reports[bench.search.tree.root] == "baseline of the claim"
     assert reports[bench.result.verdict.node_id].startswith("would-be champion")
     assert all(reason for *_, reason in (*decided, *moves))
+
+
+@pytest.mark.parametrize("archive", ["a b.duckdb", "-a.duckdb", "--help"])
+def test_the_printed_command_names_the_archive(archive: str) -> None:
+    words = shlex.split(summary.archive_command(archive))
+    typed = words[words.index("archive") + 1 :]
+    assert parse([*typed, "runs"], on_terminal=False).archive == archive
 
 
 @pytest.mark.slow

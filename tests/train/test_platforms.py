@@ -225,6 +225,13 @@ def test_a_gpu_that_torch_does_not_see_is_not_replaced_by_the_cpu(
             use(None)
 
 
+def test_a_partition_of_a_gpu_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its device files and its lease would be those of another device."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,MIG-11-22")
+    with pytest.raises(ValueError, match=r"CUDA_VISIBLE_DEVICES names MIG-11-22, a partition .*; expected a whole GPU"):
+        gpu_slot(0, 1, (), 1)
+
+
 @pytest.mark.parametrize("shown", ["", "NoDevFiles", None])
 def test_no_gpu_is_a_choice(monkeypatch: pytest.MonkeyPatch, shown: str | None) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown) if shown is not None else monkeypatch.delenv(
