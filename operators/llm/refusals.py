@@ -2,7 +2,9 @@
 
 Status and codes decide the class of an error where a service sends them, and always whether two errors are equal. Words
 that come without a code, with a status of 400, 401, 403 or 422, tell a missing credit, key or model from another cause,
-and name the setting to change.
+and name the setting to change. They decide no more than that a model is closed at the first of these refusals instead
+of the second equal one: Anthropic's missing credit, Mistral's and xAI's unknown model have a status of 400 and no code
+of their own.
 """
 
 from __future__ import annotations
