@@ -87,7 +87,7 @@ def check_options(make: Callable[..., object], options: Plain, where: str) -> No
     null or a mapping, of which the options are checked in the same way if it names a class.
     """
     try:
-        hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
+        hints = get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
     except NameError:  # a class of the user's own, whose annotations are for a type checker alone
         return
     parameters = inspect.signature(make).parameters
