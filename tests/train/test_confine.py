@@ -168,6 +168,7 @@ SPACE, PAIR = ctypes.create_string_buffer(8), socket.socketpair()
 held = mmap.mmap(-1, 4096)
 PAGE = ctypes.addressof(ctypes.c_char.from_buffer(held))
 FILE, BYTES = os.open(os.__file__, 0), ctypes.create_string_buffer(1)
+os.pread(FILE, 1, 0)  # now it is in memory
 VECTOR = (ctypes.c_ulong * 2)(ctypes.addressof(BYTES), 1)
 """
 

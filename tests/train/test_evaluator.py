@@ -91,6 +91,16 @@ def test_the_log_and_the_curve_are_the_candidates_own(honest: Scored) -> None:
 
 
 @pytest.mark.slow
+def test_workers_are_forked_with_all_that_a_training_imports(
+    run_candidate, evaluator: AuditedEvaluator, toy_seed: str
+) -> None:
+    if not (isinstance(evaluator.sandbox, Bubblewrap) and evaluator.groups and evaluator.sandbox.forks(*make_slots(1))):
+        pytest.skip("no worker is forked here")
+    asking = "import os, sys\nprint('below', os.getppid(), 'torch._dynamo' in sys.modules)\n"
+    assert "below 0 True" in run_candidate(asking + toy_seed).log
+
+
+@pytest.mark.slow
 def test_progress_is_told(honest: Scored, watched: list[tuple[str, float]]) -> None:
     assert [phase for phase, _ in watched] == ["train", "audit", "score"]
 

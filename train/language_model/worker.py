@@ -54,8 +54,9 @@ def _import_torch() -> Any:
 
 def _prepare() -> None:
     """Import what every mode needs. Starts no threads, which a fork would not have."""
-    _import_torch()
-    import mmap  # noqa: F401
+    torch = _import_torch()
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first optimiser imports modules for a second
+    import safetensors.torch  # noqa: F401
 
     import prepare.scoring
     import prepare.session

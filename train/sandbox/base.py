@@ -181,7 +181,7 @@ class Bubblewrap:
         return [
             *["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
             *[*self.files.options(stage), *_facts(slot), *self.files.devices(slot)],
-            *["--dev-bind", "/proc", "/proc", "--tmpfs", "/tmp", "--"],
+            *["--dev-bind", "/proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp", "--"],
             *["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all", "--"],
         ]
 
