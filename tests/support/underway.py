@@ -108,3 +108,12 @@ def _numbers(process: psutil.Process) -> list[str]:
     """The process's numbers, one for each namespace that sees it."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     return next(line.split()[1:] for line in lines if line.startswith("NSpid"))
+
+
+def shared_and_writable(server: psutil.Process) -> list[str]:
+    """The memory that a process shares with all that it forks, written to or not."""
+    found = []
+    for each in (server, *server.children(recursive=True)):
+        maps = Path(f"/proc/{each.pid}/maps").read_text().splitlines()
+        found += [line for line in maps if line.split()[1][1] == "w" and line.split()[1][3] == "s"]
+    return found

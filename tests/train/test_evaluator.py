@@ -11,7 +11,9 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from underway import shared_and_writable
 
 from archive.records import Evaluation, Failed, Request, Scored
 from prepare.language_model import LanguageModelTask
@@ -98,6 +100,8 @@ def test_workers_are_forked_with_all_that_a_training_imports(
         pytest.skip("no worker is forked here")
     asking = "import os, sys\nprint('below', os.getppid(), 'torch._dynamo' in sys.modules)\n"
     assert "below 0 True" in run_candidate(asking + toy_seed).log
+    server, _stage = evaluator._forks._running[0]
+    assert shared_and_writable(psutil.Process(server._process.pid)) == []
 
 
 @pytest.mark.slow

@@ -33,7 +33,9 @@ import pytest
 import states
 
 from train.hardware.slots import Slot
-from train.sandbox.base import NoSandbox, Sandbox, SandboxUnavailable, find_sandbox, stage_library
+from train.sandbox.base import Bubblewrap, NoSandbox, Sandbox, SandboxUnavailable, find_sandbox, stage_library
+from train.sandbox.cgroup import find_groups
+from train.sandbox.fork_server import ForkServers
 from train.sandbox.process import SandboxProcess
 
 pytestmark = pytest.mark.xdist_group("channels")
@@ -89,10 +91,15 @@ import os, sys
 sys.path.insert(0, sys.argv[2])
 from confine import confine
 hello = dict(file_bytes=50_000_000, processes=64, die_with=None, device="cpu", hide_machine=True, judged=JUDGED)
+channel = int(sys.argv[1])
+if sys.argv[6:]:
+    from confine.forks import serve_forks
+    sys.path += sys.argv[3].split(os.pathsep)
+    channel = serve_forks(channel, lambda: __import__("numpy.random"))
 confine(hello, sys.argv[5])
 sys.path.insert(0, sys.argv[4])
 import serving
-serving.serve(int(sys.argv[1]))
+serving.serve(channel)
 """
 IN_TURN = "in turn"
 AT_ONCE = "at once"
@@ -101,9 +108,15 @@ AT_ONCE = "at once"
 class Side:
     """A sandbox that follows commands."""
 
-    def __init__(self, sandbox: Sandbox, stage: Path, slot: int) -> None:
+    def __init__(self, sandbox: Sandbox, stage: Path, number: int, forks: ForkServers | None = None) -> None:
+        """``forks``: forks its worker, as those of evaluations are forked; None: the worker is started."""
         ours, theirs = socket.socketpair()
-        inside = sandbox.wrap(stage, theirs.fileno(), Slot(slot, "cpu", None, (), 1), 64)
+        slot = Slot(number, "cpu", None, (), 1)
+        fork = forks.fork(slot) if forks is not None else None
+        if fork is not None and isinstance(sandbox, Bubblewrap):
+            inside = sandbox.hold(stage, slot, 64)
+        else:
+            inside = sandbox.wrap(stage, theirs.fileno(), slot, 64)
         self._ours, self._nonce = ours.dup(), stage.name
         self.process = SandboxProcess(
             inside.command,
@@ -115,6 +128,7 @@ class Side:
             memory_mb=1000,
             log_bytes=20_000,
             cancelled=threading.Event(),
+            fork=fork,
         )
 
     def ask(self, **order: object) -> Any:
@@ -134,8 +148,8 @@ class Side:
 
 
 @contextmanager
-def side(sandbox: Sandbox, stage: Path, slot: int) -> Iterator[Side]:
-    opened = Side(sandbox, stage, slot)
+def side(sandbox: Sandbox, stage: Path, slot: int, forks: ForkServers | None = None) -> Iterator[Side]:
+    opened = Side(sandbox, stage, slot, forks)
     with opened.process:
         yield opened
 
@@ -146,14 +160,35 @@ def staged(sandbox: Sandbox, judged: bool = False) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="treewright-channels-", dir=getattr(sandbox, "stages", None)))
     folder.chmod(0o711)
     try:
-        stage_library(folder)
-        (folder / "library" / "worker.py").write_text(WORKER.replace("JUDGED", str(judged)))
-        (folder / "candidate").mkdir(mode=0o755)
-        for name in ("states", "counters", "caches", "primes", "machine_files", "serving"):
-            shutil.copy(Path(__file__).with_name(f"{name}.py"), folder / "candidate")
+        fill(folder, judged)
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def fill(folder: Path, judged: bool = False) -> None:
+    """Put the library, the worker and both sides' files into a folder."""
+    stage_library(folder)
+    (folder / "library" / "worker.py").write_text(WORKER.replace("JUDGED", str(judged)))
+    (folder / "candidate").mkdir(mode=0o755)
+    for name in ("states", "counters", "caches", "primes", "machine_files", "serving"):
+        shutil.copy(Path(__file__).with_name(f"{name}.py"), folder / "candidate")
+
+
+@contextmanager
+def fork_servers(sandbox: Sandbox) -> Iterator[ForkServers]:
+    """Yield those of two slots; skips the test where no worker is forked."""
+    servers, slots = ForkServers(sandbox, find_groups(), fill), [Slot(number, "cpu", None, (), 1) for number in (0, 1)]
+    try:
+        for slot in slots:
+            servers.start(slot)
+            if (fork := servers.fork(slot)) is None:
+                pytest.skip("no worker is forked here: it takes root, memory groups and an image of files in memory")
+            fork.close()
+        yield servers
+    finally:
+        for slot in slots:
+            servers.end(slot)
 
 
 def overlap(numbers: list[float], bits: list[int]) -> int:
@@ -162,24 +197,24 @@ def overlap(numbers: list[float], bits: list[int]) -> int:
     return sum(bits[place] for place in larger)
 
 
-def told(sandbox: Sandbox, order: str) -> dict[str, int]:
+def told(sandbox: Sandbox, order: str, forks: ForkServers | None = None) -> dict[str, int]:
     """Return, for each way, how far from chance the receiver's bits are: 0 to 16, where 16 is every bit."""
     bits = [1] * (states.BITS // 2) + [0] * (states.BITS // 2)
     random.SystemRandom().shuffle(bits)
     with staged(sandbox) as folder:
-        found = in_turn(sandbox, folder, bits) if order == IN_TURN else at_once(sandbox, folder, bits)
+        found = (in_turn if order == IN_TURN else at_once)(sandbox, folder, bits, forks)
     return {name: abs(overlap(numbers, bits) - states.BITS // 4) for name, numbers in found.items()}
 
 
-def in_turn(sandbox: Sandbox, folder: Path, bits: list[int]) -> dict[str, list[float]]:
-    with side(sandbox, folder, 0) as sender:
+def in_turn(sandbox: Sandbox, folder: Path, bits: list[int], forks: ForkServers | None) -> dict[str, list[float]]:
+    with side(sandbox, folder, 0, forks) as sender:
         sender.ask(do="send", bits=bits)
-    with side(sandbox, folder, 0) as receiver:
+    with side(sandbox, folder, 0, forks) as receiver:
         return dict(receiver.ask(do="receive"))
 
 
-def at_once(sandbox: Sandbox, folder: Path, bits: list[int]) -> dict[str, list[float]]:
-    with side(sandbox, folder, 0) as sender, side(sandbox, folder, 1) as receiver:
+def at_once(sandbox: Sandbox, folder: Path, bits: list[int], forks: ForkServers | None) -> dict[str, list[float]]:
+    with side(sandbox, folder, 0, forks) as sender, side(sandbox, folder, 1, forks) as receiver:
         sender.ask(do="send", bits=bits)
         held = receiver.ask(do="receive")
         begin = time.monotonic() + 0.5
@@ -218,6 +253,18 @@ def test_a_sandbox_tells_another_nothing_but_by_what_is_known_to_be_open(tier: s
     show(found, tier, order)
     assert len(found) > 20
     assert open_ways(found) <= KNOWN_OPEN[tier]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [IN_TURN, AT_ONCE])
+def test_nor_does_a_worker_tell_one_that_is_forked_by_the_same_server(order: str) -> None:
+    """At once, the two are of two slots, whose servers are two."""
+    sandbox = sandbox_of("bwrap")
+    with fork_servers(sandbox) as forks:
+        found = told(sandbox, order, forks)
+    show(found, "forked", order)
+    assert len(found) > 20
+    assert open_ways(found) <= KNOWN_OPEN["bwrap"]
 
 
 @pytest.mark.slow  # a sandbox of each tier

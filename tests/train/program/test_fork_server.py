@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from scorers import task_of
+from underway import shared_and_writable
 
 from archive.records import Request, Scored
 from train.hardware.slots import make_slots
@@ -102,6 +103,14 @@ def test_a_forked_worker_is_confined_as_one_that_bubblewrap_has_started(
         assert found["CapEff"] == found["CapPrm"] == found["CapBnd"] == "0" * 16
         assert os.getsid(worker_of(forked).pid) == worker_of(forked).pid  # no terminal
         assert found["open"] == ["/dev/null", "pipe", "pipe", "socket"]
+
+
+def test_a_server_shares_no_memory_that_its_workers_can_write(launcher: SandboxLauncher) -> None:  # type: ignore[type-arg]
+    """One such page would be a way from each worker to all later ones."""
+    assert launcher.forks is not None
+    assert launcher.forks.fork(SLOT) is not None
+    server, _stage = launcher.forks._running[SLOT.index]
+    assert shared_and_writable(psutil.Process(server._process.pid)) == []
 
 
 def test_two_forked_workers_share_no_namespace_and_end_alone(
