@@ -137,9 +137,8 @@ def test_an_honest_better_program_is_crowned(judge: AuditedEvaluator, tmp_path: 
     assert asked.rows == [(0,), (1,)]
 
 
-@pytest.mark.parametrize(
-    "stages", [pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.nightly)]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("stages", [1, 3])
 def test_a_cheat_that_remembers_everything_leads_and_is_not_crowned(
     task: LanguageModelTask, tmp_path: Path, stages: int
 ) -> None:
@@ -152,4 +151,6 @@ def test_a_cheat_that_remembers_everything_leads_and_is_not_crowned(
     assert leader not in (None, tree.root)
     assert tree.mean(leader) < tree.mean(tree.root) - 1.0, "it leads by what it has been told"
     assert champion(found) is None, found.result
-    assert len(tree.scores(leader, "report")) == 3, "there was a claim"
+    claimed = [node.node_id for node in tree.nodes if tree.scores(node.node_id, "report")]
+    assert tree.root in claimed, "there was a claim"
+    assert len(claimed) > 1, "of something else"

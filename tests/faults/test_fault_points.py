@@ -144,5 +144,5 @@ def test_a_kill_between_the_parts_of_a_claim_repeats_none(tmp_path: Path, point:
     settled(archive)
     assert not states.exists(), "removed with the verdict"
     assert sealed <= set(rows(archive, "SELECT move, sha FROM trainings"))
-    assert answered < set(rows(archive, "SELECT move, answered_at FROM stage_answers"))
+    assert answered <= set(rows(archive, "SELECT move, answered_at FROM stage_answers"))  # a claim may have four
     assert list(verify(open_reader(archive)).rows) == [], "no training is there twice, and each judgement has its own"

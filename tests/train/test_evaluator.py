@@ -215,7 +215,8 @@ def test_nothing_of_ours_is_in_a_sandbox(run_candidate, monkeypatch: pytest.Monk
     assert set(found["environment"]) <= {
         *("PATH", "HOME", "USER", "TMPDIR", "LANG", "PWD", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
         *("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONUNBUFFERED"),
-        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"),
+        "TORCHINDUCTOR_CACHE_DIR",  # torch sets it
     }
     assert found["interfaces"] == ["lo"]
     assert found["connect"].startswith("refused")
