@@ -316,7 +316,7 @@ def main(arguments: list[str]) -> None:
 
 def _prepare() -> None:
     """Import what most candidates need, which takes some of them longer than all that they do."""
-    import numpy  # noqa: F401
+    import numpy.random  # noqa: F401
 
     import prepare.paths
     import prepare.values

@@ -128,17 +128,18 @@ def test_two_forked_workers_share_no_namespace_and_end_alone(
 def test_a_candidate_finds_what_it_finds_elsewhere_and_draws_other_numbers(tmp_path: Path, launcher: object) -> None:
     evaluator = ProgramEvaluator(task_of(tmp_path / "two", SCORER, seed=SEED), find_sandbox("auto"))
 
-    def found(number: int) -> tuple[object, list[float]]:
+    def found(number: int, parent: int) -> tuple[object, list[float]]:
         request = Request(f"n{number}", "r", number, {"main.py": SEED}, 1, "screen")
         scored = evaluator.evaluate(request, SLOT, threading.Event(), lambda *_: None)
         assert isinstance(scored, Scored), scored
         assert scored.certificate is not None
         seen, drawn = json.loads(json.loads(scored.certificate))
-        return [each for each in seen[1:]], drawn
+        assert seen[0] == parent, "0: its parent is outside of the sandbox"
+        return seen[1:], drawn
 
-    started = found(1)
+    started = found(1, parent=1)
     evaluator._host._forks.start(SLOT)
-    one, other = found(2), found(3)
+    one, other = found(2, parent=0), found(3, parent=0)
     evaluator.release(SLOT)
     assert one[0] == other[0] == started[0]
     assert len({*one[1], *other[1]}) == 6
