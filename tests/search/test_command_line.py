@@ -84,7 +84,7 @@ def test_output_that_is_no_terminal_has_no_escape_codes(plain: tuple[Path, str])
 
 
 def test_the_summary_says_what_a_person_trusts(plain: tuple[Path, str]) -> None:
-    assert re.search(r"\d\.\d\d -> \d\.\d\d bpb \(gain .*95% interval .* \d+ fresh seeds", plain[1])
+    assert re.search(r"\d\.\d+ -> \d\.\d+ bpb \(gain .*95% interval .* \d+ fresh seeds", plain[1])
     assert "baseline (root)" in plain[1]
     assert "holdout" in plain[1]
 
