@@ -16,6 +16,13 @@ def command(package: str, arguments: str = "") -> str:
     return f"{_program(package)} {arguments}".rstrip()
 
 
+def archive_flag(name: str | None) -> str:
+    """Return `` --archive NAME`` for commands of ``archive``; empty for the default file (None)."""
+    if name is None:
+        return ""
+    return f" --archive{'=' if name.startswith('-') else ' '}{shlex.quote(name)}"  # a dash begins an option otherwise
+
+
 def _program(package: str) -> str:
     typed = Path(sys.argv[0] if sys.argv else "").absolute()
     if package in _SCRIPTS and typed.name in _SCRIPTS.values():

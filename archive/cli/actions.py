@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -123,9 +122,7 @@ def summary(options: Options) -> int:
     reader = _reader(options)
     with reader.held():
         facts = summary_facts(reader, options.run)
-    gap = "=" if str(options.archive).startswith("-") else " "
-    archive = f" --archive{gap}{shlex.quote(options.archive)}" if options.archive else ""
-    print(json.dumps(facts, indent=2) if options.json else summary_text(facts, archive))
+    print(json.dumps(facts, indent=2) if options.json else summary_text(facts, options.archive or None))
     return 0
 
 

@@ -5,6 +5,7 @@ Only counts, decisions and screening scores are shown; of a claim only the reaso
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from archive.query.questions import (
     which_run,
 )
 from archive.query.tables import cell
-from prepare.command_line import command
+from prepare.command_line import archive_flag, command
 from prepare.output import many
 
 _STEPS = 5
@@ -96,8 +97,8 @@ def _tally(reader: Reader, sql: str, run: str) -> dict[str, int]:
 # ---------------------------------------------------------------- in words
 
 
-def summary_text(facts: Mapping[str, Any], archive_option: str) -> str:
-    """Format ``summary_facts`` as text. ``archive_option``: names the archive in the commands shown."""
+def summary_text(facts: Mapping[str, Any], archive: str | None) -> str:
+    """Format ``summary_facts`` as text. ``archive``: the file, for the commands shown; None: the default."""
     head = f"Run {cell(facts['run'])}: {cell(facts['task'])}, {cell(facts['metric'])} ({facts['direction']})"
     parts = {
         "What won": _won(facts),
@@ -105,7 +106,7 @@ def summary_text(facts: Mapping[str, Any], archive_option: str) -> str:
         "Why": _why(facts),
         "What was tried": _tried(facts),
         "What it cost": _cost(facts),
-        "Take it home": _home(facts, archive_option),
+        "Take it home": _home(facts, archive),
     }
     lines = [head, ""]
     for question, answers in parts.items():
@@ -193,11 +194,12 @@ def _hours(hours: float, kind: str = "") -> str:
     return f"{hours * 3600:.3g} {kind}seconds" if hours < 0.01 else f"{hours:.3g} {kind}hours"
 
 
-def _home(facts: Mapping[str, Any], archive_option: str) -> list[str]:
+def _home(facts: Mapping[str, Any], archive: str | None) -> list[str]:
     if facts["best"] is None:
         return ["there is nothing to take home yet"]
     node = facts["best"]["node_id"][:_SHORT]
-    lines = [command("archive", f"export {node} --branch best{archive_option}")]
+    lines = [command("archive", f"export {node} --branch best{archive_flag(archive)}")]
     if facts["ablation"] is None and facts["champion"]:
-        lines.append(command("search", f"ablate {node}{archive_option.replace('--archive ', 'archive=')}"))
+        where = f" archive={shlex.quote(archive)}" if archive else ""
+        lines.append(command("search", f"ablate {node}{where}"))
     return lines

@@ -43,6 +43,11 @@ def is_claim(record: MoveRecord) -> bool:
     return isinstance(record.move, Replicate) and record.move.purpose != "screen"
 
 
+def last_claim_move(tree: Tree) -> int | None:
+    """Return the number of the latest move of a claim, None if there was none."""
+    return max((number for number, record in tree.moves.items() if is_claim(record)), default=None)
+
+
 def since_last_search_move(tree: Tree) -> Iterator[MoveRecord]:
     """Yield the moves of the present claim, the latest first."""
     for record in reversed(tree.moves.values()):

@@ -8,7 +8,7 @@ from itertools import islice
 from archive.records import Decision
 from archive.tree import Tree
 from search.claims.claim import begun, contenders, narrowed
-from search.claims.error_budget import confidence_of, is_claim
+from search.claims.error_budget import confidence_of, last_claim_move
 from search.claims.plan import NoClaim, claim_power, fit, gain_to_find, seeds_for
 from search.claims.statistics import seed_deviation
 from search.config import ClaimPlan
@@ -66,8 +66,8 @@ def _settled(standing: Decision, tree: Tree, grown: bool) -> str:
             f"no new claim was begun: {standing.node_id[:8]} stays the champion of this budget. "
             "To claim again, raise the budget and resume."
         )
-    last = max((number for number, record in tree.moves.items() if is_claim(record)), default=-1)
-    if leader is None or tree[leader].move < last:
+    last = last_claim_move(tree)
+    if leader is None or (last is not None and tree[leader].move < last):
         return "no new claim was begun: the search has found no better node since the last one."
     return ""
 

@@ -17,12 +17,12 @@ from archive.query.tables import digits
 from archive.records import Decision
 from archive.storage.store import Archive
 from operators.llm.secrets import without_user
-from prepare.command_line import command
+from prepare.command_line import archive_flag, command
 from prepare.output import many
 from prepare.overrides import key_of, written
 from prepare.program import ProgramTask
 from search.claims.claim import Verdict
-from search.claims.error_budget import is_claim
+from search.claims.error_budget import last_claim_move
 from search.claims.machine_speed import describe_speed, speed_effect
 from search.claims.statistics import power, seed_deviation
 from search.display.live import clean
@@ -72,10 +72,9 @@ def _outcome(engine: Engine, result: RunResult) -> list[str]:
 
 def _since(engine: Engine, verdict: Verdict) -> list[str]:
     """Return what the search made of what the claim did not need; of a claim that stopped early, also what is left."""
-    tree = engine.tree
-    last = max((number for number, record in tree.moves.items() if is_claim(record)), default=len(tree.moves))
-    made = sum(e.request.move > last and e.outcome != "lost" for es in tree.evaluations.values() for e in es)
-    if made:
+    last = last_claim_move(engine.tree)
+    landed = [e for found in engine.tree.evaluations.values() for e in found if e.outcome != "lost"]
+    if made := 0 if last is None else sum(e.request.move > last for e in landed):
         searched = f"  The search went on with the {many(made, 'evaluation')} that the claim did not need."
         return [searched, *(f"  {line}" for line in _leader_since(engine, verdict.node_id))]
     if verdict.look is None or verdict.look.stopped is None:
@@ -230,11 +229,9 @@ def branch_for(run: str) -> str:
     return name if name not in ("", "HEAD") else "best"
 
 
-def archive_command(archive_option: str) -> str:
+def archive_command(archive: str) -> str:
     """Return the ``python -m archive`` command for this file, as it works when typed here."""
-    gap = "=" if archive_option.startswith("-") else " "
-    where = "" if archive_option == "treewright.duckdb" else f" --archive{gap}{shlex.quote(archive_option)}"
-    return command("archive") + where
+    return command("archive") + archive_flag(None if archive == "treewright.duckdb" else archive)
 
 
 def search_command(typed: Sequence[str]) -> str:

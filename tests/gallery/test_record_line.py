@@ -80,4 +80,4 @@ def test_summary_report_and_end_of_a_search_say_it(tmp_path: Path) -> None:
         assert line in search.summary()
     reader = open_reader(tmp_path / "a.duckdb")
     assert line in gather(reader)["verdict"]["reason"]
-    assert line in summary_text(summary_facts(reader, None), "")
+    assert line in summary_text(summary_facts(reader, None), None)

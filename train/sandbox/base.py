@@ -135,16 +135,15 @@ class Bubblewrap:
 
     def fork_server(self, stage: Path, descriptor: int, slot: Slot) -> SandboxCommand:
         """Return the command that starts a fork server, which sees what its sandboxes see; see ``forks``."""
-        environment = environment_for(slot)
-        environment["LD_LIBRARY_PATH"] = self.files.library_path(slot)
         command = (*self._seen(stage, slot), *_worker(descriptor), "fork")
-        return SandboxCommand((*killed_first(), str(self.binary), *command), environment)
+        return SandboxCommand((*killed_first(), str(self.binary), *command), self._environment(slot))
 
     def prefix(self, stage: Path, slot: Slot, scratch_mb: int) -> list[str]:
         """Return the words in front of the worker's command."""
-        environment = environment_for(slot)
-        environment["LD_LIBRARY_PATH"] = self.files.library_path(slot)
-        return self._wrapped(stage, environment, slot, scratch_mb)
+        return self._wrapped(stage, self._environment(slot), slot, scratch_mb)
+
+    def _environment(self, slot: Slot) -> dict[str, str]:
+        return {**environment_for(slot), "LD_LIBRARY_PATH": self.files.library_path(slot)}
 
     def _wrapped(self, stage: Path, environment: dict[str, str], slot: Slot, scratch_mb: int) -> list[str]:
         if os.geteuid() == 0:

@@ -17,12 +17,10 @@ from archive.records import Request
 from train.hardware.slots import Slot, pinned
 from train.progress import Progress
 from train.sandbox.abort import Aborted
-from train.sandbox.base import Bubblewrap, Sandbox
+from train.sandbox.base import Sandbox
 from train.sandbox.cgroup import MemoryGroups
-from train.sandbox.fork_server import ForkServers
+from train.sandbox.fork_server import IMPORT_SECONDS, ForkServers
 from train.sandbox.process import SandboxProcess
-
-_LAUNCH_SECONDS = 120.0  # for a sandbox to import its packages, from a cold disk too
 
 
 class SandboxLimits(Protocol):
@@ -72,8 +70,8 @@ class SandboxLauncher(Generic[AnyTask]):
         limits, slot = self.task.limits, self.slot
         ours, theirs = socket.socketpair()
         fork = self.forks.fork(slot) if self.forks is not None else None
-        if fork is not None and isinstance(self.sandbox, Bubblewrap):
-            inside = self.sandbox.hold(self.stage, slot, limits.scratch_mb)
+        if fork is not None:
+            inside = fork.wrap(self.stage, limits.scratch_mb)
         else:
             inside = self.sandbox.wrap(self.stage, theirs.fileno(), slot, limits.scratch_mb)
         with pinned(slot.cores):
@@ -125,7 +123,7 @@ class SpareSandboxes:
         while len(waiting) < self._most:
             process = launcher.launch("a sandbox started ahead", threading.Event())
             try:
-                launcher.greet(process, {}, time.monotonic() + _LAUNCH_SECONDS)
+                launcher.greet(process, {}, time.monotonic() + IMPORT_SECONDS)
             except Aborted:
                 process.kill()
                 return
@@ -181,10 +179,10 @@ class SandboxFactory(SandboxLauncher[AnyTask]):
 
         The candidate has not run, so failures are the machine's.
         """
-        deadline = time.monotonic() + _LAUNCH_SECONDS
+        deadline = time.monotonic() + IMPORT_SECONDS
         try:
             if words is not None:
                 self.greet(process, words, deadline)
-            process.receive(deadline=deadline, max_payload=0, late=f"it was not ready within {_LAUNCH_SECONDS:g} s")
+            process.receive(deadline=deadline, max_payload=0, late=f"it was not ready within {IMPORT_SECONDS:g} s")
         except Aborted as ended:
             raise Aborted("lost", f"the sandbox did not start: {ended.reason}") from None

@@ -26,7 +26,8 @@ from train.sandbox.cgroup import MemoryGroup, MemoryGroups
 from train.sandbox.environment import SandboxCommand
 from train.sandbox.stage import new_stage
 
-_START_SECONDS = 120.0  # to import its packages, from a cold disk too
+IMPORT_SECONDS = 120.0
+"""For a worker or a server to start and to import its packages, from a cold disk too."""
 _FORK_SECONDS = 20.0
 
 
@@ -56,7 +57,7 @@ class ForkServer:
         """Wait until it has imported its packages; return False if it has ended."""
         with self._lock, contextlib.suppress(OSError):
             if not self._ready:
-                self._control.settimeout(_START_SECONDS)
+                self._control.settimeout(IMPORT_SECONDS)
                 self._read(1)
                 self._control.settimeout(_FORK_SECONDS)
                 self._ready = True
@@ -92,10 +93,14 @@ class ForkServer:
 class Fork:
     """The fork of one sandbox's worker: the sandbox is launched with ``theirs`` to keep it, then the worker begins."""
 
-    def __init__(self, server: ForkServer) -> None:
-        self._server = server
+    def __init__(self, server: ForkServer, sandbox: Bubblewrap, slot: Slot) -> None:
+        self._server, self._sandbox, self._slot = server, sandbox, slot
         self._ours, self.theirs = socket.socketpair()
         self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # tells the guide which process keeps it
+
+    def wrap(self, stage: Path, scratch_mb: int) -> SandboxCommand:
+        """Return the command that makes the sandbox, as ``Sandbox.wrap`` does, and keeps it for the worker."""
+        return self._sandbox.hold(stage, self._slot, scratch_mb)
 
     def begin(self, session: socket.socket, output: int, group: MemoryGroup | None) -> None:
         """Fork the worker, and have it join the sandbox when that is complete. Raises OSError."""
@@ -120,16 +125,13 @@ class ForkServers:
 
     def __init__(self, sandbox: Sandbox, groups: MemoryGroups | None, stage_library: Callable[[Path], None]) -> None:
         """``stage_library``: fills a folder as for a sandbox, but for the candidate."""
-        self._sandbox = sandbox
-        self._counted = groups is not None
+        self._sandbox = sandbox if isinstance(sandbox, Bubblewrap) and groups is not None else None
         self._stage_library = stage_library
         self._running: dict[int, tuple[ForkServer, tempfile.TemporaryDirectory[str]]] = {}
 
     def start(self, slot: Slot) -> None:
         """Start the slot's server, and return without waiting for it. Without effect where workers cannot be forked."""
-        if not (isinstance(self._sandbox, Bubblewrap) and self._counted and self._sandbox.forks(slot)):
-            return
-        if slot.index in self._running:
+        if self._sandbox is None or not self._sandbox.forks(slot) or slot.index in self._running:
             return
         folder = new_stage(self._sandbox)
         self._stage_library(Path(folder.name))
@@ -139,10 +141,10 @@ class ForkServers:
 
     def fork(self, slot: Slot) -> Fork | None:
         """Return a fork by the slot's server, or None if none is running: one that has ended is not replaced."""
-        if (running := self._running.get(slot.index)) is None:
+        if self._sandbox is None or (running := self._running.get(slot.index)) is None:
             return None
         if running[0].wait():
-            return Fork(running[0])
+            return Fork(running[0], self._sandbox, slot)
         self.end(slot)
         return None
 

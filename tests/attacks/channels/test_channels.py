@@ -33,7 +33,7 @@ import pytest
 import states
 
 from train.hardware.slots import Slot
-from train.sandbox.base import Bubblewrap, NoSandbox, Sandbox, SandboxUnavailable, find_sandbox, stage_library
+from train.sandbox.base import NoSandbox, Sandbox, SandboxUnavailable, find_sandbox, stage_library
 from train.sandbox.cgroup import find_groups
 from train.sandbox.fork_server import ForkServers
 from train.sandbox.process import SandboxProcess
@@ -113,10 +113,7 @@ class Side:
         ours, theirs = socket.socketpair()
         slot = Slot(number, "cpu", None, (), 1)
         fork = forks.fork(slot) if forks is not None else None
-        if fork is not None and isinstance(sandbox, Bubblewrap):
-            inside = sandbox.hold(stage, slot, 64)
-        else:
-            inside = sandbox.wrap(stage, theirs.fileno(), slot, 64)
+        inside = sandbox.wrap(stage, theirs.fileno(), slot, 64) if fork is None else fork.wrap(stage, 64)
         self._ours, self._nonce = ours.dup(), stage.name
         self.process = SandboxProcess(
             inside.command,

@@ -20,7 +20,7 @@ import struct
 import sys
 
 from .filters import forbid_new_privileges
-from .system import error_number, process_control, system_call
+from .system import CAPABILITY_HEADER, PR_CAP_AMBIENT, error_number, process_control, system_call
 
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ _SCM_CREDENTIALS = 2
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _SETNS = {"x86_64": 308, "aarch64": 268}  # system call numbers
 _CAPSET = {"x86_64": 126, "aarch64": 91}
-_CAPABILITY_VERSION_3 = 0x20080522
 _MOST_CAPABILITIES = 64
-_PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 47, 4
+_PR_CAPBSET_DROP, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 4
 _NS_GET_USERNS = 0xB701
 _NAMESPACES = ("ipc", "uts", "net", "cgroup", "pid", "mnt")  # the last one changes the root folder
 
@@ -163,11 +162,10 @@ def _become_worker(session: int) -> int:
 
 def _drop_capabilities() -> None:
     """Give up all capabilities, irreversibly. Raises OSError."""
-    process_control(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    process_control(PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     for number in range(_MOST_CAPABILITIES):
         process_control(_PR_CAPBSET_DROP, number, 0, 0, 0)  # fails for those that the kernel does not know
-    header, none = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)
-    if system_call(_CAPSET[os.uname().machine], header, none) != 0:
+    if system_call(_CAPSET[os.uname().machine], CAPABILITY_HEADER, bytes(24)) != 0:
         raise OSError(error_number(), f"capset: {os.strerror(error_number())}")
 
 

@@ -27,13 +27,13 @@ from typing import NoReturn
 from . import TASKS_BEFORE
 from .filters import Unconfinable
 from .landlock import DEVICE, READ, SCRATCH, Ruleset
+from .system import CAPABILITY_HEADER, PR_CAP_AMBIENT
 
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from confine.keeper import main; main(sys.argv[2], sys.argv[3:])"
 
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_CHILD_SUBREAPER, _PR_CAP_AMBIENT = 1, 8, 36, 47
+_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_CHILD_SUBREAPER = 1, 8, 36
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_READ_SEARCH = 2
-_CAPABILITY_VERSION_3 = 0x20080522
 
 _CHECK_SECONDS = 0.25  # between two checks of the scratch folder
 _SHARE = 50  # a check takes at most 1/50 of the time, since the keeper runs on the candidate's cores
@@ -137,9 +137,8 @@ def _become(user: int, search: bool) -> None:
     os.setresuid(user, user, user)
     if search:
         bits = 1 << _CAP_DAC_READ_SEARCH
-        header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-        if system.capset(header, struct.pack("=6I", bits, bits, bits, 0, 0, 0)) != 0 or (
-            system.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0) != 0
+        if system.capset(CAPABILITY_HEADER, struct.pack("=6I", bits, bits, bits, 0, 0, 0)) != 0 or (
+            system.prctl(PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0) != 0
         ):
             raise Unconfinable(f"CAP_DAC_READ_SEARCH could not be passed on: {os.strerror(ctypes.get_errno())}")
 

@@ -5,6 +5,7 @@ A negative result means that the kernel refused, and ``error_number`` tells why.
 
 from __future__ import annotations
 
+import struct
 from _ctypes import (
     FUNCFLAG_CDECL,
     FUNCFLAG_USE_ERRNO,
@@ -20,6 +21,11 @@ from _ctypes import (
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as an interpreter to start
 if TYPE_CHECKING:
     from typing import Any
+
+
+CAPABILITY_HEADER = struct.pack("=Ii", 0x20080522, 0)
+"""Of capset(2): version 3, this process."""
+PR_CAP_AMBIENT = 47
 
 
 class _Long(_SimpleCData):  # type: ignore[type-arg]
