@@ -47,6 +47,8 @@ def summary_facts(reader: Reader, run: str | None) -> dict[str, Any]:
     facts["verdict"] = last_verdict(reader, name)
     facts["known"] = known_in_words(reader.query(KNOWN, [name]).rows)
     facts["best"] = _best(reader, facts)
+    sql = "SELECT json_exists(config, '$.task.workspace') FROM runs WHERE run = ?"
+    facts["is_folder"] = bool(_count(reader, sql, name))
     facts["steps"] = _steps(reader, facts["best"])
     facts["ablation"] = _ablation(reader, name, facts["best"])
     facts["ranked_out"] = (
@@ -201,5 +203,6 @@ def _home(facts: Mapping[str, Any], archive: str | None) -> list[str]:
     lines = [command("archive", f"export {node} --branch best{archive_flag(archive)}")]
     if facts["ablation"] is None and facts["champion"]:
         where = f" archive={shlex.quote(archive)}" if archive else ""
-        lines.append(command("search", f"ablate {node}{where}"))
+        folder = " task=./FOLDER" if facts["is_folder"] else ""  # data names no code: the user has to
+        lines.append(command("search", f"ablate {node}{folder}{where}"))
     return lines

@@ -136,10 +136,10 @@ def test_the_printed_command_names_the_archive(archive: str) -> None:
     words = shlex.split(summary.archive_command(archive))
     typed = words[words.index("archive") + 1 :]
     assert parse([*typed, "runs"], on_terminal=False).archive == archive
-    facts = {"best": {"node_id": "0123456789"}, "ablation": None, "champion": True}
+    facts = {"best": {"node_id": "0123456789"}, "ablation": None, "champion": True, "is_folder": True}
     export, ablate = map(shlex.split, archive_summary._home(facts, archive))
     assert parse(export[export.index("archive") + 1 :], on_terminal=False).archive == archive
-    assert ablate[-1] == f"archive={archive}"
+    assert ablate[-2:] == ["task=./FOLDER", f"archive={archive}"]
 
 
 @pytest.mark.slow
