@@ -30,7 +30,7 @@
     const beside = (k) => k > experiments.length * 0.35 ? { position: "left", verticalAlign: above } : { position: "right", verticalAlign: below }; // where no dot is, if there is room
     return {
       grid: { left: 62, right: 18, top: 26, bottom: 44 },
-      xAxis: { type: "value", name: `evaluations in order of arrival (${experiments.length.toLocaleString("en")})`, min: 0, max: Math.max(1, experiments.length + 1), minInterval: 1, splitLine: { show: false } },
+      xAxis: { type: "value", name: `screenings in order of arrival (${experiments.length.toLocaleString("en")})`, min: 0, max: Math.max(1, experiments.length + 1), minInterval: 1, splitLine: { show: false } },
       yAxis: { type: "value", name: run.unit || run.metric, nameLocation: "end", nameGap: 10, min: low, max: high },
       dataZoom: [{ type: "inside", xAxisIndex: 0, zoomOnMouseWheel: "ctrl", moveOnMouseMove: true, filterMode: "none" }],
       tooltip: { formatter: ({ data }) => said(data.value?.[2] ?? data[2] ?? -1, facts) },
@@ -62,7 +62,7 @@
   function progressSaid({ experiments, kept, nodes, run, sigma }) {
     if (!kept.length) return "No evaluation has a score yet.";
     const first = kept[0], last = kept[kept.length - 1], failed = experiments.filter(([, value]) => value === null).length;
-    return `${many(experiments.length, "evaluation")}, ${failed} without a score (a tick at the edge). The best mean went from ${number(first[2])} to ${number(last[2])} ${run.unit} in ${many(kept.length - 1, "step")}, the last at evaluation ${(last[0] + 1).toLocaleString("en")}. A dot is one evaluation, at the edge if out of range; the line is the best mean so far${sigma ? "; the band is 95% of its mean's seed noise" : ""}.`;
+    return `${many(experiments.length, "screening")}, ${failed} without a score (a tick at the edge). The best mean went from ${number(first[2])} to ${number(last[2])} ${run.unit} in ${many(kept.length - 1, "step")}, the last at screening ${(last[0] + 1).toLocaleString("en")}. A dot is one screening (a claim's evaluations are not drawn), at the edge if out of range; the line is the best mean so far${sigma ? "; the band is 95% of its mean's seed noise" : ""}.`;
   }
 
   const progressRows = ({ kept, nodes }) => () => kept.map(([k, i, best]) => ({ evaluation: k + 1, node: link(i), "best mean": best, runs: nodes.runs[i], idea: cut(nodes.idea[i], 100) }));
