@@ -129,7 +129,7 @@ CHECKS = [
 def test_check_says_what_would_be_refused(
     grown: tuple[Garden, dict[str, Node]], tmp_path: Path, body: str, said: str
 ) -> None:
-    path = agent(tmp_path, f"cp * /tmp; {body}; rm -rf /work/*; cp /tmp/*.py .; {REPORT}")
+    path = agent(tmp_path, f"cp * /tmp; {body}; rm -rf ./*; cp /tmp/*.py .; {REPORT}")
     done = asked(grown, path)
     assert isinstance(done, Candidate), done
     assert said in done.files["main.py"]
